@@ -1,0 +1,198 @@
+"""Every failure Interlock reports, as a few families with a code and an exit status.
+
+A class exists only where a caller would act differently. Each carries the three parts that a person needs:
+what happened, why, and the next command. Views write the sentence; raisers give the facts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class InterlockError(Exception):
+    """The root of all failures that Interlock reports on purpose.
+
+    Args:
+        what: What happened, one line, no final full stop. Never contains a secret.
+        why: The reason, as far as it is known; empty when `what` says it all.
+        fix: The next command or action for the reader.
+        facts: Named values for `--json`, such as `state="prod"`.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_status: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    meaning: ClassVar[str] = "error not listed below"
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", **facts: object) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+        self.facts = facts
+
+    def __str__(self) -> str:
+        """All parts on one line, for logs; views print three lines."""
+        return " | ".join(part for part in (self.what, self.why, self.fix) if part)
+
+
+class UsageError(InterlockError):
+    """The command line or the configuration is wrong; nothing was done."""
+
+    code = "usage"
+    exit_status = 3
+    http_status = 400
+    meaning = "usage or configuration"
+
+
+class WaitTimeout(InterlockError):
+    """The run gave up waiting for its turn."""
+
+    code = "wait-timeout"
+    exit_status = 10
+    http_status = 423
+    meaning = "gave up waiting for the lock"
+
+
+class Superseded(InterlockError):
+    """The run was cancelled or replaced while it waited."""
+
+    code = "superseded"
+    exit_status = 11
+    http_status = 409
+    meaning = "superseded or cancelled while waiting"
+
+
+class LeaseLost(InterlockError):
+    """The run's grant is no longer current; the run is fenced."""
+
+    code = "lease-lost"
+    exit_status = 12
+    http_status = 409
+    meaning = "lease lost, run fenced"
+
+
+class LockHeld(InterlockError):
+    """The lock is held and its holder is not provably gone."""
+
+    code = "lock-held"
+    exit_status = 13
+    http_status = 423
+    meaning = "lock held, its holder not provably gone"
+
+
+class StateInvalid(InterlockError):
+    """A state failed verification, or may not follow the current one."""
+
+    code = "state-invalid"
+    exit_status = 20
+    http_status = 409
+    meaning = "state failed verification"
+
+
+class PlanStale(InterlockError):
+    """The saved plan was made from another state than the current one."""
+
+    code = "plan-stale"
+    exit_status = 21
+    http_status = 409
+    meaning = "saved plan is stale"
+
+
+class MergeConflict(InterlockError):
+    """Two runs changed the same resource instance in different ways."""
+
+    code = "merge-conflict"
+    exit_status = 22
+    http_status = 409
+    meaning = "merge conflict"
+
+
+class BackendUnavailable(InterlockError):
+    """The store or backend is throttled, unreachable or unreadable."""
+
+    code = "backend-unavailable"
+    exit_status = 30
+    http_status = 503
+    meaning = "backend throttled or unreachable"
+
+
+class BudgetExhausted(InterlockError):
+    """The Genesys API budget cannot carry the run within its deadline."""
+
+    code = "budget-exhausted"
+    exit_status = 31
+    http_status = 429
+    meaning = "Genesys API budget exhausted beyond the deadline"
+
+
+class AuthenticationFailed(InterlockError):
+    """Credentials are missing, wrong, expired or without permission."""
+
+    code = "authentication"
+    exit_status = 32
+    http_status = 401
+    meaning = "authentication failed or expired"
+
+
+class DependencyRejected(InterlockError):
+    """The API rejected a change because another object depends on it."""
+
+    code = "dependency"
+    exit_status = 33
+    http_status = 409
+    meaning = "API rejected a change because of a dependency"
+
+
+class TerraformFailed(InterlockError):
+    """Terraform failed for a reason of its own."""
+
+    code = "terraform"
+    exit_status = 34
+    http_status = 500
+    meaning = "Terraform failed for a reason of its own"
+
+
+class DriftGate(InterlockError):
+    """An apply would revert drift that nobody reviewed."""
+
+    code = "drift-gate"
+    exit_status = 40
+    http_status = 409
+    meaning = "drift gate"
+
+
+class PolicyGate(InterlockError):
+    """A policy or an approval stopped the run before it changed anything."""
+
+    code = "policy-gate"
+    exit_status = 41
+    http_status = 403
+    meaning = "policy or approval gate"
+
+
+class Interrupted(InterlockError):
+    """SIGINT stopped the run; its state is saved and its lock released."""
+
+    code = "interrupted"
+    exit_status = 130
+    http_status = 409
+    meaning = "interrupted (SIGINT), state saved and lock released"
+
+
+class Terminated(InterlockError):
+    """SIGTERM, or the end of the front end, stopped the run; its state is saved and its lock released."""
+
+    code = "terminated"
+    exit_status = 143
+    http_status = 409
+    meaning = "interrupted (SIGTERM or front end gone), state saved and lock released"
+
+
+class StateNotSaved(InterlockError):
+    """The run was stopped and its newest state could not be stored."""
+
+    code = "state-not-saved"
+    exit_status = 131
+    http_status = 500
+    meaning = "interrupted, state NOT saved (errored.tfstate kept and named)"
