@@ -1,0 +1,171 @@
+"""The command table, and the one place where a failure becomes three lines and an exit status.
+
+A command's module is imported only when it runs, so `interlock --version` and `interlock queue ls` start fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from interlock import __version__
+from interlock.errors import InterlockError, UsageError
+
+if TYPE_CHECKING:
+    from typer import Typer
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: where its `typer.Typer` lives, one line about it, and the panel of `--help` it stands in."""
+
+    target: str
+    summary: str
+    panel: str
+
+
+_RUNS, _STATE, _AROUND, _SERVE, _BEGIN = "Runs", "Locks and states", "Before and after a run", "Servers", "Set-up"
+
+COMMANDS: dict[str, Entry] = {
+    "plan": Entry("interlock.cli.run:plan_app", "Plan, in turn, under the lock", _RUNS),
+    "apply": Entry("interlock.cli.run:apply_app", "Plan, show, ask, apply exactly that plan", _RUNS),
+    "destroy": Entry("interlock.cli.run:destroy_app", "Destroy everything the state holds", _RUNS),
+    "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended; exits with its status", _RUNS),
+    "runs": Entry("interlock.cli.runs:app", "List, show, follow and cancel runs", _RUNS),
+    "queue": Entry("interlock.cli.queue:app", "Who waits for which state, and who is next", _STATE),
+    "lock": Entry("interlock.cli.lock:app", "Who holds which state, since when", _STATE),
+    "state": Entry("interlock.cli.state:app", "Versions of a state: verify, diff, restore, quarantine", _STATE),
+    "lint": Entry("interlock.cli.lint:app", "Find mistakes in Terraform and CI files", _AROUND),
+    "ci": Entry("interlock.cli.ci:app", "Generate and check CI workflows", _AROUND),
+    "explain": Entry("interlock.cli.explain:app", "Name the root cause in a Terraform or CI log", _AROUND),
+    "deps": Entry("interlock.cli.deps:app", "Dependencies, also those Terraform cannot see", _AROUND),
+    "serve": Entry("interlock.cli.serve:app", "State backend and queue over HTTP", _SERVE),
+    "gateway": Entry("interlock.cli.gateway:app", "API gateway in front of Genesys Cloud", _SERVE),
+    "demo": Entry("interlock.cli.demo:app", "The whole product in a minute, offline", _BEGIN),
+    "init": Entry("interlock.cli.init:app", "Write interlock.yaml", _BEGIN),
+    "doctor": Entry("interlock.cli.doctor:app", "Check everything around a run", _BEGIN),
+    "exit-codes": Entry("interlock.cli.exit_codes:app", "What each exit status means", _BEGIN),
+    "completion": Entry("interlock.cli.completion:app", "Print a shell completion script", _BEGIN),
+}
+
+
+def load(entry: Entry) -> Typer:
+    """Import a command's module and return its `Typer`."""
+    module, _, attribute = entry.target.partition(":")
+    app: Typer = getattr(importlib.import_module(module), attribute)
+    return app
+
+
+def build() -> Any:
+    """Return the root command, a group that imports its commands on demand."""
+    import typer
+    from typer.core import TyperGroup
+    from typer.main import get_command
+
+    class LazyGroup(TyperGroup):
+        """Lists names and summaries from the table; imports a command when it is used."""
+
+        listing = False
+
+        def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class's signature
+            return list(COMMANDS)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the base class's signature
+            entry = COMMANDS.get(cmd_name)
+            if entry is None:
+                return None
+            return _stub(cmd_name, entry) if self.listing else _imported(cmd_name, entry)
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            self.listing = True
+            super().format_help(ctx, formatter)
+
+        def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+            self.listing = True
+            return super().shell_complete(ctx, incomplete)
+
+    app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+
+    @app.callback()
+    def root(
+        *,
+        version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    ) -> None:
+        """Deterministic Terraform deployments of Genesys Cloud CX."""
+        if version:
+            print(f"interlock {__version__}")  # noqa: T201 - the answer itself
+            raise typer.Exit
+
+    return get_command(app)
+
+
+def _imported(name: str, entry: Entry) -> Any:
+    """Return the real command, imported now."""
+    from typer.main import get_command
+
+    command = get_command(load(entry))
+    command.name = name
+    return command
+
+
+def _stub(name: str, entry: Entry) -> Any:
+    """Return a command that only knows its name and summary, for help and completion."""
+    from typer.core import TyperCommand
+
+    return TyperCommand(name=name, help=entry.summary, short_help=entry.summary, rich_help_panel=entry.panel)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--version"]:
+        print(f"interlock {__version__}")  # noqa: T201 - the answer itself; no import of the whole command line for it
+        return
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    from typer.exceptions import Abort, TyperException
+
+    from interlock.cli import view
+
+    as_json = "--json" in _own(arguments)
+    try:
+        result = build().main(args=arguments, prog_name="interlock", standalone_mode=False)
+    except InterlockError as error:
+        return view.failure(error, as_json=as_json)
+    except (Abort, KeyboardInterrupt):
+        return view.failure(_stopped(), as_json=as_json)
+    except TyperException as error:
+        return view.failure(_misuse(error), as_json=as_json)
+    except BrokenPipeError:
+        return _reader_gone()
+    return result if isinstance(result, int) else 0
+
+
+def _own(arguments: list[str]) -> list[str]:
+    """Return the arguments before `--`; what follows is Terraform's."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _misuse(error: Any) -> UsageError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "interlock"
+    return UsageError(error.format_message().rstrip("."), fix=f"{command} --help")
+
+
+def _stopped() -> InterlockError:
+    from interlock.errors import Interrupted
+
+    return Interrupted("stopped by you", why="Ctrl-C, or no answer to a prompt")
+
+
+def _reader_gone() -> int:
+    """Leave quietly when the reader of our output has gone, as in `interlock runs ls | head`."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
