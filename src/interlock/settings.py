@@ -1,0 +1,277 @@
+"""One frozen `Settings`, read once from interlock.yaml, the environment and flags, each value with its origin.
+
+Flags override INTERLOCK_* variables, which override interlock.yaml, which overrides the defaults. Unknown keys are
+errors that name the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+FILE_NAME = "interlock.yaml"
+_MAX_FILE_BYTES = 1 << 20  # a configuration file of more than 1 MiB is a mistake
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?\Z")
+_UNITS_S = (86400.0, 3600.0, 60.0, 1.0)
+
+DEFAULT_LEASE_S = 6.0
+"""How long a holder may be silent before recovery may begin. Short, because silence alone never breaks a lock."""
+DEFAULT_HEARTBEAT_S = 1.5
+"""How often a holder renews: four chances within a lease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A secret that no repr, log or message shows."""
+
+    value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        """Hide the value."""
+        return "(secret)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings:
+    """What interlock.yaml says of one state.
+
+    Attributes:
+        directory: The root module, relative to the file; None when only the name is listed.
+        protected: Destructive plans need `--allow-destroy`.
+        max_deletes: Most deletions that one apply may make; None for no limit.
+        environment: The CI environment (approvals, secrets) of this state; None for none.
+    """
+
+    directory: Path | None = None
+    protected: bool = False
+    max_deletes: int | None = None
+    environment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the person, the machine and the repository decide.
+
+    Attributes:
+        home: Where embedded mode keeps its database, runs and caches.
+        server: URL of an Interlock server; None for embedded mode.
+        token: Token for that server.
+        terraform: Path or name of the binary to use; None to search.
+        wait_s: Longest wait for a turn; None for no bound.
+        lease_s: See `DEFAULT_LEASE_S`.
+        heartbeat_s: See `DEFAULT_HEARTBEAT_S`.
+        max_deletes: Most deletions of one apply where the state does not say; None for no limit.
+        states: By state name.
+        sections: The other sections of interlock.yaml as plain values, read by the room they belong to.
+        path: The file that was read; None when there is none.
+        origins: Setting name to `flag`, `environment INTERLOCK_X`, `interlock.yaml` or `default`.
+    """
+
+    home: Path
+    server: str | None = None
+    token: Secret | None = None
+    terraform: str | None = None
+    wait_s: float | None = None
+    lease_s: float = DEFAULT_LEASE_S
+    heartbeat_s: float = DEFAULT_HEARTBEAT_S
+    max_deletes: int | None = None
+    states: Mapping[str, StateSettings] = field(default_factory=dict)
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of embedded mode."""
+        return self.home / "interlock.db"
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds one folder a run."""
+        return self.home / "runs"
+
+    def state_for(self, directory: Path) -> str | None:
+        """Return the name that interlock.yaml gives to the root module `directory`; None when it names none."""
+        wanted = directory.resolve()
+        for name, state in self.states.items():
+            if state.directory is not None and state.directory.resolve() == wanted:
+                return name
+        return None
+
+
+def parse_duration(text: str) -> float:
+    """Read `90s`, `10m`, `1h30m`, `2d` or plain seconds; return seconds.
+
+    Raises:
+        UsageError: The text is no duration.
+    """
+    stripped = text.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", stripped):
+        return float(stripped)
+    match = _DURATION.match(stripped)
+    if match is None or not stripped:
+        raise UsageError(f"{text!r} is not a duration", fix="write it like 90s, 10m or 1h30m")
+    return sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS_S, strict=True) if part)
+
+
+def load(directory: Path, environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Settings:
+    """Read the settings that hold in `directory`.
+
+    Args:
+        directory: Where the command runs; interlock.yaml is looked for here and above, up to the repository root.
+        environ: The environment.
+        flags: Values given on the command line, by setting name; None values do not count.
+
+    Raises:
+        UsageError: A value or a key is wrong; the message names the file and the nearest valid key.
+    """
+    path = find_file(directory, environ)
+    values: dict[str, Any] = {"home": default_home(environ)}
+    origins = dict.fromkeys(values, "default")
+    for source, found in (
+        (str(path), _from_file(path) if path else {}),
+        ("environment", _from_environment(environ)),
+        ("flag", {key: value for key, value in (flags or {}).items() if value is not None}),
+    ):
+        values.update(found)
+        origins.update(dict.fromkeys(found, source))
+    return _checked(Settings(**values, path=path, origins=origins))
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings.heartbeat_s * 2 > settings.lease_s:
+        raise UsageError(
+            f"a heartbeat of {settings.heartbeat_s:g}s is too slow for a lease of {settings.lease_s:g}s",
+            why="one late heartbeat would already look like silence",
+            fix="make the lease at least twice the heartbeat",
+        )
+    return settings
+
+
+def find_file(directory: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return INTERLOCK_CONFIG, or interlock.yaml in `directory` or the nearest folder above, up to the repository root."""
+    if named := environ.get("INTERLOCK_CONFIG"):
+        return Path(named)
+    for folder in (directory.resolve(), *directory.resolve().parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """Return the platform's state directory for Interlock (XDG base directory specification)."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".local" / "state")
+    return Path(base) / "interlock"
+
+
+def default_state_name(directory: Path) -> str:
+    """Return the state name of a root module that nobody named: its folder's name and a mark of its identity.
+
+    The mark comes from the repository's origin and the path in it, so two clones of one repository share a state and
+    two folders that merely share a name do not; without an origin it comes from the absolute path.
+    """
+    where = directory.resolve()
+    origin = _git(where, "config", "--get", "remote.origin.url")
+    inside = _git(where, "rev-parse", "--show-prefix") if origin else ""
+    identity = f"{origin}#{inside}" if origin else str(where)
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", where.name).strip(".-") or "root"
+    return f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    try:
+        result = subprocess.run(
+            ["git", *arguments], cwd=directory, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    readers: dict[str, tuple[str, Any]] = {
+        "INTERLOCK_HOME": ("home", lambda text: Path(text).expanduser().absolute()),
+        "INTERLOCK_SERVER": ("server", str),
+        "INTERLOCK_TOKEN": ("token", lambda text: Secret(value=text)),
+        "INTERLOCK_TERRAFORM": ("terraform", str),
+        "INTERLOCK_WAIT": ("wait_s", parse_duration),
+        "INTERLOCK_LEASE": ("lease_s", parse_duration),
+        "INTERLOCK_HEARTBEAT": ("heartbeat_s", parse_duration),
+        "INTERLOCK_MAX_DELETES": ("max_deletes", _whole_number),
+    }
+    return {name: read(environ[key]) for key, (name, read) in readers.items() if environ.get(key)}
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(
+            f"{text!r} is not a whole number", why="INTERLOCK_MAX_DELETES counts deletions", fix="set 0 or more"
+        )
+    return int(text)
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    document = read_document(path)
+    from pydantic import ValidationError
+
+    from interlock.configuration import Document
+
+    try:
+        parsed = Document.model_validate(document)
+    except ValidationError as error:
+        raise _explained(path, error, Document) from None
+    return parsed.settings(path.parent)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return interlock.yaml as plain values.
+
+    Raises:
+        UsageError: It cannot be read, is too large, or is no YAML mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        text = path.read_bytes()
+        if len(text) > _MAX_FILE_BYTES:
+            raise UsageError(f"{path} is larger than 1 MiB", fix="keep only settings in it")
+        document = YAML(typ="safe", pure=True).load(text.decode())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}", why=str(error), fix="interlock init") from error
+    except YAMLError as error:
+        raise UsageError(
+            f"{path} is not valid YAML", why=" ".join(str(error).split()), fix="correct the file"
+        ) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise UsageError(
+            f"{path} must be a mapping", why=f"it is a {type(document).__name__}", fix="interlock init --print"
+        )
+    return document
+
+
+def _explained(path: Path, error: ValidationError, model: Any) -> UsageError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return UsageError(f"{path}: {where}: {first['msg']}", fix="correct the value; docs/reference/configuration.md")
+    near = difflib.get_close_matches(str(first["loc"][-1]), model.keys_at(first["loc"][:-1]), n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]!r}?" if near else "docs/reference/configuration.md lists all keys"
+    return UsageError(
+        f"{path}: unknown key {where!r}", why="unknown keys are errors so that a typo cannot hide", fix=meant
+    )
