@@ -1,0 +1,471 @@
+"""What a plan will do: facts from the event stream, and typed changes from `terraform show -json`.
+
+Source: facts/terraform-protocols.md section 7; runs of Terraform 1.11.4.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+from interlock.errors import TerraformFailed
+from interlock.terraform.events import Action, ChangeSummary, Event, Outputs, PlannedChange, ResourceDrift
+
+MAX_PLAN_BYTES: Final = 512 * 1024 * 1024  # `show -json` of a plan over a 100 MB state has about four copies of it
+MIN_SECRET_CHARS: Final = 6  # a shorter text is masked where it is marked, not wherever else it happens to occur
+MAX_ATTRIBUTES: Final = 10_000  # per resource; what is changed beyond it is only counted
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+SENSITIVE: Final = "(sensitive value)"
+UNKNOWN: Final = "(known after apply)"
+
+_DELETES: Final = frozenset({Action.DELETE, Action.REPLACE, Action.REMOVE})
+_CHANGES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.IMPORT, Action.MOVE, *_DELETES})
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Terraform's own counts: a replacement is one `add` and one `remove`."""
+
+    add: int = 0
+    change: int = 0
+    remove: int = 0
+    imports: int = 0
+    forget: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFacts:
+    """What the events of a plan said.
+
+    Attributes:
+        changes: Planned changes other than no-ops, in Terraform's order.
+        drift: What the refresh found changed outside Terraform.
+        counts: None until Terraform gave its summary, that is, while planning or after a failed plan.
+        changed_outputs: Names of root outputs that will change.
+        may_delete: Managed instance addresses which a state written under this plan may lack (promise P6). Data
+            instances are not listed: Terraform drops them without saying so.
+    """
+
+    changes: tuple[PlannedChange, ...] = ()
+    drift: tuple[ResourceDrift, ...] = ()
+    counts: Counts | None = None
+    changed_outputs: tuple[str, ...] = ()
+    may_delete: frozenset[str] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing would change, resources and outputs alike."""
+        return not self.changes and not self.changed_outputs
+
+    @property
+    def destroyed(self) -> tuple[str, ...]:
+        """Addresses of objects that will be destroyed, replaced ones included, forgotten ones not."""
+        doomed = {Action.DELETE, Action.REPLACE}
+        return tuple(change.resource.address for change in self.changes if change.action in doomed)
+
+
+def gather_plan(events: Iterable[Event]) -> PlanFacts:
+    """Gather the facts of one plan from its events; events of other kinds are passed over."""
+    changes: list[PlannedChange] = []
+    drift: list[ResourceDrift] = []
+    counts: Counts | None = None
+    outputs: dict[str, None] = {}
+    for event in events:
+        match event:
+            case PlannedChange(action=action) if action is not Action.NOOP or event.importing:
+                changes.append(event)
+            case ResourceDrift():
+                drift.append(event)
+            case ChangeSummary(operation="plan"):
+                counts = _counts(event)
+            case Outputs():
+                outputs.update((output.name, None) for output in event.outputs if output.action not in {"", "noop"})
+            case _:
+                pass
+    return PlanFacts(
+        changes=tuple(changes),
+        drift=tuple(drift),
+        counts=counts,
+        changed_outputs=tuple(outputs),
+        may_delete=frozenset(_may_delete(changes, drift)),
+    )
+
+
+def _counts(event: ChangeSummary) -> Counts:
+    return Counts(add=event.add, change=event.change, remove=event.remove, imports=event.imports, forget=event.forget)
+
+
+def _may_delete(changes: Iterable[PlannedChange], drift: Iterable[ResourceDrift]) -> Iterator[str]:
+    """A replaced instance counts: when its creation fails, the state is written without it."""
+    for change in changes:
+        if change.action in _DELETES:
+            yield change.resource.address
+        if change.previous is not None:
+            yield change.previous.address
+    for gone in drift:
+        if gone.action in _DELETES:
+            yield gone.resource.address
+        if gone.previous is not None:
+            yield gone.previous.address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeChange:
+    """One attribute before and after.
+
+    Attributes:
+        path: `members[0].name`; empty when the whole object is the value.
+        before: The old value; `SENSITIVE` in place of a secret, None also when it was absent.
+        after: The new value; `SENSITIVE` or `UNKNOWN` in place of one that must or can not be shown.
+        forces_replacement: Terraform replaces the object because of this attribute.
+    """
+
+    path: str
+    before: Json
+    after: Json
+    sensitive: bool = False
+    unknown: bool = False
+    forces_replacement: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceChange:
+    """One entry of `resource_changes` or `resource_drift`.
+
+    Attributes:
+        actions: As Terraform lists them, such as `("delete", "create")`.
+        action: The same in one word; a moved-only entry is `MOVE`.
+        deposed: Key of a deposed object, else empty.
+        attributes: What differs; values of sensitive attributes are masked.
+        left_out: How many differing attributes beyond `MAX_ATTRIBUTES` are not listed.
+    """
+
+    address: str
+    previous: str = ""
+    mode: str = "managed"
+    type: str = ""
+    name: str = ""
+    provider: str = ""
+    actions: tuple[str, ...] = ()
+    action: Action = Action.NOOP
+    deposed: str = ""
+    reason: str = ""
+    importing: str = ""
+    attributes: tuple[AttributeChange, ...] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputChange:
+    """One root output's change."""
+
+    name: str
+    action: Action
+    before: Json
+    after: Json
+    sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanDocument:
+    """A plan as `terraform show -json` tells it.
+
+    Attributes:
+        format_version: Of the JSON, such as `1.2`.
+        applyable: Applying would do something (None before Terraform 1.7).
+        complete: False when `-target` or deferral left something out.
+        errored: The plan failed half-way and cannot be applied.
+    """
+
+    format_version: str = ""
+    terraform_version: str = ""
+    changes: tuple[ResourceChange, ...] = ()
+    drift: tuple[ResourceChange, ...] = ()
+    outputs: tuple[OutputChange, ...] = ()
+    applyable: bool | None = None
+    complete: bool | None = None
+    errored: bool = False
+
+    @property
+    def counts(self) -> Counts:
+        """The counts that Terraform would print."""
+        actions = [change.action for change in self.changes if change.mode == "managed"]
+        replaced = actions.count(Action.REPLACE)
+        return Counts(
+            add=actions.count(Action.CREATE) + replaced,
+            change=actions.count(Action.UPDATE),
+            remove=actions.count(Action.DELETE) + replaced,
+            imports=sum(bool(change.importing) for change in self.changes),
+            forget=actions.count(Action.REMOVE),
+        )
+
+    @property
+    def may_delete(self) -> frozenset[str]:
+        """The same set as `PlanFacts.may_delete`."""
+        entries = [entry for entry in (*self.changes, *self.drift) if entry.mode == "managed"]
+        gone = {entry.address for entry in entries if entry.action in _DELETES}
+        return frozenset(gone | {entry.previous for entry in entries if entry.previous})
+
+    @property
+    def changed(self) -> tuple[ResourceChange, ...]:
+        """The entries that do something: no no-ops, no reads of data sources."""
+        return tuple(entry for entry in self.changes if entry.action in _CHANGES or entry.importing)
+
+
+def parse_plan(data: bytes | str) -> PlanDocument:
+    """Read the JSON of `terraform show -json PLANFILE`.
+
+    Raises:
+        TerraformFailed: It is too large, no JSON object, or not a plan of format 0.x or 1.x.
+    """
+    if len(data) > MAX_PLAN_BYTES:
+        raise _unreadable(f"it has {len(data)} bytes; the limit is {MAX_PLAN_BYTES}")
+    try:
+        document = json.loads(data, parse_float=_number)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable("it is not JSON") from error
+    if not isinstance(document, dict) or "format_version" not in document:
+        raise _unreadable("it has no format_version")
+    if _text(document, "format_version").partition(".")[0] not in {"0", "1"}:
+        raise _unreadable(f"its format {_text(document, 'format_version')!r} is not known")
+    try:
+        return _plan(document)
+    except (RecursionError, TypeError, AttributeError, KeyError) as error:
+        raise _unreadable("its parts are not as expected") from error
+
+
+def _unreadable(why: str) -> TerraformFailed:
+    return TerraformFailed("the plan's JSON cannot be read", why=why, fix="terraform show -json PLANFILE")
+
+
+def _number(text: str) -> float | str:
+    """Keep a number exactly: as a float when that is the same number, else as its text."""
+    number = float(text)
+    return number if Decimal(repr(number)) == Decimal(text) else text
+
+
+def _plan(document: Mapping[str, Any]) -> PlanDocument:
+    secrets = frozenset(_secrets(document))
+    outputs = sorted((document.get("output_changes") or {}).items())
+    return PlanDocument(
+        format_version=_text(document, "format_version"),
+        terraform_version=_text(document, "terraform_version"),
+        changes=tuple(_resource_change(entry, secrets) for entry in document.get("resource_changes") or ()),
+        drift=tuple(_resource_change(entry, secrets) for entry in document.get("resource_drift") or ()),
+        outputs=tuple(_output_change(name, change, secrets) for name, change in outputs),
+        applyable=_flag(document, "applyable"),
+        complete=_flag(document, "complete"),
+        errored=_flag(document, "errored") is True,
+    )
+
+
+def _secrets(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts that are sensitive somewhere, because providers copy them where Terraform does not mark them.
+
+    `terraform_data` copies a sensitive `input` to an `output` that the plan JSON of 1.11.4 calls not sensitive.
+    """
+    for name in ("resource_changes", "resource_drift"):
+        for entry in document.get(name) or ():
+            change = entry["change"]
+            yield from _marked_texts(change.get("before"), change.get("before_sensitive"))
+            yield from _marked_texts(change.get("after"), change.get("after_sensitive"))
+    declared = ((document.get("configuration") or {}).get("root_module") or {}).get("variables") or {}
+    for name, variable in (document.get("variables") or {}).items():
+        if (declared.get(name) or {}).get("sensitive") is True:
+            yield from _marked_texts(variable.get("value"), sensitive=True)
+
+
+def _marked_texts(value: Any, sensitive: Any) -> Iterator[str]:
+    if sensitive in (None, False):
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _marked_texts(item, _sub(sensitive, key))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _marked_texts(item, _sub(sensitive, place))
+    elif sensitive is True and isinstance(value, str) and len(value) >= MIN_SECRET_CHARS:
+        yield value
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _flag(document: Mapping[str, Any], name: str) -> bool | None:
+    value = document.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def _resource_change(entry: Mapping[str, Any], secrets: frozenset[str]) -> ResourceChange:
+    change = entry["change"]
+    actions = tuple(str(word) for word in change.get("actions") or ())
+    previous = _text(entry, "previous_address")
+    action = _one_action(actions)
+    attributes = [] if action is Action.NOOP else list(_attributes(change, secrets))
+    return ResourceChange(
+        address=entry["address"],
+        previous=previous,
+        mode=_text(entry, "mode") or "managed",
+        type=_text(entry, "type"),
+        name=_text(entry, "name"),
+        provider=_text(entry, "provider_name"),
+        actions=actions,
+        action=Action.MOVE if action is Action.NOOP and previous else action,
+        deposed=_text(entry, "deposed"),
+        reason=_text(entry, "action_reason"),
+        importing=_text(change.get("importing") or {}, "id"),
+        attributes=tuple(attributes[:MAX_ATTRIBUTES]),
+        left_out=max(len(attributes) - MAX_ATTRIBUTES, 0),
+    )
+
+
+_ONE_ACTION: Final[Mapping[tuple[str, ...], Action]] = {
+    (): Action.NOOP,
+    ("no-op",): Action.NOOP,
+    ("create",): Action.CREATE,
+    ("read",): Action.READ,
+    ("update",): Action.UPDATE,
+    ("delete",): Action.DELETE,
+    ("delete", "create"): Action.REPLACE,
+    ("create", "delete"): Action.REPLACE,
+    ("forget",): Action.REMOVE,
+    ("create", "forget"): Action.REPLACE,
+    ("forget", "create"): Action.REPLACE,
+}
+
+
+def _one_action(actions: tuple[str, ...]) -> Action:
+    return _ONE_ACTION.get(actions, Action.OTHER)
+
+
+def _output_change(name: str, change: Mapping[str, Any], secrets: frozenset[str]) -> OutputChange:
+    marks = _Marks(change, secrets)
+    return OutputChange(
+        name=name,
+        action=_one_action(tuple(str(word) for word in change.get("actions") or ())),
+        before=marks.shown_before(change.get("before")),
+        after=marks.shown_after(change.get("after")),
+        sensitive=marks.is_sensitive,
+    )
+
+
+def _attributes(change: Mapping[str, Any], secrets: frozenset[str]) -> Iterator[AttributeChange]:
+    """List what differs between before and after, what forces a replacement marked."""
+    forcing = {_spell(tuple(path)) for path in change.get("replace_paths") or ()}
+    for found in _differences(change.get("before"), change.get("after"), _Marks(change, secrets), ()):
+        forces = any(found.path == path or found.path.startswith((f"{path}.", f"{path}[")) for path in forcing)
+        yield replace(found, forces_replacement=True) if forces else found
+
+
+class _Marks:
+    """The mask trees at one path (each `true`, or a tree of the value's shape), and texts that are secret anywhere."""
+
+    __slots__ = ("_after", "_before", "secrets", "unknown")
+
+    def __init__(self, change: Mapping[str, Any], secrets: frozenset[str]) -> None:
+        self._before: Any = change.get("before_sensitive")
+        self._after: Any = change.get("after_sensitive")
+        self.unknown: Any = change.get("after_unknown")
+        self.secrets = secrets
+
+    @property
+    def is_sensitive(self) -> bool:
+        return self._before is True or self._after is True
+
+    def at(self, step: str | int) -> _Marks:
+        below = {
+            "before_sensitive": _sub(self._before, step),
+            "after_sensitive": _sub(self._after, step),
+            "after_unknown": _sub(self.unknown, step),
+        }
+        return _Marks(below, self.secrets)
+
+    def shown_before(self, value: Any) -> Json:
+        return SENSITIVE if self.is_sensitive else _masked(value, self._before, self.secrets)
+
+    def shown_after(self, value: Any) -> Json:
+        if self.is_sensitive:
+            return SENSITIVE
+        return UNKNOWN if self.unknown is True else _masked(value, self._after, self.secrets)
+
+
+def _sub(tree: Any, step: str | int) -> Any:
+    if tree is True:
+        return True
+    if isinstance(tree, dict):
+        return tree.get(str(step))
+    if isinstance(tree, list) and isinstance(step, int) and step < len(tree):
+        return tree[step]
+    return None
+
+
+def _differences(before: Any, after: Any, marks: _Marks, path: tuple[str | int, ...]) -> Iterator[AttributeChange]:
+    unknown = marks.unknown is True
+    if not marks.is_sensitive and not unknown and (steps := _steps(before, after, marks)):
+        for step in steps:
+            yield from _differences(_child(before, step), _child(after, step), marks.at(step), (*path, step))
+    elif unknown or not _same(before, after):
+        yield AttributeChange(
+            path=_spell(path),
+            before=marks.shown_before(before),
+            after=marks.shown_after(after),
+            sensitive=marks.is_sensitive,
+            unknown=unknown,
+        )
+
+
+def _steps(before: Any, after: Any, marks: _Marks) -> list[str | int]:
+    """The children to look at; none when either side is a plain value, so the pair is one change."""
+    sides = [side for side in (before, after) if side is not None]
+    if sides and all(isinstance(side, dict) for side in sides):
+        hidden = marks.unknown if isinstance(marks.unknown, dict) else {}
+        return sorted({key for side in sides for key in side} | set(hidden))
+    if sides and all(isinstance(side, list) for side in sides):
+        hidden_length = len(marks.unknown) if isinstance(marks.unknown, list) else 0
+        return list(range(max(hidden_length, *(len(side) for side in sides))))
+    return []
+
+
+def _child(value: Any, step: str | int) -> Any:
+    if isinstance(value, dict):
+        return value.get(str(step))
+    if isinstance(value, list) and isinstance(step, int) and step < len(value):
+        return value[step]
+    return None
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Compare as JSON does: `True` is not 1, in nested values too."""
+    return before == after and json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
+
+
+def _masked(value: Any, sensitive: Any, secrets: frozenset[str]) -> Json:
+    if sensitive is True or (isinstance(value, str) and value in secrets):
+        return SENSITIVE
+    if isinstance(value, dict):
+        return {key: _masked(item, _sub(sensitive, key), secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, _sub(sensitive, place), secrets) for place, item in enumerate(value)]
+    plain: Json = value
+    return plain
+
+
+def _spell(path: tuple[str | int, ...]) -> str:
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{json.dumps(step, ensure_ascii=False)}]"
+    return text
