@@ -8,7 +8,6 @@ Source: facts/terraform-protocols.md section 7, and runs of Terraform 1.11.4.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -263,7 +262,7 @@ class _Summary(msgspec.Struct):
 class _Output(msgspec.Struct):
     sensitive: bool = False
     action: str = ""
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw = msgspec.Raw()  # kept as bytes: numbers stay exact
 
 
 class _Place(msgspec.Struct):
@@ -461,9 +460,7 @@ def _outputs(found: Mapping[str, _Output]) -> tuple[Output, ...]:
 
 
 def _value(output: _Output) -> str:
-    if output.sensitive or output.value is None:
-        return ""
-    return json.dumps(json.loads(bytes(output.value)), ensure_ascii=False)
+    return "" if output.sensitive else bytes(output.value).decode("utf-8", "replace")
 
 
 def _resource(found: _Resource) -> Resource:
