@@ -1,0 +1,97 @@
+"""Who may act on a state, and who waits: the pure heart of Interlock.
+
+`decide(lock, event, now=...)` is the whole of it; everything else is what goes in and what comes out.
+"""
+
+from __future__ import annotations
+
+from interlock.lock.claim import WHOLE_STATE, Claim, claim_of, conflicts
+from interlock.lock.effects import Announce, Effect, Grant, Notice, Queued, Refuse, RefuseReason, Revoke, Wake
+from interlock.lock.events import (
+    Broken,
+    Elapsed,
+    Event,
+    Frozen,
+    LockIdBound,
+    LockIdUnbound,
+    Promoted,
+    Released,
+    Renewed,
+    Requested,
+    Thawed,
+    Withdrawn,
+)
+from interlock.lock.invariants import LockBroken, assert_follows, assert_whole
+from interlock.lock.lease import FencingToken, Holder, Lease, has_lapsed
+from interlock.lock.lock import (
+    NEW_LOCK,
+    Departure,
+    Freeze,
+    Lock,
+    Stage,
+    departure_of,
+    holder_of,
+    may_write,
+    stage_of,
+    waiter_of,
+)
+from interlock.lock.machine import decide
+from interlock.lock.moves import Decision
+from interlock.lock.record import from_data, to_data
+from interlock.lock.ticket import Party, Priority, Ticket, Waiter
+from interlock.lock.turns import blockers_of, in_front_of
+
+__all__ = [
+    "NEW_LOCK",
+    "WHOLE_STATE",
+    "Announce",
+    "Broken",
+    "Claim",
+    "Decision",
+    "Departure",
+    "Effect",
+    "Elapsed",
+    "Event",
+    "FencingToken",
+    "Freeze",
+    "Frozen",
+    "Grant",
+    "Holder",
+    "Lease",
+    "Lock",
+    "LockBroken",
+    "LockIdBound",
+    "LockIdUnbound",
+    "Notice",
+    "Party",
+    "Priority",
+    "Promoted",
+    "Queued",
+    "Refuse",
+    "RefuseReason",
+    "Released",
+    "Renewed",
+    "Requested",
+    "Revoke",
+    "Stage",
+    "Thawed",
+    "Ticket",
+    "Waiter",
+    "Wake",
+    "Withdrawn",
+    "assert_follows",
+    "assert_whole",
+    "blockers_of",
+    "claim_of",
+    "conflicts",
+    "decide",
+    "departure_of",
+    "from_data",
+    "has_lapsed",
+    "holder_of",
+    "in_front_of",
+    "may_write",
+    "stage_of",
+    "to_data",
+    "waiter_of",
+]

@@ -1,0 +1,117 @@
+"""What the caller must do after a decision, in the order given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from interlock.lock.lease import FencingToken
+from interlock.lock.ticket import Ticket
+
+
+class RefuseReason(Enum):
+    """Why an event changed nothing."""
+
+    HELD = "held"
+    """Others hold, or wait in front, and the party did not want to wait."""
+    FROZEN = "frozen"
+    """No grants are made now, and the party did not want to wait."""
+    QUEUE_FULL = "queue-full"
+    """`lock.PARTIES_MAX` is reached."""
+    ENDED = "ended"
+    """The ticket was released, withdrawn or broken before; a new attempt needs a new ticket."""
+    NOT_HOLDING = "not-holding"
+    """The event needs a holder and the ticket is none."""
+    NOT_WAITING = "not-waiting"
+    """The event needs a waiter and the ticket is none."""
+    STALE_TOKEN = "stale-token"  # noqa: S105 - a reason, not a secret
+    """The event carries another fencing token than the grant."""
+    OTHER_LOCK_ID = "other-lock-id"
+    """Another Terraform lock id is bound to the grant, or this one belongs to another party."""
+
+
+class Notice(Enum):
+    """What an announcement is about."""
+
+    UNCHANGED = "unchanged"
+    """A duplicate: what the event says was true already."""
+    RELEASED = "released"
+    WITHDRAWN = "withdrawn"
+    DROPPED = "dropped"
+    """A silent waiter lost its place."""
+    LAPSED = "lapsed"
+    """A holder's lease ran out; recovery may begin. The holder still holds."""
+    FROZEN = "frozen"
+    THAWED = "thawed"
+    PROMOTED = "promoted"
+    LOCK_ID_BOUND = "lock-id-bound"
+    LOCK_ID_UNBOUND = "lock-id-unbound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Tell the party that it holds, with this fencing token. May repeat for the same grant."""
+
+    ticket: Ticket
+    token: FencingToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """Tell the party that it waits.
+
+    Attributes:
+        ticket: The waiter.
+        position: 1 for the first in order of service.
+        ahead: Tickets of the waiters served before it.
+    """
+
+    ticket: Ticket
+    position: int
+    ahead: tuple[Ticket, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """Tell the sender that nothing was changed.
+
+    Attributes:
+        ticket: Whom the event named (for a release by lock id of an unknown holder: empty).
+        reason: Why.
+        blockers: Tickets in the way: conflicting holders, then conflicting waiters in front.
+    """
+
+    ticket: Ticket
+    reason: RefuseReason
+    blockers: tuple[Ticket, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """Ask this waiter for a sign of life; it has been silent for half its patience."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoke:
+    """Fence this grant everywhere: state writes, and calls through the gateway."""
+
+    ticket: Ticket
+    token: FencingToken
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Tell whoever listens (audit log, journal, dashboard) what happened."""
+
+    notice: Notice
+    ticket: Ticket = ""
+    token: FencingToken = 0
+    by: str = ""
+    reason: str = ""
+
+
+Effect: TypeAlias = Grant | Queued | Refuse | Wake | Revoke | Announce

@@ -1,0 +1,210 @@
+"""Facts told to the machine. Each is checked where it is built, so the machine need not check again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from interlock.errors import UsageError
+from interlock.lock.claim import WHOLE_STATE, Claim
+from interlock.lock.lease import FencingToken
+from interlock.lock.ticket import Priority, Ticket
+
+ID_MAX = 256
+"""Characters in a ticket, run id or lock id."""
+TEXT_MAX = 1_024
+"""Characters in a free text (`who`, `info`, `by`, `reason`)."""
+LEASE_S_MIN, LEASE_S_MAX = 1.0, 86_400.0
+"""Seconds of a lease: below one a heartbeat cannot keep up, above a day recovery would come too late."""
+PATIENCE_S_MIN, PATIENCE_S_MAX = 0.5, 3_600.0
+"""Seconds of silence that a waiter may be allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requested:
+    """A party asks for the lock, for the first time or again.
+
+    Attributes:
+        ticket: Its ticket; the same one on every repetition.
+        run: The run's id, or empty.
+        who: Person or machine.
+        info: The operation, for people.
+        claim: What it needs.
+        priority: Its class.
+        lease_s: Seconds of validity after each renewal.
+        patience_s: Silence after which it is dropped from the queue.
+        lock_id: Terraform's lock id, if known now.
+        queue: False takes no place in the queue when it cannot be granted now.
+    """
+
+    ticket: Ticket
+    run: str = ""
+    who: str
+    info: str = ""
+    claim: Claim = WHOLE_STATE
+    priority: Priority = Priority.APPLY
+    lease_s: float
+    patience_s: float
+    lock_id: str | None = None
+    queue: bool = True
+
+    def __post_init__(self) -> None:
+        _check_id("ticket", self.ticket)
+        _check_id("lock id", self.lock_id)
+        _check_text("run id", self.run, limit=ID_MAX)
+        _check_text("who", self.who)
+        _check_text("info", self.info)
+        _check_seconds("lease", self.lease_s, low=LEASE_S_MIN, high=LEASE_S_MAX)
+        _check_seconds("patience", self.patience_s, low=PATIENCE_S_MIN, high=PATIENCE_S_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """A holder's heartbeat, or a waiter's sign of life (which knows no token)."""
+
+    ticket: Ticket
+    token: FencingToken | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A holder gives its grant back. Named by ticket, or by lock id; the token must match when it is given."""
+
+    ticket: Ticket | None = None
+    lock_id: str | None = None
+    token: FencingToken | None = None
+
+    def __post_init__(self) -> None:
+        if self.ticket is None and self.lock_id is None:
+            raise UsageError("nothing to release was named", fix="name a ticket or a lock id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A party leaves the queue.
+
+    Attributes:
+        ticket: Who leaves.
+        or_release: True gives a grant back too, if it was made meanwhile. Only the party itself may say so.
+        by: Who withdrew it, when somebody else did.
+        reason: Why, for people.
+    """
+
+    ticket: Ticket
+    or_release: bool = False
+    by: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        _check_id("ticket", self.ticket)
+        _check_text("by", self.by)
+        _check_text("reason", self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """Recovery takes exactly this grant away, after a verdict of `gone`."""
+
+    ticket: Ticket
+    token: FencingToken
+    by: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        _check_text("by", self.by)
+        _check_text("reason", self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elapsed:
+    """Time has passed: drop silent waiters, announce lapsed leases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """Make no new grants."""
+
+    by: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        _check_text("by", self.by)
+        _check_text("reason", self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thawed:
+    """Make grants again."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promoted:
+    """Put this waiter at the front of the queue."""
+
+    ticket: Ticket
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        _check_text("by", self.by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockIdBound:
+    """Terraform inside a supervised run took its own lock: its id now names the grant too."""
+
+    ticket: Ticket
+    token: FencingToken
+    lock_id: str
+
+    def __post_init__(self) -> None:
+        _check_id("lock id", self.lock_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockIdUnbound:
+    """Terraform inside a supervised run gave its own lock back; the run keeps its grant."""
+
+    ticket: Ticket
+    token: FencingToken
+    lock_id: str
+
+
+Event: TypeAlias = (
+    Requested
+    | Renewed
+    | Released
+    | Withdrawn
+    | Broken
+    | Elapsed
+    | Frozen
+    | Thawed
+    | Promoted
+    | LockIdBound
+    | LockIdUnbound
+)
+
+
+def _check_id(name: str, value: str | None) -> None:
+    if value is None:
+        return
+    if not value:
+        raise UsageError(f"the {name} is empty", fix=f"give a {name} of 1 to {ID_MAX} characters")
+    _check_text(name, value, limit=ID_MAX)
+
+
+def _check_text(name: str, value: str, *, limit: int = TEXT_MAX) -> None:
+    if len(value) > limit:
+        raise UsageError(
+            f"the {name} is too long", why=f"{len(value)} characters, {limit} are allowed", fix="shorten it"
+        )
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise UsageError(f"the {name} is not text", why="it holds half a surrogate pair", fix="send valid Unicode")
+
+
+def _check_seconds(name: str, value: float, *, low: float, high: float) -> None:
+    if not low <= value <= high:  # NaN fails this too
+        raise UsageError(
+            f"the {name} is out of bounds", why=f"{value} s", fix=f"choose between {low:g} and {high:g} seconds"
+        )

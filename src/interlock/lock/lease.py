@@ -1,0 +1,76 @@
+"""The holder of a lock and its time-bounded right.
+
+Expiry here is arithmetic on instants that the caller gives. It only permits recovery to begin: nothing in this room
+takes a grant away because time has passed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from interlock.lock.ticket import Party, Waiter
+
+FencingToken: TypeAlias = int
+"""A number that only rises; a write with an older one is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """How long a grant is good for without another heartbeat.
+
+    Attributes:
+        lease_s: Seconds of validity after each renewal.
+        granted_at: When the grant was made.
+        renewed_at: When it was last renewed (at first: granted).
+        beat: Number of renewals. Observers who trust no clock watch this stand still.
+    """
+
+    lease_s: float
+    granted_at: datetime
+    renewed_at: datetime
+    beat: int = 0
+
+    def lapses_at(self) -> datetime:
+        """Return the instant from which recovery may begin."""
+        return self.renewed_at + timedelta(seconds=self.lease_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder(Party):
+    """A party that has the right to act.
+
+    Attributes:
+        token: The fencing token of its grant.
+        lease: Its lease.
+    """
+
+    token: FencingToken
+    lease: Lease
+
+
+def has_lapsed(holder: Holder, now: datetime) -> bool:
+    """Say whether the lease ran out at `now`, by the clock that `now` comes from."""
+    return now >= holder.lease.lapses_at()
+
+
+def renew(holder: Holder, now: datetime) -> Holder:
+    """Return the holder with one more heartbeat. A clock that went back shortens nothing."""
+    lease = holder.lease
+    return replace(holder, lease=replace(lease, renewed_at=max(lease.renewed_at, now), beat=lease.beat + 1))
+
+
+def promote_to_holder(waiter: Waiter, *, token: FencingToken, now: datetime) -> Holder:
+    """Return the holder that this waiter becomes."""
+    return Holder(
+        ticket=waiter.ticket,
+        run=waiter.run,
+        who=waiter.who,
+        info=waiter.info,
+        claim=waiter.claim,
+        priority=waiter.priority,
+        lock_id=waiter.lock_id,
+        token=token,
+        lease=Lease(lease_s=waiter.lease_s, granted_at=now, renewed_at=now),
+    )

@@ -1,0 +1,136 @@
+"""One immutable record per state: who holds it, who waits, and what is remembered of those who left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from interlock.lock.lease import FencingToken, Holder
+from interlock.lock.ticket import Ticket, Waiter
+
+PARTIES_MAX = 1_000
+"""Holders and waiters of one state together. A queue of days; beyond it a request is refused, not remembered."""
+
+DEPARTED_KEPT = 32
+"""Endings remembered per state, so that a late duplicate of a finished ticket's request is refused.
+
+A duplicate that is older than 32 endings would be taken for new; its grant would lapse and be recovered.
+"""
+
+
+class Stage(Enum):
+    """Where a ticket stands with a state."""
+
+    ABSENT = "absent"
+    WAITING = "waiting"
+    HOLDING = "holding"
+    RELEASED = "released"
+    WITHDRAWN = "withdrawn"
+    BROKEN = "broken"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """How a ticket ended.
+
+    Attributes:
+        ticket: The ticket.
+        lock_id: Terraform's lock id, if it had one.
+        token: The fencing token that it held; 0 if it never held.
+        how: `RELEASED`, `WITHDRAWN`, `BROKEN` or `SILENT`.
+        at: When.
+        by: Who ended it, when it was not the party itself.
+        reason: Why, for people.
+    """
+
+    ticket: Ticket
+    lock_id: str | None = None
+    token: FencingToken = 0
+    how: Stage
+    at: datetime
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """No new grants are made while this stands; holders go on."""
+
+    reason: str
+    by: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """The lock of one state.
+
+    Attributes:
+        token: The highest fencing token ever granted or spent; only rises.
+        holders: Who may act; no two claims among them conflict.
+        waiters: Who waits, in order of service (`ticket.service_key`).
+        arrivals: The last arrival number given out; only rises.
+        freeze: Why no grants are made, or None.
+        departed: The latest endings, oldest first, at most `DEPARTED_KEPT`.
+    """
+
+    token: FencingToken = 0
+    holders: tuple[Holder, ...] = ()
+    waiters: tuple[Waiter, ...] = ()
+    arrivals: int = 0
+    freeze: Freeze | None = None
+    departed: tuple[Departure, ...] = ()
+
+
+NEW_LOCK = Lock()
+"""The lock of a state that nobody ever asked for."""
+
+
+def may_write(lock: Lock, token: FencingToken) -> bool:
+    """Say whether a write that carries this fencing token may be accepted: its grant is current."""
+    return any(holder.token == token for holder in lock.holders)
+
+
+def holder_of(
+    lock: Lock, *, ticket: Ticket | None = None, lock_id: str | None = None, token: FencingToken | None = None
+) -> Holder | None:
+    """Return the holder that matches every given criterion; None without a match or without a criterion."""
+    if ticket is None and lock_id is None and token is None:
+        return None
+    for holder in lock.holders:
+        if (
+            ticket in (None, holder.ticket)
+            and (lock_id is None or lock_id == holder.lock_id)
+            and token in (None, holder.token)
+        ):
+            return holder
+    return None
+
+
+def waiter_of(lock: Lock, *, ticket: Ticket | None = None, lock_id: str | None = None) -> Waiter | None:
+    """Return the waiter with this ticket, or else with this lock id."""
+    by_ticket = next((waiter for waiter in lock.waiters if waiter.ticket == ticket), None)
+    if by_ticket is not None or lock_id is None:
+        return by_ticket
+    return next((waiter for waiter in lock.waiters if waiter.lock_id == lock_id), None)
+
+
+def departure_of(lock: Lock, *, ticket: Ticket | None = None, lock_id: str | None = None) -> Departure | None:
+    """Return how this ticket, or else the party with this lock id, ended; the latest ending counts."""
+    latest = lock.departed[::-1]
+    by_ticket = next((departure for departure in latest if departure.ticket == ticket), None)
+    if by_ticket is not None or lock_id is None:
+        return by_ticket
+    return next((departure for departure in latest if departure.lock_id == lock_id), None)
+
+
+def stage_of(lock: Lock, ticket: Ticket) -> Stage:
+    """Return where this ticket stands."""
+    if holder_of(lock, ticket=ticket) is not None:
+        return Stage.HOLDING
+    if waiter_of(lock, ticket=ticket) is not None:
+        return Stage.WAITING
+    departure = departure_of(lock, ticket=ticket)
+    return Stage.ABSENT if departure is None else departure.how

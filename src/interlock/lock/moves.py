@@ -1,0 +1,260 @@
+"""What each transition does to the record. `machine.TRANSITIONS` says when each applies.
+
+A move returns the next lock and its effects; a move that refuses returns the lock it was given. Granting is not a
+move: `turns.grant_due` follows each of them.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from interlock.lock.effects import Announce, Effect, Grant, Notice, Refuse, RefuseReason, Revoke
+from interlock.lock.events import (
+    Broken,
+    Elapsed,
+    Frozen,
+    LockIdBound,
+    LockIdUnbound,
+    Promoted,
+    Released,
+    Renewed,
+    Requested,
+    Thawed,
+    Withdrawn,
+)
+from interlock.lock.lease import Holder, has_lapsed
+from interlock.lock.lease import renew as renew_lease
+from interlock.lock.lock import PARTIES_MAX, Departure, Freeze, Lock, Stage, holder_of, waiter_of
+from interlock.lock.ticket import Ticket, Waiter, service_key, turn_of
+from interlock.lock.turns import departed, remember
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The lock after an event, and what must be done, in order.
+
+    `lock` is the very object that was given when nothing changed.
+    """
+
+    lock: Lock
+    effects: tuple[Effect, ...]
+
+    @property
+    def refused(self) -> Refuse | None:
+        """The refusal, when the event was refused."""
+        return next((effect for effect in self.effects if isinstance(effect, Refuse)), None)
+
+
+def join(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Decision:
+    """Give a new ticket its place in the queue."""
+    if len(lock.holders) + len(lock.waiters) >= PARTIES_MAX:
+        return _refuse(lock, ticket, RefuseReason.QUEUE_FULL)
+    if event.lock_id is not None and _is_known(lock, event.lock_id):
+        return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
+    arrival = lock.arrivals + 1
+    waiter = Waiter(
+        ticket=ticket,
+        run=event.run,
+        who=event.who,
+        info=event.info,
+        claim=event.claim,
+        priority=event.priority,
+        lock_id=event.lock_id,
+        lease_s=event.lease_s,
+        patience_s=event.patience_s,
+        arrival=arrival,
+        turn=turn_of(arrival, event.priority),
+        joined_at=now,
+        seen_at=now,
+    )
+    waiters = list(lock.waiters)
+    insort(waiters, waiter, key=service_key)
+    endings = tuple(ending for ending in lock.departed if ending.ticket != ticket)
+    return Decision(lock=replace(lock, waiters=tuple(waiters), arrivals=arrival, departed=endings), effects=())
+
+
+def ask_again(lock: Lock, event: Requested | Renewed, ticket: Ticket, now: datetime) -> Decision:
+    """Note a waiter's sign of life; it keeps its place."""
+    waiter = _waiter(lock, ticket)
+    if isinstance(event, Requested) and event.lock_id not in (None, waiter.lock_id):
+        return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
+    spoken = replace(waiter, seen_at=max(waiter.seen_at, now), doubted_at=None)
+    return Decision(lock=_with_waiter(lock, spoken), effects=())
+
+
+def confirm(lock: Lock, event: Requested, ticket: Ticket, _now: datetime) -> Decision:
+    """Repeat the grant to a holder that asks again."""
+    holder = _holder(lock, ticket)
+    if event.lock_id is not None and event.lock_id != holder.lock_id:
+        return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
+    return Decision(lock=lock, effects=(Grant(ticket=ticket, token=holder.token),))
+
+
+def renew(lock: Lock, event: Renewed, ticket: Ticket, now: datetime) -> Decision:
+    """Extend a holder's lease. One that did not know of its grant (no token) is told."""
+    holder = _holder(lock, ticket)
+    if event.token not in (None, holder.token):
+        return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
+    told = () if event.token is not None else (Grant(ticket=ticket, token=holder.token),)
+    return Decision(lock=_with_holder(lock, renew_lease(holder, now)), effects=told)
+
+
+def release(lock: Lock, event: Released, ticket: Ticket, now: datetime) -> Decision:
+    """Take a grant back from its holder."""
+    holder = _holder(lock, ticket)
+    if event.token not in (None, holder.token):
+        return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
+    if event.lock_id not in (None, holder.lock_id):
+        return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
+    after = _without(lock, departed(holder, how=Stage.RELEASED, now=now))
+    return Decision(lock=after, effects=(Announce(notice=Notice.RELEASED, ticket=ticket, token=holder.token),))
+
+
+def withdraw(lock: Lock, event: Withdrawn, ticket: Ticket, now: datetime) -> Decision:
+    """Take a waiter out of the queue."""
+    ending = departed(_waiter(lock, ticket), how=Stage.WITHDRAWN, now=now, by=event.by, reason=event.reason)
+    return Decision(lock=_without(lock, ending), effects=(_withdrawn(event, token=0),))
+
+
+def withdraw_early(lock: Lock, event: Withdrawn, ticket: Ticket, now: datetime) -> Decision:
+    """Remember a ticket that was withdrawn before its request came, so that the late request is refused."""
+    ending = Departure(ticket=ticket, how=Stage.WITHDRAWN, at=now, by=event.by, reason=event.reason)
+    return Decision(lock=_without(lock, ending), effects=(_withdrawn(event, token=0),))
+
+
+def withdraw_grant(lock: Lock, event: Withdrawn, ticket: Ticket, now: datetime) -> Decision:
+    """Give back a grant that crossed the withdrawal of its own party; anybody else is refused."""
+    holder = _holder(lock, ticket)
+    if not event.or_release:
+        return _refuse(lock, ticket, RefuseReason.NOT_WAITING)
+    ending = departed(holder, how=Stage.WITHDRAWN, now=now, by=event.by, reason=event.reason)
+    return Decision(lock=_without(lock, ending), effects=(_withdrawn(event, token=holder.token),))
+
+
+def break_grant(lock: Lock, event: Broken, ticket: Ticket, now: datetime) -> Decision:
+    """Take exactly this grant away, and spend one more token: a write in flight is older than the record at once."""
+    holder = _holder(lock, ticket)
+    if event.token != holder.token:
+        return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
+    ending = departed(holder, how=Stage.BROKEN, now=now, by=event.by, reason=event.reason)
+    after = replace(_without(lock, ending), token=lock.token + 1)
+    return Decision(lock=after, effects=(Revoke(ticket=ticket, token=holder.token, reason=event.reason),))
+
+
+def bind(lock: Lock, event: LockIdBound, ticket: Ticket, _now: datetime) -> Decision:
+    """Let Terraform's lock id name the grant too."""
+    holder = _holder(lock, ticket)
+    if event.token != holder.token:
+        return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
+    if holder.lock_id == event.lock_id:
+        return unchanged(lock, event, ticket, _now)
+    if holder.lock_id is not None or _is_known(lock, event.lock_id):
+        return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
+    after = _with_holder(lock, replace(holder, lock_id=event.lock_id))
+    return Decision(lock=after, effects=(Announce(notice=Notice.LOCK_ID_BOUND, ticket=ticket, token=holder.token),))
+
+
+def unbind(lock: Lock, event: LockIdUnbound, ticket: Ticket, _now: datetime) -> Decision:
+    """Take Terraform's lock id off the grant."""
+    holder = _holder(lock, ticket)
+    if event.token != holder.token:
+        return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
+    if holder.lock_id is None:
+        return unchanged(lock, event, ticket, _now)
+    if holder.lock_id != event.lock_id:
+        return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
+    after = _with_holder(lock, replace(holder, lock_id=None))
+    return Decision(lock=after, effects=(Announce(notice=Notice.LOCK_ID_UNBOUND, ticket=ticket, token=holder.token),))
+
+
+def promote(lock: Lock, event: Promoted, ticket: Ticket, _now: datetime) -> Decision:
+    """Put a waiter before all others; it still waits for those who hold."""
+    waiter = _waiter(lock, ticket)
+    if lock.waiters[0].ticket == ticket:
+        return unchanged(lock, event, ticket, _now)
+    first = replace(waiter, promoted=lock.waiters[0].promoted + 1)
+    others = tuple(other for other in lock.waiters if other.ticket != ticket)
+    effect = Announce(notice=Notice.PROMOTED, ticket=ticket, by=event.by)
+    return Decision(lock=replace(lock, waiters=(first, *others)), effects=(effect,))
+
+
+def freeze(lock: Lock, event: Frozen, ticket: Ticket, now: datetime) -> Decision:
+    """Stop granting. The first reason stands until it is thawed."""
+    if lock.freeze is not None:
+        return unchanged(lock, event, ticket, now)
+    after = replace(lock, freeze=Freeze(reason=event.reason, by=event.by, since=now))
+    return Decision(lock=after, effects=(Announce(notice=Notice.FROZEN, by=event.by, reason=event.reason),))
+
+
+def thaw(lock: Lock, event: Thawed, ticket: Ticket, now: datetime) -> Decision:
+    """Grant again."""
+    if lock.freeze is None:
+        return unchanged(lock, event, ticket, now)
+    return Decision(lock=replace(lock, freeze=None), effects=(Announce(notice=Notice.THAWED, by=event.by),))
+
+
+def announce_lapsed(lock: Lock, _event: Elapsed, _ticket: Ticket, now: datetime) -> Decision:
+    """Say whose lease ran out. Nobody loses a grant by the passing of time."""
+    lapsed = (holder for holder in lock.holders if has_lapsed(holder, now))
+    effects = tuple(Announce(notice=Notice.LAPSED, ticket=holder.ticket, token=holder.token) for holder in lapsed)
+    return Decision(lock=lock, effects=effects)
+
+
+def unchanged(lock: Lock, _event: object, ticket: Ticket, _now: datetime) -> Decision:
+    """Acknowledge a duplicate."""
+    return Decision(lock=lock, effects=(Announce(notice=Notice.UNCHANGED, ticket=ticket),))
+
+
+def refuse_ended(lock: Lock, _event: object, ticket: Ticket, _now: datetime) -> Decision:
+    """Refuse a ticket that ended before."""
+    return _refuse(lock, ticket, RefuseReason.ENDED)
+
+
+def refuse_not_holding(lock: Lock, _event: object, ticket: Ticket, _now: datetime) -> Decision:
+    """Refuse what only a holder may do."""
+    return _refuse(lock, ticket, RefuseReason.NOT_HOLDING)
+
+
+def refuse_not_waiting(lock: Lock, _event: object, ticket: Ticket, _now: datetime) -> Decision:
+    """Refuse what only makes sense for a waiter."""
+    return _refuse(lock, ticket, RefuseReason.NOT_WAITING)
+
+
+def _refuse(lock: Lock, ticket: Ticket, reason: RefuseReason) -> Decision:
+    blockers = tuple(holder.ticket for holder in lock.holders if holder.ticket != ticket)
+    return Decision(lock=lock, effects=(Refuse(ticket=ticket, reason=reason, blockers=blockers),))
+
+
+def _withdrawn(event: Withdrawn, *, token: int) -> Announce:
+    return Announce(notice=Notice.WITHDRAWN, ticket=event.ticket, token=token, by=event.by, reason=event.reason)
+
+
+def _holder(lock: Lock, ticket: Ticket) -> Holder:
+    return next(holder for holder in lock.holders if holder.ticket == ticket)
+
+
+def _waiter(lock: Lock, ticket: Ticket) -> Waiter:
+    return next(waiter for waiter in lock.waiters if waiter.ticket == ticket)
+
+
+def _with_holder(lock: Lock, holder: Holder) -> Lock:
+    return replace(lock, holders=tuple(holder if old.ticket == holder.ticket else old for old in lock.holders))
+
+
+def _with_waiter(lock: Lock, waiter: Waiter) -> Lock:
+    return replace(lock, waiters=tuple(waiter if old.ticket == waiter.ticket else old for old in lock.waiters))
+
+
+def _without(lock: Lock, ending: Departure) -> Lock:
+    return replace(
+        lock,
+        holders=tuple(holder for holder in lock.holders if holder.ticket != ending.ticket),
+        waiters=tuple(waiter for waiter in lock.waiters if waiter.ticket != ending.ticket),
+        departed=remember(lock, ending),
+    )
+
+
+def _is_known(lock: Lock, lock_id: str) -> bool:
+    return holder_of(lock, lock_id=lock_id) is not None or waiter_of(lock, lock_id=lock_id) is not None

@@ -1,0 +1,241 @@
+"""A lock as plain data with a schema version, and back.
+
+Plain data means dicts, lists, strings, numbers, booleans and None, ready for JSON. Instants are ISO 8601 in UTC.
+Fields that this release does not know are left out at its next write; a field that must survive raises the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from interlock.errors import BackendUnavailable, UsageError
+from interlock.lock.claim import WHOLE_STATE, Claim, claim_of
+from interlock.lock.invariants import assert_whole
+from interlock.lock.lease import Holder, Lease
+from interlock.lock.lock import Departure, Freeze, Lock, Stage
+from interlock.lock.ticket import Party, Priority, Waiter
+
+SCHEMA = 1
+"""Version of the data that `to_data` writes. Raise it when an older release must not write the record any more."""
+
+_Fact = TypeVar("_Fact")
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+_STAGES = {stage.value: stage for stage in Stage}
+
+
+def to_data(lock: Lock) -> dict[str, Any]:
+    """Return the lock as plain data."""
+    return {
+        "schema": SCHEMA,
+        "token": lock.token,
+        "arrivals": lock.arrivals,
+        "holders": [_holder_data(holder) for holder in lock.holders],
+        "waiters": [_waiter_data(waiter) for waiter in lock.waiters],
+        "freeze": _freeze_data(lock.freeze) if lock.freeze else None,
+        "departed": [_departure_data(departure) for departure in lock.departed],
+    }
+
+
+def from_data(data: object) -> Lock:
+    """Return the lock that `to_data` wrote, by this release or an earlier one.
+
+    Raises:
+        BackendUnavailable: The data is of a newer schema, or cannot be read.
+        LockBroken: The lock breaks a promise.
+    """
+    if not isinstance(data, Mapping):
+        raise _unreadable("it is no object")
+    schema = data.get("schema")
+    if not isinstance(schema, int) or schema < 1:
+        raise _unreadable("it names no schema version")
+    if schema > SCHEMA:
+        raise BackendUnavailable(
+            "the lock record was written by a newer Interlock",
+            why=f"its schema is {schema}, this release knows up to {SCHEMA}",
+            fix="upgrade interlock on this machine, then try again",
+            schema=schema,
+        )
+    try:
+        return assert_whole(_lock(data))
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        raise _unreadable(f"{type(error).__name__}: {error}") from error
+
+
+def _lock(data: Mapping[str, Any]) -> Lock:
+    freeze = data["freeze"]
+    return Lock(
+        token=_whole_number(data["token"]),
+        arrivals=_whole_number(data["arrivals"]),
+        holders=_each(data["holders"], _holder),
+        waiters=_each(data["waiters"], _waiter),
+        freeze=_freeze(freeze) if freeze is not None else None,
+        departed=_each(data["departed"], _departure),
+    )
+
+
+def _party_data(party: Party) -> dict[str, Any]:
+    return {
+        "ticket": party.ticket,
+        "run": party.run,
+        "who": party.who,
+        "info": party.info,
+        "claim": _claim_data(party.claim),
+        "priority": party.priority.name.lower(),
+        "lock_id": party.lock_id,
+    }
+
+
+def _holder_data(holder: Holder) -> dict[str, Any]:
+    lease = holder.lease
+    data = _party_data(holder)
+    data["token"] = holder.token
+    data["lease"] = {
+        "lease_s": lease.lease_s,
+        "granted_at": lease.granted_at.isoformat(),
+        "renewed_at": lease.renewed_at.isoformat(),
+        "beat": lease.beat,
+    }
+    return data
+
+
+def _waiter_data(waiter: Waiter) -> dict[str, Any]:
+    data = _party_data(waiter)
+    data["lease_s"] = waiter.lease_s
+    data["patience_s"] = waiter.patience_s
+    data["arrival"] = waiter.arrival
+    data["turn"] = waiter.turn
+    data["promoted"] = waiter.promoted
+    data["joined_at"] = waiter.joined_at.isoformat()
+    data["seen_at"] = waiter.seen_at.isoformat()
+    data["doubted_at"] = waiter.doubted_at.isoformat() if waiter.doubted_at else None
+    return data
+
+
+def _claim_data(claim: Claim) -> dict[str, Any]:
+    if claim.whole:
+        return {"whole": True}
+    return {"whole": False, "writes": sorted(claim.writes), "reads": sorted(claim.reads)}
+
+
+def _freeze_data(freeze: Freeze) -> dict[str, Any]:
+    return {"reason": freeze.reason, "by": freeze.by, "since": freeze.since.isoformat()}
+
+
+def _departure_data(departure: Departure) -> dict[str, Any]:
+    return {
+        "ticket": departure.ticket,
+        "lock_id": departure.lock_id,
+        "token": departure.token,
+        "how": departure.how.value,
+        "at": departure.at.isoformat(),
+        "by": departure.by,
+        "reason": departure.reason,
+    }
+
+
+def _party(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "ticket": _text(data["ticket"]),
+        "run": _text(data["run"]),
+        "who": _text(data["who"]),
+        "info": _text(data["info"]),
+        "claim": _claim(data["claim"]),
+        "priority": _PRIORITIES[data["priority"]],
+        "lock_id": _text_or_none(data["lock_id"]),
+    }
+
+
+def _holder(data: Mapping[str, Any]) -> Holder:
+    lease = data["lease"]
+    return Holder(
+        **_party(data),
+        token=_whole_number(data["token"]),
+        lease=Lease(
+            lease_s=_seconds(lease["lease_s"]),
+            granted_at=_instant(lease["granted_at"]),
+            renewed_at=_instant(lease["renewed_at"]),
+            beat=_whole_number(lease["beat"]),
+        ),
+    )
+
+
+def _waiter(data: Mapping[str, Any]) -> Waiter:
+    doubted_at = data["doubted_at"]
+    return Waiter(
+        **_party(data),
+        lease_s=_seconds(data["lease_s"]),
+        patience_s=_seconds(data["patience_s"]),
+        arrival=_whole_number(data["arrival"]),
+        turn=_whole_number(data["turn"]),
+        promoted=_whole_number(data["promoted"]),
+        joined_at=_instant(data["joined_at"]),
+        seen_at=_instant(data["seen_at"]),
+        doubted_at=_instant(doubted_at) if doubted_at is not None else None,
+    )
+
+
+def _claim(data: Mapping[str, Any]) -> Claim:
+    if data["whole"] is True:
+        return WHOLE_STATE
+    return claim_of(writes=map(_text, data["writes"]), reads=map(_text, data["reads"]))
+
+
+def _freeze(data: Mapping[str, Any]) -> Freeze:
+    return Freeze(reason=_text(data["reason"]), by=_text(data["by"]), since=_instant(data["since"]))
+
+
+def _departure(data: Mapping[str, Any]) -> Departure:
+    return Departure(
+        ticket=_text(data["ticket"]),
+        lock_id=_text_or_none(data["lock_id"]),
+        token=_whole_number(data["token"]),
+        how=_STAGES[data["how"]],
+        at=_instant(data["at"]),
+        by=_text(data["by"]),
+        reason=_text(data["reason"]),
+    )
+
+
+def _each(items: object, read: Callable[[Mapping[str, Any]], _Fact]) -> tuple[_Fact, ...]:
+    if not isinstance(items, list):
+        raise TypeError(f"a list was expected, not {type(items).__name__}")
+    return tuple(map(read, items))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected, not {type(value).__name__}")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"a whole number was expected, not {value!r:.40}")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise TypeError(f"seconds were expected, not {value!r:.40}")
+    return float(value)
+
+
+def _instant(value: object) -> datetime:
+    instant = datetime.fromisoformat(_text(value))
+    if instant.tzinfo is None:
+        raise ValueError("an instant has no time zone")
+    return instant.astimezone(UTC) if instant.tzinfo is not UTC else instant
+
+
+def _unreadable(why: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        "the lock record cannot be read",
+        why=why,
+        fix="interlock doctor; the record was left as it is",
+    )
