@@ -1,0 +1,423 @@
+"""A folder of configuration -> what it declares: resources, variables, providers, its backend, the modules it calls.
+
+Knows: Terraform's block types, files of one folder, override files. Knows nothing of any provider's resources.
+Nothing here raises for what a file says; it is a `Problem` of the module.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from interlock.address import Address
+from interlock.hcl.body import Attribute, Block, Body, File, Problem
+from interlock.hcl.constant import Known, Scope, constant
+from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue, Template, Traversal
+from interlock.hcl.json_syntax import parse_json
+from interlock.hcl.merge import merge, top_blocks
+from interlock.hcl.syntax import parse, parse_template
+from interlock.source import SourceUnreadable, Span, Tree, join
+
+MAX_CALL_DEPTH = 20  # modules that call modules; Terraform has no limit, people stay below 6
+
+_SUFFIXES = (".tf", ".tf.json", ".tofu", ".tofu.json")
+_LINE_START = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A `resource`, `data` or `ephemeral` block.
+
+    Attributes:
+        mode: `managed`, `data` or `ephemeral`.
+        type: Such as `genesyscloud_routing_queue`.
+        name: The name in the configuration.
+        block: The block, override files applied.
+        depends_on: What it names there.
+        provider: The provider configuration that it names, such as `genesyscloud.eu`; empty for the default one.
+    """
+
+    mode: str
+    type: str
+    name: str
+    block: Block
+    depends_on: tuple[Traversal, ...] = ()
+    provider: str = ""
+
+    @property
+    def body(self) -> Body:
+        """The block's body."""
+        return self.block.body
+
+    @property
+    def key(self) -> str:
+        """How other blocks of the module name it: `type.name`, `data.type.name`."""
+        prefix = "" if self.mode == "managed" else f"{self.mode}."
+        return f"{prefix}{self.type}.{self.name}"
+
+    @property
+    def address(self) -> Address:
+        """Its address in its own module."""
+        return Address(mode=self.mode, type=self.type, name=self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """An input variable. `default` is None when a value must be given."""
+
+    name: str
+    default: Expression | None
+    block: Block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """An output value."""
+
+    name: str
+    value: Expression | None
+    block: Block
+    depends_on: tuple[Traversal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A provider configuration. `name` is the local name, `alias` is empty for the default configuration."""
+
+    name: str
+    alias: str
+    block: Block
+
+    @property
+    def key(self) -> str:
+        """How resources name it: `genesyscloud` or `genesyscloud.eu`."""
+        return f"{self.name}.{self.alias}" if self.alias else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One entry of `required_providers`. `source` and `version` are None when they are not set."""
+
+    name: str
+    source: Expression | None
+    version: Expression | None
+    span: Span
+    name_span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Where the state of a root module is: a `backend` block, or a `cloud` block (then `type` is `cloud`)."""
+
+    type: str
+    block: Block
+
+    @property
+    def body(self) -> Body:
+        """The block's body."""
+        return self.block.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleCall:
+    """A `module` block. `module` is the called folder when its source is local and could be read."""
+
+    name: str
+    source: Expression | None
+    block: Block
+    module: Module | None = None
+    depends_on: tuple[Traversal, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """One folder of configuration.
+
+    Attributes:
+        path: The folder.
+        files: Its files, broken ones included, in the order in which Terraform reads them.
+        problems: What keeps it from meaning what it should, in its files and between them.
+        tfvars: Values of `terraform.tfvars` and `*.auto.tfvars`, the later file winning.
+    """
+
+    path: str
+    files: tuple[File, ...] = field(repr=False)
+    problems: tuple[Problem, ...] = ()
+    settings: tuple[Block, ...] = ()
+    resources: tuple[Resource, ...] = ()
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    locals: Mapping[str, Attribute] = field(default_factory=dict)
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    providers: tuple[Provider, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    calls: tuple[ModuleCall, ...] = ()
+    tfvars: Mapping[str, Expression] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> Backend | None:
+        """The backend or cloud block that counts, or None."""
+        return self.backends[-1] if self.backends else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything could be read, so that what is absent here is really absent."""
+        return not self.problems
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What is certain in this module when it is a root: locals, tfvars and variable defaults."""
+        defaults = {name: constant(variable.default) for name, variable in self.variables.items()}
+        given = {name: constant(value) for name, value in self.tfvars.items()}
+        variables = {name: known for name, known in {**defaults, **given}.items() if known is not None}
+        return self.scope_with(variables)
+
+    def scope_with(self, variables: Mapping[str, Known]) -> Scope:
+        """Return the scope of this module when it is called with these certain arguments."""
+        return Scope(locals={name: item.value for name, item in self.locals.items()}, variables=variables)
+
+    def walk(self) -> Iterator[Module]:
+        """Yield this module and the local modules below it, each folder once."""
+        seen: set[str] = set()
+        pending = [self]
+        while pending:
+            module = pending.pop()
+            if module.path not in seen:
+                seen.add(module.path)
+                yield module
+                pending.extend(call.module for call in reversed(module.calls) if call.module is not None)
+
+    def of_type(self, kind: str, *, mode: str = "managed") -> Iterator[Resource]:
+        """Yield the module's own resources of one type."""
+        return (resource for resource in self.resources if resource.type == kind and resource.mode == mode)
+
+
+def is_configuration(name: str) -> bool:
+    """Say whether Terraform or OpenTofu reads a file of this name; editors' left-overs are no configuration."""
+    return name.endswith(_SUFFIXES) and not name.startswith((".", "#")) and not name.endswith(("~", "#"))
+
+
+def read_modules(tree: Tree, folders: tuple[str, ...]) -> tuple[Module, ...]:
+    """Read folders of configuration and the local modules that they call.
+
+    Returns:
+        The roots in the order given: folders that no other one of them calls.
+    """
+    library = _Library(tree)
+    modules = [library.module(join(folder), ()) for folder in folders]
+    called = {call.module.path for module in library.known() for call in module.calls if call.module is not None}
+    return tuple(module for module in modules if module.path not in called)
+
+
+def read_module(tree: Tree, folder: str) -> Module:
+    """Read one folder and the local modules that it calls."""
+    return _Library(tree).module(join(folder), ())
+
+
+def find_backend(tree: Tree, folder: str) -> Backend | None:
+    """Return the backend or cloud block of a root module, or None when it declares neither."""
+    return _folder(tree, join(folder)).backend
+
+
+class _Library:
+    """Folders that were read, so that a module called ten times is read once."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._modules: dict[str, Module] = {}
+
+    def known(self) -> tuple[Module, ...]:
+        return tuple(self._modules.values())
+
+    def module(self, folder: str, callers: tuple[str, ...]) -> Module:
+        if folder in self._modules:
+            return self._modules[folder]
+        module = _folder(self._tree, folder)
+        problems = list(module.problems)
+        calls = tuple(self._followed(call, folder, (*callers, folder), problems) for call in module.calls)
+        whole = _replaced(module, calls, tuple(problems))
+        self._modules[folder] = whole
+        return whole
+
+    def _followed(self, call: ModuleCall, folder: str, callers: tuple[str, ...], problems: list[Problem]) -> ModuleCall:
+        source = call.source.value if isinstance(call.source, Literal) else None
+        if not isinstance(source, str) or not source.startswith(("./", "../")):
+            return call
+        target = join(folder, source)
+        if target in callers or len(callers) > MAX_CALL_DEPTH:
+            problems.append(Problem(span=call.block.header, message=f'module "{call.name}" calls itself'))
+            return call
+        if not any(is_configuration(name) for name in self._tree.files(target)):
+            return call
+        return ModuleCall(
+            name=call.name,
+            source=call.source,
+            block=call.block,
+            module=self.module(target, callers),
+            depends_on=call.depends_on,
+        )
+
+
+def _replaced(module: Module, calls: tuple[ModuleCall, ...], problems: tuple[Problem, ...]) -> Module:
+    kept = {name: getattr(module, name) for name in Module.__dataclass_fields__}
+    return Module(**{**kept, "calls": calls, "problems": problems})
+
+
+# --- one folder
+
+
+def _folder(tree: Tree, folder: str) -> Module:
+    names = tree.files(folder)
+    files: list[File] = []
+    problems: list[Problem] = []
+    for name in _in_order(names):
+        read = _read(tree, join(folder, name))
+        if isinstance(read, Problem):
+            problems.append(read)
+        else:
+            files.append(read)
+            problems.extend(read.problems)
+    return _module(folder, files, problems, _tfvars(tree, folder, names))
+
+
+def _in_order(names: tuple[str, ...]) -> list[str]:
+    """Return the configuration files in reading order: by name, overrides last. `x.tofu` stands in for `x.tf`."""
+    chosen = [name for name in names if is_configuration(name)]
+    shadowed = {name.replace(".tofu", ".tf") for name in chosen if ".tofu" in name}
+    return sorted((name for name in chosen if name not in shadowed), key=lambda name: (_is_override(name), name))
+
+
+def _is_override(name: str) -> bool:
+    stem = next(name.removesuffix(suffix) for suffix in reversed(_SUFFIXES) if name.endswith(suffix))
+    return stem == "override" or stem.endswith("_override")
+
+
+def _read(tree: Tree, path: str) -> File | Problem:
+    try:
+        content = tree.read(path)
+    except SourceUnreadable as error:
+        return Problem(span=_beginning(path), message=f"the file could not be read: {error.why}")
+    content = content or b""
+    return parse_json(path, content) if path.endswith(".json") else parse(path, content)
+
+
+def _beginning(path: str) -> Span:
+    return Span(path=path, start=0, end=0, line=_LINE_START, column=1, end_line=_LINE_START, end_column=1)
+
+
+def _tfvars(tree: Tree, folder: str, names: tuple[str, ...]) -> dict[str, Expression]:
+    """Return the variable values that Terraform loads by itself, the later file winning."""
+    first = [name for name in ("terraform.tfvars", "terraform.tfvars.json") if name in names]
+    rest = [name for name in names if name.endswith((".auto.tfvars", ".auto.tfvars.json"))]
+    values: dict[str, Expression] = {}
+    for name in (*first, *rest):
+        read = _read(tree, join(folder, name))
+        if isinstance(read, File):
+            values.update({key: attribute.value for key, attribute in read.body.attributes.items()})
+    return values
+
+
+def _module(folder: str, files: list[File], problems: list[Problem], tfvars: Mapping[str, Expression]) -> Module:
+    originals: list[Block] = []
+    overrides: list[Block] = []
+    for file in files:
+        wanted = overrides if _is_override(posixpath.basename(file.path)) else originals
+        for found in top_blocks(file):
+            if isinstance(found, Problem):
+                problems.append(found)
+            else:
+                wanted.append(found)
+    blocks, refused = merge(originals, overrides)
+    by_type: dict[str, list[Block]] = {}
+    for block in blocks:
+        by_type.setdefault(block.type, []).append(block)
+    settings = tuple(by_type.get("terraform", ()))
+    return Module(
+        path=folder,
+        files=tuple(files),
+        problems=(*problems, *refused),
+        settings=settings,
+        resources=tuple(_resource(block) for kind in _MODES for block in by_type.get(kind, ())),
+        variables={block.labels[0]: _variable(block) for block in by_type.get("variable", ())},
+        locals={name: item for block in by_type.get("locals", ()) for name, item in block.body.attributes.items()},
+        outputs={block.labels[0]: _output(block) for block in by_type.get("output", ())},
+        providers=tuple(_provider(block) for block in by_type.get("provider", ())),
+        requirements=tuple(found for block in settings for found in _requirements(block)),
+        backends=tuple(found for block in settings for found in _backends(block)),
+        calls=tuple(_call(block) for block in by_type.get("module", ())),
+        tfvars=tfvars,
+    )
+
+
+_MODES = {"resource": "managed", "data": "data", "ephemeral": "ephemeral"}
+
+
+def _resource(block: Block) -> Resource:
+    return Resource(
+        mode=_MODES[block.type],
+        type=block.labels[0],
+        name=block.labels[1],
+        block=block,
+        depends_on=_named(block.body.get("depends_on")),
+        provider=".".join(name for item in _named(block.body.get("provider")) for name in item.names()),
+    )
+
+
+def _variable(block: Block) -> Variable:
+    return Variable(name=block.labels[0], default=block.body.get("default"), block=block)
+
+
+def _output(block: Block) -> Output:
+    body = block.body
+    return Output(name=block.labels[0], value=body.get("value"), block=block, depends_on=_named(body.get("depends_on")))
+
+
+def _provider(block: Block) -> Provider:
+    alias = block.body.get("alias")
+    text = alias.value if isinstance(alias, Literal) else None
+    return Provider(name=block.labels[0], alias=text if isinstance(text, str) else "", block=block)
+
+
+def _call(block: Block) -> ModuleCall:
+    body = block.body
+    return ModuleCall(
+        name=block.labels[0], source=body.get("source"), block=block, depends_on=_named(body.get("depends_on"))
+    )
+
+
+def _requirements(settings: Block) -> Iterator[Requirement]:
+    for block in settings.body.blocks("required_providers"):
+        for attribute in block.body.attributes.values():
+            value = attribute.value
+            is_object = isinstance(value, ObjectValue)
+            yield Requirement(
+                name=attribute.name,
+                source=value.get("source") if isinstance(value, ObjectValue) else None,
+                version=value.get("version") if isinstance(value, ObjectValue) else None if is_object else value,
+                span=attribute.span,
+                name_span=attribute.name_span,
+            )
+
+
+def _backends(settings: Block) -> Iterator[Backend]:
+    for block in settings.body.blocks("backend", labels=1):
+        if block.labels:
+            yield Backend(type=block.labels[0], block=block)
+    for block in settings.body.blocks("cloud"):
+        yield Backend(type="cloud", block=block)
+
+
+def _named(value: Expression | None) -> tuple[Traversal, ...]:
+    """Return the names in a `depends_on` or `provider`, which JSON and old configurations write in quotes."""
+    items = value.items if isinstance(value, ListValue) else () if value is None else (value,)
+    return tuple(found for item in items if (found := _as_traversal(item)) is not None)
+
+
+def _as_traversal(item: Expression) -> Traversal | None:
+    if isinstance(item, Literal) and isinstance(item.value, str):
+        read = parse_template("${" + item.value + "}", item.span)
+        inner = read.parts[0] if isinstance(read, Template) and len(read.parts) == 1 else None
+        return inner if isinstance(inner, Traversal) else None
+    return item if isinstance(item, Traversal) else None

@@ -1,0 +1,217 @@
+"""What a configuration's parts name: the edges that Terraform itself sees.
+
+Knows: resources, variables, locals, outputs, module calls, and how one names another. Knows no reference tables.
+A node is spelled as Terraform spells it, with its module path in front: `module.m.genesyscloud_user.ada`,
+`module.m.var.pool`, `module.m.local.x`, `module.m.output.id`, `module.m.provider.genesyscloud`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from interlock.hcl.body import Block, Body, expressions
+from interlock.hcl.expression import (
+    Call,
+    Conditional,
+    Expression,
+    Index,
+    ListValue,
+    Literal,
+    Name,
+    ObjectValue,
+    Traversal,
+    traversals,
+)
+from interlock.hcl.module import Module, ModuleCall, Resource
+from interlock.source import Span
+
+_NO_NODE = frozenset({"each", "count", "path", "terraform", "self", "null", "true", "false", ""})
+_COLLECTING = frozenset(
+    {"toset", "tolist", "concat", "distinct", "sort", "compact", "flatten", "setunion", "reverse", "coalescelist"}
+)
+_PAIR = 2
+_TRIPLE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One place in a body that names another part of the same module.
+
+    Attributes:
+        target: What is named, as other blocks name it: `type.name`, `data.type.name`, `module.m`, `var.v`, `local.l`.
+        attribute: The names behind it, up to the first index: `("id",)`.
+        path: Where it stands in the body, dots between nested blocks.
+        span: The place of the traversal.
+    """
+
+    target: str
+    attribute: tuple[str, ...]
+    path: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """`source` needs `target`, because of what stands at `span`."""
+
+    source: str
+    target: str
+    span: Span
+
+
+def target_of(traversal: Traversal) -> tuple[str, tuple[str, ...]] | None:
+    """Return what a traversal names and the names behind it; None for `each`, `count`, `path` and bare words."""
+    names = _names(traversal)
+    size = _TRIPLE if traversal.root in {"data", "ephemeral"} else _PAIR
+    if traversal.root in _NO_NODE or len(names) < size:
+        return None
+    return ".".join(names[:size]), names[size:]
+
+
+def references(body: Body) -> Iterator[Reference]:
+    """Yield everything that a body names, nested blocks included; `depends_on` too."""
+    for path, value in expressions(body):
+        for traversal in traversals(value):
+            found = target_of(traversal)
+            if found is not None:
+                yield Reference(target=found[0], attribute=found[1], path=path, span=traversal.span)
+
+
+def find_values(body: Body, path: str) -> Iterator[Expression]:
+    """Yield the values at a dotted path: through nested blocks, `dynamic` blocks, objects and lists of objects.
+
+    A path may end in `.*`, which stands for every member of a map. Lists of plain values are yielded whole.
+    """
+    head, _, rest = path.partition(".")
+    attribute = body.get(head)
+    if attribute is not None:
+        yield from _inside(attribute, rest)
+    for block in body.nested:
+        if rest and _holds(block, head):
+            content = block.body.block("content") if block.type == "dynamic" else block
+            if content is not None:
+                yield from find_values(content.body, rest)
+
+
+def elements(value: Expression) -> Iterator[Expression]:
+    """Yield the single values that an expression may stand for: of lists, of both results of `?:`."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        match current:
+            case ListValue():
+                pending.extend(reversed(current.items))
+            case Conditional():
+                pending.extend((current.no, current.yes))
+            case Call() if current.function in _COLLECTING:
+                pending.extend(reversed(current.arguments))
+            case _:
+                yield current
+
+
+def edges(module: Module, prefix: str = "") -> Iterator[Edge]:
+    """Yield every edge that Terraform sees in a module and the local modules below it.
+
+    Args:
+        module: The root module, or one below it.
+        prefix: The module path of its nodes with a final dot; empty for the root.
+    """
+    for resource in module.resources:
+        yield from _resource_edges(module, resource, prefix)
+    for name, item in module.locals.items():
+        yield from _value_edges(module, f"local.{name}", item.value, prefix)
+    for output in module.outputs.values():
+        if output.value is not None:
+            yield from _value_edges(module, f"output.{output.name}", output.value, prefix)
+    for provider in module.providers:
+        yield from _body_edges(module, f"provider.{provider.key}", provider.block.body, prefix)
+    for call in module.calls:
+        yield from _call_edges(module, call, prefix)
+
+
+def _resource_edges(module: Module, resource: Resource, prefix: str) -> Iterator[Edge]:
+    yield from _body_edges(module, resource.key, resource.body, prefix)
+    wanted = resource.provider or resource.type.partition("_")[0]
+    if any(provider.key == wanted for provider in module.providers):
+        span = resource.block.header
+        yield Edge(source=prefix + resource.key, target=f"{prefix}provider.{wanted}", span=span)
+
+
+def _body_edges(module: Module, source: str, body: Body, prefix: str) -> Iterator[Edge]:
+    for reference in references(body):
+        if not _is_static(reference.path):
+            yield from _edge(module, source, reference, prefix)
+
+
+def _value_edges(module: Module, source: str, value: Expression, prefix: str) -> Iterator[Edge]:
+    for traversal in traversals(value):
+        found = target_of(traversal)
+        if found is not None:
+            reference = Reference(target=found[0], attribute=found[1], path="", span=traversal.span)
+            yield from _edge(module, source, reference, prefix)
+
+
+def _edge(module: Module, source: str, reference: Reference, prefix: str) -> Iterator[Edge]:
+    """Yield the edges of one reference; one to a whole module goes to all of its outputs."""
+    if not reference.target.startswith("module."):
+        yield Edge(source=prefix + source, target=prefix + reference.target, span=reference.span)
+        return
+    name = reference.target.removeprefix("module.")
+    call = next((call for call in module.calls if call.name == name), None)
+    inner = call.module if call is not None else None
+    if inner is None:
+        yield Edge(source=prefix + source, target=prefix + reference.target, span=reference.span)
+        return
+    outputs = [item for item in reference.attribute[:1] if item in inner.outputs] or list(inner.outputs)
+    for output in outputs:
+        yield Edge(source=prefix + source, target=f"{prefix}{reference.target}.output.{output}", span=reference.span)
+
+
+def _call_edges(module: Module, call: ModuleCall, prefix: str) -> Iterator[Edge]:
+    node = f"module.{call.name}"
+    if call.module is None:
+        yield from _body_edges(module, node, call.block.body, prefix)
+        return
+    inside = f"{prefix}{node}."
+    for attribute in call.block.body.attributes.values():
+        if attribute.name in call.module.variables:
+            yield from _value_edges(module, f"{node}.var.{attribute.name}", attribute.value, prefix)
+    for traversal in call.depends_on:
+        found = target_of(traversal)
+        if found is not None:
+            for resource in call.module.resources:
+                yield Edge(source=inside + resource.key, target=prefix + found[0], span=traversal.span)
+    yield from edges(call.module, inside)
+
+
+def _is_static(path: str) -> bool:
+    """Say whether names at this path are no references: `provider`, `lifecycle` lists of attribute names."""
+    return path == "provider" or path in {"lifecycle.ignore_changes", "providers"}
+
+
+def _names(traversal: Traversal) -> tuple[str, ...]:
+    """Return the root and its names; an index behind the name of a resource or module is passed over."""
+    names = [traversal.root]
+    for step in traversal.steps:
+        if isinstance(step, Name):
+            names.append(step.name)
+        elif not (isinstance(step, Index) and len(names) > 1):
+            break
+    return tuple(names)
+
+
+def _holds(block: Block, kind: str) -> bool:
+    return block.type == kind or (block.type == "dynamic" and block.labels[:1] == (kind,))
+
+
+def _inside(value: Expression, rest: str) -> Iterator[Expression]:
+    if not rest:
+        yield value
+        return
+    head, _, tail = rest.partition(".")
+    for item in elements(value):
+        if isinstance(item, ObjectValue):
+            for key, member in item.items:
+                if head == "*" or (isinstance(key, Literal) and key.value == head):
+                    yield from _inside(member, tail)
