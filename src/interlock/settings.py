@@ -160,7 +160,7 @@ def _checked(settings: Settings) -> Settings:
 
 
 def find_file(directory: Path, environ: Mapping[str, str]) -> Path | None:
-    """Return INTERLOCK_CONFIG, or interlock.yaml in `directory` or the nearest folder above, up to the repository root."""
+    """Return INTERLOCK_CONFIG, or interlock.yaml here or in the nearest folder above, up to the repository root."""
     if named := environ.get("INTERLOCK_CONFIG"):
         return Path(named)
     for folder in (directory.resolve(), *directory.resolve().parents):

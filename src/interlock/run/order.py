@@ -1,0 +1,107 @@
+"""What a person or pipeline asked of a run: plain data that crosses from the front end to the supervisor."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from interlock.errors import UsageError
+
+
+class Operation(Enum):
+    """The supervised operations."""
+
+    PLAN = "plan"
+    APPLY = "apply"
+    DESTROY = "destroy"
+    DRIFT = "drift"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as ordered. Paths are absolute. It never carries a secret: the environment goes by inheritance.
+
+    Attributes:
+        run: Run id.
+        operation: What to do.
+        directory: The root module.
+        state: State name.
+        who: `user@host`, and the CI job where there is one.
+        home: Interlock's home; the run's own folder is in it.
+        terraform: Binary that was asked for; None to search.
+        extra: Flags for Terraform, as given after `--`.
+        auto_approve: Apply without asking.
+        wait_s: Longest wait for the turn; None for no bound.
+        queue: False: fail at once when the state is held.
+        plan_file: A saved plan to apply; None to make one.
+        out: Where a copy of the plan is to be kept; None for nowhere.
+        max_deletes: Most deletions; None for no limit.
+        protected: Deletions need `allow_destroy`.
+        allow_destroy: The person allowed deletions on a protected state.
+        detailed_exitcode: Exit 2 when a plan has changes.
+        lease_s: Lease length.
+        heartbeat_s: Renewal period.
+        job: URL of the CI job, when the run is part of one.
+        deadline_s: Longest time that an apply may need of the API budget; None for no bound.
+        gateway: Whether the API gateway stands before Genesys Cloud.
+    """
+
+    run: str
+    operation: Operation
+    directory: str
+    state: str
+    who: str
+    home: str
+    terraform: str | None = None
+    extra: tuple[str, ...] = ()
+    auto_approve: bool = False
+    wait_s: float | None = None
+    queue: bool = True
+    plan_file: str | None = None
+    out: str | None = None
+    max_deletes: int | None = None
+    protected: bool = False
+    allow_destroy: bool = False
+    detailed_exitcode: bool = False
+    lease_s: float = 6.0
+    heartbeat_s: float = 1.5
+    job: str | None = None
+    deadline_s: float | None = None
+    gateway: bool = True
+
+
+_OURS = ("-out", "-json", "-lock", "-lock-timeout", "-input", "-chdir", "-state", "-detailed-exitcode", "-auto-approve")
+
+
+def check_extra(extra: tuple[str, ...]) -> tuple[str, ...]:
+    """Return Terraform's extra flags, or refuse those that Interlock sets itself.
+
+    Raises:
+        UsageError: A flag would bypass the lock or the plan that is applied.
+    """
+    for flag in extra:
+        name = "-" + flag.lstrip("-").partition("=")[0]
+        if name in _OURS:
+            raise UsageError(
+                f"Terraform's {name} cannot be given here",
+                why="Interlock sets it so that the lock and the reviewed plan hold",
+                fix="leave it out; see interlock apply --help for the options that replace it",
+            )
+    return extra
+
+
+def encode(order: Order) -> bytes:
+    """Return the order as JSON."""
+    return msgspec.json.encode(order)
+
+
+def decode(text: bytes) -> Order:
+    """Read an order that `encode` wrote.
+
+    Raises:
+        UsageError: The text is no order of this version.
+    """
+    try:
+        return msgspec.json.decode(text, type=Order)
+    except msgspec.MsgspecError as error:
+        raise UsageError("the run's order cannot be read", why=str(error), fix="start a new run") from error

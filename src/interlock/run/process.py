@@ -1,0 +1,99 @@
+"""One child process: start, signal, reap.
+
+Its output goes to files, never to a pipe: a reader that goes away would kill Terraform with the lock held (SIGPIPE).
+It gets a session of its own, so no terminal or CI job signals it; we signal the terraform process alone, never its
+group, because the Genesys Cloud plugin lives in that group and exits at once on a signal. When the supervisor dies, the
+kernel sends Terraform a SIGINT (Linux), so that it stops and leaves its state behind instead of going on unwatched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.errors import TerraformFailed
+from interlock.host import ProcessName, name_process
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a process ended: its exit code, or minus the signal that killed it."""
+
+    code: int
+
+    @property
+    def killed_by(self) -> int | None:
+        """The signal that ended it; None when it exited."""
+        return -self.code if self.code < 0 else None
+
+
+class Child:
+    """A running program; `start` is the only way to get one."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: ProcessName) -> None:
+        self._process = process
+        self.name = name
+
+    @classmethod
+    async def start(
+        cls, argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path
+    ) -> Child:
+        """Start a program whose output is appended to two files.
+
+        Raises:
+            TerraformFailed: It cannot be started.
+        """
+        try:
+            with stdout.open("ab") as out, stderr.open("ab") as err:
+                process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    env=dict(environ),
+                    cwd=cwd,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent(os.getpid()),
+                )
+        except OSError as error:
+            raise TerraformFailed(f"cannot start {argv[0]}", why=str(error), fix="interlock doctor") from error
+        return cls(process, name_process(process.pid))
+
+    async def wait(self) -> Ended:
+        """Wait until the process has ended."""
+        return Ended(code=await self._process.wait())
+
+    def interrupt(self) -> None:
+        """Send SIGINT to the process alone."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill the process and everything in its session. What it had not saved is lost."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _die_with_parent(parent: int) -> Callable[[], None] | None:
+    """Return what the new process does before the program starts: ask for SIGINT when its parent dies."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+        if os.getppid() != parent:  # it died before we could ask
+            os._exit(1)
+
+    return ask

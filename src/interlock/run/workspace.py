@@ -1,0 +1,266 @@
+"""The folder that Terraform works in, made without changing the user's tree.
+
+A root module without a backend block of our kind is run from a *tree*: a folder in Interlock's home whose entries are
+links to the user's files, plus one override file that says `backend "http" {}`. The folders above are mirrored as links
+too, so `../modules/x` means the same. `path.cwd` is the user's folder, since Terraform is started there with `-chdir`.
+Trees are numbered per root module and one process at a time uses a number, so runs one after the other see the same
+absolute path. Each run has a TF_DATA_DIR of its own, filled from an earlier initialisation when nothing that matters
+for `terraform init` changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.errors import UsageError
+
+OVERRIDE_NAME = "interlock_override.tf"
+OVERRIDE = (
+    '# Written by Interlock for one run; the user\'s own files are not touched.\nterraform {\n  backend "http" {}\n}\n'
+)
+ERRORED = "errored.tfstate"
+_LOCK_FILE = ".terraform.lock.hcl"
+_HIDDEN = frozenset({".terraform", ERRORED, OVERRIDE_NAME, "terraform.tfstate", "terraform.tfstate.backup"})
+_MIRROR_LIMIT = 5000  # entries of one folder above the root module; a fuller one is not mirrored
+_TREES = 10_000  # runs of one root module at once on one machine
+_INPUT_BYTES = 64 << 20  # of .tf files hashed for the key of an initialisation
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """Where one run's Terraform works.
+
+    Attributes:
+        directory: The user's root module; Terraform's working directory when it starts.
+        folder: What `-chdir` names; `directory` itself when no override is needed.
+        data_dir: TF_DATA_DIR of this run.
+        seed: Where the initialisation is kept for later runs.
+        held: Open file whose lock reserves the tree; None when there is no tree.
+    """
+
+    directory: Path
+    folder: Path
+    data_dir: Path
+    seed: Path
+    held: int | None = field(default=None, repr=False)
+
+    @property
+    def errored(self) -> Path:
+        """Where Terraform leaves a state that it could not save."""
+        return self.folder / ERRORED
+
+    def seeded(self) -> bool:
+        """Fill the data folder from an earlier initialisation; False when there is none."""
+        if not (self.seed / "complete").exists():
+            return False
+        shutil.copytree(self.seed / "data", self.data_dir, symlinks=True, dirs_exist_ok=True)
+        return True
+
+    def initialised(self) -> None:
+        """Keep the data folder of a successful `terraform init` for later runs; make module paths relative again."""
+        self._relative_modules()
+        if (self.seed / "complete").exists():
+            return
+        fresh = self.seed.with_name(f"{self.seed.name}.{os.getpid()}")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        if (self.data_dir / "providers").is_dir() and not (self.data_dir / "providers").is_symlink():
+            (self.data_dir / "providers").rename(fresh / "providers")  # hundreds of megabytes: moved once, linked after
+            (self.data_dir / "providers").symlink_to(self.seed / "providers")
+        shutil.copytree(self.data_dir, fresh / "data", symlinks=True)
+        (fresh / "complete").touch()
+        self._publish(fresh)
+
+    def _publish(self, fresh: Path) -> None:
+        """Put the new initialisation in its place. When another run was first, ours is used by us alone."""
+        try:
+            fresh.rename(self.seed)
+        except OSError:
+            link = self.data_dir / "providers"
+            if link.is_symlink() and not link.exists():
+                link.unlink()
+                link.symlink_to(fresh / "providers")
+
+    def _relative_modules(self) -> None:
+        """Undo what Terraform does to modules reached through links: it records the target's absolute path.
+
+        `path.module` would then be absolute, and every attribute built from it would change.
+        """
+        manifest = self.data_dir / "modules" / "modules.json"
+        if self.folder == self.directory or not manifest.exists():
+            return
+        document = json.loads(manifest.read_bytes())
+        for module in document.get("Modules", []):
+            if Path(module["Dir"]).is_absolute() and not Path(module["Dir"]).is_relative_to(self.data_dir):
+                module["Dir"] = os.path.relpath(module["Dir"], self.directory)
+        manifest.write_text(json.dumps(document))
+
+    def give_back(self) -> list[str]:
+        """Move what was created beside the configuration to the user's folder, where it would be without a tree."""
+        return [] if self.folder == self.directory else _give_back(self.folder, self.directory)
+
+    def close(self) -> None:
+        """Free the tree for the next run."""
+        if self.held is not None:
+            with suppress(OSError):
+                os.close(self.held)
+            self.held = None
+
+
+def open_workspace(
+    directory: Path, *, home: Path, run_folder: Path, in_place: bool, binary_mark: str, environ: Mapping[str, str]
+) -> Workspace:
+    """Make the workspace of one run.
+
+    Args:
+        directory: The user's root module, absolute.
+        home: Interlock's home.
+        run_folder: The run's own folder.
+        in_place: The configuration declares an empty `backend "http" {}` itself, so no tree is needed.
+        binary_mark: Identity of the Terraform binary.
+        environ: The environment; TF_CLI_CONFIG_FILE and TF_PLUGIN_CACHE_DIR matter for initialisations.
+    """
+    key = initialisation_key(directory, binary_mark, environ, in_place=in_place)
+    data_dir = run_folder / "data"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    folder, held = (directory, None) if in_place else _take_tree(directory, home)
+    return Workspace(
+        directory=directory, folder=folder, data_dir=data_dir, seed=home / "cache" / "init" / key, held=held
+    )
+
+
+def initialisation_key(directory: Path, binary_mark: str, environ: Mapping[str, str], *, in_place: bool) -> str:
+    """Return a digest of everything that decides what `terraform init` does in `directory`."""
+    digest = hashlib.sha256(repr((str(directory), binary_mark, in_place)).encode())
+    left = _INPUT_BYTES
+    config = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
+    for path in [
+        *sorted(directory.glob("*.tf")),
+        *sorted(directory.glob("*.tf.json")),
+        directory / _LOCK_FILE,
+        Path(config),
+    ]:
+        with suppress(OSError):
+            content = path.read_bytes()
+            left -= len(content)
+            digest.update(repr((path.name, len(content))).encode() + content)
+        if left < 0:
+            raise UsageError(f"{directory} holds more than 64 MiB of .tf files", fix="name the root module itself")
+    return digest.hexdigest()[:32]
+
+
+def check_no_local_state(directory: Path, state: str) -> None:
+    """Refuse a root module whose state is still a local file, since Interlock would start from nothing.
+
+    Raises:
+        UsageError: There is a local state file with content.
+    """
+    local = directory / "terraform.tfstate"
+    if local.is_file() and local.stat().st_size > 0:
+        raise UsageError(
+            f"{directory} has a local state, terraform.tfstate, that Interlock does not know",
+            why="a plan against the empty state would create everything a second time",
+            fix=f"interlock state push --state {state} {local}    then move the file away",
+        )
+
+
+def _take_tree(directory: Path, home: Path) -> tuple[Path, int]:
+    trees = home / "trees" / hashlib.sha256(str(directory).encode()).hexdigest()[:16]
+    trees.mkdir(parents=True, exist_ok=True)
+    for number in range(_TREES):
+        held = _reserve(trees / f"{number}.lock")
+        if held is None:
+            continue
+        root = trees / str(number)
+        folder = _mirror(directory, root)
+        if folder is not None:
+            return folder, held
+        os.close(held)
+    raise UsageError(f"{_TREES} runs of {directory} at once", fix="wait for some of them")
+
+
+def _reserve(path: Path) -> int | None:
+    """Lock a tree for this process and its children; None when somebody else has it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _mirror(directory: Path, root: Path) -> Path | None:
+    """Make or renew the links of one tree.
+
+    Returns:
+        The folder that stands for `directory`; None when a crashed run left a state in it, which recovery needs.
+    """
+    top = _top(directory)
+    folder = root / directory.relative_to(top)
+    if (folder / ERRORED).exists():
+        return None
+    if folder.is_dir():
+        _give_back(folder, directory)
+    shutil.rmtree(root, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for above in _between(top, directory):
+        towards = (directory.relative_to(above)).parts[0]
+        _link_entries(above, root / above.relative_to(top), without={towards}, limit=_MIRROR_LIMIT)
+    _link_entries(directory, folder, without=_HIDDEN, limit=None)
+    (folder / OVERRIDE_NAME).write_text(OVERRIDE)
+    return folder
+
+
+def _give_back(folder: Path, directory: Path) -> list[str]:
+    """Move everything in `folder` that is neither a link nor ours to `directory`; return the names."""
+    moved = []
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_symlink() and entry.name not in _HIDDEN and entry.name != _LOCK_FILE:
+            _move_over(entry, directory / entry.name)
+            moved.append(entry.name)
+    return moved
+
+
+def _move_over(source: Path, target: Path) -> None:
+    """Move a file or folder; a folder that exists already is filled up."""
+    if source.is_dir() and target.is_dir():
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(source)
+    else:
+        shutil.move(str(source), target)
+
+
+def _top(directory: Path) -> Path:
+    """Return how far up the tree is mirrored: the repository root, or the root of the file system without one."""
+    for folder in (directory, *directory.parents):
+        if (folder / ".git").exists():
+            return folder
+    return Path(directory.anchor)
+
+
+def _between(top: Path, directory: Path) -> Iterator[Path]:
+    """Yield the folders from `top` down to the parent of `directory`."""
+    for folder in reversed(directory.parents):
+        if folder.is_relative_to(top):
+            yield folder
+
+
+def _link_entries(source: Path, target: Path, *, without: frozenset[str] | set[str], limit: int | None) -> None:
+    try:
+        names = [entry.name for entry in source.iterdir()]
+    except PermissionError:
+        return
+    if limit is not None and len(names) > limit:
+        return
+    for name in names:
+        if name not in without:
+            (target / name).symlink_to(source / name)
