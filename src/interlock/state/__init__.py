@@ -1,0 +1,88 @@
+"""The Terraform state document: read without loss, verified, compared, merged, and its chain of versions."""
+
+from interlock.state.diff import (
+    AttributeChange,
+    Diff,
+    Kind,
+    ObjectChange,
+    OutputChange,
+    apply_diff,
+    attribute_changes,
+    diff_documents,
+    output_values,
+)
+from interlock.state.document import (
+    MAX_STATE_BYTES,
+    Document,
+    ObjectKey,
+    Resource,
+    content_digest,
+    empty_document,
+    parse_document,
+    render_document,
+)
+from interlock.state.history import (
+    Quarantined,
+    Retention,
+    Version,
+    VersionKind,
+    current_at,
+    highest_serial,
+    plan_pruning,
+)
+from interlock.state.lineage import Footing, Refusal, Step, find_deletions, judge, judge_deletions
+from interlock.state.merge import Conflict, Conflicted, Merged, Writes, hard_since, merge_documents, remember_hard
+from interlock.state.redact import MASK, masked_attributes, masked_document, masked_output, sounds_secret
+from interlock.state.restore import RestorePlan, plan_restore
+from interlock.state.verify import Finding, refusing, verify_document, verify_state
+
+__all__ = [
+    "MASK",
+    "MAX_STATE_BYTES",
+    "AttributeChange",
+    "Conflict",
+    "Conflicted",
+    "Diff",
+    "Document",
+    "Finding",
+    "Footing",
+    "Kind",
+    "Merged",
+    "ObjectChange",
+    "ObjectKey",
+    "OutputChange",
+    "Quarantined",
+    "Refusal",
+    "Resource",
+    "RestorePlan",
+    "Retention",
+    "Step",
+    "Version",
+    "VersionKind",
+    "Writes",
+    "apply_diff",
+    "attribute_changes",
+    "content_digest",
+    "current_at",
+    "diff_documents",
+    "empty_document",
+    "find_deletions",
+    "hard_since",
+    "highest_serial",
+    "judge",
+    "judge_deletions",
+    "masked_attributes",
+    "masked_document",
+    "masked_output",
+    "merge_documents",
+    "output_values",
+    "parse_document",
+    "plan_pruning",
+    "plan_restore",
+    "refusing",
+    "remember_hard",
+    "render_document",
+    "sounds_secret",
+    "verify_document",
+    "verify_state",
+]

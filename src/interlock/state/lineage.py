@@ -1,0 +1,129 @@
+"""May this document follow that one? Lineage, serial, and deletions within the plan (promise P6).
+
+Terraform checks none of this on the server's behalf: a zombie, a hand-made push or a stale plan would simply
+overwrite. So the rules are here, and a refusal is a value with its reason.
+
+Knows: document. Source: facts/terraform-protocols.md sections 5.3 and 5.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from interlock.state.document import Document, Resource, group_resources, index_objects
+
+
+class Step(Enum):
+    """How an accepted document follows the current one."""
+
+    FIRST = "first"
+    """There was no state."""
+    NEXT = "next"
+    """Same lineage, higher serial."""
+    SAME = "same"
+    """The current document again: a repeated request. Nothing needs to be stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footing:
+    """Where a document stands: what the rules need to know of it.
+
+    Attributes:
+        lineage: Its lineage.
+        serial: Its serial.
+        digest: SHA-256 of its bytes, or of its content; both sides must give the same kind.
+    """
+
+    lineage: str
+    serial: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a document may not become current.
+
+    Attributes:
+        code: `no-lineage`, `serial-zero`, `foreign-lineage`, `older-serial`, `same-serial` or `unplanned-deletion`.
+        why: One sentence.
+        addresses: The instances it is about, sorted; may be empty.
+    """
+
+    code: str
+    why: str
+    addresses: tuple[str, ...] = ()
+
+
+Judgement: TypeAlias = Step | Refusal
+
+
+def judge(current: Footing | None, candidate: Footing) -> Judgement:
+    """Decide whether `candidate` may become current in the place of `current` (None: there is no state)."""
+    if not candidate.lineage:
+        return Refusal(code="no-lineage", why="the document has no lineage")
+    if candidate.serial < 1:
+        return Refusal(code="serial-zero", why="the document has serial 0")
+    if current is None:
+        return Step.FIRST
+    if candidate.lineage != current.lineage:
+        why = f"its lineage is {candidate.lineage}, the current state has {current.lineage}"
+        return Refusal(code="foreign-lineage", why=why)
+    return _judge_serial(current, candidate)
+
+
+def find_deletions(current: Document, candidate: Document) -> frozenset[str]:
+    """Return the addresses of managed instances that lose an object: the current one or a deposed one.
+
+    Data sources do not count: losing them loses nothing in the world.
+
+    Raises:
+        StateInvalid: One of the documents has instances that cannot be told apart.
+    """
+    kept = group_resources(candidate)
+    gone: set[str] = set()
+    for resource in group_resources(current).values():
+        if resource.mode != "managed":
+            continue
+        others = kept.get(resource.key)
+        if others is not None and others.instances == resource.instances:
+            continue
+        gone.update(_lost(resource, others))
+    return frozenset(gone)
+
+
+def judge_deletions(current: Document | None, candidate: Document, allowed: frozenset[str] | None) -> Refusal | None:
+    """Refuse a document that drops managed instances which the plan did not delete.
+
+    Args:
+        current: The current document; None when there is none, so nothing can be dropped.
+        candidate: The document that would follow.
+        allowed: Addresses that may disappear: everything the plan deletes, replaces, forgets or moves away
+            (`previous_address`), and what its refresh found gone. None: this writer is not bound to a plan.
+
+    Returns:
+        The refusal, or None.
+    """
+    if allowed is None or current is None:
+        return None
+    surplus = find_deletions(current, candidate) - allowed
+    if not surplus:
+        return None
+    why = f"it drops {len(surplus)} managed instance(s) that the plan does not delete"
+    return Refusal(code="unplanned-deletion", why=why, addresses=tuple(sorted(surplus)))
+
+
+def _judge_serial(current: Footing, candidate: Footing) -> Judgement:
+    if candidate.serial > current.serial:
+        return Step.NEXT
+    if candidate.serial < current.serial:
+        why = f"its serial is {candidate.serial}, the current state has {current.serial}"
+        return Refusal(code="older-serial", why=why)
+    if candidate.digest == current.digest:
+        return Step.SAME
+    return Refusal(code="same-serial", why=f"serial {current.serial} is already taken by other content")
+
+
+def _lost(resource: Resource, others: Resource | None) -> set[str]:
+    return {str(key.address()) for key in index_objects(resource).keys() - index_objects(others).keys()}

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from interlock.state import Footing, Refusal, Step, find_deletions, judge, judge_deletions
+
+Make = Callable[..., Any]
+CURRENT = Footing(lineage="l", serial=5, digest="d")
+
+
+@pytest.mark.parametrize(
+    ("current", "lineage", "serial", "digest", "answer"),
+    [
+        (None, "l", 1, "x", Step.FIRST),
+        (None, "l", 9, "x", Step.FIRST),
+        (None, "", 1, "x", "no-lineage"),
+        (None, "l", 0, "x", "serial-zero"),
+        (CURRENT, "l", 6, "d", Step.NEXT),
+        (CURRENT, "l", 60, "x", Step.NEXT),
+        (CURRENT, "l", 5, "d", Step.SAME),
+        (CURRENT, "l", 5, "x", "same-serial"),
+        (CURRENT, "l", 4, "x", "older-serial"),
+        (CURRENT, "m", 6, "x", "foreign-lineage"),
+        (CURRENT, "", 6, "x", "no-lineage"),
+    ],
+)
+def test_lineage_and_serial_decide(
+    current: Footing | None, lineage: str, serial: int, digest: str, answer: Step | str
+) -> None:
+    got = judge(current, Footing(lineage=lineage, serial=serial, digest=digest))
+    assert (got.code if isinstance(got, Refusal) else got) == answer
+
+
+def test_deletions_are_found_by_instance(document: Make, resource: Make, instance: Make) -> None:
+    before = document(
+        resource("t", "a", instance({}, 0), instance({}, 1)),
+        resource("t", "b", instance({"x": 1}, None), instance({}, None, deposed="0000000a")),
+        resource("d", "c", instance({}, None), mode="data"),
+        resource("t", "e", instance({}, None)),
+    )
+    after = document(resource("t", "a", instance({}, 1)), resource("t", "b", instance({"x": 2}, None)))
+    assert find_deletions(before, after) == {"t.a[0]", "t.b", "t.e"}
+    assert find_deletions(after, after) == set()
+
+
+def test_a_resource_split_in_two_blocks_loses_nothing(document: Make, resource: Make, instance: Make) -> None:
+    whole = document(resource("t", "a", instance({}, 0), instance({}, 1)))
+    split = document(resource("t", "a", instance({}, 0)), resource("t", "a", instance({}, 1)))
+    assert find_deletions(whole, split) == find_deletions(split, whole) == set()
+
+
+def test_a_write_that_drops_more_than_the_plan_is_refused(document: Make, resource: Make, instance: Make) -> None:
+    before = document(resource("t", "a", instance({}, 0), instance({}, 1)))
+    after = document()
+    refused = judge_deletions(before, after, frozenset({"t.a[0]"}))
+    assert refused is not None
+    assert (refused.code, refused.addresses) == ("unplanned-deletion", ("t.a[1]",))
+    assert judge_deletions(before, after, frozenset({"t.a[0]", "t.a[1]"})) is None
+    assert judge_deletions(before, after, None) is None
+    assert judge_deletions(None, after, frozenset()) is None

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from interlock.state import MASK, masked_attributes, masked_document, masked_output, sounds_secret
+
+Make = Callable[..., Any]
+
+
+def _instance(attributes: dict[str, Any], marks: Any = ()) -> Raw:
+    return Raw(msgspec.json.encode({"attributes": attributes, "sensitive_attributes": marks}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "client_secret", "clientSecret", "api_key", "apiKey", "access_token", "private_key_pem", "TOKEN"],
+)
+def test_names_of_secrets_are_known(name: str) -> None:
+    assert sounds_secret(name)
+
+
+@pytest.mark.parametrize("name", ["name", "token_url", "secretary", "key", "keyboard", "division_id", "authorized"])
+def test_ordinary_names_are_shown(name: str) -> None:
+    assert not sounds_secret(name)
+
+
+def test_marked_paths_are_masked_with_everything_below() -> None:
+    marks = [
+        [{"type": "get_attr", "value": "login"}],
+        [{"type": "get_attr", "value": "rows"}, {"type": "index", "value": {"value": 1, "type": "number"}}],
+        [{"type": "get_attr", "value": "map"}, {"type": "index", "value": {"value": "k", "type": "string"}}],
+    ]
+    attributes = {"login": {"a": 1}, "rows": [1, 2], "map": {"k": 1, "j": 2}, "empty": None, "n": 1.5}
+    assert masked_attributes(_instance(attributes, marks)) == {
+        "login": MASK,
+        "rows": [1, MASK],
+        "map": {"k": MASK, "j": 2},
+        "empty": None,
+        "n": 1.5,
+    }
+
+
+def test_secret_names_are_masked_without_a_mark() -> None:
+    assert masked_attributes(_instance({"a": [{"password": "x", "user": "u"}]})) == {
+        "a": [{"password": MASK, "user": "u"}]
+    }
+
+
+@pytest.mark.parametrize("marks", [[[{"type": "get_attr"}]], 7, [["x"]], [[{"value": {"value": [1]}}]]])
+def test_marks_that_cannot_be_read_hide_the_instance(marks: Any) -> None:
+    assert masked_attributes(_instance({"a": 1}, marks)) == MASK
+
+
+def test_unreadable_attributes_are_hidden() -> None:
+    assert masked_attributes(Raw(b'{"attributes": {"a": 1e}}')) == MASK
+
+
+def test_sensitive_outputs_are_masked() -> None:
+    assert masked_output("x", Raw(b'{"value": "v", "type": "string", "sensitive": true}')) == MASK
+    assert masked_output("api_key", Raw(b'{"value": "v", "type": "string"}')) == MASK
+    assert masked_output("x", Raw(b'{"value": {"password": "v", "n": 1}}')) == {"password": MASK, "n": 1}
+    assert masked_output("x", Raw(b"[]")) == MASK
+
+
+def test_a_number_that_a_float_would_round_stays_exact() -> None:
+    raw = Raw(b'{"attributes": {"a": 0.1234567890123456789, "b": 1.10, "c": 100000000000000000000001}}')
+    shown = masked_attributes(raw)
+    assert shown == {"a": "0.1234567890123456789", "b": 1.1, "c": 100000000000000000000001}
+
+
+def test_a_shown_document_holds_no_secret(document: Make, resource: Make, instance: Make) -> None:
+    made = document(
+        resource("t", "a", instance({"password": "hunter2", "id": "1"}, "k", deposed="0000000a")),
+        outputs={"token": {"value": "hunter2", "type": "string"}},
+    )
+    shown = masked_document(made)
+    assert "hunter2" not in repr(shown)
+    assert shown["instances"] == [
+        {"address": 't.a["k"]', "deposed": "0000000a", "attributes": {"password": MASK, "id": "1"}}
+    ]
