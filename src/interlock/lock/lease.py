@@ -52,7 +52,7 @@ class Holder(Party):
 
 def has_lapsed(holder: Holder, now: datetime) -> bool:
     """Say whether the lease ran out at `now`, by the clock that `now` comes from."""
-    return now >= holder.lease.lapses_at()
+    return (now - holder.lease.renewed_at).total_seconds() >= holder.lease.lease_s
 
 
 def renew(holder: Holder, now: datetime) -> Holder:

@@ -1,6 +1,7 @@
 """A lock as plain data with a schema version, and back.
 
-Plain data means dicts, lists, strings, numbers, booleans and None, ready for JSON. Instants are ISO 8601 in UTC.
+Plain data means dicts, lists, strings, numbers, booleans, None and aware datetimes: the JSON hand spells instants (ISO
+8601, UTC) three times faster than we could, and this is the hottest path. Reading takes them as text or as datetimes.
 Fields that this release does not know are left out at its next write; a field that must survive raises the schema.
 """
 
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.lock.claim import WHOLE_STATE, Claim, claim_of
+from interlock.lock.events import LEASE_S_MAX
 from interlock.lock.invariants import assert_whole
 from interlock.lock.lease import Holder, Lease
 from interlock.lock.lock import Departure, Freeze, Lock, Stage
@@ -20,8 +22,10 @@ from interlock.lock.ticket import Party, Priority, Waiter
 SCHEMA = 1
 """Version of the data that `to_data` writes. Raise it when an older release must not write the record any more."""
 
+_COUNT_MAX = 2**63 - 1  # what every JSON reader of ours can hold
 _Fact = TypeVar("_Fact")
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+_SPELLED = {priority: name for name, priority in _PRIORITIES.items()}
 _STAGES = {stage.value: stage for stage in Stage}
 
 
@@ -82,7 +86,7 @@ def _party_data(party: Party) -> dict[str, Any]:
         "who": party.who,
         "info": party.info,
         "claim": _claim_data(party.claim),
-        "priority": party.priority.name.lower(),
+        "priority": _SPELLED[party.priority],
         "lock_id": party.lock_id,
     }
 
@@ -93,8 +97,8 @@ def _holder_data(holder: Holder) -> dict[str, Any]:
     data["token"] = holder.token
     data["lease"] = {
         "lease_s": lease.lease_s,
-        "granted_at": lease.granted_at.isoformat(),
-        "renewed_at": lease.renewed_at.isoformat(),
+        "granted_at": lease.granted_at,
+        "renewed_at": lease.renewed_at,
         "beat": lease.beat,
     }
     return data
@@ -107,9 +111,9 @@ def _waiter_data(waiter: Waiter) -> dict[str, Any]:
     data["arrival"] = waiter.arrival
     data["turn"] = waiter.turn
     data["promoted"] = waiter.promoted
-    data["joined_at"] = waiter.joined_at.isoformat()
-    data["seen_at"] = waiter.seen_at.isoformat()
-    data["doubted_at"] = waiter.doubted_at.isoformat() if waiter.doubted_at else None
+    data["joined_at"] = waiter.joined_at
+    data["seen_at"] = waiter.seen_at
+    data["doubted_at"] = waiter.doubted_at
     return data
 
 
@@ -120,7 +124,7 @@ def _claim_data(claim: Claim) -> dict[str, Any]:
 
 
 def _freeze_data(freeze: Freeze) -> dict[str, Any]:
-    return {"reason": freeze.reason, "by": freeze.by, "since": freeze.since.isoformat()}
+    return {"reason": freeze.reason, "by": freeze.by, "since": freeze.since}
 
 
 def _departure_data(departure: Departure) -> dict[str, Any]:
@@ -129,7 +133,7 @@ def _departure_data(departure: Departure) -> dict[str, Any]:
         "lock_id": departure.lock_id,
         "token": departure.token,
         "how": departure.how.value,
-        "at": departure.at.isoformat(),
+        "at": departure.at,
         "by": departure.by,
         "reason": departure.reason,
     }
@@ -215,19 +219,19 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _whole_number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _COUNT_MAX:
         raise TypeError(f"a whole number was expected, not {value!r:.40}")
     return value
 
 
 def _seconds(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= LEASE_S_MAX:
         raise TypeError(f"seconds were expected, not {value!r:.40}")
     return float(value)
 
 
 def _instant(value: object) -> datetime:
-    instant = datetime.fromisoformat(_text(value))
+    instant = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value))
     if instant.tzinfo is None:
         raise ValueError("an instant has no time zone")
     return instant.astimezone(UTC) if instant.tzinfo is not UTC else instant

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from interlock.lock.claim import WHOLE_STATE
+from interlock.lock.lease import Holder, Lease, has_lapsed, renew
+from interlock.lock.ticket import Priority
+
+T0 = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+HOLDER = Holder(
+    ticket="t",
+    run="r",
+    who="w",
+    info="",
+    claim=WHOLE_STATE,
+    priority=Priority.APPLY,
+    lock_id=None,
+    token=7,
+    lease=Lease(lease_s=60, granted_at=T0, renewed_at=T0),
+)
+
+
+def test_a_lease_lapses_when_its_seconds_are_over() -> None:
+    assert not has_lapsed(HOLDER, T0 + timedelta(seconds=59))
+    assert has_lapsed(HOLDER, T0 + timedelta(seconds=60))
+
+
+def test_a_renewal_extends_the_lease_and_beats() -> None:
+    renewed = renew(HOLDER, T0 + timedelta(seconds=50))
+    assert renewed.lease.beat == 1
+    assert not has_lapsed(renewed, T0 + timedelta(seconds=109))
+    assert renewed.lease.granted_at == T0
+
+
+def test_a_renewal_by_a_clock_that_went_back_beats_and_shortens_nothing() -> None:
+    renewed = renew(HOLDER, T0 - timedelta(hours=1))
+    assert renewed.lease.beat == 1
+    assert renewed.lease.renewed_at == T0
