@@ -36,7 +36,7 @@ def test_disjoint_changes_join(simple: Make) -> None:
     merged = _merge(simple, {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 3}, planned="t.b", hard="t.a")
     assert isinstance(merged, Merged)
     assert _values(merged.document) == {"t.a": 2, "t.b": 3}
-    assert (merged.document.serial, merged.hard) == (4, {"t.b"})
+    assert (merged.document.serial, merged.hard) == (4, frozenset({"t.b"}))
     assert not merged.dropped
 
 
