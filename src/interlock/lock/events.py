@@ -35,6 +35,8 @@ class Requested:
         patience_s: Silence after which it is dropped from the queue.
         lock_id: Terraform's lock id, if known now.
         queue: False takes no place in the queue when it cannot be granted now.
+        polls: The party asks again from time to time instead of listening. While it waits it is only granted by
+            an event of its own: a grant that nobody hears of would strand the lock.
     """
 
     ticket: Ticket
@@ -47,6 +49,7 @@ class Requested:
     patience_s: float
     lock_id: str | None = None
     queue: bool = True
+    polls: bool = False
 
     def __post_init__(self) -> None:
         _check_id("ticket", self.ticket)

@@ -170,6 +170,8 @@ def decide(lock: Lock, event: Event, *, now: datetime) -> Decision:
         answer = _answer(settled, event, ticket)
         if answer and isinstance(answer[0], Refuse):
             return Decision(lock=lock, effects=answer)
+        if isinstance(event, Requested) and event.polls:
+            settled = moves.leave_the_line(settled, ticket, now)
         return Decision(lock=settled, effects=passed_over + moved.effects + grants + answer)
     return Decision(lock=settled, effects=passed_over + moved.effects + grants)
 

@@ -76,12 +76,19 @@ def join(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Decisio
 
 
 def ask_again(lock: Lock, event: Requested | Renewed, ticket: Ticket, now: datetime) -> Decision:
-    """Note a waiter's sign of life; it keeps its place."""
+    """Note a waiter's sign of life; it keeps its place. A request may bring another patience along."""
     waiter = _waiter(lock, ticket)
     if isinstance(event, Requested) and event.lock_id not in (None, waiter.lock_id):
         return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
-    spoken = replace(waiter, seen_at=max(waiter.seen_at, now), doubted_at=None)
+    patience_s = event.patience_s if isinstance(event, Requested) else waiter.patience_s
+    spoken = replace(waiter, seen_at=max(waiter.seen_at, now), doubted_at=None, patience_s=patience_s)
     return Decision(lock=_with_waiter(lock, spoken), effects=())
+
+
+def leave_the_line(lock: Lock, ticket: Ticket, now: datetime) -> Lock:
+    """Let a polling party that was not granted keep its place, but not be granted until it speaks again."""
+    waiter = waiter_of(lock, ticket=ticket)
+    return lock if waiter is None else _with_waiter(lock, replace(waiter, doubted_at=now))
 
 
 def confirm(lock: Lock, event: Requested, ticket: Ticket, _now: datetime) -> Decision:
