@@ -36,21 +36,28 @@ class Doorbell:
             if not bells and self._bells.get(key) is bells:
                 del self._bells[key]
 
-    def is_quiet(self) -> bool:
-        """Say whether nobody waits."""
-        return not self._bells
+    def awaited(self) -> list[str]:
+        """Return the keys that somebody waits for."""
+        return [key for key in self._bells if key is not None]
 
     def ring(self, key: str) -> None:
         """Wake those who wait for `key`, and those who wait for any change."""
-        for listened in (key, None):
-            for bell in self._bells.get(listened, ()):
-                bell.set()
+        self._ring(key)
+        self._ring(None)
+
+    def ring_any(self) -> None:
+        """Wake those who wait for any change."""
+        self._ring(None)
 
     def ring_all(self) -> None:
         """Wake everybody: something changed, and we do not know what."""
         for bells in self._bells.values():
             for bell in bells:
                 bell.set()
+
+    def _ring(self, key: str | None) -> None:
+        for bell in self._bells.get(key, ()):
+            bell.set()
 
     async def rung(self, bell: asyncio.Event, *, timeout_s: float) -> bool:
         """Wait for `bell`, at most `timeout_s` seconds of the clock; say whether it rang, and silence it."""

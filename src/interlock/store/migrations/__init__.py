@@ -1,0 +1,1 @@
+"""Numbered steps of the stored schemas, as SQL files: `<store>_<number>.sql`, applied once each, in order."""

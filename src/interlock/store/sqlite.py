@@ -1,0 +1,289 @@
+"""Records and blobs in one SQLite file; the default for one machine.
+
+A hand. Any number of processes may use the file at once. Writes go through one thread per process, which commits all
+that wait together (`sqlite_threads.py`); a write that was acknowledged survives kill -9 and a power cut. Waiters of
+this process are woken at once, those of others by looking at SQLite's change counter every few milliseconds while
+somebody waits.
+
+One event loop uses a store. After a fork the child opens its own; using the parent's raises `UsageError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from interlock.clock import Clock
+from interlock.errors import InterlockError, UsageError
+from interlock.store.doorbell import Doorbell
+from interlock.store.memory import store_is_closed
+from interlock.store.records import (
+    LIST_LIMIT_MAX,
+    Mismatch,
+    Record,
+    check_key,
+    check_limit,
+    check_prefix,
+    check_value,
+)
+from interlock.store.sqlite_blobs import SqliteBlobs
+from interlock.store.sqlite_file import SqliteFile, open_file
+from interlock.store.sqlite_threads import SqliteReader, SqliteWriter
+
+POLL_S_FIRST = 0.005
+"""How often a waiter looks for writes of other processes at first; about 10 microseconds of work each."""
+
+POLL_S_LATER = 0.010
+"""How often it looks after the first second; with the commit itself far below the promised 50 ms."""
+
+_FIRST_POLLS = 200
+_CODE_POINT_MAX = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)
+
+_T = TypeVar("_T")
+
+
+class SqliteStore:
+    """Both stores of one file.
+
+    Attributes:
+        records: The `RecordStore`.
+        blobs: The `BlobStore`.
+    """
+
+    def __init__(self, file: SqliteFile, *, clock: Clock) -> None:
+        self._writer = SqliteWriter(file, name="interlock-writer")
+        self._reader = SqliteReader(file, name="interlock-reader")
+        self.records = SqliteRecords(file, writer=self._writer, reader=self._reader, clock=clock)
+        self.blobs = SqliteBlobs(file, writer=self._writer, clock=clock)
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock) -> SqliteStore:
+        """Open the database at `path`, creating it with its folder when there is none.
+
+        Raises:
+            UsageError: See `sqlite_file.open_file`.
+            BackendUnavailable: Likewise.
+        """
+        return await asyncio.to_thread(lambda: cls(open_file(path, clock=clock), clock=clock))
+
+    async def close(self) -> None:
+        """Finish what was handed in, wake all waiters with an error, and let go of the file."""
+        if self._closed:
+            return
+        self._closed = True
+        await self.records.close()
+        await self.blobs.close()
+        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._reader.close)
+
+
+class SqliteRecords:
+    """A `RecordStore` in the table `records`."""
+
+    def __init__(self, file: SqliteFile, *, writer: SqliteWriter, reader: SqliteReader, clock: Clock) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+        self._doorbell = Doorbell(clock=clock)
+        self._lookout = _Lookout(file, self._doorbell, clock=clock)
+        self._pid = os.getpid()
+        self._closed = False
+
+    async def get(self, key: str) -> Record | None:
+        """See `RecordStore.get`."""
+        check_key(key)
+        return await self._read(lambda connection: _find(connection, key))
+
+    async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
+        """See `RecordStore.swap`. When the caller is cancelled meanwhile, the swap may still happen."""
+        check_key(key)
+        check_value(key, value)
+        self._check_usable()
+        written = self._writer.submit(lambda connection: _swap(connection, key, expected, value))
+        try:
+            return await asyncio.wrap_future(written)
+        finally:
+            self._doorbell.ring(key)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
+        """See `RecordStore.list`."""
+        check_prefix(prefix)
+        check_prefix(after)
+        check_limit(limit)
+        return await self._read(lambda connection: _list(connection, prefix, after, limit))
+
+    async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record | None:
+        """See `RecordStore.watch`."""
+        check_key(key)
+        until = self._clock.monotonic() + timeout_s
+        with self._doorbell.hung(key) as bell, self._lookout.kept():
+            while True:
+                record = await self.get(key)
+                version = None if record is None else record.version
+                left_s = until - self._clock.monotonic()
+                if version != seen or left_s <= 0:
+                    return record
+                await self._doorbell.rung(bell, timeout_s=left_s)
+
+    async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
+        """See `RecordStore.watch_prefix`. The number counts changes of the whole store."""
+        check_prefix(prefix)
+        until = self._clock.monotonic() + timeout_s
+        with self._doorbell.hung(None) as bell, self._lookout.kept():
+            while True:
+                number = await self._read(_changes)
+                left_s = until - self._clock.monotonic()
+                if number != seen or left_s <= 0:
+                    return number
+                await self._doorbell.rung(bell, timeout_s=left_s)
+
+    async def close(self) -> None:
+        """See `RecordStore.close`. The file stays open for the blobs until `SqliteStore.close`."""
+        self._closed = True
+        self._doorbell.ring_all()
+        await self._lookout.close()
+
+    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        self._check_usable()
+        return await asyncio.wrap_future(self._reader.submit(work))
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise store_is_closed()
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "the store belongs to another process",
+                why="it was opened before a fork; SQLite connections do not survive that",
+                fix="open the store in the new process",
+            )
+
+
+class _Lookout:
+    """Looks for writes of other processes while somebody waits, and rings for the keys that changed.
+
+    It runs in the event loop: one look reads a counter in shared memory, which takes about ten microseconds.
+    """
+
+    def __init__(self, file: SqliteFile, doorbell: Doorbell, *, clock: Clock) -> None:
+        self._file = file
+        self._doorbell = doorbell
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._waiters = 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep looking while the caller waits."""
+        self._waiters += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._look())
+        try:
+            yield
+        finally:
+            self._waiters -= 1
+
+    async def close(self) -> None:
+        """End the task and its connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _look(self) -> None:
+        data_version: int | None = None
+        versions: dict[str, int | None] = {}
+        polls = 0
+        while self._waiters:
+            try:
+                found = self._data_version()
+                if found != data_version:
+                    versions = self._ring_changed(versions)
+                data_version = found
+            except (sqlite3.Error, InterlockError):
+                self._doorbell.ring_all()  # the waiters read for themselves and meet the error there, if it lasts
+            polls += 1
+            await self._clock.sleep(POLL_S_FIRST if polls < _FIRST_POLLS else POLL_S_LATER)
+
+    def _ring_changed(self, known: dict[str, int | None]) -> dict[str, int | None]:
+        """Ring for each awaited key whose version is not the known one; return the versions as they are."""
+        versions = {key: self._version(key) for key in self._doorbell.awaited()}
+        for key, version in versions.items():
+            if key not in known or known[key] != version:
+                self._doorbell.ring(key)
+        self._doorbell.ring_any()
+        return versions
+
+    def _version(self, key: str) -> int | None:
+        row = self._connected().execute("SELECT version FROM records WHERE key = ?", (key,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _data_version(self) -> int:
+        return int(self._connected().execute("PRAGMA data_version").fetchone()[0])
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._file.connect()
+            self._connection.execute("PRAGMA busy_timeout=0")  # never holds up the event loop
+        return self._connection
+
+
+def _find(connection: sqlite3.Connection, key: str) -> Record | None:
+    row = connection.execute("SELECT version, value FROM records WHERE key = ?", (key,)).fetchone()
+    return None if row is None else Record(key=key, version=row[0], value=row[1])
+
+
+def _swap(connection: sqlite3.Connection, key: str, expected: int | None, value: bytes | None) -> int:
+    current = _find(connection, key)
+    version = None if current is None else current.version
+    if version != expected:
+        raise Mismatch(key, expected=expected, current=current)
+    if current is None and value is None:
+        return 0
+    connection.execute("UPDATE changes SET number = number + 1")
+    if value is None:
+        connection.execute("DELETE FROM records WHERE key = ?", (key,))
+        return 0
+    version = _changes(connection)
+    connection.execute(
+        "INSERT INTO records (key, version, value) VALUES (?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value",
+        (key, version, value),
+    )
+    return version
+
+
+def _changes(connection: sqlite3.Connection) -> int:
+    (number,) = connection.execute("SELECT number FROM changes").fetchone()
+    return int(number)
+
+
+def _list(connection: sqlite3.Connection, prefix: str, after: str, limit: int) -> list[Record]:
+    # Two bounds instead of LIKE: they use the index, and no character of a key has a special meaning.
+    end = _behind(prefix)
+    bound = "" if end is None else "AND key < ?"
+    rows = connection.execute(
+        f"SELECT key, version, value FROM records WHERE key >= ? AND key > ? {bound} ORDER BY key LIMIT ?",  # noqa: S608
+        (prefix, after, *([] if end is None else [end]), limit),
+    )
+    return [Record(key=key, version=version, value=value) for key, version, value in rows]
+
+
+def _behind(prefix: str) -> str | None:
+    """Return the first text that sorts behind all that start with `prefix`; None when nothing does."""
+    kept = prefix.rstrip(chr(_CODE_POINT_MAX))
+    if not kept:
+        return None
+    last = ord(kept[-1]) + 1
+    if last in _SURROGATES:
+        last = _SURROGATES.stop
+    return kept[:-1] + chr(last)

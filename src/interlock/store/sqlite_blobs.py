@@ -1,0 +1,264 @@
+"""Blobs in the SQLite file, packed and in parts.
+
+A hand. A large blob is written in parts, each a commit of its own, so that records of other runs are not held up; it
+exists from the commit that names it in `blobs`. Packing and hashing happen in a few threads of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from interlock.clock import Clock
+from interlock.errors import BackendUnavailable
+from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
+from interlock.store.memory import store_is_closed
+from interlock.store.packing import DEPTH_MAX, Base, Header, Unpackable, pack, read_header, unpack
+from interlock.store.sqlite_file import SqliteFile, translated
+from interlock.store.sqlite_threads import SqliteWriter
+
+PART_BYTES = 4 * 1024 * 1024
+"""Bytes in one commit: a few milliseconds for which other writers wait."""
+
+THREADS = 2
+"""Blobs packed or unpacked at once; each takes up to about three times its size in memory."""
+
+UPLOAD_S_MAX = 3600.0
+"""After this long an unfinished upload was left by a process that died; the next upload sweeps it away."""
+
+_T = TypeVar("_T")
+
+
+class SqliteBlobs:
+    """A `BlobStore` in the tables `blobs` and `parts`."""
+
+    def __init__(self, file: SqliteFile, *, writer: SqliteWriter, clock: Clock) -> None:
+        self._file = file
+        self._writer = writer
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="interlock-blobs")
+        self._closed = False
+
+    async def put(self, data: bytes, *, like: str | None = None) -> str:
+        """See `BlobStore.put`. A blob that is like another is stored as its difference, see `packing.py`."""
+        check_blob(data, like=like)
+        return await self._run(lambda: self._put(data, like))
+
+    async def get(self, digest: str) -> bytes:
+        """See `BlobStore.get`."""
+        check_digest(digest)
+        return await self._run(lambda: self._get(digest))
+
+    async def has(self, digest: str) -> bool:
+        """See `BlobStore.has`."""
+        check_digest(digest)
+        return await self._run(lambda: self._plain_bytes(digest) is not None)
+
+    async def delete(self, digest: str) -> None:
+        """See `BlobStore.delete`. Blobs stored as a difference from this one are written anew first."""
+        check_digest(digest)
+        await self._run(lambda: self._delete(digest))
+
+    async def size(self, digest: str) -> int:
+        """See `BlobStore.size`."""
+        check_digest(digest)
+        plain_bytes = await self._run(lambda: self._plain_bytes(digest))
+        if plain_bytes is None:
+            raise BlobMissing(digest)
+        return plain_bytes
+
+    async def close(self) -> None:
+        """See `BlobStore.close`. Finishes what is under way; the file is let go by `SqliteStore.close`."""
+        self._closed = True
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        if self._closed:
+            raise store_is_closed()
+        return await asyncio.wrap_future(self._threads.submit(work))
+
+    def _put(self, data: bytes, like: str | None) -> str:
+        digest = blob_digest(data)
+        if self._plain_bytes(digest) is None:
+            base = self._base(like)
+            if not self._write(digest, pack(data, base=base)):  # the base was deleted meanwhile
+                self._write(digest, pack(data))
+        return digest
+
+    def _base(self, like: str | None) -> Base | None:
+        if like is None:
+            return None
+        try:
+            data, depth = self._read(like)
+        except (BlobMissing, BlobDamaged):  # the new blob is whole without it
+            return None
+        return Base(digest=like, depth=depth, data=data)
+
+    def _get(self, digest: str) -> bytes:
+        data, _ = self._read(digest)
+        return data
+
+    def _read(self, digest: str) -> tuple[bytes, int]:
+        """Return the plain bytes and the depth at which they are stored."""
+        chain = self._query(lambda connection: _read_chain(connection, digest))
+        try:
+            depth = read_header(chain[0]).depth
+            data = unpack(chain.pop())
+            while chain:
+                data = unpack(chain.pop(), base=data)
+        except Unpackable as error:
+            raise BlobDamaged(digest, why=str(error)) from error
+        if blob_digest(data) != digest:
+            raise BlobDamaged(digest)
+        return data, depth
+
+    def _plain_bytes(self, digest: str) -> int | None:
+        return self._query(lambda connection: _find_plain_bytes(connection, digest))
+
+    def _delete(self, digest: str) -> None:
+        while not self._writer.submit(lambda connection: _remove(connection, digest)).result():
+            child = self._query(lambda connection: _find_child(connection, digest))
+            if child is not None:
+                self._rewrite(child)
+
+    def _rewrite(self, child: _Stored) -> None:
+        """Write a blob anew without its base: as a difference from the base of that, or whole."""
+        data, _ = self._read(child.digest)
+        self._write(child.digest, pack(data, base=self._base(child.grand_base)), replaces=child.upload)
+
+    def _write(self, digest: str, packed: bytes, *, replaces: int | None = None) -> bool:
+        """Write a packed blob; False when its base is gone, and nothing is left behind then."""
+        now_s = self._clock.now().timestamp()
+        parts = [memoryview(packed)[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
+        upload = self._writer.submit(lambda connection: _start(connection, now_s)).result() if parts[1:] else None
+        for number, part in enumerate(parts[:-1]):
+            self._writer.submit(partial(_write_part, upload=upload, number=number, part=part)).result()
+        end = _End(digest=digest, header=read_header(packed), number=len(parts) - 1, part=parts[-1], replaces=replaces)
+        return self._writer.submit(
+            lambda connection: _finish(connection, _start(connection, now_s) if upload is None else upload, end)
+        ).result()
+
+    def _query(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Ask on a connection of its own and within one transaction, so that the answer is of one moment."""
+        with translated(self._file.path), closing(self._file.connect()) as connection:
+            connection.execute("BEGIN")
+            return question(connection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A blob that is stored as a difference; `grand_base` is the base of its base."""
+
+    digest: str
+    upload: int
+    grand_base: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """What completes an upload: its last part and its name. `replaces` is the upload that it takes the place of."""
+
+    digest: str
+    header: Header
+    number: int
+    part: memoryview
+    replaces: int | None
+
+
+def _find_plain_bytes(connection: sqlite3.Connection, digest: str) -> int | None:
+    row = connection.execute("SELECT plain_bytes FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _read_chain(connection: sqlite3.Connection, digest: str) -> list[bytes]:
+    """Return the packed blob, its base, the base of that, and so on.
+
+    Raises:
+        BlobMissing: There is no such blob.
+        BlobDamaged: The chain is broken.
+    """
+    chain = [_read_packed(connection, digest)]
+    try:
+        while (base := read_header(chain[-1]).base) is not None and len(chain) <= DEPTH_MAX:
+            chain.append(_read_packed(connection, base))
+    except BlobMissing as error:
+        raise BlobDamaged(digest, why=f"it builds on blob {error.digest}, which is missing") from error
+    except Unpackable as error:
+        raise BlobDamaged(digest, why=str(error)) from error
+    return chain
+
+
+def _read_packed(connection: sqlite3.Connection, digest: str) -> bytes:
+    row = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    if row is None:
+        raise BlobMissing(digest)
+    rows = connection.execute("SELECT data FROM parts WHERE upload = ? ORDER BY number", row)
+    return b"".join(part for (part,) in rows)
+
+
+def _find_child(connection: sqlite3.Connection, digest: str) -> _Stored | None:
+    row = connection.execute(
+        "SELECT child.digest, child.upload, parent.base FROM blobs AS child"
+        " JOIN blobs AS parent ON parent.digest = child.base WHERE child.base = ? LIMIT 1",
+        (digest,),
+    ).fetchone()
+    return None if row is None else _Stored(digest=row[0], upload=row[1], grand_base=row[2])
+
+
+def _start(connection: sqlite3.Connection, now_s: float) -> int:
+    stale = connection.execute("SELECT id FROM uploads WHERE started_s < ?", (now_s - UPLOAD_S_MAX,)).fetchall()
+    for (upload,) in stale:
+        _discard(connection, upload)
+    return int(connection.execute("INSERT INTO uploads (started_s) VALUES (?)", (now_s,)).lastrowid or 0)
+
+
+def _write_part(connection: sqlite3.Connection, *, upload: int | None, number: int, part: memoryview) -> None:
+    connection.execute("INSERT INTO parts (upload, number, data) VALUES (?, ?, ?)", (upload, number, part))
+
+
+def _finish(connection: sqlite3.Connection, upload: int, end: _End) -> bool:
+    """Give the upload its name; False when its base is gone."""
+    if connection.execute("SELECT 1 FROM uploads WHERE id = ?", (upload,)).fetchone() is None:
+        raise BackendUnavailable(
+            f"blob {end.digest} was not stored",
+            why=f"its upload took longer than {UPLOAD_S_MAX:.0f} seconds, or the clock jumped, and it was swept away",
+            fix="try again",
+        )
+    if end.header.base is not None and _find_plain_bytes(connection, end.header.base) is None:
+        _discard(connection, upload)
+        return False
+    found = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (end.digest,)).fetchone()
+    if (None if found is None else found[0]) != end.replaces:  # another one stored or moved it meanwhile
+        _discard(connection, upload)
+        return True
+    if end.replaces is not None:
+        connection.execute("DELETE FROM blobs WHERE digest = ?", (end.digest,))
+        _discard(connection, end.replaces)
+    _write_part(connection, upload=upload, number=end.number, part=end.part)
+    connection.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+    connection.execute(
+        "INSERT INTO blobs (digest, upload, plain_bytes, base) VALUES (?, ?, ?, ?)",
+        (end.digest, upload, end.header.plain_bytes, end.header.base),
+    )
+    return True
+
+
+def _remove(connection: sqlite3.Connection, digest: str) -> bool:
+    """Delete the blob; False when another one builds on it."""
+    if connection.execute("SELECT 1 FROM blobs WHERE base = ?", (digest,)).fetchone() is not None:
+        return False
+    for (upload,) in connection.execute("SELECT upload FROM blobs WHERE digest = ?", (digest,)).fetchall():
+        connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+        _discard(connection, upload)
+    return True
+
+
+def _discard(connection: sqlite3.Connection, upload: int) -> None:
+    connection.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+    connection.execute("DELETE FROM parts WHERE upload = ?", (upload,))

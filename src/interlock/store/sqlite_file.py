@@ -1,0 +1,323 @@
+"""The database file: creates it, opens connections, brings its schema up to date, names what is wrong with it.
+
+A hand: it touches the disk. The file must be on a local disk, since SQLite's write-ahead log shares memory between
+processes. Promises: the file is created with mode 0600 and its folder with 0700; every commit is on the disk before it
+is acknowledged (`synchronous=FULL`); a database that is not ours, or is newer than this program, is never written to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from interlock.clock import Clock
+from interlock.errors import BackendUnavailable, InterlockError, UsageError
+
+BUSY_S_MAX = 30.0
+"""Longest wait for another process that is writing. A write takes milliseconds; this long means it was stopped."""
+
+APPLICATION_ID = 0x494C4B31  # "ILK1" in SQLite's header, so that a foreign database is recognised
+SCHEMA_VERSION = 1
+_RETRY_S = 0.001  # far below SQLite's own 100 ms steps: the queue's hand-over is made of such waits
+_RETRY_S_MAX = 0.008
+_WAL_BYTES_KEPT = 64 * 1024 * 1024  # a longer log is cut back after a checkpoint
+_BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqliteFile:
+    """One database file that was found usable.
+
+    Attributes:
+        path: Where it is.
+        inode: Its device and inode, by which a removed or replaced file is noticed.
+    """
+
+    path: Path
+    inode: tuple[int, int]
+    clock: Clock
+
+    def connect(self) -> sqlite3.Connection:
+        """Open one more connection; each belongs to one thread at a time.
+
+        Raises:
+            InterlockError: The file cannot be opened.
+        """
+        with translated(self.path):
+            return _connect(self.path)
+
+    def check_in_place(self) -> None:
+        """Refuse to go on with a file that is no longer there: writes to it would be acknowledged and then lost.
+
+        Raises:
+            BackendUnavailable: It was removed or replaced.
+        """
+        try:
+            found = _inode(self.path)
+        except OSError:
+            found = None
+        if found != self.inode:
+            raise BackendUnavailable(
+                f"the database {self.path} is gone",
+                why="the file was removed or replaced while it was in use",
+                fix="put the file back, or start again with a new one",
+                path=str(self.path),
+            )
+
+    def patiently(self, action: Callable[[], _T]) -> _T:
+        """Repeat `action` while another process is writing, at most `BUSY_S_MAX` seconds."""
+        return _patiently(action, clock=self.clock)
+
+
+class translated:  # noqa: N801 - reads as a word in `with translated(path):`
+    """Turns errors of SQLite and the disk into ours, at the hand that met them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Replace the error, keeping it as the cause."""
+        if isinstance(error, sqlite3.Error | OSError):
+            raise translate(error, self._path) from error
+
+
+def open_file(path: Path, *, clock: Clock) -> SqliteFile:
+    """Create the database if there is none, and bring its schema up to date.
+
+    Raises:
+        UsageError: It is a folder, another program's database, read-only, or newer than this program.
+        BackendUnavailable: It cannot be reached, is damaged, or the disk is full.
+    """
+    path = path.absolute()
+    with translated(path):
+        _create(path)
+        connection = _connect(path)
+        try:
+            _prepare(connection, path, clock=clock)
+        finally:
+            connection.close()
+        return SqliteFile(path=path, inode=_inode(path), clock=clock)
+
+
+def translate(error: sqlite3.Error | OSError, path: Path) -> InterlockError:
+    """Say what an error of SQLite or the disk means for the reader."""
+    if isinstance(error, OSError):
+        return _translate_os(error, path)
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    facts = {"path": str(path), "sqlite": getattr(error, "sqlite_errorname", type(error).__name__)}
+    if code in _BUSY_CODES:
+        return BackendUnavailable(
+            f"the database {path} stayed busy",
+            why=f"another process kept it locked for {BUSY_S_MAX:.0f} seconds; it may be stopped",
+            fix=f"find it with: fuser -v {path}",
+            **facts,
+        )
+    what, fix, kind = _FAULTS.get(code, _OTHER_FAULT)
+    return kind(f"the database {path} {what}", why=f"SQLite says: {error}", fix=fix.format(path=path), **facts)
+
+
+_FAULTS: dict[int, tuple[str, str, type[InterlockError]]] = {
+    sqlite3.SQLITE_FULL: (
+        "could not grow: the disk is full",
+        "free space, then try again; nothing that was acknowledged is lost",
+        BackendUnavailable,
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "is read-only",
+        "give yourself write permission on the file and its folder: ls -ld {path}",
+        UsageError,
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "is damaged",
+        "keep a copy, then save what can be read: sqlite3 {path} .recover",
+        BackendUnavailable,
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "is not a database",
+        "name another file; this one was left as it is",
+        UsageError,
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot be opened",
+        "check the path and your permission on the file and its folder: ls -ld {path}",
+        BackendUnavailable,
+    ),
+    sqlite3.SQLITE_PERM: (
+        "may not be opened",
+        "check your permission on the file and its folder: ls -ld {path}",
+        BackendUnavailable,
+    ),
+}
+_OTHER_FAULT = (
+    "cannot be used",
+    "check the disk under {path}: is it full, failing or a network share?",
+    BackendUnavailable,
+)
+
+
+def _translate_os(error: OSError, path: Path) -> InterlockError:
+    if error.errno in _FULL_ERRNOS:
+        what, fix, kind = _FAULTS[sqlite3.SQLITE_FULL]
+    else:
+        what, fix, kind = _FAULTS[sqlite3.SQLITE_CANTOPEN]
+    why = error.strerror or "input/output error"
+    return kind(f"the database {path} {what}", why=why, fix=fix.format(path=path), path=str(path))
+
+
+def _create(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(
+            f"the database {path} is a folder", why="a file is needed", fix=f"name a file, such as {path}/interlock.db"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        # Never opens an existing file: closing that descriptor would drop the locks of our other connections to it.
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        _tighten(path)
+        return
+    os.close(descriptor)
+    _sync_folder(path.parent)
+
+
+def _tighten(path: Path) -> None:
+    found = path.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid() and path.is_file():
+        path.chmod(0o600)  # states hold secrets
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)  # else a power cut could forget the file with everything in it
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # `mode=rw`: never creates, so a file that vanished is an error instead of an empty database.
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=BUSY_S_MAX,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        for pragma in (
+            "synchronous=FULL",
+            "fullfsync=ON",  # macOS: a plain fsync stops in the drive's cache
+            "checkpoint_fullfsync=ON",
+            "trusted_schema=OFF",
+            "cell_size_check=ON",
+            f"journal_size_limit={_WAL_BYTES_KEPT}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, clock: Clock) -> None:
+    if _schema_version(connection, path) < SCHEMA_VERSION:
+        _patiently(lambda: _use_log(connection, path), clock=clock)
+        _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), clock=clock)
+        try:
+            _migrate(connection, _schema_version(connection, path))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    _patiently(lambda: _use_log(connection, path), clock=clock)
+
+
+def _schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema's number, 0 for an empty database.
+
+    Raises:
+        UsageError: The database is another program's, or newer.
+    """
+    owner = _number(connection, "PRAGMA application_id")
+    version = _number(connection, "PRAGMA user_version")
+    if owner != APPLICATION_ID:
+        if owner == version == _number(connection, "SELECT count(*) FROM sqlite_master") == 0:
+            return 0
+        raise UsageError(
+            f"the database {path} is not Interlock's",
+            why="it is another program's SQLite database and was left as it is",
+            fix="name another file, or let Interlock make a new one",
+            path=str(path),
+        )
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"the database {path} is newer than this program",
+            why=f"its schema is version {version}, this program knows {SCHEMA_VERSION}",
+            fix="upgrade Interlock: pip install --upgrade interlock",
+            path=str(path),
+        )
+    return version
+
+
+def _use_log(connection: sqlite3.Connection, path: Path) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise BackendUnavailable(
+            f"the database {path} cannot be used",
+            why=f"its disk does not allow a write-ahead log (mode {mode}); is it a network share?",
+            fix="put it on a local disk, or use a server: interlock serve",
+            path=str(path),
+        )
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        text = files("interlock.store.migrations").joinpath(f"sqlite_{number:04}.sql").read_text()
+        for statement in text.split(";\n"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _number(connection: sqlite3.Connection, question: str) -> int:
+    (number,) = connection.execute(question).fetchone()
+    return int(number)
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _patiently(action: Callable[[], _T], *, clock: Clock) -> _T:
+    pause = threading.Event()
+    wait_s = _RETRY_S
+    until = clock.monotonic() + BUSY_S_MAX
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or clock.monotonic() >= until:
+                raise
+        pause.wait(wait_s)
+        wait_s = min(wait_s * 1.5, _RETRY_S_MAX)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Say whether another connection merely was first."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY_CODES

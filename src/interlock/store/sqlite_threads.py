@@ -1,0 +1,179 @@
+"""The threads that own SQLite connections: one that writes for everybody, one that reads.
+
+A hand: it touches threads. A caller hands in a job (a function of a connection) and gets a future. The writer takes
+all jobs that wait and commits them together, so that one wait for the disk serves many; each job still has its own
+outcome.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from interlock.errors import InterlockError
+from interlock.store.sqlite_file import SqliteFile, translate
+
+GROUP_MAX = 128
+"""Most jobs in one commit: bounds what a failed commit has to repeat, and how long other processes wait."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job(Generic[_T]):
+    work: Callable[[sqlite3.Connection], _T]
+    future: Future[_T] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    value: Any = None
+    refusal: InterlockError | None = None
+
+
+class SqliteThread(ABC):
+    """One thread with one connection; jobs are done in the order in which they were handed in."""
+
+    def __init__(self, file: SqliteFile, *, name: str) -> None:
+        self._file = file
+        self._connection = self._connect()
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        # Daemonic: a program that ends without close() must not hang; whatever was acknowledged is on the disk.
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[sqlite3.Connection], _T]) -> Future[_T]:
+        """Hand in a job. Its future holds what `work` returned, or an `InterlockError`.
+
+        A future that is cancelled before its turn is not done at all; later, cancelling does nothing.
+        """
+        job = _Job(work=work)
+        self._jobs.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Finish what was handed in, then end the thread and its connection. Blocks; calls come once."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        return self._file.connect()
+
+    def _loop(self) -> None:
+        while self._take_turn():
+            pass
+
+    def _take_turn(self) -> bool:
+        """Do the jobs that wait; False when the thread shall end."""
+        job = self._jobs.get()
+        if job is None:
+            return False
+        jobs = [job]
+        ends = False
+        while len(jobs) < GROUP_MAX and not ends:
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                break
+            ends = job is None
+            if job is not None:
+                jobs.append(job)
+        self._perform([job for job in jobs if job.future.set_running_or_notify_cancel()])
+        return not ends
+
+    @abstractmethod
+    def _perform(self, jobs: list[_Job[Any]]) -> None:
+        """Do the jobs and settle their futures; nothing may escape."""
+
+
+class SqliteReader(SqliteThread):
+    """Runs jobs that only read, each by itself."""
+
+    def _perform(self, jobs: list[_Job[Any]]) -> None:
+        for job in jobs:
+            try:
+                self._file.check_in_place()
+                job.future.set_result(job.work(self._connection))
+            except BaseException as error:  # noqa: BLE001 - the future carries it to the caller
+                job.future.set_exception(_known(error, self._file))
+
+
+class SqliteWriter(SqliteThread):
+    """Runs jobs that write, as many as wait in one transaction."""
+
+    def __init__(self, file: SqliteFile, *, name: str) -> None:
+        super().__init__(file, name=name)
+        self._is_broken = False
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = super()._connect()
+        connection.execute("PRAGMA busy_timeout=0")  # `patiently` waits in shorter steps than SQLite does
+        return connection
+
+    def _perform(self, jobs: list[_Job[Any]]) -> None:
+        if not jobs:
+            return
+        try:
+            outcomes = self._commit_together(jobs)
+        except BaseException as error:  # noqa: BLE001 - the futures carry it to the callers
+            self._perform_apart(jobs, error)
+            return
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if outcome.refusal is None:
+                job.future.set_result(outcome.value)
+            else:
+                job.future.set_exception(outcome.refusal)
+
+    def _perform_apart(self, jobs: list[_Job[Any]], error: BaseException) -> None:
+        """After a failed commit: let each job try alone, so that one that cannot succeed spoils none of the others."""
+        if len(jobs) == 1:
+            jobs[0].future.set_exception(_known(error, self._file))
+            return
+        for job in jobs:
+            self._perform([job])
+
+    def _commit_together(self, jobs: list[_Job[Any]]) -> list[_Outcome]:
+        self._file.check_in_place()
+        self._mend()
+        self._file.patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        try:
+            outcomes = [self._outcome(job) for job in jobs]
+            self._file.patiently(lambda: self._connection.execute("COMMIT"))
+        except BaseException:
+            self._roll_back()
+            raise
+        return outcomes
+
+    def _outcome(self, job: _Job[Any]) -> _Outcome:
+        try:
+            return _Outcome(value=job.work(self._connection))
+        except InterlockError as refusal:  # refused before anything was written; the others go on
+            return _Outcome(refusal=refusal)
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:  # a full or failing disk
+            self._is_broken = True
+
+    def _mend(self) -> None:
+        if self._is_broken:  # a fresh connection starts without the transaction that could not be rolled back
+            self._connection.close()
+            self._connection = self._connect()
+            self._is_broken = False
+
+
+def _known(error: BaseException, file: SqliteFile) -> BaseException:
+    if not isinstance(error, sqlite3.Error | OSError):
+        return error
+    known = translate(error, file.path)
+    known.__cause__ = error
+    return known
