@@ -1,0 +1,56 @@
+"""Divisions. Source of the sequences: facts/genesys.md, section 5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .managed import Lookup, Managed, State
+from .sdk import Sdk
+from .shapes import FLAG, defaulted, optional, required
+
+
+class Division(Managed):
+    """`genesyscloud_auth_division`; with `home` it adopts the home division and never deletes it."""
+
+    kind = "auth_division"
+    label = "division"
+    delete_limit_s = 300.0
+    fields = (required("name"), optional("description"), defaulted("home", FLAG, default=False))
+
+    def make(self, sdk: Sdk, wanted: State) -> str:
+        """See `Managed`."""
+        if not wanted["home"]:
+            return str(sdk.call("POST", "/authorization/divisions", _division(wanted))["id"])
+        home = str(sdk.call("GET", "/authorization/divisions/home")["id"])
+        sdk.call("PUT", f"/authorization/divisions/{home}", _division(wanted))
+        return home
+
+    def fetch(self, sdk: Sdk, identifier: str) -> State | None:
+        """See `Managed`."""
+        answer = sdk.call("GET", f"/authorization/divisions/{identifier}", query={"objectCount": "false"})
+        return {"name": answer["name"], "description": answer.get("description"), "home": answer["homeDivision"]}
+
+    def alter(self, sdk: Sdk, identifier: str, current: State, wanted: State) -> None:  # noqa: ARG002 - see `Managed`
+        """See `Managed`."""
+        sdk.call("PUT", f"/authorization/divisions/{identifier}", _division(wanted))
+
+    def delete(self, ctx: Any, current: State) -> State | None:
+        """See `Managed`: the home division is left alone."""
+        return None if current["home"] else super().delete(ctx, current)
+
+    def erase(self, sdk: Sdk, identifier: str) -> None:
+        """See `Managed`: 400 is retried, objects may be leaving the division."""
+        path = f"/authorization/divisions/{identifier}"
+        self.retried(lambda: sdk.call("DELETE", path, query={"force": "false"}), 400)
+
+
+class DivisionLookup(Lookup):
+    """`data.genesyscloud_auth_division`."""
+
+    kind = "auth_division"
+    label = "division"
+    path = "/authorization/divisions"
+
+
+def _division(wanted: State) -> dict[str, Any]:
+    return {"name": wanted["name"], "description": wanted.get("description") or ""}

@@ -1,0 +1,93 @@
+"""The plugin's side of Terraform's handshake: one gRPC server on a Unix socket, TLS with a certificate made at install.
+
+Signals end the process at once, in the middle of whatever runs, as the real provider does since 1.60.0 (facts,
+section 1, fact 10). Terraform's own Stop only ends waits: calls in flight finish.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]  # grpcio ships no types
+from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
+from tf.gen import tfplugin_pb2 as pb
+from tf.provider import ProviderServicer
+
+MAX_CONCURRENT_CALLS = 128  # above any sensible -parallelism
+_SHUTDOWN_GRACE_S = 0.2
+
+
+class _Servicer(ProviderServicer):  # type: ignore[misc]  # the tf package ships no types
+    """Terraform's calls; says that one schema per process is enough, and turns Stop into a flag."""
+
+    def __init__(self, provider: Any, stopping: threading.Event) -> None:
+        super().__init__(provider)
+        self._stopping = stopping
+
+    def GetProviderSchema(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        response = super().GetProviderSchema(request, context)
+        response.server_capabilities.CopyFrom(pb.ServerCapabilities(get_provider_schema_optional=True))
+        return response
+
+    def StopProvider(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        self._stopping.set()
+        return super().StopProvider(request, context)
+
+
+class _Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):  # type: ignore[misc]  # as above
+    def __init__(self, ended: threading.Event) -> None:
+        self._ended = ended
+
+    def Shutdown(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the protocol's name and arguments
+        self._ended.set()
+        return grpc_controller_pb2.Empty()
+
+
+class _Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):  # type: ignore[misc]  # as above
+    def StreamStdio(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the protocol's name and arguments
+        return iter(())
+
+
+def run(provider: Any, *, stopping: threading.Event, certificate: Path, key: Path) -> None:
+    """Serve until Terraform says Shutdown, then end the process.
+
+    Args:
+        provider: The provider.
+        stopping: Set when Terraform asks to stop.
+        certificate: PEM file, for localhost.
+        key: PEM file.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+    server = grpc.server(ThreadPoolExecutor(max_workers=MAX_CONCURRENT_CALLS))
+    tfplugin_pb2_grpc.add_ProviderServicer_to_server(_Servicer(provider, stopping), server)
+    grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(_Controller(ended), server)
+    grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(_Stdio(), server)
+    folder = tempfile.mkdtemp(prefix="gc-")
+    _announce(server, f"{folder}/s", certificate, key)
+    ended.wait()
+    server.stop(_SHUTDOWN_GRACE_S).wait(_SHUTDOWN_GRACE_S)
+    shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.flush()
+    os._exit(0)  # nothing is left to do, and the interpreter's own end takes 50 ms
+
+
+def _announce(server: Any, path: str, certificate: Path, key: Path) -> None:
+    pem = certificate.read_bytes()
+    pair = (key.read_bytes(), pem)
+    server.add_secure_port(f"unix://{path}", grpc.ssl_server_credentials([pair]))
+    server.start()
+    inside = b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
+    encoded = base64.b64encode(base64.b64decode(inside)).decode().rstrip("=")
+    sys.stdout.write(f"1|6|unix|{path}|grpc|{encoded}\n")
+    sys.stdout.flush()

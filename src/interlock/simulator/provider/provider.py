@@ -1,0 +1,226 @@
+"""The provider's arguments, and what configuring it does. Source: facts/genesyscloud-provider.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tf.blocks import SetNestedBlock
+from tf.iface import Provider
+from tf.schema import Block, Schema
+
+from . import authorization, directory, routing
+from .pool import AuthError, Login, Pool
+from .sdk import ApiError, Pace, Sdk, Upstream
+from .session import Session
+from .shapes import FLAG, NUMBER, optional
+from .wire import Endpoint
+
+ENVIRONMENT = {
+    "access_token": "GENESYSCLOUD_ACCESS_TOKEN",
+    "oauthclient_id": "GENESYSCLOUD_OAUTHCLIENT_ID",
+    "oauthclient_secret": "GENESYSCLOUD_OAUTHCLIENT_SECRET",
+    "aws_region": "GENESYSCLOUD_REGION",
+    "token_pool_size": "GENESYSCLOUD_TOKEN_POOL_SIZE",
+    "custom_retry_timeout": "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT",
+}
+GATEWAY_ENVIRONMENT = {
+    "protocol": "GENESYSCLOUD_GATEWAY_PROTOCOL",
+    "host": "GENESYSCLOUD_GATEWAY_HOST",
+    "port": "GENESYSCLOUD_GATEWAY_PORT",
+}
+DEFAULT_POOL_SIZE = 10
+MAX_POOL_SIZE = 50
+DEFAULT_RETRY_LIMIT = "5m"
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|m|s|ms)")
+_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DEFAULT_PORTS = {"": 0, "80": 0, "443": 0}  # left out of the URL whatever the protocol (facts, section 2.1)
+
+
+class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no types
+    """The provider.
+
+    Args:
+        environment: The process's environment.
+        speed: Fixed waits are divided by it.
+        stopping: Set when Terraform asks to stop.
+    """
+
+    session: Session
+
+    def __init__(self, environment: Mapping[str, str], *, speed: float, stopping: threading.Event) -> None:
+        self._environment = environment
+        self._pace = Pace(speed=speed, stopping=stopping)
+
+    def get_model_prefix(self) -> str:
+        """See `tf.iface.Provider`."""
+        return "genesyscloud_"
+
+    def full_name(self) -> str:
+        """See `tf.iface.Provider`."""
+        return "registry.terraform.io/mypurecloud/genesyscloud"
+
+    def get_provider_schema(self, diags: Any) -> Schema:  # noqa: ARG002 - the interface's argument
+        """See `tf.iface.Provider`."""
+        endpoint = [optional("protocol"), optional("host"), optional("port")]
+        login = SetNestedBlock("auth", Block(attributes=[optional("username"), optional("password", sensitive=True)]))
+        params = SetNestedBlock("path_params", Block(attributes=[optional("path_name"), optional("path_value")]))
+        return Schema(
+            attributes=[
+                optional("access_token", sensitive=True),
+                optional("oauthclient_id"),
+                optional("oauthclient_secret", sensitive=True),
+                optional("aws_region"),
+                optional("sdk_debug", FLAG),
+                optional("sdk_debug_format"),
+                optional("sdk_debug_file_path"),
+                optional("sdk_client_pool_debug", FLAG),
+                optional("token_pool_size", NUMBER),
+                optional("token_acquire_timeout"),
+                optional("token_init_timeout"),
+                optional("max_concurrent_pages", NUMBER),
+                optional("custom_retry_timeout"),
+                optional("log_stack_traces", FLAG),
+                optional("log_stack_traces_file_path"),
+            ],
+            block_types=[
+                SetNestedBlock("gateway", Block(attributes=endpoint, block_types=[params, login])),
+                SetNestedBlock("proxy", Block(attributes=endpoint, block_types=[login])),
+            ],
+        )
+
+    def validate_config(self, diags: Any, config: dict[str, Any]) -> None:
+        """See `tf.iface.Provider`."""
+        size = config.get("token_pool_size")
+        if isinstance(size, int) and not 1 <= size <= MAX_POOL_SIZE:
+            diags.add_error(f"expected token_pool_size to be in the range (1 - {MAX_POOL_SIZE}), got {size}", "")
+
+    def configure_provider(self, diags: Any, config: dict[str, Any]) -> None:
+        """See `tf.iface.Provider`: mints the pool, then asks who the organisation is."""
+        try:
+            self.session = self._configured(config)
+        except (AuthError, ApiError, ValueError) as error:
+            diags.add_error(str(error), "")
+
+    def get_resources(self) -> list[Any]:
+        """See `tf.iface.Provider`."""
+        return [
+            authorization.Division,
+            routing.Skill,
+            routing.Language,
+            routing.WrapupCode,
+            routing.Queue,
+            directory.User,
+            directory.Group,
+        ]
+
+    def get_data_sources(self) -> list[Any]:
+        """See `tf.iface.Provider`."""
+        return [
+            authorization.DivisionLookup,
+            routing.SkillLookup,
+            routing.LanguageLookup,
+            routing.WrapupCodeLookup,
+            routing.QueueLookup,
+            directory.UserLookup,
+            directory.GroupLookup,
+        ]
+
+    def _configured(self, config: dict[str, Any]) -> Session:
+        upstream = upstream_of(config.get("gateway") or [], self._environment)
+        token = str(self._setting(config, "access_token") or "")
+        size = int(self._setting(config, "token_pool_size") or DEFAULT_POOL_SIZE)
+        identifier, secret = self._setting(config, "oauthclient_id"), self._setting(config, "oauthclient_secret")
+        login = None if token else Login(upstream, str(identifier or ""), str(secret or ""), pace=self._pace)
+        pool = Pool(upstream, login, size=size, pace=self._pace)
+        default = pool.fill(token)
+        _greet(default)
+        limit_s = duration_s(str(self._setting(config, "custom_retry_timeout") or DEFAULT_RETRY_LIMIT))
+        return Session(pool, default, pace=self._pace, retry_limit_s=limit_s)
+
+    def _setting(self, config: dict[str, Any], name: str) -> Any:
+        given = config.get(name)
+        return self._environment.get(ENVIRONMENT[name]) if given is None else given
+
+
+def upstream_of(blocks: list[dict[str, Any]], environment: Mapping[str, str]) -> Upstream:
+    """Return where API and login service are: the gateway block, else the SDK's own configuration file.
+
+    Raises:
+        ValueError: Neither names a host, or the protocol is empty.
+    """
+    gateway = _from_block(blocks[0], environment) if blocks else _from_file(environment)
+    if not gateway.get("host"):
+        raise ValueError(
+            "this stand-in provider talks only to a simulated organisation: configure a gateway block with its host"
+        )
+    if not gateway.get("protocol"):
+        raise ValueError("URL is required")
+    prefixes = gateway["prefixes"]
+    return Upstream(api=_endpoint(gateway, prefixes.get("api")), login=_endpoint(gateway, prefixes.get("login")))
+
+
+def duration_s(text: str) -> float:
+    """Return the seconds of a Go duration such as `1m30s`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = _DURATION.findall(text)
+    if "".join(number + unit for number, unit in parts) != text or not parts:
+        raise ValueError(f"time: invalid duration {text[:50]!r}")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _from_block(block: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    gateway: dict[str, Any] = {
+        name: environment.get(variable, "") if block.get(name) is None else block[name]
+        for name, variable in GATEWAY_ENVIRONMENT.items()
+    }
+    gateway["prefixes"] = {item["path_name"]: item["path_value"] for item in block.get("path_params") or []}
+    return gateway
+
+
+def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
+    path = Path(environment.get("HOME", "/")) / ".genesyscloudgo" / "config"
+    try:
+        gateway: dict[str, Any] = json.loads(path.read_text())["gateway"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    params = gateway.get("pathParams") or []
+    return {**gateway, "prefixes": {item["pathName"]: item["pathValue"] for item in params}}
+
+
+def _endpoint(gateway: dict[str, Any], prefix: str | None) -> Endpoint:
+    scheme, port = str(gateway["protocol"]), str(gateway.get("port") or "")
+    default = 443 if scheme == "https" else 80
+    number = default if port in _DEFAULT_PORTS else int(port)
+    inside = (prefix or "").strip("/")
+    return Endpoint(scheme=scheme, host=str(gateway["host"]), port=number, prefix=f"/{inside}" if inside else "")
+
+
+def _greet(sdk: Sdk) -> None:
+    """Make the two calls of configure time; what the real provider would crash on is an error here."""
+    organization = sdk.call("GET", "/organizations/me")
+    products = sdk.call("GET", "/authorization/products")
+    if not organization.get("defaultCountryCode") or "total" not in products:
+        raise ValueError("panic: runtime error: invalid memory address or nil pointer dereference")
+
+
+def main(*, certificate: str, key: str, speed: float) -> None:
+    """Run as a plugin of Terraform."""
+    from .plugin import run
+
+    stopping = threading.Event()
+    run(
+        Genesyscloud(dict(os.environ), speed=speed, stopping=stopping),
+        stopping=stopping,
+        certificate=Path(certificate),
+        key=Path(key),
+    )

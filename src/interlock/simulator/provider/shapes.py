@@ -1,0 +1,133 @@
+"""Attribute shapes that the `tf` package lacks: objects, and text and sets for which absent and empty are the same.
+
+The real provider is built on an SDK whose small inconsistencies Terraform forgives; a provider on the newer protocol
+gets no such pardon. So what was configured is kept as it was spelled as long as the API means the same by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tf.schema import Attribute
+from tf.types import Bool, List, Map, Number, Set, String, Unknown
+
+
+class Text(String):  # type: ignore[misc]  # the tf package ships no types
+    """A string; absent and empty are the same."""
+
+    def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
+        """See `tf.types.TfType`."""
+        if Unknown in (a_decoded, b_decoded):
+            return a_decoded is b_decoded
+        return (a_decoded or "") == (b_decoded or "")
+
+
+class Object(String):  # type: ignore[misc]  # as above
+    """An object with fixed fields.
+
+    Args:
+        fields: Their types.
+        defaults: What an absent field means.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
+        self._fields = fields
+        self._defaults = defaults or {}
+
+    def encode(self, value: Any) -> Any:
+        """See `tf.types.TfType`."""
+        if value is None or value is Unknown:
+            return value
+        return {name: kind.encode(value.get(name)) for name, kind in self._fields.items()}
+
+    def decode(self, value: Any) -> Any:
+        """See `tf.types.TfType`."""
+        if value is None or value is Unknown:
+            return value
+        return {name: kind.decode(value.get(name)) for name, kind in self._fields.items()}
+
+    def tf_type(self) -> bytes:
+        """See `tf.types.TfType`."""
+        inside = b",".join(b'"' + name.encode() + b'":' + kind.tf_type() for name, kind in self._fields.items())
+        return b'["object",{' + inside + b"}]"
+
+    def full(self, value: Any) -> Any:
+        """Return the object with its defaults filled in, for comparison."""
+        if not isinstance(value, dict):
+            return value
+        filled = {name: self._defaults.get(name) if value.get(name) is None else value[name] for name in self._fields}
+        return {name: _plain(item) for name, item in filled.items()}
+
+
+class Texts(Set):  # type: ignore[misc]  # as above
+    """A set of strings; absent and empty are the same."""
+
+    def __init__(self) -> None:
+        super().__init__(String())
+
+    def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
+        """See `tf.types.TfType`."""
+        return _same(a_decoded, b_decoded, lambda item: item, ordered=False)
+
+
+class Objects(Set):  # type: ignore[misc]  # as above
+    """A set of objects; absent and empty are the same, and so are an absent field and its default."""
+
+    def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
+        """See `tf.types.TfType`."""
+        return _same(a_decoded, b_decoded, self.element_type.full, ordered=False)
+
+
+class ObjectList(List):  # type: ignore[misc]  # as above
+    """A list of objects, compared like `Objects` but in order."""
+
+    def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
+        """See `tf.types.TfType`."""
+        return _same(a_decoded, b_decoded, self.element_type.full, ordered=True)
+
+
+def required(name: str, kind: Any = None, *, replaces: bool = False) -> Attribute:
+    """Return an attribute that must be set."""
+    return Attribute(name, kind or Text(), required=True, requires_replace=replaces)
+
+
+def optional(name: str, kind: Any = None, *, replaces: bool = False, sensitive: bool = False) -> Attribute:
+    """Return an attribute that stays null when it is not set."""
+    return Attribute(name, kind or Text(), optional=True, requires_replace=replaces, sensitive=sensitive)
+
+
+def defaulted(name: str, kind: Any, default: Any) -> Attribute:
+    """Return an attribute with a fixed default."""
+    return Attribute(name, kind, optional=True, computed=True, default=default)
+
+
+def settled(name: str, kind: Any = None) -> Attribute:
+    """Return an attribute that the API chooses when it is not set."""
+    return Attribute(name, kind or Text(), optional=True, computed=True)
+
+
+def computed(name: str, kind: Any = None) -> Attribute:
+    """Return an attribute that only the API sets."""
+    return Attribute(name, kind or Text(), computed=True)
+
+
+FLAG = Bool()
+NUMBER = Number()
+TEXT_MAP = Map(String())
+
+
+def _same(first: Any, second: Any, full: Any, *, ordered: bool) -> bool:
+    if first is Unknown or second is Unknown:
+        return first is second
+    left, right = [full(item) for item in first or []], [full(item) for item in second or []]
+    if ordered:
+        return left == right
+    return len(left) == len(right) and all(item in right for item in left) and all(item in left for item in right)
+
+
+def _plain(value: Any) -> Any:
+    """Spell numbers one way, and empty as absent."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return value or None
