@@ -1,0 +1,153 @@
+"""What every coordinator does, near or far: the loop of load, decide, swap, perform, by name.
+
+All methods take state names as `names.check_state_name` has them and may raise `BackendUnavailable`; then the outcome
+is unknown and the call may be repeated: every event is idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from interlock.coordinator.record import Head
+from interlock.coordinator.view import Standing, View
+from interlock.lock import Broken, Decision, Event, FencingToken, Lease, Requested, Ticket
+
+OnChange: TypeAlias = Callable[[Standing], Awaitable[None]]
+"""Called with each standing that a person would notice."""
+
+
+class Coordinator(Protocol):
+    """Decides about the locks of many states, and keeps what it decided."""
+
+    def new_ticket(self) -> Ticket:
+        """Return a ticket that nobody has."""
+        ...
+
+    async def apply_event(self, state: str, event: Event) -> Decision:
+        """Tell the lock of `state` an event; return what was decided and stored. A refusal is no error here."""
+        ...
+
+    async def request(self, state: str, request: Requested) -> Standing:
+        """Ask for the lock, or repeat the question; return where the ticket stands.
+
+        Raises:
+            WaitTimeout: It cannot be had now and `request.queue` is False, or the queue is full.
+            Superseded: The ticket was withdrawn.
+            LeaseLost: The ticket held and ended.
+            LockHeld: Another lock id is bound to the ticket.
+        """
+        ...
+
+    async def await_grant(
+        self, state: str, ticket: Ticket, *, timeout_s: float | None, on_change: OnChange | None = None
+    ) -> Standing:
+        """Wait until the ticket holds, showing signs of life meanwhile; return its standing.
+
+        The place in the queue stays when this raises or is cancelled: withdraw it, or come back within its patience.
+
+        Args:
+            state: The state.
+            ticket: A ticket that `request` put into the queue.
+            timeout_s: Seconds to wait at most; None for no limit.
+            on_change: Told the first standing and each noticeable change.
+
+        Raises:
+            WaitTimeout: The time is up.
+            Superseded: The ticket was withdrawn, or lost its place by silence.
+            LeaseLost: The ticket held and ended before this call noticed.
+        """
+        ...
+
+    async def renew(self, state: str, *, ticket: Ticket, token: FencingToken) -> Lease:
+        """Send a heartbeat; return the extended lease.
+
+        Raises:
+            LeaseLost: The grant is not current. Stop acting.
+        """
+        ...
+
+    async def release(
+        self,
+        state: str,
+        *,
+        ticket: Ticket | None = None,
+        lock_id: str | None = None,
+        token: FencingToken | None = None,
+    ) -> None:
+        """Give a grant back. Repeating it is fine.
+
+        Raises:
+            LeaseLost: The grant is not current, for another reason than its release.
+            LockHeld: The lock id is another one.
+        """
+        ...
+
+    async def withdraw(
+        self, state: str, ticket: Ticket, *, or_release: bool = False, by: str = "", reason: str = ""
+    ) -> None:
+        """Leave the queue; with `or_release` also give back a grant that crossed the withdrawal. See `Withdrawn`.
+
+        Raises:
+            UsageError: The ticket holds, and `or_release` is not given.
+        """
+        ...
+
+    async def break_(self, state: str, broken: Broken) -> None:
+        """Take exactly this grant away; only recovery calls it, after a verdict of `gone`.
+
+        Raises:
+            LeaseLost: That grant is not current, so there is nothing to break.
+        """
+        ...
+
+    async def freeze(self, state: str, *, by: str, reason: str) -> None:
+        """Make no new grants until thawed; the first reason stands."""
+        ...
+
+    async def thaw(self, state: str, *, by: str) -> None:
+        """Make grants again."""
+        ...
+
+    async def promote(self, state: str, ticket: Ticket, *, by: str = "") -> None:
+        """Put a waiter at the front of the queue.
+
+        Raises:
+            UsageError: The ticket does not wait.
+        """
+        ...
+
+    async def view(self, state: str) -> View:
+        """Return the state; one that nobody ever asked for is free and has no head."""
+        ...
+
+    async def watch(self, state: str, *, seen: int | None, timeout_s: float) -> View:
+        """Return the state as soon as its record differs from version `seen`, or after `timeout_s` seconds."""
+        ...
+
+    async def states(self, prefix: str = "") -> list[View]:
+        """Return all states whose name begins with `prefix`, in order of their names."""
+        ...
+
+    async def update_head(
+        self,
+        state: str,
+        *,
+        expected_head: Head | None,
+        new_head: Head | None,
+        ticket: Ticket | None = None,
+        lock_id: str | None = None,
+        token: FencingToken | None = None,
+    ) -> Head | None:
+        """Make `new_head` the current version, if the named grant is current and the version is `expected_head`.
+
+        Both are checked in the compare-and-swap that writes. Repeating it is fine.
+
+        Returns:
+            `new_head`.
+
+        Raises:
+            LeaseLost: The grant is not current, or `new_head.token` is not its token. Nothing was written.
+            HeadMoved: Another version is current. Nothing was written.
+        """
+        ...

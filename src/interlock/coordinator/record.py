@@ -1,0 +1,109 @@
+"""The one stored record of a state: its lock, and which version is current.
+
+Both live in one record so that one compare-and-swap can check the grant and move the pointer: a write by somebody who
+no longer holds is refused in the very step that would have stored it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from interlock.errors import BackendUnavailable
+from interlock.lock import NEW_LOCK, Lock, from_data, to_data
+
+SCHEMA = 1
+"""Version of the record around the lock; the lock has one of its own."""
+
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Which version of a state is current.
+
+    Attributes:
+        number: 1 for the first version that was ever stored, then rising.
+        digest: SHA-256 of the state's bytes, hex; the name of its blob.
+        serial: Terraform's serial.
+        lineage: Terraform's lineage.
+        size_bytes: Size of the state's bytes.
+        written_at: When it became current.
+        token: Fencing token of the grant it was written under.
+        run: The run that wrote it; empty for a plain Terraform client.
+        meta_digest: Digest of the blob with the rest of what is known about the version, and its predecessor.
+    """
+
+    number: int
+    digest: str
+    serial: int
+    lineage: str
+    size_bytes: int
+    written_at: datetime
+    token: int
+    run: str = ""
+    meta_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRecord:
+    """What is stored of a state beside its versions.
+
+    Attributes:
+        lock: Who may act, who waits.
+        head: The current version; None before the first.
+    """
+
+    lock: Lock = NEW_LOCK
+    head: Head | None = None
+
+
+NEW_STATE = StateRecord()
+"""A state that nobody ever asked for."""
+
+
+def encode(record: StateRecord) -> bytes:
+    """Return the record as JSON."""
+    return _encoder.encode({"schema": SCHEMA, "lock": to_data(record.lock), "head": record.head})
+
+
+def decode(value: bytes) -> StateRecord:
+    """Read what `encode` wrote, by this release or an earlier one. Unknown fields are left out.
+
+    Raises:
+        BackendUnavailable: It is of a newer schema, or cannot be read.
+        LockBroken: The lock in it breaks a promise.
+    """
+    try:
+        data = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(str(error)) from error
+    if not isinstance(data, Mapping):
+        raise _unreadable("it is no object")
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BackendUnavailable(
+            "the state record was written by a newer Interlock",
+            why=f"its schema is {schema}, this release knows up to {SCHEMA}",
+            fix="upgrade interlock on this machine, then try again",
+        )
+    return StateRecord(lock=from_data(data.get("lock")), head=_head(data.get("head")))
+
+
+def _head(data: Any) -> Head | None:
+    if data is None:
+        return None
+    try:
+        return msgspec.convert(data, Head)
+    except msgspec.ValidationError as error:
+        raise _unreadable(str(error)) from error
+
+
+def _unreadable(why: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        "the state record cannot be read", why=why, fix="interlock doctor; the record was left as it is"
+    )

@@ -1,0 +1,126 @@
+"""Turns a refusal of the lock machine into the error that its caller understands."""
+
+from __future__ import annotations
+
+from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout
+from interlock.lock import Departure, Lock, Refuse, RefuseReason, Stage, departure_of
+
+_BLOCKERS_NAMED = 3  # more names than this help nobody
+
+
+class HeadMoved(InterlockError):
+    """The current version of a state is not the one that a write was to replace; nothing was written.
+
+    The caller knows what it wrote and says whether that is a stale plan, a conflict, or a repetition.
+    """
+
+    code = "head-moved"
+    http_status = 409
+
+
+def refusal(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
+    """Return the error for this refusal, with the names of those in the way or the reason of the ticket's end."""
+    match refuse.reason:
+        case RefuseReason.HELD | RefuseReason.FROZEN | RefuseReason.QUEUE_FULL:
+            return _not_now(state, lock, refuse)
+        case RefuseReason.OTHER_LOCK_ID:
+            return LockHeld(
+                f'state "{state}" is locked under another lock id',
+                why=name_blockers(lock, refuse),
+                fix=f"interlock lock show {state}",
+                state=state,
+            )
+        case RefuseReason.NOT_WAITING:
+            return UsageError(
+                f'ticket {refuse.ticket} does not wait for state "{state}"',
+                why=_ending(departure_of(lock, ticket=refuse.ticket)),
+                fix=f"interlock queue ls {state}",
+                state=state,
+            )
+        case RefuseReason.ENDED | RefuseReason.NOT_HOLDING | RefuseReason.STALE_TOKEN:
+            return lease_lost(state, lock, ticket=refuse.ticket)
+
+
+def lease_lost(state: str, lock: Lock, *, ticket: str | None, lock_id: str | None = None) -> InterlockError:
+    """Return why this ticket, or lock id, has no current grant: withdrawn while waiting, or fenced."""
+    ending = departure_of(lock, ticket=ticket, lock_id=lock_id)
+    if ending is not None and ending.how is Stage.WITHDRAWN and not ending.token:
+        return superseded(state, ending)
+    now = ", ".join(f"token {holder.token} holds it now ({holder.who})" for holder in lock.holders[:_BLOCKERS_NAMED])
+    return LeaseLost(
+        f'the grant on state "{state}" is not current',
+        why="; ".join(part for part in (_ending(ending), now) if part),
+        fix=f"interlock lock show {state}, then start a new run",
+        state=state,
+    )
+
+
+def superseded(state: str, ending: Departure) -> InterlockError:
+    """Return the error of a waiter that lost its place."""
+    return Superseded(
+        f'the run no longer waits for state "{state}"',
+        why=_ending(ending),
+        fix="start a new run",
+        state=state,
+        by=ending.by,
+    )
+
+
+def timed_out(state: str, lock: Lock, *, position: int, timeout_s: float) -> InterlockError:
+    """Return the error of a waiter whose time is up."""
+    holders = _names(lock, tuple(holder.ticket for holder in lock.holders))
+    frozen = f'frozen by {lock.freeze.by}: "{lock.freeze.reason}"' if lock.freeze else ""
+    return WaitTimeout(
+        f'gave up waiting for state "{state}" after {timeout_s:g} s at position {position}',
+        why="; ".join(part for part in (holders, frozen) if part),
+        fix=f"interlock queue ls {state}, or a longer --wait",
+        state=state,
+    )
+
+
+def name_blockers(lock: Lock, refuse: Refuse) -> str:
+    """Return one line with those in the way."""
+    return _names(lock, refuse.blockers)
+
+
+def _not_now(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
+    if refuse.reason is RefuseReason.FROZEN and lock.freeze:
+        why = f'frozen by {lock.freeze.by} since {lock.freeze.since:%H:%M:%SZ}: "{lock.freeze.reason}"'
+    elif refuse.reason is RefuseReason.QUEUE_FULL:
+        why = f"the queue is full: {len(lock.waiters)} wait"
+    else:
+        why = name_blockers(lock, refuse)
+    return WaitTimeout(
+        f'state "{state}" cannot be had now', why=why, fix=f"wait for it, or interlock lock show {state}", state=state
+    )
+
+
+def _names(lock: Lock, tickets: tuple[str, ...]) -> str:
+    parts = []
+    for ticket in tickets[:_BLOCKERS_NAMED]:
+        holder = next((holder for holder in lock.holders if holder.ticket == ticket), None)
+        waiter = next((waiter for waiter in lock.waiters if waiter.ticket == ticket), None)
+        if holder:
+            run = f", run {holder.run}" if holder.run else ""
+            parts.append(f"held by {holder.who}{run} since {holder.lease.granted_at:%Y-%m-%d %H:%M:%SZ}")
+        elif waiter:
+            parts.append(f"{waiter.who} waits in front")
+    if len(tickets) > _BLOCKERS_NAMED:
+        parts.append(f"and {len(tickets) - _BLOCKERS_NAMED} more")
+    return "; ".join(parts)
+
+
+def _ending(ending: Departure | None) -> str:
+    if ending is None:
+        return "it is not known here"
+    at, by = f"at {ending.at:%H:%M:%SZ}", f" by {ending.by}" if ending.by else ""
+    reason = f": {ending.reason}" if ending.reason else ""
+    match ending.how:
+        case Stage.BROKEN:
+            return f"the lease (token {ending.token}) was recovered {at}{by}{reason}"
+        case Stage.SILENT:
+            return f"it was silent for too long and lost its place {at}"
+        case Stage.WITHDRAWN:
+            return f"withdrawn {at}{by}{reason}"
+        case _:
+            return f"released {at}"
