@@ -8,7 +8,7 @@ from __future__ import annotations
 from interlock.coordinator.interface import Coordinator, OnChange
 from interlock.coordinator.names import check_state_name
 from interlock.coordinator.record import Head, StateRecord
-from interlock.coordinator.refusals import HeadMoved
+from interlock.coordinator.refusals import HeadMoved, PlaceLost
 from interlock.coordinator.view import Standing, View, standing_of
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Head",
     "HeadMoved",
     "OnChange",
+    "PlaceLost",
     "Standing",
     "StateRecord",
     "View",

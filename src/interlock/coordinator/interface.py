@@ -6,14 +6,14 @@ is unknown and the call may be repeated: every event is idempotent.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from interlock.coordinator.record import Head
 from interlock.coordinator.view import Standing, View
-from interlock.lock import Broken, Decision, Event, FencingToken, Lease, Requested, Ticket
+from interlock.lock import Broken, Decision, Event, FencingToken, Grant, Lease, Requested, Ticket
 
-OnChange: TypeAlias = Callable[[Standing], Awaitable[None]]
+OnChange: TypeAlias = Callable[[Standing], None]
 """Called with each standing that a person would notice."""
 
 
@@ -39,10 +39,30 @@ class Coordinator(Protocol):
         """
         ...
 
+    async def acquire(
+        self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None
+    ) -> Grant:
+        """Ask for the lock and wait until it is granted.
+
+        When this raises or is cancelled, neither a place in the queue nor a grant stays behind, and the ticket is
+        used up. A waiter that lost its place because this process was stopped joins again at the end.
+
+        Args:
+            state: The state.
+            request: Who asks, and for what.
+            timeout_s: Seconds to wait at most; None for no limit.
+            on_change: Told the first standing and each noticeable change.
+
+        Raises:
+            WaitTimeout: The time is up, or the lock cannot be had now and `request.queue` is False.
+            Superseded: Somebody withdrew the ticket.
+        """
+        ...
+
     async def await_grant(
         self, state: str, ticket: Ticket, *, timeout_s: float | None, on_change: OnChange | None = None
-    ) -> Standing:
-        """Wait until the ticket holds, showing signs of life meanwhile; return its standing.
+    ) -> Grant:
+        """Wait until the ticket holds, showing signs of life meanwhile; return its grant.
 
         The place in the queue stays when this raises or is cancelled: withdraw it, or come back within its patience.
 
@@ -54,12 +74,13 @@ class Coordinator(Protocol):
 
         Raises:
             WaitTimeout: The time is up.
-            Superseded: The ticket was withdrawn, or lost its place by silence.
-            LeaseLost: The ticket held and ended before this call noticed.
+            PlaceLost: The ticket was silent for longer than its patience; `request` puts it at the end.
+            Superseded: The ticket was withdrawn.
+            LeaseLost: The ticket held and ended before this call noticed, or it is not known.
         """
         ...
 
-    async def renew(self, state: str, *, ticket: Ticket, token: FencingToken) -> Lease:
+    async def renew(self, state: str, ticket: Ticket, token: FencingToken) -> Lease:
         """Send a heartbeat; return the extended lease.
 
         Raises:
@@ -70,10 +91,10 @@ class Coordinator(Protocol):
     async def release(
         self,
         state: str,
-        *,
         ticket: Ticket | None = None,
-        lock_id: str | None = None,
         token: FencingToken | None = None,
+        *,
+        lock_id: str | None = None,
     ) -> None:
         """Give a grant back. Repeating it is fine.
 

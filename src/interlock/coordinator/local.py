@@ -14,10 +14,11 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from interlock.clock import Clock
+from interlock.coordinator.acquiring import acquire
 from interlock.coordinator.interface import OnChange
 from interlock.coordinator.names import check_state_name, key_of, key_prefix, state_of
 from interlock.coordinator.record import NEW_STATE, Head, StateRecord, decode, encode
-from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal, superseded, timed_out
+from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal, timed_out
 from interlock.coordinator.view import Standing, View, standing_of
 from interlock.errors import BackendUnavailable
 from interlock.ids import Ids
@@ -27,6 +28,7 @@ from interlock.lock import (
     Event,
     FencingToken,
     Frozen,
+    Grant,
     Lease,
     Promoted,
     Refuse,
@@ -34,7 +36,6 @@ from interlock.lock import (
     Released,
     Renewed,
     Requested,
-    Stage,
     Thawed,
     Ticket,
     Withdrawn,
@@ -67,6 +68,20 @@ _Answer = TypeVar("_Answer")
 class _Stored:
     version: int | None
     record: StateRecord
+
+
+class _Teller:
+    """Tells a waiter its standing, once for each change that a person would notice."""
+
+    def __init__(self, on_change: OnChange | None) -> None:
+        self._on_change = on_change
+        self._shown: tuple[object, ...] | None = None
+
+    def about(self, standing: Standing) -> None:
+        shape = standing.shape()
+        if self._on_change is not None and shape != self._shown:
+            self._shown = shape
+            self._on_change(standing)
 
 
 class LocalCoordinator:
@@ -116,36 +131,40 @@ class LocalCoordinator:
             )
         return standing_of(state, decision.lock, party.ticket if party else request.ticket)
 
+    async def acquire(
+        self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None
+    ) -> Grant:
+        """See `Coordinator.acquire`."""
+        return await acquire(self, state, request, clock=self._clock, timeout_s=timeout_s, on_change=on_change)
+
     async def await_grant(
         self, state: str, ticket: Ticket, *, timeout_s: float | None, on_change: OnChange | None = None
-    ) -> Standing:
+    ) -> Grant:
         """See `Coordinator.await_grant`."""
         until = None if timeout_s is None else self._clock.monotonic() + timeout_s
-        shown: Standing | None = None
+        tell = _Teller(on_change)
         sign_due = self._clock.monotonic()
         while True:
             stored = await self._load(state)
-            standing = standing_of(state, stored.record.lock, ticket)
-            if shown is None or shown.shape() != standing.shape():
-                shown = standing
-                if on_change is not None:
-                    await on_change(standing)
-            if standing.stage is Stage.HOLDING:
-                return standing
-            waiter = waiter_of(stored.record.lock, ticket=ticket)
+            lock = stored.record.lock
+            standing = standing_of(state, lock, ticket)
+            tell.about(standing)
+            if standing.token is not None:
+                return Grant(ticket=ticket, token=standing.token)
+            waiter = waiter_of(lock, ticket=ticket)
             if waiter is None:
-                raise _lost_place(state, standing, stored.record)
+                raise lease_lost(state, lock, ticket=ticket)
             now = self._clock.monotonic()
             if until is not None and now >= until:
-                raise timed_out(state, stored.record.lock, position=standing.position, timeout_s=timeout_s or 0.0)
+                raise timed_out(state, lock, position=standing.position, timeout_s=timeout_s or 0.0)
             if now >= sign_due or waiter.doubted_at is not None:
                 sign_due = now + waiter.patience_s / SIGNS_PER_PATIENCE
                 await self.apply_event(state, Renewed(ticket=ticket))
-                continue
-            wait_s = sign_due - now if until is None else min(sign_due, until) - now
-            await self._store.watch(key_of(state), seen=stored.version, timeout_s=wait_s)
+            else:
+                wait_s = sign_due - now if until is None else min(sign_due, until) - now
+                await self._store.watch(key_of(state), seen=stored.version, timeout_s=wait_s)
 
-    async def renew(self, state: str, *, ticket: Ticket, token: FencingToken) -> Lease:
+    async def renew(self, state: str, ticket: Ticket, token: FencingToken) -> Lease:
         """See `Coordinator.renew`."""
         decision = await self._told(state, Renewed(ticket=ticket, token=token))
         holder = holder_of(decision.lock, ticket=ticket, token=token)
@@ -156,10 +175,10 @@ class LocalCoordinator:
     async def release(
         self,
         state: str,
-        *,
         ticket: Ticket | None = None,
-        lock_id: str | None = None,
         token: FencingToken | None = None,
+        *,
+        lock_id: str | None = None,
     ) -> None:
         """See `Coordinator.release`."""
         await self._told(state, Released(ticket=ticket, lock_id=lock_id, token=token))
@@ -305,13 +324,6 @@ def _is_too_large(before: StateRecord, after: StateRecord) -> bool:
 
 def _view(state: str, stored: _Stored) -> View:
     return View(state=state, version=stored.version, lock=stored.record.lock, head=stored.record.head)
-
-
-def _lost_place(state: str, standing: Standing, record: StateRecord) -> Exception:
-    ending = standing.departure
-    if ending is not None and ending.how is Stage.SILENT:
-        return superseded(state, ending)
-    return lease_lost(state, record.lock, ticket=standing.ticket)
 
 
 def _head_moved(state: str, *, expected: Head | None, current: Head | None) -> HeadMoved:

@@ -18,6 +18,12 @@ class HeadMoved(InterlockError):
     http_status = 409
 
 
+class PlaceLost(Superseded):
+    """A waiter was silent for longer than its patience and lost its place; it may ask again, at the end."""
+
+    code = "place-lost"
+
+
 def refusal(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
     """Return the error for this refusal, with the names of those in the way or the reason of the ticket's end."""
     match refuse.reason:
@@ -44,7 +50,7 @@ def refusal(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
 def lease_lost(state: str, lock: Lock, *, ticket: str | None, lock_id: str | None = None) -> InterlockError:
     """Return why this ticket, or lock id, has no current grant: withdrawn while waiting, or fenced."""
     ending = departure_of(lock, ticket=ticket, lock_id=lock_id)
-    if ending is not None and ending.how is Stage.WITHDRAWN and not ending.token:
+    if ending is not None and ending.how in (Stage.WITHDRAWN, Stage.SILENT) and not ending.token:
         return superseded(state, ending)
     now = ", ".join(f"token {holder.token} holds it now ({holder.who})" for holder in lock.holders[:_BLOCKERS_NAMED])
     return LeaseLost(
@@ -56,8 +62,9 @@ def lease_lost(state: str, lock: Lock, *, ticket: str | None, lock_id: str | Non
 
 
 def superseded(state: str, ending: Departure) -> InterlockError:
-    """Return the error of a waiter that lost its place."""
-    return Superseded(
+    """Return the error of a waiter that was withdrawn, or that lost its place by silence."""
+    family = PlaceLost if ending.how is Stage.SILENT else Superseded
+    return family(
         f'the run no longer waits for state "{state}"',
         why=_ending(ending),
         fix="start a new run",

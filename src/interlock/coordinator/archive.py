@@ -1,0 +1,585 @@
+"""The versions of every state: written under the grant that is current, chained, kept, restored and pruned. A hand.
+
+A write stores its bytes, then a description that names the description before it, and then moves the head of the
+state in one compare-and-swap together with the check of the fencing token. Killed before the swap, nothing happened
+but a blob that nobody names; killed after it, everything has happened. What is refused is kept in quarantine.
+
+Knows: stores, the coordinator's heads, state documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+from urllib.parse import quote
+
+from interlock.clock import Clock
+from interlock.coordinator.interface import Coordinator
+from interlock.coordinator.record import Head
+from interlock.coordinator.refusals import HeadMoved, lease_lost
+from interlock.coordinator.view import View
+from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, StateInvalid, Superseded, UsageError
+from interlock.lock import holder_of
+from interlock.state.document import Document, content_digest, parse_document
+from interlock.state.history import (
+    Quarantined,
+    Retention,
+    Version,
+    VersionKind,
+    check_link,
+    decode_quarantined,
+    decode_version,
+    encode,
+    highest_serial,
+    plan_pruning,
+)
+from interlock.state.lineage import Footing, Refusal, Step, judge, judge_deletions
+from interlock.state.restore import RestorePlan, plan_restore
+from interlock.state.verify import refusing, verify_document
+from interlock.store import BlobMissing, BlobStore, Mismatch, RecordStore
+
+MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
+MAX_HISTORY = 100_000  # links walked in one go; more is a broken chain
+MAX_QUARANTINE = 1000  # refused writes listed for one state
+_ADDRESSES_KEPT = 100
+_QUARANTINE = "quarantine/"
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Who writes, and by what right.
+
+    Attributes:
+        who: Whose credentials.
+        run: The run, or empty.
+        ticket: Ticket of the grant; one of the three that name a grant must be given.
+        token: Fencing token of the grant.
+        lock_id: Terraform's lock id of the grant.
+        allowed_deletions: Managed instances that may disappear; see `judge_deletions`. None: not bound to a plan.
+    """
+
+    who: str
+    run: str = ""
+    ticket: str | None = None
+    token: int | None = None
+    lock_id: str | None = None
+    allowed_deletions: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """An accepted write.
+
+    Attributes:
+        version: The version that is current now.
+        repeated: Whether it was there already: the request came twice.
+    """
+
+    version: Version
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """One write on its way."""
+
+    state: str
+    body: bytes
+    writer: Writer
+    kind: VersionKind
+    note: str
+    force: bool
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.body).hexdigest()
+
+
+class StateArchive:
+    """Keeps the versions of all states.
+
+    Args:
+        coordinator: Keeps the heads and the grants.
+        records: Where quarantine entries go.
+        blobs: Where states and descriptions go.
+        clock: For the time of writing.
+    """
+
+    def __init__(self, coordinator: Coordinator, records: RecordStore, blobs: BlobStore, clock: Clock) -> None:
+        self._coordinator = coordinator
+        self._records = records
+        self._blobs = blobs
+        self._clock = clock
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def current(self, state: str) -> tuple[Head, bytes] | None:
+        """Return the current state and its head; None when there is no state or it was deleted.
+
+        Raises:
+            BackendUnavailable: The bytes cannot be read. That is never the same as absent.
+        """
+        head = (await self._coordinator.view(state)).head
+        if head is None or not head.digest:
+            return None
+        version = await self._describe(head.meta_digest)
+        return head, await self._read_body(state, version)
+
+    async def history(self, state: str, *, limit: int = MAX_HISTORY) -> tuple[Version, ...]:
+        """Return the versions of a state, newest first, at most `limit`.
+
+        Raises:
+            StateInvalid: A link of the chain is broken.
+        """
+        head = (await self._coordinator.view(state)).head
+        if head is None:
+            return ()
+        found: list[Version] = []
+        async for version in self._walk(head.meta_digest):
+            found.append(version)
+            if len(found) == limit:
+                break
+        return tuple(found)
+
+    async def version(
+        self, state: str, *, number: int | None = None, serial: int | None = None, digest: str | None = None
+    ) -> Version | None:
+        """Return the newest version that matches every criterion given; None when there is none.
+
+        Args:
+            state: State name.
+            number: Its version number.
+            serial: Its serial in Terraform.
+            digest: Its SHA-256, or the beginning of it (at least 6 digits).
+        """
+        head = (await self._coordinator.view(state)).head
+        if head is None:
+            return None
+        async for version in self._walk(head.meta_digest):
+            if _matches(version, number, serial, digest):
+                return version
+        return None
+
+    async def read_version(self, state: str, version: Version) -> bytes:
+        """Return the bytes of a version.
+
+        Raises:
+            UsageError: It is a tombstone, or its bytes were pruned.
+        """
+        if version.is_tombstone:
+            raise UsageError(f"version {version.number} of {state!r} has no state", why="it records a deletion")
+        try:
+            return await self._read_body(state, version)
+        except BlobMissing as error:
+            raise UsageError(
+                f"version {version.number} of {state!r} is no longer stored",
+                why="the retention policy pruned its bytes",
+                fix=f"interlock state history {state}    shows the versions that are kept",
+            ) from error
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    async def write(
+        self,
+        state: str,
+        body: bytes,
+        *,
+        writer: Writer,
+        kind: VersionKind = VersionKind.WRITE,
+        note: str = "",
+        force: bool = False,
+    ) -> Written:
+        """Make a document the current version of a state.
+
+        Args:
+            state: State name.
+            body: The document.
+            writer: Who writes, and by what right.
+            kind: `WRITE` for Terraform; `PUSH` and `IMPORT` for people.
+            note: Why, for people.
+            force: Accept another lineage, and a serial that is not higher. The document must be whole all the same.
+
+        Raises:
+            LeaseLost: The grant is not current; the bytes are in quarantine.
+            StateInvalid: The document is broken, or may not follow the current one; the bytes are in quarantine.
+            BackendUnavailable: The outcome is unknown; the same write may be repeated.
+        """
+        return await self._write(_Request(state=state, body=body, writer=writer, kind=kind, note=note, force=force))
+
+    async def delete(self, state: str, *, writer: Writer, note: str = "") -> Written | None:
+        """Make a state absent; its history stays and any version can be restored. None when it is absent already.
+
+        Raises:
+            LeaseLost: The grant is not current.
+            HeadMoved: Somebody wrote a version meanwhile.
+        """
+        view = await self._coordinator.view(state)
+        head = view.head
+        if head is None or not head.digest:
+            return None
+        token = _check_right(view, writer)
+        last = await self._describe(head.meta_digest)
+        version = replace(
+            last,
+            number=last.number + 1,
+            kind=VersionKind.DELETE,
+            digest="",
+            blob="",
+            who=writer.who,
+            run=writer.run,
+            token=token,
+            written_at=self._clock.now(),
+            size_bytes=0,
+            resources=0,
+            parent=head.meta_digest,
+            note=note,
+        )
+        return await self._move_head(state, version, head, writer)
+
+    async def plan_restore(self, state: str, version: Version) -> RestorePlan:
+        """Plan to make `version` current again.
+
+        Raises:
+            StateInvalid: The version cannot be restored.
+            UsageError: Its bytes are gone.
+        """
+        target = parse_document(await self.read_version(state, version))
+        history = await self.history(state)
+        return plan_restore(
+            current=await self._current_document(state),
+            target=target,
+            highest_serial=highest_serial(history, target.lineage),
+        )
+
+    async def restore(self, state: str, version: Version, *, writer: Writer) -> Written:
+        """Make an older version current again, under a serial above every known one.
+
+        Raises:
+            LeaseLost: The grant is not current.
+            StateInvalid: The version cannot be restored.
+        """
+        plan = await self.plan_restore(state, version)
+        note = f"restored version {version.number} (serial {version.serial})"
+        return await self.write(
+            state, plan.body(), writer=writer, kind=VersionKind.RESTORE, note=note, force=plan.lineage_changes
+        )
+
+    async def prune(self, state: str, policy: Retention) -> tuple[Version, ...]:
+        """Delete the bytes of versions that the policy lets go; descriptions stay.
+
+        Returns:
+            The versions whose bytes were deleted, oldest first. Stops early when somebody writes meanwhile.
+        """
+        before = (await self._coordinator.view(state)).head
+        doomed = plan_pruning(await self.history(state), policy, now=self._clock.now())
+        pruned: list[Version] = []
+        for version in doomed:
+            if (await self._coordinator.view(state)).head != before:
+                break  # the new version may need the very bytes that we were about to delete
+            await self._blobs.delete(version.blob)
+            pruned.append(version)
+        return tuple(pruned)
+
+    # -- quarantine -------------------------------------------------------------------------------------------------
+
+    async def quarantined(self, state: str) -> tuple[Quarantined, ...]:
+        """Return the refused writes of a state, newest first, at most `MAX_QUARANTINE`."""
+        records = await self._records.list(_quarantine_key(state, ""), limit=MAX_QUARANTINE)
+        entries = [decode_quarantined(record.value) for record in records]
+        return tuple(sorted(entries, key=lambda entry: entry.at, reverse=True))
+
+    async def read_quarantined(self, state: str, entry_id: str) -> tuple[Quarantined, bytes]:
+        """Return one refused write and its bytes.
+
+        Raises:
+            UsageError: There is no such entry.
+        """
+        record = await self._records.get(_quarantine_key(state, entry_id))
+        if record is None:
+            raise UsageError(
+                f"quarantine of {state!r} has no entry {entry_id[:40]!r}", fix=f"interlock state quarantine {state}"
+            )
+        entry = decode_quarantined(record.value)
+        return entry, _unwrap(entry.id, await self._blobs.get(entry.blob))
+
+    async def discard(self, state: str, entry_id: str) -> Quarantined:
+        """Throw one refused write away.
+
+        Raises:
+            UsageError: There is no such entry.
+        """
+        key = _quarantine_key(state, entry_id)
+        entry, _ = await self.read_quarantined(state, entry_id)
+        record = await self._records.get(key)
+        if record is not None:
+            await self._records.swap(key, expected=record.version, value=None)
+        await self._blobs.delete(entry.blob)
+        return entry
+
+    async def quarantine(self, state: str, body: bytes, *, writer: Writer, error: InterlockError) -> Quarantined:
+        """Keep a refused write. The same bytes of the same grant make one entry, however often they are sent."""
+        entry = _entry(state, body, writer, error, at=self._clock.now())
+        entry = replace(entry, blob=await self._blobs.put(_wrap(entry.id, body)))
+        key = _quarantine_key(state, entry.id)
+        try:
+            await self._records.swap(key, expected=None, value=encode(entry))
+        except Mismatch as mismatch:
+            if mismatch.current is not None:
+                return decode_quarantined(mismatch.current.value)
+        return entry
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    async def _write(self, request: _Request) -> Written:
+        try:
+            _check_right(await self._coordinator.view(request.state), request.writer)  # before any work for a zombie
+            document = await _aside(_verified, request)
+            for _ in range(MAX_ATTEMPTS):
+                written = await self._attempt(request, document)
+                if written is not None:
+                    return written
+        except (LeaseLost, Superseded, StateInvalid) as error:
+            kept = await self.quarantine(request.state, request.body, writer=request.writer, error=error)
+            error.facts["quarantine"] = kept.id
+            error.fix = error.fix or f"interlock state quarantine {request.state}    shows the refused bytes"
+            raise
+        raise BackendUnavailable(
+            f"state {request.state!r} was not written",
+            why=f"others moved its head {MAX_ATTEMPTS} times meanwhile",
+            fix="try again",
+        )
+
+    async def _attempt(self, request: _Request, document: Document) -> Written | None:
+        """Write once against the head as it is now. None: the head moved meanwhile."""
+        view = await self._coordinator.view(request.state)
+        token = _check_right(view, request.writer)
+        last = await self._describe(view.head.meta_digest) if view.head is not None else None
+        living = last if last is not None and not last.is_tombstone else None
+        step = Step.NEXT if request.force else await self._judge(request, document, living)
+        if living is not None and (step is Step.SAME or request.digest == living.digest):
+            return Written(version=living, repeated=True)
+        version = await self._store(request, document, last, token)
+        parent = view.head.meta_digest if view.head is not None else ""
+        try:
+            return await self._move_head(request.state, replace(version, parent=parent), view.head, request.writer)
+        except HeadMoved:
+            return None
+
+    async def _judge(self, request: _Request, document: Document, living: Version | None) -> Step:
+        """Apply the rules of lineage, serial and deletions.
+
+        Raises:
+            StateInvalid: The document may not follow.
+        """
+        if living is None:
+            return _accepted(judge(None, _footing(document, request.digest)), request.state)
+        judged = judge(_version_footing(living), _footing(document, request.digest))
+        if (
+            isinstance(judged, Refusal)
+            and judged.code == "same-serial"
+            and await self._says_same(request, living, document)
+        ):
+            return Step.SAME
+        step = _accepted(judged, request.state)
+        if step is Step.NEXT and request.writer.allowed_deletions is not None:
+            before = parse_document(await self._read_body(request.state, living))
+            refusal = judge_deletions(before, document, request.writer.allowed_deletions)
+            if refusal is not None:
+                raise _refused(refusal, request.state)
+        return step
+
+    async def _says_same(self, request: _Request, living: Version, document: Document) -> bool:
+        """Whether a document of the current serial differs only in spelling, such as the random order of its checks."""
+        current = parse_document(await self._read_body(request.state, living))
+        return await _aside(content_digest, current) == await _aside(content_digest, document)
+
+    async def _store(self, request: _Request, document: Document, last: Version | None, token: int) -> Version:
+        like = last.blob if last is not None and last.blob else None
+        blob = await self._blobs.put(_wrap(request.state, request.body), like=like)
+        return Version(
+            number=last.number + 1 if last is not None else 1,
+            kind=request.kind,
+            digest=request.digest,
+            blob=blob,
+            serial=document.serial,
+            lineage=document.lineage,
+            who=request.writer.who,
+            run=request.writer.run,
+            token=token,
+            written_at=self._clock.now(),
+            size_bytes=len(request.body),
+            resources=document.instance_count(),
+            note=request.note,
+        )
+
+    async def _move_head(self, state: str, version: Version, head: Head | None, writer: Writer) -> Written:
+        meta = await self._blobs.put(encode(version))
+        await self._coordinator.update_head(
+            state,
+            expected_head=head,
+            new_head=_head(version, meta),
+            ticket=writer.ticket,
+            token=writer.token,
+            lock_id=writer.lock_id,
+        )
+        return Written(version=version)
+
+    async def _current_document(self, state: str) -> Document | None:
+        """Return the current document for comparing; None when it is absent or broken (that is why one restores)."""
+        try:
+            found = await self.current(state)
+            return parse_document(found[1]) if found is not None else None
+        except (StateInvalid, BackendUnavailable, BlobMissing):
+            return None
+
+    async def _walk(self, meta_digest: str) -> AsyncIterator[Version]:
+        """Walk the chain from the newest version to the first, checking each link."""
+        newer: Version | None = None
+        for _ in range(MAX_HISTORY):
+            if not meta_digest:
+                return
+            version = await self._describe(meta_digest)
+            fault = check_link(newer, version) if newer is not None else ""
+            if fault:
+                raise StateInvalid("the history of a state is broken", why=fault, finding="bad-history")
+            yield version
+            newer, meta_digest = version, version.parent
+
+    async def _describe(self, meta_digest: str) -> Version:
+        return decode_version(await self._blobs.get(meta_digest))
+
+    async def _read_body(self, state: str, version: Version) -> bytes:
+        return _unwrap(state, await self._blobs.get(version.blob))
+
+
+def _check_right(view: View, writer: Writer) -> int:
+    """Return the token of the writer's grant. Only an early answer: the swap that moves the head checks it again.
+
+    Raises:
+        LeaseLost: The grant is not current.
+    """
+    holder = holder_of(view.lock, ticket=writer.ticket, token=writer.token, lock_id=writer.lock_id)
+    if holder is None:
+        raise lease_lost(view.state, view.lock, ticket=writer.ticket, lock_id=writer.lock_id)
+    return holder.token
+
+
+async def _aside(work: Callable[[_A], _T], argument: _A) -> _T:
+    """Do work on a whole document beside the event loop, so that heartbeats go on."""
+    return await asyncio.to_thread(work, argument)
+
+
+def _matches(version: Version, number: int | None, serial: int | None, digest: str | None) -> bool:
+    return (
+        number in (None, version.number)
+        and serial in (None, version.serial)
+        and (digest is None or (len(digest) >= 6 and version.digest.startswith(digest)))  # noqa: PLR2004 - as git does
+    )
+
+
+def _verified(request: _Request) -> Document:
+    """Read the document and refuse a broken one."""
+    document = parse_document(request.body)
+    broken = refusing(verify_document(document))
+    if not broken:
+        return document
+    first = broken[0]
+    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    raise StateInvalid(
+        f"state {request.state!r} was not written",
+        why=f"{first.message}{more}",
+        finding=first.code,
+        addresses=sorted({finding.address for finding in broken if finding.address}),
+    )
+
+
+def _accepted(judged: Step | Refusal, state: str) -> Step:
+    if isinstance(judged, Refusal):
+        raise _refused(judged, state)
+    return judged
+
+
+def _refused(refusal: Refusal, state: str) -> StateInvalid:
+    shown = ", ".join(refusal.addresses[:3])
+    return StateInvalid(
+        f"state {state!r} was not written",
+        why=f"{refusal.why}: {shown}" if shown else refusal.why,
+        finding=refusal.code,
+        addresses=list(refusal.addresses),
+    )
+
+
+def _footing(document: Document, digest: str) -> Footing:
+    return Footing(lineage=document.lineage, serial=document.serial, digest=digest)
+
+
+def _version_footing(version: Version) -> Footing:
+    return Footing(lineage=version.lineage, serial=version.serial, digest=version.digest)
+
+
+def _head(version: Version, meta_digest: str) -> Head:
+    return Head(
+        number=version.number,
+        digest=version.digest,
+        serial=version.serial,
+        lineage=version.lineage,
+        size_bytes=version.size_bytes,
+        written_at=version.written_at,
+        token=version.token,
+        run=version.run,
+        meta_digest=meta_digest,
+    )
+
+
+def _entry(state: str, body: bytes, writer: Writer, error: InterlockError, *, at: datetime) -> Quarantined:
+    digest = hashlib.sha256(body).hexdigest()
+    right = f"{writer.run} {writer.ticket} {writer.token} {writer.lock_id}"
+    addresses = error.facts.get("addresses")
+    document = _find_document(body)
+    return Quarantined(
+        id=hashlib.sha256(f"{state}\n{right}\n{digest}".encode()).hexdigest()[:20],
+        state=state,
+        reason=str(error.facts.get("finding", "fenced" if isinstance(error, LeaseLost) else error.code)),
+        why=error.why or error.what,
+        who=writer.who,
+        run=writer.run,
+        token=writer.token or 0,
+        digest=digest,
+        size_bytes=len(body),
+        serial=document.serial if document is not None else None,
+        lineage=document.lineage if document is not None else None,
+        at=at,
+        addresses=tuple(addresses[:_ADDRESSES_KEPT]) if isinstance(addresses, list) else (),
+    )
+
+
+def _find_document(body: bytes) -> Document | None:
+    try:
+        return parse_document(body)
+    except StateInvalid:
+        return None
+
+
+def _quarantine_key(state: str, entry_id: str) -> str:
+    # The name is quoted, so that listing `prod` does not find what belongs to `prod/routing`.
+    return f"{_QUARANTINE}{quote(state, safe='')}/{entry_id}"
+
+
+def _wrap(owner: str, body: bytes) -> bytes:
+    """Mark bytes with their owner, so that equal bytes of two owners are two blobs, which are pruned independently."""
+    return f"interlock {quote(owner, safe='/')}\n".encode() + body
+
+
+def _unwrap(owner: str, data: bytes) -> bytes:
+    mark = f"interlock {quote(owner, safe='/')}\n".encode()
+    if not data.startswith(mark):
+        raise BackendUnavailable(
+            "stored bytes belong to another state", why=f"they are not marked as those of {owner!r}"
+        )
+    return data[len(mark) :]
