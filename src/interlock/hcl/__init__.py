@@ -2,6 +2,7 @@
 
 from interlock.hcl.body import Attribute, Block, Body, Comment, File, Problem, expressions
 from interlock.hcl.constant import Known, Scope, constant, constant_flag, constant_number, constant_text
+from interlock.hcl.constraint import Constraint, Release, parse_constraint, parse_release
 from interlock.hcl.expression import (
     Access,
     Call,
@@ -49,6 +50,7 @@ __all__ = [
     "Comment",
     "Comprehension",
     "Conditional",
+    "Constraint",
     "Edge",
     "Expression",
     "File",
@@ -65,6 +67,7 @@ __all__ = [
     "Problem",
     "Provider",
     "Reference",
+    "Release",
     "Requirement",
     "Resource",
     "Scope",
@@ -84,7 +87,9 @@ __all__ = [
     "find_values",
     "is_configuration",
     "parse",
+    "parse_constraint",
     "parse_json",
+    "parse_release",
     "read_module",
     "read_modules",
     "references",

@@ -6,6 +6,7 @@ Nothing here raises for what a file says; it is a `Problem` of the module.
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from interlock.source import SourceUnreadable, Span, Tree, join
 MAX_CALL_DEPTH = 20  # modules that call modules; Terraform has no limit, people stay below 6
 
 _SUFFIXES = (".tf", ".tf.json", ".tofu", ".tofu.json")
+_LOCK_FILE = ".terraform.lock.hcl"
 _LINE_START = 1
 
 
@@ -140,6 +142,8 @@ class Module:
         files: Its files, broken ones included, in the order in which Terraform reads them.
         problems: What keeps it from meaning what it should, in its files and between them.
         tfvars: Values of `terraform.tfvars` and `*.auto.tfvars`, the later file winning.
+        locked: Provider versions in `.terraform.lock.hcl`, by full source address.
+        names: The names of all files in the folder.
     """
 
     path: str
@@ -155,6 +159,8 @@ class Module:
     backends: tuple[Backend, ...] = ()
     calls: tuple[ModuleCall, ...] = ()
     tfvars: Mapping[str, Expression] = field(default_factory=dict)
+    locked: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     @property
     def backend(self) -> Backend | None:
@@ -237,7 +243,7 @@ class _Library:
         module = _folder(self._tree, folder)
         problems = list(module.problems)
         calls = tuple(self._followed(call, folder, (*callers, folder), problems) for call in module.calls)
-        whole = _replaced(module, calls, tuple(problems))
+        whole = dataclasses.replace(module, calls=calls, problems=tuple(problems))
         self._modules[folder] = whole
         return whole
 
@@ -260,11 +266,6 @@ class _Library:
         )
 
 
-def _replaced(module: Module, calls: tuple[ModuleCall, ...], problems: tuple[Problem, ...]) -> Module:
-    kept = {name: getattr(module, name) for name in Module.__dataclass_fields__}
-    return Module(**{**kept, "calls": calls, "problems": problems})
-
-
 # --- one folder
 
 
@@ -279,7 +280,10 @@ def _folder(tree: Tree, folder: str) -> Module:
         else:
             files.append(read)
             problems.extend(read.problems)
-    return _module(folder, files, problems, _tfvars(tree, folder, names))
+    module = _module(folder, files, problems)
+    return dataclasses.replace(
+        module, tfvars=_tfvars(tree, folder, names), locked=_locked(tree, folder, names), names=names
+    )
 
 
 def _in_order(names: tuple[str, ...]) -> list[str]:
@@ -319,7 +323,15 @@ def _tfvars(tree: Tree, folder: str, names: tuple[str, ...]) -> dict[str, Expres
     return values
 
 
-def _module(folder: str, files: list[File], problems: list[Problem], tfvars: Mapping[str, Expression]) -> Module:
+def _locked(tree: Tree, folder: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of the dependency lock file."""
+    read = _read(tree, join(folder, _LOCK_FILE)) if _LOCK_FILE in names else None
+    blocks = read.body.nested if isinstance(read, File) else ()
+    found = {block.labels[0]: constant(block.body.get("version")) for block in blocks if len(block.labels) == 1}
+    return {address: known.value for address, known in found.items() if known and isinstance(known.value, str)}
+
+
+def _module(folder: str, files: list[File], problems: list[Problem]) -> Module:
     originals: list[Block] = []
     overrides: list[Block] = []
     for file in files:
@@ -347,7 +359,6 @@ def _module(folder: str, files: list[File], problems: list[Problem], tfvars: Map
         requirements=tuple(found for block in settings for found in _requirements(block)),
         backends=tuple(found for block in settings for found in _backends(block)),
         calls=tuple(_call(block) for block in by_type.get("module", ())),
-        tfvars=tfvars,
     )
 
 

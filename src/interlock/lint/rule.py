@@ -10,8 +10,8 @@ that was not given), it says nothing.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interlock.lint.finding import Edit, Finding, Severity
@@ -40,10 +40,21 @@ class Sources:
         modules: The root modules, each with the local modules that it calls; a module called by another one in the
             same sources is not listed a second time.
         workflows: The CI files of every vendor, as `interlock.ci` reads them, with spans.
+        texts: The content of every file that was read, by path.
     """
 
     modules: tuple[Module, ...] = ()
     workflows: tuple[Workflow, ...] = ()
+    texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def all_modules(self) -> Iterator[Module]:
+        """Yield every module, the called ones too, each folder once."""
+        seen: set[str] = set()
+        for root in self.modules:
+            for module in root.walk():
+                if module.path not in seen:
+                    seen.add(module.path)
+                    yield module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,57 @@
+"""ci-group-per-ref: the queue differs between branches, the state does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interlock.ci.workflow import ANY_REF, Job, Workflow
+from interlock.lint.deployments import Use, distinct, jobs, state_follows_ref, uses_of
+from interlock.lint.finding import Finding, Severity
+from interlock.lint.rule import Rule, Sources, Subject
+
+
+def _locking(workflow: Workflow, job: Job) -> list[Use]:
+    return [use for use in uses_of(workflow, job) if use.operation.is_plain and use.operation.takes_lock]
+
+
+def _on_several_refs(workflow: Workflow) -> bool:
+    """Say whether runs of different refs meet at a lock. Jobs count together: they share the state."""
+    refs = {
+        ref for job in workflow.jobs for use in _locking(workflow, job) for ref in job.refs_of(use.step)
+    }
+    return ANY_REF in refs or len(refs - {""}) > 1
+
+
+def _check(sources: Sources) -> Iterator[Finding]:
+    for workflow, job in jobs(sources):
+        if not job.standalone or not _locking(workflow, job) or state_follows_ref(job) is not False:
+            continue
+        for turn in job.turns:
+            if turn.follows_ref and _on_several_refs(workflow):
+                yield RULE.finding(
+                    turn.span,
+                    f"the group {turn.key!r} is another one for every branch or run, but the state of job {job.name!r} "
+                    "is always the same: runs of two branches do not wait for each other",
+                )
+
+
+RULE = Rule(
+    name="ci-group-per-ref",
+    severity=Severity.ERROR,
+    subject=Subject.CI,
+    what="A concurrency group or resource group contains the branch, commit or run, while every branch works on one state.",
+    why="`group: terraform-${{ github.ref }}` looks like a queue and is none: a pull request and the main branch, or two "
+    "branches, take turns only with themselves. They meet at the state lock instead, in no order.",
+    fix="Name the group after the state, for example `group: terraform-prod-routing`.",
+    bad={
+        ".github/workflows/deploy.yml": "on: {push: {branches: [main, develop]}}\n"
+        "concurrency: {group: 'tf-${{ github.ref }}', queue: max}\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n"
+        "    steps:\n      - run: terraform apply plan.bin\n"
+    },
+    good={
+        ".github/workflows/deploy.yml": "on: {push: {branches: [main, develop]}}\n"
+        "concurrency: {group: tf-prod, queue: max}\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n"
+        "    steps:\n      - run: terraform apply plan.bin\n"
+    },
+    check=distinct(_check),
+)

@@ -1,0 +1,62 @@
+"""ci-parallelism: more operations at once than the API budget carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interlock.lint.deployments import Use, distinct, uses
+from interlock.lint.finding import Finding, Severity
+from interlock.lint.rule import Rule, Sources, Subject
+
+_DEFAULT_POOL = 10  # token_pool_size of provider genesyscloud
+_POOL = "GENESYSCLOUD_TOKEN_POOL_SIZE"
+_REQUESTS_PER_TOKEN_MIN = 300  # per minute and token, Genesys Cloud platform API
+
+
+def _pool(use: Use) -> int | None:
+    """Return the provider's token pool as far as the file tells; None when it sets it to something unreadable."""
+    text = use.operation.exports.get(_POOL)
+    if text is None:
+        return _DEFAULT_POOL
+    return int(text) if text.isdecimal() else None
+
+
+def _is_genesys(use: Use) -> bool:
+    return any(name.startswith("GENESYSCLOUD_") for name in use.operation.exports)
+
+
+def _check(sources: Sources) -> Iterator[Finding]:
+    for use in uses(sources):
+        flag = use.operation.flag("parallelism")
+        pool = _pool(use)
+        if flag is None or pool is None or not _is_genesys(use) or not (flag.value or "").isdecimal():
+            continue
+        wanted = int(flag.value or "0")
+        if wanted > pool:
+            yield RULE.finding(
+                flag.span,
+                f"-parallelism={wanted} on a pool of {pool} tokens: {wanted - pool} operations wait for a token, and "
+                f"{pool * _REQUESTS_PER_TOKEN_MIN} requests a minute are the most that {pool} tokens may send",
+                fix=f"use -parallelism={pool}, or raise {_POOL} (at most 50)",
+            )
+
+
+RULE = Rule(
+    name="ci-parallelism",
+    severity=Severity.WARNING,
+    subject=Subject.CI,
+    what="`-parallelism` is higher than the provider's token pool (10 unless GENESYSCLOUD_TOKEN_POOL_SIZE says otherwise), "
+    "in a step with GENESYSCLOUD_ variables.",
+    why="Each operation holds one token of the pool for its whole length, and each token may send 300 requests a minute. "
+    "More operations than tokens only wait, time out after minutes and fill the queue with 429 answers.",
+    fix="Keep -parallelism at or below the token pool.",
+    bad={
+        ".github/workflows/deploy.yml": "on: push\nenv: {GENESYSCLOUD_REGION: eu-central-1}\njobs:\n  deploy:\n"
+        "    runs-on: ubuntu-24.04\n    steps:\n      - run: terraform apply -parallelism=40 plan.bin\n"
+    },
+    good={
+        ".github/workflows/deploy.yml": "on: push\nenv: {GENESYSCLOUD_REGION: eu-central-1}\njobs:\n  deploy:\n"
+        "    runs-on: ubuntu-24.04\n    steps:\n      - run: terraform apply -parallelism=10 plan.bin\n"
+    },
+    check=distinct(_check),
+)

@@ -1,0 +1,97 @@
+"""ci-step-without-credentials: the plan cannot log in, the apply can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from interlock.lint.deployments import Use, credentials, distinct, uses_of
+from interlock.lint.finding import Finding, Severity
+from interlock.lint.rule import Rule, Sources, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """The variables of one service, and the sets of them of which each alone is enough to log in."""
+
+    title: str
+    enough: tuple[frozenset[str], ...]
+
+    def reaches(self, names: Iterable[str]) -> bool:
+        present = set(names)
+        return any(needed <= present for needed in self.enough)
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return what the nearest way to log in still needs."""
+        present = set(names)
+        return sorted(min((needed - present for needed in self.enough), key=len))
+
+
+_FAMILIES = (
+    _Family(
+        "Genesys Cloud",
+        (
+            frozenset({"GENESYSCLOUD_OAUTHCLIENT_ID", "GENESYSCLOUD_OAUTHCLIENT_SECRET"}),
+            frozenset({"GENESYSCLOUD_ACCESS_TOKEN"}),
+        ),
+    ),
+    _Family(
+        "AWS",
+        (
+            frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}),
+            frozenset({"AWS_PROFILE"}),
+            frozenset({"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"}),
+        ),
+    ),
+    _Family("Azure", (frozenset({"ARM_CLIENT_ID", "ARM_CLIENT_SECRET"}), frozenset({"ARM_CLIENT_ID", "ARM_USE_OIDC"}))),
+    _Family("Google Cloud", (frozenset({"GOOGLE_CREDENTIALS"}), frozenset({"GOOGLE_APPLICATION_CREDENTIALS"}))),
+)
+
+
+def _check(sources: Sources) -> Iterator[Finding]:
+    for workflow in sources.workflows:
+        found = [use for job in workflow.jobs for use in uses_of(workflow, job) if not use.operation.by_task]
+        applies = [use for use in found if use.operation.applies]
+        for plan in (use for use in found if use.operation.plans):
+            yield from _compared(plan, [use for use in applies if use.place == plan.place])
+
+
+def _compared(plan: Use, applies: list[Use]) -> Iterator[Finding]:
+    seen = credentials(plan.job, plan.step, plan.operation)
+    if seen is None:
+        return
+    for family in _FAMILIES:
+        able = [use for use in applies if family.reaches(credentials(use.job, use.step, use.operation) or ())]
+        if able and not family.reaches(seen):
+            names = ", ".join(family.missing(seen))
+            yield RULE.finding(
+                plan.step.span,
+                f"the plan cannot log in to {family.title}: {names} is set for the apply in line "
+                f"{able[0].operation.span.line} and not here",
+                fix=f"set {names} for the whole job, or for this step too",
+            )
+            return
+
+
+RULE = Rule(
+    name="ci-step-without-credentials",
+    severity=Severity.ERROR,
+    subject=Subject.CI,
+    what="A plan step lacks the credentials that the apply step of the same directory has.",
+    why="A plan reads every object through the provider and the state through the backend, so it needs what the apply "
+    "needs. It fails with an authentication error, or worse, plans with somebody else's rights.",
+    fix="Set the variables for the whole job.",
+    bad={
+        ".github/workflows/deploy.yml": "on: push\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    steps:\n"
+        "      - run: terraform plan -out=plan.bin\n      - run: terraform apply plan.bin\n        env:\n"
+        "          GENESYSCLOUD_OAUTHCLIENT_ID: ${{ secrets.ID }}\n"
+        "          GENESYSCLOUD_OAUTHCLIENT_SECRET: ${{ secrets.SECRET }}\n"
+    },
+    good={
+        ".github/workflows/deploy.yml": "on: push\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    env:\n"
+        "      GENESYSCLOUD_OAUTHCLIENT_ID: ${{ secrets.ID }}\n"
+        "      GENESYSCLOUD_OAUTHCLIENT_SECRET: ${{ secrets.SECRET }}\n    steps:\n"
+        "      - run: terraform plan -out=plan.bin\n      - run: terraform apply plan.bin\n"
+    },
+    check=distinct(_check),
+)
