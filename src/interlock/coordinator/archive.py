@@ -128,8 +128,7 @@ class StateArchive:
         head = (await self._coordinator.view(state)).head
         if head is None or not head.digest:
             return None
-        version = await self._describe(head.meta_digest)
-        return head, await self._read_body(state, version)
+        return head, await self._read_living(state, await self._describe(head.meta_digest))
 
     async def history(self, state: str, *, limit: int = MAX_HISTORY) -> tuple[Version, ...]:
         """Return the versions of a state, newest first, at most `limit`.
@@ -388,7 +387,7 @@ class StateArchive:
             return Step.SAME
         step = _accepted(judged, request.state)
         if step is Step.NEXT and request.writer.allowed_deletions is not None:
-            before = parse_document(await self._read_body(request.state, living))
+            before = parse_document(await self._read_living(request.state, living))
             refusal = judge_deletions(before, document, request.writer.allowed_deletions)
             if refusal is not None:
                 raise _refused(refusal, request.state)
@@ -396,7 +395,7 @@ class StateArchive:
 
     async def _says_same(self, request: _Request, living: Version, document: Document) -> bool:
         """Whether a document of the current serial differs only in spelling, such as the random order of its checks."""
-        current = parse_document(await self._read_body(request.state, living))
+        current = parse_document(await self._read_living(request.state, living))
         return await _aside(content_digest, current) == await _aside(content_digest, document)
 
     async def _store(self, request: _Request, document: Document, last: Version | None, token: int) -> Version:
@@ -435,7 +434,7 @@ class StateArchive:
         try:
             found = await self.current(state)
             return parse_document(found[1]) if found is not None else None
-        except (StateInvalid, BackendUnavailable, BlobMissing):
+        except (StateInvalid, BackendUnavailable):
             return None
 
     async def _walk(self, meta_digest: str) -> AsyncIterator[Version]:
@@ -452,10 +451,24 @@ class StateArchive:
             newer, meta_digest = version, version.parent
 
     async def _describe(self, meta_digest: str) -> Version:
-        return decode_version(await self._blobs.get(meta_digest))
+        try:
+            return decode_version(await self._blobs.get(meta_digest))
+        except BlobMissing as error:
+            raise _damaged("the description of a version is missing", error) from error
+
+    async def _read_living(self, state: str, version: Version) -> bytes:
+        """Return the bytes of the current version. That they are missing is damage: unreadable is not absent."""
+        try:
+            return await self._read_body(state, version)
+        except BlobMissing as error:
+            raise _damaged(f"the current version of state {state!r} is missing", error) from error
 
     async def _read_body(self, state: str, version: Version) -> bytes:
         return _unwrap(state, await self._blobs.get(version.blob))
+
+
+def _damaged(what: str, error: BlobMissing) -> BackendUnavailable:
+    return BackendUnavailable(what, why=error.what, fix="interlock doctor; then restore the store from its backup")
 
 
 def _check_right(view: View, writer: Writer) -> int:

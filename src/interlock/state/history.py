@@ -48,8 +48,9 @@ class Version:
     Attributes:
         number: 1 for the first version of a state, then without gaps.
         kind: How it came to be.
-        digest: SHA-256 of the bytes, which is also their name in the blob store; empty for a tombstone.
-        content: Digest of what it says, whatever the spelling; see `document.content_digest`. May be empty.
+        digest: SHA-256 of the state's bytes; empty for a tombstone.
+        blob: Name of the stored bytes in the blob store. Not the same as `digest`: what is stored also says whose
+            state it is, so that pruning one state can never take the bytes of another away.
         serial: Terraform's serial.
         lineage: Terraform's lineage.
         who: Whose credentials wrote it.
@@ -66,7 +67,7 @@ class Version:
     number: int
     kind: VersionKind = VersionKind.WRITE
     digest: str
-    content: str = ""
+    blob: str = ""
     serial: int
     lineage: str
     who: str
@@ -97,7 +98,8 @@ class Quarantined:
         who: Whose credentials sent it.
         run: The run, or empty.
         token: Fencing token under which it was sent; 0 when unknown.
-        digest: SHA-256 of the bytes, their name in the blob store.
+        digest: SHA-256 of the bytes.
+        blob: Name of the stored bytes in the blob store.
         size_bytes: Their size.
         serial: Serial of the document, or None when it could not be read.
         lineage: Lineage of the document, or None.
@@ -114,6 +116,7 @@ class Quarantined:
     run: str = ""
     token: int = 0
     digest: str
+    blob: str = ""
     size_bytes: int
     serial: int | None = None
     lineage: str | None = None

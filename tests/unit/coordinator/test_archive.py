@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from interlock.coordinator.archive import StateArchive, Writer
+from interlock.coordinator.local import LocalCoordinator
+from interlock.errors import BackendUnavailable, LeaseLost, StateInvalid, UsageError
+from interlock.lock import Broken, Requested
+from interlock.state import Retention, VersionKind, parse_document
+from interlock.store.memory import MemoryBlobs, MemoryRecords
+from interlock.testing.clock import FakeClock
+from interlock.testing.ids import CountingIds
+
+STATE = "prod/routing"
+
+
+def body(serial: int, *names: str, lineage: str = "l", **more: Any) -> bytes:
+    instances = [{"schema_version": 0, "attributes": {"id": name}} for name in names]
+    rows = [
+        {"mode": "managed", "type": "t", "name": name, "provider": "p", "instances": [each]}
+        for name, each in zip(names, instances, strict=True)
+    ]
+    fields = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": lineage, "outputs": {}}
+    return json.dumps({**fields, "resources": rows, "check_results": None, **more}, indent=2).encode() + b"\n"
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.records = MemoryRecords(clock=self.clock)
+        self.blobs = MemoryBlobs()
+        self.coordinator = LocalCoordinator(self.records, self.clock, CountingIds())
+        self.archive = StateArchive(self.coordinator, self.records, self.blobs, self.clock)
+
+    async def hold(self, ticket: str = "t1", state: str = STATE) -> Writer:
+        request = Requested(ticket=ticket, run=f"run-{ticket}", who="ann", lease_s=60, patience_s=40)
+        standing = await self.coordinator.request(state, request)
+        assert standing.token
+        return Writer(who="ann", run=f"run-{ticket}", ticket=ticket, token=standing.token)
+
+    async def lose(self, writer: Writer, state: str = STATE) -> None:
+        assert writer.ticket
+        assert writer.token
+        broken = Broken(ticket=writer.ticket, token=writer.token, by="recovery", reason="gone")
+        await self.coordinator.break_(state, broken)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_a_state_that_nobody_wrote_is_absent(bench: Bench) -> None:
+    assert await bench.archive.current(STATE) is None
+    assert await bench.archive.history(STATE) == ()
+
+
+async def test_a_write_becomes_the_current_version_with_all_that_is_known(bench: Bench) -> None:
+    writer = await bench.hold()
+    written = await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    head, current = await bench.archive.current(STATE) or pytest.fail("no state")
+    assert current == body(1, "a")
+    assert (head.number, head.serial, head.token, head.run) == (1, 1, writer.token, "run-t1")
+    assert written.version.who == "ann"
+    assert written.version.resources == 1
+    assert written.version.written_at == bench.clock.now()
+
+
+async def test_versions_form_a_chain_that_can_be_searched(bench: Bench) -> None:
+    writer = await bench.hold()
+    for serial in (1, 2, 5):
+        await bench.archive.write(STATE, body(serial, "a"), writer=writer)
+    history = await bench.archive.history(STATE)
+    assert [(each.number, each.serial) for each in history] == [(3, 5), (2, 2), (1, 1)]
+    assert await bench.archive.history(STATE, limit=1) == history[:1]
+    assert await bench.archive.version(STATE, serial=2) == history[1]
+    assert await bench.archive.version(STATE, digest=history[2].digest[:8]) == history[2]
+    assert await bench.archive.version(STATE, number=9) is None
+    assert await bench.archive.read_version(STATE, history[1]) == body(2, "a")
+
+
+async def test_the_same_write_again_is_acknowledged_and_stores_nothing(bench: Bench) -> None:
+    writer = await bench.hold()
+    first = await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    again = await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    assert again.repeated
+    assert again.version == first.version
+    assert len(await bench.archive.history(STATE)) == 1
+
+
+async def test_a_repeated_write_with_its_checks_in_another_order_is_the_same(bench: Bench) -> None:
+    checks = [{"object_kind": "check", "config_addr": name, "status": "pass"} for name in ("a", "b")]
+    writer = await bench.hold()
+    await bench.archive.write(STATE, body(1, check_results=checks), writer=writer)
+    again = await bench.archive.write(STATE, body(1, check_results=checks[::-1]), writer=writer)
+    assert again.repeated
+
+
+@pytest.mark.parametrize(
+    ("sent", "finding"),
+    [
+        (body(4, "a"), "older-serial"),
+        (body(5, "b"), "same-serial"),
+        (body(6, "a", lineage="m"), "foreign-lineage"),
+        (body(6, "a")[:40], "truncated"),
+        (body(6, "a", "a"), "duplicate-instance"),
+        (b"<html>", "not-json"),
+    ],
+)
+async def test_a_write_that_may_not_follow_is_quarantined(bench: Bench, sent: bytes, finding: str) -> None:
+    writer = await bench.hold()
+    await bench.archive.write(STATE, body(5, "a"), writer=writer)
+    with pytest.raises(StateInvalid) as caught:
+        await bench.archive.write(STATE, sent, writer=writer)
+    assert caught.value.facts["finding"] == finding
+    assert (await bench.archive.current(STATE) or pytest.fail("gone"))[1] == body(5, "a")
+    [entry] = await bench.archive.quarantined(STATE)
+    assert (entry.reason, entry.run, entry.token, entry.id) == (
+        finding,
+        "run-t1",
+        writer.token,
+        caught.value.facts["quarantine"],
+    )
+    assert await bench.archive.read_quarantined(STATE, entry.id) == (entry, sent)
+
+
+async def test_a_write_that_drops_more_than_its_plan_is_refused(bench: Bench) -> None:
+    writer = replace(await bench.hold(), allowed_deletions=frozenset({"t.a"}))
+    await bench.archive.write(STATE, body(1, "a", "b"), writer=writer)
+    with pytest.raises(StateInvalid) as caught:
+        await bench.archive.write(STATE, body(2), writer=writer)
+    assert caught.value.facts["addresses"] == ["t.b"]
+    assert (await bench.archive.quarantined(STATE))[0].addresses == ("t.b",)
+    await bench.archive.write(STATE, body(2, "b"), writer=writer)
+
+
+async def test_a_zombies_write_is_refused_and_its_bytes_are_kept(bench: Bench) -> None:
+    zombie = await bench.hold("t1")
+    await bench.archive.write(STATE, body(1, "a"), writer=zombie)
+    await bench.lose(zombie)
+    await bench.hold("t2")
+    for _ in range(2):  # it tries again
+        with pytest.raises(LeaseLost):
+            await bench.archive.write(STATE, body(2, "a", "z"), writer=zombie)
+    [entry] = await bench.archive.quarantined(STATE)
+    assert (entry.reason, entry.serial, entry.token) == ("fenced", 2, zombie.token)
+    assert len(await bench.archive.history(STATE)) == 1
+
+
+async def test_a_zombie_is_refused_even_what_it_wrote_before(bench: Bench) -> None:
+    zombie = await bench.hold("t1")
+    await bench.archive.write(STATE, body(1, "a"), writer=zombie)
+    await bench.lose(zombie)
+    with pytest.raises(LeaseLost):
+        await bench.archive.write(STATE, body(1, "a"), writer=zombie)
+
+
+async def test_a_writer_that_names_no_grant_is_refused(bench: Bench) -> None:
+    await bench.hold()
+    with pytest.raises(LeaseLost):
+        await bench.archive.write(STATE, body(1), writer=Writer(who="eve"))
+
+
+async def test_a_grant_lost_between_check_and_swap_stores_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await bench.hold()
+    put = bench.blobs.put
+
+    async def put_late(data: bytes, *, like: str | None = None) -> str:
+        monkeypatch.setattr(bench.blobs, "put", put)
+        await bench.lose(writer)
+        return await put(data, like=like)
+
+    monkeypatch.setattr(bench.blobs, "put", put_late)
+    with pytest.raises(LeaseLost):
+        await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    assert await bench.archive.current(STATE) is None
+    assert len(await bench.archive.quarantined(STATE)) == 1
+
+
+async def test_force_takes_a_foreign_lineage_but_never_a_broken_document(bench: Bench) -> None:
+    writer = await bench.hold()
+    await bench.archive.write(STATE, body(5, "a"), writer=writer)
+    await bench.archive.write(STATE, body(2, "a", lineage="m"), writer=writer, kind=VersionKind.IMPORT, force=True)
+    assert [(each.kind, each.serial) for each in await bench.archive.history(STATE)] == [
+        (VersionKind.IMPORT, 2),
+        (VersionKind.WRITE, 5),
+    ]
+    with pytest.raises(StateInvalid):
+        await bench.archive.write(STATE, body(0), writer=writer, force=True)
+
+
+async def test_a_deleted_state_is_absent_and_can_be_restored(bench: Bench) -> None:
+    writer = await bench.hold()
+    await bench.archive.write(STATE, body(7, "a"), writer=writer)
+    await bench.archive.delete(STATE, writer=writer)
+    assert await bench.archive.current(STATE) is None
+    assert await bench.archive.delete(STATE, writer=writer) is None
+    history = await bench.archive.history(STATE)
+    assert [each.kind for each in history] == [VersionKind.DELETE, VersionKind.WRITE]
+    with pytest.raises(UsageError):
+        await bench.archive.read_version(STATE, history[0])
+    await bench.archive.restore(STATE, history[1], writer=writer)
+    current = await bench.archive.current(STATE) or pytest.fail("not restored")
+    assert parse_document(current[1]).serial == 8
+
+
+async def test_a_restore_is_planned_and_rises_above_every_serial(bench: Bench) -> None:
+    writer = await bench.hold()
+    first = await bench.archive.write(STATE, body(1, "old"), writer=writer)
+    await bench.archive.write(STATE, body(2, "new"), writer=writer)
+    plan = await bench.archive.plan_restore(STATE, first.version)
+    assert (plan.returns, plan.orphans, plan.next_serial) == (("t.old",), ("t.new",), 3)
+    restored = await bench.archive.restore(STATE, first.version, writer=writer)
+    assert (restored.version.serial, restored.version.kind) == (3, VersionKind.RESTORE)
+    assert restored.version.note == "restored version 1 (serial 1)"
+
+
+async def test_pruning_keeps_the_chain_and_the_bytes_of_other_states(bench: Bench) -> None:
+    writer, other = await bench.hold(), await bench.hold(state="copy")
+    for serial in (1, 2, 3):
+        await bench.archive.write(STATE, body(serial, "a"), writer=writer)
+    await bench.archive.write("copy", body(1, "a"), writer=other)
+    bench.clock.pass_time(10)
+    nothing = Retention(newest=1, all_for_s=0, daily_for_s=0, weekly_for_s=0)
+    assert [each.number for each in await bench.archive.prune(STATE, nothing)] == [1, 2]
+    history = await bench.archive.history(STATE)
+    assert len(history) == 3
+    with pytest.raises(UsageError, match="no longer stored"):
+        await bench.archive.read_version(STATE, history[2])
+    assert (await bench.archive.current("copy") or pytest.fail("lost"))[1] == body(1, "a")
+    assert (await bench.archive.current(STATE) or pytest.fail("lost"))[1] == body(3, "a")
+
+
+async def test_quarantine_of_one_state_is_not_that_of_another(bench: Bench) -> None:
+    for state in ("prod", "prod/routing"):
+        writer = await bench.hold(state=state)
+        with pytest.raises(StateInvalid):
+            await bench.archive.write(state, b"x", writer=writer)
+    [entry] = await bench.archive.quarantined("prod")
+    assert await bench.archive.discard("prod", entry.id) == entry
+    assert await bench.archive.quarantined("prod") == ()
+    assert len(await bench.archive.quarantined("prod/routing")) == 1
+    with pytest.raises(UsageError):
+        await bench.archive.discard("prod", entry.id)
+
+
+async def test_bytes_that_cannot_be_read_are_not_an_absent_state(bench: Bench) -> None:
+    writer = await bench.hold()
+    written = await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    await bench.blobs.delete(written.version.blob)
+    with pytest.raises(BackendUnavailable):
+        await bench.archive.current(STATE)
