@@ -1,0 +1,233 @@
+"""A root cause: its category, the lines that decide, whether a retry is safe, and the next command.
+
+A category lives in one file of `causes/`: a `Rule` with the signs that give it away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from interlock.diagnosis.message import Kind, Line, Message
+from interlock.errors import InterlockError
+from interlock.terraform.lockinfo import LockInfo
+
+
+class Category(Enum):
+    """What can be wrong with a run; the values are a promise to programs that read `interlock explain --json`."""
+
+    LOCK_HELD = "lock-held"
+    LOCK_OWN_LOST_RESPONSE = "lock-own-lost-response"
+    LOCK_RELEASE_FAILED = "lock-release-failed"
+    BACKEND_THROTTLED = "backend-throttled"
+    DIGEST_MISMATCH = "digest-mismatch"
+    BACKEND_AUTH = "backend-auth"
+    BACKEND_MISSING = "backend-missing"
+    STATE_CORRUPT = "state-corrupt"
+    STATE_REFUSED = "state-refused"
+    STATE_NOT_SAVED = "state-not-saved"
+    PLAN_STALE = "plan-stale"
+    INIT_REQUIRED = "init-required"
+    VERSION_MISMATCH = "version-mismatch"
+    PROVIDER_CRASH = "provider-crash"
+    API_RATE_LIMIT = "api-rate-limit"
+    API_AUTH = "api-auth"
+    API_PERMISSION = "api-permission"
+    API_DEPENDENCY = "api-dependency"
+    API_VERSION_CONFLICT = "api-version-conflict"
+    API_GONE = "api-gone"
+    API_FLOW_PUBLISH = "api-flow-publish"
+    API_SERVER_ERROR = "api-server-error"
+    TIMEOUT = "timeout"
+    CONFIG_ERROR = "config-error"
+    REGISTRY = "registry"
+    CANCELLED = "cancelled"
+    DISK_FULL = "disk-full"
+
+
+class Retry(Enum):
+    """Whether the same command may simply be run again."""
+
+    SAFE = "safe"
+    """Nothing was changed; run it again when the cause is gone."""
+    AFTER_REPLAN = "after-replan"
+    """Something may have been changed: make a new plan, look at it, apply that."""
+    NO = "no"
+    """It would fail again, or make things worse, until somebody has acted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the log had said before the message at hand.
+
+    Attributes:
+        begun: Resources were being changed.
+        began_at: When the Terraform command began, if the log has times.
+        hosts: Machines that the log comes from.
+        own_locks: Lock ids that this run is known to have asked for.
+    """
+
+    begun: bool = False
+    began_at: datetime | None = None
+    hosts: frozenset[str] = frozenset()
+    own_locks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a message names, for advice and error texts; empty where it names nothing.
+
+    Attributes:
+        lock: Holder of the lock.
+        api_status: HTTP status that the API answered, 0 without one.
+        api_message: What the API said.
+        correlation_id: For a support case with the API's vendor.
+        permission: The missing permission, such as `routing:queue:add`.
+        other: The other object that is in the way.
+        path: The state's address in its backend.
+    """
+
+    address: str = ""
+    lock: LockInfo | None = None
+    api_status: int = 0
+    api_message: str = ""
+    correlation_id: str = ""
+    permission: str = ""
+    other: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One cause, as it is shown.
+
+    Attributes:
+        lines: The deciding lines.
+        next: The next command or action.
+        error: The class, and so the exit status, of a supervised run that fails of it.
+        summary: One sentence of what happened.
+        count: How many messages said the same.
+        is_echo: Words that only ever follow from another cause; never the root while there is another.
+    """
+
+    category: Category
+    retry: Retry
+    lines: tuple[Line, ...]
+    next: str
+    error: type[InterlockError]
+    summary: str
+    facts: Facts = field(default_factory=Facts)
+    count: int = 1
+    is_echo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """One way to recognise a cause.
+
+    Attributes:
+        words: Must occur in the text.
+        within: Must occur too, if given: the circumstances in which the words mean this.
+        unless: Must not occur.
+        kinds: In which kinds of message to look.
+        is_echo: See `Cause.is_echo`.
+    """
+
+    words: re.Pattern[str]
+    within: re.Pattern[str] | None = None
+    unless: re.Pattern[str] | None = None
+    kinds: frozenset[Kind] = frozenset({Kind.ERROR})
+    is_echo: bool = False
+
+    def find(self, message: Message) -> re.Match[str] | None:
+        """Return where the words are, or None when this is not the cause."""
+        if message.kind not in self.kinds:
+            return None
+        found = self.words.search(message.text)
+        if found is None or (self.within is not None and not self.within.search(message.text)):
+            return None
+        return None if self.unless is not None and self.unless.search(message.text) else found
+
+
+Proof = Callable[[Message, Facts, Context], bool]
+Advice = Callable[[Facts], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How one category is recognised and what is said about it.
+
+    Attributes:
+        meaning: What happened, in one sentence for people.
+        retry: If a retry is safe; `retry_before` instead when nothing had been changed yet.
+        advice: The next command, as a text or made from the facts.
+        proof: What must hold besides the signs.
+    """
+
+    category: Category
+    meaning: str
+    retry: Retry
+    error: type[InterlockError]
+    signs: tuple[Sign, ...]
+    advice: str | Advice
+    retry_before: Retry | None = None
+    error_before: type[InterlockError] | None = None
+    proof: Proof | None = None
+
+    def find(self, message: Message, facts: Facts, context: Context) -> Cause | None:
+        """Return the cause when the message gives it away."""
+        for sign in self.signs:
+            found = sign.find(message)
+            if found is not None and (self.proof is None or self.proof(message, facts, context)):
+                return self._cause(message, facts, context, found, is_echo=sign.is_echo)
+        return None
+
+    def _cause(self, message: Message, facts: Facts, context: Context, found: re.Match[str], *, is_echo: bool) -> Cause:
+        before = not context.begun
+        return Cause(
+            category=self.category,
+            retry=self.retry_before if before and self.retry_before is not None else self.retry,
+            lines=message.lines_at(*found.span()),
+            next=self.advice if isinstance(self.advice, str) else self.advice(facts),
+            error=self.error_before if before and self.error_before is not None else self.error,
+            summary=self.meaning,
+            facts=facts,
+            is_echo=is_echo,
+        )
+
+
+def words(*phrases: str) -> re.Pattern[str]:
+    """Compile the phrases of a sign, any of which may occur. Case counts nowhere: proxies change it."""
+    return re.compile("|".join(phrases), re.IGNORECASE)
+
+
+BACKEND: Final = words(
+    r"Error (?:acquiring|releasing|locking) (?:the )?state",
+    r"Error refreshing state",
+    r"error loading (?:the )?(?:remote )?state",
+    r"Failed to (?:get existing workspaces|load (?:destination )?state|refresh destination state)",
+    r"Error inspecting states",
+    r"Error (?:configuring|initializing) .{0,40}backend",
+    r"Failed to (?:save|persist|upload|write) state",
+    r"HTTP remote state",
+    r"state data in S3",
+    r"operation error DynamoDB: (?:Put|Get|Delete)Item",
+    r"operation error S3: (?:PutObject|GetObject|HeadObject|ListObjectsV2|DeleteObject)",
+    r"validating provider credentials",
+    r"Unable to (?:access object|retrieve item from DynamoDB|list objects in S3|delete item from DynamoDB)",
+    r"error using credentials to get account ID",
+    r"failed to (?:upload state|store state MD5|unlock (?:S3|DynamoDB))",
+    r"retrieving Caller Identity",
+)
+"""Circumstances in which a message is about the state's backend and not about the provider's API."""
+
+_RESOURCE: Final = re.compile(r"\bwith \S{1,1000}\.\S{1,400},? on \S")
+
+
+def is_about_backend(message: Message) -> bool:
+    """Say whether an error is about the state's backend: it names no resource and one of the backend's operations."""
+    return not message.address and BACKEND.search(message.text) is not None and not _RESOURCE.search(message.text)

@@ -1,0 +1,50 @@
+"""A provider, or Terraform itself, crashed or broke its own rules."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
+from interlock.diagnosis.message import Kind
+from interlock.errors import TerraformFailed
+
+RULE: Final = Rule(
+    category=Category.PROVIDER_CRASH,
+    meaning="a provider or Terraform itself crashed",
+    retry=Retry.AFTER_REPLAN,
+    error=TerraformFailed,
+    signs=(
+        Sign(
+            words=words(
+                r"TERRAFORM CRASH",
+                r"plugin crashed!",
+                r"Plugin did not respond",
+                r"Stack trace from the \S{1,200} plugin",
+                r"^panic: ",
+                r"^fatal error: ",
+                r"rpc error: code = Unavailable",
+                r"Provider produced (?:inconsistent|invalid|null)",
+                r"Failed to instantiate provider",
+                r"Unrecognized remote plugin message",
+                r"plugin exited before we could connect",
+                r"timeout while waiting for plugin to start",
+                r"transport is closing",
+                r"This is a bug in the provider",
+                r"runtime error: (?:invalid memory address|index out of range)",
+                r"signal: killed",
+            ),
+            kinds=frozenset({Kind.ERROR, Kind.NOTICE}),
+        ),
+        Sign(
+            words=words(
+                r"request was cancelled\.",
+                r"Request cancelled",
+            ),
+            is_echo=True,
+        ),
+    ),
+    advice=(
+        "interlock lock ls and interlock state verify, then make a new plan; report the stack trace to "
+        "the provider's makers"
+    ),
+)

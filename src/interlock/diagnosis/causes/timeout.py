@@ -1,0 +1,64 @@
+"""Something took longer than it may: a request, a resource, or the CI job itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
+from interlock.diagnosis.message import Kind
+from interlock.errors import TerraformFailed
+
+RULE: Final = Rule(
+    category=Category.TIMEOUT,
+    meaning="something took longer than it may",
+    retry=Retry.AFTER_REPLAN,
+    retry_before=Retry.SAFE,
+    error=TerraformFailed,
+    signs=(
+        Sign(
+            words=words(
+                r"exceeded the maximum execution time",
+                r"ran longer than the maximum time",
+                r"has timed out after",
+                r"execution took longer than",
+                r"nested steps due to timeout",
+                r"Timeout has been exceeded",
+                r"exit code 124\b",
+            ),
+            kinds=frozenset({Kind.NOTICE, Kind.FAILURE}),
+        ),
+        Sign(
+            words=words(
+                r"timeout while waiting for",
+                r"context deadline exceeded",
+                r"Client\.Timeout exceeded",
+                r"i/o timeout",
+                r"TLS handshake timeout",
+                r"timed out",
+                r"connection refused",
+                r"connection reset by peer",
+                r"no such host",
+                r"network is unreachable",
+                r"API Error: 408",
+                r'"statusCode": ?(?:408|504)',
+                r"API Error: 504",
+                r"504 Gateway",
+                r"Gateway Time-?out",
+                r"request timeout",
+                r"failed to acquire client after",
+                r"still exists\b",
+                r"unexpected EOF",
+                r"server misbehaving",
+            ),
+            unless=words(
+                r"query available provider packages",
+                r"install provider",
+                r"download module",
+            ),
+        ),
+    ),
+    advice=(
+        "make a new plan before anything else, the run may have changed things; give the job more time "
+        "than the run takes"
+    ),
+)

@@ -1,0 +1,222 @@
+"""Messages -> the causes of a failed run, root first.
+
+A run that succeeded has none, whatever it printed. When several things went wrong, what explains the others comes
+first; the table `_EXPLAINS` says what can follow from what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from interlock.diagnosis.cause import Category, Cause, Context, Facts
+from interlock.diagnosis.causes import RULES
+from interlock.diagnosis.facts import gather_facts
+from interlock.diagnosis.message import Kind, Line, Message
+
+MAX_CAUSES: Final = 50  # different ones; the same again is only counted
+MAX_UNKNOWN: Final = 5  # errors that fit no category, kept to be shown
+MAX_HOSTS: Final = 20
+MAX_OWN_LOCKS: Final = 100
+
+_STICKY: Final = frozenset({Category.STATE_NOT_SAVED, Category.LOCK_RELEASE_FAILED})
+"""Not overcome by a later success in the same log: what was lost, or left, still is."""
+
+_NEEDS_APPLY: Final = frozenset({"apply", "destroy", "job"})
+_PROVISIONER: Final = ("local-exec provisioner error", "remote-exec provisioner error", "file provisioner error")
+_OF_PROVISIONERS: Final = frozenset({Category.CONFIG_ERROR, Category.DISK_FULL})
+
+_API: Final = frozenset(category for category in Category if category.value.startswith("api-"))
+_EXPLAINS: Final[Mapping[Category, frozenset[Category]]] = {
+    Category.DISK_FULL: frozenset(
+        {
+            Category.STATE_NOT_SAVED,
+            Category.PROVIDER_CRASH,
+            Category.REGISTRY,
+            Category.LOCK_RELEASE_FAILED,
+            Category.CANCELLED,
+            Category.INIT_REQUIRED,
+        }
+    ),
+    Category.TIMEOUT: frozenset({Category.CANCELLED}),
+    Category.CANCELLED: frozenset(
+        {
+            Category.STATE_NOT_SAVED,
+            Category.LOCK_RELEASE_FAILED,
+            Category.PROVIDER_CRASH,
+            Category.LOCK_HELD,
+            *_API,
+        }
+    ),
+    Category.PROVIDER_CRASH: frozenset({Category.LOCK_HELD, Category.STATE_NOT_SAVED, Category.TIMEOUT}),
+    Category.BACKEND_AUTH: frozenset({Category.STATE_NOT_SAVED, Category.LOCK_RELEASE_FAILED, Category.INIT_REQUIRED}),
+    Category.BACKEND_THROTTLED: frozenset(
+        {
+            Category.STATE_NOT_SAVED,
+            Category.LOCK_RELEASE_FAILED,
+            Category.LOCK_HELD,
+            Category.DIGEST_MISMATCH,
+            Category.INIT_REQUIRED,
+        }
+    ),
+    Category.BACKEND_MISSING: frozenset({Category.INIT_REQUIRED}),
+    Category.REGISTRY: frozenset({Category.INIT_REQUIRED}),
+    Category.STATE_REFUSED: frozenset({Category.STATE_NOT_SAVED, Category.LOCK_RELEASE_FAILED}),
+    Category.STATE_NOT_SAVED: frozenset({Category.LOCK_RELEASE_FAILED, Category.LOCK_HELD}),
+    Category.LOCK_RELEASE_FAILED: frozenset({Category.LOCK_HELD}),
+    Category.API_RATE_LIMIT: frozenset({Category.TIMEOUT, Category.API_SERVER_ERROR}),
+    Category.API_AUTH: frozenset({Category.API_PERMISSION, Category.API_GONE}),
+    Category.VERSION_MISMATCH: frozenset({Category.CONFIG_ERROR, Category.INIT_REQUIRED}),
+    Category.CONFIG_ERROR: frozenset({Category.INIT_REQUIRED, Category.PLAN_STALE}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What a log says about a run.
+
+    Attributes:
+        causes: Root causes first, then what followed from them. Empty for a run that succeeded.
+        unknown: The headlines of errors that fit no category.
+        failed: The log shows a failure, known or not.
+    """
+
+    causes: tuple[Cause, ...] = ()
+    unknown: tuple[tuple[Line, ...], ...] = ()
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Found:
+    """What has been found so far; a later success moves what it overcame to `overcome`."""
+
+    causes: dict[tuple[Category, str], Cause] = field(default_factory=dict)
+    begun: dict[tuple[Category, str], bool] = field(default_factory=dict)
+    overcome: dict[tuple[Category, str], Cause] = field(default_factory=dict)
+    unknown: list[tuple[Line, ...]] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    own_locks: set[str] = field(default_factory=set)
+    has_begun: bool = False
+    began_at: datetime | None = None
+    fell_after_success: bool = False
+    succeeded: bool = False
+
+
+def diagnose(messages: Iterable[Message], *, own_locks: Iterable[str] = ()) -> Diagnosis:
+    """Find the causes in what a log said.
+
+    Args:
+        messages: In the order of the log (see `reader`).
+        own_locks: Lock ids that the run itself is known to have asked for.
+
+    Returns:
+        The diagnosis. Never raises.
+    """
+    found = _Found(own_locks=set(own_locks))
+    for message in messages:
+        _take(message, found)
+    return _conclude(found)
+
+
+def _take(message: Message, found: _Found) -> None:
+    match message.kind:
+        case Kind.ERROR | Kind.NOTICE:
+            _judge(message, found)
+        case Kind.FAILURE:
+            _judge(message, found)
+            found.fell_after_success = True
+        case Kind.SUCCESS:
+            _overcome(message.text, found)
+        case Kind.BEGUN:
+            found.has_begun = True
+        case Kind.COMMAND:
+            found.has_begun, found.began_at = False, message.at
+        case Kind.HOST:
+            if len(found.hosts) < MAX_HOSTS:
+                found.hosts.add(message.text)
+        case Kind.WARNING:
+            pass
+
+
+def _judge(message: Message, found: _Found) -> None:
+    facts = gather_facts(message)
+    context = Context(
+        begun=found.has_begun,
+        began_at=found.began_at,
+        hosts=frozenset(found.hosts),
+        own_locks=frozenset(found.own_locks),
+    )
+    causes = list(_causes(message, facts, context))
+    for cause in causes:
+        _add(cause, found)
+    if message.kind is Kind.ERROR:
+        found.fell_after_success = True
+        if not causes and len(found.unknown) < MAX_UNKNOWN:
+            found.unknown.append(message.lines[:3])
+
+
+def _causes(message: Message, facts: Facts, context: Context) -> Iterator[Cause]:
+    """Yield the first cause that fits; a full disk explains whatever else the same message says."""
+    only = _OF_PROVISIONERS if message.summary.startswith(_PROVISIONER) else None
+    for rule in RULES:
+        if only is not None and rule.category not in only:
+            continue
+        cause = rule.find(message, facts, context)
+        if cause is None:
+            continue
+        yield cause
+        if cause.category is not Category.STATE_NOT_SAVED:
+            return
+
+
+def _add(cause: Cause, found: _Found) -> None:
+    key = (cause.category, cause.facts.lock.id if cause.facts.lock else "")
+    known = found.causes.get(key)
+    if known is not None:
+        keep = known if known.is_echo is cause.is_echo or cause.is_echo else cause
+        found.causes[key] = replace(keep, count=known.count + 1, is_echo=known.is_echo and cause.is_echo)
+    elif len(found.causes) < MAX_CAUSES:
+        found.causes[key] = cause
+        found.begun[key] = found.has_begun
+
+
+def _overcome(word: str, found: _Found) -> None:
+    """A command succeeded: what had failed before it, it got over. A plan gets over nothing that an apply broke."""
+    if word == "init":
+        return
+    found.succeeded, found.fell_after_success = True, False
+    for key, cause in list(found.causes.items()):
+        if cause.category in _STICKY or (word not in _NEEDS_APPLY and found.begun[key]):
+            continue
+        found.overcome.setdefault(key, found.causes.pop(key))
+    if word in _NEEDS_APPLY:
+        found.unknown.clear()
+
+
+def _conclude(found: _Found) -> Diagnosis:
+    """Order the causes. A log that ends in failure after a success without a reason takes the earlier ones back."""
+    causes = dict(found.causes)
+    if found.fell_after_success and not causes:
+        causes = found.overcome
+    ordered = _ordered(list(causes.values()))
+    failed = bool(causes) or found.fell_after_success or bool(found.unknown)
+    return Diagnosis(causes=ordered, unknown=tuple(found.unknown) if failed else (), failed=failed)
+
+
+def _ordered(causes: list[Cause]) -> tuple[Cause, ...]:
+    """Put first what nothing else explains; among those a state that is not saved, then the order of the log."""
+    present = {cause.category: cause for cause in causes}
+
+    def is_consequence(cause: Cause) -> bool:
+        others = [other for other in present.values() if other.category is not cause.category]
+        if cause.is_echo and any(not other.is_echo for other in others):
+            return True
+        return any(cause.category in _EXPLAINS.get(other.category, ()) and not other.is_echo for other in others)
+
+    ranked = [
+        (is_consequence(cause), cause.category is not Category.STATE_NOT_SAVED, place)
+        for place, cause in enumerate(causes)
+    ]
+    return tuple(causes[place] for _, _, place in sorted(ranked))

@@ -1,0 +1,56 @@
+"""What an error names: the lock's holder, the API's answer, the missing permission, the object in the way.
+
+Source: the Genesys Cloud provider's diagnostics (facts/genesys.md section 4) and Terraform's lock errors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from interlock.diagnosis.cause import Facts
+from interlock.diagnosis.message import Message, masked
+from interlock.terraform.lockinfo import find_lock_info
+
+_UUID: Final = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_API_ERROR: Final = re.compile(rf"API Error: (\d{{3}})(?: ?- ?(.{{0,1000}}?))?(?: ?\(({_UUID})\)|[\"\\|]|$)")
+_STATUS: Final = re.compile(r'"statusCode": ?(\d{3})')
+_CORRELATION: Final = re.compile(rf'"correlationId": ?"({_UUID})"')
+_PERMISSION: Final = re.compile(
+    r"\b([A-Za-z]{2,60}:[A-Za-z*]{1,60}:[A-Za-z*]{1,60}(?:, ?[A-Za-z]{2,60}:[A-Za-z*]{1,60}:[A-Za-z*]{1,60}){0,9})"
+)
+_PERMISSIONS: Final = re.compile(rf"permissions?[^\[\]]{{0,200}}\[? ?{_PERMISSION.pattern}")
+_OTHER: Final = re.compile(
+    rf"(?:in use by|used by|referenced by|assigned to|depends? on|associated with|attached to|belongs to|required by) "
+    rf"(?:the |an? |following |other |one or more )?(.{{1,120}}?)(?:[.,;(\"\\]|$)|Scope '({_UUID})'"
+)
+_S3_PATH: Final = re.compile(r"Bucket: (\S{1,255}) Key: (\S{1,1024})")
+
+
+def gather_facts(message: Message) -> Facts:
+    """Read the facts out of one error; what it does not name stays empty."""
+    answer = _API_ERROR.search(message.text)
+    status = _STATUS.search(message.text)
+    correlation = _CORRELATION.search(message.text)
+    permission = _PERMISSIONS.search(message.text)
+    lock = find_lock_info("\n".join(line.text for line in message.lines)) if "Lock Info:" in message.text else None
+    return Facts(
+        address=message.address,
+        lock=lock,
+        api_status=int(answer[1] if answer else status[1] if status else 0),
+        api_message=masked((answer[2] or "").strip()) if answer else "",
+        correlation_id=(answer[3] if answer and answer[3] else correlation[1] if correlation else ""),
+        permission=permission[1].strip(" .") if permission else "",
+        other=_other(message.text),
+        path=_path(message.text, lock.path if lock else ""),
+    )
+
+
+def _other(text: str) -> str:
+    found = _OTHER.search(text)
+    return masked((found[1] or found[2]).strip()) if found else ""
+
+
+def _path(text: str, lock_path: str) -> str:
+    found = _S3_PATH.search(text)
+    return f"{found[1]}/{found[2]}" if found else lock_path

@@ -1,0 +1,87 @@
+"""What a log says, in pieces that can be judged: errors, notices, and what succeeded."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from itertools import accumulate
+from typing import Final
+
+MAX_MESSAGE_CHARS: Final = 64 * 1024  # of one error; what follows is not looked at
+MAX_SHOWN_CHARS: Final = 500  # of one deciding line
+
+
+class Kind(Enum):
+    """What a message is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+    """A line outside any error that may explain one: a crash banner, an interrupt, the CI system ending the job."""
+    BEGUN = "begun"
+    """Terraform started to change resources."""
+    SUCCESS = "success"
+    """A command succeeded; the text is `init`, `plan`, `apply`, `destroy` or `job`."""
+    FAILURE = "failure"
+    """The CI system or the shell says that a step failed, without saying why."""
+    COMMAND = "command"
+    """A Terraform command begins."""
+    HOST = "host"
+    """The text is the name of the machine that the log comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line as people see it: number in the log (from 1), text without colours, boxes and CI prefixes."""
+
+    number: int
+    text: str
+
+
+_SECRETS: Final = re.compile(
+    r"(?i)(bearer\s+|basic\s+|\b(?:password|secret|client_secret|access_token|token)[\"']?\s*[=:]\s*[\"']?|://[^\s/:@]{0,200}:)"
+    r"[^\s\"'@,;]{6,4096}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One thing that the log said.
+
+    Attributes:
+        kind: What it is.
+        text: All of it on one line: wrapped lines joined, blanks collapsed. The patterns of causes are matched here.
+        summary: The headline of an error, without `Error:`.
+        lines: The lines that it was made of.
+        address: The resource that an error names, or empty.
+        at: When it was said, if the log tells.
+    """
+
+    kind: Kind
+    text: str
+    summary: str = ""
+    lines: tuple[Line, ...] = ()
+    address: str = ""
+    at: datetime | None = None
+
+    def lines_at(self, start: int, end: int) -> tuple[Line, ...]:
+        """Return the headline and the lines that hold the characters from `start` to `end` of the text."""
+        if not self.lines:
+            return ()
+        ends = list(accumulate(len(flat) + 1 if (flat := flatten(line.text)) else 0 for line in self.lines))
+        first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, end)
+        chosen = sorted({0, *range(first, min(last, len(self.lines) - 1) + 1)})
+        return tuple(self.lines[place] for place in chosen if place < len(self.lines))
+
+
+def flatten(text: str) -> str:
+    """Return the text on one line, with single blanks."""
+    return " ".join(text.split())
+
+
+def masked(text: str) -> str:
+    """Return the text without what looks like a credential, cut to `MAX_SHOWN_CHARS`."""
+    return _SECRETS.sub(r"\1***", text[: 2 * MAX_SHOWN_CHARS])[:MAX_SHOWN_CHARS]

@@ -1,0 +1,447 @@
+"""Log text or JSON lines -> messages, as a stream.
+
+A log of any length is read in one pass with bounded memory: chunks in which no word of interest occurs are only
+counted, and an error keeps at most `MAX_BLOCK_LINES` lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from interlock.diagnosis.message import MAX_MESSAGE_CHARS, Kind, Line, Message, flatten
+from interlock.diagnosis.noise import Clean, undress
+from interlock.terraform.events import (
+    Apply,
+    ChangeSummary,
+    Diagnostic,
+    Event,
+    Log,
+    Other,
+    Severity,
+    Stage,
+    Unparsed,
+    Version,
+    parse_event,
+)
+
+MAX_BLOCK_LINES: Final = 400  # of one error: the longest real one seen (a flow's publishing messages) had 120
+MAX_LINE_BYTES: Final = 1024 * 1024  # a longer line is cut; Terraform's events are far shorter
+MAX_HEREDOC_LINES: Final = 10_000  # of an output printed as a heredoc, in which nothing is an error
+
+
+def _any_of(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases))
+
+
+def _any_bytes(*phrases: bytes) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(phrases))
+
+
+# Lines that can begin a message. Everything else is skipped without being decoded.
+_TRIGGER: Final = _any_bytes(
+    rb"[Ee]rror",
+    rb"ERROR",
+    rb"Warning",
+    rb"Failed to ",
+    rb"panic",
+    rb"CRASH",
+    rb"crashed",
+    rb"nterrupt",
+    rb"cancel",
+    rb"[Tt]imed? ?out",
+    rb"TIMEOUT",
+    rb"xceeded",
+    rb"ran longer",
+    rb"shutdown",
+    rb"omplete!",
+    rb"No changes",
+    rb"Plan: ",
+    rb"successfully",
+    rb"succeeded",
+    rb"Finished: ",
+    rb"\xe2\x94\x82",
+    rb"\xe2\x95\xb5",
+    rb"Creating\.\.\.",
+    rb"Destroying\.\.\.",
+    rb"Modifying\.\.\.",
+    rb"achine name",
+    rb"Running on ",
+    rb"[Nn]o space left",
+    rb"out of memory",
+    rb"Killed",
+    rb"Terminated",
+    rb"aborted",
+    rb"Aborted",
+    rb"<<-?E",
+    rb"took longer",
+    rb"signal",
+    rb"\"type\":\"(?:diagnostic|change_summary|version|apply_start|log)\"",
+    rb"terraform ",
+    rb"tofu ",
+    rb"exit (?:code|status)",
+)
+
+_HEAD: Final = re.compile(r"\s{0,1}(?:\* )?(Error|Warning): (.{0,4000})")
+_PLAIN_HEAD: Final = re.compile(
+    r"(?:Failed to (?:write|load|refresh|persist|save|unlock|get existing workspaces|query available)\b"
+    r"|Error (?:locking|loading|refreshing|saving|inspecting|configuring|releasing|initializing|copying|acquiring"
+    r"|reading|asking|parsing|selecting|downloading|installing)\b"
+    r"|Local state cannot be unlocked|workspaces not supported).{0,4000}"
+)
+_NOISE_ERROR: Final = re.compile(
+    r"(?:Process completed with exit code|Terraform exited with code|The process '.{0,300}' failed with exit code"
+    r"|Terraform command '.{0,60}' failed with exit code|(?:Bash|Cmd\.exe) exited with code"
+    r"|script returned exit code|Job failed|Command exited with)"
+)
+_FAILED: Final = re.compile(
+    r"(?:ERROR: Job failed(?:: exit (?:code|status) \d{1,4}|: command terminated with exit code \d{1,4})?$"
+    r"|Finished: FAILURE|make: \*\*\* .{0,200}Error \d)"
+)
+_NOTICE: Final = _any_of(
+    r"!{3,40} TERRAFORM CRASH !{3,40}",
+    r"(?:fatal error|panic): ",
+    r"Stack trace from the \S{1,200} plugin:",
+    r"Interrupt received\.",
+    r"Two interrupts received\.",
+    r"Stopping operation\.\.\.",
+    r"Gracefully shutting down",
+    r"The (?:operation|job|run|workflow|pipeline) (?:was|has been) cancell?ed",
+    r"Operation cancell?ed",
+    r"The runner has received a shutdown signal",
+    r"ERROR: Job failed: (?:cancell?ed|aborted)",
+    r"Aborted by ",
+    r"Finished: ABORTED",
+    r"Sending interrupt signal to process",
+    r"Cancelling since a higher priority waiting request",
+    r"(?:The job running on .{1,200} )?(?:has exceeded the maximum execution time|ran longer than the maximum time)",
+    r"The action '.{0,300}' has timed out",
+    r"ERROR: Job failed: execution took longer than",
+    r"Cancelling nested steps due to timeout",
+    r"Timeout has been exceeded",
+    r".{0,200}[Nn]o space left on device",
+    r"You are running out of disk space",
+    r".{0,100}signal: (?:killed|terminated|interrupt)",
+    r"Terminated$",
+    r"Killed$",
+    r".{0,100}exit code (?:124|130|143)\b",
+)
+_SUCCESS: Final = (
+    (re.compile(r"Apply complete! Resources: "), "apply"),
+    (re.compile(r"Destroy complete! Resources: "), "destroy"),
+    (
+        re.compile(r"No changes\. |No changes\.$|Plan: \d{1,9} to |You can apply this plan to save these new output"),
+        "plan",
+    ),
+    (re.compile(r"(?:Terraform|OpenTofu) has been successfully initialized!"), "init"),
+    (re.compile(r"Job succeeded$|Finished: SUCCESS"), "job"),
+)
+_BEGUN: Final = re.compile(r'[\w.\-\["\]/: ]{1,400}: (?:Creating|Destroying|Modifying)\.\.\.')
+_HOST: Final = re.compile(
+    r"(?:Machine name|Agent machine name): '?(?P<name>[\w.-]{1,200})|Running on (?P<runner>[\w.-]{1,200}) via "
+    r"|Running on (?P<node>[\w.-]{1,200}) in /"
+)
+_COMMAND: Final = re.compile(
+    r"(?:Run |\+ |\$ |> |❯ |\[command\])?(?:\S{0,200}/)?(?:terraform|tofu)(?:-bin)? (?:-chdir=\S{1,300} )?"
+    r"(?P<verb>init|plan|apply|destroy|refresh|import|validate|state \w{1,20}|force-unlock|output|workspace \w{1,20})\b"
+)
+_ENDS_PLAIN: Final = _any_of(
+    r"(?:Apply|Destroy) complete!",
+    r"Releasing state lock",
+    r"Acquiring state lock",
+    r"Initializing ",
+    r"Plan: \d",
+    r"No changes\.",
+    r"Terraform (?:used|will|has|planned)",
+    r"(?:ERROR: Job|Job succeeded|Finished: |Cleaning up|Uploading|Running after)",
+    r"section_",
+    r"Post job",
+    r"make: ",
+    r"\+ \S",
+    r"\$ \S",
+    r"Run \S",
+    r"Error: ",
+    r"Warning: ",
+    r"For more help on using this command",
+)
+_HEREDOC: Final = re.compile(r"^[^\"']{0,300}<<[-~]?(?P<end>[A-Z]{2,20})$")
+_WITH: Final = re.compile(r"\s{1,6}with (?P<address>\S.{0,1000}?),?$")
+_SNIPPET: Final = re.compile(r"\s{1,8}\d{1,7}: ")  # the user's own source in an error proves nothing
+_WITHIN: Final = re.compile(r"\s{1,6}(?:on .{1,300} line \d{1,9}|with \S.{0,1000}|\(source code not available\))")
+
+
+def read_messages(chunks: Iterable[bytes]) -> Iterator[Message]:
+    """Read a log.
+
+    Args:
+        chunks: Its bytes in any pieces. UTF-8 or UTF-16 (PowerShell's `>`); what is neither is read as far as possible.
+
+    Yields:
+        Messages in the order of the log.
+    """
+    reader = _Reader()
+    for lines in _line_batches(_as_utf8(chunks)):
+        yield from reader.batch(lines)
+    yield from reader.end()
+
+
+def read_text(text: str) -> Iterator[Message]:
+    """Read a log that is in memory."""
+    return read_messages([text.encode("utf-8", "surrogatepass")])
+
+
+def read_events(events: Iterable[Event]) -> Iterator[Message]:
+    """Read what a supervised Terraform said: typed events, plain text between them included."""
+    reader = _Reader()
+    for event in events:
+        yield from reader.event(event)
+    yield from reader.end()
+
+
+def _as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Turn UTF-16 with a byte order mark into UTF-8; leave everything else alone."""
+    import codecs
+
+    decoder: codecs.IncrementalDecoder | None = None
+    first = True
+    for chunk in chunks:
+        if first and chunk:
+            first = False
+            if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        yield chunk if decoder is None else decoder.decode(chunk).encode("utf-8", "replace")
+
+
+def _line_batches(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield pieces that end with a whole line; a line beyond `MAX_LINE_BYTES` loses its middle."""
+    rest = b""
+    for chunk in chunks:
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield rest + chunk[:end]
+            rest = chunk[end:]
+        elif len(rest) < MAX_LINE_BYTES:
+            rest += chunk
+    if rest:
+        yield rest + b"\n"
+
+
+class _Reader:
+    """The state between lines: the number of the next one, and the error that is being gathered."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._block: _Block | None = None
+        self._heredoc = ""
+        self._heredoc_left = 0
+        self._blank_so_far = True
+        self._begun = False
+
+    def batch(self, data: bytes) -> Iterator[Message]:
+        """Read whole lines; between messages jump from one word of interest to the next."""
+        position = 0
+        while position < len(data):
+            if self._block is None and not self._heredoc and not self._blank_so_far:
+                position = self._skip(data, position)
+                if position >= len(data):
+                    break
+            end = data.find(b"\n", position)
+            raw = data[position : min(end, position + MAX_LINE_BYTES)].decode("utf-8", "replace")
+            position = end + 1
+            self._number += 1
+            yield from self._line(raw)
+
+    def _skip(self, data: bytes, position: int) -> int:
+        match = _TRIGGER.search(data, position)
+        if match is None:
+            self._number += data.count(b"\n", position)
+            return len(data)
+        start = data.rfind(b"\n", position, match.start()) + 1
+        if start <= position:
+            return position
+        self._number += data.count(b"\n", position, start)
+        return start
+
+    def event(self, event: Event) -> Iterator[Message]:
+        """Read one typed event."""
+        self._number += 1
+        if isinstance(event, Unparsed):
+            yield from self._line(event.message)
+        else:
+            yield from self._close()
+            yield from self._typed(event, event.at)
+
+    def end(self) -> Iterator[Message]:
+        """Finish what is open."""
+        yield from self._close()
+
+    def _line(self, raw: str) -> Iterator[Message]:
+        clean = undress(raw)
+        if self._in_heredoc(clean.text):
+            return
+        if clean.text.lstrip().startswith('{"@level"'):
+            yield from self._close()
+            event = parse_event(clean.text.lstrip())
+            yield from self._typed(event, event.at or clean.at)
+            return
+        if clean.debug:
+            yield from self._debug(clean)
+            return
+        if self._block is not None and self._block.takes(clean):
+            self._block.add(self._line_of(clean))
+            return
+        yield from self._close()
+        yield from self._outside(clean)
+
+    def _in_heredoc(self, text: str) -> bool:
+        if self._heredoc:
+            self._heredoc_left -= 1
+            if text.strip() == self._heredoc or self._heredoc_left <= 0:
+                self._heredoc = ""
+            return True
+        if self._block is None and (match := _HEREDOC.match(text)):
+            self._heredoc, self._heredoc_left = match["end"], MAX_HEREDOC_LINES
+            return True
+        return False
+
+    def _line_of(self, clean: Clean) -> Line:
+        return Line(number=self._number, text=clean.text)
+
+    def _outside(self, clean: Clean) -> Iterator[Message]:
+        """Judge a line that belongs to no error."""
+        first, self._blank_so_far = self._blank_so_far, self._blank_so_far and not clean.text and not clean.box
+        head = _HEAD.match(clean.text)
+        if head is None and clean.mark == "error" and not _NOTICE.match(clean.text):
+            head = _HEAD.match(f"Error: {clean.text}")
+        if head is not None and not _NOISE_ERROR.match(head[2]) and not _NOTICE.match(head[2]):
+            self._open(clean, Kind.ERROR if head[1] == "Error" else Kind.WARNING, headline=head[2])
+        elif _PLAIN_HEAD.match(clean.text):
+            self._open(clean, Kind.ERROR, headline=clean.text)
+        elif first and clean.box == "│":
+            self._open(clean, Kind.ERROR, headline="")  # the log begins in the middle of an error
+        else:
+            yield from self._statement(clean, head)
+
+    def _open(self, clean: Clean, kind: Kind, *, headline: str) -> None:
+        self._block = _Block(
+            kind=kind, boxed=bool(clean.box), first=self._line_of(clean), headline=headline, at=clean.at
+        )
+
+    def _close(self) -> Iterator[Message]:
+        if self._block is not None:
+            block, self._block = self._block, None
+            yield block.message()
+
+    def _statement(self, clean: Clean, head: re.Match[str] | None) -> Iterator[Message]:
+        text = clean.text if head is None else head[2]
+        if _NOTICE.match(text):
+            yield self._said(Kind.NOTICE, clean, text)
+        elif head is not None or _FAILED.match(text) or _NOISE_ERROR.match(text):
+            yield self._said(Kind.FAILURE, clean, text)
+        elif word := next((word for pattern, word in _SUCCESS if pattern.match(text)), ""):
+            yield self._said(Kind.SUCCESS, clean, word)
+        elif host := _HOST.match(text.strip()):
+            yield self._said(Kind.HOST, clean, host["name"] or host["runner"] or host["node"])
+        elif command := _COMMAND.match(text):
+            self._begun = False
+            yield self._said(Kind.COMMAND, clean, command["verb"])
+        elif not self._begun and _BEGUN.match(text):
+            self._begun = True
+            yield self._said(Kind.BEGUN, clean, "")
+
+    def _said(self, kind: Kind, clean: Clean, text: str) -> Message:
+        return Message(kind=kind, text=flatten(text), lines=(self._line_of(clean),), at=clean.at)
+
+    def _debug(self, clean: Clean) -> Iterator[Message]:
+        """Terraform's own log is noise, but a plugin's panic is printed nowhere else."""
+        panic = re.match(r"provider\.\S{1,200}: (panic: .{0,500})", clean.text) if clean.debug == "ERROR" else None
+        if panic is not None:
+            yield self._said(Kind.NOTICE, clean, panic[1])
+
+    def _typed(self, event: Event, at: datetime | None) -> Iterator[Message]:
+        match event:
+            case Diagnostic():
+                yield _of_diagnostic(event, self._number, at)
+            case ChangeSummary(operation="apply" | "destroy" | "plan" as word):
+                yield Message(kind=Kind.SUCCESS, text=word, at=at)
+            case Version():
+                self._begun = False
+                yield Message(kind=Kind.COMMAND, text="", at=at)
+            case Apply(stage=Stage.START) if not self._begun:
+                self._begun = True
+                yield Message(kind=Kind.BEGUN, text="", at=at)
+            case Log() | Other() if _NOTICE.match(event.message.strip()):
+                line = Line(number=self._number, text=flatten(event.message))
+                yield Message(kind=Kind.NOTICE, text=line.text, lines=(line,), at=at)
+            case Log(message=text) if "successfully initialized" in text:
+                yield Message(kind=Kind.SUCCESS, text="init", at=at)
+            case _:
+                return
+
+
+def _of_diagnostic(event: Diagnostic, number: int, at: datetime | None) -> Message:
+    head = f"Error: {event.summary}" if event.severity is Severity.ERROR else f"Warning: {event.summary}"
+    place = f"on {event.file} line {event.line}:" if event.file else ""
+    parts = [head, place, *event.detail[:MAX_MESSAGE_CHARS].splitlines()]
+    lines = tuple(Line(number=number, text=text.rstrip()) for text in parts if text.strip())[:MAX_BLOCK_LINES]
+    return Message(
+        kind=Kind.ERROR if event.severity is Severity.ERROR else Kind.WARNING,
+        text=flatten(" ".join(line.text for line in lines))[:MAX_MESSAGE_CHARS],
+        summary=flatten(event.summary),
+        lines=lines,
+        address=event.address,
+        at=at,
+    )
+
+
+class _Block:
+    """An error that is being gathered, line by line."""
+
+    def __init__(self, *, kind: Kind, boxed: bool, first: Line, headline: str, at: datetime | None) -> None:
+        self.kind = kind
+        self._boxed = boxed
+        self._lines = [first]
+        self._headline = [headline]
+        self._in_headline = bool(headline)
+        self._chars = len(first.text)
+        self._address = ""
+        self._at = at
+
+    def takes(self, clean: Clean) -> bool:
+        """Say whether the line belongs to this error."""
+        if len(self._lines) >= MAX_BLOCK_LINES or self._chars >= MAX_MESSAGE_CHARS:
+            return False
+        if self._boxed:
+            return clean.box == "│" and _HEAD.match(clean.text) is None
+        if clean.box or clean.mark in {"command", "section", "group"}:
+            return False
+        return not _ENDS_PLAIN.match(clean.text) and not _NOTICE.match(clean.text) and not _BEGUN.match(clean.text)
+
+    def add(self, line: Line) -> None:
+        """Take one more line."""
+        if _SNIPPET.match(line.text):
+            self._in_headline = False
+            return
+        self._lines.append(line)
+        self._chars += len(line.text) + 1
+        if not line.text.strip() or _WITHIN.match(line.text):
+            self._in_headline = False
+        if self._in_headline:
+            self._headline.append(line.text)
+        if not self._address and (match := _WITH.fullmatch(line.text)):
+            self._address = match["address"]
+
+    def message(self) -> Message:
+        """Return it as a message."""
+        while self._lines and not self._lines[-1].text.strip():
+            self._lines.pop()
+        return Message(
+            kind=self.kind,
+            text=flatten(" ".join(line.text for line in self._lines))[:MAX_MESSAGE_CHARS],
+            summary=flatten(" ".join(self._headline)),
+            lines=tuple(self._lines),
+            address=self._address,
+            at=self._at,
+        )
