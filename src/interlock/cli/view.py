@@ -50,13 +50,18 @@ def failure(error: InterlockError, *, as_json: bool) -> int:
     """Print an error in its three parts and return its exit status. With `as_json` it is a document on stdout."""
     if as_json:
         sys.stdout.write(_failure_json(error) + "\n")
-    write = sys.stderr.write
-    write(f"{_bold_red(f'error[{error.code}]:')} {error.what}\n")
-    if error.why:
-        write(f"  why    {error.why}\n")
-    if error.fix:
-        write(f"  next   {error.fix}\n")
+    say_failure(error.code, error.what, error.why, error.fix)
     return error.exit_status
+
+
+def say_failure(code: str, what: str, why: str, fix: str) -> None:
+    """Print the three parts of a failure on stderr."""
+    write = sys.stderr.write
+    write(f"{_bold_red(f'error[{code}]:')} {what}\n")
+    if why:
+        write(f"  why    {why}\n")
+    if fix:
+        write(f"  next   {fix}\n")
 
 
 def _failure_json(error: InterlockError) -> str:

@@ -70,26 +70,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     gateway: bool = True
 
 
-_OURS = ("-out", "-json", "-lock", "-lock-timeout", "-input", "-chdir", "-state", "-detailed-exitcode", "-auto-approve")
-
-
-def check_extra(extra: tuple[str, ...]) -> tuple[str, ...]:
-    """Return Terraform's extra flags, or refuse those that Interlock sets itself.
-
-    Raises:
-        UsageError: A flag would bypass the lock or the plan that is applied.
-    """
-    for flag in extra:
-        name = "-" + flag.lstrip("-").partition("=")[0]
-        if name in _OURS:
-            raise UsageError(
-                f"Terraform's {name} cannot be given here",
-                why="Interlock sets it so that the lock and the reviewed plan hold",
-                fix="leave it out; see interlock apply --help for the options that replace it",
-            )
-    return extra
-
-
 def encode(order: Order) -> bytes:
     """Return the order as JSON."""
     return msgspec.json.encode(order)

@@ -7,12 +7,16 @@ A line is written with one `write`, so a reader sees whole lines or a last parti
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from interlock.clock import Clock
+from interlock.run.summary import Summary, write_summary
 
 JOURNAL = "journal.jsonl"
 ORDER = "order.json"
@@ -34,25 +38,42 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
 
 
-class Writer:
-    """Appends entries to one journal; opened once, by the supervisor."""
+class Journal:
+    """Writes one run's journal and its summary; opened once, by the supervisor.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The run's folder.
+        summary: What is known at the beginning; kept current by the caller through `change`.
+        clock: For the instant of each entry.
+        ring: Called after each entry, to wake a front end that follows.
+    """
+
+    def __init__(self, folder: Path, summary: Summary, clock: Clock, ring: Callable[[], None]) -> None:
         self._file = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._folder = folder
+        self._clock = clock
+        self._ring = ring
+        self.summary = summary
 
-    def append(self, entry: Entry) -> None:
-        """Write one entry.
+    def tell(self, kind: str, facts: Mapping[str, object]) -> None:
+        """Append one entry.
 
         A full disk must not end a run that holds a lock, so a journal that cannot be written is not an error here: the
         state, which can, is what counts. The gap shows in the journal as a missing step.
         """
-        line = msgspec.json.encode(entry)
+        at = self._clock.now()
+        line = msgspec.json.encode(Entry(at=at, kind=kind, facts=dict(facts)), enc_hook=str)
         if len(line) > _MAX_LINE_BYTES:
-            line = msgspec.json.encode(Entry(at=entry.at, kind=entry.kind, facts={"cut": len(line)}))
-        try:
+            line = msgspec.json.encode(Entry(at=at, kind=kind, facts={"cut": len(line)}))
+        with suppress(OSError):
             os.write(self._file, line + b"\n")
-        except OSError:
-            return
+        self._ring()
+
+    def change(self, **values: object) -> None:
+        """Change fields of the summary and store it."""
+        for name, value in values.items():
+            setattr(self.summary, name, value)
+        write_summary(self._folder, self.summary)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,195 @@
+"""What a person sees of a run while it goes: plain lines, and on a terminal one live line below them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from interlock.cli import view
+from interlock.run.transcript import Entry
+
+_SYMBOLS = {
+    "create": ("+", "32"),
+    "update": ("~", "33"),
+    "delete": ("-", "31"),
+    "replace": ("±", "35"),
+    "read": ("<", "36"),
+    "remove": (".", "33"),
+    "move": (">", "36"),
+    "import": ("^", "36"),
+}
+_SHOWN = 60  # resources of a plan shown without asking for all
+_UNDER_WAY = 3  # resources named in the live line
+_CLEAR = "\r\x1b[2K"
+
+
+class Follower:
+    """Shows the entries of one run on stderr.
+
+    Args:
+        folder: The run's folder; its plan text is shown before an approval.
+        answer: Called with yes or no when the run asks; None when nobody can be asked.
+        quiet: Show nothing but questions (for `--json`).
+    """
+
+    def __init__(self, folder: Path, answer: Callable[[bool], None] | None, *, quiet: bool) -> None:
+        self._folder = folder
+        self._answer = answer
+        self._quiet = quiet
+        self._live = sys.stderr.isatty() and not quiet
+        self._colour = view.colour_allowed(sys.stderr)
+        self._under_way: dict[str, float] = {}
+        self._began_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch decides nothing
+        self._show: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "binary": self._binary,
+            "standing": self._standing,
+            "granted": lambda facts: self._line(f"has the state, token {facts['token']}"),
+            "init": lambda _: self._line("initialising"),
+            "plan": self._plan,
+            "approval": lambda _: self._ask(),
+            "refresh": lambda facts: self._status(f"refreshed {facts['count']} resources"),
+            "resource": self._resource,
+            "diagnostic": self._diagnostic,
+            "interrupt": self._interrupt,
+            "recovery": lambda facts: self._line(f"recovery: {facts.get('text', '')}"),
+            "note": lambda facts: self._line(str(facts["text"])),
+            "state": self._state,
+            "phase": self._phase,
+        }
+
+    def show(self, entry: Entry) -> None:
+        """Show one entry."""
+        if entry.kind == "approval" or not self._quiet:
+            self._show.get(entry.kind, _nothing)(entry.facts)
+        if entry.kind == "end":
+            self._clear()
+
+    def _line(self, text: str, code: str = "") -> None:
+        self._clear()
+        sys.stderr.write(self._paint(text, code) + "\n")
+        sys.stderr.flush()
+
+    def _status(self, text: str) -> None:
+        if self._live:
+            sys.stderr.write(f"{_CLEAR}{self._paint('· ' + text, '2')}")
+            sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self._live:
+            sys.stderr.write(_CLEAR)
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if code and self._colour else text
+
+    def _binary(self, facts: Mapping[str, Any]) -> None:
+        self._line(f"run {facts['run']} · state {facts['state']} · {facts['binary']}", "2")
+
+    def _standing(self, facts: Mapping[str, Any]) -> None:
+        text = standing_text(facts, datetime.now(UTC))  # noqa: TID251 - a display's own clock decides nothing
+        if self._live:
+            self._status(text)
+        else:
+            self._line(text)
+
+    def _plan(self, facts: Mapping[str, Any]) -> None:
+        for row in facts["resources"][:_SHOWN]:
+            symbol, code = _SYMBOLS.get(row["action"], ("?", ""))
+            self._line(f"  {symbol} {row['address']}", code)
+        rest = len(facts["resources"]) - _SHOWN + facts["left_out"]
+        if rest > 0:
+            self._line(f"  … and {rest} more")
+        for name in facts["outputs"]:
+            self._line(f"  ~ output {name}", "33")
+        self._line(plan_text(facts), "1")
+        if forecast := facts.get("forecast"):
+            self._line(str(forecast.get("text", "")), "2")
+
+    def _ask(self) -> None:
+        plan = self._folder / "plan.txt"
+        if plan.exists():
+            self._clear()
+            sys.stderr.write(plan.read_text(errors="replace"))
+        if self._answer is not None:
+            self._answer(view.confirm("Apply exactly this plan?", yes=False))
+
+    def _resource(self, facts: Mapping[str, Any]) -> None:
+        address = facts["address"]
+        if facts["stage"] == "start":
+            self._under_way[address] = time.monotonic()  # noqa: TID251 - a display's own stopwatch
+        else:
+            self._under_way.pop(address, None)
+            self._done(facts)
+        self._status(self._progress(facts))
+
+    def _done(self, facts: Mapping[str, Any]) -> None:
+        symbol, code = _SYMBOLS.get(facts["action"], ("?", ""))
+        if facts["stage"] == "errored":
+            self._line(f"  ✗ {facts['address']}", "31")
+        else:
+            self._line(f"  {symbol} {facts['address']}  {view.duration(facts.get('elapsed_s', 0.0))}", code)
+
+    def _progress(self, facts: Mapping[str, Any]) -> str:
+        now_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch
+        minutes = max(now_s - self._began_s, 1.0) / 60
+        names = [f"{name} {view.duration(now_s - since)}" for name, since in list(self._under_way.items())[:_UNDER_WAY]]
+        rate = f"{facts['done'] / minutes:.0f}/min" if facts["done"] else ""
+        return f"{facts['done']}/{facts['total']} {rate}  {', '.join(names)}"
+
+    def _diagnostic(self, facts: Mapping[str, Any]) -> None:
+        code = "31" if facts["severity"] == "error" else "33"
+        place = f" ({facts['file']}:{facts['line']})" if facts["file"] else ""
+        where = f" [{facts['address']}]" if facts["address"] else ""
+        self._line(f"{facts['severity']}: {facts['summary']}{where}{place}", code)
+        if facts["severity"] == "error" and facts["detail"]:
+            self._line("  " + facts["detail"].strip().replace("\n", "\n  "))
+
+    def _interrupt(self, facts: Mapping[str, Any]) -> None:
+        self._line(_INTERRUPTS.get(facts["action"], facts["action"]), "33")
+
+    def _state(self, facts: Mapping[str, Any]) -> None:
+        said = "written" if facts["written"] else "unchanged"
+        self._line(f"state {said}, serial {facts['serial']}", "2")
+
+    def _phase(self, facts: Mapping[str, Any]) -> None:
+        if facts["phase"] in {"planning", "applying"}:
+            self._began_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch
+            self._status(facts["phase"])
+
+
+_INTERRUPTS = {
+    "leave": "leaving the queue; nothing was started",
+    "stop": "stopping: waiting for Terraform to finish its current operations and save the state",
+    "warn": "still waiting for Terraform. Once more kills it: what its running operations created would be lost",
+    "kill": "killing Terraform",
+    "decline": "declining the plan",
+    "ignore": "the run is saving and releasing already",
+}
+
+
+def _nothing(_facts: Mapping[str, Any]) -> None:
+    """Entries that only programs read."""
+
+
+def standing_text(facts: Mapping[str, Any], now: datetime) -> str:
+    """Spell a place in the queue: position, who holds it since when, expected start."""
+    parts = [f"waiting, position {facts['position']}"]
+    if facts.get("frozen"):
+        parts.append(f"the queue is paused: {facts['frozen']}")
+    if holder := facts.get("holder"):
+        since = datetime.fromisoformat(facts["since"])
+        parts.append(f"held by {holder['who']} for {view.duration(max((now - since).total_seconds(), 0.0))}")
+    if facts.get("expected_s") is not None:
+        parts.append(f"expected start in {view.duration(facts['expected_s'])}")
+    return " · ".join(parts)
+
+
+def plan_text(facts: Mapping[str, Any]) -> str:
+    """Spell a plan's counts."""
+    counts = facts["counts"]
+    if facts["empty"]:
+        return "no changes"
+    return f"plan: {counts['add']} to add, {counts['change']} to change, {counts['remove']} to destroy"

@@ -1,0 +1,88 @@
+"""`interlock init`: writes interlock.yaml."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interlock.errors import UsageError
+
+app = typer.Typer()
+
+
+@app.command()
+def init(
+    directory: Annotated[
+        Path, typer.Argument(help="Where to write it; the repository's root.", show_default="here")
+    ] = Path(),
+    *,
+    just_print: Annotated[bool, typer.Option("--print", help="Print it instead of writing it.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of interlock.yaml.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write interlock.yaml with the root modules found below, each as a state."""
+    from interlock.cli import view
+    from interlock.settings import FILE_NAME
+
+    if schema:
+        from interlock.configuration import json_schema
+
+        sys.stdout.write(view.as_json(json_schema()) + "\n")
+        return
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is no folder", fix="name the repository's root")
+    text = document(directory)
+    if just_print:
+        sys.stdout.write(text)
+        return
+    target = directory / FILE_NAME
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists", why="it would be overwritten", fix="interlock init --force, or --print")
+    target.write_text(text)
+    view.note(f"wrote {target}; next: interlock doctor")
+
+
+def document(directory: Path) -> str:
+    """Return the text of interlock.yaml for the root modules found below `directory`."""
+    modules = root_modules(directory)
+    states = "".join(f"  {_name(path)}:\n    directory: {path.as_posix()}\n" for path in modules)
+    return (
+        "# Interlock's settings. `interlock init --schema` prints the JSON Schema; unknown keys are errors.\n"
+        "version: 1\n"
+        "run:\n"
+        "  wait: 30m         # longest wait for a turn (exit 10 after it)\n"
+        "  # max_deletes: 5  # refuse plans that delete more (exit 41)\n"
+        + (f"states:\n{states}" if states else "states: {}\n")
+    )
+
+
+_DEPTH = 6  # folders below the root that are searched
+_SKIPPED = frozenset({".git", ".terraform", "node_modules", ".venv", "modules"})
+_LIMIT = 200
+
+
+def root_modules(directory: Path) -> list[Path]:
+    """Return folders below `directory` that look like root modules: .tf files with a provider, backend or resource."""
+    found = []
+    for folder in _folders(directory, _DEPTH):
+        texts = [path.read_text(errors="replace") for path in sorted(folder.glob("*.tf"))[:100]]
+        if any(word in text for text in texts for word in ("provider ", "backend ", "resource ", "module ")):
+            found.append(folder.relative_to(directory))
+        if len(found) == _LIMIT:
+            break
+    return found
+
+
+def _folders(directory: Path, depth: int) -> list[Path]:
+    below = (
+        [] if depth == 0 else sorted(path for path in directory.iterdir() if path.is_dir() and not path.is_symlink())
+    )
+    return [directory, *(found for path in below if path.name not in _SKIPPED for found in _folders(path, depth - 1))]
+
+
+def _name(path: Path) -> str:
+    parts = [part for part in path.parts if part not in {"envs", "environments", "terraform", "infra", "stacks"}]
+    return "/".join(parts) or "main"

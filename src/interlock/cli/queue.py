@@ -1,0 +1,139 @@
+"""`interlock queue`: who waits for which state, and who is next."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interlock.cli import view
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from interlock.coordinator import View
+    from interlock.lock import Lock
+
+app = typer.Typer(help="Who waits for which state, and who is next.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
+RunId = Annotated[str, typer.Argument(help="The waiting run.")]
+
+
+@app.command("ls")
+def ls(state: Annotated[str | None, typer.Argument(help="Only this state.")] = None, *, json: Json = False) -> None:
+    """List holders and waiters in order of service."""
+    from interlock.clock import SystemClock
+    from interlock.compose import views
+
+    now = SystemClock().now()
+    rows = [queue_values(found) for found in asyncio.run(views(state))]
+    view.emit({"states": rows}, json=json, human=lambda: _show(rows, now))
+
+
+def queue_values(found: View) -> dict[str, Any]:
+    """Return one state's queue as plain values."""
+    return {"state": found.state, **lock_values(found.lock)}
+
+
+def lock_values(lock: Lock) -> dict[str, Any]:
+    """Return holders, waiters and freeze as plain values."""
+    from interlock.lock import in_front_of
+
+    waiters = sorted(lock.waiters, key=lambda waiter: len(in_front_of(lock, waiter)))
+    return {
+        "token": lock.token,
+        "holders": [
+            {
+                "ticket": holder.ticket,
+                "run": holder.run,
+                "who": holder.who,
+                "info": holder.info,
+                "token": holder.token,
+                "lock_id": holder.lock_id,
+                "since": holder.lease.granted_at,
+                "renewed_at": holder.lease.renewed_at,
+                "lapses_at": holder.lease.lapses_at(),
+            }
+            for holder in lock.holders
+        ],
+        "waiters": [
+            {
+                "position": number,
+                "ticket": waiter.ticket,
+                "run": waiter.run,
+                "who": waiter.who,
+                "info": waiter.info,
+                "class": waiter.priority.name.lower(),
+                "since": waiter.joined_at,
+                "promoted": waiter.promoted > 0,
+            }
+            for number, waiter in enumerate(waiters, 1)
+        ],
+        "paused": None
+        if lock.freeze is None
+        else {"reason": lock.freeze.reason, "by": lock.freeze.by, "since": lock.freeze.since},
+    }
+
+
+def _show(rows: list[dict[str, Any]], now: datetime) -> None:
+    lines = [line for row in rows for line in _lines(row, now)]
+    view.table(("STATE", "PLACE", "RUN", "WHO", "WHAT", "FOR"), lines, empty="nobody holds or waits for a state")
+    for row in rows:
+        if row["paused"]:
+            view.note(f"{row['state']} is paused by {row['paused']['by']}: {row['paused']['reason']}")
+
+
+def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
+    parties = [("holds", party) for party in row["holders"]]
+    parties += [(f"{'*' if party['promoted'] else ''}{party['position']}", party) for party in row["waiters"]]
+    return [
+        (
+            row["state"],
+            place,
+            view.plain(party["run"] or party["ticket"]),
+            party["who"],
+            party["info"],
+            view.duration(max((now - party["since"]).total_seconds(), 0.0)),
+        )
+        for place, party in parties
+    ]
+
+
+@app.command()
+def bump(state: State, run: RunId) -> None:
+    """Put a waiting run at the front of the queue."""
+    from interlock.compose import change_lock, me
+
+    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.promote(name, run, by=me())))
+    view.note(f"{run} is next")
+
+
+@app.command()
+def cancel(state: State, run: RunId) -> None:
+    """Take a waiting run out of the queue; it ends with exit status 11."""
+    from interlock.compose import change_lock, me
+
+    reason = "cancelled in the queue"
+    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.withdraw(name, run, by=me(), reason=reason)))
+    view.note(f"{run} has left the queue")
+
+
+@app.command()
+def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Why; waiters see it.")]) -> None:
+    """Grant nobody from now on; who holds goes on."""
+    from interlock.compose import change_lock, me
+
+    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.freeze(name, by=me(), reason=reason)))
+    view.note("paused; interlock queue resume ends it")
+
+
+@app.command()
+def resume(state: State) -> None:
+    """Grant again, in order."""
+    from interlock.compose import change_lock, me
+
+    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.thaw(name, by=me())))
+    view.note("resumed")

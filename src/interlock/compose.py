@@ -1,0 +1,475 @@
+"""The only place where hands are chosen and joined: stores, clocks, ids, the environment, servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.clock import SystemClock
+from interlock.errors import InterlockError, UsageError
+from interlock.ids import RandomIds
+from interlock.settings import Settings, default_state_name, load, parse_duration
+
+if TYPE_CHECKING:
+    from interlock.coordinator import View
+    from interlock.coordinator.archive import StateArchive
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.run.front_end import FrontEnd
+    from interlock.run.order import Operation, Order
+    from interlock.run.surroundings import Seat
+    from interlock.run.transcript import Entry, Journal
+    from interlock.store.sqlite import SqliteStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One run as typed on the command line; see `interlock.cli.run`."""
+
+    operation: Operation
+    directory: Path
+    extra: tuple[str, ...] = ()
+    state: str | None = None
+    wait: str | None = None
+    no_wait: bool = False
+    terraform: str | None = None
+    json: bool = False
+    auto_approve: bool = False
+    plan_file: Path | None = None
+    out: Path | None = None
+    max_deletes: int | None = None
+    allow_destroy: bool = False
+    detailed_exitcode: bool = False
+    no_gateway: bool = False
+    deadline: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Queue, locks and states in one SQLite file of this machine."""
+
+    store: SqliteStore
+    coordinator: LocalCoordinator
+    archive: StateArchive
+
+
+@asynccontextmanager
+async def open_embedded(settings: Settings) -> AsyncIterator[Embedded]:
+    """Open embedded mode's stores for as long as the context lasts."""
+    from interlock.coordinator.archive import StateArchive
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.store.sqlite import SqliteStore
+
+    clock = SystemClock()
+    store = await SqliteStore.open(settings.database, clock=clock)
+    try:
+        coordinator = LocalCoordinator(store.records, clock, RandomIds())
+        archive = StateArchive(coordinator, store.records, store.blobs, clock)
+        yield Embedded(store=store, coordinator=coordinator, archive=archive)
+    finally:
+        await store.close()
+
+
+def read_settings(environ: Mapping[str, str] | None = None, directory: Path | None = None, **flags: object) -> Settings:
+    """Return the settings that hold in `directory`, by default the current one; by default in our own environment."""
+    return load(directory or Path.cwd(), os.environ if environ is None else environ, flags)
+
+
+def me() -> str:
+    """Return who acts, as Terraform spells it: `user@host`."""
+    from interlock import host
+
+    return host.who()
+
+
+def state_name(settings: Settings, directory: Path, named: str | None) -> str:
+    """Return the state of a root module: as named, as interlock.yaml says, or made from the folder's identity."""
+    from interlock.coordinator import check_state_name
+
+    return check_state_name(named or settings.state_for(directory) or default_state_name(directory))
+
+
+# -- looking at and changing queues -----------------------------------------------------------------------------------
+
+
+def named_state(settings: Settings, text: str) -> str:
+    """Return the state that a person means: a state name, or the folder of its root module."""
+    folder = Path(text)
+    if folder.is_dir() and (text in {".", ".."} or any(folder.glob("*.tf")) or any(folder.glob("*.tf.json"))):
+        return state_name(settings, folder, None)
+    return state_name(settings, Path(), text)
+
+
+async def views(state: str | None) -> list[View]:
+    """Return one state, or all that anybody ever asked for."""
+    settings = read_settings()
+    if not settings.database.exists():
+        return []
+    async with open_embedded(settings) as embedded:
+        if state is not None:
+            return [await embedded.coordinator.view(named_state(settings, state))]
+        return await embedded.coordinator.states()
+
+
+async def change_lock(state: str, change: Callable[[LocalCoordinator, str], Awaitable[object]]) -> None:
+    """Let `change` act on one state's lock."""
+    settings = read_settings()
+    async with open_embedded(settings) as embedded:
+        await change(embedded.coordinator, named_state(settings, state))
+
+
+@asynccontextmanager
+async def holding(embedded: Embedded, settings: Settings, state: str, info: str) -> AsyncIterator[Seat]:
+    """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run."""
+    from interlock.lock import Requested
+    from interlock.run.heartbeat import keep_alive
+    from interlock.run.surroundings import Seat
+
+    request = Requested(
+        ticket=embedded.coordinator.new_ticket(),
+        who=me(),
+        info=info,
+        lease_s=settings.lease_s,
+        patience_s=max(settings.lease_s, 15.0),
+    )
+    grant = await embedded.coordinator.acquire(state, request, timeout_s=settings.wait_s)
+    renewing = asyncio.create_task(
+        keep_alive(
+            lambda: embedded.coordinator.renew(state, ticket=grant.ticket, token=grant.token),
+            every_s=settings.heartbeat_s,
+            clock=SystemClock(),
+            lost=lambda _: None,  # the write itself is refused then, which is what counts
+            tell=lambda _kind, _facts: None,
+        )
+    )
+    try:
+        yield Seat(ticket=grant.ticket, token=grant.token)
+    finally:
+        renewing.cancel()
+        await embedded.coordinator.release(state, ticket=grant.ticket, token=grant.token)
+
+
+# -- looking at and stopping runs -------------------------------------------------------------------------------------
+
+
+def find_run(text: str) -> Path:
+    """Return the folder of a run: its id, the beginning of it, or `latest`.
+
+    Raises:
+        UsageError: There is no such run, or more than one.
+    """
+    runs = read_settings().runs
+    names = sorted(entry.name for entry in runs.iterdir()) if runs.is_dir() else []
+    if text == "latest" and names:
+        return runs / names[-1]
+    found = [name for name in names if name.startswith(text)]
+    if len(found) != 1:
+        what = f"no run {text!r}" if not found else f"{len(found)} runs begin with {text!r}"
+        raise UsageError(what, why=f"runs are kept in {runs}", fix="interlock runs ls")
+    return runs / found[0]
+
+
+def cancel_run(text: str) -> str:
+    """Ask a living run's supervisor to stop; return the run's id.
+
+    Raises:
+        UsageError: It has ended, or its supervisor cannot be reached from here.
+    """
+    import signal
+
+    from interlock.host import Life, life_of
+    from interlock.run.summary import find_summary
+
+    folder = find_run(text)
+    summary = find_summary(folder)
+    supervisor = summary.processes.get("supervisor") if summary else None
+    if summary is None or supervisor is None or summary.exit is not None:
+        raise UsageError(f"run {folder.name} has ended already", fix=f"interlock runs show {folder.name}")
+    life, why = life_of(supervisor)
+    if life not in (Life.ALIVE, Life.STOPPED):
+        raise UsageError(
+            f"run {folder.name} cannot be asked to stop", why=why, fix=f"interlock lock explain {summary.state}"
+        )
+    os.kill(supervisor.pid, signal.SIGUSR1)
+    return folder.name
+
+
+def await_run(text: str | None, environ: Mapping[str, str], timeout: str | None) -> tuple[Path, Entry] | None:
+    """Wait until a run has ended.
+
+    Args:
+        text: Which; None for the newest of this CI job, or else of the current folder.
+        environ: The environment, which says what job this is.
+        timeout: Longest wait as typed; None for no bound.
+
+    Returns:
+        The run's folder and its last entry; None when there is no such run.
+
+    Raises:
+        WaitTimeout: It goes on for longer than `timeout`.
+        InterlockError: Its supervisor died without ending it.
+    """
+    folder = find_run(text) if text is not None else _own_run(environ)
+    if folder is None:
+        return None
+    limit_s = parse_duration(timeout) if timeout is not None else None
+    return folder, asyncio.run(_await_end(folder, limit_s))
+
+
+def _own_run(environ: Mapping[str, str]) -> Path | None:
+    from interlock.ci.job import find_job
+    from interlock.run.summary import recent
+
+    runs, job = read_settings(environ).runs, find_job(environ)
+    here = str(Path.cwd().resolve())
+    for summary in recent(runs, limit=100):
+        if summary.job == job.url if job is not None else summary.directory.startswith(here):
+            return runs / summary.run
+    return None
+
+
+async def _await_end(folder: Path, limit_s: float | None) -> Entry:
+    from interlock.errors import WaitTimeout
+    from interlock.host import Life, life_of
+    from interlock.run.front_end import vanished
+    from interlock.run.summary import find_summary
+    from interlock.run.transcript import Reader
+
+    clock, reader = SystemClock(), Reader(folder)
+    until_s = None if limit_s is None else clock.monotonic() + limit_s
+    while True:
+        summary = find_summary(folder)
+        supervisor = summary.processes.get("supervisor") if summary else None
+        gone = supervisor is not None and life_of(supervisor)[0] is Life.GONE
+        for entry in reader.new():
+            if entry.kind == "end":
+                return entry
+        if gone:
+            raise vanished(folder)
+        if until_s is not None and clock.monotonic() >= until_s:
+            raise WaitTimeout(
+                f"run {folder.name} goes on", why="--timeout has passed", fix=f"interlock wait {folder.name}"
+            )
+        await clock.sleep(0.1)
+
+
+# -- ordering a run ---------------------------------------------------------------------------------------------------
+
+
+def order_run(asked: Asked, environ: Mapping[str, str]) -> FrontEnd:
+    """Check what can be checked before anything starts, and start the supervisor.
+
+    Raises:
+        UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
+    """
+    from interlock.run.binary import find_binary
+    from interlock.run.front_end import FrontEnd
+    from interlock.terraform import divide_flags
+
+    directory = _root_module(asked.directory)
+    settings = read_settings(environ, directory, terraform=asked.terraform)
+    divide_flags(asked.extra)
+    find_binary(settings.terraform, environ)
+    order = _order(asked, directory, settings, environ)
+    _check_backend(directory, order.state)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return FrontEnd.start(order, environ)
+
+
+def _root_module(directory: Path) -> Path:
+    where = directory.absolute()
+    if not where.is_dir():
+        raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
+    if not any(entry.name.endswith((".tf", ".tf.json", ".tofu")) for entry in where.iterdir()):
+        raise UsageError(
+            f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it"
+        )
+    return where.resolve()
+
+
+def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
+    from interlock import host
+    from interlock.ci.job import find_job
+    from interlock.run.order import Order
+
+    name = state_name(settings, directory, asked.state)
+    own = settings.states.get(name)
+    job = find_job(environ)
+    limits = [asked.max_deletes, own.max_deletes if own else None, settings.max_deletes]
+    return Order(
+        run=RandomIds().run(SystemClock().now()),
+        operation=asked.operation,
+        directory=str(directory),
+        state=name,
+        who=host.who(),
+        home=str(settings.home),
+        terraform=settings.terraform,
+        extra=asked.extra,
+        auto_approve=asked.auto_approve,
+        wait_s=parse_duration(asked.wait) if asked.wait is not None else settings.wait_s,
+        queue=not asked.no_wait,
+        plan_file=_file(asked.plan_file),
+        out=str(asked.out.absolute()) if asked.out else None,
+        max_deletes=next((limit for limit in limits if limit is not None), None),
+        protected=own.protected if own else False,
+        allow_destroy=asked.allow_destroy,
+        detailed_exitcode=asked.detailed_exitcode,
+        lease_s=settings.lease_s,
+        heartbeat_s=settings.heartbeat_s,
+        job=job.url if job else None,
+        deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
+        gateway=not asked.no_gateway,
+    )
+
+
+def _file(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise UsageError(f"there is no plan file {path}", fix="interlock plan --out FILE")
+    return str(path.absolute())
+
+
+def _check_backend(directory: Path, state: str) -> bool:
+    """Return whether the configuration declares an empty `backend "http" {}` itself.
+
+    Raises:
+        UsageError: It declares another backend, or has a local state that Interlock does not know.
+    """
+    from interlock.disk import DiskTree
+    from interlock.hcl import find_backend
+    from interlock.run.workspace import check_no_local_state
+
+    backend = find_backend(DiskTree(), str(directory))
+    if backend is None:
+        check_no_local_state(directory, state)
+        return False
+    if backend.type != "http":
+        raise UsageError(
+            f'the configuration declares backend "{backend.type}", which runs cannot use yet',
+            why="this version runs on Interlock's own backend; states of other backends can be imported",
+            fix="terraform state pull > state.json; interlock state push state.json; remove the backend block",
+        )
+    return not backend.body.attributes
+
+
+# -- supervising a run ------------------------------------------------------------------------------------------------
+
+
+def supervise(folder: str, number: int) -> int:
+    """Drive the run in `folder` to its end; `number` is our end of the socket shared with the front end."""
+    import uvloop
+
+    return uvloop.run(_supervise(Path(folder), number))
+
+
+async def _supervise(folder: Path, number: int) -> int:
+    from interlock import host
+    from interlock.run.control import Control
+    from interlock.run.order import decode
+    from interlock.run.summary import Summary
+    from interlock.run.transcript import ORDER, Journal
+
+    order = decode((folder / ORDER).read_bytes())
+    clock = SystemClock()
+    control = Control(number)
+    summary = Summary(
+        run=order.run,
+        state=order.state,
+        operation=order.operation.value,
+        who=order.who,
+        directory=order.directory,
+        phase="preparing",
+        started_at=clock.now(),
+        processes={"supervisor": host.name_process(os.getpid())},
+        job=order.job,
+    )
+    journal = Journal(folder, summary, clock, control.ring)
+    journal.change()
+    status = await _to_the_end(order, folder, journal, control, dict(os.environ))
+    control.close()
+    journal.close()
+    return status
+
+
+async def _to_the_end(order: Order, folder: Path, journal: Journal, control: Any, environ: Mapping[str, str]) -> int:
+    """Run and write the last entry, whatever happens; an unexpected failure is told like any other."""
+    try:
+        status = await _with_hands(order, folder, journal, control, environ)
+        end: dict[str, object] = {"exit": status, "code": "changes" if status else "success"}
+    except InterlockError as error:
+        end = _failed(error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: it must be told, and the front end must end
+        import traceback
+
+        traceback.print_exc()
+        end = _failed(
+            InterlockError(
+                f"Interlock failed: {type(error).__name__}: {error}",
+                why=f"this is a defect; the details are in {folder / 'supervisor.log'}",
+                fix=f"interlock runs show {order.run}",
+            )
+        )
+    exit_status = int(str(end["exit"]))
+    journal.change(
+        phase="ended", ended_at=SystemClock().now(), exit=exit_status, code=end["code"], message=end.get("what", "")
+    )
+    journal.tell("end", end)
+    return exit_status
+
+
+def _failed(error: InterlockError) -> dict[str, object]:
+    return {
+        "exit": error.exit_status,
+        "code": error.code,
+        "what": error.what,
+        "why": error.why,
+        "next": error.fix,
+    }
+
+
+async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any, environ: Mapping[str, str]) -> int:
+    from interlock.run.binary import find_binary
+    from interlock.run.supervisor import Hands, Supervisor
+    from interlock.run.workspace import open_workspace
+
+    directory = Path(order.directory)
+    settings = read_settings(environ, directory, home=Path(order.home))
+    binary = find_binary(order.terraform, environ)
+    journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
+    workspace = await asyncio.to_thread(
+        open_workspace,
+        directory,
+        home=settings.home,
+        run_folder=folder,
+        in_place=_check_backend(directory, order.state),
+        binary_mark=binary.mark,
+        environ=environ,
+    )
+    journal.change(folder=str(workspace.folder))
+    try:
+        async with open_embedded(settings) as embedded, open_door(embedded, order) as door:
+            hands = Hands(
+                coordinator=embedded.coordinator,
+                door=door,
+                rescuer=rescuer(embedded, settings, order),
+                diagnose=diagnose,
+                clock=SystemClock(),
+            )
+            supervisor = Supervisor(
+                order,
+                hands=hands,
+                workspace=workspace,
+                binary=binary,
+                journal=journal,
+                run_folder=folder,
+                environ=environ,
+            )
+            control.attach(supervisor)
+            return await supervisor.run()
+    finally:
+        workspace.close()

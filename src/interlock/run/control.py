@@ -1,0 +1,73 @@
+"""The supervisor's half of the socket that it shares with the front end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from interlock.run.interrupts import Cause
+
+if TYPE_CHECKING:
+    from interlock.run.supervisor import Supervisor
+
+_WORD_BYTES = 4096
+_CAUSES = {"sigint": Cause.SIGINT, "sigterm": Cause.SIGTERM, "cancel": Cause.CANCELLED}
+
+
+class Control:
+    """Rings after each journal entry, and hears the front end's words, its end, and our own signals.
+
+    Args:
+        number: File descriptor of our end, inherited.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._socket = socket.socket(fileno=number)
+        self._socket.setblocking(False)
+        self._open = True
+
+    def ring(self) -> None:
+        """Wake the front end. A full or closed socket is fine: it reads the journal by itself."""
+        with suppress(OSError):
+            self._socket.send(b".")
+
+    def attach(self, supervisor: Supervisor) -> None:
+        """From now on turn words and signals into wishes of this supervisor."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket.fileno(), self._heard, supervisor)
+        for number, cause in (
+            (signal.SIGINT, Cause.SIGINT),
+            (signal.SIGTERM, Cause.SIGTERM),
+            (signal.SIGUSR1, Cause.CANCELLED),  # `interlock runs cancel`
+        ):
+            loop.add_signal_handler(number, supervisor.wish, cause)
+
+    def _heard(self, supervisor: Supervisor) -> None:
+        try:
+            text = self._socket.recv(_WORD_BYTES)
+        except OSError:
+            text = b""
+        if not text:
+            self.detach()
+            supervisor.wish(Cause.FRONT_END_GONE)
+        for word in text.decode(errors="replace").split():
+            self._obey(word, supervisor)
+
+    def _obey(self, word: str, supervisor: Supervisor) -> None:
+        if word in _CAUSES:
+            supervisor.wish(_CAUSES[word])
+        elif word in {"approve", "reject"}:
+            supervisor.answer(approved=word == "approve")
+
+    def detach(self) -> None:
+        """Stop listening to the front end."""
+        if self._open:
+            self._open = False
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+
+    def close(self) -> None:
+        """Close our end, which tells the front end that the run is over."""
+        self._socket.close()

@@ -1,0 +1,38 @@
+"""Renews the lease of one run, and says at once when it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from interlock.clock import Clock
+from interlock.errors import InterlockError, LeaseLost
+from interlock.run.surroundings import Tell
+
+
+async def keep_alive(
+    renew: Callable[[], Awaitable[object]],
+    *,
+    every_s: float,
+    clock: Clock,
+    lost: Callable[[LeaseLost], None],
+    tell: Tell,
+) -> None:
+    """Renew every `every_s` seconds until cancelled or until the lease is lost.
+
+    Whatever else fails is tried again: silence alone never breaks a lock, so the run goes on. Only the store's own word
+    that the grant is no longer current ends it.
+    """
+    failing = False
+    while True:
+        await clock.sleep(every_s)
+        try:
+            await renew()
+        except LeaseLost as error:
+            lost(error)
+            return
+        except InterlockError as error:
+            if not failing:
+                tell("note", {"text": f"heartbeat failed, trying again: {error.what}"})
+            failing = True
+        else:
+            failing = False

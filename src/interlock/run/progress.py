@@ -1,0 +1,93 @@
+"""From Terraform's events to what a person sees of a run: which resources are done, which are under way."""
+
+from __future__ import annotations
+
+from interlock.clock import Clock
+from interlock.run.surroundings import Tell
+from interlock.terraform.events import (
+    AnyEvent,
+    Apply,
+    ChangeSummary,
+    Diagnostic,
+    Outputs,
+    PlannedChange,
+    Refresh,
+    ResourceDrift,
+    Stage,
+)
+from interlock.terraform.plan import PlanFacts, gather_plan
+
+_REFRESH_EVERY_S = 0.5  # how often a growing count of refreshed resources is worth a journal line
+_DETAIL_CHARS = 8_000  # of a diagnostic; the whole text is in the command's own output file
+
+
+class Progress:
+    """Takes the events of one command and tells the journal what matters.
+
+    Args:
+        tell: Writes to the journal.
+        clock: Paces the counting of refreshed resources.
+        total: Planned changes, for an apply.
+    """
+
+    def __init__(self, tell: Tell, clock: Clock, total: int = 0) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._total = total
+        self._done = 0
+        self._refreshed = 0
+        self._said_s = float("-inf")
+        self._planned: list[AnyEvent] = []
+
+    @property
+    def facts(self) -> PlanFacts:
+        """What the plan's events said."""
+        return gather_plan(self._planned)
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Take one event."""
+        match event:
+            case PlannedChange() | ResourceDrift() | ChangeSummary() | Outputs():
+                self._planned.append(event)
+            case Apply():
+                self._on_apply(event)
+            case Refresh(stage=Stage.COMPLETE):
+                self._on_refresh()
+            case Diagnostic():
+                self._on_diagnostic(event)
+            case _:
+                pass
+
+    def _on_apply(self, event: Apply) -> None:
+        if event.stage is Stage.PROGRESS:
+            return
+        if event.stage is Stage.COMPLETE:
+            self._done += 1
+        facts: dict[str, object] = {
+            "address": event.resource.address,
+            "action": event.action.value,
+            "stage": event.stage.value,
+            "done": self._done,
+            "total": self._total,
+        }
+        if event.stage is Stage.COMPLETE:
+            facts |= {"elapsed_s": event.elapsed_s, "id": event.id}
+        self._tell("resource", facts)
+
+    def _on_refresh(self) -> None:
+        self._refreshed += 1
+        now_s = self._clock.monotonic()
+        if now_s - self._said_s >= _REFRESH_EVERY_S:
+            self._said_s = now_s
+            self._tell("refresh", {"count": self._refreshed})
+
+    def _on_diagnostic(self, event: Diagnostic) -> None:
+        facts = {
+            "severity": event.severity.value,
+            "summary": event.summary,
+            "detail": event.detail[:_DETAIL_CHARS],
+            "address": event.address,
+            "file": event.file,
+            "line": event.line,
+        }
+        self._tell("diagnostic", facts)

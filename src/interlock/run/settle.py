@@ -1,0 +1,175 @@
+"""After Terraform has ended: is the state saved, is it the one that is stored, and what is the run's outcome."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from interlock.coordinator import Standing
+from interlock.errors import InterlockError, LeaseLost, StateInvalid, StateNotSaved
+from interlock.run.stage import Outcome
+from interlock.run.surroundings import Current, Door
+from interlock.run.transcript import Journal
+from interlock.run.workspace import ERRORED, Workspace
+from interlock.terraform.plan import PlanDocument, PlanFacts
+
+_SAVE_FAILED = frozenset({"Failed to save state", "Failed to persist state to backend", "Failed to persist state"})
+_RESOURCES_TOLD = 2_000  # of a plan in the journal; all of them are in the plan itself
+_SIGKILL = 9
+
+
+async def settle(
+    outcome: Outcome,
+    *,
+    failure: InterlockError | None,
+    allowed: frozenset[str],
+    door: Door,
+    workspace: Workspace,
+    run_folder: Path,
+    journal: Journal,
+) -> None:
+    """Save what Terraform left, compare what is stored with what it wrote, and raise what went wrong.
+
+    Raises:
+        StateNotSaved: The newest state could not be stored; where it is kept is named.
+        StateInvalid: Terraform reported success but its state is not the one that is stored.
+        InterlockError: `failure`, when the state is safe.
+    """
+    pushed = False
+    if workspace.errored.exists():
+        await _push_errored(door, workspace, allowed, failure, run_folder)
+        pushed = True
+        journal.tell("note", {"text": "Terraform could not save its state; it was stored from errored.tfstate"})
+    if outcome.ended.killed_by == _SIGKILL and outcome.changed_something:
+        raise _lost(outcome, run_folder)
+    if failure is not None and not (pushed and _only_saving_failed(outcome)):
+        await _tell_state(door, journal)
+        raise failure
+    await _check_stored(outcome, door)
+    await _tell_state(door, journal)
+
+
+async def _tell_state(door: Door, journal: Journal) -> Current:
+    current = await door.current()
+    written = door.accepted()
+    journal.change(serial=current.serial)
+    journal.tell("state", {"serial": current.serial, "number": current.number, "written": written is not None})
+    return current
+
+
+async def _push_errored(
+    door: Door, workspace: Workspace, allowed: frozenset[str], failure: InterlockError | None, run_folder: Path
+) -> None:
+    kept = run_folder / ERRORED
+    shutil.move(str(workspace.errored), kept)
+    kept.chmod(0o600)
+    try:
+        await door.push(kept.read_bytes(), allowed)
+    except InterlockError as error:
+        if isinstance(failure, LeaseLost):
+            raise LeaseLost(failure.what, why=f"{failure.why}; its state is kept in {kept}", fix=failure.fix) from error
+        raise StateNotSaved(
+            "the run ended and its newest state could not be stored",
+            why=f"{error.what}{f' ({error.why})' if error.why else ''}; the state is kept in {kept}",
+            fix=f"interlock state push {kept}    when the store accepts writes again",
+        ) from error
+    kept.unlink()
+
+
+def _only_saving_failed(outcome: Outcome) -> bool:
+    return bool(outcome.errors) and all(error.summary in _SAVE_FAILED for error in outcome.errors)
+
+
+def _lost(outcome: Outcome, run_folder: Path) -> StateNotSaved:
+    made = ", ".join(f"{address} (id {name})" for address, name in list(outcome.made.items())[:20])
+    return StateNotSaved(
+        "Terraform was killed and what it did since its last save is not in the state",
+        why=f"operations that had completed: {made}"
+        if made
+        else "an operation was under way and may have taken effect",
+        fix=f"compare with the plan of the next run; import what exists    details: {run_folder / 'apply.jsonl'}",
+    )
+
+
+async def _check_stored(outcome: Outcome, door: Door) -> None:
+    """Success counts only when the stored state is the one that Terraform wrote last."""
+    refused = door.refused()
+    if refused is not None:
+        raise refused
+    written = door.accepted()
+    current = await door.current()
+    if written is None and outcome.changed_something:
+        raise StateInvalid(
+            "Terraform reported success but wrote no state",
+            why=f"the stored state is still at serial {current.serial}",
+            fix="interlock state history",
+        )
+    if written is not None and (written.serial, written.digest) != (current.serial, current.digest):
+        raise StateInvalid(
+            "the stored state is not the one that Terraform wrote",
+            why=f"it wrote serial {written.serial}, serial {current.serial} is stored",
+            fix="interlock state history",
+        )
+
+
+def plan_facts(facts: PlanFacts) -> dict[str, object]:
+    """Return a plan for the journal: counts, then resources."""
+    counts = facts.counts
+    rows = [
+        {"address": change.resource.address, "action": change.action.value, "reason": change.reason}
+        for change in facts.changes[:_RESOURCES_TOLD]
+    ]
+    return {
+        "counts": {
+            "add": counts.add if counts else 0,
+            "change": counts.change if counts else 0,
+            "remove": counts.remove if counts else 0,
+        },
+        "resources": rows,
+        "left_out": max(len(facts.changes) - _RESOURCES_TOLD, 0),
+        "outputs": list(facts.changed_outputs),
+        "drift": [drift.resource.address for drift in facts.drift[:_RESOURCES_TOLD]],
+        "destroyed": len(facts.destroyed),
+        "empty": facts.is_empty,
+    }
+
+
+def facts_of(document: PlanDocument) -> PlanFacts:
+    """Return the facts of a saved plan as the events of its planning would have given them."""
+    from interlock.terraform.events import PlannedChange, Resource
+
+    changes = tuple(
+        PlannedChange(
+            resource=Resource(address=change.address, type=change.type, name=change.name),
+            action=change.action,
+            reason=change.reason,
+            previous=Resource(address=change.previous) if change.previous else None,
+            importing=change.importing,
+        )
+        for change in document.changed
+    )
+    outputs = tuple(output.name for output in document.outputs if output.action.value != "noop")
+    return PlanFacts(changes=changes, counts=document.counts, changed_outputs=outputs, may_delete=document.may_delete)
+
+
+def standing_facts(standing: Standing, pace: float | None, now: datetime) -> dict[str, object]:
+    """Return a place in the queue for the journal, with the expected wait from what runs of this state usually take.
+
+    Args:
+        standing: Where the run stands.
+        pace: Usual seconds of one hold; None without past runs.
+        now: Aware UTC instant.
+    """
+    holder = standing.holders[0] if standing.holders else None
+    since = holder.lease.granted_at if holder else None
+    held_s = max((now - since).total_seconds(), 0.0) if since else 0.0
+    expected = None if pace is None else max(pace - held_s, 0.0) + pace * (standing.position - 1)
+    return {
+        "position": standing.position,
+        "ahead": [waiter.who for waiter in standing.ahead],
+        "holder": None if holder is None else {"who": holder.who, "run": holder.run, "info": holder.info},
+        "since": since,
+        "frozen": standing.freeze.reason if standing.freeze else None,
+        "expected_s": expected,
+    }

@@ -1,0 +1,128 @@
+"""One Terraform command of a run: its process, and its events as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.clock import Clock
+from interlock.run.process import Child, Ended
+from interlock.terraform.events import (
+    MAX_LINE_BYTES,
+    AnyEvent,
+    Apply,
+    Diagnostic,
+    Severity,
+    Stage,
+    Unparsed,
+    parse_event,
+)
+
+_TAIL_S = 0.05  # how often a growing output is read: quick enough for eyes, idle enough for one core
+_CHUNK_BYTES = 1 << 20
+_STDERR_BYTES = 256 << 10  # the end of what Terraform said outside its events
+_EVENTS_KEPT = 20_000  # diagnostics and applies that are kept for the verdict on a failed command
+
+
+class EventFile:
+    """Reads the events of an output file that grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._rest = b""
+
+    def new(self, *, at_end: bool = False) -> list[AnyEvent]:
+        """Return the events since the last call; with `at_end` also a last line without line end."""
+        events: list[AnyEvent] = []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            while chunk := file.read(_CHUNK_BYTES):
+                self._offset += len(chunk)
+                lines = (self._rest + chunk).split(b"\n")
+                self._rest = lines.pop()[: MAX_LINE_BYTES + 1]
+                events.extend(parse_event(line) for line in lines if line.strip())
+        if at_end and self._rest.strip():
+            events.append(parse_event(self._rest))
+            self._rest = b""
+        return events
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        ended: Exit code or signal.
+        events: What matters for a verdict: diagnostics, applies and plain text; bounded.
+        text: The end of stderr.
+    """
+
+    ended: Ended
+    events: list[AnyEvent] = field(default_factory=list)
+    text: str = ""
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        """The error diagnostics."""
+        return [e for e in self.events if isinstance(e, Diagnostic) and e.severity is Severity.ERROR]
+
+    @property
+    def changed_something(self) -> bool:
+        """Whether any resource operation was started."""
+        return any(isinstance(event, Apply) for event in self.events)
+
+    @property
+    def made(self) -> dict[str, str]:
+        """Address to id of the objects whose operation completed: what exists even when the state was lost."""
+        done = [e for e in self.events if isinstance(e, Apply) and e.stage is Stage.COMPLETE and e.id]
+        return {event.resource.address: event.id for event in done}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """One command in its process."""
+
+    child: Child
+    output: Path
+    stderr: Path
+    clock: Clock
+
+    async def follow(self, on_event: Callable[[AnyEvent], None]) -> Outcome:
+        """Hand every event to `on_event` as it comes, until the process has ended."""
+        file = EventFile(self.output)
+        kept: list[AnyEvent] = []
+        ending = asyncio.create_task(self.child.wait())
+        try:
+            while not ending.done():
+                await asyncio.wait({ending}, timeout=_TAIL_S)
+                _hand_over(file.new(), on_event, kept)
+            _hand_over(file.new(at_end=True), on_event, kept)
+        finally:
+            ending.cancel()
+        return Outcome(ended=ending.result(), events=kept, text=_end_of(self.stderr))
+
+
+def _hand_over(events: list[AnyEvent], on_event: Callable[[AnyEvent], None], kept: list[AnyEvent]) -> None:
+    for event in events:
+        on_event(event)
+        if isinstance(event, Apply | Diagnostic | Unparsed) and len(kept) < _EVENTS_KEPT:
+            kept.append(event)
+
+
+def _end_of(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(file.tell() - _STDERR_BYTES, 0))
+        return file.read().decode(errors="replace")
+
+
+async def start(
+    name: str, argv: tuple[str, ...], environ: Mapping[str, str], *, cwd: Path, run_folder: Path, clock: Clock
+) -> Running:
+    """Start one command whose output goes to `<name>.jsonl` and `<name>.err` in the run's folder."""
+    output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
+    child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr)
+    return Running(child=child, output=output, stderr=stderr, clock=clock)

@@ -1,0 +1,112 @@
+"""A run at a glance: the small file beside its journal that lists, witnesses and waiting commands read."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from interlock.host import ProcessName
+
+SUMMARY = "summary.json"
+_PACE_RUNS = 20  # holds that the expected start is computed from: recent enough to follow a growing state
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What is known of a run so far.
+
+    Attributes:
+        run: Run id.
+        state: State name.
+        operation: `plan`, `apply`, `destroy` or `drift`.
+        who: Who ordered it.
+        directory: The root module.
+        phase: Where it is.
+        started_at: When it was ordered.
+        held_at: When it got the state; None while it waits.
+        ended_at: When it ended; None while it lives.
+        exit: Its exit status; None while it lives.
+        code: The error code; empty for success.
+        message: What happened, for people; empty for success.
+        token: Fencing token of its grant; None before.
+        folder: Where Terraform works, and would leave `errored.tfstate`.
+        processes: `supervisor` and `terraform`: who they are, for evidence.
+        counts: `add`, `change`, `remove` of its plan.
+        serial: Serial of the state that it left.
+        job: URL of its CI job.
+    """
+
+    run: str
+    state: str
+    operation: str
+    who: str
+    directory: str
+    phase: str
+    started_at: datetime
+    held_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit: int | None = None
+    code: str = ""
+    message: str = ""
+    token: int | None = None
+    folder: str = ""
+    processes: dict[str, ProcessName] = {}
+    counts: dict[str, int] = {}
+    serial: int | None = None
+    job: str | None = None
+
+    @property
+    def held_s(self) -> float | None:
+        """How long it held the state; None when it did not, or still does."""
+        if self.held_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.held_at).total_seconds()
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Replace the summary in one step, so that a reader never sees half of it. A full disk is not an error here."""
+    fresh = folder / f"{SUMMARY}.{os.getpid()}"
+    with suppress(OSError):
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(summary))
+        fresh.replace(folder / SUMMARY)
+
+
+def find_summary(folder: Path) -> Summary | None:
+    """Return the summary of the run in `folder`; None when there is none that can be read."""
+    try:
+        return msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Summary)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def recent(runs: Path, *, limit: int, state: str | None = None) -> list[Summary]:
+    """Return the newest runs first, at most `limit`, of one state or of all."""
+    found: list[Summary] = []
+    names = sorted((entry.name for entry in runs.iterdir()), reverse=True) if runs.is_dir() else []
+    for name in names:
+        summary = find_summary(runs / name)
+        if summary is not None and state in (None, summary.state):
+            found.append(summary)
+        if len(found) == limit:
+            break
+    return found
+
+
+def pace_s(runs: Iterable[Summary]) -> float | None:
+    """Return how long a run of this state usually holds it: the median of the latest holds; None without any."""
+    held = [summary.held_s for summary in runs if summary.held_s is not None and summary.exit in (0, 2)]
+    return statistics.median(held[:_PACE_RUNS]) if held else None
+
+
+def as_plain(summary: Summary) -> dict[str, Any]:
+    """Return the summary as plain values for `--json`."""
+    plain: dict[str, Any] = msgspec.to_builtins(summary)
+    return plain

@@ -1,0 +1,474 @@
+"""Takes a lease, drives the phases, stops safely.
+
+The supervisor owns Terraform. It is detached from the terminal and the CI job, so that whatever happens to the front
+end, Terraform finishes its operation, its state is saved, and only then the lock is released (promise P9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.clock import Clock
+from interlock.coordinator import Coordinator, Standing
+from interlock.errors import InterlockError, Interrupted, LeaseLost, PolicyGate, Superseded, Terminated, TerraformFailed
+from interlock.lock import Priority, Requested, Stage
+from interlock.run import settle
+from interlock.run.binary import Binary
+from interlock.run.gate import check_plan
+from interlock.run.heartbeat import keep_alive
+from interlock.run.interrupts import Action, Cause, respond
+from interlock.run.order import Operation, Order
+from interlock.run.phases import Phase, may_step
+from interlock.run.process import Child
+from interlock.run.progress import Progress
+from interlock.run.saved_plan import check_current, read_planned_from
+from interlock.run.stage import Outcome, start
+from interlock.run.summary import pace_s, recent
+from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Seat
+from interlock.run.transcript import Journal
+from interlock.run.workspace import Workspace
+from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
+from interlock.terraform.command import PlanMode
+from interlock.terraform.events import AnyEvent
+from interlock.terraform.plan import PlanFacts, parse_plan
+
+PATIENCE_S = 15.0
+"""Silence after which a waiting supervisor is passed over: it speaks every few seconds, so this is a dead one."""
+_CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
+_PACE_LIMIT = 40
+_INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
+_MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
+_PRIORITY = {
+    Operation.PLAN: Priority.PLAN,
+    Operation.APPLY: Priority.APPLY,
+    Operation.DESTROY: Priority.APPLY,
+    Operation.DRIFT: Priority.DRIFT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """The real things that a supervisor works with; `compose.py` chooses them."""
+
+    coordinator: Coordinator
+    door: Door
+    rescuer: Rescuer
+    diagnose: Diagnose
+    clock: Clock
+    gateway: Gateway | None = None
+    before: Callable[[], Awaitable[None]] = field(default=lambda: asyncio.sleep(0))
+
+
+class Supervisor:
+    """One run, from its order to its exit status.
+
+    Args:
+        order: What was asked.
+        hands: What it works with.
+        workspace: Where Terraform works.
+        binary: The Terraform to start.
+        journal: The run's record.
+        run_folder: The run's folder.
+        environ: The environment that the front end gave.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        hands: Hands,
+        workspace: Workspace,
+        binary: Binary,
+        journal: Journal,
+        run_folder: Path,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._order = order
+        self._hands = hands
+        self._workspace = workspace
+        self._binary = binary
+        self._journal = journal
+        self._run_folder = run_folder
+        self._environ = dict(environ)
+        self._flags = divide_flags(order.extra)
+        self._phase = Phase.PREPARING
+        self._stopping: Cause | None = None
+        self._wishes = 0
+        self._lost: LeaseLost | None = None
+        self._child: Child | None = None
+        self._approval: asyncio.Future[bool] | None = None
+        self._body: asyncio.Task[int] | None = None
+
+    async def run(self) -> int:
+        """Do the whole run.
+
+        Returns:
+            0, or 2 for a plan with changes when the order asks for it.
+
+        Raises:
+            InterlockError: It did not succeed; the error's family is the exit status.
+        """
+        self._body = asyncio.create_task(self._whole())
+        try:
+            return await self._body
+        except asyncio.CancelledError:
+            raise self._left() from None
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            self._enter(Phase.ENDED)
+
+    # -- wishes to stop ---------------------------------------------------------------------------------------------
+
+    def wish(self, cause: Cause) -> None:
+        """Somebody wants the run to stop. May come at any time, also more than once."""
+        action = respond(self._phase, cause, self._wishes)
+        self._journal.tell("interrupt", {"cause": cause.value, "action": action.value, "phase": self._phase.value})
+        match action:
+            case Action.LEAVE:
+                self._leave(cause)
+            case Action.STOP:
+                self._stop(cause)
+            case Action.WARN:
+                self._wishes += 1
+            case Action.KILL:
+                if self._child is not None:
+                    self._child.kill()
+            case Action.DECLINE:
+                self._stopping = cause
+                self.answer(approved=False)
+            case Action.IGNORE:
+                pass
+
+    def answer(self, *, approved: bool) -> None:
+        """The person answered the approval."""
+        if self._approval is not None and not self._approval.done():
+            self._approval.set_result(approved)
+
+    def _leave(self, cause: Cause) -> None:
+        if self._stopping is None and self._body is not None:
+            self._stopping = cause
+            self._body.cancel()
+
+    def _stop(self, cause: Cause) -> None:
+        self._stopping = self._stopping or cause
+        self._wishes += 1
+        if self._child is not None:
+            self._child.interrupt()
+
+    def _left(self) -> InterlockError:
+        if self._stopping is Cause.CANCELLED:
+            return Superseded("the run was cancelled while it waited", fix="start a new run")
+        return self._stopped("it left the queue; nothing was started")
+
+    def _stopped(self, detail: str) -> InterlockError:
+        if self._lost is not None:
+            return self._lost
+        kind = Interrupted if self._stopping is Cause.SIGINT else Terminated
+        why = f"{(self._stopping or Cause.SIGTERM).value}; {detail}"
+        return kind("the run was stopped", why=why, fix="interlock runs show " + self._order.run)
+
+    def _check_going_on(self) -> None:
+        """Between two commands: honour a wish that came while none was running."""
+        if self._stopping is not None:
+            raise self._stopped("nothing was changed")
+
+    # -- phases -----------------------------------------------------------------------------------------------------
+
+    def _enter(self, phase: Phase) -> None:
+        assert may_step(self._phase, phase), (self._phase, phase)
+        self._phase = phase
+        self._journal.change(phase=phase.value)
+        self._journal.tell("phase", {"phase": phase.value})
+
+    async def _whole(self) -> int:
+        await self._hands.before()
+        self._enter(Phase.QUEUED)
+        seats: list[Seat] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                initialising = group.create_task(self._initialise())
+                seats.append(await self._take_turn())
+                heartbeat = group.create_task(self._beat(seats[0]))
+                try:
+                    await initialising
+                    return await self._hold(seats[0])
+                finally:
+                    heartbeat.cancel()
+        finally:
+            await self._give_back(seats)
+
+    async def _take_turn(self) -> Seat:
+        """Wait for the grant; look after a holder that seems gone meanwhile."""
+        attending = asyncio.create_task(self._attend())
+        pace = pace_s(recent(self._run_folder.parent, limit=_PACE_LIMIT, state=self._order.state))
+        coordinator, wait_s = self._hands.coordinator, self._order.wait_s
+        try:
+            grant = await coordinator.acquire(
+                self._order.state,
+                self._request(),
+                timeout_s=wait_s,
+                on_change=lambda standing: self._say_standing(standing, pace),
+            )
+        finally:
+            attending.cancel()
+        seat = Seat(ticket=grant.ticket, token=grant.token)
+        self._journal.change(token=seat.token, held_at=self._hands.clock.now())
+        self._journal.tell("granted", {"token": seat.token})
+        return seat
+
+    async def _attend(self) -> None:
+        """A failure to look after a silent holder costs nothing but time; it is said and the wait goes on."""
+        try:
+            await self._hands.rescuer.attend(self._order.state, self._journal.tell)
+        except InterlockError as error:
+            self._journal.tell("note", {"text": f"cannot look after the holder: {error}"})
+
+    def _request(self) -> Requested:
+        order = self._order
+        return Requested(
+            ticket=order.run,
+            run=order.run,
+            who=order.who,
+            info=f"interlock {order.operation.value}" + (f" {order.job}" if order.job else ""),
+            priority=_PRIORITY[order.operation],
+            lease_s=order.lease_s,
+            patience_s=PATIENCE_S,
+            queue=order.queue,
+        )
+
+    def _say_standing(self, standing: Standing, pace: float | None) -> None:
+        if standing.stage is Stage.WAITING:
+            self._journal.tell("standing", settle.standing_facts(standing, pace, self._hands.clock.now()))
+
+    async def _beat(self, seat: Seat) -> None:
+        await keep_alive(
+            lambda: self._hands.coordinator.renew(self._order.state, ticket=seat.ticket, token=seat.token),
+            every_s=self._order.heartbeat_s,
+            clock=self._hands.clock,
+            lost=self._lease_lost,
+            tell=self._journal.tell,
+        )
+
+    def _lease_lost(self, error: LeaseLost) -> None:
+        self._lost = error
+        self._journal.tell("lease-lost", {"why": error.why})
+        self.wish(Cause.LEASE_LOST)
+
+    async def _give_back(self, seats: list[Seat]) -> None:
+        """Leave the queue or release the grant; a failure here is said, not raised: recovery will find us gone."""
+        coordinator, state = self._hands.coordinator, self._order.state
+        try:
+            if not seats:
+                await asyncio.shield(coordinator.withdraw(state, self._order.run, or_release=True))
+            elif self._lost is None:
+                await asyncio.shield(coordinator.release(state, ticket=seats[0].ticket, token=seats[0].token))
+        except InterlockError as error:
+            self._journal.tell("note", {"text": f"the lock could not be given back: {error}"})
+
+    async def _hold(self, seat: Seat) -> int:
+        self._hands.door.admit(seat)
+        if self._hands.gateway is not None:
+            self._hands.gateway.admit(seat)
+        try:
+            return await self._operate()
+        finally:
+            if self._phase is not Phase.SETTLING:
+                self._enter(Phase.SETTLING)
+            self._keep_plan()
+
+    async def _operate(self) -> int:
+        plan_path = self._run_folder / "plan.tfplan"
+        if self._order.plan_file is not None:
+            facts = await self._read_saved(plan_path)
+        else:
+            facts = await self._plan(plan_path)
+        if self._order.operation in (Operation.PLAN, Operation.DRIFT) or facts.is_empty:
+            return await self._planned(facts)
+        check_plan(self._order, facts)
+        await self._approve()
+        return await self._apply(plan_path, facts)
+
+    async def _planned(self, facts: PlanFacts) -> int:
+        """End a run that only plans, or has nothing to do."""
+        self._check_going_on()
+        current = await self._hands.door.current()
+        self._journal.change(serial=current.serial)
+        self._journal.tell("state", {"serial": current.serial, "written": False})
+        return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
+
+    async def _plan(self, path: Path) -> PlanFacts:
+        self._enter(Phase.PLANNING)
+        progress = Progress(self._journal.tell, self._hands.clock)
+        outcome = await self._plan_once(path, progress)
+        if outcome.ended.code == 1 and any(error.summary in _INIT_WORDS for error in outcome.errors):
+            await self._init()
+            progress = Progress(self._journal.tell, self._hands.clock)
+            outcome = await self._plan_once(path, progress)
+        self._check_going_on()
+        if outcome.ended.code not in (0, _CHANGES) or not path.exists():
+            raise self._hands.diagnose(outcome.events, outcome.text)
+        facts = progress.facts
+        self._say_plan(facts)
+        if self._order.operation is Operation.PLAN or not self._order.auto_approve:
+            await self._render(path)
+        return facts
+
+    async def _plan_once(self, path: Path, progress: Progress) -> Outcome:
+        options = Options(
+            json=True,
+            detailed_exitcode=True,
+            out=str(path),
+            mode=_MODES.get(self._order.operation, "normal"),
+            extra=self._flags.plan,
+        )
+        return await self._command("plan", Verb.PLAN, options, progress)
+
+    async def _read_saved(self, path: Path) -> PlanFacts:
+        """Take a plan that was made, and reviewed, before."""
+        self._enter(Phase.PLANNING)
+        content = await asyncio.to_thread(Path(self._order.plan_file or "").read_bytes)
+        current = await self._hands.door.current()
+        check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
+        await asyncio.to_thread(_write_private, path, content)
+        outcome = await self._command("show", Verb.SHOW, Options(json=True, file=str(path)), None)
+        if outcome.ended.code != 0:
+            raise self._hands.diagnose(outcome.events, outcome.text)
+        document = parse_plan(await asyncio.to_thread((self._run_folder / "show.jsonl").read_bytes))
+        (self._run_folder / "show.jsonl").unlink()  # it holds every value of the plan, sensitive ones too
+        facts = settle.facts_of(document)
+        self._say_plan(facts)
+        if not self._order.auto_approve:
+            await self._render(path)
+        return facts
+
+    def _say_plan(self, facts: PlanFacts) -> None:
+        told = settle.plan_facts(facts)
+        if self._hands.gateway is not None:
+            told["forecast"] = self._hands.gateway.forecast(facts, self._order.deadline_s)
+        self._journal.change(counts=told["counts"])
+        self._journal.tell("plan", told)
+
+    async def _render(self, path: Path) -> None:
+        """Write the plan as people read it; Terraform masks sensitive values in it."""
+        outcome = await self._command("rendered", Verb.SHOW, Options(file=str(path)), None)
+        if outcome.ended.code == 0:
+            (self._run_folder / "rendered.jsonl").rename(self._run_folder / "plan.txt")
+
+    async def _approve(self) -> None:
+        self._check_going_on()
+        if self._order.auto_approve:
+            return
+        self._enter(Phase.AWAITING)
+        self._approval = asyncio.get_running_loop().create_future()
+        self._journal.tell("approval", {})
+        approved = await self._approval
+        self._check_going_on()
+        if not approved:
+            raise PolicyGate("the plan was not approved", why="the answer was no", fix="nothing was changed")
+
+    async def _apply(self, path: Path, facts: PlanFacts) -> int:
+        self._enter(Phase.APPLYING)
+        self._hands.door.allow_deletions(facts.may_delete)
+        progress = Progress(self._journal.tell, self._hands.clock, total=len(facts.changes))
+        options = Options(json=True, file=str(path), extra=self._flags.apply)
+        outcome = await self._command("apply", Verb.APPLY, options, progress)
+        self._enter(Phase.SETTLING)
+        failure = self._verdict(outcome)
+        await settle.settle(
+            outcome,
+            failure=failure,
+            allowed=facts.may_delete,
+            door=self._hands.door,
+            workspace=self._workspace,
+            run_folder=self._run_folder,
+            journal=self._journal,
+        )
+        return 0
+
+    def _verdict(self, outcome: Outcome) -> InterlockError | None:
+        """Say how the apply ended, before anything is known of its state."""
+        if self._lost is not None:
+            return self._lost
+        if outcome.ended.code == 0:
+            return None
+        if self._stopping is not None:
+            return self._stopped("Terraform stopped and saved its state")
+        refused = self._hands.door.refused()
+        return refused or self._hands.diagnose(outcome.events, outcome.text)
+
+    # -- Terraform --------------------------------------------------------------------------------------------------
+
+    async def _initialise(self) -> None:
+        if not await asyncio.to_thread(self._workspace.seeded):
+            await self._init()
+
+    async def _init(self) -> None:
+        self._journal.tell("init", {"binary": self._binary.name})
+        outcome = await self._command("init", Verb.INIT, Options(extra=self._flags.init), None)
+        if outcome.ended.code != 0 and self._stopping is None:
+            output = await asyncio.to_thread((self._run_folder / "init.jsonl").read_text, errors="replace")
+            raise self._hands.diagnose(outcome.events, f"{output}\n{outcome.text}")
+        await asyncio.to_thread(self._workspace.initialised)
+
+    async def _command(self, name: str, verb: Verb, options: Options, progress: Progress | None) -> Outcome:
+        """Run one Terraform command; a wish to stop reaches it while it runs."""
+        place = Place(
+            folder=str(self._workspace.folder),
+            data_dir=str(self._workspace.data_dir),
+            backend=self._hands.door.backend,
+        )
+        command = build_command(verb, options, place)
+        argv = (*self._binary.argv, *command.argv[1:])
+        environ = merge_environment(self._environ, command)
+        cwd = self._workspace.directory
+        running = await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, clock=self._hands.clock)
+        self._child = running.child
+        processes = {**self._journal.summary.processes, "terraform": running.child.name}
+        self._journal.change(processes=processes)
+        try:
+            return await running.follow(progress.on_event if progress is not None else _ignore)
+        except asyncio.CancelledError:
+            running.child.kill()  # only `init` runs while a run can be cancelled: nothing of it is worth saving
+            await running.child.wait()
+            raise
+        finally:
+            self._child = None
+
+    def _keep_plan(self) -> None:
+        """Copy the plan where the order wants it, and forget ours: a plan file holds secrets in clear."""
+        path = self._run_folder / "plan.tfplan"
+        with suppress(FileNotFoundError):
+            if self._order.out is not None:
+                _write_private(Path(self._order.out), path.read_bytes())
+            path.unlink()
+        for name in self._workspace.give_back():
+            self._journal.tell("note", {"text": f"Terraform created {name} beside the configuration"})
+        shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
+
+
+def _ignore(event: AnyEvent) -> None:
+    """Events of commands whose output is read as a whole."""
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_bytes(content)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the failure that counts: ours before foreign ones."""
+    leaves = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
+    ours = [error for error in leaves if isinstance(error, InterlockError)]
+    return (ours or leaves)[0]
+
+
+def not_started(error: OSError) -> TerraformFailed:
+    """Return the failure of a run whose folder or workspace cannot be made."""
+    return TerraformFailed("the run could not be prepared", why=str(error), fix="interlock doctor")

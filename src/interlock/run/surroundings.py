@@ -1,0 +1,124 @@
+"""What a supervisor needs from the rooms beside and above it: small promises that `compose.py` fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from interlock.errors import InterlockError
+from interlock.terraform.command import HttpBackend
+from interlock.terraform.events import AnyEvent
+from interlock.terraform.plan import PlanFacts
+
+Tell = Callable[[str, Mapping[str, object]], None]
+"""Writes one entry to the run's journal: kind and facts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """The stored state as far as a run needs it; lineage empty and serial 0 when there is none."""
+
+    lineage: str = ""
+    serial: int = 0
+    digest: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """The right to act that a run was granted."""
+
+    ticket: str
+    token: int
+
+
+class Door(Protocol):
+    """Terraform's way to its state during one run."""
+
+    @property
+    def backend(self) -> HttpBackend | None:
+        """What Terraform is told through TF_HTTP_*; None when the configuration's own backend is used."""
+        ...
+
+    def admit(self, seat: Seat) -> None:
+        """From now on accept locks and writes of this grant; before, only reads."""
+        ...
+
+    def allow_deletions(self, addresses: frozenset[str]) -> None:
+        """Refuse every state that lacks a managed instance which is not in `addresses` (promise P6)."""
+        ...
+
+    def accepted(self) -> Current | None:
+        """Return the last state that this run wrote; None when it wrote none."""
+        ...
+
+    def refused(self) -> InterlockError | None:
+        """Return why the last write was refused; None when none was."""
+        ...
+
+    async def current(self) -> Current:
+        """Return what is stored now."""
+        ...
+
+    async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
+        """Write a state that Terraform left behind, under this run's grant.
+
+        Raises:
+            InterlockError: It may not follow the current one; it is in quarantine then.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Shut the door."""
+        ...
+
+
+class Rescuer(Protocol):
+    """Looks after a state while somebody waits for it: finds out whether a silent holder is gone, and acts on it."""
+
+    async def attend(self, state: str, tell: Tell) -> None:
+        """Run until cancelled; break a grant only on evidence, after its state was saved."""
+        ...
+
+
+class Gateway(Protocol):
+    """The way of one run to the Genesys Cloud API."""
+
+    async def open(self, run: str, operation: str, folder: Path) -> Mapping[str, str]:
+        """Stand before the API for a run.
+
+        Args:
+            run: Run id.
+            operation: Decides the class of service.
+            folder: The folder that Terraform works in; an override file may be written there.
+
+        Returns:
+            Environment variables for Terraform.
+        """
+        ...
+
+    def admit(self, seat: Seat) -> None:
+        """Let this run's calls pass as long as its grant is current."""
+        ...
+
+    def forecast(self, plan: PlanFacts, deadline_s: float | None) -> Mapping[str, object]:
+        """Return what the plan costs: calls, shortest duration, advice.
+
+        Raises:
+            BudgetExhausted: It cannot be done within `deadline_s`.
+        """
+        ...
+
+    async def close(self) -> Mapping[str, object]:
+        """Stop and return counts for the journal."""
+        ...
+
+
+class Diagnose(Protocol):
+    """Names the cause of a failed Terraform command."""
+
+    def __call__(self, events: list[AnyEvent], text: str) -> InterlockError:
+        """Return the failure from its events and its plain output (stderr)."""
+        ...
