@@ -11,7 +11,6 @@ One event loop uses a store. After a fork the child opens its own; using the par
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import InterlockError
 from interlock.store.doorbell import Doorbell
 from interlock.store.memory import store_is_closed
 from interlock.store.records import (
@@ -88,12 +87,12 @@ class SqliteRecords:
     """A `RecordStore` in the table `records`."""
 
     def __init__(self, file: SqliteFile, *, writer: SqliteWriter, reader: SqliteReader, clock: Clock) -> None:
+        self._file = file
         self._writer = writer
         self._reader = reader
         self._clock = clock
         self._doorbell = Doorbell(clock=clock)
         self._lookout = _Lookout(file, self._doorbell, clock=clock)
-        self._pid = os.getpid()
         self._closed = False
 
     async def get(self, key: str) -> Record | None:
@@ -157,12 +156,7 @@ class SqliteRecords:
     def _check_usable(self) -> None:
         if self._closed:
             raise store_is_closed()
-        if os.getpid() != self._pid:
-            raise UsageError(
-                "the store belongs to another process",
-                why="it was opened before a fork; SQLite connections do not survive that",
-                fix="open the store in the new process",
-            )
+        self._file.check_process()
 
 
 class _Lookout:

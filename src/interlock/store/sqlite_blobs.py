@@ -81,6 +81,7 @@ class SqliteBlobs:
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._closed:
             raise store_is_closed()
+        self._file.check_process()
         return await asyncio.wrap_future(self._threads.submit(work))
 
     def _put(self, data: bytes, like: str | None) -> str:

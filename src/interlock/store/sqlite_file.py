@@ -42,11 +42,26 @@ class SqliteFile:
     Attributes:
         path: Where it is.
         inode: Its device and inode, by which a removed or replaced file is noticed.
+        process: The process that opened it, by which a fork is noticed.
     """
 
     path: Path
     inode: tuple[int, int]
+    process: int
     clock: Clock
+
+    def check_process(self) -> None:
+        """Refuse to go on in a forked child: SQLite's connections and our threads do not survive a fork.
+
+        Raises:
+            UsageError: Another process opened the file.
+        """
+        if os.getpid() != self.process:
+            raise UsageError(
+                "the store belongs to another process",
+                why="it was opened before a fork",
+                fix="open the store in the new process",
+            )
 
     def connect(self) -> sqlite3.Connection:
         """Open one more connection; each belongs to one thread at a time.
@@ -110,7 +125,7 @@ def open_file(path: Path, *, clock: Clock) -> SqliteFile:
             _prepare(connection, path, clock=clock)
         finally:
             connection.close()
-        return SqliteFile(path=path, inode=_inode(path), clock=clock)
+        return SqliteFile(path=path, inode=_inode(path), process=os.getpid(), clock=clock)
 
 
 def translate(error: sqlite3.Error | OSError, path: Path) -> InterlockError:

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from interlock.clock import SystemClock
+from interlock.coordinator import Coordinator
+from interlock.coordinator.local import LocalCoordinator
+from interlock.ids import RandomIds
+from interlock.store import RecordStore
+from interlock.store.memory import MemoryRecords
+from interlock.store.sqlite import SqliteStore
+from interlock.testing.coordinator_contract import CoordinatorContract
+
+
+class TestOverMemory(CoordinatorContract):
+    @pytest.fixture
+    async def records(self) -> RecordStore:
+        return MemoryRecords(clock=SystemClock())
+
+    @pytest.fixture
+    async def coordinator(self, records: RecordStore) -> Coordinator:
+        return LocalCoordinator(records, SystemClock(), RandomIds())
+
+    @pytest.fixture
+    async def coordinator_peer(self, records: RecordStore) -> Coordinator:
+        return LocalCoordinator(records, SystemClock(), RandomIds())
+
+
+class TestOverSqlite(CoordinatorContract):
+    @pytest.fixture
+    async def coordinator(self, tmp_path: Path) -> AsyncIterator[Coordinator]:
+        async with _opened(tmp_path) as coordinator:
+            yield coordinator
+
+    @pytest.fixture
+    async def coordinator_peer(self, tmp_path: Path) -> AsyncIterator[Coordinator]:
+        async with _opened(tmp_path) as coordinator:
+            yield coordinator
+
+
+@asynccontextmanager
+async def _opened(folder: Path) -> AsyncIterator[Coordinator]:
+    store = await SqliteStore.open(folder / "interlock.db", clock=SystemClock())
+    yield LocalCoordinator(store.records, SystemClock(), RandomIds())
+    await store.close()
