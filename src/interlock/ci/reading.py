@@ -19,6 +19,8 @@ MAX_FOLDERS = 5_000  # folders in which they are looked for
 _SKIPPED = frozenset({"node_modules", ".terraform", "vendor", ".venv", ".git", "site-packages"})
 _GITLAB_FILE = re.compile(r"(?:.*[.-])?\.?gitlab-ci(?:[.-].*)?\.ya?ml\Z")
 _AZURE_FILE = re.compile(r"\.?azure-pipelines?(?:[.-].*)?\.ya?ml\Z|.*[.-]azure-pipelines?\.ya?ml\Z")
+_TOP_LEVEL = re.compile(r"^([A-Za-z_'\"][\w'\"-]*)\s*:", re.MULTILINE)
+_HEAD_BYTES = 64 * 1024
 _READERS = {Vendor.GITHUB: github.read, Vendor.GITLAB: gitlab.read, Vendor.AZURE: azure.read}
 
 
@@ -56,16 +58,31 @@ def _found(tree: Tree, folder: str) -> Iterator[str]:
 
 def read(tree: Tree, path: str) -> Workflow | None:
     """Read one CI file; None when it is none. A file that cannot be read is a workflow with a problem."""
-    vendor = vendor_of(path)
-    if vendor is None or vendor is Vendor.JENKINS:
-        return None
     try:
-        if tree.read(path) is None:
-            return None
+        content = tree.read(path)
+        vendor = vendor_of(path) or (_recognised(path, content) if content is not None else None)
     except SourceUnreadable as error:
+        vendor = vendor_of(path)
         span = SourceText(path, "").span(0, 0)
-        return Workflow(vendor=vendor, path=path, span=span, problems=(Problem(span=span, message=error.what),))
+        problem = Problem(span=span, message=error.what)
+        return Workflow(vendor=vendor, path=path, span=span, problems=(problem,)) if vendor is not None else None
+    if vendor is None or vendor not in _READERS or content is None:
+        return None
     return _READERS[vendor](tree, path, root=root_of(path))
+
+
+def _recognised(path: str, content: bytes) -> Vendor | None:
+    """Return whose file it is by its top-level keys, for a file that was named and stands anywhere."""
+    if not path.endswith((".yml", ".yaml")):
+        return None
+    keys = set(_TOP_LEVEL.findall(content[:_HEAD_BYTES].decode("utf-8", "replace")))
+    if "jobs" in keys and keys & {"on", '"on"', "'on'", "true"}:
+        return Vendor.GITHUB
+    if {"runs", "name"} <= keys:
+        return Vendor.GITHUB
+    if keys & {"trigger", "pool", "pr"} and keys & {"stages", "jobs", "steps", "extends"}:
+        return Vendor.AZURE
+    return Vendor.GITLAB if "stages" in keys and "trigger" not in keys else None
 
 
 def read_all(tree: Tree, paths: Iterable[str]) -> tuple[Workflow, ...]:

@@ -7,10 +7,9 @@ from the rule itself, see `reference.py`).
 from __future__ import annotations
 
 from interlock.lint.rule import Rule
+from interlock.lint.rules.ci import CI_RULES
 
 HCL_RULES: tuple[Rule, ...] = ()
-
-CI_RULES: tuple[Rule, ...] = ()
 
 RULES: tuple[Rule, ...] = (*HCL_RULES, *CI_RULES)
 

@@ -38,7 +38,8 @@ RULE = Rule(
     "(`interlock ci check` looks for it).",
     bad={
         "azure-pipelines.yml": "trigger: [main]\nstages:\n  - stage: deploy\n    jobs:\n      - deployment: apply\n"
-        "        environment: prod\n        strategy: {runOnce: {deploy: {steps: [{bash: terraform apply plan.bin}]}}}\n"
+        "        environment: prod\n        strategy: {runOnce: {deploy: {steps: [{bash: terraform apply "
+        "plan.bin}]}}}\n"
     },
     good={
         "azure-pipelines.yml": "trigger: [main]\nstages:\n  - stage: deploy\n    lockBehavior: sequential\n    jobs:\n"

@@ -29,7 +29,8 @@ RULE = Rule(
     severity=Severity.ERROR,
     subject=Subject.CI,
     what="`cancel-in-progress: true` (GitHub) or `interruptible: true` (GitLab) covers a job that applies.",
-    why="The CI system stops the running apply when a newer run arrives. Objects are created and not recorded, the lock "
+    why="The CI system stops the running apply when a newer run arrives. Objects are created and not recorded, the "
+    "lock "
     "stays, and the next run fails on it. On GitHub everything is over ten seconds after the first signal.",
     fix="Cancel only previews: put apply in a job of its own that is queued and never cancelled.",
     bad={

@@ -27,8 +27,9 @@ def _check(sources: Sources) -> Iterator[Finding]:
             for operation in step.operations:
                 if operation.verb == "force-unlock" and operation.is_plain:
                     yield RULE.finding(
-                        operation.span, f"`{operation.tool.value} force-unlock` breaks the lock without knowing whether "
-                        "its holder still works"
+                        operation.span,
+                        f"`{operation.tool.value} force-unlock` breaks the lock without knowing whether "
+                        "its holder still works",
                     )
             for program in step.programs:
                 if _breaks_lock(program):
@@ -40,12 +41,13 @@ RULE = Rule(
     severity=Severity.ERROR,
     subject=Subject.CI,
     what="A pipeline runs `terraform force-unlock`, or deletes the lock item, lock file or lease itself.",
-    why="A lock that is in the way may belong to a run that still works. Two runs then write one state, and Terraform's "
+    why="A lock that is in the way may belong to a run that still works. Two runs then write one state, and "
+    "Terraform's "
     "writes to S3 have no fence: the older run overwrites the newer one.",
     fix="Use `interlock force-unlock`: it collects evidence, saves the state and breaks only what is provably gone.",
     bad={
         ".github/workflows/deploy.yml": "on: push\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    steps:\n"
-        "      - run: terraform force-unlock -force \"$LOCK_ID\"\n"
+        '      - run: terraform force-unlock -force "$LOCK_ID"\n'
     },
     good={
         ".github/workflows/deploy.yml": "on: push\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    steps:\n"

@@ -37,13 +37,13 @@ RULE = Rule(
     severity=Severity.WARNING,
     subject=Subject.CI,
     what="A job that applies has a `resource_group`, and nothing in the pipeline sets or checks its process mode.",
-    why="The default process mode is `unordered`: of several waiting deployments any may be next, so an older commit can "
+    why="The default process mode is `unordered`: of several waiting deployments any may be next, so an older commit "
+    "can "
     "be applied after a newer one. The mode is set by API only (`PUT /projects/:id/resource_groups/:key`).",
     fix="Set `process_mode=oldest_first` by API and let the pipeline run `interlock ci check`, which verifies it.",
     bad={".gitlab-ci.yml": "deploy:\n  resource_group: prod\n  script: [terraform apply plan.bin]\n"},
     good={
-        ".gitlab-ci.yml": "deploy:\n  resource_group: prod\n"
-        "  script: [interlock ci check, terraform apply plan.bin]\n"
+        ".gitlab-ci.yml": "deploy:\n  resource_group: prod\n  script: [interlock ci check, terraform apply plan.bin]\n"
     },
     check=distinct(_check),
 )

@@ -16,9 +16,7 @@ def _locking(workflow: Workflow, job: Job) -> list[Use]:
 
 def _on_several_refs(workflow: Workflow) -> bool:
     """Say whether runs of different refs meet at a lock. Jobs count together: they share the state."""
-    refs = {
-        ref for job in workflow.jobs for use in _locking(workflow, job) for ref in job.refs_of(use.step)
-    }
+    refs = {ref for job in workflow.jobs for use in _locking(workflow, job) for ref in job.refs_of(use.step)}
     return ANY_REF in refs or len(refs - {""}) > 1
 
 
@@ -39,8 +37,10 @@ RULE = Rule(
     name="ci-group-per-ref",
     severity=Severity.ERROR,
     subject=Subject.CI,
-    what="A concurrency group or resource group contains the branch, commit or run, while every branch works on one state.",
-    why="`group: terraform-${{ github.ref }}` looks like a queue and is none: a pull request and the main branch, or two "
+    what="A concurrency group or resource group contains the branch, commit or run, while every branch works on one "
+    "state.",
+    why="`group: terraform-${{ github.ref }}` looks like a queue and is none: a pull request and the main branch, or "
+    "two "
     "branches, take turns only with themselves. They meet at the state lock instead, in no order.",
     fix="Name the group after the state, for example `group: terraform-prod-routing`.",
     bad={

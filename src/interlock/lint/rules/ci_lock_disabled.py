@@ -29,7 +29,8 @@ RULE = Rule(
     "A plan without lock is left alone: it writes nothing.",
     why="Two runs then write one state; the later write wins and the earlier run's objects are forgotten. The usual "
     "reason for the flag is a lock left by a killed job, which recovery with evidence solves.",
-    fix="Remove -lock=false; wait with -lock-timeout, or use `interlock apply`, and `interlock lock explain` for a lock "
+    fix="Remove -lock=false; wait with -lock-timeout, or use `interlock apply`, and `interlock lock explain` for a "
+    "lock "
     "that seems left.",
     bad={
         ".github/workflows/deploy.yml": "on: push\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    steps:\n"

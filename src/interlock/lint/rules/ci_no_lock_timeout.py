@@ -26,7 +26,8 @@ def _check(sources: Sources) -> Iterator[Finding]:
         if operation.verb in _VERBS and operation.takes_lock and not waits and _flags_are_known(use):
             yield RULE.finding(
                 operation.span,
-                f"`{operation.tool.value} {operation.verb}` does not wait for the lock: it fails as soon as another run "
+                f"`{operation.tool.value} {operation.verb}` does not wait for the lock: it fails as soon as another "
+                "run "
                 "holds the state",
             )
 
@@ -36,7 +37,8 @@ RULE = Rule(
     severity=Severity.WARNING,
     subject=Subject.CI,
     what="A plan, apply or destroy in CI takes the state lock and has no `-lock-timeout`.",
-    why="Terraform's default is to fail at once on a held lock, so a plan of a pull request breaks an apply and the other "
+    why="Terraform's default is to fail at once on a held lock, so a plan of a pull request breaks an apply and the "
+    "other "
     "way round. With the flag it polls, in no order; `interlock` queues in order.",
     fix="Add `-lock-timeout=20m`, or set it once in TF_CLI_ARGS_plan and TF_CLI_ARGS_apply, or use `interlock`.",
     bad={

@@ -45,9 +45,11 @@ RULE = Rule(
     name="ci-parallelism",
     severity=Severity.WARNING,
     subject=Subject.CI,
-    what="`-parallelism` is higher than the provider's token pool (10 unless GENESYSCLOUD_TOKEN_POOL_SIZE says otherwise), "
+    what="`-parallelism` is higher than the provider's token pool (10 unless GENESYSCLOUD_TOKEN_POOL_SIZE says "
+    "otherwise), "
     "in a step with GENESYSCLOUD_ variables.",
-    why="Each operation holds one token of the pool for its whole length, and each token may send 300 requests a minute. "
+    why="Each operation holds one token of the pool for its whole length, and each token may send 300 requests a "
+    "minute. "
     "More operations than tokens only wait, time out after minutes and fill the queue with 429 answers.",
     fix="Keep -parallelism at or below the token pool.",
     bad={

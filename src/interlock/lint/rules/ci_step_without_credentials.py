@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,10 +22,10 @@ class _Family:
         present = set(names)
         return any(needed <= present for needed in self.enough)
 
-    def missing(self, names: Iterable[str]) -> list[str]:
-        """Return what the nearest way to log in still needs."""
-        present = set(names)
-        return sorted(min((needed - present for needed in self.enough), key=len))
+    def missing(self, names: Iterable[str], *, wanted: Iterable[str]) -> list[str]:
+        """Return what `names` lacks of the way to log in that `wanted` has."""
+        whole = set(wanted)
+        return sorted(next((needed for needed in self.enough if needed <= whole), frozenset()) - set(names))
 
 
 _FAMILIES = (
@@ -48,6 +49,11 @@ _FAMILIES = (
 )
 
 
+_SECRET = re.compile(r"\$\{\{\s*secrets\.")
+_SINGLE = re.compile(r"TF_VAR_|TF_TOKEN_|TF_HTTP_")  # each of these is needed by itself
+_SERVICES = ("GENESYS", "AWS_", "ARM_", "GOOGLE_")
+
+
 def _check(sources: Sources) -> Iterator[Finding]:
     for workflow in sources.workflows:
         found = [use for job in workflow.jobs for use in uses_of(workflow, job) if not use.operation.by_task]
@@ -58,19 +64,36 @@ def _check(sources: Sources) -> Iterator[Finding]:
 
 def _compared(plan: Use, applies: list[Use]) -> Iterator[Finding]:
     seen = credentials(plan.job, plan.step, plan.operation)
-    if seen is None:
-        return
-    for family in _FAMILIES:
-        able = [use for use in applies if family.reaches(credentials(use.job, use.step, use.operation) or ())]
-        if able and not family.reaches(seen):
-            names = ", ".join(family.missing(seen))
+    for apply in applies if seen is not None else ():
+        missing = _missing(seen or frozenset(), apply)
+        if missing:
+            names = ", ".join(missing)
             yield RULE.finding(
                 plan.step.span,
-                f"the plan cannot log in to {family.title}: {names} is set for the apply in line "
-                f"{able[0].operation.span.line} and not here",
+                f"the plan cannot log in: {names} {'is' if len(missing) == 1 else 'are'} set for the apply in line "
+                f"{apply.operation.span.line} and not here",
                 fix=f"set {names} for the whole job, or for this step too",
             )
             return
+
+
+def _missing(seen: frozenset[str], apply: Use) -> list[str]:
+    wanted = credentials(apply.job, apply.step, apply.operation) or frozenset()
+    lacking: list[str] = []
+    for family in _FAMILIES:
+        if family.reaches(wanted) and not family.reaches(seen):
+            lacking += family.missing(seen, wanted=wanted)
+    secrets = [name for name, value in apply.operation.exports.items() if _SECRET.search(value)]
+    lacking += (name for name in secrets if name not in lacking and _is_absent(name, seen))
+    return lacking
+
+
+def _is_absent(name: str, seen: frozenset[str]) -> bool:
+    """Say whether a secret is missing, given that there may be another way to log in to the same service."""
+    if _SINGLE.match(name):
+        return name not in seen
+    service = next((prefix for prefix in _SERVICES if name.startswith(prefix)), None)
+    return service is not None and not any(other.startswith(service) and not other.endswith("REGION") for other in seen)
 
 
 RULE = Rule(

@@ -40,7 +40,8 @@ RULE = Rule(
     subject=Subject.CI,
     what="A job applies with plain Terraform and no concurrency group (GitHub), resource group (GitLab) or lock "
     "(Azure) makes its runs wait for each other.",
-    why="CI systems run everything at once. Two merges then apply at the same time: the second fails on the state lock, "
+    why="CI systems run everything at once. Two merges then apply at the same time: the second fails on the state "
+    "lock, "
     "or its saved plan is stale. Terraform's own waiting has no order.",
     fix="Let the runs queue by state, or use `interlock apply`, which queues in order by itself.",
     bad={
