@@ -240,7 +240,7 @@ class LocalCoordinator:
         def step(record: StateRecord) -> tuple[StateRecord, Head | None]:
             holder = holder_of(record.lock, ticket=ticket, lock_id=lock_id, token=token)
             if holder is None or (new_head is not None and new_head.token != holder.token):
-                raise lease_lost(state, record.lock, ticket=ticket, lock_id=lock_id)
+                raise lease_lost(state, record.lock, ticket=ticket, lock_id=lock_id, token=token)
             if record.head == new_head:
                 return record, new_head
             if record.head != expected_head:

@@ -47,9 +47,11 @@ def refusal(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
             return lease_lost(state, lock, ticket=refuse.ticket)
 
 
-def lease_lost(state: str, lock: Lock, *, ticket: str | None, lock_id: str | None = None) -> InterlockError:
-    """Return why this ticket, or lock id, has no current grant: withdrawn while waiting, or fenced."""
-    ending = departure_of(lock, ticket=ticket, lock_id=lock_id)
+def lease_lost(
+    state: str, lock: Lock, *, ticket: str | None = None, lock_id: str | None = None, token: int | None = None
+) -> InterlockError:
+    """Return why this ticket, lock id or token has no current grant: withdrawn while waiting, or fenced."""
+    ending = departure_of(lock, ticket=ticket, lock_id=lock_id, token=token)
     if ending is not None and ending.how in (Stage.WITHDRAWN, Stage.SILENT) and not ending.token:
         return superseded(state, ending)
     now = ", ".join(f"token {holder.token} holds it now ({holder.who})" for holder in lock.holders[:_BLOCKERS_NAMED])

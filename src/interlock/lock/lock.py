@@ -117,13 +117,19 @@ def waiter_of(lock: Lock, *, ticket: Ticket | None = None, lock_id: str | None =
     return next((waiter for waiter in lock.waiters if waiter.lock_id == lock_id), None)
 
 
-def departure_of(lock: Lock, *, ticket: Ticket | None = None, lock_id: str | None = None) -> Departure | None:
-    """Return how this ticket, or else the party with this lock id, ended; the latest ending counts."""
-    latest = lock.departed[::-1]
-    by_ticket = next((departure for departure in latest if departure.ticket == ticket), None)
-    if by_ticket is not None or lock_id is None:
-        return by_ticket
-    return next((departure for departure in latest if departure.lock_id == lock_id), None)
+def departure_of(
+    lock: Lock, *, ticket: Ticket | None = None, lock_id: str | None = None, token: FencingToken | None = None
+) -> Departure | None:
+    """Return how this ticket, or else the party with this lock id or this token, ended; the latest ending counts."""
+    by_ticket = by_lock_id = by_token = None
+    for departure in lock.departed:
+        if departure.ticket == ticket:
+            by_ticket = departure
+        if lock_id is not None and departure.lock_id == lock_id:
+            by_lock_id = departure
+        if token and departure.token == token:
+            by_token = departure
+    return by_ticket or by_lock_id or by_token
 
 
 def stage_of(lock: Lock, ticket: Ticket) -> Stage:
