@@ -80,7 +80,7 @@ def decode(value: bytes) -> StateRecord:
     """
     try:
         data = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(str(error)) from error
     if not isinstance(data, Mapping):
         raise _unreadable("it is no object")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from interlock.coordinator.refusals import PlaceLost, lease_lost, refusal, timed_out
+from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout
+from interlock.lock import NEW_LOCK, Broken, Frozen, Lock, Refuse, RefuseReason, Requested, Withdrawn, decide
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def busy(ask: Callable[..., Requested]) -> Lock:
+    lock = NEW_LOCK
+    for ticket in ("a", "b", "c", "d", "e"):
+        lock = decide(lock, ask(ticket), now=NOW).lock
+    return decide(lock, Frozen(by="anna", reason="maintenance"), now=NOW).lock
+
+
+@pytest.mark.parametrize(
+    ("reason", "family"),
+    [
+        (RefuseReason.HELD, WaitTimeout),
+        (RefuseReason.FROZEN, WaitTimeout),
+        (RefuseReason.QUEUE_FULL, WaitTimeout),
+        (RefuseReason.ENDED, LeaseLost),
+        (RefuseReason.NOT_HOLDING, LeaseLost),
+        (RefuseReason.STALE_TOKEN, LeaseLost),
+        (RefuseReason.NOT_WAITING, UsageError),
+        (RefuseReason.OTHER_LOCK_ID, LockHeld),
+    ],
+)
+def test_each_refusal_has_its_error_in_three_parts(
+    busy: Lock, reason: RefuseReason, family: type[InterlockError]
+) -> None:
+    error = refusal("prod", busy, Refuse(ticket="x", reason=reason, blockers=("a", "b")))
+    assert type(error) is family
+    assert '"prod"' in error.what
+    assert error.why
+    assert error.fix
+
+
+def test_those_in_the_way_are_named_up_to_a_bound(busy: Lock) -> None:
+    error = refusal("prod", busy, Refuse(ticket="x", reason=RefuseReason.HELD, blockers=("a", "b", "c", "d", "e")))
+    assert error.why.startswith("held by a@host, run run-a since 2026-11-24 08:00:00Z; b@host waits in front")
+    assert error.why.endswith("and 2 more")
+
+
+def test_a_fenced_run_learns_who_recovered_it_and_who_holds_now(ask: Callable[..., Requested]) -> None:
+    lock = decide(NEW_LOCK, ask("a"), now=NOW).lock
+    lock = decide(lock, ask("b"), now=NOW).lock
+    lock = decide(lock, Broken(ticket="a", token=1, by="anna", reason="process gone"), now=NOW).lock
+    why = "the lease (token 1) was recovered at 08:00:00Z by anna: process gone; token 3 holds it now (b@host)"
+    for error in (lease_lost("prod", lock, ticket="a"), lease_lost("prod", lock, token=1)):
+        assert isinstance(error, LeaseLost)
+        assert error.why == why
+
+
+def test_a_withdrawn_waiter_is_superseded_and_a_silent_one_lost_its_place(busy: Lock) -> None:
+    lock = decide(busy, Withdrawn(ticket="b", by="anna", reason="newer commit"), now=NOW).lock
+    error = lease_lost("prod", lock, ticket="b")
+    assert type(error) is Superseded
+    assert "newer commit" in error.why
+    assert issubclass(PlaceLost, Superseded)
+
+
+def test_a_timeout_names_the_holder_and_the_freeze(busy: Lock) -> None:
+    error = timed_out("prod", busy, position=2, timeout_s=600.0)
+    assert error.what == 'gave up waiting for state "prod" after 600 s at position 2'
+    assert "a@host" in error.why
+    assert "maintenance" in error.why
