@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .answer import ApiRefusal, Json, Moment, Reply, Request
+    from .audits import AuditTerms
     from .faults import FaultKind, FaultRule
+    from .flows import FlowTerms
     from .limits import DEFAULT_LIMITS, Limit, Scope, WindowKind
     from .oauth import LoginLimit, OAuthClient
     from .org import Delays
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "answer": ("ApiRefusal", "Json", "Moment", "Reply", "Request"),
+        "audits": ("AuditTerms",),
+        "flows": ("FlowTerms",),
         "faults": ("FaultKind", "FaultRule"),
         "limits": ("DEFAULT_LIMITS", "Limit", "Scope", "WindowKind"),
         "oauth": ("LoginLimit", "OAuthClient"),
@@ -38,10 +42,12 @@ __all__ = [
     "DEFAULT_CLIENT",
     "DEFAULT_LIMITS",
     "ApiRefusal",
+    "AuditTerms",
     "Delays",
     "Entry",
     "FaultKind",
     "FaultRule",
+    "FlowTerms",
     "Json",
     "Limit",
     "LoginLimit",

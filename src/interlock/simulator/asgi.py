@@ -25,7 +25,7 @@ from interlock.errors import BackendUnavailable
 
 from .answer import Moment, Reply, Request
 from .faults import MAX_WAIT_S, FaultKind, FaultRule
-from .simulation import MAX_BODY_BYTES, Outcome, Simulation
+from .simulation import MAX_UPLOAD_BYTES, Outcome, Simulation
 
 MAX_QUERY_FIELDS = 100
 START_LIMIT_S = 10.0
@@ -172,12 +172,12 @@ def _run(server: uvicorn.Server, listener: socket.socket, ready: threading.Event
 
 
 async def _body(receive: Receive) -> bytes:
-    """Return the body, or a little more than the limit of a longer one; the rest is thrown away."""
+    """Return the body, or a little more than the longest limit of a longer one; the rest is thrown away."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
         message = await receive()
-        if len(body) <= MAX_BODY_BYTES:
+        if len(body) <= MAX_UPLOAD_BYTES:
             body += message.get("body", b"")
     return body
 

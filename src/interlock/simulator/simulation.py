@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 
-from . import authorization, directory, routing
+from . import architect, authorization, directory, flows, routing, scripts
 from .answer import ApiRefusal, Json, Moment, Reply, Request
-from .call import Call, Caller, permitted
+from .audits import AuditLog, AuditTerms
+from .call import Call, Caller, page, permitted
 from .chance import Chance
+from .control import CONTROL_PREFIX, control
 from .faults import FaultKind, FaultPlan, FaultRule
-from .limits import DEFAULT_LIMITS, Limit, Meter, Scope, Standing, too_many_requests
+from .flows import UPLOAD_PREFIX, FlowTerms, Publisher
+from .limits import DEFAULT_LIMITS, Limit, Meter, Scope, Standing, limits_reply, too_many_requests
 from .oauth import LoginLimit, LoginService, OAuthClient, login_limit_error
-from .org import Delays, Kind, Organisation
+from .org import Change, Delays, Kind, Organisation
 from .routes import Route, Router
+from .scripts import UPLOAD_PATH, Scripts
 
 API_PREFIX = "/api/v2"
 MAX_BODY_BYTES = 512_000  # request.bytes.max of the platform API, facts/genesyscloud-limits.json
+MAX_UPLOAD_BYTES = 8_000_000  # ours: flow files and scripts go past the platform API
 MAX_JOURNAL = 20_000  # requests remembered
 
 DEFAULT_CLIENT = OAuthClient(id="11111111-1111-4111-a111-111111111111", secret="simulated-secret")  # noqa: S106 - it opens nothing real
@@ -47,6 +52,8 @@ class Terms:
     limits: tuple[Limit, ...] = DEFAULT_LIMITS
     login_limit: LoginLimit = field(default_factory=LoginLimit)
     delays: Delays = field(default_factory=Delays)
+    flows: FlowTerms = field(default_factory=FlowTerms)
+    audits: AuditTerms = field(default_factory=AuditTerms)
     speed: float = 1.0
     faults: tuple[FaultRule, ...] = ()
 
@@ -83,12 +90,19 @@ class Simulation:
         chance = Chance(self.terms.seed)
         speed = self.terms.speed
         kinds = {kind.name: kind for kind in _kinds()}
-        delays = Delays(read_s=self.terms.delays.read_s / speed, list_s=self.terms.delays.list_s / speed)
-        login = LoginLimit(allowed=self.terms.login_limit.allowed, window_s=self.terms.login_limit.window_s / speed)
+        given = self.terms
+        delays = Delays(read_s=given.delays.read_s / speed, list_s=given.delays.list_s / speed)
+        login = replace(given.login_limit, window_s=given.login_limit.window_s / speed)
         self.org = Organisation(kinds, chance=chance, delays=delays)
-        self.login = LoginService(self.terms.clients, chance=Chance(chance.bits()), limit=login)
-        self.meter = Meter(self.terms.limits, speed=speed)
-        self.faults = FaultPlan(self.terms.faults, chance=Chance(chance.bits()))
+        self.org.on_change = self._audit
+        self.login = LoginService(given.clients, chance=Chance(chance.bits()), limit=login)
+        self.meter = Meter(given.limits, speed=speed)
+        self.faults = FaultPlan(given.faults, chance=Chance(chance.bits()))
+        publishing = replace(given.flows, job_s=given.flows.job_s / speed)
+        self._publisher = Publisher(publishing, chance=Chance(chance.bits()))
+        self._scripts = Scripts(chance=Chance(chance.bits()))
+        self._audits = AuditLog(AuditTerms(lag_s=given.audits.lag_s / speed), chance=Chance(chance.bits()))
+        self._acting: Caller | None = None
         self.journal: deque[Entry] = deque(maxlen=MAX_JOURNAL)
         self.statuses: Counter[int] = Counter()
         self._correlation = Chance(chance.bits())
@@ -102,7 +116,9 @@ class Simulation:
             request: At most `MAX_BODY_BYTES` of body; more is answered with 413 here.
             moment: Now.
         """
-        self._found(moment)
+        self.found(moment)
+        if request.path.startswith(CONTROL_PREFIX):
+            return self._control(request)
         fault = self.faults.choose(request.method, request.path)
         caller = _Nobody()
         spoiled = self._before(fault)
@@ -114,21 +130,58 @@ class Simulation:
             reply = self._serve(request, moment, caller)
         return self._closed(request, moment, _after(reply, fault), caller)
 
+    def _control(self, request: Request) -> Outcome:
+        try:
+            return Outcome(reply=control(self, request))
+        except ApiRefusal as refusal:
+            return Outcome(reply=refusal.reply("control"))
+
     def snapshot(self) -> dict[str, list[Json]]:
         """Return the organisation as plain data; see `Organisation.snapshot`."""
         return self.org.snapshot()
 
     def found(self, moment: Moment) -> None:
-        """Create what every organisation has from its first day: the home division."""
-        self._found(moment)
-
-    def _found(self, moment: Moment) -> None:
+        """Create what every organisation has from its first day, once: the home division."""
         if not self._is_founded:
             self._is_founded = True
             self.org.add("division", {"name": "Home", "description": "", "homeDivision": True}, moment)
 
     def _routes(self) -> Sequence[Route]:
-        return list(chain(authorization.routes(), routing.routes(), directory.routes()))
+        return [
+            *chain(authorization.routes(), routing.routes(), directory.routes(), architect.routes()),
+            *chain(self._publisher.routes(), self._scripts.routes(), self._audits.routes()),
+            *self._own_routes(),
+        ]
+
+    def _own_routes(self) -> list[Route]:
+        limits, view = "/organizations/limits/namespaces", ("limits:organization:view",)
+        return [
+            Route(method="GET", path=limits, handler=self._namespaces, permissions=view),
+            Route(method="GET", path=limits + "/{namespace}", handler=self._limits_now, permissions=view),
+            Route(method="GET", path=limits + "/{namespace}/defaults", handler=self._limits_default, permissions=view),
+            Route(method="GET", path="/tokens/me", handler=self._token),
+            Route(method="DELETE", path="/tokens/me", handler=self._revoke_token),
+        ]
+
+    def _namespaces(self, call: Call) -> Reply:
+        return page(call, sorted({limit.namespace for limit in (*DEFAULT_LIMITS, *self.meter.limits)}))
+
+    def _limits_now(self, call: Call) -> Reply:
+        return limits_reply(self.meter.limits, call.params[0])
+
+    def _limits_default(self, call: Call) -> Reply:
+        return limits_reply(DEFAULT_LIMITS, call.params[0])
+
+    def _token(self, call: Call) -> Reply:
+        client = {"id": call.caller.client_id, "name": call.caller.client_name}
+        return Reply(content={"organization": {"id": self.org.id}, "OAuthClient": {**client, "organization": {}}})
+
+    def _revoke_token(self, call: Call) -> Reply:
+        self.login.revoke(call.caller.token)
+        return Reply(status=200)
+
+    def _audit(self, change: Change) -> None:
+        self._audits.record(change, self._acting)
 
     def _before(self, fault: FaultRule | None) -> Reply | None:
         if fault is None:
@@ -149,8 +202,9 @@ class Simulation:
         standing: Standing | None = None
         try:
             _check_size(request)
-            if request.path == "/oauth/token" and request.method == "POST":
-                return self.login.grant(request, moment.elapsed_s)
+            aside = self._serve_aside(request, moment)
+            if aside is not None:
+                return aside
             path = _api_path(request.path)
             known = self.login.caller(request, moment.elapsed_s)
             caller.client_id = known.client_id
@@ -160,12 +214,28 @@ class Simulation:
             reply = self._refused(refusal)
         return reply if standing is None else _with_headers(reply, standing.headers())
 
+    def _serve_aside(self, request: Request, moment: Moment) -> Reply | None:
+        """Serve what is not the platform API: no limit counts it."""
+        path = request.path
+        if path == "/oauth/token" and request.method == "POST":
+            return self.login.grant(request, moment.elapsed_s)
+        if path.startswith(UPLOAD_PREFIX):
+            return self._publisher.upload(request, self.org, moment)
+        if path == UPLOAD_PATH and request.method == "POST":
+            self.login.caller(request, moment.elapsed_s)
+            return self._scripts.upload(request, self.org, moment)
+        return None
+
     def _operate(self, request: Request, path: str, caller: Caller, moment: Moment) -> Reply:
         route, params = self._router.find(request.method, path)
         call = Call(org=self.org, request=request, moment=moment, caller=caller, params=params)
         if route.permissions:
             permitted(call, *route.permissions)
-        return route.handler(call)
+        self._acting = caller
+        try:
+            return route.handler(call)
+        finally:
+            self._acting = None
 
     def _refused(self, refusal: ApiRefusal) -> Reply:
         return refusal.reply(self._correlation.uuid())
@@ -200,12 +270,20 @@ class _Nobody:
 
 
 def _kinds() -> tuple[Kind, ...]:
-    return (*authorization.KINDS, *routing.KINDS, *directory.KINDS)
+    return (
+        *authorization.KINDS,
+        *routing.KINDS,
+        *directory.KINDS,
+        *architect.KINDS,
+        *flows.KINDS,
+        *scripts.KINDS,
+    )
 
 
 def _check_size(request: Request) -> None:
-    if len(request.body) > MAX_BODY_BYTES:
-        raise ApiRefusal(413, "request.too.large", f"The request body exceeds {MAX_BODY_BYTES} bytes")
+    limit = MAX_UPLOAD_BYTES if request.path.startswith((UPLOAD_PREFIX, UPLOAD_PATH)) else MAX_BODY_BYTES
+    if len(request.body) > limit:
+        raise ApiRefusal(413, "request.too.large", f"The request body exceeds {limit} bytes")
 
 
 def _api_path(path: str) -> str:

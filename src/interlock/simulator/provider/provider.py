@@ -14,7 +14,7 @@ from tf.blocks import SetNestedBlock
 from tf.iface import Provider
 from tf.schema import Block, Schema
 
-from . import authorization, directory, routing
+from . import architect, authorization, directory, routing
 from .pool import AuthError, Login, Pool
 from .sdk import ApiError, Pace, Sdk, Upstream
 from .session import Session
@@ -118,6 +118,12 @@ class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no t
             routing.Queue,
             directory.User,
             directory.Group,
+            architect.Schedule,
+            architect.ScheduleGroup,
+            architect.Ivr,
+            architect.DataTable,
+            architect.Flow,
+            architect.Script,
         ]
 
     def get_data_sources(self) -> list[Any]:
@@ -130,6 +136,12 @@ class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no t
             routing.QueueLookup,
             directory.UserLookup,
             directory.GroupLookup,
+            architect.ScheduleLookup,
+            architect.ScheduleGroupLookup,
+            architect.IvrLookup,
+            architect.DataTableLookup,
+            architect.FlowLookup,
+            architect.ScriptLookup,
         ]
 
     def _configured(self, config: dict[str, Any]) -> Session:

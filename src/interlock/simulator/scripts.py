@@ -1,0 +1,118 @@
+"""Agent scripts, uploaded past every gateway to the apps host. Pure. Source: facts/genesys.md, section 2.4.
+
+The upload's own protocol is not in the facts; what is here (multipart form with `scriptName` and `file`, an answer with
+a correlation id, a status to poll) is from memory of the public API and is marked so in the docs.
+"""
+
+from __future__ import annotations
+
+import re
+from email.parser import BytesParser
+from email.policy import HTTP
+
+from .answer import ApiRefusal, Json, Moment, Reply, Request, bad_request, not_found
+from .call import Call, home_division, named, page, shown
+from .chance import Chance
+from .org import Kind, Organisation
+from .routes import Route
+
+KINDS = (Kind(name="script", entity="Script", service="Scripter"),)
+
+UPLOAD_PATH = "/uploads/v2/scripter"
+MAX_UPLOADS = 10_000
+MAX_PARTS = 10
+
+_BOUNDARY = re.compile(r"multipart/form-data;.*boundary=", re.IGNORECASE)
+
+
+class Scripts:
+    """Uploads and scripts.
+
+    Args:
+        chance: For ids of uploads.
+    """
+
+    def __init__(self, *, chance: Chance) -> None:
+        self._chance = chance
+        self._uploads: dict[str, str] = {}
+
+    def routes(self) -> list[Route]:
+        """Return the routes of scripts."""
+        view, edit = ("scripter:script:view",), ("scripter:script:edit",)
+        return [
+            Route(method="GET", path="/scripts", handler=_list, permissions=view),
+            Route(method="GET", path="/scripts/published", handler=_list, permissions=view),
+            Route(method="POST", path="/scripts/published", handler=_publish, permissions=edit),
+            Route(method="GET", path="/scripts/uploads/{id}/status", handler=self._status, permissions=view),
+            Route(method="GET", path="/scripts/{id}", handler=_read, permissions=view),
+            Route(method="DELETE", path="/scripts/{id}", handler=_delete, permissions=("scripter:script:delete",)),
+        ]
+
+    def upload(self, request: Request, org: Organisation, moment: Moment) -> Reply:
+        """Take a multipart upload; a name that exists is replaced.
+
+        Raises:
+            ApiRefusal: 400, the form is not readable or lacks a part.
+        """
+        form = _form(request)
+        name, file = form.get("scriptName", b"").decode("utf-8", "replace").strip(), form.get("file")
+        if not name or file is None:
+            raise bad_request("The form needs scriptName and file", "invalid.form")
+        body: Json = {"name": name, "division": {"id": home_division(org)}, "size": len(file), "published": False}
+        owner = org.owner_of("script", name)
+        record = (
+            org.add("script", body, moment) if owner is None else org.change(org.get("script", owner), body, moment)
+        )
+        if len(self._uploads) >= MAX_UPLOADS:
+            self._uploads.pop(next(iter(self._uploads)))
+        identifier = self._chance.uuid()
+        self._uploads[identifier] = record.id
+        return Reply(content={"correlationId": identifier})
+
+    def _status(self, call: Call) -> Reply:
+        script = self._uploads.get(call.params[0])
+        if script is None:
+            raise not_found("upload", call.params[0])
+        return Reply(content={"url": f"/api/v2/scripts/{script}", "succeeded": True, "message": "succeeded"})
+
+
+def _form(request: Request) -> dict[str, bytes]:
+    kind = request.headers.get("content-type", "")
+    if _BOUNDARY.match(kind) is None:
+        raise bad_request("The upload must be multipart/form-data", "invalid.form")
+    message = BytesParser(policy=HTTP).parsebytes(
+        b"Content-Type: " + kind.encode("latin-1") + b"\r\n\r\n" + request.body
+    )
+    parts = list(message.iter_parts()) if message.is_multipart() else []
+    if not 1 <= len(parts) <= MAX_PARTS:
+        raise ApiRefusal(400, "invalid.form", f"The form must have 1 to {MAX_PARTS} parts")
+    form: dict[str, bytes] = {}
+    for part in parts:
+        name = part.get_param("name", header="content-disposition")
+        payload = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(payload, bytes):
+            form[name] = payload
+    return form
+
+
+def _view(call: Call) -> list[Json]:
+    return [shown(record, body) for record, body in call.org.listed("script", call.moment)]
+
+
+def _list(call: Call) -> Reply:
+    return page(call, named(call, _view(call)))
+
+
+def _read(call: Call) -> Reply:
+    return Reply(content=shown(*call.org.read("script", call.params[0], call.moment)))
+
+
+def _publish(call: Call) -> Reply:
+    record = call.org.get("script", str(call.fields().get("scriptId", "")))
+    changed = call.org.change(record, {**record.body, "published": True}, call.moment)
+    return Reply(content=shown(changed, changed.body))
+
+
+def _delete(call: Call) -> Reply:
+    call.org.remove(call.org.get("script", call.params[0]), call.moment)
+    return Reply(status=204)
