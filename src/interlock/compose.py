@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
     from interlock.coordinator import View
     from interlock.coordinator.archive import StateArchive
     from interlock.coordinator.local import LocalCoordinator
+    from interlock.door import LoopbackDoor
+    from interlock.host import ProcessName
+    from interlock.lock import Holder
+    from interlock.recovery.breaker import Breaker
     from interlock.run.front_end import FrontEnd
     from interlock.run.order import Operation, Order
     from interlock.run.surroundings import Seat
     from interlock.run.transcript import Entry, Journal
     from interlock.store.sqlite import SqliteStore
+    from interlock.terraform.events import AnyEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -452,12 +458,12 @@ async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any
     )
     journal.change(folder=str(workspace.folder))
     try:
-        async with open_embedded(settings) as embedded, open_door(embedded, order) as door:
+        async with open_embedded(settings) as embedded, _door(embedded, order) as door:
             hands = Hands(
                 coordinator=embedded.coordinator,
                 door=door,
-                rescuer=rescuer(embedded, settings, order),
-                diagnose=diagnose,
+                rescuer=breaker(embedded, settings),
+                diagnose=diagnose_failure,
                 clock=SystemClock(),
             )
             supervisor = Supervisor(
@@ -473,3 +479,86 @@ async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any
             return await supervisor.run()
     finally:
         workspace.close()
+
+
+def _door(embedded: Embedded, order: Order) -> AbstractAsyncContextManager[LoopbackDoor]:
+    from interlock.door import open_door
+
+    return open_door(
+        embedded.coordinator,
+        embedded.archive,
+        clock=SystemClock(),
+        ids=RandomIds(),
+        state=order.state,
+        run=order.run,
+        who=order.who,
+    )
+
+
+def diagnose_failure(events: list[AnyEvent], text: str) -> InterlockError:
+    """Name the cause of a failed Terraform command, with the classifier that `interlock explain` uses."""
+    from interlock.diagnosis import classify
+    from interlock.terraform.events import Diagnostic, Severity
+
+    told = any(isinstance(event, Diagnostic) and event.severity is Severity.ERROR for event in events)
+    return classify(events) if told else classify(text)
+
+
+def breaker(embedded: Embedded, settings: Settings) -> Breaker:
+    """Return what recovers locks of dead runs in embedded mode."""
+    from interlock.recovery.breaker import Breaker
+
+    estate = LocalEstate(settings=settings, archive=embedded.archive)
+    return Breaker(coordinator=embedded.coordinator, estate=estate, clock=SystemClock(), by=me())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalEstate:
+    """What dead runs of this machine left; see `interlock.recovery.breaker.Estate`."""
+
+    settings: Settings
+    archive: StateArchive
+
+    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
+        """See `Estate.processes`."""
+        from interlock.run.summary import SUMMARY, find_summary
+
+        folder = self.settings.runs / run
+        summary = find_summary(folder) if run else None
+        return (summary.processes if summary else {}), str(folder / SUMMARY)
+
+    async def salvage(self, state: str, holder: Holder) -> str:
+        """See `Estate.salvage`. Deletions are bounded by the dead run's own plan, as they were for its writes."""
+        from interlock.coordinator.archive import Writer
+        from interlock.recovery.breaker import unsaved_state
+        from interlock.run.summary import find_summary
+        from interlock.state import VersionKind
+
+        folder = self.settings.runs / holder.run
+        summary = find_summary(folder) if holder.run else None
+        left = unsaved_state(summary.folder) if summary else None
+        if left is None:
+            return "it left no unsaved state; its lock was released"
+        kept = folder / left.name
+        shutil.move(left, kept)
+        writer = Writer(
+            who=holder.who,
+            run=holder.run,
+            ticket=holder.ticket,
+            token=holder.token,
+            allowed_deletions=await asyncio.to_thread(_planned_deletions, folder),
+        )
+        written = await self.archive.write(
+            state, kept.read_bytes(), writer=writer, kind=VersionKind.PUSH, note="errored.tfstate of a dead run"
+        )
+        kept.unlink()
+        return f"the state it could not save was stored as serial {written.version.serial}; its lock was released"
+
+
+def _planned_deletions(folder: Path) -> frozenset[str]:
+    """Return what the plan of a dead run allowed to disappear."""
+    from interlock.run.stage import EventFile
+    from interlock.terraform import gather_plan
+
+    output = folder / "plan.jsonl"
+    return gather_plan(EventFile(output).new(at_end=True)).may_delete if output.exists() else frozenset()

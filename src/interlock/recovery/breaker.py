@@ -1,0 +1,111 @@
+"""Walks the procedure with a coordinator: suspect, gather, save what the dead run left, break, tell.
+
+Used by every waiting run of embedded mode (`attend`), so a queue stands behind a dead run for little more than a lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from interlock.clock import Clock
+from interlock.coordinator import Coordinator
+from interlock.errors import InterlockError, LeaseLost
+from interlock.host import ProcessName
+from interlock.lock import Broken, Holder
+from interlock.recovery.evidence import Evidence
+from interlock.recovery.verdict import Conclusion, Verdict, judge
+from interlock.recovery.witnesses import process
+from interlock.recovery.witnesses.heartbeat import Watch, testify
+
+_LOOKS_PER_LEASE = 8  # a dead run is found at most an eighth of a lease after its lease stood still
+
+Tell = Callable[[str, Mapping[str, object]], None]
+
+
+class Estate(Protocol):
+    """What a dead run left, and how to save it."""
+
+    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
+        """Return the recorded processes of a run, and where they were recorded."""
+        ...
+
+    async def salvage(self, state: str, holder: Holder) -> str:
+        """Store the state that the run could not save, under its own grant; return what was done, for people.
+
+        Raises:
+            InterlockError: It may not follow the current state; it is kept.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """Recovers locks of dead runs.
+
+    Attributes:
+        coordinator: Where the locks are.
+        estate: What dead runs left.
+        clock: Our own clock.
+        by: Who acts, for the record.
+    """
+
+    coordinator: Coordinator
+    estate: Estate
+    clock: Clock
+    by: str
+
+    async def attend(self, state: str, tell: Tell) -> None:
+        """Watch the holders of `state` until cancelled, and break the grants of those that are gone."""
+        watch = Watch()
+        said: set[tuple[int, str]] = set()
+        while True:
+            view = await self.coordinator.view(state)
+            for holder in view.lock.holders:
+                still_s = watch.look(holder, monotonic_s=self.clock.monotonic())
+                if still_s >= holder.lease.lease_s:
+                    await self._examine(state, holder, still_s, tell, said)
+            pauses = [holder.lease.lease_s / _LOOKS_PER_LEASE for holder in view.lock.holders]
+            await self.clock.sleep(min(pauses, default=1.0))
+
+    async def _examine(
+        self, state: str, holder: Holder, still_s: float, tell: Tell, said: set[tuple[int, str]]
+    ) -> None:
+        verdict = judge(self.gather(state, holder, still_s))
+        word = verdict.conclusion.value
+        if (holder.token, word) not in said:
+            said.add((holder.token, word))
+            text = f"holder {holder.run or holder.who} is {word}: {'; '.join(verdict.reasons + verdict.missing)}"
+            tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": text})
+        if verdict.conclusion is Conclusion.GONE:
+            await self._recover(state, holder, verdict, tell)
+
+    def gather(self, state: str, holder: Holder, still_s: float) -> list[Evidence]:
+        """Return the evidence about one holder."""
+        now = self.clock.now()
+        processes, source = self.estate.processes(holder.run)
+        heartbeat = testify(holder, still_s, source=f"lock record of {state}", now=now)
+        return [heartbeat, *process.collect(processes, source=source, now=now)]
+
+    async def _recover(self, state: str, holder: Holder, verdict: Verdict, tell: Tell) -> None:
+        """Save the state first, then break exactly this grant; somebody else may have done either already."""
+        try:
+            saved = await self.estate.salvage(state, holder)
+        except LeaseLost:
+            return
+        except InterlockError as error:
+            saved = f"its unsaved state could not be stored and is kept: {error}"
+        broken = Broken(ticket=holder.ticket, token=holder.token, by=self.by, reason="; ".join(verdict.reasons)[:1000])
+        try:
+            await self.coordinator.break_(state, broken)
+        except LeaseLost:
+            return
+        tell("recovery", {"verdict": "broken", "token": holder.token, "run": holder.run, "text": saved})
+
+
+def unsaved_state(folder: str) -> Path | None:
+    """Return the state that a run's Terraform left in its working folder because it could not save it; None if none."""
+    path = Path(folder) / "errored.tfstate"
+    return path if folder and path.is_file() else None

@@ -1,0 +1,62 @@
+"""What the evidence together allows: alive, gone or undecided. Undecided never breaks a lock.
+
+The rules, first match wins (docs/explanation/recovery.md has the truth table made from them):
+
+1. Anything alive: alive.
+2. Gone and silent: gone.
+3. Gone but not silent: undecided; the lease has to stand still first.
+4. Otherwise: undecided; a witness that can see is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from interlock.recovery.evidence import Evidence, Says
+
+
+class Conclusion(Enum):
+    """What may be concluded about a holder."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A conclusion with its reasons.
+
+    Attributes:
+        conclusion: The conclusion.
+        reasons: Sentences of the evidence that decided.
+        missing: For `UNDECIDED`: which facts are missing and how to get them.
+    """
+
+    conclusion: Conclusion
+    reasons: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+
+def judge(evidence: Sequence[Evidence]) -> Verdict:
+    """Return the verdict on a holder."""
+    said = {kind: tuple(item.text for item in evidence if item.says is kind) for kind in Says}
+    if said[Says.ALIVE]:
+        return Verdict(conclusion=Conclusion.ALIVE, reasons=said[Says.ALIVE])
+    if said[Says.GONE] and said[Says.SILENT]:
+        return Verdict(conclusion=Conclusion.GONE, reasons=said[Says.GONE] + said[Says.SILENT])
+    return Verdict(
+        conclusion=Conclusion.UNDECIDED,
+        reasons=said[Says.GONE] + said[Says.SILENT] + said[Says.NOTHING],
+        missing=tuple(_missing(evidence, gone=bool(said[Says.GONE]))),
+    )
+
+
+def _missing(evidence: Sequence[Evidence], *, gone: bool) -> list[str]:
+    if gone:
+        return ["the lease has not stood still for its whole length yet; wait and look again"]
+    return [item.how_to for item in evidence if item.says is Says.NOTHING and item.how_to] or [
+        "nothing shows whether the holder's process still runs"
+    ]

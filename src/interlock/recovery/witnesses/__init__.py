@@ -1,0 +1,1 @@
+"""One collector per file. Each returns evidence and never decides."""

@@ -1,0 +1,58 @@
+import pytest
+
+from interlock.errors import PolicyGate
+from interlock.run.gate import check_plan
+from interlock.run.order import Operation, Order
+from interlock.terraform.events import Action, PlannedChange, Resource
+from interlock.terraform.plan import PlanFacts
+
+
+def order(**changes) -> Order:
+    values = {
+        "run": "r1",
+        "operation": Operation.APPLY,
+        "directory": "/x",
+        "state": "prod",
+        "who": "a@b",
+        "home": "/h",
+    }
+    return Order(**{**values, **changes})
+
+
+def plan(*actions: Action) -> PlanFacts:
+    changes = tuple(
+        PlannedChange(resource=Resource(address=f"t.n[{place}]"), action=action) for place, action in enumerate(actions)
+    )
+    return PlanFacts(changes=changes)
+
+
+def test_a_plan_without_deletions_passes_a_protected_state():
+    check_plan(order(protected=True, max_deletes=0), plan(Action.CREATE, Action.UPDATE))
+
+
+def test_a_protected_state_holds_back_deletions_until_they_are_allowed():
+    with pytest.raises(PolicyGate, match="protected state prod") as refusal:
+        check_plan(order(protected=True), plan(Action.DELETE))
+    assert "--allow-destroy" in refusal.value.fix
+    check_plan(order(protected=True, allow_destroy=True), plan(Action.DELETE))
+
+
+def test_a_replacement_counts_as_a_deletion():
+    with pytest.raises(PolicyGate, match="deletes 2 resources, more than the 1 allowed"):
+        check_plan(order(max_deletes=1), plan(Action.REPLACE, Action.DELETE))
+
+
+def test_as_many_deletions_as_allowed_pass():
+    check_plan(order(max_deletes=2), plan(Action.REPLACE, Action.DELETE))
+
+
+def test_destroy_means_to_delete_but_a_protected_state_still_refuses():
+    check_plan(order(operation=Operation.DESTROY, max_deletes=0), plan(Action.DELETE))
+    with pytest.raises(PolicyGate):
+        check_plan(order(operation=Operation.DESTROY, protected=True), plan(Action.DELETE))
+
+
+def test_a_long_list_of_deletions_is_counted_not_spelled():
+    with pytest.raises(PolicyGate) as refusal:
+        check_plan(order(max_deletes=0), plan(*[Action.DELETE] * 12))
+    assert refusal.value.why.endswith("and 7 more")

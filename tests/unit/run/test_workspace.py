@@ -1,0 +1,158 @@
+import json
+
+import pytest
+
+from interlock.errors import UsageError
+from interlock.run import workspace as room
+from interlock.run.workspace import OVERRIDE_NAME, check_no_local_state, open_workspace
+
+
+@pytest.fixture
+def repository(tmp_path):
+    root = tmp_path / "repo"
+    module = root / "envs" / "prod"
+    module.mkdir(parents=True)
+    (root / ".git").mkdir()
+    (root / "modules").mkdir()
+    (root / "modules" / "a.txt").write_text("shared")
+    (module / "main.tf").write_text('resource "terraform_data" "x" {}\n')
+    (module / "prod.tfvars").write_text("x = 1\n")
+    return module
+
+
+@pytest.fixture
+def opened(tmp_path, repository):
+    made = []
+
+    def make(number: int = 0, **changes):
+        values = {"home": tmp_path / "home", "in_place": False, "binary_mark": "b", "environ": {"HOME": str(tmp_path)}}
+        space = open_workspace(repository, run_folder=tmp_path / "home" / "runs" / str(number), **{**values, **changes})
+        made.append(space)
+        return space
+
+    yield make
+    for space in made:
+        space.close()
+
+
+def listing(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_the_users_folder_is_not_touched(opened, repository):
+    before = listing(repository)
+    opened()
+    assert listing(repository) == before
+
+
+def test_the_tree_links_every_file_and_adds_one_override(opened, repository):
+    space = opened()
+    assert listing(space.folder) == [OVERRIDE_NAME, "main.tf", "prod.tfvars"]
+    assert (space.folder / "main.tf").read_text() == (repository / "main.tf").read_text()
+    assert 'backend "http" {}' in (space.folder / OVERRIDE_NAME).read_text()
+
+
+def test_relative_paths_out_of_the_module_mean_the_same(opened):
+    assert (opened().folder / ".." / ".." / "modules" / "a.txt").read_text() == "shared"
+
+
+def test_a_module_with_its_own_http_backend_is_run_in_place(opened, repository):
+    space = opened(in_place=True)
+    assert space.folder == repository
+    assert space.give_back() == []
+
+
+def test_runs_one_after_the_other_see_the_same_path_and_runs_at_once_do_not(opened):
+    first = opened(1)
+    beside = opened(2)
+    first.close()
+    after = opened(3)
+    assert beside.folder != first.folder
+    assert after.folder == first.folder
+
+
+def test_a_tree_with_a_state_that_was_not_saved_is_left_for_recovery(opened):
+    first = opened(1)
+    first.errored.write_text("{}")
+    first.close()
+    second = opened(2)
+    assert second.folder != first.folder
+    assert first.errored.exists()
+
+
+def test_files_created_by_a_crashed_run_are_given_back_not_lost(opened, repository):
+    first = opened(1)
+    (first.folder / "made.txt").write_text("x")
+    first.close()
+    opened(2)
+    assert (repository / "made.txt").read_text() == "x"
+
+
+def test_files_created_beside_the_configuration_go_to_the_users_folder(opened, repository):
+    space = opened()
+    (space.folder / "made.txt").write_text("x")
+    (space.folder / "out").mkdir()
+    (space.folder / "out" / "deep.txt").write_text("y")
+    (space.folder / ".terraform.lock.hcl").write_text("lock")
+    assert space.give_back() == ["made.txt", "out"]
+    assert (repository / "out" / "deep.txt").read_text() == "y"
+    assert not (repository / ".terraform.lock.hcl").exists()
+
+
+def test_an_initialisation_is_reused_until_something_that_matters_changes(opened, repository):
+    first = opened(1)
+    assert not first.seeded()
+    (first.data_dir / "terraform.tfstate").write_text("{}")
+    first.initialised()
+    assert opened(2).seeded()
+    (repository / "main.tf").write_text('resource "terraform_data" "y" {}\n')
+    assert not opened(3).seeded()
+    assert not opened(4, binary_mark="newer").seeded()
+
+
+def test_providers_are_moved_once_and_linked_afterwards(opened):
+    first = opened(1)
+    (first.data_dir / "providers" / "p").mkdir(parents=True)
+    (first.data_dir / "providers" / "p" / "binary").write_text("big")
+    first.initialised()
+    assert (first.data_dir / "providers" / "p" / "binary").read_text() == "big"
+    second = opened(2)
+    assert second.seeded()
+    assert (second.data_dir / "providers").is_symlink()
+    assert (second.data_dir / "providers" / "p" / "binary").read_text() == "big"
+
+
+def test_a_second_initialisation_of_the_same_kind_keeps_its_providers(opened):
+    first, second = opened(1), opened(2)
+    for space in (first, second):
+        (space.data_dir / "providers").mkdir()
+        (space.data_dir / "providers" / "binary").write_text("big")
+    first.initialised()
+    second.initialised()
+    assert (second.data_dir / "providers" / "binary").read_text() == "big"
+
+
+def test_module_paths_that_terraform_made_absolute_are_relative_again(opened, repository):
+    space = opened()
+    manifest = space.data_dir / "modules" / "modules.json"
+    manifest.parent.mkdir()
+    shared = str(repository.parent.parent / "modules")
+    fetched = str(space.data_dir / "modules" / "remote")
+    manifest.write_text(json.dumps({"Modules": [{"Dir": "."}, {"Dir": shared}, {"Dir": fetched}]}))
+    space.initialised()
+    assert [row["Dir"] for row in json.loads(manifest.read_text())["Modules"]] == [".", "../../modules", fetched]
+
+
+def test_a_local_state_is_never_ignored(repository):
+    check_no_local_state(repository, "prod")
+    (repository / "terraform.tfstate").write_text("")
+    check_no_local_state(repository, "prod")
+    (repository / "terraform.tfstate").write_text('{"version": 4}')
+    with pytest.raises(UsageError, match="local state"):
+        check_no_local_state(repository, "prod")
+
+
+def test_a_folder_above_with_too_many_entries_is_not_mirrored(opened, repository, monkeypatch):
+    monkeypatch.setattr(room, "_MIRROR_LIMIT", 0)
+    space = opened()
+    assert listing(space.folder.parent) == ["prod"]
