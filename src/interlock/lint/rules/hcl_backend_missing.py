@@ -1,0 +1,87 @@
+"""A root module that does not say where its state is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interlock.hcl import Module
+from interlock.lint.finding import Finding, Severity
+from interlock.lint.organisation import is_entry
+from interlock.lint.rule import Rule, Sources, Subject
+from interlock.source import Span
+
+_GENERATORS = frozenset({"terragrunt.hcl", "terragrunt.hcl.json", "cdktf.json", "backend.tf.tmpl", "backend.tf.tpl"})
+"""Files beside a module that say that its backend is generated."""
+
+
+def check(sources: Sources) -> Iterator[Finding]:
+    """Yield root modules with resources and without a backend."""
+    for module in sources.modules:
+        if module.backend is None and module.is_whole and is_entry(module) and not _is_generated(module):
+            managed = any(resource.mode == "managed" for part in module.walk() for resource in part.resources)
+            if managed or any(call.module is None for call in module.calls):
+                yield RULE.finding(_place(module), "no backend: the state is a file in the folder of whoever runs it")
+
+
+def _is_generated(module: Module) -> bool:
+    return bool(_GENERATORS & set(module.names)) or any(
+        "backend" in name and "override" in name for name in module.names
+    )
+
+
+def _place(module: Module) -> Span:
+    """Return the `terraform` block, where the backend belongs; else the first provider."""
+    blocks = [*module.settings, *(provider.block for provider in module.providers)]
+    return blocks[0].header
+
+
+RULE = Rule(
+    name="backend-missing",
+    severity=Severity.WARNING,
+    subject=Subject.BACKEND,
+    what="A root module configures a provider and declares neither a `backend` nor a `cloud` block.",
+    why=(
+        "Its state is then a file beside the configuration. Two machines have two states and create everything twice; "
+        "a CI job throws its state away when it ends; nothing locks. `interlock apply` keeps such a state for you, "
+        "but a plain `terraform apply` does not."
+    ),
+    fix='add a backend to the terraform block: `backend "http" {}` for Interlock, or `backend "s3"` with a lock',
+    bad={
+        "main.tf": """\
+terraform {
+  required_providers {
+    genesyscloud = {
+      source  = "mypurecloud/genesyscloud"
+      version = "~> 1.84"
+    }
+  }
+}
+
+provider "genesyscloud" {}
+
+resource "genesyscloud_routing_skill" "billing" {
+  name = "Billing"
+}
+"""
+    },
+    good={
+        "main.tf": """\
+terraform {
+  backend "http" {}
+  required_providers {
+    genesyscloud = {
+      source  = "mypurecloud/genesyscloud"
+      version = "~> 1.84"
+    }
+  }
+}
+
+provider "genesyscloud" {}
+
+resource "genesyscloud_routing_skill" "billing" {
+  name = "Billing"
+}
+"""
+    },
+    check=check,
+)
