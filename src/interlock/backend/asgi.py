@@ -1,0 +1,471 @@
+"""Terraform's HTTP state protocol, served. A hand.
+
+Two kinds of address: `/state/<name>` for plain `terraform` with `backend "http"`, where LOCK joins the state's queue,
+and `/run/<secret>/state` for supervised runs (`gate.py`). One address answers all methods.
+
+A plain lock has no heartbeat. It gets the longest lease, is never broken by time, and if its client dies holding it,
+recovery needs evidence. What must not happen is that it comes into being without its client knowing: so a client that
+polls is granted only while it asks, one that waits in a held request is watched, and a grant whose answer cannot be
+delivered is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from io import BytesIO
+from typing import TYPE_CHECKING, Protocol, Self
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from interlock.backend.gate import RunGate, RunGates
+from interlock.backend.locking import RECONNECT_S, ask, held, patience_s
+from interlock.backend.protocol import (
+    MAX_LOCK_BYTES,
+    Absent,
+    Delete,
+    Done,
+    Found,
+    Give,
+    Intent,
+    Outcome,
+    Read,
+    Refused,
+    Take,
+    Taken,
+    Write,
+    answer,
+    check_md5,
+    read_intent,
+)
+from interlock.clock import Clock
+from interlock.coordinator import Coordinator, Standing, check_state_name, standing_of
+from interlock.coordinator.archive import StateArchive, Writer
+from interlock.coordinator.refusals import PlaceLost
+from interlock.errors import (
+    AuthenticationFailed,
+    InterlockError,
+    LeaseLost,
+    LockHeld,
+    Superseded,
+    UsageError,
+    WaitTimeout,
+)
+from interlock.ids import Ids
+from interlock.lock import Elapsed, Grant, Stage, holder_of
+from interlock.state import MAX_STATE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
+
+METHODS = ["GET", "POST", "PUT", "DELETE", "LOCK", "UNLOCK"]
+BODY_TIMEOUT_S = 300.0  # a state of 256 MB over a slow line; a client that sends nothing is cut off by then
+GONE = 410  # on LOCK: not retried by Terraform, unlike 409 and 423
+TOO_LARGE = 413
+UNAVAILABLE = 503
+_STRANGE_FOR_READ = frozenset({204, 404})  # Terraform takes these for "no state yet" and would start from nothing
+
+
+class Tokens(Protocol):
+    """Tells who may use the plain addresses."""
+
+    def identify(self, username: str, password: str, *, state: str, writes: bool) -> str:
+        """Return who this is.
+
+        Raises:
+            AuthenticationFailed: The credentials are wrong, or not good for this state.
+        """
+        ...
+
+
+class SingleToken:
+    """One server token for everything, given as the password; the user name says who it is.
+
+    Args:
+        token: The secret. Only its digest is kept.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._digest = hashlib.sha256(token.encode()).digest()
+
+    def identify(self, username: str, password: str, *, state: str, writes: bool) -> str:  # noqa: ARG002 - one token for all
+        """See `Tokens.identify`."""
+        if not hmac.compare_digest(hashlib.sha256(password.encode()).digest(), self._digest):
+            raise AuthenticationFailed("the server token is wrong", fix="set TF_HTTP_PASSWORD to the server's token")
+        return username or "token"
+
+
+class ClosedDoor:
+    """No plain addresses: what a run's own loopback server has."""
+
+    def identify(self, username: str, password: str, *, state: str, writes: bool) -> str:  # noqa: ARG002 - nobody may
+        """See `Tokens.identify`."""
+        raise AuthenticationFailed("this server answers only to supervised runs", fix="interlock serve")
+
+
+class _TooLarge(UsageError):
+    http_status = TOO_LARGE
+
+
+class _Connection:
+    """Whether the client of one request is still there. Only after its body was read."""
+
+    def __init__(self, request: Request) -> None:
+        self._listening = asyncio.ensure_future(self._listen(request))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._listening
+
+    @staticmethod
+    async def _listen(request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    async def is_gone(self) -> bool:
+        """Whether it left, as far as this machine has heard."""
+        await asyncio.sleep(0)  # let the loop deliver what has arrived
+        return self._listening.done()
+
+    async def unless_gone(self, work: Awaitable[Grant]) -> Grant | None:
+        """Wait for `work`, or return None as soon as the client is gone; the work is cancelled then."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task, self._listening}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError, InterlockError):
+                await task
+
+
+class _GrantAnswer(Response):
+    """A granted lock on its way to its client; taken back when it cannot be sent."""
+
+    def __init__(self, plain: Response, take_back: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(content=plain.body, status_code=plain.status_code)
+        self.raw_headers = plain.raw_headers
+        self._take_back = take_back
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except BaseException:  # also when the server is shut down in this very moment
+            await asyncio.shield(self._take_back())
+            raise
+
+
+class _Plain:
+    """The plain addresses.
+
+    Args:
+        coordinator: Keeps locks and queues.
+        archive: Keeps states.
+        clock: For the patience of clients that poll.
+    """
+
+    def __init__(self, coordinator: Coordinator, archive: StateArchive, clock: Clock) -> None:
+        self._coordinator = coordinator
+        self._archive = archive
+        self._clock = clock
+        self._sweeps: set[asyncio.Task[None]] = set()
+
+    async def read(self, state: str) -> Outcome:
+        current = await self._archive.current(state)
+        return Found(body=current[1]) if current is not None else Absent()
+
+    async def write(self, state: str, body: bytes, lock_id: str | None, who: str) -> Outcome:
+        if lock_id is None:
+            error = LeaseLost(
+                f"state {state!r} was not written",
+                why="the request names no lock: Terraform ran with -lock=false, or lock_address is not set",
+                fix="set TF_HTTP_LOCK_ADDRESS and TF_HTTP_UNLOCK_ADDRESS to the address; leave out -lock=false",
+                finding="no-lock",
+            )
+            await self._archive.quarantine(state, body, writer=Writer(who=who), error=error)
+            raise error
+        # Ticket and lock id are one for a plain lock; the id of a supervised run does not open this door.
+        await self._archive.write(state, body, writer=Writer(who=who, ticket=lock_id, lock_id=lock_id))
+        return Done()
+
+    async def delete(self, state: str, lock_id: str | None, who: str) -> Outcome:
+        if lock_id is None:
+            raise LeaseLost(
+                f"state {state!r} was not deleted", why="the request names no lock", fix="LOCK it, then DELETE ?ID="
+            )
+        await self._archive.delete(state, writer=Writer(who=who, ticket=lock_id, lock_id=lock_id))
+        return Done()
+
+    async def give(self, state: str, lock_id: str | None) -> Outcome:
+        if lock_id is None:
+            raise LockHeld(
+                f"state {state!r} was not unlocked",
+                why="terraform force-unlock sends no lock id over HTTP (hashicorp/terraform#28421), so which one?",
+                fix=f"interlock force-unlock {state}    shows the evidence first, then unlocks",
+            )
+        view = await self._coordinator.view(state)
+        holder = holder_of(view.lock, lock_id=lock_id)
+        if holder is not None and holder.ticket != lock_id:
+            raise LockHeld(
+                f"state {state!r} was not unlocked",
+                why=f"it is held by the supervised run {holder.run}",
+                fix=f"interlock runs cancel {holder.run}",
+            )
+        await self._coordinator.release(state, ticket=lock_id, lock_id=lock_id)
+        return Done()
+
+    async def take(self, state: str, wish: Take, who: str, connection: _Connection) -> Outcome | None:
+        """Answer LOCK. None: the client is gone, and there is nobody to answer."""
+        try:
+            standing = await self._queue(state, wish, who, connection)
+        except (LeaseLost, Superseded) as error:
+            return Refused(error=error, status=GONE)
+        except WaitTimeout as error:  # the queue is full
+            view = await self._coordinator.view(state)
+            return replace(held(standing_of(state, view.lock, wish.info.id)), why=error.why)
+        if standing is not None and (standing.stage is not Stage.HOLDING or standing.ticket != wish.info.id):
+            return held(standing)
+        if standing is None or await connection.is_gone():
+            await self._leave(state, wish, who)
+            return None
+        return Taken(info=wish.info)
+
+    async def take_back(self, state: str, lock_id: str) -> None:
+        """Undo a grant that its client does not know of."""
+        await self._coordinator.withdraw(
+            state, lock_id, or_release=True, reason="the client was gone when its turn came"
+        )
+
+    async def close(self) -> None:
+        """Stop what is still under way."""
+        for sweep in self._sweeps:
+            sweep.cancel()
+        await asyncio.gather(*self._sweeps, return_exceptions=True)
+
+    async def _queue(self, state: str, wish: Take, who: str, connection: _Connection) -> Standing | None:
+        """Join the queue and, when wished, wait in it. None: the client left while it waited."""
+        if not wish.wait_s:
+            return await self._poll(state, wish, who)
+        try:
+            standing = await self._coordinator.request(state, ask(wish.info, who, polls=False))
+            if standing.stage is Stage.HOLDING:
+                return standing
+            waiting = self._coordinator.await_grant(state, wish.info.id, timeout_s=wish.wait_s)
+            granted = await connection.unless_gone(waiting)
+        except (WaitTimeout, PlaceLost):
+            return await self._poll(state, wish, who)  # it may ask again; until then it is not granted
+        except asyncio.CancelledError:  # the server stops
+            await asyncio.shield(self._leave(state, wish, who))
+            raise
+        return await self._poll(state, wish, who) if granted is not None else None
+
+    async def _poll(self, state: str, wish: Take, who: str, *, patience: float | None = None) -> Standing:
+        if patience is None:
+            view = await self._coordinator.view(state)
+            patience = patience_s(view.lock, wish.info.id, now=self._clock.now())
+        request = ask(wish.info, who, polls=True, patience_s=patience)
+        return await self._coordinator.request(state, request)
+
+    async def _leave(self, state: str, wish: Take, who: str) -> None:
+        """The connection of a held request broke. Keep its place for a retry, but never grant it meanwhile."""
+        with suppress(InterlockError):
+            standing = await self._poll(state, wish, who, patience=RECONNECT_S)
+            if standing.stage is Stage.HOLDING:
+                await self.take_back(state, wish.info.id)
+                return
+        sweep = asyncio.ensure_future(self._sweep(state))
+        self._sweeps.add(sweep)
+        sweep.add_done_callback(self._sweeps.discard)
+
+    async def _sweep(self, state: str) -> None:
+        """Pass over the one that left, so that those behind it need not wait for anybody's next sign of life."""
+        await self._clock.sleep(RECONNECT_S + 0.05)
+        with suppress(InterlockError):
+            await self._coordinator.apply_event(state, Elapsed())
+
+
+class _Endpoints:
+    """The two addresses and the health check."""
+
+    def __init__(self, plain: _Plain, tokens: Tokens, runs: RunGates, *, limit_bytes: int) -> None:
+        self._plain = plain
+        self._tokens = tokens
+        self._runs = runs
+        self._limit_bytes = limit_bytes
+
+    async def healthz(self, _request: Request) -> Response:
+        return Response('{"status":"ok"}', media_type="application/json")
+
+    async def state(self, request: Request) -> Response:
+        name: str = request.path_params["name"]
+        try:
+            who = self._identify(request, name)
+            check_state_name(name)
+            body = await self._read_body(request)
+            intent = read_intent(request.method, request.query_params, body)
+            async with _Connection(request) as connection:
+                return await self._answer_plain(name, intent, body, who, connection)
+        except InterlockError as error:
+            return _refusal(request, error)
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    async def run(self, request: Request) -> Response:
+        gate = self._runs.find(request.path_params["secret"])
+        try:
+            if gate is None:
+                raise AuthenticationFailed("no run has this address", why="it has ended", fix="start a new run")
+            body = await self._read_body(request)
+            outcome = await _answer_run(gate, read_intent(request.method, request.query_params, body), body)
+        except InterlockError as error:
+            return _refusal(request, error)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return _respond(outcome, "")
+
+    async def _answer_plain(
+        self, name: str, intent: Intent, body: bytes, who: str, connection: _Connection
+    ) -> Response:
+        if not isinstance(intent, Take):
+            return _respond(await self._perform(name, intent, body, who), "")
+        outcome = await self._plain.take(name, intent, who, connection)
+        if outcome is None:
+            return Response(status_code=400)  # goes to nobody
+        response = _respond(outcome, intent.info.version)
+        if isinstance(outcome, Taken):
+            return _GrantAnswer(response, lambda: self._plain.take_back(name, intent.info.id))
+        return response
+
+    async def _perform(self, name: str, intent: Read | Write | Give | Delete, body: bytes, who: str) -> Outcome:
+        match intent:
+            case Read():
+                return await self._plain.read(name)
+            case Write():
+                return await self._plain.write(name, body, intent.lock_id, who)
+            case Give():
+                return await self._plain.give(name, intent.lock_id)
+            case Delete():
+                return await self._plain.delete(name, intent.lock_id, who)
+
+    def _identify(self, request: Request, state: str) -> str:
+        username, password = _credentials(request.headers)
+        return self._tokens.identify(username, password, state=state, writes=request.method != "GET")
+
+    async def _read_body(self, request: Request) -> bytes:
+        """Take the body into memory once, within the limits of size and time."""
+        limit = self._limit_bytes if request.method in {"POST", "PUT"} else MAX_LOCK_BYTES
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(int(announced), limit)
+        body = BytesIO()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                async for chunk in request.stream():
+                    body.write(chunk)
+                    if body.tell() > limit:
+                        raise _too_large(body.tell(), limit)
+        except TimeoutError as error:
+            raise UsageError("the request was not received", why=f"it took over {BODY_TIMEOUT_S:g} s") from error
+        whole = body.getvalue()  # no copy: BytesIO gives its buffer away
+        check_md5(request.headers.get("content-md5"), whole)
+        return whole
+
+
+def create_app(
+    coordinator: Coordinator,
+    archive: StateArchive,
+    *,
+    clock: Clock,
+    ids: Ids,
+    tokens: Tokens | None = None,
+    runs: RunGates | None = None,
+    limit_bytes: int = MAX_STATE_BYTES,
+) -> Starlette:
+    """Return the backend as an ASGI application.
+
+    Args:
+        coordinator: Keeps locks and queues.
+        archive: Keeps states.
+        clock: For the patience of clients that poll.
+        ids: For the secrets of runs, when `runs` is not given.
+        tokens: Who may use `/state/<name>`; None closes those addresses.
+        runs: The supervised runs that may use `/run/<secret>/state`.
+        limit_bytes: Largest state accepted.
+    """
+    plain = _Plain(coordinator, archive, clock)
+    endpoints = _Endpoints(plain, tokens or ClosedDoor(), runs or RunGates(ids), limit_bytes=limit_bytes)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await plain.close()
+
+    return Starlette(
+        routes=[
+            Route("/healthz", endpoints.healthz, methods=["GET"]),
+            Route("/state/{name:path}", endpoints.state, methods=METHODS),
+            Route("/run/{secret}/state", endpoints.run, methods=METHODS),
+        ],
+        lifespan=lifespan,
+    )
+
+
+async def _answer_run(gate: RunGate, intent: Intent, body: bytes) -> Outcome:
+    match intent:
+        case Read():
+            return await gate.read()
+        case Write():
+            return await gate.write(body, intent.lock_id)
+        case Take():
+            return await gate.take(intent.info)
+        case Give():
+            return await gate.give(intent.lock_id)
+        case Delete():
+            raise UsageError("a supervised run does not delete its state", fix="interlock destroy")
+
+
+def _respond(outcome: Outcome, client_version: str) -> Response:
+    sent = answer(outcome, client_version=client_version)
+    return Response(sent.body, status_code=sent.status, headers=dict(sent.headers))
+
+
+def _refusal(request: Request, error: InterlockError) -> Response:
+    status = error.http_status
+    if request.method == "GET" and status in _STRANGE_FOR_READ:
+        status = UNAVAILABLE  # unreadable is not absent
+    return _respond(Refused(error=error, status=status), "")
+
+
+def _credentials(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return user name and password of Basic authentication; a bearer token counts as a password."""
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return "", value.strip()
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        username, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return username, password
+
+
+def _too_large(size: int, limit: int) -> _TooLarge:
+    return _TooLarge(
+        "the request is too large", why=f"{size} bytes or more, the limit is {limit}", fix="split the state"
+    )

@@ -1,0 +1,219 @@
+"""A supervised run's own way to its state: an address of its own, bound to its grant. A hand.
+
+Terraform inside a run never queues: the run holds the grant already. Its LOCK only binds Terraform's lock id to the
+grant, its UNLOCK only unbinds it, and each write is fenced by the grant's token and checked against the plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from interlock.backend.locking import held
+from interlock.backend.protocol import Absent, Done, Found, Held, Outcome, Taken
+from interlock.coordinator.archive import StateArchive, Writer, Written
+from interlock.coordinator.interface import Coordinator
+from interlock.coordinator.refusals import lease_lost
+from interlock.coordinator.view import standing_of
+from interlock.errors import InterlockError, LeaseLost, PolicyGate
+from interlock.ids import Ids
+from interlock.lock import LockIdBound, LockIdUnbound, RefuseReason, holder_of
+from interlock.state.history import Version, VersionKind
+from interlock.terraform.lockinfo import LockInfo
+
+
+class RunGate:
+    """What one run may do with one state.
+
+    Args:
+        coordinator: Keeps the grant.
+        archive: Keeps the state.
+        state: State name.
+        run: Run id.
+        who: Whose run it is.
+        read_only: Refuse writes: a plan has nothing to write.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        archive: StateArchive,
+        *,
+        state: str,
+        run: str,
+        who: str,
+        read_only: bool = False,
+    ) -> None:
+        self._coordinator = coordinator
+        self._archive = archive
+        self._read_only = read_only
+        self._writer = Writer(who=who, run=run)
+        self._pinned: bytes | None = None
+        self._accepted: Version | None = None
+        self._refused: InterlockError | None = None
+        self.state = state
+
+    # -- for the supervisor -----------------------------------------------------------------------------------------
+
+    def admit(self, *, ticket: str, token: int) -> None:
+        """From now on accept locks and writes under this grant; before, only reads."""
+        self._writer = Writer(
+            who=self._writer.who,
+            run=self._writer.run,
+            ticket=ticket,
+            token=token,
+            allowed_deletions=self._writer.allowed_deletions,
+        )
+
+    def allow_deletions(self, addresses: frozenset[str]) -> None:
+        """Refuse every state that lacks a managed instance which is not in `addresses` (promise P6)."""
+        self._writer = Writer(
+            who=self._writer.who,
+            run=self._writer.run,
+            ticket=self._writer.ticket,
+            token=self._writer.token,
+            allowed_deletions=addresses,
+        )
+
+    def permit_writes(self) -> None:
+        """End read-only: the run goes from its plan to its apply."""
+        self._read_only = False
+
+    def pin(self, body: bytes | None) -> None:
+        """Answer reads with this document until the run has written one itself; None reads what is current."""
+        self._pinned = body
+
+    def accepted(self) -> Version | None:
+        """Return the last version that this run wrote; None when it wrote none."""
+        return self._accepted
+
+    def refused(self) -> InterlockError | None:
+        """Return why the last write was refused; None when it was accepted or there was none."""
+        return self._refused
+
+    async def push(self, body: bytes, allowed: frozenset[str] | None, *, kind: VersionKind) -> Version:
+        """Write a document that Terraform left behind, under this run's grant.
+
+        Raises:
+            LeaseLost: The grant is not current; the bytes are in quarantine.
+            StateInvalid: It may not follow the current one; the bytes are in quarantine.
+        """
+        writer = Writer(
+            who=self._writer.who,
+            run=self._writer.run,
+            ticket=self._writer.ticket,
+            token=self._writer.token,
+            allowed_deletions=allowed,
+        )
+        return self._note(await self._archive.write(self.state, body, writer=writer, kind=kind)).version
+
+    # -- for Terraform ----------------------------------------------------------------------------------------------
+
+    async def read(self) -> Outcome:
+        """Answer GET."""
+        if self._pinned is not None:
+            return Found(body=self._pinned)
+        current = await self._archive.current(self.state)
+        return Found(body=current[1]) if current is not None else Absent()
+
+    async def take(self, info: LockInfo) -> Outcome:
+        """Answer LOCK: bind Terraform's lock id to the grant. Repeating it is fine.
+
+        Raises:
+            LeaseLost: The run's grant is not current.
+        """
+        if self._writer.ticket is None or self._writer.token is None:
+            return await self._in_the_way()
+        bind = LockIdBound(ticket=self._writer.ticket, token=self._writer.token, lock_id=info.id)
+        decision = await self._coordinator.apply_event(self.state, bind)
+        if decision.refused is None:
+            return Taken(info=info)
+        if decision.refused.reason is RefuseReason.OTHER_LOCK_ID:
+            return await self._in_the_way()
+        raise lease_lost(self.state, decision.lock, ticket=self._writer.ticket)
+
+    async def give(self, lock_id: str | None) -> Outcome:
+        """Answer UNLOCK: unbind the lock id. The run keeps its grant until its supervisor gives it back.
+
+        Raises:
+            LeaseLost: The run's grant is not current.
+        """
+        if self._writer.ticket is None or self._writer.token is None or lock_id is None:
+            return Done(note="nothing was locked")
+        unbind = LockIdUnbound(ticket=self._writer.ticket, token=self._writer.token, lock_id=lock_id)
+        decision = await self._coordinator.apply_event(self.state, unbind)
+        if decision.refused is None:
+            return Done()
+        if decision.refused.reason is RefuseReason.OTHER_LOCK_ID:
+            return await self._in_the_way()
+        raise lease_lost(self.state, decision.lock, ticket=self._writer.ticket)
+
+    async def write(self, body: bytes, lock_id: str | None) -> Outcome:
+        """Answer POST.
+
+        Raises:
+            LeaseLost: The grant is not current, or the lock id is not the one bound to it.
+            StateInvalid: The document may not become current.
+            PolicyGate: The run only reads.
+        """
+        try:
+            if self._read_only:
+                raise PolicyGate(f"state {self.state!r} was not written", why="this run only plans")
+            await self._check_lock_id(lock_id, body)
+            self._note(await self._archive.write(self.state, body, writer=self._writer))
+        except InterlockError as error:
+            self._refused = error
+            if isinstance(error, PolicyGate):
+                await self._archive.quarantine(self.state, body, writer=self._writer, error=error)
+            raise
+        return Done()
+
+    async def _check_lock_id(self, lock_id: str | None, body: bytes) -> None:
+        """Refuse a lock id that is not bound to the grant: another Terraform found this address."""
+        view = await self._coordinator.view(self.state)
+        holder = holder_of(view.lock, ticket=self._writer.ticket, token=self._writer.token)
+        if lock_id is None or holder is None or holder.lock_id == lock_id:
+            return  # without a grant the archive refuses; without an id the grant's token fences
+        error = LeaseLost(
+            f"state {self.state!r} was not written",
+            why="the lock id is not the one that is bound to this run's grant",
+            finding="other-lock-id",
+        )
+        await self._archive.quarantine(self.state, body, writer=self._writer, error=error)
+        raise error
+
+    async def _in_the_way(self) -> Held:
+        view = await self._coordinator.view(self.state)
+        return held(standing_of(self.state, view.lock, self._writer.ticket or ""))
+
+    def _note(self, written: Written) -> Written:
+        self._accepted, self._refused, self._pinned = written.version, None, None
+        return written
+
+
+class RunGates:
+    """The gates that are open, by the secret in their address.
+
+    Secrets are kept as digests, so that looking one up takes no time that tells anything about it.
+    """
+
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+        self._gates: dict[bytes, RunGate] = {}
+
+    def open(self, gate: RunGate) -> str:
+        """Open a gate; return the secret, which belongs into `/run/<secret>/state` and nowhere else."""
+        secret = self._ids.secret()
+        self._gates[_digest(secret)] = gate
+        return secret
+
+    def find(self, secret: str) -> RunGate | None:
+        """Return the gate behind a secret, or None."""
+        return self._gates.get(_digest(secret))
+
+    def close(self, secret: str) -> None:
+        """Close a gate; closing twice is fine."""
+        self._gates.pop(_digest(secret), None)
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

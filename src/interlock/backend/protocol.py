@@ -1,0 +1,301 @@
+"""Terraform's HTTP state protocol as values: a request becomes an intent, an outcome becomes an answer.
+
+Knows: Terraform's lock document. Knows nothing of stores, queues or sockets.
+Source: facts/terraform-protocols.md sections 1 and 2, measured with Terraform 1.11.4 and read in 1.12 to 1.17.
+
+What a client makes of our answers decides which we may give:
+- LOCK and UNLOCK succeed with 200 only; a conflict is 423 and carries the *holder's* lock document, always complete,
+  because Terraform 1.15 and later retry only when they find JSON with an `ID`.
+- Up to 1.14 Terraform shows nothing of that document but the `ID`, as free text; so old clients get the holder and
+  the place in the queue spelled out there.
+- 409 is never retried on POST: it stops a run (fence). 5xx and 429 are retried twice within seconds.
+- Redirects are never sent: some turn LOCK into GET.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeAlias, assert_never
+
+from interlock.errors import AuthenticationFailed, InterlockError, UsageError
+from interlock.terraform.lockinfo import LockInfo, parse_lock_info, render_lock_info
+
+MAX_WAIT_S = 3600.0  # one held request; proxies cut earlier, and a client may ask again and keep its place
+MAX_LOCK_BYTES = 64 * 1024  # a lock document has 250 bytes
+MAX_ID_CHARS = 256
+_DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?\Z")
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+_SHOWS_HOLDER = (1, 15)  # from this Terraform on the holder's whole document is shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """GET: read the state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """POST: replace the state.
+
+    Attributes:
+        lock_id: From `?ID=`; None with `-lock=false` or without `lock_address`.
+    """
+
+    lock_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take:
+    """LOCK: take the lock, or a place in its queue.
+
+    Attributes:
+        info: Terraform's lock document.
+        wait_s: How long the request may be held open; 0.0 answers at once.
+    """
+
+    info: LockInfo
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Give:
+    """UNLOCK: give the lock back.
+
+    Attributes:
+        lock_id: From the body or `?ID=`; None for `terraform force-unlock`, which sends nothing
+            (hashicorp/terraform#28421).
+    """
+
+    lock_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """DELETE: remove the state."""
+
+    lock_id: str | None
+
+
+Intent: TypeAlias = Read | Write | Take | Give | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The state, as it is to be read."""
+
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """There is no state yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Written, unlocked or deleted."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The lock is held by the asker."""
+
+    info: LockInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Somebody else holds the lock, or stands in front.
+
+    Attributes:
+        holder: The lock document of the one in the way.
+        position: The asker's place in the queue; 0 when it has none.
+        since: When the holder was granted; None when unknown.
+        why: Why nobody is granted, when that is not simply the holder: a freeze with its reason.
+    """
+
+    holder: LockInfo
+    position: int = 0
+    since: datetime | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A request that was not carried out."""
+
+    error: InterlockError
+    status: int | None = None
+
+
+Outcome: TypeAlias = Found | Absent | Done | Taken | Held | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back over the wire."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+
+
+def read_intent(method: str, query: Mapping[str, str], body: bytes) -> Intent:
+    """Tell what a request wants.
+
+    Args:
+        method: HTTP method. PUT counts as POST: `update_method` may be set to it; likewise `PUT`/`DELETE` on lock
+            addresses are not supported, because one address serves everything.
+        query: Query parameters; `ID` and `wait` are known.
+        body: Lock document for LOCK and UNLOCK; not looked at otherwise.
+
+    Raises:
+        UsageError: An unknown method, an unreadable lock document, id or duration.
+    """
+    match method:
+        case "GET" | "HEAD":
+            return Read()
+        case "POST" | "PUT":
+            return Write(lock_id=_query_id(query))
+        case "LOCK":
+            return Take(info=_bounded(parse_lock_info(body)), wait_s=parse_wait(query.get("wait", "0")))
+        case "UNLOCK":
+            return Give(lock_id=_bounded(parse_lock_info(body)).id if body.strip() else _query_id(query))
+        case "DELETE":
+            return Delete(lock_id=_query_id(query))
+        case _:
+            raise UsageError("the method is not part of Terraform's state protocol", why=method[:20])
+
+
+def parse_wait(text: str) -> float:
+    """Read `10m`, `90s`, `1h30m` or plain seconds.
+
+    Returns:
+        Seconds, at most `MAX_WAIT_S`: a longer wish is cut, the client asks again and keeps its place.
+
+    Raises:
+        UsageError: The text is no duration.
+    """
+    match = _DURATION.match(text)
+    if match is None or not text:
+        raise UsageError(f"{text[:40]!r} is no duration", fix="write wait=90s, wait=10m or wait=1h")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return min(hours * 3600.0 + minutes * 60.0 + seconds, MAX_WAIT_S)
+
+
+def check_md5(header: str | None, body: bytes) -> None:
+    """Compare a body with its `Content-MD5`, when one was sent.
+
+    Raises:
+        UsageError: The header is no MD5, or the bytes are not those that were sent.
+    """
+    if header is None:
+        return
+    try:
+        sent = base64.b64decode(header, validate=True)
+    except binascii.Error as error:
+        raise UsageError("the Content-MD5 header is not base64", fix="send the state again") from error
+    if sent != hashlib.md5(body, usedforsecurity=False).digest():
+        raise UsageError(
+            "the state was damaged on the way",
+            why="its bytes do not match the Content-MD5 header",
+            fix="send it again; look for a proxy that rewrites bodies",
+        )
+
+
+def answer(outcome: Outcome, *, client_version: str = "") -> Answer:
+    """Return what to send for an outcome.
+
+    Args:
+        outcome: What happened.
+        client_version: `Version` of the asker's own lock document; decides how a holder is shown.
+    """
+    match outcome:
+        case Found():
+            return _found(outcome.body)
+        case Absent():
+            return Answer(status=204)
+        case Done():
+            return Answer(status=200, body=_json({"note": outcome.note}) if outcome.note else b"", headers=_JSON)
+        case Taken():
+            return Answer(status=200, headers=_JSON, body=render_lock_info(outcome.info))
+        case Held():
+            return Answer(status=423, headers=_JSON, body=render_lock_info(_shown(outcome, client_version)))
+        case Refused():
+            return _refused(outcome)
+        case _:
+            assert_never(outcome)
+
+
+def describe(held: Held) -> str:
+    """Say in one line who is in the way, since when, and where the asker stands."""
+    parts = [f"held by {held.holder.who or 'an unknown client'}"]
+    if held.since is not None:
+        parts.append(f"since {held.since:%Y-%m-%d %H:%M:%SZ}")
+    if held.position:
+        parts.append(f"you are number {held.position} in the queue")
+    if held.why:
+        parts.append(held.why)
+    return ", ".join(parts)
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _found(body: bytes) -> Answer:
+    # Terraform only checks that this header is base64; proxies and people may compare it.
+    digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    return Answer(status=200, headers={**_JSON, "Content-MD5": digest, "Cache-Control": "no-store"}, body=body)
+
+
+def _shown(held: Held, client_version: str) -> LockInfo:
+    """Put the holder and the queue where this client shows it."""
+    text = describe(held)
+    if _version(client_version) < _SHOWS_HOLDER:
+        return replace(held.holder, id=f"{held.holder.id} ({text})", info=text)
+    return replace(held.holder, info=text)
+
+
+def _version(text: str) -> tuple[int, int]:
+    match = _VERSION.match(text)
+    return (int(match[1]), int(match[2])) if match else _SHOWS_HOLDER
+
+
+def _refused(outcome: Refused) -> Answer:
+    error = outcome.error
+    headers = dict(_JSON)
+    if isinstance(error, AuthenticationFailed):
+        headers["WWW-Authenticate"] = 'Basic realm="interlock", charset="UTF-8"'
+    facts: dict[str, Any] = {"error": error.code, "what": error.what, "why": error.why, "fix": error.fix}
+    return Answer(status=outcome.status or error.http_status, headers=headers, body=_json(facts))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _query_id(query: Mapping[str, str]) -> str | None:
+    value = query.get("ID")
+    if not value:
+        return None
+    _check_id(value)
+    return value
+
+
+def _bounded(info: LockInfo) -> LockInfo:
+    _check_id(info.id)
+    return info
+
+
+def _check_id(value: str) -> None:
+    if len(value) > MAX_ID_CHARS or not value.isprintable():
+        raise UsageError("the lock id is not usable", why=f"it is not {MAX_ID_CHARS} printable characters at most")

@@ -1,0 +1,469 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from interlock.backend.asgi import SingleToken, create_app
+from interlock.backend.gate import RunGate, RunGates
+from interlock.backend.locking import RECONNECT_S
+from interlock.coordinator.archive import StateArchive
+from interlock.coordinator.local import LocalCoordinator
+from interlock.lock import Broken, Requested
+from interlock.store.memory import MemoryBlobs, MemoryRecords
+from interlock.terraform.lockinfo import LockInfo, render_lock_info
+from interlock.testing.clock import FakeClock, settle
+from interlock.testing.ids import CountingIds
+
+TOKEN = "server-token"
+PATH = "/state/prod/routing"
+
+
+def state(serial: int, *names: str, lineage: str = "l") -> bytes:
+    rows = [
+        {"mode": "managed", "type": "t", "name": name, "provider": "p", "instances": [{"attributes": {}}]}
+        for name in names
+    ]
+    return json.dumps({"version": 4, "serial": serial, "lineage": lineage, "resources": rows}).encode()
+
+
+def lock(name: str, version: str = "1.15.0") -> bytes:
+    return render_lock_info(LockInfo(id=name, operation="OperationTypeApply", who=f"{name}@host", version=version))
+
+
+@dataclass
+class Reply:
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One HTTP request against the application, without a socket; the client may hang up at any time."""
+
+    def __init__(self, app: Any, method: str, path: str, body: bytes, headers: dict[str, str], query: str) -> None:
+        self.reply = Reply()
+        self._hung_up = asyncio.Event()
+        self._chunks = [body[:5], body[5:]]
+        self.breaks_on_send = False
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "http_version": "1.1",
+            "scheme": "http",
+            "root_path": "",
+        }
+        self.task = asyncio.ensure_future(app(scope, self._receive, self._send))
+
+    def hang_up(self) -> None:
+        self._hung_up.set()
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._chunks:
+            chunk = self._chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(self._chunks)}
+        await self._hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if self.breaks_on_send:
+            raise OSError("connection reset")
+        if message["type"] == "http.response.start":
+            self.reply.status = message["status"]
+            self.reply.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            self.reply.body += message.get("body", b"")
+
+
+class Site:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        records, blobs, ids = MemoryRecords(clock=self.clock), MemoryBlobs(), CountingIds()
+        self.coordinator = LocalCoordinator(records, self.clock, ids)
+        self.archive = StateArchive(self.coordinator, records, blobs, self.clock)
+        self.runs = RunGates(ids)
+        self.blobs = blobs
+        self.app = create_app(
+            self.coordinator,
+            self.archive,
+            clock=self.clock,
+            ids=ids,
+            tokens=SingleToken(TOKEN),
+            runs=self.runs,
+            limit_bytes=10_000,
+        )
+
+    def start(
+        self,
+        method: str,
+        path: str = PATH,
+        body: bytes = b"",
+        *,
+        query: str = "",
+        token: str | None = TOKEN,
+        **more: str,
+    ) -> Client:
+        headers = {name.replace("_", "-"): value for name, value in more.items()}
+        if token is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(f"ann:{token}".encode()).decode()
+        return Client(self.app, method, path, body, headers, query)
+
+    async def ask(self, method: str, path: str = PATH, body: bytes = b"", **more: Any) -> Reply:
+        client = self.start(method, path, body, **more)
+        await asyncio.wait_for(client.task, 10)
+        return client.reply
+
+    async def hold(self, ticket: str = "run-1") -> int:
+        request = Requested(ticket=ticket, run=ticket, who="bob", lease_s=60, patience_s=40)
+        standing = await self.coordinator.request("prod/routing", request)
+        assert standing.token
+        return standing.token
+
+    async def holders(self) -> list[str]:
+        return [holder.ticket for holder in (await self.coordinator.view("prod/routing")).lock.holders]
+
+    async def waiters(self) -> list[str]:
+        return [waiter.ticket for waiter in (await self.coordinator.view("prod/routing")).lock.waiters]
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+async def test_a_whole_run_of_a_plain_terraform(site: Site) -> None:
+    assert (await site.ask("GET")).status == 204
+    assert (await site.ask("LOCK", body=lock("a"))).status == 200
+    assert (await site.ask("POST", body=state(1, "x"), query="ID=a")).status == 200
+    assert (await site.ask("UNLOCK", body=lock("a"))).status == 200
+    read = await site.ask("GET")
+    assert (read.status, read.body) == (200, state(1, "x"))
+    [version] = await site.archive.history("prod/routing")
+    assert (version.who, version.token, version.serial) == ("ann", 1, 1)
+
+
+async def test_locking_and_unlocking_may_be_repeated(site: Site) -> None:
+    for _ in range(2):
+        assert (await site.ask("LOCK", body=lock("a"))).status == 200
+    for _ in range(2):
+        assert (await site.ask("POST", body=state(1), query="ID=a")).status == 200
+    for _ in range(2):
+        assert (await site.ask("UNLOCK", body=lock("a"))).status == 200
+
+
+async def test_a_second_client_is_told_who_holds(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    refused = await site.ask("LOCK", body=lock("b"))
+    assert refused.status == 423
+    assert (refused.data["ID"], refused.data["Who"]) == ("a", "a@host")
+    assert "you are number 1 in the queue" in refused.data["Info"]
+    old = await site.ask("LOCK", body=lock("c", version="1.11.4"))
+    assert old.data["ID"].startswith("a (held by a@host, since ")
+
+
+async def test_polling_clients_are_served_in_the_order_of_their_first_question(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    for name in ("b", "c"):
+        await site.ask("LOCK", body=lock(name))
+    await site.ask("UNLOCK", body=lock("a"))
+    assert await site.holders() == [], "nobody is granted who does not ask"
+    assert (await site.ask("LOCK", body=lock("c"))).status == 423
+    assert (await site.ask("LOCK", body=lock("b"))).status == 200
+
+
+async def test_a_client_that_asked_once_does_not_strand_the_lock(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    await site.ask("LOCK", body=lock("once"))
+    await site.ask("LOCK", body=lock("c"))
+    await site.ask("UNLOCK", body=lock("a"))
+    site.clock.pass_time(9)
+    assert (await site.ask("LOCK", body=lock("c"))).status == 200
+
+
+async def test_a_held_request_is_answered_when_its_turn_comes(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    waiting = site.start("LOCK", body=lock("b"), query="wait=10m")
+    await settle()
+    assert not waiting.task.done()
+    await site.ask("UNLOCK", body=lock("a"))
+    await asyncio.wait_for(waiting.task, 5)
+    assert waiting.reply.status == 200
+    assert await site.holders() == ["b"]
+
+
+async def test_a_held_request_ends_with_its_wait_and_keeps_its_place(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    waiting = site.start("LOCK", body=lock("b"), query="wait=30s")
+    await settle()
+    await site.clock.advance(31)
+    await asyncio.wait_for(waiting.task, 5)
+    assert waiting.reply.status == 423
+    await site.ask("UNLOCK", body=lock("a"))
+    assert (await site.holders(), await site.waiters()) == ([], ["b"])
+
+
+async def test_a_client_that_hangs_up_leaves_the_queue(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    gone = site.start("LOCK", body=lock("gone"), query="wait=10m")
+    await settle()
+    next_one = site.start("LOCK", body=lock("c"), query="wait=10m")
+    await settle()
+    gone.hang_up()
+    await asyncio.wait_for(gone.task, 5)
+    await site.ask("UNLOCK", body=lock("a"))
+    await settle()
+    assert await site.holders() == [], "its place is kept for a retry"
+    await site.clock.advance(RECONNECT_S + 1)
+    await asyncio.wait_for(next_one.task, 5)
+    assert next_one.reply.status == 200
+    assert await site.waiters() == []
+
+
+async def test_a_client_whose_connection_broke_keeps_its_place_when_it_comes_back(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    broken = site.start("LOCK", body=lock("b"), query="wait=10m")
+    await settle()
+    site.start("LOCK", body=lock("c"), query="wait=10m")
+    await settle()
+    broken.hang_up()
+    await asyncio.wait_for(broken.task, 5)
+    site.clock.pass_time(1)
+    again = site.start("LOCK", body=lock("b"), query="wait=10m")
+    await settle()
+    await site.ask("UNLOCK", body=lock("a"))
+    await asyncio.wait_for(again.task, 5)
+    assert again.reply.status == 200
+
+
+async def test_a_client_that_hangs_up_as_its_turn_comes_strands_nothing(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    waiting = site.start("LOCK", body=lock("b"), query="wait=10m")
+    await settle()
+    waiting.hang_up()
+    await site.coordinator.release("prod/routing", lock_id="a")
+    await asyncio.wait_for(waiting.task, 5)
+    await site.clock.advance(RECONNECT_S + 1)
+    assert (await site.holders(), await site.waiters()) == ([], [])
+
+
+async def test_a_grant_that_cannot_be_sent_is_taken_back(site: Site) -> None:
+    client = site.start("LOCK", body=lock("a"))
+    client.breaks_on_send = True
+    with pytest.raises(OSError, match="reset"):
+        await asyncio.wait_for(client.task, 5)
+    assert await site.holders() == []
+
+
+async def test_a_lock_that_ended_is_not_taken_again_by_a_late_request(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    await site.ask("UNLOCK", body=lock("a"))
+    assert (await site.ask("LOCK", body=lock("a"))).status == 410
+
+
+async def test_a_zombies_write_is_refused_and_kept(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    broken = Broken(ticket="a", token=1, by="recovery", reason="gone")
+    await site.coordinator.break_("prod/routing", broken)
+    refused = await site.ask("POST", body=state(1, "x"), query="ID=a")
+    assert (refused.status, refused.data["error"]) == (409, "lease-lost")
+    [entry] = await site.archive.quarantined("prod/routing")
+    assert (entry.reason, entry.who) == ("fenced", "ann")
+    assert (await site.ask("UNLOCK", body=lock("a"))).status == 409
+
+
+async def test_a_write_without_a_lock_is_refused_and_kept(site: Site) -> None:
+    refused = await site.ask("POST", body=state(1, "x"))
+    assert refused.status == 409
+    assert "-lock=false" in refused.data["why"]
+    assert [entry.reason for entry in await site.archive.quarantined("prod/routing")] == ["no-lock"]
+
+
+async def test_force_unlock_without_an_id_is_refused_and_names_the_way(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    refused = await site.ask("UNLOCK")
+    assert refused.status == 423
+    assert "interlock force-unlock prod/routing" in refused.data["fix"]
+    assert await site.holders() == ["a"]
+
+
+async def test_unlocking_under_another_id_is_refused(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    assert (await site.ask("UNLOCK", body=lock("b"))).status == 409
+    assert await site.holders() == ["a"]
+
+
+async def test_a_state_is_deleted_only_under_a_lock(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    await site.ask("POST", body=state(1), query="ID=a")
+    assert (await site.ask("DELETE")).status == 409
+    assert (await site.ask("DELETE", query="ID=a")).status == 200
+    assert (await site.ask("GET")).status == 204
+    assert len(await site.archive.history("prod/routing")) == 2
+
+
+async def test_wrong_credentials_are_refused_before_anything_else(site: Site) -> None:
+    for token in (None, "", "wrong", TOKEN + "x"):
+        reply = await site.ask("LOCK", body=lock("a"), token=token)
+        assert reply.status == 401
+        assert TOKEN not in reply.body.decode()
+    assert (await site.ask("GET", token=None, Authorization="Basic ???")).status == 401
+    assert (await site.ask("GET", token=None, Authorization=f"Bearer {TOKEN}")).status == 204
+    assert await site.holders() == []
+
+
+@pytest.mark.parametrize("path", ["/state/", "/state/a//b", "/state/..%2f", "/state/" + "x" * 300])
+async def test_odd_state_names_are_refused(site: Site, path: str) -> None:
+    assert (await site.ask("GET", path)).status == 400
+
+
+async def test_bad_requests_are_refused_without_a_trace(site: Site) -> None:
+    assert (await site.ask("LOCK", body=b"{")).status == 400
+    assert (await site.ask("LOCK", body=lock("a"), query="wait=soon")).status == 400
+    assert (await site.ask("LOCK", body=b"x" * 70_000)).status == 413
+    assert (await site.ask("PATCH")).status == 405
+    await site.ask("LOCK", body=lock("a"))
+    assert (await site.ask("POST", body=b"x" * 10_001, query="ID=a")).status == 413
+    assert (await site.ask("POST", body=b"x", query="ID=a", content_length="99999")).status == 413
+    wrong = base64.b64encode(hashlib.md5(b"else", usedforsecurity=False).digest()).decode()
+    assert (await site.ask("POST", body=state(1), query="ID=a", Content_MD5=wrong)).status == 400
+    assert (await site.ask("GET")).status == 204
+
+
+async def test_a_state_that_cannot_be_read_is_never_shown_as_absent(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    await site.ask("POST", body=state(1), query="ID=a")
+    [version] = await site.archive.history("prod/routing")
+    await site.blobs.delete(version.blob)
+    assert (await site.ask("GET")).status == 503
+
+
+async def test_the_health_check_needs_no_token(site: Site) -> None:
+    assert (await site.ask("GET", "/healthz", token=None)).data == {"status": "ok"}
+
+
+async def test_without_tokens_the_plain_addresses_are_closed(site: Site) -> None:
+    site.app = create_app(site.coordinator, site.archive, clock=site.clock, ids=CountingIds())
+    assert (await site.ask("GET")).status == 401
+
+
+# -- supervised runs --------------------------------------------------------------------------------------------------
+
+
+class Supervised:
+    def __init__(self, site: Site, **more: Any) -> None:
+        self.gate = RunGate(site.coordinator, site.archive, state="prod/routing", run="run-1", who="bob", **more)
+        self.secret = site.runs.open(self.gate)
+        self.path = f"/run/{self.secret}/state"
+        self._site = site
+
+    async def ask(self, method: str, body: bytes = b"", query: str = "") -> Reply:
+        return await self._site.ask(method, self.path, body, query=query, token=None)
+
+
+async def test_a_run_binds_terraforms_lock_to_its_grant(site: Site) -> None:
+    run = Supervised(site)
+    token = await site.hold()
+    run.gate.admit(ticket="run-1", token=token)
+    for _ in range(2):
+        assert (await run.ask("LOCK", lock("tf"))).status == 200
+    assert (await run.ask("POST", state(1, "x"), "ID=tf")).status == 200
+    assert (await run.ask("UNLOCK", lock("tf"))).status == 200
+    assert await site.holders() == ["run-1"], "the grant is the supervisor's to give back"
+    assert (await run.ask("LOCK", lock("tf2"))).status == 200
+    accepted = run.gate.accepted()
+    assert accepted is not None
+    assert (accepted.serial, accepted.run, accepted.token) == (1, "run-1", token)
+
+
+async def test_before_it_is_admitted_a_run_only_reads(site: Site) -> None:
+    run = Supervised(site)
+    assert (await run.ask("GET")).status == 204
+    assert (await run.ask("LOCK", lock("tf"))).status == 423
+    assert (await run.ask("POST", state(1), "ID=tf")).status == 409
+    assert run.gate.accepted() is None
+    assert run.gate.refused() is not None
+
+
+async def test_a_run_may_delete_only_what_its_plan_deletes(site: Site) -> None:
+    run = Supervised(site)
+    run.gate.admit(ticket="run-1", token=await site.hold())
+    await run.ask("LOCK", lock("tf"))
+    await run.ask("POST", state(1, "x", "y"), "ID=tf")
+    run.gate.allow_deletions(frozenset({"t.x"}))
+    refused = await run.ask("POST", state(2), "ID=tf")
+    assert refused.status == 409
+    assert "t.y" in refused.data["why"]
+    assert (await run.ask("POST", state(2, "y"), "ID=tf")).status == 200
+    assert run.gate.refused() is None
+
+
+async def test_a_fenced_run_is_refused_everything_but_reading(site: Site) -> None:
+    run = Supervised(site)
+    token = await site.hold()
+    run.gate.admit(ticket="run-1", token=token)
+    await run.ask("LOCK", lock("tf"))
+    await site.coordinator.break_("prod/routing", Broken(ticket="run-1", token=token, by="r", reason="gone"))
+    assert (await run.ask("POST", state(1), "ID=tf")).status == 409
+    assert (await run.ask("LOCK", lock("tf"))).status == 409
+    assert (await run.ask("UNLOCK", lock("tf"))).status == 409
+    assert (await run.ask("GET")).status == 204
+    assert [entry.run for entry in await site.archive.quarantined("prod/routing")] == ["run-1"]
+
+
+async def test_a_plan_writes_nothing(site: Site) -> None:
+    run = Supervised(site, read_only=True)
+    run.gate.admit(ticket="run-1", token=await site.hold())
+    await run.ask("LOCK", lock("tf"))
+    assert (await run.ask("POST", state(1), "ID=tf")).status == 403
+    run.gate.permit_writes()
+    assert (await run.ask("POST", state(1), "ID=tf")).status == 200
+
+
+async def test_another_terraform_at_the_address_of_a_run_is_refused(site: Site) -> None:
+    run = Supervised(site)
+    run.gate.admit(ticket="run-1", token=await site.hold())
+    await run.ask("LOCK", lock("tf"))
+    assert (await run.ask("LOCK", lock("other"))).status == 423
+    assert (await run.ask("POST", state(1), "ID=other")).status == 409
+    assert (await run.ask("UNLOCK", lock("other"))).status == 423
+    assert [entry.reason for entry in await site.archive.quarantined("prod/routing")] == ["other-lock-id"]
+
+
+async def test_the_lock_of_a_run_does_not_open_the_plain_address(site: Site) -> None:
+    run = Supervised(site)
+    run.gate.admit(ticket="run-1", token=await site.hold())
+    await run.ask("LOCK", lock("tf"))
+    assert (await site.ask("LOCK", body=lock("tf"))).status == 423
+    assert (await site.ask("POST", body=state(1), query="ID=tf")).status == 409
+    assert (await site.ask("UNLOCK", body=lock("tf"))).status == 423
+    assert await site.holders() == ["run-1"]
+
+
+async def test_a_pinned_state_is_read_until_the_run_writes(site: Site) -> None:
+    run = Supervised(site)
+    run.gate.admit(ticket="run-1", token=await site.hold())
+    run.gate.pin(state(7, "pinned"))
+    assert (await run.ask("GET")).body == state(7, "pinned")
+    await run.ask("POST", state(8, "x"))
+    assert (await run.ask("GET")).body == state(8, "x")
+
+
+async def test_a_closed_gate_answers_nobody(site: Site) -> None:
+    run = Supervised(site)
+    site.runs.close(run.secret)
+    site.runs.close(run.secret)
+    assert (await run.ask("GET")).status == 401
+    assert (await site.ask("GET", "/run/guess/state", token=None)).status == 401
