@@ -1,4 +1,4 @@
-"""A `Tree` on this machine's disk. A hand: it reads files, and only reads.
+"""A `Tree` on this machine's disk, and a file replaced in one step. A hand.
 
 Knows: paths, limits. Knows nothing of what the files mean.
 """
@@ -55,3 +55,23 @@ class DiskTree:
 
 def _unreadable(path: str, why: str) -> SourceUnreadable:
     return SourceUnreadable(f"{path} could not be read", why=why, fix=f"ls -l {path}", path=path)
+
+
+def replace_file(path: str, content: bytes) -> None:
+    """Write a file in one step: readers see the old content or the new one. The file's mode and a link to it stay.
+
+    Raises:
+        SourceUnreadable: The folder or file may not be written.
+    """
+    target = Path(path).resolve()
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        mode = target.stat().st_mode if target.exists() else None
+        draft.write_bytes(content)
+        if mode is not None:
+            draft.chmod(mode & 0o7777)
+        draft.replace(target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        why = error.strerror or "input/output error"
+        raise SourceUnreadable(f"{path} could not be written", why=why, fix=f"ls -l {path}", path=path) from error
