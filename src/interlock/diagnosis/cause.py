@@ -10,11 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from itertools import islice
 from typing import Final
 
 from interlock.diagnosis.message import Kind, Line, Message
 from interlock.errors import InterlockError
 from interlock.terraform.lockinfo import LockInfo
+
+MAX_SPANS: Final = 5  # deciding places shown of one message
 
 
 class Category(Enum):
@@ -112,6 +115,7 @@ class Cause:
         summary: One sentence of what happened.
         count: How many messages said the same.
         is_echo: Words that only ever follow from another cause; never the root while there is another.
+        is_consequence: Another cause of the same log explains it.
     """
 
     category: Category
@@ -123,6 +127,7 @@ class Cause:
     facts: Facts = field(default_factory=Facts)
     count: int = 1
     is_echo: bool = False
+    is_consequence: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,14 +148,15 @@ class Sign:
     kinds: frozenset[Kind] = frozenset({Kind.ERROR})
     is_echo: bool = False
 
-    def find(self, message: Message) -> re.Match[str] | None:
-        """Return where the words are, or None when this is not the cause."""
+    def find(self, message: Message) -> tuple[tuple[int, int], ...]:
+        """Return where the words are in the text, at most `MAX_SPANS` places; none when this is not the cause."""
         if message.kind not in self.kinds:
-            return None
-        found = self.words.search(message.text)
-        if found is None or (self.within is not None and not self.within.search(message.text)):
-            return None
-        return None if self.unless is not None and self.unless.search(message.text) else found
+            return ()
+        if self.within is not None and not self.within.search(message.text):
+            return ()
+        if self.unless is not None and self.unless.search(message.text):
+            return ()
+        return tuple(found.span() for found in islice(self.words.finditer(message.text), MAX_SPANS))
 
 
 Proof = Callable[[Message, Facts, Context], bool]
@@ -182,16 +188,18 @@ class Rule:
         """Return the cause when the message gives it away."""
         for sign in self.signs:
             found = sign.find(message)
-            if found is not None and (self.proof is None or self.proof(message, facts, context)):
+            if found and (self.proof is None or self.proof(message, facts, context)):
                 return self._cause(message, facts, context, found, is_echo=sign.is_echo)
         return None
 
-    def _cause(self, message: Message, facts: Facts, context: Context, found: re.Match[str], *, is_echo: bool) -> Cause:
+    def _cause(
+        self, message: Message, facts: Facts, context: Context, found: tuple[tuple[int, int], ...], *, is_echo: bool
+    ) -> Cause:
         before = not context.begun
         return Cause(
             category=self.category,
             retry=self.retry_before if before and self.retry_before is not None else self.retry,
-            lines=message.lines_at(*found.span()),
+            lines=message.lines_at(*found),
             next=self.advice if isinstance(self.advice, str) else self.advice(facts),
             error=self.error_before if before and self.error_before is not None else self.error,
             summary=self.meaning,
@@ -218,6 +226,9 @@ BACKEND: Final = words(
     r"operation error DynamoDB: (?:Put|Get|Delete)Item",
     r"operation error S3: (?:PutObject|GetObject|HeadObject|ListObjectsV2|DeleteObject)",
     r"validating provider credentials",
+    r"No valid credential sources found",
+    r"failed to refresh cached credentials",
+    r"language/backend/\w",
     r"Unable to (?:access object|retrieve item from DynamoDB|list objects in S3|delete item from DynamoDB)",
     r"error using credentials to get account ID",
     r"failed to (?:upload state|store state MD5|unlock (?:S3|DynamoDB))",

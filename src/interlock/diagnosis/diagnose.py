@@ -33,6 +33,7 @@ _EXPLAINS: Final[Mapping[Category, frozenset[Category]]] = {
     Category.DISK_FULL: frozenset(
         {
             Category.STATE_NOT_SAVED,
+            Category.STATE_CORRUPT,
             Category.PROVIDER_CRASH,
             Category.REGISTRY,
             Category.LOCK_RELEASE_FAILED,
@@ -47,6 +48,7 @@ _EXPLAINS: Final[Mapping[Category, frozenset[Category]]] = {
             Category.LOCK_RELEASE_FAILED,
             Category.PROVIDER_CRASH,
             Category.LOCK_HELD,
+            Category.CONFIG_ERROR,  # a provisioner's command killed with the run
             *_API,
         }
     ),
@@ -158,7 +160,7 @@ def _judge(message: Message, found: _Found) -> None:
 
 
 def _causes(message: Message, facts: Facts, context: Context) -> Iterator[Cause]:
-    """Yield the first cause that fits; a full disk explains whatever else the same message says."""
+    """Yield the first cause that fits. Only a full disk is looked for behind a state that could not be saved."""
     only = _OF_PROVISIONERS if message.summary.startswith(_PROVISIONER) else None
     for rule in RULES:
         if only is not None and rule.category not in only:
@@ -169,6 +171,7 @@ def _causes(message: Message, facts: Facts, context: Context) -> Iterator[Cause]
         yield cause
         if cause.category is not Category.STATE_NOT_SAVED:
             return
+        only = frozenset({Category.DISK_FULL})
 
 
 def _add(cause: Cause, found: _Found) -> None:
@@ -215,8 +218,7 @@ def _ordered(causes: list[Cause]) -> tuple[Cause, ...]:
             return True
         return any(cause.category in _EXPLAINS.get(other.category, ()) and not other.is_echo for other in others)
 
-    ranked = [
-        (is_consequence(cause), cause.category is not Category.STATE_NOT_SAVED, place)
-        for place, cause in enumerate(causes)
-    ]
-    return tuple(causes[place] for _, _, place in sorted(ranked))
+    judged = [replace(cause, is_consequence=is_consequence(cause)) for cause in causes]
+    return tuple(
+        sorted(judged, key=lambda cause: (cause.is_consequence, cause.category is not Category.STATE_NOT_SAVED))
+    )

@@ -10,7 +10,7 @@ from typing import Final
 
 from interlock.diagnosis.cause import Facts
 from interlock.diagnosis.message import Message, masked
-from interlock.terraform.lockinfo import find_lock_info
+from interlock.terraform.lockinfo import LockInfo, find_lock_info
 
 _UUID: Final = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _API_ERROR: Final = re.compile(rf"API Error: (\d{{3}})(?: ?- ?(.{{0,1000}}?))?(?: ?\(({_UUID})\)|[\"\\|]|$)")
@@ -24,6 +24,7 @@ _OTHER: Final = re.compile(
     rf"(?:in use by|used by|referenced by|assigned to|depends? on|associated with|attached to|belongs to|required by) "
     rf"(?:the |an? |following |other |one or more )?(.{{1,120}}?)(?:[.,;(\"\\]|$)|Scope '({_UUID})'"
 )
+_HOLDER: Final = re.compile(r"already locked: ID=(\S{1,200})")
 _S3_PATH: Final = re.compile(r"Bucket: (\S{1,255}) Key: (\S{1,1024})")
 
 
@@ -33,7 +34,7 @@ def gather_facts(message: Message) -> Facts:
     status = _STATUS.search(message.text)
     correlation = _CORRELATION.search(message.text)
     permission = _PERMISSIONS.search(message.text)
-    lock = find_lock_info("\n".join(line.text for line in message.lines)) if "Lock Info:" in message.text else None
+    lock = _holder(message)
     return Facts(
         address=message.address,
         lock=lock,
@@ -44,6 +45,17 @@ def gather_facts(message: Message) -> Facts:
         other=_other(message.text),
         path=_path(message.text, lock.path if lock else ""),
     )
+
+
+def _holder(message: Message) -> LockInfo | None:
+    """Return who holds the lock. Terraform up to 1.14 prints its own lock info beside the HTTP holder's id."""
+    printed = None
+    if "Lock Info:" in message.text:
+        printed = find_lock_info("\n".join(line.text for line in message.lines))
+    holder = _HOLDER.search(message.text)
+    if holder is None or (printed is not None and printed.id == holder[1]):
+        return printed
+    return LockInfo(id=holder[1])
 
 
 def _other(text: str) -> str:

@@ -42,9 +42,10 @@ class Line:
 
 
 _SECRETS: Final = re.compile(
-    r"(?i)(bearer\s+|basic\s+|\b(?:password|secret|client_secret|access_token|token)[\"']?\s*[=:]\s*[\"']?|://[^\s/:@]{0,200}:)"
-    r"[^\s\"'@,;]{6,4096}"
+    r"(?i)(bearer\s+|basic\s+|\b(?:password|secret|client_secret|access_token|token)[\"']?\s*[=:]\s*[\"']?)"
+    r"[^\s\"'@,;]{6,4096}|(://[^\s/:@]{0,200}:)[^\s/@]{1,200}(?=@)"
 )
+_PLACE: Final = re.compile(r"\s*(?:with \S+,?$|on .{1,300} line \d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +68,25 @@ class Message:
     address: str = ""
     at: datetime | None = None
 
-    def lines_at(self, start: int, end: int) -> tuple[Line, ...]:
-        """Return the headline and the lines that hold the characters from `start` to `end` of the text."""
+    def lines_at(self, *spans: tuple[int, int]) -> tuple[Line, ...]:
+        """Return the headline and the lines that hold the given pieces (start, end) of the text."""
         if not self.lines:
             return ()
         ends = list(accumulate(len(flat) + 1 if (flat := flatten(line.text)) else 0 for line in self.lines))
-        first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, end)
-        chosen = sorted({0, *range(first, min(last, len(self.lines) - 1) + 1)})
-        return tuple(self.lines[place] for place in chosen if place < len(self.lines))
+        chosen = {0}
+        for start, end in spans:
+            first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, end)
+            chosen.update(range(first, min(last, len(self.lines) - 1) + 1))
+        if chosen == {0}:
+            chosen |= self._first_detail()
+        return tuple(self.lines[place] for place in sorted(chosen) if self.lines[place].text.strip() or place == 0)
+
+    def _first_detail(self) -> set[int]:
+        """The place of the first line that says more than the headline: no blank, no `with`, no `on FILE line N`."""
+        for place, line in enumerate(self.lines[1:], start=1):
+            if line.text.strip() and not _PLACE.match(line.text):
+                return {place}
+        return set()
 
 
 def flatten(text: str) -> str:
@@ -84,4 +96,4 @@ def flatten(text: str) -> str:
 
 def masked(text: str) -> str:
     """Return the text without what looks like a credential, cut to `MAX_SHOWN_CHARS`."""
-    return _SECRETS.sub(r"\1***", text[: 2 * MAX_SHOWN_CHARS])[:MAX_SHOWN_CHARS]
+    return _SECRETS.sub(r"\1\2***", text[: 2 * MAX_SHOWN_CHARS])[:MAX_SHOWN_CHARS]

@@ -6,9 +6,12 @@ counted, and an error keeps at most `MAX_BLOCK_LINES` lines.
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from interlock.diagnosis.message import MAX_MESSAGE_CHARS, Kind, Line, Message, flatten
@@ -29,6 +32,7 @@ from interlock.terraform.events import (
 
 MAX_BLOCK_LINES: Final = 400  # of one error: the longest real one seen (a flow's publishing messages) had 120
 MAX_LINE_BYTES: Final = 1024 * 1024  # a longer line is cut; Terraform's events are far shorter
+MAX_REPORT_BYTES: Final = 16 * 1024 * 1024  # of a `terraform validate -json` document, which must be read whole
 MAX_HEREDOC_LINES: Final = 10_000  # of an output printed as a heredoc, in which nothing is an error
 
 
@@ -121,11 +125,13 @@ _NOTICE: Final = _any_of(
     r"ERROR: Job failed: execution took longer than",
     r"Cancelling nested steps due to timeout",
     r"Timeout has been exceeded",
-    r".{0,200}[Nn]o space left on device",
     r"You are running out of disk space",
-    r".{0,100}signal: (?:killed|terminated|interrupt)",
     r"Terminated$",
     r"Killed$",
+)
+_TRACE: Final = _any_of(
+    r".{0,200}[Nn]o space left on device",
+    r".{0,100}signal: (?:killed|terminated|interrupt)",
     r".{0,100}exit code (?:124|130|143)\b",
 )
 _SUCCESS: Final = (
@@ -168,7 +174,8 @@ _ENDS_PLAIN: Final = _any_of(
 )
 _HEREDOC: Final = re.compile(r"^[^\"']{0,300}<<[-~]?(?P<end>[A-Z]{2,20})$")
 _WITH: Final = re.compile(r"\s{1,6}with (?P<address>\S.{0,1000}?),?$")
-_SNIPPET: Final = re.compile(r"\s{1,8}\d{1,7}: ")  # the user's own source in an error proves nothing
+_REPORT: Final = re.compile(rb'\s*\{\s*"(?:format_version|valid|diagnostics|error_count)"')
+_SNIPPET: Final = re.compile(r"\s{1,8}(?:\d{1,7}: |├─)")  # the user's own source in an error proves nothing
 _WITHIN: Final = re.compile(r"\s{1,6}(?:on .{1,300} line \d{1,9}|with \S.{0,1000}|\(source code not available\))")
 
 
@@ -181,10 +188,32 @@ def read_messages(chunks: Iterable[bytes]) -> Iterator[Message]:
     Yields:
         Messages in the order of the log.
     """
+    batches = _line_batches(_as_utf8(chunks))
+    first = next(batches, b"")
+    if _REPORT.match(first):
+        yield from _read_report(first, batches)
+        return
     reader = _Reader()
-    for lines in _line_batches(_as_utf8(chunks)):
+    for lines in chain([first], batches):
         yield from reader.batch(lines)
     yield from reader.end()
+
+
+def _read_report(first: bytes, batches: Iterator[bytes]) -> Iterator[Message]:
+    """Read the one JSON document of `terraform validate -json`: `{"valid": ..., "diagnostics": [...]}`."""
+    data = bytearray(first)
+    for lines in batches:
+        if len(data) < MAX_REPORT_BYTES:
+            data += lines
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return iter(())
+    diagnostics = document.get("diagnostics")
+    found = diagnostics if isinstance(diagnostics, list) else []
+    return read_events(
+        parse_event(json.dumps({"type": "diagnostic", "@message": "", "diagnostic": entry})) for entry in found
+    )
 
 
 def read_text(text: str) -> Iterator[Message]:
@@ -202,8 +231,6 @@ def read_events(events: Iterable[Event]) -> Iterator[Message]:
 
 def _as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Turn UTF-16 with a byte order mark into UTF-8; leave everything else alone."""
-    import codecs
-
     decoder: codecs.IncrementalDecoder | None = None
     first = True
     for chunk in chunks:
@@ -336,7 +363,7 @@ class _Reader:
 
     def _statement(self, clean: Clean, head: re.Match[str] | None) -> Iterator[Message]:
         text = clean.text if head is None else head[2]
-        if _NOTICE.match(text):
+        if _NOTICE.match(text) or _TRACE.match(text):
             yield self._said(Kind.NOTICE, clean, text)
         elif head is not None or _FAILED.match(text) or _NOISE_ERROR.match(text):
             yield self._said(Kind.FAILURE, clean, text)
@@ -384,7 +411,7 @@ class _Reader:
 def _of_diagnostic(event: Diagnostic, number: int, at: datetime | None) -> Message:
     head = f"Error: {event.summary}" if event.severity is Severity.ERROR else f"Warning: {event.summary}"
     place = f"on {event.file} line {event.line}:" if event.file else ""
-    parts = [head, place, *event.detail[:MAX_MESSAGE_CHARS].splitlines()]
+    parts = [*head[:MAX_MESSAGE_CHARS].splitlines(), place, *event.detail[:MAX_MESSAGE_CHARS].splitlines()]
     lines = tuple(Line(number=number, text=text.rstrip()) for text in parts if text.strip())[:MAX_BLOCK_LINES]
     return Message(
         kind=Kind.ERROR if event.severity is Severity.ERROR else Kind.WARNING,

@@ -31,7 +31,7 @@ RULE: Final = Rule(
                 r"bucket does not exist",
                 r"The specified (?:bucket|container) does not exist",
                 r"database \S{1,200} does not exist",
-                r"Unexpected HTTP response code:? 404",
+                r"Unexpected HTTP response code:? (?!5|429|401|403)\d",
                 r"\b404\b",
                 r"PermanentRedirect",
                 r"MovedPermanently",

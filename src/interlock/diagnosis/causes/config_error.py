@@ -98,6 +98,7 @@ RULE: Final = Rule(
                 r"Error parsing command-line",
             )
         ),
+        Sign(words=words(r"Terraform encountered problems during initiali[sz]ation"), is_echo=True),
     ),
     advice=_advice,
 )

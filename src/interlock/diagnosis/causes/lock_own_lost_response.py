@@ -15,7 +15,7 @@ from interlock.diagnosis.message import Message
 from interlock.errors import InterlockError, LockHeld
 from interlock.terraform.versions import parse_version
 
-_HOLDER: Final = re.compile(r"already locked: ID=(\S{1,200})")
+_HTTP: Final = re.compile(r"already locked: ID=")
 _SKEW: Final = timedelta(seconds=1)  # the CI system's timestamp and Terraform's come from one machine, some ms apart
 
 
@@ -24,9 +24,8 @@ def _is_ours(message: Message, facts: Facts, context: Context) -> bool:
         return False
     if facts.lock.id in context.own_locks:
         return True
-    holder = _HOLDER.search(message.text)
-    if holder is not None:
-        return holder[1] in context.own_locks or (holder[1] == facts.lock.id and _prints_own(facts.lock.version))
+    if _HTTP.search(message.text):
+        return bool(facts.lock.version) and _prints_own(facts.lock.version)
     return _was_made_here(facts, context)
 
 

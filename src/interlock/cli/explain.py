@@ -1,0 +1,123 @@
+"""`interlock explain`: the root cause in a Terraform or CI log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from interlock.cli import view
+from interlock.errors import UsageError
+
+if TYPE_CHECKING:
+    from interlock.diagnosis import Cause, Diagnosis
+
+app = typer.Typer()
+
+CHUNK_BYTES: Final = 1024 * 1024  # read at a time; a log of any length takes a few of these
+
+
+@app.command()
+def explain(
+    log: Annotated[str, typer.Argument(metavar="[LOG|-]", help="The log; - or nothing reads standard input.")] = "-",
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Name what went wrong in a log: root cause first, the deciding lines, whether a retry is safe, the next command.
+
+    Reads the output of Terraform and OpenTofu, plain or -json, and logs of GitHub, GitLab, Azure and Jenkins.
+    """
+    from interlock.diagnosis import diagnose, read_messages
+
+    with _opened(log) as stream:
+        diagnosis = diagnose(read_messages(_chunks(stream, log)))
+    view.emit({"causes": [_document(cause) for cause in diagnosis.causes]}, json=json, human=lambda: _show(diagnosis))
+
+
+@contextmanager
+def _opened(log: str) -> Iterator[IO[bytes]]:
+    """Open the log, or standard input."""
+    if log == "-":
+        if sys.stdin.isatty():
+            raise UsageError("there is no log to explain", fix="name a file, or pipe a log into: interlock explain -")
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(log).open("rb")  # noqa: SIM115 - closed below; errors of opening are told apart from those of use
+    except OSError as error:
+        raise _unreadable(log, error.strerror or "it cannot be opened") from error
+    with stream:
+        yield stream
+
+
+def _chunks(stream: IO[bytes], log: str) -> Iterator[bytes]:
+    """Yield the log in pieces; refuse what is no text."""
+    first = True
+    while chunk := _read(stream, log):
+        if first and b"\0" in chunk and not chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise _unreadable(log, "it is no text")
+        first = False
+        yield chunk
+
+
+def _read(stream: IO[bytes], log: str) -> bytes:
+    try:
+        return stream.read(CHUNK_BYTES)
+    except OSError as error:
+        raise _unreadable(log, error.strerror or "reading failed") from error
+
+
+def _unreadable(log: str, why: str) -> UsageError:
+    name = "standard input" if log == "-" else log
+    return UsageError(f"the log {name} cannot be read", why=why, fix="name a text file, or - for standard input")
+
+
+def _document(cause: Cause) -> dict[str, object]:
+    from interlock.diagnosis.message import masked
+
+    return {
+        "category": cause.category.value,
+        "retry": cause.retry.value,
+        "lines": [masked(line.text.strip()) for line in cause.lines],
+        "next": cause.next,
+    }
+
+
+_RETRY: Final = {
+    "safe": "safe: nothing was changed",
+    "after-replan": "only after a new plan: something may have been changed",
+    "no": "no: it would fail again or do harm until somebody has acted",
+}
+
+
+def _show(diagnosis: Diagnosis) -> None:
+    write = sys.stdout.write
+    for place, cause in enumerate(diagnosis.causes):
+        write(_shown(cause, first=place == 0))
+    if diagnosis.causes:
+        return
+    if not diagnosis.failed:
+        write("Nothing went wrong in this log.\n")
+        return
+    write("This log shows a failure, but none of the known causes.\n")
+    for error in diagnosis.unknown:
+        write("".join(f"  line {line.number:<6} {line.text.strip()}\n" for line in error if line.text.strip()))
+
+
+def _shown(cause: Cause, *, first: bool) -> str:
+    from interlock.diagnosis.message import masked
+
+    role = "root cause" if first else "follows from it" if cause.is_consequence else "also"
+    times = f", {cause.count} times" if cause.count > 1 else ""
+    where = f" ({cause.facts.address})" if cause.facts.address else ""
+    lines = "".join(f"  line {line.number:<6} {masked(line.text.strip())}\n" for line in cause.lines)
+    known = {"api says": cause.facts.api_message, "correlation": cause.facts.correlation_id}
+    facts = "".join(f"  {name:<11} {value}\n" for name, value in known.items() if value)
+    return (
+        f"{role}: {cause.category.value}{where}: {cause.summary}{times}\n{lines}{facts}"
+        f"  retry       {_RETRY[cause.retry.value]}\n  next        {cause.next}\n\n"
+    )
