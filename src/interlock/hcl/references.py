@@ -30,6 +30,9 @@ _NO_NODE = frozenset({"each", "count", "path", "terraform", "self", "null", "tru
 _COLLECTING = frozenset(
     {"toset", "tolist", "concat", "distinct", "sort", "compact", "flatten", "setunion", "reverse", "coalescelist"}
 )
+_AFTERWARDS = ("provisioner.", "connection.")
+"""Parts of a resource that are read when it exists already, so they may name it."""
+
 _PAIR = 2
 _TRIPLE = 3
 
@@ -140,7 +143,8 @@ def _resource_edges(module: Module, resource: Resource, prefix: str) -> Iterator
 
 def _body_edges(module: Module, source: str, body: Body, prefix: str) -> Iterator[Edge]:
     for reference in references(body):
-        if not _is_static(reference.path):
+        own = reference.target == source and reference.path.startswith(_AFTERWARDS)
+        if not own and not _is_static(reference.path):
             yield from _edge(module, source, reference, prefix)
 
 

@@ -14,11 +14,12 @@ from interlock.source import Span
 
 def check(sources: Sources) -> Iterator[Finding]:
     """Yield wrong sources, and modules that use the provider without saying where it comes from."""
+    run = {module.path for root in sources.modules if organisation.is_entry(root) for module in root.walk()}
     for module in sources.all_modules():
         found = tuple(organisation.requirements(module))
         for requirement in found:
             yield from _wrong(requirement)
-        place = None if found or not module.is_whole else _first_use(module)
+        place = None if found or not module.is_whole or module.path not in run else _first_use(module)
         if place is not None:
             yield RULE.finding(
                 place,
