@@ -1,0 +1,481 @@
+"""A request and an instant in; admit, wait, or refuse with a reason and an honest time to come back.
+
+Joins the budgets, the turns and the in-flight limit. Knows no sockets and no clock: `offer` and `finish` are told what
+happened, `grants` says who may go now, `next_event_s` says when to ask again. `proxy.py` does the rest.
+
+Rules: a request goes when one token and every budget it needs have room, the in-flight limit has room, and it is its
+turn among those for which that is so. It waits at most until its deadline. A client that was told to come back finds
+its place again, so patience is never punished.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from interlock.gateway.budget import RESET_MAX_S, Budget, Place
+from interlock.gateway.concurrency import Concurrency, Sample, after, may_send
+from interlock.gateway.fairness import Entry, Turns
+from interlock.gateway.headers import RETRY_AFTER_DEFAULT_S, Heard
+from interlock.gateway.rules import ORGANISATION, TOKEN, Need, Rules
+from interlock.genesys import Scope
+from interlock.lock import Priority
+
+WAITING_MAX = 4096
+"""Most requests that may wait at once, over all clients."""
+WAITING_OF_FLOW_MAX = 1024
+"""Most requests of one run or client that may wait: one client cannot fill the house."""
+AWAY_MAX = 8192
+"""Most places kept for clients that were told to come back."""
+_AWAY_KEPT_S = 240.0  # the longest Retry-After and a margin
+_STORM_S = 2.0  # refusals of so many endpoints within this time speak of the organisation
+_STORM_ENDPOINTS = 3
+_SUSPECT_FILL = 0.5  # a token this full is the likeliest reason of an unexplained 429
+_SERVER_TROUBLE = frozenset({502, 503, 504})
+_TOO_MANY = 429
+_CLIENT_ERROR = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request that wants to go.
+
+    Attributes:
+        flow: The run or client: the unit of fairness.
+        priority: Its class.
+        needs: Budgets beside the token's, from `Rules.needs`.
+        arrived_s: When it came; never before the last instant this admission saw.
+        deadline_s: Until when it may wait here.
+        memory: What it is recognised by when its client comes back: a digest of flow, method, target and body.
+        only: The one slot whose token it may use, after another of its tokens was refused; None for any.
+    """
+
+    flow: str
+    priority: Priority
+    needs: tuple[Need, ...]
+    arrived_s: float
+    deadline_s: float
+    memory: bytes = b""
+    only: int | None = None
+
+
+class Full(Enum):
+    """Why a request may not even wait."""
+
+    HOUSE = "too many requests wait at the gateway"
+    FLOW = "too many requests of this client wait at the gateway"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Leave to send one request on one token.
+
+    Attributes:
+        entry: Whose it is.
+        slot: The token's slot.
+        places: What it occupies, by budget name; the token's under `token`.
+        sent_s: When leave was given.
+    """
+
+    entry: Entry[Ask]
+    slot: int
+    places: dict[str, Place]
+    sent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a granted request ended.
+
+    Attributes:
+        status: Of the answer; 0 when none came.
+        sent: False when it never left.
+        heard: Rate headers of the answer.
+        retry_after_s: Of a 429.
+        withdrawn: The gateway or the client let go of it; says nothing about load.
+    """
+
+    status: int = 0
+    sent: bool = True
+    heard: Heard | None = None
+    retry_after_s: float | None = None
+    withdrawn: bool = False
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since the start."""
+
+    offered: int = 0
+    granted: int = 0
+    expired: int = 0
+    turned_away: int = 0
+    refused_by_api: int = 0
+    waited_s: float = 0.0
+
+
+BudgetMaker = Callable[[str, int | None, float, int | None, float], Budget]
+"""Makes the budget of a name: allowed, window, ceiling, now. Sharing between processes enters here."""
+
+
+def plain_budget(name: str, allowed: int | None, window_s: float, ceiling: int | None, now_s: float) -> Budget:
+    """Return a budget of this process alone."""
+    return Budget(name, allowed=allowed, window_s=window_s, now_s=now_s, ceiling=ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    flow: str
+    order_s: float
+    until_s: float
+
+
+class Admission:
+    """Everybody who waits for leave to send, and everything they need.
+
+    Args:
+        rules: Which budgets a request needs.
+        hold_s: How long a request may wait here; used to say when to come back.
+        concurrency: The in-flight limit to start with.
+        make_budget: Makes a budget that several processes may share.
+        overridden: Names of budgets that the user set; learning never exceeds them.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        hold_s: float,
+        concurrency: Concurrency | None = None,
+        make_budget: BudgetMaker = plain_budget,
+        overridden: Iterable[str] = (),
+    ) -> None:
+        self.rules = rules
+        self.hold_s = hold_s
+        self.concurrency = concurrency or Concurrency(limit=32.0)
+        self.budgets: dict[str, Budget] = {}
+        self.slots: dict[int, Budget] = {}
+        self.turns: Turns[Ask] = Turns()
+        self.in_flight: dict[str, int] = {}
+        self.flying = 0
+        self.counts = Counts()
+        self._make_budget = make_budget
+        self._overridden = frozenset(overridden)
+        self._open: set[int] = set()
+        self._deadlines: list[tuple[float, int, Entry[Ask]]] = []
+        self._numbers = itertools.count()
+        self._away: OrderedDict[bytes, _Away] = OrderedDict()
+        self._away_of: dict[str, int] = {}
+        self._unexplained: dict[str, float] = {}
+
+    # Tokens
+
+    def open_slot(self, slot: int, now_s: float) -> None:
+        """A token stands ready in the slot. Its budget goes on: a new token may count with the old one."""
+        if slot not in self.slots:
+            limit = self.rules.limits[TOKEN]
+            ceiling = limit.allowed if TOKEN in self._overridden else None
+            allowed = limit.allowed if limit.enforce else None
+            name = f"{TOKEN}-{slot}"
+            self.slots[slot] = Budget(name, allowed=allowed, window_s=limit.window_s, now_s=now_s, ceiling=ceiling)
+        self._open.add(slot)
+
+    def close_slot(self, slot: int) -> None:
+        """The slot has no valid token now."""
+        self._open.discard(slot)
+
+    def ready_slots(self) -> frozenset[int]:
+        """Return the slots whose token stands ready."""
+        return frozenset(self._open)
+
+    def has_tokens(self) -> bool:
+        """Say whether any token stands ready."""
+        return bool(self._open)
+
+    def wants_token(self, now_s: float) -> bool:
+        """Say whether one more token would let somebody go."""
+        if not len(self.turns) or not may_send(self.concurrency, self.flying):
+            return False
+        return self._best_slot(now_s, None) is None
+
+    # Requests
+
+    def offer(self, ask: Ask) -> Entry[Ask] | Full:
+        """Let a request wait, or refuse it at once."""
+        self.counts.offered += 1
+        if len(self.turns) >= WAITING_MAX:
+            return self._turned_away(Full.HOUSE)
+        if self.turns.waiting_of(ask.flow) >= WAITING_OF_FLOW_MAX:
+            return self._turned_away(Full.FLOW)
+        for name, _ in ask.needs:
+            if name not in self.budgets:
+                self.budgets[name] = self._new_budget(name, ask.arrived_s)
+        entry = Entry(
+            item=ask,
+            flow=ask.flow,
+            priority=ask.priority,
+            group=(ask.needs, ask.only),
+            order=self._came_back(ask),
+        )
+        self.turns.add(entry)
+        heapq.heappush(self._deadlines, (ask.deadline_s, next(self._numbers), entry))
+        return entry
+
+    def grants(self, now_s: float) -> list[Grant]:
+        """Give leave to everybody who may go now, in the order of their turns."""
+        given: list[Grant] = []
+        never: set[Hashable] = set()
+        while len(self.turns) and may_send(self.concurrency, self.flying):
+            if self._best_slot(now_s, None) is None:
+                break
+            entry = self.turns.next(self._able(now_s, never))
+            if entry is None:
+                break
+            given.append(self._grant(entry, now_s))
+        return given
+
+    def expire(self, now_s: float) -> list[tuple[Entry[Ask], int]]:
+        """Take out everybody whose deadline is over, each with the Retry-After to tell."""
+        over: list[tuple[Entry[Ask], int]] = []
+        while self._deadlines and (self._deadlines[0][0] <= now_s or not self._deadlines[0][2].waiting):
+            _, _, entry = heapq.heappop(self._deadlines)
+            if entry.waiting:
+                wait_s = self.retry_after_s(entry.item, now_s)
+                self.turns.remove(entry)
+                self.counts.expired += 1
+                self._remember(entry, wait_s, now_s)
+                over.append((entry, wait_s))
+        return over
+
+    def withdraw(self, entry: Entry[Ask]) -> None:
+        """The client left while it waited."""
+        self.turns.remove(entry)
+
+    def finish(self, grant: Grant, finished: Finished, now_s: float) -> None:
+        """A granted request ended: free what it occupied in time, and learn from what the API said."""
+        self.flying -= 1
+        self._landed(grant.entry.flow)
+        self.concurrency = after(
+            self.concurrency, _sample(finished), in_flight=self.flying + 1, sent_s=grant.sent_s, now_s=now_s
+        )
+        if finished.heard is not None:
+            budget, place = self._spoken_of(grant, finished.heard)
+            budget.learn(finished.heard, place, now_s)
+        if finished.status == _TOO_MANY:
+            self._blame(grant, finished, now_s)
+        for name, place in grant.places.items():
+            budget = self._budget(name, grant.slot)
+            if finished.sent:
+                budget.settle(place, now_s)
+            else:
+                budget.unsent(place)
+
+    def next_event_s(self, now_s: float) -> float | None:
+        """Return when to look again although nothing happened; None when nothing is due."""
+        while self._deadlines and not self._deadlines[0][2].waiting:
+            heapq.heappop(self._deadlines)
+        if not self._deadlines:
+            return None
+        soonest = self._deadlines[0][0]
+        if may_send(self.concurrency, self.flying) and self._open:
+            soonest = min(soonest, now_s + self._soonest_s(now_s))
+        return soonest
+
+    def retry_after_s(self, ask: Ask, now_s: float) -> int:
+        """Return when to come back: then the request is served within half a hold. From 1 to 180.
+
+        The estimate: when the first of its budgets has room, and after that its share of the rate for everybody of
+        its flow who waits here or was sent away before it.
+        """
+        waits = [self.budgets[name].wait_s(cost, now_s) for name, cost in ask.needs if name in self.budgets]
+        slot_s = min((self.slots[slot].wait_s(1, now_s) for slot in self._open), default=0.0)
+        ahead = self.turns.waiting_of(ask.flow) + self._away_of.get(ask.flow, 0)
+        turns_s = ahead / max(self._rate_of(ask), 1e-9)
+        wait_s = max([slot_s, *waits]) + turns_s - self.hold_s / 2
+        return int(min(max(math.ceil(wait_s), 1), RESET_MAX_S))
+
+    # Inside
+
+    def _turned_away(self, why: Full) -> Full:
+        self.counts.turned_away += 1
+        return why
+
+    def _new_budget(self, name: str, now_s: float) -> Budget:
+        limit = self.rules.limits.get(name)
+        token = self.rules.limits[TOKEN]
+        if limit is None or not limit.enforce:
+            return self._make_budget(name, None, token.window_s, None, now_s)
+        ceiling = limit.allowed if name in self._overridden else None
+        return self._make_budget(name, limit.allowed, limit.window_s, ceiling, now_s)
+
+    def _budget(self, name: str, slot: int) -> Budget:
+        return self.slots[slot] if name == TOKEN else self.budgets[name]
+
+    def _able(self, now_s: float, never: set[Hashable]) -> Callable[[Hashable], bool]:
+        """Return the question whether a group may go at this instant. What cannot go now cannot later this instant."""
+        known: dict[Hashable, bool] = {}
+
+        def may_go(group: Hashable) -> bool:
+            if group in never:
+                return False
+            answer = known.get(group)
+            if answer is None:
+                answer = known[group] = self._fits(group, now_s)
+                if not answer:
+                    never.add(group)
+            return answer
+
+        return may_go
+
+    def _fits(self, group: Hashable, now_s: float) -> bool:
+        needs: tuple[Need, ...]
+        only: int | None
+        needs, only = group  # type: ignore[misc]
+        if only is not None and self._best_slot(now_s, only) is None:
+            return False
+        return all(self.budgets[name].fits(cost, now_s) for name, cost in needs)
+
+    def _best_slot(self, now_s: float, only: int | None) -> int | None:
+        """Return the token with the most room, None when none has room for one request."""
+        best, most = None, 1.0 - 1e-9
+        for slot in self._open:
+            if only is not None and slot != only:
+                continue
+            room = self.slots[slot].room(now_s)
+            if room >= most and (best is None or room > most):
+                best, most = slot, room
+        return best
+
+    def _grant(self, entry: Entry[Ask], now_s: float) -> Grant:
+        ask = entry.item
+        slot = self._best_slot(now_s, ask.only)
+        assert slot is not None, "served without a token"
+        places = {TOKEN: self.slots[slot].take(1, now_s)}
+        for name, cost in ask.needs:
+            places[name] = self.budgets[name].take(cost, now_s)
+        self.flying += 1
+        self.in_flight[entry.flow] = self.in_flight.get(entry.flow, 0) + 1
+        self.counts.granted += 1
+        self.counts.waited_s += now_s - ask.arrived_s
+        return Grant(entry=entry, slot=slot, places=places, sent_s=now_s)
+
+    def _landed(self, flow: str) -> None:
+        left = self.in_flight[flow] - 1
+        if left:
+            self.in_flight[flow] = left
+        else:
+            del self.in_flight[flow]
+
+    # Learning whose limit the API speaks of
+
+    def _spoken_of(self, grant: Grant, heard: Heard) -> tuple[Budget, Place]:
+        """Return the budget that an answer's headers are about: the API names none.
+
+        One whose limit is the announced one, else the one whose own count is nearest to the announced count. Between
+        equals a higher limit than the token's is the organisation's, so that a token is never overdrawn by mistake.
+        """
+        pairs = [(self._budget(name, grant.slot), place) for name, place in grant.places.items()]
+        same = [pair for pair in pairs if pair[0].allowed == heard.allowed]
+        token = pairs[0][0]
+        upward = token.allowed is not None and heard.allowed > token.allowed
+
+        def distance(pair: tuple[Budget, Place]) -> tuple[int, int]:
+            budget, place = pair
+            preferred = budget.name == ORGANISATION if upward else budget is token
+            return (abs(budget.mine_at_most(place) - heard.count), 0 if preferred else 1)
+
+        return min(same or pairs, key=distance)
+
+    def _blame(self, grant: Grant, finished: Finished, now_s: float) -> None:
+        self.counts.refused_by_api += 1
+        wait_s = RETRY_AFTER_DEFAULT_S if finished.retry_after_s is None else finished.retry_after_s
+        if finished.heard is not None:
+            budget, _ = self._spoken_of(grant, finished.heard)
+            budget.refuse(wait_s, now_s)
+            return
+        self._suspect(grant, now_s).refuse(wait_s, now_s, guess=True)
+
+    def _suspect(self, grant: Grant, now_s: float) -> Budget:
+        """Return whose limit an unexplained 429 most likely is: a full token, the endpoint, or everybody's."""
+        token = self.slots[grant.slot]
+        if token.allowed is not None and token.occupied(now_s) >= token.allowed * _SUSPECT_FILL:
+            return token
+        endpoint = grant.entry.item.needs[-1][0]
+        self._unexplained = {name: at for name, at in self._unexplained.items() if now_s - at < _STORM_S}
+        self._unexplained[endpoint] = now_s
+        if len(self._unexplained) >= _STORM_ENDPOINTS and ORGANISATION in self.budgets:
+            return self.budgets[ORGANISATION]
+        return self.budgets[endpoint]
+
+    # Coming back
+
+    def _remember(self, entry: Entry[Ask], wait_s: float, now_s: float) -> None:
+        memory = entry.item.memory
+        if not memory:
+            return
+        self._forget(now_s)
+        before = self._away.pop(memory, None)  # an identical request of the same flow: one place is kept for both
+        if before is not None:
+            self._no_longer_away(before)
+        self._away[memory] = _Away(entry.flow, entry.order, now_s + wait_s + _AWAY_KEPT_S)
+        self._away_of[entry.flow] = self._away_of.get(entry.flow, 0) + 1
+
+    def _came_back(self, ask: Ask) -> float:
+        away = self._away.pop(ask.memory, None) if ask.memory else None
+        if away is None:
+            return ask.arrived_s
+        self._no_longer_away(away)
+        return away.order_s
+
+    def _forget(self, now_s: float) -> None:
+        while self._away and (len(self._away) >= AWAY_MAX or next(iter(self._away.values())).until_s <= now_s):
+            _, away = self._away.popitem(last=False)
+            self._no_longer_away(away)
+
+    def _no_longer_away(self, away: _Away) -> None:
+        self._away_of[away.flow] -= 1
+        if not self._away_of[away.flow]:
+            del self._away_of[away.flow]
+
+    # Estimating
+
+    def _soonest_s(self, now_s: float) -> float:
+        """Return the seconds until somebody who waits could go, at least a millisecond."""
+        slot_s = min(self.slots[slot].wait_s(1, now_s) for slot in self._open)
+        groups = {entry.group for entry in self.turns.entries()}
+        waits = []
+        for group in groups:
+            needs: tuple[Need, ...] = group[0]  # type: ignore[index]
+            waits.append(max((self.budgets[name].wait_s(cost, now_s) for name, cost in needs), default=0.0))
+        return max(slot_s, min(waits, default=0.0), 0.001)
+
+    def _rate_of(self, ask: Ask) -> float:
+        """Return requests per second that a flow can count on when everybody who waits now goes on waiting."""
+        rates = [sum(self.slots[slot].rate_per_s() for slot in self._open) or 1.0]
+        rates += [self.budgets[name].rate_per_s() / cost for name, cost in ask.needs if name in self.budgets]
+        rate = min(*rates, 1e6)
+        weights = {
+            each: self.turns.weight(each) for each in Priority if self.turns.waiting(each) or each is ask.priority
+        }
+        share = weights[ask.priority] / sum(weights.values())
+        return rate * share / max(self.turns.flows(ask.priority), 1)
+
+
+def _sample(finished: Finished) -> Sample:
+    if finished.withdrawn:
+        return Sample.IGNORED
+    if finished.status == 0 or finished.status in _SERVER_TROUBLE:
+        return Sample.DROPPED
+    return Sample.IGNORED if finished.status >= _CLIENT_ERROR else Sample.SUCCESS
+
+
+def token_rate_per_s(rules: Rules, slots: int) -> float:
+    """Return what `slots` tokens give in the long run, requests per second."""
+    limit = rules.limits[TOKEN]
+    assert limit.scope is Scope.TOKEN
+    return math.inf if limit.allowed is None else slots * limit.allowed / limit.window_s

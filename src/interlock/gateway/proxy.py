@@ -1,0 +1,628 @@
+"""The reverse proxy, as an ASGI application: reads a call, asks everybody who has a say, sends it, gives the answer.
+
+A hand: the rules are in the cores. Everything a client can send has a limit with a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import assert_never
+from urllib.parse import parse_qs
+
+from starlette.types import Message, Receive, Scope, Send
+
+from interlock.clock import Clock
+from interlock.gateway import answers
+from interlock.gateway.admission import Ask, Finished, Full, Grant
+from interlock.gateway.answers import Answer
+from interlock.gateway.callers import Callers, Run
+from interlock.gateway.flights import Ending, Flight, Flights, flight_key
+from interlock.gateway.headers import Pair, forwarded_request, forwarded_response, read_rate, read_retry_after
+from interlock.gateway.oauth import (
+    PLACEHOLDER_LIFE_S,
+    Credentials,
+    Placeholders,
+    Secret,
+    are_same,
+    read_basic,
+    read_bearer,
+)
+from interlock.gateway.retries import (
+    Again,
+    Answered,
+    Deliver,
+    Failure,
+    Outcome,
+    Unknown,
+    Unreachable,
+    is_repeatable,
+    judge,
+)
+from interlock.gateway.route import Door, NamedCaller, Refused, Route, RunCaller, find_route
+from interlock.gateway.rules import endpoint_of
+from interlock.gateway.tokens import TokenKeeper
+from interlock.gateway.turnstile import Turnstile
+from interlock.gateway.upstream import Reply, Upstream
+from interlock.genesys.limits import REQUEST_BYTES_MAX
+from interlock.ids import Ids
+from interlock.lock import Priority
+
+LOGIN_BODY_MAX = 16 * 1024
+"""Longest body of a token request."""
+BODIES_MAX = 64 * 1024 * 1024
+"""All request bodies held at once; a client that would exceed it is told to come back."""
+BODY_READ_S = 10.0
+"""Longest time for a client to send its body."""
+CHUNK_SENT_S = 30.0
+"""Longest time for a client to take one piece of an answer."""
+CLIENT_PATIENCE_S = 15.0
+"""A repeatable call is answered before the Go SDK's 16 s are over."""
+WRITE_REPLY_S = 60.0
+"""Longest wait for the answer to a write; its client may have gone and come back meanwhile."""
+_PIECE = 64 * 1024
+_UNAUTHORISED = 401
+_TOO_MANY = 429
+_HOPELESS_S = 60.0  # how long an endpoint that answers 401 to fresh tokens is believed
+_HOPELESS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that belongs in the audit log.
+
+    Attributes:
+        kind: `fenced` is the only one so far.
+        run: Whose call it was.
+        method: Of the call.
+        path: Of the call, without prefix and query.
+    """
+
+    kind: str
+    run: str
+    method: str
+    path: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the proxy did since the start; see `service.Stats`."""
+
+    calls: int = 0
+    fenced: int = 0
+    refused: int = 0
+    retries: int = 0
+    replayed_401: int = 0
+    unknown_outcomes: int = 0
+    unreachable: int = 0
+    bodies_bytes: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    served: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One call of a client that was let in."""
+
+    route: Route
+    method: str
+    flow: str
+    priority: Priority
+    run: Run | None
+    headers: list[Pair]
+    body: bytes
+    key: bytes
+    correlation: str
+    arrived_s: float
+
+    @property
+    def target(self) -> str:
+        return f"{self.route.path}?{self.route.query}" if self.route.query else self.route.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the proxy works with.
+
+    Attributes:
+        turnstile: Who may go when.
+        tokens: The pool.
+        upstream: The API.
+        callers: Who may call at all.
+        placeholders: What clients get instead of tokens.
+        credentials: What named clients must present at `/oauth/token`; None lets everybody in (loopback only).
+        client_priority: Class of clients that are no runs.
+        clock: Time.
+        ids: Correlation ids.
+        report: Told of events for the audit log.
+    """
+
+    turnstile: Turnstile
+    tokens: TokenKeeper
+    upstream: Upstream
+    callers: Callers
+    placeholders: Placeholders
+    credentials: Credentials | None
+    client_priority: Priority
+    clock: Clock
+    ids: Ids
+    report: Callable[[Event], None]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one call has come."""
+
+    deadline_s: float
+    attempt: int = 1
+    replayed: bool = False
+    only: int | None = None
+
+
+class Proxy:
+    """The application."""
+
+    def __init__(self, means: Means) -> None:
+        self.tally = Tally()
+        self.flights = Flights()
+        self._turnstile = means.turnstile
+        self._tokens = means.tokens
+        self._upstream = means.upstream
+        self._callers = means.callers
+        self._placeholders = means.placeholders
+        self._credentials = means.credentials
+        self._client_priority = means.client_priority
+        self._clock = means.clock
+        self._ids = means.ids
+        self._report = means.report
+        self._always_401: dict[str, float] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP is refused."""
+        if scope["type"] != "http":
+            return
+        self.tally.calls += 1
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        route = find_route(scope["method"], raw_path, scope["query_string"])
+        match route:
+            case Refused():
+                await self._refuse(send, answers.refused(route, correlation=self._ids.fresh()))
+            case Route(door=Door.API):
+                await self._api(route, scope, receive, send)
+            case Route(door=Door.LOGIN):
+                await self._login(route, scope, receive, send)
+            case Route(door=Door.HEALTH):
+                await _answer(send, answers.plain(200, {"status": "ok"}))
+            case Route(door=Door.READY):
+                await self._ready(send)
+            case Route():
+                raise AssertionError(route.door)
+            case _:
+                assert_never(route)
+
+    async def _ready(self, send: Send) -> None:
+        pool = self._tokens.pool
+        status = 503 if pool.fault else 200
+        await _answer(send, answers.plain(status, {"status": pool.fault or "ready", "tokens": pool.minted}))
+
+    async def _refuse(self, send: Send, answer: Answer) -> None:
+        self.tally.refused += 1
+        await _answer(send, answer)
+
+    # Logging in
+
+    async def _login(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive, scope["headers"], LOGIN_BODY_MAX)
+        answer = self._grant(route, scope, body) if isinstance(body, bytes) else _login_refusal(body)
+        await (_answer(send, answer) if answer.status < 400 else self._refuse(send, answer))  # noqa: PLR2004 - HTTP
+
+    def _grant(self, route: Route, scope: Scope, body: bytes) -> Answer:
+        form = _form(body)
+        if scope["method"] != "POST" or form.get("grant_type") != "client_credentials":
+            return answers.login_error(
+                400, "unsupported_grant_type", "the gateway gives tokens for grant_type=client_credentials by POST"
+            )
+        subject = self._subject(route, _header(scope["headers"], b"authorization"), form)
+        if subject is None:
+            return answers.login_error(
+                401, "invalid_client", "these are not the credentials of the gateway's OAuth client"
+            )
+        token = self._placeholders.issue(subject, now_unix_s=int(self._clock.now().timestamp()))
+        return answers.login_answer(token, PLACEHOLDER_LIFE_S)
+
+    def _subject(self, route: Route, authorization: str | None, form: dict[str, str]) -> str | None:
+        """Return whom the placeholder is for; None when the client proved nothing."""
+        match route.caller:
+            case RunCaller():  # its prefix is the proof; its credentials may be anything
+                return f"r/{route.caller.run}" if self._callers.find(route.caller) else None
+            case NamedCaller():
+                if self._credentials is None:
+                    return f"c/{route.caller.name}"
+                shown = read_basic(authorization) or _form_credentials(form)
+                return f"c/{route.caller.name}" if shown and are_same(shown, self._credentials) else None
+
+    # Calls
+
+    async def _api(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        correlation = self._ids.fresh()
+        admitted = self._admit(route, _header(scope["headers"], b"authorization"), scope["method"], correlation)
+        if isinstance(admitted, Answer):
+            await self._refuse(send, admitted)
+            return
+        run, flow, priority = admitted
+        if run is not None and not await _is_current(run):
+            await self._refuse(send, self._fenced(run, scope["method"], route.path, correlation))
+            return
+        body = await self._body(receive, scope["headers"])
+        if isinstance(body, Refused):
+            await self._refuse(send, answers.refused(body, correlation=correlation))
+            return
+        headers = forwarded_request(scope["headers"])
+        target = f"{route.path}?{route.query}"
+        call = _Call(
+            route=route,
+            method=scope["method"],
+            flow=flow,
+            priority=priority,
+            run=run,
+            headers=headers,
+            body=body,
+            key=flight_key(flow, scope["method"], target, headers, body),
+            correlation=correlation,
+            arrived_s=self._clock.monotonic(),
+        )
+        await self._serve(call, receive, send)
+
+    def _admit(
+        self, route: Route, authorization: str | None, method: str, correlation: str
+    ) -> tuple[Run | None, str, Priority] | Answer:
+        match route.caller:
+            case RunCaller():
+                run = self._callers.find(route.caller)
+                if run is not None:
+                    return run, f"r/{run.run}", run.priority
+                if self._callers.is_gone(route.caller):
+                    return self._fenced_answer(route.caller.run, method, route.path, correlation)
+                return answers.api_error(
+                    403, "interlock.unknown.run", "no run has this prefix", correlation=correlation
+                )
+            case NamedCaller():
+                now_unix_s = int(self._clock.now().timestamp())
+                subject = self._placeholders.read(read_bearer(authorization) or "", now_unix_s=now_unix_s)
+                if subject == f"c/{route.caller.name}":
+                    return None, self._callers.flow_of(route.caller.name), self._client_priority
+                return answers.api_error(
+                    401,
+                    "bad.credentials",
+                    "this is no token of the gateway for this client; get one from its /oauth/token",
+                    correlation=correlation,
+                )
+
+    def _fenced(self, run: Run, method: str, path: str, correlation: str) -> Answer:
+        return self._fenced_answer(run.run, method, path, correlation)
+
+    def _fenced_answer(self, run: str, method: str, path: str, correlation: str) -> Answer:
+        self.tally.fenced += 1
+        self._report(Event(kind="fenced", run=run, method=method, path=path))
+        return answers.fenced(run, correlation=correlation)
+
+    async def _body(self, receive: Receive, headers: list[Pair]) -> bytes | Refused:
+        if self.tally.bodies_bytes > BODIES_MAX:
+            return Refused(status=503, code="service.unavailable", message="the gateway holds too many bodies already")
+        return await _read_body(receive, headers, REQUEST_BYTES_MAX)
+
+    async def _serve(self, call: _Call, receive: Receive, send: Send) -> None:
+        """Join or begin a flight, wait for its end or the client's, and deliver."""
+        gone = asyncio.create_task(_until_gone(receive))
+        self.tally.bodies_bytes += len(call.body)
+        try:
+            flight = self.flights.find(call.key, call.arrived_s) or self._begin(call)
+            ending = await self._land(flight, gone)
+            if isinstance(ending, Reply) and ending.rest is not None and flight.streamed:
+                flight = self._begin(call)  # too long to share
+                ending = await self._land(flight, gone)
+        finally:
+            self.tally.bodies_bytes -= len(call.body)
+            gone.cancel()
+        if ending is not None:
+            flight.streamed = True
+            await self._deliver(call, ending, send)
+
+    async def _land(self, flight: Flight, gone: asyncio.Task[None]) -> Ending | None:
+        """Wait for the end of a flight; None when the client left first."""
+        flight.clients += 1
+        try:
+            await asyncio.wait({flight.task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            flight.clients -= 1
+            if not flight.task.done() and not flight.clients:
+                self.flights.orphaned(flight, self._clock.monotonic())
+        if not flight.task.done():
+            return None
+        self.flights.served(flight)
+        if flight.task.cancelled():
+            return answers.unreachable("the gateway is closing", correlation=self._ids.fresh())
+        return flight.task.result()
+
+    def _begin(self, call: _Call) -> Flight:
+        holder: list[Flight] = []
+
+        async def fly() -> Ending:
+            flight = holder[0]
+            try:
+                return await self._fly(call, flight)
+            finally:
+                self.flights.ended(flight)
+
+        flight = Flight(key=call.key, method=call.method, task=asyncio.create_task(fly()))
+        holder.append(flight)
+        self.flights.add(flight)
+        return flight
+
+    async def _deliver(self, call: _Call, ending: Ending, send: Send) -> None:
+        self.tally.statuses[ending.status] = self.tally.statuses.get(ending.status, 0) + 1
+        self.tally.served[call.flow] = self.tally.served.get(call.flow, 0) + 1
+        match ending:
+            case Answer():
+                await _answer(send, ending)
+            case Reply():
+                await _pass_on(send, ending, with_body=call.method != "HEAD")
+
+    async def _fly(self, call: _Call, flight: Flight) -> Ending:
+        """Attempt until there is something to say. Attempts are bounded by `retries.ATTEMPTS_MAX` and by the hold."""
+        progress = _Progress(deadline_s=call.arrived_s + self._turnstile.admission.hold_s)
+        while True:
+            leave = await self._turnstile.enter(self._ask(call, progress))
+            if not isinstance(leave, Grant):
+                return self._come_back(leave, call)
+            if call.run is not None and not await self._still_current(call.run, leave):
+                return self._fenced(call.run, call.method, call.route.path, call.correlation)
+            reply, generation = await self._attempt(call, flight, leave)
+            if reply is None:  # the token ended in this instant
+                continue
+            ending = await self._follow(call, progress, reply, (leave.slot, generation))
+            if ending is not None:
+                return ending
+
+    def _ask(self, call: _Call, progress: _Progress) -> Ask:
+        return Ask(
+            flow=call.flow,
+            priority=call.priority,
+            needs=self._turnstile.admission.rules.needs(call.method, call.route.path, call.route.query),
+            arrived_s=self._clock.monotonic(),
+            deadline_s=progress.deadline_s,
+            memory=call.key,
+            only=progress.only,
+        )
+
+    async def _follow(
+        self, call: _Call, progress: _Progress, reply: Reply | Failure, token: tuple[int, int]
+    ) -> Ending | None:
+        """Do what the outcome of an attempt asks for; None when the next attempt may begin."""
+        outcome = self._outcome(reply)
+        verdict = judge(
+            outcome,
+            method=call.method,
+            path=call.route.path,
+            attempt=progress.attempt,
+            replayed_401=progress.replayed or self._is_hopeless(call),
+        )
+        match verdict:
+            case Deliver() | Unreachable():
+                if progress.replayed and isinstance(outcome, Answered) and outcome.status == _UNAUTHORISED:
+                    self._learn_hopeless(call)
+                return self._last(reply, call)
+            case Unknown():
+                _discard(reply)
+                self.tally.unknown_outcomes += 1
+                return answers.outcome_unknown(call.method, correlation=call.correlation)
+            case Again(fresh_token=True):
+                _discard(reply)
+                self._replay(progress, *token)
+                return None
+            case Again(pause_s=pause_s):
+                return await self._pause(call, progress, reply, pause_s)
+            case _:
+                assert_never(verdict)
+
+    def _replay(self, progress: _Progress, slot: int, generation: int) -> None:
+        """Send it again with a token that is newer than the 401: others of the pool may have been revoked with it."""
+        self._tokens.reject(slot, generation)
+        self.tally.replayed_401 += 1
+        progress.replayed = True
+        progress.only = slot
+
+    def _is_hopeless(self, call: _Call) -> bool:
+        """Say whether this endpoint lately answered 401 to a fresh token too: then no token is to blame."""
+        return self._always_401.get(self._endpoint(call), 0.0) > self._clock.monotonic()
+
+    def _learn_hopeless(self, call: _Call) -> None:
+        if len(self._always_401) >= _HOPELESS_MAX:
+            self._always_401.clear()
+        self._always_401[self._endpoint(call)] = self._clock.monotonic() + _HOPELESS_S
+
+    def _endpoint(self, call: _Call) -> str:
+        return f"{call.flow} {endpoint_of(call.method, call.route.path)}"
+
+    async def _pause(self, call: _Call, progress: _Progress, reply: Reply | Failure, pause_s: float) -> Ending | None:
+        if isinstance(reply, Reply) and reply.status == _TOO_MANY:
+            _discard(reply)  # the budgets keep it waiting
+            return None
+        if self._clock.monotonic() + pause_s >= progress.deadline_s:
+            return self._last(reply, call)
+        _discard(reply)
+        progress.attempt += 1
+        self.tally.retries += 1
+        await self._clock.sleep(pause_s)
+        return None
+
+    async def _still_current(self, run: Run, leave: Grant) -> bool:
+        """Ask once more, after the wait and just before the call goes out."""
+        try:
+            current = await _is_current(run)
+        except BaseException:
+            self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
+            raise
+        if not current:
+            self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
+        return current
+
+    async def _attempt(self, call: _Call, flight: Flight, leave: Grant) -> tuple[Reply | Failure | None, int]:
+        token = self._tokens.bearer(leave.slot)
+        if token is None:
+            self._turnstile.admission.close_slot(leave.slot)
+            self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
+            return None, 0
+        bearer, generation = token
+        self.flights.sent(flight)
+        finished = Finished(withdrawn=True)
+        try:
+            reply = await self._upstream.send(
+                call.method,
+                call.target,
+                headers=call.headers,
+                body=call.body,
+                bearer=bearer,
+                limit_s=self._limit_s(call),
+            )
+            finished = self._finished(reply)
+            return reply, generation
+        finally:
+            self._turnstile.leave(leave, finished)
+
+    def _limit_s(self, call: _Call) -> float:
+        if not is_repeatable(call.method, call.route.path):
+            return WRITE_REPLY_S
+        return max(call.arrived_s + CLIENT_PATIENCE_S - self._clock.monotonic(), 1.0)
+
+    def _finished(self, reply: Reply | Failure) -> Finished:
+        if isinstance(reply, Failure):
+            return Finished(sent=reply is not Failure.UNSENT)
+        named = reply.named()
+        retry_after_s = read_retry_after(named.get("retry-after"), now=self._clock.now())
+        return Finished(status=reply.status, heard=read_rate(named), retry_after_s=retry_after_s)
+
+    def _outcome(self, reply: Reply | Failure) -> Outcome:
+        if isinstance(reply, Failure):
+            return reply
+        retry_after_s = read_retry_after(reply.named().get("retry-after"), now=self._clock.now())
+        return Answered(status=reply.status, retry_after_s=retry_after_s)
+
+    def _last(self, reply: Reply | Failure, call: _Call) -> Ending:
+        """What the client is told when there is no further attempt."""
+        if isinstance(reply, Reply):
+            return reply
+        self.tally.unreachable += 1
+        return answers.unreachable(reply.value, correlation=call.correlation)
+
+    def _come_back(self, leave: int | Full, call: _Call) -> Answer:
+        """The request waited long enough, or may not wait at all."""
+        fault = self._tokens.pool.fault
+        if fault and not self._turnstile.admission.has_tokens():
+            if self._tokens.pool.refused:
+                return answers.api_error(_UNAUTHORISED, "bad.credentials", fault, correlation=call.correlation)
+            return answers.unreachable(fault, correlation=call.correlation)
+        if isinstance(leave, Full):
+            return answers.too_many(5, leave.value, correlation=call.correlation)
+        why = "Interlock holds this call back to stay within the organisation's API limits"
+        return answers.too_many(leave, why, correlation=call.correlation)
+
+
+async def _is_current(run: Run) -> bool:
+    answer = run.is_current(run.run)
+    return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
+
+
+def _discard(reply: Reply | Failure) -> None:
+    if isinstance(reply, Reply) and reply.rest is not None:
+        reply.rest.close()
+
+
+def _header(headers: list[Pair], name: bytes) -> str | None:
+    """Return a header; None when it is missing or there is more than one, which would be two meanings."""
+    found = [value for key, value in headers if key == name]
+    return found[0].decode("latin-1") if len(found) == 1 else None
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=20)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _form_credentials(form: dict[str, str]) -> Credentials | None:
+    if "client_id" not in form or "client_secret" not in form:
+        return None
+    return Credentials(client_id=form["client_id"], secret=Secret(form["client_secret"]))
+
+
+def _login_refusal(refused: Refused) -> Answer:
+    return answers.login_error(refused.status, "invalid_request", refused.message)
+
+
+async def _read_body(receive: Receive, headers: list[Pair], limit: int) -> bytes | Refused:
+    """Read a body up to `limit` bytes within `BODY_READ_S`."""
+    too_large = Refused(status=413, code="request.too.large", message=f"a request body may have {limit} bytes")
+    announced = _header(headers, b"content-length")
+    if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
+        return too_large
+    parts: list[bytes] = []
+    held = 0
+    try:
+        async with asyncio.timeout(BODY_READ_S):
+            while True:
+                message: Message = await receive()
+                if message["type"] == "http.disconnect":
+                    return Refused(status=400, code="bad.request", message="the client left in the middle of its body")
+                part: bytes = message.get("body", b"")
+                held += len(part)
+                if held > limit:
+                    return too_large
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+    except TimeoutError:
+        return Refused(status=408, code="request.timeout", message=f"the body did not arrive within {BODY_READ_S:g} s")
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _answer(send: Send, answer: Answer) -> None:
+    headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _pass_on(send: Send, reply: Reply, *, with_body: bool) -> None:
+    """Give the API's answer on, no faster than the client takes it."""
+    headers = forwarded_response(reply.headers)
+    if reply.rest is None:
+        length = str(len(reply.body)) if with_body else reply.named().get("content-length", "0")
+        headers.append((b"content-length", length.encode()))
+    async with contextlib.AsyncExitStack() as stack:
+        if reply.rest is not None:
+            stack.callback(reply.rest.close)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        for at in range(0, max(len(reply.body) - _PIECE, 0), _PIECE):
+            await _send_piece(send, reply.body[at : at + _PIECE], more=True)
+        tail = reply.body[max(len(reply.body) - 1, 0) // _PIECE * _PIECE :]
+        if reply.rest is None:
+            await _send_piece(send, tail, more=False)
+            return
+        await _send_piece(send, tail, more=True)
+        async for chunk in reply.rest.chunks():
+            await _send_piece(send, chunk, more=True)
+        await _send_piece(send, b"", more=False)
+
+
+async def _send_piece(send: Send, piece: bytes, *, more: bool) -> None:
+    async with asyncio.timeout(CHUNK_SENT_S):
+        await send({"type": "http.response.body", "body": piece, "more_body": more})

@@ -1,0 +1,346 @@
+"""The running gateway: everything joined, started and stopped.
+
+The supervisor (and later the server) uses `Gateway` like this:
+
+    gateway = Gateway(Terms(api_url=..., login_url=..., credentials=...))
+    address = await gateway.start("127.0.0.1", 0)
+    prefix = gateway.add_run(run_id, Priority.APPLY, token, is_current)    # "/r/<run>/<token>"
+    ...                                                                    # the provider calls address.url + prefix
+    gateway.remove_run(run_id)
+    await gateway.aclose()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from interlock.clock import Clock, SystemClock
+from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.gateway.admission import Admission, plain_budget
+from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
+from interlock.gateway.concurrency import Concurrency
+from interlock.gateway.listener import QuietServer, listen, new_server
+from interlock.gateway.oauth import POOL_MAX, Credentials, Placeholders
+from interlock.gateway.proxy import Event, Means, Proxy
+from interlock.gateway.rules import Override, Rules, apply_overrides
+from interlock.gateway.sharing import Sharing
+from interlock.gateway.stats import BudgetStats, FlowStats, Stats
+from interlock.gateway.tokens import TokenKeeper
+from interlock.gateway.turnstile import Turnstile
+from interlock.gateway.upstream import Upstream, parse_base
+from interlock.genesys import Region, login_limit, rate_limits
+from interlock.genesys.limits import CLIENT_TIMEOUT_S
+from interlock.ids import Ids, RandomIds
+from interlock.lock import Priority
+from interlock.store import RecordStore
+
+HOLD_DEFAULT_S = 8.0
+"""How long a request may wait here: half of the Go SDK's 16 s, so an answer of the API still fits into the other."""
+HOLD_MAX_S = CLIENT_TIMEOUT_S - 4.0
+"""Longest hold; beyond it clients would time out and send their requests again."""
+TOKENS_DEFAULT = 10
+"""The provider's own default pool, so a run through the gateway has the budget that it has without."""
+DRAIN_S = 10.0
+"""How long calls under way may take when the gateway closes."""
+_START_S = 10.0
+_PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a gateway is given.
+
+    Attributes:
+        api_url: Where calls go, `https://api.<domain>`.
+        login_url: Where tokens come from, `https://login.<domain>`.
+        credentials: The OAuth client.
+        budgets: The user's own limits.
+        tokens: Most upstream tokens, 1 to `POOL_MAX`.
+        hold_s: Longest wait before a 429, up to `HOLD_MAX_S`.
+        in_flight_max: Hard cap of calls under way.
+        client_priority: Class of clients that are no runs.
+        open_login: Give placeholders to any client whatever it shows; for loopback only.
+        placeholder_key: At least 32 bytes, the same in all replicas; None for a fresh one.
+    """
+
+    api_url: str
+    login_url: str
+    credentials: Credentials
+    budgets: tuple[Override, ...] = ()
+    tokens: int = TOKENS_DEFAULT
+    hold_s: float = HOLD_DEFAULT_S
+    in_flight_max: int = 128
+    client_priority: Priority = Priority.PLAN
+    open_login: bool = False
+    placeholder_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a gateway listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Without a path."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def terms_for(region: Region, credentials: Credentials) -> Terms:
+    """Return the terms for a region with everything else as it is by default."""
+    return Terms(
+        api_url=f"https://{region.api_host}", login_url=f"https://{region.login_host}", credentials=credentials
+    )
+
+
+class Gateway:
+    """One gateway.
+
+    Args:
+        terms: See `Terms`.
+        clock: Time.
+        ids: Chance.
+        store: Where budgets are shared with other processes of this machine; None to share nothing.
+        report: Told of events for the audit log; must not block.
+
+    Raises:
+        UsageError: A term is out of bounds.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        store: RecordStore | None = None,
+        report: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        _check(terms)
+        self.terms = terms
+        self._clock = clock or SystemClock()
+        self._ids = ids or RandomIds()
+        self._callers = Callers()
+        self._upstream = Upstream(
+            api=parse_base(terms.api_url, "the API's address"), login=parse_base(terms.login_url, "the login address")
+        )
+        self._sharing = self._share(store) if store is not None else None
+        self._admission = Admission(
+            Rules(apply_overrides(rate_limits(), terms.budgets)),
+            hold_s=terms.hold_s,
+            concurrency=Concurrency(limit=min(32.0, terms.in_flight_max), ceiling=terms.in_flight_max),
+            make_budget=self._sharing.make_budget if self._sharing else plain_budget,
+            overridden=[each.name for each in terms.budgets],
+        )
+        self._tokens = TokenKeeper(
+            terms.credentials,
+            limit=login_limit(),
+            size=terms.tokens,
+            upstream=self._upstream,
+            clock=self._clock,
+            ids=self._ids,
+            changed=self._slots_changed,
+        )
+        self._turnstile = Turnstile(self._admission, self._clock, self._tokens.want_more)
+        self._proxy = self._new_proxy(report)
+        self._server: QuietServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int = 0) -> Address:
+        """Listen and begin to mint; returns when connections are taken.
+
+        Raises:
+            UsageError: The address cannot be bound.
+            BackendUnavailable: The server did not start.
+        """
+        listener = listen(host, port)
+        await self._upstream.__aenter__()
+        self._tokens.open()
+        if self._sharing is not None:
+            self._sharing.open()
+        self._server = new_server(self._proxy)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="gateway")
+        ready = asyncio.create_task(self._server.ready.wait())
+        await asyncio.wait({ready, self._serving}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            raise BackendUnavailable("the gateway did not start", fix="try again")
+        bound = listener.getsockname()
+        return Address(host=bound[0], port=bound[1])
+
+    async def check_login(self, limit_s: float = 15.0) -> str:
+        """Wait for the login service's first answer.
+
+        Returns:
+            Why there is no token yet although the client was not refused; empty when there is one.
+
+        Raises:
+            AuthenticationFailed: The login service refused the OAuth client.
+        """
+        await self._tokens.wait_first(limit_s)
+        pool = self._tokens.pool
+        if pool.refused:
+            raise AuthenticationFailed(
+                "Genesys Cloud refused the gateway's OAuth client",
+                why=pool.fault,
+                fix="check GENESYSCLOUD_OAUTHCLIENT_ID and GENESYSCLOUD_OAUTHCLIENT_SECRET and the region",
+            )
+        return pool.fault if not pool.minted else ""
+
+    def add_run(self, run_id: str, class_: Priority, token: str, is_current: IsCurrent) -> str:
+        """Let a run call.
+
+        Args:
+            run_id: Letters, digits, `.`, `_`, `-`.
+            class_: Its class.
+            token: Secret and fresh for each grant; may contain the fencing token. URL-safe.
+            is_current: Asked before each call is sent; may be async. Must look at the truth, not at a memory of it.
+
+        Returns:
+            The path prefix for the provider's `gateway` block, both for `api` and for `login`.
+
+        Raises:
+            UsageError: The id or the token cannot be part of a path, or there are too many runs.
+        """
+        if not _PATH_PART.fullmatch(run_id) or len(run_id) > 64 or not _PATH_PART.fullmatch(token):  # noqa: PLR2004 - route.py's limit
+            raise UsageError("the run cannot use the gateway", why="its id or token cannot be part of a URL path")
+        if len(self._callers.runs) >= RUNS_MAX:
+            raise UsageError("too many runs use the gateway", why=f"at most {RUNS_MAX} may", fix="wait for one to end")
+        self._callers.add(Run(run=run_id, priority=class_, digest=digest_of(token), is_current=is_current))
+        return f"/r/{run_id}/{token}"
+
+    def remove_run(self, run_id: str) -> None:
+        """The run is over; late calls of it are refused as fenced."""
+        self._callers.remove(run_id)
+
+    def stats(self) -> Stats:
+        """Return what the gateway is doing now, for metrics and the dashboard."""
+        now_s = self._clock.monotonic()
+        admission, tally, pool = self._admission, self._proxy.tally, self._tokens.pool
+        budgets = [*admission.slots.values(), *admission.budgets.values()]
+        flows = {entry.flow for entry in admission.turns.entries()} | set(admission.in_flight) | set(tally.served)
+        return Stats(
+            budgets=tuple(
+                BudgetStats(
+                    name=each.name,
+                    allowed=each.allowed,
+                    window_s=each.window_s,
+                    occupied=each.occupied(now_s),
+                    blocked_s=each.blocked_s(now_s),
+                    refusals=each.refusals,
+                )
+                for each in budgets
+            ),
+            flows=tuple(
+                FlowStats(
+                    flow=flow,
+                    waiting=admission.turns.waiting_of(flow),
+                    in_flight=admission.in_flight.get(flow, 0),
+                    served=tally.served.get(flow, 0),
+                )
+                for flow in sorted(flows)
+            ),
+            waiting={each.name.lower(): admission.turns.waiting(each) for each in Priority},
+            runs=len(self._callers.runs),
+            in_flight=admission.flying,
+            in_flight_limit=int(admission.concurrency.limit),
+            tokens_ready=len(admission.ready_slots()),
+            tokens_wanted=pool.wanted,
+            tokens_minted=pool.minted,
+            mint_failures=pool.failures,
+            login_fault=pool.fault,
+            calls=tally.calls,
+            sent=admission.counts.granted,
+            waited_s=admission.counts.waited_s,
+            told_to_come_back=admission.counts.expired + admission.counts.turned_away,
+            refused_by_api=admission.counts.refused_by_api,
+            refused_here=tally.refused,
+            fenced=tally.fenced,
+            retries=tally.retries,
+            replayed_401=tally.replayed_401,
+            unknown_outcomes=tally.unknown_outcomes,
+            unreachable=tally.unreachable,
+            shared_reads=self._proxy.flights.shared,
+            adopted_writes=self._proxy.flights.adopted,
+            sharing_fault=self._sharing.fault if self._sharing else "",
+            statuses=dict(tally.statuses),
+        )
+
+    async def aclose(self) -> None:
+        """Take no more calls, let those under way end within `DRAIN_S`, give budgets back."""
+        self._turnstile.close()
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._serving), DRAIN_S)
+            self._server.force_exit = True
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._serving
+        await self._tokens.aclose()
+        if self._sharing is not None:
+            await self._sharing.aclose()
+        await self._upstream.__aexit__(None, None, None)
+
+    def _new_proxy(self, report: Callable[[Event], None]) -> Proxy:
+        key = self.terms.placeholder_key or hashlib.sha256(self._ids.secret().encode()).digest()
+        return Proxy(
+            Means(
+                turnstile=self._turnstile,
+                tokens=self._tokens,
+                upstream=self._upstream,
+                callers=self._callers,
+                placeholders=Placeholders(key),
+                credentials=None if self.terms.open_login else self.terms.credentials,
+                client_priority=self.terms.client_priority,
+                clock=self._clock,
+                ids=self._ids,
+                report=report,
+            )
+        )
+
+    def _share(self, store: RecordStore) -> Sharing:
+        return Sharing(
+            store,
+            key=f"gateway/{organisation_key(self.terms)}",
+            process=self._ids.fresh(),
+            clock=self._clock,
+            changed=self._pump,
+            waiting=lambda: len(self._admission.turns),
+        )
+
+    def _pump(self) -> None:
+        self._turnstile.pump()
+
+    def _slots_changed(self, slots: frozenset[int]) -> None:
+        now_s = self._clock.monotonic()
+        for slot in self._admission.ready_slots() - slots:
+            self._admission.close_slot(slot)
+        for slot in slots - self._admission.ready_slots():
+            self._admission.open_slot(slot, now_s)
+        self._turnstile.pump()
+
+
+def organisation_key(terms: Terms) -> str:
+    """Return what names the organisation in the store: a digest of the API's address and the client's id."""
+    return hashlib.sha256(f"{terms.api_url}\n{terms.credentials.client_id}".encode()).hexdigest()[:16]
+
+
+def _check(terms: Terms) -> None:
+    if not 0.0 <= terms.hold_s <= HOLD_MAX_S:
+        raise UsageError(
+            f"requests cannot be held {terms.hold_s:g} s",
+            why=f"the provider gives up after {CLIENT_TIMEOUT_S:g} s and sends its request again",
+            fix=f"choose 0 to {HOLD_MAX_S:g} seconds",
+        )
+    if not 1 <= terms.tokens <= POOL_MAX:
+        raise UsageError(f"{terms.tokens} tokens", why=f"a pool has 1 to {POOL_MAX}", fix="for example --tokens 10")
+    if terms.in_flight_max < 1:
+        raise UsageError("no call could ever be sent", why="the in-flight cap is below 1")
