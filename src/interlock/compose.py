@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from interlock.coordinator.archive import StateArchive
     from interlock.coordinator.local import LocalCoordinator
     from interlock.door import LoopbackDoor
-    from interlock.host import ProcessName
-    from interlock.lock import Holder
     from interlock.recovery.breaker import Breaker
     from interlock.run.front_end import FrontEnd
     from interlock.run.order import Operation, Order
@@ -217,7 +214,6 @@ def await_run(text: str | None, environ: Mapping[str, str], timeout: str | None)
 
     Raises:
         WaitTimeout: It goes on for longer than `timeout`.
-        InterlockError: Its supervisor died without ending it.
     """
     folder = find_run(text) if text is not None else _own_run(environ)
     if folder is None:
@@ -240,27 +236,64 @@ def _own_run(environ: Mapping[str, str]) -> Path | None:
 
 async def _await_end(folder: Path, limit_s: float | None) -> Entry:
     from interlock.errors import WaitTimeout
-    from interlock.host import Life, life_of
-    from interlock.run.front_end import vanished
-    from interlock.run.summary import find_summary
     from interlock.run.transcript import Reader
 
     clock, reader = SystemClock(), Reader(folder)
     until_s = None if limit_s is None else clock.monotonic() + limit_s
     while True:
-        summary = find_summary(folder)
-        supervisor = summary.processes.get("supervisor") if summary else None
-        gone = supervisor is not None and life_of(supervisor)[0] is Life.GONE
+        gone = is_abandoned(folder)
         for entry in reader.new():
             if entry.kind == "end":
                 return entry
         if gone:
-            raise vanished(folder)
+            return await _bury(folder, lambda _kind, _facts: None)
         if until_s is not None and clock.monotonic() >= until_s:
             raise WaitTimeout(
                 f"run {folder.name} goes on", why="--timeout has passed", fix=f"interlock wait {folder.name}"
             )
         await clock.sleep(0.1)
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Say whether a run's supervisor is certainly gone although the run has not ended."""
+    from interlock.host import Life, life_of
+    from interlock.run.summary import find_summary
+
+    summary = find_summary(folder)
+    supervisor = summary.processes.get("supervisor") if summary and summary.exit is None else None
+    return supervisor is not None and life_of(supervisor)[0] is Life.GONE
+
+
+def bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
+    """End a run whose supervisor was killed: wait for its Terraform, save what it left, release its lock.
+
+    Returns:
+        The run's last entry, which says whether its state was saved.
+    """
+    return asyncio.run(_bury(folder, tell))
+
+
+async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
+    from interlock.errors import Terminated
+    from interlock.estate import close_run
+    from interlock.run.order import decode
+    from interlock.run.transcript import ORDER, Reader
+
+    order = decode((folder / ORDER).read_bytes())
+    settings = read_settings(os.environ, Path(order.directory), home=Path(order.home))
+    async with open_embedded(settings) as embedded:
+        attending = asyncio.create_task(breaker(embedded, settings).attend(order.state, tell))
+        try:
+            view = await embedded.coordinator.view(order.state)
+            while any(holder.run == order.run for holder in view.lock.holders):
+                view = await embedded.coordinator.watch(order.state, seen=view.version, timeout_s=1.0)
+        finally:
+            attending.cancel()
+    ends = [entry for entry in Reader(folder).new() if entry.kind == "end"]
+    waited = Terminated(
+        "the run's supervisor was killed while it waited", why="nothing was started", fix="start a new run"
+    )
+    return ends[-1] if ends else close_run(folder, waited, SystemClock().now())
 
 
 # -- ordering a run ---------------------------------------------------------------------------------------------------
@@ -506,59 +539,8 @@ def diagnose_failure(events: list[AnyEvent], text: str) -> InterlockError:
 
 def breaker(embedded: Embedded, settings: Settings) -> Breaker:
     """Return what recovers locks of dead runs in embedded mode."""
+    from interlock.estate import LocalEstate
     from interlock.recovery.breaker import Breaker
 
-    estate = LocalEstate(settings=settings, archive=embedded.archive)
+    estate = LocalEstate(runs=settings.runs, archive=embedded.archive, clock=SystemClock())
     return Breaker(coordinator=embedded.coordinator, estate=estate, clock=SystemClock(), by=me())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalEstate:
-    """What dead runs of this machine left; see `interlock.recovery.breaker.Estate`."""
-
-    settings: Settings
-    archive: StateArchive
-
-    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
-        """See `Estate.processes`."""
-        from interlock.run.summary import SUMMARY, find_summary
-
-        folder = self.settings.runs / run
-        summary = find_summary(folder) if run else None
-        return (summary.processes if summary else {}), str(folder / SUMMARY)
-
-    async def salvage(self, state: str, holder: Holder) -> str:
-        """See `Estate.salvage`. Deletions are bounded by the dead run's own plan, as they were for its writes."""
-        from interlock.coordinator.archive import Writer
-        from interlock.recovery.breaker import unsaved_state
-        from interlock.run.summary import find_summary
-        from interlock.state import VersionKind
-
-        folder = self.settings.runs / holder.run
-        summary = find_summary(folder) if holder.run else None
-        left = unsaved_state(summary.folder) if summary else None
-        if left is None:
-            return "it left no unsaved state; its lock was released"
-        kept = folder / left.name
-        shutil.move(left, kept)
-        writer = Writer(
-            who=holder.who,
-            run=holder.run,
-            ticket=holder.ticket,
-            token=holder.token,
-            allowed_deletions=await asyncio.to_thread(_planned_deletions, folder),
-        )
-        written = await self.archive.write(
-            state, kept.read_bytes(), writer=writer, kind=VersionKind.PUSH, note="errored.tfstate of a dead run"
-        )
-        kept.unlink()
-        return f"the state it could not save was stored as serial {written.version.serial}; its lock was released"
-
-
-def _planned_deletions(folder: Path) -> frozenset[str]:
-    """Return what the plan of a dead run allowed to disappear."""
-    from interlock.run.stage import EventFile
-    from interlock.terraform import gather_plan
-
-    output = folder / "plan.jsonl"
-    return gather_plan(EventFile(output).new(at_end=True)).may_delete if output.exists() else frozenset()

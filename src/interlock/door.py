@@ -37,7 +37,10 @@ class LoopbackDoor:
     def __init__(self, gate: RunGate, archive: StateArchive, address: str) -> None:
         self._gate = gate
         self._archive = archive
-        self._backend = HttpBackend(address=address, lock_address=address, unlock_address=address)
+        # Refused means that this process is dead; retrying twice, as is Terraform's habit, would only delay recovery.
+        self._backend = HttpBackend(
+            address=address, lock_address=address, unlock_address=address, retry_max=1, retry_wait_min_s=1
+        )
 
     @property
     def backend(self) -> HttpBackend | None:

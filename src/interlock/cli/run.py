@@ -162,8 +162,17 @@ def _run(asked: Asked) -> None:
         )
     front = order_run(asked, os.environ)
     answer = None if asked.auto_approve else lambda yes: front.say("approve" if yes else "reject")
-    end = front.follow(Follower(front.folder, answer, quiet=asked.json).show)
+    end = front.follow(Follower(front.folder, answer, quiet=asked.json).show) or _after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
+
+
+def _after_a_kill(folder: Path) -> Entry:
+    """The supervisor was killed. Its Terraform has been asked to stop; save what it leaves and release the lock."""
+    from interlock.cli import view
+    from interlock.compose import bury
+
+    view.note("the run's supervisor was killed; waiting for its Terraform to stop, to save its state")
+    return bury(folder, lambda _kind, facts: view.note(f"recovery: {facts.get('text', '')}"))
 
 
 def conclude(end: Entry, *, folder: Path, json: bool) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from interlock.clock import Clock
@@ -38,6 +37,10 @@ class Estate(Protocol):
         Raises:
             InterlockError: It may not follow the current state; it is kept.
         """
+        ...
+
+    def close(self, holder: Holder) -> None:
+        """Record how the run ended, now that its grant is broken."""
         ...
 
 
@@ -102,10 +105,5 @@ class Breaker:
             await self.coordinator.break_(state, broken)
         except LeaseLost:
             return
+        self.estate.close(holder)
         tell("recovery", {"verdict": "broken", "token": holder.token, "run": holder.run, "text": saved})
-
-
-def unsaved_state(folder: str) -> Path | None:
-    """Return the state that a run's Terraform left in its working folder because it could not save it; None if none."""
-    path = Path(folder) / "errored.tfstate"
-    return path if folder and path.is_file() else None

@@ -18,6 +18,7 @@ from types import FrameType
 
 from interlock.errors import InterlockError
 from interlock.run.order import Order, encode
+from interlock.run.summary import find_summary
 from interlock.run.transcript import ORDER, Entry, Reader
 
 # A CI runner kills what carries its job's mark when the job ends (facts/ci-systems.md; actions/runner issue 598).
@@ -54,13 +55,16 @@ class FrontEnd:
         process.wait()  # it forks at once, so the supervisor is nobody's child
         return cls(folder, ours)
 
-    def follow(self, show: Callable[[Entry], None]) -> Entry:
+    def follow(self, show: Callable[[Entry], None]) -> Entry | None:
         """Show every journal entry as it comes; return the last one, of kind `end`.
 
         SIGINT and SIGTERM that arrive meanwhile are passed on; what they mean is the supervisor's decision.
 
+        Returns:
+            None when the supervisor died without ending its run.
+
         Raises:
-            InterlockError: The supervisor died without ending its run.
+            InterlockError: It died before it had begun; its log says why.
         """
         self._control.settimeout(_IDLE_S)
         with _Signals(self.say):
@@ -71,7 +75,11 @@ class FrontEnd:
                     if entry.kind == "end":
                         return entry
                 if not alive:
-                    raise vanished(self.folder)
+                    return self._died()
+
+    def _died(self) -> None:
+        if find_summary(self.folder) is None:
+            raise _never_began(self.folder)
 
     def say(self, word: str) -> None:
         """Tell the supervisor one word. When it has ended already, nobody listens, which is fine."""
@@ -111,12 +119,11 @@ def _unmarked(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in _JOB_MARKS}
 
 
-def vanished(folder: Path) -> InterlockError:
-    """Return the failure of a run whose supervisor died without ending it."""
+def _never_began(folder: Path) -> InterlockError:
     log = folder / _LOG
     tail = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
     return InterlockError(
-        "the run's supervisor ended without a word",
-        why=" ".join(tail) or "it was killed; the next run recovers the lock when it is certain that nothing runs",
-        fix=f"interlock wait {folder.name}    or: interlock runs show {folder.name}",
+        "the run's supervisor did not start",
+        why=" ".join(tail) or "it was killed at once",
+        fix=f"read {log}, then start a new run",
     )

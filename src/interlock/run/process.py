@@ -45,9 +45,9 @@ class Child:
 
     @classmethod
     async def start(
-        cls, argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path
+        cls, argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path, held: int | None
     ) -> Child:
-        """Start a program whose output is appended to two files.
+        """Start a program whose output is appended to two files; it keeps the open file `held`.
 
         Raises:
             TerraformFailed: It cannot be started.
@@ -62,6 +62,7 @@ class Child:
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
+                    pass_fds=() if held is None else (held,),
                     preexec_fn=_die_with_parent(os.getpid()),
                 )
         except OSError as error:

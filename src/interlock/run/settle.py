@@ -14,7 +14,15 @@ from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
 from interlock.terraform.plan import PlanDocument, PlanFacts
 
-_SAVE_FAILED = frozenset({"Failed to save state", "Failed to persist state to backend", "Failed to persist state"})
+SAVE_FAILED = frozenset(
+    {
+        "Failed to save state",
+        "Failed to persist state to backend",
+        "Failed to persist state",
+        "Error saving current state",
+    }
+)
+"""Summaries of Terraform's errors that say: the state was not stored (internal/backend/local/backend_apply.go)."""
 _RESOURCES_TOLD = 2_000  # of a plan in the journal; all of them are in the plan itself
 _SIGKILL = 9
 
@@ -78,7 +86,7 @@ async def _push_errored(
 
 
 def _only_saving_failed(outcome: Outcome) -> bool:
-    return bool(outcome.errors) and all(error.summary in _SAVE_FAILED for error in outcome.errors)
+    return bool(outcome.errors) and all(error.summary in SAVE_FAILED for error in outcome.errors)
 
 
 def _lost(outcome: Outcome, run_folder: Path) -> StateNotSaved:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from interlock.clock import Clock
 from interlock.run.process import Child, Ended
 from interlock.terraform.events import (
     MAX_LINE_BYTES,
@@ -23,14 +22,21 @@ from interlock.terraform.events import (
 _TAIL_S = 0.05  # how often a growing output is read: quick enough for eyes, idle enough for one core
 _CHUNK_BYTES = 1 << 20
 _STDERR_BYTES = 256 << 10  # the end of what Terraform said outside its events
+_MASK = b"(address)"
 _EVENTS_KEPT = 20_000  # diagnostics and applies that are kept for the verdict on a failed command
 
 
 class EventFile:
-    """Reads the events of an output file that grows."""
+    """Reads the events of an output file that grows.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        secret: Bytes to be masked: Terraform names the address of its state in errors, and ours is a secret.
+    """
+
+    def __init__(self, path: Path, secret: bytes = b"") -> None:
         self._path = path
+        self._secret = secret
         self._offset = 0
         self._rest = b""
 
@@ -43,11 +49,14 @@ class EventFile:
                 self._offset += len(chunk)
                 lines = (self._rest + chunk).split(b"\n")
                 self._rest = lines.pop()[: MAX_LINE_BYTES + 1]
-                events.extend(parse_event(line) for line in lines if line.strip())
+                events.extend(self._parse(line) for line in lines if line.strip())
         if at_end and self._rest.strip():
-            events.append(parse_event(self._rest))
+            events.append(self._parse(self._rest))
             self._rest = b""
         return events
+
+    def _parse(self, line: bytes) -> AnyEvent:
+        return parse_event(line.replace(self._secret, _MASK) if self._secret else line)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,11 +97,11 @@ class Running:
     child: Child
     output: Path
     stderr: Path
-    clock: Clock
+    secret: bytes = field(default=b"", repr=False)
 
     async def follow(self, on_event: Callable[[AnyEvent], None]) -> Outcome:
         """Hand every event to `on_event` as it comes, until the process has ended."""
-        file = EventFile(self.output)
+        file = EventFile(self.output, self.secret)
         kept: list[AnyEvent] = []
         ending = asyncio.create_task(self.child.wait())
         try:
@@ -102,7 +111,7 @@ class Running:
             _hand_over(file.new(at_end=True), on_event, kept)
         finally:
             ending.cancel()
-        return Outcome(ended=ending.result(), events=kept, text=_end_of(self.stderr))
+        return Outcome(ended=ending.result(), events=kept, text=_end_of(self.stderr, self.secret))
 
 
 def _hand_over(events: list[AnyEvent], on_event: Callable[[AnyEvent], None], kept: list[AnyEvent]) -> None:
@@ -112,17 +121,27 @@ def _hand_over(events: list[AnyEvent], on_event: Callable[[AnyEvent], None], kep
             kept.append(event)
 
 
-def _end_of(path: Path) -> str:
+def _end_of(path: Path, secret: bytes) -> str:
     with path.open("rb") as file:
         file.seek(0, 2)
         file.seek(max(file.tell() - _STDERR_BYTES, 0))
-        return file.read().decode(errors="replace")
+        text = file.read()
+    return (text.replace(secret, _MASK) if secret else text).decode(errors="replace")
 
 
 async def start(
-    name: str, argv: tuple[str, ...], environ: Mapping[str, str], *, cwd: Path, run_folder: Path, clock: Clock
+    name: str, argv: tuple[str, ...], environ: Mapping[str, str], *, cwd: Path, run_folder: Path, held: int | None
 ) -> Running:
-    """Start one command whose output goes to `<name>.jsonl` and `<name>.err` in the run's folder."""
+    """Start one command whose output goes to `<name>.jsonl` and `<name>.err` in the run's folder.
+
+    Args:
+        name: Of the command, for its files.
+        argv: What to start.
+        environ: Its whole environment; TF_HTTP_ADDRESS in it is masked wherever Terraform repeats it.
+        cwd: Its working folder.
+        run_folder: The run's folder.
+        held: The lock on the tree; the process keeps it, so that nobody takes the tree while it lives.
+    """
     output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
-    child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr)
-    return Running(child=child, output=output, stderr=stderr, clock=clock)
+    child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr, held=held)
+    return Running(child=child, output=output, stderr=stderr, secret=environ.get("TF_HTTP_ADDRESS", "").encode())

@@ -427,7 +427,8 @@ class Supervisor:
         argv = (*self._binary.argv, *command.argv[1:])
         environ = merge_environment(self._environ, command)
         cwd = self._workspace.directory
-        running = await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, clock=self._hands.clock)
+        held = self._workspace.held
+        running = await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held)
         self._child = running.child
         processes = {**self._journal.summary.processes, "terraform": running.child.name}
         self._journal.change(processes=processes)

@@ -80,6 +80,13 @@ class Journal:
         os.close(self._file)
 
 
+def append(folder: Path, entry: Entry) -> None:
+    """Add one entry to the journal of a run whose supervisor is gone."""
+    handle = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "ab") as file:
+        file.write(msgspec.json.encode(entry) + b"\n")
+
+
 class Reader:
     """Reads the entries of one journal from the beginning and then, at each call, those that are new."""
 

@@ -1,0 +1,175 @@
+"""`interlock gateway`: the API gateway alone, for SDK scripts, Archy and other tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interlock.gateway.oauth import Credentials
+    from interlock.gateway.service import Terms
+
+app = typer.Typer()
+
+_COMMAND_S = 30.0  # longest time for a command that prints a secret
+
+
+@app.command()
+def gateway(
+    *,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")],
+    region: Annotated[str | None, typer.Option(help="Region, such as eu-central-1 [env: GENESYSCLOUD_REGION].")] = None,
+    upstream_api: Annotated[str | None, typer.Option(metavar="URL", help="API host instead of the region's.")] = None,
+    upstream_login: Annotated[
+        str | None, typer.Option(metavar="URL", help="Login host instead of the region's.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=N/SECONDSs", help="A limit of your own, such as token=300/60s.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(metavar="N", help="Upstream token pool size, 1 to 50.")] = 10,
+    hold: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait before a 429, up to 12.")] = 8.0,
+    secret_file: Annotated[
+        str | None, typer.Option(metavar="PATH", help="File with the client secret, instead of the environment.")
+    ] = None,
+    secret_command: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Command that prints the client secret.")
+    ] = None,
+    open_login: Annotated[
+        bool, typer.Option("--open-login", help="Let any client log in; loopback addresses only.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON document when ready.")] = False,
+) -> None:
+    """Run the API gateway in front of Genesys Cloud until SIGINT or SIGTERM.
+
+    The OAuth client comes from GENESYSCLOUD_OAUTHCLIENT_ID and GENESYSCLOUD_OAUTHCLIENT_SECRET. Clients use
+    http://HOST:PORT/c/NAME as the gateway of their SDK (or no prefix) and log in with the same credentials.
+    """
+    import os
+
+    import uvloop
+
+    from interlock.gateway.rules import parse_override
+    from interlock.gateway.service import Terms
+
+    host, port = _address(listen)
+    if open_login and host not in {"127.0.0.1", "::1", "localhost"}:
+        raise _usage("--open-login needs a loopback address", "anybody who reaches it could use your OAuth client")
+    api_url, login_url = _upstream(region or os.environ.get("GENESYSCLOUD_REGION"), upstream_api, upstream_login)
+    terms = Terms(
+        api_url=api_url,
+        login_url=login_url,
+        credentials=_credentials(os.environ, secret_file, secret_command),
+        budgets=tuple(parse_override(each) for each in budget or ()),
+        tokens=tokens,
+        hold_s=hold,
+        open_login=open_login,
+    )
+    uvloop.run(_serve(terms, host, port, json=json))
+
+
+async def _serve(terms: Terms, host: str, port: int, *, json: bool) -> None:
+    """Run until the first signal; the second ends the draining."""
+    import asyncio
+    import signal
+
+    from interlock.cli import view
+    from interlock.gateway.service import Gateway
+
+    gate = Gateway(terms)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    address = await gate.start(host, port)
+    try:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, stop.set)
+        trouble = await gate.check_login()
+        view.note(f"interlock gateway listens on {address.url} for {terms.api_url}")
+        if trouble:
+            view.note(f"  warning: no token yet, trying on: {trouble}")
+        if json:
+            _print_ready(address.url, terms)
+        await stop.wait()
+        view.note("closing: calls under way may end")
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+    finally:
+        await gate.aclose()
+
+
+def _print_ready(url: str, terms: Terms) -> None:
+    import sys
+
+    from interlock.cli import view
+
+    ready = {"url": url, "api": terms.api_url, "login": terms.login_url, "tokens": terms.tokens}
+    view.emit(ready, json=True, human=lambda: None)
+    sys.stdout.flush()
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - TCP
+        raise _usage(f"cannot listen on {listen[:60]!r}", "an address is HOST:PORT, such as 127.0.0.1:8181")
+    return host, int(port)
+
+
+def _upstream(region: str | None, api: str | None, login: str | None) -> tuple[str, str]:
+    from interlock.genesys import parse_region
+
+    if api or login:
+        if not (api and login):
+            raise _usage("only one upstream was given", "the API and the login service are two hosts")
+        return api, login
+    if not region:
+        raise _usage("no region was given", "the gateway must know where the organisation lives", "add --region")
+    found = parse_region(region)
+    return f"https://{found.api_host}", f"https://{found.login_host}"
+
+
+def _credentials(environment: Mapping[str, str], secret_file: str | None, command: str | None) -> Credentials:
+    from interlock.gateway.oauth import Credentials, Secret
+
+    client_id = environment.get("GENESYSCLOUD_OAUTHCLIENT_ID", "")
+    secret = _secret(environment, secret_file, command)
+    if not client_id or not secret:
+        missing = "GENESYSCLOUD_OAUTHCLIENT_ID" if not client_id else "GENESYSCLOUD_OAUTHCLIENT_SECRET"
+        raise _usage(f"{missing} is not set", "the gateway owns the OAuth client of all runs", f"export {missing}=...")
+    return Credentials(client_id=client_id, secret=Secret(secret))
+
+
+def _secret(environment: Mapping[str, str], secret_file: str | None, command: str | None) -> str:
+    if secret_file and command:
+        raise _usage("two secrets were given", "--secret-file and --secret-command exclude each other")
+    if secret_file:
+        return _read_secret(secret_file)
+    return _ask_command(command) if command else environment.get("GENESYSCLOUD_OAUTHCLIENT_SECRET", "")
+
+
+def _read_secret(path: str) -> str:
+    from pathlib import Path
+
+    try:
+        return Path(path).read_text(encoding="utf-8")[:4096].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _usage(f"the secret file {path!r} cannot be read", type(error).__name__) from error
+
+
+def _ask_command(command: str) -> str:
+    import shlex
+    import subprocess
+
+    try:
+        done = subprocess.run(shlex.split(command), capture_output=True, timeout=_COMMAND_S, check=True, text=True)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise _usage("the secret command failed", type(error).__name__, "run it by hand") from error
+    return done.stdout[:4096].strip()
+
+
+def _usage(what: str, why: str, fix: str = "see interlock gateway --help") -> Exception:
+    from interlock.errors import UsageError
+
+    return UsageError(what, why=why, fix=fix)

@@ -1,0 +1,140 @@
+"""What dead runs of this machine left behind, and how it is saved; see `interlock.recovery.breaker.Estate`."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from interlock.clock import Clock
+from interlock.coordinator.archive import StateArchive, Writer
+from interlock.errors import InterlockError, StateNotSaved, Terminated
+from interlock.host import ProcessName
+from interlock.lock import Holder
+from interlock.run.settle import SAVE_FAILED
+from interlock.run.stage import EventFile
+from interlock.run.summary import SUMMARY, find_summary, write_summary
+from interlock.run.transcript import Entry, append
+from interlock.run.workspace import ERRORED
+from interlock.state import VersionKind
+from interlock.terraform import gather_plan
+from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage
+
+_SAVED = "saved"  # an empty file that says: what the run could not save was stored
+_NAMED = 20  # objects named in a message; the journal has all of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalEstate:
+    """The runs of one home.
+
+    Attributes:
+        runs: The folder that holds one folder a run.
+        archive: Where states are kept.
+        clock: For the instants of entries.
+    """
+
+    runs: Path
+    archive: StateArchive
+    clock: Clock
+
+    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
+        """See `Estate.processes`."""
+        summary = find_summary(self.runs / run) if run else None
+        return (summary.processes if summary else {}), str(self.runs / run / SUMMARY)
+
+    async def salvage(self, state: str, holder: Holder) -> str:
+        """See `Estate.salvage`. Deletions are bounded by the dead run's own plan, as they were for its writes."""
+        folder = self.runs / holder.run
+        kept = _take_unsaved(folder) if holder.run else None
+        if kept is None:
+            return "it left no unsaved state; its lock was released"
+        writer = Writer(
+            who=holder.who,
+            run=holder.run,
+            ticket=holder.ticket,
+            token=holder.token,
+            allowed_deletions=await asyncio.to_thread(_planned_deletions, folder),
+        )
+        body = await asyncio.to_thread(kept.read_bytes)
+        note = "errored.tfstate of a run whose supervisor was killed"
+        written = await self.archive.write(state, body, writer=writer, kind=VersionKind.PUSH, note=note)
+        kept.unlink()
+        (folder / _SAVED).touch()
+        return f"the state it could not save was stored as serial {written.version.serial}; its lock was released"
+
+    def close(self, holder: Holder) -> None:
+        """See `Estate.close`."""
+        folder = self.runs / holder.run
+        if holder.run and folder.is_dir():
+            close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def _take_unsaved(folder: Path) -> Path | None:
+    """Return the state that the run could not save, moved to its own folder; None when there is none."""
+    kept = folder / ERRORED
+    summary = find_summary(folder)
+    left = Path(summary.folder) / ERRORED if summary and summary.folder else None
+    if left is not None and left.is_file():
+        shutil.move(left, kept)
+        kept.chmod(0o600)
+    return kept if kept.is_file() else None
+
+
+def _planned_deletions(folder: Path) -> frozenset[str]:
+    """Return what the run's plan allowed to disappear."""
+    output = folder / "plan.jsonl"
+    return gather_plan(EventFile(output).new(at_end=True)).may_delete if output.exists() else frozenset()
+
+
+def outcome_of(folder: Path) -> InterlockError:
+    """Say how a run ended whose supervisor was killed: with its state saved, or not."""
+    kept = folder / ERRORED
+    if kept.exists():
+        return StateNotSaved(
+            "the run was killed and its newest state could not be stored",
+            why=f"the state is kept in {kept}",
+            fix=f"interlock state verify {kept}    then: interlock state push {kept}",
+        )
+    output = folder / "apply.jsonl"
+    events = EventFile(output).new(at_end=True) if output.exists() else []
+    applied = [event for event in events if isinstance(event, Apply)]
+    if not applied or (folder / _SAVED).exists() or _ran_its_course(events):
+        why = "its state is stored" if applied else "it had changed nothing"
+        return Terminated("the run's supervisor was killed", why=why, fix="start a new run")
+    made = [f"{e.resource.address} (id {e.id})" for e in applied if e.stage is Stage.COMPLETE and e.id]
+    return StateNotSaved(
+        "the run was killed, and what it did since its last save is not in the state",
+        why=f"operations that had completed: {', '.join(made[:_NAMED])}" if made else "an operation was under way",
+        fix=f"make a new plan and import what exists    details: {output}",
+    )
+
+
+def _ran_its_course(events: list[AnyEvent]) -> bool:
+    """Say whether Terraform came to its own end and could save its state on the way."""
+    errors = [e.summary for e in events if isinstance(e, Diagnostic) and e.severity is Severity.ERROR]
+    if any(summary in SAVE_FAILED for summary in errors):
+        return False
+    return bool(errors) or any(isinstance(event, ChangeSummary) for event in events)
+
+
+def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
+    """Write the end of a run that could not write it itself; return the entry."""
+    facts = {
+        "exit": error.exit_status,
+        "code": error.code,
+        "what": error.what,
+        "why": error.why,
+        "next": error.fix,
+    }
+    entry = Entry(at=now, kind="end", facts=facts)
+    append(folder, entry)
+    summary = find_summary(folder)
+    if summary is not None:
+        summary.phase, summary.ended_at, summary.exit = "ended", now, error.exit_status
+        summary.code, summary.message = error.code, error.what
+        write_summary(folder, summary)
+    return entry
