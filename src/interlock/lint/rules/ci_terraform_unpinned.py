@@ -19,9 +19,7 @@ _SETUP = {
     "opentofu/setup-opentofu": ("tofu_version", ("tofu_version_file",)),
     "terraforminstaller": ("terraformVersion", ()),
 }
-_IMAGE = re.compile(
-    r"(?:.*/)?(?:hashicorp/terraform|opentofu/opentofu)(?::(?P<tag>[\w.-]+))?(?P<digest>@sha256:\w+)?\Z"
-)
+_IMAGE = re.compile(r"(?:.*/)?(?:hashicorp/terraform|opentofu/opentofu)(?::(?P<tag>[\w.-]+))?(?P<sum>@sha256:\w+)?\Z")
 
 
 def _resolved(job: Job, text: str) -> str | None:

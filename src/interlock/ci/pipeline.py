@@ -1,0 +1,271 @@
+"""The pipeline that Interlock wants, for no CI system in particular: `render/` writes it for each.
+
+Knows: nothing but plain values. `read_pipeline` takes the `pipeline:` section of interlock.yaml; every value that
+ends up in a generated file is checked here, so that the templates need no escaping.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from interlock.errors import UsageError
+
+MAX_STATES = 200  # jobs of one generated workflow; GitHub allows 256 in a matrix and shows no more
+MAX_MINUTES = 6 * 60.0  # a hosted job ends after six hours whatever the file says
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}\Z")
+_DIRECTORY = re.compile(r"(?:\.|[A-Za-z0-9_][A-Za-z0-9._/-]{0,199})\Z")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ /-]{0,99}\Z")
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:[-.]?[a-z0-9.]+)?\Z")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}\Z")
+_REGION = re.compile(r"[a-z0-9-]{5,30}\Z")
+_CRON = re.compile(r"[0-9*,/-]+(?: [0-9A-Z*,/-]+){4}\Z")
+_URL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[\w./-]*)?\Z")
+_IMAGE = re.compile(r"[a-z0-9][\w./:@-]{2,254}\Z")
+_MINUTES = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One state that the pipeline deploys.
+
+    Attributes:
+        name: The state's name.
+        directory: Its root module, relative to the repository.
+        environment: The CI environment with its approvals and secrets.
+    """
+
+    name: str
+    directory: str
+    environment: str
+
+    @property
+    def slug(self) -> str:
+        """The name as part of job and group names: lower case, digits and hyphens."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aws:
+    """Roles that the jobs take on by OIDC: reading for plans, writing for applies."""
+
+    region: str
+    plan_role: str
+    apply_role: str
+    connection: str = "aws"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """What to generate.
+
+    Attributes:
+        targets: The states, in order.
+        branch: Its pushes are applied.
+        tool: `terraform` or `tofu`.
+        tool_version: Exact.
+        interlock_version: Exact.
+        genesys_region: GENESYSCLOUD_REGION.
+        aws: Roles for the state backend; None without AWS.
+        server: Interlock server; None for none.
+        audience: What the CI system's token for that server names.
+        drift_cron: When drift is looked for (UTC); "" for never.
+        notify: Whether failures go to the webhook in the secret INTERLOCK_NOTIFY_URL.
+        wait_min: Longest wait of a run for its turn.
+        plan_min: Time limit of a plan without its waiting.
+        apply_min: Time limit of an apply without its waiting.
+        runner: The machine label (GitHub, Azure).
+        image: A container image that has Terraform and Interlock (GitLab); "" to install them.
+    """
+
+    targets: tuple[Target, ...]
+    branch: str = "main"
+    tool: str = "terraform"
+    tool_version: str = "1.11.4"
+    interlock_version: str = "0.1.0"
+    genesys_region: str = "us-east-1"
+    aws: Aws | None = None
+    server: str | None = None
+    audience: str = "interlock"
+    drift_cron: str = "17 4 * * 1-5"
+    notify: bool = False
+    wait_min: int = 60
+    plan_min: int = 30
+    apply_min: int = 120
+    runner: str = "ubuntu-24.04"
+    image: str = ""
+
+    def limit_min(self, work_min: int) -> int:
+        """Return a job's whole limit: its turn, its work, and time to end well."""
+        return min(self.wait_min + work_min + CLOSING_MIN, int(MAX_MINUTES))
+
+
+CLOSING_MIN = 15  # set-up before, and `interlock wait` after, an operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFacts:
+    """What interlock.yaml says of one state, as far as a pipeline needs it."""
+
+    directory: str | None
+    environment: str | None
+
+
+def read_pipeline(
+    section: Mapping[str, Any],
+    states: Mapping[str, StateFacts],
+    *,
+    server: str | None,
+    interlock_version: str,
+) -> Pipeline:
+    """Read the `pipeline:` section of interlock.yaml.
+
+    Args:
+        section: The section; unknown keys are refused.
+        states: The states by name; those without a directory are left out.
+        server: URL of the Interlock server, from the same file.
+        interlock_version: The version that wrote the pipeline, and that it will install.
+
+    Raises:
+        UsageError: A key or value is wrong, or there is nothing to deploy.
+    """
+    _known(section, _KEYS, "pipeline")
+    default_environment = _text(section, "environment", _WORD, "production")
+    targets = tuple(_targets(states, default_environment))
+    if not targets:
+        raise UsageError(
+            "there is no state to deploy", why="interlock.yaml lists no state with a directory", fix="interlock init"
+        )
+    tool = "tofu" if "tofu" in section else "terraform"
+    return Pipeline(
+        targets=_distinct(targets),
+        branch=_text(section, "branch", _NAME, "main"),
+        tool=tool,
+        tool_version=_text(section, tool, _VERSION, "1.11.4"),
+        interlock_version=interlock_version,
+        genesys_region=_text(section, "genesys_region", _REGION, "us-east-1"),
+        aws=_aws(section.get("aws")),
+        server=_server(server),
+        audience=_text(section, "audience", _WORD, "interlock"),
+        drift_cron=_cron(section.get("drift", "17 4 * * 1-5")),
+        notify=_flag(section, "notify"),
+        wait_min=_minutes(section, "wait", 60),
+        plan_min=_minutes(section, "plan_timeout", 30),
+        apply_min=_minutes(section, "apply_timeout", 120),
+        runner=_text(section, "runner", _WORD, "ubuntu-24.04"),
+        image=_text(section, "image", _IMAGE, "") if "image" in section else "",
+    )
+
+
+_KEYS = (
+    *("environment", "branch", "terraform", "tofu", "genesys_region", "aws", "audience", "drift", "notify"),
+    *("wait", "plan_timeout", "apply_timeout", "runner", "image"),
+)
+
+
+def _targets(states: Mapping[str, StateFacts], default_environment: str) -> Iterable[Target]:
+    for name, facts in states.items():
+        if facts.directory is not None:
+            yield Target(
+                name=_checked(f"the state name {name!r}", name, _NAME),
+                directory=_checked(f"the directory of {name}", facts.directory, _DIRECTORY),
+                environment=_checked(f"the environment of {name}", facts.environment or default_environment, _WORD),
+            )
+
+
+def _distinct(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    if len(targets) > MAX_STATES:
+        raise UsageError(f"{len(targets)} states are too many for one pipeline", why=f"the limit is {MAX_STATES}")
+    by_slug: dict[str, Target] = {}
+    for target in targets:
+        other = by_slug.setdefault(target.slug, target)
+        if other is not target:
+            raise UsageError(
+                f"the states {other.name!r} and {target.name!r} would have the same job name",
+                why=f"both become {target.slug!r}",
+                fix="rename one of them",
+            )
+    return targets
+
+
+def _known(section: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    names = list(keys)
+    for key in section:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1)
+            fix = f"write {near[0]!r}" if near else f"one of: {', '.join(names)}"
+            raise UsageError(f"unknown key {where}.{key} in interlock.yaml", fix=fix)
+
+
+def _checked(what: str, value: str, form: re.Pattern[str]) -> str:
+    if not form.match(value) or ".." in value.split("/"):
+        raise UsageError(
+            f"{what} cannot go into a pipeline file",
+            why=f"{value!r} has characters that CI systems or shells read in their own way",
+            fix="use letters, digits and - . _ /",
+        )
+    return value
+
+
+def _text(section: Mapping[str, Any], key: str, form: re.Pattern[str], default: str) -> str:
+    value = section.get(key, default)
+    if not isinstance(value, str):
+        raise UsageError(f"pipeline.{key} must be text", why=f"it is {value!r}", fix="put it in quotes")
+    return _checked(f"pipeline.{key}", value, form)
+
+
+def _flag(section: Mapping[str, Any], key: str) -> bool:
+    value = section.get(key, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"pipeline.{key} must be true or false", why=f"it is {value!r}")
+    return value
+
+
+def _cron(value: object) -> str:
+    if value is False or value == "":
+        return ""
+    return _text({"drift": value}, "drift", _CRON, "")
+
+
+def _minutes(section: Mapping[str, Any], key: str, default: int) -> int:
+    value = section.get(key, f"{default}m")
+    match = _MINUTES.match(value) if isinstance(value, str) and value else None
+    minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
+    if not 1 <= minutes <= MAX_MINUTES:
+        raise UsageError(
+            f"pipeline.{key} must be a time between 1m and 6h", why=f"it is {value!r}", fix="write it like 90m or 1h30m"
+        )
+    return minutes
+
+
+def _aws(value: object) -> Aws | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise UsageError("pipeline.aws must be a mapping", why=f"it is {value!r}")
+    _known(value, [field.name for field in fields(Aws)], "pipeline.aws")
+    missing = [key for key in ("region", "plan_role", "apply_role") if key not in value]
+    if missing:
+        raise UsageError(f"pipeline.aws lacks {', '.join(missing)}", fix="name the region and both roles' ARNs")
+    return Aws(
+        region=_text(value, "region", _REGION, ""),
+        plan_role=_text(value, "plan_role", _ROLE, ""),
+        apply_role=_text(value, "apply_role", _ROLE, ""),
+        connection=_text(value, "connection", _WORD, "aws"),
+    )
+
+
+def _server(url: str | None) -> str | None:
+    if url is None:
+        return None
+    if not _URL.match(url):
+        raise UsageError(
+            "the server's URL cannot go into a pipeline file",
+            why=f"{url!r} is not a plain https address, and CI runners must not send tokens in the clear",
+            fix="set `server:` in interlock.yaml to an https URL",
+        )
+    return url

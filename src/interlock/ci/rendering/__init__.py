@@ -1,0 +1,26 @@
+"""A pipeline -> the files of one CI system, as text."""
+
+from collections.abc import Mapping
+
+from interlock.ci.pipeline import Pipeline
+from interlock.ci.rendering import azure, github, gitlab
+from interlock.ci.workflow import Vendor
+
+__all__ = ["HEADER", "VENDORS", "render"]
+
+HEADER = "# Written by `interlock ci generate"
+"""How every generated file begins. A file that begins otherwise belongs to somebody and is not overwritten."""
+
+VENDORS = (Vendor.GITHUB, Vendor.GITLAB, Vendor.AZURE)
+
+_RENDERERS = {Vendor.GITHUB: github.render, Vendor.GITLAB: gitlab.render, Vendor.AZURE: azure.render}
+
+
+def render(vendor: Vendor, pipeline: Pipeline) -> Mapping[str, str]:
+    """Return the files of a pipeline by path, relative to the repository.
+
+    Args:
+        vendor: One of `VENDORS`.
+        pipeline: What to write.
+    """
+    return _RENDERERS[vendor](pipeline)
