@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks import Row
 
-MODULES = ("store",)
+MODULES = ("store", "state")
 
 
 def main(names: list[str]) -> None:
