@@ -30,6 +30,7 @@ from .simulation import MAX_UPLOAD_BYTES, Outcome, Simulation
 MAX_QUERY_FIELDS = 100
 START_LIMIT_S = 10.0
 DRIP_PARTS = 10
+TICK_S = 0.02  # how soon the end of the block is noticed
 
 _ENCODER = msgspec.json.Encoder()
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close sends RST
@@ -111,7 +112,11 @@ def serve_in_thread(
 
 
 class _QuietServer(uvicorn.Server):
-    """A server that leaves the process's signals alone: it lives inside somebody else's process."""
+    """A server that leaves the process's signals alone, since it lives in somebody else's process, and ends quickly."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(TICK_S)  # noqa: ASYNC110 - a plain flag, which another thread may set
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

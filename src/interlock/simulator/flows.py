@@ -24,7 +24,6 @@ KINDS = (Kind(name="flow", entity="Flow", service="Architect", unique="key"),)
 UPLOAD_PREFIX = "/_upload/"
 MAX_FLOW_BYTES = 5_000_000
 MAX_JOBS = 10_000
-MAX_DEPTH = 50
 
 # Where a flow file names other objects by display name: the field of an action, and our kind.
 _NAMED = {
@@ -174,19 +173,29 @@ def parse_flow(body: bytes) -> tuple[str, Json]:
     return kind, content
 
 
-def named_objects(content: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield (kind, display name) of each object that a flow names with `lit: {name: …}`."""
-    if depth > MAX_DEPTH:
-        return
-    if isinstance(content, list):
-        for item in content:
-            yield from named_objects(item, depth + 1)
-    if isinstance(content, dict):
-        for key, value in content.items():
-            literal = value.get("lit") if isinstance(value, dict) else None
-            if key in _NAMED and isinstance(literal, dict) and isinstance(literal.get("name"), str):
-                yield _NAMED[key], literal["name"]
-            yield from named_objects(value, depth + 1)
+def named_objects(content: Any) -> Iterator[tuple[str, str]]:
+    """Yield (kind, display name) of each object that a flow names with `lit: {name: …}`.
+
+    Each part is visited once, whatever YAML aliases make of the file.
+    """
+    waiting, seen = [content], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            yield from _named_in(part)
+            waiting.extend(reversed(part.values()))
+        elif isinstance(part, list):
+            waiting.extend(reversed(part))
+
+
+def _named_in(part: Json) -> Iterator[tuple[str, str]]:
+    for key, value in part.items():
+        literal = value.get("lit") if isinstance(value, dict) else None
+        if key in _NAMED and isinstance(literal, dict) and isinstance(literal.get("name"), str):
+            yield _NAMED[key], literal["name"]
 
 
 def _missing(content: Json, org: Organisation) -> Iterator[str]:

@@ -38,7 +38,7 @@ DEFAULT_POOL_SIZE = 10
 MAX_POOL_SIZE = 50
 DEFAULT_RETRY_LIMIT = "5m"
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|m|s|ms)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DEFAULT_PORTS = {"": 0, "80": 0, "443": 0}  # left out of the URL whatever the protocol (facts, section 2.1)
 
