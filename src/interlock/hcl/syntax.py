@@ -41,6 +41,8 @@ _LANGUAGE = Language(tree_sitter_hcl.language())
 _COMMENTS = Query(_LANGUAGE, "(comment) @comment")
 _BROKEN = Query(_LANGUAGE, "[(ERROR) (MISSING)] @broken")
 
+_NUMBER = re.compile(rb"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_EXPONENT = re.compile(rb"[eE][+-]?\d+")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([$%])\4\{", re.DOTALL)
 _PLAIN_ESCAPE = re.compile(r"([$%])\1\{")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
@@ -192,8 +194,10 @@ class _Reader:
     def steps(self, node: Node, depth: int) -> Expression:
         """Read `source step step ...`; parentheses vanish, their content stays."""
         parts = [child for child in node.children if child.type not in {"(", ")", "comment"}]
-        if not parts:
-            return Unknown(span=self.span_of(node))
+        return self.chain(parts, depth) if parts else Unknown(span=self.span_of(node))
+
+    def chain(self, parts: list[Node], depth: int) -> Expression:
+        """Read a source and the steps behind it."""
         source = self.expression(parts[0], depth + 1)
         steps: list[Step] = []
         for part in parts[1:]:
@@ -235,7 +239,7 @@ class _Reader:
         text = self.text_of(inner)
         match inner.type:
             case "numeric_lit":
-                return Literal(span=self.span_of(node), value=_number(text))
+                return self.number(inner)
             case "bool_lit":
                 return Literal(span=self.span_of(node), value=text == "true")
             case "null_lit":
@@ -244,6 +248,13 @@ class _Reader:
                 return self.quoted(inner, depth)
             case _:
                 return Unknown(span=self.span_of(node))
+
+    def number(self, node: Node) -> Expression:
+        """Read a number. The grammar knows an exponent only behind a fraction; HCL knows it behind any digits."""
+        match = _NUMBER.match(self._content, node.start_byte)
+        end = max(node.end_byte, match.end() if match else 0)
+        text = self._content[node.start_byte : end].decode("ascii", "replace")
+        return Literal(span=self.span(node.start_byte, end), value=_number(text))
 
     def template_expression(self, node: Node, depth: int) -> Expression:
         inner = node.children[0]
@@ -360,14 +371,17 @@ class _Reader:
         return Conditional(span=self.span_of(node), condition=condition, yes=yes, no=no)
 
     def operation(self, node: Node, depth: int) -> Expression:
-        inner = node.children[0]
-        operator, operands = "", []
-        for child in inner.children:
-            if child.is_named and child.type != "comment":
-                operands.append(self.expression(child, depth))
+        groups: list[list[Node]] = []
+        operator = ""
+        for child in node.children[0].children:
+            if child.type in _STEPS and groups:
+                groups[-1].append(child)
+            elif child.is_named and child.type != "comment":
+                groups.append([child])
             elif not child.is_named:
                 operator = operator or child.type
-        return Operation(span=self.span_of(node), operator=operator, operands=tuple(operands))
+        operands = tuple(self.chain(group, depth) for group in groups)
+        return Operation(span=self.span_of(node), operator=operator, operands=operands)
 
     def comprehension(self, node: Node, depth: int) -> Expression:
         inner = node.children[0]
@@ -399,6 +413,12 @@ class _Reader:
         """Return the part of a node's span that lies on its first line."""
         stop = self._content.find(b"\n", node.start_byte, node.end_byte)
         return self.span(node.start_byte, node.end_byte if stop < 0 else stop)
+
+    def is_exponent(self, node: Node) -> bool:
+        """Say whether what the grammar takes for an error is the exponent of a number such as `1e3`."""
+        text = self._content[node.start_byte : node.end_byte]
+        before = self._content[node.start_byte - 1 : node.start_byte]
+        return before.isdigit() and _EXPONENT.fullmatch(text) is not None
 
     def problem(self, node: Node, message: str) -> Problem:
         return Problem(span=self.span_of(node), message=message)
@@ -449,7 +469,7 @@ def _broken(root: Node, reader: _Reader) -> Iterator[Problem]:
     end = -1
     nodes = QueryCursor(_BROKEN).captures(root).get("broken", [])
     for node in sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte))[: MAX_PROBLEMS * 4]:
-        if node.start_byte < end:
+        if node.start_byte < end or reader.is_exponent(node):
             continue
         end = node.end_byte
         yield _complaint(node, reader)
@@ -467,6 +487,9 @@ def _complaint(node: Node, reader: _Reader) -> Problem:
         opening = opening.parent
     return Problem(span=reader.first_line(opening), message=f"{what} is missing for what begins here")
 
+
+_STEPS = frozenset({"get_attr", "index", "splat"})
+"""Nodes that stand behind their source, beside it and not inside."""
 
 _MISSING = {
     "}": "the closing brace",
