@@ -49,7 +49,7 @@ from interlock.backend.protocol import (
 )
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing, check_state_name, standing_of
-from interlock.coordinator.archive import StateArchive, Writer
+from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
 from interlock.coordinator.refusals import PlaceLost
 from interlock.errors import (
     AuthenticationFailed,
@@ -321,7 +321,7 @@ class _Endpoints:
             async with _Connection(request) as connection:
                 return await self._answer_plain(name, intent, body, who, connection)
         except InterlockError as error:
-            return _refusal(request, error)
+            return await _refusal(request, error)
         except ClientDisconnect:
             return Response(status_code=400)
 
@@ -333,20 +333,20 @@ class _Endpoints:
             body = await self._read_body(request)
             outcome = await _answer_run(gate, read_intent(request.method, request.query_params, body), body)
         except InterlockError as error:
-            return _refusal(request, error)
+            return await _refusal(request, error)
         except ClientDisconnect:
             return Response(status_code=400)
-        return _respond(outcome, "")
+        return await _respond(outcome)
 
     async def _answer_plain(
         self, name: str, intent: Intent, body: bytes, who: str, connection: _Connection
     ) -> Response:
         if not isinstance(intent, Take):
-            return _respond(await self._perform(name, intent, body, who), "")
+            return await _respond(await self._perform(name, intent, body, who))
         outcome = await self._plain.take(name, intent, who, connection)
         if outcome is None:
             return Response(status_code=400)  # goes to nobody
-        response = _respond(outcome, intent.info.version)
+        response = await _respond(outcome, intent.info.version)
         if isinstance(outcome, Taken):
             return _GrantAnswer(response, lambda: self._plain.take_back(name, intent.info.id))
         return response
@@ -382,7 +382,11 @@ class _Endpoints:
         except TimeoutError as error:
             raise UsageError("the request was not received", why=f"it took over {BODY_TIMEOUT_S:g} s") from error
         whole = body.getvalue()  # no copy: BytesIO gives its buffer away
-        check_md5(request.headers.get("content-md5"), whole)
+        sent = request.headers.get("content-md5")
+        if len(whole) > THREAD_BYTES_MIN:
+            await asyncio.to_thread(check_md5, sent, whole)
+        else:
+            check_md5(sent, whole)
         return whole
 
 
@@ -439,16 +443,21 @@ async def _answer_run(gate: RunGate, intent: Intent, body: bytes) -> Outcome:
             raise UsageError("a supervised run does not delete its state", fix="interlock destroy")
 
 
-def _respond(outcome: Outcome, client_version: str) -> Response:
-    sent = answer(outcome, client_version=client_version)
+async def _respond(outcome: Outcome, client_version: str = "") -> Response:
+    if (
+        isinstance(outcome, Found) and len(outcome.body) > THREAD_BYTES_MIN
+    ):  # hashing a large state takes its time; heartbeats go on meanwhile
+        sent = await asyncio.to_thread(answer, outcome)
+    else:
+        sent = answer(outcome, client_version=client_version)
     return Response(sent.body, status_code=sent.status, headers=dict(sent.headers))
 
 
-def _refusal(request: Request, error: InterlockError) -> Response:
+async def _refusal(request: Request, error: InterlockError) -> Response:
     status = error.http_status
     if request.method == "GET" and status in _STRANGE_FOR_READ:
         status = UNAVAILABLE  # unreadable is not absent
-    return _respond(Refused(error=error, status=status), "")
+    return await _respond(Refused(error=error, status=status))
 
 
 def _credentials(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -45,6 +45,7 @@ from interlock.store import BlobMissing, BlobStore, Mismatch, RecordStore
 MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
 MAX_HISTORY = 100_000  # links walked in one go; more is a broken chain
 MAX_QUARANTINE = 1000  # refused writes listed for one state
+THREAD_BYTES_MIN = 1024 * 1024  # parsing less takes about a millisecond
 _ADDRESSES_KEPT = 100
 _QUARANTINE = "quarantine/"
 _A = TypeVar("_A")
@@ -95,10 +96,7 @@ class _Request:
     kind: VersionKind
     note: str
     force: bool
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.body).hexdigest()
+    digest: str
 
 
 class StateArchive:
@@ -209,7 +207,10 @@ class StateArchive:
             StateInvalid: The document is broken, or may not follow the current one; the bytes are in quarantine.
             BackendUnavailable: The outcome is unknown; the same write may be repeated.
         """
-        return await self._write(_Request(state=state, body=body, writer=writer, kind=kind, note=note, force=force))
+        digest = await _aside(_sha256, body, size_bytes=len(body))
+        return await self._write(
+            _Request(state=state, body=body, writer=writer, kind=kind, note=note, force=force, digest=digest)
+        )
 
     async def delete(self, state: str, *, writer: Writer, note: str = "") -> Written | None:
         """Make a state absent; its history stays and any version can be restored. None when it is absent already.
@@ -338,7 +339,7 @@ class StateArchive:
     async def _write(self, request: _Request) -> Written:
         try:
             _check_right(await self._coordinator.view(request.state), request.writer)  # before any work for a zombie
-            document = await _aside(_verified, request)
+            document = await _aside(_verified, request, size_bytes=len(request.body))
             for _ in range(MAX_ATTEMPTS):
                 written = await self._attempt(request, document)
                 if written is not None:
@@ -387,8 +388,12 @@ class StateArchive:
             return Step.SAME
         step = _accepted(judged, request.state)
         if step is Step.NEXT and request.writer.allowed_deletions is not None:
-            before = parse_document(await self._read_living(request.state, living))
-            refusal = judge_deletions(before, document, request.writer.allowed_deletions)
+            before = await self._read_living(request.state, living)
+            refusal = await _aside(
+                lambda body: judge_deletions(parse_document(body), document, request.writer.allowed_deletions),
+                before,
+                size_bytes=len(before),
+            )
             if refusal is not None:
                 raise _refused(refusal, request.state)
         return step
@@ -396,7 +401,10 @@ class StateArchive:
     async def _says_same(self, request: _Request, living: Version, document: Document) -> bool:
         """Whether a document of the current serial differs only in spelling, such as the random order of its checks."""
         current = parse_document(await self._read_living(request.state, living))
-        return await _aside(content_digest, current) == await _aside(content_digest, document)
+        size = len(request.body)
+        return await _aside(content_digest, current, size_bytes=size) == await _aside(
+            content_digest, document, size_bytes=size
+        )
 
     async def _store(self, request: _Request, document: Document, last: Version | None, token: int) -> Version:
         like = last.blob if last is not None and last.blob else None
@@ -483,9 +491,9 @@ def _check_right(view: View, writer: Writer) -> int:
     return holder.token
 
 
-async def _aside(work: Callable[[_A], _T], argument: _A) -> _T:
-    """Do work on a whole document beside the event loop, so that heartbeats go on."""
-    return await asyncio.to_thread(work, argument)
+async def _aside(work: Callable[[_A], _T], argument: _A, *, size_bytes: int) -> _T:
+    """Do work on a large document beside the event loop, so that heartbeats go on; a small one is quicker at once."""
+    return work(argument) if size_bytes < THREAD_BYTES_MIN else await asyncio.to_thread(work, argument)
 
 
 def _matches(version: Version, number: int | None, serial: int | None, digest: str | None) -> bool:
@@ -510,6 +518,10 @@ def _verified(request: _Request) -> Document:
         finding=first.code,
         addresses=sorted({finding.address for finding in broken if finding.address}),
     )
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def _accepted(judged: Step | Refusal, state: str) -> Step:
@@ -551,7 +563,7 @@ def _head(version: Version, meta_digest: str) -> Head:
 
 
 def _entry(state: str, body: bytes, writer: Writer, error: InterlockError, *, at: datetime) -> Quarantined:
-    digest = hashlib.sha256(body).hexdigest()
+    digest = _sha256(body)
     right = f"{writer.run} {writer.ticket} {writer.token} {writer.lock_id}"
     addresses = error.facts.get("addresses")
     document = _find_document(body)
