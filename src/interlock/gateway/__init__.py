@@ -5,4 +5,23 @@ The pure parts other rooms use. The running gateway is `interlock.gateway.servic
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from interlock.gateway.estimate import Estimate, Planned, check_deadline, estimate
+from interlock.gateway.oauth import Credentials, Secret
+from interlock.gateway.rules import Override, Rules, apply_overrides, parse_override
+from interlock.gateway.stats import BudgetStats, FlowStats, Stats
+
+__all__ = [
+    "BudgetStats",
+    "Credentials",
+    "Estimate",
+    "FlowStats",
+    "Override",
+    "Planned",
+    "Rules",
+    "Secret",
+    "Stats",
+    "apply_overrides",
+    "check_deadline",
+    "estimate",
+    "parse_override",
+]
