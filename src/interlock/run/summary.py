@@ -30,6 +30,7 @@ class Summary(msgspec.Struct, kw_only=True):
         phase: Where it is.
         started_at: When it was ordered.
         held_at: When it got the state; None while it waits.
+        released_at: When it began to give the state back; None while it holds, and for a run that was killed.
         ended_at: When it ended; None while it lives.
         exit: Its exit status; None while it lives.
         code: The error code; empty for success.
@@ -50,6 +51,7 @@ class Summary(msgspec.Struct, kw_only=True):
     phase: str
     started_at: datetime
     held_at: datetime | None = None
+    released_at: datetime | None = None
     ended_at: datetime | None = None
     exit: int | None = None
     code: str = ""
@@ -64,9 +66,8 @@ class Summary(msgspec.Struct, kw_only=True):
     @property
     def held_s(self) -> float | None:
         """How long it held the state; None when it did not, or still does."""
-        if self.held_at is None or self.ended_at is None:
-            return None
-        return (self.ended_at - self.held_at).total_seconds()
+        until = self.released_at or self.ended_at
+        return None if self.held_at is None or until is None else (until - self.held_at).total_seconds()
 
 
 def write_summary(folder: Path, summary: Summary) -> None:

@@ -21,6 +21,7 @@ from interlock.run import settle
 from interlock.run.binary import Binary
 from interlock.run.gate import check_plan
 from interlock.run.heartbeat import keep_alive
+from interlock.run.initialising import is_only_override
 from interlock.run.interrupts import Action, Cause, respond
 from interlock.run.order import Operation, Order
 from interlock.run.phases import Phase, may_step
@@ -267,6 +268,7 @@ class Supervisor:
             if not seats:
                 await asyncio.shield(coordinator.withdraw(state, self._order.run, or_release=True))
             elif self._lost is None:
+                self._journal.change(released_at=self._hands.clock.now())
                 await asyncio.shield(coordinator.release(state, ticket=seats[0].ticket, token=seats[0].token))
         except InterlockError as error:
             self._journal.tell("note", {"text": f"the lock could not be given back: {error}"})
@@ -412,8 +414,9 @@ class Supervisor:
         self._journal.tell("init", {"binary": self._binary.name})
         outcome = await self._command("init", Verb.INIT, Options(extra=self._flags.init), None)
         if outcome.ended.code != 0 and self._stopping is None:
-            output = await asyncio.to_thread((self._run_folder / "init.jsonl").read_text, errors="replace")
-            raise self._hands.diagnose(outcome.events, f"{output}\n{outcome.text}")
+            output = (self._run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
+            if not is_only_override(output, _cli_config(self._environ)):
+                raise self._hands.diagnose(outcome.events, output)
         await asyncio.to_thread(self._workspace.initialised)
 
     async def _command(self, name: str, verb: Verb, options: Options, progress: Progress | None) -> Outcome:
@@ -451,6 +454,14 @@ class Supervisor:
         for name in self._workspace.give_back():
             self._journal.tell("note", {"text": f"Terraform created {name} beside the configuration"})
         shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
+
+
+def _cli_config(environ: Mapping[str, str]) -> str:
+    path = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _ignore(event: AnyEvent) -> None:

@@ -1,0 +1,5 @@
+"""`python -m interlock`: the command line."""
+
+from interlock.cli.main import main
+
+main()

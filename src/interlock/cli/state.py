@@ -1,0 +1,330 @@
+"""`interlock state`: versions of a state: verify, diff, restore, quarantine."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from interlock.cli import view
+from interlock.errors import StateInvalid, UsageError
+
+if TYPE_CHECKING:
+    from interlock.compose import StateRoom
+    from interlock.state import Diff, Document, Finding, Version
+
+app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
+quarantine = typer.Typer(help="Writes that were refused, kept for review.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")]
+State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
+Number = Annotated[str | None, typer.Option("--version", help="Version number, `serial:N`, or a digest's beginning.")]
+EntryId = Annotated[str, typer.Argument(help="Id of the refused write, or its beginning.")]
+
+_T = TypeVar("_T")
+_SHOWN = 200  # changes shown to a person without --all
+
+
+def _in(state: str, act: Callable[[StateRoom], Awaitable[_T]]) -> _T:
+    """Open the stores, let `act` work on one state, close them."""
+    from interlock.compose import state_room
+
+    async def run() -> _T:
+        async with state_room(state) as room:
+            return await act(room)
+
+    return asyncio.run(run())
+
+
+@app.command("ls")
+def ls(*, json: Json = False) -> None:
+    """List states with their current version."""
+    from interlock.compose import views
+
+    found = [found for found in asyncio.run(views(None)) if found.head is not None]
+    rows = [{"state": one.state, "head": one.head} for one in found]
+    lines = [
+        (
+            one.state,
+            str(one.head.number),
+            str(one.head.serial),
+            view.size(one.head.size_bytes),
+            view.instant(one.head.written_at),
+        )
+        for one in found
+        if one.head is not None
+    ]
+    view.emit(
+        {"states": rows},
+        json=json,
+        human=lambda: view.table(
+            ("STATE", "VERSION", "SERIAL", "SIZE", "WRITTEN"), lines, empty="no states yet; interlock apply"
+        ),
+    )
+
+
+@app.command()
+def show(state: State, *, version: Number = None, json: Json = False) -> None:
+    """Show the resources of a state, with sensitive values masked."""
+    from interlock.state import masked_document
+
+    document = masked_document(_in(state, lambda room: room.document(version)))
+    view.emit(document, json=json, human=lambda: _show(document))
+
+
+def _show(document: dict[str, Any]) -> None:
+    sys.stdout.write(f"lineage {document.get('lineage')}  serial {document.get('serial')}\n")
+    for resource in document.get("resources", []):
+        prefix = f"{resource['module']}." if resource.get("module") else ""
+        data = "data." if resource.get("mode") == "data" else ""
+        for instance in resource.get("instances", []):
+            key = f"[{view.as_json(instance['index_key']).strip()}]" if "index_key" in instance else ""
+            identity = (instance.get("attributes") or {}).get("id", "")
+            sys.stdout.write(f"{prefix}{data}{resource['type']}.{resource['name']}{key}  {identity}\n")
+
+
+@app.command()
+def verify(
+    state: Annotated[str, typer.Argument(help="State name, folder of a root module, or a state file.")],
+    *,
+    version: Number = None,
+    json: Json = False,
+) -> None:
+    """Check that a state is whole; exits 20 when it is not."""
+    from interlock.state import verify_state
+
+    path = Path(state)
+    body = path.read_bytes() if path.is_file() else _in(state, lambda room: room.body(version))
+    findings = verify_state(body, thorough=True)
+    view.emit({"state": state, "findings": findings}, json=json, human=lambda: _findings(findings))
+    if any(finding.refuses for finding in findings):
+        raise typer.Exit(StateInvalid.exit_status)
+
+
+def _findings(findings: tuple[Finding, ...]) -> None:
+    for finding in findings:
+        where = f"{finding.address}: " if finding.address else ""
+        sys.stdout.write(f"{'error' if finding.refuses else 'note'}[{finding.code}] {where}{finding.message}\n")
+    if not any(finding.refuses for finding in findings):
+        sys.stdout.write("the state is whole\n")
+
+
+@app.command()
+def history(
+    state: State, *, limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 50, json: Json = False
+) -> None:
+    """List the versions of a state, newest first: who wrote what, in which run, under which token."""
+    versions = _in(state, lambda room: room.archive.history(room.state, limit=limit))
+    view.emit(
+        {"versions": versions},
+        json=json,
+        human=lambda: view.table(
+            ("VERSION", "SERIAL", "KIND", "RESOURCES", "SIZE", "WRITTEN", "RUN", "TOKEN", "WHO", "SHA-256"),
+            [_version_row(version) for version in versions],
+            empty="no versions yet",
+        ),
+    )
+
+
+def _version_row(version: Version) -> tuple[str, ...]:
+    return (
+        str(version.number),
+        str(version.serial),
+        version.kind.value,
+        str(version.resources),
+        view.size(version.size_bytes),
+        view.instant(version.written_at),
+        view.plain(version.run),
+        str(version.token),
+        version.who,
+        version.digest[:12],
+    )
+
+
+@app.command()
+def diff(
+    state: State,
+    first: Annotated[str | None, typer.Option("--from", help="Older version; by default the one before.")] = None,
+    second: Annotated[str | None, typer.Option("--to", help="Newer version; by default the current one.")] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Show what changed between two versions, by resource and attribute; sensitive values are masked."""
+    older, newer = _in(state, lambda room: room.pair(first, second))
+    found = difference(older, newer)
+    view.emit({"state": state, **found}, json=json, human=lambda: show_difference(found))
+
+
+def difference(older: Document, newer: Document) -> dict[str, Any]:
+    """Return the difference of two documents as plain, masked values."""
+    from interlock.state import attribute_changes, diff_documents, output_values
+
+    found: Diff = diff_documents(older, newer)
+    return {
+        "from": {"serial": older.serial, "lineage": older.lineage},
+        "to": {"serial": newer.serial, "lineage": newer.lineage},
+        "resources": [
+            {"address": str(change.key), "change": change.kind.value, "attributes": attribute_changes(change)}
+            for change in found.objects
+        ],
+        "outputs": [output_values(change) for change in found.outputs],
+    }
+
+
+def show_difference(found: dict[str, Any]) -> None:
+    """Print a difference for people."""
+    signs = {"added": "+", "removed": "-", "changed": "~"}
+    for row in found["resources"][:_SHOWN]:
+        sys.stdout.write(f"{signs.get(row['change'], '?')} {row['address']}\n")
+        if row["change"] == "changed":
+            for change in row["attributes"]:
+                sys.stdout.write(f"    {change.path}: {_short(change.before)} -> {_short(change.after)}\n")
+    for change in found["outputs"]:
+        sys.stdout.write(f"~ output {change.path}: {_short(change.before)} -> {_short(change.after)}\n")
+    if len(found["resources"]) > _SHOWN:
+        sys.stdout.write(f"… and {len(found['resources']) - _SHOWN} more; --json prints all\n")
+    if not found["resources"] and not found["outputs"]:
+        sys.stdout.write("no difference in resources or outputs\n")
+
+
+def _short(value: object) -> str:
+    text = " ".join(view.as_json(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal
+
+
+@app.command()
+def restore(
+    state: State,
+    *,
+    version: Annotated[str | None, typer.Option("--version", help="By default the newest whole version.")] = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")] = False,
+    json: Json = False,
+) -> None:
+    """Make an older version current again, under the lock, with the next serial. Nothing is deleted."""
+    chosen, plan = _in(state, lambda room: room.plan_restore(version))
+    values = {
+        "state": state,
+        "version": chosen,
+        "next_serial": plan.next_serial,
+        "returns": plan.returns,
+        "orphans": plan.orphans,
+        "changes": plan.changes,
+        "done": False,
+    }
+    view.note(f"version {chosen.number} (serial {chosen.serial}) would become current as serial {plan.next_serial}")
+    for title, addresses in (
+        ("claimed again", plan.returns),
+        ("no longer managed", plan.orphans),
+        ("changed", plan.changes),
+    ):
+        for address in addresses[:_SHOWN]:
+            view.note(f"  {title}: {address}")
+    if not dry_run and view.confirm(f"Restore version {chosen.number} of {state}?", yes=yes):
+        written = _in(state, lambda room: room.restore(chosen))
+        values |= {"done": True, "written": written.version}
+        view.note(
+            f"restored as version {written.version.number}, serial {written.version.serial}; next: interlock plan"
+        )
+    if json:
+        view.emit(values, json=True, human=lambda: None)
+
+
+@app.command()
+def pull(state: State, *, version: Number = None) -> None:
+    """Print a state as Terraform reads it. It may hold secrets."""
+    sys.stdout.buffer.write(_in(state, lambda room: room.body(version)))
+
+
+@app.command()
+def push(
+    file: Annotated[Path, typer.Argument(help="State file; - for standard input.", allow_dash=True)],
+    *,
+    state: Annotated[str, typer.Option("--state", help="State name, or the folder of its root module.")] = ".",
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept another lineage, or a serial that is not higher.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Store a state file as the next version, under the lock, with its lineage and serial as they are."""
+    try:
+        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}", why=error.strerror or "", fix="name a state file") from error
+    written = _in(state, lambda room: room.push(body, force=force))
+    word = "is stored already" if written.repeated else "stored"
+    view.emit(
+        {"state": state, "version": written.version, "repeated": written.repeated},
+        json=json,
+        human=lambda: view.note(f"{word} as version {written.version.number}, serial {written.version.serial}"),
+    )
+
+
+@quarantine.command("ls")
+def quarantine_ls(state: State, *, json: Json = False) -> None:
+    """List refused writes."""
+    entries = _in(state, lambda room: room.archive.quarantined(room.state))
+    lines = [
+        (
+            entry.id,
+            entry.reason,
+            view.plain(entry.serial),
+            view.size(entry.size_bytes),
+            view.instant(entry.at),
+            entry.who,
+        )
+        for entry in entries
+    ]
+    view.emit(
+        {"quarantine": entries},
+        json=json,
+        human=lambda: view.table(
+            ("ID", "REASON", "SERIAL", "SIZE", "REFUSED", "WHO"), lines, empty="no write was refused"
+        ),
+    )
+
+
+@quarantine.command("show")
+def quarantine_show(
+    state: State,
+    entry: EntryId,
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the bytes as they came. They may hold secrets.")] = False,
+    json: Json = False,
+) -> None:
+    """Show one refused write: why it was refused, and what it held."""
+    found, body = _in(state, lambda room: room.quarantined(entry))
+    if raw:
+        sys.stdout.buffer.write(body)
+        return
+    view.emit(found, json=json, human=lambda: _quarantined(found))
+
+
+def _quarantined(found: Any) -> None:
+    for name in ("id", "reason", "why", "who", "run", "token", "serial", "lineage", "size_bytes", "at", "digest"):
+        sys.stdout.write(f"{name:<10} {view.plain(getattr(found, name))}\n")
+    for address in found.addresses:
+        sys.stdout.write(f"  {address}\n")
+
+
+@quarantine.command("diff")
+def quarantine_diff(state: State, entry: EntryId, *, json: Json = False) -> None:
+    """Show how a refused write differs from the current state."""
+    older, newer = _in(state, lambda room: room.quarantined_pair(entry))
+    found = difference(older, newer)
+    view.emit({"state": state, **found}, json=json, human=lambda: show_difference(found))
+
+
+@quarantine.command("discard")
+def quarantine_discard(state: State, entry: EntryId, *, yes: Yes = False) -> None:
+    """Forget one refused write."""
+    found, _ = _in(state, lambda room: room.quarantined(entry))
+    if view.confirm(f"Forget the refused write {found.id} of {found.who}? Its bytes are lost then.", yes=yes):
+        _in(state, lambda room: room.archive.discard(room.state, found.id))
+        view.note("forgotten")
