@@ -38,6 +38,7 @@ from interlock.lock import (
     Requested,
     Thawed,
     Ticket,
+    Waiter,
     Withdrawn,
     assert_follows,
     decide,
@@ -54,6 +55,9 @@ PAUSE_S_MAX = 0.1
 BACKEND_ATTEMPTS = 3
 """Attempts when the store answers that it is unavailable; the first failure may be a lost reply."""
 BACKEND_PAUSE_S = 0.05
+OUTAGE_S_MAX = 300.0
+"""How long a waiter puts up with a store that does not answer: a restart or a failover, not more."""
+OUTAGE_PAUSE_S = 1.0
 SIGNS_PER_PATIENCE = 4
 """Signs of life that a waiter shows within its patience; it is doubted after half of it, so one may get lost."""
 JOIN_BYTES_MAX = 256 * 1024
@@ -82,6 +86,34 @@ class _Teller:
         if self._on_change is not None and shape != self._shown:
             self._shown = shape
             self._on_change(standing)
+
+
+class _Signs:
+    """When a waiter shows its next sign of life: at once, then several times within its patience."""
+
+    def __init__(self) -> None:
+        self.due_s = float("-inf")
+
+    def is_due(self, waiter: Waiter, now_s: float) -> bool:
+        return now_s >= self.due_s or waiter.doubted_at is not None
+
+    def shown(self, waiter: Waiter, now_s: float) -> None:
+        self.due_s = now_s + waiter.patience_s / SIGNS_PER_PATIENCE
+
+
+class _Outage:
+    """A store that stays away for a while costs a waiter no more than that while; its place is in the store."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+
+    def over(self) -> None:
+        self._since_s = None
+
+    def is_too_long(self, now_s: float) -> bool:
+        """Note a failure; say whether they have gone on for too long."""
+        self._since_s = now_s if self._since_s is None else self._since_s
+        return now_s - self._since_s >= OUTAGE_S_MAX
 
 
 class LocalCoordinator:
@@ -141,28 +173,39 @@ class LocalCoordinator:
         self, state: str, ticket: Ticket, *, timeout_s: float | None, on_change: OnChange | None = None
     ) -> Grant:
         """See `Coordinator.await_grant`."""
-        until = None if timeout_s is None else self._clock.monotonic() + timeout_s
-        tell = _Teller(on_change)
-        sign_due = self._clock.monotonic()
+        until_s = None if timeout_s is None else self._clock.monotonic() + timeout_s
+        tell, signs, outage = _Teller(on_change), _Signs(), _Outage()
         while True:
-            stored = await self._load(state)
-            lock = stored.record.lock
-            standing = standing_of(state, lock, ticket)
-            tell.about(standing)
-            if standing.token is not None:
-                return Grant(ticket=ticket, token=standing.token)
-            waiter = waiter_of(lock, ticket=ticket)
-            if waiter is None:
-                raise lease_lost(state, lock, ticket=ticket)
-            now = self._clock.monotonic()
-            if until is not None and now >= until:
-                raise timed_out(state, lock, position=standing.position, timeout_s=timeout_s or 0.0)
-            if now >= sign_due or waiter.doubted_at is not None:
-                sign_due = now + waiter.patience_s / SIGNS_PER_PATIENCE
-                await self.apply_event(state, Renewed(ticket=ticket))
-            else:
-                wait_s = sign_due - now if until is None else min(sign_due, until) - now
-                await self._store.watch(key_of(state), seen=stored.version, timeout_s=wait_s)
+            now_s = self._clock.monotonic()
+            try:
+                stored = await self._load(state)
+                standing = standing_of(state, stored.record.lock, ticket)
+                tell.about(standing)
+                if standing.token is not None:
+                    return Grant(ticket=ticket, token=standing.token)
+                if standing.position and until_s is not None and now_s >= until_s:
+                    raise timed_out(state, stored.record.lock, position=standing.position, timeout_s=timeout_s or 0.0)
+                await self._wait_a_while(state, ticket, stored, signs, until_s)
+                outage.over()
+            except BackendUnavailable:
+                if outage.is_too_long(now_s):
+                    raise
+                await self._clock.sleep(OUTAGE_PAUSE_S)
+
+    async def _wait_a_while(
+        self, state: str, ticket: Ticket, stored: _Stored, signs: _Signs, until_s: float | None
+    ) -> None:
+        """Show a sign of life if one is due, else wait for a change, the next sign or the end of the wait."""
+        waiter = waiter_of(stored.record.lock, ticket=ticket)
+        if waiter is None:
+            raise lease_lost(state, stored.record.lock, ticket=ticket)
+        now_s = self._clock.monotonic()
+        if signs.is_due(waiter, now_s):
+            await self.apply_event(state, Renewed(ticket=ticket))
+            signs.shown(waiter, now_s)
+            return
+        next_s = signs.due_s if until_s is None else min(signs.due_s, until_s)
+        await self._store.watch(key_of(state), seen=stored.version, timeout_s=next_s - now_s)
 
     async def renew(self, state: str, ticket: Ticket, token: FencingToken) -> Lease:
         """See `Coordinator.renew`."""

@@ -21,18 +21,18 @@ class Doorbell:
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._bells: dict[str | None, set[asyncio.Event]] = {}
+        self._bells: dict[str | None, dict[asyncio.Event, None]] = {}  # in order, so that a seed repeats a simulation
 
     @contextmanager
     def hung(self, key: str | None) -> Iterator[asyncio.Event]:
         """Give a bell that rings for `key`, or for every change when `key` is None."""
         bell = asyncio.Event()
-        bells = self._bells.setdefault(key, set())
-        bells.add(bell)
+        bells = self._bells.setdefault(key, {})
+        bells[bell] = None
         try:
             yield bell
         finally:
-            bells.discard(bell)
+            bells.pop(bell, None)
             if not bells and self._bells.get(key) is bells:
                 del self._bells[key]
 
