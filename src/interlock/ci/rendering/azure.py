@@ -49,6 +49,9 @@ _ENV = """\
                   GENESYSCLOUD_REGION: << p.genesys_region >>
                   GENESYSCLOUD_OAUTHCLIENT_ID: $(GENESYSCLOUD_OAUTHCLIENT_ID)
                   GENESYSCLOUD_OAUTHCLIENT_SECRET: $(GENESYSCLOUD_OAUTHCLIENT_SECRET)
+<% if p.server %>
+                  INTERLOCK_TOKEN: $(INTERLOCK_TOKEN)
+<% endif %>
 """
 
 

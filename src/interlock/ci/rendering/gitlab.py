@@ -75,7 +75,7 @@ stages: [plan, apply, drift]
     - export PATH="/opt/interlock/bin:$PATH"
 <% endif %>
 <% if p.server %>
-    - interlock ci login
+    - export INTERLOCK_TOKEN="$(interlock ci login --print)"
 <% endif %>
   # A cancelled job signals the script and then runs this: the supervisor lets Terraform finish, and we wait for it.
   after_script:

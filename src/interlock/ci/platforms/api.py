@@ -1,0 +1,148 @@
+"""A hand: JSON over HTTPS to one platform, with limits. Tokens never leave in messages."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
+
+TIMEOUT_S = 30.0  # of one request
+MAX_ANSWER_BYTES = 300 << 20  # a sealed plan with some room; JSON answers are far smaller
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One platform's API.
+
+    Attributes:
+        base: URL without a slash at the end.
+        headers: Sent with every request; hold the token.
+        title: What to call it in messages.
+        token_names: The variables that may hold the token, for messages.
+    """
+
+    base: str
+    headers: Mapping[str, str] = field(repr=False)
+    title: str
+    token_names: str
+
+    def find(self, path: str, **query: str) -> Any | None:
+        """Return the JSON answer of a GET, or None for 404.
+
+        Raises:
+            AuthenticationFailed: The token is refused.
+            BackendUnavailable: There is no usable answer.
+        """
+        content = self._send("GET", path, query)
+        return None if content is None else self._decoded(content, path)
+
+    def find_bytes(self, path: str, **query: str) -> bytes | None:
+        """Return the answer of a GET as bytes, or None for 404. Raises as `find`."""
+        return self._send("GET", path, query)
+
+    def send(self, method: str, path: str, body: object | bytes | None = None, **query: str) -> Any | None:
+        """Send JSON (or bytes) and return the JSON answer, or None for 404 or an empty answer. Raises as `find`."""
+        content = self._send(method, path, query, body)
+        return self._decoded(content, path) if content else None
+
+    def tell(self, secret_path: str, body: object) -> None:
+        """Post JSON to an address whose path is a secret: it is in no message. What is answered does not matter.
+
+        Raises:
+            BackendUnavailable: It was not taken.
+        """
+        try:
+            taken = self._send("POST", secret_path, {}, body) is not None
+        except InterlockError as error:
+            raise self._untold(type(error).__name__) from None
+        if not taken:
+            raise self._untold("not found")
+
+    def _untold(self, why: str) -> BackendUnavailable:
+        return BackendUnavailable(f"{self.title} did not take the message", why=why, fix="check its address")
+
+    def _decoded(self, content: bytes, path: str) -> Any:
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise BackendUnavailable(f"{self.title} answered {path} with something that is not JSON") from error
+
+    def _send(
+        self, method: str, path: str, query: Mapping[str, str], body: object | bytes | None = None
+    ) -> bytes | None:
+        url = self.base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        if not url.startswith(("https://", "http://")):
+            raise UsageError(f"the address of {self.title} is no http address", why=f"it is {self.base!r}")
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+        headers = {"Accept": "application/json", "User-Agent": "interlock", **self.headers}
+        if data is not None:
+            headers["Content-Type"] = kind
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310 - checked above
+        try:
+            with _opener().open(request, timeout=TIMEOUT_S) as answer:
+                return self._limited(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != _NOT_FOUND:
+                    raise self._refusal(error.code, path) from None
+                return None
+        except (OSError, ValueError) as error:
+            raise BackendUnavailable(
+                f"{self.title} cannot be reached",
+                why=f"{method} {path}: {_reason(error)}",
+                fix="try again, and check the network and the address",
+            ) from error
+
+    def _limited(self, answer: IO[bytes]) -> bytes:
+        content = answer.read(MAX_ANSWER_BYTES + 1)
+        if len(content) > MAX_ANSWER_BYTES:
+            raise BackendUnavailable(f"{self.title} sent more than {MAX_ANSWER_BYTES} bytes")
+        return content
+
+    def _refusal(self, code: int, path: str) -> InterlockError:
+        if code in (401, 403):
+            return AuthenticationFailed(
+                f"{self.title} refused the token",
+                why=f"{path} answered {code}",
+                fix=f"give the token in {self.token_names} the right to read this",
+            )
+        return BackendUnavailable(f"{self.title} did not answer", why=f"{path} answered {code}", fix="try again later")
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, and sends the token only to the host that it is for: downloads are kept elsewhere."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc:
+            for name in ("Authorization", "Private-token", "Job-token"):
+                request.remove_header(name)
+        return request
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_SameHost())
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "reason", None) or error.__class__.__name__)
+
+
+def required(environ: Mapping[str, str], *names: str, title: str, fix: str) -> str:
+    """Return the first of these variables that is set.
+
+    Raises:
+        UsageError: None is.
+    """
+    for name in names:
+        if environ.get(name):
+            return environ[name]
+    raise UsageError(f"{title}: {' or '.join(names)} is not set", fix=fix)

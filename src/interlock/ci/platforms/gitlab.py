@@ -1,0 +1,155 @@
+"""A hand: GitLab's REST API v4: resource groups, protected environments, schedules, notes, generic packages."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from interlock.ci.checks import Check, good, unknown, wrong
+from interlock.ci.pipeline import Pipeline
+from interlock.ci.platforms.api import Api, required
+from interlock.errors import AuthenticationFailed, UsageError
+
+_TOKENS = ("INTERLOCK_CI_TOKEN", "GITLAB_TOKEN")
+_PACKAGE = "interlock-plans"
+_FILE = "plan.sealed"
+ORDERED = "oldest_first"
+MAX_PAGES = 20  # of notes that are looked through
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitLab:
+    """One project.
+
+    Attributes:
+        api: The API with its token.
+        project: `/projects/<id>`.
+        environ: The job's environment.
+    """
+
+    api: Api
+    project: str
+    environ: Mapping[str, str]
+
+    def checks(self, pipeline: Pipeline, *, repair: bool = False) -> Iterator[Check]:
+        """Yield how each queue orders its waiters, who may deploy, and whether drift is scheduled.
+
+        Args:
+            pipeline: What must hold.
+            repair: Set the process mode where it is another one.
+        """
+        for target in pipeline.targets:
+            yield self._readable(f"resource group interlock-{target.slug}", self._group, target.slug, repair)
+        for name in dict.fromkeys(target.environment for target in pipeline.targets):
+            yield self._readable(f"environment {name}", self._environment, name)
+        if pipeline.drift_cron:
+            yield self._readable("drift schedule", self._schedule, pipeline.drift_cron)
+
+    def _readable(self, subject: str, look: Any, *arguments: object) -> Check:
+        try:
+            found: Check = look(subject, *arguments)
+        except AuthenticationFailed as error:
+            return unknown(subject, error.why, f"give {_TOKENS[0]} a project access token with scope api")
+        return found
+
+    def _group(self, subject: str, slug: str, repair: bool) -> Check:
+        path = f"{self.project}/resource_groups/interlock-{slug}"
+        found = self.api.find(path)
+        if found is None:
+            return unknown(
+                subject, "it does not exist yet; its first job creates it", "check again after the first apply"
+            )
+        mode = found.get("process_mode")
+        if mode == ORDERED:
+            return good(subject, f"its process mode is {ORDERED}")
+        if repair:
+            changed = self.api.send("PUT", path, process_mode=ORDERED) or {}
+            if changed.get("process_mode") == ORDERED:
+                return good(subject, f"its process mode was {mode} and is {ORDERED} now")
+        fix = f"interlock ci check --repair    or: PUT {path}?process_mode={ORDERED}"
+        return wrong(subject, f"its process mode is {mode}: waiting deployments run in another order", fix)
+
+    def _environment(self, subject: str, name: str) -> Check:
+        found = self.api.find(f"{self.project}/protected_environments/{urllib.parse.quote(name, safe='')}")
+        if found is None:
+            fix = f"protect {name} in Settings > CI/CD > Protected environments (GitLab Premium)"
+            return wrong(subject, "it is not protected, so everybody who may push may deploy", fix)
+        if found.get("approval_rules") or found.get("required_approval_count"):
+            return good(subject, "it is protected and asks for approval")
+        return good(subject, "it is protected; only chosen people may deploy")
+
+    def _schedule(self, subject: str, cron: str) -> Check:
+        found = self.api.find(f"{self.project}/pipeline_schedules", scope="active") or []
+        if any(schedule.get("active") for schedule in found):
+            return good(subject, f"{len(found)} active")
+        fix = f'add one in Build > Pipeline schedules, for example "{cron}"'
+        return wrong(subject, "no pipeline schedule is active, so nobody looks for drift", fix)
+
+    def comment(self, body: str, mark: str) -> str:
+        """Write or replace the merge request's note; returns the merge request's address.
+
+        Raises:
+            UsageError: The job belongs to no merge request.
+        """
+        number = self.environ.get("CI_MERGE_REQUEST_IID")
+        if not number:
+            raise UsageError("this job belongs to no merge request", fix="use --to-summary outside merge requests")
+        notes = f"{self.project}/merge_requests/{number}/notes"
+        url = f"{self.environ.get('CI_MERGE_REQUEST_PROJECT_URL', '')}/-/merge_requests/{number}"
+        for page in range(1, MAX_PAGES + 1):
+            found = self.api.find(notes, per_page="100", page=str(page)) or []
+            for note in found:
+                if str(note.get("body", "")).startswith(mark):
+                    self.api.send("PUT", f"{notes}/{note['id']}", {"body": body})
+                    return url
+            if len(found) < 100:  # noqa: PLR2004 - per_page above
+                break
+        self.api.send("POST", notes, {"body": body})
+        return url
+
+    def fetch(self, name: str) -> bytes | None:
+        """Return the sealed plan of that name from the project's package registry."""
+        return self._packages().find_bytes(self._package(name))
+
+    def publish(self, name: str, sealed: bytes) -> None:
+        """Keep a sealed plan in the project's package registry, where the branch's pipeline can reach it."""
+        self._packages().send("PUT", self._package(name), sealed)
+
+    def _package(self, name: str) -> str:
+        return f"{self.project}/packages/generic/{_PACKAGE}/{urllib.parse.quote(name, safe='')}/{_FILE}"
+
+    def _packages(self) -> Api:
+        """Return the API with the job's own token: a pipeline may always use its project's packages."""
+        own = self.environ.get("CI_JOB_TOKEN")
+        return replace(self.api, headers={"JOB-TOKEN": own}) if own else self.api
+
+    def identity(self, audience: str) -> str:
+        """Return the job's signed identity token, which `id_tokens:` put into the environment.
+
+        Raises:
+            UsageError: The job has none.
+        """
+        fix = f"add `id_tokens: {{INTERLOCK_ID_TOKEN: {{aud: {audience}}}}}` to the job"
+        return required(self.environ, "INTERLOCK_ID_TOKEN", title="GitLab gives no identity token", fix=fix)
+
+
+def open_gitlab(environ: Mapping[str, str]) -> GitLab:
+    """Return the project that the environment names.
+
+    Raises:
+        UsageError: Project or token is missing.
+    """
+    fix = "run in GitLab CI, or set CI_API_V4_URL, CI_PROJECT_ID and INTERLOCK_CI_TOKEN"
+    token = required(environ, *_TOKENS, "CI_JOB_TOKEN", title="no token for GitLab", fix=fix)
+    project = required(environ, "CI_PROJECT_ID", "CI_PROJECT_PATH", title="no GitLab project", fix=fix)
+    base = environ.get("CI_API_V4_URL") or "https://gitlab.com/api/v4"
+    own = not any(environ.get(name) for name in _TOKENS)
+    api = Api(
+        base=base.rstrip("/"),
+        headers={"JOB-TOKEN" if own else "PRIVATE-TOKEN": token},
+        title="GitLab",
+        token_names=" or ".join(_TOKENS),
+    )
+    return GitLab(api=api, project=f"/projects/{urllib.parse.quote(project, safe='')}", environ=environ)

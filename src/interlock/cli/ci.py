@@ -1,0 +1,375 @@
+"""`interlock ci`: write pipelines, check what their files cannot say, and the small steps that pipelines take."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.cli import view
+from interlock.errors import PolicyGate, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interlock.ci.checks import Check
+    from interlock.ci.pipeline import Pipeline
+    from interlock.ci.platforms.opening import Platform
+    from interlock.ci.seal import Label
+    from interlock.settings import Settings
+
+app = typer.Typer(help="Generate and check CI workflows.", no_args_is_help=True)
+
+
+class Platforms(StrEnum):
+    """The CI systems for which pipelines are written."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    AZURE = "azure"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+State = Annotated[str, typer.Option("--state", help="Name of the state.", metavar="NAME")]
+Which = Annotated[Platforms | None, typer.Option("--platform", help="The CI system; by default the one we run in.")]
+Tree = Annotated[
+    str | None, typer.Option("--tree", help="Git tree of the plan; by default that of HEAD.", metavar="ID")
+]
+
+
+@app.command()
+def generate(
+    platform: Annotated[Platforms, typer.Argument(help="For which CI system.")],
+    *,
+    output: Annotated[Path | None, typer.Option("--output", help="The repository to write to.", metavar="DIR")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files instead of writing them.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also replace files that Interlock did not write.")] = False,
+    json: Json = False,
+) -> None:
+    """Write the pipeline that interlock.yaml describes."""
+    from interlock.ci.rendering import render
+    from interlock.ci.workflow import Vendor
+
+    settings = _settings()
+    root = output or (settings.path.parent if settings.path else Path.cwd())
+    files = render(Vendor(platform.value), _pipeline(settings))
+    plan = {path: _action(root / path, text) for path, text in files.items()}
+    foreign = [path for path, action in plan.items() if action == "foreign"]
+    if foreign and not force and not dry_run and Vendor(platform.value) is not Vendor.GITLAB:
+        raise _not_ours(foreign)
+    if not dry_run:
+        _write(root, files, plan, force=force)
+    told = [{"path": path, "action": action, "text": files[path]} for path, action in plan.items()]
+    view.emit({"files": told, "written": not dry_run}, json=json, human=lambda: _show_files(told, dry_run=dry_run))
+
+
+def _action(path: Path, text: str) -> str:
+    """Say what writing means for one file: `create`, `update`, `same`, or `foreign` when somebody else wrote it."""
+    from interlock.ci.rendering import HEADER
+
+    try:
+        present = path.read_text(errors="replace")
+    except OSError:
+        return "create"
+    if present == text:
+        return "same"
+    return "update" if present.startswith(HEADER) else "foreign"
+
+
+def _not_ours(paths: list[str]) -> UsageError:
+    return UsageError(
+        f"{', '.join(paths)} was not written by Interlock",
+        why="it would be lost",
+        fix="move it away, or repeat with --force, or look at the result with --dry-run",
+    )
+
+
+def _write(root: Path, files: Mapping[str, str], plan: Mapping[str, str], *, force: bool) -> None:
+    for path, text in files.items():
+        if plan[path] == "foreign" and not force:
+            # GitLab has one root file, which is the project's own; ours only needs to be included from it.
+            view.note(f"{path} is yours and was left alone; include the generated file from it:\n{text}")
+            continue
+        target = root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written", why=error.strerror or str(error), fix=f"ls -ld {root}"
+            ) from error
+
+
+def _show_files(told: list[dict[str, str]], *, dry_run: bool) -> None:
+    for file in told:
+        if dry_run:
+            typer.echo(f"# --- {file['path']} ({file['action']})\n{file['text']}")
+        else:
+            typer.echo(f"{file['action']:<8}{file['path']}")
+
+
+@app.command()
+def check(
+    *,
+    platform: Which = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Set GitLab's process mode where it is wrong.")] = False,
+    json: Json = False,
+) -> None:
+    """Ask the CI system whether what its files cannot say is set: queues, locks, approvals."""
+    from interlock.ci.platforms.gitlab import GitLab
+
+    pipeline, target = _pipeline(_settings()), _platform(platform)
+    found = tuple(target.checks(pipeline, repair=repair) if isinstance(target, GitLab) else target.checks(pipeline))
+    view.emit({"checks": found}, json=json, human=lambda: _show_checks(found))
+    if any(one.answer.value != "good" for one in found):
+        raise typer.Exit(1)
+
+
+def _show_checks(found: tuple[Check, ...]) -> None:
+    for one in found:
+        typer.echo(f"{one.answer.value:<9}{one.subject}: {one.message}")
+        if one.fix:
+            typer.echo(f"         next  {one.fix}")
+
+
+@app.command()
+def seal(
+    plan: Annotated[Path, typer.Argument(help="The plan file.")],
+    *,
+    state: State,
+    tree: Tree = None,
+    publish: Annotated[bool, typer.Option("--publish", help="Keep it in the project's package registry.")] = False,
+    json: Json = False,
+) -> None:
+    """Seal a plan with INTERLOCK_PLAN_KEY, so that it can wait for its merge where others can read."""
+    import secrets
+
+    from interlock.ci import seal as sealing
+
+    label = _label(state, tree)
+    content = _read(plan, sealing.MAX_PLAN_BYTES)
+    salt, nonce = secrets.token_bytes(sealing.SALT_BYTES), secrets.token_bytes(sealing.NONCE_BYTES)
+    sealed = sealing.seal(content, label, os.environ.get("INTERLOCK_PLAN_KEY", ""), salt=salt, nonce=nonce)
+    target = plan.with_name(plan.name + ".sealed")
+    _replace(target, sealed)
+    if publish:
+        _platform(None).publish(label.name, sealed)
+    _output("name", label.name)
+    view.emit(
+        {"path": target, "name": label.name}, json=json, human=lambda: typer.echo(f"sealed  {target}  {label.name}")
+    )
+
+
+@app.command()
+def reviewed(
+    *,
+    state: State,
+    out: Annotated[Path, typer.Option("--out", help="Where to write the plan.", metavar="FILE")],
+    tree: Tree = None,
+    json: Json = False,
+) -> None:
+    """Fetch and open the plan that was made from exactly these files, or leave with 41."""
+    from interlock.ci.seal import unseal
+
+    label = _label(state, tree)
+    sealed = _platform(None).fetch(label.name)
+    if sealed is None:
+        raise PolicyGate(
+            f"there is no reviewed plan of {state} for these files",
+            why=f"no plan named {label.name} was kept: the branch has moved since the review, or the plan has expired",
+            fix="start this pipeline by hand, which plans anew and asks for approval, or review and merge again",
+        )
+    _replace(out, unseal(sealed, label, os.environ.get("INTERLOCK_PLAN_KEY", "")))
+    view.emit({"path": out, "name": label.name}, json=json, human=lambda: typer.echo(f"reviewed plan  {out}"))
+
+
+@app.command()
+def comment(
+    summary: Annotated[Path, typer.Argument(help="What `interlock plan --json` printed.")],
+    *,
+    state: State,
+    to_summary: Annotated[bool, typer.Option("--to-summary", help="Write to the job's page, not a comment.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the comment.")] = False,
+) -> None:
+    """Put a plan into its pull request as one comment that is replaced from run to run."""
+    from interlock.ci.comment import mark, markdown
+    from interlock.cli.plan_report import read_report
+
+    body = markdown(read_report(summary, state, _settings().runs, os.environ))
+    if dry_run:
+        typer.echo(body)
+    elif to_summary:
+        _to_summary(body)
+    else:
+        view.note(f"commented  {_platform(None).comment(body, mark(state))}")
+
+
+def _to_summary(body: str) -> None:
+    """Append to the job's page on GitHub, attach to it on Azure, print elsewhere."""
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    folder = os.environ.get("AGENT_TEMPDIRECTORY")
+    if page:
+        with Path(page).open("a") as file:
+            file.write(body)
+    elif folder:
+        target = Path(folder) / "interlock-plan.md"
+        target.write_text(body)
+        typer.echo(f"##vso[task.uploadsummary]{target}")
+    else:
+        typer.echo(body)
+
+
+@app.command()
+def login(
+    *,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the token instead of handing it to later steps.")
+    ] = False,
+) -> None:
+    """Trade this job's signed identity for a token of the Interlock server; later steps find it in INTERLOCK_TOKEN."""
+    from interlock.ci.platforms.api import Api
+
+    server = _settings().server
+    if not server:
+        raise UsageError("no server to log in to", fix="set `server:` in interlock.yaml, or INTERLOCK_SERVER")
+    identity = _platform(None).identity(os.environ.get("INTERLOCK_OIDC_AUDIENCE") or "interlock")
+    api = Api(base=server.rstrip("/"), headers={}, title="the Interlock server", token_names="the job's identity")  # noqa: S106
+    answer = api.send("POST", "/api/v1/login/oidc", {"token": identity}) or {}
+    token = str(answer.get("token", ""))
+    if not token:
+        raise UsageError("the Interlock server has no keyless login", why=server, fix="use a token in INTERLOCK_TOKEN")
+    if show:
+        typer.echo(token)
+    else:
+        _hand_on("INTERLOCK_TOKEN", token)
+
+
+@app.command()
+def notify(*, state: State) -> None:
+    """Tell the webhook in INTERLOCK_NOTIFY_URL that a run of this state failed (Slack and Teams read its `text`)."""
+    from urllib.parse import urlsplit
+
+    from interlock.ci.platforms.api import Api
+
+    url = os.environ.get("INTERLOCK_NOTIFY_URL", "")
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
+        raise UsageError("INTERLOCK_NOTIFY_URL is no https address", fix="keep the webhook's address as a secret")
+    base = f"{parts.scheme}://{parts.netloc}"
+    api = Api(base=base, headers={}, title="the webhook", token_names="its address")  # noqa: S106
+    api.tell(url[len(api.base) :], {"text": _failure_text(state)})
+
+
+def _failure_text(state: str) -> str:
+    from interlock.cli.plan_report import job_url
+
+    where = job_url(os.environ)
+    return f"Interlock: a run of {state} failed" + (f" ({where})" if where else "")
+
+
+def _settings() -> Settings:
+    from interlock.settings import load
+
+    return load(Path.cwd(), os.environ)
+
+
+def _pipeline(settings: Settings) -> Pipeline:
+    """Return the pipeline that interlock.yaml describes."""
+    from interlock import __version__
+    from interlock.ci.pipeline import StateFacts, read_pipeline
+
+    base = settings.path.parent if settings.path else Path.cwd()
+    states = {
+        name: StateFacts(
+            directory=None if state.directory is None else Path(os.path.relpath(state.directory, base)).as_posix(),
+            environment=state.environment,
+        )
+        for name, state in settings.states.items()
+    }
+    section = settings.sections.get("pipeline", {})
+    return read_pipeline(section, states, server=settings.server, interlock_version=__version__)
+
+
+def _platform(which: Platforms | None) -> Platform:
+    from interlock.ci.platforms.opening import open_platform
+    from interlock.ci.workflow import Vendor
+
+    return open_platform(os.environ, Vendor(which.value) if which else None)
+
+
+def _label(state: str, tree: str | None) -> Label:
+    """Return what a plan is for; the tree is that of the commit which is checked out."""
+    import re
+    import subprocess
+
+    from interlock.ci.seal import Label
+
+    if tree is None:
+        command = ["git", "rev-parse", "HEAD^{tree}"]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UsageError("git cannot be asked for the tree", why=str(error), fix="pass --tree") from error
+        tree = result.stdout.strip() if result.returncode == 0 else ""
+    if not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", tree):
+        raise UsageError(
+            "this is no git checkout", why="a plan is kept by the files it was made from", fix="pass --tree"
+        )
+    return Label(state=state, tree=tree)
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read", why=error.strerror or str(error), fix="interlock plan --out FILE"
+        ) from error
+    return content
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file that only we can read: a plan holds secrets."""
+    try:
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written", why=error.strerror or str(error), fix="name another file"
+        ) from error
+
+
+def _output(name: str, value: str) -> None:
+    """Hand a value to later steps: a step output on GitHub and Azure."""
+    path = os.environ.get("GITHUB_OUTPUT")
+    if path:
+        with Path(path).open("a") as file:
+            file.write(f"{name}={value}\n")
+    elif os.environ.get("TF_BUILD"):
+        view.note(f"##vso[task.setvariable variable={name};isOutput=true]{value}")
+
+
+def _hand_on(name: str, secret: str) -> None:
+    """Hand a secret to later steps, masked in the log.
+
+    Raises:
+        UsageError: This CI system has no way to do that.
+    """
+    path = os.environ.get("GITHUB_ENV")
+    if "\n" in secret or "\r" in secret:
+        raise UsageError("the server's token is malformed")
+    if path:
+        typer.echo(f"::add-mask::{secret}")
+        with Path(path).open("a") as file:
+            file.write(f"{name}={secret}\n")
+    elif os.environ.get("TF_BUILD"):
+        typer.echo(f"##vso[task.setvariable variable={name};issecret=true]{secret}")
+    else:
+        raise UsageError(
+            "there is no later step to hand the token to", fix=f'export {name}="$(interlock ci login --print)"'
+        )

@@ -1,0 +1,159 @@
+"""From what a planned run left behind to the report that `interlock ci comment` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.errors import UsageError
+
+if TYPE_CHECKING:
+    from interlock.ci.comment import PlanReport
+    from interlock.run.transcript import Entry
+
+MAX_SUMMARY_BYTES = 1 << 20
+MAX_PLAN_TEXT = 4 << 20  # characters of a rendered plan that are read; a comment shows far fewer
+
+
+def read_report(path: Path, state: str, runs: Path, environ: Mapping[str, str]) -> PlanReport:
+    """Read what `interlock plan --json` printed, and the run's journal when it is on this machine.
+
+    Args:
+        path: The JSON document.
+        state: The state that was planned.
+        runs: The folder of runs.
+        environ: The job's environment, for links.
+
+    Raises:
+        UsageError: The document cannot be read.
+    """
+    from interlock.ci.comment import PlanReport
+
+    summary = _summary(path)
+    run = str(summary.get("run", ""))
+    folder = runs / run if run and "/" not in run else None
+    entries = _entries(folder)
+    plan = _last(entries, "plan")
+    counts = plan.get("counts") or summary.get("counts") or {}
+    error = summary.get("error") or {}
+    return PlanReport(
+        state=state,
+        run=run,
+        commit=_first(environ, "GITHUB_SHA", "CI_COMMIT_SHA", "BUILD_SOURCEVERSION"),
+        add=_whole(counts.get("add")),
+        change=_whole(counts.get("change")),
+        remove=_whole(counts.get("remove")),
+        text=_text(folder),
+        position=_position(entries),
+        waited_s=_waited_s(summary),
+        calls=_calls(plan),
+        drifted=tuple(str(address) for address in plan.get("drift") or ()),
+        error=str(error.get("what", "")),
+        next=str(error.get("next", "")),
+        job=job_url(environ),
+    )
+
+
+def job_url(environ: Mapping[str, str]) -> str:
+    """Return the address of this CI job, "" outside CI."""
+    if environ.get("GITHUB_RUN_ID"):
+        server, repository = environ.get("GITHUB_SERVER_URL", ""), environ.get("GITHUB_REPOSITORY", "")
+        return f"{server}/{repository}/actions/runs/{environ['GITHUB_RUN_ID']}"
+    if environ.get("BUILD_BUILDID"):
+        base = f"{environ.get('SYSTEM_COLLECTIONURI', '')}{environ.get('SYSTEM_TEAMPROJECT', '')}"
+        return f"{base}/_build/results?buildId={environ['BUILD_BUILDID']}"
+    return environ.get("CI_JOB_URL", "")
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    import json
+
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(MAX_SUMMARY_BYTES + 1))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{path} is not what `interlock plan --json` prints", why=str(error), fix=f"interlock plan --json > {path}"
+        ) from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} is not what `interlock plan --json` prints", fix=f"interlock plan --json > {path}")
+    return document
+
+
+def _entries(folder: Path | None) -> list[Entry]:
+    from interlock.run.transcript import read
+
+    return read(folder) if folder is not None and folder.is_dir() else []
+
+
+def _last(entries: Iterable[Entry], kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in entries:
+        if entry.kind == kind:
+            found = dict(entry.facts)
+    return found
+
+
+def _position(entries: Iterable[Entry]) -> int | None:
+    standing = next((entry for entry in entries if entry.kind == "standing"), None)
+    position = standing.facts.get("position") if standing is not None else None
+    return position if isinstance(position, int) else None
+
+
+def _waited_s(summary: Mapping[str, Any]) -> float:
+    from datetime import datetime
+
+    try:
+        started = datetime.fromisoformat(str(summary["started_at"]))
+        return max((datetime.fromisoformat(str(summary["held_at"])) - started).total_seconds(), 0.0)
+    except (KeyError, ValueError, TypeError):
+        return 0.0
+
+
+def _calls(plan: Mapping[str, Any]) -> int | None:
+    """Return the gateway's forecast, else the sum of what the provider is known to call for each change."""
+    forecast = plan.get("forecast") or {}
+    if isinstance(forecast.get("calls"), int):
+        return int(forecast["calls"])
+    rows = plan.get("resources")
+    if not rows or plan.get("left_out"):
+        return None
+    known = [_calls_of(str(row.get("address", "")), str(row.get("action", ""))) for row in rows]
+    return sum(count for count in known if count is not None) if any(known) else None
+
+
+def _calls_of(address: str, action: str) -> int | None:
+    from interlock.genesys import calls_of
+
+    kind = next((part for part in address.split(".") if part.startswith("genesyscloud_")), None)
+    if kind is None:
+        return None
+    calls = calls_of(kind)
+    costs = {
+        "create": calls.create,
+        "update": calls.update,
+        "delete": calls.delete,
+        "remove": 0,
+        "replace": calls.create + calls.delete,
+        "read": calls.read,
+    }
+    return costs.get(action)
+
+
+def _text(folder: Path | None) -> str:
+    if folder is None:
+        return ""
+    try:
+        with (folder / "plan.txt").open(errors="replace") as file:
+            return file.read(MAX_PLAN_TEXT)
+    except OSError:
+        return ""
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
