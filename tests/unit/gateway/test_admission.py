@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import itertools
+
+from interlock.gateway.admission import WAITING_OF_FLOW_MAX, Admission, Ask, Finished, Full, Grant
+from interlock.gateway.concurrency import Concurrency
+from interlock.gateway.fairness import Entry
+from interlock.gateway.headers import Heard
+from interlock.gateway.rules import Override, Rules, apply_overrides
+from interlock.genesys import rate_limits
+from interlock.lock import Priority
+
+_numbers = itertools.count()
+
+
+def new_admission(*overrides: Override, limit: float = 1000.0, hold_s: float = 8.0) -> Admission:
+    rules = Rules(apply_overrides(rate_limits(), overrides))
+    concurrency = Concurrency(limit=limit, ceiling=limit)
+    names = [each.name for each in overrides]
+    return Admission(rules, hold_s=hold_s, concurrency=concurrency, overridden=names)
+
+
+def ask(
+    admission: Admission, path: str = "users", *, flow: str = "r/1", method: str = "GET", now_s: float = 0.0
+) -> Ask:
+    return Ask(
+        flow=flow,
+        priority=Priority.APPLY,
+        needs=admission.rules.needs(method, f"/api/v2/{path}", ""),
+        arrived_s=now_s,
+        deadline_s=now_s + admission.hold_s,
+        memory=str(next(_numbers)).encode(),
+    )
+
+
+def offer(admission: Admission, wanted: Ask) -> Entry[Ask]:
+    entry = admission.offer(wanted)
+    assert not isinstance(entry, Full)
+    return entry
+
+
+def grants(admission: Admission, count: int, now_s: float, path: str = "users", method: str = "GET") -> list[Grant]:
+    for _ in range(count):
+        offer(admission, ask(admission, path, method=method, now_s=now_s))
+    return admission.grants(now_s)
+
+
+def test_without_a_token_nobody_goes_and_one_is_wanted() -> None:
+    admission = new_admission()
+    assert grants(admission, 1, 0.0) == []
+    assert admission.wants_token(0.0)
+    admission.open_slot(0, 0.0)
+    assert len(admission.grants(0.0)) == 1
+    assert not admission.wants_token(0.0)
+
+
+def test_requests_go_out_on_the_token_with_the_most_room() -> None:
+    admission = new_admission()
+    for slot in range(3):
+        admission.open_slot(slot, 0.0)
+    assert sorted(each.slot for each in grants(admission, 6, 0.0)) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_full_endpoint_holds_up_only_its_own_requests() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    updates = grants(admission, 50, 0.0, path="architect/ivrs/123", method="PUT")
+    assert len(updates) == 6
+    assert len(grants(admission, 5, 0.0)) == 5
+
+
+def test_the_in_flight_limit_holds_and_a_finished_request_makes_room() -> None:
+    admission = new_admission(limit=2)
+    admission.open_slot(0, 0.0)
+    first, _ = grants(admission, 5, 0.0)
+    admission.finish(first, Finished(status=200), 0.1)
+    assert len(admission.grants(0.1)) == 1
+
+
+def test_who_waited_until_the_deadline_is_told_an_honest_time() -> None:
+    admission = new_admission(Override(name="token", allowed=60, window_s=60.0))
+    admission.open_slot(0, 0.0)
+    for grant in grants(admission, 40, 0.0):
+        admission.finish(grant, Finished(status=200), 0.0)
+    over = admission.expire(8.0)
+    assert len(over) == 36
+    waits = [wait_s for _, wait_s in over]
+    assert min(waits) >= 1
+    assert max(waits) <= 180
+    assert 30 <= max(waits) <= 40
+
+
+def test_who_comes_back_finds_the_old_place() -> None:
+    admission = new_admission(Override(name="token", allowed=1, window_s=60.0))
+    admission.open_slot(0, 0.0)
+    [first] = grants(admission, 1, 0.0)
+    admission.finish(first, Finished(status=200), 0.0)
+    patient = ask(admission, now_s=1.0)
+    offer(admission, patient)
+    admission.expire(9.0)
+    newcomer = offer(admission, ask(admission, now_s=55.0))
+    back = offer(
+        admission,
+        Ask(
+            flow=patient.flow,
+            priority=patient.priority,
+            needs=patient.needs,
+            arrived_s=56.0,
+            deadline_s=64.0,
+            memory=patient.memory,
+        ),
+    )
+    [grant] = admission.grants(60.0)
+    assert grant.entry is back
+    assert newcomer.waiting
+
+
+def test_one_flow_cannot_fill_the_house() -> None:
+    admission = new_admission()
+    for _ in range(WAITING_OF_FLOW_MAX):
+        offer(admission, ask(admission))
+    assert admission.offer(ask(admission)) is Full.FLOW
+    assert not isinstance(admission.offer(ask(admission, flow="r/2")), Full)
+
+
+def test_headers_that_fit_the_organisation_are_not_held_against_a_token() -> None:
+    admission = new_admission()
+    for slot in range(4):
+        admission.open_slot(slot, 0.0)
+    given = grants(admission, 40, 0.0)
+    for grant in given[:-1]:
+        admission.finish(grant, Finished(status=200), 0.1)
+    admission.finish(given[-1], Finished(status=200, heard=Heard(count=40, allowed=500, reset_s=60)), 0.1)
+    assert admission.budgets["organisation"].allowed == 500
+    assert {budget.allowed for budget in admission.slots.values()} == {300}
+
+
+def test_headers_that_fit_the_token_lower_only_that_token() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    admission.open_slot(1, 0.0)
+    given = grants(admission, 20, 0.0)
+    for grant in given[:-1]:
+        admission.finish(grant, Finished(status=200), 0.1)
+    admission.finish(given[-1], Finished(status=200, heard=Heard(count=10, allowed=150, reset_s=60)), 0.1)
+    assert sorted(each.allowed or 0 for each in admission.slots.values()) == [150, 300]
+
+
+def test_a_429_that_names_its_limit_closes_that_limit_for_everybody() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    [grant] = grants(admission, 1, 0.0)
+    heard = Heard(count=300, allowed=300, reset_s=20)
+    admission.finish(grant, Finished(status=429, heard=heard, retry_after_s=20.0), 0.1)
+    assert admission.slots[0].blocked_s(0.1) == 20.0
+    assert grants(admission, 1, 5.0) == []
+
+
+def test_an_unexplained_429_on_an_idle_token_closes_the_endpoint_alone() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    [grant] = grants(admission, 1, 0.0, path="routing/queues")
+    admission.finish(grant, Finished(status=429, retry_after_s=9.0), 0.1)
+    assert grants(admission, 1, 1.0, path="routing/queues") == []
+    assert len(grants(admission, 1, 1.0, path="users")) == 1
+
+
+def test_unexplained_429s_of_many_endpoints_close_the_organisation() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    for path in ("a/a", "b/b", "c/c"):
+        [grant] = grants(admission, 1, 0.0, path=path)
+        admission.finish(grant, Finished(status=429, retry_after_s=9.0), 0.1)
+    assert grants(admission, 1, 1.0, path="d/d") == []
+
+
+def test_a_withdrawn_request_is_never_granted() -> None:
+    admission = new_admission()
+    entry = offer(admission, ask(admission))
+    admission.withdraw(entry)
+    admission.open_slot(0, 0.0)
+    assert admission.grants(0.0) == []
+    assert admission.next_event_s(0.0) is None
+
+
+def test_the_next_event_is_the_first_room_or_the_first_deadline() -> None:
+    admission = new_admission(Override(name="token", allowed=60, window_s=60.0))
+    admission.open_slot(0, 0.0)
+    for grant in grants(admission, 5, 0.0):
+        admission.finish(grant, Finished(status=200), 0.0)
+    soon = admission.next_event_s(0.0)
+    assert soon is not None
+    assert 0.9 < soon < 1.1
+    admission.close_slot(0)
+    assert admission.next_event_s(0.0) == 8.0
+
+
+def test_a_replay_waits_for_the_fresh_token_of_its_own_slot() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    admission.open_slot(1, 0.0)
+    wanted = ask(admission)
+    offer(
+        admission,
+        Ask(
+            flow=wanted.flow,
+            priority=wanted.priority,
+            needs=wanted.needs,
+            arrived_s=0.0,
+            deadline_s=8.0,
+            only=1,
+        ),
+    )
+    admission.close_slot(1)
+    assert admission.grants(0.0) == []
+    admission.open_slot(1, 0.0)
+    [grant] = admission.grants(0.0)
+    assert grant.slot == 1

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from interlock.gateway.ledger import (
+    ANSWER_MAX_S,
+    Ledger,
+    block,
+    close,
+    draw,
+    from_bytes,
+    next_free_s,
+    occupied,
+    settle_account,
+    to_bytes,
+    usable_s,
+)
+
+
+def ledger(allowed: int = 100, window_s: float = 60.0, now_s: float = 1000.0) -> Ledger:
+    return settle_account(Ledger(), "org", allowed=allowed, window_s=window_s, now_s=now_s)
+
+
+def test_two_processes_together_draw_no_more_than_the_allowance() -> None:
+    book, first = draw(ledger(), "org", owner="a/1", want=70, now_s=1000.0)
+    book, second = draw(book, "org", owner="b/1", want=70, now_s=1000.0)
+    assert first is not None
+    assert second is not None
+    assert (first.amount, second.amount) == (70, 30)
+    assert draw(book, "org", owner="a/2", want=1, now_s=1000.0)[1] is None
+
+
+def test_what_was_not_used_is_given_back_and_the_rest_counts_a_window_after_its_last_answer() -> None:
+    book, _ = draw(ledger(), "org", owner="a/1", want=70, now_s=1000.0)
+    book = close(book, "org", owner="a/1", used=10, answered_s=1000.5)
+    assert occupied(book.accounts["org"], 1001.0) == 10
+    assert next_free_s(book.accounts["org"], 1001.0) == 1060.5
+    assert occupied(book.accounts["org"], 1060.5) == 0
+
+
+def test_the_slice_of_a_dead_process_frees_itself() -> None:
+    book, _ = draw(ledger(), "org", owner="dead/1", want=100, now_s=1000.0)
+    end_s = 1000.0 + usable_s(60.0) + ANSWER_MAX_S + 60.0
+    assert occupied(book.accounts["org"], end_s - 0.1) == 100
+    assert occupied(book.accounts["org"], end_s) == 0
+
+
+def test_a_refusal_closes_the_account_for_everybody_and_a_shorter_one_does_not_reopen_it() -> None:
+    book = block(ledger(), "org", until_s=1030.0)
+    book = block(book, "org", until_s=1010.0)
+    assert draw(book, "org", owner="a/1", want=1, now_s=1029.0)[1] is None
+    assert draw(book, "org", owner="a/1", want=1, now_s=1030.0)[1] is not None
+
+
+def test_a_clock_that_was_set_back_costs_one_longest_time_at_most() -> None:
+    book, _ = draw(ledger(now_s=9_000_000.0), "org", owner="a/1", want=100, now_s=9_000_000.0)
+    book = settle_account(book, "org", allowed=100, window_s=60.0, now_s=1000.0)
+    assert occupied(book.accounts["org"], 1000.0 + 122.0) == 0
+
+
+def test_a_changed_limit_is_taken_over() -> None:
+    book = settle_account(ledger(100), "org", allowed=50, window_s=60.0, now_s=1000.0)
+    _, piece = draw(book, "org", owner="a/1", want=70, now_s=1000.0)
+    assert piece is not None
+    assert piece.amount == 50
+
+
+def test_a_ledger_survives_being_stored() -> None:
+    book, _ = draw(ledger(), "org", owner="a/1", want=7, now_s=1000.0)
+    assert from_bytes(to_bytes(book)) == book
+
+
+def test_what_cannot_be_read_is_an_empty_ledger_because_budgets_are_no_state() -> None:
+    assert from_bytes(b"\x00garbage") == Ledger()
+    assert from_bytes(b'{"schema": 99, "accounts": {}}') == Ledger()
+
+
+def test_an_unknown_account_gives_nothing_and_breaks_nothing() -> None:
+    assert draw(Ledger(), "org", owner="a", want=1, now_s=0.0) == (Ledger(), None)
+    assert close(Ledger(), "org", owner="a", used=1, answered_s=0.0) == Ledger()
+    assert block(Ledger(), "org", until_s=1.0) == Ledger()
+
+
+def test_closing_an_unknown_slice_changes_nothing() -> None:
+    book, _ = draw(ledger(), "org", owner="a/1", want=7, now_s=1000.0)
+    assert close(book, "org", owner="b/1", used=5, answered_s=1000.0) == book
