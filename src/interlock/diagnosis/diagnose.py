@@ -11,18 +11,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from interlock.diagnosis.cause import Category, Cause, Context, Facts
+from interlock.diagnosis.cause import Category, Cause, Context
 from interlock.diagnosis.causes import RULES
 from interlock.diagnosis.facts import gather_facts
 from interlock.diagnosis.message import Kind, Line, Message
 
 MAX_CAUSES: Final = 50  # different ones; the same again is only counted
 MAX_UNKNOWN: Final = 5  # errors that fit no category, kept to be shown
+MAX_JUDGED: Final = 2000  # different messages looked at in full; of further ones the first `MAX_GLANCE_CHARS`
+MAX_GLANCE_CHARS: Final = 500
 MAX_HOSTS: Final = 20
-MAX_OWN_LOCKS: Final = 100
 
 _STICKY: Final = frozenset({Category.STATE_NOT_SAVED, Category.LOCK_RELEASE_FAILED})
-"""Not overcome by a later success in the same log: what was lost, or left, still is."""
+"""Not overcome by a later command: what was lost, or left, still is. Only the job's success says that all is well."""
 
 _NEEDS_APPLY: Final = frozenset({"apply", "destroy", "job"})
 _PROVISIONER: Final = ("local-exec provisioner error", "remote-exec provisioner error", "file provisioner error")
@@ -102,6 +103,7 @@ class _Found:
     own_locks: set[str] = field(default_factory=set)
     has_begun: bool = False
     began_at: datetime | None = None
+    judged: dict[tuple[Kind, str, bool], tuple[Cause, ...]] = field(default_factory=dict)
     fell_after_success: bool = False
     succeeded: bool = False
 
@@ -143,14 +145,7 @@ def _take(message: Message, found: _Found) -> None:
 
 
 def _judge(message: Message, found: _Found) -> None:
-    facts = gather_facts(message)
-    context = Context(
-        begun=found.has_begun,
-        began_at=found.began_at,
-        hosts=frozenset(found.hosts),
-        own_locks=frozenset(found.own_locks),
-    )
-    causes = list(_causes(message, facts, context))
+    causes = _remembered(message, found)
     for cause in causes:
         _add(cause, found)
     if message.kind is Kind.ERROR:
@@ -159,8 +154,22 @@ def _judge(message: Message, found: _Found) -> None:
             found.unknown.append(message.lines[:3])
 
 
-def _causes(message: Message, facts: Facts, context: Context) -> Iterator[Cause]:
+def _remembered(message: Message, found: _Found) -> tuple[Cause, ...]:
+    """Judge each text once: a log may say the same thousands of times."""
+    key = (message.kind, message.text, found.has_begun)
+    known = found.judged.get(key)
+    if known is not None:
+        return known
+    if len(found.judged) >= MAX_JUDGED:
+        return tuple(_causes(replace(message, text=message.text[:MAX_GLANCE_CHARS]), found))
+    causes = tuple(_causes(message, found))
+    found.judged[key] = causes
+    return causes
+
+
+def _causes(message: Message, found: _Found) -> Iterator[Cause]:
     """Yield the first cause that fits. Only a full disk is looked for behind a state that could not be saved."""
+    facts, context = gather_facts(message), _context(found)
     only = _OF_PROVISIONERS if message.summary.startswith(_PROVISIONER) else None
     for rule in RULES:
         if only is not None and rule.category not in only:
@@ -172,6 +181,15 @@ def _causes(message: Message, facts: Facts, context: Context) -> Iterator[Cause]
         if cause.category is not Category.STATE_NOT_SAVED:
             return
         only = frozenset({Category.DISK_FULL})
+
+
+def _context(found: _Found) -> Context:
+    return Context(
+        begun=found.has_begun,
+        began_at=found.began_at,
+        hosts=frozenset(found.hosts),
+        own_locks=frozenset(found.own_locks),
+    )
 
 
 def _add(cause: Cause, found: _Found) -> None:
@@ -191,7 +209,7 @@ def _overcome(word: str, found: _Found) -> None:
         return
     found.succeeded, found.fell_after_success = True, False
     for key, cause in list(found.causes.items()):
-        if cause.category in _STICKY or (word not in _NEEDS_APPLY and found.begun[key]):
+        if (cause.category in _STICKY and word != "job") or (word not in _NEEDS_APPLY and found.begun[key]):
             continue
         found.overcome.setdefault(key, found.causes.pop(key))
     if word in _NEEDS_APPLY:

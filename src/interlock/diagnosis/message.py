@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import accumulate
 from typing import Final
 
-MAX_MESSAGE_CHARS: Final = 64 * 1024  # of one error; what follows is not looked at
+MAX_MESSAGE_CHARS: Final = 16 * 1024  # of one error; what follows is not looked at (judging this much takes 0.1 s)
 MAX_SHOWN_CHARS: Final = 500  # of one deciding line
 
 

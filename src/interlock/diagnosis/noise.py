@@ -18,7 +18,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\ufeff]")
 _DAY: Final = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _PREFIX: Final = re.compile(
     r"(?P<job>[^\t]{1,200}\t[^\t]{1,200}\t(?=\d{4}-\d\d-\d\d))"  # gh run view --log
-    rf"|\[?(?P<at>{_DAY})\]?(?:[ \t](?P<stream>\d\d[OE][ +]?))?(?:[ \t]|$)"  # GitHub, GitLab, Azure, Jenkins
+    rf"|\[?(?P<at>{_DAY})\]?(?:[ \t]\d\d[OE](?:[ +]|$)|[ \t]|$)"  # GitHub, GitLab, Azure, Jenkins
     r"|\[?\d\d:\d\d:\d\d(?:\.\d{1,6})?\]?[ \t]{1,4}"  # a clock without a day
     r"|(?:STDOUT|STDERR|INFO|ERROR|WARN)[ \t]{1,8}(?:\[[^\]]{0,300}\][ \t]{1,4})?(?:terraform|tofu):[ \t]?"
     r"|\[[\w./ -]{1,200}\][ \t](?=[│╷╵])"  # Terragrunt before 0.67, build tools: [module] in front of a box

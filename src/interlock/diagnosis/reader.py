@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -40,53 +41,66 @@ def _any_of(*phrases: str) -> re.Pattern[str]:
     return re.compile("|".join(phrases))
 
 
-def _any_bytes(*phrases: bytes) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(phrases))
-
-
-# Lines that can begin a message. Everything else is skipped without being decoded.
-_TRIGGER: Final = _any_bytes(
-    rb"[Ee]rror",
-    rb"ERROR",
-    rb"Warning",
-    rb"Failed to ",
-    rb"panic",
-    rb"CRASH",
-    rb"crashed",
-    rb"nterrupt",
-    rb"cancel",
-    rb"[Tt]imed? ?out",
-    rb"TIMEOUT",
-    rb"xceeded",
-    rb"ran longer",
-    rb"shutdown",
-    rb"omplete!",
-    rb"No changes",
-    rb"Plan: ",
-    rb"successfully",
-    rb"succeeded",
-    rb"Finished: ",
-    rb"\xe2\x94\x82",
-    rb"\xe2\x95\xb5",
-    rb"Creating\.\.\.",
-    rb"Destroying\.\.\.",
-    rb"Modifying\.\.\.",
-    rb"achine name",
-    rb"Running on ",
-    rb"[Nn]o space left",
-    rb"out of memory",
-    rb"Killed",
-    rb"Terminated",
-    rb"aborted",
-    rb"Aborted",
-    rb"<<-?E",
-    rb"took longer",
-    rb"signal",
-    rb"\"type\":\"(?:diagnostic|change_summary|version|apply_start|log)\"",
-    rb"terraform ",
-    rb"tofu ",
-    rb"exit (?:code|status)",
+_TRIGGERS: Final = (
+    b"rror",
+    b"RROR",
+    b"Warning: ",
+    b"Failed to ",
+    b"panic: ",
+    b"CRASH",
+    b"tack trace from the ",
+    b"ocal state cannot",
+    b"workspaces not",
+    b"nterrupt",
+    b"ancel",
+    b"topping operation",
+    b"racefully",
+    b"imed out",
+    b"imeout",
+    b"xceeded",
+    b"ran longer",
+    b"took longer",
+    b"hutdown",
+    b"lost communication",
+    b"o space left",
+    b"running out of disk",
+    b"illed",
+    b"erminated",
+    b"borted",
+    b"signal",
+    b"xit code",
+    b"xited with",
+    b"omplete! ",
+    b"No changes.",
+    b"Plan: ",
+    b"can apply this plan",
+    b"uccessfully initialized",
+    b"ob succeeded",
+    b"Finished: ",
+    b"achine name",
+    b"Running on ",
+    b"terraform ",
+    b"tofu ",
+    b"<<",
+    b"make: ",
+    "│".encode(),
+    "â”‚".encode(),
+    "Γöé".encode(),
+    b'"type":"diagnostic"',
+    b'"type":"change_summary"',
+    b'"type":"version"',
+    b'"type":"log"',
 )
+"""What a line must have to begin a message. A piece of the log that has none of them is only counted."""
+
+_BEGIN_TRIGGERS: Final = (b"Creating...", b"Destroying...", b"Modifying...", b'"type":"apply_start"')
+"""Wanted only until the first change has begun."""
+
+
+@lru_cache(maxsize=256)
+def _finder(triggers: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, triggers)))
+
 
 _HEAD: Final = re.compile(r"\s{0,1}(?:\* )?(Error|Warning): (.{0,4000})")
 _PLAIN_HEAD: Final = re.compile(
@@ -115,6 +129,7 @@ _NOTICE: Final = _any_of(
     r"The (?:operation|job|run|workflow|pipeline) (?:was|has been) cancell?ed",
     r"Operation cancell?ed",
     r"The runner has received a shutdown signal",
+    r"The (?:self-hosted|hosted) runner .{0,200}lost communication with the server",
     r"ERROR: Job failed: (?:cancell?ed|aborted)",
     r"Aborted by ",
     r"Finished: ABORTED",
@@ -132,7 +147,7 @@ _NOTICE: Final = _any_of(
 _TRACE: Final = _any_of(
     r".{0,200}[Nn]o space left on device",
     r".{0,100}signal: (?:killed|terminated|interrupt)",
-    r".{0,100}exit code (?:124|130|143)\b",
+    r".{0,100}exit code (?:124|130|137|143)\b",
 )
 _SUCCESS: Final = (
     (re.compile(r"Apply complete! Resources: "), "apply"),
@@ -151,8 +166,10 @@ _HOST: Final = re.compile(
 )
 _COMMAND: Final = re.compile(
     r"(?:Run |\+ |\$ |> |❯ |\[command\])?(?:\S{0,200}/)?(?:terraform|tofu)(?:-bin)? (?:-chdir=\S{1,300} )?"
-    r"(?P<verb>init|plan|apply|destroy|refresh|import|validate|state \w{1,20}|force-unlock|output|workspace \w{1,20})\b"
+    r"(?P<verb>init|plan|apply|destroy|refresh|import|validate|force-unlock|output|show|console"
+    r"|(?:state|workspace) \w{1,20})\b"
 )
+_SHOWING: Final = frozenset({"output", "show", "console", "state show"})
 _ENDS_PLAIN: Final = _any_of(
     r"(?:Apply|Destroy) complete!",
     r"Releasing state lock",
@@ -265,23 +282,33 @@ class _Reader:
         self._heredoc_left = 0
         self._blank_so_far = True
         self._begun = False
+        self._shows = False
 
     def batch(self, data: bytes) -> Iterator[Message]:
         """Read whole lines; between messages jump from one word of interest to the next."""
-        position = 0
+        finder, position = self._finder_for(data), 0
         while position < len(data):
             if self._block is None and not self._heredoc and not self._blank_so_far:
-                position = self._skip(data, position)
+                position = self._skip(data, position, finder)
                 if position >= len(data):
                     break
             end = data.find(b"\n", position)
             raw = data[position : min(end, position + MAX_LINE_BYTES)].decode("utf-8", "replace")
             position = end + 1
             self._number += 1
+            had_begun = self._begun
             yield from self._line(raw)
+            if self._begun is not had_begun:
+                finder = self._finder_for(data)
 
-    def _skip(self, data: bytes, position: int) -> int:
-        match = _TRIGGER.search(data, position)
+    def _finder_for(self, data: bytes) -> re.Pattern[bytes] | None:
+        """Return what finds the triggers that occur in `data` at all: few, so it is quick; None when none occurs."""
+        wanted = _TRIGGERS if self._begun else _TRIGGERS + _BEGIN_TRIGGERS
+        present = tuple(trigger for trigger in wanted if trigger in data)
+        return _finder(present) if present else None
+
+    def _skip(self, data: bytes, position: int, finder: re.Pattern[bytes] | None) -> int:
+        match = finder.search(data, position) if finder is not None else None
         if match is None:
             self._number += data.count(b"\n", position)
             return len(data)
@@ -340,6 +367,8 @@ class _Reader:
         """Judge a line that belongs to no error."""
         first, self._blank_so_far = self._blank_so_far, self._blank_so_far and not clean.text and not clean.box
         head = _HEAD.match(clean.text)
+        if self._shows and not clean.box and not clean.mark and (head or _PLAIN_HEAD.match(clean.text)):
+            return  # `terraform output -raw` prints whatever a value says
         if head is None and clean.mark == "error" and not _NOTICE.match(clean.text):
             head = _HEAD.match(f"Error: {clean.text}")
         if head is not None and not _NOISE_ERROR.match(head[2]) and not _NOTICE.match(head[2]):
@@ -372,7 +401,7 @@ class _Reader:
         elif host := _HOST.match(text.strip()):
             yield self._said(Kind.HOST, clean, host["name"] or host["runner"] or host["node"])
         elif command := _COMMAND.match(text):
-            self._begun = False
+            self._begun, self._shows = False, command["verb"] in _SHOWING
             yield self._said(Kind.COMMAND, clean, command["verb"])
         elif not self._begun and _BEGUN.match(text):
             self._begun = True

@@ -36,12 +36,6 @@ RULE: Final = Rule(
                 r"\bnot\.found\b",
                 r"(?:unable to find|could not find|No) [\w ]{1,40} (?:found )?with name",
             ),
-            unless=words(
-                r"query available provider packages",
-                r"install provider",
-                r"registry\b",
-                r"download module",
-            ),
         ),
     ),
     advice=(

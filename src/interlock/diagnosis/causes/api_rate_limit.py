@@ -42,11 +42,7 @@ RULE: Final = Rule(
                 r"exhausted retries on Genesys Cloud client credentials",
             ),
             unless=words(
-                r"query available provider packages",
-                r"install provider",
                 r"ProvisionedThroughputExceeded",
-                r"registry\b",
-                r"download module",
             ),
         ),
     ),

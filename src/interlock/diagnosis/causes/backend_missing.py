@@ -34,6 +34,8 @@ RULE: Final = Rule(
                 r"Unexpected HTTP response code:? (?!5|429|401|403)\d",
                 r"\b404\b",
                 r"PermanentRedirect",
+                r"AuthorizationHeaderMalformed",
+                r"requested bucket from \S{1,40}, actual location",
                 r"MovedPermanently",
                 r"workspace \S{1,200} (?:doesn't|does not) exist",
                 r"ValidationException: .{0,100}key element does not match",

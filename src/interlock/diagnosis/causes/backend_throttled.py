@@ -38,7 +38,7 @@ RULE: Final = Rule(
                 r"InternalError\b",
                 r"RequestTimeout\b",
                 r"TooManyRequests",
-                r"429",
+                r"\b429\b",
                 r"\b50[0234]\b",
                 r"Bad Gateway",
                 r"Gateway Time-?out",

@@ -22,6 +22,7 @@ RULE: Final = Rule(
                 r"Gracefully shutting down",
                 r"cancell?ed",
                 r"shutdown signal",
+                r"lost communication with the server",
                 r"Job failed: (?:cancell?ed|aborted)",
                 r"Aborted by",
                 r"Finished: ABORTED",

@@ -32,6 +32,8 @@ RULE: Final = Rule(
                 r"This is a bug in the provider",
                 r"runtime error: (?:invalid memory address|index out of range)",
                 r"signal: killed",
+                r"^Killed$",  # the kernel, short of memory
+                r"exit code 137\b",
             ),
             kinds=frozenset({Kind.ERROR, Kind.NOTICE}),
         ),

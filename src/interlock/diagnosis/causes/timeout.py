@@ -50,11 +50,6 @@ RULE: Final = Rule(
                 r"unexpected EOF",
                 r"server misbehaving",
             ),
-            unless=words(
-                r"query available provider packages",
-                r"install provider",
-                r"download module",
-            ),
         ),
     ),
     advice=(

@@ -1,0 +1,186 @@
+from datetime import UTC, datetime
+
+from interlock.diagnosis import Category, Retry, classify, diagnose, read_text
+from interlock.diagnosis.message import Kind, Message
+from interlock.errors import (
+    AuthenticationFailed,
+    BackendUnavailable,
+    BudgetExhausted,
+    DependencyRejected,
+    Interrupted,
+    LockHeld,
+    PlanStale,
+    StateInvalid,
+    StateNotSaved,
+    TerraformFailed,
+    UsageError,
+)
+from interlock.terraform.events import Action as Did
+from interlock.terraform.events import Apply, Diagnostic, Resource, Severity, Stage
+
+LOCKED = """Error: Error acquiring the state lock
+
+Error message: operation error DynamoDB: PutItem, ConditionalCheckFailedException: The conditional request failed
+Lock Info:
+  ID:        9a1b0c3d-1111-2222-3333-444455556666
+  Path:      b/k
+  Operation: OperationTypeApply
+  Who:       runner@here
+  Version:   1.11.4
+  Created:   2026-11-24 07:10:03.2 +0000 UTC
+  Info:
+"""
+
+
+def categories(text: str) -> list[str]:
+    return [cause.category.value for cause in diagnose(read_text(text)).causes]
+
+
+def test_nothing_is_wrong_with_nothing() -> None:
+    diagnosis = diagnose([])
+    assert not diagnosis.failed
+    assert diagnosis.causes == ()
+
+
+def test_the_same_again_is_counted_not_repeated() -> None:
+    diagnosis = diagnose(read_text("Error: API Error: 429 - slow\n\n" * 5000))
+    assert [(cause.category, cause.count) for cause in diagnosis.causes] == [(Category.API_RATE_LIMIT, 5000)]
+
+
+def test_a_dynamodb_throttle_is_never_an_api_rate_limit() -> None:
+    throttled = (
+        "Error: Error acquiring the state lock\n\nError message: operation error DynamoDB: PutItem, "
+        "StatusCode: 429, TooManyRequests, ThrottlingException: Rate exceeded\n"
+    )
+    assert categories(throttled) == ["backend-throttled"]
+
+
+def test_an_unknown_error_is_a_failure_without_a_cause() -> None:
+    diagnosis = diagnose(read_text("Error: the moon is in the wrong house\n"))
+    assert diagnosis.failed
+    assert diagnosis.causes == ()
+    assert diagnosis.unknown[0][0].text == "Error: the moon is in the wrong house"
+
+
+def test_a_later_success_overcomes_an_earlier_lock() -> None:
+    assert categories(LOCKED + "\nApply complete! Resources: 1 added\n") == []
+
+
+def test_a_plan_that_works_does_not_overcome_a_broken_apply() -> None:
+    text = "x.y: Creating...\nError: API Error: 409 - in use by z\n\nNo changes. Your infrastructure matches.\n"
+    assert categories(text) == ["api-dependency"]
+
+
+def test_a_state_that_was_not_saved_is_not_overcome_by_the_next_apply() -> None:
+    text = "Error: Failed to save state\n\nHTTP error: 500\n\nApply complete! Resources: 1 added\n"
+    assert categories(text) == ["state-not-saved"]
+
+
+def test_a_step_that_fails_after_a_success_without_a_reason_takes_the_earlier_cause_back() -> None:
+    text = LOCKED + "\nNo changes. x\n##[error]Process completed with exit code 1.\n"
+    assert categories(text) == ["lock-held"]
+
+
+def test_consequences_come_after_their_cause_whatever_the_order_of_the_log() -> None:
+    text = "Error: context canceled\n\nError: Plugin did not respond\n\nError: API Error: 500 - x\n"
+    assert categories(text) == ["provider-crash", "api-server-error", "cancelled"]
+
+
+def test_a_state_not_saved_comes_before_what_else_went_wrong() -> None:
+    text = (
+        "Error: API Error: 409 - in use by z\n\nError: Failed to save state\n\nError: Error releasing the state lock\n"
+    )
+    assert categories(text) == ["state-not-saved", "api-dependency", "lock-release-failed"]
+
+
+def test_a_provisioners_output_is_no_evidence_about_the_api() -> None:
+    text = (
+        "Error: local-exec provisioner error\n\nError running command: exit status 22. Output: 429 Too Many Requests\n"
+    )
+    assert categories(text) == ["config-error"]
+
+
+def test_a_timeout_before_any_change_may_be_retried_and_after_one_only_with_a_new_plan() -> None:
+    text = "Error: context deadline exceeded\n"
+    assert diagnose(read_text(text)).causes[0].retry is Retry.SAFE
+    assert diagnose(read_text("x.y: Creating...\n" + text)).causes[0].retry is Retry.AFTER_REPLAN
+
+
+def test_a_lock_of_this_run_is_its_own() -> None:
+    own = ["9a1b0c3d-1111-2222-3333-444455556666"]
+    assert diagnose(read_text(LOCKED)).causes[0].category is Category.LOCK_HELD
+    assert diagnose(read_text(LOCKED), own_locks=own).causes[0].category is Category.LOCK_OWN_LOST_RESPONSE
+
+
+def told(kind: Kind, text: str, *, minute: int) -> Message:
+    return Message(kind=kind, text=text, at=datetime(2026, 11, 24, 7, minute, tzinfo=UTC))
+
+
+def test_a_lock_made_on_this_machine_after_this_command_began_is_its_own() -> None:
+    locked = list(read_text(LOCKED))
+    here, elsewhere = told(Kind.HOST, "here", minute=1), told(Kind.HOST, "there", minute=1)
+    began, later = told(Kind.COMMAND, "apply", minute=10), told(Kind.COMMAND, "apply", minute=11)
+    assert diagnose([here, began, *locked]).causes[0].category is Category.LOCK_OWN_LOST_RESPONSE
+    assert diagnose([elsewhere, began, *locked]).causes[0].category is Category.LOCK_HELD
+    assert diagnose([here, later, *locked]).causes[0].category is Category.LOCK_HELD
+    assert diagnose([here, *locked]).causes[0].category is Category.LOCK_HELD
+
+
+def failed(summary: str, detail: str = "", address: str = "") -> type[Exception]:
+    return type(classify([Diagnostic(severity=Severity.ERROR, summary=summary, detail=detail, address=address)]))
+
+
+def test_each_family_of_causes_ends_a_run_with_its_own_class() -> None:
+    assert failed("Error acquiring the state lock", "PreconditionFailed") is LockHeld
+    assert failed("Error acquiring the state lock", "SlowDown") is BackendUnavailable
+    assert failed("Error releasing the state lock") is BackendUnavailable
+    assert failed("Error refreshing state: AccessDenied") is AuthenticationFailed
+    assert failed("Unsupported state file format") is StateInvalid
+    assert failed("Failed to save state") is StateNotSaved
+    assert failed("Saved plan is stale") is PlanStale
+    assert failed("x", "API Error: 429 - y", "a.b") is BudgetExhausted
+    assert failed("x", "API Error: 401 - y", "a.b") is AuthenticationFailed
+    assert failed("x", "API Error: 403 - y", "a.b") is AuthenticationFailed
+    assert failed("x", "API Error: 409 - y", "a.b") is DependencyRejected
+    assert failed("execution halted") is Interrupted
+    assert failed("Unsupported argument") is UsageError
+    assert failed("something else") is TerraformFailed
+
+
+def test_a_mistake_in_the_configuration_that_shows_only_during_the_apply_is_not_called_harmless() -> None:
+    begun = Apply(stage=Stage.START, resource=Resource(address="a.b"), action=Did.CREATE)
+    error = classify([begun, Diagnostic(severity=Severity.ERROR, summary="Invalid function argument")])
+    assert type(error) is TerraformFailed
+
+
+def test_the_error_of_a_run_carries_what_the_log_names() -> None:
+    error = classify(
+        "Error: Failed to create x error: API Error: 403 - You must have at least one of the following permissions "
+        "assigned: [routing:queue:add] (5f0d2c1e-93a4-4b7f-8d7e-2f1a3b4c5d6e)\n\n  with genesyscloud_routing_queue.q,\n"
+    )
+    assert error.facts["permission"] == "routing:queue:add"
+    assert error.facts["correlation_id"] == "5f0d2c1e-93a4-4b7f-8d7e-2f1a3b4c5d6e"
+    assert error.facts["address"] == "genesyscloud_routing_queue.q"
+    assert "routing:queue:add" in error.fix
+    assert "genesyscloud_routing_queue.q" in error.what
+
+
+def test_the_worst_consequence_decides_the_exit_status() -> None:
+    error = classify("Interrupt received.\n\nError: execution halted\n\nError: Failed to save state\n")
+    assert error.exit_status == 131
+    assert error.facts["also"] == "cancelled"
+
+
+def test_an_unknown_failure_is_terraforms_own_with_its_words() -> None:
+    error = classify("Error: the moon is in the wrong house\n")
+    assert (error.exit_status, error.why) == (34, "the moon is in the wrong house")
+    assert classify("").exit_status == 34
+
+
+def test_secrets_of_a_log_are_masked() -> None:
+    error = classify(
+        'Error: API Error: 401 - Authorization: Bearer abcdef123456 (x)\n\nclient_secret="hunter2hunter2" at '
+        "https://u:hunter3hunter3@host/\n"
+    )
+    assert "abcdef123456" not in str(error)
+    assert "hunter" not in str(error)
