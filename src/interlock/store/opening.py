@@ -1,23 +1,35 @@
 """From a URL or a path to a store. A hand: it opens what it names.
 
-`memory:` keeps nothing; `sqlite:///absolute/path` and a plain path are a SQLite file.
+`memory:` keeps nothing; `sqlite:///absolute/path` and a plain path are a SQLite file. `s3://bucket/prefix/?table=locks`
+is blobs in the bucket and records in the DynamoDB table; without `table`, records are objects in the bucket too.
+Further arguments: `namespace` (in the table), `region`, `profile`, `kms_key`, `endpoint` (of both services),
+`endpoint_s3`, `endpoint_dynamodb`. Credentials never belong in a URL; they come from the SDK's usual places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from interlock.clock import Clock
 from interlock.errors import UsageError
+from interlock.ids import RandomIds
 from interlock.store.blobs import BlobStore
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.store.records import RecordStore
 
+if TYPE_CHECKING:
+    from interlock.store.s3 import S3Place
+
 URL_BYTES_MAX = 4096
+_S3_FORM = "write s3://bucket/prefix/?table=locks&region=eu-central-1"
+_S3_OPTIONS = frozenset(
+    {"table", "namespace", "region", "profile", "kms_key", "endpoint", "endpoint_s3", "endpoint_dynamodb"}
+)
 
 
 class Store(Protocol):
@@ -44,6 +56,19 @@ class MemoryStore:
 
     records: MemoryRecords
     blobs: MemoryBlobs
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self.records.close()
+        await self.blobs.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsStore:
+    """Blobs in S3; records in DynamoDB or in S3."""
+
+    records: RecordStore
+    blobs: BlobStore
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -100,6 +125,60 @@ async def _open_sqlite(path: Path, *, clock: Clock) -> Store:
     return await SqliteStore.open(path, clock=clock)
 
 
+async def _open_s3(parts: SplitResult, clock: Clock) -> Store:
+    from interlock.store.s3 import DEFAULT_PREFIX, S3Place
+
+    if not parts.hostname or parts.netloc != parts.hostname or parts.fragment:
+        raise UsageError("an S3 URL is not usable", why="it must begin with a bucket alone", fix=_S3_FORM)
+    options = _options(parts.query)
+    prefix = unquote(parts.path).strip("/")
+    place = S3Place(
+        bucket=parts.hostname, prefix=f"{prefix}/" if prefix else DEFAULT_PREFIX, kms_key=options.get("kms_key")
+    )
+    return await asyncio.to_thread(_connect_aws, place, options, clock)
+
+
+def _connect_aws(place: S3Place, options: Mapping[str, str], clock: Clock) -> Store:
+    from interlock.store.aws import AwsAccess, connect
+    from interlock.store.dynamodb import DynamoRecords
+    from interlock.store.s3 import S3Blobs, S3Records
+
+    endpoints = {
+        service: url
+        for service in ("s3", "dynamodb")
+        if (url := options.get(f"endpoint_{service}", options.get("endpoint")))
+    }
+    access = AwsAccess(
+        region=options.get("region"),
+        profile=options.get("profile"),
+        endpoints=endpoints,
+        path_style="s3" in endpoints,  # emulators and private endpoints have no name for each bucket
+    )
+    s3 = connect("s3", access)
+    ids = RandomIds()
+    blobs = S3Blobs(s3, place=place, clock=clock, ids=ids)
+    table = options.get("table")
+    if table is None:
+        return AwsStore(records=S3Records(s3, place=place, clock=clock, ids=ids), blobs=blobs)
+    records = DynamoRecords(
+        connect("dynamodb", access), table=table, namespace=options.get("namespace", ""), clock=clock, ids=ids
+    )
+    return AwsStore(records=records, blobs=blobs)
+
+
+def _options(query: str) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = sorted(set(options) - _S3_OPTIONS)
+    empty = sorted(name for name, value in options.items() if not value)
+    if unknown or empty:
+        raise UsageError(
+            "an S3 URL is not usable",
+            why=f"it has an unknown or empty argument: {(unknown + empty)[0]!a}",
+            fix=_S3_FORM,
+        )
+    return options
+
+
 async def _not_yet(parts: SplitResult, _clock: Clock) -> Store:
     raise UsageError(
         f"a store at {parts.scheme}: cannot be opened",
@@ -108,11 +187,19 @@ async def _not_yet(parts: SplitResult, _clock: Clock) -> Store:
     )
 
 
+async def _table_alone(_parts: SplitResult, _clock: Clock) -> Store:
+    raise UsageError(
+        "a store needs a bucket beside its DynamoDB table",
+        why="a table has no room for whole states",
+        fix="write s3://bucket/prefix/?table=locks",
+    )
+
+
 def _unknown(what: str) -> UsageError:
     return UsageError(
         "the store is not known",
         why=f"{what!a} names none",
-        fix="use a path, sqlite:///absolute/path/interlock.db, or memory:",
+        fix="use a path, sqlite:///absolute/path/interlock.db, s3://bucket/prefix/, or memory:",
     )
 
 
@@ -121,6 +208,6 @@ _OPENERS: dict[str, Callable[[SplitResult, Clock], Awaitable[Store]]] = {
     "sqlite": _open_sqlite_url,
     "postgres": _not_yet,
     "postgresql": _not_yet,
-    "dynamodb": _not_yet,
-    "s3": _not_yet,
+    "dynamodb": _table_alone,
+    "s3": _open_s3,
 }

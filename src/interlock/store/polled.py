@@ -1,0 +1,85 @@
+"""Waiting for changes in a store that cannot ring: look, at a pace that slows down.
+
+A hand: it waits. Writes of this process still ring at once; only those of others are found by looking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from interlock.clock import Clock
+from interlock.store.doorbell import Doorbell
+from interlock.store.polling import Polling
+from interlock.store.records import Record
+
+_T = TypeVar("_T")
+
+_JITTER = 0.2
+"""Each pause is up to this share longer or shorter, so that many waiters do not look all at the same instant."""
+
+
+class PolledWatch:
+    """Watches for one record store. `fraction` gives numbers from 0 up to 1, by chance."""
+
+    def __init__(self, *, clock: Clock, polling: Polling, fraction: Callable[[], float]) -> None:
+        self._clock = clock
+        self._polling = polling
+        self._fraction = fraction
+        self._doorbell = Doorbell(clock=clock)
+
+    def ring(self, key: str) -> None:
+        """Tell those of this process who wait for `key`."""
+        self._doorbell.ring(key)
+
+    def ring_all(self) -> None:
+        """Wake everybody, because the store closes."""
+        self._doorbell.ring_all()
+
+    async def record(
+        self,
+        key: str,
+        get: Callable[[str], Awaitable[Record | None]],
+        *,
+        seen: int | None,
+        timeout_s: float,
+    ) -> Record | None:
+        """See `RecordStore.watch`; `get` is asked for each look."""
+
+        async def look() -> tuple[bool, Record | None]:
+            record = await get(key)
+            return (None if record is None else record.version) != seen, record
+
+        return await self._until(look, key, polling=self._polling, timeout_s=timeout_s)
+
+    async def prefix(self, records: Callable[[], Awaitable[Sequence[Record]]], *, seen: int, timeout_s: float) -> int:
+        """See `RecordStore.watch_prefix`; `records` is asked for each look."""
+
+        async def look() -> tuple[bool, int]:
+            number = _number(await records())
+            return number != seen, number
+
+        return await self._until(look, None, polling=self._polling.rarer(), timeout_s=timeout_s)
+
+    async def _until(
+        self, look: Callable[[], Awaitable[tuple[bool, _T]]], key: str | None, *, polling: Polling, timeout_s: float
+    ) -> _T:
+        until = self._clock.monotonic() + timeout_s
+        with self._doorbell.hung(key) as bell:
+            for wait_s in polling.waits_s():
+                has_changed, found = await look()
+                left_s = until - self._clock.monotonic()
+                if has_changed or left_s <= 0:
+                    return found
+                pause_s = wait_s * (1 + _JITTER * (2 * self._fraction() - 1))
+                await self._doorbell.rung(bell, timeout_s=min(left_s, pause_s))
+        raise AssertionError("a pace has no end")
+
+
+def _number(records: Sequence[Record]) -> int:
+    """Return a number that stands for these keys and versions."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(f"{record.key}\n{record.version}\n".encode())
+    return int.from_bytes(digest.digest()[:6])
