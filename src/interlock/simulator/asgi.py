@@ -115,8 +115,8 @@ class _QuietServer(uvicorn.Server):
     """A server that leaves the process's signals alone, since it lives in somebody else's process, and ends quickly."""
 
     async def main_loop(self) -> None:
-        while not self.should_exit:
-            await asyncio.sleep(TICK_S)  # noqa: ASYNC110 - a plain flag, which another thread may set
+        while not self.should_exit:  # noqa: ASYNC110 - a plain flag, which another thread may set
+            await asyncio.sleep(TICK_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

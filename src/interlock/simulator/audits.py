@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from .answer import Json, Reply, bad_request, not_found
-from .call import Call, Caller
+from .call import Call, Caller, query_number
 from .chance import Chance
 from .org import Change
 from .routes import Route
@@ -105,8 +105,8 @@ class AuditLog:
 
     def _results(self, call: Call) -> Reply:
         found = self._found(call)
-        start = int(cursor) if (cursor := call.request.query.get("cursor", "0")).isdigit() and len(cursor) < 9 else 0  # noqa: PLR2004
-        size = min(int(given) if (given := call.request.query.get("pageSize", "25")).isdigit() else 25, MAX_RESULTS)
+        start = query_number(call, "cursor", 0, least=0, most=MAX_EVENTS)
+        size = query_number(call, "pageSize", 25, most=MAX_RESULTS)
         part = [event.view for event in found[start : start + size]]
         content: Json = {"id": call.params[0], "pageSize": size, "entities": part}
         if start + size < len(found):

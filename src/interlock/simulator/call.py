@@ -14,6 +14,7 @@ from .org import Organisation, Record, VersionForm, version_of
 
 MAX_PAGE_SIZE = 500  # flows, skills and languages are listed by the provider with 500
 MAX_NAME_LENGTH = 256
+MAX_DIGITS = 9  # of a number in a query: below 2^31
 MAX_LIST_ITEMS = 1000  # of any list in a request body that has no smaller limit of its own
 
 _DIVISION_ID = re.compile(r"[0-9a-f-]{36}|\*")
@@ -110,6 +111,20 @@ def text(body: Json, name: str, *, required: bool = False, limit: int = MAX_NAME
         raise bad_request(f"The field '{name}' is required and must be a string", "invalid.value")
     if len(value) > limit:
         raise bad_request(f"The field '{name}' may have at most {limit} characters", "invalid.value")
+    return value
+
+
+def one_of(body: Json, name: str, allowed: tuple[str, ...]) -> str:
+    """Return a field with a closed set of values; the first of them when absent, null or empty.
+
+    Raises:
+        ApiRefusal: 400.
+    """
+    value = body.get(name)
+    if value is None or value == "":
+        return allowed[0]
+    if not isinstance(value, str) or value not in allowed:
+        raise bad_request(f"The field '{name}' must be one of {', '.join(allowed)}", "invalid.value")
     return value
 
 
@@ -217,8 +232,8 @@ def page(call: Call, entities: Sequence[Any]) -> Reply:
     Raises:
         ApiRefusal: 400, page number or size out of bounds.
     """
-    size = _query_number(call, "pageSize", 25, most=MAX_PAGE_SIZE)
-    number = _query_number(call, "pageNumber", 1, most=1_000_000)
+    size = query_number(call, "pageSize", 25, most=MAX_PAGE_SIZE)
+    number = query_number(call, "pageNumber", 1, most=1_000_000)
     part = list(entities[(number - 1) * size : number * size])
     content = {
         "entities": part,
@@ -228,6 +243,21 @@ def page(call: Call, entities: Sequence[Any]) -> Reply:
         "pageCount": -(-len(entities) // size),
     }
     return Reply(content=content)
+
+
+def query_number(call: Call, name: str, default: int, *, least: int = 1, most: int) -> int:
+    """Return an integer of the query within bounds, `default` when absent or empty.
+
+    Raises:
+        ApiRefusal: 400.
+    """
+    given = call.request.query.get(name)
+    if given is None or given == "":
+        return default
+    number = int(given) if given.isascii() and given.isdigit() and len(given) <= MAX_DIGITS else -1
+    if not least <= number <= most:
+        raise bad_request(f"The parameter '{name}' must be an integer from {least} to {most}", "invalid.value")
+    return number
 
 
 def named(call: Call, entities: Iterable[Json]) -> list[Json]:
@@ -262,12 +292,3 @@ def _id_of(value: object) -> str:
     if not isinstance(identifier, str) or not 1 <= len(identifier) <= MAX_NAME_LENGTH:
         raise bad_request("An object must be named by its id", "invalid.value")
     return identifier
-
-
-def _query_number(call: Call, name: str, default: int, *, most: int) -> int:
-    given = call.request.query.get(name)
-    if given is None or given == "":
-        return default
-    if not given.isascii() or not given.isdigit() or len(given) > 9 or not 1 <= int(given) <= most:  # noqa: PLR2004 - below 2^31
-        raise bad_request(f"The parameter '{name}' must be an integer from 1 to {most}", "invalid.value")
-    return int(given)

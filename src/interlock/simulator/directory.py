@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from .answer import ApiRefusal, Json, Moment, Reply, bad_request, conflict, not_found
-from .call import MAX_LIST_ITEMS, Call, check_version, division, page, reference, shown, text, whole
+from .call import Call, check_version, division, one_of, page, reference, references, shown, text, whole
 from .collection import Collection
 from .org import Kind, Organisation, Record, VersionForm
 from .routes import Route
@@ -33,7 +33,9 @@ MAX_SEARCH_CLAUSES = 20
 MAX_PASSWORD_LENGTH = 1000
 
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
-_USER_STATES = frozenset({"active", "inactive", "deleted"})
+_GROUP_TYPES = ("official", "social")
+_VISIBILITIES = ("public", "owners", "members")
+_USER_STATES = ("active", "inactive", "deleted")
 _USER_TEXTS = ("title", "department")
 _USER_KEPT = ("addresses", "locations", "acdAutoAnswer", "certifications", "employerInfo", "profileSkills")
 _PARTS = ("skills", "languages", "utilization", "voicemail", "individuals")  # served by their own paths
@@ -97,13 +99,10 @@ def _build_user(call: Call, body: Json, current: Json | None) -> Json:
     email = text(given, "email", required=True)
     if email is None or _EMAIL.fullmatch(email) is None:
         raise bad_request("The field 'email' must be an e-mail address", "invalid.value")
-    state = given.get("state") or "active"
-    if state not in _USER_STATES:
-        raise bad_request("The field 'state' must be active, inactive or deleted", "invalid.value")
     return {
         "name": text(given, "name", required=True),
         "email": email,
-        "state": state,
+        "state": one_of(given, "state", _USER_STATES),
         "division": division(call, body, current),
         **{name: value for name in _USER_TEXTS if (value := text(given, name)) is not None},
         **{name: given[name] for name in _USER_KEPT if given.get(name) is not None},
@@ -213,7 +212,7 @@ def _clause(clause: object) -> tuple[list[str], list[str]]:
     given = clause if isinstance(clause, dict) else {}
     fields, values = given.get("fields"), given.get("values") or [given.get("value")]
     if (
-        given.get("type") not in {"EXACT", "TERM", "TERMS"}
+        given.get("type") not in ("EXACT", "TERM", "TERMS")
         or not isinstance(fields, list)
         or not isinstance(values, list)
     ):
@@ -325,24 +324,23 @@ def _rated(call: Call, kind: str, body: Json) -> list[Json]:
 
 
 def _build_group(call: Call, body: Json, current: Json | None) -> Json:
-    owners = [owner for owner in body.get("ownerIds") or [] if isinstance(owner, str) and owner.strip()]
-    for owner in owners[:MAX_LIST_ITEMS]:
-        reference(call, {"owner": owner}, "owner", "user")
-    kind = body.get("type") or (current["type"] if current else "official")
-    if kind not in {"official", "social"}:
-        raise bad_request("The field 'type' must be official or social", "invalid.value")
+    given = body.get("ownerIds") or []
+    if not isinstance(given, list):
+        raise bad_request("ownerIds must be a list of ids", "invalid.value")
+    blank = [owner for owner in given if isinstance(owner, str) and not owner.strip()]  # sent for no owner
+    owners = references(call, {"ownerIds": [owner for owner in given if owner not in blank]}, "ownerIds", "user")
     return {
         "name": text(body, "name", required=True),
         "description": text(body, "description", limit=1000) or "",
-        "type": kind,
-        "visibility": body.get("visibility") or "public",
+        "type": one_of(body, "type", _GROUP_TYPES) if body.get("type") or not current else current["type"],
+        "visibility": one_of(body, "visibility", _VISIBILITIES),
         "rulesVisible": bool(body.get("rulesVisible", True)),
         "addresses": body.get("addresses") or [],
         "rolesEnabled": bool(body.get("rolesEnabled", False)),
         "callsEnabled": bool(body.get("callsEnabled", False)),
         "includeOwners": bool(body.get("includeOwners", False)),
         "state": "active",
-        "owners": [{"id": owner} for owner in owners],
+        "owners": owners,
         "individuals": current["individuals"] if current else [],
         "voicemail": current["voicemail"] if current else {"enabled": False},
     }

@@ -6,7 +6,7 @@ Source: facts/genesys.md, section 5, with its crash traps: what is present must 
 from __future__ import annotations
 
 from .answer import ApiRefusal, Json, Reply, bad_request, not_found
-from .call import Call, division, page, reference, shown, text, whole
+from .call import Call, division, one_of, page, reference, shown, text, whole
 from .collection import Collection
 from .org import Kind, Record, VersionForm
 from .routes import Route
@@ -50,7 +50,7 @@ _KEPT = (
     "peerId",
 )
 _MEDIA = {"call": 8, "callback": 30, "chat": 30, "email": 300, "message": 30}  # default seconds until an alert ends
-_EVALUATION_METHODS = frozenset({"NONE", "BEST", "ALL"})
+_EVALUATION_METHODS = ("ALL", "BEST", "NONE")
 _PARTS = ("members", "wrapupCodes")  # kept in the record, served by their own paths
 
 
@@ -90,16 +90,13 @@ def _build_code(call: Call, body: Json, current: Json | None) -> Json:
 
 
 def _build_queue(call: Call, body: Json, current: Json | None) -> Json:
-    method = body.get("skillEvaluationMethod") or "ALL"
-    if method not in _EVALUATION_METHODS:
-        raise bad_request("skillEvaluationMethod must be NONE, BEST or ALL", "invalid.value")
     return {
         "name": text(body, "name", required=True),
         "description": text(body, "description", limit=1000) or "",
         "division": division(call, body, current),
         "mediaSettings": _media_settings(body.get("mediaSettings")),
         "acwSettings": _acw(body.get("acwSettings")),
-        "skillEvaluationMethod": method,
+        "skillEvaluationMethod": one_of(body, "skillEvaluationMethod", _EVALUATION_METHODS),
         "scoringMethod": "TimestampAndPriority",
         **{name: body[name] for name in _KEPT if body.get(name) is not None},
         **_checked_references(call, body),

@@ -106,7 +106,8 @@ class Simulation:
         self.journal: deque[Entry] = deque(maxlen=MAX_JOURNAL)
         self.statuses: Counter[int] = Counter()
         self._correlation = Chance(chance.bits())
-        self._router = Router(self._routes())
+        self.routes = tuple(self._routes())
+        self._router = Router(self.routes)
         self._is_founded = False
 
     def handle(self, request: Request, moment: Moment) -> Outcome:
