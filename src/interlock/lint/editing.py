@@ -18,7 +18,8 @@ def replace(span: Span, text: str) -> Edit:
 def remove_lines(span: Span, content: bytes) -> Edit:
     """Return the edit that takes a span's whole lines away, when nothing else stands on them; else only the span.
 
-    A comment behind the span on its last line goes with it: it speaks of what is removed.
+    A comment behind the span on its last line goes with it: it speaks of what is removed. So does the blank line
+    before, where it would be left over at the end of a block or beside another one.
     """
     start = content.rfind(b"\n", 0, span.start) + 1
     stop = content.find(b"\n", span.end)
@@ -26,7 +27,7 @@ def remove_lines(span: Span, content: bytes) -> Edit:
     rest = content[span.end : stop].strip()
     if content[start : span.start].strip() or (rest and not rest.startswith((b"#", b"//"))):
         return Edit(path=span.path, start=span.start, end=span.end, text="")
-    return Edit(path=span.path, start=start, end=stop, text="")
+    return Edit(path=span.path, start=_without_blank_line(content, start, stop), end=stop, text="")
 
 
 def add_attribute(body: Body, line: str, content: bytes) -> Edit | None:
@@ -58,6 +59,15 @@ def add_to_block(block: Block, lines: str, content: bytes) -> Edit | None:
     newline = "\r\n" if content[begin - 2 : begin] == b"\r\n" else "\n"
     text = "".join(f"{inner}{line}{newline}" if line else newline for line in lines.split("\n"))
     return Edit(path=block.span.path, start=begin, end=begin, text=text)
+
+
+def _without_blank_line(content: bytes, start: int, stop: int) -> int:
+    """Return where a removal should begin that has no use for the blank line before it."""
+    before = content.rfind(b"\n", 0, max(start - 1, 0)) + 1
+    end = content.find(b"\n", stop)
+    following = content[stop : len(content) if end < 0 else end].strip()
+    is_blank = start > 0 and not content[before:start].strip()
+    return before if is_blank and following in {b"", b"}"} else start
 
 
 def _aligned(neighbour: Attribute, line: str, content: bytes) -> str:

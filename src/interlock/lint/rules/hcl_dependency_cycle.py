@@ -102,7 +102,13 @@ def _back(came: Mapping[str, Edge], last: Edge, start: str) -> list[Edge]:
     cycle = [last]
     while cycle[-1].source != start:
         cycle.append(came[cycle[-1].source])
-    return cycle[::-1]
+    return _from_the_top(cycle[::-1])
+
+
+def _from_the_top(cycle: list[Edge]) -> list[Edge]:
+    """Turn a cycle so that it begins in the outermost folder, at the first place there."""
+    first = min(range(len(cycle)), key=lambda at: (cycle[at].span.path.count("/"), cycle[at].span.order()))
+    return cycle[first:] + cycle[:first]
 
 
 def _spell(cycle: list[Edge]) -> str:
