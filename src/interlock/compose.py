@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from interlock.coordinator.archive import StateArchive, Writer, Written
     from interlock.coordinator.local import LocalCoordinator
     from interlock.door import LoopbackDoor
+    from interlock.lock import Holder
+    from interlock.recovery import Evidence, Verdict
     from interlock.recovery.breaker import Breaker
     from interlock.run.front_end import FrontEnd
     from interlock.run.order import Operation, Order
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from interlock.store.sqlite import SqliteStore
     from interlock.terraform.events import AnyEvent
 
+_BY_HAND = "by hand"
+_WATCH_S = 120.0  # longest that a person waits for a verdict; a plain Terraform's lease is a day
+_PORT_MAX = 65_535
+_TOKEN_CHARS = 16
 _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 
 
@@ -270,6 +276,152 @@ async def state_room(text: str) -> AsyncIterator[StateRoom]:
         yield StateRoom(state=named_state(settings, text), settings=settings, embedded=embedded)
 
 
+# -- holding by hand, and judging holders ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A holder, the evidence about it, and the verdict; all None or empty when nobody holds."""
+
+    view: View
+    holder: Holder | None = None
+    evidence: tuple[Evidence, ...] = ()
+    verdict: Verdict | None = None
+
+
+async def examine(text: str) -> Examined:
+    """Watch the first holder of a state for one lease, at most, and judge it. Nothing is changed."""
+    from interlock.recovery import judge
+    from interlock.recovery.witnesses.heartbeat import Watch
+
+    settings, clock, watch = read_settings(), SystemClock(), Watch()
+    async with open_embedded(settings) as embedded:
+        state = named_state(settings, text)
+        while True:
+            view = await embedded.coordinator.view(state)
+            if not view.lock.holders:
+                return Examined(view=view)
+            holder = view.lock.holders[0]
+            still_s = watch.look(holder, monotonic_s=clock.monotonic())
+            evidence = tuple(breaker(embedded, settings).gather(state, holder, still_s))
+            verdict = judge(evidence)
+            moved = holder.lease.beat > 0 and still_s == 0.0
+            if verdict.conclusion.value != "undecided" or still_s >= min(holder.lease.lease_s, _WATCH_S) or moved:
+                return Examined(view=view, holder=holder, evidence=evidence, verdict=verdict)
+            await clock.sleep(0.2)
+
+
+async def hold_by_hand(text: str, *, reason: str, lease: str, wait: str | None) -> tuple[str, int]:
+    """Acquire a state for a person; return ticket and token. It has no heartbeat, only a long lease."""
+    from interlock.lock import Requested
+
+    settings = read_settings()
+    async with open_embedded(settings) as embedded:
+        request = Requested(
+            ticket=embedded.coordinator.new_ticket(),
+            who=me(),
+            info=f"{_BY_HAND}: {reason}",
+            lease_s=parse_duration(lease),
+            patience_s=15.0,
+        )
+        wait_s = parse_duration(wait) if wait is not None else settings.wait_s
+        grant = await embedded.coordinator.acquire(named_state(settings, text), request, timeout_s=wait_s)
+        return grant.ticket, grant.token
+
+
+async def release_by_hand(text: str) -> int:
+    """Give back a state that was acquired by hand; return its token.
+
+    Raises:
+        UsageError: Nobody holds it.
+        LockHeld: A run or a plain Terraform holds it.
+    """
+    from interlock.errors import LockHeld
+
+    settings = read_settings()
+    async with open_embedded(settings) as embedded:
+        state = named_state(settings, text)
+        holders = (await embedded.coordinator.view(state)).lock.holders
+        if not holders:
+            raise UsageError(f"nobody holds state {state}", fix=f"interlock lock show {state}")
+        holder = holders[0]
+        if holder.run or not holder.info.startswith(_BY_HAND):
+            raise LockHeld(
+                f"state {state} is held by {holder.run or holder.who}",
+                why="only a lock that was acquired by hand is released by hand",
+                fix=f"interlock runs cancel {holder.run}" if holder.run else f"interlock lock explain {state}",
+            )
+        await embedded.coordinator.release(state, ticket=holder.ticket, token=holder.token)
+        return holder.token
+
+
+# -- serving ----------------------------------------------------------------------------------------------------------
+
+
+def serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
+    """Serve the state backend until SIGINT or SIGTERM."""
+    import uvloop
+
+    uvloop.run(_serve(listen, token_file, say))
+
+
+async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
+    import signal
+
+    from interlock.backend.asgi import SingleToken, create_app
+    from interlock.door import serving
+
+    settings = read_settings()
+    host, port = parse_listen(listen)
+    token, where = _server_token(settings, token_file)
+    async with open_embedded(settings) as embedded:
+        app = create_app(
+            embedded.coordinator,
+            embedded.archive,
+            clock=SystemClock(),
+            ids=RandomIds(),
+            tokens=SingleToken(token),
+        )
+        async with serving(app, host=host, port=port) as (_, bound):
+            say(f"serving states on http://{host}:{bound}/state/NAME, token in {where}; Ctrl-C ends it")
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await stop.wait()
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read `HOST:PORT`, `[::1]:PORT` or `PORT` (loopback).
+
+    Raises:
+        UsageError: It is no address.
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > _PORT_MAX:
+        raise UsageError(f"{text!r} is no address to listen on", fix="write it like 127.0.0.1:8650")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _server_token(settings: Settings, token_file: str | None) -> tuple[str, str]:
+    """Return the server's token and where a client finds it; a new one is written to a private file."""
+    if token_file is None and settings.token is not None:
+        return settings.token.value, "INTERLOCK_TOKEN"
+    path = Path(token_file) if token_file else settings.home / "server-token"
+    if not path.exists() and token_file is None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(RandomIds().secret() + "\n")
+    try:
+        token = path.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}", why=error.strerror or "", fix="name a file with a token") from error
+    if len(token) < _TOKEN_CHARS:
+        raise UsageError(
+            f"the token in {path} is too short", why=f"fewer than {_TOKEN_CHARS} characters", fix="use a longer one"
+        )
+    return token, str(path)
+
+
 # -- looking at and stopping runs -------------------------------------------------------------------------------------
 
 
@@ -428,7 +580,7 @@ def order_run(asked: Asked, environ: Mapping[str, str]) -> FrontEnd:
     divide_flags(asked.extra)
     find_binary(settings.terraform, environ)
     order = _order(asked, directory, settings, environ)
-    _check_backend(directory, order.state)
+    check_backend(directory, order.state)
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     return FrontEnd.start(order, environ)
 
@@ -487,7 +639,7 @@ def _file(path: Path | None) -> str | None:
     return str(path.absolute())
 
 
-def _check_backend(directory: Path, state: str) -> bool:
+def check_backend(directory: Path, state: str) -> bool:
     """Return whether the configuration declares an empty `backend "http" {}` itself.
 
     Raises:
@@ -599,7 +751,7 @@ async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any
         directory,
         home=settings.home,
         run_folder=folder,
-        in_place=_check_backend(directory, order.state),
+        in_place=check_backend(directory, order.state),
         binary_mark=binary.mark,
         environ=environ,
     )

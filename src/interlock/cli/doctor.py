@@ -1,0 +1,45 @@
+"""`interlock doctor`: what stands in the way of a safe run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.cli import view
+
+if TYPE_CHECKING:
+    from interlock.examination import Checked
+
+app = typer.Typer()
+
+_MARKS = {"ok": ("✓", "32"), "note": ("·", "2"), "problem": ("✗", "31")}
+
+
+@app.command()
+def doctor(
+    directory: Annotated[Path, typer.Argument(help="The root module.", show_default="here")] = Path(),
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Check everything around a run: settings, Terraform, backend, store, and what is left of earlier runs."""
+    from interlock.examination import examine_surroundings
+
+    rows = asyncio.run(examine_surroundings(directory, os.environ))
+    view.emit({"checks": rows}, json=json, human=lambda: _show(rows))
+    if any(row.result == "problem" for row in rows):
+        raise typer.Exit(1)
+
+
+def _show(rows: list[Checked]) -> None:
+    colour = view.colour_allowed(sys.stdout)
+    for row in rows:
+        mark, code = _MARKS[row.result]
+        sign = f"\x1b[{code}m{mark}\x1b[0m" if colour else mark
+        sys.stdout.write(f"{sign} {row.name}: {row.text}\n")
+        if row.fix:
+            sys.stdout.write(f"    next  {row.fix}\n")

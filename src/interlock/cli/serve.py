@@ -1,0 +1,26 @@
+"""`interlock serve`: state backend and queue over HTTP, on the file that embedded mode uses."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    *,
+    listen: Annotated[
+        str, typer.Option("--listen", help="Address; beyond loopback only when you say so.")
+    ] = "127.0.0.1:8650",
+    token_file: Annotated[
+        str | None, typer.Option("--token-file", help="File with the token; by default INTERLOCK_TOKEN, or a new one.")
+    ] = None,
+) -> None:
+    """Serve states to plain Terraform with backend "http": locking, FIFO queue, versions, quarantine."""
+    from interlock.cli import view
+    from interlock.compose import serve as run
+
+    run(listen, token_file, view.note)

@@ -1,0 +1,151 @@
+"""Everything around a run, looked at before it: what `interlock doctor` reports."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from interlock.compose import check_backend, open_embedded, read_settings, state_name
+from interlock.coordinator import Coordinator
+from interlock.errors import InterlockError
+from interlock.settings import Settings
+
+_LOW_BYTES = 1 << 30
+Result = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        result: `ok`, `note` (worth knowing) or `problem` (a run would fail or be unsafe).
+        text: What was found, and where it comes from.
+        fix: The next command; empty when there is nothing to do.
+    """
+
+    name: str
+    result: Result
+    text: str
+    fix: str = ""
+
+
+async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    """Look at settings, Terraform, backend, store and earlier runs for one root module."""
+    try:
+        settings = read_settings(environ, directory)
+    except InterlockError as error:
+        return [_failed("settings", error)]
+    rows = [_settings(settings)]
+    for look in (_terraform, _configuration):
+        rows += await asyncio.to_thread(_guarded, look, settings, directory, environ)
+    rows += await _store(settings, directory)
+    rows += _left_behind(settings)
+    return rows
+
+
+Look = Callable[[Settings, Path, Mapping[str, str]], list[Checked]]
+
+
+def _guarded(look: Look, settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    try:
+        return look(settings, directory, environ)
+    except InterlockError as error:
+        return [_failed(look.__name__.strip("_"), error)]
+
+
+def _failed(name: str, error: InterlockError) -> Checked:
+    text = f"{error.what}{f': {error.why}' if error.why else ''}"
+    return Checked(name=name, result="problem", text=text, fix=error.fix)
+
+
+def _settings(settings: Settings) -> Checked:
+    origins = ", ".join(f"{name} from {origin}" for name, origin in sorted(settings.origins.items()))
+    return Checked(name="settings", result="ok", text=f"home {settings.home} ({origins})")
+
+
+def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    from interlock.run.binary import find_binary, version_of
+
+    binary = find_binary(settings.terraform, environ)
+    version = version_of(binary, environ, cwd=directory)
+    return [Checked(name="terraform", result="ok", text=f"{binary.name}, {version}")]
+
+
+def _configuration(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:  # noqa: ARG001 - one shape for all looks
+    name = state_name(settings, directory, None)
+    own = check_backend(directory.resolve(), name)
+    how = 'declares backend "http" {} itself, runs in place' if own else "runs from a tree of links with one override"
+    named = "named in interlock.yaml" if settings.state_for(directory) else "named after the folder"
+    return [
+        Checked(name="configuration", result="ok", text=how),
+        Checked(name="state", result="ok", text=f"{name} ({named})"),
+    ]
+
+
+async def _store(settings: Settings, directory: Path) -> list[Checked]:
+    if not settings.database.exists():
+        return [
+            Checked(name="store", result="note", text=f"{settings.database} does not exist yet; the first run makes it")
+        ]
+    try:
+        async with open_embedded(settings) as embedded:
+            views = await embedded.coordinator.states()
+            return [
+                await _whole(settings),
+                *await _queue(embedded.coordinator, settings, directory),
+                _room(settings, len(views)),
+            ]
+    except InterlockError as error:
+        return [_failed("store", error)]
+
+
+async def _whole(settings: Settings) -> Checked:
+    def check() -> str:
+        with sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True) as connection:
+            return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+    found = await asyncio.to_thread(check)
+    if found == "ok":
+        return Checked(name="store", result="ok", text=f"{settings.database} is whole")
+    return Checked(
+        name="store", result="problem", text=f"{settings.database}: {found}", fix="restore the file from a backup"
+    )
+
+
+async def _queue(coordinator: Coordinator, settings: Settings, directory: Path) -> list[Checked]:
+    view = await coordinator.view(state_name(settings, directory, None))
+    lock = view.lock
+    if not lock.holders:
+        return [Checked(name="lock", result="ok", text="the state is free")]
+    holder = lock.holders[0]
+    text = f"held by {holder.who} {holder.run}; {len(lock.waiters)} wait"
+    return [Checked(name="lock", result="note", text=text, fix=f"interlock lock explain {view.state}")]
+
+
+def _room(settings: Settings, states: int) -> Checked:
+    free = shutil.disk_usage(settings.home).free
+    text = f"{free >> 20} MiB free, {states} states"
+    if free < _LOW_BYTES:
+        return Checked(name="disk", result="problem", text=text, fix="free some space: a full disk cannot take a state")
+    return Checked(name="disk", result="ok", text=text)
+
+
+def _left_behind(settings: Settings) -> list[Checked]:
+    """Name states that could not be saved."""
+    kept = sorted(settings.runs.glob("*/errored.tfstate")) if settings.runs.is_dir() else []
+    return [
+        Checked(
+            name="unsaved state",
+            result="problem",
+            text=str(path),
+            fix=f"interlock state verify {path}    then: interlock state push {path}",
+        )
+        for path in kept
+    ]
