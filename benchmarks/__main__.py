@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks import Row
 
-MODULES = ("store", "state")
+MODULES = ("store", "aws_store", "state")
 
 
 def main(names: list[str]) -> None:

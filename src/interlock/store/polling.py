@@ -11,8 +11,8 @@ class Polling:
     """A pace of looking.
 
     The default looks 0.2 s after the last change and then ever more rarely, up to every 1.5 s: a lock that is held for
-    seconds is handed over within about 0.3 s, and a waiter of many minutes needs some 40 requests a minute (72 while
-    the holder's heartbeat changes the record every 10 s).
+    seconds is handed over within about 0.3 s, and a waiter of many minutes needs some 45 requests a minute (80 while
+    the holder's heartbeat changes the record every 10 s). Measured by benchmarks/aws_store.py.
 
     Attributes:
         first_s: Time to the first look.
