@@ -74,8 +74,10 @@ def test_a_lookup_across_modules_of_one_root_is_found(found: Found) -> None:
         'data "genesyscloud_routing_queue" "b" {\n  name = "Other"\n}\n',
         'data "genesyscloud_routing_queue" "b" {\n  name = genesyscloud_routing_queue.q.name\n}\n',
         'data "genesyscloud_routing_queue" "b" {\n  name = var.n\n}\n',
-        'data "genesyscloud_routing_queue" "b" {\n  name = "Billing"\n'
-        "  depends_on = [genesyscloud_routing_queue.q]\n}\n",
+        (
+            'data "genesyscloud_routing_queue" "b" {\n  name = "Billing"\n'
+            "  depends_on = [genesyscloud_routing_queue.q]\n}\n"
+        ),
         'data "genesyscloud_routing_queue" "b" {\n  name = "Billing"\n  provider = genesyscloud.eu\n}\n',
         'data "genesyscloud_routing_skill" "b" {\n  name = "Billing"\n}\n',
     ],
