@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.simulator import DEFAULT_CLIENT, Simulation
+from interlock.simulator import DEFAULT_CLIENT, Delays, LoginLimit, Simulation, Terms
 from interlock.simulator.asgi import Served, serve_in_thread
 from interlock.simulator.compare import differences
 from interlock.simulator.provider.install import install
@@ -28,13 +28,13 @@ def served() -> Iterator[Served]:
 class Terraform:
     """The real binary in a copy of the example."""
 
-    def __init__(self, folder: Path, served: Served) -> None:
+    def __init__(self, folder: Path, served: Served, speed: float = 1000.0) -> None:
         self.folder = folder / "contact-center"
         shutil.copytree(EXAMPLE, self.folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
-            "TF_CLI_CONFIG_FILE": str(install(folder / "plugin", speed=1000)),
+            "TF_CLI_CONFIG_FILE": str(install(folder / "plugin", speed=speed)),
             "CHECKPOINT_DISABLE": "1",
             "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
             "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
@@ -87,6 +87,21 @@ def test_the_example_applies_plans_clean_changes_and_is_destroyed(terraform: Ter
     left = served.simulation.snapshot()
     assert {kind: items for kind, items in left.items() if items and kind != "division"} == {}
     assert [division["name"] for division in left["division"]] == ["Home"]
+
+
+def test_an_organisation_whose_reads_are_late_and_whose_logins_are_few_gives_the_same_result(tmp_path: Path) -> None:
+    terms = Terms(
+        speed=100.0,
+        delays=Delays(read_s=5.0, list_s=10.0),
+        login_limit=LoginLimit(allowed=12, window_s=60.0),
+    )
+    with serve_in_thread(Simulation(terms)) as late:
+        terraform = Terraform(tmp_path, late, speed=100.0)
+        applied = terraform.run("apply", "-auto-approve")
+        assert applied.returncode == 0, applied.stderr
+        assert terraform.run("plan", "-detailed-exitcode").returncode == 0
+        assert differences(late.simulation.snapshot(), terraform.state()) == []
+        assert late.simulation.statuses[404] > 0
 
 
 def test_the_example_is_formatted_as_terraform_would(terraform: Terraform) -> None:

@@ -164,7 +164,7 @@ def _without_rows(reply: Reply) -> Reply:
 
 
 def _list_rows(call: Call) -> Reply:
-    _, body = call.org.read("datatable", call.params[0], call.moment)
+    body = call.org.get("datatable", call.params[0]).body
     return page(call, list(body["rows"].values()))
 
 
@@ -178,7 +178,7 @@ def _add_row(call: Call) -> Reply:
 
 
 def _read_row(call: Call) -> Reply:
-    _, body = call.org.read("datatable", call.params[0], call.moment)
+    body = call.org.get("datatable", call.params[0]).body
     return Reply(content=_row(body, call.params[1]))
 
 

@@ -72,7 +72,8 @@ def _is_occupied(org: Organisation, division_id: str) -> bool:
 
 
 def _home(call: Call) -> Reply:
-    return Reply(content=shown(*call.org.read("division", home_division(call.org), call.moment)))
+    home = call.org.get("division", home_division(call.org))
+    return Reply(content=shown(home, home.body))
 
 
 def _move(call: Call) -> Reply:

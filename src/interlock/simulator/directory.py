@@ -239,7 +239,7 @@ def _put_profile_skills(call: Call) -> Reply:
 
 
 def _read_utilization(call: Call) -> Reply:
-    return Reply(content=call.org.read("user", call.params[0], call.moment)[1]["utilization"])
+    return Reply(content=call.org.get("user", call.params[0]).body["utilization"])
 
 
 def _put_utilization(call: Call) -> Reply:
@@ -290,8 +290,7 @@ class _Rated:
         self._part = kind + "s"
 
     def list(self, call: Call) -> Reply:
-        _, body = call.org.read("user", call.params[0], call.moment)
-        return page(call, _rated(call, self._kind, body))
+        return page(call, _rated(call, self._kind, call.org.get("user", call.params[0]).body))
 
     def add(self, call: Call) -> Reply:
         record = call.org.get("user", call.params[0])
@@ -366,7 +365,7 @@ def _without_parts(reply: Reply) -> Reply:
 
 
 def _list_individuals(call: Call) -> Reply:
-    _, body = call.org.read("group", call.params[0], call.moment)
+    body = call.org.get("group", call.params[0]).body
     users = [call.org.find("user", member) for member in body["individuals"]]
     return page(call, [{"id": user.id, "name": user.body["name"]} for user in users if user is not None])
 

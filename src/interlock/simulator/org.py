@@ -5,7 +5,7 @@ a seeded stream, so a test can repeat a whole history.
 
 Eventual consistency: a write answers at once, but other readers see it later. `Delays.read_s` is how long a GET by id
 still shows the former content (404 for a new object, the object for a deleted one), `Delays.list_s` the same for lists
-and searches. Both are zero unless asked for.
+and searches. Both are zero unless asked for. Parts of an object (members, skills of a user) are never late.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ def _queue_view(record: Record, body: Json) -> Json:
 
 
 def _list_members(call: Call) -> Reply:
-    _, body = call.org.read("queue", call.params[0], call.moment)
+    body = call.org.get("queue", call.params[0]).body
     members = [] if call.request.query.get("memberBy") == "group" else list(body["members"].items())
     return page(call, [_member(call, user_id, ring) for user_id, ring in members])
 
@@ -240,7 +240,7 @@ def _known_member(record: Record, user_id: str) -> str:
 
 
 def _list_codes(call: Call) -> Reply:
-    _, body = call.org.read("queue", call.params[0], call.moment)
+    body = call.org.get("queue", call.params[0]).body
     found = [call.org.find("wrapupcode", code) for code in body["wrapupCodes"]]
     return page(call, [shown(code, code.body) for code in found if code is not None])
 

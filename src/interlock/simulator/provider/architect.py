@@ -51,7 +51,7 @@ class _Versioned(Managed):
             version = sdk.call("GET", f"{self.path}/{identifier}").get("version")
             sdk.call("PUT", f"{self.path}/{identifier}", {**self.body(wanted), "version": version})
 
-        self.retried(attempt, 408, _CONFLICT)
+        self.retried(attempt, 404, 408, _CONFLICT)
 
     def erase(self, sdk: Sdk, identifier: str) -> None:
         """See `Managed`."""

@@ -15,6 +15,7 @@ BULK_ITEMS = 50
 GROUP_MEMBERS_PER_CALL = 50
 
 _CONFLICT = 409
+_RETRIED = (404, 408, _CONFLICT)  # 404: the object was created a moment ago, and reads may be late
 _USER_EXPANDED = "skills,languages,locations,profileSkills,certifications,employerInfo"
 _SKILL = Object({"skill_id": Text(), "proficiency": NUMBER})
 _LANGUAGE = Object({"language_id": Text(), "proficiency": NUMBER})
@@ -106,7 +107,7 @@ class User(Managed):
             version = sdk.call("GET", f"/users/{identifier}")["version"]
             sdk.call("PATCH", f"/users/{identifier}", {**body, "version": version})
 
-        self.retried(attempt, 408, _CONFLICT)
+        self.retried(attempt, *_RETRIED)
 
     def _set_parts(self, sdk: Sdk, identifier: str, wanted: State) -> None:
         _set_rated(sdk, identifier, "skill", wanted.get("routing_skills"))
@@ -183,7 +184,7 @@ class Group(Managed):
             body = {**_group(wanted), "description": wanted.get("description") or "", "version": version}
             sdk.call("PUT", f"/groups/{identifier}", body)
 
-        self.retried(attempt, 408, _CONFLICT)
+        self.retried(attempt, *_RETRIED)
 
     def _set_members(self, sdk: Sdk, identifier: str, wanted: Any) -> None:
         if not isinstance(wanted, list):
@@ -193,7 +194,7 @@ class Group(Managed):
         for batch in _batches([member for member in present if member not in wanted], GROUP_MEMBERS_PER_CALL):
             sdk.call("DELETE", path + "/members", query={"ids": ",".join(batch)})
         for batch in _batches([member for member in wanted if member not in present], GROUP_MEMBERS_PER_CALL):
-            self.retried(partial(_add_members, sdk, path, batch), 408, _CONFLICT)
+            self.retried(partial(_add_members, sdk, path, batch), *_RETRIED)
 
 
 class UserLookup(Lookup):

@@ -152,7 +152,8 @@ class Queue(Managed):
 
     def _set_members(self, sdk: Sdk, identifier: str, wanted: Any) -> None:
         path = f"/routing/queues/{identifier}"
-        present = {member["user_id"]: member["ring_num"] for member in _members(sdk, path)}
+        members = self.retried(lambda: _members(sdk, path), 404)  # reads of a fresh queue may be late
+        present = {member["user_id"]: member["ring_num"] for member in members}
         if not isinstance(wanted, list):
             return
         rings = {member["user_id"]: member["ring_num"] or 1 for member in wanted}
