@@ -5,6 +5,7 @@ For tests, demos and benchmarks on loopback. It needs no token: whoever reaches 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -100,8 +101,6 @@ def _decoded(request: Request, kind: type[_Value]) -> _Value:
 
 
 def _check_pattern(pattern: str) -> None:
-    import re
-
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
