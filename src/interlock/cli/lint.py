@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interlock.lint.report import Report
     from interlock.lint.rule import Rule
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Format(enum.Enum):

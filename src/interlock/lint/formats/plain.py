@@ -52,11 +52,18 @@ def _excerpt(item: Reported) -> tuple[str, str]:
 
 
 def _summary(report: Report) -> str:
-    counts = [f"{report.count(severity)} {severity.value}" for severity in reversed(Severity) if report.count(severity)]
+    counts = [
+        _count(report.count(severity), severity.value) for severity in reversed(Severity) if report.count(severity)
+    ]
     found = ", ".join(counts) if counts else "no findings"
     hidden = [f"{report.ignored} ignored inline"] if report.ignored else []
     hidden += [f"{report.accepted} in the baseline"] if report.accepted else []
-    return f"{found} in {report.files} files{' (' + ', '.join(hidden) + ')' if hidden else ''}\n"
+    return f"{found} in {_count(report.files, 'file')}{' (' + ', '.join(hidden) + ')' if hidden else ''}\n"
+
+
+def _count(number: int, noun: str) -> str:
+    """Spell a number with its noun; "info" has no plural here."""
+    return f"{number} {noun}" if number == 1 or noun == "info" else f"{number} {noun}s"
 
 
 def _safe(text: str) -> str:
