@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interlock.ci import Vendor, find, read, read_all, vendor_of
+from interlock.ci.reading import root_of
+from interlock.source import MemoryTree, SourceUnreadable
+
+
+@pytest.mark.parametrize(
+    ("path", "vendor"),
+    [
+        (".github/workflows/a.yml", Vendor.GITHUB),
+        ("x/.github/workflows/a.yaml", Vendor.GITHUB),
+        (".github/actions/tf/action.yml", Vendor.GITHUB),
+        (".github/dependabot.yml", None),
+        (".gitlab-ci.yml", Vendor.GITLAB),
+        ("ci/deploy.gitlab-ci.yml", Vendor.GITLAB),
+        ("azure-pipelines.yml", Vendor.AZURE),
+        ("infra.azure-pipelines.yml", Vendor.AZURE),
+        (".azure-pipelines/deploy.yml", Vendor.AZURE),
+        ("values.yml", None),
+        ("azure-pipelines.txt", None),
+    ],
+)
+def test_a_ci_file_is_known_by_its_path(path: str, vendor: Vendor | None) -> None:
+    assert vendor_of(path) is vendor
+
+
+@pytest.mark.parametrize(
+    ("text", "vendor"),
+    [
+        ("name: x\non: push\njobs: {}\n", Vendor.GITHUB),
+        ("name: x\nruns: {using: composite, steps: []}\n", Vendor.GITHUB),
+        ("trigger: none\nsteps: []\n", Vendor.AZURE),
+        ("stages: [a]\nx: {script: y}\n", Vendor.GITLAB),
+        ("a: b\n", None),
+    ],
+)
+def test_a_file_that_is_named_is_known_by_its_keys(text: str, vendor: Vendor | None) -> None:
+    found = read(MemoryTree({"deploy.yml": text}), "deploy.yml")
+    assert (found.vendor if found else None) is vendor
+
+
+def test_find_looks_everywhere_but_in_other_peoples_folders() -> None:
+    tree = MemoryTree(
+        {
+            ".github/workflows/a.yml": "",
+            "b/.gitlab-ci.yml": "",
+            "node_modules/x/.gitlab-ci.yml": "",
+            "main.tf": "",
+        }
+    )
+    assert find(tree) == (".github/workflows/a.yml", "b/.gitlab-ci.yml")
+    assert find(tree, "b") == ("b/.gitlab-ci.yml",)
+    assert len(read_all(tree, ["main.tf", "b/.gitlab-ci.yml", "gone.yml"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [
+        (".github/workflows/a.yml", "."),
+        ("/r/.github/workflows/a.yml", "/r"),
+        ("r/s/.gitlab-ci.yml", "r/s"),
+        (".gitlab/x.gitlab-ci.yml", "."),
+        ("azure-pipelines.yml", "."),
+    ],
+)
+def test_the_repository_is_above_the_vendors_folder(path: str, root: str) -> None:
+    assert root_of(path) == root
+
+
+def test_a_file_that_cannot_be_read_is_a_problem() -> None:
+    class Closed(MemoryTree):
+        def read(self, path: str) -> bytes | None:
+            raise SourceUnreadable(f"{path} could not be read")
+
+    found = read(Closed({}), ".gitlab-ci.yml")
+    assert found is not None
+    assert len(found.problems) == 1
+
+
+_KEYS = ["on", "jobs", "a", "steps", "run", "uses", "concurrency", "group", "if", "stages", "script", "include"]
+_KEYS += ["extends", "template", "parameters", "inputs", "task", "rules", "needs", "local", "env", "with", "trigger"]
+_LEAVES = st.sampled_from(["x", "terraform apply", "./a.yml", "${{ github.ref }}", "a", "true", ""])
+_TREES = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(_TREES, st.sampled_from([".github/workflows/a.yml", ".gitlab-ci.yml", "azure-pipelines.yml"]))
+def test_a_file_of_any_shape_is_read(tree: object, path: str) -> None:
+    import json
+
+    found = read(MemoryTree({path: json.dumps(tree), "a.yml": json.dumps(tree)}), path)
+    assert found is not None
+    for job in found.jobs:
+        assert list(job.operations()) is not None
