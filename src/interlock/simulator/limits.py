@@ -17,6 +17,7 @@ from enum import Enum
 from .answer import ApiRefusal, Reply
 
 LONGEST_RETRY_AFTER_S = 180  # above it the provider gives up (facts, section 1, fact 2)
+MAX_DIGITS = 9
 MAX_KEYS = 10_000  # windows kept per limit; the one touched longest ago goes first
 
 
@@ -26,6 +27,7 @@ class Scope(Enum):
     TOKEN = "token"  # noqa: S105 - the name of a scope
     CLIENT = "client"
     USER = "user"
+    APP_USER = "app-user"  # one OAuth client acting for one user
     ENDPOINT = "endpoint"
     ORGANIZATION = "organization"
 
@@ -47,6 +49,8 @@ class Limit:
         window_s: Length of the window in seconds.
         methods: Methods counted; empty for all.
         path: Regular expression on the path below `/api/v2`; empty for all.
+        cost_query: The query parameter that says how much a request counts, such as `pageSize`; empty for one each.
+        cost_default: What a request without that parameter counts.
     """
 
     namespace: str = "platform.api"
@@ -57,6 +61,14 @@ class Limit:
     window: WindowKind = WindowKind.FIXED
     methods: frozenset[str] = frozenset()
     path: str = ""
+    cost_query: str = ""
+    cost_default: int = 1
+
+    def cost(self, query: Mapping[str, str]) -> int:
+        """Return how much a request counts, never more than a whole window."""
+        given = query.get(self.cost_query, "") if self.cost_query else ""
+        number = int(given) if given.isascii() and given.isdigit() and len(given) <= MAX_DIGITS else self.cost_default
+        return max(1, min(number, self.allowed))
 
     def covers(self, method: str, path: str) -> bool:
         """Return whether the limit counts such a request."""
@@ -73,8 +85,21 @@ DEFAULT_LIMITS = (
         methods=frozenset({"PUT"}),
         path=r"/architect/ivrs/[^/]+",
     ),
+    Limit(
+        namespace="architect",
+        key="flows.rate.per.minute",
+        scope=Scope.ORGANIZATION,
+        allowed=300_000,
+        methods=frozenset({"GET"}),
+        path=r"/flows(/divisionviews)?",
+        cost_query="pageSize",
+        cost_default=25,
+    ),
 )
-"""The documented ones. Source: facts/genesyscloud-limits.json; the name of the second key is ours."""
+"""The documented ones. Source: facts/genesyscloud-limits.json; the names of the second and third key are ours.
+
+The user limits (3000 a minute) are documented too, but bind only callers that act for a user.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +132,9 @@ class Meter:
         self.speed = speed
         self._windows: dict[tuple[str, str], dict[str, _Window]] = {}
 
-    def take(self, method: str, path: str, keys: Mapping[Scope, str], now_s: float) -> Standing | None:
+    def take(
+        self, method: str, path: str, keys: Mapping[Scope, str], now_s: float, query: Mapping[str, str] | None = None
+    ) -> Standing | None:
         """Count one request and return the tightest standing; None when no limit covers it.
 
         Args:
@@ -115,16 +142,18 @@ class Meter:
             path: Below `/api/v2`.
             keys: Who is counted, by scope; a scope that is missing is not limited.
             now_s: Monotonic seconds.
+            query: Of the request; some limits count by it.
 
         Raises:
             ApiRefusal: 429 with Retry-After; nothing was counted.
         """
+        asked = query or {}
         windows = list(self._covering(method, path, keys))
         for limit, window in windows:
-            wait_s = window.wait_s(now_s)
+            wait_s = window.wait_s(now_s, limit.cost(asked))
             if wait_s > 0:
                 raise too_many_requests(wait_s, Standing(limit=limit, count=limit.allowed, reset_s=wait_s))
-        standings = [_counted(limit, window, now_s) for limit, window in windows]
+        standings = [_counted(limit, window, now_s, limit.cost(asked)) for limit, window in windows]
         return min(standings, key=lambda standing: standing.limit.allowed - standing.count, default=None)
 
     def replace(self, limits: Iterable[Limit]) -> None:
@@ -144,11 +173,11 @@ class Meter:
     def _window(self, limit: Limit, key: str) -> _Window:
         known = self._windows.setdefault((limit.scope.value, limit.key), {})
         window = known.get(key)
-        if window is None:
+        kind = _Fixed if limit.window is WindowKind.FIXED else _Sliding
+        if not isinstance(window, kind):
             if len(known) >= MAX_KEYS:
                 known.pop(next(iter(known)))
-            make = _Fixed if limit.window is WindowKind.FIXED else _Sliding
-            window = known[key] = make(limit.allowed, limit.window_s / self.speed)
+            window = known[key] = kind(limit.allowed, limit.window_s / self.speed)
         return window
 
 
@@ -174,8 +203,8 @@ def limits_reply(limits: Sequence[Limit], namespace: str) -> Reply:
     return Reply(content={"entities": found, "pageSize": 100, "pageNumber": 1, "total": len(found), "pageCount": 1})
 
 
-def _counted(limit: Limit, window: _Window, now_s: float) -> Standing:
-    count, reset_s = window.count(now_s)
+def _counted(limit: Limit, window: _Window, now_s: float, cost: int) -> Standing:
+    count, reset_s = window.count(now_s, cost)
     return Standing(limit=limit, count=count, reset_s=reset_s)
 
 
@@ -190,41 +219,47 @@ class _Fixed:
         self._since_s = -math.inf
         self._count = 0
 
-    def wait_s(self, now_s: float) -> float:
-        if now_s >= self._since_s + self.length_s or self._count < self.allowed:
+    def wait_s(self, now_s: float, cost: int) -> float:
+        if now_s >= self._since_s + self.length_s or self._count + cost <= self.allowed:
             return 0.0
         return self._since_s + self.length_s - now_s
 
-    def count(self, now_s: float) -> tuple[int, float]:
+    def count(self, now_s: float, cost: int) -> tuple[int, float]:
         if now_s >= self._since_s + self.length_s:
             self._since_s, self._count = now_s, 0
-        self._count += 1
+        self._count += cost
         return self._count, self._since_s + self.length_s - now_s
 
 
 class _Sliding:
     """A window that ends now, whenever that is."""
 
-    __slots__ = ("_taken_s", "allowed", "length_s")
+    __slots__ = ("_count", "_taken", "allowed", "length_s")
 
     def __init__(self, allowed: int, length_s: float) -> None:
         self.allowed = allowed
         self.length_s = length_s
-        self._taken_s: deque[float] = deque()
+        self._count = 0
+        self._taken: deque[tuple[float, int]] = deque()
 
-    def wait_s(self, now_s: float) -> float:
+    def wait_s(self, now_s: float, cost: int) -> float:
         self._forget(now_s)
-        surplus = len(self._taken_s) - self.allowed
-        return self._taken_s[surplus] + self.length_s - now_s if surplus >= 0 else 0.0
+        surplus = self._count + cost - self.allowed
+        for taken_s, part in self._taken if surplus > 0 else ():
+            surplus -= part
+            if surplus <= 0:
+                return taken_s + self.length_s - now_s
+        return 0.0
 
-    def count(self, now_s: float) -> tuple[int, float]:
+    def count(self, now_s: float, cost: int) -> tuple[int, float]:
         self._forget(now_s)
-        self._taken_s.append(now_s)
-        return len(self._taken_s), self._taken_s[0] + self.length_s - now_s
+        self._taken.append((now_s, cost))
+        self._count += cost
+        return self._count, self._taken[0][0] + self.length_s - now_s
 
     def _forget(self, now_s: float) -> None:
-        while self._taken_s and self._taken_s[0] <= now_s - self.length_s:
-            self._taken_s.popleft()
+        while self._taken and self._taken[0][0] <= now_s - self.length_s:
+            self._count -= self._taken.popleft()[1]
 
 
 _Window = _Fixed | _Sliding

@@ -209,7 +209,9 @@ class Simulation:
             path = _api_path(request.path)
             known = self.login.caller(request, moment.elapsed_s)
             caller.client_id = known.client_id
-            standing = self.meter.take(request.method, path, _scopes(known, self.org.id), moment.elapsed_s)
+            standing = self.meter.take(
+                request.method, path, _scopes(known, self.org.id), moment.elapsed_s, request.query
+            )
             reply = self._operate(request, path, known, moment)
         except ApiRefusal as refusal:
             reply = self._refused(refusal)
@@ -297,6 +299,7 @@ def _scopes(caller: Caller, organisation_id: str) -> Mapping[Scope, str]:
     keys = {Scope.TOKEN: caller.token, Scope.CLIENT: caller.client_id, Scope.ORGANIZATION: organisation_id}
     if caller.user_id is not None:
         keys[Scope.USER] = caller.user_id
+        keys[Scope.APP_USER] = f"{caller.client_id}/{caller.user_id}"
     return keys
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from interlock.simulator import ApiRefusal, Limit, Scope, WindowKind
+from interlock.genesys.limits import rate_limits
+from interlock.simulator import DEFAULT_LIMITS, ApiRefusal, Limit, Scope, WindowKind
 from interlock.simulator.limits import Meter
 
 TOKEN = {Scope.TOKEN: "t"}
@@ -87,6 +88,27 @@ def test_limits_can_be_halved_while_windows_run() -> None:
     assert [take(meter, 0), take(meter, 0)] == [200, 200]
     meter.replace([limit(WindowKind.FIXED, 2)])
     assert take(meter, 1) == -59
+    meter.replace([limit(WindowKind.SLIDING, 2)])
+    assert [take(meter, 2), take(meter, 2), take(meter, 2)] == [200, 200, -60]
+
+
+@pytest.mark.parametrize("kind", list(WindowKind))
+def test_a_limit_may_count_what_a_request_asks_for(kind: WindowKind) -> None:
+    meter = Meter([limit(kind, 1000, cost_query="pageSize", cost_default=25)])
+    for size, count in (("500", 500), ("475", 975), ("", 1000)):
+        standing = meter.take("GET", "/flows", TOKEN, 0.0, {"pageSize": size})
+        assert standing is not None
+        assert standing.count == count
+    with pytest.raises(ApiRefusal):
+        meter.take("GET", "/flows", TOKEN, 1.0, {"pageSize": "1"})
+    assert meter.take("GET", "/flows", TOKEN, 60.0, {"pageSize": "999999999"}) is not None
+
+
+def test_the_default_limits_are_the_published_ones() -> None:
+    published = {rate.name: rate for rate in rate_limits()}
+    for name, default in zip(("token", "ivr-update", "flows-list"), DEFAULT_LIMITS, strict=True):
+        assert (default.allowed, default.window_s) == (published[name].allowed, published[name].window_s)
+        assert default.cost_query == published[name].cost_from
 
 
 def test_speed_shortens_every_window() -> None:
