@@ -29,13 +29,17 @@ async def acquire(
 ) -> Grant:
     """Ask for the lock and wait for it. See `Coordinator.acquire`."""
     try:
-        await coordinator.request(state, request)
+        standing = await coordinator.request(state, request)
     except _REFUSALS:
         raise
     except BaseException:
         await _leave(coordinator, state, request.ticket)
         raise
     try:
+        if standing.token is not None:
+            if on_change is not None:
+                on_change(standing)
+            return Grant(ticket=standing.ticket, token=standing.token)
         return await _wait(coordinator, state, request, clock=clock, timeout_s=timeout_s, on_change=on_change)
     except BaseException:
         await _leave(coordinator, state, request.ticket)

@@ -7,20 +7,21 @@ crowd of tasks does not fight over the swap; between processes a lost swap is de
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from interlock.clock import Clock
 from interlock.coordinator.acquiring import acquire
 from interlock.coordinator.interface import OnChange
+from interlock.coordinator.lookout import Lookout, Stored
 from interlock.coordinator.names import check_state_name, key_of, key_prefix, state_of
-from interlock.coordinator.record import NEW_STATE, Head, StateRecord, decode, encode
-from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal, timed_out
+from interlock.coordinator.record import Head, StateRecord, encode
+from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal
 from interlock.coordinator.view import Standing, View, standing_of
-from interlock.errors import BackendUnavailable
+from interlock.coordinator.waiting import Wait
+from interlock.errors import BackendUnavailable, InterlockError
 from interlock.ids import Ids
 from interlock.lock import (
     Broken,
@@ -38,7 +39,6 @@ from interlock.lock import (
     Requested,
     Thawed,
     Ticket,
-    Waiter,
     Withdrawn,
     assert_follows,
     decide,
@@ -55,65 +55,40 @@ PAUSE_S_MAX = 0.1
 BACKEND_ATTEMPTS = 3
 """Attempts when the store answers that it is unavailable; the first failure may be a lost reply."""
 BACKEND_PAUSE_S = 0.05
-OUTAGE_S_MAX = 300.0
-"""How long a waiter puts up with a store that does not answer: a restart or a failover, not more."""
-OUTAGE_PAUSE_S = 1.0
-SIGNS_PER_PATIENCE = 4
-"""Signs of life that a waiter shows within its patience; it is doubted after half of it, so one may get lost."""
 JOIN_BYTES_MAX = 256 * 1024
 """Size of a record beyond which nobody may join: the rest of the store's limit is kept for those already there."""
-CACHED_RECORDS = 1_024
-"""Decoded records kept, by state; a record whose version did not change need not be read again."""
-
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    version: int | None
-    record: StateRecord
+class _Attempts:
+    """Counts the attempts of one change, up to their limits. Its methods are called in the handler of the failure."""
 
+    def __init__(self, state: str) -> None:
+        self._state = state
+        self._lost = 0
+        self._failed = 0
 
-class _Teller:
-    """Tells a waiter its standing, once for each change that a person would notice."""
+    def lost_again(self) -> int:
+        """Return how many swaps were lost.
 
-    def __init__(self, on_change: OnChange | None) -> None:
-        self._on_change = on_change
-        self._shown: tuple[object, ...] | None = None
+        Raises:
+            BackendUnavailable: There were `SWAP_ATTEMPTS`.
+        """
+        self._lost += 1
+        if self._lost >= SWAP_ATTEMPTS:
+            raise _crowded(self._state) from None
+        return self._lost
 
-    def about(self, standing: Standing) -> None:
-        shape = standing.shape()
-        if self._on_change is not None and shape != self._shown:
-            self._shown = shape
-            self._on_change(standing)
+    def failed_again(self, error: BackendUnavailable) -> float:
+        """Return the seconds until the next attempt.
 
-
-class _Signs:
-    """When a waiter shows its next sign of life: at once, then several times within its patience."""
-
-    def __init__(self) -> None:
-        self.due_s = float("-inf")
-
-    def is_due(self, waiter: Waiter, now_s: float) -> bool:
-        return now_s >= self.due_s or waiter.doubted_at is not None
-
-    def shown(self, waiter: Waiter, now_s: float) -> None:
-        self.due_s = now_s + waiter.patience_s / SIGNS_PER_PATIENCE
-
-
-class _Outage:
-    """A store that stays away for a while costs a waiter no more than that while; its place is in the store."""
-
-    def __init__(self) -> None:
-        self._since_s: float | None = None
-
-    def over(self) -> None:
-        self._since_s = None
-
-    def is_too_long(self, now_s: float) -> bool:
-        """Note a failure; say whether they have gone on for too long."""
-        self._since_s = now_s if self._since_s is None else self._since_s
-        return now_s - self._since_s >= OUTAGE_S_MAX
+        Raises:
+            BackendUnavailable: `error`, when there were `BACKEND_ATTEMPTS`.
+        """
+        self._failed += 1
+        if self._failed >= BACKEND_ATTEMPTS:
+            raise error
+        return BACKEND_PAUSE_S * self._failed
 
 
 class LocalCoordinator:
@@ -130,7 +105,7 @@ class LocalCoordinator:
         self._clock = clock
         self._ids = ids
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._known: OrderedDict[str, _Stored] = OrderedDict()
+        self._lookout = Lookout(store, clock)
 
     def new_ticket(self) -> Ticket:
         """See `Coordinator.new_ticket`."""
@@ -173,39 +148,17 @@ class LocalCoordinator:
         self, state: str, ticket: Ticket, *, timeout_s: float | None, on_change: OnChange | None = None
     ) -> Grant:
         """See `Coordinator.await_grant`."""
-        until_s = None if timeout_s is None else self._clock.monotonic() + timeout_s
-        tell, signs, outage = _Teller(on_change), _Signs(), _Outage()
-        while True:
-            now_s = self._clock.monotonic()
-            try:
-                stored = await self._load(state)
-                standing = standing_of(state, stored.record.lock, ticket)
-                tell.about(standing)
-                if standing.token is not None:
-                    return Grant(ticket=ticket, token=standing.token)
-                if standing.position and until_s is not None and now_s >= until_s:
-                    raise timed_out(state, stored.record.lock, position=standing.position, timeout_s=timeout_s or 0.0)
-                await self._wait_a_while(state, ticket, stored, signs, until_s)
-                outage.over()
-            except BackendUnavailable:
-                if outage.is_too_long(now_s):
-                    raise
-                await self._clock.sleep(OUTAGE_PAUSE_S)
-
-    async def _wait_a_while(
-        self, state: str, ticket: Ticket, stored: _Stored, signs: _Signs, until_s: float | None
-    ) -> None:
-        """Show a sign of life if one is due, else wait for a change, the next sign or the end of the wait."""
-        waiter = waiter_of(stored.record.lock, ticket=ticket)
-        if waiter is None:
-            raise lease_lost(state, stored.record.lock, ticket=ticket)
-        now_s = self._clock.monotonic()
-        if signs.is_due(waiter, now_s):
-            await self.apply_event(state, Renewed(ticket=ticket))
-            signs.shown(waiter, now_s)
-            return
-        next_s = signs.due_s if until_s is None else min(signs.due_s, until_s)
-        await self._store.watch(key_of(state), seen=stored.version, timeout_s=next_s - now_s)
+        check_state_name(state)
+        wait = Wait(
+            state,
+            ticket,
+            lookout=self._lookout,
+            clock=self._clock,
+            show_sign=lambda: self.apply_event(state, Renewed(ticket=ticket)),
+            timeout_s=timeout_s,
+            on_change=on_change,
+        )
+        return await wait.for_grant()
 
     async def renew(self, state: str, ticket: Ticket, token: FencingToken) -> Lease:
         """See `Coordinator.renew`."""
@@ -250,12 +203,13 @@ class LocalCoordinator:
 
     async def view(self, state: str) -> View:
         """See `Coordinator.view`."""
-        return _view(state, await self._load(state))
+        return _view(state, await self._lookout.load(state))
 
     async def watch(self, state: str, *, seen: int | None, timeout_s: float) -> View:
         """See `Coordinator.watch`."""
+        before = self._lookout.known(state)
         record = await self._store.watch(key_of(state), seen=seen, timeout_s=timeout_s)
-        return _view(state, self._read(state, record))
+        return _view(state, self._lookout.learn(state, record, before=before))
 
     async def states(self, prefix: str = "") -> list[View]:
         """See `Coordinator.states`."""
@@ -263,7 +217,7 @@ class LocalCoordinator:
         after = ""
         while True:
             page = await self._store.list(key_prefix(prefix), after=after, limit=LIST_LIMIT_MAX)
-            views += [_view(state_of(record.key), self._read(state_of(record.key), record)) for record in page]
+            views += [self._view_of(record) for record in page]
             if len(page) < LIST_LIMIT_MAX:
                 return views
             after = page[-1].key
@@ -292,6 +246,10 @@ class LocalCoordinator:
 
         return await self._change(state, step)
 
+    def _view_of(self, record: Record) -> View:
+        state = state_of(record.key)
+        return _view(state, self._lookout.learn(state, record, before=None))
+
     async def _told(self, state: str, event: Event) -> Decision:
         decision = await self.apply_event(state, event)
         if decision.refused is not None:
@@ -299,51 +257,37 @@ class LocalCoordinator:
         return decision
 
     async def _change(self, state: str, step: Callable[[StateRecord], tuple[StateRecord, _Answer]]) -> _Answer:
-        """Load, step, swap; again on the newer record when somebody else was faster."""
+        """Load, step, swap; again on the newer record when somebody else was faster.
+
+        The first try is made on the record as we last knew it: the swap finds out whether it still is that. What
+        would write nothing (a refusal, a repetition) is only believed on a record that was read meanwhile.
+        """
         async with self._turn_of(state):
-            lost, failed = 0, 0
+            attempts = _Attempts(state)
+            stored, is_fresh = self._lookout.known(state), False
             while True:
-                stored = await self._load(state)
-                after, answer = step(stored.record)
-                if after is stored.record:
-                    return answer
+                if stored is None:
+                    stored, is_fresh = await self._lookout.load(state), True
                 try:
-                    await self._swap(state, stored, after)
-                except Mismatch:
-                    lost += 1
-                    if lost >= SWAP_ATTEMPTS:
-                        raise _crowded(state) from None
-                    await self._clock.sleep(self._pause_s(lost))
-                except BackendUnavailable:
-                    failed += 1
-                    if failed >= BACKEND_ATTEMPTS:
+                    after, answer = step(stored.record)
+                    if after is not stored.record:
+                        await self._lookout.swap(state, stored, after)
+                        return answer
+                except Mismatch as overtaken:
+                    stored, is_fresh = self._lookout.learn(state, overtaken.current, before=stored), True
+                    await self._clock.sleep(self._pause_s(attempts.lost_again()))
+                except BackendUnavailable as error:
+                    self._lookout.forget(state)
+                    stored = None
+                    await self._clock.sleep(attempts.failed_again(error))
+                except InterlockError:
+                    if is_fresh:
                         raise
-                    await self._clock.sleep(BACKEND_PAUSE_S * failed)
+                    stored = None
                 else:
-                    return answer
-
-    async def _swap(self, state: str, stored: _Stored, after: StateRecord) -> None:
-        version = await self._store.swap(key_of(state), expected=stored.version, value=encode(after))
-        self._remember(state, _Stored(version, after))
-
-    async def _load(self, state: str) -> _Stored:
-        return self._read(state, await self._store.get(key_of(state)))
-
-    def _read(self, state: str, record: Record | None) -> _Stored:
-        if record is None:
-            return _Stored(None, NEW_STATE)
-        known = self._known.get(state)
-        if known is not None and known.version == record.version:
-            return known
-        stored = _Stored(record.version, decode(record.value))
-        self._remember(state, stored)
-        return stored
-
-    def _remember(self, state: str, stored: _Stored) -> None:
-        self._known[state] = stored
-        self._known.move_to_end(state)
-        if len(self._known) > CACHED_RECORDS:
-            self._known.popitem(last=False)
+                    if is_fresh:
+                        return answer
+                    stored = None
 
     def _turn_of(self, state: str) -> asyncio.Lock:
         turn = self._turns.get(check_state_name(state))
@@ -365,7 +309,7 @@ def _is_too_large(before: StateRecord, after: StateRecord) -> bool:
     return grows and len(encode(after)) > JOIN_BYTES_MAX
 
 
-def _view(state: str, stored: _Stored) -> View:
+def _view(state: str, stored: Stored) -> View:
     return View(state=state, version=stored.version, lock=stored.record.lock, head=stored.record.head)
 
 

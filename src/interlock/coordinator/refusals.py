@@ -75,7 +75,7 @@ def superseded(state: str, ending: Departure) -> InterlockError:
     )
 
 
-def timed_out(state: str, lock: Lock, *, position: int, timeout_s: float) -> InterlockError:
+def timed_out(state: str, lock: Lock, position: int, timeout_s: float) -> InterlockError:
     """Return the error of a waiter whose time is up."""
     holders = _names(lock, tuple(holder.ticket for holder in lock.holders))
     frozen = f'frozen by {lock.freeze.by}: "{lock.freeze.reason}"' if lock.freeze else ""

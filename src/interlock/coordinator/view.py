@@ -50,6 +50,7 @@ class Standing:
         token: Fencing token while it holds, else None.
         position: 1 for the first waiter in order of service; 0 when it does not wait.
         ahead: Waiters that are served before it.
+        waiter: The ticket's own entry in the queue while it waits.
         holders: Who holds now.
         freeze: Why nobody is granted, if so.
         departure: How the ticket ended, if it did.
@@ -61,6 +62,7 @@ class Standing:
     token: FencingToken | None
     position: int
     ahead: tuple[Waiter, ...]
+    waiter: Waiter | None
     holders: tuple[Holder, ...]
     freeze: Freeze | None
     departure: Departure | None
@@ -84,6 +86,7 @@ def standing_of(state: str, lock: Lock, ticket: Ticket) -> Standing:
         token=holder.token if holder else None,
         position=len(ahead) + 1 if waiter else 0,
         ahead=ahead,
+        waiter=waiter,
         holders=lock.holders,
         freeze=lock.freeze,
         departure=departure_of(lock, ticket=ticket) if stage not in (Stage.HOLDING, Stage.WAITING) else None,

@@ -1,0 +1,112 @@
+"""One ticket's wait for its grant: look, show signs of life, sleep until something changes. A hand: it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from interlock.clock import Clock
+from interlock.coordinator.interface import OnChange
+from interlock.coordinator.lookout import OUTAGE_PAUSE_S, Lookout, Stored, Watcher
+from interlock.coordinator.refusals import lease_lost, timed_out
+from interlock.coordinator.view import Standing, standing_of
+from interlock.errors import BackendUnavailable
+from interlock.lock import Grant, Ticket, Waiter, waiter_of
+
+OUTAGE_S_MAX = 300.0
+"""How long a waiter puts up with a store that does not answer: a restart or a failover, not more."""
+SIGNS_PER_PATIENCE = 4
+"""Signs of life that a waiter shows within its patience; it is doubted after half of it, so one may get lost."""
+
+
+class Wait:
+    """See `Coordinator.await_grant`.
+
+    Args:
+        state: The state.
+        ticket: The ticket that waits.
+        lookout: What this process knows of the records.
+        clock: For the time limit and the signs of life.
+        show_sign: Tells the lock that the ticket still waits.
+        timeout_s: Seconds to wait at most; None for no limit.
+        on_change: Told each standing that a person would notice.
+    """
+
+    def __init__(
+        self,
+        state: str,
+        ticket: Ticket,
+        *,
+        lookout: Lookout,
+        clock: Clock,
+        show_sign: Callable[[], Awaitable[object]],
+        timeout_s: float | None,
+        on_change: OnChange | None,
+    ) -> None:
+        self._state, self._ticket = state, ticket
+        self._lookout, self._clock, self._show_sign = lookout, clock, show_sign
+        self._timeout_s = float("inf") if timeout_s is None else timeout_s
+        self._until_s = clock.monotonic() + self._timeout_s
+        self._on_change = on_change
+        self._shown: tuple[object, ...] | None = None
+        self._sign_due_s: float | None = None
+        self._away_since_s: float | None = None
+
+    async def for_grant(self) -> Grant:
+        """Return the grant when it is made. Raises as `Coordinator.await_grant`."""
+        with self._lookout.watched(self._state, self._ticket) as watcher:
+            while True:
+                try:
+                    standing = self._tell(await self._look())
+                    if standing.token is not None:
+                        return Grant(ticket=self._ticket, token=standing.token)
+                    await self._stay(standing, watcher)
+                    self._away_since_s = None
+                except BackendUnavailable:
+                    if self._is_away_too_long():
+                        raise
+                    await self._clock.sleep(OUTAGE_PAUSE_S)
+
+    async def _look(self) -> Stored:
+        """Return the record: as this process knows it while the ticket waits in it, else read anew."""
+        known = self._lookout.known(self._state)
+        if known is not None and waiter_of(known.record.lock, ticket=self._ticket) is not None:
+            return known
+        return await self._lookout.load(self._state)
+
+    def _tell(self, stored: Stored) -> Standing:
+        lock = stored.record.lock
+        standing = standing_of(self._state, lock, self._ticket)
+        shape = standing.shape()
+        if shape != self._shown and self._on_change is not None:
+            self._on_change(standing)
+        self._shown = shape
+        if not standing.position and standing.token is None:
+            raise lease_lost(self._state, lock, ticket=self._ticket)
+        if standing.position and self._clock.monotonic() >= self._until_s:
+            raise timed_out(self._state, lock, standing.position, self._timeout_s)
+        return standing
+
+    async def _stay(self, standing: Standing, watcher: Watcher) -> None:
+        """Show a sign of life if one is due, else wait for a change, the next sign or the end of the wait."""
+        waiter = standing.waiter
+        if waiter is None:
+            return
+        now_s = self._clock.monotonic()
+        if self._sign_due_s is None:
+            self._sign_due_s = now_s + self._first_sign_s(waiter)
+        if now_s < self._sign_due_s and waiter.doubted_at is None:
+            await watcher.wait_until(min(self._sign_due_s, self._until_s))
+            return
+        await self._show_sign()
+        self._sign_due_s = now_s + waiter.patience_s / SIGNS_PER_PATIENCE
+
+    def _first_sign_s(self, waiter: Waiter) -> float:
+        """Return the seconds until the first sign: none if the ticket last spoke a while ago, by whatever clock."""
+        every_s = waiter.patience_s / SIGNS_PER_PATIENCE
+        spoke_s = (self._clock.now() - waiter.seen_at).total_seconds()
+        return every_s - spoke_s if 0.0 <= spoke_s < every_s else 0.0
+
+    def _is_away_too_long(self) -> bool:
+        now_s = self._clock.monotonic()
+        self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+        return now_s - self._away_since_s >= OUTAGE_S_MAX
