@@ -21,15 +21,18 @@ class TroubledRecords(MemoryRecords):
         self.lose_replies = 0
         self.fail = 0
         self.be_overtaken = 0
+        self.away = False
         self.reads = 0
         self.swaps = 0
 
     async def get(self, key: str) -> Record | None:
         self.reads += 1
+        self._check_here()
         return await super().get(key)
 
     async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
         self.swaps += 1
+        self._check_here()
         if self.fail:
             self.fail -= 1
             raise BackendUnavailable("the store does not answer", fix="try again")
@@ -41,6 +44,10 @@ class TroubledRecords(MemoryRecords):
             self.lose_replies -= 1
             raise BackendUnavailable("the store does not answer", fix="try again")
         return version
+
+    def _check_here(self) -> None:
+        if self.away:
+            raise BackendUnavailable("the store does not answer", fix="try again")
 
 
 @pytest.fixture

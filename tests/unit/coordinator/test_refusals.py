@@ -68,7 +68,7 @@ def test_a_withdrawn_waiter_is_superseded_and_a_silent_one_lost_its_place(busy: 
 
 
 def test_a_timeout_names_the_holder_and_the_freeze(busy: Lock) -> None:
-    error = timed_out("prod", busy, position=2, timeout_s=600.0)
+    error = timed_out("prod", busy, 2, 600.0)
     assert error.what == 'gave up waiting for state "prod" after 600 s at position 2'
     assert "a@host" in error.why
     assert "maintenance" in error.why
