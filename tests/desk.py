@@ -1,0 +1,253 @@
+"""A desk: real `interlock` commands against a home of their own, for end-to-end tests and chaos runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from interlock.compose import Embedded, open_embedded
+from interlock.run.summary import Summary, find_summary
+from interlock.run.transcript import Entry, read
+from interlock.settings import load
+
+T = TypeVar("T")
+STEP_S = 60.0  # far more than any step takes, also on a busy machine; only a hang reaches it
+_LOOK_S = 0.02
+
+SLEEPER = """
+variable "hold" {
+  type    = number
+  default = 0
+}
+
+variable "round" {
+  type    = number
+  default = 1
+}
+
+resource "terraform_data" "work" {
+  triggers_replace = [var.round]
+  provisioner "local-exec" {
+    command = "sleep ${var.hold}"
+  }
+}
+
+resource "terraform_data" "kept" {
+  input = "kept"
+}
+"""
+"""Each new `round` replaces one resource and holds the state for `hold` seconds meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Started:
+    """A command that runs."""
+
+    process: subprocess.Popen[str]
+    answer: Answer | None = field(default=None)
+
+    def wait(self) -> Answer:
+        """Wait for its end."""
+        if self.answer is None:
+            out, err = self.process.communicate(timeout=STEP_S)
+            self.answer = Answer(self.process.returncode, out, err)
+        return self.answer
+
+    def signal(self, number: int) -> None:
+        """Send the front end a signal."""
+        self.process.send_signal(number)
+
+
+class Desk:
+    """One home, and commands that use it.
+
+    Args:
+        folder: Where everything is; new.
+        environ: Added to the environment of every command.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        self.environ = {
+            **inherited,
+            "HOME": str(folder),
+            "INTERLOCK_HOME": str(self.home),
+            "INTERLOCK_LEASE": "1.2s",
+            "INTERLOCK_HEARTBEAT": "0.3s",
+            "TF_CLI_CONFIG_FILE": os.devnull,
+            "CHECKPOINT_DISABLE": "1",
+            **(environ or {}),
+        }
+        self._started: list[Started] = []
+
+    # -- commands ---------------------------------------------------------------------------------------------------
+
+    def module(self, name: str = "module", text: str = SLEEPER) -> Path:
+        """Write a root module."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "main.tf").write_text(text)
+        return folder
+
+    def start(self, *words: object, cwd: Path | None = None, **environ: str) -> Started:
+        """Start a command."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "interlock", *map(str, words)],
+            env={**self.environ, **environ},
+            cwd=cwd or self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started = Started(process)
+        self._started.append(started)
+        return started
+
+    def run(self, *words: object, cwd: Path | None = None, **environ: str) -> Answer:
+        """Run a command to its end."""
+        return self.start(*words, cwd=cwd, **environ).wait()
+
+    def apply(self, module: Path, *words: object, hold: float = 0, round_: int = 1, **environ: str) -> Started:
+        """Start an approved apply of a `SLEEPER` module; its state is `s`."""
+        flags = ("--", f"-var=hold={hold}", f"-var=round={round_}")
+        return self.start("apply", module, "--state", "s", "--auto-approve", *words, *flags, **environ)
+
+    def apply_plain(self, module: Path, *words: object, state: str = "s", **environ: str) -> Answer:
+        """Apply a module that has no variables."""
+        return self.run("apply", module, "--state", state, "--auto-approve", *words, **environ)
+
+    def close(self) -> None:
+        """End what a failed test left behind: front ends, then supervisors (which stop their Terraform)."""
+        for started in self._started:
+            if started.process.poll() is None:
+                started.process.kill()
+                started.process.wait(STEP_S)
+        for summary in self.runs():
+            if summary.exit is None:
+                self.stop_supervisor(summary)
+
+    def stop_supervisor(self, summary: Summary) -> None:
+        """Kill a supervisor that still runs."""
+        name = summary.processes.get("supervisor")
+        if name is not None and is_interlock(name.pid):
+            os.kill(name.pid, signal.SIGKILL)
+
+    # -- what is there ----------------------------------------------------------------------------------------------
+
+    def runs(self) -> list[Summary]:
+        """Return the runs in order of their ids."""
+        folder = self.home / "runs"
+        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        return [summary for name in names if (summary := find_summary(folder / name)) is not None]
+
+    def summary(self, run: str = "") -> Summary:
+        """Return one run; by default the newest."""
+        return next(summary for summary in reversed(self.runs()) if run in ("", summary.run))
+
+    def run_folder(self, run: str = "") -> Path:
+        """Return a run's folder; by default the newest one's."""
+        return self.home / "runs" / self.summary(run).run
+
+    def journal(self, run: str = "", kind: str = "") -> list[Entry]:
+        """Return the entries of a run, all or of one kind."""
+        return [entry for entry in read(self.run_folder(run)) if kind in ("", entry.kind)]
+
+    def ask(self, question: Callable[[Embedded], Any]) -> Any:
+        """Ask, or tell, the stores something; `question` returns an awaitable."""
+
+        async def answer() -> Any:
+            async with open_embedded(load(self.folder, self.environ)) as embedded:
+                return await question(embedded)
+
+        return asyncio.run(answer())
+
+    def lock(self, state: str = "s") -> Any:
+        """Return the lock of a state."""
+        return self.ask(lambda embedded: embedded.coordinator.view(state)).lock
+
+    def history(self, state: str = "s") -> list[Any]:
+        """Return the versions of a state, newest first."""
+        versions: list[Any] = list(self.ask(lambda embedded: embedded.archive.history(state)))
+        return versions
+
+    def quarantined(self, state: str = "s") -> list[Any]:
+        """Return the refused writes of a state."""
+        entries: list[Any] = list(self.ask(lambda embedded: embedded.archive.quarantined(state)))
+        return entries
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def until(self, happens: Callable[[], T | None], what: str = "") -> T:
+        """Return what `happens` returns as soon as it is something."""
+        limit_s = time.monotonic() + STEP_S
+        while time.monotonic() < limit_s:
+            found = happens()
+            if found:
+                return found
+            time.sleep(_LOOK_S)
+        raise AssertionError(f"did not happen: {what or happens}; runs: {self.runs()}")
+
+    def until_phase(self, phase: str, count: int = 1) -> Summary:
+        """Wait until `count` runs are in a phase; return the newest of them."""
+
+        def look() -> Summary | None:
+            found = [summary for summary in self.runs() if summary.phase == phase]
+            return found[-1] if len(found) >= count else None
+
+        return self.until(look, f"{count} runs in phase {phase}")
+
+    def until_working(self, run: str = "") -> Summary:
+        """Wait until a run's apply works on a resource."""
+
+        def look() -> Summary | None:
+            for summary in self.runs():
+                entries = read(self.home / "runs" / summary.run)
+                begun = any(e.kind == "resource" and e.facts["stage"] == "start" for e in entries)
+                if begun and summary.exit is None and run in ("", summary.run):
+                    return summary
+            return None
+
+        return self.until(look, "an apply that works")
+
+    def until_ended(self, run: str) -> Summary:
+        """Wait until a run has ended."""
+
+        def look() -> Summary | None:
+            summary = find_summary(self.home / "runs" / run)
+            return summary if summary is not None and summary.exit is not None else None
+
+        return self.until(look, f"the end of {run}")
+
+
+def is_interlock(pid: int) -> bool:
+    """Say whether a process is one of ours, so that no test ever signals another."""
+    try:
+        return b"interlock" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return False
