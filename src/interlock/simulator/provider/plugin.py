@@ -23,6 +23,7 @@ from tf.gen import tfplugin_pb2 as pb
 from tf.provider import ProviderServicer
 
 MAX_CONCURRENT_CALLS = 128  # above any sensible -parallelism
+ORPHAN_LIMIT_S = 20  # longer than one attempt (16 s); the real plugin would stay for ever
 _SHUTDOWN_GRACE_S = 0.2
 
 
@@ -67,19 +68,30 @@ def run(provider: Any, *, stopping: threading.Event, certificate: Path, key: Pat
         key: PEM file.
     """
     ended = threading.Event()
+    folder = Path(tempfile.mkdtemp(prefix="gc-"))
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, lambda *_: _end(folder))
     server = grpc.server(ThreadPoolExecutor(max_workers=MAX_CONCURRENT_CALLS))
     tfplugin_pb2_grpc.add_ProviderServicer_to_server(_Servicer(provider, stopping), server)
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(_Controller(ended), server)
     grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(_Stdio(), server)
-    folder = tempfile.mkdtemp(prefix="gc-")
     _announce(server, f"{folder}/s", certificate, key)
-    ended.wait()
+    _wait(ended)
     server.stop(_SHUTDOWN_GRACE_S).wait(_SHUTDOWN_GRACE_S)
+    _end(folder)
+
+
+def _wait(ended: threading.Event) -> None:
+    """Wait for Shutdown, or for the end of a parent that was killed; what is in flight then may finish."""
+    parent, orphaned_s = os.getppid(), 0
+    while not ended.wait(1.0) and orphaned_s < ORPHAN_LIMIT_S:
+        orphaned_s = orphaned_s + 1 if os.getppid() != parent else 0
+
+
+def _end(folder: Path) -> None:
+    """End the process at once: nothing is left to do, and the interpreter's own end takes 50 ms."""
     shutil.rmtree(folder, ignore_errors=True)
-    sys.stdout.flush()
-    os._exit(0)  # nothing is left to do, and the interpreter's own end takes 50 ms
+    os._exit(0)
 
 
 def _announce(server: Any, path: str, certificate: Path, key: Path) -> None:
