@@ -44,15 +44,15 @@ class _Faulty:
 
         def call(**arguments: Any) -> Any:
             fate = self._chance.random()
-            if fate < 0.1:
+            if fate < 0.05:
                 response: Any = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
                 raise ClientError(response, name)
-            if fate < 0.2:
+            if fate < 0.1:
                 raise ConnectTimeoutError(endpoint_url="http://x")
             try:
                 return operation(**arguments)
             finally:
-                if fate < 0.4:
+                if fate < 0.25:  # ten attempts in a row fail once in a million calls
                     raise ReadTimeoutError(endpoint_url="http://x")
 
         call.__name__ = name

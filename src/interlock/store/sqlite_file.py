@@ -11,7 +11,8 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -249,21 +250,30 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, clock: Clock) -> None:
-    if _schema_version(connection, path) < SCHEMA_VERSION:
-        _patiently(lambda: _use_log(connection, path), clock=clock)
-        _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), clock=clock)
-        try:
-            _migrate(connection, _schema_version(connection, path))
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    # The questions about the schema are asked within one transaction each: between two of them, another process that
+    # creates the same database may commit, and a half-seen database would look like somebody else's.
+    with _transaction(connection, "BEGIN", clock=clock):
+        is_current = _schema_version(connection, path) == SCHEMA_VERSION
     _patiently(lambda: _use_log(connection, path), clock=clock)
+    if not is_current:
+        with _transaction(connection, "BEGIN IMMEDIATE", clock=clock):
+            _migrate(connection, _schema_version(connection, path))
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str, *, clock: Clock) -> Iterator[None]:
+    _patiently(lambda: connection.execute(begin), clock=clock)
+    try:
+        yield
+        _patiently(lambda: connection.execute("COMMIT"), clock=clock)
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the schema's number, 0 for an empty database.
+    """Return the schema's number, 0 for an empty database. Runs in a transaction.
 
     Raises:
         UsageError: The database is another program's, or newer.
