@@ -108,7 +108,10 @@ def test_any_json_configuration_is_linted_without_a_crash(document: dict[str, ob
 
 
 BLOCKS = [
-    'resource "genesyscloud_routing_queue" "q" {{\n  name = "Q"\n  division_id = "{}"\n}}\n'.format(
+    (
+        'resource "genesyscloud_routing_queue" "q" {\n  name = "Q"\n'
+        '  division_id = "3f2b8c1e-6d0a-4b57-9a63-0c1d2e3f4a5b"\n}\n'
+    ),
         "3f2b8c1e-6d0a-4b57-9a63-0c1d2e3f4a5b"
     ),
     'data "genesyscloud_routing_queue" "q" {\n  name = "Q"\n}\n',
