@@ -16,6 +16,7 @@ from interlock.ids import RandomIds
 from interlock.settings import Settings, default_state_name, load, parse_duration
 
 if TYPE_CHECKING:
+    from interlock.api_way import Need, RunGateway
     from interlock.coordinator import View
     from interlock.coordinator.archive import StateArchive, Writer, Written
     from interlock.coordinator.local import LocalCoordinator
@@ -548,7 +549,10 @@ async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None])
     order = decode((folder / ORDER).read_bytes())
     settings = read_settings(os.environ, Path(order.directory), home=Path(order.home))
     async with open_embedded(settings) as embedded:
-        attending = asyncio.create_task(breaker(embedded, settings).attend(order.state, tell))
+        recovery = breaker(embedded, settings)
+        if done := recovery.estate.ask_to_stop(order.run):
+            tell("recovery", {"text": done})
+        attending = asyncio.create_task(recovery.attend(order.state, tell))
         try:
             view = await embedded.coordinator.view(order.state)
             while any(holder.run == order.run for holder in view.lock.holders):
@@ -745,13 +749,16 @@ async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any
     directory = Path(order.directory)
     settings = read_settings(environ, directory, home=Path(order.home))
     binary = find_binary(order.terraform, environ)
+    need = await asyncio.to_thread(_gateway_need, order, settings, environ)
     journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
+    if isinstance(need, str):
+        journal.tell("no-gateway", {"why": need})
     workspace = await asyncio.to_thread(
         open_workspace,
         directory,
         home=settings.home,
         run_folder=folder,
-        in_place=check_backend(directory, order.state),
+        in_place=check_backend(directory, order.state) and isinstance(need, str),
         binary_mark=binary.mark,
         environ=environ,
     )
@@ -764,6 +771,7 @@ async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any
                 rescuer=breaker(embedded, settings),
                 diagnose=diagnose_failure,
                 clock=SystemClock(),
+                gateway=_gateway(need, embedded, order),
             )
             supervisor = Supervisor(
                 order,
@@ -792,6 +800,33 @@ def _door(embedded: Embedded, order: Order) -> AbstractAsyncContextManager[Loopb
         run=order.run,
         who=order.who,
     )
+
+
+def _gateway_need(order: Order, settings: Settings, environ: Mapping[str, str]) -> Need | str:
+    """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import."""
+    if not order.gateway:
+        return "--no-gateway was given"
+    if not any(b"genesyscloud" in path.read_bytes() for path in _sources(Path(order.directory))):
+        return "the configuration does not name Genesys Cloud"
+    from interlock.api_way import find_need
+
+    return find_need(Path(order.directory), settings, environ)
+
+
+def _sources(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.name.endswith((".tf", ".tf.json", ".tofu")) and path.is_file()]
+
+
+def _gateway(need: Need | str, embedded: Embedded, order: Order) -> RunGateway | None:
+    if isinstance(need, str):
+        return None
+    from interlock.api_way import RunGateway
+    from interlock.lock import may_write
+
+    async def is_current(token: int) -> bool:
+        return may_write((await embedded.coordinator.view(order.state)).lock, token)
+
+    return RunGateway(need, ids=RandomIds(), store=embedded.store.records, is_current=is_current)
 
 
 def diagnose_failure(events: list[AnyEvent], text: str) -> InterlockError:

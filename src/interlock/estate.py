@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 from interlock.clock import Clock
 from interlock.coordinator.archive import StateArchive, Writer
 from interlock.errors import InterlockError, StateNotSaved, Terminated
-from interlock.host import ProcessName
+from interlock.host import Life, ProcessName, life_of
 from interlock.lock import Holder
 from interlock.run.settle import SAVE_FAILED
 from interlock.run.stage import EventFile
@@ -23,6 +26,7 @@ from interlock.state import VersionKind
 from interlock.terraform import gather_plan
 from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage
 
+_ASKED = "asked-to-stop"  # an empty file that says: somebody sent the one SIGINT
 _SAVED = "saved"  # an empty file that says: what the run could not save was stored
 _NAMED = 20  # objects named in a message; the journal has all of them
 
@@ -45,6 +49,22 @@ class LocalEstate:
         """See `Estate.processes`."""
         summary = find_summary(self.runs / run) if run else None
         return (summary.processes if summary else {}), str(self.runs / run / SUMMARY)
+
+    def ask_to_stop(self, run: str) -> str:
+        """See `Estate.ask_to_stop`. A second SIGINT would make Terraform exit at once, so a marker allows only one."""
+        folder = self.runs / run
+        summary = find_summary(folder) if run else None
+        supervisor = summary.processes.get("supervisor") if summary else None
+        terraform = summary.processes.get("terraform") if summary else None
+        if supervisor is None or terraform is None or life_of(supervisor)[0] is not Life.GONE:
+            return ""
+        if life_of(terraform)[0] is not Life.ALIVE or not _mark(folder / _ASKED):
+            return ""
+        with suppress(ProcessLookupError):
+            os.kill(terraform.pid, signal.SIGINT)
+        return (
+            f"asked Terraform (process {terraform.pid}), which nobody supervises any more, to stop and leave its state"
+        )
 
     async def salvage(self, state: str, holder: Holder) -> str:
         """See `Estate.salvage`. Deletions are bounded by the dead run's own plan, as they were for its writes."""
@@ -71,6 +91,15 @@ class LocalEstate:
         folder = self.runs / holder.run
         if holder.run and folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def _mark(path: Path) -> bool:
+    """Create an empty file; False when somebody else did."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _take_unsaved(folder: Path) -> Path | None:

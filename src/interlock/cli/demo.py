@@ -210,10 +210,14 @@ def _recognise(stage: Stage, known: set[str], readers: dict[int, Any]) -> None:
 
 
 def _maybe_kill(stage: Stage, pipeline: Pipeline, entry: Entry, show: _Narrator) -> None:
-    """Kill the chosen pipeline and its supervisor once its apply has really begun."""
+    """Kill the chosen pipeline and its supervisor in the middle of its apply: its new skill is made, queues are not.
+
+    Not while a creation is under way: an object whose creation was answered to a process that is dead by then is in the
+    organisation and in no state, whoever drives Terraform; the next run's plan and `interlock drift` find it.
+    """
     from interlock.run.summary import find_summary
 
-    begun = entry.kind == "resource" and entry.facts["stage"] == "start"
+    begun = entry.kind == "resource" and entry.facts["stage"] == "complete" and ".seasonal[" in entry.facts["address"]
     if pipeline.number != _KILLED or pipeline.killed or not begun:
         return
     pipeline.killed = True

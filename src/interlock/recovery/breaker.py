@@ -31,6 +31,14 @@ class Estate(Protocol):
         """Return the recorded processes of a run, and where they were recorded."""
         ...
 
+    def ask_to_stop(self, run: str) -> str:
+        """Ask the Terraform of a run whose supervisor is gone to stop, once in its life, so that it leaves its state.
+
+        Returns:
+            What was done, for people; empty when there was nothing to do or it was done before.
+        """
+        ...
+
     async def salvage(self, state: str, holder: Holder) -> str:
         """Store the state that the run could not save, under its own grant; return what was done, for people.
 
@@ -84,6 +92,8 @@ class Breaker:
             tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": text})
         if verdict.conclusion is Conclusion.GONE:
             await self._recover(state, holder, verdict, tell)
+        elif verdict.conclusion is Conclusion.ALIVE and (done := self.estate.ask_to_stop(holder.run)):
+            tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": done})
 
     def gather(self, state: str, holder: Holder, still_s: float) -> list[Evidence]:
         """Return the evidence about one holder."""

@@ -75,9 +75,10 @@ class FrontEnd:
                     if entry.kind == "end":
                         return entry
                 if not alive:
-                    return self._died()
+                    self._check_it_began()
+                    return None
 
-    def _died(self) -> None:
+    def _check_it_began(self) -> None:
         if find_summary(self.folder) is None:
             raise _never_began(self.folder)
 

@@ -2,26 +2,25 @@
 
 Its output goes to files, never to a pipe: a reader that goes away would kill Terraform with the lock held (SIGPIPE).
 It gets a session of its own, so no terminal or CI job signals it; we signal the terraform process alone, never its
-group, because the Genesys Cloud plugin lives in that group and exits at once on a signal. When the supervisor dies, the
-kernel sends Terraform a SIGINT (Linux), so that it stops and leaves its state behind instead of going on unwatched.
+group, because the Genesys Cloud plugin lives in that group and exits at once on a signal.
+
+When the supervisor dies, Terraform goes on, cannot save its state, and leaves it in a file; recovery asks it to stop
+and stores the file. Linux's PR_SET_PDEATHSIG looks like the tool for that and is not: when a process with several
+threads is killed it can arrive twice, and two SIGINTs make Terraform exit at once and lose everything (seen here).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from interlock.errors import TerraformFailed
 from interlock.host import ProcessName, name_process
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,6 @@ class Child:
                     stderr=err,
                     start_new_session=True,
                     pass_fds=() if held is None else (held,),
-                    preexec_fn=_die_with_parent(os.getpid()),
                 )
         except OSError as error:
             raise TerraformFailed(f"cannot start {argv[0]}", why=str(error), fix="interlock doctor") from error
@@ -84,17 +82,3 @@ class Child:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """Return what the new process does before the program starts: ask for SIGINT when its parent dies."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-        if os.getppid() != parent:  # it died before we could ask
-            os._exit(1)
-
-    return ask

@@ -100,6 +100,7 @@ class Supervisor:
         self._phase = Phase.PREPARING
         self._stopping: Cause | None = None
         self._wishes = 0
+        self._parallelism: int | None = None
         self._lost: LeaseLost | None = None
         self._child: Child | None = None
         self._approval: asyncio.Future[bool] | None = None
@@ -275,14 +276,24 @@ class Supervisor:
 
     async def _hold(self, seat: Seat) -> int:
         self._hands.door.admit(seat)
-        if self._hands.gateway is not None:
-            self._hands.gateway.admit(seat)
         try:
+            await self._open_gateway(seat)
             return await self._operate()
         finally:
-            if self._phase is not Phase.SETTLING:
+            if self._phase not in (Phase.SETTLING, Phase.QUEUED):
                 self._enter(Phase.SETTLING)
+            await self._close_gateway()
             self._keep_plan()
+
+    async def _open_gateway(self, seat: Seat) -> None:
+        if self._hands.gateway is not None:
+            priority, folder = _PRIORITY[self._order.operation], self._workspace.folder
+            self._environ |= await self._hands.gateway.open(self._order.run, priority, seat, folder)
+
+    async def _close_gateway(self) -> None:
+        counts = await self._hands.gateway.close() if self._hands.gateway is not None else {}
+        if counts:
+            self._journal.tell("gateway", counts)
 
     async def _operate(self) -> int:
         plan_path = self._run_folder / "plan.tfplan"
@@ -337,7 +348,8 @@ class Supervisor:
         content = await asyncio.to_thread(Path(self._order.plan_file or "").read_bytes)
         current = await self._hands.door.current()
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
-        await asyncio.to_thread(_write_private, path, content)
+        adapted = self._hands.gateway.adapt(content) if self._hands.gateway is not None else content
+        await asyncio.to_thread(_write_private, path, adapted)
         outcome = await self._command("show", Verb.SHOW, Options(json=True, file=str(path)), None)
         if outcome.ended.code != 0:
             raise self._hands.diagnose(outcome.events, outcome.text)
@@ -351,10 +363,17 @@ class Supervisor:
 
     def _say_plan(self, facts: PlanFacts) -> None:
         told = settle.plan_facts(facts)
-        if self._hands.gateway is not None:
-            told["forecast"] = self._hands.gateway.forecast(facts, self._order.deadline_s)
+        if self._hands.gateway is not None and not facts.is_empty:
+            forecast = self._hands.gateway.forecast(facts, self._order.deadline_s, self._chosen_parallelism())
+            told["forecast"] = forecast
+            self._parallelism = int(str(forecast["parallelism"]))
         self._journal.change(counts=told["counts"])
         self._journal.tell("plan", told)
+
+    def _chosen_parallelism(self) -> int | None:
+        """Return the user's own -parallelism; None when the choice is ours."""
+        values = [flag.partition("=")[2] for flag in self._flags.apply if flag.lstrip("-").startswith("parallelism=")]
+        return int(values[-1]) if values and values[-1].isdecimal() else None
 
     async def _render(self, path: Path) -> None:
         """Write the plan as people read it; Terraform masks sensitive values in it."""
@@ -378,7 +397,8 @@ class Supervisor:
         self._enter(Phase.APPLYING)
         self._hands.door.allow_deletions(facts.may_delete)
         progress = Progress(self._journal.tell, self._hands.clock, total=len(facts.changes))
-        options = Options(json=True, file=str(path), extra=self._flags.apply)
+        ours = None if self._chosen_parallelism() is not None else self._parallelism
+        options = Options(json=True, file=str(path), parallelism=ours, extra=self._flags.apply)
         outcome = await self._command("apply", Verb.APPLY, options, progress)
         self._enter(Phase.SETTLING)
         failure = self._verdict(outcome)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from interlock.errors import InterlockError
+from interlock.lock import Priority
 from interlock.terraform.command import HttpBackend
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import PlanFacts
@@ -86,24 +87,28 @@ class Rescuer(Protocol):
 class Gateway(Protocol):
     """The way of one run to the Genesys Cloud API."""
 
-    async def open(self, run: str, operation: str, folder: Path) -> Mapping[str, str]:
-        """Stand before the API for a run.
+    async def open(self, run: str, priority: Priority, seat: Seat, folder: Path) -> Mapping[str, str]:
+        """Stand before the API for a run that was granted.
 
         Args:
             run: Run id.
-            operation: Decides the class of service.
-            folder: The folder that Terraform works in; an override file may be written there.
+            priority: Its class of service.
+            seat: Its grant; its calls pass only while the grant is current.
+            folder: The folder that Terraform works in; the override file there is written anew.
 
         Returns:
             Environment variables for Terraform.
+
+        Raises:
+            AuthenticationFailed: The login service refused the OAuth client.
         """
         ...
 
-    def admit(self, seat: Seat) -> None:
-        """Let this run's calls pass as long as its grant is current."""
+    def adapt(self, plan: bytes) -> bytes:
+        """Return a saved plan that goes through this gateway instead of the one of the run that made it."""
         ...
 
-    def forecast(self, plan: PlanFacts, deadline_s: float | None) -> Mapping[str, object]:
+    def forecast(self, plan: PlanFacts, deadline_s: float | None, parallelism: int | None) -> Mapping[str, object]:
         """Return what the plan costs: calls, shortest duration, advice.
 
         Raises:
@@ -112,7 +117,7 @@ class Gateway(Protocol):
         ...
 
     async def close(self) -> Mapping[str, object]:
-        """Stop and return counts for the journal."""
+        """Stop and return counts for the journal; nothing when it was not opened."""
         ...
 
 
