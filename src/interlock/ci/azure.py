@@ -144,8 +144,9 @@ class _Reader:
             if not isinstance(item, Mapping):
                 continue
             conditional = [entry for entry in item.entries if entry.key.text.startswith("${{")]
-            if not conditional:
-                yield item
+            if len(conditional) < len(item.entries):
+                yield item  # some of its keys may be conditional, the item itself is not
+                continue
             for entry in conditional:
                 yield from self._expanded(entry.value if isinstance(entry.value, Sequence) else None)
 

@@ -6,7 +6,7 @@ Knows: `ci`, findings. Knows no single rule. A question that a file does not ans
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from interlock.ci.operations import Operation, Tool
@@ -21,7 +21,12 @@ _FOLLOWS_REF = re.compile(
     r"|Build\.(?:SourceBranch|SourceBranchName|BuildId|SourceVersion)\b|System\.PullRequest\."
 )
 _UNKNOWN = re.compile(r"\$\{\{\s*(?:inputs|env|steps|needs|parameters|fromJSON)\b|\$(?!\{\{)")
-_CONSTANT = re.compile(r"\$\{\{\s*(?:matrix|secrets|vars|github\.(?:repository|workflow))\b[^}]*\}\}")
+_CONSTANT = re.compile(
+    r"\$\{\{\s*(?:matrix|secrets|vars|github\.(?:repository|workflow|workspace))\b[^}]*\}\}"
+    r"|\$\{?(?:GITHUB_WORKSPACE|CI_PROJECT_DIR|RUNNER_TEMP|BUILD_SOURCESDIRECTORY)\}?"
+    r"|\$\((?:System\.DefaultWorkingDirectory|Build\.SourcesDirectory|Pipeline\.Workspace)\)"
+)
+_VARIABLE = re.compile(r"\$\{\{\s*env\.(\w+)\s*\}\}|\$\{(\w+)\}|\$\((\w+)\)|\$(\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +88,23 @@ def state_follows_ref(job: Job) -> bool | None:
     Returns:
         None when it is chosen by something that the file does not show.
     """
-    chosen = list(_state_choices(job))
+    known = {variable.name: variable.value for variable in job.variables}
+    chosen = [_resolved(text, known) for text in _state_choices(job)]
     if any(_FOLLOWS_REF.search(text) for text in chosen):
         return True
     if any(_UNKNOWN.search(_CONSTANT.sub("", text)) for text in chosen):
         return None
     return False
+
+
+def _resolved(text: str, known: Mapping[str, str]) -> str:
+    """Put the file's own variables in place of their names; once, so that no variable can name itself for ever."""
+
+    def value(match: re.Match[str]) -> str:
+        name = next(group for group in match.groups() if group)
+        return known.get(name, match.group())
+
+    return _VARIABLE.sub(value, text)
 
 
 def _state_choices(job: Job) -> Iterator[str]:
