@@ -112,8 +112,6 @@ BLOCKS = [
         'resource "genesyscloud_routing_queue" "q" {\n  name = "Q"\n'
         '  division_id = "3f2b8c1e-6d0a-4b57-9a63-0c1d2e3f4a5b"\n}\n'
     ),
-        "3f2b8c1e-6d0a-4b57-9a63-0c1d2e3f4a5b"
-    ),
     'data "genesyscloud_routing_queue" "q" {\n  name = "Q"\n}\n',
     'provider "genesyscloud" {\n  concurrency = 5\n  sdk_debug = true # x\n  token_pool_size = 1\n}\n',
     'terraform {\n  backend "s3" {\n    bucket = "b"\n    key = "k"\n  }\n}\n',
