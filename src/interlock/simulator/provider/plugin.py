@@ -67,7 +67,7 @@ def run(provider: Any, *, stopping: threading.Event, certificate: Path, key: Pat
         certificate: PEM file, for localhost.
         key: PEM file.
     """
-    ended = threading.Event()
+    ended, parent = threading.Event(), os.getppid()
     folder = Path(tempfile.mkdtemp(prefix="gc-"))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _end(folder))
@@ -76,14 +76,14 @@ def run(provider: Any, *, stopping: threading.Event, certificate: Path, key: Pat
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(_Controller(ended), server)
     grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(_Stdio(), server)
     _announce(server, f"{folder}/s", certificate, key)
-    _wait(ended)
+    _wait(ended, parent)
     server.stop(_SHUTDOWN_GRACE_S).wait(_SHUTDOWN_GRACE_S)
     _end(folder)
 
 
-def _wait(ended: threading.Event) -> None:
+def _wait(ended: threading.Event, parent: int) -> None:
     """Wait for Shutdown, or for the end of a parent that was killed; what is in flight then may finish."""
-    parent, orphaned_s = os.getppid(), 0
+    orphaned_s = 0
     while not ended.wait(1.0) and orphaned_s < ORPHAN_LIMIT_S:
         orphaned_s = orphaned_s + 1 if os.getppid() != parent else 0
 
