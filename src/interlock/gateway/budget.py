@@ -25,6 +25,7 @@ BURST_SHARE = 1 / 15
 
 _RECOVERY = 1.1  # a limit that was only guessed from refusals grows by a tenth per quiet window
 _CUT = 0.9  # and falls by at least a tenth on a refusal
+_GUESS_MIN = 10  # a refusal after fewer requests says "not now" and nothing about a limit
 _QUIET_WINDOWS = 2  # windows without a refusal before a guess may grow
 RESET_MAX_S = 180.0
 """Longest time that a header or a Retry-After may keep a budget closed; beyond it one request asks again."""
@@ -185,13 +186,19 @@ class Budget:
         self.refusals += 1
         self._blocked_until_s = max(self._blocked_until_s, now_s + min(retry_after_s, RESET_MAX_S))
         if guess and now_s - self._cut_at_s >= self.window_s / 10:  # one storm is one refusal
-            self._cut_at_s = now_s
-            lately = self.occupied(now_s) - 1
-            known = lately if self.allowed is None else min(lately, math.floor(self.allowed * _CUT))
-            self._is_guess = True
-            self._set_allowed(max(known, 1), now_s)
+            self._cut(now_s)
         if self._bucket is not None:
             self._bucket = emptied(self._bucket, now_s=now_s)
+
+    def _cut(self, now_s: float) -> None:
+        """Take the count for the limit, unless it is too small to mean anything."""
+        lately = self.occupied(now_s) - 1
+        if lately < _GUESS_MIN:
+            return
+        self._cut_at_s = now_s
+        known = lately if self.allowed is None else min(lately, math.floor(self.allowed * _CUT))
+        self._is_guess = True
+        self._set_allowed(known, now_s)
 
     def close_for(self, wait_s: float, now_s: float) -> None:
         """Another process was refused: stay closed as long as it does."""

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 Pair = tuple[bytes, bytes]
 """A header as ASGI has it; the name is in lower case."""
 
-RETRY_AFTER_DEFAULT_S = 5.0
+RETRY_AFTER_DEFAULT_S = 2.0
 """What a 429 without a usable Retry-After is taken to mean."""
 RETRY_AFTER_MAX_S = 180.0
 """Longest Retry-After that is believed; above it the provider would not wait, and windows are a minute long."""

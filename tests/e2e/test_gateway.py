@@ -1,0 +1,410 @@
+"""The running gateway in front of the simulated organisation, over real sockets, as a provider would use it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from interlock.errors import AuthenticationFailed
+from interlock.gateway.oauth import Credentials, Secret
+from interlock.gateway.proxy import Event
+from interlock.gateway.rules import Override
+from interlock.gateway.service import Address, Gateway, Terms
+from interlock.lock import Priority
+from interlock.simulator import (
+    DEFAULT_CLIENT,
+    DEFAULT_LIMITS,
+    FaultKind,
+    FaultRule,
+    Limit,
+    LoginLimit,
+    OAuthClient,
+    Scope,
+    Simulation,
+    WindowKind,
+)
+from interlock.simulator import Terms as Organisation
+from interlock.simulator.asgi import serve
+
+pytestmark = pytest.mark.e2e
+
+CREDENTIALS = Credentials(client_id=DEFAULT_CLIENT.id, secret=Secret(DEFAULT_CLIENT.secret))
+
+
+@dataclass(slots=True)
+class Site:
+    """An organisation, a gateway before it, and a client that opens a connection per request as the provider does."""
+
+    simulation: Simulation
+    gateway: Gateway
+    address: Address
+    client: aiohttp.ClientSession
+    events: list[Event]
+
+    def run(self, name: str = "run1", priority: Priority = Priority.APPLY, is_current: Any = lambda _: True) -> str:
+        return self.address.url + self.gateway.add_run(name, priority, f"token-of-{name}", is_current)
+
+    async def call(self, method: str, url: str, document: object = None) -> tuple[int, Any]:
+        async with self.client.request(method, url, json=document) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def patient(self, method: str, url: str, document: object = None) -> tuple[int, Any]:
+        """Call as the Go SDK does: wait out every 429 that says for how long, at most 20 times."""
+        for _ in range(20):
+            async with self.client.request(method, url, json=document) as answer:
+                if answer.status != 429:
+                    return answer.status, await answer.json(content_type=None)
+                wait_s = int(answer.headers["Retry-After"])
+                assert 1 <= wait_s <= 180
+            await asyncio.sleep(wait_s)
+        return 429, None
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    organisation: Organisation | None = None,
+    *,
+    budgets: tuple[Override, ...] = (),
+    tokens: int = 2,
+    hold_s: float = 8.0,
+    credentials: Credentials = CREDENTIALS,
+) -> AsyncIterator[Site]:
+    events: list[Event] = []
+    simulation = Simulation(organisation or Organisation())
+    async with serve(simulation) as served:
+        terms = Terms(
+            api_url=served.url,
+            login_url=served.url,
+            credentials=credentials,
+            budgets=budgets,
+            tokens=tokens,
+            hold_s=hold_s,
+        )
+        gateway = Gateway(terms, report=events.append)
+        address = await gateway.start("127.0.0.1")
+        try:
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0)) as client:
+                yield Site(simulation, gateway, address, client, events)
+        finally:
+            await gateway.aclose()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30.0):
+        while not condition():  # noqa: ASYNC110 - what is watched has no event to wait for
+            await asyncio.sleep(0.002)
+
+
+def writes(simulation: Simulation, method: str = "POST", path: str = "/api/v2/routing/skills") -> int:
+    return sum(1 for entry in simulation.journal if (entry.method, entry.path) == (method, path))
+
+
+async def work(site: Site, url: str, workers: int, calls: int) -> Counter[int]:
+    """Create, read and delete skills, `calls` times in each of `workers`."""
+    statuses: Counter[int] = Counter()
+
+    async def one(worker: int) -> None:
+        for number in range(calls):
+            status, made = await site.patient(
+                "POST", f"{url}/api/v2/routing/skills", {"name": f"{url[-6:]}-{worker}-{number}"}
+            )
+            statuses[status] += 1
+            status, _ = await site.patient("GET", f"{url}/api/v2/routing/skills/{made['id']}")
+            statuses[status] += 1
+
+    await asyncio.gather(*(one(worker) for worker in range(workers)))
+    return statuses
+
+
+async def test_a_run_calls_through_its_prefix_and_never_sees_a_real_token() -> None:
+    async with opened() as site:
+        url = site.run()
+        async with site.client.post(
+            f"{url}/oauth/token", data={"grant_type": "client_credentials"}, headers={"Authorization": "Basic eDp5"}
+        ) as answer:
+            login = await answer.json()
+        assert login["token_type"] == "bearer"
+        assert login["expires_in"] > 7 * 86400
+        assert (await site.call("GET", f"{url}/api/v2/organizations/me"))[0] == 200
+        assert all(entry.path != "/oauth/token" or entry.status == 200 for entry in site.simulation.journal)
+        assert site.simulation.login.granted == 1
+
+
+async def test_a_named_client_proves_that_it_knows_the_oauth_client() -> None:
+    async with opened() as site:
+        url = f"{site.address.url}/c/archy"
+        form = {"grant_type": "client_credentials"}
+        wrong = {"Authorization": aiohttp.encode_basic_auth(DEFAULT_CLIENT.id, "guess")}
+        right = {"Authorization": aiohttp.encode_basic_auth(*_pair())}
+        async with site.client.post(f"{url}/oauth/token", data=form, headers=wrong) as answer:
+            assert answer.status == 401
+            assert (await answer.json())["error"] == "invalid_client"
+        async with site.client.post(f"{url}/oauth/token", data=form, headers=right) as answer:
+            bearer = {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
+        async with site.client.get(f"{url}/api/v2/organizations/me", headers=bearer) as answer:
+            assert answer.status == 200
+        async with site.client.get(f"{site.address.url}/c/other/api/v2/organizations/me", headers=bearer) as answer:
+            assert answer.status == 401
+        async with site.client.get(f"{site.address.url}/api/v2/organizations/me") as answer:
+            assert answer.status == 401
+
+
+def _pair() -> tuple[str, str]:
+    return DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret
+
+
+async def test_the_official_python_sdk_runs_a_session_through_the_gateway() -> None:
+    sdk = pytest.importorskip("PureCloudPlatformClientV2")
+
+    def session(port: int) -> list[str]:
+        client = sdk.api_client.ApiClient()
+        client.set_gateway("127.0.0.1", "http", port, "c/python", "c/python")
+        client.get_client_credentials_token(*_pair())
+        api = sdk.RoutingApi(client)
+        made = api.post_routing_wrapupcodes({"name": "Sale", "division": {"id": "*"}})
+        read = api.get_routing_wrapupcode(made.id)
+        api.put_routing_wrapupcode(made.id, {"name": "Sold", "division": {"id": "*"}})
+        changed = api.get_routing_wrapupcode(made.id)
+        api.delete_routing_wrapupcode(made.id)
+        try:
+            api.get_routing_wrapupcode(made.id)
+        except sdk.rest.ApiException as gone:
+            return [read.name, changed.name, str(gone.status)]
+        return [read.name, changed.name, "still there"]
+
+    async with opened() as site:
+        assert await asyncio.to_thread(session, site.address.port) == ["Sale", "Sold", "404"]
+        assert {flow.flow for flow in site.gateway.stats().flows} == {"c/python"}
+
+
+async def test_a_run_outlives_its_tokens() -> None:
+    client = OAuthClient(id=DEFAULT_CLIENT.id, secret=DEFAULT_CLIENT.secret, token_life_s=1.0)
+    async with opened(Organisation(clients=(client,)), tokens=2) as site:
+        url = site.run()
+        statuses: Counter[int] = Counter()
+        while site.simulation.login.granted < 5:
+            statuses[(await site.call("GET", f"{url}/api/v2/organizations/me"))[0]] += 1
+            await asyncio.sleep(0.01)
+        assert set(statuses) == {200}
+
+
+async def test_a_run_outlives_its_tokens_though_every_second_login_meets_the_rate_limit() -> None:
+    client = OAuthClient(id=DEFAULT_CLIENT.id, secret=DEFAULT_CLIENT.secret, token_life_s=2.0)
+    fault = FaultRule(kind=FaultKind.LOGIN_LIMIT, every=2, path="/oauth/token")
+    async with opened(Organisation(clients=(client,), faults=(fault,)), tokens=1) as site:
+        url = site.run()
+        statuses: Counter[int] = Counter()
+        while site.simulation.login.granted < 3:
+            statuses[(await site.call("GET", f"{url}/api/v2/organizations/me"))[0]] += 1
+            await asyncio.sleep(0.02)
+        assert set(statuses) == {200}
+        assert site.gateway.stats().mint_failures >= 1
+
+
+async def test_revoked_tokens_are_replaced_and_the_call_is_replayed_once() -> None:
+    async with opened() as site:
+        url = site.run()
+        await site.call("GET", f"{url}/api/v2/organizations/me")
+        site.simulation.login.revoke_all()
+        status, _ = await site.call("POST", f"{url}/api/v2/routing/skills", {"name": "after"})
+        assert status == 200
+        assert site.gateway.stats().replayed_401 == 1
+
+
+async def test_a_refused_oauth_client_is_said_so() -> None:
+    wrong = Credentials(client_id=DEFAULT_CLIENT.id, secret=Secret("wrong"))
+    async with opened(credentials=wrong, hold_s=0.2) as site:
+        with pytest.raises(AuthenticationFailed) as caught:
+            await site.gateway.check_login()
+        assert "wrong" not in str(caught.value)
+        status, document = await site.call("GET", f"{site.run()}/api/v2/organizations/me")
+        assert status == 401
+        assert "refused" in document["message"]
+
+
+@pytest.mark.parametrize("kind", list(WindowKind))
+async def test_the_organisations_limits_are_never_met_whatever_its_windows(kind: WindowKind) -> None:
+    limits = (Limit(key="token", scope=Scope.TOKEN, allowed=60, window_s=20.0, window=kind),)
+    budget = Override(name="token", allowed=60, window_s=1.0)
+    async with opened(Organisation(limits=limits, speed=20.0), budgets=(budget,), tokens=2) as site:
+        statuses = await work(site, site.run(), workers=20, calls=8)
+        assert statuses == {200: 320}
+        assert site.simulation.statuses[429] == 0
+
+
+async def test_the_organisation_halves_its_limit_in_the_middle_and_everything_finishes() -> None:
+    def limits(allowed: int) -> tuple[Limit, ...]:
+        return (Limit(key="org", scope=Scope.ORGANIZATION, allowed=allowed, window_s=20.0), *DEFAULT_LIMITS)
+
+    budgets = (
+        Override(name="token", allowed=300, window_s=3.0),
+        Override(name="organisation", allowed=200, window_s=1),
+    )
+    async with opened(Organisation(limits=limits(200), speed=20.0), budgets=budgets, tokens=3) as site:
+        task = asyncio.create_task(work(site, site.run(), workers=20, calls=12))
+        await until(lambda: site.simulation.statuses[200] >= 150)
+        site.simulation.meter.replace(limits(100))
+        assert await task == {200: 480}
+
+
+async def test_a_limit_that_nobody_documented_is_learned_from_refusals() -> None:
+    limits = (Limit(key="org", scope=Scope.ORGANIZATION, allowed=40, window_s=20.0),)
+    budget = Override(name="token", allowed=300, window_s=1.0)
+    async with opened(Organisation(limits=limits, speed=20.0), budgets=(budget,), tokens=1) as site:
+        assert await work(site, site.run(), workers=10, calls=8) == {200: 160}
+        assert site.simulation.statuses[429] <= 12
+
+
+async def test_a_storm_of_429s_without_retry_after_fails_nobody() -> None:
+    storm = FaultRule(kind=FaultKind.TOO_MANY, times=2, path="/api/v2/")
+    async with opened(Organisation(faults=(storm,)), hold_s=0.3) as site:
+        status, _ = await site.patient("GET", f"{site.run()}/api/v2/organizations/me")
+        assert status == 200
+
+
+async def test_a_request_that_cannot_go_in_time_is_told_when_to_come_back() -> None:
+    budget = Override(name="token", allowed=2, window_s=60.0)
+    async with opened(budgets=(budget,), tokens=1, hold_s=0.2) as site:
+        url = f"{site.run()}/api/v2/organizations/me"
+        assert [(await site.call("GET", url))[0] for _ in range(1)] == [200]
+        async with site.client.get(url) as answer:
+            document = await answer.json()
+            assert answer.status == 429
+            assert document["code"] == "too.many.requests.retry.after"
+            assert 20 <= int(answer.headers["Retry-After"]) <= 60
+
+
+async def test_a_fenced_run_changes_nothing_and_the_refusal_is_reported() -> None:
+    current = {"run1": True}
+    async with opened() as site:
+        url = site.run(is_current=lambda run: current[run])
+        assert (await site.call("POST", f"{url}/api/v2/routing/skills", {"name": "before"}))[0] == 200
+        current["run1"] = False
+        status, document = await site.call("POST", f"{url}/api/v2/routing/skills", {"name": "after"})
+        assert status == 409
+        assert document["code"] == "interlock.fenced"
+        assert writes(site.simulation) == 1
+        assert site.events == [Event(kind="fenced", run="run1", method="POST", path="/api/v2/routing/skills")]
+        assert site.gateway.stats().fenced == 1
+
+
+async def test_a_run_that_is_fenced_while_its_call_waits_is_refused_when_its_turn_comes() -> None:
+    current = {"run1": True}
+
+    async def is_current(run: str) -> bool:
+        return current[run]
+
+    budget = Override(name="token", allowed=15, window_s=3.0)
+    async with opened(budgets=(budget,), tokens=1) as site:
+        url = site.run(is_current=is_current)
+        await site.call("GET", f"{url}/api/v2/organizations/me")
+        task = asyncio.create_task(site.call("POST", f"{url}/api/v2/routing/skills", {"name": "late"}))
+        await until(lambda: site.gateway.stats().waiting["apply"] > 0)
+        current["run1"] = False
+        assert (await task)[0] == 409
+        assert writes(site.simulation) == 0
+
+
+async def test_late_calls_of_a_run_that_is_over_are_fenced_and_strangers_are_forbidden() -> None:
+    async with opened() as site:
+        url = site.run()
+        site.gateway.remove_run("run1")
+        assert (await site.call("GET", f"{url}/api/v2/organizations/me"))[0] == 409
+        assert (await site.call("GET", f"{site.address.url}/r/run1/guess/api/v2/organizations/me"))[0] == 403
+
+
+async def test_a_write_whose_reply_is_lost_is_sent_once_and_said_to_be_unknown() -> None:
+    lost = FaultRule(kind=FaultKind.LOST_REPLY, method="POST", times=1, path="/api/v2/")
+    async with opened(Organisation(faults=(lost,))) as site:
+        status, document = await site.call("POST", f"{site.run()}/api/v2/routing/skills", {"name": "once"})
+        assert status == 424
+        assert document["code"] == "interlock.outcome.unknown"
+        assert writes(site.simulation) == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.LOST_REPLY, FaultKind.RESET, FaultKind.SERVER_ERROR])
+async def test_a_read_survives_lost_replies_and_server_errors(kind: FaultKind) -> None:
+    fault = FaultRule(kind=kind, method="GET", times=2, path="/api/v2/", status=503)
+    async with opened(Organisation(faults=(fault,))) as site:
+        assert (await site.call("GET", f"{site.run()}/api/v2/organizations/me"))[0] == 200
+        assert site.gateway.stats().retries == 2
+
+
+async def test_an_answer_that_is_no_json_is_passed_on_as_it_is() -> None:
+    fault = FaultRule(kind=FaultKind.NOT_JSON, times=1, path="/api/v2/", status=500)
+    async with (
+        opened(Organisation(faults=(fault,))) as site,
+        site.client.get(f"{site.run()}/api/v2/organizations/me") as answer,
+    ):
+        assert answer.status == 500
+        assert "html" in answer.headers["Content-Type"]
+
+
+async def test_a_write_whose_client_gave_up_is_not_done_twice_when_it_comes_back() -> None:
+    slow = FaultRule(kind=FaultKind.HANG, method="POST", times=1, path="/api/v2/", seconds=0.5)
+    async with opened(Organisation(faults=(slow,))) as site:
+        url = f"{site.run()}/api/v2/routing/skills"
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(site.call("POST", url, {"name": "slow"}), 0.1)
+        status, made = await site.call("POST", url, {"name": "slow"})
+        assert (status, made["name"]) == (200, "slow")
+        assert writes(site.simulation) == 1
+        assert site.gateway.stats().adopted_writes == 1
+
+
+async def test_identical_reads_at_once_share_one_call() -> None:
+    slow = FaultRule(kind=FaultKind.HANG, method="GET", times=1, path="/organizations/me", seconds=0.3)
+    async with opened(Organisation(faults=(slow,))) as site:
+        url = f"{site.run()}/api/v2/organizations/me"
+        answers = await asyncio.gather(*(site.call("GET", url) for _ in range(10)))
+        assert {status for status, _ in answers} == {200}
+        assert site.simulation.statuses[200] - site.simulation.login.granted < 10
+        assert site.gateway.stats().shared_reads >= 1
+
+
+async def test_an_apply_is_served_before_a_drift_scan_that_was_there_first() -> None:
+    limits = (Limit(key="token", scope=Scope.TOKEN, allowed=100, window_s=20.0),)
+    budget = Override(name="token", allowed=100, window_s=1.0)
+    async with opened(Organisation(limits=limits, speed=20.0), budgets=(budget,), tokens=1) as site:
+        drift = asyncio.create_task(work(site, site.run("drift", Priority.DRIFT), workers=30, calls=10))
+        await until(lambda: site.gateway.stats().sent >= 20)
+        await work(site, site.run("apply"), workers=10, calls=5)
+        done = {flow.flow: flow.served for flow in site.gateway.stats().flows}
+        assert done["r/apply"] == 100
+        assert done["r/drift"] < 150
+        drift.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await drift
+
+
+async def test_closing_lets_calls_under_way_end() -> None:
+    slow = FaultRule(kind=FaultKind.HANG, method="GET", times=1, path="/api/v2/", seconds=0.3)
+    async with opened(Organisation(faults=(slow,))) as site:
+        task = asyncio.create_task(site.call("GET", f"{site.run()}/api/v2/organizations/me"))
+        await until(lambda: site.gateway.stats().in_flight > 0)
+        await site.gateway.aclose()
+        assert (await task)[0] == 200
+
+
+async def test_probes_tell_of_life_and_of_tokens() -> None:
+    async with opened() as site:
+        await site.gateway.check_login()
+        assert await site.call("GET", f"{site.address.url}/healthz") == (200, {"status": "ok"})
+        assert (await site.call("GET", f"{site.address.url}/readyz"))[0] == 200
+
+
+async def test_the_login_service_is_asked_at_a_pace() -> None:
+    limit = LoginLimit(allowed=3, window_s=60.0)
+    async with opened(Organisation(login_limit=limit), tokens=10) as site:
+        for _ in range(3):
+            await site.call("GET", f"{site.run()}/api/v2/organizations/me")
+        assert site.simulation.login.granted == 1
+        assert urlsplit(site.address.url).hostname == "127.0.0.1"
