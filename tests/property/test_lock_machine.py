@@ -69,6 +69,7 @@ requests = st.builds(
     patience_s=st.sampled_from([10.0, 40.0]),
     lock_id=st.none() | lock_ids,
     queue=st.booleans(),
+    polls=st.booleans(),
 )
 events: st.SearchStrategy[Event] = st.one_of(
     requests,
