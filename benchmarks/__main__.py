@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks import Row
 
-MODULES = ("store", "aws_store", "state")
+MODULES = ("store", "aws_store", "state", "lint")
 
 
 def main(names: list[str]) -> None:

@@ -94,18 +94,25 @@ class Places:
 
     def span(self, start: int, end: int) -> Span:
         """Return the span of the bytes `start` to `end`."""
-        line, column = self._position(start)
-        end_line, end_column = self._position(end)
+        starts = self._starts
+        line = bisect.bisect_right(starts, start)
+        same = line == len(starts) or end < starts[line]  # nearly always, and a second search costs time
+        end_line = line if same else bisect.bisect_right(starts, end)
         return Span(
-            path=self._path, start=start, end=end, line=line, column=column, end_line=end_line, end_column=end_column
+            path=self._path,
+            start=start,
+            end=end,
+            line=line,
+            column=self._column(line, start),
+            end_line=end_line,
+            end_column=self._column(end_line, end),
         )
 
-    def _position(self, offset: int) -> tuple[int, int]:
-        line = bisect.bisect_right(self._starts, offset)
+    def _column(self, line: int, offset: int) -> int:
         begin = self._starts[line - 1]
         if self._is_ascii:
-            return line, offset - begin + 1
-        return line, len(self._content[begin:offset].decode("utf-8", "replace")) + 1
+            return offset - begin + 1
+        return len(self._content[begin:offset].decode("utf-8", "replace")) + 1
 
 
 class _Reader:
