@@ -1,0 +1,108 @@
+"""`interlock gateway` as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from interlock.simulator import DEFAULT_CLIENT, Simulation
+from interlock.simulator.asgi import serve_in_thread
+
+pytestmark = pytest.mark.e2e
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("GENESYSCLOUD_")}
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("interlock")), "gateway", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**known, "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id, **environment},
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(DEFAULT_CLIENT.secret + "\n")
+    with serve_in_thread(Simulation()) as served:
+        child = start(
+            "--listen",
+            "127.0.0.1:0",
+            "--upstream-api",
+            served.url,
+            "--upstream-login",
+            served.url,
+            "--secret-file",
+            str(secret),
+            "--budget",
+            "token=600/60s",
+            "--json",
+        )
+        assert child.stderr is not None
+        assert child.stdout is not None
+        ready = child.stderr.readline()
+        assert "interlock gateway listens on http://127.0.0.1:" in ready
+        document = ""
+        while not document.endswith("}\n"):
+            document += child.stdout.readline()
+        url = json.loads(document)["url"]
+        with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:
+            assert answer.status == 200
+        child.send_signal(number)
+        out, errors = child.communicate(timeout=20)
+        assert child.returncode == 0
+        assert DEFAULT_CLIENT.secret not in ready + document + out + errors
+
+
+def test_a_refused_client_ends_it_with_the_status_for_authentication() -> None:
+    with serve_in_thread(Simulation()) as served:
+        child = start(
+            "--listen",
+            "127.0.0.1:0",
+            "--upstream-api",
+            served.url,
+            "--upstream-login",
+            served.url,
+            GENESYSCLOUD_OAUTHCLIENT_SECRET="wrong-secret",
+        )
+        out, errors = child.communicate(timeout=20)
+        assert child.returncode == 32
+        assert "wrong-secret" not in out + errors
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--listen", "nowhere"),
+        ("--listen", "127.0.0.1:0"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-centrl-1"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--budget", "tokens=1"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--budget", "tokn=1/1s"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--hold", "16"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--tokens", "51"),
+        ("--listen", "127.0.0.1:0", "--upstream-api", "http://a"),
+        ("--listen", "127.0.0.1:0", "--upstream-api", "file:///etc", "--upstream-login", "http://a"),
+        ("--listen", "127.0.0.1:0", "--upstream-api", "http://a/path", "--upstream-login", "http://a"),
+        ("--listen", "0.0.0.0:0", "--region", "eu-central-1", "--open-login"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--secret-file", "/nonexistent"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--secret-command", "false"),
+        ("--listen", "192.0.2.1:1", "--region", "eu-central-1"),
+    ],
+)
+def test_wrong_arguments_are_a_usage_error_in_three_parts(arguments: tuple[str, ...]) -> None:
+    child = start(*arguments, GENESYSCLOUD_OAUTHCLIENT_SECRET="some-secret")
+    out, errors = child.communicate(timeout=20)
+    assert child.returncode == 3, errors
+    assert out == ""
+    assert errors.startswith("error[usage]")
+    assert "Traceback" not in errors

@@ -1,0 +1,86 @@
+"""Two processes of one machine, each with a gateway of its own, share one organisation's budget through SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from interlock.simulator import Limit, Scope, Simulation, WindowKind
+from interlock.simulator import Terms as Organisation
+from interlock.simulator.asgi import serve
+
+pytestmark = pytest.mark.e2e
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+import aiohttp
+from interlock.clock import SystemClock
+from interlock.gateway.oauth import Credentials, Secret
+from interlock.gateway.rules import Override
+from interlock.gateway.service import Gateway, Terms
+from interlock.lock import Priority
+from interlock.simulator import DEFAULT_CLIENT
+from interlock.store.sqlite import SqliteStore
+
+async def main(url, database, name, calls, window_s):
+    store = await SqliteStore.open(Path(database), clock=SystemClock())
+    credentials = Credentials(client_id=DEFAULT_CLIENT.id, secret=Secret(DEFAULT_CLIENT.secret))
+    budgets = (
+        Override(name="token", allowed=10_000, window_s=1.0),
+        Override(name="organisation", allowed=100, window_s=float(window_s)),
+    )
+    terms = Terms(api_url=url, login_url=url, credentials=credentials, budgets=budgets, tokens=1)
+    gateway = Gateway(terms, store=store.records)
+    address = await gateway.start("127.0.0.1")
+    prefix = gateway.add_run(name, Priority.APPLY, "tok", lambda _: True)
+    statuses = []
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as client:
+        async def worker(number):
+            for call in range(int(calls)):
+                while True:
+                    target = f"{address.url}{prefix}/api/v2/routing/skills/{number}-{call}"
+                    async with client.get(target) as answer:
+                        if answer.status != 429:
+                            statuses.append(answer.status)
+                            break
+                    await asyncio.sleep(float(answer.headers["Retry-After"]))
+        await asyncio.gather(*(worker(number) for number in range(10)))
+    assert statuses == [404] * len(statuses)
+    await gateway.aclose()
+    await store.close()
+    print(len(statuses))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("kind", list(WindowKind))
+async def test_two_processes_stay_within_one_organisations_limit_and_use_it(tmp_path: Path, kind: WindowKind) -> None:
+    limit = Limit(key="org", scope=Scope.ORGANIZATION, allowed=100, window_s=1.0, window=kind)
+    simulation = Simulation(Organisation(limits=(limit,)))
+    database = tmp_path / "interlock.db"
+    async with serve(simulation) as served:
+        children = [
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                CHILD,
+                served.url,
+                str(database),
+                name,
+                "16",
+                "1.0",
+                stdout=asyncio.subprocess.PIPE,
+            )
+            for name in ("a", "b")
+        ]
+        printed = [await child.communicate() for child in children]
+    assert [out.strip() for out, _ in printed] == [b"160", b"160"]
+    assert simulation.statuses[404] == 320
+    assert simulation.statuses[429] == 0
+    at = sorted(entry.elapsed_s for entry in simulation.journal if entry.status == 404)
+    assert at[-1] - at[0] < 20  # 320 calls at 100 a second, with the windows' edges

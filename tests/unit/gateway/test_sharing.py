@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from interlock.gateway.ledger import from_bytes, occupied
+from interlock.gateway.sharing import SharedBudget, Sharing
+from interlock.store.memory import MemoryRecords
+from interlock.testing.clock import FakeClock
+
+
+def sharing(store: MemoryRecords, clock: FakeClock, process: str) -> tuple[Sharing, SharedBudget]:
+    shared = Sharing(store, key="gateway/org", process=process, clock=clock, changed=lambda: None, waiting=lambda: 1000)
+    budget = shared.make_budget("organisation", 100, 60.0, None, clock.monotonic())
+    assert isinstance(budget, SharedBudget)
+    return shared, budget
+
+
+async def spend(shared: Sharing, budget: SharedBudget, clock: FakeClock, most: int) -> int:
+    """Send at once what may go, drawing slices as it goes; answers come at once."""
+    done = 0
+    for _ in range(200):
+        await shared._round()
+        while done < most and budget.fits(1, clock.monotonic()):
+            budget.settle(budget.take(1, clock.monotonic()), clock.monotonic())
+            done += 1
+    return done
+
+
+async def test_without_a_slice_nobody_goes_and_one_is_asked_for() -> None:
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    _, budget = sharing(store, clock, "a")
+    assert not budget.fits(1, clock.monotonic())
+    assert budget.wants == 1
+
+
+async def test_two_processes_together_stay_within_the_allowance() -> None:
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    (one, first), (two, second) = sharing(store, clock, "a"), sharing(store, clock, "b")
+    used = 0
+    for _ in range(70):
+        used += await spend(one, first, clock, 100)
+        used += await spend(two, second, clock, 100)
+        if clock.monotonic() < 59.0:
+            await clock.advance(1.0)
+    assert used == 100
+
+
+async def test_a_slice_that_was_not_used_is_given_back() -> None:
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    shared, budget = sharing(store, clock, "a")
+    await spend(shared, budget, clock, 2)
+    await clock.advance(2.0)
+    await shared._round()
+    record = await store.get("gateway/org")
+    assert record is not None
+    assert occupied(from_bytes(record.value).accounts["organisation"], clock.now().timestamp()) == 2
+
+
+async def test_a_refusal_of_one_closes_the_other() -> None:
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    (one, first), (two, second) = sharing(store, clock, "a"), sharing(store, clock, "b")
+    assert await spend(two, second, clock, 1) == 1
+    first.refuse(30.0, clock.monotonic())
+    await one._round()
+    await clock.advance(2.0)
+    second.wait_s(1, clock.monotonic())
+    await two._round()
+    assert 27.0 < second.blocked_s(clock.monotonic()) <= 28.0
+
+
+async def test_a_budget_without_a_limit_needs_no_slice() -> None:
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    shared, _ = sharing(store, clock, "a")
+    free = shared.make_budget("GET users", None, 60.0, None, clock.monotonic())
+    assert free.fits(1, clock.monotonic())
+    assert await store.get("gateway/org") is None
+
+
+async def test_a_request_that_never_left_gives_its_part_of_the_slice_back() -> None:
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    shared, budget = sharing(store, clock, "a")
+    budget.fits(1, clock.monotonic())
+    await shared._round()
+    place = budget.take(1, clock.monotonic())
+    budget.unsent(place)
+    assert budget._leases[0].used == 0
