@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from interlock.lint.rule import Rule
 from interlock.lint.rules import (
+    ci_syntax,
     hcl_backend_credentials_in_config,
     hcl_backend_key_shared,
     hcl_backend_missing,
@@ -38,6 +39,7 @@ from interlock.lint.rules.ci import CI_RULES
 
 HCL_RULES: tuple[Rule, ...] = (
     hcl_syntax.RULE,
+    ci_syntax.RULE,
     ignore_incomplete.RULE,
     hcl_backend_missing.RULE,
     hcl_backend_s3_no_lock.RULE,
