@@ -1,14 +1,19 @@
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 
 from interlock.errors import UsageError
 from interlock.run import workspace as room
-from interlock.run.workspace import OVERRIDE_NAME, check_no_local_state, open_workspace
+from interlock.run.workspace import OVERRIDE_NAME, Workspace, check_no_local_state, open_workspace
+
+Opener: TypeAlias = Callable[..., Workspace]
 
 
 @pytest.fixture
-def repository(tmp_path):
+def repository(tmp_path: Path) -> Path:
     root = tmp_path / "repo"
     module = root / "envs" / "prod"
     module.mkdir(parents=True)
@@ -21,11 +26,16 @@ def repository(tmp_path):
 
 
 @pytest.fixture
-def opened(tmp_path, repository):
-    made = []
+def opened(tmp_path: Path, repository: Path) -> Iterator[Opener]:
+    made: list[Workspace] = []
 
-    def make(number: int = 0, **changes):
-        values = {"home": tmp_path / "home", "in_place": False, "binary_mark": "b", "environ": {"HOME": str(tmp_path)}}
+    def make(number: int = 0, **changes: Any) -> Workspace:
+        values: dict[str, Any] = {
+            "home": tmp_path / "home",
+            "in_place": False,
+            "binary_mark": "b",
+            "environ": {"HOME": str(tmp_path)},
+        }
         space = open_workspace(repository, run_folder=tmp_path / "home" / "runs" / str(number), **{**values, **changes})
         made.append(space)
         return space
@@ -35,34 +45,34 @@ def opened(tmp_path, repository):
         space.close()
 
 
-def listing(folder):
+def listing(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_the_users_folder_is_not_touched(opened, repository):
+def test_the_users_folder_is_not_touched(opened: Opener, repository: Path) -> None:
     before = listing(repository)
     opened()
     assert listing(repository) == before
 
 
-def test_the_tree_links_every_file_and_adds_one_override(opened, repository):
+def test_the_tree_links_every_file_and_adds_one_override(opened: Opener, repository: Path) -> None:
     space = opened()
     assert listing(space.folder) == [OVERRIDE_NAME, "main.tf", "prod.tfvars"]
     assert (space.folder / "main.tf").read_text() == (repository / "main.tf").read_text()
     assert 'backend "http" {}' in (space.folder / OVERRIDE_NAME).read_text()
 
 
-def test_relative_paths_out_of_the_module_mean_the_same(opened):
+def test_relative_paths_out_of_the_module_mean_the_same(opened: Opener) -> None:
     assert (opened().folder / ".." / ".." / "modules" / "a.txt").read_text() == "shared"
 
 
-def test_a_module_with_its_own_http_backend_is_run_in_place(opened, repository):
+def test_a_module_with_its_own_http_backend_is_run_in_place(opened: Opener, repository: Path) -> None:
     space = opened(in_place=True)
     assert space.folder == repository
     assert space.give_back() == []
 
 
-def test_runs_one_after_the_other_see_the_same_path_and_runs_at_once_do_not(opened):
+def test_runs_one_after_the_other_see_the_same_path_and_runs_at_once_do_not(opened: Opener) -> None:
     first = opened(1)
     beside = opened(2)
     first.close()
@@ -71,7 +81,7 @@ def test_runs_one_after_the_other_see_the_same_path_and_runs_at_once_do_not(open
     assert after.folder == first.folder
 
 
-def test_a_tree_with_a_state_that_was_not_saved_is_left_for_recovery(opened):
+def test_a_tree_with_a_state_that_was_not_saved_is_left_for_recovery(opened: Opener) -> None:
     first = opened(1)
     first.errored.write_text("{}")
     first.close()
@@ -80,7 +90,7 @@ def test_a_tree_with_a_state_that_was_not_saved_is_left_for_recovery(opened):
     assert first.errored.exists()
 
 
-def test_files_created_by_a_crashed_run_are_given_back_not_lost(opened, repository):
+def test_files_created_by_a_crashed_run_are_given_back_not_lost(opened: Opener, repository: Path) -> None:
     first = opened(1)
     (first.folder / "made.txt").write_text("x")
     first.close()
@@ -88,7 +98,7 @@ def test_files_created_by_a_crashed_run_are_given_back_not_lost(opened, reposito
     assert (repository / "made.txt").read_text() == "x"
 
 
-def test_files_created_beside_the_configuration_go_to_the_users_folder(opened, repository):
+def test_files_created_beside_the_configuration_go_to_the_users_folder(opened: Opener, repository: Path) -> None:
     space = opened()
     (space.folder / "made.txt").write_text("x")
     (space.folder / "out").mkdir()
@@ -99,7 +109,7 @@ def test_files_created_beside_the_configuration_go_to_the_users_folder(opened, r
     assert not (repository / ".terraform.lock.hcl").exists()
 
 
-def test_an_initialisation_is_reused_until_something_that_matters_changes(opened, repository):
+def test_an_initialisation_is_reused_until_something_that_matters_changes(opened: Opener, repository: Path) -> None:
     first = opened(1)
     assert not first.seeded()
     (first.data_dir / "terraform.tfstate").write_text("{}")
@@ -110,7 +120,7 @@ def test_an_initialisation_is_reused_until_something_that_matters_changes(opened
     assert not opened(4, binary_mark="newer").seeded()
 
 
-def test_providers_are_moved_once_and_linked_afterwards(opened):
+def test_providers_are_moved_once_and_linked_afterwards(opened: Opener) -> None:
     first = opened(1)
     (first.data_dir / "providers" / "p").mkdir(parents=True)
     (first.data_dir / "providers" / "p" / "binary").write_text("big")
@@ -122,7 +132,7 @@ def test_providers_are_moved_once_and_linked_afterwards(opened):
     assert (second.data_dir / "providers" / "p" / "binary").read_text() == "big"
 
 
-def test_a_second_initialisation_of_the_same_kind_keeps_its_providers(opened):
+def test_a_second_initialisation_of_the_same_kind_keeps_its_providers(opened: Opener) -> None:
     first, second = opened(1), opened(2)
     for space in (first, second):
         (space.data_dir / "providers").mkdir()
@@ -132,7 +142,7 @@ def test_a_second_initialisation_of_the_same_kind_keeps_its_providers(opened):
     assert (second.data_dir / "providers" / "binary").read_text() == "big"
 
 
-def test_module_paths_that_terraform_made_absolute_are_relative_again(opened, repository):
+def test_module_paths_that_terraform_made_absolute_are_relative_again(opened: Opener, repository: Path) -> None:
     space = opened()
     manifest = space.data_dir / "modules" / "modules.json"
     manifest.parent.mkdir()
@@ -143,7 +153,7 @@ def test_module_paths_that_terraform_made_absolute_are_relative_again(opened, re
     assert [row["Dir"] for row in json.loads(manifest.read_text())["Modules"]] == [".", "../../modules", fetched]
 
 
-def test_a_local_state_is_never_ignored(repository):
+def test_a_local_state_is_never_ignored(repository: Path) -> None:
     check_no_local_state(repository, "prod")
     (repository / "terraform.tfstate").write_text("")
     check_no_local_state(repository, "prod")
@@ -152,7 +162,9 @@ def test_a_local_state_is_never_ignored(repository):
         check_no_local_state(repository, "prod")
 
 
-def test_a_folder_above_with_too_many_entries_is_not_mirrored(opened, repository, monkeypatch):
+def test_a_folder_above_with_too_many_entries_is_not_mirrored(
+    opened: Opener, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "_MIRROR_LIMIT", 0)
     space = opened()
     assert listing(space.folder.parent) == ["prod"]
