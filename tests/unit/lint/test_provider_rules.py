@@ -280,3 +280,15 @@ def test_debugging_is_found_only_when_it_is_on(found: Found, fixed: Fixed) -> No
     assert fixed(provider("sdk_debug = true # hm"), "provider-sdk-debug")["main.tf"] == provider(
         "sdk_debug = false # hm"
     )
+
+
+def test_a_pool_of_the_configuration_decides_and_not_the_workflows_guess(found: Found) -> None:
+    ci = ".github/workflows/deploy.yml"
+    env = "on: push\nenv: {GENESYSCLOUD_REGION: eu-central-1}\n"
+    texts = {
+        "main.tf": provider("token_pool_size = 40"),
+        ci: env + workflow("-parallelism=40").removeprefix("on: push\n"),
+    }
+    assert found(texts, "provider-token-pool", "ci-parallelism") == []
+    without = {**texts, "main.tf": provider()}
+    assert found(without, "provider-token-pool", "ci-parallelism") == [f"{ci}:7:30 ci-parallelism"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interlock.lint import organisation
 from interlock.lint.deployments import Use, distinct, uses
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
@@ -13,8 +14,18 @@ _POOL = "GENESYSCLOUD_TOKEN_POOL_SIZE"
 _REQUESTS_PER_TOKEN_MIN = 300  # per minute and token, Genesys Cloud platform API
 
 
-def _pool(use: Use) -> int | None:
-    """Return the provider's token pool as far as the file tells; None when it sets it to something unreadable."""
+def _pool(use: Use, sources: Sources) -> int | None:
+    """Return the provider's token pool as far as the files tell; None when it is set to something unreadable.
+
+    The configuration wins over the environment. Which root module a step runs in is not known here, so one pool that
+    is set anywhere in the configuration leaves the question to provider-token-pool, which compares the two.
+    """
+    if any(
+        "token_pool_size" in provider.block.body.attributes
+        for module in sources.all_modules()
+        for provider in organisation.providers(module)
+    ):
+        return None
     text = use.operation.exports.get(_POOL)
     if text is None:
         return _DEFAULT_POOL
@@ -28,7 +39,7 @@ def _is_genesys(use: Use) -> bool:
 def _check(sources: Sources) -> Iterator[Finding]:
     for use in uses(sources):
         flag = use.operation.flag("parallelism")
-        pool = _pool(use)
+        pool = _pool(use, sources)
         if flag is None or pool is None or not _is_genesys(use) or not (flag.value or "").isdecimal():
             continue
         wanted = int(flag.value or "0")
