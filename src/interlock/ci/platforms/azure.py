@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interlock.ci.checks import Check, good, unknown, wrong
@@ -30,7 +30,7 @@ class Azure:
     """
 
     api: Api
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def checks(self, pipeline: Pipeline) -> Iterator[Check]:
         """Yield whether each environment has an exclusive lock and approvals."""

@@ -7,7 +7,7 @@ import json
 import urllib.parse
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class GitHub:
 
     api: Api
     repository: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def checks(self, pipeline: Pipeline) -> Iterator[Check]:
         """Yield whether each environment has reviewers and admits only the branch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interlock.ci.checks import Check, good, unknown, wrong
@@ -31,7 +31,7 @@ class GitLab:
 
     api: Api
     project: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def checks(self, pipeline: Pipeline, *, repair: bool = False) -> Iterator[Check]:
         """Yield how each queue orders its waiters, who may deploy, and whether drift is scheduled.
