@@ -30,6 +30,7 @@ RULE: Final = Rule(
                 r"googleapi: Error 404",
                 r"status(?: code)?:? 404",
                 r"Root (?:object|resource) was present, but now absent",
+                r"API Error: 400 .{0,300}(?:does not exist|no longer exists|(?:was|could) not (?:be )?found)",
                 r"couldn't find resource",
                 r"Cannot import non-existent remote object",
                 r"has been deleted outside",
