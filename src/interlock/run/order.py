@@ -44,6 +44,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         job: URL of the CI job, when the run is part of one.
         deadline_s: Longest time that an apply may need of the API budget; None for no bound.
         gateway: Whether the API gateway stands before Genesys Cloud.
+        in_place: The configuration declares an empty `backend "http" {}` itself.
     """
 
     run: str
@@ -68,6 +69,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None = None
     deadline_s: float | None = None
     gateway: bool = True
+    in_place: bool = False
 
 
 def encode(order: Order) -> bytes:

@@ -20,6 +20,7 @@ from interlock.run.summary import Summary, write_summary
 
 JOURNAL = "journal.jsonl"
 ORDER = "order.json"
+LOG = "supervisor.log"
 _MAX_LINE_BYTES = 1 << 20  # one entry; longer values are cut by the writer
 
 
