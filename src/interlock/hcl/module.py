@@ -142,6 +142,8 @@ class Module:
         files: Its files, broken ones included, in the order in which Terraform reads them.
         problems: What keeps it from meaning what it should, in its files and between them.
         tfvars: Values of `terraform.tfvars` and `*.auto.tfvars`, the later file winning.
+        given: Of a called module: the variables that its callers set. Known where all callers of the reading set the
+            same certain value, None where that is not so. A root has none.
         locked: Provider versions in `.terraform.lock.hcl`, by full source address.
         names: The names of all files in the folder.
     """
@@ -159,6 +161,7 @@ class Module:
     backends: tuple[Backend, ...] = ()
     calls: tuple[ModuleCall, ...] = ()
     tfvars: Mapping[str, Expression] = field(default_factory=dict)
+    given: Mapping[str, Known | None] = field(default_factory=dict)
     locked: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
@@ -174,11 +177,11 @@ class Module:
 
     @cached_property
     def scope(self) -> Scope:
-        """What is certain in this module when it is a root: locals, tfvars and variable defaults."""
-        defaults = {name: constant(variable.default) for name, variable in self.variables.items()}
-        given = {name: constant(value) for name, value in self.tfvars.items()}
-        variables = {name: known for name, known in {**defaults, **given}.items() if known is not None}
-        return self.scope_with(variables)
+        """What is certain in this module: locals, variable defaults, and what tfvars or all callers set."""
+        values = {name: constant(variable.default) for name, variable in self.variables.items()}
+        values.update({name: constant(value) for name, value in self.tfvars.items()})
+        values.update(self.given)
+        return self.scope_with({name: known for name, known in values.items() if known is not None})
 
     def scope_with(self, variables: Mapping[str, Known]) -> Scope:
         """Return the scope of this module when it is called with these certain arguments."""
@@ -209,17 +212,21 @@ def read_modules(tree: Tree, folders: tuple[str, ...]) -> tuple[Module, ...]:
     """Read folders of configuration and the local modules that they call.
 
     Returns:
-        The roots in the order given: folders that no other one of them calls.
+        The roots in the order given: folders that no other one of them calls. Where folders only call each other in
+        a circle, the first of them counts as a root, so that nothing is left out.
     """
-    library = _Library(tree)
-    modules = [library.module(join(folder), ()) for folder in folders]
-    called = {call.module.path for module in library.known() for call in module.calls if call.module is not None}
-    return tuple(module for module in modules if module.path not in called)
+    wanted = [join(folder) for folder in folders]
+    library = _Library(tree, wanted)
+    roots = [library.module(folder, ()) for folder in dict.fromkeys(wanted) if not library.is_called(folder)]
+    for folder in wanted:
+        if not library.is_known(folder):
+            roots.append(library.module(folder, ()))
+    return tuple(roots)
 
 
 def read_module(tree: Tree, folder: str) -> Module:
     """Read one folder and the local modules that it calls."""
-    return _Library(tree).module(join(folder), ())
+    return _Library(tree, [join(folder)]).module(join(folder), ())
 
 
 def find_backend(tree: Tree, folder: str) -> Backend | None:
@@ -228,42 +235,77 @@ def find_backend(tree: Tree, folder: str) -> Backend | None:
 
 
 class _Library:
-    """Folders that were read, so that a module called ten times is read once."""
+    """The folders that some folders call, and these themselves; each is read once.
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    All are read before any module is put together, so that a module knows what every one of its callers gives it.
+    """
+
+    def __init__(self, tree: Tree, folders: list[str]) -> None:
+        self._flat: dict[str, Module] = {}
+        self._callers: dict[str, list[tuple[Module, ModuleCall]]] = {}
         self._modules: dict[str, Module] = {}
+        pending = list(reversed(folders))
+        while pending:
+            folder = pending.pop()
+            if folder not in self._flat:
+                self._flat[folder] = _folder(tree, folder)
+                pending.extend(self._note_calls(tree, self._flat[folder]))
 
-    def known(self) -> tuple[Module, ...]:
-        return tuple(self._modules.values())
+    def _note_calls(self, tree: Tree, module: Module) -> Iterator[str]:
+        """Note the local modules that a module calls, and yield their folders; one without files is left out."""
+        for call in module.calls:
+            target = _local_target(module.path, call)
+            if target is not None and any(is_configuration(name) for name in tree.files(target)):
+                self._callers.setdefault(target, []).append((module, call))
+                yield target
 
-    def module(self, folder: str, callers: tuple[str, ...]) -> Module:
-        if folder in self._modules:
-            return self._modules[folder]
-        module = _folder(self._tree, folder)
-        problems = list(module.problems)
-        calls = tuple(self._followed(call, folder, (*callers, folder), problems) for call in module.calls)
-        whole = dataclasses.replace(module, calls=calls, problems=tuple(problems))
-        self._modules[folder] = whole
-        return whole
+    def is_called(self, folder: str) -> bool:
+        """Say whether another folder calls this one."""
+        return any(caller.path != folder for caller, _ in self._callers.get(folder, ()))
 
-    def _followed(self, call: ModuleCall, folder: str, callers: tuple[str, ...], problems: list[Problem]) -> ModuleCall:
-        source = call.source.value if isinstance(call.source, Literal) else None
-        if not isinstance(source, str) or not source.startswith(("./", "../")):
+    def is_known(self, folder: str) -> bool:
+        """Say whether a folder was put together already, as a root or below one."""
+        return folder in self._modules
+
+    def module(self, folder: str, above: tuple[str, ...]) -> Module:
+        """Return a folder as a module, with the modules that it calls."""
+        if folder not in self._modules:
+            flat = self._flat[folder]
+            problems = list(flat.problems)
+            calls = tuple(self._followed(call, folder, (*above, folder), problems) for call in flat.calls)
+            self._modules[folder] = dataclasses.replace(
+                flat, calls=calls, problems=tuple(problems), given=self._given(folder) if above else {}
+            )
+        return self._modules[folder]
+
+    def _followed(self, call: ModuleCall, folder: str, above: tuple[str, ...], problems: list[Problem]) -> ModuleCall:
+        target = _local_target(folder, call)
+        if target not in self._callers:
             return call
-        target = join(folder, source)
-        if target in callers or len(callers) > MAX_CALL_DEPTH:
-            problems.append(Problem(span=call.block.header, message=f'module "{call.name}" calls itself'))
+        if target in above or len(above) > MAX_CALL_DEPTH:
+            why = "calls itself" if target in above else f"is more than {MAX_CALL_DEPTH} modules deep"
+            problems.append(Problem(span=call.block.header, message=f'module "{call.name}" {why}'))
             return call
-        if not any(is_configuration(name) for name in self._tree.files(target)):
-            return call
-        return ModuleCall(
-            name=call.name,
-            source=call.source,
-            block=call.block,
-            module=self.module(target, callers),
-            depends_on=call.depends_on,
-        )
+        return dataclasses.replace(call, module=self.module(target, above))
+
+    def _given(self, folder: str) -> dict[str, Known | None]:
+        """Return what the callers of a folder set its variables to; a caller's own variables are not certain here."""
+        values: dict[str, list[Known | None]] = {}
+        callers = self._callers.get(folder, ())
+        for caller, call in callers:
+            for name, attribute in call.block.body.attributes.items():
+                values.setdefault(name, []).append(constant(attribute.value, caller.scope_with({})))
+        return {
+            name: found[0] if len(found) == len(callers) and all(item == found[0] for item in found) else None
+            for name, found in values.items()
+            if name in self._flat[folder].variables
+        }
+
+
+def _local_target(folder: str, call: ModuleCall) -> str | None:
+    source = call.source.value if isinstance(call.source, Literal) else None
+    is_local = isinstance(source, str) and source.startswith(("./", "../"))
+    return join(folder, source) if is_local and isinstance(source, str) else None
 
 
 # --- one folder
@@ -280,10 +322,9 @@ def _folder(tree: Tree, folder: str) -> Module:
         else:
             files.append(read)
             problems.extend(read.problems)
+    tfvars = _tfvars(tree, folder, names, problems)
     module = _module(folder, files, problems)
-    return dataclasses.replace(
-        module, tfvars=_tfvars(tree, folder, names), locked=_locked(tree, folder, names), names=names
-    )
+    return dataclasses.replace(module, tfvars=tfvars, locked=_locked(tree, folder, names), names=names)
 
 
 def _in_order(names: tuple[str, ...]) -> list[str]:
@@ -311,14 +352,17 @@ def _beginning(path: str) -> Span:
     return Span(path=path, start=0, end=0, line=_LINE_START, column=1, end_line=_LINE_START, end_column=1)
 
 
-def _tfvars(tree: Tree, folder: str, names: tuple[str, ...]) -> dict[str, Expression]:
+def _tfvars(tree: Tree, folder: str, names: tuple[str, ...], problems: list[Problem]) -> dict[str, Expression]:
     """Return the variable values that Terraform loads by itself, the later file winning."""
     first = [name for name in ("terraform.tfvars", "terraform.tfvars.json") if name in names]
     rest = [name for name in names if name.endswith((".auto.tfvars", ".auto.tfvars.json"))]
     values: dict[str, Expression] = {}
     for name in (*first, *rest):
         read = _read(tree, join(folder, name))
-        if isinstance(read, File):
+        if isinstance(read, Problem):
+            problems.append(read)
+        else:
+            problems.extend(read.problems)
             values.update({key: attribute.value for key, attribute in read.body.attributes.items()})
     return values
 

@@ -160,11 +160,17 @@ class _Overlay:
 
 
 def _walk(tree: Tree, top: str) -> Iterator[str]:
-    """Yield a folder and those below it, in order; at most `MAX_FILES` of them."""
+    """Yield a folder and those below it, in order.
+
+    Raises:
+        UsageError: There are more than `MAX_FILES` of them; half a lint would look like a clean one.
+    """
     pending, count = [top], 0
-    while pending and count < MAX_FILES:
+    while pending:
         folder = pending.pop()
         count += 1
+        if count > MAX_FILES:
+            raise UsageError(f"{top} has more than {MAX_FILES} folders", fix="interlock lint FOLDER FOLDER ...")
         yield folder
         below = (name for name in tree.folders(folder) if not name.startswith(".") and name not in _SKIPPED)
         pending.extend(join(folder, name) for name in sorted(below, reverse=True))

@@ -283,3 +283,47 @@ def test_a_file_that_cannot_be_read_is_a_problem() -> None:
 def _value(expression: object) -> object:
     assert isinstance(expression, Literal)
     return expression.value
+
+
+def child_scope(*calls: str, variables: str = 'variable "v" {\n  default = "d"\n}\n') -> object:
+    texts = {f"r{number}/main.tf": text for number, text in enumerate(calls)}
+    roots = read_modules(MemoryTree({**texts, "m/main.tf": variables}), (*(f"r{n}" for n in range(len(calls))), "m"))
+    assert [root.path for root in roots] == [f"r{number}" for number in range(len(calls))]
+    child = roots[0].calls[0].module
+    assert child is not None
+    return child.scope.variables.get("v")
+
+
+CALL = 'module "m" {\n  source = "../m"\n  %s\n}\n'
+
+
+def test_a_called_module_is_certain_of_what_all_its_callers_give() -> None:
+    assert child_scope(CALL % 'v = "a"') == Known(value="a")
+    assert child_scope(CALL % "v = local.l" + 'locals {\n  l = "a"\n}\n') == Known(value="a")
+    assert child_scope(CALL % 'v = "a"', CALL % 'v = "a"') == Known(value="a")
+    assert child_scope(CALL % "") == Known(value="d")
+
+
+def test_a_called_module_is_not_certain_where_callers_differ_or_are_not_certain() -> None:
+    assert child_scope(CALL % 'v = "a"', CALL % 'v = "b"') is None
+    assert child_scope(CALL % 'v = "a"', CALL % "") is None
+    assert child_scope(CALL % "v = var.x" + 'variable "x" {\n  default = "a"\n}\n') is None
+
+
+def test_a_broken_tfvars_file_is_a_problem() -> None:
+    (problem,) = module('variable "a" {}\n', terraform__tfvars="a = = 1\n").problems
+    assert problem.span.path == "terraform.tfvars"
+
+
+def test_calls_nested_too_deep_end_with_a_problem() -> None:
+    texts = {f"m{number}/main.tf": f'module "n" {{\n  source = "../m{number + 1}"\n}}\n' for number in range(40)}
+    found = read_module(MemoryTree({**texts, "m40/main.tf": ""}), "m0")
+    messages = [problem.message for part in found.walk() for problem in part.problems]
+    assert messages == ['module "n" is more than 20 modules deep']
+
+
+def test_folders_that_only_call_each_other_are_not_left_out() -> None:
+    tree = MemoryTree(
+        {"a/main.tf": 'module "b" {\n  source = "../b"\n}\n', "b/main.tf": 'module "a" {\n  source = "../a"\n}\n'}
+    )
+    assert [root.path for root in read_modules(tree, ("a", "b"))] == ["a"]

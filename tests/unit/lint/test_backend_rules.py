@@ -277,6 +277,16 @@ def test_the_ttl_goes_with_its_comment_and_the_rest_stays(fixed: Fixed) -> None:
     assert fixed(text, "lock-table-ttl")["main.tf"] == table("# a", "# b")
 
 
+def test_what_a_caller_sets_counts_and_not_the_default(found: Found) -> None:
+    child = table("billing_mode = var.mode") + 'variable "mode" {\n  default = "PROVISIONED"\n}\n'
+    call = 'module "m" {\n  source = "./m"\n  mode   = %s\n}\n'
+    for value in ('"PAY_PER_REQUEST"', "var.x"):
+        assert found({"main.tf": call % value, "m/main.tf": child}, "lock-table-provisioned") == []
+    assert found({"main.tf": call % '"PROVISIONED"', "m/main.tf": child}, "lock-table-provisioned") == [
+        "m/main.tf:3:3 lock-table-provisioned"
+    ]
+
+
 # state-bucket-*
 
 
