@@ -218,9 +218,7 @@ def read_modules(tree: Tree, folders: tuple[str, ...]) -> tuple[Module, ...]:
     wanted = [join(folder) for folder in folders]
     library = _Library(tree, wanted)
     roots = [library.module(folder, ()) for folder in dict.fromkeys(wanted) if not library.is_called(folder)]
-    for folder in wanted:
-        if not library.is_known(folder):
-            roots.append(library.module(folder, ()))
+    roots.extend(library.module(folder, ()) for folder in wanted if not library.is_known(folder))
     return tuple(roots)
 
 
