@@ -70,12 +70,14 @@ class Context:
     Attributes:
         begun: Resources were being changed.
         began_at: When the Terraform command began, if the log has times.
+        version: Product and version of the Terraform that speaks, `terraform 1.11.4`; empty when the log does not say.
         hosts: Machines that the log comes from.
         own_locks: Lock ids that this run is known to have asked for.
     """
 
     begun: bool = False
     began_at: datetime | None = None
+    version: str = ""
     hosts: frozenset[str] = frozenset()
     own_locks: frozenset[str] = frozenset()
 

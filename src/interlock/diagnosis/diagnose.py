@@ -103,6 +103,7 @@ class _Found:
     own_locks: set[str] = field(default_factory=set)
     has_begun: bool = False
     began_at: datetime | None = None
+    version: str = ""
     judged: dict[tuple[Kind, str, bool], tuple[Cause, ...]] = field(default_factory=dict)
     fell_after_success: bool = False
     succeeded: bool = False
@@ -137,6 +138,8 @@ def _take(message: Message, found: _Found) -> None:
             found.has_begun = True
         case Kind.COMMAND:
             found.has_begun, found.began_at = False, message.at
+        case Kind.VERSION:
+            found.version = message.text
         case Kind.HOST:
             if len(found.hosts) < MAX_HOSTS:
                 found.hosts.add(message.text)
@@ -187,6 +190,7 @@ def _context(found: _Found) -> Context:
     return Context(
         begun=found.has_begun,
         began_at=found.began_at,
+        version=found.version,
         hosts=frozenset(found.hosts),
         own_locks=frozenset(found.own_locks),
     )

@@ -29,6 +29,8 @@ class Kind(Enum):
     """The CI system or the shell says that a step failed, without saying why."""
     COMMAND = "command"
     """A Terraform command begins."""
+    VERSION = "version"
+    """The text is the product and version of the Terraform that speaks: `terraform 1.11.4`."""
     HOST = "host"
     """The text is the name of the machine that the log comes from."""
 

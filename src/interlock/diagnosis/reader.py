@@ -80,6 +80,8 @@ _TRIGGERS: Final = (
     b"achine name",
     b"Running on ",
     b"terraform ",
+    b"Terraform v",
+    b"OpenTofu v",
     b"tofu ",
     b"<<",
     b"make: ",
@@ -169,6 +171,8 @@ _COMMAND: Final = re.compile(
     r"(?P<verb>init|plan|apply|destroy|refresh|import|validate|force-unlock|output|show|console"
     r"|(?:state|workspace) \w{1,20})\b"
 )
+_VERSION: Final = re.compile(r"(Terraform|OpenTofu) v(\d{1,4}\.\d{1,4}\.\d{1,4}(?:-[\w.]{1,40})?)$")
+_PRODUCTS: Final = {"Terraform": "terraform", "OpenTofu": "tofu"}
 _SHOWING: Final = frozenset({"output", "show", "console", "state show"})
 _ENDS_PLAIN: Final = _any_of(
     r"(?:Apply|Destroy) complete!",
@@ -400,6 +404,8 @@ class _Reader:
             yield self._said(Kind.SUCCESS, clean, word)
         elif host := _HOST.match(text.strip()):
             yield self._said(Kind.HOST, clean, host["name"] or host["runner"] or host["node"])
+        elif version := _VERSION.match(text):
+            yield self._said(Kind.VERSION, clean, f"{_PRODUCTS[version[1]]} {version[2]}")
         elif command := _COMMAND.match(text):
             self._begun, self._shows = False, command["verb"] in _SHOWING
             yield self._said(Kind.COMMAND, clean, command["verb"])
@@ -425,6 +431,7 @@ class _Reader:
             case Version():
                 self._begun = False
                 yield Message(kind=Kind.COMMAND, text="", at=at)
+                yield Message(kind=Kind.VERSION, text=f"{event.product} {event.version}", at=at)
             case Apply(stage=Stage.START) if not self._begun:
                 self._begun = True
                 yield Message(kind=Kind.BEGUN, text="", at=at)

@@ -112,6 +112,36 @@ def test_a_lock_of_this_run_is_its_own() -> None:
     assert diagnose(read_text(LOCKED), own_locks=own).causes[0].category is Category.LOCK_OWN_LOST_RESPONSE
 
 
+HTTP = """Error: Error acquiring the state lock
+
+Error message: HTTP remote state already locked: ID=6b0f3d4e-2c63-0c0a-98f1-1a2b3c4d5e6f
+Lock Info:
+  ID:        6b0f3d4e-2c63-0c0a-98f1-1a2b3c4d5e6f
+  Path:
+  Operation: OperationTypeApply
+  Who:       runner@fv-az1024-77
+  Version:   1.11.4
+  Created:   2026-11-24 07:10:00.5 +0000 UTC
+  Info:
+"""
+
+
+def test_equal_ids_prove_an_own_lock_only_from_a_terraform_that_prints_its_own() -> None:
+    locked = list(read_text(HTTP))
+    for version, category in (
+        ("terraform 1.11.4", Category.LOCK_OWN_LOST_RESPONSE),
+        ("terraform 1.15.5", Category.LOCK_HELD),
+        ("tofu 1.15.5", Category.LOCK_OWN_LOST_RESPONSE),
+    ):
+        assert diagnose([told(Kind.VERSION, version, minute=1), *locked]).causes[0].category is category
+    assert diagnose([told(Kind.COMMAND, "apply", minute=30), *locked]).causes[0].category is Category.LOCK_HELD
+
+
+def test_the_version_is_read_from_what_terraform_version_prints() -> None:
+    assert categories("$ terraform version\nTerraform v1.15.5\non linux_amd64\n" + HTTP) == ["lock-held"]
+    assert categories("$ terraform version\nTerraform v1.14.0\non linux_amd64\n" + HTTP) == ["lock-own-lost-response"]
+
+
 def told(kind: Kind, text: str, *, minute: int) -> Message:
     return Message(kind=kind, text=text, at=datetime(2026, 11, 24, 7, minute, tzinfo=UTC))
 
