@@ -1,0 +1,446 @@
+"""The shell steps of generated pipelines, executed: real commands, real Terraform, the simulated organisation.
+
+Only the environment is faked: what a runner does besides running steps (checking out, keeping artifacts, filling in
+expressions) is done here, and the platform's API is a small simulated one. Steps that install software are left out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from tests.platform_api import FakeApi, platform_api
+
+from interlock.simulator import DEFAULT_CLIENT, Simulation
+from interlock.simulator.asgi import Served, serve_in_thread
+from interlock.simulator.provider.install import install
+
+pytestmark = pytest.mark.e2e
+
+STEP_S = 60.0
+KEY = "k" * 44
+CONFIGURATION = """\
+version: 1
+run: {lease: 1.2s, heartbeat: 0.3s}
+states:
+  prod/routing: {directory: infra, environment: production}
+"""
+MODULE = """\
+terraform {
+  required_providers {
+    genesyscloud = {
+      source  = "mypurecloud/genesyscloud"
+      version = ">= 1.77.0"
+    }
+  }
+}
+
+provider "genesyscloud" {
+  gateway {}
+}
+
+resource "genesyscloud_routing_skill" "billing" {
+  name = "Billing"
+}
+"""
+SLOW = """
+resource "terraform_data" "slow" {
+  provisioner "local-exec" {
+    command = "touch $MARK && sleep 2"
+  }
+}
+"""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """One executed step."""
+
+    name: str
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """What a CI machine has: a checkout, a home, an environment."""
+
+    folder: Path
+    api: FakeApi
+    served: Served
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.checkout = self.folder / "checkout"
+        self.temp = self.folder / "temp"
+        (self.checkout / "infra").mkdir(parents=True)
+        self.temp.mkdir()
+        (self.checkout / "interlock.yaml").write_text(CONFIGURATION)
+        (self.checkout / "infra/main.tf").write_text(MODULE)
+        self.environ = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "INTERLOCK_HOME": str(self.folder / "home"),
+            "TF_CLI_CONFIG_FILE": str(install(self.folder / "plugin", speed=1000.0)),
+            "CHECKPOINT_DISABLE": "1",
+            "GENESYSCLOUD_GATEWAY_PROTOCOL": "http",
+            "GENESYSCLOUD_GATEWAY_HOST": self.served.host,
+            "GENESYSCLOUD_GATEWAY_PORT": str(self.served.port),
+        }
+
+    def generate(self, platform: str) -> None:
+        self.run("interlock", "ci", "generate", platform)
+        self.run("git", "init", "--quiet", "--initial-branch=main")
+        self.commit()
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        self.run("git", *identity, "commit", "--quiet", "--allow-empty", "--message=x")
+
+    def run(self, *command: str) -> str:
+        result = subprocess.run(
+            command, cwd=self.checkout, env=self.environ, capture_output=True, text=True, timeout=STEP_S, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def shell(self, name: str, script: str, environ: Mapping[str, str], *, options: str = "-e") -> Outcome:
+        file = self.temp / "step.sh"
+        file.write_text(script)
+        result = subprocess.run(
+            ["bash", options, str(file)],
+            cwd=self.checkout,
+            env={**self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=STEP_S,
+            check=False,
+        )
+        return Outcome(name=name, code=result.returncode, out=result.stdout, err=result.stderr)
+
+    def skills(self) -> list[str]:
+        return sorted(str(skill["name"]) for skill in self.served.simulation.snapshot()["skill"])
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    with serve_in_thread(Simulation()) as served, platform_api() as api:
+        yield Runner(folder=tmp_path, api=api, served=served)
+
+
+def _installs(script: str) -> bool:
+    return "pip install" in script or "apk add" in script
+
+
+SECRETS = {
+    "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
+    "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
+    "INTERLOCK_PLAN_KEY": KEY,
+}
+
+
+# -- GitHub ----------------------------------------------------------------------------------------------------------
+
+
+class GitHubJob:
+    """Executes a job's steps as GitHub's runner does, one after the other, `always()` steps in any case."""
+
+    def __init__(self, runner: Runner, workflow: str, job: str) -> None:
+        path = runner.checkout / f".github/workflows/{workflow}"
+        self._job = YAML(typ="safe", pure=True).load(path.read_text())["jobs"][job]
+        self._runner = runner
+        self._outputs: dict[str, str] = {}
+        self.outcomes: list[Outcome] = []
+
+    def execute(self) -> list[Outcome]:
+        failed = False
+        for step in self._job["steps"]:
+            condition = step.get("if", "success()")
+            if failed and not ("always()" in condition or "!cancelled()" in condition or condition == "failure()"):
+                continue
+            if not failed and condition == "failure()":
+                continue
+            if "run" in step and not _installs(step["run"]):
+                self.outcomes.append(self._run(step))
+                failed = failed or self.outcomes[-1].code != 0
+            elif step.get("uses", "").startswith("actions/upload-artifact@"):
+                self._upload(step)
+        return self.outcomes
+
+    def environ(self, step: Mapping[str, Any]) -> dict[str, str]:
+        runner = self._runner
+        values = {**self._job.get("env", {}), **step.get("env", {})}
+        return {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_API_URL": runner.api.url,
+            "GITHUB_SERVER_URL": "https://github.example",
+            "GITHUB_REPOSITORY": "o/r",
+            "GITHUB_RUN_ID": "77",
+            "GITHUB_SHA": "c" * 40,
+            "GITHUB_EVENT_PATH": str(runner.folder / "event.json"),
+            "GITHUB_OUTPUT": str(runner.temp / "output"),
+            "GITHUB_STEP_SUMMARY": str(runner.temp / "summary.md"),
+            "RUNNER_TEMP": str(runner.temp),
+            **{name: self.fill(str(value)) for name, value in values.items()},
+        }
+
+    def fill(self, text: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            kind, _, name = match[1].strip().partition(".")
+            if kind == "secrets":
+                return SECRETS[name]
+            known = {"github.token": "gh-token", "runner.temp": str(self._runner.temp)}
+            known["steps.seal.outputs.name"] = self._outputs.get("name", "")
+            return known[match[1].strip()]
+
+        return re.sub(r"\$\{\{(.*?)\}\}", value, text)
+
+    def _run(self, step: Mapping[str, Any]) -> Outcome:
+        output = self._runner.temp / "output"
+        output.write_text("")
+        outcome = self._runner.shell(step["name"], step["run"], self.environ(step))
+        for line in output.read_text().splitlines():
+            name, _, value = line.partition("=")
+            self._outputs[name] = value
+        return outcome
+
+    def _upload(self, step: Mapping[str, Any]) -> None:
+        name, path = self.fill(step["with"]["name"]), Path(self.fill(step["with"]["path"]))
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.write(path, path.name)
+        run = {"head_repository_id": 1, "repository_id": 1}
+        artifact = {"id": 1, "name": name, "created_at": "2026-11-24", "expired": False, "workflow_run": run}
+        self._runner.api.on("GET", "/repos/o/r/actions/artifacts", {"artifacts": [artifact]})
+        self._runner.api.on("GET", "/repos/o/r/actions/artifacts/1/zip", buffer.getvalue())
+
+
+def codes(outcomes: list[Outcome]) -> list[tuple[str, int]]:
+    return [(outcome.name, outcome.code) for outcome in outcomes]
+
+
+def test_github_plans_on_the_pull_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
+    runner.generate("github")
+    (runner.folder / "event.json").write_text(json.dumps({"pull_request": {"number": 5}}))
+    comments = "/repos/o/r/issues/5/comments"
+    runner.api.on("GET", comments, [])
+    runner.api.on("POST", comments, {"html_url": "https://github.example/o/r/pull/5#1"})
+
+    planned = GitHubJob(runner, "interlock-plan.yml", "plan-prod-routing").execute()
+    assert codes(planned) == [("Plan", 0), ("Let the run end", 0), ("Seal the plan", 0), ("Comment", 0)], planned
+    body = str(runner.api.sent("POST")[0].json()["body"])
+    assert "**1 to add, 0 to change, 0 to remove.**" in body
+    assert "genesyscloud_routing_skill.billing" in body
+    assert "API calls of the apply: about" in body
+    assert runner.skills() == []
+
+    runner.commit()  # the merge commit: another commit, the same tree
+    applied = GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing").execute()
+    assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
+    assert runner.skills() == ["Billing"]
+
+
+def test_github_applies_nothing_when_the_branch_has_moved_since_the_review(runner: Runner) -> None:
+    runner.generate("github")
+    (runner.folder / "event.json").write_text(json.dumps({"pull_request": {"number": 5}}))
+    GitHubJob(runner, "interlock-plan.yml", "plan-prod-routing").execute()
+    (runner.checkout / "infra/main.tf").write_text(MODULE.replace("Billing", "Other"))
+    runner.commit()
+    applied = GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing").execute()
+    assert codes(applied)[0] == ("Take the reviewed plan", 41)
+    assert ("Apply", 0) not in codes(applied)
+    assert runner.skills() == []
+
+
+def test_a_plan_that_somebody_overtook_is_stale(runner: Runner) -> None:
+    runner.generate("github")
+    (runner.folder / "event.json").write_text(json.dumps({"pull_request": {"number": 5}}))
+    GitHubJob(runner, "interlock-plan.yml", "plan-prod-routing").execute()
+    assert codes(GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing").execute())[1] == ("Apply", 0)
+    again = GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing").execute()
+    assert codes(again)[1] == ("Apply", 21)
+
+
+def test_by_hand_github_plans_anew_and_shows_it_on_the_jobs_page(runner: Runner) -> None:
+    runner.generate("github")
+    planned = GitHubJob(runner, "interlock-apply.yml", "plan-prod-routing").execute()
+    assert codes(planned)[-1] == ("Show the plan", 0)
+    assert "**1 to add" in (runner.temp / "summary.md").read_text()
+    assert ("Apply", 0) in codes(GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing").execute())
+
+
+def test_a_cancelled_apply_saves_its_state_before_the_machine_goes_away(runner: Runner) -> None:
+    """GitHub signals the step's entry process alone, kills its tree ten seconds later, and runs the always() step."""
+    (runner.checkout / "infra/main.tf").write_text(MODULE + SLOW)
+    mark = runner.folder / "slow-began"
+    runner.environ["MARK"] = str(mark)
+    runner.generate("github")
+    (runner.folder / "event.json").write_text(json.dumps({"pull_request": {"number": 5}}))
+    GitHubJob(runner, "interlock-plan.yml", "plan-prod-routing").execute()
+
+    job = GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing")
+    take, apply, wait = (step for step in job._job["steps"] if "run" in step and not _installs(step["run"]))
+    assert runner.shell(take["name"], take["run"], job.environ(take)).code == 0
+    script = runner.temp / "apply.sh"
+    script.write_text(apply["run"])
+    step = subprocess.Popen(
+        ["bash", "-e", str(script)],
+        cwd=runner.checkout,
+        env={**runner.environ, **job.environ(apply)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + STEP_S
+    while not mark.exists():
+        assert step.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    step.send_signal(signal.SIGINT)
+    ended = runner.shell(wait["name"], wait["run"], job.environ(wait))
+    step.wait(timeout=STEP_S)
+    assert ended.code == 130, ended.err
+    assert json.loads(runner.run("interlock", "queue", "ls", "--json"))["states"][0]["holders"] == []
+    state = json.loads(runner.run("interlock", "state", "pull", "prod/routing"))
+    assert "genesyscloud_routing_skill" in [resource["type"] for resource in state["resources"]]
+    assert runner.skills() == ["Billing"]
+
+
+# -- GitLab ----------------------------------------------------------------------------------------------------------
+
+
+def _gitlab_job(runner: Runner, name: str) -> tuple[dict[str, str], str, str]:
+    """Return a job's variables, script and after_script with `extends` followed."""
+    reader = YAML(typ="safe", pure=True)
+    document = reader.load((runner.checkout / ".gitlab/interlock.gitlab-ci.yml").read_text())
+    job: dict[str, Any] = {}
+    chain = [name]
+    while "extends" in document[chain[-1]]:
+        chain.append(document[chain[-1]]["extends"])
+    for part in reversed(chain):
+        variables = {**job.get("variables", {}), **document[part].get("variables", {})}
+        job = {**job, **document[part], "variables": variables}
+    before = [line for line in job["before_script"] if not _installs(line) and "venv" not in line]
+    after = [line for line in job["after_script"] if "venv" not in line]
+    return job["variables"], "\n".join([*before, *job["script"]]), "\n".join(after)
+
+
+def _gitlab(runner: Runner, name: str, **more: str) -> tuple[Outcome, Outcome]:
+    variables, script, after = _gitlab_job(runner, name)
+    environ = {
+        "GITLAB_CI": "true",
+        "CI_API_V4_URL": runner.api.url,
+        "CI_PROJECT_ID": "7",
+        "CI_JOB_TOKEN": "job",
+        "CI_JOB_ID": f"job-{name}",
+        "INTERLOCK_CI_TOKEN": "token",
+        **SECRETS,
+        **{key: str(value) for key, value in variables.items()},
+        **more,
+    }
+    return runner.shell(name, script, environ), runner.shell("after", after, environ)
+
+
+def test_gitlab_plans_in_the_merge_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
+    runner.generate("gitlab")
+    runner.api.keeps_uploads = True
+    notes = "/projects/7/merge_requests/3/notes"
+    runner.api.on("GET", notes, [])
+    runner.api.on("POST", notes, {"id": 1})
+    planned, waited = _gitlab(runner, "plan:prod-routing", CI_MERGE_REQUEST_IID="3")
+    assert (planned.code, waited.code) == (0, 0), planned.err
+    assert "**1 to add" in str(runner.api.sent("POST")[0].json()["body"])
+    applied, waited = _gitlab(runner, "apply:prod-routing")
+    assert (applied.code, waited.code) == (0, 0), applied.err
+    assert runner.skills() == ["Billing"]
+
+
+def test_gitlab_applies_nothing_that_was_not_reviewed(runner: Runner) -> None:
+    runner.generate("gitlab")
+    applied, _ = _gitlab(runner, "apply:prod-routing")
+    assert applied.code == 41
+    assert runner.skills() == []
+
+
+# -- Azure -----------------------------------------------------------------------------------------------------------
+
+
+def _azure_steps(runner: Runner, stage: str) -> Iterator[dict[str, Any]]:
+    document = YAML(typ="safe", pure=True).load((runner.checkout / "interlock.azure-pipelines.yml").read_text())
+    (job,) = next(one for one in document["stages"] if one["stage"] == stage)["jobs"]
+    steps = job.get("steps") or job["strategy"]["runOnce"]["deploy"]["steps"]
+    for step in steps:
+        yield {**step, "env": {**job["variables"], **step.get("env", {})}}
+
+
+def _azure(runner: Runner, stage: str, **more: str) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    values = {**SECRETS, "System.AccessToken": "azure-token", "Agent.TempDirectory": str(runner.temp)}
+    environ = {
+        "TF_BUILD": "True",
+        "SYSTEM_COLLECTIONURI": f"{runner.api.url}/org/",
+        "SYSTEM_TEAMPROJECT": "p",
+        "SYSTEM_DEFINITIONID": "1",
+        "BUILD_BUILDID": f"{stage}",
+        "AGENT_TEMPDIRECTORY": str(runner.temp),
+        **more,
+    }
+
+    def fill(text: object) -> str:
+        return re.sub(r"\$\(([\w.]+)\)", lambda match: values[match[1]], str(text))
+
+    for step in _azure_steps(runner, stage):
+        failed = any(outcome.code for outcome in outcomes)
+        if "bash" in step and not _installs(step["bash"]) and (not failed or step.get("condition") == "always()"):
+            own = {name: fill(value) for name, value in step["env"].items()}
+            outcome = runner.shell(step["displayName"], step["bash"], {**environ, **own})
+            found = re.search(r"task\.setvariable variable=name;isOutput=true\](\S+)", outcome.out + outcome.err)
+            values["seal.name"] = found[1] if found else values.get("seal.name", "")
+            outcomes.append(outcome)
+        elif "publish" in step and not failed:
+            _keep_azure(runner, Path(fill(step["publish"])))
+            assert fill(step["artifact"]).startswith("interlock-plan-prod-routing-")
+    return outcomes
+
+
+def _keep_azure(runner: Runner, path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.write(path, f"artifact/{path.name}")
+    runner.api.on("GET", "/org/p/_apis/build/builds", {"value": [{"id": 3}]})
+    resource = {"downloadUrl": f"{runner.api.url}/content"}
+    runner.api.on("GET", "/org/p/_apis/build/builds/3/artifacts", {"resource": resource})
+    runner.api.on("GET", "/content", buffer.getvalue())
+
+
+def test_azure_plans_for_the_pull_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
+    runner.generate("azure")
+    threads = "/org/p/_apis/git/repositories/r/pullRequests/8/threads"
+    runner.api.on("GET", threads, {"value": []})
+    runner.api.on("POST", threads, {"id": 1})
+    planned = _azure(runner, "plan_prod_routing", SYSTEM_PULLREQUEST_PULLREQUESTID="8", BUILD_REPOSITORY_ID="r")
+    assert {code for _, code in codes(planned)} == {0}, planned
+    assert "**1 to add" in json.dumps(runner.api.sent("POST")[0].json())
+    applied = _azure(runner, "apply_prod_routing")
+    assert [name for name, code in codes(applied) if code == 0] == [
+        "Take the reviewed plan",
+        "Apply",
+        "Let the run end",
+    ]
+    assert runner.skills() == ["Billing"]
