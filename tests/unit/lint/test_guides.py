@@ -101,3 +101,136 @@ def test_fix_takes_the_invented_arguments_away(fixed: Callable[..., dict[str, st
     after = fixed(PROVIDER_GUIDE, "provider-source", "provider-unknown-argument")["main.tf"]
     assert '"mypurecloud/genesyscloud"' in after
     assert after.endswith("  oauthclient_id     = var.client_id\n  oauthclient_secret = var.client_secret\n\n}\n")
+
+
+# Public blueprints, described: what their root modules have in common, written anew.
+# GenesysCloudBlueprints ani-blacklist, negative-sentiment-callback, switch-voice-to-web-messaging (read 2026-11-24):
+# one folder `terraform/` with a provider file that names the right source, gives no version and switches debugging on,
+# a main file that calls local modules for queues, flows and data actions, and no backend.
+
+BLUEPRINT = {
+    "terraform/provider.tf": """\
+terraform {
+  required_version = ">= 1.0.0"
+  required_providers {
+    genesyscloud = {
+      source = "mypurecloud/genesyscloud"
+    }
+  }
+}
+
+provider "genesyscloud" {
+  sdk_debug = true
+}
+""",
+    "terraform/main.tf": """\
+module "queue" {
+  source = "./modules/queue"
+  name   = "Callback"
+}
+
+module "flow" {
+  source     = "./modules/flow"
+  queue_name = module.queue.name
+}
+""",
+    "terraform/modules/queue/main.tf": """\
+terraform {
+  required_providers {
+    genesyscloud = {
+      source = "mypurecloud/genesyscloud"
+    }
+  }
+}
+
+variable "name" {
+  type = string
+}
+
+resource "genesyscloud_routing_queue" "queue" {
+  name = var.name
+}
+
+output "name" {
+  value = genesyscloud_routing_queue.queue.name
+}
+""",
+    "terraform/modules/flow/main.tf": """\
+terraform {
+  required_providers {
+    genesyscloud = {
+      source = "mypurecloud/genesyscloud"
+    }
+  }
+}
+
+variable "queue_name" {
+  type = string
+}
+
+resource "genesyscloud_flow" "flow" {
+  filepath          = "${path.module}/flow.yaml"
+  file_content_hash = filesha256("${path.module}/flow.yaml")
+  substitutions = {
+    queue_name = var.queue_name
+  }
+}
+""",
+}
+
+
+def test_what_public_blueprints_have_in_common(found: Callable[..., list[str]]) -> None:
+    assert found(BLUEPRINT) == [
+        "terraform/modules/queue/main.tf:13:1 force-deleted",
+        "terraform/provider.tf:1:1 backend-missing",
+        "terraform/provider.tf:4:5 provider-version",
+        "terraform/provider.tf:11:3 provider-sdk-debug",
+    ]
+
+
+def test_a_careful_repository_has_no_findings(found: Callable[..., list[str]]) -> None:
+    careful = {
+        **BLUEPRINT,
+        "terraform/provider.tf": BLUEPRINT["terraform/provider.tf"]
+        .replace("terraform {\n", 'terraform {\n  backend "http" {}\n', 1)
+        .replace('genesyscloud"\n    }', 'genesyscloud"\n      version = "~> 1.84"\n    }')
+        .replace("  sdk_debug = true\n", ""),
+        "terraform/modules/queue/main.tf": BLUEPRINT["terraform/modules/queue/main.tf"].replace(
+            "  name = var.name\n", "  name = var.name\n\n  lifecycle {\n    prevent_destroy = true\n  }\n"
+        ),
+        "bootstrap/main.tf": """\
+terraform {
+  backend "s3" {
+    bucket       = "acme-terraform-state"
+    key          = "bootstrap.tfstate"
+    region       = "eu-central-1"
+    encrypt      = true
+    use_lockfile = true
+  }
+}
+
+provider "aws" {
+  region = "eu-central-1"
+}
+
+resource "aws_s3_bucket" "state" {
+  bucket = "acme-terraform-state"
+}
+
+resource "aws_s3_bucket_versioning" "state" {
+  bucket = aws_s3_bucket.state.id
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "state" {
+  bucket                  = aws_s3_bucket.state.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+""",
+    }
+    assert found(careful) == []
