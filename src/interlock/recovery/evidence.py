@@ -18,6 +18,8 @@ class Says(Enum):
     """Its lease, or its lock, stood still long enough. That permits recovery to begin and proves nothing."""
     NOTHING = "nothing"
     """The witness could not see: another host, no permission, an API that is down. Blindness is never evidence."""
+    FACT = "fact"
+    """Worth knowing, such as what became of the state since; it decides nothing about the holder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

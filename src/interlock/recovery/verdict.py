@@ -4,8 +4,10 @@ The rules, first match wins (docs/explanation/recovery.md has the truth table ma
 
 1. Anything alive: alive.
 2. Gone and silent: gone.
-3. Gone but not silent: undecided; the lease has to stand still first.
+3. Gone but not silent: undecided; its lease or its lock has to stand still first.
 4. Otherwise: undecided; a witness that can see is missing.
+
+Facts that decide nothing and witnesses that could not see change no verdict.
 """
 
 from __future__ import annotations
@@ -56,7 +58,6 @@ def judge(evidence: Sequence[Evidence]) -> Verdict:
 
 def _missing(evidence: Sequence[Evidence], *, gone: bool) -> list[str]:
     if gone:
-        return ["the lease has not stood still for its whole length yet; wait and look again"]
-    return [item.how_to for item in evidence if item.says is Says.NOTHING and item.how_to] or [
-        "nothing shows whether the holder's process still runs"
-    ]
+        return ["its lease or lock has not stood still for the whole watch yet; wait and look again"]
+    ways = [item.how_to for item in evidence if item.says is Says.NOTHING and item.how_to]
+    return list(dict.fromkeys(ways)) or ["nothing shows whether the holder's process still runs"]
