@@ -150,6 +150,7 @@ _TRACE: Final = _any_of(
     r".{0,200}[Nn]o space left on device",
     r".{0,100}signal: (?:killed|terminated|interrupt)",
     r".{0,100}exit code (?:124|130|137|143)\b",
+    r".{0,100}\d Killed +\S",  # the shell says which process the kernel ended, short of memory
 )
 _SUCCESS: Final = (
     (re.compile(r"Apply complete! Resources: "), "apply"),

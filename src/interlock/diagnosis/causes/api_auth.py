@@ -29,7 +29,7 @@ RULE: Final = Rule(
                 r"ExpiredToken",
                 r"InvalidClientTokenId",
                 r"No valid credential sources",
-                r"401 Unauthorized",
+                r"\bUnauthorized\b",
                 r"StatusCode[=:] ?401",
                 r"status(?: code)?:? 401",
                 r"AADSTS\d",
@@ -45,7 +45,7 @@ RULE: Final = Rule(
                 r"Missing credentials",
                 r"AuthFailure\b",
             ),
-            unless=words(r"rate limit exceeded"),
+            unless=words(r"rate limit exceeded", r"no such host", r"dial tcp", r"timeout", r"connection refused"),
         ),
     ),
     advice=(

@@ -21,18 +21,19 @@ RULE: Final = Rule(
     signs=(
         Sign(
             words=words(
-                r"(?:HTTP remote state|state blob is|workspace is|remote state) already locked",
+                r"already (?:locked|held|present)",
+                r"is already locked",
+                r"already a lease",
+                r"LeaseAlreadyPresent",
                 r"ConditionalCheckFailedException",
                 r"PreconditionFailed",
                 r"ConditionalRequestConflict",
                 r"resource temporarily unavailable",
-                r"already locked by another terraform client",
                 r"lock file \S{1,500} (?:already )?exists",
                 r'writing "gs://',
-                r"the state is already locked by",
-                r"state lock is already held",
-                r"Lock already held",
+                r"due to lock timeout",
                 r"The process cannot access the file because another process has locked",
+                r"Lock Info:",  # the holder is only printed when there is one
             ),
             within=words(
                 r"Error (?:acquiring|locking) (?:the )?(?:destination |source )?state",

@@ -22,7 +22,7 @@ RULE: Final = Rule(
                 r"Stack trace from the \S{1,200} plugin",
                 r"^panic: ",
                 r"^fatal error: ",
-                r"rpc error: code = Unavailable",
+                r"rpc error: code = (?:Unavailable|ResourceExhausted)",
                 r"Provider produced (?:inconsistent|invalid|null)",
                 r"Failed to instantiate provider",
                 r"Unrecognized remote plugin message",
@@ -32,7 +32,7 @@ RULE: Final = Rule(
                 r"This is a bug in the provider",
                 r"runtime error: (?:invalid memory address|index out of range)",
                 r"signal: killed",
-                r"^Killed$",  # the kernel, short of memory
+                r"\bKilled\b",  # the kernel, short of memory
                 r"exit code 137\b",
             ),
             kinds=frozenset({Kind.ERROR, Kind.NOTICE}),

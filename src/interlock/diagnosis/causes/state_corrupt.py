@@ -18,6 +18,7 @@ RULE: Final = Rule(
                 r"Unsupported state file format",
                 r"state file could not be parsed",
                 r"Duplicate resource instance in state",
+                r"failed to decrypt state",
                 r"Invalid resource instance data in state",
                 r"state snapshot was created by",
                 r"invalid (?:payload )?md5",
