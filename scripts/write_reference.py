@@ -29,6 +29,11 @@ ENVIRONMENT = {
     "INTERLOCK_MAX_DELETES": "most deletions of one apply",
     "INTERLOCK_UPSTREAM_API": "where the run's API gateway sends API calls, instead of the region's host",
     "INTERLOCK_UPSTREAM_LOGIN": "where it gets tokens, instead of the region's host",
+    "INTERLOCK_PLAN_KEY": "key with which `interlock ci` seals reviewed plans; a secret of the CI system",
+    "INTERLOCK_NOTIFY_URL": "webhook that `interlock ci notify` tells of failed runs; a secret",
+    "INTERLOCK_CI_TOKEN": "token for the CI platform's API (`interlock ci check` on GitLab); a secret",
+    "INTERLOCK_ID_TOKEN": "GitLab's identity token for the job (`id_tokens`); a secret",
+    "INTERLOCK_OIDC_AUDIENCE": "audience of the identity token that generated workflows ask for",
     "NO_COLOR": "no colour, whatever the terminal can do",
 }
 

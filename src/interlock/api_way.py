@@ -190,10 +190,17 @@ class RunGateway:
             for name in ("api", "login")
         )
         named = f'  alias = "{alias}"\n' if alias else ""
+        pool = "" if self._need.pool_chosen else f"  token_pool_size = {self._pool_size()}\n"
         return (
-            f'provider "{PROVIDER}" {{\n{named}  gateway {{\n    protocol = "http"\n    host     = "127.0.0.1"\n'
+            f'provider "{PROVIDER}" {{\n{named}{pool}  gateway {{\n    protocol = "http"\n    host     = "127.0.0.1"\n'
             f'    port     = "{port}"\n{params}  }}\n}}\n'
         )
+
+    def _pool_size(self) -> int:
+        """Return as many clients of the provider as keep the budget busy in a large plan; ours cost no real login."""
+        busy = [Planned(type=f"{PROVIDER}_user", action="create", count=1000)]
+        limits = apply_overrides(rate_limits(), self._need.terms.budgets)
+        return estimate(busy, limits=limits, tokens=self._need.terms.tokens).token_pool_size
 
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan whose own copy of the override names this run's gateway instead of an earlier run's."""
