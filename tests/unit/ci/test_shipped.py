@@ -1,0 +1,160 @@
+"""The composite action, the GitLab component and the Azure template that ship in the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+from ruamel.yaml import YAML
+
+from interlock.ci import read_all
+from interlock.lint import Sources
+from interlock.lint.rules.ci import CI_RULES
+from interlock.source import MemoryTree
+
+ROOT = Path(__file__).parents[3]
+ACTION = ROOT / "action.yml"
+COMPONENT = ROOT / "templates/interlock/template.yml"
+TEMPLATE = ROOT / "templates/azure/interlock.yml"
+
+
+def documents(path: Path) -> list[Any]:
+    return list(YAML(typ="safe", pure=True).load_all(path.read_text()))
+
+
+def schema(name: str) -> dict[str, Any]:
+    pytest.importorskip("check_jsonschema")
+    text = resources.files("check_jsonschema").joinpath(f"builtin_schemas/vendor/{name}.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def errors(which: str, document: object) -> list[str]:
+    return [error.message[:200] for error in Draft7Validator(schema(which)).iter_errors(document)]
+
+
+def findings(files: dict[str, str]) -> list[tuple[str, str, int]]:
+    sources = Sources(workflows=read_all(MemoryTree(files), files))
+    return [(one.rule, one.span.path, one.span.line) for rule in CI_RULES for one in rule.check(sources)]
+
+
+def component(**inputs: str) -> tuple[str, dict[str, Any]]:
+    """Return the component's jobs with its inputs put in, as text and as values."""
+    header, _ = documents(COMPONENT)
+    values = {name: str(spec.get("default", "")) for name, spec in header["spec"]["inputs"].items()} | inputs
+    body = COMPONENT.read_text().split("\n---\n")[1]
+    text = re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda match: values[match[1]], body)
+    found: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+    return text, found
+
+
+def test_the_action_is_one_by_githubs_schema() -> None:
+    (document,) = documents(ACTION)
+    assert errors("github-action" if _has("github-action") else "github-actions", document) == []
+
+
+def _has(name: str) -> bool:
+    pytest.importorskip("check_jsonschema")
+    return resources.files("check_jsonschema").joinpath(f"builtin_schemas/vendor/{name}.json").is_file()
+
+
+def test_the_action_puts_no_expression_into_a_shell() -> None:
+    (document,) = documents(ACTION)
+    assert not [step for step in document["runs"]["steps"] if "${{" in step.get("run", "")]
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "expected"),
+    [
+        ("plan", "", ["plan", "infra", "--state", "p q", "--json", "--out", "{temp}/plan.bin"]),
+        (
+            "apply",
+            "-parallelism=5\n\n-var=a b\n",
+            [
+                "apply",
+                "infra",
+                "--state",
+                "p q",
+                "--json",
+                "--plan",
+                "{temp}/plan.bin",
+                "--auto-approve",
+                "--",
+                "-parallelism=5",
+                "-var=a b",
+            ],
+        ),
+        ("drift", "", ["drift", "infra", "--state", "p q", "--json"]),
+        ("destroy", "", None),
+    ],
+)
+def test_the_action_calls_interlock(tmp_path: Path, command: str, flags: str, expected: list[str] | None) -> None:
+    (document,) = documents(ACTION)
+    step = next(step for step in document["runs"]["steps"] if step["name"] == "Run")
+    fake = tmp_path / "bin/interlock"
+    fake.parent.mkdir()
+    fake.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    fake.chmod(0o755)
+    environ = {
+        "PATH": f"{fake.parent}:{os.environ['PATH']}",
+        "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+        "COMMAND": command,
+        "DIRECTORY": "infra",
+        "STATE": "p q",
+        "PLAN": "plan.bin",
+        "FLAGS": flags,
+    }
+    result = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", step["run"]], env=environ, capture_output=True, timeout=30, check=False
+    )
+    if expected is None:
+        assert result.returncode == 3
+        return
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "interlock-summary.json").read_text())
+    assert summary == [word.replace("{temp}", str(tmp_path)) for word in expected]
+
+
+def test_the_action_waits_in_any_case() -> None:
+    (document,) = documents(ACTION)
+    assert document["runs"]["steps"][-1]["if"] == "always()"
+    assert findings({".github/actions/interlock/action.yml": ACTION.read_text()}) == []
+
+
+def test_the_component_is_a_gitlab_pipeline_without_findings() -> None:
+    header, _ = documents(COMPONENT)
+    assert all(spec.get("description") for spec in header["spec"]["inputs"].values())
+    text, document = component(state="prod/routing", interlock_version="1.2.3", name="prod-routing")
+    assert errors("gitlab-ci", document) == []
+    assert "$[[" not in text
+    assert document["apply:prod-routing"]["resource_group"] == "interlock-prod-routing"
+    assert findings({".gitlab-ci.yml": text}) == []
+
+
+def test_the_azure_template_has_no_findings_where_it_is_used() -> None:
+    pipeline = (
+        "trigger: [main]\nlockBehavior: sequential\njobs:\n  - deployment: d\n    environment: production\n"
+        "    strategy: {runOnce: {deploy: {steps: [{template: templates/azure/interlock.yml, "
+        "parameters: {command: apply, state: prod}}]}}}\n"
+    )
+    files = {"azure-pipelines.yml": pipeline, "templates/azure/interlock.yml": TEMPLATE.read_text()}
+    (workflow,) = read_all(MemoryTree(files), ["azure-pipelines.yml"])
+    assert {operation.verb for _, operation in workflow.jobs[0].operations()} == {"plan", "apply", "drift", "wait"}
+    sources = Sources(workflows=(workflow,))
+    assert [one.rule for rule in CI_RULES for one in rule.check(sources)] == []
+
+
+def test_the_versions_shown_in_the_templates_are_the_defaults_of_generated_files() -> None:
+    from interlock.ci.pipeline import Pipeline
+
+    header, _ = documents(COMPONENT)
+    assert header["spec"]["inputs"]["terraform_version"]["default"] == Pipeline(targets=()).tool_version
