@@ -149,17 +149,14 @@ def _behind(
 
 
 def _hidden_edges(clues: Iterator[Clue], seen: Graph, ids: _Ids) -> Iterator[Edge]:
-    reach: dict[str, frozenset[str]] = {}
+    reach = _Reach(seen)
     for clue in clues:
         source, target = ids.of(clue.source.root, clue.source.address), ids.of(clue.target.root, clue.target.address)
-        if source == target:
+        if source == target or target in reach.of(source):
             continue
-        if source not in reach:
-            reach[source] = seen.all_needs(source)
-        if target in reach[source]:
-            continue
-        if target not in reach:
-            reach[target] = seen.all_needs(target)
+        closes = reach.leads(target, source)
+        if not closes:
+            reach.add(source, target)
         yield Edge(
             source=source,
             target=target,
@@ -167,8 +164,43 @@ def _hidden_edges(clues: Iterator[Clue], seen: Graph, ids: _Ids) -> Iterator[Edg
             evidence=clue.evidence,
             span=clue.span,
             hidden=True,
-            fix=_circle(clue) if source in reach[target] else _fix(clue),
+            fix=_circle(clue) if closes else _fix(clue),
         )
+
+
+class _Reach:
+    """What leads where: what Terraform sees, and the hidden edges that were given a fix so far.
+
+    Two hidden edges that run against each other must not both be written.
+    """
+
+    def __init__(self, seen: Graph) -> None:
+        self._seen = seen
+        self._known: dict[str, frozenset[str]] = {}
+        self._added: dict[str, set[str]] = {}
+
+    def of(self, node: str) -> frozenset[str]:
+        """Return everything that Terraform sees a node need."""
+        if node not in self._known:
+            self._known[node] = self._seen.all_needs(node)
+        return self._known[node]
+
+    def add(self, source: str, target: str) -> None:
+        self._added.setdefault(source, set()).add(target)
+
+    def leads(self, start: str, goal: str) -> bool:
+        """Say whether `start` needs `goal`, hidden edges with a fix included."""
+        passed: set[str] = set()
+        pending = [start]
+        while pending:
+            node = pending.pop()
+            around = self.of(node) | {node}
+            if goal in around:
+                return True
+            fresh = (around & self._added.keys()) - passed
+            passed |= fresh
+            pending.extend(target for source in sorted(fresh) for target in sorted(self._added[source]))
+        return False
 
 
 def _circle(clue: Clue) -> Fix:

@@ -193,6 +193,17 @@ def test_a_fix_that_would_close_a_circle_is_not_made(traced: Traced, stated: Sta
     assert graph.cycles() == (("genesyscloud_auth_division.d", "genesyscloud_user.u"),)
 
 
+def test_two_hidden_edges_against_each_other_are_not_both_written(stated: Stated) -> None:
+    text = (
+        f'resource "genesyscloud_auth_division" "d" {{\n  name = "D"\n  description = "{USER_ID}"\n}}\n'
+        f'resource "genesyscloud_user" "u" {{\n  name = "U"\n  division_id = "{DIVISION_ID}"\n}}\n'
+    )
+    inventory = stated(("genesyscloud_user.u", USER_ID, "U"), ("genesyscloud_auth_division.d", DIVISION_ID, "D"))
+    done = fixed({"main.tf": text}, inventory)["main.tf"]
+    assert "genesyscloud_user.u.id" in done
+    assert f'division_id = "{DIVISION_ID}"' in done
+
+
 def test_two_roots_show_what_one_needs_of_the_other(traced: Traced) -> None:
     graph = traced(
         {
