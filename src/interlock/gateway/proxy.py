@@ -64,6 +64,7 @@ CLIENT_PATIENCE_S = 15.0
 WRITE_REPLY_S = 60.0
 """Longest wait for the answer to a write; its client may have gone and come back meanwhile."""
 _PIECE = 64 * 1024
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 _UNAUTHORISED = 401
 _TOO_MANY = 429
 _HOPELESS_S = 60.0  # how long an endpoint that answers 401 to fresh tokens is believed
@@ -115,7 +116,6 @@ class _Call:
     headers: list[Pair]
     body: bytes
     key: bytes
-    correlation: str
     arrived_s: float
 
     @property
@@ -247,18 +247,17 @@ class Proxy:
     # Calls
 
     async def _api(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        correlation = self._ids.fresh()
-        admitted = self._admit(route, _header(scope["headers"], b"authorization"), scope["method"], correlation)
+        admitted = self._admit(route, _header(scope["headers"], b"authorization"), scope["method"])
         if isinstance(admitted, Answer):
             await self._refuse(send, admitted)
             return
         run, flow, priority = admitted
         if run is not None and not await _is_current(run):
-            await self._refuse(send, self._fenced(run, scope["method"], route.path, correlation))
+            await self._refuse(send, self._fenced(run.run, scope["method"], route.path))
             return
         body = await self._body(receive, scope["headers"])
         if isinstance(body, Refused):
-            await self._refuse(send, answers.refused(body, correlation=correlation))
+            await self._refuse(send, answers.refused(body, correlation=self._ids.fresh()))
             return
         headers = forwarded_request(scope["headers"])
         target = f"{route.path}?{route.query}"
@@ -271,23 +270,20 @@ class Proxy:
             headers=headers,
             body=body,
             key=flight_key(flow, scope["method"], target, headers, body),
-            correlation=correlation,
             arrived_s=self._clock.monotonic(),
         )
         await self._serve(call, receive, send)
 
-    def _admit(
-        self, route: Route, authorization: str | None, method: str, correlation: str
-    ) -> tuple[Run | None, str, Priority] | Answer:
+    def _admit(self, route: Route, authorization: str | None, method: str) -> tuple[Run | None, str, Priority] | Answer:
         match route.caller:
             case RunCaller():
                 run = self._callers.find(route.caller)
                 if run is not None:
                     return run, f"r/{run.run}", run.priority
                 if self._callers.is_gone(route.caller):
-                    return self._fenced_answer(route.caller.run, method, route.path, correlation)
+                    return self._fenced(route.caller.run, method, route.path)
                 return answers.api_error(
-                    403, "interlock.unknown.run", "no run has this prefix", correlation=correlation
+                    403, "interlock.unknown.run", "no run has this prefix", correlation=self._ids.fresh()
                 )
             case NamedCaller():
                 now_unix_s = int(self._clock.now().timestamp())
@@ -298,16 +294,13 @@ class Proxy:
                     401,
                     "bad.credentials",
                     "this is no token of the gateway for this client; get one from its /oauth/token",
-                    correlation=correlation,
+                    correlation=self._ids.fresh(),
                 )
 
-    def _fenced(self, run: Run, method: str, path: str, correlation: str) -> Answer:
-        return self._fenced_answer(run.run, method, path, correlation)
-
-    def _fenced_answer(self, run: str, method: str, path: str, correlation: str) -> Answer:
+    def _fenced(self, run: str, method: str, path: str) -> Answer:
         self.tally.fenced += 1
         self._report(Event(kind="fenced", run=run, method=method, path=path))
-        return answers.fenced(run, correlation=correlation)
+        return answers.fenced(run, correlation=self._ids.fresh())
 
     async def _body(self, receive: Receive, headers: list[Pair]) -> bytes | Refused:
         if self.tally.bodies_bytes > BODIES_MAX:
@@ -377,9 +370,9 @@ class Proxy:
         while True:
             leave = await self._turnstile.enter(self._ask(call, progress))
             if not isinstance(leave, Grant):
-                return self._come_back(leave, call)
+                return self._come_back(leave)
             if call.run is not None and not await self._still_current(call.run, leave):
-                return self._fenced(call.run, call.method, call.route.path, call.correlation)
+                return self._fenced(call.run.run, call.method, call.route.path)
             reply, generation = await self._attempt(call, flight, leave)
             if reply is None:  # the token ended in this instant
                 continue
@@ -414,11 +407,11 @@ class Proxy:
             case Deliver() | Unreachable():
                 if progress.replayed and isinstance(outcome, Answered) and outcome.status == _UNAUTHORISED:
                     self._learn_hopeless(call)
-                return self._last(reply, call)
+                return self._last(reply)
             case Unknown():
                 _discard(reply)
                 self.tally.unknown_outcomes += 1
-                return answers.outcome_unknown(call.method, correlation=call.correlation)
+                return answers.outcome_unknown(call.method, correlation=self._ids.fresh())
             case Again(fresh_token=True):
                 _discard(reply)
                 self._replay(progress, *token)
@@ -452,7 +445,7 @@ class Proxy:
             _discard(reply)  # the budgets keep it waiting
             return None
         if self._clock.monotonic() + pause_s >= progress.deadline_s:
-            return self._last(reply, call)
+            return self._last(reply)
         _discard(reply)
         progress.attempt += 1
         self.tally.retries += 1
@@ -511,24 +504,24 @@ class Proxy:
         retry_after_s = read_retry_after(reply.named().get("retry-after"), now=self._clock.now())
         return Answered(status=reply.status, retry_after_s=retry_after_s)
 
-    def _last(self, reply: Reply | Failure, call: _Call) -> Ending:
+    def _last(self, reply: Reply | Failure) -> Ending:
         """What the client is told when there is no further attempt."""
         if isinstance(reply, Reply):
             return reply
         self.tally.unreachable += 1
-        return answers.unreachable(reply.value, correlation=call.correlation)
+        return answers.unreachable(reply.value, correlation=self._ids.fresh())
 
-    def _come_back(self, leave: int | Full, call: _Call) -> Answer:
+    def _come_back(self, leave: int | Full) -> Answer:
         """The request waited long enough, or may not wait at all."""
         fault = self._tokens.pool.fault
         if fault and not self._turnstile.admission.has_tokens():
             if self._tokens.pool.refused:
-                return answers.api_error(_UNAUTHORISED, "bad.credentials", fault, correlation=call.correlation)
-            return answers.unreachable(fault, correlation=call.correlation)
+                return answers.api_error(_UNAUTHORISED, "bad.credentials", fault, correlation=self._ids.fresh())
+            return answers.unreachable(fault, correlation=self._ids.fresh())
         if isinstance(leave, Full):
-            return answers.too_many(5, leave.value, correlation=call.correlation)
+            return answers.too_many(5, leave.value, correlation=self._ids.fresh())
         why = "Interlock holds this call back to stay within the organisation's API limits"
-        return answers.too_many(leave, why, correlation=call.correlation)
+        return answers.too_many(leave, why, correlation=self._ids.fresh())
 
 
 async def _is_current(run: Run) -> bool:
@@ -571,6 +564,8 @@ async def _read_body(receive: Receive, headers: list[Pair], limit: int) -> bytes
     announced = _header(headers, b"content-length")
     if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
         return too_large
+    if all(name not in _BODY_HEADERS for name, _ in headers):
+        return b""
     parts: list[bytes] = []
     held = 0
     try:
@@ -611,6 +606,9 @@ async def _pass_on(send: Send, reply: Reply, *, with_body: bool) -> None:
         if reply.rest is not None:
             stack.callback(reply.rest.close)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        if reply.rest is None and len(reply.body) <= _PIECE:  # nearly all answers; nothing can stand in its way
+            await send({"type": "http.response.body", "body": reply.body})
+            return
         for at in range(0, max(len(reply.body) - _PIECE, 0), _PIECE):
             await _send_piece(send, reply.body[at : at + _PIECE], more=True)
         tail = reply.body[max(len(reply.body) - 1, 0) // _PIECE * _PIECE :]

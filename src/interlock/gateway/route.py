@@ -35,7 +35,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/|\[\]{}\"^]*")
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")  # printable ASCII without space and #
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f\\]")
+_OTHERWISE = re.compile(rb"[\x00-\x1f\x7f\\]|/\.\.?(?:[/;]|\Z)")
+"""What somebody on the way could read in another way: control characters, backslashes, dot segments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +148,8 @@ def _fault(raw_path: bytes, query: bytes) -> str:
         return "the request line must be an absolute path of printable ASCII"
     if _BROKEN_ESCAPE.search(raw_path):
         return "the path has a broken percent escape"
-    once = unquote_to_bytes(raw_path)
-    twice = unquote_to_bytes(once)
-    if b"//" in raw_path or any(_CONTROL.search(each) or _has_dots(each) for each in (once, twice)):
+    once = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
+    twice = unquote_to_bytes(once) if b"%" in once else once
+    if b"//" in raw_path or any(_OTHERWISE.search(each) for each in {once, twice}):
         return "the path has dot segments, empty segments, backslashes or control characters"
     return ""
-
-
-def _has_dots(path: bytes) -> bool:
-    return any(segment.split(b";")[0] in {b".", b".."} for segment in path.split(b"/"))
