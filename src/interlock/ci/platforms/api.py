@@ -8,6 +8,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import IO, Any
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
@@ -43,6 +45,14 @@ class Api:
         content = self._send("GET", path, query)
         return None if content is None else self._decoded(content, path)
 
+    def find_dated(self, path: str, **query: str) -> tuple[Any | None, datetime | None]:
+        """Return what `find` returns, and what time it was there: instants in an answer mean something beside it only.
+
+        Raises as `find`. The instant is None when the platform did not say.
+        """
+        content, date = self._exchange("GET", path, query)
+        return (None if content is None else self._decoded(content, path)), date
+
     def find_bytes(self, path: str, **query: str) -> bytes | None:
         """Return the answer of a GET as bytes, or None for 404. Raises as `find`."""
         return self._send("GET", path, query)
@@ -77,6 +87,11 @@ class Api:
     def _send(
         self, method: str, path: str, query: Mapping[str, str], body: object | bytes | None = None
     ) -> bytes | None:
+        return self._exchange(method, path, query, body)[0]
+
+    def _exchange(
+        self, method: str, path: str, query: Mapping[str, str], body: object | bytes | None = None
+    ) -> tuple[bytes | None, datetime | None]:
         url = self.base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         if not url.startswith(("https://", "http://")):
             raise UsageError(f"the address of {self.title} is no http address", why=f"it is {self.base!r}")
@@ -88,12 +103,12 @@ class Api:
         request = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310 - checked above
         try:
             with _opener().open(request, timeout=TIMEOUT_S) as answer:
-                return self._limited(answer)
+                return self._limited(answer), _date(answer.headers.get("Date"))
         except urllib.error.HTTPError as error:
             with error:
                 if error.code != _NOT_FOUND:
                     raise self._refusal(error.code, path) from None
-                return None
+                return None, None
         except (OSError, ValueError) as error:
             raise BackendUnavailable(
                 f"{self.title} cannot be reached",
@@ -130,6 +145,13 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
 
 def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_SameHost())
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC) if text else None
+    except ValueError:
+        return None
 
 
 def _reason(error: BaseException) -> str:
