@@ -119,8 +119,8 @@ class StoredState:
 
     @property
     def digest_agrees(self) -> bool:
-        """Whether Terraform would accept these bytes: without a stored digest it does not compare."""
-        return self.digest_stored is None or self.digest_stored == ("" if self.is_absent else self.digest_computed)
+        """Whether Terraform would accept these bytes: without a stored digest, or with an empty one, it takes any."""
+        return not self.digest_stored or (not self.is_absent and self.digest_stored == self.digest_computed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

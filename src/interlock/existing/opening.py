@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from interlock.clock import Clock
+from interlock.disk import DiskTree
 from interlock.errors import UsageError
+from interlock.existing.discovery import find
 from interlock.existing.interface import ExistingBackend, Found
 from interlock.ids import Ids
+
+OPENED = ("s3", "local")
+"""Backend types that `open_backend` knows."""
 
 
 async def open_backend(found: Found, directory: Path, *, clock: Clock, ids: Ids) -> ExistingBackend:
@@ -17,8 +22,21 @@ async def open_backend(found: Found, directory: Path, *, clock: Clock, ids: Ids)
     Raises:
         UsageError: Settings are missing, or this version does not know the backend.
     """
-    del clock, ids
-    raise UsageError(f'backend "{found.type}" is not known', why=str(directory), fix="interlock doctor")
+    match found.type:
+        case "s3":
+            from interlock.existing.s3 import open_s3
+
+            return await open_s3(found, clock=clock, ids=ids)
+        case "local":
+            from interlock.existing.local import LocalBackend, path_of
+
+            return LocalBackend(path_of(found, directory), found=found)
+        case _:
+            raise UsageError(
+                f'this version of Interlock does not know backend "{found.type}"',
+                why=f"it knows {', '.join(OPENED)}",
+                fix="interlock doctor",
+            )
 
 
 async def open_for(
@@ -33,5 +51,4 @@ async def open_for(
         clock: For back-off.
         ids: For chance.
     """
-    del environ, extra
-    return await open_backend(Found(type="unknown"), directory, clock=clock, ids=ids)
+    return await open_backend(find(DiskTree(), str(directory), environ, extra), directory, clock=clock, ids=ids)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from interlock.clock import Clock
@@ -88,12 +91,48 @@ class AwsAccess:
         profile: A profile of the user's AWS configuration.
         endpoints: Service name (`s3`, `dynamodb`) to URL, for emulators and private endpoints.
         path_style: Address buckets by path, as emulators need it.
+        keys: Credentials named by the configuration itself.
+        role: A role to assume.
+        ca_bundle: A file of certificates to trust instead of the system's.
+        config_files: Shared configuration files to read instead of the usual one (the first that exists counts).
+        credentials_files: The same for credentials.
     """
 
     region: str | None = None
     profile: str | None = None
     endpoints: Mapping[str, str] | None = None
     path_style: bool = False
+    keys: AwsKeys | None = field(default=None, repr=False)
+    role: AwsRole | None = None
+    ca_bundle: str | None = None
+    config_files: tuple[str, ...] = ()
+    credentials_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsKeys:
+    """Credentials named in a configuration, as discouraged as they are."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsRole:
+    """A role to assume with the credentials at hand, or with a web identity token.
+
+    Attributes:
+        arn: The role.
+        session: Session name.
+        external_id: As the role's trust policy wants it.
+        token_file: A web identity token; None to assume the role with credentials.
+    """
+
+    arn: str
+    session: str = "interlock"
+    external_id: str | None = None
+    token_file: str | None = None
 
 
 def connect(service: str, access: AwsAccess) -> Any:
@@ -118,12 +157,56 @@ def connect(service: str, access: AwsAccess) -> Any:
         s3={"addressing_style": "path" if access.path_style else "auto"},
     )
     try:
-        session = boto3.Session(region_name=access.region, profile_name=access.profile)
-        return session.client(service, endpoint_url=(access.endpoints or {}).get(service), config=config)
+        session = boto3.Session(region_name=access.region, botocore_session=_session(access))
+        return session.client(
+            service,
+            endpoint_url=(access.endpoints or {}).get(service),
+            config=config,
+            verify=access.ca_bundle,
+        )
     except (BotoCoreError, ValueError) as error:
         raise UsageError(
             f"AWS {service} cannot be used", why=str(error), fix="check region, profile and endpoint: interlock doctor"
         ) from error
+
+
+def _session(access: AwsAccess) -> Any:
+    """Return the SDK's session with the credentials that `access` names."""
+    import botocore.session
+
+    inner = botocore.session.Session(profile=access.profile)
+    for variable, files in (("config_file", access.config_files), ("credentials_file", access.credentials_files)):
+        if found := next((name for name in map(os.path.expanduser, files) if os.path.exists(name)), None):  # noqa: PTH110 - the SDK wants text
+            inner.set_config_variable(variable, found)
+    if access.keys is not None:
+        inner.set_credentials(access.keys.access_key, access.keys.secret_key, access.keys.token)
+    if access.role is not None:
+        inner._credentials = _assumed(inner, access, access.role)  # noqa: SLF001 - the SDK has no other way in
+    return inner
+
+
+def _assumed(session: Any, access: AwsAccess, role: AwsRole) -> Any:
+    """Return credentials of a role, fetched when first needed and renewed before they expire."""
+    from botocore.credentials import (
+        AssumeRoleCredentialFetcher,
+        AssumeRoleWithWebIdentityCredentialFetcher,
+        DeferredRefreshableCredentials,
+        FileWebIdentityTokenLoader,
+    )
+
+    def client(service: str, **arguments: Any) -> Any:
+        arguments |= {"endpoint_url": (access.endpoints or {}).get(service), "region_name": access.region}
+        return session.create_client(service, **arguments)
+
+    more = {"RoleSessionName": role.session, **({"ExternalId": role.external_id} if role.external_id else {})}
+    if role.token_file is not None:
+        loader = FileWebIdentityTokenLoader(role.token_file)
+        fetcher: Any = AssumeRoleWithWebIdentityCredentialFetcher(
+            client, loader, role.arn, extra_args={"RoleSessionName": role.session}
+        )
+        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role-with-web-identity")
+    fetcher = AssumeRoleCredentialFetcher(client, session.get_credentials(), role.arn, extra_args=more)
+    return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
 
 
 class Refused(Exception):
@@ -165,6 +248,14 @@ class AwsCaller:
         self._ids = ids
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="interlock-aws")
         self._closed = False
+        self._server_at_s: tuple[float, float] | None = None
+
+    def server_time_s(self) -> float | None:
+        """Return what the service's clock says now, in seconds since 1970; None before its first answer."""
+        if self._server_at_s is None:
+            return None
+        said_s, at_s = self._server_at_s
+        return said_s + self._clock.monotonic() - at_s
 
     async def call(
         self, operation: Callable[..., Any], *, answers: frozenset[str] = frozenset(), **arguments: Any
@@ -226,7 +317,15 @@ class AwsCaller:
 
     async def _attempt(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> _Answer:
         self.requests[getattr(operation, "__name__", "call")] += 1
-        return await self.run(lambda: _attempted(operation, arguments))
+        answer = await self.run(lambda: _attempted(operation, arguments))
+        self._hear_time(answer.value or answer.details)
+        return answer
+
+    def _hear_time(self, answer: Mapping[str, Any]) -> None:
+        said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if said:
+            with suppress(ValueError, TypeError):
+                self._server_at_s = (parsedate_to_datetime(said).timestamp(), self._clock.monotonic())
 
     def _backoff_s(self, attempt: int) -> float:
         return self.fraction() * min(_BACKOFF_S_MAX, _BACKOFF_S * 2.0**attempt)

@@ -1,0 +1,227 @@
+"""Finds where a root module's state is: its backend with every setting, and where each setting came from.
+
+The same order as Terraform's: a value given with `-backend-config` beats the block's, which beats what an earlier
+`terraform init` recorded, which beats the environment, which beats the default. What an earlier `init` recorded counts
+only when this run gives no `-backend-config` of its own, for then Terraform uses it too (partial configuration).
+
+Reads files through a `Tree`; the environment is given. Never raises for what a file says: it is a doubt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from interlock.existing.interface import Found, Origin
+from interlock.existing.vocabulary import SECRETS, UNKNOWN, VOCABULARIES, Vocabulary
+from interlock.hcl import Backend, Body, Scope, constant, find_backend, parse, parse_json, read_module
+from interlock.source import SourceUnreadable, Tree, join
+
+MAX_BACKEND_CONFIGS = 100
+"""`-backend-config` flags read; nobody types this many."""
+
+_FLAG = "backend-config"
+_CACHE = "terraform.tfstate"
+_DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """One setting: its value and where it came from."""
+
+    value: object
+    source: str
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Settings as they are gathered; the first to name a setting wins."""
+
+    settings: dict[str, _Given] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+
+    def add(self, name: str, value: object, source: str) -> None:
+        if value is not None and name not in self.settings:
+            self.settings[name] = _Given(value, source)
+
+
+def find(tree: Tree, directory: str, environ: Mapping[str, str], extra: Sequence[str] = ()) -> Found:
+    """Return the backend of a root module.
+
+    Args:
+        tree: Where files are.
+        directory: The root module.
+        environ: The environment in which Terraform would run.
+        extra: The user's flags for Terraform.
+    """
+    data_dir = join(directory, environ.get("TF_DATA_DIR") or ".terraform")
+    backend = find_backend(tree, directory)
+    kind = backend.type if backend else "local"
+    words = VOCABULARIES.get(kind, UNKNOWN)
+    reading = _Reading()
+    flags = tuple(_backend_configs(extra))
+    for flag in reversed(flags):  # the last one wins, and the first to name a setting wins here
+        _read_flag(tree, directory, flag, words, reading)
+    if backend is not None:
+        _read_block(tree, directory, backend, words, reading)
+    _read_cache(tree, data_dir, kind, words, reading, counts=not flags)
+    _read_environment(words, environ, reading)
+    for name, default in words.defaults.items():
+        reading.add(name, default, _DEFAULT)
+    workspace, source = _workspace(tree, data_dir, environ)
+    return Found(
+        type=kind,
+        settings={name: given.value for name, given in reading.settings.items()},
+        origins=tuple(_origins(reading)),
+        workspace=workspace,
+        workspace_source=source,
+        is_empty_http=kind == "http" and backend is not None and not backend.body.attributes and not flags,
+        missing=tuple(name for name in words.required if name not in reading.settings),
+        doubts=tuple(reading.doubts),
+    )
+
+
+def _origins(reading: _Reading) -> Iterator[Origin]:
+    for name, given in sorted(reading.settings.items()):
+        shown = "(set)" if name in SECRETS else str(given.value)
+        yield Origin(name=name, value=shown, source=given.source)
+
+
+# -- flags ------------------------------------------------------------------------------------------------------------
+
+
+def _backend_configs(extra: Sequence[str]) -> Iterator[str]:
+    """Yield the values of `-backend-config` in order, written with `=` or as the next word."""
+    words = iter(extra)
+    for _, word in zip(range(MAX_BACKEND_CONFIGS), words, strict=False):
+        name, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name == _FLAG:
+            found = value if equals else next(words, "")
+            if found:
+                yield found
+
+
+def _read_flag(tree: Tree, directory: str, flag: str, words: Vocabulary, reading: _Reading) -> None:
+    """Read `name=value`, or a file of settings; as in Terraform, what has an equals sign is no file."""
+    name, equals, text = flag.partition("=")
+    if equals:
+        _add(words, reading, name.strip(), _typed(text), f"-backend-config={name.strip()}=…")
+        return
+    try:
+        content = tree.read(flag if flag.startswith("/") else join(directory, flag))
+    except SourceUnreadable as error:
+        content = None
+        reading.doubts.append(f"{flag}: {error.why}")
+    if content is None:
+        reading.doubts.append(f"-backend-config={flag}: there is no such file")
+        return
+    file = parse_json(flag, content) if flag.endswith(".json") else parse(flag, content)
+    _read_body(file.body, words, reading, f"-backend-config={flag}", scope=Scope())
+
+
+def _typed(text: str) -> object:
+    """Return a value from a command line: an object or a list when it is written as one, else text."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    file = parse("-backend-config", f"value = {text}\n".encode())
+    known = constant(file.body.get("value"))
+    return text if known is None else known.value
+
+
+# -- the block --------------------------------------------------------------------------------------------------------
+
+
+def _read_block(tree: Tree, directory: str, backend: Backend, words: Vocabulary, reading: _Reading) -> None:
+    body = backend.body
+    scope = Scope()
+    if any(constant(attribute.value) is None for attribute in body.attributes.values()):
+        scope = read_module(tree, directory).scope  # OpenTofu evaluates variables and locals here; most have none
+    _read_body(body, words, reading, "", scope=scope)
+
+
+def _read_body(body: Body, words: Vocabulary, reading: _Reading, source: str, *, scope: Scope) -> None:
+    for name, attribute in body.attributes.items():
+        where = source or f"{attribute.span.path.rpartition('/')[2]}:{attribute.span.line}"
+        known = constant(attribute.value, scope)
+        if known is None:
+            reading.doubts.append(f"{where}: {name} is no constant")
+        else:
+            _add(words, reading, name, known.value, where)
+    for block in body.nested:
+        for name, attribute in block.body.attributes.items():
+            known = constant(attribute.value, scope)
+            where = source or f"{attribute.span.path.rpartition('/')[2]}:{attribute.span.line}"
+            if known is not None:
+                _add(words, reading, f"{block.type}.{name}", known.value, where)
+
+
+def _add(words: Vocabulary, reading: _Reading, name: str, value: object, source: str) -> None:
+    """Add a setting; an object is spread to one setting a key."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            reading.add(f"{name}.{key}", part, source)
+    elif value != "":  # Terraform takes an empty text for an absent one here
+        reading.add(words.renamed.get(name, name), value, source)
+
+
+# -- what `terraform init` recorded -----------------------------------------------------------------------------------
+
+
+def _read_cache(tree: Tree, data_dir: str, kind: str, words: Vocabulary, reading: _Reading, *, counts: bool) -> None:
+    path = join(data_dir, _CACHE)
+    recorded = _recorded(tree, path, reading)
+    if recorded is None:
+        return
+    was, config = recorded
+    if was != kind:
+        reading.doubts.append(f'{path}: terraform init recorded backend "{was}", the configuration says "{kind}"')
+        return
+    for name, value in config.items():
+        now = reading.settings.get(words.renamed.get(name, name))
+        if now is not None and not isinstance(value, dict | list) and value not in (None, "") and now.value != value:
+            shown = "" if name in SECRETS else f": {value!s} then, {now.value!s} now"
+            reading.doubts.append(f"{name} changed since terraform init{shown}; run terraform init -reconfigure")
+        elif counts and value not in (None, "", [], {}):
+            _add(words, reading, name, value, f"{path} (terraform init)")
+
+
+def _recorded(tree: Tree, path: str, reading: _Reading) -> tuple[str, Mapping[str, object]] | None:
+    try:
+        content = tree.read(path)
+    except SourceUnreadable as error:
+        reading.doubts.append(f"{path}: {error.why}")
+        return None
+    if not content:
+        return None
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        reading.doubts.append(f"{path} is not JSON")
+        return None
+    backend = document.get("backend") if isinstance(document, dict) else None
+    if not isinstance(backend, dict) or not isinstance(backend.get("config"), dict):
+        return None
+    return str(backend.get("type", "")), backend["config"]
+
+
+# -- environment ------------------------------------------------------------------------------------------------------
+
+
+def _read_environment(words: Vocabulary, environ: Mapping[str, str], reading: _Reading) -> None:
+    for name, variables in words.environment.items():
+        for variable in variables:
+            if environ.get(variable):
+                reading.add(name, environ[variable], variable)
+                break
+
+
+def _workspace(tree: Tree, data_dir: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    if environ.get("TF_WORKSPACE"):
+        return environ["TF_WORKSPACE"], "TF_WORKSPACE"
+    path = join(data_dir, "environment")
+    try:
+        chosen = (tree.read(path) or b"").decode(errors="replace").strip()
+    except SourceUnreadable:
+        chosen = ""
+    return (chosen, path) if chosen else ("default", _DEFAULT)

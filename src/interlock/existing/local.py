@@ -1,0 +1,230 @@
+"""Terraform's `backend "local"`: a state file, an fcntl lock on it, and an information file beside it.
+
+A hand. The lock is a POSIX record lock on the first byte range of the state file, so the kernel frees it when the
+holder's process ends; the information file `.<state name>.lock.info` may stay behind and then locks nothing.
+Source: facts/terraform-protocols.md section 4; internal/states/statemgr/filesystem.go and filesystem_lock_unix.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from interlock.disk import replace_file
+from interlock.errors import LockHeld, UsageError
+from interlock.existing.foreign import foreign_lock, held_by
+from interlock.existing.interface import (
+    Description,
+    ForeignLock,
+    ForeignMoved,
+    Found,
+    HeldForeign,
+    StateVersion,
+    StoredState,
+    Unsupported,
+)
+from interlock.terraform.lockinfo import MAX_LOCK_INFO_BYTES, LockInfo, render_lock_info
+
+_CURRENT = "current"
+_BACKUP = "backup"
+
+
+def path_of(found: Found, directory: Path) -> Path:
+    """Return the state file of a found local backend."""
+    if found.workspace == "default":
+        return directory / (found.text("path") or "terraform.tfstate")
+    folder = directory / (found.text("workspace_dir") or "terraform.tfstate.d")
+    return folder / found.workspace / "terraform.tfstate"
+
+
+class LocalBackend:
+    """See `ExistingBackend`.
+
+    Args:
+        path: The state file.
+        found: What discovery found, for `describe`.
+    """
+
+    def __init__(self, path: Path, *, found: Found) -> None:
+        self.path = path
+        self._found = found
+        self._held: int | None = None
+
+    @property
+    def info_path(self) -> Path:
+        """Where Terraform writes who holds the lock."""
+        return self.path.with_name(f".{self.path.name}.lock.info")
+
+    @property
+    def backup_path(self) -> Path:
+        """Terraform's own copy of the state before its last change."""
+        return self.path.with_name(f"{self.path.name}.backup")
+
+    def describe(self) -> Description:
+        """See `ExistingBackend.describe`."""
+        return Description(
+            type="local",
+            address=str(self.path),
+            workspace=self._found.workspace,
+            locking=("local",),
+            settings=self._found.origins,
+        )
+
+    async def read_locks(self) -> tuple[ForeignLock, ...]:
+        """See `ExistingBackend.read_locks`. An information file without a lock on the state file locks nothing."""
+        pid = await asyncio.to_thread(self._locking_process)
+        if pid is None:
+            return ()
+        raw = await asyncio.to_thread(self._read_info)
+        lock = foreign_lock(raw, mechanism="local", place=str(self.path))
+        return (replace(lock, condition=f"pid {pid}" if pid else ""),)
+
+    async def delete_lock(self, lock: ForeignLock) -> None:
+        """See `ExistingBackend.delete_lock`. The kernel frees the lock when the holder's process ends."""
+        raise Unsupported(
+            f"the lock on {self.path} cannot be deleted",
+            why=f"it belongs to a living process ({lock.condition or 'another pid namespace'}); it goes when that ends",
+            fix="let that process end, or stop it: kill -INT",
+        )
+
+    async def read_state(self) -> StoredState | None:
+        """See `ExistingBackend.read_state`."""
+        return await asyncio.to_thread(self._read)
+
+    async def write_state(self, body: bytes, *, expected: StoredState | None) -> StoredState:
+        """See `ExistingBackend.write_state`. In place, so that the lock on the file stays; the old state is the backup.
+
+        A file written in place can be torn by a crash, which is how Terraform writes it too; the backup is whole.
+        """
+        current = await self.read_state()
+        if (current.body if current else None) != (expected.body if expected else None):
+            raise ForeignMoved(
+                f"{self.path} changed while it was to be written", why="somebody wrote it", fix="try again"
+            )
+        if current is not None:
+            await asyncio.to_thread(replace_file, str(self.backup_path), current.body)
+        await asyncio.to_thread(self._write, body)
+        stored = await self.read_state()
+        assert stored is not None
+        return stored
+
+    async def history(self) -> tuple[StateVersion, ...]:
+        """See `ExistingBackend.history`: the state and Terraform's backup of the one before."""
+        rows = []
+        for name, path in ((_CURRENT, self.path), (_BACKUP, self.backup_path)):
+            if path.is_file() and path.stat().st_size:
+                found = path.stat()
+                at = datetime.fromtimestamp(found.st_mtime, UTC)
+                rows.append(StateVersion(id=name, modified_at=at, size=found.st_size, current=name == _CURRENT))
+        return tuple(rows)
+
+    async def read_version(self, version_id: str) -> bytes:
+        """See `ExistingBackend.read_version`."""
+        path = {_CURRENT: self.path, _BACKUP: self.backup_path}.get(version_id)
+        if path is None or not path.is_file():
+            raise UsageError(f"{self.path} has no version {version_id!r}", fix="interlock state history")
+        return await asyncio.to_thread(path.read_bytes)
+
+    async def repair_digest(self, *, expected: StoredState) -> StoredState:
+        """See `ExistingBackend.repair_digest`. There is none."""
+        return expected
+
+    async def take_lock(self, info: LockInfo) -> HeldForeign:
+        """See `ExistingBackend.take_lock`."""
+        lock = await asyncio.to_thread(self._take, info)
+        return HeldForeign(info=info, locks=(lock,))
+
+    async def give_lock(self, held: HeldForeign) -> None:
+        """See `ExistingBackend.give_lock`."""
+        if self._held is None:
+            return
+        if self._read_info() == held.locks[0].raw:
+            self.info_path.unlink(missing_ok=True)
+        os.close(self._held)
+        self._held = None
+
+    async def close(self) -> None:
+        """See `ExistingBackend.close`. Frees what is held."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def _locking_process(self) -> int | None:
+        """Return the process with a lock on the state file; None when there is none, 0 when it cannot be named."""
+        if self._held is not None:
+            return os.getpid()  # a POSIX lock never conflicts with its own process, and opening would drop it
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UsageError(
+                f"cannot look at the lock on {self.path}", why=error.strerror or "", fix=f"ls -l {self.path}"
+            ) from error
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return _owner_of(self.path)
+        finally:
+            os.close(handle)  # frees what we may just have taken
+        return None
+
+    def _take(self, info: LockInfo) -> ForeignLock:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise self._refusal() from None
+        self._held = handle
+        raw = render_lock_info(info)
+        self.info_path.touch(mode=0o600)
+        self.info_path.write_bytes(raw)
+        return foreign_lock(raw, mechanism="local", place=str(self.path))
+
+    def _refusal(self) -> LockHeld:
+        return held_by(foreign_lock(self._read_info(), mechanism="local", place=str(self.path)), str(self.path))
+
+    def _read_info(self) -> bytes:
+        try:
+            with self.info_path.open("rb") as file:
+                return file.read(MAX_LOCK_INFO_BYTES)
+        except OSError:
+            return b""
+
+    def _read(self) -> StoredState | None:
+        """Read through the handle that holds the lock: closing any other one of this process would free it."""
+        try:
+            size = self.path.stat().st_size
+            body = self.path.read_bytes() if self._held is None else os.pread(self._held, size, 0)
+            modified_at = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+        return StoredState(body=body, modified_at=modified_at) if body else None
+
+    def _write(self, body: bytes) -> None:
+        if self._held is None:
+            raise UsageError(f"{self.path} is not locked", why="it is written only under its lock", fix="take the lock")
+        os.ftruncate(self._held, 0)
+        os.pwrite(self._held, body, 0)
+        os.fsync(self._held)
+
+
+def _owner_of(path: Path) -> int:
+    """Return the process that /proc/locks names for a file; 0 when it names none (another pid namespace)."""
+    found = path.stat()
+    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        words = line.split()
+        if name in words and "POSIX" in words:
+            return max(int(words[4]), 0)
+    return 0

@@ -1,0 +1,117 @@
+"""What each backend of Terraform is told, and where besides its block: variables, defaults, what is required.
+
+Pure data. Source: Terraform 1.11.4, internal/backend/remote-state/*/backend.go; the S3 backend's documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The settings of one backend type.
+
+    Attributes:
+        environment: Setting to the variables that give it when the configuration does not, the first set one wins.
+        defaults: Setting to what holds when nothing gives it.
+        required: Settings without which Terraform asks or fails.
+        renamed: Old spellings that Terraform still accepts, to the present ones.
+    """
+
+    environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+SECRETS: Final = frozenset(
+    {
+        "access_key",
+        "secret_key",
+        "token",
+        "sse_customer_key",
+        "password",
+        "conn_str",
+        "client_private_key_pem",
+        "client_secret",
+        "client_certificate_password",
+        "sas_token",
+        "access_token",
+        "credentials",
+        "encryption_key",
+        "web_identity_token",
+        "assume_role_with_web_identity.web_identity_token",
+    }
+)
+"""Settings that are never shown."""
+
+_HTTP_OPTIONS = (
+    "address",
+    "update_method",
+    "lock_address",
+    "unlock_address",
+    "lock_method",
+    "unlock_method",
+    "username",
+    "password",
+    "retry_max",
+    "retry_wait_min",
+    "retry_wait_max",
+    "client_ca_certificate_pem",
+    "client_certificate_pem",
+    "client_private_key_pem",
+)
+
+VOCABULARIES: Final[Mapping[str, Vocabulary]] = {
+    "s3": Vocabulary(
+        environment={
+            "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+            "profile": ("AWS_PROFILE",),
+            "access_key": ("AWS_ACCESS_KEY_ID",),
+            "secret_key": ("AWS_SECRET_ACCESS_KEY",),
+            "token": ("AWS_SESSION_TOKEN",),
+            "sse_customer_key": ("AWS_SSE_CUSTOMER_KEY",),
+            "endpoints.s3": ("AWS_ENDPOINT_URL_S3", "AWS_S3_ENDPOINT", "AWS_ENDPOINT_URL"),
+            "endpoints.dynamodb": ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_DYNAMODB_ENDPOINT", "AWS_ENDPOINT_URL"),
+            "endpoints.sts": ("AWS_ENDPOINT_URL_STS", "AWS_STS_ENDPOINT", "AWS_ENDPOINT_URL"),
+            "custom_ca_bundle": ("AWS_CA_BUNDLE",),
+        },
+        defaults={"workspace_key_prefix": "env:"},
+        required=("bucket", "key", "region"),
+        renamed={
+            "endpoint": "endpoints.s3",
+            "dynamodb_endpoint": "endpoints.dynamodb",
+            "sts_endpoint": "endpoints.sts",
+            "force_path_style": "use_path_style",
+            "role_arn": "assume_role.role_arn",
+            "session_name": "assume_role.session_name",
+            "external_id": "assume_role.external_id",
+            "assume_role_duration_seconds": "assume_role.duration",
+        },
+    ),
+    "local": Vocabulary(defaults={"path": "terraform.tfstate", "workspace_dir": "terraform.tfstate.d"}),
+    "pg": Vocabulary(
+        environment={"conn_str": ("PG_CONN_STR",), "schema_name": ("PG_SCHEMA_NAME",)},
+        defaults={"schema_name": "terraform_remote_state"},
+    ),
+    "http": Vocabulary(
+        environment={option: (f"TF_HTTP_{option.upper()}",) for option in _HTTP_OPTIONS},
+        defaults={"update_method": "POST", "lock_method": "LOCK", "unlock_method": "UNLOCK"},
+        required=("address",),
+    ),
+    "cloud": Vocabulary(
+        environment={
+            "hostname": ("TF_CLOUD_HOSTNAME",),
+            "organization": ("TF_CLOUD_ORGANIZATION",),
+            "workspaces.name": ("TF_WORKSPACE",),
+            "workspaces.project": ("TF_CLOUD_PROJECT",),
+        },
+        defaults={"hostname": "app.terraform.io"},
+        required=("organization",),
+    ),
+    "remote": Vocabulary(defaults={"hostname": "app.terraform.io"}, required=("organization",)),
+}
+UNKNOWN: Final = Vocabulary()
