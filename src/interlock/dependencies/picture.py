@@ -19,8 +19,12 @@ _COLUMN_PX: Final = 360
 _ROW_PX: Final = 26
 _BOX_PX: Final = (250, 20)
 _MARGIN_PX: Final = 24
+_TOP_PX: Final = 44  # the legend stands above
 _SWEEPS: Final = 6  # passes that move related nodes together
 _MAX_LABEL: Final = 38
+_LEGEND: Final = (
+    "What is needed stands left of what needs it. Red and dashed: Terraform does not see it. Dashed box: a data source."
+)
 _SVG_HEAD: Final = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"
  width="{width}" height="{height}" font-family="sans-serif" font-size="11">
 <style>.e{{fill:none;stroke:#9aa4ad;stroke-width:1}}.h{{fill:none;stroke:#c0392b;stroke-width:1.6;stroke-dasharray:5 3}}
@@ -56,10 +60,11 @@ def svg(graph: Graph) -> str:
     """Return a picture that stands alone; hovering shows names and evidence."""
     places = _layout(graph)
     width = _MARGIN_PX * 2 + _COLUMN_PX * (1 + max((column for column, _ in places.values()), default=0))
-    height = _MARGIN_PX * 2 + _ROW_PX * (1 + max((row for _, row in places.values()), default=0))
+    height = _TOP_PX + _MARGIN_PX + _ROW_PX * (1 + max((row for _, row in places.values()), default=0))
     parts = [
         _SVG_HEAD.format(width=width, height=height),
         f'<rect width="{width}" height="{height}" fill="#fbfbfa"/>',
+        f'<text x="{_MARGIN_PX}" y="26" fill="#555">{_LEGEND}</text>',
         *_drawn_edges(graph, places),
         *(_drawn_node(node, places[name]) for name, node in graph.nodes.items()),
         "</svg>",
@@ -109,7 +114,28 @@ def _layout(graph: Graph) -> Mapping[str, tuple[int, int]]:
             wanted = {name: _mean_row(graph, name, rows) for name in column}
             column.sort(key=lambda name: (wanted[name], name))
             rows.update((name, float(row)) for row, name in enumerate(column))
-    return {name: (place, row) for place, column in enumerate(columns) for row, name in enumerate(column)}
+    return _settled(graph, columns)
+
+
+def _settled(graph: Graph, columns: Sequence[Sequence[str]]) -> Mapping[str, tuple[int, int]]:
+    """Spread shorter columns over the height of the tallest, each node as near to what it needs as its order allows."""
+    height = max((len(column) for column in columns), default=0)
+    places: dict[str, tuple[int, int]] = {}
+    for place, column in enumerate(columns):
+        rows = {name: row for name, (_, row) in places.items()}
+        wanted = [_wanted_row(graph, name, rows, fallback=row) for row, name in enumerate(column)]
+        chosen: list[int] = []
+        for row in wanted:
+            chosen.append(max(row, chosen[-1] + 1 if chosen else 0))
+        for index in range(len(chosen) - 1, -1, -1):
+            chosen[index] = min(chosen[index], height - len(chosen) + index)
+        places.update((name, (place, row)) for name, row in zip(column, chosen, strict=True))
+    return places
+
+
+def _wanted_row(graph: Graph, name: str, rows: Mapping[str, int], *, fallback: int) -> int:
+    needed = [rows[need] for need in graph.needs(name) if need in rows]
+    return round(sum(needed) / len(needed)) if needed else fallback
 
 
 def _mean_row(graph: Graph, name: str, rows: Mapping[str, float]) -> float:
@@ -120,8 +146,8 @@ def _mean_row(graph: Graph, name: str, rows: Mapping[str, float]) -> float:
 def _drawn_edges(graph: Graph, places: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     for edge in _pairs(graph):
         (column, row), (other_column, other_row) = places[edge.target], places[edge.source]
-        start = (_MARGIN_PX + column * _COLUMN_PX + _BOX_PX[0], _MARGIN_PX + row * _ROW_PX + _BOX_PX[1] / 2)
-        end = (_MARGIN_PX + other_column * _COLUMN_PX, _MARGIN_PX + other_row * _ROW_PX + _BOX_PX[1] / 2)
+        start = (_MARGIN_PX + column * _COLUMN_PX + _BOX_PX[0], _TOP_PX + row * _ROW_PX + _BOX_PX[1] / 2)
+        end = (_MARGIN_PX + other_column * _COLUMN_PX, _TOP_PX + other_row * _ROW_PX + _BOX_PX[1] / 2)
         bend = max(40.0, abs(end[0] - start[0]) / 2)
         path = f"M{start[0]} {start[1]}C{start[0] + bend:g} {start[1]} {end[0] - bend:g} {end[1]} {end[0]} {end[1]}"
         style = "h" if edge.hidden else "e"
@@ -133,7 +159,7 @@ def _drawn_edges(graph: Graph, places: Mapping[str, tuple[int, int]]) -> Iterato
 
 
 def _drawn_node(node: Node, place: tuple[int, int]) -> str:
-    left, top = _MARGIN_PX + place[0] * _COLUMN_PX, _MARGIN_PX + place[1] * _ROW_PX
+    left, top = _MARGIN_PX + place[0] * _COLUMN_PX, _TOP_PX + place[1] * _ROW_PX
     colour = colour_of(node.type)
     label = _short(node)
     dashes = ' stroke-dasharray="3 2"' if node.mode != "managed" else ""
