@@ -55,7 +55,13 @@ def generate(
 
     settings = _settings()
     root = output or (settings.path.parent if settings.path else Path.cwd())
-    files = render(Vendor(platform.value), _pipeline(settings))
+    pipeline = _pipeline(settings)
+    if pipeline.aws is None and pipeline.server is None:
+        view.note(
+            "neither pipeline.aws nor server is set: runs on different machines would not see each other's queue.\n"
+            "Use one self-hosted runner with a lasting INTERLOCK_HOME, or a backend that all machines share."
+        )
+    files = render(Vendor(platform.value), pipeline)
     plan = {path: _action(root / path, text) for path, text in files.items()}
     foreign = [path for path, action in plan.items() if action == "foreign"]
     if foreign and not force and not dry_run and Vendor(platform.value) is not Vendor.GITLAB:
