@@ -62,6 +62,7 @@ class Asked:
     detailed_exitcode: bool = False
     no_gateway: bool = False
     deadline: str | None = None
+    retries: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -640,6 +641,7 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         heartbeat_s=settings.heartbeat_s,
         job=_job_url(environ),
         deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
+        retries=asked.retries,
         gateway=not asked.no_gateway,
         in_place=check_backend(directory, name),
     )

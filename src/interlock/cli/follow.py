@@ -32,13 +32,11 @@ class Follower:
 
     Args:
         folder: The run's folder; its plan text is shown before an approval.
-        answer: Called with yes or no when the run asks; None when nobody can be asked.
         quiet: Show nothing but questions (for `--json`).
     """
 
-    def __init__(self, folder: Path, answer: Callable[[bool], None] | None, *, quiet: bool) -> None:
+    def __init__(self, folder: Path, *, quiet: bool) -> None:
         self._folder = folder
-        self._answer = answer
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
         self._colour = view.colour_allowed(sys.stderr)
@@ -59,14 +57,18 @@ class Follower:
             "note": lambda facts: self._line(str(facts["text"])),
             "state": self._state,
             "phase": self._phase,
+            "retry": lambda facts: self._line(f"{facts['what']}; beginning again with a fresh plan", "33"),
         }
 
     def show(self, entry: Entry) -> None:
-        """Show one entry."""
-        if entry.kind == "approval" or not self._quiet:
-            self._show.get(entry.kind, _nothing)(entry.facts)
-        if entry.kind == "end":
-            self._clear()
+        """Show one entry. A reader that went away must not end the run: it goes on, unseen."""
+        try:
+            if entry.kind == "approval" or not self._quiet:
+                self._show.get(entry.kind, _nothing)(entry.facts)
+            if entry.kind == "end":
+                self._clear()
+        except BrokenPipeError:
+            view.forget_reader(sys.stderr)
 
     def _line(self, text: str, code: str = "") -> None:
         self._clear()
@@ -113,8 +115,8 @@ class Follower:
         if plan.exists():
             self._clear()
             sys.stderr.write(plan.read_text(errors="replace"))
-        if self._answer is not None:
-            self._answer(view.confirm("Apply exactly this plan?", yes=False))
+        sys.stderr.write("Apply exactly this plan? [y/N] ")
+        sys.stderr.flush()
 
     def _resource(self, facts: Mapping[str, Any]) -> None:
         address = facts["address"]

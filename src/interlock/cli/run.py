@@ -36,6 +36,10 @@ Deadline = Annotated[
     str | None, typer.Option("--deadline", help="Refuse an apply that the API budget cannot finish in this time.")
 ]
 
+Retries = Annotated[
+    int, typer.Option("--retries", min=0, max=10, help="Fresh plans after a rate limit, a conflict or an API failure.")
+]
+
 
 @plan_app.command()
 def plan(
@@ -87,6 +91,7 @@ def apply(
     wait: Wait = None,
     no_wait: NoWait = False,
     deadline: Deadline = None,
+    retries: Retries = 1,
     terraform: Terraform = None,
     no_gateway: NoGateway = False,
     json: Json = False,
@@ -108,6 +113,7 @@ def apply(
             wait=wait,
             no_wait=no_wait,
             deadline=deadline,
+            retries=retries,
             terraform=terraform,
             no_gateway=no_gateway,
             json=json,
@@ -161,8 +167,8 @@ def _run(asked: Asked) -> None:
             fix="repeat with --auto-approve, or run it at a terminal",
         )
     front = order_run(asked, os.environ)
-    answer = None if asked.auto_approve else lambda yes: front.say("approve" if yes else "reject")
-    end = front.follow(Follower(front.folder, answer, quiet=asked.json).show) or _after_a_kill(front.folder)
+    answers = None if asked.auto_approve else sys.stdin
+    end = front.follow(Follower(front.folder, quiet=asked.json).show, answers=answers) or _after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
 
 

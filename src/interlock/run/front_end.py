@@ -7,6 +7,7 @@ supervisor stops gracefully.
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Self
+from typing import IO, Self, TextIO
 
 from interlock.errors import InterlockError
 from interlock.run.order import Order, encode
@@ -25,6 +26,7 @@ from interlock.run.transcript import LOG, ORDER, Entry, Reader
 
 # A CI runner kills what carries its job's mark when the job ends (facts/ci-systems.md; actions/runner issue 598).
 _JOB_MARKS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID_COOKIE")
+_YES = frozenset({"y", "yes"})
 _IDLE_S = 1.0  # a lost ring costs at most this much delay in what a person sees
 
 
@@ -88,11 +90,17 @@ class FrontEnd:
         self._control = control
         self._log = log
         self._reader = Reader(folder)
+        self._asked = False
 
-    def follow(self, show: Callable[[Entry], None]) -> Entry | None:
+    def follow(self, show: Callable[[Entry], None], *, answers: TextIO | None = None) -> Entry | None:
         """Show every journal entry as it comes; return the last one, of kind `end`.
 
-        SIGINT and SIGTERM that arrive meanwhile are passed on; what they mean is the supervisor's decision.
+        SIGINT and SIGTERM that arrive meanwhile are passed on; what they mean is the supervisor's decision. That holds
+        while a question waits for its answer too, so the answer is never waited for alone.
+
+        Args:
+            show: Shows an entry; for one of kind `approval`, the question.
+            answers: Where a person's answer comes from; None when nobody is asked.
 
         Returns:
             None when the supervisor died without ending its run.
@@ -100,12 +108,13 @@ class FrontEnd:
         Raises:
             InterlockError: It died before it had begun; its log says why.
         """
-        self._control.settimeout(_IDLE_S)
+        self._control.setblocking(False)
         with _Signals(self.say):
             while True:
-                alive = self._ring()
+                alive = self._wait(answers if self._asked else None)
                 for entry in self._reader.new():
                     show(entry)
+                    self._asked = self._asked or entry.kind == "approval"
                     if entry.kind == "end":
                         return entry
                 if not alive:
@@ -121,12 +130,14 @@ class FrontEnd:
         with suppress(OSError):
             self._control.sendall(word.encode() + b"\n")
 
-    def _ring(self) -> bool:
-        """Wait for the bell; False when the supervisor has closed its end."""
+    def _wait(self, answers: TextIO | None) -> bool:
+        """Wait for the bell or an answer; False when the supervisor has closed its end."""
+        ready, _, _ = select.select([self._control, *([answers] if answers else [])], [], [], _IDLE_S)
+        if answers in ready and answers is not None:
+            self._asked = False
+            self.say("approve" if answers.readline().strip().lower() in _YES else "reject")
         try:
-            return bool(self._control.recv(4096))
-        except TimeoutError:
-            return True
+            return self._control not in ready or bool(self._control.recv(4096))
         except OSError:
             return False
 

@@ -43,6 +43,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         heartbeat_s: Renewal period.
         job: URL of the CI job, when the run is part of one.
         deadline_s: Longest time that an apply may need of the API budget; None for no bound.
+        retries: How often a run begins again from a fresh plan after a failure that passes.
         gateway: Whether the API gateway stands before Genesys Cloud.
         in_place: The configuration declares an empty `backend "http" {}` itself.
     """
@@ -68,6 +69,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 1.5
     job: str | None = None
     deadline_s: float | None = None
+    retries: int = 1
     gateway: bool = True
     in_place: bool = False
 

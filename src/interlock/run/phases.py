@@ -22,14 +22,14 @@ class Phase(Enum):
 
 STEPS: dict[Phase, frozenset[Phase]] = {
     Phase.PREPARING: frozenset({Phase.QUEUED, Phase.ENDED}),
-    Phase.QUEUED: frozenset({Phase.PLANNING, Phase.APPLYING, Phase.ENDED}),
-    Phase.PLANNING: frozenset({Phase.AWAITING, Phase.APPLYING, Phase.SETTLING}),
+    Phase.QUEUED: frozenset({Phase.PLANNING, Phase.ENDED}),
+    Phase.PLANNING: frozenset({Phase.PLANNING, Phase.AWAITING, Phase.APPLYING, Phase.SETTLING}),
     Phase.AWAITING: frozenset({Phase.APPLYING, Phase.SETTLING}),
     Phase.APPLYING: frozenset({Phase.SETTLING}),
-    Phase.SETTLING: frozenset({Phase.ENDED}),
+    Phase.SETTLING: frozenset({Phase.PLANNING, Phase.ENDED}),
     Phase.ENDED: frozenset(),
 }
-"""From QUEUED straight to APPLYING goes a run that was given a saved plan. SETTLING saves, verifies and releases."""
+"""SETTLING saves, verifies and releases. From it, or from PLANNING, a passing failure leads to a fresh plan."""
 
 HOLDING = frozenset({Phase.PLANNING, Phase.AWAITING, Phase.APPLYING, Phase.SETTLING})
 """The phases in which the run holds the state."""

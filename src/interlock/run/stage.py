@@ -143,5 +143,13 @@ async def start(
         held: The lock on the tree; the process keeps it, so that nobody takes the tree while it lives.
     """
     output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
+    _put_aside(output)
     child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr, held=held)
     return Running(child=child, output=output, stderr=stderr, secret=environ.get("TF_HTTP_ADDRESS", "").encode())
+
+
+def _put_aside(output: Path) -> None:
+    """Keep the output of an earlier attempt of the same command under a number."""
+    if output.exists():
+        number = len(list(output.parent.glob(f"{output.stem}.*{output.suffix}"))) + 1
+        output.rename(output.with_suffix(f".{number}{output.suffix}"))

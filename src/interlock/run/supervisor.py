@@ -40,6 +40,9 @@ from interlock.terraform.plan import PlanFacts, parse_plan
 
 PATIENCE_S = 15.0
 """Silence after which a waiting supervisor is passed over: it speaks every few seconds, so this is a dead one."""
+PASSING = frozenset({"api-rate-limit", "api-server-error", "api-version-conflict", "api-gone"})
+"""Causes after which a fresh plan is safe and may succeed. Not a timeout or a crash: what was being created then may
+exist without being in the state, and a blind repetition would make it twice."""
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _PACE_LIMIT = 40
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
@@ -296,6 +299,22 @@ class Supervisor:
             self._journal.tell("gateway", counts)
 
     async def _operate(self) -> int:
+        """Plan and apply; after a passing failure once more from a fresh plan, as often as the order allows."""
+        for attempt in range(1, self._order.retries + 2):
+            try:
+                return await self._attempt()
+            except InterlockError as error:
+                if attempt > self._order.retries or not self._may_try_again(error):
+                    raise
+                self._journal.tell("retry", {"attempt": attempt, "what": error.what, "why": error.why})
+        raise AssertionError("the last attempt returns or raises")
+
+    def _may_try_again(self, error: InterlockError) -> bool:
+        """Say whether a fresh plan may mend it: nobody wants to stop, and the plan was ours to make."""
+        wanted = self._stopping is None and self._lost is None and self._order.plan_file is None
+        return wanted and error.facts.get("category") in PASSING
+
+    async def _attempt(self) -> int:
         plan_path = self._run_folder / "plan.tfplan"
         if self._order.plan_file is not None:
             facts = await self._read_saved(plan_path)
