@@ -252,7 +252,7 @@ def _number(text: str) -> float | str:
 
 
 def _plan(document: Mapping[str, Any]) -> PlanDocument:
-    secrets = frozenset(_secrets(document))
+    secrets = secret_texts(document)
     outputs = sorted((document.get("output_changes") or {}).items())
     return PlanDocument(
         format_version=_text(document, "format_version"),
@@ -264,6 +264,11 @@ def _plan(document: Mapping[str, Any]) -> PlanDocument:
         complete=_flag(document, "complete"),
         errored=_flag(document, "errored") is True,
     )
+
+
+def secret_texts(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the texts of a plan's JSON that are marked sensitive anywhere; raises what malformed parts raise."""
+    return frozenset(_secrets(document))
 
 
 def _secrets(document: Mapping[str, Any]) -> Iterator[str]:
@@ -360,7 +365,7 @@ def _output_change(name: str, change: Mapping[str, Any], secrets: frozenset[str]
 
 def _attributes(change: Mapping[str, Any], secrets: frozenset[str]) -> Iterator[AttributeChange]:
     """List what differs between before and after, what forces a replacement marked."""
-    forcing = {_spell(tuple(path)) for path in change.get("replace_paths") or ()}
+    forcing = {spell_path(tuple(path)) for path in change.get("replace_paths") or ()}
     for found in _differences(change.get("before"), change.get("after"), _Marks(change, secrets), ()):
         forces = any(found.path == path or found.path.startswith((f"{path}.", f"{path}[")) for path in forcing)
         yield replace(found, forces_replacement=True) if forces else found
@@ -415,7 +420,7 @@ def _differences(before: Any, after: Any, marks: _Marks, path: tuple[str | int, 
             yield from _differences(_child(before, step), _child(after, step), marks.at(step), (*path, step))
     elif unknown or not _same(before, after):
         yield AttributeChange(
-            path=_spell(path),
+            path=spell_path(path),
             before=marks.shown_before(before),
             after=marks.shown_after(after),
             sensitive=marks.is_sensitive,
@@ -459,7 +464,8 @@ def _masked(value: Any, sensitive: Any, secrets: frozenset[str]) -> Json:
     return plain
 
 
-def _spell(path: tuple[str | int, ...]) -> str:
+def spell_path(path: tuple[str | int, ...]) -> str:
+    """Spell the way to a value as people write it: `members[0].name`."""
     text = ""
     for step in path:
         if isinstance(step, int):
