@@ -71,7 +71,7 @@ def find_need(directory: Path, settings: Settings, environ: Mapping[str, str]) -
         credentials=Credentials(client_id=environ[_CLIENT], secret=Secret(environ[_SECRET])),
         budgets=tuple(parse_override(f"{name}={value}") for name, value in section.get("budgets", {}).items()),
         tokens=int(section.get("tokens", 10)),
-        hold_s=float(section.get("hold_s", 8.0)),
+        hold_s=float(section.get("hold", 8.0)),
         open_login=True,
     )
     chosen = any("token_pool_size" in provider.block.body.attributes for provider in own)

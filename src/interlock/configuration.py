@@ -49,6 +49,20 @@ class Run(_Section):
     )
 
 
+class Gateway(_Section):
+    """The API gateway of runs."""
+
+    enabled: bool | None = Field(default=None, description="false: runs reach the API by themselves.")
+    region: str | None = Field(default=None, description="Region of the organisation, such as eu-central-1.")
+    upstream_api: str | None = Field(default=None, description="Where API calls go, instead of the region's host.")
+    upstream_login: str | None = Field(
+        default=None, description="Where tokens come from, instead of the region's host."
+    )
+    tokens: int | None = Field(default=None, ge=1, le=50, description="Most upstream tokens; 10 by default.")
+    hold: Duration | None = Field(default=None, description="Longest wait before a 429; 8s by default, at most 12s.")
+    budgets: dict[str, str] | None = Field(default=None, description="Limits of your own: `token: 300/60s`.")
+
+
 class Document(_Section):
     """interlock.yaml."""
 
@@ -58,14 +72,14 @@ class Document(_Section):
     terraform: str | None = Field(default=None, description="Terraform or OpenTofu binary.")
     run: Run = Field(default=Run(), description="How runs wait and hold.")
     states: dict[str, State] = Field(default={}, description="States by name.")
-    gateway: dict[str, Any] = Field(default={}, description="API gateway; see docs/reference/configuration.md.")
+    gateway: Gateway = Field(default=Gateway(), description="The API gateway of runs.")
     pipeline: dict[str, Any] = Field(default={}, description="What `interlock ci generate` writes.")
     lint: dict[str, Any] = Field(default={}, description="Defaults of `interlock lint`.")
 
     @classmethod
     def keys_at(cls, location: Sequence[int | str]) -> list[str]:
         """Return the valid keys of the mapping at `location`, for a suggestion."""
-        sections: dict[str, type[BaseModel]] = {"run": Run, "states": State}
+        sections: dict[str, type[BaseModel]] = {"run": Run, "states": State, "gateway": Gateway}
         model: type[BaseModel] = sections.get(str(location[0]), cls) if location else cls
         return list(model.model_fields)
 
@@ -80,7 +94,11 @@ class Document(_Section):
             "heartbeat_s": self.run.heartbeat,
             "max_deletes": self.run.max_deletes,
             "states": {name: _state(state, base) for name, state in self.states.items()} or None,
-            "sections": {"gateway": self.gateway, "pipeline": self.pipeline, "lint": self.lint},
+            "sections": {
+                "gateway": self.gateway.model_dump(exclude_none=True),
+                "pipeline": self.pipeline,
+                "lint": self.lint,
+            },
         }
         return {name: value for name, value in found.items() if value is not None}
 
