@@ -74,7 +74,6 @@ class Document(_Section):
     states: dict[str, State] = Field(default={}, description="States by name.")
     gateway: Gateway = Field(default=Gateway(), description="The API gateway of runs.")
     pipeline: dict[str, Any] = Field(default={}, description="What `interlock ci generate` writes.")
-    lint: dict[str, Any] = Field(default={}, description="Defaults of `interlock lint`.")
 
     @classmethod
     def keys_at(cls, location: Sequence[int | str]) -> list[str]:
