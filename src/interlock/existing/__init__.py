@@ -3,6 +3,7 @@
 `discovery` finds what a root module uses, `opening` opens it. One hand a backend: `s3`, `local`.
 """
 
+from interlock.existing.foreign import Reference, find_reference, render_reference
 from interlock.existing.interface import (
     Description,
     ExistingBackend,
@@ -24,7 +25,10 @@ __all__ = [
     "Found",
     "HeldForeign",
     "Origin",
+    "Reference",
     "StateVersion",
     "StoredState",
     "Unsupported",
+    "find_reference",
+    "render_reference",
 ]
