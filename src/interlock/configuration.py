@@ -96,7 +96,6 @@ class Document(_Section):
             "sections": {
                 "gateway": self.gateway.model_dump(exclude_none=True),
                 "pipeline": self.pipeline,
-                "lint": self.lint,
             },
         }
         return {name: value for name, value in found.items() if value is not None}
