@@ -24,7 +24,7 @@ from interlock.hcl.module import Module, Provider, read_module
 from interlock.ids import Ids
 from interlock.lock import Priority
 from interlock.run.surroundings import Seat
-from interlock.run.workspace import OVERRIDE, OVERRIDE_NAME
+from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME
 from interlock.settings import Settings
 from interlock.store import RecordStore
 from interlock.terraform.plan import PlanFacts
@@ -152,16 +152,24 @@ class RunGateway:
         ids: For the run's secret.
         store: Where budgets are shared with other runs of this machine.
         is_current: Says whether a grant is current; asked before every call.
+        own_backend: The configuration's own backend is used, so the override must not name another.
     """
 
     def __init__(
-        self, need: Need, *, ids: Ids, store: RecordStore, is_current: Callable[[int], Awaitable[bool]]
+        self,
+        need: Need,
+        *,
+        ids: Ids,
+        store: RecordStore,
+        is_current: Callable[[int], Awaitable[bool]],
+        own_backend: bool = False,
     ) -> None:
         self._need = need
         self._ids = ids
         self._is_current = is_current
         self._gateway = Gateway(need.terms, ids=ids, store=store)
-        self._override = OVERRIDE
+        self._base = HEADING if own_backend else OVERRIDE
+        self._override = self._base
         self._estimate: Estimate | None = None
         self._open = False
 
@@ -175,7 +183,7 @@ class RunGateway:
         self._open = True
         secret = self._ids.fresh()
         prefix = self._gateway.add_run(run, priority, f"{seat.token}-{secret}", is_current)
-        self._override = OVERRIDE + "".join(self._block(alias, address.port, prefix) for alias in self._need.aliases)
+        self._override = self._base + "".join(self._block(alias, address.port, prefix) for alias in self._need.aliases)
         (folder / OVERRIDE_NAME).write_text(self._override)
         await self._gateway.check_login()
         return {

@@ -18,7 +18,7 @@ from interlock.coordinator import Coordinator
 from interlock.coordinator.archive import StateArchive
 from interlock.errors import InterlockError
 from interlock.ids import Ids
-from interlock.run.surroundings import Current, Seat
+from interlock.run.surroundings import Current, Seat, Tell
 from interlock.state import Version, VersionKind
 from interlock.terraform.command import HttpBackend
 
@@ -46,6 +46,29 @@ class LoopbackDoor:
     def backend(self) -> HttpBackend | None:
         """See `Door.backend`."""
         return self._backend
+
+    @property
+    def workspace(self) -> str:
+        """See `Door.workspace`."""
+        return ""
+
+    @property
+    def lock(self) -> bool | None:
+        """See `Door.lock`. Terraform locks at this door, with its own id."""
+        return None
+
+    async def may_initialise(self) -> bool:
+        """See `Door.may_initialise`."""
+        return True
+
+    async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:
+        """See `Door.enter`. Nobody comes to this state but through us."""
+
+    async def settle(self, tell: Tell) -> None:
+        """See `Door.settle`. Every write was judged when it came."""
+
+    async def leave(self) -> None:
+        """See `Door.leave`."""
 
     def admit(self, seat: Seat) -> None:
         """See `Door.admit`. Until a plan is known nothing may disappear from the state."""

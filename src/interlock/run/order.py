@@ -46,6 +46,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         retries: How often a run begins again from a fresh plan after a failure that passes.
         gateway: Whether the API gateway stands before Genesys Cloud.
         in_place: The configuration declares an empty `backend "http" {}` itself.
+        backend: Type of the configuration's own backend, when the state stays there; empty for ours.
+        patience_s: Silence after which a waiting supervisor is passed over.
     """
 
     run: str
@@ -72,6 +74,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 1
     gateway: bool = True
     in_place: bool = False
+    backend: str = ""
+    patience_s: float = 15.0
 
 
 def encode(order: Order) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from interlock.run.stage import Outcome
 from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
+from interlock.state import parse_document, render_document
 from interlock.terraform.plan import PlanDocument, PlanFacts
 
 SAVE_FAILED = frozenset(
@@ -44,9 +46,10 @@ async def settle(
         StateInvalid: Terraform reported success but its state is not the one that is stored.
         InterlockError: `failure`, when the state is safe.
     """
+    await door.settle(journal.tell)
     pushed = False
     if workspace.errored.exists():
-        await _push_errored(door, workspace, allowed, failure, run_folder)
+        await _push_errored(door, workspace, allowed, failure, journal)
         pushed = True
         journal.tell("note", {"text": "Terraform could not save its state; it was stored from errored.tfstate"})
     if outcome.ended.killed_by == _SIGKILL and outcome.changed_something:
@@ -66,21 +69,38 @@ async def _tell_state(door: Door, journal: Journal) -> Current:
     return current
 
 
+def completed(body: bytes, run: str) -> bytes:
+    """Give a state that a run left the lineage that it lacks when nothing could be stored before.
+
+    Only for a state of which there is no version yet. The lineage is made from the run's id, so that everybody who
+    saves what the run left writes the same bytes.
+
+    Raises:
+        StateInvalid: The bytes are no state.
+    """
+    document = parse_document(body)
+    if document.lineage:
+        return body
+    return render_document(document.begin_lineage(str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:run:{run}"))))
+
+
 async def _push_errored(
-    door: Door, workspace: Workspace, allowed: frozenset[str], failure: InterlockError | None, run_folder: Path
+    door: Door, workspace: Workspace, allowed: frozenset[str], failure: InterlockError | None, journal: Journal
 ) -> None:
-    kept = run_folder / ERRORED
+    run, state = journal.summary.run, journal.summary.state
+    kept = journal.folder / ERRORED
     shutil.move(str(workspace.errored), kept)
     kept.chmod(0o600)
     try:
-        await door.push(kept.read_bytes(), allowed)
+        body = kept.read_bytes()
+        await door.push(body if (await door.current()).number else completed(body, run), allowed)
     except InterlockError as error:
         if isinstance(failure, LeaseLost):
             raise LeaseLost(failure.what, why=f"{failure.why}; its state is kept in {kept}", fix=failure.fix) from error
         raise StateNotSaved(
             "the run ended and its newest state could not be stored",
             why=f"{error.what}{f' ({error.why})' if error.why else ''}; the state is kept in {kept}",
-            fix=f"interlock state push {kept}    when the store accepts writes again",
+            fix=f"interlock state push --state {state} {kept}    when the store accepts writes again",
         ) from error
     kept.unlink()
 

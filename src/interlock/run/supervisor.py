@@ -38,8 +38,6 @@ from interlock.terraform.command import PlanMode
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import PlanFacts, parse_plan
 
-PATIENCE_S = 15.0
-"""Silence after which a waiting supervisor is passed over: it speaks every few seconds, so this is a dead one."""
 PASSING = frozenset({"api-rate-limit", "api-server-error", "api-version-conflict", "api-gone"})
 """Causes after which a fresh plan is safe and may succeed. Not a timeout or a crash: what was being created then may
 exist without being in the state, and a blind repetition would make it twice."""
@@ -108,6 +106,8 @@ class Supervisor:
         self._child: Child | None = None
         self._approval: asyncio.Future[bool] | None = None
         self._body: asyncio.Task[int] | None = None
+        self._waits_since_s = 0.0
+        self._is_stranded = False
 
     async def run(self) -> int:
         """Do the whole run.
@@ -193,16 +193,17 @@ class Supervisor:
 
     async def _whole(self) -> int:
         await self._hands.before()
+        self._waits_since_s = self._hands.clock.monotonic()
         self._enter(Phase.QUEUED)
         seats: list[Seat] = []
         try:
             async with asyncio.TaskGroup() as group:
-                initialising = group.create_task(self._initialise())
+                early = await self._hands.door.may_initialise()
+                initialising = group.create_task(self._initialise()) if early else None
                 seats.append(await self._take_turn())
                 heartbeat = group.create_task(self._beat(seats[0]))
                 try:
-                    await initialising
-                    return await self._hold(seats[0])
+                    return await self._hold(seats[0], initialising)
                 finally:
                     heartbeat.cancel()
         finally:
@@ -243,7 +244,7 @@ class Supervisor:
             info=f"interlock {order.operation.value}" + (f" {order.job}" if order.job else ""),
             priority=_PRIORITY[order.operation],
             lease_s=order.lease_s,
-            patience_s=PATIENCE_S,
+            patience_s=order.patience_s,
             queue=order.queue,
         )
 
@@ -271,22 +272,41 @@ class Supervisor:
         try:
             if not seats:
                 await asyncio.shield(coordinator.withdraw(state, self._order.run, or_release=True))
-            elif self._lost is None:
+            elif self._lost is None and not self._is_stranded:
                 self._journal.change(released_at=self._hands.clock.now())
                 await asyncio.shield(coordinator.release(state, ticket=seats[0].ticket, token=seats[0].token))
         except InterlockError as error:
             self._journal.tell("note", {"text": f"the lock could not be given back: {error}"})
 
-    async def _hold(self, seat: Seat) -> int:
+    async def _hold(self, seat: Seat, initialising: asyncio.Task[None] | None) -> int:
         self._hands.door.admit(seat)
         try:
+            await self._hands.door.enter(self._journal.tell, timeout_s=self._wait_left_s())
+            await (initialising if initialising is not None else self._initialise())
             await self._open_gateway(seat)
             return await self._operate()
         finally:
             if self._phase not in (Phase.SETTLING, Phase.QUEUED):
                 self._enter(Phase.SETTLING)
             await self._close_gateway()
+            await self._leave_door()
             self._keep_plan()
+
+    def _wait_left_s(self) -> float | None:
+        """Return how long the run may still wait; nothing at all when it does not queue."""
+        if not self._order.queue:
+            return 0.0
+        if self._order.wait_s is None:
+            return None
+        return max(self._order.wait_s - (self._hands.clock.monotonic() - self._waits_since_s), 0.0)
+
+    async def _leave_door(self) -> None:
+        """Let others in. When that fails the grant is kept too: recovery will find both, and nobody in between."""
+        try:
+            await asyncio.shield(self._hands.door.leave())
+        except InterlockError as error:
+            self._is_stranded = True
+            self._journal.tell("note", {"text": f"Terraform's own lock could not be given back: {error}"})
 
     async def _open_gateway(self, seat: Seat) -> None:
         if self._hands.gateway is not None:
@@ -354,6 +374,7 @@ class Supervisor:
     async def _plan_once(self, path: Path, progress: Progress) -> Outcome:
         options = Options(
             json=True,
+            lock=self._hands.door.lock,
             detailed_exitcode=True,
             out=str(path),
             mode=_MODES.get(self._order.operation, "normal"),
@@ -417,7 +438,8 @@ class Supervisor:
         self._hands.door.allow_deletions(facts.may_delete)
         progress = Progress(self._journal.tell, self._hands.clock, total=len(facts.changes))
         ours = None if self._chosen_parallelism() is not None else self._parallelism
-        options = Options(json=True, file=str(path), parallelism=ours, extra=self._flags.apply)
+        lock = self._hands.door.lock
+        options = Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=self._flags.apply)
         outcome = await self._command("apply", Verb.APPLY, options, progress)
         self._enter(Phase.SETTLING)
         failure = self._verdict(outcome)
@@ -464,6 +486,7 @@ class Supervisor:
             folder=str(self._workspace.folder),
             data_dir=str(self._workspace.data_dir),
             backend=self._hands.door.backend,
+            workspace=self._hands.door.workspace,
         )
         command = build_command(verb, options, place)
         argv = (*self._binary.argv, *command.argv[1:])

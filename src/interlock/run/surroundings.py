@@ -43,8 +43,46 @@ class Door(Protocol):
         """What Terraform is told through TF_HTTP_*; None when the configuration's own backend is used."""
         ...
 
+    @property
+    def workspace(self) -> str:
+        """Terraform's workspace, for TF_WORKSPACE; empty when there is only `default`."""
+        ...
+
+    @property
+    def lock(self) -> bool | None:
+        """What `-lock` says: None leaves Terraform its default, False when this door holds Terraform's own lock."""
+        ...
+
+    async def may_initialise(self) -> bool:
+        """Say whether `terraform init` may run before the turn: it writes nothing to the backend."""
+        ...
+
     def admit(self, seat: Seat) -> None:
         """From now on accept locks and writes of this grant; before, only reads."""
+        ...
+
+    async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:
+        """Keep others out who do not queue with us; wait until they have left, and say who is in the way.
+
+        Args:
+            tell: Told `standing` entries while somebody is.
+            timeout_s: Seconds to wait at most; None for no bound.
+
+        Raises:
+            WaitTimeout: The time is up. Nothing is held.
+        """
+        ...
+
+    async def settle(self, tell: Tell) -> None:
+        """After Terraform ended: look at what it stored, and mend what only we can; then `accepted` and `refused`."""
+        ...
+
+    async def leave(self) -> None:
+        """Let others in again.
+
+        Raises:
+            InterlockError: That failed, so the grant must be left to recovery too.
+        """
         ...
 
     def allow_deletions(self, addresses: frozenset[str]) -> None:

@@ -23,9 +23,8 @@ from pathlib import Path
 from interlock.errors import UsageError
 
 OVERRIDE_NAME = "interlock_override.tf"
-OVERRIDE = (
-    '# Written by Interlock for one run; the user\'s own files are not touched.\nterraform {\n  backend "http" {}\n}\n'
-)
+HEADING = "# Written by Interlock for one run; the user's own files are not touched.\n"
+OVERRIDE = HEADING + 'terraform {\n  backend "http" {}\n}\n'
 ERRORED = "errored.tfstate"
 _LOCK_FILE = ".terraform.lock.hcl"
 _HIDDEN = frozenset({".terraform", ERRORED, OVERRIDE_NAME, "terraform.tfstate", "terraform.tfstate.backup"})
@@ -44,6 +43,7 @@ class Workspace:
         data_dir: TF_DATA_DIR of this run.
         seed: Where the initialisation is kept for later runs.
         held: Open file whose lock reserves the tree; None when there is no tree.
+        recorded: What an earlier `terraform init` of the user's recorded of the backend; empty when that is ours.
     """
 
     directory: Path
@@ -51,6 +51,7 @@ class Workspace:
     data_dir: Path
     seed: Path
     held: int | None = field(default=None, repr=False)
+    recorded: bytes = field(default=b"", repr=False)
 
     @property
     def errored(self) -> Path:
@@ -60,6 +61,10 @@ class Workspace:
     def seeded(self) -> bool:
         """Fill the data folder from an earlier initialisation; False when there is none."""
         if not (self.seed / "complete").exists():
+            if self.recorded:  # partial configuration: init completes it from here, as it does by hand
+                record = self.data_dir / "terraform.tfstate"
+                record.touch(mode=0o600)
+                record.write_bytes(self.recorded)
             return False
         shutil.copytree(self.seed / "data", self.data_dir, symlinks=True, dirs_exist_ok=True)
         return True
@@ -115,8 +120,28 @@ class Workspace:
             self.held = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnBackend:
+    """The configuration's own backend, which a run uses as it is.
+
+    Attributes:
+        recorded: The user's `.terraform/terraform.tfstate`; empty when there is none.
+        mark: Everything else that decides what `terraform init` records: flags, files, workspace, credentials.
+    """
+
+    recorded: bytes = field(default=b"", repr=False)
+    mark: bytes = field(default=b"", repr=False)
+
+
 def open_workspace(
-    directory: Path, *, home: Path, run_folder: Path, in_place: bool, binary_mark: str, environ: Mapping[str, str]
+    directory: Path,
+    *,
+    home: Path,
+    run_folder: Path,
+    in_place: bool,
+    binary_mark: str,
+    environ: Mapping[str, str],
+    own: OwnBackend | None = None,
 ) -> Workspace:
     """Make the workspace of one run.
 
@@ -127,19 +152,31 @@ def open_workspace(
         in_place: The configuration declares an empty `backend "http" {}` itself, so no tree is needed.
         binary_mark: Identity of the Terraform binary.
         environ: The environment; TF_CLI_CONFIG_FILE and TF_PLUGIN_CACHE_DIR matter for initialisations.
+        own: The configuration's own backend, when the run uses that; then the tree's override leaves it alone.
     """
-    key = initialisation_key(directory, binary_mark, environ, in_place=in_place)
+    key = initialisation_key(directory, binary_mark, environ, in_place=in_place, own=own)
     data_dir = run_folder / "data"
     data_dir.mkdir(parents=True, exist_ok=True)
     folder, held = (directory, None) if in_place else _take_tree(directory, home)
+    if own is not None and held is not None:
+        (folder / OVERRIDE_NAME).write_text(HEADING)
     return Workspace(
-        directory=directory, folder=folder, data_dir=data_dir, seed=home / "cache" / "init" / key, held=held
+        directory=directory,
+        folder=folder,
+        data_dir=data_dir,
+        seed=home / "cache" / "init" / key,
+        held=held,
+        recorded=own.recorded if own is not None else b"",
     )
 
 
-def initialisation_key(directory: Path, binary_mark: str, environ: Mapping[str, str], *, in_place: bool) -> str:
+def initialisation_key(
+    directory: Path, binary_mark: str, environ: Mapping[str, str], *, in_place: bool, own: OwnBackend | None = None
+) -> str:
     """Return a digest of everything that decides what `terraform init` does in `directory`."""
     digest = hashlib.sha256(repr((str(directory), binary_mark, in_place)).encode())
+    if own is not None:
+        digest.update(own.recorded + b"\0" + own.mark)
     left = _INPUT_BYTES
     config = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
     for path in [

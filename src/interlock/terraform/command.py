@@ -99,12 +99,14 @@ class Place:
         folder: The root module, given as `-chdir`; empty for the process's own folder.
         data_dir: `TF_DATA_DIR`, so several runs may share one folder; empty for Terraform's `.terraform`.
         backend: The HTTP backend, given through `TF_HTTP_*`; None when the configuration names its own.
+        workspace: `TF_WORKSPACE`; empty to leave Terraform its `default`.
     """
 
     program: str = "terraform"
     folder: str = ""
     data_dir: str = ""
     backend: HttpBackend | None = None
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,7 @@ QUIET: Final[Mapping[str, str]] = {
 
 DROPPED_VARIABLES: Final[frozenset[str]] = frozenset(
     {
-        "TF_WORKSPACE",  # the HTTP backend knows only `default` and fails on any other
+        "TF_WORKSPACE",  # the HTTP backend knows only `default`; for others the place names it
         "TF_DATA_DIR",  # each run has its own
         "TF_CLI_ARGS",  # would add flags to every command, -lock=false for one
         "TF_CLI_ARGS_init",
@@ -206,6 +208,8 @@ def _environment(options: Options, place: Place) -> dict[str, str]:
     environment = dict(QUIET)
     if place.data_dir:
         environment["TF_DATA_DIR"] = place.data_dir
+    if place.workspace:
+        environment["TF_WORKSPACE"] = place.workspace
     if place.backend is not None:
         environment.update(http_environment(place.backend))
     environment.update({f"TF_VAR_{name}": value for name, value in options.variables.items()})
