@@ -408,3 +408,22 @@ async def test_the_login_service_is_asked_at_a_pace() -> None:
             await site.call("GET", f"{site.run()}/api/v2/organizations/me")
         assert site.simulation.login.granted == 1
         assert urlsplit(site.address.url).hostname == "127.0.0.1"
+
+
+async def test_the_organisations_own_limits_are_asked_for_once_the_budget_is_what_people_wait_for() -> None:
+    limits = (Limit(key="client.credentials.token.rate.per.minute", scope=Scope.TOKEN, allowed=600),)
+    async with opened(Organisation(limits=limits), tokens=1) as site:
+        url = site.run()
+        await site.call("GET", f"{url}/api/v2/organizations/me")
+        assert site.gateway.stats().budgets[0].allowed in {300, 600}
+        await work(site, url, workers=15, calls=2)
+        assert site.gateway.stats().budgets[0].allowed == 600
+        assert sum("limits" in entry.path for entry in site.simulation.journal) == 1
+
+
+async def test_the_gateway_reads_for_the_doctor_within_the_budgets() -> None:
+    async with opened() as site:
+        await site.gateway.check_login()
+        status, body = await site.gateway.read("/api/v2/organizations/me")
+        assert status == 200
+        assert b"defaultCountryCode" in body

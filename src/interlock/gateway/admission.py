@@ -15,7 +15,7 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from interlock.gateway.budget import RESET_MAX_S, Budget, Place
@@ -185,6 +185,15 @@ class Admission:
             self.slots[slot] = Budget(name, allowed=allowed, window_s=limit.window_s, now_s=now_s, ceiling=ceiling)
         self._open.add(slot)
 
+    def learn_token_limit(self, allowed: int, now_s: float) -> None:
+        """The organisation's own limits say how much a token has; the user's limit still comes first."""
+        limit = self.rules.limits[TOKEN]
+        if TOKEN in self._overridden or not limit.enforce or allowed < 1:
+            return
+        self.rules.limits[TOKEN] = replace(limit, allowed=allowed)
+        for budget in self.slots.values():
+            budget.announce(allowed, now_s)
+
     def close_slot(self, slot: int) -> None:
         """The slot has no valid token now."""
         self._open.discard(slot)
@@ -294,7 +303,7 @@ class Admission:
         """
         waits = [self.budgets[name].wait_s(cost, now_s) for name, cost in ask.needs if name in self.budgets]
         slot_s = min((self.slots[slot].wait_s(1, now_s) for slot in self._open), default=0.0)
-        ahead = self.turns.waiting_of(ask.flow) + self._away_of.get(ask.flow, 0)
+        ahead = max(self.turns.waiting_of(ask.flow) - 1, 0) + self._away_of.get(ask.flow, 0)
         turns_s = ahead / max(self._rate_of(ask), 1e-9)
         wait_s = max([slot_s, *waits]) + turns_s - self.hold_s / 2
         return int(min(max(math.ceil(wait_s), 1), RESET_MAX_S))

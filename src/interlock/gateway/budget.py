@@ -200,6 +200,11 @@ class Budget:
         self._is_guess = True
         self._set_allowed(known, now_s)
 
+    def announce(self, allowed: int, now_s: float) -> None:
+        """The organisation's own limits name this one."""
+        self._base, self._is_guess = allowed, False
+        self._set_allowed(allowed, now_s)
+
     def close_for(self, wait_s: float, now_s: float) -> None:
         """Another process was refused: stay closed as long as it does."""
         self._blocked_until_s = max(self._blocked_until_s, now_s + min(wait_s, RESET_MAX_S))

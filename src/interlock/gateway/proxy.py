@@ -42,7 +42,7 @@ from interlock.gateway.retries import (
     is_repeatable,
     judge,
 )
-from interlock.gateway.route import Door, NamedCaller, Refused, Route, RunCaller, find_route
+from interlock.gateway.route import ANONYMOUS, Door, NamedCaller, Refused, Route, RunCaller, find_route
 from interlock.gateway.rules import endpoint_of
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.turnstile import Turnstile
@@ -202,6 +202,27 @@ class Proxy:
                 raise AssertionError(route.door)
             case _:
                 assert_never(route)
+
+    async def read(self, path: str) -> Ending:
+        """Read something of the API for the gateway itself: in turn, within the budgets, as flow `gateway`.
+
+        Args:
+            path: From `/api/v2/` on, without a query.
+        """
+        route = Route(door=Door.API, caller=NamedCaller(name=ANONYMOUS), path=path)
+        call = _Call(
+            route=route,
+            method="GET",
+            flow="gateway",
+            priority=Priority.APPLY,
+            run=None,
+            headers=[(b"accept", b"application/json")],
+            body=b"",
+            key=b"",
+            arrived_s=self._clock.monotonic(),
+        )
+        flight = Flight(key=b"", method="GET", task=asyncio.create_task(asyncio.sleep(0, answers.plain(200, {}))))
+        return await self._fly(call, flight)
 
     async def _ready(self, send: Send) -> None:
         pool = self._tokens.pool
@@ -417,7 +438,7 @@ class Proxy:
                 self._replay(progress, *token)
                 return None
             case Again(pause_s=pause_s):
-                return await self._pause(call, progress, reply, pause_s)
+                return await self._pause(progress, reply, pause_s)
             case _:
                 assert_never(verdict)
 
@@ -440,7 +461,7 @@ class Proxy:
     def _endpoint(self, call: _Call) -> str:
         return f"{call.flow} {endpoint_of(call.method, call.route.path)}"
 
-    async def _pause(self, call: _Call, progress: _Progress, reply: Reply | Failure, pause_s: float) -> Ending | None:
+    async def _pause(self, progress: _Progress, reply: Reply | Failure, pause_s: float) -> Ending | None:
         if isinstance(reply, Reply) and reply.status == _TOO_MANY:
             _discard(reply)  # the budgets keep it waiting
             return None

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from interlock.clock import Clock, SystemClock
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.gateway import limits_page
 from interlock.gateway.admission import Admission, plain_budget
 from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
 from interlock.gateway.concurrency import Concurrency
@@ -149,9 +150,10 @@ class Gateway:
             ids=self._ids,
             changed=self._slots_changed,
         )
-        self._turnstile = Turnstile(self._admission, self._clock, self._tokens.want_more)
+        self._turnstile = Turnstile(self._admission, self._clock, self._want_token)
         self._proxy = self._new_proxy(report)
         self._server: QuietServer | None = None
+        self._limits_task: asyncio.Task[None] | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int = 0) -> Address:
@@ -221,6 +223,18 @@ class Gateway:
         """The run is over; late calls of it are refused as fenced."""
         self._callers.remove(run_id)
 
+    async def read(self, path: str) -> tuple[int, bytes]:
+        """Read something of the API with the gateway's own token, within the budgets; for `interlock doctor`.
+
+        Args:
+            path: From `/api/v2/` on, without a query.
+
+        Returns:
+            The status and the body, of the API or of the gateway's own refusal.
+        """
+        ending = await self._proxy.read(path)
+        return ending.status, ending.body
+
     def stats(self) -> Stats:
         """Return what the gateway is doing now, for metrics and the dashboard."""
         now_s = self._clock.monotonic()
@@ -284,6 +298,9 @@ class Gateway:
             self._server.force_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serving
+        if self._limits_task is not None:
+            self._limits_task.cancel()
+            await asyncio.wait({self._limits_task})
         await self._tokens.aclose()
         if self._sharing is not None:
             await self._sharing.aclose()
@@ -315,6 +332,19 @@ class Gateway:
             changed=self._pump,
             waiting=lambda: len(self._admission.turns),
         )
+
+    def _want_token(self) -> None:
+        """The budget is what people wait for: mint one more token, and once ask what the budget really is."""
+        self._tokens.want_more()
+        if self._limits_task is None and self._admission.has_tokens() and self._serving is not None:
+            self._limits_task = asyncio.create_task(self._learn_limits(), name="gateway limits")
+
+    async def _learn_limits(self) -> None:
+        ending = await self._proxy.read(limits_page.PATH)
+        allowed = limits_page.read_token_limit(ending.body) if ending.status == 200 else None  # noqa: PLR2004 - HTTP
+        if allowed is not None:
+            self._admission.learn_token_limit(allowed, self._clock.monotonic())
+            self._turnstile.pump()
 
     def _pump(self) -> None:
         self._turnstile.pump()
