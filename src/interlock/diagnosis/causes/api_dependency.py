@@ -1,4 +1,4 @@
-"""The API refuses a change because another object depends on it, or a thing it needs is not there yet."""
+"""The API refuses a change because another object depends on it or is in its way: 409, 412, "in use", a taken name."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ def _advice(facts: Facts) -> str:
 
 RULE: Final = Rule(
     category=Category.API_DEPENDENCY,
-    meaning="the API refused a change because another object depends on it",
+    meaning="the API refused a change because another object depends on it or is in its way",
     retry=Retry.AFTER_REPLAN,
     error=DependencyRejected,
     signs=(
+        Sign(
+            words=words(r"API Error: 4(?:09|12)", r'"statusCode": ?4(?:09|12)'),
+            unless=words(r"does not match the current version", r"version (?:mismatch|conflict)"),
+        ),
         Sign(
             words=words(
                 r"may not be deleted because",
@@ -36,10 +40,6 @@ RULE: Final = Rule(
                 r"DependencyViolation",
                 r"dependent objects?",
                 r"resource(?: is)? in use",
-                r"API Error: 409",
-                r'"statusCode": ?409',
-                r"API Error: 412",
-                r'"statusCode": ?412',
                 r"delete.conflict",
                 r"DeleteConflict",
                 r"ResourceInUseException",
