@@ -37,7 +37,7 @@ variable "round" {
 resource "terraform_data" "work" {
   triggers_replace = [var.round]
   provisioner "local-exec" {
-    command = "sleep ${var.hold}"
+    command = "exec sleep ${var.hold}"
   }
 }
 
@@ -203,7 +203,7 @@ class Desk:
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
-    def until(self, happens: Callable[[], T | None], what: str = "") -> T:
+    def until(self, happens: Callable[[], T | None], what: str) -> T:
         """Return what `happens` returns as soon as it is something."""
         limit_s = time.monotonic() + STEP_S
         while time.monotonic() < limit_s:
@@ -211,7 +211,7 @@ class Desk:
             if found:
                 return found
             time.sleep(_LOOK_S)
-        raise AssertionError(f"did not happen: {what or happens}; runs: {self.runs()}")
+        raise AssertionError(f"did not happen: {what}; runs: {self.runs()}")
 
     def until_phase(self, phase: str, count: int = 1) -> Summary:
         """Wait until `count` runs are in a phase; return the newest of them."""
@@ -221,6 +221,17 @@ class Desk:
             return found[-1] if len(found) >= count else None
 
         return self.until(look, f"{count} runs in phase {phase}")
+
+    def until_waiting(self, count: int = 1) -> list[str]:
+        """Wait until `count` runs stand in the queue; return their ids in order of arrival."""
+
+        def look() -> list[str] | None:
+            queued = [summary.run for summary in self.runs() if summary.phase == "queued"]
+            told = {run: [e.at for e in self.journal(run, "standing")] for run in queued}
+            found = sorted((run for run in queued if told[run]), key=lambda run: told[run][0])
+            return found if len(found) >= count else None
+
+        return self.until(look, f"{count} runs in the queue")
 
     def until_working(self, run: str = "") -> Summary:
         """Wait until a run's apply works on a resource."""

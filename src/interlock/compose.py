@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interlock.terraform.events import AnyEvent
 
 _BY_HAND = "by hand"
+_BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone, so that its Terraform can be stopped
 _WATCH_S = 120.0  # longest that a person waits for a verdict; a plain Terraform's lease is a day
 _PORT_MAX = 65_535
 _TOKEN_CHARS = 16
@@ -546,28 +547,34 @@ def bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Ent
 
 async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
     from interlock.errors import Terminated
-    from interlock.estate import close_run
+    from interlock.estate import close_run, outcome_of
     from interlock.run.order import decode
-    from interlock.run.transcript import ORDER, Reader
+    from interlock.run.transcript import ORDER, read
 
     order = decode((folder / ORDER).read_bytes())
     settings = read_settings(os.environ, Path(order.directory), home=Path(order.home))
     async with open_embedded(settings) as embedded:
+        with suppress(UsageError):  # it holds: recovery takes its grant away, on evidence and after saving its state
+            await embedded.coordinator.withdraw(order.state, order.run, by=me(), reason="its supervisor is gone")
         recovery = breaker(embedded, settings)
-        if done := recovery.estate.ask_to_stop(order.run):
-            tell("recovery", {"text": done})
         attending = asyncio.create_task(recovery.attend(order.state, tell))
         try:
             view = await embedded.coordinator.view(order.state)
             while any(holder.run == order.run for holder in view.lock.holders):
-                view = await embedded.coordinator.watch(order.state, seen=view.version, timeout_s=1.0)
+                if done := recovery.estate.ask_to_stop(order.run):
+                    tell("recovery", {"text": done})
+                view = await embedded.coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
         finally:
             attending.cancel()
-    ends = [entry for entry in Reader(folder).new() if entry.kind == "end"]
+    entries = read(folder)
+    ends = [entry for entry in entries if entry.kind == "end"]
+    if ends:
+        return ends[0]
     waited = Terminated(
         "the run's supervisor was killed while it waited", why="nothing was started", fix="start a new run"
     )
-    return ends[-1] if ends else close_run(folder, waited, SystemClock().now())
+    held = any(entry.kind == "granted" for entry in entries)  # another run has recovered it, and is about to say so
+    return close_run(folder, outcome_of(folder) if held else waited, SystemClock().now())
 
 
 # -- ordering a run ---------------------------------------------------------------------------------------------------
@@ -691,9 +698,10 @@ def check_backend(directory: Path, state: str) -> bool:
 
 
 def supervise(number: int) -> int:
-    """Wait for an order on `number`, our end of the socket shared with the front end; drive that run to its end."""
-    import uvloop
+    """Wait for an order on `number`, our end of the socket shared with the front end; drive that run to its end.
 
+    Not on uvloop, whose child processes inherit more open files than they are given.
+    """
     from interlock.run.control import Control
 
     control = Control(number)
@@ -702,7 +710,7 @@ def supervise(number: int) -> int:
     if folder is None:
         return 0
     _log_to(folder)
-    return uvloop.run(_supervise(folder, control))
+    return asyncio.run(_supervise(folder, control))
 
 
 def _load_hands() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from interlock.coordinator.archive import StateArchive, Writer
 from interlock.errors import InterlockError, StateNotSaved, Terminated
 from interlock.host import Life, ProcessName, life_of
 from interlock.lock import Holder
-from interlock.run.settle import SAVE_FAILED
+from interlock.run.settle import SAVE_FAILED, completed
 from interlock.run.stage import EventFile
 from interlock.run.summary import SUMMARY, find_summary, write_summary
 from interlock.run.transcript import Entry, append
@@ -27,7 +28,9 @@ from interlock.terraform import gather_plan
 from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage
 
 _ASKED = "asked-to-stop"  # an empty file that says: somebody sent the one SIGINT
-_SAVED = "saved"  # an empty file that says: what the run could not save was stored
+_SALVAGE = "salvage.lock"  # held by the one process that saves what a run left
+_SALVAGE_S = 0.05
+SAVED = "saved"  # an empty file that says: what the run could not save was stored
 _NAMED = 20  # objects named in a message; the journal has all of them
 
 
@@ -69,7 +72,24 @@ class LocalEstate:
     async def salvage(self, state: str, holder: Holder) -> str:
         """See `Estate.salvage`. Deletions are bounded by the dead run's own plan, as they were for its writes."""
         folder = self.runs / holder.run
-        kept = _take_unsaved(folder) if holder.run else None
+        if not holder.run or not folder.is_dir():
+            return "it left no unsaved state; its lock was released"
+        async with self._alone(folder):
+            return await self._save(state, holder, folder)
+
+    @asynccontextmanager
+    async def _alone(self, folder: Path) -> AsyncIterator[None]:
+        """Wait until no other run salvages the same one."""
+        handle = os.open(folder / _SALVAGE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while not _locked(handle):
+                await self.clock.sleep(_SALVAGE_S)
+            yield
+        finally:
+            os.close(handle)
+
+    async def _save(self, state: str, holder: Holder, folder: Path) -> str:
+        kept = take_unsaved(folder)
         if kept is None:
             return "it left no unsaved state; its lock was released"
         writer = Writer(
@@ -77,13 +97,14 @@ class LocalEstate:
             run=holder.run,
             ticket=holder.ticket,
             token=holder.token,
-            allowed_deletions=await asyncio.to_thread(_planned_deletions, folder),
+            allowed_deletions=await asyncio.to_thread(planned_deletions, folder),
         )
         body = await asyncio.to_thread(kept.read_bytes)
+        body = completed(body, holder.run)
         note = "errored.tfstate of a run whose supervisor was killed"
         written = await self.archive.write(state, body, writer=writer, kind=VersionKind.PUSH, note=note)
         kept.unlink()
-        (folder / _SAVED).touch()
+        (folder / SAVED).touch()
         return f"the state it could not save was stored as serial {written.version.serial}; its lock was released"
 
     def close(self, holder: Holder) -> None:
@@ -91,6 +112,14 @@ class LocalEstate:
         folder = self.runs / holder.run
         if holder.run and folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _mark(path: Path) -> bool:
@@ -102,7 +131,7 @@ def _mark(path: Path) -> bool:
     return True
 
 
-def _take_unsaved(folder: Path) -> Path | None:
+def take_unsaved(folder: Path) -> Path | None:
     """Return the state that the run could not save, moved to its own folder; None when there is none."""
     kept = folder / ERRORED
     summary = find_summary(folder)
@@ -113,7 +142,7 @@ def _take_unsaved(folder: Path) -> Path | None:
     return kept if kept.is_file() else None
 
 
-def _planned_deletions(folder: Path) -> frozenset[str]:
+def planned_deletions(folder: Path) -> frozenset[str]:
     """Return what the run's plan allowed to disappear."""
     output = folder / "plan.jsonl"
     return gather_plan(EventFile(output).new(at_end=True)).may_delete if output.exists() else frozenset()
@@ -123,15 +152,17 @@ def outcome_of(folder: Path) -> InterlockError:
     """Say how a run ended whose supervisor was killed: with its state saved, or not."""
     kept = folder / ERRORED
     if kept.exists():
+        summary = find_summary(folder)
+        named = f"--state {summary.state} " if summary else ""
         return StateNotSaved(
             "the run was killed and its newest state could not be stored",
             why=f"the state is kept in {kept}",
-            fix=f"interlock state verify {kept}    then: interlock state push {kept}",
+            fix=f"interlock state verify {kept}    then: interlock state push {named}{kept}",
         )
     output = folder / "apply.jsonl"
     events = EventFile(output).new(at_end=True) if output.exists() else []
     applied = [event for event in events if isinstance(event, Apply)]
-    if not applied or (folder / _SAVED).exists() or _ran_its_course(events):
+    if not applied or (folder / SAVED).exists() or _ran_its_course(events):
         why = "its state is stored" if applied else "it had changed nothing"
         return Terminated("the run's supervisor was killed", why=why, fix="start a new run")
     made = [f"{e.resource.address} (id {e.id})" for e in applied if e.stage is Stage.COMPLETE and e.id]

@@ -120,11 +120,22 @@ def _stub(name: str, entry: Entry) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit status."""
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         print(f"interlock {__version__}")  # noqa: T201 - the answer itself; no import of the whole command line for it
         return
     sys.exit(_run(arguments))
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where a standard stream was closed (`<&-`), so that no later file takes its number."""
+    import os
+
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode))  # noqa: SIM115, PTH123 - a standard stream stays open
 
 
 def _run(arguments: list[str]) -> int:
@@ -165,7 +176,7 @@ def _stopped() -> InterlockError:
 
 def _reader_gone() -> int:
     """Leave quietly when the reader of our output has gone, as in `interlock runs ls | head`."""
-    import os
+    from interlock.cli import view
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    view.forget_reader(sys.stdout)
     return 1

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from interlock.coordinator import View
+    from interlock.coordinator.local import LocalCoordinator
     from interlock.lock import Lock
 
 app = typer.Typer(help="Who waits for which state, and who is next.", no_args_is_help=True)
@@ -116,9 +117,25 @@ def cancel(state: State, run: RunId) -> None:
     """Take a waiting run out of the queue; it ends with exit status 11."""
     from interlock.compose import change_lock, me
 
-    reason = "cancelled in the queue"
-    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.withdraw(name, run, by=me(), reason=reason)))
+    async def leave(coordinator: LocalCoordinator, name: str) -> None:
+        await check_waits(coordinator, name, run)
+        await coordinator.withdraw(name, run, by=me(), reason="cancelled in the queue")
+
+    asyncio.run(change_lock(state, leave))
     view.note(f"{run} has left the queue")
+
+
+async def check_waits(coordinator: LocalCoordinator, state: str, ticket: str) -> None:
+    """Refuse a ticket that does not wait: withdrawing is idempotent, and a typing error must not look like success.
+
+    Raises:
+        UsageError: It does not wait.
+    """
+    from interlock.errors import UsageError
+    from interlock.lock import waiter_of
+
+    if waiter_of((await coordinator.view(state)).lock, ticket=ticket) is None:
+        raise UsageError(f"run {ticket} does not wait for state {state}", fix=f"interlock queue ls {state}")
 
 
 @app.command()

@@ -87,6 +87,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, no_color=not colour_allowed(stream), highlight=False, width=width, soft_wrap=True)
 
 
+def forget_reader(stream: IO[str]) -> None:
+    """Write to nowhere from now on: the reader of this stream has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def note(text: str) -> None:
     """Tell the person something that is no result (stderr)."""
     sys.stderr.write(text + "\n")

@@ -303,7 +303,7 @@ class StateArchive:
         record = await self._records.get(_quarantine_key(state, entry_id))
         if record is None:
             raise UsageError(
-                f"quarantine of {state!r} has no entry {entry_id[:40]!r}", fix=f"interlock state quarantine {state}"
+                f"quarantine of {state!r} has no entry {entry_id[:40]!r}", fix=f"interlock state quarantine ls {state}"
             )
         entry = decode_quarantined(record.value)
         return entry, _unwrap(entry.id, await self._blobs.get(entry.blob))
@@ -347,7 +347,7 @@ class StateArchive:
         except (LeaseLost, Superseded, StateInvalid) as error:
             kept = await self.quarantine(request.state, request.body, writer=request.writer, error=error)
             error.facts["quarantine"] = kept.id
-            error.fix = error.fix or f"interlock state quarantine {request.state}    shows the refused bytes"
+            error.fix = error.fix or f"interlock state quarantine ls {request.state}    lists the refused bytes"
             raise
         raise BackendUnavailable(
             f"state {request.state!r} was not written",

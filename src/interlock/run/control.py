@@ -27,6 +27,8 @@ class Control:
 
     def __init__(self, number: int) -> None:
         self._socket = socket.socket(fileno=number)
+        # Terraform and what it starts must not have it: the front end would not notice that only we have died.
+        self._socket.set_inheritable(False)
         self._socket.setblocking(False)
         self._open = True
 

@@ -132,8 +132,9 @@ class FrontEnd:
 
     def _wait(self, answers: TextIO | None) -> bool:
         """Wait for the bell or an answer; False when the supervisor has closed its end."""
-        ready, _, _ = select.select([self._control, *([answers] if answers else [])], [], [], _IDLE_S)
-        if answers in ready and answers is not None:
+        awaited: list[socket.socket | TextIO] = [self._control] if answers is None else [self._control, answers]
+        ready, _, _ = select.select(awaited, [], [], _IDLE_S)
+        if answers is not None and answers in ready:
             self._asked = False
             self.say("approve" if answers.readline().strip().lower() in _YES else "reject")
         try:

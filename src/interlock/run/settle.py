@@ -72,7 +72,7 @@ async def _tell_state(door: Door, journal: Journal) -> Current:
 def completed(body: bytes, run: str) -> bytes:
     """Give a state that a run left the lineage that it lacks when nothing could be stored before.
 
-    Only for a state of which there is no version yet. The lineage is made from the run's id, so that everybody who
+    Where there is a state already, this new lineage is refused. It is made from the run's id, so that everybody who
     saves what the run left writes the same bytes.
 
     Raises:
@@ -92,8 +92,7 @@ async def _push_errored(
     shutil.move(str(workspace.errored), kept)
     kept.chmod(0o600)
     try:
-        body = kept.read_bytes()
-        await door.push(body if (await door.current()).number else completed(body, run), allowed)
+        await door.push(completed(kept.read_bytes(), run), allowed)
     except InterlockError as error:
         if isinstance(failure, LeaseLost):
             raise LeaseLost(failure.what, why=f"{failure.why}; its state is kept in {kept}", fix=failure.fix) from error

@@ -51,7 +51,7 @@ class Journal:
 
     def __init__(self, folder: Path, summary: Summary, clock: Clock, ring: Callable[[], None]) -> None:
         self._file = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._folder = folder
+        self.folder = folder
         self._clock = clock
         self._ring = ring
         self.summary = summary
@@ -74,7 +74,7 @@ class Journal:
         """Change fields of the summary and store it."""
         for name, value in values.items():
             setattr(self.summary, name, value)
-        write_summary(self._folder, self.summary)
+        write_summary(self.folder, self.summary)
 
     def close(self) -> None:
         """Close the file."""

@@ -197,6 +197,13 @@ class Document:
         """Return the same content under another serial."""
         return replace(self, serial=serial, source=None)
 
+    def begin_lineage(self, lineage: str) -> Document:
+        """Return the same content as the first document of a lineage.
+
+        For a state that Terraform left before it had stored any: it has no lineage and serial 0 then.
+        """
+        return replace(self, lineage=lineage, serial=max(self.serial, 1), source=None)
+
     def instance_count(self) -> int:
         """Count the managed objects, deposed ones included."""
         return sum(len(each.instances) for each in self.resources if each.mode == "managed")

@@ -1,0 +1,175 @@
+"""Interrupts in every phase: Terraform finishes and saves, the lock is released, the exit status tells how it ended."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.desk import Desk, Started
+
+from interlock.run.summary import Summary
+
+pytestmark = pytest.mark.e2e
+
+SLOW_PLAN = """#!/bin/sh
+case "$*" in *" plan "*) touch "$INTERLOCK_HOME/planning"; exec sleep 20 ;; esac
+exec terraform "$@"
+"""
+
+
+def actions(desk: Desk, run: str = "") -> list[str]:
+    return [str(entry.facts["action"]) for entry in desk.journal(run, "interrupt")]
+
+
+def has_acted(desk: Desk, count: int) -> bool:
+    return len(actions(desk)) == count
+
+
+def saved(desk: Desk) -> set[str]:
+    """Return the names of the resources in the stored state."""
+    return {resource["name"] for resource in json.loads(desk.run("state", "pull", "s").out)["resources"]}
+
+
+def terraform_of(summary: Summary) -> int:
+    return summary.processes["terraform"].pid
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
+    desk: Desk, module: Path, number: int, code: int
+) -> None:
+    run = desk.apply(module, hold=20)
+    summary = desk.until_working()
+    run.signal(number)
+    stopped = run.wait()
+    assert stopped.code == code, stopped.err
+    assert actions(desk) == ["stop"]
+    assert "stopping: waiting for Terraform" in stopped.err
+    assert saved(desk) == {"kept", "work"}  # the interrupted one is tainted, not forgotten
+    assert desk.lock().holders == ()
+    assert desk.summary(summary.run).serial == desk.history()[0].serial
+
+
+def test_a_signal_in_the_queue_leaves_it_and_one_during_the_plan_changes_nothing(desk: Desk, module: Path) -> None:
+    script = desk.folder / "slow-plan"
+    script.write_text(SLOW_PLAN)
+    script.chmod(0o755)
+    planning = desk.apply(module, "--terraform", script)
+    desk.until(lambda: (desk.home / "planning").exists() or None, "a plan under way")
+    waiting = desk.apply(module)
+    waiter = desk.until_waiting()[-1]
+    waiting.signal(signal.SIGTERM)
+    left = waiting.wait()
+    assert (left.code, actions(desk, waiter)) == (143, ["leave"])
+    assert desk.lock().waiters == ()
+
+    planning.signal(signal.SIGINT)
+    stopped = planning.wait()
+    assert stopped.code == 130, stopped.err
+    assert "nothing was changed" in stopped.err
+    assert desk.history() == []
+    assert desk.lock().holders == ()
+
+
+def test_the_second_signal_warns_and_only_the_third_kills_with_131(desk: Desk, module: Path) -> None:
+    run = desk.apply(module, hold=20)
+    summary = desk.until_working()
+    os.kill(terraform_of(summary), signal.SIGSTOP)  # so that it cannot follow the first one
+    for count in (1, 2, 3):
+        run.signal(signal.SIGINT)
+        desk.until(partial(has_acted, desk, count), "an answer to the signal")
+    killed = run.wait()
+    assert killed.code == 131, killed.err
+    assert actions(desk) == ["stop", "warn", "kill"]
+    assert "terraform_data.kept" in killed.err  # what had completed and is not in the state
+    assert desk.lock().holders == ()
+
+
+class Terminal:
+    """A run at a terminal of its own."""
+
+    def __init__(self, desk: Desk, *words: object) -> None:
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "interlock", *map(str, words)],
+            env={**desk.environ, "TERM": "xterm"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def until(self, text: str) -> None:
+        while text not in self.shown:
+            self.shown += os.read(self.master, 4096).decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def wait(self) -> int:
+        code = self.process.wait(60)
+        os.close(self.master)
+        return code
+
+
+@pytest.mark.parametrize(("answer", "code"), [("yes\n", 0), ("no\n", 41)])
+def test_a_person_at_a_terminal_sees_the_plan_and_decides(desk: Desk, module: Path, answer: str, code: int) -> None:
+    terminal = Terminal(desk, "apply", module, "--state", "s")
+    terminal.until("Apply exactly this plan?")
+    assert "terraform_data.work will be created" in terminal.shown
+    assert desk.summary().phase == "awaiting"
+    terminal.type(answer)
+    assert terminal.wait() == code
+    assert bool(desk.history()) == (code == 0)
+    assert desk.lock().holders == ()
+
+
+def test_a_signal_at_the_question_means_no(desk: Desk, module: Path) -> None:
+    terminal = Terminal(desk, "apply", module, "--state", "s")
+    terminal.until("Apply exactly this plan?")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.wait() == 130
+    assert actions(desk) == ["decline"]
+    assert desk.history() == []
+
+
+def test_nobody_to_ask_is_refused_before_anything_starts(desk: Desk, module: Path) -> None:
+    refused = desk.run("apply", module, "--state", "s")
+    assert refused.code == 3
+    assert "--auto-approve" in refused.err
+    assert desk.runs() == []
+
+
+def kill(started: Started) -> None:
+    started.signal(signal.SIGKILL)
+    started.wait()
+
+
+def test_a_killed_front_end_stops_a_working_run_gracefully_and_wait_says_how_it_ended(desk: Desk, module: Path) -> None:
+    working = desk.apply(module, hold=20)
+    run = desk.until_working().run
+    waiting = desk.apply(module, round_=2)
+    waiter = desk.until_waiting()[0]
+    kill(waiting)
+    kill(working)
+    assert desk.run("wait", run).code == 143
+    assert desk.run("wait", waiter).code == 143
+    assert saved(desk) == {"kept", "work"}
+    lock = desk.lock()
+    assert (lock.holders, lock.waiters) == ((), ())
+    assert actions(desk, waiter) == ["leave"]
+
+
+def test_a_closed_terminal_means_no(desk: Desk, module: Path) -> None:
+    terminal = Terminal(desk, "apply", module, "--state", "s")
+    terminal.until("Apply exactly this plan?")
+    terminal.type("\x04")
+    assert terminal.wait() == 41
+    assert desk.history() == []

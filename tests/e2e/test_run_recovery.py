@@ -1,0 +1,141 @@
+"""Runs that die, stall or are fenced: what they made is kept, the next run proceeds, nobody alive is broken."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.desk import Desk
+
+from interlock.compose import Embedded
+from interlock.lock import Broken
+from interlock.run.summary import Summary
+
+pytestmark = pytest.mark.e2e
+
+
+def kill(summary: Summary, role: str = "supervisor", number: int = signal.SIGKILL) -> None:
+    os.kill(summary.processes[role].pid, number)
+
+
+def saved(desk: Desk) -> set[str]:
+    return {resource["name"] for resource in json.loads(desk.run("state", "pull", "s").out)["resources"]}
+
+
+def verdicts(desk: Desk, run: str) -> list[str]:
+    return [str(entry.facts.get("verdict")) for entry in desk.journal(run, "recovery")]
+
+
+def clean(desk: Desk, module: Path, round_: int) -> bool:
+    words = ("plan", module, "--state", "s", "--detailed-exitcode", "--", f"-var=round={round_}")
+    return desk.run(*words).code == 0
+
+
+def test_a_killed_supervisor_costs_nothing_its_front_end_saves_what_terraform_left(desk: Desk, module: Path) -> None:
+    run = desk.apply(module, hold=20)
+    summary = desk.until_working()
+    kill(summary)
+    ended = run.wait()
+    assert ended.code == 143, ended.err
+    assert "the run's supervisor was killed" in ended.err
+    assert saved(desk) == {"kept", "work"}
+    assert desk.lock().holders == ()
+    assert desk.summary().exit == 143
+    assert not list(desk.home.rglob("errored.tfstate"))
+
+
+def test_a_run_killed_with_its_front_end_is_recovered_by_the_next_in_line(desk: Desk, module: Path) -> None:
+    dead = desk.apply(module, hold=20)
+    summary = desk.until_working()
+    waiting = desk.apply(module, round_=2)
+    waiter = desk.until_waiting()[0]
+    dead.signal(signal.SIGKILL)
+    kill(summary)
+    assert waiting.wait().code == 0
+    assert verdicts(desk, waiter)[-2:] == ["gone", "broken"]
+    assert desk.run("wait", summary.run).code == 143
+    versions = desk.history()
+    assert [version.serial for version in versions] == sorted({v.serial for v in versions}, reverse=True)
+    assert summary.run in {version.run for version in versions}
+    assert clean(desk, module, 2)
+    assert dead.wait().code == -signal.SIGKILL
+
+
+def test_a_supervisor_killed_in_the_queue_leaves_no_place_behind(desk: Desk, module: Path) -> None:
+    working = desk.apply(module, hold=20)
+    run = desk.until_working().run
+    waiting = desk.apply(module, round_=2)
+    kill(desk.summary(desk.until_waiting()[0]))
+    ended = waiting.wait()
+    assert ended.code == 143, ended.err
+    assert "nothing was started" in ended.err
+    assert desk.lock().waiters == ()
+    desk.run("runs", "cancel", run)
+    assert working.wait().code == 143
+
+
+def test_a_killed_terraform_is_told_as_131_with_what_it_had_made(desk: Desk, module: Path) -> None:
+    run = desk.apply(module, hold=20)
+    kill(desk.until_working(), "terraform")
+    ended = run.wait()
+    assert ended.code == 131, ended.err
+    assert "terraform_data.kept" in ended.err
+    assert desk.lock().holders == ()
+    again = desk.apply(module, round_=2).wait()
+    assert again.code == 0, again.err
+
+
+def test_a_stopped_supervisor_is_never_broken_and_finishes_when_it_is_continued(desk: Desk, module: Path) -> None:
+    stalled = desk.apply(module, hold=0.5)
+    summary = desk.until_working()
+    kill(summary, number=signal.SIGSTOP)
+    waiting = desk.apply(module, round_=2)
+    waiter = desk.until_waiting()[0]
+    desk.until(lambda: verdicts(desk, waiter) or None, "a verdict after a whole lease of silence")
+    time.sleep(0.5)
+    assert verdicts(desk, waiter) == ["alive"]
+    assert [holder.run for holder in desk.lock().holders] == [summary.run]
+    kill(summary, number=signal.SIGCONT)
+    assert [stalled.wait().code, waiting.wait().code] == [0, 0]
+    assert clean(desk, module, 2)
+
+
+def break_grant(desk: Desk, summary: Summary) -> None:
+    """Take a grant away although its holder lives, as nobody ever should."""
+    assert summary.token is not None
+    broken = Broken(ticket=summary.run, token=summary.token, by="a test", reason="to see what a fenced run does")
+
+    async def act(embedded: Embedded) -> Any:
+        await embedded.coordinator.break_("s", broken)
+
+    desk.ask(act)
+
+
+def test_a_fenced_run_stops_with_12_and_its_write_is_in_quarantine_not_in_the_state(desk: Desk, module: Path) -> None:
+    assert desk.apply(module).wait().code == 0
+    before = desk.history()
+    run = desk.apply(module, hold=20, round_=2)
+    break_grant(desk, desk.until_working())
+    fenced = run.wait()
+    assert fenced.code == 12, fenced.err
+    assert "a test" in fenced.err
+    assert desk.history()[0].digest == before[0].digest
+    entries = desk.quarantined()
+    assert entries
+    assert {entry.run for entry in entries} == {desk.summary().run}
+    listed = desk.run("state", "quarantine", "ls", "s", "--json").document["quarantine"]
+    assert len(listed) == len(entries)
+    assert desk.run("state", "quarantine", "diff", "s", listed[0]["id"]).code == 0
+    assert desk.apply(module, round_=3).wait().code == 0
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(desk: Desk, module: Path) -> None:
+    run = desk.apply(module, hold=0.5)
+    assert run.process.stderr is not None
+    run.process.stderr.readline()
+    run.process.stderr.close()
+    assert run.process.wait(60) == 0
+    assert desk.summary().exit == 0
