@@ -1,0 +1,67 @@
+"""A scan for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+
+from interlock.drift import report
+from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict
+from interlock.drift.report import SYMBOLS
+
+_COLOURS = {Kind.GONE: "31", Kind.CHANGED: "33", Kind.CONTENT: "35", Kind.UNMANAGED: "36"}
+
+
+def render_text(scan: Scan, *, colour: bool = False) -> str:
+    """Return the report as lines of text."""
+    return "\n".join(_lines(scan, _painted if colour else _plain)) + "\n"
+
+
+def _lines(scan: Scan, paint: Callable[[str, str], str]) -> Iterator[str]:
+    yield paint(clean(report.headline(scan)), "1")
+    for section in report.sections(scan):
+        yield f"\n{section.title}"
+        for group in section.groups:
+            yield f"  {clean(group.title)}"
+            for finding in group.findings:
+                yield from _finding(finding, paint)
+    for note in scan.notes:
+        yield f"note: {clean(note)}"
+    yield from _next(scan)
+
+
+def _finding(finding: Finding, paint: Callable[[str, str], str]) -> Iterator[str]:
+    yield "  " + paint(f"{SYMBOLS[finding.kind]} {clean(report.title_of(finding))}", _COLOURS[finding.kind])
+    if finding.kind in (Kind.CHANGED, Kind.CONTENT):
+        for attribute in finding.shown:
+            yield _attribute(attribute, finding.verdict)
+    reasons = {each.reason for each in finding.shown if each.reason}
+    for reason in sorted(reasons):
+        yield f"      {clean(reason)}"
+
+
+def _attribute(attribute: Attribute, verdict: Verdict) -> str:
+    before, after = report.change_text(attribute)
+    other = f"  [{attribute.verdict.value}]" if attribute.verdict is not verdict else ""
+    return f"      {clean(attribute.path)}  {clean(before)} → {clean(after)}{other}"
+
+
+def _next(scan: Scan) -> Iterator[str]:
+    kinds = {each.kind for each in scan.open}
+    if kinds - {Kind.UNMANAGED}:
+        yield f"\nnext  interlock drift accept|revert ADDRESS --state {scan.state}"
+    if Kind.UNMANAGED in kinds:
+        yield f"next  interlock drift import ID --state {scan.state}    or: interlock drift accept ID"
+
+
+def clean(text: str) -> str:
+    """Replace what could drive a terminal: names and values come from other people."""
+    return "".join("�" if unicodedata.category(each) in {"Cc", "Cf", "Cs"} else each for each in text)
+
+
+def _plain(text: str, _code: str) -> str:
+    return text
+
+
+def _painted(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m"

@@ -1,0 +1,253 @@
+"""The JSON of `terraform show -json PLANFILE` -> what drifted, and what the plan would do with it.
+
+Values are compared where they stand: objects attribute by attribute, a nested block that occurs once likewise; other
+lists are one value, because the JSON does not tell sets from lists and places in a set mean nothing.
+
+Knows: the plan's JSON (facts/terraform-protocols.md section 7). Values here are in clear and never shown; `classify`
+masks them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from interlock.errors import TerraformFailed
+from interlock.state import sounds_secret
+from interlock.terraform.plan import MAX_PLAN_BYTES, secret_texts, spell_path
+
+MAX_DIFFERENCES = 1000  # of one object; beyond it the object counts as changed as a whole
+
+Path: TypeAlias = tuple[str | int, ...]
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One value before and after, in clear.
+
+    Attributes:
+        steps: The way to it; empty for the whole object.
+        sensitive: It must not be shown.
+    """
+
+    steps: Path
+    before: Any = field(repr=False)
+    after: Any = field(repr=False)
+    sensitive: bool = False
+
+    @property
+    def path(self) -> str:
+        """The way to it as people write it."""
+        return spell_path(self.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drifted:
+    """One entry of `resource_drift`.
+
+    Attributes:
+        gone: The object does not exist any more.
+        previous: Its address before a move; empty for none.
+        differences: What differs; none for an object that is gone.
+    """
+
+    address: str
+    type: str
+    object: str
+    name: str
+    gone: bool = False
+    previous: str = ""
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One entry of `resource_changes` that does something."""
+
+    address: str
+    type: str
+    object: str
+    actions: frozenset[str]
+    before: Any = field(repr=False)
+    after: Any = field(repr=False)
+    unknown: Any = field(repr=False)
+
+    @property
+    def destroys(self) -> bool:
+        """The object as it is will not be there afterwards."""
+        return "delete" in self.actions
+
+    def overwrites(self, difference: Difference) -> bool:
+        """Say whether the plan replaces the drifted value by another one.
+
+        A value that is known only after an update is the provider's to choose, not the configuration's.
+        """
+        if self.destroys and "create" not in self.actions:
+            return True
+        if is_unknown(self.unknown, difference.steps):
+            return self.destroys
+        return not same(find(self.after, difference.steps), difference.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPlan:
+    """What drift needs of a plan."""
+
+    drifted: tuple[Drifted, ...]
+    planned: Mapping[str, Planned]
+
+
+def read_plan(shown: bytes) -> ReadPlan:
+    """Read the JSON of a plan.
+
+    Raises:
+        TerraformFailed: It is too large, or not the JSON of a plan.
+    """
+    if len(shown) > MAX_PLAN_BYTES:
+        raise _unreadable(f"it has {len(shown)} bytes; the limit is {MAX_PLAN_BYTES}")
+    try:
+        document = json.loads(shown)
+        secrets = secret_texts(document)
+        drifted = tuple(_drifted(entry, secrets) for entry in _entries(document, "resource_drift"))
+        planned = [_planned(entry) for entry in _entries(document, "resource_changes")]
+    except (ValueError, RecursionError, TypeError, AttributeError, KeyError) as error:
+        raise _unreadable("it is not as expected") from error
+    acting = {each.address: each for each in planned if each.actions - {"no-op", "read"}}
+    return ReadPlan(drifted=drifted, planned=acting)
+
+
+def find(value: Any, steps: Path) -> Any:
+    """Return the value at `steps`, None where there is none."""
+    found = _walk(value, steps)
+    return None if found is _MISSING else found
+
+
+def is_unknown(tree: Any, steps: Path) -> bool:
+    """Say whether the value at `steps`, or a part of it, is known only after the apply."""
+    for step in steps:
+        if tree is True:
+            return True
+        tree = _walk(tree, (step,))
+    return _has_mark(tree)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare as JSON does: `true` is not 1."""
+    return bool(one == other) and _spelled(one) == _spelled(other)
+
+
+def _entries(document: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    return (entry for entry in document.get(name) or () if entry.get("mode", "managed") == "managed")
+
+
+def _unreadable(why: str) -> TerraformFailed:
+    return TerraformFailed("the plan's JSON cannot be read", why=why, fix="terraform show -json PLANFILE")
+
+
+def _drifted(entry: Mapping[str, Any], secrets: frozenset[str]) -> Drifted:
+    change = entry["change"]
+    before, after = change.get("before"), change.get("after")
+    marks = (change.get("before_sensitive"), change.get("after_sensitive"))
+    gone = "delete" in change.get("actions", ())
+    found = [] if gone else list(_differences(before, after, marks, ()))
+    if len(found) > MAX_DIFFERENCES:
+        found = [Difference(steps=(), before=before, after=after, sensitive=True)]
+    return Drifted(
+        address=str(entry["address"]),
+        type=str(entry.get("type", "")),
+        object=_text(before, "id"),
+        name=_text(after, "name") or _text(before, "name"),
+        gone=gone,
+        previous=str(entry.get("previous_address") or ""),
+        differences=tuple(_guarded(each, secrets) for each in found),
+    )
+
+
+def _planned(entry: Mapping[str, Any]) -> Planned:
+    change = entry["change"]
+    return Planned(
+        address=str(entry["address"]),
+        type=str(entry.get("type", "")),
+        object=_text(change.get("before"), "id"),
+        actions=frozenset(str(word) for word in change.get("actions") or ()),
+        before=change.get("before"),
+        after=change.get("after"),
+        unknown=change.get("after_unknown"),
+    )
+
+
+def _text(value: Any, name: str) -> str:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _guarded(difference: Difference, secrets: frozenset[str]) -> Difference:
+    """Mark what sounds secret, or repeats a text that is marked elsewhere."""
+    named = any(isinstance(step, str) and sounds_secret(step) for step in difference.steps)
+    repeats = any(text in secrets for value in (difference.before, difference.after) for text in _texts(value))
+    if difference.sensitive or not (named or repeats):
+        return difference
+    return Difference(steps=difference.steps, before=difference.before, after=difference.after, sensitive=True)
+
+
+def _differences(before: Any, after: Any, marks: tuple[Any, Any], steps: Path) -> Iterator[Difference]:
+    if same(before, after):
+        return
+    below = _steps_below(before, after)
+    if not below or True in marks:
+        sensitive = any(_has_mark(mark) for mark in marks)
+        yield Difference(steps=steps, before=before, after=after, sensitive=sensitive)
+        return
+    for step in below:
+        inner = (_mark(marks[0], step), _mark(marks[1], step))
+        yield from _differences(find(before, (step,)), find(after, (step,)), inner, (*steps, step))
+
+
+def _steps_below(before: Any, after: Any) -> list[str | int]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        return sorted({*before, *after})
+    both_blocks = all(
+        isinstance(side, list) and len(side) == 1 and isinstance(side[0], dict) for side in (before, after)
+    )
+    return [0] if both_blocks else []
+
+
+def _mark(tree: Any, step: str | int) -> Any:
+    return None if (found := _walk(tree, (step,))) is _MISSING else found
+
+
+def _walk(value: Any, steps: Path) -> Any:
+    for step in steps:
+        if isinstance(value, dict) and isinstance(step, str):
+            value = value.get(step, _MISSING)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return _MISSING
+    return value
+
+
+def _has_mark(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return any(_has_mark(each) for each in tree.values())
+    if isinstance(tree, list):
+        return any(_has_mark(each) for each in tree)
+    return tree is True
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def _spelled(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
