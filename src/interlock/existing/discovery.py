@@ -60,7 +60,7 @@ def find(tree: Tree, directory: str, environ: Mapping[str, str], extra: Sequence
     kind = backend.type if backend else "local"
     words = VOCABULARIES.get(kind, UNKNOWN)
     reading = _Reading()
-    flags = tuple(_backend_configs(extra))
+    flags = tuple(backend_configs(extra))
     for flag in reversed(flags):  # the last one wins, and the first to name a setting wins here
         _read_flag(tree, directory, flag, words, reading)
     if backend is not None:
@@ -91,7 +91,7 @@ def _origins(reading: _Reading) -> Iterator[Origin]:
 # -- flags ------------------------------------------------------------------------------------------------------------
 
 
-def _backend_configs(extra: Sequence[str]) -> Iterator[str]:
+def backend_configs(extra: Sequence[str]) -> Iterator[str]:
     """Yield the values of `-backend-config` in order, written with `=` or as the next word."""
     words = iter(extra)
     for _, word in zip(range(MAX_BACKEND_CONFIGS), words, strict=False):

@@ -217,6 +217,14 @@ class S3Backend:
             settings=self._found.origins,
         )
 
+    async def billing_mode(self) -> str:
+        """Return the table's billing mode: `PAY_PER_REQUEST` or `PROVISIONED`. One request; needs DescribeTable."""
+        answer = await self._table.call(
+            self.dynamodb.describe_table,  # type: ignore[union-attr] # only called with a table
+            TableName=self.place.table,
+        )
+        return str(answer["Table"].get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"))
+
     # -- locks ------------------------------------------------------------------------------------------------------
 
     async def read_locks(self) -> tuple[ForeignLock, ...]:
