@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from interlock.errors import AuthenticationFailed
+from interlock.errors import AuthenticationFailed, BackendUnavailable
 from interlock.gateway.oauth import Credentials, Secret
 from interlock.gateway.proxy import Event
 from interlock.gateway.rules import Override
@@ -311,6 +311,34 @@ async def test_a_run_that_is_fenced_while_its_call_waits_is_refused_when_its_tur
         current["run1"] = False
         assert (await task)[0] == 409
         assert writes(site.simulation) == 0
+
+
+async def test_a_call_is_not_sent_while_nobody_can_tell_whether_its_run_holds_the_lock() -> None:
+    def unknown(_: str) -> bool:
+        raise BackendUnavailable("the store is down")
+
+    async with opened() as site:
+        status, document = await site.call(
+            "POST", f"{site.run(is_current=unknown)}/api/v2/routing/skills", {"name": "x"}
+        )
+        assert status == 503
+        assert "nothing was sent" in document["message"]
+        assert writes(site.simulation) == 0
+
+
+async def test_a_mistake_of_the_gateway_is_json_and_does_not_invite_a_repetition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened() as site:
+        url = f"{site.run()}/api/v2/routing/skills"
+        await site.gateway.check_login()
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("a mistake")
+
+        monkeypatch.setattr(site.gateway._proxy, "_finished", broken)
+        status, document = await site.call("POST", url, {"name": "x"})
+        assert (status, document["code"]) == (424, "interlock.outcome.unknown")
 
 
 async def test_late_calls_of_a_run_that_is_over_are_fenced_and_strangers_are_forbidden() -> None:

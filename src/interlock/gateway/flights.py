@@ -69,7 +69,8 @@ class Flights:
 
     shared: int = 0
     adopted: int = 0
-    _by_key: OrderedDict[bytes, Flight] = field(default_factory=OrderedDict)
+    _by_key: dict[bytes, Flight] = field(default_factory=dict)
+    _kept: OrderedDict[bytes, Flight] = field(default_factory=OrderedDict)
     _writes_answered: int = 0
 
     def find(self, key: bytes, now_s: float) -> Flight | None:
@@ -104,8 +105,9 @@ class Flights:
 
     def served(self, flight: Flight) -> None:
         """A client has its answer, so nobody needs it any more."""
-        if self._by_key.get(flight.key) is flight:
-            del self._by_key[flight.key]
+        for flights in (self._by_key, self._kept):
+            if flights.get(flight.key) is flight:
+                del flights[flight.key]
 
     def orphaned(self, flight: Flight, now_s: float) -> None:
         """Its last client went away; a write is kept, a read or an unsent call is given up."""
@@ -114,15 +116,15 @@ class Flights:
             flight.task.cancel()
             return
         flight.kept_since_s = now_s
-        self._by_key.setdefault(flight.key, flight)
-        self._by_key.move_to_end(flight.key)
+        self._by_key[flight.key] = self._kept[flight.key] = flight
+        self._kept.move_to_end(flight.key)
 
     def _sweep(self, now_s: float) -> None:
-        kept = [each for each in self._by_key.values() if each.kept_since_s is not None and not each.clients]
-        surplus = len(kept) - ORPHANS_MAX
-        for number, each in enumerate(kept):
-            since_s = each.kept_since_s or 0.0
-            if each.task.done() and (number < surplus or now_s - since_s > ORPHAN_S or _is_bulky(each)):
+        surplus = len(self._kept) - ORPHANS_MAX
+        for number, each in enumerate(list(self._kept.values())):
+            age_s = now_s - (each.kept_since_s or 0.0)
+            over = number < surplus or age_s > ORPHAN_S
+            if not each.clients and each.task.done() and (over or _is_bulky(each)):
                 self.served(each)
 
 

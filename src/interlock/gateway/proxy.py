@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs
 from starlette.types import Message, Receive, Scope, Send
 
 from interlock.clock import Clock
+from interlock.errors import InterlockError
 from interlock.gateway import answers
 from interlock.gateway.admission import Ask, Finished, Full, Grant
 from interlock.gateway.answers import Answer
@@ -50,6 +52,8 @@ from interlock.gateway.upstream import Reply, Upstream
 from interlock.genesys.limits import REQUEST_BYTES_MAX
 from interlock.ids import Ids
 from interlock.lock import Priority
+
+_LOG = logging.getLogger(__name__)
 
 LOGIN_BODY_MAX = 16 * 1024
 """Longest body of a token request."""
@@ -273,8 +277,8 @@ class Proxy:
             await self._refuse(send, admitted)
             return
         run, flow, priority = admitted
-        if run is not None and not await _is_current(run):
-            await self._refuse(send, self._fenced(run.run, scope["method"], route.path))
+        if run is not None and (fence := await self._fence(run, scope["method"], route.path)) is not None:
+            await self._refuse(send, fence)
             return
         body = await self._body(receive, scope["headers"])
         if isinstance(body, Refused):
@@ -323,6 +327,16 @@ class Proxy:
         self._report(Event(kind="fenced", run=run, method=method, path=path))
         return answers.fenced(run, correlation=self._ids.fresh())
 
+    async def _fence(self, run: Run, method: str, path: str) -> Answer | None:
+        """Ask whether a run still holds its lock; an answer for its client when it does not, or when nobody knows."""
+        try:
+            if await _is_current(run):
+                return None
+        except InterlockError as error:
+            why = f"whether run {run.run} still holds its lock cannot be told now ({error.what}); nothing was sent"
+            return answers.unreachable(why, correlation=self._ids.fresh())
+        return self._fenced(run.run, method, path)
+
     async def _body(self, receive: Receive, headers: list[Pair]) -> bytes | Refused:
         if self.tally.bodies_bytes > BODIES_MAX:
             return Refused(status=503, code="service.unavailable", message="the gateway holds too many bodies already")
@@ -359,7 +373,15 @@ class Proxy:
         self.flights.served(flight)
         if flight.task.cancelled():
             return answers.unreachable("the gateway is closing", correlation=self._ids.fresh())
-        return flight.task.result()
+        mistake = flight.task.exception()
+        return flight.task.result() if mistake is None else self._mistake(flight, mistake)
+
+    def _mistake(self, flight: Flight, mistake: BaseException) -> Answer:
+        """A mistake of ours: the client must not repeat a write that may have gone out."""
+        _LOG.error("a call of the gateway failed", exc_info=mistake)
+        if flight.sent_at_write is not None and not is_repeatable(flight.method, ""):
+            return answers.outcome_unknown(flight.method, correlation=self._ids.fresh())
+        return answers.unreachable("the gateway made a mistake, see its log", correlation=self._ids.fresh())
 
     def _begin(self, call: _Call) -> Flight:
         holder: list[Flight] = []
@@ -392,8 +414,8 @@ class Proxy:
             leave = await self._turnstile.enter(self._ask(call, progress))
             if not isinstance(leave, Grant):
                 return self._come_back(leave)
-            if call.run is not None and not await self._still_current(call.run, leave):
-                return self._fenced(call.run.run, call.method, call.route.path)
+            if call.run is not None and (fence := await self._fence_at_the_door(call, call.run, leave)) is not None:
+                return fence
             reply, generation = await self._attempt(call, flight, leave)
             if reply is None:  # the token ended in this instant
                 continue
@@ -473,16 +495,17 @@ class Proxy:
         await self._clock.sleep(pause_s)
         return None
 
-    async def _still_current(self, run: Run, leave: Grant) -> bool:
+    async def _fence_at_the_door(self, call: _Call, run: Run, leave: Grant) -> Answer | None:
         """Ask once more, after the wait and just before the call goes out."""
+        fence = None
+        goes = False
         try:
-            current = await _is_current(run)
-        except BaseException:
-            self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
-            raise
-        if not current:
-            self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
-        return current
+            fence = await self._fence(run, call.method, call.route.path)
+            goes = fence is None
+        finally:
+            if not goes:
+                self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
+        return fence
 
     async def _attempt(self, call: _Call, flight: Flight, leave: Grant) -> tuple[Reply | Failure | None, int]:
         token = self._tokens.bearer(leave.slot)
