@@ -80,13 +80,11 @@ def show(state: State, *, version: Number = None, json: Json = False) -> None:
 
 def _show(document: dict[str, Any]) -> None:
     sys.stdout.write(f"lineage {document.get('lineage')}  serial {document.get('serial')}\n")
-    for resource in document.get("resources", []):
-        prefix = f"{resource['module']}." if resource.get("module") else ""
-        data = "data." if resource.get("mode") == "data" else ""
-        for instance in resource.get("instances", []):
-            key = f"[{view.as_json(instance['index_key']).strip()}]" if "index_key" in instance else ""
-            identity = (instance.get("attributes") or {}).get("id", "")
-            sys.stdout.write(f"{prefix}{data}{resource['type']}.{resource['name']}{key}  {identity}\n")
+    for instance in document["instances"]:
+        attributes = instance["attributes"]
+        identity = attributes.get("id", "") if isinstance(attributes, dict) else attributes
+        deposed = f" (deposed {instance['deposed']})" if "deposed" in instance else ""
+        sys.stdout.write(f"{instance['address']}{deposed}  {identity}\n")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,8 @@ class Running:
             _hand_over(file.new(at_end=True), on_event, kept)
         finally:
             ending.cancel()
+        for path in (self.output, self.stderr):
+            await asyncio.to_thread(_mask_file, path, self.secret)
         return Outcome(ended=ending.result(), events=kept, text=_end_of(self.stderr, self.secret))
 
 
@@ -119,6 +122,15 @@ def _hand_over(events: list[AnyEvent], on_event: Callable[[AnyEvent], None], kep
         on_event(event)
         if isinstance(event, Apply | Diagnostic | Unparsed) and len(kept) < _EVENTS_KEPT:
             kept.append(event)
+
+
+def _mask_file(path: Path, secret: bytes) -> None:
+    """Take the secret out of a file that is kept; Terraform repeats its address when it cannot reach it."""
+    if secret and path.stat().st_size:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = content.find(secret) >= 0
+        if found:
+            path.write_bytes(path.read_bytes().replace(secret, _MASK))
 
 
 def _end_of(path: Path, secret: bytes) -> str:

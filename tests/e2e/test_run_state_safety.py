@@ -1,0 +1,127 @@
+"""What ends up in the state: everything that was done, nothing that was dropped, and no secret anywhere else."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.desk import Answer, Desk
+
+pytestmark = pytest.mark.e2e
+
+DOCTORED = Path(__file__).with_name("doctored_terraform.py")
+
+
+def doctored(desk: Desk, module: Path, way: str, round_: int) -> Answer:
+    """Apply with a Terraform whose writes are doctored."""
+    script = desk.folder / "terraform-doctored"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} {DOCTORED} "$@"\n')
+    script.chmod(0o755)
+    words = ("apply", module, "--state", "s", "--auto-approve", "--terraform", script, "--", f"-var=round={round_}")
+    return desk.run(*words, environ={"DOCTOR": way})
+
+
+def names(desk: Desk) -> set[str]:
+    return {resource["name"] for resource in json.loads(desk.run("state", "pull", "s").out)["resources"]}
+
+
+def work_id(desk: Desk) -> str:
+    resources = json.loads(desk.run("state", "pull", "s").out)["resources"]
+    return next(str(r["instances"][0]["attributes"]["id"]) for r in resources if r["name"] == "work")
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_state_that_terraform_could_not_save_is_stored_from_errored_tfstate(
+    desk: Desk, module: Path, rounds: int
+) -> None:
+    if rounds == 2:
+        assert desk.apply(module).wait().code == 0
+    saved = doctored(desk, module, "fail", rounds)
+    assert saved.code == 0, saved.err
+    assert "it was stored from errored.tfstate" in saved.err
+    assert desk.history()[0].kind.value == "push"
+    assert desk.history()[0].run == desk.summary().run
+    assert not list(desk.folder.rglob("errored.tfstate"))
+    assert desk.run("plan", module, "--state", "s", "--detailed-exitcode", "--", f"-var=round={rounds}").code == 0
+
+
+def test_a_write_that_drops_what_the_plan_keeps_is_refused_and_what_terraform_knows_is_stored(
+    desk: Desk, module: Path
+) -> None:
+    assert desk.apply(module).wait().code == 0
+    before = work_id(desk)
+    assert doctored(desk, module, "drop", 2).code == 0  # Terraform itself still had the resource
+    assert work_id(desk) != before
+    assert names(desk) == {"kept", "work"}
+    assert "unplanned-deletion" in {entry.reason for entry in desk.quarantined()}
+
+
+def test_a_state_without_what_the_plan_keeps_is_never_accepted_and_is_kept_for_review(desk: Desk, module: Path) -> None:
+    assert desk.apply(module).wait().code == 0
+    before = desk.history()
+    refused = doctored(desk, module, "drop-all", 2)
+    assert refused.code == 131, refused.err
+    assert "interlock state push --state s" in refused.err
+    kept = desk.run_folder() / "errored.tfstate"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert desk.history() == before
+    assert "kept" in names(desk)
+    assert desk.lock().holders == ()
+
+
+SECRETS = """
+variable "password" {
+  sensitive = true
+}
+
+resource "terraform_data" "secret" {
+  provisioner "local-exec" {
+    command     = "tr '\\\\0' '\\\\n' < /proc/$PPID/cmdline > argv.txt; env | grep TF_HTTP_ADDRESS > address.txt"
+    environment = { PASSWORD = var.password }
+  }
+}
+
+resource "terraform_data" "failing" {
+  depends_on = [terraform_data.secret]
+  provisioner "local-exec" {
+    command     = "exit 1"
+    environment = { PASSWORD = var.password }
+  }
+}
+
+output "code" {
+  value     = var.password
+  sensitive = true
+}
+"""
+
+
+def texts(desk: Desk) -> Iterator[tuple[str, bytes]]:
+    """Yield every file of the home but the stores (states are kept there) and the raw output of Terraform."""
+    for path in desk.home.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.name.split(".")[0] != "interlock":
+            yield str(path.relative_to(desk.home)), path.read_bytes()
+
+
+def test_no_secret_leaves_the_state(desk: Desk) -> None:
+    module = desk.module(text=SECRETS)
+    environ = {"TF_VAR_password": "very-secret-value", "INTERLOCK_TOKEN": "very-secret-token"}
+    failed = desk.run("apply", module, "--state", "s", "--auto-approve", "--json", environ=environ)
+    assert failed.code == 34, failed.err
+    address = (module / "address.txt").read_text().partition("=")[2].strip()
+    secret = address.split("/")[-2]
+    assert len(secret) > 40
+    words = (module / "argv.txt").read_text()
+    assert "terraform" in words
+    shown = desk.run("runs", "show", "latest", "--json").out + desk.run("runs", "logs", "latest", "--json").out
+    shown += desk.run("state", "show", "s").out + desk.run("state", "show", "s", "--json").out
+    assert "terraform_data.secret" in shown
+    hidden = [secret, "very-secret-value", "very-secret-token"]
+    places = {"argv": words, "stdout": failed.out, "stderr": failed.err, "shown": shown}
+    for place, text in places.items():
+        assert [one for one in hidden if one in text] == [], place
+    for name, body in texts(desk):
+        assert [one for one in hidden if one.encode() in body] == [], name
+    assert desk.home.stat().st_mode & 0o077 == 0
+    assert (desk.home / "interlock.db").stat().st_mode & 0o077 == 0
