@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import BackendUnavailable, InterlockError, UsageError
 from interlock.ids import RandomIds
 from interlock.settings import Settings, default_state_name, load, parse_duration
 
@@ -21,20 +21,26 @@ if TYPE_CHECKING:
     from interlock.coordinator import View
     from interlock.coordinator.archive import StateArchive, Writer, Written
     from interlock.coordinator.local import LocalCoordinator
-    from interlock.door import LoopbackDoor
+    from interlock.existing import Found
     from interlock.lock import Holder
+    from interlock.onsite.site import Site
     from interlock.recovery import Evidence, Verdict
     from interlock.recovery.breaker import Breaker
+    from interlock.run.binary import Binary
     from interlock.run.control import Control
     from interlock.run.front_end import FrontEnd
     from interlock.run.order import Operation, Order
-    from interlock.run.surroundings import Seat
+    from interlock.run.surroundings import Door, Seat
     from interlock.run.transcript import Entry, Journal
+    from interlock.run.workspace import OwnBackend
     from interlock.state import Document, Quarantined, RestorePlan, Version
     from interlock.store.sqlite import SqliteStore
     from interlock.terraform.events import AnyEvent
 
 _BY_HAND = "by hand"
+_CURRENT_S = 2.0  # how long a grant in a table is believed to be current by the run's own gateway
+_PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
+_ONSITE = (30.0, 8.0, 60.0)  # lease, heartbeat and patience beside S3: some 8 writes a minute instead of 40
 _BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone, so that its Terraform can be stopped
 _WATCH_S = 120.0  # longest that a person waits for a verdict; a plain Terraform's lease is a day
 _PORT_MAX = 65_535
@@ -125,6 +131,9 @@ def named_state(settings: Settings, text: str) -> str:
 async def views(state: str | None) -> list[View]:
     """Return one state, or all that anybody ever asked for."""
     settings = read_settings()
+    if state is not None and (found := named_site(state)) is not None:
+        async with open_site_of(found, Path(state)) as site:
+            return [await site.coordinator.view(site.state)]
     if not settings.database.exists():
         return []
     async with open_embedded(settings) as embedded:
@@ -136,8 +145,74 @@ async def views(state: str | None) -> list[View]:
 async def change_lock(state: str, change: Callable[[LocalCoordinator, str], Awaitable[object]]) -> None:
     """Let `change` act on one state's lock."""
     settings = read_settings()
+    if (found := named_site(state)) is not None:
+        async with open_site_of(found, Path(state)) as site:
+            await change(site.coordinator, site.state)
+            return
     async with open_embedded(settings) as embedded:
         await change(embedded.coordinator, named_state(settings, state))
+
+
+# -- states that stay where they are ----------------------------------------------------------------------------------
+
+
+def named_site(text: str, environ: Mapping[str, str] | None = None) -> Found | None:
+    """Return the backend of the root module that a person names, when its state stays there; None for our own.
+
+    Raises:
+        UsageError: The backend is incomplete or not supported.
+    """
+    folder = Path(text)
+    if not folder.is_dir() or not any(folder.glob("*.tf*")):
+        return None
+    from interlock.onsite.finding import find_site
+
+    return find_site(folder.resolve(), os.environ if environ is None else environ)
+
+
+def open_site_of(found: Found, directory: Path) -> AbstractAsyncContextManager[Site]:
+    """Open a state that stays where it is, with its queue."""
+    from interlock.onsite.site import open_site
+
+    return open_site(found, directory.resolve(), clock=SystemClock(), ids=RandomIds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What one run works with: the queue of its state, and what recovers it.
+
+    Attributes:
+        embedded: This machine's own stores: runs, budgets, and the state when it is ours.
+        coordinator: The queue.
+        recovery: What breaks grants of dead runs.
+        site: The state when it stays where it is; None for our own backend.
+    """
+
+    embedded: Embedded
+    coordinator: LocalCoordinator
+    recovery: Breaker
+    site: Site | None = None
+
+
+@asynccontextmanager
+async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Desk]:
+    """Open what a run works with for as long as the context lasts."""
+    async with open_embedded(settings) as embedded:
+        if not order.backend:
+            own = breaker(embedded, settings)
+            yield Desk(embedded=embedded, coordinator=embedded.coordinator, recovery=own)
+            return
+        from interlock.onsite.estate import OnsiteEstate
+        from interlock.onsite.finding import find_site
+        from interlock.recovery.breaker import Breaker
+
+        found = await asyncio.to_thread(find_site, Path(order.directory), environ, order.extra)
+        assert found is not None, "the order was made for a state that stays where it is"
+        async with open_site_of(found, Path(order.directory)) as site:
+            clock = SystemClock()
+            estate = OnsiteEstate(runs=settings.runs, archive=embedded.archive, clock=clock, backend=site.backend)
+            recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=clock, by=me())
+            yield Desk(embedded=embedded, coordinator=site.coordinator, recovery=recovery, site=site)
 
 
 @asynccontextmanager
@@ -553,17 +628,17 @@ async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None])
 
     order = decode((folder / ORDER).read_bytes())
     settings = read_settings(os.environ, Path(order.directory), home=Path(order.home))
-    async with open_embedded(settings) as embedded:
+    async with open_desk(order, settings, os.environ) as desk:
+        coordinator, recovery = desk.coordinator, desk.recovery
         with suppress(UsageError):  # it holds: recovery takes its grant away, on evidence and after saving its state
-            await embedded.coordinator.withdraw(order.state, order.run, by=me(), reason="its supervisor is gone")
-        recovery = breaker(embedded, settings)
+            await coordinator.withdraw(order.state, order.run, by=me(), reason="its supervisor is gone")
         attending = asyncio.create_task(recovery.attend(order.state, tell))
         try:
-            view = await embedded.coordinator.view(order.state)
+            view = await coordinator.view(order.state)
             while any(holder.run == order.run for holder in view.lock.holders):
                 if done := recovery.estate.ask_to_stop(order.run):
                     tell("recovery", {"text": done})
-                view = await embedded.coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
+                view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
         finally:
             attending.cancel()
     entries = read(folder)
@@ -621,10 +696,17 @@ def _root_module(directory: Path) -> Path:
 
 def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
     from interlock import host
+    from interlock.onsite.finding import find_site, state_of
     from interlock.run.order import Order
 
-    name = state_name(settings, directory, asked.state)
-    own = settings.states.get(name)
+    found = find_site(directory, environ, asked.extra)
+    if found is None:
+        name = state_name(settings, directory, asked.state)
+        own = settings.states.get(name)
+    else:
+        name = _site_name(state_of(found), asked.state)
+        own = settings.states.get(settings.state_for(directory) or name)
+    pace = _pace(settings, onsite=found is not None)
     limits = [asked.max_deletes, own.max_deletes if own else None, settings.max_deletes]
     return Order(
         run=RandomIds().run(SystemClock().now()),
@@ -644,14 +726,34 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         protected=own.protected if own else False,
         allow_destroy=asked.allow_destroy,
         detailed_exitcode=asked.detailed_exitcode,
-        lease_s=settings.lease_s,
-        heartbeat_s=settings.heartbeat_s,
+        lease_s=pace[0],
+        heartbeat_s=pace[1],
+        patience_s=pace[2],
+        backend=found.type if found is not None else "",
         job=_job_url(environ),
         deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
         retries=asked.retries,
         gateway=not asked.no_gateway,
-        in_place=check_backend(directory, name),
+        in_place=found is None and check_backend(directory, name),
     )
+
+
+def _site_name(name: str, asked: str | None) -> str:
+    if asked not in (None, name):
+        raise UsageError(
+            f"--state {asked} does not name this state",
+            why=f"the configuration's own backend decides which one it is: {name}",
+            fix="leave out --state",
+        )
+    return name
+
+
+def _pace(settings: Settings, *, onsite: bool) -> tuple[float, float, float]:
+    """Return lease, heartbeat and patience in seconds: rarer where each sign of life is a request that is paid for."""
+    chosen = {settings.origins.get("lease_s"), settings.origins.get("heartbeat_s")} != {None}
+    if not onsite:
+        return settings.lease_s, settings.heartbeat_s, _PATIENCE_S
+    return (settings.lease_s, settings.heartbeat_s, _ONSITE[2]) if chosen else _ONSITE
 
 
 def _job_url(environ: Mapping[str, str]) -> str | None:
@@ -805,6 +907,7 @@ async def _with_hands(
     binary = find_binary(order.terraform, environ)
     need = await asyncio.to_thread(_gateway_need, order, environ)
     journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
+    own = await asyncio.to_thread(_own_backend, order, environ)
     if isinstance(need, str):
         journal.tell("no-gateway", {"why": need})
     workspace = await asyncio.to_thread(
@@ -815,17 +918,18 @@ async def _with_hands(
         in_place=order.in_place and isinstance(need, str),
         binary_mark=binary.mark,
         environ=environ,
+        own=own,
     )
     journal.change(folder=str(workspace.folder))
     try:
-        async with open_embedded(settings) as embedded, _door(embedded, order) as door:
+        async with open_desk(order, settings, environ) as desk, _door(desk, order, folder, binary, environ) as door:
             hands = Hands(
-                coordinator=embedded.coordinator,
+                coordinator=desk.coordinator,
                 door=door,
-                rescuer=breaker(embedded, settings),
+                rescuer=desk.recovery,
                 diagnose=diagnose_failure,
                 clock=SystemClock(),
-                gateway=_gateway(need, embedded, order),
+                gateway=_gateway(need, desk, order),
             )
             supervisor = Supervisor(
                 order,
@@ -837,22 +941,69 @@ async def _with_hands(
                 environ=environ,
             )
             control.attach(supervisor)
-            return await supervisor.run()
+            return await _with_remedy(supervisor.run(), desk)
     finally:
         workspace.close()
 
 
-def _door(embedded: Embedded, order: Order) -> AbstractAsyncContextManager[LoopbackDoor]:
+async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
+    """Let a throttled table's billing mode be part of the failure: it decides what to do about it."""
+    try:
+        return await running
+    except BackendUnavailable as error:
+        if desk.site is None:
+            raise
+        from interlock.onsite.site import with_billing
+
+        raise await with_billing(error, desk.site) from error
+
+
+def _own_backend(order: Order, environ: Mapping[str, str]) -> OwnBackend | None:
+    if not order.backend:
+        return None
+    from interlock.onsite.finding import find_site
+    from interlock.onsite.site import own_backend
+
+    directory = Path(order.directory)
+    found = find_site(directory, environ, order.extra)
+    return None if found is None else own_backend(found, directory, environ, order.extra)
+
+
+def _door(
+    desk: Desk, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
+) -> AbstractAsyncContextManager[Door]:
+    if desk.site is not None:
+        return _onsite_door(desk.site, order, folder, binary, environ)
     from interlock.door import open_door
 
     return open_door(
-        embedded.coordinator,
-        embedded.archive,
+        desk.embedded.coordinator,
+        desk.embedded.archive,
         clock=SystemClock(),
         ids=RandomIds(),
         state=order.state,
         run=order.run,
         who=order.who,
+    )
+
+
+@asynccontextmanager
+async def _onsite_door(
+    site: Site, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
+) -> AsyncIterator[Door]:
+    from interlock.onsite.door import OnsiteDoor
+    from interlock.run.binary import version_of
+
+    version = await asyncio.to_thread(version_of, binary, environ, cwd=Path(order.directory))
+    yield OnsiteDoor(
+        backend_hand=site.backend,
+        coordinator=site.coordinator,
+        order=order,
+        run_folder=folder,
+        own_workspace=site.found.workspace,
+        version=str(version),
+        clock=SystemClock(),
+        ids=RandomIds(),
     )
 
 
@@ -872,16 +1023,38 @@ def _sources(directory: Path) -> list[Path]:
     return [path for path in directory.iterdir() if path.name.endswith((".tf", ".tf.json", ".tofu")) and path.is_file()]
 
 
-def _gateway(need: Need | str, embedded: Embedded, order: Order) -> RunGateway | None:
+def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
     if isinstance(need, str):
         return None
     from interlock.api_way import RunGateway
     from interlock.lock import may_write
 
     async def is_current(token: int) -> bool:
-        return may_write((await embedded.coordinator.view(order.state)).lock, token)
+        return may_write((await desk.coordinator.view(order.state)).lock, token)
 
-    return RunGateway(need, ids=RandomIds(), store=embedded.store.records, is_current=is_current)
+    return RunGateway(
+        need,
+        ids=RandomIds(),
+        store=desk.embedded.store.records,
+        is_current=is_current if desk.site is None else at_most_every(_CURRENT_S, is_current),
+        own_backend=desk.site is not None,
+    )
+
+
+def at_most_every(period_s: float, ask: Callable[[int], Awaitable[bool]]) -> Callable[[int], Awaitable[bool]]:
+    """Return `ask` so that a yes is believed for `period_s` seconds: each API call would else be a paid request."""
+    clock, asked_at_s = SystemClock(), dict[int, float]()
+
+    async def answer(token: int) -> bool:
+        now_s = clock.monotonic()
+        if now_s - asked_at_s.get(token, float("-inf")) < period_s:
+            return True
+        if not await ask(token):
+            return False
+        asked_at_s[token] = now_s
+        return True
+
+    return answer
 
 
 def diagnose_failure(events: list[AnyEvent], text: str) -> InterlockError:

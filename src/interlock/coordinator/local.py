@@ -98,14 +98,18 @@ class LocalCoordinator:
         store: Where the records are.
         clock: For leases, patience and time limits.
         ids: For tickets, and to spread out competing processes.
+        first_token: For stores that forget records: a number higher than every fencing token of a forgotten record.
     """
 
-    def __init__(self, store: RecordStore, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, store: RecordStore, clock: Clock, ids: Ids, *, first_token: Callable[[], FencingToken] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._lookout = Lookout(store, clock)
+        self._first_token = first_token
 
     def new_ticket(self) -> Ticket:
         """See `Coordinator.new_ticket`."""
@@ -268,6 +272,7 @@ class LocalCoordinator:
             while True:
                 if stored is None:
                     stored, is_fresh = await self._lookout.load(state), True
+                stored = self._founded(stored)
                 try:
                     after, answer = step(stored.record)
                     if after is not stored.record:
@@ -288,6 +293,13 @@ class LocalCoordinator:
                     if is_fresh:
                         return answer
                     stored = None
+
+    def _founded(self, stored: Stored) -> Stored:
+        """Let a record that is absent begin above every token it may have had before it was forgotten."""
+        if stored.version is not None or self._first_token is None or stored.record.lock.token:
+            return stored
+        lock = replace(stored.record.lock, token=self._first_token())
+        return Stored(None, replace(stored.record, lock=lock))
 
     def _turn_of(self, state: str) -> asyncio.Lock:
         turn = self._turns.get(check_state_name(state))

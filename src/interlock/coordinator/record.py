@@ -94,6 +94,20 @@ def decode(value: bytes) -> StateRecord:
     return StateRecord(lock=from_data(data.get("lock")), head=_head(data.get("head")))
 
 
+def keep_s(value: bytes, at_least_s: float) -> float | None:
+    """Return how long a record must be kept after this write; None for ever.
+
+    A frozen state stays frozen until somebody thaws it. Otherwise the time is longer than every lease and patience in
+    the record, so nothing of it can be forgotten while it may still matter.
+    """
+    lock = decode(value).lock
+    if lock.freeze is not None:
+        return None
+    leases = [holder.lease.lease_s for holder in lock.holders]
+    patiences = [waiter.patience_s for waiter in lock.waiters]
+    return at_least_s + max([0.0, *leases, *patiences])
+
+
 def _head(data: Any) -> Head | None:
     if data is None:
         return None

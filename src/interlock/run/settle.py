@@ -46,7 +46,7 @@ async def settle(
         StateInvalid: Terraform reported success but its state is not the one that is stored.
         InterlockError: `failure`, when the state is safe.
     """
-    await door.settle(journal.tell)
+    unseen = await _look(door, journal)
     pushed = False
     if workspace.errored.exists():
         await _push_errored(door, workspace, allowed, failure, journal)
@@ -54,11 +54,26 @@ async def settle(
         journal.tell("note", {"text": "Terraform could not save its state; it was stored from errored.tfstate"})
     if outcome.ended.killed_by == _SIGKILL and outcome.changed_something:
         raise _lost(outcome, run_folder)
+    refused = door.refused()
+    if refused is not None and not isinstance(failure, LeaseLost):
+        raise refused from failure
+    if unseen is not None:
+        raise failure or unseen
     if failure is not None and not (pushed and _only_saving_failed(outcome)):
         await _tell_state(door, journal)
         raise failure
     await _check_stored(outcome, door)
     await _tell_state(door, journal)
+
+
+async def _look(door: Door, journal: Journal) -> InterlockError | None:
+    """Let the door look at what was stored; its failure must not keep us from saving what Terraform left."""
+    try:
+        await door.settle(journal.tell)
+    except InterlockError as error:
+        journal.tell("note", {"text": f"what Terraform stored could not be looked at: {error}"})
+        return error
+    return None
 
 
 async def _tell_state(door: Door, journal: Journal) -> Current:

@@ -22,7 +22,7 @@ from it by the next list.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -71,8 +71,9 @@ class DynamoRecords:
         client: The SDK's client, from `aws.connect("dynamodb", ...)`.
         table: The table's name.
         namespace: Keeps apart what must not meet in one table, such as the buckets that share it.
-        expires_s: How long after its last write the table's TTL may remove a record; None for never. Must be longer
-            than any lease. A removed record starts anew, so do not let records expire whose history matters.
+        expires_s: How long after its last write the table's TTL may remove a record, or what says so for a value; None
+            for never. Must be longer than any lease. A removed record starts anew, so do not let records expire whose
+            history matters.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class DynamoRecords:
         *,
         table: str,
         namespace: str = "",
-        expires_s: float | None = None,
+        expires_s: float | Callable[[bytes], float | None] | None = None,
         polling: Polling | None = None,
         clock: Clock,
         ids: Ids,
@@ -100,6 +101,10 @@ class DynamoRecords:
     def requests(self) -> Mapping[str, int]:
         """How many requests were sent, by operation."""
         return self._caller.requests
+
+    def server_time_s(self) -> float | None:
+        """Return what AWS's clock says now, in seconds since 1970; None before its first answer."""
+        return self._caller.server_time_s()
 
     async def get(self, key: str) -> Record | None:
         """See `RecordStore.get`. One strongly consistent read."""
@@ -253,8 +258,10 @@ class DynamoRecords:
 
     def _written(self, key: str, version: int, value: bytes) -> dict[str, Any]:
         item = {"LockID": {"S": self._prefix + key}, "Version": {"N": str(version)}, "Value": {"B": value}}
-        if self._expires_s is not None:
-            item["ExpirationTime"] = {"N": str(int(self._clock.now().timestamp() + self._expires_s))}
+        expires_s = self._expires_s(value) if callable(self._expires_s) else self._expires_s
+        if expires_s is not None:
+            now_s = self._caller.server_time_s() or self._clock.now().timestamp()
+            item["ExpirationTime"] = {"N": str(int(now_s + expires_s))}
         return item
 
     async def _read_names(self) -> _Names:

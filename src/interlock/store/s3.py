@@ -123,6 +123,10 @@ class S3Records:
         """How many requests were sent, by operation."""
         return self._caller.requests
 
+    def server_time_s(self) -> float | None:
+        """Return what AWS's clock says now, in seconds since 1970; None before its first answer."""
+        return self._caller.server_time_s()
+
     async def get(self, key: str) -> Record | None:
         """See `RecordStore.get`. One request."""
         check_key(key)

@@ -1,0 +1,317 @@
+"""A run's way to a state that stays where it is; see `interlock.run.surroundings.Door`.
+
+Terraform uses the configuration's own backend. For the whole run this door holds Terraform's own lock, taken as
+Terraform takes it, so that plain Terraform stays out between plan and apply too; the supervised Terraform is therefore
+started with `-lock=false`. The lock names the run and its CI job in `Info`, which Terraform's own lock cannot.
+What was stored is looked at after Terraform ended: the backend cannot refuse a write, so a bad one is reported and the
+version before it is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.clock import Clock
+from interlock.coordinator import Coordinator
+from interlock.errors import InterlockError, LockHeld, StateInvalid, WaitTimeout
+from interlock.existing import (
+    ForeignLock,
+    ForeignMoved,
+    HeldForeign,
+    Reference,
+    StoredState,
+    find_reference,
+    render_reference,
+)
+from interlock.existing.s3 import S3Backend
+from interlock.ids import Ids
+from interlock.lock import Stage, stage_of
+from interlock.onsite.succession import find_fault, judge_successor, parsed
+from interlock.run.order import Operation, Order
+from interlock.run.surroundings import Current, Seat, Tell
+from interlock.state import empty_document, parse_document, refusing, render_document, verify_state
+from interlock.store.blobs import blob_digest
+from interlock.store.polling import Polling
+from interlock.terraform.command import HttpBackend
+from interlock.terraform.lockinfo import LockInfo
+
+BEFORE = "before.tfstate"
+"""In the run's folder: the state as it was before a write that must not stand."""
+
+_OPERATIONS = {
+    Operation.PLAN: "OperationTypePlan",
+    Operation.DRIFT: "OperationTypePlan",
+    Operation.APPLY: "OperationTypeApply",
+    Operation.DESTROY: "OperationTypeApply",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class OnsiteDoor:
+    """See `Door`.
+
+    Attributes:
+        backend_hand: The backend.
+        coordinator: The queue, which knows how earlier runs ended.
+        order: The run.
+        run_folder: The run's folder.
+        own_workspace: Terraform's workspace.
+        version: Terraform's version, for the lock.
+        clock: For waiting, and for the lock's `Created`.
+        ids: For the lock id.
+    """
+
+    backend_hand: S3Backend
+    coordinator: Coordinator
+    order: Order
+    run_folder: Path
+    own_workspace: str
+    version: str
+    clock: Clock
+    ids: Ids
+    _held: HeldForeign | None = None
+    _before: StoredState | None = None
+    _now: StoredState | None = None
+    _allowed: frozenset[str] = field(default_factory=frozenset)
+    _accepted: Current | None = None
+    _refused: InterlockError | None = None
+
+    # -- what Terraform is told ---------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> HttpBackend | None:
+        """See `Door.backend`."""
+        return None
+
+    @property
+    def workspace(self) -> str:
+        """See `Door.workspace`. Always named, so that neither the folder's choice nor a default gets in between."""
+        return self.own_workspace
+
+    @property
+    def lock(self) -> bool | None:
+        """See `Door.lock`."""
+        return False
+
+    async def may_initialise(self) -> bool:
+        """See `Door.may_initialise`. `init` makes a missing workspace, under Terraform's lock and with a write."""
+        return self.own_workspace == "default" or await self.backend_hand.read_state() is not None
+
+    # -- the turn -----------------------------------------------------------------------------------------------------
+
+    def admit(self, seat: Seat) -> None:
+        """See `Door.admit`. The seat keeps out who queues with us; `enter` keeps out the others."""
+
+    async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:
+        """See `Door.enter`.
+
+        Raises:
+            WaitTimeout: Somebody who does not queue with us held the state for too long.
+            StateInvalid: What is stored is no whole state, or its digest is another one; Terraform would fail too.
+        """
+        self._held = await self._take_lock(tell, timeout_s)
+        self._before = self._now = await self.backend_hand.read_state()
+        if (self._before is None or self._before.is_absent) and self.own_workspace != "default":
+            await self._make_workspace()
+        self._check_sound()
+
+    async def leave(self) -> None:
+        """See `Door.leave`."""
+        if self._held is not None:
+            await self.backend_hand.give_lock(self._held)
+            self._held = None
+
+    async def close(self) -> None:
+        """See `Door.close`. The site closes what it opened."""
+
+    async def _take_lock(self, tell: Tell, timeout_s: float | None) -> HeldForeign:
+        info = self._info()
+        until_s = None if timeout_s is None else self.clock.monotonic() + timeout_s
+        said: tuple[str, ...] | None = None
+        for pause_s in Polling().waits_s():
+            try:
+                if not (locks := await self.backend_hand.read_locks()):
+                    return await self.backend_hand.take_lock(info)
+            except LockHeld:  # somebody was faster; who it was is read next
+                continue
+            if await self._clear(locks, tell):
+                continue
+            if (ids := tuple(lock.id for lock in locks)) != said:
+                said = ids
+                tell("standing", _standing(locks[0]))
+            if until_s is not None and self.clock.monotonic() >= until_s:
+                raise _waited_too_long(self.order.state, locks[0])
+            await self.clock.sleep(pause_s)
+        raise AssertionError("a pace has no end")
+
+    def _info(self) -> LockInfo:
+        """Return the lock document; everything is as Terraform writes it, only `Info` says more."""
+        return LockInfo(
+            id=_uuid(self.ids),
+            operation=_OPERATIONS[self.order.operation],
+            info=render_reference(Reference(run=self.order.run, job=self.order.job or "")),
+            who=self.order.who,
+            version=self.version,
+            created=self.clock.now().isoformat().replace("+00:00", "Z"),
+            path=self.backend_hand.place.path,
+        )
+
+    async def _clear(self, locks: tuple[ForeignLock, ...], tell: Tell) -> bool:
+        """Delete locks of runs of ours that the queue knows to be over; say whether there were any.
+
+        A run gives Terraform's lock back before its grant, and a grant is only broken when everything that acted for
+        the run is gone. So a lock whose run was released or broken was left behind.
+        """
+        over = [lock for lock in locks if await self._is_over(lock)]
+        for lock in over:
+            try:
+                await self.backend_hand.delete_lock(lock)
+            except ForeignMoved:
+                continue
+            tell(
+                "note", {"text": f"deleted Terraform's lock {lock.id} ({lock.mechanism}), left behind by an ended run"}
+            )
+        return bool(over)
+
+    async def _is_over(self, lock: ForeignLock) -> bool:
+        reference = find_reference(lock.info)
+        if reference is None or reference.run == self.order.run:
+            return False
+        view = await self.coordinator.view(self.order.state)
+        return stage_of(view.lock, reference.run) in (Stage.RELEASED, Stage.BROKEN)
+
+    async def _make_workspace(self) -> None:
+        """Store the empty state of a new workspace, as `terraform init` would, but under the lock that we hold."""
+        body = render_document(empty_document(lineage=_uuid(self.ids), terraform_version=self.version))
+        self._before = self._now = await self.backend_hand.write_state(body, expected=self._before)
+
+    def _check_sound(self) -> None:
+        stored = self._before
+        if stored is None:
+            return
+        if not stored.digest_agrees:
+            computed = "there is no state" if stored.is_absent else f"the state's is {stored.digest_computed}"
+            raise StateInvalid(
+                "the digest in DynamoDB is not that of the stored state",
+                why=f"digest {stored.digest_stored}, {computed}; a writer could not store one of the two",
+                fix=f"interlock recover {self.order.directory}    or: interlock state verify {self.order.directory}",
+                state=self.order.state,
+            )
+        if findings := refusing(verify_state(stored.body)):
+            raise StateInvalid(
+                "the stored state is not whole",
+                why="; ".join(finding.message for finding in findings[:3]),
+                fix=f"interlock state restore {self.order.directory}",
+                state=self.order.state,
+            )
+
+    # -- what was written ---------------------------------------------------------------------------------------------
+
+    def allow_deletions(self, addresses: frozenset[str]) -> None:
+        """See `Door.allow_deletions`."""
+        self._allowed = addresses
+
+    def accepted(self) -> Current | None:
+        """See `Door.accepted`."""
+        return self._accepted
+
+    def refused(self) -> InterlockError | None:
+        """See `Door.refused`."""
+        return self._refused
+
+    async def current(self) -> Current:
+        """See `Door.current`. As last seen: nobody else writes while we hold."""
+        if self._held is None:
+            self._now = await self.backend_hand.read_state()
+        return _current(self._now)
+
+    async def settle(self, tell: Tell) -> None:
+        """See `Door.settle`."""
+        before, after = self._now, await self.backend_hand.read_state()
+        if _body(after) != _body(before):
+            self._judge(before, after)
+        if after is not None and not after.digest_agrees and self._refused is None:
+            after = await self.backend_hand.repair_digest(expected=after)
+            tell("note", {"text": "Terraform could not store the digest of its state in DynamoDB; it was stored now"})
+        self._now = after
+
+    async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
+        """See `Door.push`. Under Terraform's lock, which we hold, and only in the place of what we read."""
+        refusal = judge_successor(self._now, parse_document(document), allowed)
+        if refusal is not None:
+            raise StateInvalid(
+                "the state that Terraform left may not follow the stored one",
+                why=refusal.why,
+                fix="interlock state diff",
+                state=self.order.state,
+            )
+        if _body(self._now) != document:
+            self._now = await self.backend_hand.write_state(document, expected=self._now)
+        self._accepted = _current(self._now)
+        return self._accepted
+
+    def _judge(self, before: StoredState | None, after: StoredState | None) -> None:
+        why = find_fault(before, after, self._allowed)
+        if not why:
+            self._accepted = _current(after)
+            return
+        fix = "interlock state history"
+        if before is not None and before.body:
+            kept = self.run_folder / BEFORE
+            kept.touch(mode=0o600)
+            kept.write_bytes(before.body)
+            version = before.version_id if before.version_id not in ("", "null") else ""
+            named = f"version {version}, and {kept}" if version else str(kept)
+            why += f"; the state before is kept as {named}"
+            fix = f"interlock state restore {self.order.directory} {version}".rstrip()
+        self._refused = StateInvalid(
+            "the state that is stored now must not stand", why=why, fix=fix, state=self.order.state
+        )
+
+
+def _body(stored: StoredState | None) -> bytes:
+    return b"" if stored is None else stored.body
+
+
+def _current(stored: StoredState | None) -> Current:
+    document = parsed(stored)
+    if stored is None or document is None:
+        return Current()
+    return Current(lineage=document.lineage, serial=document.serial, digest=blob_digest(stored.body))
+
+
+def _standing(lock: ForeignLock) -> dict[str, object]:
+    """Return who is in the way of the first in the queue, as the entry of any other wait."""
+    reference = find_reference(lock.info)
+    info = f"{lock.operation or 'an operation'}, lock {lock.id or '?'} ({lock.mechanism})"
+    return {
+        "position": 1,
+        "ahead": [],
+        "holder": {
+            "who": lock.who or "somebody",
+            "run": reference.run if reference else "",
+            "info": info if reference else f"plain terraform: {info}",
+        },
+        "since": lock.created_at,
+        "frozen": None,
+        "expected_s": None,
+        "foreign": lock.id,
+    }
+
+
+def _waited_too_long(state: str, lock: ForeignLock) -> WaitTimeout:
+    return WaitTimeout(
+        f'gave up waiting for state "{state}", which {lock.who or "somebody"} holds with Terraform\'s own lock',
+        why=f"{lock.operation} since {lock.created or 'an unknown time'}, lock id {lock.id or '?'}",
+        fix="interlock lock explain    or a longer --wait",
+        state=state,
+        lock_id=lock.id,
+    )
+
+
+def _uuid(ids: Ids) -> str:
+    """Return a random id in the shape of Terraform's lock ids and lineages."""
+    text = hashlib.sha256(ids.fresh().encode()).hexdigest()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:32]))

@@ -1,0 +1,61 @@
+"""What dead runs of this machine left of a state that stays where it is; see `interlock.recovery.breaker.Estate`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.errors import InterlockError, StateInvalid
+from interlock.estate import SAVED, LocalEstate, planned_deletions, take_unsaved
+from interlock.existing import ForeignLock, find_reference
+from interlock.existing.s3 import S3Backend
+from interlock.lock import Holder
+from interlock.onsite.succession import judge_successor
+from interlock.run.settle import completed
+from interlock.state import parse_document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnsiteEstate(LocalEstate):
+    """The runs of one home on one existing state.
+
+    Attributes:
+        backend: Where the state is.
+    """
+
+    backend: S3Backend
+
+    async def salvage(self, state: str, holder: Holder) -> str:
+        """See `Estate.salvage`. Then deletes the dead run's own Terraform lock, so that plain Terraform can go on.
+
+        The run's lock is still there while its state is written, so nobody can come in between.
+        """
+        locks = [lock for lock in await self.backend.read_locks() if _is_of(lock, holder.run)]
+        try:
+            done = await LocalEstate.salvage(self, state, holder)
+        except InterlockError as error:
+            done = f"its unsaved state could not be stored and is kept: {error.what} ({error.why})"
+        for lock in locks:
+            await self.backend.delete_lock(lock)
+        return f"{done}; Terraform's lock {locks[0].id} was deleted" if locks else done
+
+    async def _save(self, state: str, holder: Holder, folder: Path) -> str:  # noqa: ARG002 - the state is the backend's
+        kept = take_unsaved(folder)
+        if kept is None:
+            return "it left no unsaved state; its lock was released"
+        body = completed(await asyncio.to_thread(kept.read_bytes), holder.run)
+        current = await self.backend.read_state()
+        allowed = await asyncio.to_thread(planned_deletions, folder)
+        refusal = judge_successor(current, parse_document(body), allowed)
+        if refusal is not None:
+            raise StateInvalid("it may not follow the stored state", why=refusal.why)
+        await self.backend.write_state(body, expected=current)
+        kept.unlink()
+        (folder / SAVED).touch()
+        return f"the state it could not save was stored as serial {parse_document(body).serial}"
+
+
+def _is_of(lock: ForeignLock, run: str) -> bool:
+    reference = find_reference(lock.info)
+    return reference is not None and bool(run) and reference.run == run

@@ -1,0 +1,123 @@
+"""One existing state with everything that belongs to it: its backend, and the queue in the same table or bucket.
+
+A hand: it opens them. The queue is in the DynamoDB table where the configuration names one, else in the bucket. Items
+in the table expire a day after their last change (docs/explanation/dynamodb-ttl.md); fencing tokens of a queue that
+begins anew start at the present instant in milliseconds, which is more than any earlier queue of this state had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.clock import Clock
+from interlock.coordinator.local import LocalCoordinator
+from interlock.coordinator.record import keep_s
+from interlock.errors import BackendUnavailable, InterlockError
+from interlock.existing import Found
+from interlock.existing.discovery import backend_configs
+from interlock.existing.s3 import S3Backend, open_s3
+from interlock.ids import Ids
+from interlock.onsite.finding import state_of
+from interlock.run.workspace import OwnBackend
+from interlock.store.dynamodb import DynamoRecords
+from interlock.store.s3 import S3Place as RecordPlace
+from interlock.store.s3 import S3Records
+
+EXPIRES_S = 86_400.0
+"""How long the table keeps an item of ours after its last change, beyond its longest lease. Renewed while in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """An existing state, opened.
+
+    Attributes:
+        state: The name under which it queues.
+        directory: The root module.
+        found: Its backend as found.
+        backend: The backend, opened.
+        coordinator: The queue.
+        records: Where the queue is kept.
+    """
+
+    state: str
+    directory: Path
+    found: Found
+    backend: S3Backend
+    coordinator: LocalCoordinator
+    records: DynamoRecords | S3Records
+
+
+def own_backend(found: Found, directory: Path, environ: Mapping[str, str], extra: Sequence[str]) -> OwnBackend:
+    """Return what decides how `terraform init` sets this backend up in a folder of its own."""
+    record = directory / (environ.get("TF_DATA_DIR") or ".terraform") / "terraform.tfstate"
+    files = [directory / flag for flag in backend_configs(extra) if "=" not in flag]
+    mark = [found.workspace, *extra, *(f"{origin.name}={origin.value}" for origin in found.origins)]
+    content = b"".join(path.read_bytes() for path in files if path.is_file())
+    return OwnBackend(
+        recorded=record.read_bytes() if record.is_file() else b"", mark="\0".join(mark).encode() + content
+    )
+
+
+async def with_billing(error: BackendUnavailable, site: Site) -> BackendUnavailable:
+    """Return the failure with the table's billing mode, which decides the remedy; as it was when that is not known."""
+    place = site.backend.place
+    if place.table is None or "throttle" not in f"{error.what} {error.why}".lower():
+        return error
+    try:
+        mode = await site.backend.billing_mode()
+    except InterlockError:
+        return error
+    fix = (
+        "the table is on demand already, so many requests hit one item at once: run fewer pipelines of this state"
+        if mode == "PAY_PER_REQUEST"
+        else f"aws dynamodb update-table --table-name {place.table} --billing-mode PAY_PER_REQUEST"
+    )
+    return BackendUnavailable(error.what, why=f"{error.why}; billing mode {mode}", fix=fix, **error.facts)
+
+
+@asynccontextmanager
+async def open_site(found: Found, directory: Path, *, clock: Clock, ids: Ids) -> AsyncIterator[Site]:
+    """Open a found backend and its queue for as long as the context lasts.
+
+    Raises:
+        UsageError: See `state_of`; or boto3 is not installed.
+    """
+    state = state_of(found)
+    backend = await open_s3(found, clock=clock, ids=ids)
+    records = _records(backend, clock, ids)
+    coordinator = LocalCoordinator(records, clock, ids, first_token=_first_token(records, clock))
+    try:
+        yield Site(
+            state=state,
+            directory=directory,
+            found=found,
+            backend=backend,
+            coordinator=coordinator,
+            records=records,
+        )
+    finally:
+        await asyncio.gather(backend.close(), records.close())
+
+
+def _records(backend: S3Backend, clock: Clock, ids: Ids) -> DynamoRecords | S3Records:
+    place = backend.place
+    if place.table is not None:
+        return DynamoRecords(
+            backend.dynamodb, table=place.table, expires_s=lambda value: keep_s(value, EXPIRES_S), clock=clock, ids=ids
+        )
+    beside = RecordPlace(bucket=place.bucket, kms_key=place.kms_key if place.encrypt else None)
+    return S3Records(backend.s3, place=beside, clock=clock, ids=ids)
+
+
+def _first_token(records: DynamoRecords | S3Records, clock: Clock) -> Callable[[], int]:
+    """AWS's own clock where it was heard, so that a machine whose clock is wrong cannot begin too low."""
+
+    def first() -> int:
+        return int((records.server_time_s() or clock.now().timestamp()) * 1000)
+
+    return first

@@ -1,0 +1,55 @@
+"""May this state follow the stored one? Promise P6, where the backend itself asks nothing."""
+
+from __future__ import annotations
+
+from interlock.existing import StoredState
+from interlock.state import (
+    Document,
+    Footing,
+    Refusal,
+    judge,
+    judge_deletions,
+    parse_document,
+    refusing,
+    render_document,
+    verify_state,
+)
+from interlock.store.blobs import blob_digest
+
+_NAMED = 5  # addresses in one sentence
+
+
+def judge_successor(stored: StoredState | None, candidate: Document, allowed: frozenset[str] | None) -> Refusal | None:
+    """Return why a document may not follow what is stored; None when it may.
+
+    Raises:
+        StateInvalid: What is stored cannot be read.
+    """
+    current = parsed(stored)
+    verdict = judge(None if current is None else _footing(current), _footing(candidate))
+    if isinstance(verdict, Refusal):
+        return verdict
+    return judge_deletions(current, candidate, allowed)
+
+
+def find_fault(before: StoredState | None, after: StoredState | None, allowed: frozenset[str]) -> str:
+    """Return what promise P6 has against what a run stored; empty when it has nothing."""
+    if after is None or after.is_absent:
+        return "the state object was deleted during the run"
+    if findings := refusing(verify_state(after.body)):
+        return "; ".join(finding.message for finding in findings[:3])
+    refusal = judge_successor(before, parse_document(after.body), allowed)
+    return "" if refusal is None else ", ".join((refusal.why, *refusal.addresses[:_NAMED]))
+
+
+def parsed(stored: StoredState | None) -> Document | None:
+    """Return what is stored as a document; None when there is no state.
+
+    Raises:
+        StateInvalid: It cannot be read.
+    """
+    return parse_document(stored.body) if stored is not None and stored.body else None
+
+
+def _footing(document: Document) -> Footing:
+    return Footing(lineage=document.lineage, serial=document.serial, digest=blob_digest(render_document(document)))
