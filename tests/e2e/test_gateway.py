@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -455,3 +457,36 @@ async def test_the_gateway_reads_for_the_doctor_within_the_budgets() -> None:
         status, body = await site.gateway.read("/api/v2/organizations/me")
         assert status == 200
         assert b"defaultCountryCode" in body
+
+
+PROVIDER = """
+import json, sys, urllib.error, urllib.request
+for number in range(10_000):
+    body = json.dumps({"name": f"zombie-{number}"}).encode()
+    request = urllib.request.Request(sys.argv[1], data=body, headers={"Content-Type": "application/json"})
+    try:
+        urllib.request.urlopen(request, timeout=16).read()
+    except urllib.error.HTTPError as error:
+        print(error.code, flush=True)
+        break
+"""
+
+
+async def test_a_provider_that_was_stopped_and_wakes_up_after_recovery_changes_nothing() -> None:
+    current = {"run1": True}
+    async with opened(budgets=(Override(name="token", allowed=100_000, window_s=60.0),)) as site:
+        url = f"{site.run(is_current=lambda run: current[run])}/api/v2/routing/skills"
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROVIDER, url, stdout=asyncio.subprocess.PIPE
+        )
+        await until(lambda: writes(site.simulation) >= 5)
+        child.send_signal(signal.SIGSTOP)
+        await until(lambda: site.gateway.stats().in_flight == 0)
+        await asyncio.sleep(0.1)  # whatever it had on its way has arrived
+        current["run1"] = False  # recovery broke its lock; a newer token is granted
+        before = writes(site.simulation)
+        child.send_signal(signal.SIGCONT)
+        out, _ = await child.communicate()
+        assert out.strip() == b"409"
+        assert writes(site.simulation) == before
+        assert {event.kind for event in site.events} == {"fenced"}

@@ -45,6 +45,8 @@ def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Si
             str(secret),
             "--budget",
             "token=600/60s",
+            "--count-uploads",
+            "127.0.0.1:0",
             "--json",
         )
         assert child.stderr is not None
@@ -60,6 +62,7 @@ def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Si
         child.send_signal(number)
         out, errors = child.communicate(timeout=20)
         assert child.returncode == 0
+        assert "HTTPS_PROXY=http://127.0.0.1:" in errors
         assert DEFAULT_CLIENT.secret not in ready + document + out + errors
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from interlock.gateway.oauth import Credentials
     from interlock.gateway.service import Terms
@@ -40,6 +42,10 @@ def gateway(
     open_login: Annotated[
         bool, typer.Option("--open-login", help="Let any client log in; loopback addresses only.")
     ] = False,
+    count_uploads: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Also be an HTTPS_PROXY here that counts uploads past the gateway."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON document when ready.")] = False,
 ) -> None:
     """Run the API gateway in front of Genesys Cloud until SIGINT or SIGTERM.
@@ -67,10 +73,26 @@ def gateway(
         hold_s=hold,
         open_login=open_login,
     )
-    uvloop.run(_serve(terms, host, port, json=json))
+    proxy = _Uploads(*_address(count_uploads), domain=_domain(api_url)) if count_uploads else None
+    uvloop.run(_serve(terms, host, port, uploads=proxy, json=json))
 
 
-async def _serve(terms: Terms, host: str, port: int, *, json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Uploads:
+    """Where the upload tunnel listens, and below which domain it reaches."""
+
+    host: str
+    port: int
+    domain: str
+
+
+def _domain(api_url: str) -> str:
+    from urllib.parse import urlsplit
+
+    return (urlsplit(api_url).hostname or "").removeprefix("api.")
+
+
+async def _serve(terms: Terms, host: str, port: int, *, uploads: _Uploads | None, json: bool) -> None:
     """Run until the first signal; the second ends the draining."""
     import asyncio
     import signal
@@ -91,12 +113,33 @@ async def _serve(terms: Terms, host: str, port: int, *, json: bool) -> None:
             view.note(f"  warning: no token yet, trying on: {trouble}")
         if json:
             _print_ready(address.url, terms)
-        await stop.wait()
+        async with _counting(uploads):
+            await stop.wait()
         view.note("closing: calls under way may end")
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(each)
     finally:
         await gate.aclose()
+
+
+@asynccontextmanager
+async def _counting(uploads: _Uploads | None) -> AsyncIterator[None]:
+    """Run the upload tunnel, if it is wanted, and tell in the end what passed."""
+    if uploads is None:
+        yield
+        return
+    from interlock.cli import view
+    from interlock.gateway.tunnel import Tunnel
+
+    tunnel = Tunnel(uploads.domain)
+    host, port = await tunnel.start(uploads.host, uploads.port)
+    view.note(f"uploads: set HTTPS_PROXY=http://{host}:{port} and NO_PROXY=127.0.0.1 for the tool")
+    try:
+        yield
+    finally:
+        await tunnel.aclose()
+        for name, count in sorted(tunnel.uploads.items()):
+            view.note(f"uploads to {name}: {count.connections} connections, {count.up_bytes} bytes")
 
 
 def _print_ready(url: str, terms: Terms) -> None:
