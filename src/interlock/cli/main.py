@@ -6,6 +6,7 @@ A command's module is imported only when it runs, so `interlock --version` and `
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from interlock.errors import InterlockError, UsageError
 
 if TYPE_CHECKING:
     from typer import Typer
+
+
+_DEBUG = "INTERLOCK_DEBUG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,9 @@ COMMANDS: dict[str, Entry] = {
     "completion": Entry("interlock.cli.completion:app", "Print a shell completion script", _BEGIN),
 }
 
+_COMPLETION_OF_TYPER = frozenset({"install_completion", "show_completion"})
+"""Options that Typer adds to each group; they would complete that group alone. `interlock completion` does it whole."""
+
 
 def load(entry: Entry) -> Typer:
     """Import a command's module and return its `Typer`."""
@@ -78,6 +85,11 @@ def build() -> Any:
             if entry is None:
                 return None
             return _stub(cmd_name, entry) if self.listing else _imported(cmd_name, entry)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+                raise _unknown(args[0])
+            return super().resolve_command(ctx, args)
 
         def format_help(self, ctx: Any, formatter: Any) -> None:
             self.listing = True
@@ -108,7 +120,15 @@ def _imported(name: str, entry: Entry) -> Any:
 
     command = get_command(load(entry))
     command.name = name
+    command.params = [parameter for parameter in command.params if parameter.name not in _COMPLETION_OF_TYPER]
     return command
+
+
+def _unknown(name: str) -> UsageError:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return UsageError(f"there is no command {name!r}", fix=f"interlock {near[0]}" if near else "interlock --help")
 
 
 def _stub(name: str, entry: Entry) -> Any:
@@ -130,8 +150,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _open_closed_streams() -> None:
     """Put the null device where a standard stream was closed (`<&-`), so that no later file takes its number."""
-    import os
-
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
@@ -154,6 +172,12 @@ def _run(arguments: list[str]) -> int:
         return view.failure(_misuse(error), as_json=as_json)
     except BrokenPipeError:
         return _reader_gone()
+    except OSError as error:
+        return view.failure(_refused_by_the_system(error), as_json=as_json)
+    except Exception as error:
+        if os.environ.get(_DEBUG):
+            raise
+        return view.failure(_defect(error), as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
@@ -165,13 +189,28 @@ def _own(arguments: list[str]) -> list[str]:
 def _misuse(error: Any) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "interlock"
-    return UsageError(error.format_message().rstrip("."), fix=f"{command} --help")
+    return UsageError(error.format_message().rstrip(".") or "a command is missing", fix=f"{command} --help")
 
 
 def _stopped() -> InterlockError:
     from interlock.errors import Interrupted
 
     return Interrupted("stopped by you", why="Ctrl-C, or no answer to a prompt")
+
+
+def _refused_by_the_system(error: OSError) -> InterlockError:
+    """Spell a failure of the file system or the network that no hand has translated."""
+    subject = f"{error.filename}: " if error.filename is not None else ""
+    return InterlockError(
+        f"{subject}{error.strerror or error}", why="the operating system refused", fix="interlock doctor"
+    )
+
+
+def _defect(error: Exception) -> InterlockError:
+    what = f"Interlock failed: {type(error).__name__}: {error}"
+    return InterlockError(
+        what, why="this is a defect in Interlock", fix=f"repeat with {_DEBUG}=1 and report what it shows"
+    )
 
 
 def _reader_gone() -> int:

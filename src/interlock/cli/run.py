@@ -61,11 +61,12 @@ def plan(
     from interlock.compose import Asked
     from interlock.run.order import Operation
 
+    directory, flags = divide(directory, extra)
     _run(
         Asked(
             operation=Operation.PLAN,
             directory=directory,
-            extra=tuple(extra or ()),
+            extra=flags,
             state=state,
             wait=wait,
             no_wait=no_wait,
@@ -100,11 +101,12 @@ def apply(
     from interlock.compose import Asked
     from interlock.run.order import Operation
 
+    directory, flags = divide(directory, extra)
     _run(
         Asked(
             operation=Operation.APPLY,
             directory=directory,
-            extra=tuple(extra or ()),
+            extra=flags,
             state=state,
             auto_approve=auto_approve,
             plan_file=plan_file,
@@ -139,11 +141,12 @@ def destroy(
     from interlock.compose import Asked
     from interlock.run.order import Operation
 
+    directory, flags = divide(directory, extra)
     _run(
         Asked(
             operation=Operation.DESTROY,
             directory=directory,
-            extra=tuple(extra or ()),
+            extra=flags,
             state=state,
             auto_approve=auto_approve,
             allow_destroy=allow_destroy,
@@ -154,6 +157,17 @@ def destroy(
             json=json,
         )
     )
+
+
+def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, ...]]:
+    """Return the root module and Terraform's flags, also for `interlock plan -- -var x=1`, where no folder is named.
+
+    The parser cannot tell the two apart there and takes the first flag for the folder. A folder whose name begins with
+    a dash is named as `./-name`.
+    """
+    if str(directory).startswith("-"):
+        return Path(), (str(directory), *(extra or ()))
+    return directory, tuple(extra or ())
 
 
 def _run(asked: Asked) -> None:
