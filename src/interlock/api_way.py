@@ -172,6 +172,17 @@ class RunGateway:
         self._override = self._base
         self._estimate: Estimate | None = None
         self._open = False
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """Where the run's own calls to the API go; empty while the gateway is not open."""
+        return self._url if self._open else ""
+
+    @property
+    def client(self) -> str:
+        """Id of the OAuth client that the calls are made with."""
+        return self._need.terms.credentials.client_id
 
     async def open(self, run: str, priority: Priority, seat: Seat, folder: Path) -> Mapping[str, str]:
         """See `Gateway.open`."""
@@ -183,6 +194,7 @@ class RunGateway:
         self._open = True
         secret = self._ids.fresh()
         prefix = self._gateway.add_run(run, priority, f"{seat.token}-{secret}", is_current)
+        self._url = address.url + prefix
         self._override = self._base + "".join(self._block(alias, address.port, prefix) for alias in self._need.aliases)
         (folder / OVERRIDE_NAME).write_text(self._override)
         await self._gateway.check_login()

@@ -63,6 +63,28 @@ class Gateway(_Section):
     budgets: dict[str, str] | None = Field(default=None, description="Limits of your own: `token: 300/60s`.")
 
 
+class Noise(_Section):
+    """One kind of difference that is no drift."""
+
+    type: str = Field(default="*", description="Resource type; `*` and `?` are wildcards.")
+    attribute: str = Field(default="*", description="Attribute, such as `description` or `members*`.")
+    address: str = Field(default="*", description="Address in the state.")
+    equal: Literal["empty", "number", "json", "case", "trim", "order", "instant", "anything"] = Field(
+        description="In what sense the two values are the same."
+    )
+    reason: str = Field(min_length=1, description="Why this is no drift; reports repeat it.")
+
+
+class Drift(_Section):
+    """What counts as drift, and what an apply may revert."""
+
+    gate: bool = Field(default=False, description="Applies revert drift only where somebody decided so.")
+    noise: list[Noise] = Field(default=[], description="Differences that are no drift.")
+    unmanaged: list[str] = Field(
+        default=[], description="Resource types whose unmanaged objects a scan looks for; `all` for all."
+    )
+
+
 class Document(_Section):
     """interlock.yaml."""
 
@@ -75,10 +97,14 @@ class Document(_Section):
     gateway: Gateway = Field(default=Gateway(), description="The API gateway of runs.")
     pipeline: dict[str, Any] = Field(default={}, description="What `interlock ci generate` writes.")
 
+    drift: Drift = Field(default=Drift(), description="Drift scans and the drift gate of applies.")
+
     @classmethod
     def keys_at(cls, location: Sequence[int | str]) -> list[str]:
         """Return the valid keys of the mapping at `location`, for a suggestion."""
-        sections: dict[str, type[BaseModel]] = {"run": Run, "states": State, "gateway": Gateway}
+        sections: dict[str, type[BaseModel]] = {"run": Run, "states": State, "gateway": Gateway, "drift": Drift}
+        if "noise" in location:
+            return list(Noise.model_fields)
         model: type[BaseModel] = sections.get(str(location[0]), cls) if location else cls
         return list(model.model_fields)
 
@@ -96,6 +122,7 @@ class Document(_Section):
             "sections": {
                 "gateway": self.gateway.model_dump(exclude_none=True),
                 "pipeline": self.pipeline,
+                "drift": self.drift.model_dump(exclude_defaults=True),
             },
         }
         return {name: value for name, value in found.items() if value is not None}

@@ -1,13 +1,14 @@
 """What a state holds, as far as drift needs it: ids by type, who depends on whom, flows.
 
-Knows: state documents. Attributes other than `id` are not decoded.
+Knows: state documents, of which only ids are decoded, and the state as a plan's JSON repeats it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -79,3 +80,32 @@ def read_inventory(document: Document) -> Inventory:
             managed = Managed(address=str(key.address()), type=key.type, id=found.id, name=found.name or "")
             by_id.setdefault(found.id, managed)
     return Inventory(by_id=by_id, dependents=dependents)
+
+
+def inventory_of(prior: Mapping[str, Any]) -> Inventory:
+    """Read the `prior_state` of a plan's JSON: the state as refreshed. Raises what malformed parts raise."""
+    by_id: dict[str, Managed] = {}
+    dependents: Counter[str] = Counter()
+    for resource in _resources((prior.get("values") or {}).get("root_module") or {}):
+        if resource.get("mode") != "managed":
+            continue
+        dependents.update(set(resource.get("depends_on") or ()))
+        values = resource.get("values") or {}
+        if isinstance(values.get("id"), str):
+            name = values.get("name")
+            managed = Managed(
+                address=str(resource["address"]),
+                type=str(resource.get("type", "")),
+                id=values["id"],
+                name=name if isinstance(name, str) else "",
+            )
+            by_id.setdefault(managed.id, managed)
+    return Inventory(by_id=by_id, dependents=dependents)
+
+
+def _resources(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        yield from current.get("resources") or ()
+        waiting.extend(current.get("child_modules") or ())

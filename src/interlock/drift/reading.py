@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from interlock.drift.inventory import Inventory, inventory_of
 from interlock.errors import TerraformFailed
 from interlock.state import sounds_secret
 from interlock.terraform.plan import MAX_PLAN_BYTES, secret_texts, spell_path
@@ -98,6 +99,7 @@ class ReadPlan:
 
     drifted: tuple[Drifted, ...]
     planned: Mapping[str, Planned]
+    inventory: Inventory = field(default_factory=Inventory)
 
 
 def read_plan(shown: bytes) -> ReadPlan:
@@ -112,11 +114,12 @@ def read_plan(shown: bytes) -> ReadPlan:
         document = json.loads(shown)
         secrets = secret_texts(document)
         drifted = tuple(_drifted(entry, secrets) for entry in _entries(document, "resource_drift"))
+        inventory = inventory_of(document.get("prior_state") or {})
         planned = [_planned(entry) for entry in _entries(document, "resource_changes")]
     except (ValueError, RecursionError, TypeError, AttributeError, KeyError) as error:
         raise _unreadable("it is not as expected") from error
     acting = {each.address: each for each in planned if each.actions - {"no-op", "read"}}
-    return ReadPlan(drifted=drifted, planned=acting)
+    return ReadPlan(drifted=drifted, planned=acting, inventory=inventory)
 
 
 def find(value: Any, steps: Path) -> Any:

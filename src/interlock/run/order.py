@@ -18,6 +18,14 @@ class Operation(Enum):
     DRIFT = "drift"
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What a drift scan looks for beside the state; see `interlock.drift.Look`."""
+
+    types: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    divisions: tuple[str, ...] = ()
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One run as ordered. Paths are absolute. It never carries a secret: the environment goes by inheritance.
 
@@ -48,6 +56,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         in_place: The configuration declares an empty `backend "http" {}` itself.
         backend: Type of the configuration's own backend, when the state stays there; empty for ours.
         patience_s: Silence after which a waiting supervisor is passed over.
+        look: What a drift scan looks for beside the state.
+        drift_gate: An apply reverts drift only where somebody decided so.
     """
 
     run: str
@@ -76,6 +86,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     in_place: bool = False
     backend: str = ""
     patience_s: float = 15.0
+    look: Look = Look()
+    drift_gate: bool = False
 
 
 def encode(order: Order) -> bytes:

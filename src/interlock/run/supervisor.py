@@ -30,9 +30,9 @@ from interlock.run.progress import Progress
 from interlock.run.saved_plan import check_current, read_planned_from
 from interlock.run.stage import Outcome, start
 from interlock.run.summary import pace_s, recent
-from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Seat
+from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
 from interlock.run.transcript import Journal
-from interlock.run.workspace import Workspace
+from interlock.run.workspace import IMPORTS_NAME, Workspace
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode
 from interlock.terraform.events import AnyEvent
@@ -63,6 +63,7 @@ class Hands:
     diagnose: Diagnose
     clock: Clock
     gateway: Gateway | None = None
+    review: Review | None = None
     before: Callable[[], Awaitable[None]] = field(default=lambda: asyncio.sleep(0))
 
 
@@ -340,19 +341,80 @@ class Supervisor:
             facts = await self._read_saved(plan_path)
         else:
             facts = await self._plan(plan_path)
-        if self._order.operation in (Operation.PLAN, Operation.DRIFT) or facts.is_empty:
+        if self._order.operation is Operation.DRIFT:
+            return await self._scan(plan_path)
+        if self._order.operation is Operation.PLAN or facts.is_empty:
             return await self._planned(facts)
         check_plan(self._order, facts)
+        await self._check_drift(plan_path, facts)
         await self._approve()
         return await self._apply(plan_path, facts)
 
     async def _planned(self, facts: PlanFacts) -> int:
         """End a run that only plans, or has nothing to do."""
+        await self._end_unchanged()
+        return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
+
+    async def _end_unchanged(self) -> None:
         self._check_going_on()
         current = await self._hands.door.current()
         self._journal.change(serial=current.serial)
         self._journal.tell("state", {"serial": current.serial, "written": False})
-        return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
+
+    async def _scan(self, path: Path) -> int:
+        """Look closer at what a refresh-only plan found."""
+        assert self._hands.review is not None, "a drift run has a review"
+        told = await self._hands.review.scan(await self._shown(path), self._generate)
+        self._journal.tell("drift", told)
+        await self._end_unchanged()
+        return _CHANGES if self._order.detailed_exitcode and told["open"] else 0
+
+    async def _check_drift(self, path: Path, facts: PlanFacts) -> None:
+        review = self._hands.review
+        if review is not None and review.is_needed(facts):
+            await review.check(await self._shown(path))
+
+    async def _note_made(self, outcome: Outcome) -> None:
+        """Let the review know what was made. It only remembers, so its failure must not touch the run's."""
+        if self._hands.review is None or self._stopping is not None or not outcome.made:
+            return
+        try:
+            await self._hands.review.applied(outcome.made)
+        except InterlockError as error:
+            self._journal.tell("note", {"text": f"published versions were not noted: {error}"})
+
+    async def _shown(self, path: Path) -> bytes:
+        """Return the JSON of a plan. It holds every value, sensitive ones too, so its file does not stay."""
+        outcome = await self._command("show", Verb.SHOW, Options(json=True, file=str(path)), None)
+        shown = self._run_folder / "show.jsonl"
+        try:
+            if outcome.ended.code != 0:
+                raise self._hands.diagnose(outcome.events, outcome.text)
+            return await asyncio.to_thread(shown.read_bytes)
+        finally:
+            shown.unlink(missing_ok=True)
+
+    async def _generate(self, blocks: str, addresses: tuple[str, ...]) -> tuple[str, bytes, str]:
+        """Let Terraform write configuration for objects that `import` blocks name; see `surroundings.Generate`."""
+        self._check_going_on()
+        source, target, plan = (
+            self._workspace.folder / IMPORTS_NAME,
+            self._run_folder / "generated.tf",
+            self._run_folder / "generate.tfplan",
+        )
+        flags = [f"-generate-config-out={target}", *(f"-target={address}" for address in addresses)]
+        lock = self._hands.door.lock
+        options = Options(json=True, lock=lock, out=str(plan), refresh=False, extra=(*self._flags.plan, *flags))
+        try:
+            source.write_text(blocks)
+            outcome = await self._command("generate", Verb.PLAN, options, None)
+            text = target.read_text() if target.exists() else ""
+            shown = await self._shown(plan) if plan.exists() else b""
+        finally:
+            for path in (source, target, plan):
+                path.unlink(missing_ok=True)
+        failure = "" if outcome.ended.code == 0 else _first_error(outcome)
+        return text, shown, failure
 
     async def _plan(self, path: Path) -> PlanFacts:
         self._enter(Phase.PLANNING)
@@ -390,11 +452,7 @@ class Supervisor:
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
         adapted = self._hands.gateway.adapt(content) if self._hands.gateway is not None else content
         await asyncio.to_thread(_write_private, path, adapted)
-        outcome = await self._command("show", Verb.SHOW, Options(json=True, file=str(path)), None)
-        if outcome.ended.code != 0:
-            raise self._hands.diagnose(outcome.events, outcome.text)
-        document = parse_plan(await asyncio.to_thread((self._run_folder / "show.jsonl").read_bytes))
-        (self._run_folder / "show.jsonl").unlink()  # it holds every value of the plan, sensitive ones too
+        document = parse_plan(await self._shown(path))
         facts = settle.facts_of(document)
         self._say_plan(facts)
         if not self._order.auto_approve:
@@ -443,15 +501,18 @@ class Supervisor:
         outcome = await self._command("apply", Verb.APPLY, options, progress)
         self._enter(Phase.SETTLING)
         failure = self._verdict(outcome)
-        await settle.settle(
-            outcome,
-            failure=failure,
-            allowed=facts.may_delete,
-            door=self._hands.door,
-            workspace=self._workspace,
-            run_folder=self._run_folder,
-            journal=self._journal,
-        )
+        try:
+            await settle.settle(
+                outcome,
+                failure=failure,
+                allowed=facts.may_delete,
+                door=self._hands.door,
+                workspace=self._workspace,
+                run_folder=self._run_folder,
+                journal=self._journal,
+            )
+        finally:
+            await self._note_made(outcome)
         return 0
 
     def _verdict(self, outcome: Outcome) -> InterlockError | None:
@@ -524,6 +585,10 @@ def _cli_config(environ: Mapping[str, str]) -> str:
         return Path(path).read_text(errors="replace")
     except OSError:
         return ""
+
+
+def _first_error(outcome: Outcome) -> str:
+    return next((error.summary for error in outcome.errors), "Terraform failed")
 
 
 def _ignore(event: AnyEvent) -> None:

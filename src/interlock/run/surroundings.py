@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -156,6 +156,39 @@ class Gateway(Protocol):
 
     async def close(self) -> Mapping[str, object]:
         """Stop and return counts for the journal; nothing when it was not opened."""
+        ...
+
+
+Generate = Callable[[str, tuple[str, ...]], Awaitable[tuple[str, bytes, str]]]
+"""(import blocks, their addresses) -> the configuration that Terraform generated, its plan's JSON, why it failed."""
+
+
+class Review(Protocol):
+    """Looks at what changed outside Terraform, while the run holds its state and its gateway is open."""
+
+    def is_needed(self, plan: PlanFacts) -> bool:
+        """Say whether an apply of this plan must be looked at before it may go on."""
+        ...
+
+    async def scan(self, shown: bytes, generate: Generate) -> Mapping[str, object]:
+        """Keep what a refresh-only plan found; return counts for the journal, `open` among them.
+
+        Args:
+            shown: The JSON of the plan, with secrets in clear.
+            generate: Lets Terraform write configuration for unmanaged objects.
+        """
+        ...
+
+    async def check(self, shown: bytes) -> None:
+        """Let a plan pass.
+
+        Raises:
+            DriftGate: It would revert drift that nobody decided to revert.
+        """
+        ...
+
+    async def applied(self, made: Mapping[str, str]) -> None:
+        """Take note of the objects (address to id) that an apply has made or changed."""
         ...
 
 

@@ -23,11 +23,14 @@ from pathlib import Path
 from interlock.errors import UsageError
 
 OVERRIDE_NAME = "interlock_override.tf"
+IMPORTS_NAME = "interlock_imports.tf"  # blocks for which Terraform generates configuration, for one command of a scan
 HEADING = "# Written by Interlock for one run; the user's own files are not touched.\n"
 OVERRIDE = HEADING + 'terraform {\n  backend "http" {}\n}\n'
 ERRORED = "errored.tfstate"
 _LOCK_FILE = ".terraform.lock.hcl"
-_HIDDEN = frozenset({".terraform", ERRORED, OVERRIDE_NAME, "terraform.tfstate", "terraform.tfstate.backup"})
+_HIDDEN = frozenset(
+    {".terraform", ERRORED, OVERRIDE_NAME, IMPORTS_NAME, "terraform.tfstate", "terraform.tfstate.backup"}
+)
 _MIRROR_LIMIT = 5000  # entries of one folder above the root module; a fuller one is not mirrored
 _TREES = 10_000  # runs of one root module at once on one machine
 _INPUT_BYTES = 64 << 20  # of .tf files hashed for the key of an initialisation
