@@ -14,7 +14,6 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, replace
 
 from interlock.ci.document import (
-    Broken,
     Mapping,
     Node,
     Scalar,
@@ -22,9 +21,9 @@ from interlock.ci.document import (
     SourceText,
     entries,
     items,
-    parse,
     scalars,
 )
+from interlock.ci.documents import Documents
 from interlock.ci.operations import Flag, Operation, Tool
 from interlock.ci.operations import read as read_script
 from interlock.ci.scripts import Scripts
@@ -37,7 +36,6 @@ from interlock.ci.workflow import (
     Image,
     Job,
     Limit,
-    Problem,
     Step,
     Turn,
     Variable,
@@ -45,9 +43,10 @@ from interlock.ci.workflow import (
     Workflow,
     variables,
 )
-from interlock.source import SourceUnreadable, Span, Tree, join
+from interlock.source import Span, Tree, join
 
 MAX_TEMPLATES = 100  # Azure's own limit of template files of a pipeline
+MAX_VISITS = 50_000  # list items of a pipeline; aliases may make a small file a long list
 MAX_LEVELS = 20  # of templates in templates
 
 _PARAMETER = re.compile(r"\$\{\{\s*parameters\.([\w-]+)\s*\}\}")
@@ -85,14 +84,15 @@ class _Reader:
         self._tree = tree
         self._root = root
         self._scripts = Scripts(tree, root)
-        self._problems: list[Problem] = []
+        self._documents = Documents(tree)
         self._templates = 0
+        self._visits = 0
         self._steps = 0
         self._jobs = 0
         self._standalone = True
 
     def read(self, path: str) -> Workflow:
-        document = self._document(path)
+        document = self._documents.find(path)
         jobs: tuple[Job, ...] = ()
         events: frozenset[str] = frozenset()
         if document is not None:
@@ -107,19 +107,8 @@ class _Reader:
             span=SourceText(path, "").span(0, 0),
             events=events,
             jobs=jobs,
-            problems=tuple(self._problems),
+            problems=self._documents.problems,
         )
-
-    def _document(self, path: str) -> Mapping | None:
-        try:
-            content = self._tree.read(path)
-            node = parse(path, content.decode("utf-8", "replace")) if content is not None else None
-        except Broken as broken:
-            self._problems.append(Problem(span=broken.span, message=broken.message))
-            return None
-        except SourceUnreadable:
-            return None
-        return node if isinstance(node, Mapping) else None
 
     def _root_jobs(self, document: Mapping, scope: _Scope) -> Iterator[Job]:
         scope = replace(
@@ -141,7 +130,8 @@ class _Reader:
     def _expanded(self, node: Node | None) -> Iterator[Mapping]:
         """Yield a list's mappings; those under `${{ if }}` keys as if they applied."""
         for item in items(node):
-            if not isinstance(item, Mapping):
+            self._visits += 1
+            if not isinstance(item, Mapping) or self._visits > MAX_VISITS:
                 continue
             conditional = [entry for entry in item.entries if entry.key.text.startswith("${{")]
             if len(conditional) < len(item.entries):
@@ -243,7 +233,7 @@ class _Reader:
         self._templates += 1
         folder = self._root if name.startswith("/") else posixpath.dirname(scope.path)
         path = join(folder, name.lstrip("/"))
-        document = self._document(path)
+        document = self._documents.find(path)
         if document is None:
             return None
         given = {

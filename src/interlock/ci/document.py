@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -101,14 +102,20 @@ class SourceText:
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.text = text
+        self._alignments: dict[tuple[int, int], list[int]] = {}
 
     @cached_property
     def _starts(self) -> list[int]:
-        starts = [0]
-        for index, character in enumerate(self.text):
-            if character == "\n":
-                starts.append(index + 1)
-        return starts
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    @cached_property
+    def _line_bytes(self) -> list[int]:
+        """The byte offset of each line's start; not used for plain ASCII, where bytes are characters."""
+        offsets, at = [], 0
+        for line in self.text.split("\n"):
+            offsets.append(at)
+            at += len(line.encode()) + 1
+        return offsets
 
     @cached_property
     def _ascii(self) -> bool:
@@ -119,7 +126,11 @@ class SourceText:
         return line, index - self._starts[line - 1] + 1
 
     def _byte(self, index: int) -> int:
-        return index if self._ascii else len(self.text[:index].encode())
+        if self._ascii:
+            return index
+        line, column = self._position(index)
+        start = self._starts[line - 1]
+        return self._line_bytes[line - 1] + len(self.text[start : start + column - 1].encode())
 
     def span(self, start: int, end: int) -> Span:
         """Return the span of the characters `start` to `end`."""
@@ -136,15 +147,17 @@ class SourceText:
             end_column=end_column,
         )
 
-    def _index(self, span_byte: int) -> int:
-        return span_byte if self._ascii else len(self.text.encode()[:span_byte].decode("utf-8", "ignore"))
+    def _index(self, line: int, column: int) -> int:
+        return self._starts[line - 1] + column - 1
 
     def inside(self, scalar: Scalar, start: int, end: int) -> Span:
         """Return the place of a part of a scalar's value (see `Scalar.at`)."""
-        begin, stop = self._index(scalar.span.start), self._index(scalar.span.end)
-        raw = self.text[begin:stop]
-        places = _aligned(scalar.text[: end or 1], raw)
-        first = places[start] if start < len(places) else len(raw)
+        span = scalar.span
+        begin, stop = self._index(span.line, span.column), self._index(span.end_line, span.end_column)
+        places = self._alignments.get((begin, stop))
+        if places is None:
+            places = self._alignments[begin, stop] = _aligned(scalar.text, self.text[begin:stop])
+        first = places[start] if start < len(places) else stop - begin
         last = places[end - 1] + 1 if start < end <= len(places) else first
         return self.span(begin + first, begin + max(first, last))
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, replace
 
-from interlock.ci.document import Broken, Mapping, Node, Scalar, SourceText, entries, items, parse, scalars
+from interlock.ci.document import Mapping, Node, Scalar, SourceText, entries, items, scalars
+from interlock.ci.documents import Documents
 from interlock.ci.operations import Flag, Operation, Tool
 from interlock.ci.scripts import Scripts
 from interlock.ci.workflow import (
@@ -23,7 +24,6 @@ from interlock.ci.workflow import (
     Image,
     Job,
     Limit,
-    Problem,
     Step,
     Turn,
     Variable,
@@ -31,7 +31,7 @@ from interlock.ci.workflow import (
     Workflow,
     variables,
 )
-from interlock.source import SourceUnreadable, Span, Tree, join
+from interlock.source import Span, Tree, join
 
 MAX_CALLS = 4  # levels of reusable workflows; GitHub itself allows ten, real ones have two
 DEFAULT_LIMIT_S = 360 * 60.0  # of a job without timeout-minutes
@@ -91,15 +91,14 @@ def read(tree: Tree, path: str, *, root: str) -> Workflow:
 
 class _Reader:
     def __init__(self, tree: Tree, root: str) -> None:
-        self._tree = tree
         self._root = root
         self._scripts = Scripts(tree, root)
-        self._problems: list[Problem] = []
+        self._documents = Documents(tree)
         self._jobs = 0
         self._steps = 0
 
     def read(self, path: str) -> Workflow:
-        document = self._document(path)
+        document = self._documents.find(path)
         events: frozenset[str] = frozenset()
         jobs: list[Job] = []
         if document is not None and isinstance(document.get("jobs"), Mapping):
@@ -116,19 +115,8 @@ class _Reader:
             span=SourceText(path, "").span(0, 0),
             events=events,
             jobs=tuple(jobs),
-            problems=tuple(self._problems),
+            problems=self._documents.problems,
         )
-
-    def _document(self, path: str) -> Mapping | None:
-        try:
-            content = self._tree.read(path)
-            node = parse(path, content.decode("utf-8", "replace")) if content is not None else None
-        except Broken as broken:
-            self._problems.append(Problem(span=broken.span, message=broken.message))
-            return None
-        except SourceUnreadable:
-            return None
-        return node if isinstance(node, Mapping) else None
 
     def _workflow_jobs(self, document: Mapping, scope: _Scope) -> Iterator[Job]:
         scope = replace(
@@ -182,7 +170,7 @@ class _Reader:
             yield Job(name=scope.prefix + key.text, span=key.span, steps=(step,), turns=scope.turns, standalone=False)
             return
         path = join(self._root, called.text)
-        document = self._document(path) if scope.level < MAX_CALLS else None
+        document = self._documents.find(path) if scope.level < MAX_CALLS else None
         if document is None:
             return
         inner = _Scope(
@@ -260,8 +248,8 @@ class _Reader:
         document = None
         for name in ("action.yml", "action.yaml"):
             path = join(self._root, uses.text, name)
-            if self._tree.read(path) is not None:
-                document = self._document(path)
+            document = document or self._documents.find(path)
+            if document is not None:
                 break
         runs = document.get("runs") if document is not None else None
         if scope.level >= MAX_CALLS or document is None or not isinstance(runs, Mapping):

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from interlock.ci.document import (
-    Broken,
     Entry,
     Mapping,
     Node,
@@ -22,9 +21,9 @@ from interlock.ci.document import (
     SourceText,
     entries,
     items,
-    parse,
     scalars,
 )
+from interlock.ci.documents import Documents
 from interlock.ci.scripts import Scripts
 from interlock.ci.workflow import (
     ANY_REF,
@@ -34,7 +33,6 @@ from interlock.ci.workflow import (
     Image,
     Job,
     Limit,
-    Problem,
     Retries,
     Step,
     Turn,
@@ -43,12 +41,13 @@ from interlock.ci.workflow import (
     Workflow,
     variables,
 )
-from interlock.source import SourceUnreadable, Span, Tree, join
+from interlock.source import Span, Tree, join
 
 MAX_INCLUDES = 150  # GitLab's own limit of a pipeline's includes
 MAX_EXTENDS = 11  # GitLab's own limit of levels
 MAX_REFERENCES = 10  # GitLab's own limit of nested !reference tags
 MAX_LINES = 2_000  # of one job's script
+MAX_VISITS = 10_000  # nodes of one job's script, lists included
 
 _GLOBAL = frozenset(
     {"default", "include", "stages", "variables", "workflow", "image", "services", "cache", "spec", "pages"}
@@ -78,7 +77,7 @@ class _Reader:
         self._tree = tree
         self._root = root
         self._scripts = Scripts(tree, root)
-        self._problems: list[Problem] = []
+        self._documents = Documents(tree)
         self._includes: list[Action] = []
         self._seen: set[str] = set()
         self._document = Mapping(entries=(), span=SourceText(".", "").span(0, 0))
@@ -93,7 +92,7 @@ class _Reader:
             events=frozenset(_events(self._document)),
             jobs=jobs,
             includes=tuple(self._includes),
-            problems=tuple(self._problems),
+            problems=self._documents.problems,
         )
 
     def _merged(self, path: str) -> Mapping:
@@ -107,16 +106,8 @@ class _Reader:
 
     def _load(self, path: str) -> Mapping:
         self._seen.add(path)
-        empty = Mapping(entries=(), span=SourceText(path, "").span(0, 0))
-        try:
-            content = self._tree.read(path)
-            node = parse(path, content.decode("utf-8", "replace")) if content is not None else None
-        except Broken as broken:
-            self._problems.append(Problem(span=broken.span, message=broken.message))
-            return empty
-        except SourceUnreadable:
-            return empty
-        return node if isinstance(node, Mapping) else empty
+        found = self._documents.find(path)
+        return found if found is not None else Mapping(entries=(), span=SourceText(path, "").span(0, 0))
 
     def _local(self, include: Node) -> Iterator[str]:
         """Yield the local files of one include; note what comes from elsewhere."""
@@ -212,7 +203,9 @@ class _Reader:
         """Return a script's lines, nested lists and references flattened."""
         found: list[Scalar] = []
         waiting = [self._resolve(node)]
-        while waiting and len(found) < MAX_LINES:
+        for _ in range(MAX_VISITS):  # aliases may make a small file a list of any length, even of nothing
+            if not waiting or len(found) >= MAX_LINES:
+                break
             current = self._resolve(waiting.pop(0))
             if isinstance(current, Scalar):
                 found.append(current)

@@ -16,6 +16,8 @@ from interlock.source import SourceUnreadable, Span, Tree, join
 
 MAX_DEPTH = 5  # scripts that call scripts
 MAX_SCRIPT_BYTES = 256 * 1024
+MAX_TARGETS = 500  # that one make call visits
+MAX_CALLED_OPERATIONS = 20_000  # of all called files of one pipeline; those behind are not looked at
 _SHEBANG = re.compile(r"#!.*\b(?:ba|da|z|a|k)?sh\b")
 _TARGET = re.compile(r"([^\s:#=][^:#=]*):(?!=)([^=#\n]*)")
 
@@ -39,6 +41,9 @@ class Scripts:
     def __init__(self, tree: Tree, root: str) -> None:
         self._tree = tree
         self._root = root
+        self._readings: dict[tuple[str, str], Reading] = {}
+        self._makefiles: dict[tuple[str, str], _Makefile] = {}
+        self._called_operations = 0
 
     def effects(self, text: str, locate: Locate, *, directory: str = "") -> Effects:
         """Return what a script does that starts in `directory` (relative to the repository)."""
@@ -46,11 +51,13 @@ class Scripts:
 
     def _effects(self, reading: Reading, depth: int, seen: frozenset[str]) -> Effects:
         programs, operations = list(reading.programs), list(reading.operations)
-        if depth:
-            for call in reading.calls:
-                inner = self._called(call, depth, seen)
-                programs += inner.programs
-                operations += inner.operations
+        for call in reading.calls if depth else ():
+            if self._called_operations > MAX_CALLED_OPERATIONS:
+                break
+            inner = self._called(call, depth, seen)
+            self._called_operations += len(inner.operations) + 1
+            programs += inner.programs
+            operations += inner.operations
         return Effects(programs=tuple(programs), operations=tuple(operations))
 
     def _called(self, call: Call, depth: int, seen: frozenset[str]) -> Effects:
@@ -64,44 +71,48 @@ class Scripts:
     def _run(self, call: Call, depth: int, seen: frozenset[str]) -> Effects:
         for folder in dict.fromkeys((call.directory, "")):
             path = join(self._root, folder, call.name)
-            text = self._text(path)
-            if text is None or path in seen:
-                continue
-            if text.startswith("#!") and not _SHEBANG.match(text):
-                return Effects()
-            source = SourceText(path, text)
-            reading = read(text, source.span, directory=call.directory)
-            return self._effects(reading, depth - 1, seen | {path})
+            reading = None if path in seen else self._reading(path, call.directory)
+            if reading is not None:
+                return self._effects(reading, depth - 1, seen | {path})
         return Effects()
+
+    def _reading(self, path: str, directory: str) -> Reading | None:
+        """Return what a script file does; None when it is not there. A script of another language does nothing."""
+        if (path, directory) not in self._readings:
+            text = self._text(path)
+            if text is None:
+                return None
+            shell = not text.startswith("#!") or _SHEBANG.match(text)
+            source = SourceText(path, text)
+            self._readings[path, directory] = read(text, source.span, directory=directory) if shell else Reading()
+        return self._readings[path, directory]
 
     def _made(self, call: Call, depth: int, seen: frozenset[str]) -> Effects:
         folder = join(call.directory, call.folder)
         for name in [call.file] if call.file else ["GNUmakefile", "makefile", "Makefile"]:
-            path = join(self._root, folder, name)
-            text = self._text(path)
-            if text is not None:
-                return self._recipe(SourceText(path, text), call, folder, depth, seen)
+            makefile = self._makefile(join(self._root, folder, name), "" if folder == "." else folder)
+            if makefile is not None:
+                return self._recipes(makefile, call.name, depth, seen)
         return Effects()
 
-    def _recipe(self, source: SourceText, call: Call, folder: str, depth: int, seen: frozenset[str]) -> Effects:
-        key = f"{source.path}:{call.name}"
-        if key in seen:
-            return Effects()
+    def _recipes(self, makefile: _Makefile, target: str, depth: int, seen: frozenset[str]) -> Effects:
         programs: list[Program] = []
         operations: list[Operation] = []
-        needed, lines = recipe(source.text, call.name)
-        for target in needed:
-            before = (
-                self._recipe(source, replace(call, name=target), folder, depth, seen | {key}) if depth else Effects()
-            )
-            programs += before.programs
-            operations += before.operations
-        for start, line in lines:
-            reading = read(line, _moved(source.span, start), directory="" if folder == "." else folder)
-            inner = self._effects(reading, depth - 1, seen | {key})
-            programs += inner.programs
-            operations += inner.operations
+        for name in makefile.order(target):
+            key = f"{makefile.path}:{name}"
+            for reading in makefile.readings(name) if key not in seen else ():
+                inner = self._effects(reading, depth - 1, seen | {key})
+                programs += inner.programs
+                operations += inner.operations
         return Effects(programs=tuple(programs), operations=tuple(operations))
+
+    def _makefile(self, path: str, directory: str) -> _Makefile | None:
+        if (path, directory) not in self._makefiles:
+            text = self._text(path)
+            if text is None:
+                return None
+            self._makefiles[path, directory] = _Makefile(path, text, directory)
+        return self._makefiles[path, directory]
 
     def _text(self, path: str) -> str | None:
         try:
@@ -120,27 +131,57 @@ def _moved(locate: Locate, by: int) -> Locate:
     return moved
 
 
-def recipe(text: str, target: str) -> tuple[list[str], list[tuple[int, str]]]:
-    """Return what a make target needs and its recipe lines with their offsets; "" means the first target."""
-    needed: list[str] = []
-    lines: list[tuple[int, str]] = []
-    active = False
-    for start, line in _make_lines(text):
-        if line.startswith("\t"):
-            if active:
+class _Makefile:
+    """The rules of one Makefile: what each target needs, and its recipe."""
+
+    def __init__(self, path: str, text: str, directory: str) -> None:
+        self.path = path
+        self._locate = SourceText(path, text).span
+        self._directory = directory
+        self._needed: dict[str, list[str]] = {}
+        self._lines: dict[str, list[tuple[int, str]]] = {}
+        self._readings: dict[str, tuple[Reading, ...]] = {}
+        self._first = ""
+        self._read(text)
+
+    def _read(self, text: str) -> None:
+        active: list[str] = []
+        for start, line in _make_lines(text):
+            if line.startswith("\t"):
                 body = line[1:].lstrip("@-+ ")
-                lines.append((start + len(line) - len(body), body))
-            continue
-        match = _TARGET.match(line)
-        if match is None:
-            continue
-        names = match.group(1).split()
-        if not target and not names[0].startswith("."):
-            target = names[0]
-        active = target in names
-        if active:
-            needed += match.group(2).split("|")[0].split()
-    return needed, lines
+                for name in active:
+                    self._lines[name].append((start + len(line) - len(body), body))
+            elif match := _TARGET.match(line):
+                active = match.group(1).split()
+                for name in active:
+                    self._needed.setdefault(name, []).extend(match.group(2).split("|")[0].split())
+                    self._lines.setdefault(name, [])
+                if not self._first and active and not active[0].startswith("."):
+                    self._first = active[0]
+
+    def order(self, target: str) -> tuple[str, ...]:
+        """Return the targets that make visits for one, each once, what is needed first; "" means the first target."""
+        done: dict[str, None] = {}
+        waiting = [(target or self._first, False)]
+        entered: set[str] = set()
+        while waiting and len(done) < MAX_TARGETS:
+            name, ready = waiting.pop()
+            if ready:
+                done[name] = None
+            elif name not in entered and name in self._needed:
+                entered.add(name)
+                waiting.append((name, True))
+                waiting.extend((below, False) for below in reversed(self._needed[name]))
+        return tuple(done)
+
+    def readings(self, target: str) -> tuple[Reading, ...]:
+        """Return what each line of a target's recipe does."""
+        if target not in self._readings:
+            self._readings[target] = tuple(
+                read(line, _moved(self._locate, start), directory=self._directory)
+                for start, line in self._lines.get(target, ())
+            )
+        return self._readings[target]
 
 
 def _make_lines(text: str) -> Iterator[tuple[int, str]]:

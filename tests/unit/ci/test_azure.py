@@ -122,3 +122,12 @@ def test_extends_is_followed(workflow_of: Read) -> None:
 def test_a_broken_template_is_a_problem_in_its_own_file(workflow_of: Read) -> None:
     workflow = workflow_of(PATH, "steps: [{template: x.yml}]\n", {"x.yml": "steps: [\n"})
     assert [problem.span.path for problem in workflow.problems] == ["x.yml"]
+
+
+def test_conditional_lists_of_aliases_that_grow_for_ever_end(workflow_of: Read) -> None:
+    lines = ["x0: &a0 [{bash: terraform plan}]"]
+    for level in range(1, 40):
+        below = ", ".join([f"{{'${{{{ if a }}}}': *a{level - 1}}}"] * 9)
+        lines.append(f"x{level}: &a{level} [{below}]")
+    text = "\n".join(["trigger: none", *lines, "steps: *a39\n"])
+    assert len(workflow_of(PATH, text).jobs) == 1

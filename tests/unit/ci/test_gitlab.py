@@ -157,3 +157,10 @@ def test_a_broken_include_is_a_problem_in_its_own_file(workflow_of: Read) -> Non
     workflow = workflow_of(PATH, "include: /x.yml\na: {script: terraform plan}\n", {"x.yml": "a: [\n"})
     assert [problem.span.path for problem in workflow.problems] == ["x.yml"]
     assert len(workflow.jobs) == 1
+
+
+def test_a_script_of_aliases_that_grow_for_ever_ends(workflow_of: Read) -> None:
+    lines = ["a0: &a0 []"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 40)]
+    text = "\n".join([*lines, "job: {script: [*a39, terraform plan]}\n"])
+    assert job(workflow_of(PATH, text), "job").name == "job"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from interlock.ci.document import SourceText
-from interlock.ci.scripts import Effects, Scripts, recipe
+from interlock.ci.scripts import Effects, Scripts
 from interlock.source import MemoryTree
 
 
@@ -45,8 +45,15 @@ def test_a_make_target_is_read_with_what_it_needs() -> None:
 
 
 def test_make_without_a_target_takes_the_first() -> None:
-    assert recipe(".PHONY: a\na: b\n\tx\nb:\n\ty\n", "") == (["b"], [(16, "x")])
-    assert recipe("A := 1\na:\n\tx\n", "a") == ([], [(11, "x")])
+    makefile = "A := 1\n.PHONY: a\na: b\n\tterraform apply\nb:\n\tterraform init\nc:\n\tterraform destroy\n"
+    assert [verb for verb, *_ in places(effects("make", {"Makefile": makefile}))] == ["init", "apply"]
+
+
+def test_targets_that_need_each_other_are_visited_once() -> None:
+    makefile = "a: b c\n\tterraform apply\nb: a c\n\tterraform plan\nc: b\n\tterraform init\n"
+    assert sorted(verb for verb, *_ in places(effects("make a", {"Makefile": makefile}))) == ["apply", "init", "plan"]
+    chain = "".join(f"t{number}: t{number + 1}\n" for number in range(5000))
+    assert effects("make t0", {"Makefile": chain}).operations == ()
 
 
 def test_exec_reaches_into_a_script_only_if_the_script_passes_on() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interlock.ci.workflow import Vendor, Workflow
-from interlock.lint.deployments import applying, distinct, jobs
+from interlock.ci.workflow import Job, Vendor, Workflow
+from interlock.lint.deployments import applying, distinct
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
@@ -20,16 +20,21 @@ def _is_settled(workflow: Workflow) -> bool:
 
 
 def _check(sources: Sources) -> Iterator[Finding]:
-    for workflow, job in jobs(sources):
-        if workflow.vendor is not Vendor.GITLAB or not any(applying(workflow, job)) or _is_settled(workflow):
-            continue
-        for turn in job.turns:
-            if turn.key:
-                yield RULE.finding(
-                    turn.span,
-                    f"resource group {turn.key!r} serialises job {job.name!r} but starts waiting jobs in any order "
-                    "unless its process mode was changed, which this file cannot show",
-                )
+    for workflow in sources.workflows:
+        if workflow.vendor is Vendor.GITLAB and not _is_settled(workflow):
+            for job in workflow.jobs:
+                if any(applying(workflow, job)):
+                    yield from _found(job)
+
+
+def _found(job: Job) -> Iterator[Finding]:
+    for turn in job.turns:
+        if turn.key:
+            yield RULE.finding(
+                turn.span,
+                f"resource group {turn.key!r} serialises job {job.name!r} but starts waiting jobs in any order "
+                "unless its process mode was changed, which this file cannot show",
+            )
 
 
 RULE = Rule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from interlock.ci.workflow import ANY_REF, Job, Workflow
-from interlock.lint.deployments import Use, distinct, jobs, state_follows_ref, uses_of
+from interlock.lint.deployments import Use, distinct, state_follows_ref, uses_of
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
@@ -21,16 +21,23 @@ def _on_several_refs(workflow: Workflow) -> bool:
 
 
 def _check(sources: Sources) -> Iterator[Finding]:
-    for workflow, job in jobs(sources):
-        if not job.standalone or not _locking(workflow, job) or state_follows_ref(job) is not False:
-            continue
-        for turn in job.turns:
-            if turn.follows_ref and _on_several_refs(workflow):
-                yield RULE.finding(
-                    turn.span,
-                    f"the group {turn.key!r} is another one for every branch or run, but the state of job {job.name!r} "
-                    "is always the same: runs of two branches do not wait for each other",
-                )
+    for workflow in sources.workflows:
+        grouped = [job for job in workflow.jobs if job.standalone and any(turn.follows_ref for turn in job.turns)]
+        if grouped and _on_several_refs(workflow):
+            for job in grouped:
+                yield from _found(workflow, job)
+
+
+def _found(workflow: Workflow, job: Job) -> Iterator[Finding]:
+    if not _locking(workflow, job) or state_follows_ref(job) is not False:
+        return
+    for turn in job.turns:
+        if turn.follows_ref:
+            yield RULE.finding(
+                turn.span,
+                f"the group {turn.key!r} is another one for every branch or run, but the state of job {job.name!r} "
+                "is always the same: runs of two branches do not wait for each other",
+            )
 
 
 RULE = Rule(

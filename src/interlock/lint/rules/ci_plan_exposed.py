@@ -6,8 +6,8 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from interlock.ci.workflow import Workflow
-from interlock.lint.deployments import distinct, jobs, uses_of
+from interlock.ci.workflow import Artifact, Workflow
+from interlock.lint.deployments import distinct, uses_of
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
@@ -22,17 +22,22 @@ def _plan_files(workflow: Workflow) -> set[str]:
 
 
 def _check(sources: Sources) -> Iterator[Finding]:
-    for workflow, job in jobs(sources):
-        written = _plan_files(workflow)
-        for artifact in job.artifacts:
-            for path, span in zip(artifact.paths, artifact.spans, strict=True):
-                name = posixpath.basename(path)
-                if not artifact.restricted and not _SEALED.search(name) and (name in written or _NAMES.match(name)):
-                    yield RULE.finding(
-                        span,
-                        f"{path} is handed on in the clear: plans and states contain every secret value of the "
-                        "configuration, and whoever may see the pipeline may download it",
-                    )
+    for workflow in sources.workflows:
+        if workflow.uses_terraform:
+            written = _plan_files(workflow)
+            for artifact in (artifact for job in workflow.jobs for artifact in job.artifacts):
+                yield from _found(artifact, written)
+
+
+def _found(artifact: Artifact, written: set[str]) -> Iterator[Finding]:
+    for path, span in zip(artifact.paths, artifact.spans, strict=True):
+        name = posixpath.basename(path)
+        if not artifact.restricted and not _SEALED.search(name) and (name in written or _NAMES.match(name)):
+            yield RULE.finding(
+                span,
+                f"{path} is handed on in the clear: plans and states contain every secret value of the "
+                "configuration, and whoever may see the pipeline may download it",
+            )
 
 
 RULE = Rule(

@@ -54,15 +54,34 @@ _SINGLE = re.compile(r"TF_VAR_|TF_TOKEN_|TF_HTTP_")  # each of these is needed b
 _SERVICES = ("GENESYS", "AWS_", "ARM_", "GOOGLE_")
 
 
+@dataclass(frozen=True, slots=True)
+class _Able:
+    """An apply that can log in: what it sees, and which of that is a secret."""
+
+    use: Use
+    names: frozenset[str]
+    secrets: tuple[str, ...]
+
+
 def _check(sources: Sources) -> Iterator[Finding]:
     for workflow in sources.workflows:
         found = [use for job in workflow.jobs for use in uses_of(workflow, job) if not use.operation.by_task]
-        applies = [use for use in found if use.operation.applies]
+        applies = _applies(use for use in found if use.operation.applies)
         for plan in (use for use in found if use.operation.plans):
-            yield from _compared(plan, [use for use in applies if use.place == plan.place])
+            yield from _compared(plan, applies.get(plan.place, []))
 
 
-def _compared(plan: Use, applies: list[Use]) -> Iterator[Finding]:
+def _applies(uses: Iterable[Use]) -> dict[tuple[str, str], list[_Able]]:
+    """Return the applies by place; of several that see the same, the first: a file may have hundreds."""
+    found: dict[tuple[str, str], dict[tuple[frozenset[str], tuple[str, ...]], _Able]] = {}
+    for use in uses:
+        names = credentials(use.job, use.step, use.operation) or frozenset()
+        secrets = tuple(name for name, value in use.operation.exports.items() if _SECRET.search(value))
+        found.setdefault(use.place, {}).setdefault((names, secrets), _Able(use, names, secrets))
+    return {place: list(kinds.values()) for place, kinds in found.items()}
+
+
+def _compared(plan: Use, applies: list[_Able]) -> Iterator[Finding]:
     seen = credentials(plan.job, plan.step, plan.operation)
     for apply in applies if seen is not None else ():
         missing = _missing(seen or frozenset(), apply)
@@ -71,20 +90,18 @@ def _compared(plan: Use, applies: list[Use]) -> Iterator[Finding]:
             yield RULE.finding(
                 plan.step.span,
                 f"the plan cannot log in: {names} {'is' if len(missing) == 1 else 'are'} set for the apply in line "
-                f"{apply.operation.span.line} and not here",
+                f"{apply.use.operation.span.line} and not here",
                 fix=f"set {names} for the whole job, or for this step too",
             )
             return
 
 
-def _missing(seen: frozenset[str], apply: Use) -> list[str]:
-    wanted = credentials(apply.job, apply.step, apply.operation) or frozenset()
+def _missing(seen: frozenset[str], apply: _Able) -> list[str]:
     lacking: list[str] = []
     for family in _FAMILIES:
-        if family.reaches(wanted) and not family.reaches(seen):
-            lacking += family.missing(seen, wanted=wanted)
-    secrets = [name for name, value in apply.operation.exports.items() if _SECRET.search(value)]
-    lacking += (name for name in secrets if name not in lacking and _is_absent(name, seen))
+        if family.reaches(apply.names) and not family.reaches(seen):
+            lacking += family.missing(seen, wanted=apply.names)
+    lacking += (name for name in apply.secrets if name not in lacking and _is_absent(name, seen))
     return lacking
 
 

@@ -4,42 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interlock.lint.deployments import Use, distinct, state_follows_ref, uses
+from interlock.ci.workflow import Job
+from interlock.lint.deployments import Use, distinct, jobs, state_follows_ref, uses_of
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
 
 def _check(sources: Sources) -> Iterator[Finding]:
-    for use in uses(sources):
-        operation = use.operation
-        if operation.verb != "apply" or operation.has("refresh-only") or operation.has("destroy"):
-            continue
-        if operation.plan_file is None:
-            yield from _without_plan(use)
-        elif _never_arrives(use):
-            yield RULE.finding(
-                operation.span,
-                f"job {use.job.name!r} applies the plan {operation.plan_file!r}, which another job made and this one "
-                "never fetches",
-                fix="hand the plan over between the jobs (sealed: `interlock ci seal`), or plan and apply in one job",
-            )
+    for workflow, job in jobs(sources):
+        uses = [use for use in uses_of(workflow, job) if use.operation.verb == "apply" and not _is_other(use)]
+        blind = [use for use in uses if use.operation.plan_file is None and use.operation.approved]
+        # An environment of one branch that goes away with it is nobody's production.
+        if blind and state_follows_ref(job) is False:
+            yield from (_unseen(use) for use in blind)
+        given = [use for use in uses if use.operation.plan_file is not None and not use.operation.by_task]
+        if given and _brings_none(job):
+            yield from (_never_arrives(use) for use in given)
 
 
-def _without_plan(use: Use) -> Iterator[Finding]:
-    operation = use.operation
-    # An environment of one branch that goes away with it is nobody's production.
-    if operation.approved and state_follows_ref(use.job) is False:
-        flag = operation.flag("auto-approve")
-        yield RULE.finding(
-            flag.span if flag is not None else operation.span,
-            f"`{operation.tool.value} apply` makes a new plan and applies it unseen; the plan that was reviewed is "
-            "thrown away",
-        )
+def _is_other(use: Use) -> bool:
+    """Say whether it changes nothing in the organisation, or only takes away."""
+    return use.operation.has("refresh-only") or use.operation.has("destroy")
 
 
-def _never_arrives(use: Use) -> bool:
-    planned_here = any(operation.plans for _, operation in use.job.operations())
-    return use.job.standalone and use.job.receives is False and not planned_here and not use.operation.by_task
+def _unseen(use: Use) -> Finding:
+    flag = use.operation.flag("auto-approve")
+    return RULE.finding(
+        flag.span if flag is not None else use.operation.span,
+        f"`{use.operation.tool.value} apply` makes a new plan and applies it unseen; the plan that was reviewed is "
+        "thrown away",
+    )
+
+
+def _brings_none(job: Job) -> bool:
+    """Say whether a job neither makes a plan nor is handed one."""
+    return job.standalone and job.receives is False and not any(operation.plans for _, operation in job.operations())
+
+
+def _never_arrives(use: Use) -> Finding:
+    return RULE.finding(
+        use.operation.span,
+        f"job {use.job.name!r} applies the plan {use.operation.plan_file!r}, which another job made and this one "
+        "never fetches",
+        fix="hand the plan over between the jobs (sealed: `interlock ci seal`), or plan and apply in one job",
+    )
 
 
 RULE = Rule(
