@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from interlock.coordinator import View
     from interlock.coordinator.archive import StateArchive, Writer, Written
     from interlock.coordinator.local import LocalCoordinator
+    from interlock.drift import Finding, Ledger, Ruling, Scan
+    from interlock.drift.ledger import LedgerBook
+    from interlock.drift_review import DriftReview
     from interlock.existing import Found
     from interlock.lock import Holder
     from interlock.onsite.site import Site
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from interlock.run.binary import Binary
     from interlock.run.control import Control
     from interlock.run.front_end import FrontEnd
-    from interlock.run.order import Operation, Order
+    from interlock.run.order import Look, Operation, Order
     from interlock.run.surroundings import Door, Seat
     from interlock.run.transcript import Entry, Journal
     from interlock.run.workspace import OwnBackend
@@ -46,6 +50,7 @@ _WATCH_S = 120.0  # longest that a person waits for a verdict; a plain Terraform
 _PORT_MAX = 65_535
 _TOKEN_CHARS = 16
 _CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")  # one of them is set in every CI job that we can name
+_RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
 _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 
 
@@ -70,6 +75,8 @@ class Asked:
     no_gateway: bool = False
     deadline: str | None = None
     retries: int = 1
+    drift_gate: bool = False
+    look: Look | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -697,7 +704,7 @@ def _root_module(directory: Path) -> Path:
 def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
     from interlock import host
     from interlock.onsite.finding import find_site, state_of
-    from interlock.run.order import Order
+    from interlock.run.order import Look, Operation, Order
 
     found = find_site(directory, environ, asked.extra)
     if found is None:
@@ -735,6 +742,9 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         retries=asked.retries,
         gateway=not asked.no_gateway,
         in_place=found is None and check_backend(directory, name),
+        look=asked.look or Look(),
+        drift_gate=asked.operation is Operation.APPLY
+        and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
 
 
@@ -899,12 +909,15 @@ async def _with_hands(
     order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
 ) -> int:
     from interlock.run.binary import find_binary
+    from interlock.run.order import Operation
     from interlock.run.supervisor import Hands, Supervisor
     from interlock.run.workspace import open_workspace
 
     directory = Path(order.directory)
     settings = Settings(home=Path(order.home))
     binary = find_binary(order.terraform, environ)
+    if order.operation is Operation.DRIFT:
+        environ = {_RETRY_LIMIT: "0s", **environ}
     need = await asyncio.to_thread(_gateway_need, order, environ)
     journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
     own = await asyncio.to_thread(_own_backend, order, environ)
@@ -923,13 +936,15 @@ async def _with_hands(
     journal.change(folder=str(workspace.folder))
     try:
         async with open_desk(order, settings, environ) as desk, _door(desk, order, folder, binary, environ) as door:
+            gateway = _gateway(need, desk, order)
             hands = Hands(
                 coordinator=desk.coordinator,
                 door=door,
                 rescuer=desk.recovery,
                 diagnose=diagnose_failure,
                 clock=SystemClock(),
-                gateway=_gateway(need, desk, order),
+                gateway=gateway,
+                review=_review(order, desk, gateway, environ),
             )
             supervisor = Supervisor(
                 order,
@@ -1039,6 +1054,104 @@ def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
         is_current=is_current if desk.site is None else at_most_every(_CURRENT_S, is_current),
         own_backend=desk.site is not None,
     )
+
+
+def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mapping[str, str]) -> DriftReview | None:
+    """Return what looks at drift in this run; None when there is nothing that it could look at or note."""
+    from interlock.run.order import Operation
+
+    wanted = order.operation is Operation.DRIFT or order.drift_gate
+    if not wanted and (gateway is None or order.operation is not Operation.APPLY):
+        return None
+    from interlock.drift_review import DriftReview, Means
+
+    async def states() -> AsyncIterator[tuple[str, bytes]]:
+        for view in await desk.embedded.coordinator.states():
+            if view.state != order.state and (found := await desk.embedded.archive.current(view.state)) is not None:
+                yield view.state, found[1]
+
+    async def written_at() -> datetime | None:
+        versions = () if desk.site is not None else await desk.embedded.archive.history(order.state, limit=1)
+        return versions[0].written_at if versions else None
+
+    means = Means(
+        records=desk.embedded.store.records,
+        blobs=desk.embedded.store.blobs,
+        way=gateway,
+        states=states,
+        written_at=written_at,
+        section=lambda: read_settings(environ, Path(order.directory)).sections.get("drift", {}),
+    )
+    return DriftReview(order, means, clock=SystemClock(), ids=RandomIds())
+
+
+# -- deciding about drift ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRoom:
+    """The drift of one state, for a person's command."""
+
+    state: str
+    directory: Path
+    book: LedgerBook
+
+    async def scan(self) -> Scan:
+        """Return the last scan.
+
+        Raises:
+            UsageError: There is none.
+        """
+        scan = await self.book.last_scan(self.state)
+        if scan is None:
+            raise UsageError(f"state {self.state} was never scanned for drift", fix="interlock drift DIR")
+        return scan
+
+    async def decide(self, words: tuple[str, ...], ruling: Ruling) -> list[Finding]:
+        """Record a decision about findings of the last scan; return them.
+
+        Args:
+            words: Addresses or ids of objects; none for everything that is open and to which the choice applies.
+            ruling: The decision.
+
+        Raises:
+            UsageError: Nothing was found, or it does not fit.
+        """
+        from interlock.drift.decisions import decide, find_meant
+
+        scan = await self.scan()
+        chosen = find_meant(scan, words, ruling.choice)
+
+        def change(ledger: Ledger) -> Ledger:
+            for finding in chosen:
+                ledger = decide(ledger, finding, ruling, salt=scan.salt)
+            return ledger
+
+        await self.book.change(self.state, change)
+        return chosen
+
+
+@asynccontextmanager
+async def drift_room(directory: Path, named: str | None) -> AsyncIterator[DriftRoom]:
+    """Open the drift of a state: as named, or that of a root module."""
+    from interlock.coordinator import check_state_name
+    from interlock.drift.ledger import LedgerBook
+
+    settings = read_settings(directory=directory if directory.is_dir() else None)
+    if named is None and (found := named_site(str(directory))) is not None:
+        from interlock.onsite.finding import state_of
+
+        named = state_of(found)
+    state = check_state_name(named) if named is not None else state_name(settings, directory, None)
+    async with open_embedded(settings) as embedded:
+        book = LedgerBook(embedded.store.records, embedded.store.blobs)
+        yield DriftRoom(state=state, directory=_module_of(settings, state, directory), book=book)
+
+
+def _module_of(settings: Settings, state: str, directory: Path) -> Path:
+    """Return the root module of a state that was named: as interlock.yaml says, else the folder given."""
+    own = settings.states.get(state)
+    return own.directory if own is not None and own.directory is not None else directory
 
 
 def at_most_every(period_s: float, ask: Callable[[int], Awaitable[bool]]) -> Callable[[int], Awaitable[bool]]:
