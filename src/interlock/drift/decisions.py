@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.drift.finding import Attribute, Finding, Kind, Verdict, digest_of
+from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict, digest_of
 from interlock.errors import UsageError
 
 SCHEMA = 1
@@ -166,6 +166,32 @@ def decide(ledger: Ledger, finding: Finding, ruling: Ruling, *, salt: str) -> Le
         )
     decided = replace(ledger, decisions=(*kept, *fresh))
     return _with_flow(decided, finding, chosen) if choice is Choice.ACCEPT else decided
+
+
+def find_meant(scan: Scan, words: Iterable[str], choice: Choice) -> list[Finding]:
+    """Return the findings that a person means.
+
+    Args:
+        scan: The last one.
+        words: Addresses, ids or names of objects; none for everything open to which the choice can apply.
+        choice: What is to be decided about them.
+
+    Raises:
+        UsageError: A word means nothing, or there is nothing to decide.
+    """
+    wanted = list(dict.fromkeys(words))
+    if not wanted:
+        fitting = [each for each in scan.open if (each.kind is Kind.UNMANAGED) == (choice is Choice.IMPORT)]
+        if not fitting:
+            raise UsageError(f"nothing of state {scan.state} is open to {choice.value}", fix="interlock drift ls")
+        return fitting
+    found: list[Finding] = []
+    for word in wanted:
+        meant = [each for each in scan.findings if each.shown and word in (each.address, each.object, each.name)]
+        if not meant:
+            raise UsageError(f"the last scan found nothing at {word}", fix=f"interlock drift ls --state {scan.state}")
+        found += [each for each in meant if each not in found]
+    return found
 
 
 def settle(ledger: Ledger, findings: Iterable[Finding], *, was_seen: Callable[[Decision], bool]) -> Ledger:
