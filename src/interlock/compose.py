@@ -129,10 +129,22 @@ def state_name(settings: Settings, directory: Path, named: str | None) -> str:
 
 def named_state(settings: Settings, text: str) -> str:
     """Return the state that a person means: a state name, or the folder of its root module."""
-    folder = Path(text)
-    if folder.is_dir() and (text in {".", ".."} or any(folder.glob("*.tf")) or any(folder.glob("*.tf.json"))):
+    if (folder := find_root_module(text)) is not None:
         return state_name(settings, folder, None)
-    return state_name(settings, Path(), text)
+    from interlock.coordinator import check_state_name
+
+    return check_state_name(text)
+
+
+def find_root_module(text: str) -> Path | None:
+    """Return the folder that a person names in the place of a state; None when it is the name of a state."""
+    folder = Path(text)
+    try:
+        if not text or not folder.is_dir():
+            return None
+        return folder if text in {".", ".."} or any(folder.glob("*.tf")) or any(folder.glob("*.tf.json")) else None
+    except (OSError, ValueError):  # too long for a path, or with a zero byte
+        return None
 
 
 async def views(state: str | None) -> list[View]:
@@ -169,8 +181,8 @@ def named_site(text: str, environ: Mapping[str, str] | None = None) -> Found | N
     Raises:
         UsageError: The backend is incomplete or not supported.
     """
-    folder = Path(text)
-    if not folder.is_dir() or not any(folder.glob("*.tf*")):
+    folder = find_root_module(text)
+    if folder is None:
         return None
     from interlock.onsite.finding import find_site
 
@@ -686,8 +698,19 @@ def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
         divide_flags(asked.extra)
     find_binary(settings.terraform, environ)
     order = _order(asked, directory, settings, environ)
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_home(settings.home)
     return order
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {home} cannot be made",
+            why=error.strerror or str(error),
+            fix="set INTERLOCK_HOME to a folder that can be written",
+        ) from error
 
 
 def _root_module(directory: Path) -> Path:

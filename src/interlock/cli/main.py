@@ -157,28 +157,34 @@ def _open_closed_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    from typer.exceptions import Abort, TyperException
-
-    from interlock.cli import view
-
-    as_json = "--json" in _own(arguments)
     try:
         result = build().main(args=arguments, prog_name="interlock", standalone_mode=False)
-    except InterlockError as error:
-        return view.failure(error, as_json=as_json)
-    except (Abort, KeyboardInterrupt):
-        return view.failure(_stopped(), as_json=as_json)
-    except TyperException as error:
-        return view.failure(_misuse(error), as_json=as_json)
     except BrokenPipeError:
         return _reader_gone()
-    except OSError as error:
-        return view.failure(_refused_by_the_system(error), as_json=as_json)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if os.environ.get(_DEBUG):
             raise
-        return view.failure(_defect(error), as_json=as_json)
+        from interlock.cli import view
+
+        return view.failure(_translated(error), as_json="--json" in _own(arguments))
     return result if isinstance(result, int) else 0
+
+
+def _translated(error: BaseException) -> InterlockError:
+    """Return any failure in our three parts: a person never sees a traceback unasked."""
+    from typer.exceptions import Abort, TyperException
+
+    match error:
+        case InterlockError():
+            return error
+        case Abort() | KeyboardInterrupt():
+            return _stopped()
+        case TyperException():
+            return _misuse(error)
+        case OSError():
+            return _refused_by_the_system(error)
+        case _:
+            return _defect(error)
 
 
 def _own(arguments: list[str]) -> list[str]:
@@ -206,7 +212,7 @@ def _refused_by_the_system(error: OSError) -> InterlockError:
     )
 
 
-def _defect(error: Exception) -> InterlockError:
+def _defect(error: BaseException) -> InterlockError:
     what = f"Interlock failed: {type(error).__name__}: {error}"
     return InterlockError(
         what, why="this is a defect in Interlock", fix=f"repeat with {_DEBUG}=1 and report what it shows"
