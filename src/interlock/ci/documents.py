@@ -41,7 +41,9 @@ class Documents:
             return None
         if content is None:
             return None
-        self._bytes += len(content)
+        before, self._bytes = self._bytes, self._bytes + len(content)
+        if before > MAX_TOTAL_BYTES:
+            return None
         if self._bytes > MAX_TOTAL_BYTES:
             self._note(path, f"the pipeline has more than {MAX_TOTAL_BYTES >> 20} MiB with all that it includes")
             return None

@@ -34,7 +34,7 @@ _BOOLEAN = frozenset(
 _INTERLOCK_BOOLEAN = frozenset(
     {
         *("json", "auto-approve", "detailed-exitcode", "yes", "gate", "no-color", "dry-run", "quiet", "verbose"),
-        *("allow-destroy", "refresh-only"),
+        *("allow-destroy", "refresh-only", "no-wait", "no-gateway"),
     }
 )
 

@@ -237,13 +237,14 @@ def login(
 ) -> None:
     """Trade this job's signed identity for a token of the Interlock server; later steps find it in INTERLOCK_TOKEN."""
     from interlock.ci.platforms.api import Api
+    from interlock.ci.platforms.opening import identity
 
     server = _settings().server
     if not server:
         raise UsageError("no server to log in to", fix="set `server:` in interlock.yaml, or INTERLOCK_SERVER")
-    identity = _platform(None).identity(os.environ.get("INTERLOCK_OIDC_AUDIENCE") or "interlock")
+    signed = identity(os.environ, os.environ.get("INTERLOCK_OIDC_AUDIENCE") or "interlock")
     api = Api(base=server.rstrip("/"), headers={}, title="the Interlock server", token_names="the job's identity")  # noqa: S106
-    answer = api.send("POST", "/api/v1/login/oidc", {"token": identity}) or {}
+    answer = api.send("POST", "/api/v1/login/oidc", {"token": signed}) or {}
     token = str(answer.get("token", ""))
     if not token:
         raise UsageError("the Interlock server has no keyless login", why=server, fix="use a token in INTERLOCK_TOKEN")

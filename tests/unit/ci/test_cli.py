@@ -178,8 +178,6 @@ def test_login_trades_the_jobs_identity_for_a_token(
 ) -> None:
     for name, value in {
         "GITHUB_ACTIONS": "true",
-        "GITHUB_TOKEN": "t",
-        "GITHUB_REPOSITORY": "o/r",
         "GITHUB_ENV": str(tmp_path / "env"),
         "INTERLOCK_SERVER": fake_api.url,
         "ACTIONS_ID_TOKEN_REQUEST_URL": f"{fake_api.url}/oidc?v=2",

@@ -15,7 +15,7 @@ from interlock.ci.pipeline import Pipeline, Target
 from interlock.ci.platforms.azure import Azure, open_azure
 from interlock.ci.platforms.github import GitHub, only_file, open_github
 from interlock.ci.platforms.gitlab import GitLab, open_gitlab
-from interlock.ci.platforms.opening import find_vendor, open_platform
+from interlock.ci.platforms.opening import find_vendor, identity, open_platform
 from interlock.ci.workflow import Vendor
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 
@@ -138,13 +138,18 @@ def test_a_broken_archive_is_refused(archive: bytes) -> None:
         only_file(archive)
 
 
-def test_the_identity_of_a_github_job(fake_api: Any) -> None:
+def test_the_identity_of_a_github_job_needs_no_other_token(fake_api: Any) -> None:
     fake_api.on("GET", "/oidc", {"value": "jwt"})
-    more = {"ACTIONS_ID_TOKEN_REQUEST_URL": f"{fake_api.url}/oidc?v=2", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "t"}
-    assert github(fake_api, **more).identity("interlock") == "jwt"
+    environ = {
+        "GITHUB_ACTIONS": "true",
+        "ACTIONS_ID_TOKEN_REQUEST_URL": f"{fake_api.url}/oidc?v=2",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "t",
+    }
+    assert identity(environ, "interlock") == "jwt"
     assert fake_api.seen[0].query == {"v": "2", "audience": "interlock"}
+    assert fake_api.seen[0].headers["authorization"] == "Bearer t"
     with pytest.raises(UsageError, match="identity"):
-        github(fake_api).identity("interlock")
+        identity({"GITHUB_ACTIONS": "true"}, "interlock")
 
 
 # -- GitLab ----------------------------------------------------------------------------------------------------------
@@ -205,10 +210,10 @@ def test_a_plan_goes_through_gitlabs_package_registry(fake_api: Any) -> None:
     assert {request.headers.get("job-token") for request in fake_api.seen} == {"job"}
 
 
-def test_the_identity_of_a_gitlab_job(fake_api: Any) -> None:
-    assert gitlab(fake_api, INTERLOCK_ID_TOKEN="jwt").identity("interlock") == "jwt"
+def test_the_identity_of_a_gitlab_job() -> None:
+    assert identity({"GITLAB_CI": "true", "INTERLOCK_ID_TOKEN": "jwt"}, "interlock") == "jwt"
     with pytest.raises(UsageError, match="identity"):
-        gitlab(fake_api).identity("interlock")
+        identity({"GITLAB_CI": "true"}, "interlock")
 
 
 # -- Azure DevOps ----------------------------------------------------------------------------------------------------
@@ -252,7 +257,15 @@ def test_a_plan_is_found_in_the_newest_build_that_has_it(fake_api: Any) -> None:
 
 def test_the_identity_of_an_azure_job(fake_api: Any) -> None:
     fake_api.on("POST", "/oidc", {"oidcToken": "jwt"})
-    assert azure(fake_api, SYSTEM_OIDCREQUESTURI=f"{fake_api.url}/oidc").identity("interlock") == "jwt"
+    environ = {"TF_BUILD": "True", "SYSTEM_OIDCREQUESTURI": f"{fake_api.url}/oidc", "SYSTEM_ACCESSTOKEN": TOKEN}
+    assert identity(environ, "interlock") == "jwt"
+    with pytest.raises(UsageError, match="SYSTEM_ACCESSTOKEN"):
+        identity({**environ, "SYSTEM_ACCESSTOKEN": ""}, "interlock")
+
+
+def test_outside_ci_there_is_no_identity() -> None:
+    with pytest.raises(UsageError, match="no job"):
+        identity({}, "interlock")
 
 
 # -- all -------------------------------------------------------------------------------------------------------------

@@ -123,21 +123,22 @@ class Azure:
         """
         raise UsageError(f"Azure takes {name} ({len(sealed)} bytes) from a publish: step", fix="leave out --publish")
 
-    def identity(self, audience: str) -> str:
-        """Return the job's signed identity token.
 
-        Raises:
-            UsageError: The job may not ask for one.
-        """
-        fix = "map SYSTEM_ACCESSTOKEN: $(System.AccessToken) into the step"
-        url = required(self.environ, "SYSTEM_OIDCREQUESTURI", title="Azure gives no identity token", fix=fix)
-        separator = "&" if "?" in url else "?"
-        api = replace(self.api, base=url)
-        query = urllib.parse.urlencode({"audience": audience, "api-version": _PREVIEW})
-        answer = api.send("POST", f"{separator}{query}", {}) or {}
-        if not answer.get("oidcToken"):
-            raise BackendUnavailable("Azure gave no identity token", fix="try again")
-        return str(answer["oidcToken"])
+def azure_identity(environ: Mapping[str, str], audience: str) -> str:
+    """Return the job's signed identity token.
+
+    Raises:
+        UsageError: The job may not ask for one.
+    """
+    fix = "map SYSTEM_ACCESSTOKEN: $(System.AccessToken) into the step"
+    url = required(environ, "SYSTEM_OIDCREQUESTURI", title="Azure gives no identity token", fix=fix)
+    token = required(environ, "SYSTEM_ACCESSTOKEN", title="Azure gives no identity token", fix=fix)
+    api = Api(base=url, headers={"Authorization": f"Bearer {token}"}, title="Azure DevOps", token_names=_TOKENS[0])
+    query = urllib.parse.urlencode({"audience": audience, "api-version": _PREVIEW})
+    answer = api.send("POST", f"{'&' if '?' in url else '?'}{query}", {}) or {}
+    if not answer.get("oidcToken"):
+        raise BackendUnavailable("Azure gave no identity token", fix="try again")
+    return str(answer["oidcToken"])
 
 
 def _kind(check: Mapping[str, Any]) -> str:

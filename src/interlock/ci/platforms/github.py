@@ -7,7 +7,7 @@ import json
 import urllib.parse
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -118,24 +118,25 @@ class GitHub:
             f"GitHub takes {name} ({len(sealed)} bytes) only from actions/upload-artifact", fix="leave out --publish"
         )
 
-    def identity(self, audience: str) -> str:
-        """Return the job's signed identity token.
 
-        Raises:
-            UsageError: The job may not ask for one.
-        """
-        url = required(
-            self.environ,
-            "ACTIONS_ID_TOKEN_REQUEST_URL",
-            title="GitHub gives no identity token",
-            fix="add `permissions: {id-token: write}` to the job",
-        )
-        token = self.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
-        api = replace(self.api, base=url, headers={"Authorization": f"Bearer {token}"})
-        answer = api.find(f"&audience={urllib.parse.quote(audience)}") or {}
-        if not answer.get("value"):
-            raise BackendUnavailable("GitHub gave no identity token", fix="try again")
-        return str(answer["value"])
+def github_identity(environ: Mapping[str, str], audience: str) -> str:
+    """Return the job's signed identity token; no other token is needed for it.
+
+    Raises:
+        UsageError: The job may not ask for one.
+    """
+    url = required(
+        environ,
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        title="GitHub gives no identity token",
+        fix="add `permissions: {id-token: write}` to the job",
+    )
+    headers = {"Authorization": f"Bearer {environ.get('ACTIONS_ID_TOKEN_REQUEST_TOKEN', '')}"}
+    api = Api(base=url, headers=headers, title="GitHub", token_names="the job's permissions")  # noqa: S106 - a message
+    answer = api.find(f"&audience={urllib.parse.quote(audience)}") or {}
+    if not answer.get("value"):
+        raise BackendUnavailable("GitHub gave no identity token", fix="try again")
+    return str(answer["value"])
 
 
 def open_github(environ: Mapping[str, str]) -> GitHub:

@@ -125,14 +125,15 @@ class GitLab:
         own = self.environ.get("CI_JOB_TOKEN")
         return replace(self.api, headers={"JOB-TOKEN": own}) if own else self.api
 
-    def identity(self, audience: str) -> str:
-        """Return the job's signed identity token, which `id_tokens:` put into the environment.
 
-        Raises:
-            UsageError: The job has none.
-        """
-        fix = f"add `id_tokens: {{INTERLOCK_ID_TOKEN: {{aud: {audience}}}}}` to the job"
-        return required(self.environ, "INTERLOCK_ID_TOKEN", title="GitLab gives no identity token", fix=fix)
+def gitlab_identity(environ: Mapping[str, str], audience: str) -> str:
+    """Return the job's signed identity token, which `id_tokens:` put into the environment.
+
+    Raises:
+        UsageError: The job has none.
+    """
+    fix = f"add `id_tokens: {{INTERLOCK_ID_TOKEN: {{aud: {audience}}}}}` to the job"
+    return required(environ, "INTERLOCK_ID_TOKEN", title="GitLab gives no identity token", fix=fix)
 
 
 def open_gitlab(environ: Mapping[str, str]) -> GitLab:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from interlock.ci.platforms.azure import Azure, open_azure
-from interlock.ci.platforms.github import GitHub, open_github
-from interlock.ci.platforms.gitlab import GitLab, open_gitlab
+from interlock.ci.platforms.azure import Azure, azure_identity, open_azure
+from interlock.ci.platforms.github import GitHub, github_identity, open_github
+from interlock.ci.platforms.gitlab import GitLab, gitlab_identity, open_gitlab
 from interlock.ci.workflow import Vendor
 from interlock.errors import UsageError
 
@@ -36,8 +36,29 @@ def open_platform(environ: Mapping[str, str], vendor: Vendor | None = None) -> P
         case Vendor.AZURE:
             return open_azure(environ)
         case _:
-            raise UsageError(
-                "this is no job of GitHub, GitLab or Azure DevOps",
-                why="none of GITHUB_ACTIONS, GITLAB_CI and TF_BUILD is set",
-                fix="name it: --platform github|gitlab|azure",
-            )
+            raise _nowhere("name it: --platform github|gitlab|azure")
+
+
+def identity(environ: Mapping[str, str], audience: str) -> str:
+    """Return this job's signed identity token for `audience`.
+
+    Raises:
+        UsageError: This is no job, or it has no right to such a token.
+    """
+    match find_vendor(environ):
+        case Vendor.GITHUB:
+            return github_identity(environ, audience)
+        case Vendor.GITLAB:
+            return gitlab_identity(environ, audience)
+        case Vendor.AZURE:
+            return azure_identity(environ, audience)
+        case _:
+            raise _nowhere("log in with a token in INTERLOCK_TOKEN")
+
+
+def _nowhere(fix: str) -> UsageError:
+    return UsageError(
+        "this is no job of GitHub, GitLab or Azure DevOps",
+        why="none of GITHUB_ACTIONS, GITLAB_CI and TF_BUILD is set",
+        fix=fix,
+    )
