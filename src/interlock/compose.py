@@ -1125,10 +1125,12 @@ class DriftRoom:
         Raises:
             UsageError: There is none.
         """
+        from interlock.drift.decisions import with_ledger
+
         scan = await self.book.last_scan(self.state)
         if scan is None:
             raise UsageError(f"state {self.state} was never scanned for drift", fix="interlock drift DIR")
-        return scan
+        return with_ledger(scan, await self.book.read(self.state))
 
     async def decide(self, words: tuple[str, ...], ruling: Ruling) -> list[Finding]:
         """Record a decision about findings of the last scan; return them.

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "plan": Entry("interlock.cli.run:plan_app", "Plan, in turn, under the lock", _RUNS),
     "apply": Entry("interlock.cli.run:apply_app", "Plan, show, ask, apply exactly that plan", _RUNS),
     "destroy": Entry("interlock.cli.run:destroy_app", "Destroy everything the state holds", _RUNS),
+    "drift": Entry("interlock.cli.drift:app", "Find what changed outside Terraform, decide about it", _RUNS),
     "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended; exits with its status", _RUNS),
     "runs": Entry("interlock.cli.runs:app", "List, show, follow and cancel runs", _RUNS),
     "queue": Entry("interlock.cli.queue:app", "Who waits for which state, and who is next", _STATE),

@@ -31,6 +31,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Apply without asking.")]
 MaxDeletes = Annotated[int | None, typer.Option("--max-deletes", min=0, help="Refuse plans that delete more.")]
 AllowDestroy = Annotated[bool, typer.Option("--allow-destroy", help="Allow deletions on a protected state.")]
+DriftGate = Annotated[
+    bool, typer.Option("--drift-gate", help="Revert drift only where somebody decided so; else exit 40.")
+]
 NoGateway = Annotated[bool, typer.Option("--no-gateway", help="Let the provider reach the API by itself.")]
 Deadline = Annotated[
     str | None, typer.Option("--deadline", help="Refuse an apply that the API budget cannot finish in this time.")
@@ -95,6 +98,7 @@ def apply(
     retries: Retries = 1,
     terraform: Terraform = None,
     no_gateway: NoGateway = False,
+    drift_gate: DriftGate = False,
     json: Json = False,
 ) -> None:
     """Plan, show, ask, and apply exactly that plan."""
@@ -118,6 +122,7 @@ def apply(
             retries=retries,
             terraform=terraform,
             no_gateway=no_gateway,
+            drift_gate=drift_gate,
             json=json,
         )
     )
@@ -182,11 +187,11 @@ def _run(asked: Asked) -> None:
         )
     front = order_run(asked, os.environ)
     answers = None if asked.auto_approve else sys.stdin
-    end = front.follow(Follower(front.folder, quiet=asked.json).show, answers=answers) or _after_a_kill(front.folder)
+    end = front.follow(Follower(front.folder, quiet=asked.json).show, answers=answers) or after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
 
 
-def _after_a_kill(folder: Path) -> Entry:
+def after_a_kill(folder: Path) -> Entry:
     """The supervisor was killed. Its Terraform has been asked to stop; save what it leaves and release the lock."""
     from interlock.cli import view
     from interlock.compose import bury

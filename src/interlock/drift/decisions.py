@@ -194,6 +194,25 @@ def find_meant(scan: Scan, words: Iterable[str], choice: Choice) -> list[Finding
     return found
 
 
+def with_ledger(scan: Scan, ledger: Ledger) -> Scan:
+    """Return a stored scan with the decisions that were made about it since."""
+    made = {
+        (each.kind, each.object, each.path, each.digest): each for each in ledger.decisions if each.salt == scan.salt
+    }
+
+    def judged(finding: Finding, attribute: Attribute) -> Attribute:
+        decision = made.get((finding.kind, finding.object, attribute.path, attribute.digest))
+        if decision is None or attribute.verdict is Verdict.NOISE:
+            return attribute
+        return replace(attribute, verdict=VERDICTS[decision.choice], reason=decision.told())
+
+    findings = tuple(
+        replace(finding, attributes=tuple(judged(finding, each) for each in finding.attributes))
+        for finding in scan.findings
+    )
+    return replace(scan, findings=findings)
+
+
 def settle(ledger: Ledger, findings: Iterable[Finding], *, was_seen: Callable[[Decision], bool]) -> Ledger:
     """Forget the decisions about what is no longer there: reverted, taken over, or changed again.
 

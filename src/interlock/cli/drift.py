@@ -1,0 +1,313 @@
+"""`interlock drift`: find what changed outside Terraform, and decide about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from interlock.cli import view
+from interlock.cli.run import Extra, NoGateway, NoWait, State, Terraform, Wait, after_a_kill, conclude, divide
+from interlock.errors import DriftGate, UsageError
+
+if TYPE_CHECKING:
+    from interlock.compose import Asked, DriftRoom
+    from interlock.drift import Choice, Finding, Remedy, Scan
+    from interlock.run.order import Look
+
+_DEFAULT = "scan"
+_NAMED = 5  # addresses named in a refusal
+_T = TypeVar("_T")
+
+
+class _ScansByDefault(TyperGroup):
+    """`interlock drift [DIR]` scans: what is no command is an argument of `scan`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not (args and (args[0] in self.commands or args[0] == "--help")):
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_ScansByDefault, no_args_is_help=False)
+
+Words = Annotated[
+    list[str] | None, typer.Argument(help="Addresses, ids or names of the last scan.", metavar="ADDRESS|ID…")
+]
+Directory = Annotated[Path, typer.Option("--directory", help="The root module, when no --state is given.")]
+Attributes = Annotated[
+    list[str] | None, typer.Option("--attribute", help="Decide only about this attribute.", metavar="PATH")
+]
+Everything = Annotated[bool, typer.Option("--all", help="Decide about everything that is open.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+class Format(Enum):
+    """The forms of a report."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+@app.callback()
+def root() -> None:
+    """Find what changed outside Terraform, and decide about it. `interlock drift [DIR]` scans."""
+
+
+@app.command()
+def scan(
+    directory: Annotated[Path, typer.Argument(help="The root module.", show_default="here")] = Path(),
+    extra: Extra = None,
+    *,
+    state: State = None,
+    unmanaged: Annotated[
+        str | None,
+        typer.Option("--unmanaged", help="Also look for objects of these types that no state manages; `all` for all."),
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option("--name", help="Only unmanaged objects named like this.")] = None,
+    division: Annotated[
+        list[str] | None, typer.Option("--division", help="Only unmanaged objects of this division (name or id).")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TEXT,
+    json: Json = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when there is drift that nobody has decided about.")
+    ] = False,
+    gate: Annotated[bool, typer.Option("--gate", help="Fail (40) when nobody has decided about some drift.")] = False,
+    wait: Wait = None,
+    no_wait: NoWait = False,
+    terraform: Terraform = None,
+    no_gateway: NoGateway = False,
+) -> None:
+    """Scan: a refresh-only plan in turn, under the lock and through the gateway. Nothing is changed."""
+    from interlock.compose import Asked
+    from interlock.run.order import Operation
+
+    directory, flags = divide(directory, extra)
+    form = Format.JSON if json else form
+    asked = Asked(
+        operation=Operation.DRIFT,
+        directory=directory,
+        extra=flags,
+        state=state,
+        wait=wait,
+        no_wait=no_wait,
+        terraform=terraform,
+        json=form is not Format.TEXT,
+        auto_approve=True,
+        detailed_exitcode=detailed_exitcode,
+        no_gateway=no_gateway,
+        look=_look(directory, unmanaged, name or [], division or []),
+    )
+    raise typer.Exit(_run(asked, form, gate=gate))
+
+
+@app.command(name="ls")
+def list_(
+    *,
+    state: State = None,
+    directory: Directory = Path(),
+    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TEXT,
+    json: Json = False,
+) -> None:
+    """Show what the last scan found, with the decisions made since."""
+    found = _in(directory, state, lambda room: room.scan())
+    sys.stdout.write(_report(found, Format.JSON if json else form))
+
+
+@app.command()
+def accept(
+    words: Words = None,
+    *,
+    attribute: Attributes = None,
+    everything: Everything = False,
+    reason: Reason = "",
+    state: State = None,
+    directory: Directory = Path(),
+    json: Json = False,
+) -> None:
+    """The new value stays: prints what to change in the configuration. An unmanaged object stays unmanaged."""
+    from interlock.drift import Choice
+
+    _decide(Choice.ACCEPT, words, attribute, everything, reason, state, directory, json=json)
+
+
+@app.command()
+def revert(
+    words: Words = None,
+    *,
+    attribute: Attributes = None,
+    everything: Everything = False,
+    reason: Reason = "",
+    state: State = None,
+    directory: Directory = Path(),
+    json: Json = False,
+) -> None:
+    """The next apply may put the configured value back."""
+    from interlock.drift import Choice
+
+    _decide(Choice.REVERT, words, attribute, everything, reason, state, directory, json=json)
+
+
+@app.command(name="import")
+def import_(
+    words: Words = None,
+    *,
+    everything: Everything = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the configuration to this new file.")] = None,
+    reason: Reason = "",
+    state: State = None,
+    directory: Directory = Path(),
+    json: Json = False,
+) -> None:
+    """Bring unmanaged objects under management: prints `import` blocks with their configuration."""
+    from interlock.drift import Choice, imports_of
+
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists", why="it is not written over", fix="name another file")
+    findings = _decide(
+        Choice.IMPORT, words, None, everything, reason, state, directory, json=json, quiet=out is not None
+    )
+    if out is not None:
+        out.write_text(imports_of(findings))
+        view.note(f"written to {out}; review it, then: interlock plan")
+
+
+def _look(directory: Path, types: str | None, names: list[str], divisions: list[str]) -> Look:
+    from interlock.compose import read_settings
+    from interlock.drift import full_types
+    from interlock.genesys.listings import listed_types
+    from interlock.run.order import Look
+
+    words = [word.strip() for word in types.split(",") if word.strip()] if types is not None else None
+    if words is None:
+        section = read_settings(directory=directory if directory.is_dir() else None).sections.get("drift", {})
+        words = list(section.get("unmanaged", []))
+    chosen, unknown = full_types(words)
+    if unknown:
+        raise UsageError(
+            f"objects of type {unknown[0]} cannot be listed",
+            why=f"known are {', '.join(listed_types())}",
+            fix="or: all",
+        )
+    if (names or divisions) and not chosen:
+        raise UsageError("--name and --division choose among unmanaged objects", fix="add --unmanaged TYPES, or all")
+    return Look(types=chosen, names=tuple(names), divisions=tuple(divisions))
+
+
+def _run(asked: Asked, form: Format, *, gate: bool) -> int:
+    from interlock.cli.follow import Follower
+    from interlock.compose import order_run
+
+    front = order_run(asked, os.environ)
+    end = front.follow(Follower(front.folder, quiet=asked.json).show, answers=None) or after_a_kill(front.folder)
+    if end.facts["exit"] not in {0, 2}:
+        return conclude(end, folder=front.folder, json=form is Format.JSON)
+    found = _scanned(front.folder, asked)
+    sys.stdout.write(_report(found, form))
+    if gate and found.open:
+        error = _gated(found)
+        view.say_failure(error.code, error.what, error.why, error.fix)
+        return error.exit_status
+    return int(end.facts["exit"])
+
+
+def _gated(found: Scan) -> DriftGate:
+    return DriftGate(
+        f"state {found.state} has drift that nobody has decided about",
+        why=", ".join(each.address for each in found.open[:_NAMED]),
+        fix=f"interlock drift accept|revert ADDRESS --state {found.state}",
+    )
+
+
+def _scanned(folder: Path, asked: Asked) -> Scan:
+    """Return the scan that a run has kept."""
+    from interlock.run.summary import find_summary
+
+    summary = find_summary(folder)
+    state = summary.state if summary is not None else asked.state
+    return _in(asked.directory, state, lambda room: room.scan())
+
+
+def _report(found: Scan, form: Format) -> str:
+    from interlock.drift import formats, imports_of
+    from interlock.drift.finding import Kind, Verdict
+    from interlock.drift.report import as_document
+
+    match form:
+        case Format.TEXT:
+            return formats.render_text(found, colour=view.colour_allowed(sys.stdout))
+        case Format.MARKDOWN:
+            return formats.render_markdown(found)
+        case Format.HTML:
+            return formats.render_page(found)
+        case Format.JSON:
+            wanted = found.of(Verdict.OPEN, Verdict.IMPORT)
+            return view.as_json(as_document(found, imports_of(e for e in wanted if e.kind is Kind.UNMANAGED))) + "\n"
+
+
+def _decide(
+    choice: Choice,
+    words: list[str] | None,
+    attributes: list[str] | None,
+    everything: bool,
+    reason: str,
+    state: str | None,
+    directory: Path,
+    *,
+    json: bool,
+    quiet: bool = False,
+) -> list[Finding]:
+    from interlock.clock import SystemClock
+    from interlock.compose import me
+    from interlock.drift import Ruling, find_remedy
+
+    if bool(words) == everything:
+        raise UsageError("name what to decide about", why="either addresses or ids, or --all", fix="interlock drift ls")
+    paths = frozenset(attributes or ())
+    ruling = Ruling(choice=choice, paths=paths, who=me(), at=SystemClock().now(), reason=reason)
+
+    async def decide(room: DriftRoom) -> tuple[list[Finding], Path]:
+        return await room.decide(tuple(words or ()), ruling), room.directory
+
+    findings, where = _in(directory, state, decide)
+    module = _module(where)
+    remedies = [find_remedy(each, choice, paths, module) for each in findings]
+    decided = {"choice": choice, "who": ruling.who, "at": ruling.at, "decided": remedies}
+    view.emit(decided, json=json, human=lambda: _say(choice, remedies, quiet=quiet))
+    return findings
+
+
+def _module(directory: Path) -> Any:
+    from interlock.disk import DiskTree
+    from interlock.hcl import read_module
+
+    return read_module(DiskTree(), str(directory)) if directory.is_dir() else None
+
+
+def _say(choice: Choice, remedies: list[Remedy], *, quiet: bool) -> None:
+    for remedy in remedies:
+        place = f"  ({remedy.place})" if remedy.place else ""
+        view.note(f"{choice.value}  {remedy.address}{place}: {remedy.advice}")
+        if remedy.change and not quiet:
+            sys.stdout.write(remedy.change)
+
+
+def _in(directory: Path, state: str | None, ask: Callable[[DriftRoom], Awaitable[_T]]) -> _T:
+    from interlock.compose import drift_room
+
+    async def answer() -> _T:
+        async with drift_room(directory, state) as room:
+            return await ask(room)
+
+    return asyncio.run(answer())
