@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 
-from interlock.ci import azure, github, gitlab
+from interlock.ci import azure, github, gitlab, jenkins
 from interlock.ci.document import SourceText
 from interlock.ci.workflow import Problem, Vendor, Workflow
 from interlock.source import SourceUnreadable, Tree, join
@@ -21,12 +21,19 @@ _GITLAB_FILE = re.compile(r"(?:.*[.-])?\.?gitlab-ci(?:[.-].*)?\.ya?ml\Z")
 _AZURE_FILE = re.compile(r"\.?azure-pipelines?(?:[.-].*)?\.ya?ml\Z|.*[.-]azure-pipelines?\.ya?ml\Z")
 _TOP_LEVEL = re.compile(r"^([A-Za-z_'\"][\w'\"-]*)\s*:", re.MULTILINE)
 _HEAD_BYTES = 64 * 1024
-_READERS = {Vendor.GITHUB: github.read, Vendor.GITLAB: gitlab.read, Vendor.AZURE: azure.read}
+_READERS = {
+    Vendor.GITHUB: github.read,
+    Vendor.GITLAB: gitlab.read,
+    Vendor.AZURE: azure.read,
+    Vendor.JENKINS: jenkins.read,
+}
 
 
 def vendor_of(path: str) -> Vendor | None:
     """Return whose CI file a path is, by its name and place; None when it is none."""
     folder, name = posixpath.split(path)
+    if name == "Jenkinsfile" or name.startswith("Jenkinsfile.") or name.endswith(".jenkinsfile"):
+        return Vendor.JENKINS
     if name.endswith((".yml", ".yaml")):
         if folder.endswith(".github/workflows"):
             return Vendor.GITHUB
@@ -66,7 +73,7 @@ def read(tree: Tree, path: str) -> Workflow | None:
         span = SourceText(path, "").span(0, 0)
         problem = Problem(span=span, message=error.what)
         return Workflow(vendor=vendor, path=path, span=span, problems=(problem,)) if vendor is not None else None
-    if vendor is None or vendor not in _READERS or content is None:
+    if vendor is None or content is None:
         return None
     return _READERS[vendor](tree, path, root=root_of(path))
 

@@ -21,6 +21,8 @@ from interlock.source import MemoryTree, SourceUnreadable
         ("azure-pipelines.yml", Vendor.AZURE),
         ("infra.azure-pipelines.yml", Vendor.AZURE),
         (".azure-pipelines/deploy.yml", Vendor.AZURE),
+        ("Jenkinsfile", Vendor.JENKINS),
+        ("ci/deploy.jenkinsfile", Vendor.JENKINS),
         ("values.yml", None),
         ("azure-pipelines.txt", None),
     ],

@@ -235,6 +235,37 @@ apply:
     ]
 
 
+def test_a_jenkins_pipeline_that_plans_and_applies_between_two_questions() -> None:
+    """A public pattern: declarative, an `input` before the apply, which is tried three times."""
+    text = """\
+pipeline {
+  agent any
+  stages {
+    stage('Plan') {
+      steps { dir('terraform') { sh 'terraform plan -out=tfplan -input=false' } }
+    }
+    stage('Apply') {
+      steps {
+        input message: 'Apply?'
+        retry(3) {
+          dir('terraform') { sh 'terraform apply -auto-approve' }
+        }
+        archiveArtifacts artifacts: 'terraform/tfplan'
+      }
+    }
+  }
+}
+"""
+    assert findings({"Jenkinsfile": text}) == [
+        "Jenkinsfile:1:1 ci-unserialized",
+        "Jenkinsfile:5:38 ci-no-lock-timeout",
+        "Jenkinsfile:10:9 ci-retry-no-backoff",
+        "Jenkinsfile:11:34 ci-no-lock-timeout",
+        "Jenkinsfile:11:50 ci-unreviewed-apply",
+        "Jenkinsfile:13:38 ci-plan-exposed",
+    ]
+
+
 def test_a_careful_workflow_with_plain_terraform_has_nothing_to_say() -> None:
     text = """\
 on: {push: {branches: [main]}}

@@ -9,6 +9,8 @@ from interlock.lint.deployments import applying, distinct, jobs
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
+_WORDS = {Vendor.GITLAB: "interruptible", Vendor.JENKINS: "abortPrevious"}
+
 
 def _check(sources: Sources) -> Iterator[Finding]:
     for workflow, job in jobs(sources):
@@ -16,7 +18,7 @@ def _check(sources: Sources) -> Iterator[Finding]:
             continue
         for turn in job.turns:
             if turn.cancels is True:
-                word = "interruptible" if workflow.vendor is Vendor.GITLAB else "cancel-in-progress"
+                word = _WORDS.get(workflow.vendor, "cancel-in-progress")
                 yield RULE.finding(
                     turn.cancel_span or turn.span,
                     f"`{word}: true` covers job {job.name!r}, which applies: the next push stops it half-way and "

@@ -12,6 +12,8 @@ from interlock.lint.rule import Rule, Sources, Subject
 
 _FIRST_SIGNAL = "INT"  # what GitHub's runner and Azure's agent send first, to the step's entry process only
 
+_SHELL_ONLY = (Vendor.GITHUB, Vendor.AZURE)  # the systems that signal nothing below the step's entry process
+
 
 def _wrapped(job: Job) -> bool:
     """Say whether setup-terraform's wrapper script stands between the shell and Terraform (its default)."""
@@ -53,7 +55,7 @@ def _check(sources: Sources) -> Iterator[Finding]:
                     "finish: no later step waits for it",
                     fix="add a last step `interlock wait` with `if: always()` (GitLab: after_script)",
                 )
-        elif use.workflow.vendor is not Vendor.GITLAB and not _reaches(use) and not _is_hidden(use):
+        elif use.workflow.vendor in _SHELL_ONLY and not _reaches(use) and not _is_hidden(use):
             yield RULE.finding(operation.span, _reason(use))
 
 

@@ -12,6 +12,7 @@ from interlock.lint.rule import Rule, Sources, Subject
 _ADVICE = {
     Vendor.GITHUB: "add `concurrency: {group: terraform-<state>, queue: max}` to the job",
     Vendor.GITLAB: "add `resource_group: <state>` to the job and set its process mode to oldest_first",
+    Vendor.JENKINS: "add `disableConcurrentBuilds()` to `options`, or `lock(resource: '<state>')` around the stages",
     Vendor.AZURE: "deploy from a `deployment:` job with an environment and set `lockBehavior: sequential`",
 }
 
@@ -19,7 +20,8 @@ _ADVICE = {
 def _serialised(workflow: Workflow, job: Job) -> bool:
     if workflow.vendor is Vendor.AZURE and job.environment is not None:
         return True  # its exclusive lock is set in Azure, not here; ci-azure-run-latest looks at the rest
-    return any(turn.key or workflow.vendor is Vendor.AZURE for turn in job.turns)
+    nameless = workflow.vendor in (Vendor.AZURE, Vendor.JENKINS)  # theirs need no name
+    return any(turn.key or nameless for turn in job.turns)
 
 
 def _check(sources: Sources) -> Iterator[Finding]:
