@@ -68,8 +68,15 @@ class Child:
         return cls(process, name_process(process.pid))
 
     async def wait(self) -> Ended:
-        """Wait until the process has ended."""
-        return Ended(code=await self._process.wait())
+        """Wait until the process has ended. When it was killed, what it started is killed too.
+
+        A provisioner that outlives its Terraform would go on changing things while the next run holds the state.
+        """
+        ended = Ended(code=await self._process.wait())
+        if ended.killed_by is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return ended
 
     def interrupt(self) -> None:
         """Send SIGINT to the process alone."""

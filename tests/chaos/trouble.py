@@ -1,0 +1,270 @@
+"""Makes trouble: pipelines that apply, an agent that kills and stops their processes, an observer that writes down.
+
+All random choices come from one seed. Processes are real, so a run with the same seed is alike, not identical.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from tests.desk import Desk, Started, is_interlock
+
+from interlock.clock import SystemClock
+from interlock.compose import open_embedded
+from interlock.coordinator import View
+from interlock.errors import InterlockError
+from interlock.settings import load
+
+STATES = ("one", "two")
+WORK = """
+variable "hold" { type = number }
+variable "round" { type = number }
+variable "log" { type = string }
+
+resource "terraform_data" "kept" {
+  count = 3
+  input = count.index
+}
+
+resource "terraform_data" "work" {
+  triggers_replace = [var.round]
+  depends_on       = [terraform_data.kept]
+  provisioner "local-exec" {
+    command     = "echo begin $R $(date +%s.%N) >> $LOG; sleep ${var.hold}; echo end $R $(date +%s.%N) >> $LOG"
+    environment = { R = var.round, LOG = var.log }
+  }
+}
+
+resource "terraform_data" "after" {
+  input = terraform_data.work.id
+}
+"""
+_CALM_S = (0.1, 0.7)  # between two troubles
+_STOPPED_S = (0.2, 3.0)  # some are longer than a lease, none as long as a waiter's patience
+_HOLD_S = (0.0, 0.8)
+_END_S = 120.0  # for everything to come to rest when the trouble is over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do."""
+
+    seed: int
+    seconds: float
+    pipelines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One `interlock apply` of a pipeline."""
+
+    state: str
+    round: int
+    started: Started
+    begun_s: float
+    killed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """What happened.
+
+    Attributes:
+        desk: The home, and the logs of the work that was really done.
+        attempts: By pid of the front end.
+        troubles: By run id, or pid of a front end: what was done to its processes.
+        seen: By state: what the observer saw of its record, in order.
+        acknowledged: By state: digests that the store's writer had acknowledged before it was killed.
+        failures: What went wrong in the chaos itself.
+    """
+
+    desk: Desk
+    plan: Plan
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    troubles: dict[str, list[str]] = field(default_factory=dict)
+    seen: dict[str, list[View]] = field(default_factory=dict)
+    acknowledged: dict[str, list[str]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def log(self, state: str) -> Path:
+        """Where the work on a state is written down by the work itself."""
+        return self.desk.folder / f"{state}.log"
+
+    def summary(self) -> str:
+        """Return one paragraph for people."""
+        exits = Counter(str(summary.exit) for summary in self.desk.runs())
+        troubles = ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items()))
+        return (
+            f"{len(self.attempts)} applies, exits {dict(sorted(exits.items()))}; {troubles}; "
+            f"{sum(map(len, self.acknowledged.values()))} acknowledged by killed writers"
+        )
+
+
+def make_trouble(folder: Path, plan: Plan) -> Story:
+    """Run the pipelines under trouble until the time is over, then let everything come to rest."""
+    desk = Desk(folder)
+    desk.module("work", WORK)
+    story = Story(desk=desk, plan=plan)
+    over, rested = threading.Event(), threading.Event()
+    threads = [
+        threading.Thread(target=_pipeline, args=(story, Random(f"{plan.seed} pipeline {number}"), number, over))
+        for number in range(plan.pipelines)
+    ]
+    threads += [threading.Thread(target=_writer, args=(story, Random(f"{plan.seed} writer"), over))]
+    observer = threading.Thread(target=lambda: asyncio.run(_observe(story, rested)))
+    for thread in (*threads, observer):
+        thread.start()
+    _trouble(story, Random(f"{plan.seed} trouble"), over)
+    for thread in threads:
+        thread.join(_END_S)
+    _come_to_rest(story)
+    rested.set()
+    observer.join(_END_S)
+    return story
+
+
+# -- the pipelines ----------------------------------------------------------------------------------------------------
+
+
+def _pipeline(story: Story, random: Random, number: int, over: threading.Event) -> None:
+    round_ = 0
+    while not over.is_set():
+        round_ += 1
+        state = random.choice(STATES)
+        values = {"hold": random.uniform(*_HOLD_S), "round": number * 100_000 + round_, "log": story.log(state)}
+        flags = [f"-var={name}={value}" for name, value in values.items()]
+        words = ("apply", story.desk.folder / "work", "--state", state, "--auto-approve", "--", *flags)
+        started = story.desk.start(*words)
+        story.attempts[started.process.pid] = Attempt(
+            state=state, round=number * 100_000 + round_, started=started, begun_s=time.monotonic()
+        )
+        try:
+            started.wait()
+        except subprocess.TimeoutExpired:
+            story.failures.append(f"the front end of {state} round {round_} did not end")
+            return
+
+
+def _writer(story: Story, random: Random, over: threading.Event) -> None:
+    """Kill -9 a process again and again in the middle of its commits."""
+    number = 0
+    while not over.is_set():
+        number += 1
+        state = f"ledger/{number}"
+        said = story.desk.folder / f"ledger-{number}.txt"
+        words = [sys.executable, "-m", "tests.chaos.committer", str(story.desk.home / "interlock.db"), state, str(said)]
+        process = subprocess.Popen(words, env={**os.environ}, stdin=subprocess.DEVNULL)
+        over.wait(random.uniform(0.8, 2.0))
+        process.kill()
+        process.wait()
+        story.counts["writers killed"] += 1
+        lines = said.read_text().splitlines() if said.exists() else []
+        story.acknowledged[state] = [line for line in lines if len(line) == 64]
+
+
+# -- the trouble ------------------------------------------------------------------------------------------------------
+
+
+def _trouble(story: Story, random: Random, over: threading.Event) -> None:
+    until_s = time.monotonic() + story.plan.seconds
+    while time.monotonic() < until_s:
+        time.sleep(random.uniform(*_CALM_S))
+        name, number = random.choice(_TROUBLES)
+        victims = sorted(_victims(story, name))
+        if victims:
+            whose, pid = random.choice(victims)
+            story.troubles.setdefault(whose, []).append(f"{name} {number.name}")
+            _strike(story, name, pid, number, random.uniform(*_STOPPED_S))
+    over.set()
+
+
+_TROUBLES = [
+    ("front end", signal.SIGKILL),
+    ("front end", signal.SIGINT),
+    ("front end", signal.SIGTERM),
+    ("front end", signal.SIGSTOP),
+    ("supervisor", signal.SIGKILL),
+    ("supervisor", signal.SIGSTOP),
+    ("supervisor", signal.SIGSTOP),
+    ("terraform", signal.SIGKILL),
+    ("terraform", signal.SIGSTOP),
+    ("nobody", signal.SIGCONT),
+    ("nobody", signal.SIGCONT),
+    ("nobody", signal.SIGCONT),
+]
+
+
+def _victims(story: Story, name: str) -> set[tuple[str, int]]:
+    """Return living processes of a kind, each with the run, or the front end, that it belongs to."""
+    if name == "front end":
+        living = [attempt for attempt in story.attempts.copy().values() if attempt.started.process.poll() is None]
+        return {(str(attempt.started.process.pid), attempt.started.process.pid) for attempt in living}
+    going = [(summary.run, summary.processes.get(name)) for summary in story.desk.runs() if summary.exit is None]
+    return {(run, process.pid) for run, process in going if process is not None and _is_ours(story, process.pid)}
+
+
+def _is_ours(story: Story, pid: int) -> bool:
+    """Say whether a pid is still a process of this chaos, so that nobody else's is ever signalled."""
+    try:
+        words = (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return is_interlock(pid) or str(story.desk.home).encode() in words
+
+
+def _strike(story: Story, name: str, pid: int, number: signal.Signals, stopped_s: float) -> None:
+    story.counts[f"{name} {number.name}"] += 1
+    _send(pid, number)
+    if number is signal.SIGSTOP:
+        threading.Timer(stopped_s, _send, (pid, signal.SIGCONT)).start()
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _come_to_rest(story: Story) -> None:
+    """Wait until every run has ended; `interlock wait` ends those whose supervisor was killed with their front end."""
+    time.sleep(_STOPPED_S[1])  # until whoever is stopped was continued
+    for summary in story.desk.runs():
+        if summary.exit is None:
+            waited = story.desk.run("wait", summary.run, "--timeout", f"{_END_S:.0f}s")
+            if waited.code == 10:
+                story.failures.append(f"run {summary.run} does not end: {waited.err}")
+
+
+# -- the observer -----------------------------------------------------------------------------------------------------
+
+
+async def _observe(story: Story, rested: threading.Event) -> None:
+    settings = load(story.desk.folder, story.desk.environ)
+    async with open_embedded(settings) as embedded:
+
+        async def watch(state: str) -> None:
+            views = story.seen.setdefault(state, [])
+            while not rested.is_set():
+                try:
+                    seen = views[-1].version if views else None
+                    view = await embedded.coordinator.watch(state, seen=seen, timeout_s=0.5)
+                except InterlockError as error:
+                    story.failures.append(f"the observer: {error}")
+                    await SystemClock().sleep(0.5)
+                    continue
+                if not views or views[-1].version != view.version:
+                    views.append(view)
+
+        await asyncio.gather(*(watch(state) for state in STATES))
