@@ -12,7 +12,7 @@ from interlock.existing.discovery import find
 from interlock.existing.interface import ExistingBackend, Found
 from interlock.ids import Ids
 
-OPENED = ("s3", "local")
+OPENED = ("s3", "local", "http", "pg", "remote", "cloud")
 """Backend types that `open_backend` knows."""
 
 
@@ -31,12 +31,65 @@ async def open_backend(found: Found, directory: Path, *, clock: Clock, ids: Ids)
             from interlock.existing.local import LocalBackend, path_of
 
             return LocalBackend(path_of(found, directory), found=found)
+        case "http":
+            return _open_http(found, clock=clock, ids=ids)
+        case "pg":
+            from interlock.existing.pg import open_pg
+
+            return await open_pg(found)
+        case "remote" | "cloud":
+            from interlock.existing.tfe import open_tfe
+
+            return open_tfe(found)
         case _:
             raise UsageError(
                 f'this version of Interlock does not know backend "{found.type}"',
                 why=f"it knows {', '.join(OPENED)}",
                 fix="interlock doctor",
             )
+
+
+def _open_http(found: Found, *, clock: Clock, ids: Ids) -> ExistingBackend:
+    from interlock.existing.gitlab import find_project_state, open_gitlab
+    from interlock.existing.http import open_http
+
+    if find_project_state(found) is not None:
+        return open_gitlab(found, clock=clock, ids=ids)
+    return open_http(found, clock=clock, ids=ids)
+
+
+def address_of(found: Found, directory: Path) -> str | None:
+    """Return what `describe` of the opened backend calls the state, without opening it; None when it is incomplete."""
+    try:
+        return _address(found, directory)
+    except UsageError:
+        return None
+
+
+def _address(found: Found, directory: Path) -> str | None:
+    match found.type:
+        case "s3":
+            from interlock.existing.s3 import place_of
+
+            return f"s3://{place_of(found).path}"
+        case "local":
+            from interlock.existing.local import path_of
+
+            return str(path_of(found, directory))
+        case "http":
+            from interlock.existing.http import shown_address
+
+            return shown_address(found)
+        case "pg":
+            from interlock.existing.pg import shown_address as pg_address
+
+            return pg_address(found)
+        case "remote" | "cloud":
+            from interlock.existing.tfe import shown_address as tfe_address
+
+            return tfe_address(found)
+        case _:
+            return None
 
 
 async def open_for(

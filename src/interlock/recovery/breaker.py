@@ -21,6 +21,8 @@ from interlock.recovery.witnesses.heartbeat import Watch, testify
 
 _LOOKS_PER_LEASE = 8  # a dead run is found at most an eighth of a lease after its lease stood still
 
+_REASON_CHARS = 1000  # of a reason that is kept in the lock's record
+
 Tell = Callable[[str, Mapping[str, object]], None]
 
 
@@ -102,18 +104,34 @@ class Breaker:
         heartbeat = testify(holder, still_s, source=f"lock record of {state}", now=now)
         return [heartbeat, *process.collect(processes, source=source, now=now)]
 
-    async def _recover(self, state: str, holder: Holder, verdict: Verdict, tell: Tell) -> None:
-        """Save the state first, then break exactly this grant; somebody else may have done either already."""
+    async def recover(self, state: str, holder: Holder, *, reason: str) -> str | None:
+        """Save what a dead run left, then break exactly its grant.
+
+        Call it only for a holder that is provably gone, or for which a person takes responsibility.
+
+        Args:
+            state: State name.
+            holder: Whose grant.
+            reason: Why it may be broken.
+
+        Returns:
+            What was saved, for people; None when the grant had ended already: somebody else was quicker.
+        """
         try:
             saved = await self.estate.salvage(state, holder)
         except LeaseLost:
-            return
+            return None
         except InterlockError as error:
             saved = f"its unsaved state could not be stored and is kept: {error}"
-        broken = Broken(ticket=holder.ticket, token=holder.token, by=self.by, reason="; ".join(verdict.reasons)[:1000])
+        broken = Broken(ticket=holder.ticket, token=holder.token, by=self.by, reason=reason[:_REASON_CHARS])
         try:
             await self.coordinator.break_(state, broken)
         except LeaseLost:
-            return
+            return None
         self.estate.close(holder)
-        tell("recovery", {"verdict": "broken", "token": holder.token, "run": holder.run, "text": saved})
+        return saved
+
+    async def _recover(self, state: str, holder: Holder, verdict: Verdict, tell: Tell) -> None:
+        saved = await self.recover(state, holder, reason="; ".join(verdict.reasons))
+        if saved is not None:
+            tell("recovery", {"verdict": "broken", "token": holder.token, "run": holder.run, "text": saved})

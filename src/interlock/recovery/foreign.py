@@ -18,6 +18,7 @@ from interlock.clock import Clock
 from interlock.errors import InterlockError, LockHeld, UsageError
 from interlock.existing import ExistingBackend, ForeignLock, ForeignMoved, StoredState
 from interlock.existing.foreign import Reference, find_reference
+from interlock.existing.tfe import OVER
 from interlock.host import ProcessName
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.keep import Keep
@@ -263,11 +264,21 @@ def _processes(
 
 
 def _owner(held: ForeignLock, clock: Clock) -> list[Evidence]:
-    """Say what the mechanism itself knows: a lock of the kernel, or of a database, is there because its owner is."""
-    if held.mechanism != "local":
+    """Say what the lock's own keeper knows of its owner: the kernel, or the platform whose run it is."""
+    said = _kept_by(held)
+    if said is None:
         return []
-    text = f"the kernel says that {held.condition or 'a process'} holds the lock; it goes when that process ends"
-    return [Evidence(witness="lock", says=Says.ALIVE, text=text, source=held.place, observed_at=clock.now())]
+    return [Evidence(witness="lock", says=said[0], text=said[1], source=held.place, observed_at=clock.now())]
+
+
+def _kept_by(held: ForeignLock) -> tuple[Says, str] | None:
+    if held.mechanism == "local":
+        return Says.ALIVE, f"the kernel says that {held.condition or 'a process'} holds it; it goes when that ends"
+    if held.mechanism == "tfe" and held.condition:
+        over = held.condition.removeprefix("run ") in OVER
+        word = "is over" if over else "is under way"
+        return (Says.GONE if over else Says.ALIVE), f"the platform says that its {held.condition}: it {word}"
+    return None
 
 
 async def _find_state(backend: ExistingBackend) -> StoredState | InterlockError | None:

@@ -99,7 +99,7 @@ class Api:
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         headers = {"Accept": "application/json", "User-Agent": "interlock", **self.headers}
         if data is not None:
-            headers["Content-Type"] = kind
+            headers.setdefault("Content-Type", kind)
         request = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310 - checked above
         try:
             with _opener().open(request, timeout=TIMEOUT_S) as answer:

@@ -1,0 +1,282 @@
+"""Terraform's `backend "pg"`: a row a workspace, locked by a session's advisory lock. A hand.
+
+The lock is PostgreSQL's own: it is there exactly as long as the holder's database session, and the server frees it when
+that session ends. A client that was killed ends its session at once; one whose machine or network vanished leaves a
+session that looks alive until TCP gives up. Deleting the lock therefore means ending that session.
+Terraform stores no lock document; who holds is known only as far as PostgreSQL knows its client.
+Source: facts/terraform-protocols.md section 4; internal/backend/remote-state/pg of Terraform 1.11.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import urllib.parse
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, LiteralString
+
+from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
+from interlock.existing.foreign import held_by
+from interlock.existing.interface import (
+    Description,
+    ForeignLock,
+    ForeignMoved,
+    Found,
+    HeldForeign,
+    StateVersion,
+    StoredState,
+)
+from interlock.terraform.lockinfo import LockInfo, render_lock_info
+
+CONNECT_S = 10
+STATEMENT_MS = 60_000  # of one statement; a state of 256 MB over a slow line
+_TABLE = "states"
+_CURRENT = "current"
+_DENIED = frozenset({"28000", "28P01", "42501"})  # PostgreSQL's SQLSTATE: authorization, password, privilege
+_CONNECTING: Mapping[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": CONNECT_S,
+    "application_name": "interlock",
+    "options": f"-c statement_timeout={STATEMENT_MS}",
+}
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+
+_HOLDERS: LiteralString = """
+    SELECT l.pid, a.usename, a.application_name, a.client_addr::text, a.client_port, a.backend_start, a.state,
+           a.query_start
+      FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+"""
+
+
+def shown_address(found: Found) -> str:
+    """Return where the state is, without credentials."""
+    schema = found.text("schema_name") or "terraform_remote_state"
+    return f"pg://{_server(found)}/{schema}.{_TABLE}/{found.workspace}"
+
+
+def _server(found: Found) -> str:
+    """Return host and database of the connection string; the environment of libpq says what it leaves out."""
+    given = found.text("conn_str") or ""
+    if given.startswith(("postgres://", "postgresql://")):
+        parts = urllib.parse.urlsplit(given)
+        query = urllib.parse.parse_qs(parts.query)
+        host = (parts.netloc.rpartition("@")[2] or query.get("host", [""])[0]).strip("/")
+        return f"{host}/{parts.path.strip('/')}"
+    words = dict(word.split("=", 1) for word in given.split() if "=" in word)
+    port = f":{words['port']}" if "port" in words else ""
+    return f"{words.get('host', '')}{port}/{words.get('dbname', '')}".strip("/")
+
+
+async def open_pg(found: Found) -> PgBackend:
+    """Connect to the database.
+
+    Raises:
+        UsageError: psycopg is not installed, or there is no such database or table.
+        BackendUnavailable: It cannot be reached.
+        AuthenticationFailed: It refused our credentials.
+    """
+    try:
+        import psycopg
+    except ImportError as error:
+        raise UsageError(
+            "PostgreSQL cannot be used", why="psycopg is not installed", fix="pip install 'interlock[postgres]'"
+        ) from error
+    try:
+        connection: Any = await asyncio.to_thread(lambda: psycopg.connect(found.text("conn_str") or "", **_CONNECTING))
+    except psycopg.Error as error:
+        raise _translated(error, shown_address(found)) from error
+    return PgBackend(connection, found=found)
+
+
+class PgBackend:
+    """See `ExistingBackend`.
+
+    Args:
+        connection: An open connection of psycopg, in autocommit mode.
+        found: What discovery found.
+    """
+
+    def __init__(self, connection: Any, *, found: Found) -> None:
+        self._connection = connection
+        self._found = found
+        self._schema = found.text("schema_name") or "terraform_remote_state"
+        self._name = found.workspace
+        self._turn = asyncio.Lock()
+
+    def describe(self) -> Description:
+        """See `ExistingBackend.describe`."""
+        return Description(
+            type="pg",
+            address=shown_address(self._found),
+            workspace=self._name,
+            locking=("pg",),
+            settings=self._found.origins,
+        )
+
+    async def read_locks(self) -> tuple[ForeignLock, ...]:
+        """See `ExistingBackend.read_locks`. The id is made of the session: its process and when it began."""
+        number = await self._id()
+        if number is None:
+            return ()
+        rows = await self._rows(_HOLDERS, number)
+        return tuple(self._lock(row, number) for row in rows if row[0] != self._connection.info.backend_pid)
+
+    async def delete_lock(self, lock: ForeignLock) -> None:
+        """See `ExistingBackend.delete_lock`. Ends the session, if it is still the one that was read and still holds."""
+        number = await self._id()
+        rows = await self._rows(
+            f"SELECT h.pid, h.backend_start, pg_terminate_backend(h.pid) FROM ({_HOLDERS}) h"  # noqa: S608 - our own text
+            " WHERE h.pid::text || '@' || to_char(h.backend_start AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISSUS') = %s",
+            number,
+            lock.id,
+        )
+        if not rows:
+            current = await self.read_locks()
+            now = f"session {current[0].id} holds it now" if current else "nobody holds it now"
+            raise ForeignMoved(f"lock {lock.id} is not there any more", why=now, fix="interlock lock show")
+
+    async def read_state(self) -> StoredState | None:
+        """See `ExistingBackend.read_state`."""
+        rows = await self._rows(f"SELECT data FROM {self._table()} WHERE name = %s", self._name)  # noqa: S608 - a quoted identifier
+        if not rows or not rows[0][0]:
+            return None
+        body = str(rows[0][0]).encode()
+        return StoredState(body=body, condition=hashlib.md5(body, usedforsecurity=False).hexdigest())
+
+    async def write_state(self, body: bytes, *, expected: StoredState | None) -> StoredState:
+        """See `ExistingBackend.write_state`. One statement that replaces exactly what was read."""
+        table, text = self._table(), body.decode()
+        if expected is None:
+            rows = await self._rows(
+                f"INSERT INTO {table} (name, data) VALUES (%s, %s)"  # noqa: S608 - a quoted identifier
+                f" ON CONFLICT (name) DO UPDATE SET data = excluded.data WHERE coalesce({table}.data, '') = ''"
+                " RETURNING id",
+                self._name,
+                text,
+            )
+        else:
+            rows = await self._rows(
+                f"UPDATE {table} SET data = %s WHERE name = %s AND md5(data) = %s RETURNING id",  # noqa: S608
+                text,
+                self._name,
+                expected.condition,
+            )
+        if not rows:
+            raise ForeignMoved(
+                f"{self.describe().address} changed while it was to be written",
+                why="somebody else wrote it in between",
+                fix="interlock state diff, then try again",
+            )
+        stored = await self.read_state()
+        assert stored is not None
+        return stored
+
+    async def history(self) -> tuple[StateVersion, ...]:
+        """See `ExistingBackend.history`. The table keeps only the current one."""
+        current = await self.read_state()
+        if current is None:
+            return ()
+        return (StateVersion(id=_CURRENT, modified_at=None, size=len(current.body), current=True),)
+
+    async def read_version(self, version_id: str) -> bytes:
+        """See `ExistingBackend.read_version`."""
+        current = await self.read_state() if version_id == _CURRENT else None
+        if current is None:
+            raise UsageError(f"there is no version {version_id!r}", fix="interlock state history")
+        return current.body
+
+    async def repair_digest(self, *, expected: StoredState) -> StoredState:
+        """See `ExistingBackend.repair_digest`. There is none."""
+        return expected
+
+    async def take_lock(self, info: LockInfo) -> HeldForeign:
+        """See `ExistingBackend.take_lock`. Our session holds it, so it goes when we end, however we end."""
+        number = await self._id()
+        if number is None:  # Terraform creates the row under lock -1; there is nothing to protect yet
+            return HeldForeign(info=info, locks=())
+        taken = await self._rows("SELECT pg_try_advisory_lock(%s)", number)
+        if not taken[0][0]:
+            locks = await self.read_locks()
+            unknown = ForeignLock(id="", mechanism="pg", place=self._place(number))
+            raise held_by(locks[0] if locks else unknown, self.describe().address)
+        own = ForeignLock(id=info.id, mechanism="pg", place=self._place(number), raw=render_lock_info(info))
+        return HeldForeign(info=info, locks=(own,))
+
+    async def give_lock(self, held: HeldForeign) -> None:
+        """See `ExistingBackend.give_lock`."""
+        number = await self._id()
+        if held.locks and number is not None:
+            await self._rows("SELECT pg_advisory_unlock(%s)", number)
+
+    async def close(self) -> None:
+        """See `ExistingBackend.close`. Frees what is held."""
+        await asyncio.to_thread(self._connection.close)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    async def _id(self) -> int | None:
+        """Return the number of the state's row, which is what is locked; None when there is no row."""
+        rows = await self._rows(f"SELECT id FROM {self._table()} WHERE name = %s", self._name)  # noqa: S608 - a quoted identifier
+        return int(rows[0][0]) if rows else None
+
+    def _table(self) -> str:
+        return f'"{self._schema.replace(chr(34), chr(34) * 2)}".{_TABLE}'
+
+    def _place(self, number: int) -> str:
+        return f"PostgreSQL advisory lock {number} of {_server(self._found)}"
+
+    def _lock(self, row: tuple[Any, ...], number: int) -> ForeignLock:
+        pid, user, application, address, port, began, state, asked = row
+        where = f"{address}:{port}" if address else "a socket of the server's machine"
+        began_at = began if isinstance(began, datetime) else None
+        doing = f"; last statement at {asked:%Y-%m-%d %H:%M:%SZ}" if isinstance(asked, datetime) else ""
+        return ForeignLock(
+            id=f"{pid}@{began_at:%Y%m%dT%H%M%S%f}" if began_at else str(pid),
+            operation=f"session of {application or 'an unnamed program'}, {state or 'unknown'}{doing}",
+            info=f"database session {pid} of user {user}, client {where}",
+            who=self._who(address),
+            created=began_at.isoformat() if began_at else "",
+            created_at=began_at,
+            path=self._name,
+            mechanism="pg",
+            place=self._place(number),
+            condition=str(pid),
+        )
+
+    def _who(self, address: str | None) -> str:
+        """Return `@host` when the client is on this very machine, else its address."""
+        host = self._connection.info.host
+        ours = not host or host.startswith("/") or host in {*_LOOPBACK, "localhost"}
+        if (address is None or address.partition("/")[0] in _LOOPBACK) and ours:
+            return f"@{socket.gethostname()}"
+        return f"@{address.partition('/')[0]}" if address else ""
+
+    async def _rows(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+        async with self._turn:
+            return await asyncio.to_thread(self._fetch, statement, arguments)
+
+    def _fetch(self, statement: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        import psycopg
+
+        try:
+            cursor = self._connection.execute(statement, arguments)
+            return list(cursor.fetchall()) if cursor.description else []
+        except psycopg.Error as error:
+            raise _translated(error, self.describe().address) from error
+
+
+def _translated(error: Any, address: str) -> InterlockError:
+    code = str(getattr(error, "sqlstate", None) or "")
+    first = str(error).strip().partition("\n")[0]
+    if code in _DENIED or "password authentication failed" in first:
+        return AuthenticationFailed(
+            f"{address} refused us", why=first, fix="check the user, the password and its rights: PGUSER, PGPASSWORD"
+        )
+    if code.startswith(("3D", "3F", "42")):
+        return UsageError(f"{address} does not exist", why=first, fix="terraform init creates schema and table")
+    return BackendUnavailable(f"{address} cannot be reached", why=first, fix="check PGHOST, PGPORT and the network")

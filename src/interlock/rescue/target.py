@@ -1,0 +1,113 @@
+"""What a person means by a state's name or a folder: Interlock's own backend, or one where the state already is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.compose import named_state, open_embedded, state_name
+from interlock.disk import DiskTree
+from interlock.existing import Found
+from interlock.existing.discovery import find
+from interlock.existing.opening import address_of
+from interlock.hcl import find_backend
+from interlock.recovery.witnesses.running import Running
+from interlock.settings import Settings
+
+_CONFIGURATION = ("*.tf", "*.tf.json", "*.tofu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """A state in Interlock's own backend.
+
+    Attributes:
+        state: Its name.
+        directory: Its root module, as far as it is known.
+    """
+
+    state: str
+    directory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """A state in another backend.
+
+    Attributes:
+        found: The backend.
+        directory: The root module.
+    """
+
+    found: Found
+    directory: Path
+
+
+Target = Own | Foreign
+
+
+async def find_target(text: str, settings: Settings, environ: Mapping[str, str]) -> Target:
+    """Return what a person means: a root module's folder, or a state's name.
+
+    A folder whose configuration declares no backend is Interlock's own, unless it has a local state that Interlock does
+    not know. An empty `backend "http" {}` is Interlock's own, unless the environment says where it is.
+
+    Raises:
+        UsageError: The name is no state name, or the folder cannot be read.
+    """
+    directory = _directory(text, settings)
+    if directory is None:
+        return Own(state=named_state(settings, text))
+    found = find(DiskTree(), str(directory), environ)
+    own = Own(state=state_name(settings, directory, None), directory=directory)
+    if found.type == "local" and find_backend(DiskTree(), str(directory)) is None:
+        return own if await _is_own(own, directory, settings) else Foreign(found=found, directory=directory)
+    if found.type == "http" and found.text("address") is None:
+        return own
+    return Foreign(found=found, directory=directory)
+
+
+def _directory(text: str, settings: Settings) -> Path | None:
+    """Return the root module that is meant; None for a name whose root module nobody knows."""
+    folder = Path(text)
+    if folder.is_dir() and (text in {".", ".."} or any(any(folder.glob(name)) for name in _CONFIGURATION)):
+        return folder.resolve()
+    named = settings.states.get(text)
+    return named.directory.resolve() if named is not None and named.directory is not None else None
+
+
+async def _is_own(own: Own, directory: Path, settings: Settings) -> bool:
+    left = directory / "terraform.tfstate"
+    if not left.is_file() or not left.stat().st_size:
+        return True
+    if not settings.database.exists():
+        return False
+    async with open_embedded(settings) as embedded:
+        return (await embedded.coordinator.view(own.state)).head is not None
+
+
+def address_of_target(target: Target) -> str:
+    """Return what names the state among all states, for the audit log and for comparing processes."""
+    if isinstance(target, Own):
+        return own_address(target.state)
+    return address_of(target.found, target.directory) or target.found.type
+
+
+def own_address(state: str) -> str:
+    """Return the address of a state of Interlock's own backend."""
+    return f"interlock:{state}"
+
+
+def place_of(process: Running) -> str | None:
+    """Return the address of the state that a Terraform of this host works on; None when that cannot be found out.
+
+    A configuration alone does not tell: workspace, data directory and HTTP address may come from the environment.
+    """
+    if process.folder is None or not process.environ:
+        return None
+    found = find(DiskTree(), str(process.folder), process.environ)
+    address = address_of(found, process.folder)
+    if found.type == "http" and address is not None and "/state/" in address:
+        return own_address(address.partition("/state/")[2].partition("?")[0])
+    return address
