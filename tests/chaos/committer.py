@@ -17,7 +17,6 @@ from interlock.ids import RandomIds
 from interlock.lock import Requested
 from interlock.store.sqlite import SqliteStore
 
-
 DOCUMENT = {"version": 4, "terraform_version": "1.11.4", "outputs": {}, "resources": [], "check_results": None}
 
 
