@@ -25,6 +25,7 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}\Z")
 _REGION = re.compile(r"[a-z0-9-]{5,30}\Z")
 _CRON = re.compile(r"[0-9*,/-]+(?: [0-9A-Z*,/-]+){4}\Z")
 _URL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[\w./-]*)?\Z")
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _IMAGE = re.compile(r"[a-z0-9][\w./:@-]{2,254}\Z")
 _MINUTES = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?\Z")
 
@@ -69,6 +70,7 @@ class Pipeline:
         tool: `terraform` or `tofu`.
         tool_version: Exact.
         interlock_version: Exact.
+        package: The name under which a package index has Interlock.
         genesys_region: GENESYSCLOUD_REGION.
         aws: Roles for the state backend; None without AWS.
         server: Interlock server; None for none.
@@ -87,6 +89,7 @@ class Pipeline:
     tool: str = "terraform"
     tool_version: str = "1.11.4"
     interlock_version: str = "0.1.0"
+    package: str = "interlock"
     genesys_region: str = "us-east-1"
     aws: Aws | None = None
     server: str | None = None
@@ -147,6 +150,7 @@ def read_pipeline(
         tool=tool,
         tool_version=_text(section, tool, _VERSION, "1.11.4"),
         interlock_version=interlock_version,
+        package=_text(section, "package", _PACKAGE, "interlock"),
         genesys_region=_text(section, "genesys_region", _REGION, "us-east-1"),
         aws=_aws(section.get("aws")),
         server=_server(server),
@@ -163,7 +167,7 @@ def read_pipeline(
 
 _KEYS = (
     *("environment", "branch", "terraform", "tofu", "genesys_region", "aws", "audience", "drift", "notify"),
-    *("wait", "plan_timeout", "apply_timeout", "runner", "image"),
+    *("wait", "plan_timeout", "apply_timeout", "runner", "image", "package"),
 )
 
 

@@ -58,6 +58,7 @@ def test_limits_hold_waiting_and_work_and_end_before_the_machine_does() -> None:
         ({"branch": "a b; rm -rf /"}, "cannot go into"),
         ({"branch": "${{ secrets.X }}"}, "cannot go into"),
         ({"terraform": "latest"}, "cannot go into"),
+        ({"package": "interlock; curl x"}, "cannot go into"),
         ({"wait": "soon"}, "between 1m and 6h"),
         ({"wait": "7h"}, "between 1m and 6h"),
         ({"drift": "every day"}, "cannot go into"),

@@ -34,7 +34,7 @@ _SETUP = """\
                   sudo tar --extract --gzip --file "$name" --directory /usr/local/bin tofu
                 displayName: Install OpenTofu
 <% endif %>
-              - bash: python -m pip install --disable-pip-version-check --quiet "interlock==$INTERLOCK_VERSION"
+              - bash: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
                 displayName: Install Interlock
 <% if p.server %>
               - bash: interlock ci login
@@ -281,7 +281,7 @@ eq(variables['Build.SourceBranch'], 'refs/heads/<< p.branch >>'), ne(variables['
           - task: UsePythonVersion@0
             inputs:
               versionSpec: "3.13"
-          - bash: python -m pip install --disable-pip-version-check --quiet "interlock==$INTERLOCK_VERSION"
+          - bash: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
             displayName: Install Interlock
           - bash: interlock ci check
             displayName: Check

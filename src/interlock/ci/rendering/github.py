@@ -64,7 +64,7 @@ _SETUP = """\
           role-to-assume: << role >>
 <% endif %>
       - name: Install Interlock
-        run: python -m pip install --disable-pip-version-check --quiet "interlock==$INTERLOCK_VERSION"
+        run: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
 <% if p.server %>
       - name: Log in to Interlock
         run: interlock ci login
@@ -334,7 +334,7 @@ jobs:
         with:
           python-version: "3.13"
       - name: Install Interlock
-        run: python -m pip install --disable-pip-version-check --quiet "interlock==$INTERLOCK_VERSION"
+        run: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
       - name: Check
         env:
           GITHUB_TOKEN: ${{ github.token }}

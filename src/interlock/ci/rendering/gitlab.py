@@ -71,7 +71,7 @@ stages: [plan, apply, drift]
 <% if not p.image %>
     - apk add --no-cache python3 py3-pip git
     - python3 -m venv /opt/interlock
-    - /opt/interlock/bin/pip install --disable-pip-version-check --quiet "interlock==$INTERLOCK_VERSION"
+    - /opt/interlock/bin/pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
     - export PATH="/opt/interlock/bin:$PATH"
 <% endif %>
 <% if p.server %>
