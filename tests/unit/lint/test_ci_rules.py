@@ -136,6 +136,12 @@ CASES = [
     ),
     Case(
         rule="ci-group-per-ref",
+        about="a module's test plans and deploys nothing",
+        path=GITHUB,
+        text=github("concurrency: tf-${{ github.ref }}\nsteps: [{run: terraform plan}]"),
+    ),
+    Case(
+        rule="ci-group-per-ref",
         about="a workspace for each branch",
         path=GITHUB,
         text=github(
@@ -781,7 +787,7 @@ CASES = [
         path=GITHUB,
         text=github(
             "steps:\n  - run: terraform plan -out=out/p\n  - uses: actions/upload-artifact@v4\n    with:\n"
-            "      path: |\n        out/p\n        terraform.tfstate\n        out/p.sealed\n        README.md"
+            "      path: |\n        out/p\n        terraform.tfstate\n        out/p.sealed\n        tfplan.txt"
         ),
         places=[(10, 13), (11, 13)],
     ),

@@ -15,9 +15,14 @@ def _locking(workflow: Workflow, job: Job) -> list[Use]:
 
 
 def _on_several_refs(workflow: Workflow) -> bool:
-    """Say whether runs of different refs meet at a lock. Jobs count together: they share the state."""
-    refs = {ref for job in workflow.jobs for use in _locking(workflow, job) for ref in job.refs_of(use.step)}
-    return ANY_REF in refs or len(refs - {""}) > 1
+    """Say whether runs of different refs meet at a lock. Jobs count together: they share the state.
+
+    A workflow that only plans may well be a module's test with a state of its own; it is left alone.
+    """
+    found = [(job, use) for job in workflow.jobs for use in _locking(workflow, job)]
+    refs = {ref for job, use in found for ref in job.refs_of(use.step)}
+    deploys = any(use.operation.applies for _, use in found)
+    return deploys and (ANY_REF in refs or len(refs - {""}) > 1)
 
 
 def _check(sources: Sources) -> Iterator[Finding]:

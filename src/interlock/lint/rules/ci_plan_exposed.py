@@ -12,7 +12,9 @@ from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
 _NAMES = re.compile(r"(?:.*\.tfstate(?:\..*)?|tf-?plan.*|.*\.tf-?plan(?:\.\w+)?)\Z", re.IGNORECASE)
-_SEALED = re.compile(r"\.(?:enc|gpg|age|asc|sealed|pgp|sops)\Z")
+_HARMLESS = re.compile(
+    r"\.(?:enc|gpg|age|asc|sealed|pgp|sops|txt|md|html|log)\Z"
+)  # sealed, or text that Terraform masks
 
 
 def _plan_files(workflow: Workflow) -> set[str]:
@@ -32,7 +34,7 @@ def _check(sources: Sources) -> Iterator[Finding]:
 def _found(artifact: Artifact, written: set[str]) -> Iterator[Finding]:
     for path, span in zip(artifact.paths, artifact.spans, strict=True):
         name = posixpath.basename(path)
-        if not artifact.restricted and not _SEALED.search(name) and (name in written or _NAMES.match(name)):
+        if not artifact.restricted and not _HARMLESS.search(name) and (name in written or _NAMES.match(name)):
             yield RULE.finding(
                 span,
                 f"{path} is handed on in the clear: plans and states contain every secret value of the "
