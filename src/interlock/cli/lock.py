@@ -12,12 +12,22 @@ from interlock.cli import view
 from interlock.cli.queue import lock_values
 
 if TYPE_CHECKING:
-    from interlock.compose import Examined
+    from interlock.rescue.case import Explained
 
 app = typer.Typer(help="Who holds which state, since when.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
+LockId = Annotated[str | None, typer.Option("--lock-id", help="Only this lock; by default the one that is there.")]
+Job = Annotated[str | None, typer.Option("--job", help="URL of the holder's CI job, to ask its system.")]
+Ephemeral = Annotated[
+    bool,
+    typer.Option(
+        "--ephemeral-runners",
+        envvar="INTERLOCK_EPHEMERAL_RUNNERS",
+        help="You vouch that no CI runner's machine outlives its job.",
+    ),
+]
 
 
 @app.command("ls")
@@ -56,12 +66,28 @@ def ls(*, json: Json = False) -> None:
 
 @app.command()
 def show(state: State, *, json: Json = False) -> None:
-    """Show one state's lock: holders, waiters, pause, highest token."""
-    from interlock.compose import views
-
-    found = asyncio.run(views(state))
-    values = {"state": found[0].state, **lock_values(found[0].lock)} if found else {"state": state, "holders": []}
+    """Show one state's lock: holders, waiters, pause, highest token; and Terraform's own lock where there is one."""
+    values = asyncio.run(_look(state))
     view.emit(values, json=json, human=lambda: _show(values))
+
+
+async def _look(state: str) -> dict[str, Any]:
+    import os
+
+    from interlock.compose import views
+    from interlock.rescue.case import lock_values as foreign_values
+    from interlock.rescue.case import look
+    from interlock.rescue.target import Own, address_of_target
+
+    target, locks = await look(state, os.environ)
+    if isinstance(target, Own):
+        found = await views(target.state)
+    else:
+        found = await views(state) if target.found.type == "s3" else []
+    values = {"state": found[0].state, **lock_values(found[0].lock)} if found else {"state": state, "holders": []}
+    if isinstance(target, Own):
+        return values
+    return {**values, "address": address_of_target(target), "terraform": [foreign_values((lock,)) for lock in locks]}
 
 
 def _show(values: dict[str, Any]) -> None:
@@ -69,7 +95,11 @@ def _show(values: dict[str, Any]) -> None:
     for holder in values["holders"]:
         for name in ("who", "run", "info", "token", "lock_id", "since", "renewed_at", "lapses_at"):
             sys.stdout.write(f"  {name:<11} {view.plain(holder[name])}\n")
-    if not values["holders"]:
+    for lock in values.get("terraform", []):
+        for name in ("id", "who", "operation", "created", "version", "run", "places"):
+            text = ", ".join(lock[name]) if name == "places" else lock[name]
+            sys.stdout.write(f"  {name:<11} {view.plain(text)}\n")
+    if not values["holders"] and not values.get("terraform"):
         sys.stdout.write("  nobody holds it\n")
     for waiter in values.get("waiters", []):
         sys.stdout.write(f"  waits {waiter['position']}: {waiter['who']} {waiter['run']}\n")
@@ -78,23 +108,46 @@ def _show(values: dict[str, Any]) -> None:
 
 
 @app.command()
-def explain(state: State, *, json: Json = False) -> None:
-    """Say whether the holder is alive, gone or undecided, and on what evidence. Watches for one lease."""
-    from interlock.compose import examine
+def explain(
+    state: State,
+    *,
+    lock_id: LockId = None,
+    job: Job = None,
+    window: Annotated[
+        str, typer.Option("--window", help="How long to watch a lock that has no heartbeat, such as 30s.")
+    ] = "10s",
+    ephemeral_runners: Ephemeral = False,
+    json: Json = False,
+) -> None:
+    """Say whether the holder is alive, gone or undecided, and on what evidence. Changes nothing.
 
-    found = asyncio.run(examine(state))
+    Watches a run of ours for one lease, and a plain Terraform, which has no heartbeat, for the window.
+    """
+    from interlock.rescue.case import Asked
+    from interlock.settings import parse_duration
+
+    asked = Asked(lock_id=lock_id, job=job, window_s=parse_duration(window), ephemeral_runners=ephemeral_runners)
+    found = asyncio.run(_examine(state, asked))
     view.emit(explained(found), json=json, human=lambda: show_explained(found))
 
 
-def explained(found: Examined) -> dict[str, Any]:
-    """Return an examination as plain values."""
-    holder = found.holder
-    lock = next(
-        (row for row in lock_values(found.view.lock)["holders"] if holder and row["token"] == holder.token), None
-    )
+async def _examine(state: str, asked: Any) -> Explained:
+    import os
+
+    from interlock.rescue.case import open_case
+
+    async with open_case(state, asked, os.environ) as case:
+        return await case.examine()
+
+
+def explained(found: Explained) -> dict[str, Any]:
+    """Return an examination as plain values. `verdict` is null when nobody holds."""
     verdict = found.verdict
     return {
-        "lock": lock,
+        "state": found.subject,
+        "address": found.address,
+        "backend": found.backend,
+        "lock": found.lock,
         "verdict": verdict.conclusion.value if verdict else None,
         "reasons": verdict.reasons if verdict else (),
         "missing": verdict.missing if verdict else (),
@@ -102,17 +155,23 @@ def explained(found: Examined) -> dict[str, Any]:
     }
 
 
-def show_explained(found: Examined) -> None:
+def show_explained(found: Explained) -> None:
     """Print evidence and verdict for people."""
-    if found.verdict is None or found.holder is None:
-        sys.stdout.write("nobody holds it\n")
+    if found.verdict is None or found.lock is None:
+        released = "; it was released while we watched" if found.released else ""
+        sys.stdout.write(f"nobody holds {found.address}{released}\n")
         return
-    sys.stdout.write(f"held by {found.holder.who} {found.holder.run} under token {found.holder.token}\n")
+    run = f" run {found.lock['run']}" if found.lock.get("run") else ""
+    since = found.lock.get("since") or found.lock.get("created") or "an unknown time"
+    sys.stdout.write(f"{found.address} is held by {found.lock['who'] or 'somebody unknown'}{run} since {since}\n")
+    sys.stdout.write(f"  lock id {found.lock['id'] or '?'}, {found.lock['operation'] or 'unknown operation'}\n")
     for item in found.evidence:
         sys.stdout.write(f"  {item.witness:<10} {item.says.value:<8} {item.text}\n")
     sys.stdout.write(f"verdict: {found.verdict.conclusion.value}\n")
-    for text in (*found.verdict.reasons, *found.verdict.missing):
-        sys.stdout.write(f"  {text}\n")
+    for text in found.verdict.reasons:
+        sys.stdout.write(f"  because {text}\n")
+    for text in found.verdict.missing:
+        sys.stdout.write(f"  to know more: {text}\n")
 
 
 @app.command()

@@ -42,6 +42,11 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("interlock.cli.runs:app", "List, show, follow and cancel runs", _RUNS),
     "queue": Entry("interlock.cli.queue:app", "Who waits for which state, and who is next", _STATE),
     "lock": Entry("interlock.cli.lock:app", "Who holds which state, since when", _STATE),
+    "force-unlock": Entry("interlock.cli.force_unlock:app", "Break a lock on proof that its holder is gone", _STATE),
+    "recover": Entry(
+        "interlock.cli.recover:app", "After a failed pipeline: lock, state, errored.tfstate, plan", _STATE
+    ),
+    "audit": Entry("interlock.cli.audit:app", "Who broke and restored what, and on what grounds", _STATE),
     "state": Entry("interlock.cli.state:app", "Versions of a state: verify, diff, restore, quarantine", _STATE),
     "lint": Entry("interlock.cli.lint:app", "Find mistakes in Terraform and CI files", _AROUND),
     "ci": Entry("interlock.cli.ci:app", "Generate and check CI workflows", _AROUND),

@@ -214,6 +214,19 @@ def keep_of(settings: Settings) -> Keep:
     return Keep(settings.home / "kept")
 
 
+async def look(text: str, environ: Mapping[str, str]) -> tuple[Target, tuple[ForeignLock, ...]]:
+    """Return what is meant, and Terraform's own locks on it, without watching anybody."""
+    settings, clock = read_settings(environ), SystemClock()
+    target = await find_target(text, settings, environ)
+    if isinstance(target, Own):
+        return target, ()
+    backend = await open_backend(target.found, target.directory, clock=clock, ids=RandomIds())
+    try:
+        return target, await backend.read_locks()
+    finally:
+        await backend.close()
+
+
 # -- our own queue ----------------------------------------------------------------------------------------------------
 
 
@@ -264,7 +277,7 @@ class OwnCase:
         holder, explained = self._holder, self._explained
         if holder is None or explained is None or explained.verdict is None:
             raise UsageError(f"nobody holds state {self.state}", fix=f"interlock lock show {self.state}")
-        _check(explained, override)
+        check_may_break(judged_of(explained), override)
         snapshot = await self._snapshot()
         facts = _own_facts(holder, explained.verdict, override, snapshot)
         await self.desk.log.append("force-unlock-decided", subject=explained.address, by=me(), facts=facts)
@@ -347,9 +360,9 @@ class OwnCase:
         return verify_state(current[1]) if current is not None else ()
 
 
-def _check(explained: Explained, override: Override | None) -> None:
-    """Refuse as for a foreign lock: the rules are the same."""
-    check_may_break(Judged(address=explained.subject, evidence=explained.evidence, verdict=explained.verdict), override)
+def judged_of(explained: Explained) -> Judged:
+    """Return the judgement alone: the rules of breaking are the same for every lock."""
+    return Judged(address=explained.subject, evidence=explained.evidence, verdict=explained.verdict)
 
 
 def _holder_values(holder: Holder) -> dict[str, Any]:
@@ -476,4 +489,16 @@ def _processes_of(runs: Path, run: str) -> tuple[Mapping[str, ProcessName], str]
     return (summary.processes if summary else {}), str(runs / run)
 
 
-__all__ = ["Asked", "Case", "Explained", "Freed", "LockHeld", "Override", "keep_of", "lock_values", "open_case"]
+__all__ = [
+    "Asked",
+    "Case",
+    "Explained",
+    "Freed",
+    "LockHeld",
+    "Override",
+    "judged_of",
+    "keep_of",
+    "lock_values",
+    "look",
+    "open_case",
+]
