@@ -91,6 +91,7 @@ class Operation:
         ignored: Its failure is thrown away.
         answered: Something types `yes` into it.
         by_task: A CI system's own task runs it, not a shell.
+        verb_span: The place of the verb in a command line; None for a task.
     """
 
     tool: Tool
@@ -106,6 +107,7 @@ class Operation:
     ignored: bool = False
     answered: bool = False
     by_task: bool = False
+    verb_span: Span | None = None
 
     def flag(self, name: str) -> Flag | None:
         """Return the last flag of that name: the one that counts."""
@@ -401,6 +403,7 @@ def _operation(
         replaces_shell=program.replaces_shell and not program.command.nested,
         signals=signals,
         ignored=program.command.ignored,
+        verb_span=next(argument.span for argument in arguments if argument.text == verb.rsplit(" ", 1)[-1]),
     )
 
 

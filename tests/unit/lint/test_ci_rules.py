@@ -902,3 +902,44 @@ def test_a_script_that_a_step_calls_is_reported_in_its_own_file() -> None:
 def test_a_file_without_terraform_is_nobodys_business() -> None:
     files = {GITHUB: github("concurrency: ${{ github.ref }}\nsteps: [{uses: a/b@v1}, {run: npm publish}]")}
     assert [rule.name for rule in CI_RULES if found(files, rule.name)] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("concurrency: tf-prod", "concurrency: {group: tf-prod, queue: max}"),
+        ("concurrency: tf-${{ vars.S }}", 'concurrency: {group: "tf-${{ vars.S }}", queue: max}'),
+        ("concurrency:\n  group: tf-${{ vars.S }}", "concurrency:\n  group: tf-${{ vars.S }}\n  queue: max"),
+        (
+            "concurrency: {group: 'tf', cancel-in-progress: false}",
+            "concurrency: {group: 'tf', queue: max, cancel-in-progress: false}",
+        ),
+    ],
+)
+def test_the_fix_for_dropped_runs_keeps_the_files_style(before: str, after: str) -> None:
+    from interlock.lint.engine import Request, fix
+
+    rules = tuple(rule for rule in CI_RULES if rule.name == "ci-pending-dropped")
+    text = github(APPLY, top=f"on: push\n{before}")
+    changed = fix(MemoryTree({GITHUB: text}), Request(rules=rules))
+    assert changed[GITHUB].decode() == text.replace(before, after)
+
+
+def test_a_queue_of_another_kind_is_left_to_a_person() -> None:
+    from interlock.lint.engine import Request, fix
+
+    rules = tuple(rule for rule in CI_RULES if rule.name == "ci-pending-dropped")
+    text = github(APPLY, top="on: push\nconcurrency: {group: tf, queue: single}")
+    assert fix(MemoryTree({GITHUB: text}), Request(rules=rules)) == {}
+
+
+def test_the_fix_for_a_missing_lock_timeout_goes_behind_the_verb() -> None:
+    from interlock.lint.engine import Request, fix
+
+    rules = tuple(rule for rule in CI_RULES if rule.name == "ci-no-lock-timeout")
+    text = github("steps:\n  - run: |\n      terraform -chdir=plan plan -out=x\n      tofu apply x")
+    changed = fix(MemoryTree({GITHUB: text}), Request(rules=rules))
+    wanted = text.replace("plan plan", "plan plan -lock-timeout=20m").replace(
+        "tofu apply", "tofu apply -lock-timeout=20m"
+    )
+    assert changed[GITHUB].decode() == wanted

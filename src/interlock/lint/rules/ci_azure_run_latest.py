@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from interlock.ci.workflow import Vendor
 from interlock.lint.deployments import applying, distinct, jobs
-from interlock.lint.finding import Finding, Severity
+from interlock.lint.finding import Edit, Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
 
@@ -23,7 +23,9 @@ def _check(sources: Sources) -> Iterator[Finding]:
         for turn in job.turns:
             if turn.keeps_all is False:
                 yield RULE.finding(
-                    turn.span, f"this cancels every waiting run of job {job.name!r} but the latest; say `sequential`"
+                    turn.span,
+                    f"this cancels every waiting run of job {job.name!r} but the latest; say `sequential`",
+                    edits=(Edit(path=turn.span.path, start=turn.span.start, end=turn.span.end, text="sequential"),),
                 )
 
 
@@ -37,14 +39,13 @@ RULE = Rule(
     fix="Add `lockBehavior: sequential` to the stage and the Exclusive Lock check to the environment "
     "(`interlock ci check` looks for it).",
     bad={
-        "azure-pipelines.yml": "trigger: [main]\nstages:\n  - stage: deploy\n    jobs:\n      - deployment: apply\n"
-        "        environment: prod\n        strategy: {runOnce: {deploy: {steps: [{bash: terraform apply "
-        "plan.bin}]}}}\n"
+        "azure-pipelines.yml": "trigger: [main]\nlockBehavior: runLatest\njobs:\n  - deployment: apply\n"
+        "    environment: prod\n    strategy: {runOnce: {deploy: {steps: [{bash: terraform apply plan.bin}]}}}\n"
     },
     good={
-        "azure-pipelines.yml": "trigger: [main]\nstages:\n  - stage: deploy\n    lockBehavior: sequential\n    jobs:\n"
-        "      - deployment: apply\n        environment: prod\n"
-        "        strategy: {runOnce: {deploy: {steps: [{bash: terraform apply plan.bin}]}}}\n"
+        "azure-pipelines.yml": "trigger: [main]\nlockBehavior: sequential\njobs:\n  - deployment: apply\n"
+        "    environment: prod\n    strategy: {runOnce: {deploy: {steps: [{bash: terraform apply plan.bin}]}}}\n"
     },
     check=distinct(_check),
+    fixable=True,
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from interlock.ci.operations import Tool
 from interlock.ci.workflow import Vendor
 from interlock.lint.deployments import Use, distinct, uses
-from interlock.lint.finding import Finding, Severity
+from interlock.lint.finding import Edit, Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
 _VERBS = ("plan", "apply", "destroy")
@@ -29,7 +29,14 @@ def _check(sources: Sources) -> Iterator[Finding]:
                 f"`{operation.tool.value} {operation.verb}` does not wait for the lock: it fails as soon as another "
                 "run "
                 "holds the state",
+                edits=_waiting(use),
             )
+
+
+def _waiting(use: Use) -> tuple[Edit, ...]:
+    """Return the edit that writes the flag behind the verb; none for a task's options."""
+    span = use.operation.verb_span
+    return () if span is None else (Edit(path=span.path, start=span.end, end=span.end, text=" -lock-timeout=20m"),)
 
 
 RULE = Rule(
@@ -50,4 +57,5 @@ RULE = Rule(
         "      - run: terraform plan -lock-timeout=20m -out=plan.bin\n"
     },
     check=distinct(_check),
+    fixable=True,
 )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from interlock.ci.workflow import Vendor
 from interlock.lint.deployments import applying, distinct, jobs
-from interlock.lint.finding import Finding, Severity
+from interlock.lint.finding import Edit, Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
+from interlock.source import Span
+
+_NEAR_BYTES = 200  # in which the other keys of one `concurrency` stand
+_BLOCK = re.compile(rb"\s+group:\s*")
+_SCALAR = re.compile(rb"\s*concurrency:\s*")
+_FLOW = re.compile(rb"[{,]\s*group:\s*\Z")
 
 
 def _check(sources: Sources) -> Iterator[Finding]:
@@ -21,7 +28,29 @@ def _check(sources: Sources) -> Iterator[Finding]:
                     turn.span,
                     f"the group {turn.key!r} keeps one waiting run: a third deployment silently cancels the second "
                     "one that waits",
+                    edits=tuple(_keeping(turn.span, sources.texts.get(turn.span.path, b""))),
                 )
+
+
+def _keeping(span: Span, text: bytes) -> Iterator[Edit]:
+    """Yield the edit that adds `queue: max`, in the style in which the group is written."""
+    line = text[text.rfind(b"\n", 0, span.start) + 1 : span.start]
+    value = text[span.start : span.end].decode("utf-8", "replace")
+    near = text[max(0, span.start - _NEAR_BYTES) : span.end + _NEAR_BYTES]
+    if "\n" in value or b"queue:" in near:  # another value is there already; a person must decide
+        return
+    if _BLOCK.fullmatch(line):
+        indent = line[: len(line) - len(line.lstrip())].decode()
+        yield Edit(path=span.path, start=span.end, end=span.end, text=f"\n{indent}queue: max")
+    elif _SCALAR.fullmatch(line):
+        yield Edit(path=span.path, start=span.start, end=span.end, text=f"{{group: {_quoted(value)}, queue: max}}")
+    elif _FLOW.search(line):
+        yield Edit(path=span.path, start=span.end, end=span.end, text=", queue: max")
+
+
+def _quoted(value: str) -> str:
+    """Return a scalar that stays one inside braces."""
+    return value if value[:1] in "'\"" or not set(value) & set("{}[],") else '"' + value.replace('"', '\\"') + '"'
 
 
 RULE = Rule(
@@ -42,4 +71,5 @@ RULE = Rule(
         "jobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    steps:\n      - run: terraform apply plan.bin\n"
     },
     check=distinct(_check),
+    fixable=True,
 )
