@@ -1,8 +1,8 @@
 """Sensitive values masked before anything is shown.
 
-Three rules, and any one of them masks: the state marks the path (`sensitive_attributes`, sensitive outputs), the name
-of a field sounds like a secret, or the marks cannot be read. When in doubt, mask: a value can be looked up with
-`interlock state pull`, but not taken back from a log.
+Four rules, and any one of them masks: the state marks the path (`sensitive_attributes`, sensitive outputs), the text
+is a copy of a marked one, the name of a field sounds like a secret, or the marks cannot be read. When in doubt, mask:
+a value can be looked up with `interlock state pull`, but not taken back from a log.
 
 Knows: document. Source: the marks are those of Terraform's state format 4 (section 5.1 of the facts).
 """
@@ -10,7 +10,7 @@ Knows: document. Source: the marks are those of Terraform's state format 4 (sect
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -55,6 +55,7 @@ class _Number(str):
 _STEPS = msgspec.json.Decoder(list[list[dict[str, Raw]]] | None)
 # The text of a number is kept, because rounding it would show a change that is none.
 _EXACT = msgspec.json.Decoder(float_hook=_Number)
+_COPY_CHARS = 6  # a shorter text is masked where it is marked, not wherever else it happens to occur
 _EVERYTHING: tuple[Path, ...] = ((),)
 
 
@@ -64,15 +65,48 @@ def sounds_secret(name: str) -> bool:
 
 
 def sensitive_paths(instance: Raw) -> tuple[Path, ...]:
-    """Return the paths which the state marks as sensitive in one instance.
+    """Return the paths of one instance which the state marks as sensitive, and those that hold a copy of such a value.
 
     Marks that cannot be read hide the whole instance: the empty path is above every other.
     """
     try:
-        paths = _STEPS.decode(msgspec.json.decode(instance, type=_Marks).sensitive_attributes) or []
-        return tuple(tuple(_step(step) for step in path) for path in paths)
+        steps = _STEPS.decode(msgspec.json.decode(instance, type=_Marks).sensitive_attributes) or []
+        marks = [path for each in steps for path in _as_stored(tuple(_step(step) for step in each))]
+        return (*marks, *_copies(read_attributes(instance), marks)) if marks else ()
     except (msgspec.MsgspecError, RecursionError, KeyError):
         return _EVERYTHING
+
+
+def _as_stored(path: Path) -> Iterator[Path]:
+    """Yield a marked path, and the same below an attribute of dynamic type.
+
+    The state stores such a value as `{"value": …, "type": …}` (go-cty's encoding of a dynamic type), but its mark does
+    not name that step: `triggers_replace[0]` of terraform_data is at `triggers_replace.value[0]`.
+    """
+    yield path
+    for place in range(1, len(path)):
+        yield (*path[:place], "value", *path[place:])
+
+
+def _copies(attributes: object, marks: Sequence[Path]) -> Iterator[Path]:
+    """Yield where a marked text occurs once more: the `output` of terraform_data is its `input`, without the mark."""
+    leaves = list(_texts(attributes, ()))
+    secrets = {text for path, text in leaves if len(text) >= _COPY_CHARS and is_masked(path, marks)}
+    return (path for path, text in leaves if text in secrets)
+
+
+def _texts(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name in (
+            ("value",) if value.keys() == {"value", "type"} else value
+        ):  # the name of a dynamic type is no value
+            each = value[name]
+            yield from _texts(each, (*path, name))
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            yield from _texts(each, (*path, place))
 
 
 def is_masked(path: Path, marked: Iterable[Path]) -> bool:

@@ -45,6 +45,20 @@ def test_marked_paths_are_masked_with_everything_below() -> None:
     }
 
 
+def test_a_mark_below_an_attribute_of_dynamic_type_is_found() -> None:
+    marks = [[{"type": "get_attr", "value": "input"}, {"type": "index", "value": {"value": 0, "type": "number"}}]]
+    attributes = {"input": {"value": ["hush", "shown"], "type": ["tuple", ["string", "string"]]}}
+    shown = masked_attributes(_instance(attributes, marks))
+    assert shown == {"input": {"value": [MASK, "shown"], "type": ["tuple", ["string", "string"]]}}
+
+
+def test_a_copy_of_a_marked_text_is_masked_too() -> None:
+    marks = [[{"type": "get_attr", "value": "input"}]]
+    attributes = {"input": {"value": "hush-hush", "type": "string"}, "output": {"value": "hush-hush", "type": "string"}}
+    shown = masked_attributes(_instance(attributes, marks))
+    assert shown == {"input": MASK, "output": {"value": MASK, "type": "string"}}
+
+
 def test_secret_names_are_masked_without_a_mark() -> None:
     assert masked_attributes(_instance({"a": [{"password": "x", "user": "u"}]})) == {
         "a": [{"password": MASK, "user": "u"}]
