@@ -24,7 +24,7 @@ from interlock.hcl.module import Module, Provider, read_module
 from interlock.ids import Ids
 from interlock.lock import Priority
 from interlock.run.surroundings import Seat
-from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME
+from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME, write_override
 from interlock.settings import Settings
 from interlock.store import RecordStore
 from interlock.terraform.plan import PlanFacts
@@ -196,7 +196,7 @@ class RunGateway:
         prefix = self._gateway.add_run(run, priority, f"{seat.token}-{secret}", is_current)
         self._url = address.url + prefix
         self._override = self._base + "".join(self._block(alias, address.port, prefix) for alias in self._need.aliases)
-        (folder / OVERRIDE_NAME).write_text(self._override)
+        write_override(folder, self._override)
         await self._gateway.check_login()
         return {
             _CLIENT: _PLACEHOLDER_CLIENT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ _PORT_MAX = 65_535
 _TOKEN_CHARS = 16
 _CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")  # one of them is set in every CI job that we can name
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
+_CONFIGURATION = (".tf", ".tf.json", ".tofu", ".tofu.json")
 _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 
 
@@ -136,15 +138,41 @@ def named_state(settings: Settings, text: str) -> str:
     return check_state_name(text)
 
 
+async def meant_state(embedded: Embedded, settings: Settings, text: str) -> str:
+    """Return the state that a person means; a state of exactly this name goes before a folder, `./name` does not.
+
+    Otherwise a run of `--state cc` in a folder above `cc` would leave a state that no command finds as `cc`.
+    """
+    if find_root_module(text) is None or _is_no_name(text):
+        return named_state(settings, text)
+    if text in settings.states or (await embedded.coordinator.view(text)).version is not None:
+        return text
+    return named_state(settings, text)
+
+
+def _is_no_name(text: str) -> bool:
+    from interlock.coordinator import check_state_name
+
+    try:
+        check_state_name(text)
+    except UsageError:
+        return True
+    return False
+
+
 def find_root_module(text: str) -> Path | None:
     """Return the folder that a person names in the place of a state; None when it is the name of a state."""
     folder = Path(text)
     try:
         if not text or not folder.is_dir():
             return None
-        return folder if text in {".", ".."} or any(folder.glob("*.tf")) or any(folder.glob("*.tf.json")) else None
+        return folder if text in {".", ".."} or _holds_configuration(folder) else None
     except (OSError, ValueError):  # too long for a path, or with a zero byte
         return None
+
+
+def _holds_configuration(folder: Path) -> bool:
+    return any(entry.name.endswith(_CONFIGURATION) for entry in folder.iterdir())
 
 
 async def views(state: str | None) -> list[View]:
@@ -157,7 +185,7 @@ async def views(state: str | None) -> list[View]:
         return []
     async with open_embedded(settings) as embedded:
         if state is not None:
-            return [await embedded.coordinator.view(named_state(settings, state))]
+            return [await embedded.coordinator.view(await meant_state(embedded, settings, state))]
         return await embedded.coordinator.states()
 
 
@@ -169,7 +197,7 @@ async def change_lock(state: str, change: Callable[[LocalCoordinator, str], Awai
             await change(site.coordinator, site.state)
             return
     async with open_embedded(settings) as embedded:
-        await change(embedded.coordinator, named_state(settings, state))
+        await change(embedded.coordinator, await meant_state(embedded, settings, state))
 
 
 # -- states that stay where they are ----------------------------------------------------------------------------------
@@ -373,7 +401,7 @@ async def state_room(text: str) -> AsyncIterator[StateRoom]:
     """Open embedded mode for one state, named by a person."""
     settings = read_settings()
     async with open_embedded(settings) as embedded:
-        yield StateRoom(state=named_state(settings, text), settings=settings, embedded=embedded)
+        yield StateRoom(state=await meant_state(embedded, settings, text), settings=settings, embedded=embedded)
 
 
 # -- holding by hand, and judging holders ---------------------------------------------------------------------------
@@ -396,7 +424,7 @@ async def examine(text: str) -> Examined:
 
     settings, clock, watch = read_settings(), SystemClock(), Watch()
     async with open_embedded(settings) as embedded:
-        state = named_state(settings, text)
+        state = await meant_state(embedded, settings, text)
         while True:
             view = await embedded.coordinator.view(state)
             if not view.lock.holders:
@@ -425,7 +453,9 @@ async def hold_by_hand(text: str, *, reason: str, lease: str, wait: str | None) 
             patience_s=15.0,
         )
         wait_s = parse_duration(wait) if wait is not None else settings.wait_s
-        grant = await embedded.coordinator.acquire(named_state(settings, text), request, timeout_s=wait_s)
+        grant = await embedded.coordinator.acquire(
+            await meant_state(embedded, settings, text), request, timeout_s=wait_s
+        )
         return grant.ticket, grant.token
 
 
@@ -440,7 +470,7 @@ async def release_by_hand(text: str) -> int:
 
     settings = read_settings()
     async with open_embedded(settings) as embedded:
-        state = named_state(settings, text)
+        state = await meant_state(embedded, settings, text)
         holders = (await embedded.coordinator.view(state)).lock.holders
         if not holders:
             raise UsageError(f"nobody holds state {state}", fix=f"interlock lock show {state}")
@@ -704,24 +734,35 @@ def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
 
 def _make_home(home: Path) -> None:
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (home, home / "runs", home / "trees", home / "cache"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        everybodys = home.stat().st_mode & stat.S_IWOTH
     except OSError as error:
         raise UsageError(
             f"the folder {home} cannot be made",
             why=error.strerror or str(error),
             fix="set INTERLOCK_HOME to a folder that can be written",
         ) from error
+    if everybodys:
+        raise UsageError(
+            f"everybody on this machine may write to {home}",
+            why="whoever can put files there can change what your runs do and read what they hold",
+            fix=f"chmod go-w {home}    or set INTERLOCK_HOME to a folder of your own",
+        )
 
 
 def _root_module(directory: Path) -> Path:
     where = directory.absolute()
     if not where.is_dir():
         raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
-    if not any(entry.name.endswith((".tf", ".tf.json", ".tofu")) for entry in where.iterdir()):
+    try:
+        if _holds_configuration(where):
+            return where.resolve()
+    except OSError as error:
         raise UsageError(
-            f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it"
-        )
-    return where.resolve()
+            f"{directory} cannot be read", why=error.strerror or str(error), fix=f"ls -ld {directory}"
+        ) from error
+    raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
 
 
 def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
@@ -841,11 +882,12 @@ def supervise(number: int) -> int:
 
     control = Control(number)
     _load_hands()
-    folder = control.await_order()
-    if folder is None:
+    order = control.await_order()
+    if order is None:
         return 0
+    folder = Path(order.home) / "runs" / order.run
     _log_to(folder)
-    return asyncio.run(_supervise(folder, control))
+    return asyncio.run(_supervise(order, folder, control))
 
 
 def _load_hands() -> None:
@@ -856,20 +898,19 @@ def _load_hands() -> None:
 
 def _log_to(folder: Path) -> None:
     """Let what Python itself says go to the run's log."""
+    from interlock.run.process import open_private
     from interlock.run.transcript import LOG
 
-    with (folder / LOG).open("ab") as log:
+    with open_private(folder / LOG) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
 
 
-async def _supervise(folder: Path, control: Control) -> int:
+async def _supervise(order: Order, folder: Path, control: Control) -> int:
     from interlock import host
-    from interlock.run.order import decode
     from interlock.run.summary import Summary
-    from interlock.run.transcript import ORDER, Journal
+    from interlock.run.transcript import Journal
 
-    order = decode((folder / ORDER).read_bytes())
     clock = SystemClock()
     summary = Summary(
         run=order.run,

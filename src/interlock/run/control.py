@@ -6,10 +6,10 @@ import asyncio
 import signal
 import socket
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.run.interrupts import Cause
+from interlock.run.order import Order, decode
 
 if TYPE_CHECKING:
     from interlock.run.supervisor import Supervisor
@@ -32,8 +32,8 @@ class Control:
         self._socket.setblocking(False)
         self._open = True
 
-    def await_order(self) -> Path | None:
-        """Wait for the folder of the run to drive; None when the front end went away without ordering one."""
+    def await_order(self) -> Order | None:
+        """Wait for the run to drive; None when the front end went away without ordering one."""
         line = b""
         self._socket.setblocking(True)
         while not line.endswith(b"\n"):
@@ -42,7 +42,7 @@ class Control:
                 return None
             line += byte
         self._socket.setblocking(False)
-        return Path(line.decode().rstrip("\n"))
+        return decode(line)
 
     def ring(self) -> None:
         """Wake the front end. A full or closed socket is fine: it reads the journal by itself."""

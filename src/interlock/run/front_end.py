@@ -20,7 +20,8 @@ from types import FrameType
 from typing import IO, Self, TextIO
 
 from interlock.errors import InterlockError
-from interlock.run.order import Order, encode
+from interlock.run.order import Order, encode, without_secrets
+from interlock.run.process import open_private
 from interlock.run.summary import find_summary
 from interlock.run.transcript import LOG, ORDER, Entry, Reader
 
@@ -63,9 +64,10 @@ class Spare:
         """Make the run's folder and hand the order over."""
         folder = Path(order.home) / "runs" / order.run
         folder.mkdir(parents=True, mode=0o700)
-        (folder / ORDER).write_bytes(encode(order))
+        with open_private(folder / ORDER) as file:
+            file.write(encode(without_secrets(order)))
         with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
-            self._control.sendall(f"{folder}\n".encode())
+            self._control.sendall(encode(order) + b"\n")
         self._begun = True
         return FrontEnd(folder, self._control, self._log)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 
 import msgspec
 
 from interlock.errors import UsageError
+
+MASK = "(masked)"
 
 
 class Operation(Enum):
@@ -27,7 +30,9 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as ordered. Paths are absolute. It never carries a secret: the environment goes by inheritance.
+    """One run as ordered. Paths are absolute; the environment goes by inheritance.
+
+    Only `extra` may hold secrets, when a person types them; they go to the supervisor alone, see `without_secrets`.
 
     Attributes:
         run: Run id.
@@ -93,6 +98,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 def encode(order: Order) -> bytes:
     """Return the order as JSON."""
     return msgspec.json.encode(order)
+
+
+def without_secrets(order: Order) -> Order:
+    """Return the order as it may be kept on disk: values of `-var` and credentials of `-backend-config` are masked."""
+    return msgspec.structs.replace(order, extra=tuple(_masked(order.extra))) if order.extra else order
+
+
+def _masked(flags: tuple[str, ...]) -> Iterator[str]:
+    from interlock.existing.vocabulary import SECRETS  # most runs have no flags and need not import it
+
+    before = ""
+    for word in flags:
+        name, equals, value = word.lstrip("-").partition("=") if word.startswith("-") else (before, "", word)
+        key, given, _ = value.partition("=")
+        if given and (name == "var" or (name == "backend-config" and key.strip() in SECRETS)):
+            yield f"{word[: len(word) - len(value)]}{key}={MASK}"
+        else:
+            yield word
+        before = name if word.startswith("-") and not equals else ""
 
 
 def decode(text: bytes) -> Order:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from interlock.errors import TerraformFailed
 from interlock.host import ProcessName, name_process
@@ -52,7 +53,7 @@ class Child:
             TerraformFailed: It cannot be started.
         """
         try:
-            with stdout.open("ab") as out, stderr.open("ab") as err:
+            with open_private(stdout) as out, open_private(stderr) as err:
                 process = await asyncio.create_subprocess_exec(
                     *argv,
                     env=dict(environ),
@@ -89,3 +90,8 @@ class Child:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open a file for appending that nobody else may read: what Terraform says shows attributes of the state."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")

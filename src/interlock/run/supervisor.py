@@ -41,6 +41,10 @@ from interlock.terraform.plan import PlanFacts, parse_plan
 PASSING = frozenset({"api-rate-limit", "api-server-error", "api-version-conflict", "api-gone"})
 """Causes after which a fresh plan is safe and may succeed. Not a timeout or a crash: what was being created then may
 exist without being in the state, and a blind repetition would make it twice."""
+_OWN_SECRETS = frozenset(
+    {"INTERLOCK_TOKEN", "INTERLOCK_PLAN_KEY", "INTERLOCK_NOTIFY_URL", "INTERLOCK_CI_TOKEN", "INTERLOCK_ID_TOKEN"}
+)
+"""Ours, for ourselves: Terraform, providers and what a configuration executes get none of them."""
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _PACE_LIMIT = 40
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
@@ -97,7 +101,7 @@ class Supervisor:
         self._binary = binary
         self._journal = journal
         self._run_folder = run_folder
-        self._environ = dict(environ)
+        self._environ = {name: value for name, value in environ.items() if name not in _OWN_SECRETS}
         self._flags = divide_flags(order.extra)
         self._phase = Phase.PREPARING
         self._stopping: Cause | None = None

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.errors import UsageError
+from interlock.run.process import open_private
 
 OVERRIDE_NAME = "interlock_override.tf"
 IMPORTS_NAME = "interlock_imports.tf"  # blocks for which Terraform generates configuration, for one command of a scan
@@ -162,7 +163,7 @@ def open_workspace(
     data_dir.mkdir(parents=True, exist_ok=True)
     folder, held = (directory, None) if in_place else _take_tree(directory, home)
     if own is not None and held is not None:
-        (folder / OVERRIDE_NAME).write_text(HEADING)
+        write_override(folder, HEADING)
     return Workspace(
         directory=directory,
         folder=folder,
@@ -171,6 +172,14 @@ def open_workspace(
         held=held,
         recorded=own.recorded if own is not None else b"",
     )
+
+
+def write_override(folder: Path, text: str) -> None:
+    """Write the override of a tree. Only its owner may read it: it may name the run's way through the gateway."""
+    path = folder / OVERRIDE_NAME
+    path.unlink(missing_ok=True)
+    with open_private(path) as file:
+        file.write(text.encode())
 
 
 def initialisation_key(
@@ -256,7 +265,7 @@ def _mirror(directory: Path, root: Path) -> Path | None:
         towards = (directory.relative_to(above)).parts[0]
         _link_entries(above, root / above.relative_to(top), without={towards}, limit=_MIRROR_LIMIT)
     _link_entries(directory, folder, without=_HIDDEN, limit=None)
-    (folder / OVERRIDE_NAME).write_text(OVERRIDE)
+    write_override(folder, OVERRIDE)
     return folder
 
 
