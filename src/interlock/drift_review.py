@@ -81,9 +81,9 @@ class DriftReview:
         self._ids = ids
 
     def is_needed(self, plan: PlanFacts) -> bool:
-        """See `Review.is_needed`. A saved plan's events are gone, so it is always looked at."""
+        """See `Review.is_needed`."""
         flows = any(_FLOW in change.resource.address for change in plan.changes)
-        return self._order.drift_gate and bool(plan.drift or flows or self._order.plan_file)
+        return self._order.drift_gate and bool(plan.drift or flows)
 
     async def scan(self, shown: bytes, generate: Generate) -> Mapping[str, object]:
         """See `Review.scan`."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import TypeAlias
+from typing import Any
 
 import msgspec
 
@@ -21,8 +21,6 @@ from interlock.errors import UsageError
 SCHEMA = 1
 """Version of the stored form; a reader refuses a higher one."""
 MASK = "(sensitive value)"
-
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class Kind(Enum):
@@ -68,8 +66,8 @@ class Attribute:
     """
 
     path: str
-    before: Json = None
-    after: Json = None
+    before: Any = None
+    after: Any = None
     sensitive: bool = False
     digest: str = ""
     verdict: Verdict = Verdict.OPEN

@@ -33,7 +33,7 @@ async def settle(
     outcome: Outcome,
     *,
     failure: InterlockError | None,
-    allowed: frozenset[str],
+    plan: PlanFacts,
     door: Door,
     workspace: Workspace,
     run_folder: Path,
@@ -49,7 +49,7 @@ async def settle(
     unseen = await _look(door, journal)
     pushed = False
     if workspace.errored.exists():
-        await _push_errored(door, workspace, allowed, failure, journal)
+        await _push_errored(door, workspace, plan.may_delete, failure, journal)
         pushed = True
         journal.tell("note", {"text": "Terraform could not save its state; it was stored from errored.tfstate"})
     if outcome.ended.killed_by == _SIGKILL and outcome.changed_something:
@@ -62,7 +62,7 @@ async def settle(
     if failure is not None and not (pushed and _only_saving_failed(outcome)):
         await _tell_state(door, journal)
         raise failure
-    await _check_stored(outcome, door)
+    await _check_stored(outcome, door, plan)
     await _tell_state(door, journal)
 
 
@@ -134,14 +134,18 @@ def _lost(outcome: Outcome, run_folder: Path) -> StateNotSaved:
     )
 
 
-async def _check_stored(outcome: Outcome, door: Door) -> None:
-    """Success counts only when the stored state is the one that Terraform wrote last."""
+async def _check_stored(outcome: Outcome, door: Door, plan: PlanFacts) -> None:
+    """Success counts only when the stored state is the one that Terraform wrote last.
+
+    Terraform writes no state that equals the stored one. An apply that does nothing but revert drift ends with just
+    that: what changed in the organisation never was in the state.
+    """
     refused = door.refused()
     if refused is not None:
         raise refused
     written = door.accepted()
     current = await door.current()
-    if written is None and outcome.changed_something:
+    if written is None and outcome.changed_something and not plan.drift:
         raise StateInvalid(
             "Terraform reported success but wrote no state",
             why=f"the stored state is still at serial {current.serial}",
@@ -179,7 +183,7 @@ def plan_facts(facts: PlanFacts) -> dict[str, object]:
 
 def facts_of(document: PlanDocument) -> PlanFacts:
     """Return the facts of a saved plan as the events of its planning would have given them."""
-    from interlock.terraform.events import PlannedChange, Resource
+    from interlock.terraform.events import PlannedChange, Resource, ResourceDrift
 
     changes = tuple(
         PlannedChange(
@@ -192,7 +196,18 @@ def facts_of(document: PlanDocument) -> PlanFacts:
         for change in document.changed
     )
     outputs = tuple(output.name for output in document.outputs if output.action.value != "noop")
-    return PlanFacts(changes=changes, counts=document.counts, changed_outputs=outputs, may_delete=document.may_delete)
+    drift = tuple(
+        ResourceDrift(resource=Resource(address=each.address, type=each.type, name=each.name), action=each.action)
+        for each in document.drift
+        if each.mode == "managed"
+    )
+    return PlanFacts(
+        changes=changes,
+        drift=drift,
+        counts=document.counts,
+        changed_outputs=outputs,
+        may_delete=document.may_delete,
+    )
 
 
 def standing_facts(standing: Standing, pace: float | None, now: datetime) -> dict[str, object]:

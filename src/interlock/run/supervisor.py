@@ -509,7 +509,7 @@ class Supervisor:
             await settle.settle(
                 outcome,
                 failure=failure,
-                allowed=facts.may_delete,
+                plan=facts,
                 door=self._hands.door,
                 workspace=self._workspace,
                 run_folder=self._run_folder,
