@@ -15,6 +15,8 @@ from interlock.errors import StateInvalid, UsageError
 
 if TYPE_CHECKING:
     from interlock.compose import StateRoom
+    from interlock.rescue.foreign_room import Repair, StoredVersion
+    from interlock.rescue.rooms import ForeignStateRoom, OwnRoom, Restored
     from interlock.state import Diff, Document, Finding, Version
 
 app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
@@ -24,6 +26,7 @@ app.add_typer(quarantine, name="quarantine")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")]
 State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 Number = Annotated[str | None, typer.Option("--version", help="Version number, `serial:N`, or a digest's beginning.")]
 EntryId = Annotated[str, typer.Argument(help="Id of the refused write, or its beginning.")]
 
@@ -31,15 +34,24 @@ _T = TypeVar("_T")
 _SHOWN = 200  # changes shown to a person without --all
 
 
-def _in(state: str, act: Callable[[StateRoom], Awaitable[_T]]) -> _T:
-    """Open the stores, let `act` work on one state, close them."""
-    from interlock.compose import state_room
+def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]]) -> _T:
+    """Open the state that is meant, let `act` work on it, close it."""
+    import os
+
+    from interlock.rescue.rooms import open_room
 
     async def run() -> _T:
-        async with state_room(state) as room:
+        async with open_room(state, os.environ) as room:
             return await act(room)
 
     return asyncio.run(run())
+
+
+def _in_own(state: str, act: Callable[[StateRoom], Awaitable[_T]]) -> _T:
+    """Likewise, for what only our own backend has."""
+    from interlock.rescue.rooms import own_room
+
+    return _in(state, lambda room: act(own_room(room, state)))
 
 
 @app.command("ls")
@@ -94,12 +106,18 @@ def verify(
     version: Number = None,
     json: Json = False,
 ) -> None:
-    """Check that a state is whole; exits 20 when it is not."""
+    """Check that a state is whole and follows from the one before; exits 20 when it does not.
+
+    On an existing backend also its digest, its locks, and its versions: lost updates, resources that vanished.
+    """
     from interlock.state import verify_state
 
     path = Path(state)
-    body = path.read_bytes() if path.is_file() else _in(state, lambda room: room.body(version))
-    findings = verify_state(body, thorough=True)
+    findings = (
+        verify_state(path.read_bytes(), thorough=True)
+        if path.is_file()
+        else _in(state, lambda room: room.findings(version))
+    )
     view.emit({"state": state, "findings": findings}, json=json, human=lambda: _findings(findings))
     if any(finding.refuses for finding in findings):
         raise typer.Exit(StateInvalid.exit_status)
@@ -118,15 +136,40 @@ def history(
     state: State, *, limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 50, json: Json = False
 ) -> None:
     """List the versions of a state, newest first: who wrote what, in which run, under which token."""
-    versions = _in(state, lambda room: room.archive.history(room.state, limit=limit))
-    view.emit(
-        {"versions": versions},
-        json=json,
-        human=lambda: view.table(
-            ("VERSION", "SERIAL", "KIND", "RESOURCES", "SIZE", "WRITTEN", "RUN", "TOKEN", "WHO", "SHA-256"),
-            [_version_row(version) for version in versions],
-            empty="no versions yet",
-        ),
+    from interlock.rescue.foreign_room import StoredVersion
+    from interlock.state import Version
+
+    versions = _in(state, lambda room: room.rows(limit))
+    own = [version for version in versions if isinstance(version, Version)]
+    others = [version for version in versions if isinstance(version, StoredVersion)]
+    view.emit({"versions": versions}, json=json, human=lambda: _show_others(others) if others else _show_own(own))
+
+
+def _show_own(versions: list[Version]) -> None:
+    view.table(
+        ("VERSION", "SERIAL", "KIND", "RESOURCES", "SIZE", "WRITTEN", "RUN", "TOKEN", "WHO", "SHA-256"),
+        [_version_row(version) for version in versions],
+        empty="no versions yet",
+    )
+
+
+def _show_others(versions: list[StoredVersion]) -> None:
+    view.table(
+        ("VERSION", "SERIAL", "WHOLE", "RESOURCES", "SIZE", "WRITTEN", "ID", "SHA-256"),
+        [
+            (
+                f"{version.number or '-'}{' (current)' if version.current else ''}",
+                view.plain(version.serial),
+                "deleted" if version.is_deletion else {True: "yes", False: "NO", None: "?"}[version.whole],
+                view.plain(version.resources),
+                view.size(version.size_bytes),
+                view.instant(version.at) if version.at else "-",
+                version.id,
+                version.digest[:12],
+            )
+            for version in versions
+        ],
+        empty="no versions yet",
     )
 
 
@@ -202,36 +245,85 @@ def restore(
     *,
     version: Annotated[str | None, typer.Option("--version", help="By default the newest whole version.")] = None,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Make an older version current again, under the lock, with the next serial. Nothing is deleted."""
-    chosen, plan = _in(state, lambda room: room.plan_restore(version))
-    values = {
+    """Make an older version current again, under the lock, with the next serial. Nothing is deleted.
+
+    On an existing backend the digest is written too, and what is replaced is kept as a file.
+    """
+
+    async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
+        return await restore_in(room, state, version, yes=yes, dry_run=dry_run)
+
+    values = _in(state, act)
+    if json:
+        view.emit(values, json=True, human=lambda: None)
+
+
+async def restore_in(
+    room: OwnRoom | ForeignStateRoom, state: str, version: str | None, *, yes: bool, dry_run: bool
+) -> dict[str, Any]:
+    """Show a restore, ask, and do it; return what happened as plain values."""
+    planned = await room.planned(version)
+    plan = planned.plan
+    values: dict[str, Any] = {
         "state": state,
-        "version": chosen,
+        "version": planned.chosen,
         "next_serial": plan.next_serial,
         "returns": plan.returns,
         "orphans": plan.orphans,
         "changes": plan.changes,
         "done": False,
     }
-    view.note(f"version {chosen.number} (serial {chosen.serial}) would become current as serial {plan.next_serial}")
+    _show_plan(planned)
+    if dry_run or not view.confirm(f"Restore {planned.label} of {state}?", yes=yes):
+        return values
+    serial = await room.restored(planned)
+    view.note(f"restored as serial {serial}; next: interlock plan")
+    return {**values, "done": True, "serial": serial}
+
+
+def _show_plan(planned: Restored) -> None:
+    plan = planned.plan
+    view.note(f"{planned.label} would become current as serial {plan.next_serial}")
+    if plan.lineage_changes:
+        view.note("  another lineage: saved plans of the present state no longer fit")
     for title, addresses in (
-        ("claimed again", plan.returns),
-        ("no longer managed", plan.orphans),
-        ("changed", plan.changes),
+        ("claimed again; recreated by the next apply if it no longer exists", plan.returns),
+        ("no longer managed; left as an orphan if it exists", plan.orphans),
+        ("recorded attributes go back", plan.changes),
     ):
         for address in addresses[:_SHOWN]:
             view.note(f"  {title}: {address}")
-    if not dry_run and view.confirm(f"Restore version {chosen.number} of {state}?", yes=yes):
-        written = _in(state, lambda room: room.restore(chosen))
-        values |= {"done": True, "written": written.version}
-        view.note(
-            f"restored as version {written.version.number}, serial {written.version.serial}; next: interlock plan"
-        )
-    if json:
-        view.emit(values, json=True, human=lambda: None)
+
+
+@app.command()
+def repair(state: State, *, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
+    """Make the digest that a backend keeps beside the state agree with it again, if the state is the right one."""
+
+    async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
+        return await repair_in(room, state, yes=yes, dry_run=dry_run)
+
+    values = _in(state, act)
+    view.emit(values, json=json, human=lambda: None)
+
+
+async def repair_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
+    """Show a repair of the digest, ask, and do it; return what happened as plain values."""
+    from interlock.rescue.rooms import OwnRoom as Ours
+
+    if isinstance(room, Ours):
+        view.note("Interlock's own backend keeps no digest beside the state")
+        return {"state": state, "text": "", "done": False}
+    found: Repair = await room.room.plan_repair()
+    view.note(found.text)
+    values = {"state": state, "text": found.text, "done": False}
+    if found.stored is None or dry_run or not view.confirm(f"Repair the digest of {state}?", yes=yes):
+        return values
+    await room.room.repair(found)
+    view.note("repaired; Terraform accepts the state again")
+    return {**values, "done": True}
 
 
 @app.command()
@@ -255,19 +347,15 @@ def push(
         body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {file}", why=error.strerror or "", fix="name a state file") from error
-    written = _in(state, lambda room: room.push(body, force=force))
-    word = "is stored already" if written.repeated else "stored"
-    view.emit(
-        {"state": state, "version": written.version, "repeated": written.repeated},
-        json=json,
-        human=lambda: view.note(f"{word} as version {written.version.number}, serial {written.version.serial}"),
-    )
+    written = _in(state, lambda room: room.pushed(body, force=force))
+    word = "is stored already" if written["repeated"] else "stored"
+    view.emit({"state": state, **written}, json=json, human=lambda: view.note(f"{word} as serial {written['serial']}"))
 
 
 @quarantine.command("ls")
 def quarantine_ls(state: State, *, json: Json = False) -> None:
     """List refused writes."""
-    entries = _in(state, lambda room: room.archive.quarantined(room.state))
+    entries = _in_own(state, lambda room: room.archive.quarantined(room.state))
     lines = [
         (
             entry.id,
@@ -297,7 +385,7 @@ def quarantine_show(
     json: Json = False,
 ) -> None:
     """Show one refused write: why it was refused, and what it held."""
-    found, body = _in(state, lambda room: room.quarantined(entry))
+    found, body = _in_own(state, lambda room: room.quarantined(entry))
     if raw:
         sys.stdout.buffer.write(body)
         return
@@ -314,7 +402,7 @@ def _quarantined(found: Any) -> None:
 @quarantine.command("diff")
 def quarantine_diff(state: State, entry: EntryId, *, json: Json = False) -> None:
     """Show how a refused write differs from the current state."""
-    older, newer = _in(state, lambda room: room.quarantined_pair(entry))
+    older, newer = _in_own(state, lambda room: room.quarantined_pair(entry))
     found = difference(older, newer)
     view.emit({"state": state, **found}, json=json, human=lambda: show_difference(found))
 
@@ -322,7 +410,7 @@ def quarantine_diff(state: State, entry: EntryId, *, json: Json = False) -> None
 @quarantine.command("discard")
 def quarantine_discard(state: State, entry: EntryId, *, yes: Yes = False) -> None:
     """Forget one refused write."""
-    found, _ = _in(state, lambda room: room.quarantined(entry))
+    found, _ = _in_own(state, lambda room: room.quarantined(entry))
     if view.confirm(f"Forget the refused write {found.id} of {found.who}? Its bytes are lost then.", yes=yes):
-        _in(state, lambda room: room.archive.discard(room.state, found.id))
+        _in_own(state, lambda room: room.archive.discard(room.state, found.id))
         view.note("forgotten")

@@ -1,0 +1,60 @@
+"""What people wanted of a state, as far as this machine knows: its configuration, our runs, broken locks. A hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from interlock.audit.log import AuditLog
+from interlock.disk import DiskTree
+from interlock.estate import planned_deletions
+from interlock.hcl import Module, read_module
+from interlock.recovery.damage import Intent
+from interlock.run.summary import recent
+from interlock.source import SourceUnreadable
+
+RUNS_MAX = 200
+"""Runs whose plans are read; older ones say little about the versions that are looked at."""
+
+_MANY = ("count", "for_each")
+
+
+async def find_intent(directory: Path | None, address: str, runs: Path, log: AuditLog) -> Intent:
+    """Gather what is known about one state."""
+    return Intent(
+        declared=_declared(directory) if directory is not None else None,
+        planned=_planned(directory, runs) if directory is not None else frozenset(),
+        takeovers=await _takeovers(address, log),
+    )
+
+
+def _declared(directory: Path) -> frozenset[str] | None:
+    """Return the addresses that the configuration always has; None when it cannot be read."""
+    try:
+        module = read_module(DiskTree(), str(directory))
+    except SourceUnreadable:
+        return None
+    return frozenset(_addresses(module, "")) if module.is_whole else None
+
+
+def _addresses(module: Module, prefix: str) -> Iterator[str]:
+    for resource in module.resources:
+        if resource.mode == "managed" and not any(name in resource.body.attributes for name in _MANY):
+            yield f"{prefix}{resource.type}.{resource.name}"
+    for call in module.calls:
+        if call.module is not None and not any(name in call.block.body.attributes for name in _MANY):
+            yield from _addresses(call.module, f"{prefix}module.{call.name}.")
+
+
+def _planned(directory: Path, runs: Path) -> frozenset[str]:
+    found: set[str] = set()
+    for summary in recent(runs, limit=RUNS_MAX):
+        if summary.directory == str(directory):
+            found |= planned_deletions(runs / summary.run)
+    return frozenset(found)
+
+
+async def _takeovers(address: str, log: AuditLog) -> tuple[datetime, ...]:
+    entries = await log.entries(subject=address)
+    return tuple(entry.at for entry in entries if entry.action == "force-unlock")
