@@ -293,8 +293,7 @@ class Gateway:
         self._turnstile.close()
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._serving), DRAIN_S)
+            await asyncio.wait({self._serving}, timeout=DRAIN_S)
             self._server.force_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serving

@@ -199,7 +199,8 @@ class Sharing:
         while True:
             if any(budget.is_open() for budget in self._budgets.values()):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._nudge.wait(), _ROUND_S)
+                    async with asyncio.timeout(_ROUND_S):  # not wait_for, see tokens.py
+                        await self._nudge.wait()
             else:
                 await self._nudge.wait()
             self._nudge.clear()

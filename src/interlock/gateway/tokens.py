@@ -84,7 +84,8 @@ class TokenKeeper:
     async def wait_first(self, limit_s: float) -> None:
         """Wait until the login service answered once, with a token or a refusal, at most `limit_s`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._first.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._first.wait()
 
     def bearer(self, slot: int) -> tuple[str, int] | None:
         """Return the token of a slot and its generation; None when it has just ended."""
@@ -114,7 +115,9 @@ class TokenKeeper:
             at_s = next_due_s(self.pool, now_s)
             wait_s = _IDLE_S if at_s is None else min(at_s - now_s, _IDLE_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nudge.wait(), max(wait_s, 0.01))
+                # Not wait_for: that of Python 3.11 can swallow a cancellation, and this task would never end.
+                async with asyncio.timeout(max(wait_s, 0.01)):
+                    await self._nudge.wait()
             self._nudge.clear()
 
     async def _mint(self, slot: int) -> None:

@@ -16,7 +16,7 @@ def sharing(store: MemoryRecords, clock: FakeClock, process: str) -> tuple[Shari
 async def spend(shared: Sharing, budget: SharedBudget, clock: FakeClock, most: int) -> int:
     """Send at once what may go, drawing slices as it goes; answers come at once."""
     done = 0
-    for _ in range(200):
+    for _ in range(12):
         await shared._round()
         while done < most and budget.fits(1, clock.monotonic()):
             budget.settle(budget.take(1, clock.monotonic()), clock.monotonic())
