@@ -1,7 +1,254 @@
-"""`interlock recover`: placeholder until the procedure follows in the next commit."""
+"""`interlock recover`: after a failed pipeline, step by step: lock, state, errored.tfstate, digest, plan."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from interlock.cli import view
+from interlock.cli.force_unlock import break_examined, make_override
+from interlock.cli.lock import Ephemeral, Job, State, show_explained
+from interlock.cli.state import difference, repair_in, restore_in, show_difference
+from interlock.errors import InterlockError, StateInvalid, TerraformFailed
+
+if TYPE_CHECKING:
+    from interlock.recovery.foreign import Override
+    from interlock.rescue.case import Asked
+    from interlock.rescue.leftover import Leftover
+    from interlock.rescue.rooms import ForeignStateRoom, OwnRoom
+    from interlock.rescue.target import Target
+    from interlock.state import Finding
+
 app = typer.Typer()
+
+_CHANGES = 2  # of plan -detailed-exitcode
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One walk through the procedure.
+
+    Attributes:
+        state: What the person named.
+        asked: What is said about the lock's holder.
+        override: Who takes responsibility, if anybody.
+        yes: Answer every prompt with yes.
+        dry_run: Only show.
+        quiet: Print no results, only notes: JSON follows.
+        steps: What was found and done.
+    """
+
+    state: str
+    asked: Asked
+    override: Override | None
+    yes: bool
+    dry_run: bool
+    quiet: bool
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, step: str, result: str, text: str) -> None:
+        """Write a step down and tell it."""
+        self.steps.append({"step": step, "result": result, "text": text})
+        view.note(f"{step}: {text}")
+
+    def agrees(self, question: str) -> bool:
+        """Ask, unless nothing may be changed."""
+        return not self.dry_run and view.confirm(question, yes=self.yes)
+
+
+@app.command()
+def recover(
+    state: State,
+    *,
+    job: Job = None,
+    window: Annotated[str, typer.Option("--window", help="How long to watch a lock without heartbeat.")] = "30s",
+    ephemeral_runners: Ephemeral = False,
+    verified: Annotated[
+        str | None,
+        typer.Option("--i-have-verified", help="What you verified of the holder, when it cannot be proven from here."),
+    ] = None,
+    operator: Annotated[
+        str | None, typer.Option("--operator", envvar="INTERLOCK_OPERATOR", help="Your name for the audit log.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan/--no-plan", help="End with a plan.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Walk through the recovery of a failed pipeline; each step is shown first and done only when you agree.
+
+    Exits 13 when the lock's holder is not provably gone, 20 when the state is damaged still, 34 when the plan fails.
+    """
+    from interlock.rescue.case import Asked
+    from interlock.settings import parse_duration
+
+    asked = Asked(job=job, window_s=parse_duration(window), ephemeral_runners=ephemeral_runners)
+    override = None if verified is None else make_override(verified, operator)
+    walk = _Walk(state=state, asked=asked, override=override, yes=yes, dry_run=dry_run, quiet=json)
+    broken, clean = asyncio.run(_walk(walk, plan=plan))
+    values = {"state": state, "steps": walk.steps, "damaged": broken, "clean": clean}
+    view.emit(values, json=json, human=lambda: view.note("recovered" if clean else "see the steps above"))
+    if broken:
+        raise typer.Exit(StateInvalid.exit_status)
+    if clean is False and plan and not dry_run and walk.steps[-1]["result"] == "failed":
+        raise typer.Exit(TerraformFailed.exit_status)
+
+
+async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
+    """Go through all steps; say whether the state is damaged still, and whether the plan is clean (None: not made)."""
+    from interlock.compose import read_settings
+    from interlock.rescue.rooms import open_room
+    from interlock.rescue.target import find_target
+
+    target = await find_target(walk.state, read_settings(), os.environ)
+    await _lock(walk)
+    async with open_room(walk.state, os.environ) as room:
+        await _leftovers(walk, room, target)
+        broken = await _state(walk, room)
+    if broken or not plan:
+        return broken, None
+    return False, await asyncio.to_thread(_plan, walk, target)
+
+
+async def _lock(walk: _Walk) -> None:
+    """Judge the lock and break it on proof.
+
+    Raises:
+        LockHeld: It may not be broken; nothing else may be touched then.
+    """
+    from interlock.recovery.foreign import check_may_break
+    from interlock.rescue.case import judged_of, open_case
+
+    async with open_case(walk.state, walk.asked, os.environ) as case:
+        found = await case.examine()
+        if found.lock is None:
+            walk.record("lock", "ok", "nobody holds it")
+            return
+        if not walk.quiet:
+            show_explained(found)
+        if walk.dry_run:
+            check_may_break(judged_of(found), walk.override)
+            walk.record("lock", "offered", f"would be broken: {found.lock['id']}")
+            return
+        freed = await break_examined(case, found, walk.override, yes=walk.yes)
+        if freed is None:
+            raise InterlockError(
+                "stopped: the lock is still there", why="you said no", fix=f"interlock recover {walk.state}"
+            )
+        kept = f"; the state as it was: {freed.snapshot}" if freed.snapshot else ""
+        walk.record("lock", "done", f"{freed.text}{kept}")
+
+
+async def _leftovers(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target) -> None:
+    from interlock.compose import read_settings
+    from interlock.rescue.leftover import find_files, judge_file, queue_name
+
+    files = find_files(target, queue_name(target), read_settings())
+    if not files:
+        walk.record("errored.tfstate", "ok", "no run left an unsaved state")
+    for path in files:
+        leftover = await judge_file(path, room)
+        await _leftover(walk, room, target, leftover)
+
+
+async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target, leftover: Leftover) -> None:
+    from interlock.rescue.leftover import Fit, put_away
+
+    match leftover.fit:
+        case Fit.REFUSED:
+            text = f"{leftover.path} may not become the state ({leftover.why}); it is left where it is"
+            walk.record("errored.tfstate", "refused", text)
+        case Fit.STORED:
+            text = f"{leftover.path} is stored already"
+            if walk.agrees(f"Put {leftover.path}, whose content is stored already, away?"):
+                text = f"{text}; moved to {await put_away(leftover, target, os.environ)}"
+            walk.record("errored.tfstate", "ok", text)
+        case Fit.FOLLOWS:
+            await _push(walk, room, target, leftover)
+
+
+async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target, leftover: Leftover) -> None:
+    from interlock.rescue.leftover import put_away
+
+    assert leftover.document is not None
+    try:
+        current = await room.document(None)
+    except InterlockError:
+        view.note("  the current state cannot be read, so there is nothing to compare with")
+    else:
+        if not walk.quiet:
+            show_difference(difference(current, leftover.document))
+    serial = leftover.document.serial
+    if not walk.agrees(f"Push {leftover.path} as serial {serial}?"):
+        walk.record("errored.tfstate", "offered", f"{leftover.path} (serial {serial}) follows the state; not pushed")
+        return
+    await room.pushed(leftover.body, force=False)
+    kept = await put_away(leftover, target, os.environ)
+    walk.record("errored.tfstate", "done", f"{leftover.path} was stored as serial {serial} and moved to {kept}")
+
+
+async def _state(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> bool:
+    """Verify, and offer what puts it right; say whether it is damaged still."""
+    faults = await _faults(room)
+    if not faults:
+        walk.record("state", "ok", "whole, and follows from the one before")
+        return False
+    for fault in faults:
+        walk.record("state", "damaged", f"{fault.code}: {fault.message}")
+    if {fault.code for fault in faults} == {"digest-mismatch"}:
+        done = await repair_in(room, walk.state, yes=walk.yes, dry_run=walk.dry_run)
+        word = "repaired" if done["done"] else "not repaired"
+        walk.record("digest", "done" if done["done"] else "offered", word)
+    else:
+        done = await restore_in(room, walk.state, None, yes=walk.yes, dry_run=walk.dry_run)
+        word = f"restored as serial {done['serial']}" if done["done"] else "not restored"
+        walk.record("restore", "done" if done["done"] else "offered", word)
+    return bool(not done["done"] or await _faults(room))
+
+
+async def _faults(room: OwnRoom | ForeignStateRoom) -> list[Finding]:
+    from interlock.errors import UsageError
+
+    try:
+        return [finding for finding in await room.findings(None) if finding.refuses]
+    except UsageError:
+        return []  # there is no state: nothing was ever saved, so nothing is damaged
+
+
+def _plan(walk: _Walk, target: Target) -> bool | None:
+    """Make a plan; say whether it is clean; None when it was not made."""
+    directory = target.directory
+    if directory is None:
+        walk.record("plan", "skipped", f"no root module is known; next: interlock plan DIR --state {walk.state}")
+        return None
+    if not walk.agrees(f"Plan {directory}?"):
+        walk.record("plan", "offered", f"next: interlock plan {directory}")
+        return None
+    command = _plan_command(directory, target)
+    done = subprocess.run(command, cwd=directory, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    if done.returncode in (0, _CHANGES):
+        text = "no changes" if done.returncode == 0 else "there are changes; read them before you apply"
+        walk.record("plan", "clean" if done.returncode == 0 else "changes", text)
+        return done.returncode == 0
+    walk.record("plan", "failed", f"exit status {done.returncode}: {' '.join(command[-4:])}")
+    return False
+
+
+def _plan_command(directory: Path, target: Target) -> list[str]:
+    """Return our own plan where it works, which queues; plain Terraform's elsewhere."""
+    from interlock.rescue.target import Own
+
+    if isinstance(target, Own) or target.found.type == "s3":
+        return [sys.executable, "-m", "interlock", "plan", str(directory), "--detailed-exitcode"]
+    from interlock.compose import read_settings
+    from interlock.run.binary import find_binary
+
+    binary = find_binary(read_settings().terraform, os.environ)
+    return [*binary.argv, "plan", "-input=false", "-detailed-exitcode", "-no-color"]
