@@ -387,7 +387,7 @@ def _operation(
     flags, arguments = _arguments(tool, program)
     if not arguments:
         return None
-    verb, rest = _verb(tool, arguments)
+    verb, place_of_verb, rest = _verb(tool, arguments)
     inherited = _inherited(exports, verb, program)
     chdir = next((flag.value for flag in flags if flag.name in ("chdir", "terragrunt-working-dir") and flag.value), "")
     if tool is Tool.INTERLOCK and rest and verb in ("plan", "apply", "destroy", "drift"):
@@ -403,17 +403,18 @@ def _operation(
         replaces_shell=program.replaces_shell and not program.command.nested,
         signals=signals,
         ignored=program.command.ignored,
-        verb_span=next(argument.span for argument in arguments if argument.text == verb.rsplit(" ", 1)[-1]),
+        verb_span=place_of_verb,
     )
 
 
-def _verb(tool: Tool, arguments: list[Argument]) -> tuple[str, list[Argument]]:
+def _verb(tool: Tool, arguments: list[Argument]) -> tuple[str, Span, list[Argument]]:
+    """Return the verb, the place of its last word, and the arguments behind it."""
     words = [argument.text for argument in arguments]
     if tool is Tool.TERRAGRUNT and words[0] in ("run-all", "run") and len(words) > 1:
-        return words[1], arguments[2:]
+        return words[1], arguments[1].span, arguments[2:]
     if words[0] in _GROUPS and len(words) > 1:
-        return f"{words[0]} {words[1]}", arguments[2:]
-    return words[0], arguments[1:]
+        return f"{words[0]} {words[1]}", arguments[1].span, arguments[2:]
+    return words[0], arguments[0].span, arguments[1:]
 
 
 def _inherited(exports: Mapping[str, str], verb: str, program: Program) -> tuple[Flag, ...]:

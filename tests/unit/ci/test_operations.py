@@ -60,6 +60,11 @@ def test_mentions_are_no_operations(text: str) -> None:
     assert reading(text).operations == ()
 
 
+def test_a_verb_of_any_form_is_read() -> None:
+    assert only("terraform 'a b'").verb == "a b"
+    assert only("terraform fmt${{ x y").verb == "fmt${{ x y}}"
+
+
 def test_flags_of_the_environment_belong_to_their_verb() -> None:
     text = "export TF_CLI_ARGS_apply='-lock=false'\nterraform plan\nTF_CLI_ARGS=-no-color terraform apply"
     plan, apply = reading(text).operations

@@ -103,3 +103,61 @@ def test_a_file_of_any_shape_is_read(tree: object, path: str) -> None:
     assert found is not None
     for job in found.jobs:
         assert list(job.operations()) is not None
+
+
+_SEED = """\
+on: {push: {branches: [main]}}
+concurrency: {group: "tf-${{ github.ref }}"}
+jobs:
+  a: &a
+    uses: ./.github/workflows/a.yml
+  b:
+    <<: *a
+    steps:
+      - run: |
+          for i in 1 2; do terraform apply -lock=false "$(cat x)" && break; done
+      - uses: actions/upload-artifact@v4
+        with: {path: tfplan}
+stages:
+  - stage: x
+    jobs: [{deployment: d, environment: e, strategy: {runOnce: {deploy: {steps: [{bash: terraform plan}]}}}}]
+include: [{local: a.yml}]
+deploy: {extends: a, script: [!reference [b, script], [terraform apply]], retry: {max: 2}}
+"""
+_PIECES = [
+    "terraform 'a b'",
+    "$(",
+    "`",
+    "'",
+    '"',
+    "{",
+    "}",
+    "[",
+    "]",
+    "*a",
+    "&a ",
+    "|",
+    "\n",
+    "  ",
+    ": ",
+    "- ",
+    "${{",
+    "\\",
+]
+_EDITS = st.lists(
+    st.tuples(st.integers(0, len(_SEED)), st.integers(0, 20), st.sampled_from(["", *_PIECES])), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(_EDITS, st.sampled_from([".github/workflows/a.yml", ".gitlab-ci.yml", "azure-pipelines.yml", "Jenkinsfile"]))
+def test_a_damaged_file_is_read_and_linted(edits: list[tuple[int, int, str]], path: str) -> None:
+    from interlock.lint import Sources
+    from interlock.lint.rules.ci import CI_RULES
+
+    text = _SEED
+    for at, length, piece in edits:
+        text = text[:at] + piece + text[at + length :]
+    sources = Sources(workflows=read_all(MemoryTree({path: text}), [path]))
+    for rule in CI_RULES:
+        assert all(finding.span.line >= 1 for finding in rule.check(sources))
