@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from interlock.drift.ledger import LedgerBook
     from interlock.drift_review import DriftReview
     from interlock.existing import Found
+    from interlock.existing.bootstrap import S3Account, Wanted
     from interlock.lock import Holder
     from interlock.onsite.site import Site
     from interlock.recovery import Evidence, Verdict
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from interlock.run.transcript import Entry, Journal
     from interlock.run.workspace import OwnBackend
     from interlock.state import Document, Quarantined, RestorePlan, Version
+    from interlock.store.aws import AwsAccess
     from interlock.store.sqlite import SqliteStore
     from interlock.terraform.events import AnyEvent
 
@@ -222,6 +224,62 @@ def open_site_of(found: Found, directory: Path) -> AbstractAsyncContextManager[S
     from interlock.onsite.site import open_site
 
     return open_site(found, directory.resolve(), clock=SystemClock(), ids=RandomIds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapAsked:
+    """What `interlock bootstrap aws` was told; what is None comes from the root module's backend."""
+
+    directory: Path
+    bucket: str | None = None
+    table: str | None = None
+    no_table: bool = False
+    region: str | None = None
+    kms_key: str | None = None
+    old_versions_days: int | None = None
+
+
+def wanted_of(asked: BootstrapAsked, environ: Mapping[str, str]) -> tuple[Wanted, AwsAccess]:
+    """Return the bucket and table that are to be, and how AWS is reached.
+
+    Raises:
+        UsageError: Nothing names the bucket or the region.
+    """
+    from interlock.disk import DiskTree
+    from interlock.existing import Found
+    from interlock.existing.bootstrap import OLD_VERSIONS_DAYS, Wanted
+    from interlock.existing.discovery import find
+    from interlock.existing.s3 import access_of
+
+    found = find(DiskTree(), str(asked.directory), environ)
+    if found.type != "s3":
+        regions = (environ.get("AWS_REGION"), environ.get("AWS_DEFAULT_REGION"))
+        found = Found(type="s3", settings={"region": next((name for name in regions if name), "")})
+    bucket, region = asked.bucket or found.text("bucket"), asked.region or found.text("region")
+    if bucket is None or region is None:
+        raise UsageError(
+            f"nothing names the {'bucket' if bucket is None else 'region'}",
+            why=f'neither a flag nor a backend "s3" in {asked.directory}',
+            fix="interlock bootstrap aws --bucket NAME --region REGION [--table NAME]",
+        )
+    days = asked.old_versions_days
+    wanted = Wanted(
+        bucket=bucket,
+        table=None if asked.no_table else asked.table or found.text("dynamodb_table"),
+        region=region,
+        kms_key=asked.kms_key or found.text("kms_key_id"),
+        key=found.text("key") or "*",
+        workspace_prefix=found.text("workspace_key_prefix") or "env:",
+        old_versions_days=OLD_VERSIONS_DAYS if days is None else days,
+    )
+    return wanted, replace(access_of(found), region=region)
+
+
+def open_account(wanted: Wanted, access: AwsAccess) -> S3Account:
+    """Return the hand that looks at bucket and table and changes them; close it afterwards."""
+    from interlock.existing.bootstrap import S3Account
+
+    return S3Account(access, clock=SystemClock(), ids=RandomIds(), bucket=wanted.bucket, table=wanted.table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

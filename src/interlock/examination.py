@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from interlock.compose import check_backend, open_embedded, read_settings, state_name
+from interlock.clock import SystemClock
+from interlock.compose import check_backend, open_embedded, open_site_of, read_settings, state_name
 from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError
+from interlock.existing import Found
+from interlock.ids import RandomIds
+from interlock.onsite.finding import find_site
+from interlock.onsite.site import Site
 from interlock.settings import Settings
 
 _LOW_BYTES = 1 << 30
@@ -43,9 +48,16 @@ async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> l
     except InterlockError as error:
         return [_failed("settings", error)]
     rows = [_settings(settings)]
-    for look in (_terraform, _configuration):
-        rows += await asyncio.to_thread(_guarded, look, settings, directory, environ)
-    rows += await _store(settings, directory)
+    rows += await asyncio.to_thread(_guarded, _terraform, settings, directory, environ)
+    try:
+        found = await asyncio.to_thread(find_site, directory.resolve(), environ)
+    except InterlockError as error:
+        rows.append(_failed("configuration", error))
+        found = None
+    else:
+        if found is None:
+            rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, environ)
+    rows += await (_store(settings, directory) if found is None else _site(found, directory))
     rows += _left_behind(settings)
     return rows
 
@@ -87,6 +99,43 @@ def _configuration(settings: Settings, directory: Path, environ: Mapping[str, st
         Checked(name="configuration", result="ok", text=how),
         Checked(name="state", result="ok", text=f"{name} ({named})"),
     ]
+
+
+async def _site(found: Found, directory: Path) -> list[Checked]:
+    """Say what a state that stays where it is needs, and where each of its settings comes from."""
+    from interlock.existing.inspection import inspect
+    from interlock.existing.s3 import access_of
+
+    rows = [
+        Checked(name="backend", result="ok", text=f'backend "{found.type}", used as it is'),
+        *(
+            Checked(name="backend", result="ok", text=f"{origin.name} = {origin.value} ({origin.source})")
+            for origin in found.origins
+        ),
+        Checked(name="backend", result="ok", text=f"workspace = {found.workspace} ({found.workspace_source})"),
+        *(Checked(name="backend", result="note", text=doubt) for doubt in found.doubts),
+    ]
+    try:
+        async with open_site_of(found, directory) as site:
+            rows.append(Checked(name="state", result="ok", text=f"queues as {site.state}"))
+            seen = await inspect(site.backend, access_of(found), clock=SystemClock(), ids=RandomIds())
+            rows += [Checked(name=row.name, result=row.result, text=row.text, fix=row.fix) for row in seen]
+            if not any(row.result == "problem" for row in seen):
+                rows += await _site_lock(site)
+    except InterlockError as error:
+        rows.append(_failed("backend", error))
+    return rows
+
+
+async def _site_lock(site: Site) -> list[Checked]:
+    lock = (await site.coordinator.view(site.state)).lock
+    foreign = await site.backend.read_locks()
+    if not foreign and not lock.holders:
+        return [Checked(name="lock", result="ok", text="the state is free")]
+    whose = foreign[0].who if foreign else lock.holders[0].who
+    how = "Terraform's own lock" if foreign else "a grant alone"
+    text = f"held by {whose} ({how}); {len(lock.waiters)} wait"
+    return [Checked(name="lock", result="note", text=text, fix=f"interlock lock explain {site.directory}")]
 
 
 async def _store(settings: Settings, directory: Path) -> list[Checked]:

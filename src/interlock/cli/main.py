@@ -55,6 +55,7 @@ COMMANDS: dict[str, Entry] = {
     "serve": Entry("interlock.cli.serve:app", "State backend and queue over HTTP", _SERVE),
     "gateway": Entry("interlock.cli.gateway:app", "API gateway in front of Genesys Cloud", _SERVE),
     "demo": Entry("interlock.cli.demo:app", "The whole product in a minute, offline", _BEGIN),
+    "bootstrap": Entry("interlock.cli.bootstrap:app", "Bucket and lock table for states on AWS", _BEGIN),
     "init": Entry("interlock.cli.init:app", "Write interlock.yaml", _BEGIN),
     "doctor": Entry("interlock.cli.doctor:app", "Check everything around a run", _BEGIN),
     "exit-codes": Entry("interlock.cli.exit_codes:app", "What each exit status means", _BEGIN),

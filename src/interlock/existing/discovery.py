@@ -84,7 +84,8 @@ def find(tree: Tree, directory: str, environ: Mapping[str, str], extra: Sequence
 
 def _origins(reading: _Reading) -> Iterator[Origin]:
     for name, given in sorted(reading.settings.items()):
-        shown = "(set)" if name in SECRETS else str(given.value)
+        plain = str(given.value).lower() if isinstance(given.value, bool) else str(given.value)
+        shown = "(set)" if name in SECRETS else plain
         yield Origin(name=name, value=shown, source=given.source)
 
 
