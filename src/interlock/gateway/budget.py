@@ -23,6 +23,9 @@ from interlock.gateway.headers import Heard
 BURST_SHARE = 1 / 15
 """Share of an allowance that may go at once: 4 s of a minute, so the gap it leaves is well below every hold time."""
 
+CLOCK_DRIFT = 1e-4
+"""How much slower the API's clock may run than ours; also more than any rounding of a float."""
+
 _RECOVERY = 1.1  # a limit that was only guessed from refusals grows by a tenth per quiet window
 _CUT = 0.9  # and falls by at least a tenth on a refusal
 _GUESS_MIN = 10  # a refusal after fewer requests says "not now" and nothing about a limit
@@ -155,7 +158,7 @@ class Budget:
         """The answer came (or was given up): the place is free again one window from now."""
         self._flying -= place.cost
         self._logged += place.cost
-        self._log.append((now_s + self.window_s, place.cost))
+        self._log.append((now_s + self.window_s * (1.0 + CLOCK_DRIFT), place.cost))
 
     def unsent(self, place: Place) -> None:
         """The request never left, so the API cannot have counted it."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from interlock.gateway.budget import CLOCK_DRIFT
+
 SCHEMA = 1
 ACCOUNTS_MAX = 256
 """Most budgets in one ledger; further ones are not shared."""
@@ -127,7 +129,7 @@ def close(ledger: Ledger, name: str, *, owner: str, used: int, answered_s: float
     others = tuple(each for each in account.slices if each.owner != owner)
     if len(others) == len(account.slices) or used < 1:
         return _with(ledger, name, replace(account, slices=others))
-    piece = Slice(owner=owner, amount=used, free_at_s=answered_s + account.window_s)
+    piece = Slice(owner=owner, amount=used, free_at_s=answered_s + account.window_s * (1.0 + CLOCK_DRIFT))
     return _with(ledger, name, replace(account, slices=(*others, piece)))
 
 

@@ -110,7 +110,7 @@ def test_who_comes_back_finds_the_old_place() -> None:
             memory=patient.memory,
         ),
     )
-    [grant] = admission.grants(60.0)
+    [grant] = admission.grants(60.1)
     assert grant.entry is back
     assert newcomer.waiting
 

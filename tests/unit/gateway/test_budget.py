@@ -24,7 +24,8 @@ def test_a_place_is_free_one_window_after_the_answer_not_after_the_request() -> 
     assert not budget.fits(1, 10.0)
     budget.settle(place, 4.0)
     assert not budget.fits(1, 13.9)
-    assert budget.fits(1, 14.0)
+    assert not budget.fits(1, 14.0)  # the API's clock may be slower than ours
+    assert budget.fits(1, 14.01)
 
 
 def test_a_request_that_never_left_gives_its_place_back_at_once() -> None:
@@ -128,7 +129,7 @@ def test_a_cost_beyond_the_allowance_counts_as_all_of_it() -> None:
     assert budget.fits(500, 0.0)
     budget.settle(budget.take(500, 0.0), 0.0)
     assert budget.occupied(1.0) == 10
-    assert budget.wait_s(1, 1.0) == pytest.approx(59.0)
+    assert budget.wait_s(1, 1.0) == pytest.approx(59.0, abs=0.01)
 
 
 def test_a_users_limit_can_be_set_later() -> None:
