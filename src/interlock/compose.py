@@ -557,7 +557,7 @@ async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]
     import signal
 
     from interlock.backend.asgi import SingleToken, create_app
-    from interlock.door import serving
+    from interlock.backend.serving import serving
 
     settings = read_settings()
     host, port = parse_listen(listen)
@@ -1116,7 +1116,6 @@ def _door(
     return open_door(
         desk.embedded.coordinator,
         desk.embedded.archive,
-        clock=SystemClock(),
         ids=RandomIds(),
         state=order.state,
         run=order.run,

@@ -27,7 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from interlock.backend.gate import RunGate, RunGates
+from interlock.backend.gate import RunGates, perform
 from interlock.backend.locking import RECONNECT_S, ask, held, patience_s
 from interlock.backend.protocol import (
     MAX_LOCK_BYTES,
@@ -46,6 +46,7 @@ from interlock.backend.protocol import (
     answer,
     check_md5,
     read_intent,
+    refused,
 )
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing, check_state_name, standing_of
@@ -73,8 +74,6 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "LOCK", "UNLOCK"]
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB over a slow line; a client that sends nothing is cut off by then
 GONE = 410  # on LOCK: not retried by Terraform, unlike 409 and 423
 TOO_LARGE = 413
-UNAVAILABLE = 503
-_STRANGE_FOR_READ = frozenset({204, 404})  # Terraform takes these for "no state yet" and would start from nothing
 
 
 class Tokens(Protocol):
@@ -331,7 +330,7 @@ class _Endpoints:
             if gate is None:
                 raise AuthenticationFailed("no run has this address", why="it has ended", fix="start a new run")
             body = await self._read_body(request)
-            outcome = await _answer_run(gate, read_intent(request.method, request.query_params, body), body)
+            outcome = await perform(gate, read_intent(request.method, request.query_params, body), body)
         except InterlockError as error:
             return await _refusal(request, error)
         except ClientDisconnect:
@@ -429,20 +428,6 @@ def create_app(
     )
 
 
-async def _answer_run(gate: RunGate, intent: Intent, body: bytes) -> Outcome:
-    match intent:
-        case Read():
-            return await gate.read()
-        case Write():
-            return await gate.write(body, intent.lock_id)
-        case Take():
-            return await gate.take(intent.info)
-        case Give():
-            return await gate.give(intent.lock_id)
-        case Delete():
-            raise UsageError("a supervised run does not delete its state", fix="interlock destroy")
-
-
 async def _respond(outcome: Outcome, client_version: str = "") -> Response:
     if (
         isinstance(outcome, Found) and len(outcome.body) > THREAD_BYTES_MIN
@@ -454,10 +439,7 @@ async def _respond(outcome: Outcome, client_version: str = "") -> Response:
 
 
 async def _refusal(request: Request, error: InterlockError) -> Response:
-    status = error.http_status
-    if request.method == "GET" and status in _STRANGE_FOR_READ:
-        status = UNAVAILABLE  # unreadable is not absent
-    return await _respond(Refused(error=error, status=status))
+    return await _respond(refused(request.method, error))
 
 
 def _credentials(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -6,19 +6,42 @@ grant, its UNLOCK only unbinds it, and each write is fenced by the grant's token
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from interlock.backend.locking import held
-from interlock.backend.protocol import Absent, Done, Found, Held, Outcome, Taken
-from interlock.coordinator.archive import StateArchive, Writer, Written
+from interlock.backend.protocol import (
+    Absent,
+    Answer,
+    Delete,
+    Done,
+    Found,
+    Give,
+    Held,
+    Intent,
+    Outcome,
+    Read,
+    Take,
+    Taken,
+    Write,
+    answer,
+    check_md5,
+    read_intent,
+    refused,
+)
+from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer, Written
 from interlock.coordinator.interface import Coordinator
 from interlock.coordinator.refusals import lease_lost
 from interlock.coordinator.view import standing_of
-from interlock.errors import InterlockError, LeaseLost, PolicyGate
+from interlock.errors import InterlockError, LeaseLost, PolicyGate, UsageError
 from interlock.ids import Ids
 from interlock.lock import LockIdBound, LockIdUnbound, RefuseReason, holder_of
 from interlock.state.history import Version, VersionKind
 from interlock.terraform.lockinfo import LockInfo
+
+_T = TypeVar("_T")
 
 
 class RunGate:
@@ -188,6 +211,39 @@ class RunGate:
     def _note(self, written: Written) -> Written:
         self._accepted, self._refused, self._pinned = written.version, None, None
         return written
+
+
+async def answer_request(
+    gate: RunGate, method: str, query: Mapping[str, str], body: bytes, *, md5: str | None
+) -> Answer:
+    """Answer one request of a run's own Terraform, whatever it is; hashing a large state leaves heartbeats alone."""
+    try:
+        await _aside(lambda: check_md5(md5, body), size_bytes=len(body))
+        outcome = await perform(gate, read_intent(method, query, body), body)
+    except InterlockError as error:
+        return answer(refused(method, error))
+    size_bytes = len(outcome.body) if isinstance(outcome, Found) else 0
+    return await _aside(lambda: answer(outcome), size_bytes=size_bytes)
+
+
+async def perform(gate: RunGate, intent: Intent, body: bytes) -> Outcome:
+    """Do what a request to a run's address wants."""
+    match intent:
+        case Read():
+            return await gate.read()
+        case Write():
+            return await gate.write(body, intent.lock_id)
+        case Take():
+            return await gate.take(intent.info)
+        case Give():
+            return await gate.give(intent.lock_id)
+        case Delete():
+            raise UsageError("a supervised run does not delete its state", fix="interlock destroy")
+
+
+async def _aside(work: Callable[[], _T], *, size_bytes: int) -> _T:
+    """Work on something large in a thread."""
+    return await asyncio.to_thread(work) if size_bytes > THREAD_BYTES_MIN else work()
 
 
 class RunGates:

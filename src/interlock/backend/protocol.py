@@ -30,6 +30,8 @@ from interlock.terraform.lockinfo import LockInfo, parse_lock_info, render_lock_
 MAX_WAIT_S = 3600.0  # one held request; proxies cut earlier, and a client may ask again and keep its place
 MAX_LOCK_BYTES = 64 * 1024  # a lock document has 250 bytes
 MAX_ID_CHARS = 256
+UNAVAILABLE = 503
+_STRANGE_FOR_READ = frozenset({204, 404})  # Terraform takes these for "no state yet" and would start from nothing
 _DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?\Z")
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _SHOWS_HOLDER = (1, 15)  # from this Terraform on the holder's whole document is shown
@@ -234,6 +236,14 @@ def answer(outcome: Outcome, *, client_version: str = "") -> Answer:
             return _refused(outcome)
         case _:
             assert_never(outcome)
+
+
+def refused(method: str, error: InterlockError) -> Refused:
+    """Return the refusal of a request, with a status that Terraform does not take for something else."""
+    status = error.http_status
+    if method == "GET" and status in _STRANGE_FOR_READ:
+        status = UNAVAILABLE  # unreadable is not absent
+    return Refused(error=error, status=status)
 
 
 def describe(held: Held) -> str:

@@ -1,0 +1,169 @@
+"""One run's address on a loopback port, over asyncio streams alone. A hand.
+
+A run has one client, its own Terraform, and one address. A web server and a framework in front of that would double
+the time in which a supervisor starts, so this speaks the little of HTTP/1.1 that Terraform's client does.
+Source: RFC 9112; Go's net/http, which sends Content-Length for the bodies that Terraform gives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+from interlock.backend.gate import RunGate, answer_request
+from interlock.backend.protocol import MAX_LOCK_BYTES, Answer, Refused, answer
+from interlock.errors import AuthenticationFailed, InterlockError, UsageError
+from interlock.state import MAX_STATE_BYTES
+
+MAX_HEAD_BYTES = 16 * 1024
+BODY_TIMEOUT_S = 300.0  # a state of 256 MB on a busy machine
+_LENGTH_REQUIRED = 411
+_TOO_LARGE = 413
+_BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of one request.
+
+    Attributes:
+        method: HTTP method.
+        path: Without the query.
+        query: By name; of a repeated name the last.
+        headers: By name in lower case; of a repeated name the last.
+    """
+
+    method: str
+    path: str = field(repr=False)
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+    @property
+    def keeps_open(self) -> bool:
+        """Whether the client wants to go on with the connection."""
+        return self.headers.get("connection", "").lower() != "close"
+
+
+class _Misspelled(InterlockError):
+    """A request that cannot be read on; the connection ends with its answer."""
+
+    code = "request"
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(what, fix="this address is for the run's own Terraform")
+        self.status = status
+
+
+def parse_head(text: bytes) -> Head:
+    """Read a request line and headers, up to the empty line.
+
+    Raises:
+        UsageError: This is not HTTP.
+    """
+    first, *lines = text.decode("latin-1").split("\r\n")
+    words = first.split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):  # noqa: PLR2004 - method, target, version
+        raise UsageError("the request is not HTTP/1.1")
+    try:
+        target = urlsplit(words[1])
+    except ValueError as error:
+        raise UsageError("the request's target is no address") from error
+    pairs = (line.partition(":") for line in lines if line)
+    return Head(
+        method=words[0],
+        path=target.path,
+        query=dict(parse_qsl(target.query, keep_blank_values=True)),
+        headers={name.strip().lower(): value.strip() for name, _, value in pairs},
+    )
+
+
+def body_bytes(head: Head, limit: int) -> int:
+    """Return how long the body is.
+
+    Raises:
+        _Misspelled: It is longer than `limit`, or its length is not said.
+    """
+    announced = head.headers.get("content-length", "0")
+    if "transfer-encoding" in head.headers or not announced.isdecimal():
+        raise _Misspelled("the request does not say how long its body is", _LENGTH_REQUIRED)
+    if int(announced) > limit:
+        raise _Misspelled(f"the request has {announced} bytes, the limit is {limit}", _TOO_LARGE)
+    return int(announced)
+
+
+@asynccontextmanager
+async def serve_run(gate: RunGate, secret: str, *, limit_bytes: int = MAX_STATE_BYTES) -> AsyncIterator[int]:
+    """Serve a gate at `/run/<secret>/state` for as long as the context lasts; yield the port."""
+    site = _Site(gate, secret, limit_bytes)
+    server = await asyncio.start_server(site.serve, "127.0.0.1", 0, limit=MAX_HEAD_BYTES)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await site.close()
+
+
+class _Site:
+    def __init__(self, gate: RunGate, secret: str, limit_bytes: int) -> None:
+        self._gate = gate
+        self._path = f"/run/{secret}/state".encode()
+        self._limit_bytes = limit_bytes
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection until either side ends it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # the client has gone or sends no HTTP, or the run is over: nobody is there to be told
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        text = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = parse_head(text)
+            body = await self._read_body(reader, head)
+        except InterlockError as error:
+            status = error.status if isinstance(error, _Misspelled) else _BAD_REQUEST
+            await _send(writer, answer(Refused(error=error, status=status)))
+            return False
+        sent = await self._answer(head, body)
+        await _send(writer, sent, without_body=head.method == "HEAD")
+        return head.keeps_open
+
+    async def _read_body(self, reader: asyncio.StreamReader, head: Head) -> bytes:
+        length = body_bytes(head, self._limit_bytes if head.method in {"POST", "PUT"} else MAX_LOCK_BYTES)
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await reader.readexactly(length)
+
+    async def _answer(self, head: Head, body: bytes) -> Answer:
+        known = hmac.compare_digest(head.path.encode(), self._path)
+        if not known:
+            error = AuthenticationFailed("no run has this address", why="it has ended", fix="start a new run")
+            return answer(Refused(error=error))
+        return await answer_request(self._gate, head.method, head.query, body, md5=head.headers.get("content-md5"))
+
+
+async def _send(writer: asyncio.StreamWriter, sent: Answer, *, without_body: bool = False) -> None:
+    lines = [f"HTTP/1.1 {sent.status} ", f"Content-Length: {len(sent.body)}"]
+    lines += [f"{name}: {value}" for name, value in sent.headers.items()]
+    writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+    if not without_body:
+        writer.write(sent.body)
+    await writer.drain()
