@@ -72,6 +72,7 @@ class OnsiteDoor:
     clock: Clock
     ids: Ids
     _held: HeldForeign | None = None
+    _lock_id: str = ""
     _before: StoredState | None = None
     _now: StoredState | None = None
     _allowed: frozenset[str] = field(default_factory=frozenset)
@@ -118,10 +119,12 @@ class OnsiteDoor:
         self._check_sound()
 
     async def leave(self) -> None:
-        """See `Door.leave`."""
-        if self._held is not None:
-            await self.backend_hand.give_lock(self._held)
-            self._held = None
+        """See `Door.leave`. Also deletes a lock of ours whose taking seemed to fail: its answer may have been lost."""
+        if self._lock_id:
+            for lock in await self.backend_hand.read_locks():
+                if lock.id == self._lock_id:
+                    await self.backend_hand.delete_lock(lock)
+        self._lock_id, self._held = "", None
 
     async def close(self) -> None:
         """See `Door.close`. The site closes what it opened."""
@@ -133,6 +136,7 @@ class OnsiteDoor:
         for pause_s in Polling().waits_s():
             try:
                 if not (locks := await self.backend_hand.read_locks()):
+                    self._lock_id = info.id
                     return await self.backend_hand.take_lock(info)
             except LockHeld:  # somebody was faster; who it was is read next
                 continue

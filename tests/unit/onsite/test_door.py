@@ -1,0 +1,332 @@
+"""The door when calls fail: a run ends right or with exit 30, and Terraform's lock never outlives the grant."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
+
+from interlock.clock import SystemClock
+from interlock.coordinator.local import LocalCoordinator
+from interlock.coordinator.record import keep_s
+from interlock.errors import BackendUnavailable, InterlockError, StateInvalid, WaitTimeout
+from interlock.existing import Found, find_reference
+from interlock.existing.s3 import S3Backend, S3Place, md5_of
+from interlock.ids import RandomIds
+from interlock.lock import Broken, Requested
+from interlock.onsite.door import OnsiteDoor
+from interlock.run.order import Operation, Order
+from interlock.run.surroundings import Seat
+from interlock.store.dynamodb import DynamoRecords
+from interlock.store.polling import Polling
+from interlock.testing.aws import LocalAws
+
+STATE = "s3/x"
+_numbers = itertools.count()
+
+
+class Hurried(SystemClock):
+    """Back-off in a thousandth of its time."""
+
+    async def sleep(self, wait_s: float) -> None:
+        await asyncio.sleep(wait_s / 1000)
+
+
+@dataclass
+class Weather:
+    """What happens to calls: `fate` to call number `strikes_at`, or to all from it on."""
+
+    fate: str = ""
+    strikes_at: int = 0
+    lasting: bool = False
+    calls: list[str] = field(default_factory=list)
+
+    def strike(self, name: str) -> bool:
+        self.calls.append(name)
+        number = len(self.calls)
+        return bool(self.fate) and (number >= self.strikes_at if self.lasting else number == self.strikes_at)
+
+
+class Client:
+    """An SDK's client in this weather."""
+
+    def __init__(self, client: Any, weather: Weather) -> None:
+        self._client = client
+        self._weather = weather
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        operation = getattr(self._client, name)
+
+        def call(**arguments: Any) -> Any:
+            fate = self._weather.fate if self._weather.strike(name) else ""
+            if fate == "throttle":
+                answer: Any = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+                raise ClientError(answer, name)
+            if fate == "drop":
+                raise ConnectTimeoutError(endpoint_url="http://x")
+            try:
+                return operation(**arguments)
+            finally:
+                if fate == "lose":
+                    raise ReadTimeoutError(endpoint_url="http://x")
+
+        call.__name__ = name
+        return call
+
+
+@dataclass
+class World:
+    """One state, one run of it, and the weather."""
+
+    aws: LocalAws
+    folder: Path
+    table: str
+    bucket: str
+    lockfile: bool = True
+    weather: Weather = field(default_factory=Weather)
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    workspace: str = "default"
+
+    @property
+    def place(self) -> S3Place:
+        return S3Place(bucket=self.bucket, key="k.tfstate", table=self.table, use_lockfile=self.lockfile)
+
+    def backend(self) -> S3Backend:
+        s3, dynamodb = Client(self.aws.s3, self.weather), Client(self.aws.dynamodb, self.weather)
+        found = Found(type="s3")
+        return S3Backend(self.place, found=found, s3=s3, dynamodb=dynamodb, clock=Hurried(), ids=RandomIds())
+
+    def coordinator(self) -> LocalCoordinator:
+        records = DynamoRecords(
+            Client(self.aws.dynamodb, self.weather),
+            table=self.table,
+            expires_s=lambda value: keep_s(value, 100.0),
+            polling=Polling(first_s=0.01, most_s=0.05),
+            clock=Hurried(),
+            ids=RandomIds(),
+        )
+        return LocalCoordinator(records, Hurried(), RandomIds(), first_token=lambda: 1000)
+
+    def door(self, coordinator: LocalCoordinator, run: str = "run1") -> OnsiteDoor:
+        order = Order(
+            run=run, operation=Operation.APPLY, directory="/d", state=STATE, who="me@here", home="/h", job="https://j/1"
+        )
+        return OnsiteDoor(
+            backend_hand=self.backend(),
+            coordinator=coordinator,
+            order=order,
+            run_folder=self.folder,
+            own_workspace=self.workspace,
+            version="1.11.4",
+            clock=Hurried(),
+            ids=RandomIds(),
+        )
+
+    def tell(self, kind: str, facts: Any) -> None:
+        self.told.append((kind, dict(facts)))
+
+    def store(self, body: bytes, *, digest: str | None = None) -> None:
+        """Store a state as Terraform does."""
+        self.aws.s3.put_object(Bucket=self.bucket, Key="k.tfstate", Body=body)
+        item = {"LockID": {"S": self.place.path + "-md5"}, "Digest": {"S": digest or md5_of(body)}}
+        self.aws.dynamodb.put_item(TableName=self.table, Item=item)
+
+    async def locks(self) -> list[str]:
+        self.weather.fate = ""
+        backend = self.backend()
+        try:
+            return [lock.info for lock in await backend.read_locks()]
+        finally:
+            await backend.close()
+
+    async def run(self, run: str = "run1") -> None:
+        """Do what a supervisor does, with a Terraform that stores one state."""
+        coordinator = self.coordinator()
+        request = Requested(ticket=run, run=run, who="me@here", lease_s=5.0, patience_s=5.0)
+        grant = await coordinator.acquire(STATE, request, timeout_s=None)
+        door = self.door(coordinator, run)
+        door.admit(Seat(ticket=run, token=grant.token))
+        stranded = False
+        try:
+            await door.enter(self.tell, timeout_s=5.0)
+            self.store(state(serial=2))
+            await door.settle(self.tell)
+            if (refused := door.refused()) is not None:
+                raise refused
+        finally:
+            try:
+                await door.leave()
+            except InterlockError:
+                stranded = True
+            await door.backend_hand.close()
+            if not stranded:
+                await coordinator.release(STATE, ticket=run, token=grant.token)
+
+
+def state(*, serial: int = 1, lineage: str = "l", names: tuple[str, ...] = ("a",)) -> bytes:
+    rows = [
+        {
+            "mode": "managed",
+            "type": "t",
+            "name": name,
+            "provider": 'provider["x"]',
+            "instances": [{"schema_version": 0, "attributes": {}}],
+        }
+        for name in names
+    ]
+    document = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": lineage}
+    return json.dumps({**document, "outputs": {}, "resources": rows, "check_results": None}).encode()
+
+
+@pytest.fixture
+def world(aws: LocalAws, tmp_path: Path) -> World:
+    bucket = aws.new_bucket()
+    aws.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    made = World(aws=aws, folder=tmp_path, table=aws.new_table(), bucket=bucket)
+    made.store(state())
+    return made
+
+
+async def test_a_run_holds_terraforms_lock_with_its_reference_and_gives_it_back(world: World) -> None:
+    coordinator = world.coordinator()
+    door = world.door(coordinator)
+    await door.enter(world.tell, timeout_s=1.0)
+    references = [find_reference(info) for info in await world.locks()]
+    assert [(found.run, found.job) for found in references if found] == [("run1", "https://j/1")] * 2
+    await door.leave()
+    await door.leave()
+    assert await world.locks() == []
+
+
+@pytest.mark.parametrize("fate", ["throttle", "drop", "lose"])
+async def test_every_call_may_fail_once_and_the_run_ends_right(world: World, fate: str) -> None:
+    await world.run("calm")
+    calls = len(world.weather.calls)
+    assert calls > 15
+    for number in range(1, calls + 1):
+        world.store(state())
+        world.weather = Weather(fate, number)
+        await world.run(f"{fate}{number}")
+        assert await world.locks() == []
+        holders = (await world.coordinator().view(STATE)).lock.holders
+        assert holders == (), (fate, number, world.weather.calls[number - 1])
+
+
+@pytest.mark.parametrize("fate", ["throttle", "lose"])
+async def test_when_every_call_fails_from_some_point_on_nothing_outlives_the_grant(world: World, fate: str) -> None:
+    await world.run("calm")
+    calls = len(world.weather.calls)
+    for number in range(1, calls + 1, 2):
+        world.store(state())
+        world.weather = Weather(fate, number, lasting=True)
+        run = f"{fate}{number}"
+        with suppress(BackendUnavailable):  # any other failure is a wrong answer
+            await world.run(run)
+        world.weather.fate = ""
+        holders = (await world.coordinator().view(STATE)).lock.holders
+        left = [reference.run for info in await world.locks() if (reference := find_reference(info))]
+        assert set(left) <= {run}
+        assert not left or [holder.run for holder in holders] == [run], "a lock was left whose grant is gone"
+        for holder in holders:  # what recovery does when it knows that nobody acts for the run any more
+            broken = Broken(ticket=holder.ticket, token=holder.token, by="test", reason="gone")
+            await world.coordinator().break_(STATE, broken)
+        await world.run(f"after-{run}")
+        assert await world.locks() == []
+
+
+async def test_a_lock_left_by_an_ended_run_is_cleared_and_that_of_a_living_one_is_waited_for(world: World) -> None:
+    coordinator = world.coordinator()
+    left = world.door(coordinator, "dead")
+    await left.enter(world.tell, timeout_s=1.0)
+    with pytest.raises(WaitTimeout) as waited:
+        await world.door(coordinator, "next").enter(world.tell, timeout_s=0.0)
+    assert "me@here" in waited.value.what
+    request = Requested(ticket="dead", run="dead", who="me@here", lease_s=5.0, patience_s=5.0)
+    grant = await coordinator.acquire(STATE, request, timeout_s=None)
+    await coordinator.break_(STATE, Broken(ticket="dead", token=grant.token, by="test", reason="gone"))
+    following = world.door(coordinator, "next")
+    await following.enter(world.tell, timeout_s=1.0)
+    assert any("left behind by an ended run" in str(facts.get("text")) for _, facts in world.told)
+    await following.leave()
+
+
+@pytest.mark.parametrize(
+    ("stored", "word"),
+    [
+        (state(serial=2, names=("b",)), "drops 1 managed instance"),
+        (state(serial=2, lineage="other"), "lineage"),
+        (state(serial=1, names=("a", "b")), "already taken"),
+        (b'{"version": 4, "se', "JSON"),
+    ],
+)
+async def test_what_must_not_stand_is_refused_with_the_version_before(world: World, stored: bytes, word: str) -> None:
+    before = world.aws.s3.head_object(Bucket=world.bucket, Key="k.tfstate")["VersionId"]
+    door = world.door(world.coordinator())
+    await door.enter(world.tell, timeout_s=1.0)
+    world.store(stored)
+    await door.settle(world.tell)
+    refused = door.refused()
+    assert isinstance(refused, StateInvalid)
+    assert word in refused.why
+    assert before in refused.fix
+    assert door.accepted() is None
+    assert (world.folder / "before.tfstate").read_bytes() == state()
+    await door.leave()
+
+
+async def test_a_planned_deletion_stands_and_a_digest_that_terraform_could_not_store_is_mended(world: World) -> None:
+    door = world.door(world.coordinator())
+    await door.enter(world.tell, timeout_s=1.0)
+    door.allow_deletions(frozenset({"t.a"}))
+    world.store(state(serial=2, names=("b",)), digest="f" * 32)
+    await door.settle(world.tell)
+    assert door.refused() is None
+    assert (door.accepted() or await door.current()).serial == 2
+    stored = await door.backend_hand.read_state()
+    assert stored is not None
+    assert stored.digest_agrees
+    assert any("digest" in str(facts.get("text")) for _, facts in world.told)
+    await door.leave()
+
+
+async def test_a_pushed_state_replaces_only_what_was_read(world: World) -> None:
+    door = world.door(world.coordinator())
+    await door.enter(world.tell, timeout_s=1.0)
+    pushed = await door.push(state(serial=3), frozenset())
+    assert pushed.serial == 3
+    with pytest.raises(StateInvalid):
+        await door.push(state(serial=2), frozenset())
+    world.store(state(serial=9))
+    with pytest.raises(InterlockError):
+        await door.push(state(serial=10), frozenset())
+    await door.leave()
+
+
+async def test_a_state_that_is_not_sound_is_refused_before_terraform_starts(world: World) -> None:
+    for body, digest in ((state(), "f" * 32), (b"{", None)):
+        world.store(body, digest=digest)
+        door = world.door(world.coordinator())
+        with pytest.raises(StateInvalid) as refused:
+            await door.enter(world.tell, timeout_s=1.0)
+        assert refused.value.fix
+        await door.leave()
+        assert await world.locks() == []
+
+
+async def test_a_new_workspace_is_made_under_the_lock(world: World, aws: LocalAws) -> None:
+    world.bucket, world.workspace = aws.new_bucket(), "green"
+    aws.dynamodb.delete_item(TableName=world.table, Key={"LockID": {"S": world.place.path + "-md5"}})
+    door = world.door(world.coordinator())
+    assert not await door.may_initialise()
+    await door.enter(world.tell, timeout_s=1.0)
+    assert (await door.current()).serial == 1
+    assert await door.may_initialise()
+    await door.leave()
