@@ -155,6 +155,8 @@ def _suggestion(difference: Difference, names: Mapping[str, str]) -> str:
     steps = [step for step in difference.steps if isinstance(step, str)]
     if not steps:
         return ""
+    if difference.after is None:
+        return f"# {steps[-1]}: take it out; the organisation has no value"
     return hcl_assignment(steps[-1], difference.after, names, as_blocks=True)[:MAX_VALUE_CHARS]
 
 

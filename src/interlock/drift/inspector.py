@@ -24,7 +24,7 @@ from interlock.drift.organisation import Organisation
 from interlock.drift.reading import read_plan
 from interlock.drift.unmanaged import Listed, Look
 from interlock.drift.wording import reference_names
-from interlock.errors import InterlockError
+from interlock.errors import DriftGate, InterlockError
 from interlock.genesys.listings import Listing, find_listing
 from interlock.genesys.spellings import Spelling
 from interlock.ids import Ids
@@ -133,7 +133,9 @@ class Inspector:
         flows = [identifier for identifier in planned_flows(plan) if identifier in ledger.flows]
         if flows:
             async with self._organisation() as organisation:
-                published = await _published(organisation, flows) if organisation is not None else {}
+                if organisation is None:
+                    raise _unseen(flows)
+                published = await _published(organisation, flows)
         refused = judge_plan(plan, terms, ours=ledger.flows, published=published)
         check_plan(refused, state=self._subject.state)
 
@@ -292,6 +294,14 @@ class Inspector:
 
         known = {key: value for key, value in work.fresh_flows.items() if key not in ledger.flows}
         return with_flows(settle(ledger, scan.findings, was_seen=was_seen), known)
+
+
+def _unseen(flows: list[str]) -> DriftGate:
+    return DriftGate(
+        f"{len(flows)} flows would be published over what nobody has looked at",
+        why="the run has no gateway, so published versions cannot be compared",
+        fix="repeat without --no-gateway, or without the drift gate",
+    )
 
 
 async def _published(organisation: Organisation, flows: Iterable[str]) -> dict[str, str]:

@@ -118,6 +118,7 @@ def _lines(attributes: Iterable[Attribute]) -> str:
         if each.sensitive:
             lines.append(f"# {each.path}: sensitive; take the new value from the organisation")
         else:
-            nested = f"# {each.path}\n" if each.path != each.suggestion.partition(" ")[0] else ""
+            named = each.suggestion.startswith(("#", each.path))
+            nested = "" if named else f"# {each.path}\n"
             lines.append(f"{nested}{each.suggestion}")
     return "\n".join(lines) + "\n"

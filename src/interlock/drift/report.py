@@ -107,6 +107,11 @@ def cause_text(cause: Cause | None) -> str:
     return f"by {cause.who}{ours}, {instant(cause.at)}"
 
 
+def begun(text: str) -> str:
+    """Return a sentence with a capital first letter; names in it stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def instant(at: datetime) -> str:
     """Spell an instant in UTC."""
     return f"{at:%Y-%m-%d %H:%M:%S}Z"
@@ -118,7 +123,7 @@ def change_text(attribute: Attribute) -> tuple[str, str]:
     if isinstance(before, list) and isinstance(after, list):
         gone, fresh = _without(before, after), _without(after, before)
         if gone or fresh:
-            return "without " + _values(gone) if gone else "", "with " + _values(fresh) if fresh else ""
+            return f"without {_values(gone)}" if gone else "", f"with {_values(fresh)}" if fresh else ""
     return value_text(before), value_text(after)
 
 

@@ -470,7 +470,8 @@ class Supervisor:
             told["forecast"] = forecast
             self._parallelism = int(str(forecast["parallelism"]))
         self._journal.change(counts=told["counts"])
-        self._journal.tell("plan", told)
+        if self._order.operation is not Operation.DRIFT:  # "no changes" would be all that it says
+            self._journal.tell("plan", told)
 
     def _chosen_parallelism(self) -> int | None:
         """Return the user's own -parallelism; None when the choice is ours."""

@@ -22,9 +22,9 @@ def _lines(scan: Scan) -> Iterator[str]:
     yield f"### Drift of {_text(report.headline(scan))}"
     yield f"\nRun `{scan.run}`, {report.instant(scan.at)}."
     for section in report.sections(scan):
-        yield f"\n#### {section.title.capitalize()}"
+        yield f"\n#### {report.begun(section.title)}"
         for group in section.groups:
-            yield f"\n{_text(group.title.capitalize())}\n"
+            yield f"\n{_text(report.begun(group.title))}\n"
             yield "| | object | attribute | state | organisation |"
             yield "|---|---|---|---|---|"
             for finding in group.findings:

@@ -36,9 +36,9 @@ def _lines(scan: Scan) -> Iterator[str]:
     since = f", state last written {report.instant(scan.since)}" if scan.since else ""
     yield f"<p>Run <code>{_text(scan.run)}</code>, {report.instant(scan.at)}{since}.</p>"
     for section in report.sections(scan):
-        yield f"<h2>{_text(section.title.capitalize())}</h2>"
+        yield f"<h2>{_text(report.begun(section.title))}</h2>"
         for group in section.groups:
-            yield f"<h3>{_text(group.title.capitalize())}</h3>\n<table>"
+            yield f"<h3>{_text(report.begun(group.title))}</h3>\n<table>"
             yield "<tr><th></th><th>object</th><th>attribute</th><th>state</th><th>organisation</th></tr>"
             for finding in group.findings:
                 yield from _rows(finding)

@@ -43,7 +43,8 @@ def _finding(finding: Finding, paint: Callable[[str, str], str]) -> Iterator[str
 def _attribute(attribute: Attribute, verdict: Verdict) -> str:
     before, after = report.change_text(attribute)
     other = f"  [{attribute.verdict.value}]" if attribute.verdict is not verdict else ""
-    return f"      {clean(attribute.path)}  {clean(before)} → {clean(after)}{other}"
+    change = " → ".join(clean(part) for part in (before, after) if part)
+    return f"      {clean(attribute.path)}  {change}{other}"
 
 
 def _next(scan: Scan) -> Iterator[str]:
