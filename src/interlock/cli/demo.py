@@ -188,7 +188,17 @@ def _pipeline(stage: Stage, number: int) -> subprocess.Popen[bytes]:
     options = ["--state", STATE, "--auto-approve"]
     values = ["-var", f"greeting_round={number}", "-var", f"seasonal_skills={seasonal}"]
     return subprocess.Popen(
-        [sys.executable, "-m", "interlock", "apply", str(stage.folder / "contact-center"), *options, "--", *values],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "interlock",
+            "apply",
+            str(stage.folder / "contact-center"),
+            *options,
+            "--",
+            *values,
+        ],
         env=dict(stage.environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -314,7 +324,7 @@ def _history(stage: Stage) -> list[dict[str, Any]]:
 
 def _interlock(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "interlock", *arguments],
+        [sys.executable, "-P", "-m", "interlock", *arguments],
         env=dict(stage.environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,

