@@ -13,7 +13,7 @@ from tests.s3_desk import BOTH, KEY, LOCKFILE_ONLY, TABLE_ONLY, S3Desk
 
 from interlock.testing.aws import LocalAws, local_aws
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("existing-s3")]
+pytestmark = pytest.mark.e2e
 _DROPPING = """#!{python}
 import json, subprocess, sys
 import boto3
