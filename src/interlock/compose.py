@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -52,6 +53,7 @@ _BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone
 _WATCH_S = 120.0  # longest that a person waits for a verdict; a plain Terraform's lease is a day
 _PORT_MAX = 65_535
 _TOKEN_CHARS = 16
+_BACKEND_WORD = re.compile(rb'\bbackend\b|\bcloud"?\s*:?\s*[{\[]')
 _CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")  # one of them is set in every CI job that we can name
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
 _CONFIGURATION = (".tf", ".tf.json", ".tofu", ".tofu.json")
@@ -212,11 +214,21 @@ def named_site(text: str, environ: Mapping[str, str] | None = None) -> Found | N
         UsageError: The backend is incomplete or not supported.
     """
     folder = find_root_module(text)
-    if folder is None:
+    return None if folder is None else declared_site(folder.resolve(), os.environ if environ is None else environ)
+
+
+def declared_site(directory: Path, environ: Mapping[str, str], extra: Sequence[str] = ()) -> Found | None:
+    """Return what `find_site` finds in a root module; most of them need no import of the HCL reader for it."""
+    if not _may_declare_backend(directory):
         return None
     from interlock.onsite.finding import find_site
 
-    return find_site(folder.resolve(), os.environ if environ is None else environ)
+    return find_site(directory, environ, extra)
+
+
+def _may_declare_backend(directory: Path) -> bool:
+    """Say whether any file holds the word that a backend block needs."""
+    return any(_BACKEND_WORD.search(path.read_bytes()) for path in _sources(directory))
 
 
 def open_site_of(found: Found, directory: Path) -> AbstractAsyncContextManager[Site]:
@@ -825,14 +837,15 @@ def _root_module(directory: Path) -> Path:
 
 def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
     from interlock import host
-    from interlock.onsite.finding import find_site, state_of
     from interlock.run.order import Look, Operation, Order
 
-    found = find_site(directory, environ, asked.extra)
+    found = declared_site(directory, environ, asked.extra)
     if found is None:
         name = state_name(settings, directory, asked.state)
         own = settings.states.get(name)
     else:
+        from interlock.onsite.finding import state_of
+
         name = _site_name(state_of(found), asked.state)
         own = settings.states.get(settings.state_for(directory) or name)
     pace = _pace(settings, onsite=found is not None)
@@ -911,9 +924,13 @@ def check_backend(directory: Path, state: str) -> bool:
     Raises:
         UsageError: It declares another backend, or has a local state that Interlock does not know.
     """
+    from interlock.run.workspace import check_no_local_state
+
+    if not _may_declare_backend(directory):
+        check_no_local_state(directory, state)
+        return False
     from interlock.disk import DiskTree
     from interlock.hcl import find_backend
-    from interlock.run.workspace import check_no_local_state
 
     backend = find_backend(DiskTree(), str(directory))
     if backend is None:
