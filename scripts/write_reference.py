@@ -115,6 +115,9 @@ def _below(value: Any, schema: Any, key: str) -> Iterator[tuple[str, str]]:
     for choice in (value, *value.get("anyOf", ()), *value.get("allOf", ())):
         if "$ref" in choice:
             yield from _keys(schema["$defs"][choice["$ref"].rpartition("/")[2]], schema, f"{key}.")
+        items = choice.get("items")
+        if isinstance(items, dict) and "$ref" in items:
+            yield from _keys(schema["$defs"][items["$ref"].rpartition("/")[2]], schema, f"{key}[].")
         extra = choice.get("additionalProperties")
         if isinstance(extra, dict) and "$ref" in extra:
             yield from _keys(schema["$defs"][extra["$ref"].rpartition("/")[2]], schema, f"{key}.NAME.")
