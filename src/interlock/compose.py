@@ -260,13 +260,13 @@ def wanted_of(asked: BootstrapAsked, environ: Mapping[str, str]) -> tuple[Wanted
     from interlock.disk import DiskTree
     from interlock.existing import Found
     from interlock.existing.bootstrap import OLD_VERSIONS_DAYS, Wanted
-    from interlock.existing.discovery import find
+    from interlock.existing.discovery import find, from_environment
     from interlock.existing.s3 import access_of
 
     found = find(DiskTree(), str(asked.directory), environ)
     if found.type != "s3":
-        regions = (environ.get("AWS_REGION"), environ.get("AWS_DEFAULT_REGION"))
-        found = Found(type="s3", settings={"region": next((name for name in regions if name), "")})
+        given = from_environment("s3", environ)
+        found = Found(type="s3", settings=given)
     bucket, region = asked.bucket or found.text("bucket"), asked.region or found.text("region")
     if bucket is None or region is None:
         raise UsageError(
@@ -282,6 +282,7 @@ def wanted_of(asked: BootstrapAsked, environ: Mapping[str, str]) -> tuple[Wanted
         kms_key=asked.kms_key or found.text("kms_key_id"),
         key=found.text("key") or "*",
         workspace_prefix=found.text("workspace_key_prefix") or "env:",
+        tls_only=not (found.text("endpoints.s3") or "").startswith("http:"),
         old_versions_days=OLD_VERSIONS_DAYS if days is None else days,
     )
     return wanted, replace(access_of(found), region=region)

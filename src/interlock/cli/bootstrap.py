@@ -92,6 +92,8 @@ async def _bring_into_line(
         steps = plan_steps(wanted, bucket, table)
         if not quiet:
             _show(steps)
+            if not wanted.tls_only:
+                view.note("requests without TLS stay allowed, because the address of this S3 is http:")
         if dry_run or not steps:
             return steps
         if not view.confirm("Change this?", yes=yes):

@@ -51,6 +51,7 @@ class Wanted:
         kms_key: Encrypt with this KMS key; None for S3's own keys.
         key: The state objects' name or a pattern, for the policy: `app/terraform.tfstate`, `*`.
         workspace_prefix: `workspace_key_prefix` of the backend, for the policy.
+        tls_only: Refuse requests without TLS; False for an emulator at an `http:` address, which would lock us out.
         old_versions_days: How long replaced states are kept.
     """
 
@@ -60,6 +61,7 @@ class Wanted:
     kms_key: str | None = None
     key: str = "*"
     workspace_prefix: str = "env:"
+    tls_only: bool = True
     old_versions_days: int = OLD_VERSIONS_DAYS
 
 
@@ -155,7 +157,7 @@ def _bucket_steps(wanted: Wanted, found: BucketAsIs) -> Iterator[Step]:
         yield step(
             "block all public access", "put_public_access_block", PublicAccessBlockConfiguration=dict(_PUBLIC_BLOCK)
         )
-    if not _is_tls_only(found.policy):
+    if wanted.tls_only and not _is_tls_only(found.policy):
         policy = json.dumps(_with_tls(wanted.bucket, found.policy))
         yield step("refuse requests without TLS (bucket policy)", "put_bucket_policy", Policy=policy)
     if not any(_expires_old(rule) for rule in found.rules):

@@ -82,6 +82,13 @@ def find(tree: Tree, directory: str, environ: Mapping[str, str], extra: Sequence
     )
 
 
+def from_environment(kind: str, environ: Mapping[str, str]) -> dict[str, object]:
+    """Return the settings of a backend type that the environment alone gives."""
+    reading = _Reading()
+    _read_environment(VOCABULARIES.get(kind, UNKNOWN), environ, reading)
+    return {name: given.value for name, given in reading.settings.items()}
+
+
 def _origins(reading: _Reading) -> Iterator[Origin]:
     for name, given in sorted(reading.settings.items()):
         plain = str(given.value).lower() if isinstance(given.value, bool) else str(given.value)
