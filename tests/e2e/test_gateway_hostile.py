@@ -194,6 +194,22 @@ async def test_a_body_beyond_the_apis_own_limit_is_refused_before_it_is_read(
     assert upstream.requests == []
 
 
+async def test_half_read_bodies_count_as_held_and_too_many_are_refused(
+    address: Address, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.gateway.bodies.BODIES_MAX", 100_000)
+    head = get(b"/r/r1/tok/api/v2/users", b"Content-Length: 90000", method=b"POST")
+    _, slow = await asyncio.open_connection(address.host, address.port)
+    slow.write(head + b"x" * 80_000)
+    await slow.drain()
+    await asyncio.sleep(0.1)
+    assert status_of(await raw(address, head + b"x" * 90_000)) == 503
+    slow.close()
+    await asyncio.sleep(0.1)
+    assert status_of(await raw(address, head + b"x" * 90_000)) == 200
+    assert len(upstream.requests) == 1
+
+
 async def test_a_head_without_end_is_refused(address: Address) -> None:
     many = [b"GET /r/r1/tok/api/v2/users HTTP/1.1\r\n", *[b"X-%d: y\r\n" % number for number in range(20000)]]
     assert status_of(await raw(address, *many)) == 431
@@ -207,7 +223,7 @@ async def test_a_head_that_never_ends_is_cut_off(address: Address, monkeypatch: 
 
 
 async def test_a_body_that_never_comes_is_cut_off(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interlock.gateway.proxy.BODY_READ_S", 0.2)
+    monkeypatch.setattr("interlock.gateway.bodies.BODY_READ_S", 0.2)
     waiting = get(b"/r/r1/tok/api/v2/users", b"Content-Length: 5", method=b"POST")
     assert status_of(await raw(address, waiting)) == 408
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import assert_never
 from urllib.parse import parse_qs
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
 from interlock.gateway import answers
 from interlock.gateway.admission import Ask, Finished, Full, Grant
 from interlock.gateway.answers import Answer
+from interlock.gateway.bodies import CALL_BODY_MAX, LOGIN_BODY_MAX, Bodies
 from interlock.gateway.callers import Callers, Run
 from interlock.gateway.flights import Ending, Flight, Flights, flight_key
 from interlock.gateway.headers import Pair, forwarded_request, forwarded_response, read_rate, read_retry_after
@@ -49,26 +50,20 @@ from interlock.gateway.rules import endpoint_of
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.turnstile import Turnstile
 from interlock.gateway.upstream import Reply, Upstream
-from interlock.genesys.limits import REQUEST_BYTES_MAX
 from interlock.ids import Ids
 from interlock.lock import Priority
 
 _LOG = logging.getLogger(__name__)
 
-LOGIN_BODY_MAX = 16 * 1024
-"""Longest body of a token request."""
-BODIES_MAX = 64 * 1024 * 1024
-"""All request bodies held at once; a client that would exceed it is told to come back."""
-BODY_READ_S = 10.0
-"""Longest time for a client to send its body."""
 CHUNK_SENT_S = 30.0
 """Longest time for a client to take one piece of an answer."""
 CLIENT_PATIENCE_S = 15.0
 """A repeatable call is answered before the Go SDK's 16 s are over."""
 WRITE_REPLY_S = 60.0
 """Longest wait for the answer to a write; its client may have gone and come back meanwhile."""
+FLOWS_COUNTED_MAX = 4096
+"""Most runs and clients whose answers are counted by name."""
 _PIECE = 64 * 1024
-_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 _UNAUTHORISED = 401
 _TOO_MANY = 429
 _HOPELESS_S = 60.0  # how long an endpoint that answers 401 to fresh tokens is believed
@@ -103,7 +98,6 @@ class Tally:
     replayed_401: int = 0
     unknown_outcomes: int = 0
     unreachable: int = 0
-    bodies_bytes: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     served: dict[str, int] = field(default_factory=dict)
 
@@ -171,6 +165,7 @@ class Proxy:
 
     def __init__(self, means: Means) -> None:
         self.tally = Tally()
+        self.bodies = Bodies()
         self.flights = Flights()
         self._turnstile = means.turnstile
         self._tokens = means.tokens
@@ -240,7 +235,8 @@ class Proxy:
     # Logging in
 
     async def _login(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read_body(receive, scope["headers"], LOGIN_BODY_MAX)
+        with self.bodies.holding() as holding:
+            body = await holding.read(receive, scope["headers"], LOGIN_BODY_MAX)
         answer = self._grant(route, scope, body) if isinstance(body, bytes) else _login_refusal(body)
         await (_answer(send, answer) if answer.status < 400 else self._refuse(send, answer))  # noqa: PLR2004 - HTTP
 
@@ -280,13 +276,19 @@ class Proxy:
         if run is not None and (fence := await self._fence(run, scope["method"], route.path)) is not None:
             await self._refuse(send, fence)
             return
-        body = await self._body(receive, scope["headers"])
-        if isinstance(body, Refused):
-            await self._refuse(send, answers.refused(body, correlation=self._ids.fresh()))
-            return
+        with self.bodies.holding() as holding:
+            body = await holding.read(receive, scope["headers"], CALL_BODY_MAX)
+            if isinstance(body, Refused):
+                await self._refuse(send, answers.refused(body, correlation=self._ids.fresh()))
+                return
+            call = self._call(route, scope, (flow, priority, run), body)
+            await self._serve(call, receive, send)
+
+    def _call(self, route: Route, scope: Scope, who: tuple[str, Priority, Run | None], body: bytes) -> _Call:
+        flow, priority, run = who
         headers = forwarded_request(scope["headers"])
         target = f"{route.path}?{route.query}"
-        call = _Call(
+        return _Call(
             route=route,
             method=scope["method"],
             flow=flow,
@@ -297,7 +299,6 @@ class Proxy:
             key=flight_key(flow, scope["method"], target, headers, body),
             arrived_s=self._clock.monotonic(),
         )
-        await self._serve(call, receive, send)
 
     def _admit(self, route: Route, authorization: str | None, method: str) -> tuple[Run | None, str, Priority] | Answer:
         match route.caller:
@@ -337,15 +338,9 @@ class Proxy:
             return answers.unreachable(why, correlation=self._ids.fresh())
         return self._fenced(run.run, method, path)
 
-    async def _body(self, receive: Receive, headers: list[Pair]) -> bytes | Refused:
-        if self.tally.bodies_bytes > BODIES_MAX:
-            return Refused(status=503, code="service.unavailable", message="the gateway holds too many bodies already")
-        return await _read_body(receive, headers, REQUEST_BYTES_MAX)
-
     async def _serve(self, call: _Call, receive: Receive, send: Send) -> None:
         """Join or begin a flight, wait for its end or the client's, and deliver."""
         gone = asyncio.create_task(_until_gone(receive))
-        self.tally.bodies_bytes += len(call.body)
         try:
             flight = self.flights.find(call.key, call.arrived_s) or self._begin(call)
             ending = await self._land(flight, gone)
@@ -353,7 +348,6 @@ class Proxy:
                 flight = self._begin(call)  # too long to share
                 ending = await self._land(flight, gone)
         finally:
-            self.tally.bodies_bytes -= len(call.body)
             gone.cancel()
         if ending is not None:
             flight.streamed = True
@@ -400,12 +394,19 @@ class Proxy:
 
     async def _deliver(self, call: _Call, ending: Ending, send: Send) -> None:
         self.tally.statuses[ending.status] = self.tally.statuses.get(ending.status, 0) + 1
-        self.tally.served[call.flow] = self.tally.served.get(call.flow, 0) + 1
+        self._count_served(call.flow)
         match ending:
             case Answer():
                 await _answer(send, ending)
             case Reply():
                 await _pass_on(send, ending, with_body=call.method != "HEAD")
+
+    def _count_served(self, flow: str) -> None:
+        """Count by flow; of very many the one that began first is forgotten."""
+        served = self.tally.served
+        if flow not in served and len(served) >= FLOWS_COUNTED_MAX:
+            served.pop(next(iter(served)))
+        served[flow] = served.get(flow, 0) + 1
 
     async def _fly(self, call: _Call, flight: Flight) -> Ending:
         """Attempt until there is something to say. Attempts are bounded by `retries.ATTEMPTS_MAX` and by the hold."""
@@ -600,33 +601,6 @@ def _form_credentials(form: dict[str, str]) -> Credentials | None:
 
 def _login_refusal(refused: Refused) -> Answer:
     return answers.login_error(refused.status, "invalid_request", refused.message)
-
-
-async def _read_body(receive: Receive, headers: list[Pair], limit: int) -> bytes | Refused:
-    """Read a body up to `limit` bytes within `BODY_READ_S`."""
-    too_large = Refused(status=413, code="request.too.large", message=f"a request body may have {limit} bytes")
-    announced = _header(headers, b"content-length")
-    if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
-        return too_large
-    if all(name not in _BODY_HEADERS for name, _ in headers):
-        return b""
-    parts: list[bytes] = []
-    held = 0
-    try:
-        async with asyncio.timeout(BODY_READ_S):
-            while True:
-                message: Message = await receive()
-                if message["type"] == "http.disconnect":
-                    return Refused(status=400, code="bad.request", message="the client left in the middle of its body")
-                part: bytes = message.get("body", b"")
-                held += len(part)
-                if held > limit:
-                    return too_large
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts)
-    except TimeoutError:
-        return Refused(status=408, code="request.timeout", message=f"the body did not arrive within {BODY_READ_S:g} s")
 
 
 async def _until_gone(receive: Receive) -> None:
