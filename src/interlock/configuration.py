@@ -90,7 +90,10 @@ class Document(_Section):
 
     version: Literal[1] = Field(default=1, description="Version of this file's format.")
     home: str | None = Field(default=None, description="Where embedded mode keeps its data.")
-    server: str | None = Field(default=None, description="URL of an Interlock server.")
+    server: str | None = Field(
+        default=None,
+        description="URL of an Interlock server, for `interlock ci` alone; runs of this version refuse it.",
+    )
     terraform: str | None = Field(default=None, description="Terraform or OpenTofu binary.")
     run: Run = Field(default=Run(), description="How runs wait and hold.")
     states: dict[str, State] = Field(default={}, description="States by name.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -138,11 +139,17 @@ async def _site_lock(site: Site) -> list[Checked]:
     return [Checked(name="lock", result="note", text=text, fix=f"interlock lock explain {site.directory}")]
 
 
+def _no_store_yet(settings: Settings) -> Checked:
+    above = next(folder for folder in settings.database.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        text, fix = f"nothing can be written in {above}", "set INTERLOCK_HOME to a folder that can be written"
+        return Checked(name="store", result="problem", text=text, fix=fix)
+    return Checked(name="store", result="note", text=f"{settings.database} does not exist yet; the first run makes it")
+
+
 async def _store(settings: Settings, directory: Path) -> list[Checked]:
     if not settings.database.exists():
-        return [
-            Checked(name="store", result="note", text=f"{settings.database} does not exist yet; the first run makes it")
-        ]
+        return [_no_store_yet(settings)]
     try:
         async with open_embedded(settings) as embedded:
             views = await embedded.coordinator.states()

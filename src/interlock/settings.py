@@ -162,7 +162,7 @@ def _checked(settings: Settings) -> Settings:
 def find_file(directory: Path, environ: Mapping[str, str]) -> Path | None:
     """Return INTERLOCK_CONFIG, or interlock.yaml here or in the nearest folder above, up to the repository root."""
     if named := environ.get("INTERLOCK_CONFIG"):
-        return Path(named)
+        return Path(named).absolute()
     for folder in (directory.resolve(), *directory.resolve().parents):
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME

@@ -61,6 +61,8 @@ def generate(
             "neither pipeline.aws nor server is set: runs on different machines would not see each other's queue.\n"
             "Use one self-hosted runner with a lasting INTERLOCK_HOME, or a backend that all machines share."
         )
+    if pipeline.server is not None:
+        view.note("`server:` is set, which runs of this version refuse: the files are for a later one.")
     files = render(Vendor(platform.value), pipeline)
     plan = {path: _action(root / path, text) for path, text in files.items()}
     foreign = [path for path, action in plan.items() if action == "foreign"]

@@ -9,13 +9,21 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing
-from interlock.errors import InterlockError, Interrupted, LeaseLost, PolicyGate, Superseded, Terminated, TerraformFailed
+from interlock.errors import (
+    InterlockError,
+    Interrupted,
+    LeaseLost,
+    PolicyGate,
+    Superseded,
+    Terminated,
+    TerraformFailed,
+    UsageError,
+)
 from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
 from interlock.run.binary import Binary
@@ -293,9 +301,13 @@ class Supervisor:
         finally:
             if self._phase not in (Phase.SETTLING, Phase.QUEUED):
                 self._enter(Phase.SETTLING)
-            await self._close_gateway()
-            await self._leave_door()
-            self._keep_plan()
+            try:
+                await self._close_gateway()
+            finally:
+                try:
+                    await self._leave_door()
+                finally:
+                    self._clear_away()
 
     def _wait_left_s(self) -> float | None:
         """Return how long the run may still wait; nothing at all when it does not queue."""
@@ -357,6 +369,8 @@ class Supervisor:
     async def _planned(self, facts: PlanFacts) -> int:
         """End a run that only plans, or has nothing to do."""
         await self._end_unchanged()
+        if self._order.out is not None:
+            _keep(self._run_folder / "plan.tfplan", Path(self._order.out))
         return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
 
     async def _end_unchanged(self) -> None:
@@ -572,15 +586,15 @@ class Supervisor:
         finally:
             self._child = None
 
-    def _keep_plan(self) -> None:
-        """Copy the plan where the order wants it, and forget ours: a plan file holds secrets in clear."""
-        path = self._run_folder / "plan.tfplan"
-        with suppress(FileNotFoundError):
-            if self._order.out is not None:
-                _write_private(Path(self._order.out), path.read_bytes())
-            path.unlink()
-        for name in self._workspace.give_back():
-            self._journal.tell("note", {"text": f"Terraform created {name} beside the configuration"})
+    def _clear_away(self) -> None:
+        """Forget our plan, which holds secrets in clear, and let the user have what Terraform made beside the files."""
+        (self._run_folder / "plan.tfplan").unlink(missing_ok=True)
+        try:
+            for name in self._workspace.give_back():
+                self._journal.tell("note", {"text": f"Terraform created {name} beside the configuration"})
+        except OSError as error:
+            kept = f"what Terraform created stays in {self._workspace.folder}: {error}"
+            self._journal.tell("note", {"text": kept})
         shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
 
 
@@ -598,6 +612,17 @@ def _first_error(outcome: Outcome) -> str:
 
 def _ignore(event: AnyEvent) -> None:
     """Events of commands whose output is read as a whole."""
+
+
+def _keep(plan: Path, out: Path) -> None:
+    try:
+        _write_private(out, plan.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"the plan could not be kept in {out}",
+            why=error.strerror or str(error),
+            fix="name a file that can be written",
+        ) from error
 
 
 def _write_private(path: Path, content: bytes) -> None:

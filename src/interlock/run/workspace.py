@@ -257,8 +257,13 @@ def _mirror(directory: Path, root: Path) -> Path | None:
     folder = root / directory.relative_to(top)
     if (folder / ERRORED).exists():
         return None
-    if folder.is_dir():
-        _give_back(folder, directory)
+    try:
+        if folder.is_dir():
+            _give_back(folder, directory)
+    except OSError:
+        return (
+            None  # what a killed run's Terraform created cannot be moved to the user's folder, and is not thrown away
+        )
     shutil.rmtree(root, ignore_errors=True)
     folder.mkdir(parents=True)
     for above in _between(top, directory):

@@ -1,0 +1,59 @@
+"""What a stranger gets wrong: three parts, the right exit status, one JSON document, and nothing lost."""
+
+from pathlib import Path
+
+import pytest
+from tests.desk import Answer, Desk
+
+pytestmark = pytest.mark.e2e
+
+ONE = 'resource "terraform_data" "kept" {}\n'
+
+
+def refused(answer: Answer) -> str:
+    """Return what a refused command said, after checking its form."""
+    assert answer.code == 3, answer
+    lines = answer.err.splitlines()
+    assert [line[:9] for line in lines[-3:]] == ["error[usa", "  why    ", "  next   "], answer.err
+    assert "Traceback" not in answer.err
+    return answer.err
+
+
+def test_a_plan_that_cannot_be_kept_is_refused_before_anything_runs(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    for out in (desk.folder / "nowhere" / "p.tfplan", desk.folder):
+        assert "a plan cannot be kept in" in refused(desk.run("plan", module, "--out", out))
+    assert desk.runs() == []
+
+
+def test_a_folder_of_opentofu_files_is_no_empty_configuration_to_terraform(desk: Desk) -> None:
+    folder = desk.folder / "module"
+    folder.mkdir()
+    (folder / "main.tofu").write_text(ONE)
+    assert "holds only OpenTofu's files" in refused(desk.run("apply", folder, "--auto-approve"))
+
+
+@pytest.mark.parametrize("words", [("plan", "."), ("queue", "ls"), ("state", "ls"), ("runs", "ls"), ("lock", "ls")])
+def test_a_server_is_refused_wherever_it_would_be_gone_past(desk: Desk, words: tuple[str, ...]) -> None:
+    module = desk.module(text=ONE)
+    named = desk.run(*words, cwd=module, environ={"INTERLOCK_SERVER": "https://interlock.example.com"})
+    assert "INTERLOCK_SERVER" in refused(named)
+    (module / "interlock.yaml").write_text("server: https://interlock.example.com\n")
+    assert "interlock.yaml" in refused(desk.run(*words, cwd=module))
+
+
+@pytest.mark.parametrize("name", ["uni ütf8 ☎", "a'b$(c)", "-dash"])
+def test_any_folder_name_will_do_also_through_a_link(desk: Desk, name: str) -> None:
+    module = desk.module(name, text=ONE)
+    link = desk.folder / "link ü"
+    link.symlink_to(module)
+    assert desk.run("apply", module, "--auto-approve").code == 0
+    for folder in (link, Path("link ü"), module):
+        assert desk.run("plan", folder, "--detailed-exitcode").code == 0, folder
+
+
+def test_a_configuration_in_json_alone_is_one(desk: Desk) -> None:
+    module = desk.folder / "module"
+    module.mkdir()
+    (module / "main.tf.json").write_text('{"resource": {"terraform_data": {"kept": {}}}}')
+    assert desk.run("plan", module, "--detailed-exitcode").code == 2
