@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -28,6 +28,9 @@ from interlock.state import (
     refusing,
     verify_document,
 )
+
+CLOCKS_S = 60.0
+"""By how much the store's clock and ours may differ; the takeover only makes the finding's text clearer."""
 
 MAX_NAMED = 10  # addresses spelled out in one message; the finding's own address is the first
 
@@ -175,7 +178,7 @@ def _back(walk: _Walk, version: Snapshot, document: Document, last: Document, *,
 def _takeover_before(intent: Intent, version: Snapshot) -> datetime | None:
     if version.at is None:
         return None
-    at = version.at
+    at = version.at + timedelta(seconds=CLOCKS_S)
     return max((taken for taken in intent.takeovers if taken <= at), default=None)
 
 

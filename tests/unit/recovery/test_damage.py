@@ -72,7 +72,7 @@ def test_a_serial_written_twice_with_different_content_is_a_zombies_write() -> N
 
 def test_a_lower_serial_after_a_takeover_is_a_zombies_write_and_says_since_when() -> None:
     bodies = chain(state(4, "a"), state(6, "a", "b"), state(5, "a", note="z"))
-    judged = judge_chain(bodies, Intent(takeovers=(T0 + timedelta(minutes=1, seconds=30),)))
+    judged = judge_chain(bodies, Intent(takeovers=(T0 + timedelta(minutes=1, seconds=30), T0 + timedelta(hours=1))))
     assert codes(judged.findings)[0] == ("zombie-write", True)
     assert "its lock was broken at 2026-11-24 00:01:30Z" in judged.findings[0].message
     assert codes(judge_chain(bodies, Intent()).findings)[0] == ("serial-back", True)
