@@ -338,6 +338,7 @@ async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]
         found = await asyncio.to_thread(find_site, Path(order.directory), environ, order.extra)
         assert found is not None, "the order was made for a state that stays where it is"
         async with open_site_of(found, Path(order.directory)) as site:
+            await site.coordinator.view(site.state)  # fails early; and from now on AWS's clock is known
             clock = SystemClock()
             estate = OnsiteEstate(runs=settings.runs, archive=embedded.archive, clock=clock, backend=site.backend)
             recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=clock, by=me())

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from interlock.clock import Clock
@@ -90,7 +91,8 @@ async def open_site(found: Found, directory: Path, *, clock: Clock, ids: Ids) ->
     state = state_of(found)
     backend = await open_s3(found, clock=clock, ids=ids)
     records = _records(backend, clock, ids)
-    coordinator = LocalCoordinator(records, clock, ids, first_token=_first_token(records, clock))
+    shared = SharedClock(records.server_time_s, clock)
+    coordinator = LocalCoordinator(records, shared, ids, first_token=lambda: int(shared.now().timestamp() * 1000))
     try:
         yield Site(
             state=state,
@@ -114,10 +116,31 @@ def _records(backend: S3Backend, clock: Clock, ids: Ids) -> DynamoRecords | S3Re
     return S3Records(backend.s3, place=beside, clock=clock, ids=ids)
 
 
-def _first_token(records: DynamoRecords | S3Records, clock: Clock) -> Callable[[], int]:
-    """AWS's own clock where it was heard, so that a machine whose clock is wrong cannot begin too low."""
+class SharedClock:
+    """A clock whose instants are those of AWS, so that machines whose clocks differ agree on who was silent how long.
 
-    def first() -> int:
-        return int((records.server_time_s() or clock.now().timestamp()) * 1000)
+    Args:
+        server_time_s: What AWS's clock says, in seconds since 1970; None before its first answer.
+        own: The machine's clock, for durations, and for instants until then.
+    """
 
-    return first
+    def __init__(self, server_time_s: Callable[[], float | None], own: Clock) -> None:
+        self._server_time_s = server_time_s
+        self._own = own
+        self._latest = datetime.min.replace(tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """See `Clock.now`. Never goes back: AWS tells whole seconds, so each answer may seem a little late."""
+        told_s = self._server_time_s()
+        now = self._own.now() if told_s is None else datetime.fromtimestamp(told_s, UTC)
+        if told_s is not None:
+            now = self._latest = max(self._latest, now)
+        return now
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return self._own.monotonic()
+
+    async def sleep(self, wait_s: float) -> None:
+        """See `Clock.sleep`."""
+        await self._own.sleep(wait_s)
