@@ -1,0 +1,200 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from interlock.coordinator import Standing
+from interlock.errors import InterlockError, LeaseLost, StateInvalid, StateNotSaved, TerraformFailed
+from interlock.lock import Stage as LockStage
+from interlock.run.process import Ended
+from interlock.run.settle import completed, facts_of, plan_facts, settle, standing_facts
+from interlock.run.stage import Outcome
+from interlock.run.summary import Summary
+from interlock.run.surroundings import Current, Tell
+from interlock.run.transcript import Journal, read
+from interlock.run.workspace import Workspace
+from interlock.state import parse_document
+from interlock.terraform.events import Action, AnyEvent, Apply, Diagnostic, PlannedChange, Resource, Severity, Stage
+from interlock.terraform.plan import PlanDocument, PlanFacts
+from interlock.testing.clock import START, FakeClock
+
+STATE = b'{"version":4,"terraform_version":"1.11.4","serial":3,"lineage":"l","outputs":{},"resources":[]}'
+APPLIED: AnyEvent = Apply(
+    stage=Stage.COMPLETE, resource=Resource(address="a.b"), action=Action.CREATE, elapsed_s=0.0, id="1"
+)
+SAVING_FAILED: AnyEvent = Diagnostic(severity=Severity.ERROR, summary="Failed to save state", detail="")
+
+
+class FakeDoor:
+    """A door behind which a test has put what is stored."""
+
+    backend = None
+
+    def __init__(self, stored: Current, *, accepted: Current | None = None) -> None:
+        self.stored = stored
+        self._accepted = accepted
+        self.refusal: InterlockError | None = None
+        self.push_refusal: InterlockError | None = None
+        self.pushed: list[bytes] = []
+
+    def accepted(self) -> Current | None:
+        return self._accepted
+
+    def refused(self) -> InterlockError | None:
+        return self.refusal
+
+    async def current(self) -> Current:
+        return self.stored
+
+    async def settle(self, _tell: Tell) -> None:
+        """Nothing was written behind this door's back."""
+
+    async def push(self, document: bytes, _allowed: frozenset[str] | None) -> Current:
+        self.pushed.append(document)
+        if self.push_refusal is not None:
+            raise self.push_refusal
+        self.stored = self._accepted = Current(lineage="l", serial=9, digest="d", number=9)
+        return self.stored
+
+
+class Room:
+    """A run that has just applied."""
+
+    def __init__(self, folder: Path) -> None:
+        summary = Summary(
+            run="r1", state="prod", operation="apply", who="a@b", directory="/d", phase="applying", started_at=START
+        )
+        self.folder = folder / "run"
+        self.folder.mkdir()
+        self.journal = Journal(self.folder, summary, FakeClock(), lambda: None)
+        tree = folder / "tree"
+        tree.mkdir()
+        self.space = Workspace(directory=folder, folder=tree, data_dir=folder / "data", seed=folder / "seed")
+
+    async def settle(
+        self, door: FakeDoor, *events: AnyEvent, code: int = 0, failure: InterlockError | None = None
+    ) -> None:
+        await settle(
+            Outcome(ended=Ended(code=code), events=list(events)),
+            failure=failure,
+            plan=PlanFacts(changes=(PlannedChange(resource=Resource(address="a.b"), action=Action.CREATE),)),
+            door=door,  # type: ignore[arg-type]  # only what settle uses
+            workspace=self.space,
+            run_folder=self.folder,
+            journal=self.journal,
+        )
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+WRITTEN = Current(lineage="l", serial=4, digest="d", number=2)
+
+
+async def test_success_is_believed_when_the_stored_state_is_the_one_that_was_written(room: Room) -> None:
+    await room.settle(FakeDoor(WRITTEN, accepted=WRITTEN), APPLIED)
+    assert [entry.facts["serial"] for entry in read(room.folder) if entry.kind == "state"] == [4]
+
+
+async def test_success_without_a_write_or_with_another_stored_state_is_none(room: Room) -> None:
+    with pytest.raises(StateInvalid, match="wrote no state"):
+        await room.settle(FakeDoor(WRITTEN), APPLIED)
+    other = Current(lineage="l", serial=5, digest="other", number=3)
+    with pytest.raises(StateInvalid, match="not the one"):
+        await room.settle(FakeDoor(other, accepted=WRITTEN), APPLIED)
+
+
+async def test_a_refused_write_is_never_success(room: Room) -> None:
+    door = FakeDoor(WRITTEN, accepted=WRITTEN)
+    door.refusal = StateInvalid("dropped")
+    with pytest.raises(StateInvalid, match="dropped"):
+        await room.settle(door, APPLIED)
+
+
+async def test_a_state_that_terraform_left_is_stored_and_makes_good_a_failure_to_save(room: Room) -> None:
+    room.space.errored.write_bytes(STATE)
+    door = FakeDoor(WRITTEN)
+    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("it could not save"))
+    assert door.pushed == [STATE]
+    assert not list(room.folder.parent.rglob("errored.tfstate"))
+
+
+async def test_another_failure_stands_although_the_state_was_stored(room: Room) -> None:
+    room.space.errored.write_bytes(STATE)
+    broken = Diagnostic(severity=Severity.ERROR, summary="a resource failed", detail="")
+    with pytest.raises(TerraformFailed):
+        await room.settle(FakeDoor(WRITTEN), APPLIED, SAVING_FAILED, broken, code=1, failure=TerraformFailed("x"))
+
+
+async def test_a_state_that_cannot_be_stored_is_kept_privately_and_named(room: Room) -> None:
+    room.space.errored.write_bytes(STATE)
+    door = FakeDoor(WRITTEN)
+    door.push_refusal = StateInvalid("older")
+    with pytest.raises(StateNotSaved) as lost:
+        await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+    kept = room.folder / "errored.tfstate"
+    assert str(kept) in lost.value.why
+    assert "--state prod" in lost.value.fix
+    assert kept.read_bytes() == STATE
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+async def test_a_fenced_run_stays_fenced_and_says_where_its_state_is(room: Room) -> None:
+    room.space.errored.write_bytes(STATE)
+    door = FakeDoor(WRITTEN)
+    door.push_refusal = LeaseLost("fenced")
+    with pytest.raises(LeaseLost, match="gone") as lost:
+        await room.settle(door, APPLIED, code=1, failure=LeaseLost("gone", why="broken"))
+    assert "errored.tfstate" in lost.value.why
+
+
+async def test_a_killed_terraform_that_had_begun_is_told_with_what_it_made(room: Room) -> None:
+    with pytest.raises(StateNotSaved, match="killed") as lost:
+        await room.settle(FakeDoor(WRITTEN), APPLIED, code=-9, failure=TerraformFailed("x"))
+    assert "a.b (id 1)" in lost.value.why
+    with pytest.raises(TerraformFailed):
+        await room.settle(FakeDoor(WRITTEN), code=-9, failure=TerraformFailed("x"))
+
+
+def test_a_first_state_without_a_lineage_gets_the_same_one_from_everybody() -> None:
+    bare = STATE.replace(b'"lineage":"l"', b'"lineage":""').replace(b'"serial":3', b'"serial":0')
+    once, twice = completed(bare, "r1"), completed(bare, "r1")
+    assert once == twice
+    document = parse_document(once)
+    assert document.lineage
+    assert document.serial == 1
+    assert completed(bare, "r2") != once
+    assert completed(STATE, "r1") == STATE
+    with pytest.raises(StateInvalid):
+        completed(b"no state", "r1")
+
+
+def test_a_place_in_the_queue_is_told_with_its_expected_start() -> None:
+    standing = Standing(
+        state="s",
+        ticket="t",
+        stage=LockStage.WAITING,
+        token=None,
+        position=3,
+        ahead=(),
+        waiter=None,
+        holders=(),
+        freeze=None,
+        departure=None,
+    )
+    told = standing_facts(standing, 10.0, START + timedelta(seconds=1))
+    assert told["position"] == 3
+    assert told["expected_s"] == 30.0
+    assert told["holder"] is None
+    assert standing_facts(standing, None, START)["expected_s"] is None
+
+
+def test_a_plan_is_told_in_counts_and_a_bounded_list() -> None:
+    changes = tuple(
+        PlannedChange(resource=Resource(address=f"a.b[{number}]"), action=Action.DELETE) for number in range(2_005)
+    )
+    told = plan_facts(PlanFacts(changes=changes))
+    assert (told["left_out"], told["destroyed"], told["empty"]) == (5, 2_005, False)
+    assert facts_of(PlanDocument()).is_empty
