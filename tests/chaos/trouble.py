@@ -134,6 +134,11 @@ def make_trouble(folder: Path, plan: Plan) -> Story:
     return story
 
 
+def job_url(round_: int) -> str:
+    """Return the CI job that one apply says to be part of: by it a run is told from others whatever happened to it."""
+    return f"https://gitlab.example/team/contact-centre/-/jobs/{round_}"
+
+
 # -- the pipelines ----------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +150,8 @@ def _pipeline(story: Story, random: Random, number: int, over: threading.Event) 
         values = {"hold": random.uniform(*_HOLD_S), "round": number * 100_000 + round_, "log": story.log(state)}
         flags = [f"-var={name}={value}" for name, value in values.items()]
         words = ("apply", story.desk.folder / "work", "--state", state, "--auto-approve", "--", *flags)
-        started = story.desk.start(*words)
+        job = {"CI": "true", "CI_JOB_URL": job_url(number * 100_000 + round_)}
+        started = story.desk.start(*words, environ=job)
         story.attempts[started.process.pid] = Attempt(
             state=state, round=number * 100_000 + round_, started=started, begun_s=time.monotonic()
         )

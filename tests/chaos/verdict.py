@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
 
-from tests.chaos.trouble import STATES, Attempt, Story
+from tests.chaos.trouble import STATES, Attempt, Story, job_url
 
 from interlock.compose import open_embedded
 from interlock.coordinator import View
@@ -145,9 +145,7 @@ def _exits(story: Story, runs: list[Summary]) -> Iterator[str]:
 
 
 def _attempt_of(story: Story, summary: Summary) -> Attempt | None:
-    order = story.desk.home / "runs" / summary.run / "order.json"
-    text = order.read_text()
-    return next((one for one in story.attempts.values() if f'round={one.round}"' in text), None)
+    return next((one for one in story.attempts.values() if summary.job == job_url(one.round)), None)
 
 
 def _troubles(story: Story, summary: Summary, attempt: Attempt | None) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,9 @@ async def find_target(text: str, settings: Settings, environ: Mapping[str, str])
 def _directory(text: str, settings: Settings) -> Path | None:
     """Return the root module that is meant; None for a name whose root module nobody knows."""
     folder = Path(text)
-    if folder.is_dir() and (text in {".", ".."} or any(any(folder.glob(name)) for name in _CONFIGURATION)):
-        return folder.resolve()
+    with suppress(OSError, ValueError):  # too long for a path, or with a zero byte: it can only be a name
+        if folder.is_dir() and (text in {".", ".."} or any(any(folder.glob(name)) for name in _CONFIGURATION)):
+            return folder.resolve()
     named = settings.states.get(text)
     return named.directory.resolve() if named is not None and named.directory is not None else None
 
