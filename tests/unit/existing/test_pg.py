@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+psycopg = pytest.importorskip("psycopg")
+
+from interlock.errors import AuthenticationFailed, BackendUnavailable, LockHeld, UsageError  # noqa: E402
+from interlock.existing import ForeignMoved, Found  # noqa: E402
+from interlock.existing.pg import PgBackend, _translated, open_pg, shown_address  # noqa: E402
+from interlock.terraform.lockinfo import LockInfo, build_lock_info  # noqa: E402
+from interlock.testing.postgres import postgres_server, why_not  # noqa: E402
+
+needs_postgres = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+STATE = b'{"version": 4, "serial": 1}'
+
+
+def found(conn: str, workspace: str = "default") -> Found:
+    return Found(type="pg", settings={"conn_str": conn, "schema_name": "terraform_remote_state"}, workspace=workspace)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres_server() as conn:
+        yield conn
+
+
+@pytest.fixture
+def table(server: str) -> str:
+    """The schema as Terraform makes it, empty."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS terraform_remote_state CASCADE")
+        connection.execute("CREATE SCHEMA terraform_remote_state")
+        connection.execute("CREATE SEQUENCE IF NOT EXISTS public.global_states_id_seq AS bigint")
+        connection.execute(
+            "CREATE TABLE terraform_remote_state.states ("
+            "id bigint NOT NULL DEFAULT nextval('public.global_states_id_seq') PRIMARY KEY,"
+            " name text UNIQUE, data text)"
+        )
+    return server
+
+
+@pytest.fixture
+async def backend(table: str) -> AsyncIterator[PgBackend]:
+    backend = await open_pg(found(table))
+    yield backend
+    await backend.close()
+
+
+def hold(conn: str) -> Any:
+    """Lock as Terraform does: by a session."""
+    connection = psycopg.connect(conn, autocommit=True, application_name="terraform")
+    connection.execute("SELECT pg_try_advisory_lock(id) FROM terraform_remote_state.states WHERE name = 'default'")
+    return connection
+
+
+def info() -> LockInfo:
+    return build_lock_info(id="i", operation="restore", who="me@here", version="", now=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@needs_postgres
+async def test_a_state_is_written_only_over_what_was_read(backend: PgBackend) -> None:
+    assert await backend.read_state() is None
+    assert await backend.history() == ()
+    first = await backend.write_state(STATE, expected=None)
+    assert first.body == STATE
+    with pytest.raises(ForeignMoved):
+        await backend.write_state(b"{}", expected=None)
+    second = await backend.write_state(b'{"serial": 2}', expected=first)
+    with pytest.raises(ForeignMoved):
+        await backend.write_state(b"{}", expected=first)
+    assert (await backend.read_state()) == second
+    versions = await backend.history()
+    assert [await backend.read_version(version.id) for version in versions] == [second.body]
+    assert await backend.repair_digest(expected=second) == second
+
+
+@needs_postgres
+async def test_a_session_that_holds_the_lock_is_seen_and_freed_only_while_it_is_the_same(
+    backend: PgBackend, table: str
+) -> None:
+    assert await backend.read_locks() == ()
+    await backend.write_state(STATE, expected=None)
+    holder = hold(table)
+    (lock,) = await backend.read_locks()
+    assert "terraform" in lock.operation
+    assert lock.who.startswith("@")
+    assert lock.created_at is not None
+
+    holder.close()
+    later = hold(table)
+    with pytest.raises(ForeignMoved):
+        await backend.delete_lock(lock)
+    assert not later.closed
+    (second,) = await backend.read_locks()
+    await backend.delete_lock(second)
+    assert await backend.read_locks() == ()
+    with pytest.raises(psycopg.Error):
+        later.execute("SELECT 1")
+
+
+@needs_postgres
+async def test_a_killed_client_leaves_no_lock(backend: PgBackend, table: str) -> None:
+    await backend.write_state(STATE, expected=None)
+    hold(table).close()
+    for _ in range(100):  # the server notices within a moment
+        if not await backend.read_locks():
+            return
+    raise AssertionError("the lock stayed")
+
+
+@needs_postgres
+async def test_our_own_lock_keeps_terraform_out_and_is_given_back(backend: PgBackend, table: str) -> None:
+    assert (await backend.take_lock(info())).locks == ()
+    await backend.write_state(STATE, expected=None)
+    held = await backend.take_lock(info())
+    with psycopg.connect(table, autocommit=True) as other:
+        query = "SELECT pg_try_advisory_lock(id) FROM terraform_remote_state.states WHERE name = 'default'"
+        assert other.execute(query).fetchone() == (False,)
+        await backend.give_lock(held)
+        assert other.execute(query).fetchone() == (True,)
+        with pytest.raises(LockHeld):
+            await backend.take_lock(info())
+
+
+@needs_postgres
+async def test_locks_of_other_states_and_databases_are_not_taken_for_ours(backend: PgBackend, table: str) -> None:
+    await backend.write_state(STATE, expected=None)
+    with psycopg.connect(table, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(987654321), pg_advisory_lock(1, 2)")
+        assert await backend.read_locks() == ()
+
+
+@needs_postgres
+async def test_a_database_without_the_table_is_a_usage_error(server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS terraform_remote_state CASCADE")
+    backend = await open_pg(found(server))
+    with pytest.raises(UsageError, match="does not exist"):
+        await backend.read_state()
+    await backend.close()
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        await open_pg(found("postgres://u@127.0.0.1:1/x?connect_timeout=1"))
+
+
+def test_a_refused_password_is_a_matter_of_authentication() -> None:
+    error = psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "u"')
+    assert isinstance(_translated(error, "pg://h/d"), AuthenticationFailed)
+
+
+@pytest.mark.parametrize(
+    ("conn", "shown"),
+    [
+        (
+            "postgres://u:secret@db.example.com:5433/tf?sslmode=require",
+            "pg://db.example.com:5433/tf/terraform_remote_state.states/default",
+        ),
+        ("host=db port=5433 dbname=tf user=u password=secret", "pg://db:5433/tf/terraform_remote_state.states/default"),
+        ("", "pg:///terraform_remote_state.states/default"),
+    ],
+)
+def test_the_address_shows_no_secret(conn: str, shown: str) -> None:
+    assert shown_address(found(conn)) == shown
