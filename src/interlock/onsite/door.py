@@ -10,6 +10,7 @@ version before it is named.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,7 +124,8 @@ class OnsiteDoor:
         if self._lock_id:
             for lock in await self.backend_hand.read_locks():
                 if lock.id == self._lock_id:
-                    await self.backend_hand.delete_lock(lock)
+                    with suppress(ForeignMoved):  # somebody forced it; what is there now is not ours
+                        await self.backend_hand.delete_lock(lock)
         self._lock_id, self._held = "", None
 
     async def close(self) -> None:
@@ -134,19 +136,16 @@ class OnsiteDoor:
         until_s = None if timeout_s is None else self.clock.monotonic() + timeout_s
         said: tuple[str, ...] | None = None
         for pause_s in Polling().waits_s():
-            try:
-                if not (locks := await self.backend_hand.read_locks()):
-                    self._lock_id = info.id
+            locks = await self.backend_hand.read_locks()
+            if not locks or await self._clear(locks, tell):
+                self._lock_id = info.id
+                with suppress(LockHeld):  # somebody was faster; who it was is read next
                     return await self.backend_hand.take_lock(info)
-            except LockHeld:  # somebody was faster; who it was is read next
-                continue
-            if await self._clear(locks, tell):
-                continue
-            if (ids := tuple(lock.id for lock in locks)) != said:
+            elif (ids := tuple(lock.id for lock in locks)) != said:
                 said = ids
                 tell("standing", _standing(locks[0]))
             if until_s is not None and self.clock.monotonic() >= until_s:
-                raise _waited_too_long(self.order.state, locks[0])
+                raise _waited_too_long(self.order.state, locks)
             await self.clock.sleep(pause_s)
         raise AssertionError("a pace has no end")
 
@@ -305,7 +304,8 @@ def _standing(lock: ForeignLock) -> dict[str, object]:
     }
 
 
-def _waited_too_long(state: str, lock: ForeignLock) -> WaitTimeout:
+def _waited_too_long(state: str, locks: tuple[ForeignLock, ...]) -> WaitTimeout:
+    lock = locks[0] if locks else ForeignLock(id="", mechanism="")  # taken and freed again and again while we looked
     return WaitTimeout(
         f'gave up waiting for state "{state}", which {lock.who or "somebody"} holds with Terraform\'s own lock',
         why=f"{lock.operation} since {lock.created or 'an unknown time'}, lock id {lock.id or '?'}",

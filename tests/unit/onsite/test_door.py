@@ -242,6 +242,17 @@ async def test_when_every_call_fails_from_some_point_on_nothing_outlives_the_gra
         assert await world.locks() == []
 
 
+async def test_a_lock_that_somebody_forced_and_took_is_left_alone_when_we_leave(world: World) -> None:
+    door, other = world.door(world.coordinator()), world.door(world.coordinator(), "other")
+    await door.enter(world.tell, timeout_s=1.0)
+    for lock in await door.backend_hand.read_locks():
+        await door.backend_hand.delete_lock(lock)
+    await other.enter(world.tell, timeout_s=1.0)
+    await door.leave()
+    assert {found.run for info in await world.locks() if (found := find_reference(info))} == {"other"}
+    await other.leave()
+
+
 async def test_a_lock_left_by_an_ended_run_is_cleared_and_that_of_a_living_one_is_waited_for(world: World) -> None:
     coordinator = world.coordinator()
     left = world.door(coordinator, "dead")
