@@ -30,6 +30,7 @@ class Server:
         self.state: bytes | None = None
         self.lock: bytes | None = None
         self.held_status = 423
+        self.nameless = False
 
     def answer(self, call: Call) -> Told:
         if call.path.startswith("/lock"):
@@ -45,13 +46,16 @@ class Server:
     def _lock(self, call: Call) -> Told:
         if call.method == "LOCK":
             if self.lock is not None and json.loads(call.body)["ID"] != self._id():
-                return Told(status=self.held_status, body=self.lock)
+                return Told(status=self.held_status, body=b"locked" if self.nameless else self.lock)
             self.lock = call.body
             return Told()
         if self.lock is not None and json.loads(call.body)["ID"] != self._id():
             return Told(status=409)
         self.lock = None
         return Told()
+
+    def is_locked(self) -> bool:
+        return self.lock is not None
 
     def _id(self) -> str:
         return json.loads(self.lock)["ID"] if self.lock is not None else ""
@@ -107,8 +111,7 @@ async def test_the_holder_is_read_from_the_refusal(server: Server, backend: Http
 
 
 async def test_a_refusal_that_names_nobody_is_a_lock_all_the_same(server: Server, backend: HttpBackend) -> None:
-    server.lock = render_lock_info(THEIRS)
-    server._lock = lambda _: Told(status=423, body=b"locked")  # type: ignore[method-assign]
+    server.lock, server.nameless = render_lock_info(THEIRS), True
     (lock,) = await backend.read_locks()
     assert lock.unreadable
 
@@ -119,10 +122,10 @@ async def test_exactly_the_lock_that_was_read_is_deleted(server: Server, backend
     server.lock = render_lock_info(OURS)
     with pytest.raises(ForeignMoved):
         await backend.delete_lock(lock)
-    assert server.lock is not None
+    assert server.is_locked()
     server.lock = render_lock_info(THEIRS)
     await backend.delete_lock(lock)
-    assert server.lock is None
+    assert not server.is_locked()
     with pytest.raises(ForeignMoved, match="not there any more"):
         await backend.delete_lock(lock)
 
