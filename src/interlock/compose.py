@@ -21,7 +21,7 @@ from interlock.settings import Settings, default_state_name, load, parse_duratio
 
 if TYPE_CHECKING:
     from interlock.api_way import Need, RunGateway
-    from interlock.coordinator import View
+    from interlock.coordinator import Coordinator, View
     from interlock.coordinator.archive import StateArchive, Writer, Written
     from interlock.coordinator.local import LocalCoordinator
     from interlock.drift import Finding, Ledger, Ruling, Scan
@@ -141,6 +141,33 @@ def state_name(settings: Settings, directory: Path, named: str | None) -> str:
     return check_state_name(named or settings.state_for(directory) or default_state_name(directory))
 
 
+async def states_so_far(directories: Sequence[Path]) -> list[str | None]:
+    """Return the state in which each root module was kept without being named; None where there is none."""
+    settings = read_settings()
+    names = [default_state_name(directory) for directory in directories]
+    if not settings.database.exists():
+        return [None for _ in names]
+    async with open_embedded(settings) as embedded:
+        return [name if (await embedded.coordinator.view(name)).head is not None else None for name in names]
+
+
+async def check_not_renamed(coordinator: Coordinator, order: Order) -> None:
+    """Refuse to begin an empty state for a root module that interlock.yaml names and that had a state before.
+
+    Raises:
+        UsageError: Its earlier state, named after the folder, holds what a plan would create a second time.
+    """
+    if not order.former or (await coordinator.view(order.state)).head is not None:
+        return
+    if (await coordinator.view(order.former)).head is not None:
+        raise UsageError(
+            f"state {order.state} is empty, and {order.directory} has kept its state as {order.former} so far",
+            why="a plan against the empty state would create everything a second time",
+            fix=f"name it {order.former} in interlock.yaml, or: interlock state pull {order.former} > state.json; "
+            f"interlock state push --state {order.state} state.json",
+        )
+
+
 # -- looking at and changing queues -----------------------------------------------------------------------------------
 
 
@@ -158,21 +185,22 @@ async def meant_state(embedded: Embedded, settings: Settings, text: str) -> str:
 
     Otherwise a run of `--state cc` in a folder above `cc` would leave a state that no command finds as `cc`.
     """
-    if find_root_module(text) is None or _is_no_name(text):
+    if find_root_module(text) is None or not is_state_name(text):
         return named_state(settings, text)
     if text in settings.states or (await embedded.coordinator.view(text)).version is not None:
         return text
     return named_state(settings, text)
 
 
-def _is_no_name(text: str) -> bool:
+def is_state_name(text: str) -> bool:
+    """Say whether a state may have this name."""
     from interlock.coordinator import check_state_name
 
     try:
         check_state_name(text)
     except UsageError:
-        return True
-    return False
+        return False
+    return True
 
 
 def find_root_module(text: str) -> Path | None:
@@ -911,10 +939,17 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         retries=asked.retries,
         gateway=not asked.no_gateway,
         in_place=found is None and check_backend(directory, name),
+        former=_former(settings, directory, name) if found is None and asked.state is None else "",
         look=asked.look or Look(),
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
+
+
+def _former(settings: Settings, directory: Path, name: str) -> str:
+    """Return the name that the state had before interlock.yaml gave it another; empty when it did not."""
+    before = default_state_name(directory) if settings.state_for(directory) == name else name
+    return before if before != name else ""
 
 
 def _site_name(name: str, asked: str | None) -> str:
@@ -973,8 +1008,8 @@ def check_backend(directory: Path, state: str) -> bool:
     if backend.type != "http":
         raise UsageError(
             f'the configuration declares backend "{backend.type}", which runs cannot use yet',
-            why="this version runs on Interlock's own backend; states of other backends can be imported",
-            fix="terraform state pull > state.json; interlock state push state.json; remove the backend block",
+            why="runs work on Interlock's own backend and on S3; states of other backends can be imported",
+            fix="terraform state pull > state.json; interlock state push --state NAME state.json; remove the block",
         )
     return not backend.body.attributes
 
@@ -1128,6 +1163,7 @@ async def _with_hands(
                 run_folder=folder,
                 environ=environ,
             )
+            await check_not_renamed(desk.coordinator, order)
             control.attach(supervisor)
             return await _with_remedy(supervisor.run(), desk)
     finally:

@@ -14,14 +14,17 @@ from typing import Literal
 from interlock.clock import SystemClock
 from interlock.compose import check_backend, open_embedded, open_site_of, read_settings, state_name
 from interlock.coordinator import Coordinator
-from interlock.errors import InterlockError
+from interlock.disk import DiskTree
+from interlock.errors import InterlockError, UsageError
 from interlock.existing import Found
+from interlock.hcl import read_module
 from interlock.ids import RandomIds
 from interlock.onsite.finding import find_site
 from interlock.onsite.site import Site
 from interlock.settings import Settings
 
 _LOW_BYTES = 1 << 30
+_PROBLEMS = 5  # of a configuration that are told; `interlock lint` tells all
 Result = Literal["ok", "note", "problem"]
 
 
@@ -43,7 +46,13 @@ class Checked:
 
 
 async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> list[Checked]:
-    """Look at settings, Terraform, backend, store and earlier runs for one root module."""
+    """Look at settings, Terraform, backend, store and earlier runs for one root module.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is no folder", why="a root module is examined", fix="interlock doctor DIR")
     try:
         settings = read_settings(environ, directory)
     except InterlockError as error:
@@ -92,6 +101,9 @@ def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) 
 
 
 def _configuration(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:  # noqa: ARG001 - one shape for all looks
+    broken = _broken(directory)
+    if broken:
+        return broken
     name = state_name(settings, directory, None)
     own = check_backend(directory.resolve(), name)
     how = 'declares backend "http" {} itself, runs in place' if own else "runs from a tree of links with one override"
@@ -100,6 +112,16 @@ def _configuration(settings: Settings, directory: Path, environ: Mapping[str, st
         Checked(name="configuration", result="ok", text=how),
         Checked(name="state", result="ok", text=f"{name} ({named})"),
     ]
+
+
+def _broken(directory: Path) -> list[Checked]:
+    """Say what keeps the configuration from being read at all."""
+    module = read_module(DiskTree(), str(directory))
+    if not module.files:
+        text = f"{directory.absolute()} holds no Terraform configuration"
+        return [Checked(name="configuration", result="problem", text=text, fix="interlock doctor DIR")]
+    found = [f"{p.span.path}:{p.span.line}:{p.span.column}: {p.message}" for p in module.problems[:_PROBLEMS]]
+    return [Checked(name="configuration", result="problem", text=text, fix="interlock lint") for text in found]
 
 
 async def _site(found: Found, directory: Path) -> list[Checked]:

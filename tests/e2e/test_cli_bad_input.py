@@ -57,3 +57,16 @@ def test_a_configuration_in_json_alone_is_one(desk: Desk) -> None:
     module.mkdir()
     (module / "main.tf.json").write_text('{"resource": {"terraform_data": {"kept": {}}}}')
     assert desk.run("plan", module, "--detailed-exitcode").code == 2
+
+
+def test_doctor_says_that_a_configuration_cannot_be_read_and_where(desk: Desk) -> None:
+    refused(desk.run("doctor", "nowhere"))
+    broken = desk.module(text='resource "terraform_data" "kept" {\n')
+    told = desk.run("doctor", broken, "--json")
+    assert told.code == 1
+    assert [row["text"] for row in told.document["checks"] if row["result"] == "problem"] == [
+        f"{broken}/main.tf:1:1: the closing brace is missing for what begins here"
+    ]
+    empty = desk.folder / "empty"
+    empty.mkdir()
+    assert "holds no Terraform configuration" in desk.run("doctor", empty).out

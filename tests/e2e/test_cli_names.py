@@ -22,3 +22,29 @@ def test_a_folder_means_the_state_of_its_runs(desk: Desk) -> None:
     assert desk.run("apply", module, "--auto-approve").code == 0
     for text, cwd in (("cc", desk.folder), (".", module), (module, Path("/"))):
         assert "terraform_data.kept" in desk.run("state", "show", text, cwd=cwd).out, text
+
+
+def test_init_keeps_the_name_that_a_state_has_and_makes_legal_ones(desk: Desk) -> None:
+    used, fresh = desk.module("cc"), desk.module("uni ütf8 ☎")
+    assert desk.run("apply", used, "--auto-approve").code == 0
+    (name,) = [row["state"] for row in desk.run("state", "ls", "--json").document["states"]]
+    assert desk.run("init").code == 0
+    text = (desk.folder / "interlock.yaml").read_text()
+    assert f'  {name}:\n    directory: "cc"\n' in text
+    assert '  uni-tf8:\n    directory: "uni ütf8 ☎"\n' in text
+    assert desk.run("plan", used, "--detailed-exitcode").code == 0
+    assert desk.run("plan", fresh, "--detailed-exitcode").code == 2
+
+
+def test_a_state_that_got_another_name_is_not_begun_anew(desk: Desk) -> None:
+    module = desk.module("cc")
+    assert desk.run("apply", module, "--auto-approve").code == 0
+    (desk.folder / "interlock.yaml").write_text("states:\n  prod/cc:\n    directory: cc\n")
+    refused = desk.run("plan", module)
+    assert refused.code == 3
+    assert "would create everything a second time" in refused.err
+    (before,) = [row["state"] for row in desk.run("state", "ls", "--json").document["states"]]
+    (desk.folder / "state.json").write_text(desk.run("state", "pull", before).out)
+    pushed = desk.run("state", "push", "--state", "prod/cc", desk.folder / "state.json")
+    assert pushed.code == 0, pushed.err
+    assert desk.run("plan", module, "--detailed-exitcode").code == 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +37,7 @@ def init(
         return
     if not directory.is_dir():
         raise UsageError(f"{directory} is no folder", fix="name the repository's root")
-    text = document(directory)
+    text = document(names_of(directory, root_modules(directory)))
     if just_print:
         sys.stdout.write(text)
         return
@@ -45,10 +48,32 @@ def init(
     view.note(f"wrote {target}; next: interlock doctor")
 
 
-def document(directory: Path) -> str:
-    """Return the text of interlock.yaml for the root modules found below `directory`."""
-    modules = root_modules(directory)
-    states = "".join(f"  {_name(path)}:\n    directory: {path.as_posix()}\n" for path in modules)
+def names_of(directory: Path, modules: Sequence[Path]) -> dict[str, Path]:
+    """Return the root modules by state name: the name that runs have used so far, else one made from the path.
+
+    A module that got another name than its runs have used would begin with an empty state, and its next plan would
+    create everything a second time.
+    """
+    import asyncio
+
+    from interlock.compose import states_so_far
+
+    used = asyncio.run(states_so_far([directory / module for module in modules]))
+    named: dict[str, Path] = {}
+    for module, name in zip(modules, used, strict=True):
+        wanted = name or _name(module)
+        while wanted in named:
+            wanted += "-2"
+        named[wanted] = module
+    return named
+
+
+def document(states_by_name: Mapping[str, Path]) -> str:
+    """Return the text of interlock.yaml for these root modules."""
+    states = "".join(
+        f"  {name}:\n    directory: {json.dumps(path.as_posix(), ensure_ascii=False)}\n"
+        for name, path in states_by_name.items()
+    )
     return (
         "# Interlock's settings. `interlock init --schema` prints the JSON Schema; unknown keys are errors.\n"
         "version: 1\n"
@@ -85,4 +110,5 @@ def _folders(directory: Path, depth: int) -> list[Path]:
 
 def _name(path: Path) -> str:
     parts = [part for part in path.parts if part not in {"envs", "environments", "terraform", "infra", "stacks"}]
-    return "/".join(parts) or "main"
+    legal = (re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("._-") for part in parts)
+    return "/".join(part or "module" for part in legal) or "main"

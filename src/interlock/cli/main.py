@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _DEBUG = "INTERLOCK_DEBUG"
+_MISUSED = "the command line is wrong; nothing was done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,8 @@ def _unknown(name: str) -> UsageError:
     import difflib
 
     near = difflib.get_close_matches(name, COMMANDS, n=1)
-    return UsageError(f"there is no command {name!r}", fix=f"interlock {near[0]}" if near else "interlock --help")
+    fix = f"interlock {near[0]}" if near else "interlock --help"
+    return UsageError(f"there is no command {name!r}", why=_MISUSED, fix=fix)
 
 
 def _stub(name: str, entry: Entry) -> Any:
@@ -202,13 +204,14 @@ def _own(arguments: list[str]) -> list[str]:
 def _misuse(error: Any) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "interlock"
-    return UsageError(error.format_message().rstrip(".") or "a command is missing", fix=f"{command} --help")
+    what = " ".join(error.format_message().split()).rstrip(".") or "a command is missing"
+    return UsageError(what, why=_MISUSED, fix=f"{command} --help")
 
 
 def _stopped() -> InterlockError:
     from interlock.errors import Interrupted
 
-    return Interrupted("stopped by you", why="Ctrl-C, or no answer to a prompt")
+    return Interrupted("stopped by you", why="Ctrl-C, or no answer to a prompt", fix="repeat the command")
 
 
 def _refused_by_the_system(error: OSError) -> InterlockError:

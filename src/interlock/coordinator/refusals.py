@@ -80,7 +80,7 @@ def timed_out(state: str, lock: Lock, position: int, timeout_s: float) -> Interl
     holders = _names(lock, tuple(holder.ticket for holder in lock.holders))
     frozen = f'frozen by {lock.freeze.by}: "{lock.freeze.reason}"' if lock.freeze else ""
     return WaitTimeout(
-        f'gave up waiting for state "{state}" after {timeout_s:g} s at position {position}',
+        f'gave up waiting for state "{state}" after {round(timeout_s, 1):g} s at position {position}',
         why="; ".join(part for part in (holders, frozen) if part),
         fix=f"interlock queue ls {state}, or a longer --wait",
         state=state,

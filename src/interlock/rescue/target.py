@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from interlock.compose import named_state, open_embedded, state_name
+from interlock.compose import is_state_name, named_state, open_embedded, state_name
 from interlock.disk import DiskTree
 from interlock.existing import Found
 from interlock.existing.discovery import find
@@ -51,6 +51,8 @@ Target = Own | Foreign
 async def find_target(text: str, settings: Settings, environ: Mapping[str, str]) -> Target:
     """Return what a person means: a root module's folder, or a state's name.
 
+    A state of exactly this name goes before a folder; `./name` always means the folder.
+
     A folder whose configuration declares no backend is Interlock's own, unless it has a local state that Interlock does
     not know. An empty `backend "http" {}` is Interlock's own, unless the environment says where it is.
 
@@ -60,6 +62,8 @@ async def find_target(text: str, settings: Settings, environ: Mapping[str, str])
     directory = _directory(text, settings)
     if directory is None:
         return Own(state=named_state(settings, text))
+    if await _is_kept(text, settings):
+        return Own(state=text)
     found = find(DiskTree(), str(directory), environ)
     own = Own(state=state_name(settings, directory, None), directory=directory)
     if found.type == "local" and find_backend(DiskTree(), str(directory)) is None:
@@ -77,6 +81,14 @@ def _directory(text: str, settings: Settings) -> Path | None:
             return folder.resolve()
     named = settings.states.get(text)
     return named.directory.resolve() if named is not None and named.directory is not None else None
+
+
+async def _is_kept(text: str, settings: Settings) -> bool:
+    """Say whether there is a state of this name beside the folder of this name."""
+    if not is_state_name(text) or text in settings.states or not settings.database.exists():
+        return False
+    async with open_embedded(settings) as embedded:
+        return (await embedded.coordinator.view(text)).version is not None
 
 
 async def _is_own(own: Own, directory: Path, settings: Settings) -> bool:
