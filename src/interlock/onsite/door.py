@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from interlock.clock import Clock
@@ -122,7 +123,8 @@ class OnsiteDoor:
     async def leave(self) -> None:
         """See `Door.leave`. Also deletes a lock of ours whose taking seemed to fail: its answer may have been lost."""
         if self._lock_id:
-            for lock in await self.backend_hand.read_locks():
+            held = self._held.locks if self._held is not None else await self.backend_hand.read_locks()
+            for lock in held:
                 if lock.id == self._lock_id:
                     with suppress(ForeignMoved):  # somebody forced it; what is there now is not ours
                         await self.backend_hand.delete_lock(lock)
@@ -135,13 +137,17 @@ class OnsiteDoor:
         info = self._info()
         until_s = None if timeout_s is None else self.clock.monotonic() + timeout_s
         said: tuple[str, ...] | None = None
-        for pause_s in Polling().waits_s():
-            locks = await self.backend_hand.read_locks()
-            if not locks or await self._clear(locks, tell):
+        locks: tuple[ForeignLock, ...] = ()
+        for pause_s in chain([0.0], Polling().waits_s()):
+            if not locks:  # else each look would be a write that is paid for and refused
                 self._lock_id = info.id
-                with suppress(LockHeld):  # somebody was faster; who it was is read next
+                with suppress(LockHeld):  # who it is is read next
                     return await self.backend_hand.take_lock(info)
-            elif (ids := tuple(lock.id for lock in locks)) != said:
+            locks = await self.backend_hand.read_locks()
+            if locks and await self._clear(locks, tell):
+                locks = ()
+                continue
+            if locks and (ids := tuple(lock.id for lock in locks)) != said:
                 said = ids
                 tell("standing", _standing(locks[0]))
             if until_s is not None and self.clock.monotonic() >= until_s:

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from interlock.clock import Clock
+from interlock.coordinator import Standing
+from interlock.coordinator.interface import OnChange
 from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.record import keep_s
 from interlock.errors import BackendUnavailable, InterlockError
@@ -22,9 +24,12 @@ from interlock.existing import Found
 from interlock.existing.discovery import backend_configs
 from interlock.existing.s3 import S3Backend, open_s3
 from interlock.ids import Ids
+from interlock.lock import Grant, Requested
 from interlock.onsite.finding import state_of
 from interlock.run.workspace import OwnBackend
+from interlock.store import RecordStore
 from interlock.store.dynamodb import DynamoRecords
+from interlock.store.polling import NearPolling, Pace
 from interlock.store.s3 import S3Place as RecordPlace
 from interlock.store.s3 import S3Records
 
@@ -90,9 +95,12 @@ async def open_site(found: Found, directory: Path, *, clock: Clock, ids: Ids) ->
     """
     state = state_of(found)
     backend = await open_s3(found, clock=clock, ids=ids)
-    records = _records(backend, clock, ids)
+    polling = NearPolling()
+    records = _records(backend, polling, clock, ids)
     shared = SharedClock(records.server_time_s, clock)
-    coordinator = LocalCoordinator(records, shared, ids, first_token=lambda: int(shared.now().timestamp() * 1000))
+    coordinator = AttentiveCoordinator(
+        records, shared, ids, polling=polling, first_token=lambda: int(shared.now().timestamp() * 1000)
+    )
     try:
         yield Site(
             state=state,
@@ -106,14 +114,52 @@ async def open_site(found: Found, directory: Path, *, clock: Clock, ids: Ids) ->
         await asyncio.gather(backend.close(), records.close())
 
 
-def _records(backend: S3Backend, clock: Clock, ids: Ids) -> DynamoRecords | S3Records:
+def _records(backend: S3Backend, polling: Pace, clock: Clock, ids: Ids) -> DynamoRecords | S3Records:
     place = backend.place
     if place.table is not None:
         return DynamoRecords(
-            backend.dynamodb, table=place.table, expires_s=lambda value: keep_s(value, EXPIRES_S), clock=clock, ids=ids
+            backend.dynamodb,
+            table=place.table,
+            expires_s=lambda value: keep_s(value, EXPIRES_S),
+            polling=polling,
+            clock=clock,
+            ids=ids,
         )
     beside = RecordPlace(bucket=place.bucket, kms_key=place.kms_key if place.encrypt else None)
-    return S3Records(backend.s3, place=beside, clock=clock, ids=ids)
+    return S3Records(backend.s3, place=beside, polling=polling, clock=clock, ids=ids)
+
+
+class AttentiveCoordinator(LocalCoordinator):
+    """A coordinator that looks at its store more often while its one waiter is the next to be served.
+
+    Args:
+        store: Where the records are.
+        clock: See `LocalCoordinator`.
+        ids: See `LocalCoordinator`.
+        polling: The store's pace.
+        first_token: See `LocalCoordinator`.
+    """
+
+    def __init__(
+        self, store: RecordStore, clock: Clock, ids: Ids, *, polling: NearPolling, first_token: Callable[[], int]
+    ) -> None:
+        super().__init__(store, clock, ids, first_token=first_token)
+        self._polling = polling
+
+    async def acquire(
+        self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None
+    ) -> Grant:
+        """See `Coordinator.acquire`."""
+
+        def noticed(standing: Standing) -> None:
+            self._polling.is_near = standing.position == 1
+            if on_change is not None:
+                on_change(standing)
+
+        try:
+            return await super().acquire(state, request, timeout_s=timeout_s, on_change=noticed)
+        finally:
+            self._polling.is_near = False
 
 
 class SharedClock:

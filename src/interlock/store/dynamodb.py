@@ -34,7 +34,7 @@ from interlock.errors import BackendUnavailable, UsageError
 from interlock.ids import Ids
 from interlock.store.aws import AwsCaller, Refused
 from interlock.store.polled import PolledWatch
-from interlock.store.polling import Polling
+from interlock.store.polling import Pace, Polling
 from interlock.store.records import (
     LIST_LIMIT_MAX,
     VALUE_BYTES_MAX,
@@ -83,7 +83,7 @@ class DynamoRecords:
         table: str,
         namespace: str = "",
         expires_s: float | Callable[[bytes], float | None] | None = None,
-        polling: Polling | None = None,
+        polling: Pace | None = None,
         clock: Clock,
         ids: Ids,
     ) -> None:

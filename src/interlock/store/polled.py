@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from interlock.clock import Clock
 from interlock.store.doorbell import Doorbell
-from interlock.store.polling import Polling
+from interlock.store.polling import Pace
 from interlock.store.records import Record
 
 _T = TypeVar("_T")
@@ -23,7 +23,7 @@ _JITTER = 0.2
 class PolledWatch:
     """Watches for one record store. `fraction` gives numbers from 0 up to 1, by chance."""
 
-    def __init__(self, *, clock: Clock, polling: Polling, fraction: Callable[[], float]) -> None:
+    def __init__(self, *, clock: Clock, polling: Pace, fraction: Callable[[], float]) -> None:
         self._clock = clock
         self._polling = polling
         self._fraction = fraction
@@ -63,7 +63,7 @@ class PolledWatch:
         return await self._until(look, None, polling=self._polling.rarer(), timeout_s=timeout_s)
 
     async def _until(
-        self, look: Callable[[], Awaitable[tuple[bool, _T]]], key: str | None, *, polling: Polling, timeout_s: float
+        self, look: Callable[[], Awaitable[tuple[bool, _T]]], key: str | None, *, polling: Pace, timeout_s: float
     ) -> _T:
         until = self._clock.monotonic() + timeout_s
         with self._doorbell.hung(key) as bell:

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Pace(Protocol):
+    """How often a store that cannot ring is looked at."""
+
+    def waits_s(self) -> Iterator[float]:
+        """Yield the seconds to wait before each look since the last change, without end."""
+        ...
+
+    def rarer(self) -> Pace:
+        """Return the pace for a whole prefix, where each look costs a request a record, and only people wait."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +47,27 @@ class Polling:
     def rarer(self) -> Polling:
         """Return the pace for a whole prefix, where each look costs a request a record, and only people wait."""
         return Polling(first_s=5 * self.first_s, growth=1.5, most_s=7 * self.most_s)
+
+
+@dataclass(slots=True, kw_only=True)
+class NearPolling:
+    """A pace that is quicker while something is near: the first in a queue is who pays for a late look.
+
+    Attributes:
+        is_near: Whether it is; may be set at any time.
+        far: The pace otherwise.
+        near: The pace then. By default a tenth of a second, and half a second after some minutes without a change.
+    """
+
+    is_near: bool = False
+    far: Polling = Polling()
+    near: Polling = Polling(first_s=0.1, growth=1.02, most_s=0.5)
+
+    def waits_s(self) -> Iterator[float]:
+        """See `Pace.waits_s`."""
+        for far_s, near_s in zip(self.far.waits_s(), self.near.waits_s(), strict=True):
+            yield near_s if self.is_near else far_s
+
+    def rarer(self) -> Polling:
+        """See `Pace.rarer`."""
+        return self.far.rarer()

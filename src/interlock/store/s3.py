@@ -29,7 +29,7 @@ from interlock.store.aws import AwsCaller, Refused
 from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
 from interlock.store.packing import HEADER_BYTES, Unpackable, pack, read_header, unpack
 from interlock.store.polled import PolledWatch
-from interlock.store.polling import Polling
+from interlock.store.polling import Pace, Polling
 from interlock.store.records import (
     LIST_LIMIT_MAX,
     Mismatch,
@@ -111,7 +111,7 @@ class S3Records:
         polling: How often to look for a change.
     """
 
-    def __init__(self, client: Any, *, place: S3Place, polling: Polling | None = None, clock: Clock, ids: Ids) -> None:
+    def __init__(self, client: Any, *, place: S3Place, polling: Pace | None = None, clock: Clock, ids: Ids) -> None:
         self._client = client
         self._place = place
         self._caller = AwsCaller(place=f'S3 bucket "{place.bucket}"', remedy=_REMEDY, clock=clock, ids=ids)

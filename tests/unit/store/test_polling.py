@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from interlock.store.polling import Polling
+from interlock.store.polling import NearPolling, Polling
 
 
 def _looks(polling: Polling, *, within_s: float) -> int:
@@ -36,3 +36,14 @@ def test_the_pace_never_exceeds_its_limit() -> None:
     polling = Polling(first_s=1, growth=10, most_s=3)
     waits = polling.waits_s()
     assert [next(waits) for _ in range(4)] == [1, 3, 3, 3]
+
+
+def test_what_is_near_is_looked_at_more_often_from_the_next_look_on() -> None:
+    pace = NearPolling(far=Polling(first_s=1.0, growth=2.0, most_s=8.0), near=Polling(first_s=0.1, growth=1.0))
+    waits_s = pace.waits_s()
+    assert [next(waits_s), next(waits_s)] == [1.0, 2.0]
+    pace.is_near = True
+    assert next(waits_s) == 0.1
+    pace.is_near = False
+    assert next(waits_s) == 8.0
+    assert pace.rarer() == pace.far.rarer()
