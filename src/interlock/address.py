@@ -81,6 +81,8 @@ def parse_address(text: str) -> Address:
     if resource is None:
         raise ValueError(f"not a resource address: {text[:200]!r}")
     data, kind, name, number, quoted = resource.groups()
+    if kind == "module" and not data:
+        raise ValueError(f"the address of a module, not of a resource: {text[:200]!r}")
     return Address(
         module=text[:position].rstrip("."),
         mode="data" if data else "managed",

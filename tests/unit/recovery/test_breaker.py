@@ -1,0 +1,155 @@
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from interlock.coordinator.local import LocalCoordinator
+from interlock.errors import InterlockError, StateInvalid
+from interlock.host import ProcessName
+from interlock.lock import Grant, Holder, Requested
+from interlock.recovery.breaker import Breaker
+from interlock.store.memory import MemoryRecords
+from interlock.testing.clock import FakeClock
+from interlock.testing.ids import CountingIds
+
+LEASE_S = 6.0
+ELSEWHERE = ProcessName(host="elsewhere", machine="m", boot="b", namespace="n", pid=1, started="1")
+
+
+def dead() -> ProcessName:
+    """Return the name of a process that was certainly here and is certainly gone: an earlier one with our pid."""
+    import os
+    from dataclasses import replace
+
+    from interlock.host import name_process
+
+    return replace(name_process(os.getpid()), started="1")
+
+
+def living() -> ProcessName:
+    import os
+
+    from interlock.host import name_process
+
+    return name_process(os.getpid())
+
+
+class FakeEstate:
+    """What a dead run left, as a test says."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, ProcessName] = {"supervisor": dead()}
+        self.failure: InterlockError | None = None
+        self.done: list[str] = []
+
+    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
+        return self.names, run
+
+    def ask_to_stop(self, run: str) -> str:
+        return f"asked {run}" if "terraform" in self.names else ""
+
+    async def salvage(self, state: str, _holder: Holder) -> str:
+        self.done.append(f"salvage {state}")
+        if self.failure is not None:
+            raise self.failure
+        return "stored"
+
+    def close(self, holder: Holder) -> None:
+        self.done.append(f"close {holder.run}")
+
+
+class Scene:
+    """A holder, and somebody who looks after it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.coordinator = LocalCoordinator(MemoryRecords(clock=self.clock), self.clock, CountingIds())
+        self.estate = FakeEstate()
+        self.told: list[str] = []
+        self.breaker = Breaker(coordinator=self.coordinator, estate=self.estate, clock=self.clock, by="us")
+
+    def tell(self, _kind: str, facts: Mapping[str, object]) -> None:
+        self.told.append(str(facts["verdict"]))
+
+    async def hold(self) -> Grant:
+        request = Requested(ticket="r1", run="r1", who="a@b", lease_s=LEASE_S, patience_s=15.0)
+        return await self.coordinator.acquire("s", request, timeout_s=0.0)
+
+    async def attend(self, seconds: float) -> None:
+        attending = asyncio.create_task(self.breaker.attend("s", self.tell))
+        await self.clock.advance(seconds)
+        attending.cancel()
+
+    async def holders(self) -> list[str]:
+        return [holder.run for holder in (await self.coordinator.view("s")).lock.holders]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+async def test_a_gone_holder_is_broken_after_a_whole_lease_of_silence_and_its_state_is_saved_first(
+    scene: Scene,
+) -> None:
+    await scene.hold()
+    await scene.attend(LEASE_S - 0.1)
+    assert (await scene.holders(), scene.estate.done) == (["r1"], [])
+    await scene.attend(LEASE_S * 1.3)
+    assert await scene.holders() == []
+    assert scene.told == ["gone", "broken"]
+    assert scene.estate.done == ["salvage s", "close r1"]
+
+
+async def test_a_holder_whose_process_lives_is_never_broken_however_silent(scene: Scene) -> None:
+    scene.estate.names = {"supervisor": living()}
+    await scene.hold()
+    await scene.attend(LEASE_S * 20)
+    assert (await scene.holders(), scene.told, scene.estate.done) == (["r1"], ["alive"], [])
+
+
+@pytest.mark.parametrize("names", [{}, {"supervisor": ELSEWHERE}])
+async def test_a_holder_that_cannot_be_seen_from_here_is_never_broken(
+    scene: Scene, names: dict[str, ProcessName]
+) -> None:
+    scene.estate.names = names
+    await scene.hold()
+    await scene.attend(LEASE_S * 20)
+    assert (await scene.holders(), scene.told) == (["r1"], ["undecided"])
+
+
+async def test_a_holder_that_beats_is_left_alone_although_no_process_is_seen(scene: Scene) -> None:
+    grant = await scene.hold()
+    attending = asyncio.create_task(scene.breaker.attend("s", scene.tell))
+    for _ in range(10):
+        await scene.clock.advance(LEASE_S / 2)
+        await scene.coordinator.renew("s", ticket=grant.ticket, token=grant.token)
+    attending.cancel()
+    assert (await scene.holders(), scene.told) == (["r1"], [])
+
+
+async def test_a_state_that_cannot_be_stored_is_kept_and_the_lock_is_free_all_the_same(scene: Scene) -> None:
+    scene.estate.failure = StateInvalid("older")
+    await scene.hold()
+    await scene.attend(LEASE_S * 1.3)
+    assert await scene.holders() == []
+    assert scene.estate.done == ["salvage s", "close r1"]
+
+
+async def test_an_orphaned_terraform_is_asked_to_stop_and_the_lock_waits_for_it(scene: Scene) -> None:
+    scene.estate.names = {"supervisor": dead(), "terraform": living()}
+    await scene.hold()
+    await scene.attend(LEASE_S * 1.3)
+    assert await scene.holders() == ["r1"]
+    assert "alive" in scene.told
+    scene.estate.names = {"supervisor": dead()}
+    await scene.attend(LEASE_S * 1.3)
+    assert await scene.holders() == []
+
+
+async def test_a_grant_that_has_ended_meanwhile_is_left_at_that(scene: Scene) -> None:
+    grant = await scene.hold()
+    (holder,) = (await scene.coordinator.view("s")).lock.holders
+    await scene.coordinator.release("s", ticket=grant.ticket, token=grant.token)
+    assert await scene.breaker.recover("s", holder, reason="gone") is None
+    assert scene.estate.done == ["salvage s"]

@@ -1,0 +1,68 @@
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from interlock.host import Life, ProcessName, group_members, life_of, name_process, who
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a group of its own."""
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def name(sleeper: "subprocess.Popen[bytes]") -> ProcessName:
+    return name_process(sleeper.pid)
+
+
+def test_a_running_process_is_alive_and_a_stopped_one_is_stopped(
+    sleeper: "subprocess.Popen[bytes]", name: ProcessName
+) -> None:
+    assert life_of(name)[0] is Life.ALIVE
+    assert group_members(sleeper.pid) == [sleeper.pid]
+    os.kill(sleeper.pid, 19)
+    while life_of(name)[0] is Life.ALIVE:
+        os.sched_yield()
+    assert life_of(name)[0] is Life.STOPPED
+
+
+def test_an_ended_process_is_gone_also_before_it_is_reaped(
+    sleeper: "subprocess.Popen[bytes]", name: ProcessName
+) -> None:
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert life_of(name)[0] is Life.GONE
+    assert group_members(sleeper.pid) == []
+    sleeper.wait()
+    assert life_of(name)[0] is Life.GONE
+
+
+def test_a_pid_that_was_used_again_is_not_the_same_process(name: ProcessName) -> None:
+    life, why = life_of(replace(name, started="1"))
+    assert (life, "started later" in why) == (Life.GONE, True)
+
+
+@pytest.mark.parametrize("elsewhere", [{"host": "other"}, {"namespace": "pid:[1]"}, {"started": ""}])
+def test_what_cannot_be_seen_from_here_is_unknown_never_gone(name: ProcessName, elsewhere: dict[str, str]) -> None:
+    assert life_of(replace(name, pid=2**22, **elsewhere))[0] is Life.UNKNOWN
+
+
+def test_after_a_boot_of_the_same_machine_everything_is_gone_but_a_container_cannot_tell(name: ProcessName) -> None:
+    other_boot = replace(name, boot="another")
+    whole_machine = name.namespace == "pid:[4026531836]" and bool(name.machine)
+    assert life_of(other_boot)[0] is (Life.GONE if whole_machine else Life.UNKNOWN)
+    assert life_of(replace(other_boot, namespace="pid:[1]"))[0] is Life.UNKNOWN
+    assert life_of(replace(other_boot, machine="another"))[0] is Life.UNKNOWN
+
+
+def test_people_are_named_as_terraform_names_them() -> None:
+    user, _, host = who().partition("@")
+    assert user
+    assert host
