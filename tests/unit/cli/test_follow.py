@@ -1,0 +1,102 @@
+import io
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from interlock.cli.follow import Follower, plan_text, standing_text
+from interlock.run.transcript import Entry
+from interlock.testing.clock import START
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Follower:
+    return Follower(tmp_path, quiet=False)
+
+
+def entry(kind: str, **facts: object) -> Entry:
+    return Entry(at=START, kind=kind, facts=facts)
+
+
+def test_a_waiting_run_sees_its_place_the_holder_and_its_expected_start() -> None:
+    facts: Mapping[str, object] = {
+        "position": 2,
+        "holder": {"who": "ann@ci"},
+        "since": START.isoformat(),
+        "expected_s": 90.0,
+        "frozen": None,
+    }
+    text = standing_text(facts, START + timedelta(seconds=65))
+    assert text == "waiting, position 2 · held by ann@ci for 1m05s · expected start in 1m30s"
+    paused = standing_text({"position": 1, "frozen": "maintenance"}, START)
+    assert paused == "waiting, position 1 · the queue is paused: maintenance"
+
+
+def test_a_plan_is_counted_and_a_long_one_is_shortened(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"add": 70, "change": 0, "remove": 0}
+    rows = [{"address": f"a.b[{number}]", "action": "create", "reason": ""} for number in range(70)]
+    follower.show(entry("plan", counts=counts, resources=rows, left_out=5, outputs=["o"], empty=False))
+    shown = capsys.readouterr().err
+    assert "plan: 70 to add, 0 to change, 0 to destroy" in shown
+    assert "… and 15 more" in shown
+    assert "a.b[59]" in shown
+    assert "a.b[60]" not in shown
+    assert plan_text({"counts": counts, "empty": True}) == "no changes"
+
+
+def test_the_question_shows_the_plan_as_people_read_it(
+    follower: Follower, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.txt").write_text("will be created\n")
+    follower.show(entry("approval"))
+    assert capsys.readouterr().err == "will be created\nApply exactly this plan? [y/N] "
+
+
+def test_with_json_only_questions_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = Follower(tmp_path, quiet=True)
+    quiet.show(entry("note", text="hello"))
+    assert capsys.readouterr().err == ""
+    quiet.show(entry("approval"))
+    assert "Apply exactly this plan?" in capsys.readouterr().err
+
+
+def test_entries_of_an_unknown_kind_are_passed_over(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
+    follower.show(entry("of-a-later-version", x=1))
+    assert capsys.readouterr().err == ""
+
+
+def test_errors_are_shown_with_place_and_detail(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
+    follower.show(
+        entry(
+            "diagnostic", severity="error", summary="It broke", detail="two\nlines", address="a.b", file="m.tf", line=3
+        )
+    )
+    shown = capsys.readouterr().err
+    assert "error: It broke [a.b] (m.tf:3)" in shown
+    assert "  two\n  lines" in shown
+
+
+class BrokenPipe(io.StringIO):
+    """A stream whose reader has gone; it remembers which file it stands for."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+    def fileno(self) -> int:
+        return self.number
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def test_a_reader_that_has_gone_is_forgotten(
+    follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "stream").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", BrokenPipe(stream.fileno()))
+        follower.show(entry("note", text="nobody reads this"))
+        stream.write("this goes nowhere")
+    assert (tmp_path / "stream").read_text() == ""

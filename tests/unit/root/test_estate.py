@@ -1,0 +1,147 @@
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from interlock.coordinator.archive import StateArchive
+from interlock.coordinator.local import LocalCoordinator
+from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Terminated
+from interlock.estate import LocalEstate, close_run, outcome_of
+from interlock.lock import Holder, Requested
+from interlock.run.summary import Summary, find_summary, write_summary
+from interlock.run.transcript import read
+from interlock.store.memory import MemoryBlobs, MemoryRecords
+from interlock.testing.clock import START, FakeClock
+from interlock.testing.ids import CountingIds
+
+
+def state(serial: int, *names: str, lineage: str = "l") -> bytes:
+    rows = [
+        {"mode": "managed", "type": "t", "name": name, "provider": "p", "instances": [{"attributes": {}}]}
+        for name in names
+    ]
+    head = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": lineage, "outputs": {}}
+    return json.dumps({**head, "resources": rows, "check_results": None}).encode()
+
+
+def event(kind: str, **fields: object) -> str:
+    return json.dumps({"@level": "info", "@message": "m", "@module": "t", "type": kind, **fields}) + "\n"
+
+
+def hook(address: str) -> dict[str, object]:
+    return {"resource": {"addr": address}, "action": "create", "id_key": "id", "id_value": "x1", "elapsed_seconds": 1}
+
+
+class Scene:
+    """A run r1 that holds state s and whose processes are gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.runs = folder / "runs"
+        self.folder = self.runs / "r1"
+        self.tree = folder / "tree"
+        for made in (self.folder, self.tree):
+            made.mkdir(parents=True)
+        records = MemoryRecords(clock=self.clock)
+        self.coordinator = LocalCoordinator(records, self.clock, CountingIds())
+        self.archive = StateArchive(self.coordinator, records, MemoryBlobs(), self.clock)
+        self.estate = LocalEstate(runs=self.runs, archive=self.archive, clock=self.clock)
+        summary = Summary(
+            run="r1", state="s", operation="apply", who="a@b", directory="/d", phase="applying", started_at=START
+        )
+        summary.folder = str(self.tree)
+        write_summary(self.folder, summary)
+
+    async def hold(self) -> Holder:
+        request = Requested(ticket="r1", run="r1", who="a@b", lease_s=6.0, patience_s=15.0)
+        await self.coordinator.acquire("s", request, timeout_s=0.0)
+        return (await self.coordinator.view("s")).lock.holders[0]
+
+    async def serials(self) -> list[int]:
+        return [version.serial for version in await self.archive.history("s")]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+async def test_what_a_dead_run_could_not_save_is_stored_under_its_own_grant(scene: Scene) -> None:
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(1, "a"))
+    assert "stored as serial 1" in await scene.estate.salvage("s", holder)
+    (version,) = await scene.archive.history("s")
+    assert (version.run, version.token) == ("r1", holder.token)
+    assert not list(scene.runs.parent.rglob("errored.tfstate"))
+    assert "no unsaved state" in await scene.estate.salvage("s", holder)
+    assert isinstance(outcome_of(scene.folder), Terminated)
+
+
+async def test_two_that_salvage_at_once_store_it_once(scene: Scene) -> None:
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(0, "a", lineage=""))
+    both = [asyncio.create_task(scene.estate.salvage("s", holder)) for _ in range(2)]
+    while not all(task.done() for task in both):
+        await scene.clock.advance(0.1)
+    assert await scene.serials() == [1]
+    assert sorted("stored" in task.result() for task in both) == [False, True]
+
+
+async def test_a_state_that_drops_what_the_dead_runs_plan_kept_is_not_stored_and_kept(scene: Scene) -> None:
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(1, "a", "b"))
+    await scene.estate.salvage("s", holder)
+    (scene.tree / "errored.tfstate").write_bytes(state(2, "a"))
+    with pytest.raises(StateInvalid):
+        await scene.estate.salvage("s", holder)
+    kept = scene.folder / "errored.tfstate"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert await scene.serials() == [1]
+    told = outcome_of(scene.folder)
+    assert isinstance(told, StateNotSaved)
+    assert str(kept) in told.why
+
+
+async def test_a_holder_without_a_run_leaves_nothing(scene: Scene) -> None:
+    request = Requested(ticket="hand", who="a@b", lease_s=6.0, patience_s=15.0)
+    await scene.coordinator.acquire("t", request, timeout_s=0.0)
+    (holder,) = (await scene.coordinator.view("t")).lock.holders
+    assert "no unsaved state" in await scene.estate.salvage("t", holder)
+    assert scene.estate.processes("") == ({}, str(scene.runs / "summary.json"))
+
+
+@pytest.mark.parametrize(
+    ("events", "kind"),
+    [
+        ("", Terminated),  # it had not begun
+        (event("apply_start", hook=hook("a.b")), StateNotSaved),
+        (event("apply_complete", hook=hook("a.b")), StateNotSaved),
+        (
+            event("apply_complete", hook=hook("a.b"))
+            + event("change_summary", changes={"add": 1, "change": 0, "remove": 0, "operation": "apply"}),
+            Terminated,  # Terraform came to its own end
+        ),
+        (
+            event("apply_complete", hook=hook("a.b"))
+            + event("diagnostic", diagnostic={"severity": "error", "summary": "Failed to save state", "detail": ""}),
+            StateNotSaved,
+        ),
+    ],
+)
+def test_how_a_killed_run_ended_is_read_from_what_terraform_said(
+    scene: Scene, events: str, kind: type[InterlockError]
+) -> None:
+    (scene.folder / "apply.jsonl").write_text(events)
+    told = outcome_of(scene.folder)
+    assert type(told) is kind
+    assert ("x1" in told.why) == (kind is StateNotSaved and "apply_complete" in events)
+
+
+def test_the_end_of_a_run_is_written_into_its_journal_and_summary(scene: Scene) -> None:
+    close_run(scene.folder, StateNotSaved("it was killed", why="w", fix="f"), START)
+    (entry,) = read(scene.folder)
+    assert (entry.kind, entry.facts["exit"], entry.facts["next"]) == ("end", 131, "f")
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    assert (summary.phase, summary.exit, summary.code) == ("ended", 131, "state-not-saved")
