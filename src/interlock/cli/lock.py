@@ -162,7 +162,8 @@ def show_explained(found: Explained) -> None:
         sys.stdout.write(f"nobody holds {found.address}{released}\n")
         return
     run = f" run {found.lock['run']}" if found.lock.get("run") else ""
-    since = found.lock.get("since") or found.lock.get("created") or "an unknown time"
+    at = found.lock.get("since")
+    since = view.instant(at) if at is not None else found.lock.get("created") or "an unknown time"
     sys.stdout.write(f"{found.address} is held by {found.lock['who'] or 'somebody unknown'}{run} since {since}\n")
     sys.stdout.write(f"  lock id {found.lock['id'] or '?'}, {found.lock['operation'] or 'unknown operation'}\n")
     for item in found.evidence:

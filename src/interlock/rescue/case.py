@@ -29,7 +29,7 @@ from interlock.recovery import Evidence, Says, Verdict, judge
 from interlock.recovery.breaker import Breaker
 from interlock.recovery.foreign import Inquiry, Judged, Override, break_lock, check_may_break, examine
 from interlock.recovery.keep import Keep
-from interlock.recovery.witnesses import ci, terraform
+from interlock.recovery.witnesses import ci, heartbeat, terraform
 from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.heartbeat import Watch
 from interlock.recovery.witnesses.terraform import Suspect
@@ -254,6 +254,7 @@ class OwnCase:
         """See `Case.examine`."""
         watch, clock = Watch(), self.desk.clock
         from_ci: list[Evidence] | None = None
+        first_beat = 0
         while True:
             holder = self._pick((await self.coordinator.view(self.state)).lock.holders)
             if holder is None:
@@ -263,11 +264,12 @@ class OwnCase:
             still_s = watch.look(holder, monotonic_s=clock.monotonic())
             window_s = self._window_s(holder)
             if from_ci is None or self._holder is None or self._holder.token != holder.token:
-                self._holder, from_ci = holder, [await self._ask_ci(holder)]
+                self._holder, from_ci, first_beat = holder, [await self._ask_ci(holder)], holder.lease.beat
             evidence = [*await self._gather(holder, still_s, window_s), *from_ci]
+            if holder.lease.beat != first_beat:
+                evidence.append(heartbeat.moved(source=f"lock record of {self.state}", now=clock.now()))
             verdict = judge(evidence)
-            moved = holder.lease.beat > 0 and still_s == 0.0
-            if verdict.conclusion.value != "undecided" or still_s >= min(window_s, MAX_WATCH_S) or moved:
+            if verdict.conclusion.value != "undecided" or still_s >= min(window_s, MAX_WATCH_S):
                 self._explained = self._explain(tuple(evidence), verdict)
                 return self._explained
             await clock.sleep(min(_LOOK_S, window_s))

@@ -52,3 +52,9 @@ def testify(holder: Holder, still_s: float, *, source: str, now: datetime) -> Ev
     )
     says = Says.SILENT if silent else Says.NOTHING
     return Evidence(witness="heartbeat", says=says, text=text, source=source, observed_at=now)
+
+
+def moved(*, source: str, now: datetime) -> Evidence:
+    """Return what a heartbeat that moved while we watched proves."""
+    text = "its heartbeat moved while we watched"
+    return Evidence(witness="heartbeat", says=Says.ALIVE, text=text, source=source, observed_at=now)
