@@ -210,7 +210,8 @@ def _run(asked: Asked, form: Format, *, gate: bool) -> int:
     from interlock.compose import order_run
 
     front = order_run(asked, os.environ)
-    end = front.follow(Follower(front.folder, quiet=asked.json).show, answers=None) or after_a_kill(front.folder)
+    follower = Follower(front.folder, quiet=asked.json)
+    end = front.follow(follower.show, tick=follower.tick) or after_a_kill(front.folder)
     if end.facts["exit"] not in {0, 2}:
         return conclude(end, folder=front.folder, json=form is Format.JSON)
     found = _scanned(front.folder, asked)

@@ -41,11 +41,12 @@ class Follower:
         self._live = sys.stderr.isatty() and not quiet
         self._colour = view.colour_allowed(sys.stderr)
         self._under_way: dict[str, float] = {}
+        self._now: Callable[[], str] | None = None
         self._began_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch decides nothing
         self._show: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "binary": self._binary,
             "standing": self._standing,
-            "granted": lambda facts: self._line(f"has the state, token {facts['token']}"),
+            "granted": self._granted,
             "init": lambda _: self._line("initialising"),
             "plan": self._plan,
             "approval": lambda _: self._ask(),
@@ -66,9 +67,15 @@ class Follower:
             if entry.kind == "approval" or not self._quiet:
                 self._show.get(entry.kind, _nothing)(entry.facts)
             if entry.kind == "end":
+                self._now = None
                 self._clear()
         except BrokenPipeError:
             view.forget_reader(sys.stderr)
+
+    def tick(self) -> None:
+        """Bring the live line up to date: seconds pass also when nothing happens."""
+        if self._live and self._now is not None:
+            self._status(self._now())
 
     def _line(self, text: str, code: str = "") -> None:
         self._clear()
@@ -91,11 +98,15 @@ class Follower:
         self._line(f"run {facts['run']} · state {facts['state']} · {facts['binary']}", "2")
 
     def _standing(self, facts: Mapping[str, Any]) -> None:
-        text = standing_text(facts, datetime.now(UTC))  # noqa: TID251 - a display's own clock decides nothing
+        self._now = lambda: standing_text(facts, datetime.now(UTC))  # noqa: TID251 - a display's own clock decides nothing
         if self._live:
-            self._status(text)
+            self._status(self._now())
         else:
-            self._line(text)
+            self._line(self._now())
+
+    def _granted(self, facts: Mapping[str, Any]) -> None:
+        self._now = None
+        self._line(f"has the state, token {facts['token']}")
 
     def _plan(self, facts: Mapping[str, Any]) -> None:
         for row in facts["resources"][:_SHOWN]:
@@ -111,6 +122,7 @@ class Follower:
             self._line(str(forecast.get("text", "")), "2")
 
     def _ask(self) -> None:
+        self._now = None
         plan = self._folder / "plan.txt"
         if plan.exists():
             self._clear()
@@ -125,7 +137,8 @@ class Follower:
         else:
             self._under_way.pop(address, None)
             self._done(facts)
-        self._status(self._progress(facts))
+        self._now = lambda: self._progress(facts)
+        self._status(self._now())
 
     def _done(self, facts: Mapping[str, Any]) -> None:
         symbol, code = _SYMBOLS.get(facts["action"], ("?", ""))
@@ -157,6 +170,7 @@ class Follower:
         self._line(f"state {said}, serial {facts['serial']}", "2")
 
     def _phase(self, facts: Mapping[str, Any]) -> None:
+        self._now = None
         if facts["phase"] in {"planning", "applying"}:
             self._began_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch
             self._status(facts["phase"])

@@ -13,6 +13,7 @@ from interlock.errors import UsageError
 
 if TYPE_CHECKING:
     from interlock.compose import Asked
+    from interlock.run.front_end import Spare
     from interlock.run.transcript import Entry
 
 plan_app = typer.Typer()
@@ -46,6 +47,7 @@ Retries = Annotated[
 
 @plan_app.command()
 def plan(
+    ctx: typer.Context,
     directory: Directory = Path(),
     extra: Extra = None,
     *,
@@ -78,12 +80,14 @@ def plan(
             detailed_exitcode=detailed_exitcode,
             no_gateway=no_gateway,
             json=json,
-        )
+        ),
+        ctx.obj,
     )
 
 
 @apply_app.command()
 def apply(
+    ctx: typer.Context,
     directory: Directory = Path(),
     extra: Extra = None,
     *,
@@ -124,12 +128,14 @@ def apply(
             no_gateway=no_gateway,
             drift_gate=drift_gate,
             json=json,
-        )
+        ),
+        ctx.obj,
     )
 
 
 @destroy_app.command()
 def destroy(
+    ctx: typer.Context,
     directory: Directory = Path(),
     extra: Extra = None,
     *,
@@ -160,7 +166,8 @@ def destroy(
             terraform=terraform,
             no_gateway=no_gateway,
             json=json,
-        )
+        ),
+        ctx.obj,
     )
 
 
@@ -175,7 +182,7 @@ def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, .
     return directory, tuple(extra or ())
 
 
-def _run(asked: Asked) -> None:
+def _run(asked: Asked, spare: Spare | None) -> None:
     from interlock.cli.follow import Follower
     from interlock.compose import order_run
 
@@ -185,9 +192,10 @@ def _run(asked: Asked) -> None:
             why="an apply is asked for, or approved beforehand",
             fix="repeat with --auto-approve, or run it at a terminal",
         )
-    front = order_run(asked, os.environ)
+    front = order_run(asked, os.environ, spare)
     answers = None if asked.auto_approve else sys.stdin
-    end = front.follow(Follower(front.folder, quiet=asked.json).show, answers=answers) or after_a_kill(front.folder)
+    follower = Follower(front.folder, quiet=asked.json)
+    end = front.follow(follower.show, answers=answers, tick=follower.tick) or after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
 
 

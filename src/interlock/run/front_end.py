@@ -95,7 +95,9 @@ class FrontEnd:
         self._reader = Reader(folder)
         self._asked = False
 
-    def follow(self, show: Callable[[Entry], None], *, answers: TextIO | None = None) -> Entry | None:
+    def follow(
+        self, show: Callable[[Entry], None], *, answers: TextIO | None = None, tick: Callable[[], None] = lambda: None
+    ) -> Entry | None:
         """Show every journal entry as it comes; return the last one, of kind `end`.
 
         SIGINT and SIGTERM that arrive meanwhile are passed on; what they mean is the supervisor's decision. That holds
@@ -104,6 +106,7 @@ class FrontEnd:
         Args:
             show: Shows an entry; for one of kind `approval`, the question.
             answers: Where a person's answer comes from; None when nobody is asked.
+            tick: Called every second or so.
 
         Returns:
             None when the supervisor died without ending its run.
@@ -120,6 +123,7 @@ class FrontEnd:
                     self._asked = self._asked or entry.kind == "approval"
                     if entry.kind == "end":
                         return entry
+                tick()
                 if not alive:
                     self._check_it_began()
                     return None
