@@ -25,7 +25,7 @@ from interlock.existing.interface import (
     StoredState,
 )
 from interlock.ids import Ids
-from interlock.store.aws import AwsAccess, AwsCaller, AwsKeys, AwsRole, Refused, connect
+from interlock.store.aws import AwsAccess, AwsCaller, AwsKeys, AwsRole, Refused, connect_all
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 HISTORY_MAX = 10_000
@@ -169,11 +169,9 @@ async def open_s3(found: Found, *, clock: Clock, ids: Ids) -> S3Backend:
         UsageError: A setting is missing, or boto3 is not installed.
     """
     place, access = place_of(found), access_of(found)
-    s3 = asyncio.to_thread(connect, "s3", access)
-    if place.table is None:
-        return S3Backend(place, found=found, s3=await s3, dynamodb=None, clock=clock, ids=ids)
-    clients = await asyncio.gather(s3, asyncio.to_thread(connect, "dynamodb", access))
-    return S3Backend(place, found=found, s3=clients[0], dynamodb=clients[1], clock=clock, ids=ids)
+    services = ("s3",) if place.table is None else ("s3", "dynamodb")
+    s3, *rest = await asyncio.to_thread(connect_all, services, access)
+    return S3Backend(place, found=found, s3=s3, dynamodb=rest[0] if rest else None, clock=clock, ids=ids)
 
 
 class S3Backend:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -141,8 +141,16 @@ def connect(service: str, access: AwsAccess) -> Any:
     Raises:
         UsageError: boto3 is not installed, or profile or region are not known.
     """
+    return connect_all((service,), access)[0]
+
+
+def connect_all(services: Sequence[str], access: AwsAccess) -> list[Any]:
+    """Make the clients of several services, which share what the SDK reads for the first. Raises as `connect`.
+
+    The lower half of the SDK is used alone: the upper one imports twice as much, and offers nothing that we need.
+    """
     try:
-        import boto3
+        import botocore.session  # noqa: F401 - whether it is there
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
@@ -157,16 +165,22 @@ def connect(service: str, access: AwsAccess) -> Any:
         s3={"addressing_style": "path" if access.path_style else "auto"},
     )
     try:
-        session = boto3.Session(region_name=access.region, botocore_session=_session(access))
-        return session.client(
-            service,
-            endpoint_url=(access.endpoints or {}).get(service),
-            config=config,
-            verify=access.ca_bundle,
-        )
+        session = _session(access)
+        return [
+            session.create_client(
+                service,
+                region_name=access.region,
+                endpoint_url=(access.endpoints or {}).get(service),
+                config=config,
+                verify=access.ca_bundle,
+            )
+            for service in services
+        ]
     except (BotoCoreError, ValueError) as error:
         raise UsageError(
-            f"AWS {service} cannot be used", why=str(error), fix="check region, profile and endpoint: interlock doctor"
+            f"AWS {', '.join(services)} cannot be used",
+            why=str(error),
+            fix="check region, profile and endpoint: interlock doctor",
         ) from error
 
 
