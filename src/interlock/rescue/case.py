@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -196,6 +196,8 @@ async def _foreign_case(desk: _Desk, target: Foreign, embedded: Embedded, stack:
     in_the_way = not locks or (reference is not None and any(holder.run == reference.run for holder in holders))
     if not holders or not in_the_way:
         return ForeignCase(desk, site.backend)
+    if desk.asked.lock_id in {lock.id for lock in locks}:
+        desk = replace(desk, asked=replace(desk.asked, lock_id=None))  # Terraform's id of the very run that holds
     estate = OnsiteEstate(runs=desk.settings.runs, archive=embedded.archive, clock=desk.clock, backend=site.backend)
     recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=desk.clock, by=me())
     return OwnCase(desk, site.coordinator, recovery, state=site.state, backend=site.backend)
