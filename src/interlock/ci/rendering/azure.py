@@ -141,7 +141,10 @@ _APPLY_STEPS = (
 )
 
 _DRIFT_STEPS = (
-    _SETUP + _running('exec interlock drift "$DIRECTORY" --state "$STATE"', "Look for drift", "plan") + _WAIT + _NOTIFY
+    _SETUP
+    + _running('exec interlock drift "$DIRECTORY" --state "$STATE" --gate', "Look for drift", "plan")
+    + _WAIT
+    + _NOTIFY
 )
 
 _IN_A_JOB, _IN_A_STRATEGY = -4, 2  # columns from where the steps above are written to where they stand

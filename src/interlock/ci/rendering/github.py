@@ -307,7 +307,7 @@ jobs:
 """
     + _CREDENTIALS
     + """\
-        run: exec interlock drift "$DIRECTORY" --state "$STATE"
+        run: exec interlock drift "$DIRECTORY" --state "$STATE" --gate
 """
     + _WAIT
     + _NOTIFY

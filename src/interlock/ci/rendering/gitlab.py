@@ -165,7 +165,7 @@ drift:<< target.slug >>:
     AWS_ROLE_ARN: << p.aws.plan_role >>
 <% endif %>
   script:
-    - interlock drift "$DIRECTORY" --state "$STATE"
+    - interlock drift "$DIRECTORY" --state "$STATE" --gate
   rules:
     - if: $CI_PIPELINE_SOURCE == "schedule"
 <% endif %>
