@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from interlock.recovery.breaker import Breaker
     from interlock.run.binary import Binary
     from interlock.run.control import Control
-    from interlock.run.front_end import FrontEnd
+    from interlock.run.front_end import FrontEnd, Spare
     from interlock.run.order import Look, Operation, Order
     from interlock.run.surroundings import Door, Seat
     from interlock.run.transcript import Entry, Journal
@@ -815,17 +815,17 @@ async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None])
 # -- ordering a run ---------------------------------------------------------------------------------------------------
 
 
-def order_run(asked: Asked, environ: Mapping[str, str]) -> FrontEnd:
-    """Check what can be checked before anything starts, and start the supervisor.
+def order_run(asked: Asked, environ: Mapping[str, str], spare: Spare | None = None) -> FrontEnd:
+    """Check what can be checked before anything starts, and hand the order to the spare supervisor, or to a new one.
 
     Raises:
         UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
     """
     from interlock.run.front_end import Spare
 
-    with Spare(environ) as spare:
+    with spare or Spare(environ) as supervisor:
         order = _checked_order(asked, environ)
-        return spare.begin(order)
+        return supervisor.begin(order)
 
 
 def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:

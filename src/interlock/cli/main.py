@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,12 @@ from interlock.errors import InterlockError, UsageError
 if TYPE_CHECKING:
     from typer import Typer
 
+    from interlock.run.front_end import Spare
+
 
 _DEBUG = "INTERLOCK_DEBUG"
+_SUPERVISED = frozenset({"plan", "apply", "destroy"})
+_HELP = frozenset({"--help"})
 _MISUSED = "the command line is wrong; nothing was done"
 
 
@@ -167,7 +172,8 @@ def _open_closed_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        result = build().main(args=arguments, prog_name="interlock", standalone_mode=False)
+        with _supervisor_for(arguments) as spare:
+            result = build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
     except BrokenPipeError:
         return _reader_gone()
     except (Exception, KeyboardInterrupt) as error:
@@ -177,6 +183,15 @@ def _run(arguments: list[str]) -> int:
 
         return view.failure(_translated(error), as_json="--json" in _own(arguments))
     return result if isinstance(result, int) else 0
+
+
+def _supervisor_for(arguments: list[str]) -> AbstractContextManager[Spare | None]:
+    """Start the supervisor of a run before anything else: the command line and the checks load while it does."""
+    if arguments[:1] and arguments[0] in _SUPERVISED and not _HELP & set(_own(arguments)):
+        from interlock.run.front_end import Spare
+
+        return Spare(os.environ)
+    return nullcontext()
 
 
 def _translated(error: BaseException) -> InterlockError:
