@@ -198,8 +198,8 @@ def standing_text(facts: Mapping[str, Any], now: datetime) -> str:
     if holder := facts.get("holder"):
         since = datetime.fromisoformat(facts["since"])
         parts.append(f"held by {holder['who']} for {view.duration(max((now - since).total_seconds(), 0.0))}")
-    if facts.get("expected_s") is not None:
-        parts.append(f"expected start in {view.duration(facts['expected_s'])}")
+    if (expected_s := facts.get("expected_s")) is not None:
+        parts.append(f"expected start in {view.duration(expected_s)}" if expected_s > 0 else "longer than usual")
     return " · ".join(parts)
 
 
