@@ -197,3 +197,17 @@ def test_undecided_needs_somebody_who_takes_responsibility_and_that_is_written_d
     facts = desk.run("audit", "ls", "--json").document["entries"][-1]["facts"]
     assert (facts["verified_by"], facts["verified"]) == ("Ann Lee", "vm-17 was deleted")
     assert desk.run("audit", "verify").code == 0
+
+
+def test_a_state_held_by_hand_keeps_plain_terraform_out_until_it_is_given_back(desk: S3Desk) -> None:
+    module = desk.root()
+    assert desk.run("lock", "acquire", module, "--reason", "maintenance").code == 0
+    refused = desk.plain(module, "plan")
+    assert refused.code == 1
+    assert "interlock lock acquire" in refused.err
+    assert desk.run("lock", "acquire", module, "--reason", "again", "--wait", "0s").code == 13
+    assert desk.run("lock", "release", module).code == 0
+    assert desk.terraform_locks() == []
+    desk.hold_as_terraform()
+    assert desk.run("lock", "release", module).code == 13
+    assert len(desk.terraform_locks()) == 1

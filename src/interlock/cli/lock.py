@@ -186,21 +186,31 @@ def acquire(
     wait: Annotated[str | None, typer.Option("--wait", help="Longest wait for the turn.")] = None,
     json: Json = False,
 ) -> None:
-    """Hold a state by hand, for maintenance; interlock lock release gives it back."""
-    from interlock.compose import hold_by_hand
+    """Hold a state by hand, for maintenance; interlock lock release gives it back.
 
-    ticket, token = asyncio.run(hold_by_hand(state, reason=reason, lease=lease, wait=wait))
+    On an existing backend this is Terraform's own lock, so plain Terraform stays out too.
+    """
+    import os
+
+    from interlock.rescue import by_hand
+
+    held = asyncio.run(by_hand.acquire(state, reason=reason, lease=lease, wait=wait, environ=os.environ))
+    under = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
     view.emit(
-        {"state": state, "ticket": ticket, "token": token},
+        {"state": state, "ticket": held.id, "token": held.token},
         json=json,
-        human=lambda: view.note(f"held under token {token}; interlock lock release {state}"),
+        human=lambda: view.note(f"held under {under}; interlock lock release {state}"),
     )
 
 
 @app.command()
 def release(state: State, *, json: Json = False) -> None:
     """Give back a state that was acquired by hand. A run's lock is the run's: see interlock runs cancel."""
-    from interlock.compose import release_by_hand
+    import os
 
-    token = asyncio.run(release_by_hand(state))
-    view.emit({"state": state, "token": token}, json=json, human=lambda: view.note(f"released, token {token}"))
+    from interlock.rescue import by_hand
+
+    held = asyncio.run(by_hand.release(state, environ=os.environ))
+    word = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
+    values = {"state": state, "token": held.token}
+    view.emit(values, json=json, human=lambda: view.note(f"released, {word}"))

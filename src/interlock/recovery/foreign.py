@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from interlock.audit.log import AuditLog
@@ -27,6 +28,9 @@ from interlock.recovery.witnesses import ci, lock, process, state, terraform
 from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.terraform import PlaceOf, Suspect
 from interlock.state import Finding, verify_state
+
+BY_HAND = "interlock lock acquire"
+"""Operation of a lock that a person took for maintenance."""
 
 LOOK_S = 1.0  # between two looks at the lock while we watch
 _KEPT_WORDS = 1000  # characters of a reason that go to the audit log
@@ -249,18 +253,43 @@ async def _look(
 def _processes(
     backend: ExistingBackend, held: ForeignLock, reference: Reference | None, inquiry: Inquiry, clock: Clock
 ) -> list[Evidence]:
-    """Look for the holder's process: by its recorded name for a run of ours, by searching this host otherwise."""
+    """Look for the holder's process: by its recorded name where there is one, by searching this host otherwise."""
+    now = clock.now()
+    if held.operation == BY_HAND:
+        return [_of_a_person(held, now)]
+    if (named := process.parse_name(held.info)) is not None:
+        return process.collect({"interlock": named}, source=held.place, now=now)
     if reference is not None:
         processes, source = inquiry.processes_of(reference.run)
         if processes:
-            return process.collect(processes, source=source, now=clock.now())
+            return process.collect(processes, source=source, now=now)
     suspect = Suspect(
         who=held.who,
         created_at=held.created_at,
         address=backend.describe().address,
         directory=inquiry.directory,
     )
-    return terraform.collect(suspect, inquiry.place_of, now=clock.now())
+    found = terraform.collect(suspect, inquiry.place_of, now=now)
+    return found if reference is None else [*_without_gone(found), _unknown_run(reference, held, now)]
+
+
+def _of_a_person(held: ForeignLock, now: datetime) -> Evidence:
+    """A person is no process: nothing on any machine shows whether they are done."""
+    text = f"{held.who} holds it by hand ({held.path or 'no reason given'})"
+    how_to = f"ask {held.who}; when they are done: interlock lock release"
+    return Evidence(witness="lock", says=Says.NOTHING, text=text, source=held.place, observed_at=now, how_to=how_to)
+
+
+def _without_gone(found: list[Evidence]) -> list[Evidence]:
+    """A supervised run holds the lock also while no Terraform of it runs, so that none runs proves nothing."""
+    return [item for item in found if item.says is not Says.GONE]
+
+
+def _unknown_run(reference: Reference, held: ForeignLock, now: datetime) -> Evidence:
+    host = held.who.rpartition("@")[2] or "its host"
+    text = f"run {reference.run} of Interlock holds it, and its record is not in this home"
+    how_to = f"run interlock lock explain on {host}, with the INTERLOCK_HOME of that run"
+    return Evidence(witness="process", says=Says.NOTHING, text=text, source=held.place, observed_at=now, how_to=how_to)
 
 
 def _owner(held: ForeignLock, clock: Clock) -> list[Evidence]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from interlock.compose import me, open_embedded
 from interlock.errors import InterlockError, StateInvalid, UsageError
 from interlock.existing import ExistingBackend, StateVersion, StoredState
 from interlock.existing.opening import open_backend
+from interlock.host import name_process
 from interlock.ids import RandomIds
 from interlock.recovery.damage import Chain, Snapshot, judge_chain, read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses import lock as lock_witness
+from interlock.recovery.witnesses.process import render_name
 from interlock.rescue.case import keep_of
 from interlock.rescue.intent import find_intent
 from interlock.rescue.target import Foreign
@@ -344,7 +347,8 @@ class ForeignRoom:
             now=self.clock.now(),
             path=self.address,
         )
-        held = await self.backend.take_lock(info)
+        named = replace(info, info=render_name(name_process(os.getpid())))
+        held = await self.backend.take_lock(named)
         try:
             yield
         finally:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,13 @@ from interlock.ci.job import parse_job
 from interlock.errors import BackendUnavailable, LockHeld, UsageError
 from interlock.existing import ForeignMoved
 from interlock.existing.foreign import Reference, render_reference
+from interlock.host import ProcessName, name_process
 from interlock.recovery import Conclusion, Says
-from interlock.recovery.foreign import Broken, Inquiry, Judged, Override, break_lock, examine, job_of
+from interlock.recovery.foreign import BY_HAND, Broken, Inquiry, Judged, Override, break_lock, examine, job_of
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses import running
 from interlock.recovery.witnesses.ci import Trust
+from interlock.recovery.witnesses.process import render_name
 from interlock.recovery.witnesses.running import Role, Running
 from interlock.store.memory import MemoryRecords
 from interlock.terraform.lockinfo import LockInfo
@@ -150,6 +154,42 @@ async def test_the_job_that_a_run_of_ours_wrote_into_the_lock_is_asked() -> None
     assert job_of(held, other) is other
     backend.hold(info(text="some text"))
     assert job_of(backend.locks["dynamodb"], None) is None
+
+
+async def test_a_lock_that_a_person_took_is_never_gone(room: Room) -> None:
+    from dataclasses import replace
+
+    room.backend.hold(replace(info(), operation=BY_HAND, path="moving queues"))
+    judged = await room.examine()
+    assert conclusion(judged) is Conclusion.UNDECIDED
+    assert any("by hand (moving queues)" in item.text for item in judged.evidence)
+
+
+async def test_a_run_of_ours_that_is_recorded_elsewhere_is_never_gone_because_no_terraform_runs(room: Room) -> None:
+    room.backend.hold(info(text=render_reference(Reference(run="abc"))))
+    judged = await room.examine()
+    assert conclusion(judged) is Conclusion.UNDECIDED
+    assert judged.verdict is not None
+    assert any("INTERLOCK_HOME" in text for text in judged.verdict.missing)
+    room.processes.append((_terraform(), room.backend.address))
+    assert conclusion(await room.examine()) is Conclusion.ALIVE
+
+
+@pytest.fixture
+def ended() -> ProcessName:
+    """A process that has ended."""
+    child = subprocess.Popen(["sleep", "60"])
+    name = name_process(child.pid)
+    child.kill()
+    child.wait()
+    return name
+
+
+async def test_a_command_of_ours_that_took_the_lock_is_found_by_its_name(room: Room, ended: ProcessName) -> None:
+    room.backend.hold(info(text=render_name(name_process(os.getpid()))))
+    assert conclusion(await room.examine()) is Conclusion.ALIVE
+    room.backend.hold(info(text=render_name(ended)))
+    assert conclusion(await room.examine()) is Conclusion.GONE
 
 
 async def test_a_lock_that_changes_hands_while_we_watch_is_not_gone(room: Room) -> None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
+
 from interlock.host import Life, ProcessName, group_members, life_of
 from interlock.recovery.evidence import Evidence, Says
+
+_NAMED = "interlock process "  # begins the `Info` of a lock that a command of ours took
 
 _GROUP_LEADER = "terraform"  # started in a session of its own, so its pid names the group of everything it started
 
@@ -45,3 +49,18 @@ def collect(processes: Mapping[str, ProcessName], *, source: str, now: datetime)
 def _left_behind(processes: Mapping[str, ProcessName]) -> list[int]:
     leader = processes.get(_GROUP_LEADER)
     return group_members(leader.pid) if leader is not None else []
+
+
+def render_name(name: ProcessName) -> str:
+    """Return the text for a lock's `Info` by which the process that took it is found again."""
+    return _NAMED + msgspec.json.encode(name).decode()
+
+
+def parse_name(info: str) -> ProcessName | None:
+    """Read what `render_name` wrote; None for anybody else's text."""
+    if not info.startswith(_NAMED):
+        return None
+    try:
+        return msgspec.json.decode(info.removeprefix(_NAMED), type=ProcessName)
+    except msgspec.MsgspecError:
+        return None

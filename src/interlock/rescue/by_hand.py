@@ -1,0 +1,120 @@
+"""Holding a state by hand for maintenance, on every backend whose lock outlives a command. A hand.
+
+On Interlock's own backend it is a grant with a long lease. Elsewhere it is Terraform's own lock, so that plain
+Terraform and runs of ours stay out alike; it is told from anybody else's by what we write into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from interlock import __version__
+from interlock.clock import SystemClock
+from interlock.compose import hold_by_hand, me, read_settings, release_by_hand
+from interlock.errors import LockHeld, UsageError
+from interlock.existing.opening import open_backend
+from interlock.ids import RandomIds
+from interlock.recovery.foreign import BY_HAND
+from interlock.rescue.target import Foreign, Own, find_target
+from interlock.settings import parse_duration
+from interlock.terraform.lockinfo import build_lock_info
+
+RETRY_S = 2.0  # between two attempts while somebody else holds
+_TRANSIENT = frozenset({"local", "pg"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What is held.
+
+    Attributes:
+        id: Ticket or lock id.
+        token: Fencing token; None where the backend does not fence.
+    """
+
+    id: str
+    token: int | None = None
+
+
+async def acquire(text: str, *, reason: str, lease: str, wait: str | None, environ: Mapping[str, str]) -> Held:
+    """Hold a state for a person.
+
+    Args:
+        text: State name or root module.
+        reason: Why; waiters see it.
+        lease: After which recovery may ask whether the person is still there; only on our own backend.
+        wait: Longest wait; None for the settings' own, which may be none.
+        environ: The user's environment.
+
+    Raises:
+        LockHeld: Somebody holds it for longer than `wait`.
+        UsageError: The lock would end with this command.
+    """
+    settings = read_settings(environ)
+    target = await find_target(text, settings, environ)
+    if isinstance(target, Own):
+        ticket, token = await hold_by_hand(text, reason=reason, lease=lease, wait=wait)
+        return Held(id=ticket, token=token)
+    if target.found.type in _TRANSIENT:
+        raise UsageError(
+            f'backend "{target.found.type}" cannot be held by hand',
+            why="its lock belongs to a process, and this command ends",
+            fix="interlock queue pause, or stop the pipelines for as long as you need",
+        )
+    wait_s = parse_duration(wait) if wait is not None else settings.wait_s or 0.0
+    return await _take(target, reason, wait_s)
+
+
+async def _take(target: Foreign, reason: str, wait_s: float) -> Held:
+    clock = SystemClock()
+    backend = await open_backend(target.found, target.directory, clock=clock, ids=RandomIds())
+    until_s = clock.monotonic() + wait_s
+    info = build_lock_info(
+        id=RandomIds().fresh(),
+        operation=BY_HAND,
+        who=me(),
+        version=f"interlock-{__version__}",
+        now=clock.now(),
+        path=reason,
+    )
+    try:
+        while True:
+            try:
+                await backend.take_lock(info)
+            except LockHeld:
+                if clock.monotonic() >= until_s:
+                    raise
+                await clock.sleep(RETRY_S)
+            else:
+                return Held(id=info.id)
+    finally:
+        await backend.close()
+
+
+async def release(text: str, *, environ: Mapping[str, str]) -> Held:
+    """Give back a state that was acquired by hand.
+
+    Raises:
+        UsageError: Nobody holds it.
+        LockHeld: It is not a lock that was acquired by hand.
+    """
+    target = await find_target(text, read_settings(environ), environ)
+    if isinstance(target, Own):
+        return Held(id="", token=await release_by_hand(text))
+    backend = await open_backend(target.found, target.directory, clock=SystemClock(), ids=RandomIds())
+    try:
+        locks = await backend.read_locks()
+        if not locks:
+            raise UsageError(f"nobody holds {text}", fix=f"interlock lock show {text}")
+        if any(lock.operation != BY_HAND for lock in locks):
+            raise LockHeld(
+                f"{text} is held by {locks[0].who or 'somebody unknown'}",
+                why="only a lock that was acquired by hand is released by hand",
+                fix=f"interlock lock explain {text}",
+            )
+        for lock in locks:
+            await backend.delete_lock(lock)
+        return Held(id=locks[0].id)
+    finally:
+        await backend.close()
