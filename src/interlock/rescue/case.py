@@ -33,7 +33,7 @@ from interlock.recovery.witnesses import ci, heartbeat, terraform
 from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.heartbeat import Watch
 from interlock.recovery.witnesses.terraform import Suspect
-from interlock.rescue.target import Foreign, Own, Target, address_of_target, find_target, own_address, place_of
+from interlock.rescue.target import Foreign, Own, Target, address_of_target, find_target, own_address, places_beside
 from interlock.run.summary import find_summary
 from interlock.settings import Settings
 from interlock.state import Finding, verify_state
@@ -323,7 +323,7 @@ class OwnCase:
             address=own_address(self.state),
             directory=self.desk.directory,
         )
-        return [stood, *await asyncio.to_thread(terraform.collect, suspect, place_of, now=now)]
+        return [stood, *await asyncio.to_thread(terraform.collect, suspect, places_beside(self.desk.target), now=now)]
 
     async def _ask_ci(self, holder: Holder) -> Evidence:
         job = self.desk.job or _job_of_run(self.desk.settings.runs, holder.run)
@@ -433,7 +433,7 @@ class ForeignCase:
             window_s=min(asked.window_s, MAX_WATCH_S),
             trust=self.desk.trust,
             environ=self.desk.environ,
-            place_of=place_of,
+            place_of=places_beside(self.desk.target),
             processes_of=lambda run: _processes_of(self.desk.settings.runs, run),
         )
         self._judged = await examine(self.backend, inquiry, clock=self.desk.clock)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from interlock.recovery.witnesses.running import Role, Running
-from interlock.rescue.target import Foreign, Own, address_of_target, find_target, place_of
+from interlock.rescue.target import Foreign, Own, address_of_target, find_target, place_of, places_beside
 from interlock.settings import Settings, StateSettings
 
 S3 = 'terraform {\n  backend "s3" {\n    bucket = "states"\n    key = "app.tfstate"\n    region = "eu-west-1"\n  }\n}\n'
@@ -81,3 +81,23 @@ def test_a_process_works_on_the_state_that_its_folder_and_environment_say(tmp_pa
 def test_a_process_that_may_not_be_looked_at_works_on_an_unknown_state(tmp_path: Path) -> None:
     assert place_of(running(None, PATH="/bin")) is None
     assert place_of(running(module(tmp_path, S3))) is None
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "expected"),
+    [
+        ("http://127.0.0.1:1", "http://127.0.0.1:1", "s3://states/app.tfstate"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:2", "s3://states/app.tfstate at http://127.0.0.1:2"),
+        ("http://127.0.0.1:1", "http://minio:9000", None),
+        ("http://minio-a:9000", "http://minio-b:9000", None),
+        ("", "http://minio:9000", None),
+    ],
+)
+async def test_a_bucket_of_the_same_name_at_another_service_is_not_taken_for_ours(
+    tmp_path: Path, settings: Settings, mine: str, theirs: str, expected: str | None
+) -> None:
+    folder = module(tmp_path, S3)
+    target = await find_target(str(folder), settings, {"AWS_ENDPOINT_URL_S3": mine})
+    place = places_beside(target)
+    assert place(running(folder, AWS_ENDPOINT_URL_S3=theirs)) == expected
+    assert place(running(None, AWS_ENDPOINT_URL_S3=theirs)) is None

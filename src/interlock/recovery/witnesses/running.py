@@ -137,7 +137,7 @@ def _read(pid: int, directory: Path | None) -> Running | None:
     folder = _folder(pid, argv) if role is not None else None
     if role is None or (role is Role.ORPHAN and not _is_inside(folder, directory)):
         return None
-    return Running(
+    found = Running(
         pid=pid,
         role=role,
         argv=argv,
@@ -147,6 +147,8 @@ def _read(pid: int, directory: Path | None) -> Running | None:
         is_orphan=orphan,
         environ=_environ(pid),
     )
+    # One that ended while we read it shows half of itself, and would be taken for one that we may not look at.
+    return found if _argv(pid) == argv else None
 
 
 def role_of(argv: tuple[str, ...], *, orphan: bool) -> Role | None:
