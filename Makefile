@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 CHAOS_SECONDS ?= 240
+# Names of benchmarks, such as `make bench BENCH="store state"`; all when empty.
+BENCH ?=
 
 .PHONY: demo test check bench chaos lock clean
 
@@ -19,7 +21,7 @@ check: $(READY)
 	scripts/check
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS)
