@@ -332,6 +332,8 @@ class ForeignRoom:
                 why="somebody wrote state or digest at the same time",
                 fix=f"interlock state verify {self.subject}",
             )
+        # What we wrote is kept too: where the backend keeps one version, ours may be the only other copy.
+        await asyncio.to_thread(self.keep.save, self.address, body, now=self.clock.now())
         recorded = {**facts, "replaced": str(kept) if kept else None, "sha256": hashlib.sha256(body).hexdigest()}
         await self.log.append(action, subject=self.address, by=me(), facts=recorded)
         return done
