@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -38,8 +39,10 @@ class Follower:
     def __init__(self, folder: Path, *, quiet: bool) -> None:
         self._folder = folder
         self._quiet = quiet
-        self._live = sys.stderr.isatty() and not quiet
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet
         self._colour = view.colour_allowed(sys.stderr)
+        self._counts: Mapping[str, int] = {}
+        self._applies_since: datetime | None = None
         self._under_way: dict[str, float] = {}
         self._now: Callable[[], str] | None = None
         self._began_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch decides nothing
@@ -50,7 +53,7 @@ class Follower:
             "init": lambda _: self._line("initialising"),
             "plan": self._plan,
             "approval": lambda _: self._ask(),
-            "refresh": lambda facts: self._status(f"refreshed {facts['count']} resources"),
+            "refresh": lambda facts: self._status(f"refreshed {facts['count']}"),
             "resource": self._resource,
             "diagnostic": self._diagnostic,
             "interrupt": self._interrupt,
@@ -66,9 +69,12 @@ class Follower:
         try:
             if entry.kind == "approval" or not self._quiet:
                 self._show.get(entry.kind, _nothing)(entry.facts)
+            if entry.kind == "phase" and entry.facts["phase"] == "applying":
+                self._applies_since = entry.at
             if entry.kind == "end":
                 self._now = None
                 self._clear()
+                self._end(entry)
         except BrokenPipeError:
             view.forget_reader(sys.stderr)
 
@@ -77,14 +83,25 @@ class Follower:
         if self._live and self._now is not None:
             self._status(self._now())
 
+    def _end(self, entry: Entry) -> None:
+        """Say what an apply did; a failure is said by its error."""
+        if entry.facts["exit"] != 0 or self._applies_since is None or self._quiet:
+            return
+        words = {"add": "added", "change": "changed", "remove": "destroyed"}
+        counts = ", ".join(f"{self._counts.get(name, 0)} {word}" for name, word in words.items())
+        took_s = (entry.at - self._applies_since).total_seconds()
+        self._line(f"applied: {counts}, in {view.duration(took_s)}", "1;32")
+
     def _line(self, text: str, code: str = "") -> None:
         self._clear()
-        sys.stderr.write(self._paint(text, code) + "\n")
+        sys.stderr.write(self._paint(_printable(text), code) + "\n")
         sys.stderr.flush()
 
     def _status(self, text: str) -> None:
         if self._live:
-            sys.stderr.write(f"{_CLEAR}{self._paint('· ' + text, '2')}")
+            # A longer line would wrap, and only its last row could be cleared.
+            shown = f"· {_printable(text)}"[: max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, 1)]
+            sys.stderr.write(f"{_CLEAR}{self._paint(shown, '2')}")
             sys.stderr.flush()
 
     def _clear(self) -> None:
@@ -109,6 +126,7 @@ class Follower:
         self._line(f"has the state, token {facts['token']}")
 
     def _plan(self, facts: Mapping[str, Any]) -> None:
+        self._counts = facts["counts"]
         for row in facts["resources"][:_SHOWN]:
             symbol, code = _SYMBOLS.get(row["action"], ("?", ""))
             self._line(f"  {symbol} {row['address']}", code)
@@ -184,6 +202,11 @@ _INTERRUPTS = {
     "decline": "declining the plan",
     "ignore": "the run is saving and releasing already",
 }
+
+
+def _printable(text: str) -> str:
+    """Return text that cannot steer the terminal: messages of an API come through Terraform as they are."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
 
 
 def _nothing(_facts: Mapping[str, Any]) -> None:

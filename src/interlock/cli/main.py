@@ -82,8 +82,26 @@ def load(entry: Entry) -> Typer:
 def build() -> Any:
     """Return the root command, a group that imports its commands on demand."""
     import typer
-    from typer.core import TyperGroup
     from typer.main import get_command
+
+    app = typer.Typer(cls=_lazy_group(), no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+
+    @app.callback()
+    def root(
+        *,
+        version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    ) -> None:
+        """Deterministic Terraform deployments of Genesys Cloud CX."""
+        if version:
+            print(f"interlock {__version__}")  # noqa: T201 - the answer itself
+            raise typer.Exit
+
+    return get_command(app)
+
+
+def _lazy_group() -> Any:
+    """Return the class of the root command. Typer is imported only when a command is parsed."""
+    from typer.core import TyperGroup
 
     class LazyGroup(TyperGroup):
         """Lists names and summaries from the table; imports a command when it is used."""
@@ -99,6 +117,12 @@ def build() -> Any:
                 return None
             return _stub(cmd_name, entry) if self.listing else _imported(cmd_name, entry)
 
+        def invoke(self, ctx: Any) -> Any:
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:  # Typer would leave with 130 and without a word
+                raise _stopped() from None
+
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             if args and args[0] not in COMMANDS and not args[0].startswith("-"):
                 raise _unknown(args[0])
@@ -112,19 +136,7 @@ def build() -> Any:
             self.listing = True
             return super().shell_complete(ctx, incomplete)
 
-    app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
-
-    @app.callback()
-    def root(
-        *,
-        version: bool = typer.Option(False, "--version", help="Print the version and leave."),
-    ) -> None:
-        """Deterministic Terraform deployments of Genesys Cloud CX."""
-        if version:
-            print(f"interlock {__version__}")  # noqa: T201 - the answer itself
-            raise typer.Exit
-
-    return get_command(app)
+    return LazyGroup
 
 
 def _imported(name: str, entry: Entry) -> Any:
@@ -174,6 +186,7 @@ def _run(arguments: list[str]) -> int:
     try:
         with _supervisor_for(arguments) as spare:
             result = build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
+        sys.stdout.flush()  # here, not when Python ends: a full disk or a reader that went away is told like any failure
     except BrokenPipeError:
         return _reader_gone()
     except (Exception, KeyboardInterrupt) as error:

@@ -6,6 +6,7 @@ Results go to stdout; everything else goes to stderr. With `--json` stdout carri
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -49,7 +50,11 @@ def emit(value: object, *, json: bool, human: Callable[[], None]) -> None:
 def failure(error: InterlockError, *, as_json: bool) -> int:
     """Print an error in its three parts and return its exit status. With `as_json` it is a document on stdout."""
     if as_json:
-        sys.stdout.write(_failure_json(error) + "\n")
+        try:
+            sys.stdout.write(_failure_json(error) + "\n")
+            sys.stdout.flush()
+        except OSError:  # a full disk, or nobody reads: the three lines below and the exit status still say it
+            forget_reader(sys.stdout)
     say_failure(error.code, error.what, error.why, error.fix)
     return error.exit_status
 
@@ -149,7 +154,12 @@ def confirm(question: str, *, yes: bool) -> bool:
         raise UsageError("an answer is needed and stdin is not a terminal", why=question, fix="repeat with --yes")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    # asyncio's own handler would note a Ctrl-C and let the reading go on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def plain(value: Any) -> str:

@@ -14,6 +14,7 @@ from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
 from interlock.state import parse_document, render_document
+from interlock.terraform.events import Action
 from interlock.terraform.plan import PlanDocument, PlanFacts
 
 SAVE_FAILED = frozenset(
@@ -157,6 +158,11 @@ async def _check_stored(outcome: Outcome, door: Door, plan: PlanFacts) -> None:
             why=f"it wrote serial {written.serial}, serial {current.serial} is stored",
             fix="interlock state history",
         )
+
+
+def count_operations(facts: PlanFacts) -> int:
+    """Return how many operations an apply of this plan makes: a replacement is two."""
+    return sum(2 if change.action is Action.REPLACE else 1 for change in facts.changes)
 
 
 def plan_facts(facts: PlanFacts) -> dict[str, object]:

@@ -53,6 +53,13 @@ _OWN_SECRETS = frozenset(
     {"INTERLOCK_TOKEN", "INTERLOCK_PLAN_KEY", "INTERLOCK_NOTIFY_URL", "INTERLOCK_CI_TOKEN", "INTERLOCK_ID_TOKEN"}
 )
 """Ours, for ourselves: Terraform, providers and what a configuration executes get none of them."""
+_CAUSES = {
+    Cause.SIGINT: "SIGINT, as by Ctrl-C",
+    Cause.SIGTERM: "SIGTERM",
+    Cause.FRONT_END_GONE: "the command that ordered it is gone",
+    Cause.CANCELLED: "interlock runs cancel",
+    Cause.LEASE_LOST: "its lease was lost",
+}
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _PACE_LIMIT = 40
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
@@ -188,7 +195,7 @@ class Supervisor:
         if self._lost is not None:
             return self._lost
         kind = Interrupted if self._stopping is Cause.SIGINT else Terminated
-        why = f"{(self._stopping or Cause.SIGTERM).value}; {detail}"
+        why = f"{_CAUSES[self._stopping or Cause.SIGTERM]}; {detail}"
         return kind("the run was stopped", why=why, fix="interlock runs show " + self._order.run)
 
     def _check_going_on(self) -> None:
@@ -508,12 +515,14 @@ class Supervisor:
         approved = await self._approval
         self._check_going_on()
         if not approved:
-            raise PolicyGate("the plan was not approved", why="the answer was no", fix="nothing was changed")
+            raise PolicyGate(
+                "the plan was not approved", why="the answer was no; nothing was changed", fix="interlock plan"
+            )
 
     async def _apply(self, path: Path, facts: PlanFacts) -> int:
         self._enter(Phase.APPLYING)
         self._hands.door.allow_deletions(facts.may_delete)
-        progress = Progress(self._journal.tell, self._hands.clock, total=len(facts.changes))
+        progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
         ours = None if self._chosen_parallelism() is not None else self._parallelism
         lock = self._hands.door.lock
         options = Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=self._flags.apply)

@@ -100,3 +100,18 @@ def test_a_reader_that_has_gone_is_forgotten(
         follower.show(entry("note", text="nobody reads this"))
         stream.write("this goes nowhere")
     assert (tmp_path / "stream").read_text() == ""
+
+
+def test_what_an_apply_did_is_said_at_its_end(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"add": 2, "change": 1, "remove": 0}
+    follower.show(entry("plan", counts=counts, resources=[], left_out=0, outputs=[], empty=False))
+    follower.show(entry("end", exit=0))
+    assert "applied" not in capsys.readouterr().err
+    follower.show(entry("phase", phase="applying"))
+    follower.show(Entry(at=START + timedelta(seconds=65), kind="end", facts={"exit": 0}))
+    assert capsys.readouterr().err == "applied: 2 added, 1 changed, 0 destroyed, in 1m05s\n"
+
+
+def test_a_message_of_an_api_cannot_steer_the_terminal(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
+    follower.show(entry("note", text="bad\x1b]0;title\x07 name"))
+    assert capsys.readouterr().err == "bad�]0;title� name\n"

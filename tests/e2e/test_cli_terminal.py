@@ -1,0 +1,107 @@
+"""What a person at a terminal sees, on a real pseudo-terminal."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.desk import STEP_S, Desk
+
+pytestmark = pytest.mark.e2e
+
+ONE = 'resource "terraform_data" "kept_for_a_rather_long_time" {}\n'
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+_CLEAR = "\x1b[2K"
+
+
+def at_terminal(
+    desk: Desk, *words: object, answers: Sequence[tuple[str, bytes]] = (), columns: int = 80, **environ: str
+) -> tuple[int, str]:
+    """Run a command on a terminal; type each answer once its question is shown. Return exit status and output."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "interlock", *map(str, words)],
+        env={**desk.environ, "TERM": "xterm", **environ},
+        cwd=desk.folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown, left, limit_s = "", list(answers), time.monotonic() + STEP_S
+    while time.monotonic() < limit_s:
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # the last process has closed the terminal
+                break
+            shown += data.decode()
+        if left and left[0][0] in shown:
+            os.write(ours, left.pop(0)[1])
+    os.close(ours)
+    return process.wait(STEP_S), shown
+
+
+def test_a_plan_is_shown_and_asked_for_and_what_was_done_is_said(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    code, shown = at_terminal(desk, "apply", module, answers=[("[y/N]", b"n\n")])
+    assert code == 41, shown
+    assert "the answer was no; nothing was changed" in shown
+    code, shown = at_terminal(desk, "apply", module, answers=[("[y/N]", b"y\n")])
+    assert code == 0, shown
+    assert "will be created" in shown
+    assert "applied: 1 added, 0 changed, 0 destroyed, in" in shown
+
+
+@pytest.mark.parametrize("words", [("state", "restore", "s"), ("apply", "module", "--state", "s")])
+def test_ctrl_c_answers_every_question(desk: Desk, words: tuple[str, ...]) -> None:
+    module = desk.module()
+    assert desk.apply(module).wait().code == 0
+    assert desk.apply(module, round_=2).wait().code == 0
+    code, shown = at_terminal(desk, *words, answers=[("[y/N]", b"\x03")])
+    assert code == 130, shown
+    assert "error[interrupted]" in shown
+    assert len(desk.history()) == 2
+
+
+def test_the_live_line_never_wraps_and_there_is_none_where_the_cursor_cannot_move(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    _, shown = at_terminal(desk, "plan", module, columns=30)
+    live = [part.split("\r")[0] for part in shown.split(_CLEAR) if part.startswith(("·", "\x1b[2m·"))]
+    assert all(len(line.replace("\x1b[2m", "").replace("\x1b[0m", "")) < 30 for line in live), live
+    _, shown = at_terminal(desk, "plan", module, TERM="dumb")
+    assert "\x1b" not in shown
+    _, shown = at_terminal(desk, "plan", module, NO_COLOR="1")
+    assert "\x1b[3" not in shown
+
+
+def test_a_disk_that_is_full_for_our_output_is_said_in_three_parts(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    for words in (["exit-codes", "--json"], ["plan", str(module), "--json"]):
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "interlock", *words],
+                env=desk.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert ended.returncode == 1, ended.stderr
+        assert "No space left on device" in ended.stderr
+        assert "Traceback" not in ended.stderr
