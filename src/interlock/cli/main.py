@@ -186,7 +186,7 @@ def _run(arguments: list[str]) -> int:
     try:
         with _supervisor_for(arguments) as spare:
             result = build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
-        sys.stdout.flush()  # here, not when Python ends: a full disk or a reader that went away is told like any failure
+        sys.stdout.flush()  # not when Python ends: a full disk or a gone reader is told like any failure
     except BrokenPipeError:
         return _reader_gone()
     except (Exception, KeyboardInterrupt) as error:
