@@ -7,6 +7,7 @@ end, Terraform finishes its operation, its state is saved, and only then the loc
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -635,9 +636,11 @@ def _keep(plan: Path, out: Path) -> None:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_bytes(content)
+    """Write a file that only we can read. What cannot be opened for writing, such as a folder, keeps its permissions."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, 0o600)
+        file.write(content)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
