@@ -636,7 +636,7 @@ def _keep(plan: Path, out: Path) -> None:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only we can read. What cannot be opened for writing, such as a folder, keeps its permissions."""
+    """Write a file that only we can read. What cannot be opened for writing, such as a folder, stays as it is."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
         os.fchmod(handle, 0o600)
