@@ -58,6 +58,8 @@ resource "genesyscloud_routing_skill" "billing" {
 """
 SLOW = """
 resource "terraform_data" "slow" {
+  depends_on = [genesyscloud_routing_skill.billing]
+
   provisioner "local-exec" {
     command = "touch $MARK && sleep 2"
   }
