@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from interlock.run.control import Control
     from interlock.run.front_end import FrontEnd, Spare
     from interlock.run.order import Look, Operation, Order
+    from interlock.run.retention import Removed, Retention
     from interlock.run.surroundings import Door, Seat
     from interlock.run.transcript import Entry, Journal
     from interlock.run.workspace import OwnBackend
     from interlock.state import Document, Quarantined, RestorePlan, Version
+    from interlock.state import Retention as VersionRetention
     from interlock.store.aws import AwsAccess
     from interlock.store.sqlite import SqliteStore
     from interlock.terraform.events import AnyEvent
@@ -499,6 +501,14 @@ def _is_meant(version: Version, text: str) -> bool:
     if text.isdecimal():
         return int(text) == version.number
     return len(text) >= _DIGEST_CHARS and version.digest.startswith(text)
+
+
+async def prune_state(room: StateRoom, policy: VersionRetention, *, dry_run: bool) -> tuple[Version, ...]:
+    """Delete the bytes of old versions, under the lock: else a write could come to need bytes that are about to go."""
+    if dry_run:
+        return await room.archive.prunable(room.state, policy)
+    async with holding(room.embedded, room.settings, room.state, "interlock state prune"):
+        return await room.archive.prune(room.state, policy)
 
 
 def _writer(seat: Seat) -> Writer:
@@ -1072,7 +1082,23 @@ async def _supervise(order: Order, folder: Path, control: Control) -> int:
     status = await _to_the_end(order, folder, journal, control, dict(os.environ))
     control.close()
     journal.close()
+    await asyncio.to_thread(_clear_old, Path(order.home))
     return status
+
+
+def _clear_old(home: Path) -> None:
+    """Let go of old runs and initialisations, now that nobody waits for this run; what fails, the next run does."""
+    from interlock.run.retention import Retention, remove_old
+
+    with suppress(OSError):
+        remove_old(home, Retention(), now=SystemClock().now())
+
+
+def prune_runs(policy: Retention, *, dry_run: bool) -> Removed:
+    """Remove the records of old runs, and initialisations that are no longer used."""
+    from interlock.run.retention import remove_old
+
+    return remove_old(read_settings().home, policy, now=SystemClock().now(), dry_run=dry_run)
 
 
 async def _to_the_end(

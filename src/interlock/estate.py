@@ -192,6 +192,9 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     }
     entry = Entry(at=now, kind="end", facts=facts)
     append(folder, entry)
+    for name in ("plan.tfplan", "show.jsonl"):  # they hold secrets in clear, and nobody can apply them any more
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "data", ignore_errors=True)
     summary = find_summary(folder)
     if summary is not None:
         summary.phase, summary.ended_at, summary.exit = "ended", now, error.exit_status

@@ -45,7 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "destroy": Entry("interlock.cli.run:destroy_app", "Destroy everything the state holds", _RUNS),
     "drift": Entry("interlock.cli.drift:app", "Find what changed outside Terraform, decide about it", _RUNS),
     "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended; exits with its status", _RUNS),
-    "runs": Entry("interlock.cli.runs:app", "List, show, follow and cancel runs", _RUNS),
+    "runs": Entry("interlock.cli.runs:app", "List, show, follow, cancel and prune runs", _RUNS),
     "queue": Entry("interlock.cli.queue:app", "Who waits for which state, and who is next", _STATE),
     "lock": Entry("interlock.cli.lock:app", "Who holds which state, since when", _STATE),
     "force-unlock": Entry("interlock.cli.force_unlock:app", "Break a lock on proof that its holder is gone", _STATE),

@@ -1,4 +1,4 @@
-"""`interlock runs`: list, show, follow and cancel runs."""
+"""`interlock runs`: list, show, follow, cancel and prune runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from interlock.cli import view
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from interlock.run.retention import Removed
     from interlock.run.summary import Summary
     from interlock.run.transcript import Entry
 
-app = typer.Typer(help="List, show, follow and cancel runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, follow, cancel and prune runs.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 RunId = Annotated[str, typer.Argument(help="Run id, or its beginning; `latest` for the newest.")]
@@ -124,6 +125,44 @@ def _entries(folder: str, *, follow: bool) -> Iterator[Entry]:
         if ended or not follow:
             return
         time.sleep(_FOLLOW_S)  # noqa: TID251 - a display's own pause decides nothing
+
+
+@app.command()
+def prune(
+    *,
+    older_than: Annotated[
+        str, typer.Option("--older-than", help="Runs that ended so long ago go.", metavar="TIME")
+    ] = "30d",
+    keep: Annotated[int, typer.Option("--keep", min=1, max=100_000, help="So many newest runs stay.")] = 50,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove the records of old runs, and cached initialisations that are no longer used.
+
+    Each run does this at its end, with these defaults. Runs that go on, or left a state that could not be saved, stay.
+    """
+    from interlock.compose import prune_runs
+    from interlock.run.retention import Retention
+    from interlock.settings import parse_duration
+
+    policy = Retention(newest=keep, for_s=parse_duration(older_than))
+    removed = prune_runs(policy, dry_run=dry_run)
+    values = {
+        "runs": removed.runs,
+        "initialisations": removed.initialisations,
+        "bytes": removed.size_bytes,
+        "removed": not dry_run,
+    }
+    view.emit(values, json=json, human=lambda: _show_removed(removed, dry_run=dry_run))
+
+
+def _show_removed(removed: Removed, *, dry_run: bool) -> None:
+    verb = "would go" if dry_run else "removed"
+    for name in removed.runs:
+        sys.stdout.write(f"run {name} {verb}\n")
+    for name in removed.initialisations:
+        sys.stdout.write(f"initialisation {name} {verb}\n")
+    view.note(f"{len(removed.runs) + len(removed.initialisations)} {verb}, {view.size(removed.size_bytes)}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.compose import StateRoom
     from interlock.rescue.foreign_room import Repair, StoredVersion
     from interlock.rescue.rooms import ForeignStateRoom, OwnRoom, Restored
-    from interlock.state import Diff, Document, Finding, Version
+    from interlock.state import Diff, Document, Finding, Retention, Version
 
 app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
 quarantine = typer.Typer(help="Writes that were refused, kept for review.", no_args_is_help=True)
@@ -350,6 +350,52 @@ def push(
     written = _in(state, lambda room: room.pushed(body, force=force))
     word = "is stored already" if written["repeated"] else "stored"
     view.emit({"state": state, **written}, json=json, human=lambda: view.note(f"{word} as serial {written['serial']}"))
+
+
+@app.command()
+def prune(
+    state: State,
+    *,
+    keep: Annotated[int, typer.Option("--keep", min=1, max=100_000, help="So many newest versions stay.")] = 50,
+    all_for: Annotated[str, typer.Option("--all-for", help="Every version so young stays.", metavar="TIME")] = "14d",
+    daily_for: Annotated[str, typer.Option("--daily-for", help="Then one a day stays.", metavar="TIME")] = "90d",
+    weekly_for: Annotated[str, typer.Option("--weekly-for", help="Then one a week stays.", metavar="TIME")] = "730d",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Delete the bytes of old versions, under the lock. The history itself stays, and so does the current version."""
+    from interlock.settings import parse_duration
+    from interlock.state import Retention
+
+    policy = Retention(
+        newest=keep,
+        all_for_s=parse_duration(all_for),
+        daily_for_s=parse_duration(daily_for),
+        weekly_for_s=parse_duration(weekly_for),
+    )
+    gone = _in_own(state, lambda room: _pruned(room, policy, yes=yes, dry_run=dry_run))
+    numbers = [version.number for version in gone]
+    values = {"state": state, "versions": numbers, "bytes": sum(v.size_bytes for v in gone), "removed": not dry_run}
+    view.emit(values, json=json, human=lambda: view.note(_say_pruned(gone, dry_run=dry_run)))
+
+
+async def _pruned(room: StateRoom, policy: Retention, *, yes: bool, dry_run: bool) -> tuple[Version, ...]:
+    from interlock.compose import prune_state
+
+    planned = await prune_state(room, policy, dry_run=True)
+    if dry_run or not planned:
+        return planned
+    question = f"Delete the bytes of {len(planned)} versions of {room.state}? They cannot be restored then."
+    return await prune_state(room, policy, dry_run=False) if view.confirm(question, yes=yes) else ()
+
+
+def _say_pruned(gone: Sequence[Version], *, dry_run: bool) -> str:
+    if not gone:
+        return "no version goes"
+    size = view.size(sum(version.size_bytes for version in gone))
+    what = "would be deleted" if dry_run else "were deleted"
+    return f"the bytes of {len(gone)} versions ({gone[0].number} to {gone[-1].number}, {size} unpacked) {what}"
 
 
 @quarantine.command("ls")

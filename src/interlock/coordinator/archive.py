@@ -270,14 +270,19 @@ class StateArchive:
             state, plan.body(), writer=writer, kind=VersionKind.RESTORE, note=note, force=plan.lineage_changes
         )
 
+    async def prunable(self, state: str, policy: Retention) -> tuple[Version, ...]:
+        """Return the versions whose bytes `prune` would delete, oldest first; those that are gone do not count."""
+        doomed = plan_pruning(await self.history(state), policy, now=self._clock.now())
+        return tuple([version for version in doomed if await self._blobs.has(version.blob)])
+
     async def prune(self, state: str, policy: Retention) -> tuple[Version, ...]:
-        """Delete the bytes of versions that the policy lets go; descriptions stay.
+        """Delete the bytes of versions that the policy lets go; descriptions stay. Call it under the state's lock.
 
         Returns:
             The versions whose bytes were deleted, oldest first. Stops early when somebody writes meanwhile.
         """
         before = (await self._coordinator.view(state)).head
-        doomed = plan_pruning(await self.history(state), policy, now=self._clock.now())
+        doomed = await self.prunable(state, policy)
         pruned: list[Version] = []
         for version in doomed:
             if (await self._coordinator.view(state)).head != before:

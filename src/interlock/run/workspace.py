@@ -64,13 +64,22 @@ class Workspace:
 
     def seeded(self) -> bool:
         """Fill the data folder from an earlier initialisation; False when there is none."""
-        if not (self.seed / "complete").exists():
-            if self.recorded:  # partial configuration: init completes it from here, as it does by hand
-                record = self.data_dir / "terraform.tfstate"
-                record.touch(mode=0o600)
-                record.write_bytes(self.recorded)
+        if (self.seed / "complete").exists() and self._copied():
+            return True
+        if self.recorded:  # partial configuration: init completes it from here, as it does by hand
+            record = self.data_dir / "terraform.tfstate"
+            record.touch(mode=0o600)
+            record.write_bytes(self.recorded)
+        return False
+
+    def _copied(self) -> bool:
+        try:
+            os.utime(self.seed / "complete")  # it is used, so it stays; see retention.py
+            shutil.copytree(self.seed / "data", self.data_dir, symlinks=True, dirs_exist_ok=True)
+        except OSError:  # it was removed at this very moment
+            shutil.rmtree(self.data_dir, ignore_errors=True)
+            self.data_dir.mkdir(mode=0o700)
             return False
-        shutil.copytree(self.seed / "data", self.data_dir, symlinks=True, dirs_exist_ok=True)
         return True
 
     def initialised(self) -> None:
@@ -85,7 +94,7 @@ class Workspace:
             (self.data_dir / "providers").rename(fresh / "providers")  # hundreds of megabytes: moved once, linked after
             (self.data_dir / "providers").symlink_to(self.seed / "providers")
         shutil.copytree(self.data_dir, fresh / "data", symlinks=True)
-        (fresh / "complete").touch()
+        (fresh / "complete").write_text(str(self.directory))  # whose it is: few of one module are kept
         self._publish(fresh)
 
     def _publish(self, fresh: Path) -> None:
