@@ -75,7 +75,7 @@ _PRIORITY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
-    """The real things that a supervisor works with; `compose.py` chooses them."""
+    """The real things that a supervisor works with; `compose` chooses them."""
 
     coordinator: Coordinator
     door: Door

@@ -1,4 +1,4 @@
-"""What a supervisor needs from the rooms beside and above it: small promises that `compose.py` fulfils."""
+"""What a supervisor needs from the rooms beside and above it: small promises that `compose` fulfils."""
 
 from __future__ import annotations
 

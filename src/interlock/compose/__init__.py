@@ -1,0 +1,75 @@
+"""The only place where hands are chosen and joined: stores, clocks, ids, the environment, servers."""
+
+from interlock.compose.drifting import DriftRoom, drift_room
+from interlock.compose.locks import breaker, change_lock, hold_by_hand, holding, release_by_hand, views
+from interlock.compose.names import (
+    check_not_renamed,
+    find_root_module,
+    is_state_name,
+    meant_state,
+    named_state,
+    state_name,
+    states_so_far,
+)
+from interlock.compose.ordering import Asked, order_run
+from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_abandoned, prune_runs
+from interlock.compose.serving import parse_listen, serve
+from interlock.compose.sites import (
+    BootstrapAsked,
+    check_backend,
+    declared_site,
+    named_site,
+    open_account,
+    open_site_of,
+    wanted_of,
+)
+from interlock.compose.states import StateRoom, prune_state, state_room
+from interlock.compose.stores import Embedded, me, open_embedded, read_settings
+from interlock.compose.supervising import Desk, at_most_every, diagnose_failure, open_desk, supervise
+
+__all__ = [
+    "Asked",
+    "BootstrapAsked",
+    "Desk",
+    "DriftRoom",
+    "Embedded",
+    "StateRoom",
+    "at_most_every",
+    "await_run",
+    "breaker",
+    "bury",
+    "cancel_run",
+    "change_lock",
+    "check_backend",
+    "check_not_renamed",
+    "declared_site",
+    "diagnose_failure",
+    "drift_room",
+    "find_root_module",
+    "find_run",
+    "hold_by_hand",
+    "holding",
+    "is_abandoned",
+    "is_state_name",
+    "me",
+    "meant_state",
+    "named_site",
+    "named_state",
+    "open_account",
+    "open_desk",
+    "open_embedded",
+    "open_site_of",
+    "order_run",
+    "parse_listen",
+    "prune_runs",
+    "prune_state",
+    "read_settings",
+    "release_by_hand",
+    "serve",
+    "state_name",
+    "state_room",
+    "states_so_far",
+    "supervise",
+    "views",
+    "wanted_of",
+]

@@ -1,0 +1,87 @@
+"""Scans for drift and decisions about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.compose.names import state_name
+from interlock.compose.sites import named_site
+from interlock.compose.stores import open_embedded, read_settings
+from interlock.errors import UsageError
+from interlock.settings import Settings
+
+if TYPE_CHECKING:
+    from interlock.drift import Finding, Ledger, Ruling, Scan
+    from interlock.drift.ledger import LedgerBook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRoom:
+    """The drift of one state, for a person's command."""
+
+    state: str
+    directory: Path
+    book: LedgerBook
+
+    async def scan(self) -> Scan:
+        """Return the last scan.
+
+        Raises:
+            UsageError: There is none.
+        """
+        from interlock.drift.decisions import with_ledger
+
+        scan = await self.book.last_scan(self.state)
+        if scan is None:
+            raise UsageError(f"state {self.state} was never scanned for drift", fix="interlock drift DIR")
+        return with_ledger(scan, await self.book.read(self.state))
+
+    async def decide(self, words: tuple[str, ...], ruling: Ruling) -> list[Finding]:
+        """Record a decision about findings of the last scan; return them.
+
+        Args:
+            words: Addresses or ids of objects; none for everything that is open and to which the choice applies.
+            ruling: The decision.
+
+        Raises:
+            UsageError: Nothing was found, or it does not fit.
+        """
+        from interlock.drift.decisions import decide, find_meant
+
+        scan = await self.scan()
+        chosen = find_meant(scan, words, ruling.choice)
+
+        def change(ledger: Ledger) -> Ledger:
+            for finding in chosen:
+                ledger = decide(ledger, finding, ruling, salt=scan.salt)
+            return ledger
+
+        await self.book.change(self.state, change)
+        return chosen
+
+
+@asynccontextmanager
+async def drift_room(directory: Path, named: str | None) -> AsyncIterator[DriftRoom]:
+    """Open the drift of a state: as named, or that of a root module."""
+    from interlock.coordinator import check_state_name
+    from interlock.drift.ledger import LedgerBook
+
+    settings = read_settings(directory=directory if directory.is_dir() else None)
+    if named is None and (found := named_site(str(directory))) is not None:
+        from interlock.onsite.finding import state_of
+
+        named = state_of(found)
+    state = check_state_name(named) if named is not None else state_name(settings, directory, None)
+    async with open_embedded(settings) as embedded:
+        book = LedgerBook(embedded.store.records, embedded.store.blobs)
+        yield DriftRoom(state=state, directory=_module_of(settings, state, directory), book=book)
+
+
+def _module_of(settings: Settings, state: str, directory: Path) -> Path:
+    """Return the root module of a state that was named: as interlock.yaml says, else the folder given."""
+    own = settings.states.get(state)
+    return own.directory if own is not None and own.directory is not None else directory

@@ -1,0 +1,223 @@
+"""From a command line to an order: everything that can be checked before anything starts."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.clock import SystemClock
+from interlock.compose.names import _holds_configuration, state_name
+from interlock.compose.sites import check_backend, declared_site
+from interlock.compose.stores import read_settings
+from interlock.errors import UsageError
+from interlock.ids import RandomIds
+from interlock.settings import Settings, default_state_name, parse_duration
+
+if TYPE_CHECKING:
+    from interlock.run.binary import Binary
+    from interlock.run.front_end import FrontEnd, Spare
+    from interlock.run.order import Look, Operation, Order
+
+_PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
+_ONSITE = (30.0, 8.0, 60.0)  # lease, heartbeat and patience beside S3: some 8 writes a minute instead of 40
+_CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")  # one of them is set in every CI job that we can name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One run as typed on the command line; see `interlock.cli.run`."""
+
+    operation: Operation
+    directory: Path
+    extra: tuple[str, ...] = ()
+    state: str | None = None
+    wait: str | None = None
+    no_wait: bool = False
+    terraform: str | None = None
+    json: bool = False
+    auto_approve: bool = False
+    plan_file: Path | None = None
+    out: Path | None = None
+    max_deletes: int | None = None
+    allow_destroy: bool = False
+    detailed_exitcode: bool = False
+    no_gateway: bool = False
+    deadline: str | None = None
+    retries: int = 1
+    drift_gate: bool = False
+    look: Look | None = None
+
+
+def order_run(asked: Asked, environ: Mapping[str, str], spare: Spare | None = None) -> FrontEnd:
+    """Check what can be checked before anything starts, and hand the order to the spare supervisor, or to a new one.
+
+    Raises:
+        UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
+    """
+    from interlock.run.front_end import Spare
+
+    with spare or Spare(environ) as supervisor:
+        order = _checked_order(asked, environ)
+        return supervisor.begin(order)
+
+
+def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
+    from interlock.run.binary import find_binary
+
+    directory = _root_module(asked.directory)
+    settings = read_settings(environ, directory, terraform=asked.terraform)
+    if asked.extra:
+        from interlock.terraform import divide_flags
+
+        divide_flags(asked.extra)
+    _check_reads(find_binary(settings.terraform, environ), directory)
+    order = _order(asked, directory, settings, environ)
+    _make_home(settings.home)
+    return order
+
+
+def _check_reads(binary: Binary, directory: Path) -> None:
+    """Refuse files that the program does not read: to Terraform a folder of OpenTofu's files is an empty one."""
+    suffixes = (".tf", ".tf.json")
+    if "tofu" not in Path(binary.name).name and not any(e.name.endswith(suffixes) for e in directory.iterdir()):
+        raise UsageError(
+            f"{directory} holds only OpenTofu's files",
+            why=f"{binary.name} does not read .tofu files and would see an empty configuration",
+            fix="install tofu, or name it with --terraform",
+        )
+
+
+def _check_out(out: Path | None) -> str | None:
+    if out is None:
+        return None
+    where = out.absolute()
+    if where.is_dir() or not where.parent.is_dir():
+        why = "it is a folder" if where.is_dir() else f"there is no folder {where.parent}"
+        raise UsageError(f"a plan cannot be kept in {out}", why=why, fix="name a file in a folder that exists")
+    return str(where)
+
+
+def _make_home(home: Path) -> None:
+    try:
+        for folder in (home, home / "runs", home / "trees", home / "cache"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        everybodys = home.stat().st_mode & stat.S_IWOTH
+    except OSError as error:
+        raise UsageError(
+            f"the folder {home} cannot be made",
+            why=error.strerror or str(error),
+            fix="set INTERLOCK_HOME to a folder that can be written",
+        ) from error
+    if everybodys:
+        raise UsageError(
+            f"everybody on this machine may write to {home}",
+            why="whoever can put files there can change what your runs do and read what they hold",
+            fix=f"chmod go-w {home}    or set INTERLOCK_HOME to a folder of your own",
+        )
+
+
+def _root_module(directory: Path) -> Path:
+    where = directory.absolute()
+    if not where.is_dir():
+        raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
+    try:
+        if _holds_configuration(where):
+            return where.resolve()
+    except OSError as error:
+        raise UsageError(
+            f"{directory} cannot be read", why=error.strerror or str(error), fix=f"ls -ld {directory}"
+        ) from error
+    raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
+
+
+def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
+    from interlock import host
+    from interlock.run.order import Look, Operation, Order
+
+    found = declared_site(directory, environ, asked.extra)
+    if found is None:
+        name = state_name(settings, directory, asked.state)
+        own = settings.states.get(name)
+    else:
+        from interlock.onsite.finding import state_of
+
+        name = _site_name(state_of(found), asked.state)
+        own = settings.states.get(settings.state_for(directory) or name)
+    pace = _pace(settings, onsite=found is not None)
+    limits = [asked.max_deletes, own.max_deletes if own else None, settings.max_deletes]
+    return Order(
+        run=RandomIds().run(SystemClock().now()),
+        operation=asked.operation,
+        directory=str(directory),
+        state=name,
+        who=host.who(),
+        home=str(settings.home),
+        terraform=settings.terraform,
+        extra=asked.extra,
+        auto_approve=asked.auto_approve,
+        wait_s=parse_duration(asked.wait) if asked.wait is not None else settings.wait_s,
+        queue=not asked.no_wait,
+        plan_file=_file(asked.plan_file),
+        out=_check_out(asked.out),
+        max_deletes=next((limit for limit in limits if limit is not None), None),
+        protected=own.protected if own else False,
+        allow_destroy=asked.allow_destroy,
+        detailed_exitcode=asked.detailed_exitcode,
+        lease_s=pace[0],
+        heartbeat_s=pace[1],
+        patience_s=pace[2],
+        backend=found.type if found is not None else "",
+        job=_job_url(environ),
+        deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
+        retries=asked.retries,
+        gateway=not asked.no_gateway,
+        in_place=found is None and check_backend(directory, name),
+        former=_former(settings, directory, name) if found is None and asked.state is None else "",
+        look=asked.look or Look(),
+        drift_gate=asked.operation is Operation.APPLY
+        and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
+    )
+
+
+def _former(settings: Settings, directory: Path, name: str) -> str:
+    """Return the name that the state had before interlock.yaml gave it another; empty when it did not."""
+    before = default_state_name(directory) if settings.state_for(directory) == name else name
+    return before if before != name else ""
+
+
+def _site_name(name: str, asked: str | None) -> str:
+    if asked not in (None, name):
+        raise UsageError(
+            f"--state {asked} does not name this state",
+            why=f"the configuration's own backend decides which one it is: {name}",
+            fix="leave out --state",
+        )
+    return name
+
+
+def _pace(settings: Settings, *, onsite: bool) -> tuple[float, float, float]:
+    """Return lease, heartbeat and patience in seconds: rarer where each sign of life is a request that is paid for."""
+    chosen = {settings.origins.get("lease_s"), settings.origins.get("heartbeat_s")} != {None}
+    if not onsite:
+        return settings.lease_s, settings.heartbeat_s, _PATIENCE_S
+    return (settings.lease_s, settings.heartbeat_s, _ONSITE[2]) if chosen else _ONSITE
+
+
+def _job_url(environ: Mapping[str, str]) -> str | None:
+    if not any(environ.get(mark) for mark in _CI_MARKS):
+        return None  # outside CI the room of CI files need not be imported
+    from interlock.ci.job import find_job
+
+    job = find_job(environ)
+    return job.url if job else None
+
+
+def _file(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise UsageError(f"there is no plan file {path}", fix="interlock plan --out FILE")
+    return str(path.absolute())

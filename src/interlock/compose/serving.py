@@ -1,0 +1,80 @@
+"""`interlock serve`: the state backend for plain Terraform."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from interlock.clock import SystemClock
+from interlock.compose.stores import open_embedded, read_settings
+from interlock.errors import UsageError
+from interlock.ids import RandomIds
+from interlock.settings import Settings
+
+_PORT_MAX = 65_535
+_TOKEN_CHARS = 16
+
+
+def serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
+    """Serve the state backend until SIGINT or SIGTERM."""
+    import uvloop
+
+    uvloop.run(_serve(listen, token_file, say))
+
+
+async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
+    import signal
+
+    from interlock.backend.asgi import SingleToken, create_app
+    from interlock.backend.serving import serving
+
+    settings = read_settings()
+    host, port = parse_listen(listen)
+    token, where = _server_token(settings, token_file)
+    async with open_embedded(settings) as embedded:
+        app = create_app(
+            embedded.coordinator,
+            embedded.archive,
+            clock=SystemClock(),
+            ids=RandomIds(),
+            tokens=SingleToken(token),
+        )
+        async with serving(app, host=host, port=port) as (_, bound):
+            say(f"serving states on http://{host}:{bound}/state/NAME, token in {where}; Ctrl-C ends it")
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await stop.wait()
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read `HOST:PORT`, `[::1]:PORT` or `PORT` (loopback).
+
+    Raises:
+        UsageError: It is no address.
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > _PORT_MAX:
+        raise UsageError(f"{text!r} is no address to listen on", fix="write it like 127.0.0.1:8650")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _server_token(settings: Settings, token_file: str | None) -> tuple[str, str]:
+    """Return the server's token and where a client finds it; a new one is written to a private file."""
+    if token_file is None and settings.token is not None:
+        return settings.token.value, "INTERLOCK_TOKEN"
+    path = Path(token_file) if token_file else settings.home / "server-token"
+    if not path.exists() and token_file is None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(RandomIds().secret() + "\n")
+    try:
+        token = path.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}", why=error.strerror or "", fix="name a file with a token") from error
+    if len(token) < _TOKEN_CHARS:
+        raise UsageError(
+            f"the token in {path} is too short", why=f"fewer than {_TOKEN_CHARS} characters", fix="use a longer one"
+        )
+    return token, str(path)

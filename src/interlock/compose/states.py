@@ -1,0 +1,141 @@
+"""One state of embedded mode, for a person's command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock.compose.locks import holding
+from interlock.compose.names import meant_state
+from interlock.compose.stores import Embedded, me, open_embedded, read_settings
+from interlock.errors import InterlockError, UsageError
+from interlock.settings import Settings
+
+if TYPE_CHECKING:
+    from interlock.coordinator.archive import StateArchive, Writer, Written
+    from interlock.run.surroundings import Seat
+    from interlock.state import Document, Quarantined, RestorePlan, Version
+    from interlock.state import Retention as VersionRetention
+
+_DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRoom:
+    """One state of embedded mode, for a person's command."""
+
+    state: str
+    settings: Settings
+    embedded: Embedded
+
+    @property
+    def archive(self) -> StateArchive:
+        """Where its versions are."""
+        return self.embedded.archive
+
+    async def version(self, text: str | None) -> Version:
+        """Return a version: a number, `serial:N`, the beginning of a digest; None for the current one.
+
+        Raises:
+            UsageError: There is no such version.
+        """
+        versions = await self.archive.history(self.state)
+        wanted = [v for v in versions if _is_meant(v, text)] if text else list(versions[:1])
+        if not wanted:
+            what = f"state {self.state} has no version {text}" if text else f"state {self.state} is empty"
+            raise UsageError(what, fix=f"interlock state history {self.state}    or: interlock state ls")
+        return wanted[0]
+
+    async def body(self, text: str | None) -> bytes:
+        """Return the bytes of a version."""
+        return await self.archive.read_version(self.state, await self.version(text))
+
+    async def document(self, text: str | None) -> Document:
+        """Return a version as a document."""
+        from interlock.state import parse_document
+
+        return parse_document(await self.body(text))
+
+    async def pair(self, first: str | None, second: str | None) -> tuple[Document, Document]:
+        """Return two versions: by default the current one and the one before."""
+        newer = await self.version(second)
+        older = first or str(max(newer.number - 1, 1))
+        return await self.document(older), await self.document(str(newer.number))
+
+    async def plan_restore(self, text: str | None) -> tuple[Version, RestorePlan]:
+        """Return what a restore would do; by default of the newest whole version before the current one."""
+        chosen = await self.version(text) if text else await self._newest_whole()
+        return chosen, await self.archive.plan_restore(self.state, chosen)
+
+    async def _newest_whole(self) -> Version:
+        from interlock.state import refusing, verify_state
+
+        for version in (await self.archive.history(self.state))[1:]:
+            if not version.is_tombstone:
+                with suppress(InterlockError):
+                    body = await self.archive.read_version(self.state, version)
+                    if not refusing(verify_state(body)):
+                        return version
+        raise UsageError(f"state {self.state} has no older whole version", fix=f"interlock state history {self.state}")
+
+    async def restore(self, version: Version) -> Written:
+        """Make a version current again, under the lock."""
+        async with holding(self.embedded, self.settings, self.state, "state restore") as seat:
+            return await self.archive.restore(self.state, version, writer=_writer(seat))
+
+    async def push(self, body: bytes, *, force: bool) -> Written:
+        """Store a document as the next version, under the lock."""
+        from interlock.state import VersionKind
+
+        async with holding(self.embedded, self.settings, self.state, "state push") as seat:
+            return await self.archive.write(
+                self.state, body, writer=_writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
+            )
+
+    async def quarantined(self, text: str) -> tuple[Quarantined, bytes]:
+        """Return a refused write by its id or the beginning of it."""
+        entries = await self.archive.quarantined(self.state)
+        found = [entry for entry in entries if entry.id.startswith(text)]
+        if len(found) != 1:
+            raise UsageError(
+                f"{len(found)} refused writes begin with {text!r}", fix=f"interlock state quarantine ls {self.state}"
+            )
+        return await self.archive.read_quarantined(self.state, found[0].id)
+
+    async def quarantined_pair(self, text: str) -> tuple[Document, Document]:
+        """Return the current state and a refused write."""
+        from interlock.state import parse_document
+
+        return await self.document(None), parse_document((await self.quarantined(text))[1])
+
+
+def _is_meant(version: Version, text: str) -> bool:
+    if text.startswith("serial:"):
+        return text == f"serial:{version.serial}"
+    if text.isdecimal():
+        return int(text) == version.number
+    return len(text) >= _DIGEST_CHARS and version.digest.startswith(text)
+
+
+async def prune_state(room: StateRoom, policy: VersionRetention, *, dry_run: bool) -> tuple[Version, ...]:
+    """Delete the bytes of old versions, under the lock: else a write could come to need bytes that are about to go."""
+    if dry_run:
+        return await room.archive.prunable(room.state, policy)
+    async with holding(room.embedded, room.settings, room.state, "interlock state prune"):
+        return await room.archive.prune(room.state, policy)
+
+
+def _writer(seat: Seat) -> Writer:
+    from interlock.coordinator.archive import Writer
+
+    return Writer(who=me(), ticket=seat.ticket, token=seat.token)
+
+
+@asynccontextmanager
+async def state_room(text: str) -> AsyncIterator[StateRoom]:
+    """Open embedded mode for one state, named by a person."""
+    settings = read_settings()
+    async with open_embedded(settings) as embedded:
+        yield StateRoom(state=await meant_state(embedded, settings, text), settings=settings, embedded=embedded)

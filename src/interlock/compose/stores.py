@@ -1,0 +1,69 @@
+"""Settings, and the stores of embedded mode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.clock import SystemClock
+from interlock.errors import UsageError
+from interlock.ids import RandomIds
+from interlock.settings import Settings, load
+
+if TYPE_CHECKING:
+    from interlock.coordinator.archive import StateArchive
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.store.sqlite import SqliteStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Queue, locks and states in one SQLite file of this machine."""
+
+    store: SqliteStore
+    coordinator: LocalCoordinator
+    archive: StateArchive
+
+
+@asynccontextmanager
+async def open_embedded(settings: Settings) -> AsyncIterator[Embedded]:
+    """Open embedded mode's stores for as long as the context lasts."""
+    from interlock.coordinator.archive import StateArchive
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.store.sqlite import SqliteStore
+
+    clock = SystemClock()
+    store = await SqliteStore.open(settings.database, clock=clock)
+    try:
+        coordinator = LocalCoordinator(store.records, clock, RandomIds())
+        archive = StateArchive(coordinator, store.records, store.blobs, clock)
+        yield Embedded(store=store, coordinator=coordinator, archive=archive)
+    finally:
+        await store.close()
+
+
+def read_settings(environ: Mapping[str, str] | None = None, directory: Path | None = None, **flags: object) -> Settings:
+    """Return the settings that hold in `directory`, by default the current one; by default in our own environment.
+
+    Raises:
+        UsageError: A value or a key is wrong, or they name a server.
+    """
+    settings = load(directory or Path.cwd(), os.environ if environ is None else environ, flags)
+    if settings.server is not None:
+        raise UsageError(
+            f"runs, queues and states of a server are not part of this version: {settings.server}",
+            why=f"`server` is set ({settings.origins['server']}), and nothing may go past it",
+            fix="unset INTERLOCK_SERVER, or take `server:` out of interlock.yaml",
+        )
+    return settings
+
+
+def me() -> str:
+    """Return who acts, as Terraform spells it: `user@host`."""
+    from interlock import host
+
+    return host.who()

@@ -1,0 +1,388 @@
+"""A run with its real hands, from its order to its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.clock import SystemClock
+from interlock.compose.locks import breaker
+from interlock.compose.names import check_not_renamed
+from interlock.compose.sites import open_site_of
+from interlock.compose.stores import Embedded, me, open_embedded, read_settings
+from interlock.errors import BackendUnavailable, InterlockError
+from interlock.ids import RandomIds
+from interlock.settings import Settings
+
+if TYPE_CHECKING:
+    from interlock.api_way import Need, RunGateway
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.drift_review import DriftReview
+    from interlock.onsite.site import Site
+    from interlock.recovery.breaker import Breaker
+    from interlock.run.binary import Binary
+    from interlock.run.control import Control
+    from interlock.run.order import Order
+    from interlock.run.surroundings import Door
+    from interlock.run.transcript import Journal
+    from interlock.run.workspace import OwnBackend
+    from interlock.terraform.events import AnyEvent
+
+_CURRENT_S = 2.0  # how long a grant in a table is believed to be current by the run's own gateway
+_RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What one run works with: the queue of its state, and what recovers it.
+
+    Attributes:
+        embedded: This machine's own stores: runs, budgets, and the state when it is ours.
+        coordinator: The queue.
+        recovery: What breaks grants of dead runs.
+        site: The state when it stays where it is; None for our own backend.
+    """
+
+    embedded: Embedded
+    coordinator: LocalCoordinator
+    recovery: Breaker
+    site: Site | None = None
+
+
+@asynccontextmanager
+async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Desk]:
+    """Open what a run works with for as long as the context lasts."""
+    async with open_embedded(settings) as embedded:
+        if not order.backend:
+            own = breaker(embedded, settings)
+            yield Desk(embedded=embedded, coordinator=embedded.coordinator, recovery=own)
+            return
+        from interlock.onsite.estate import OnsiteEstate
+        from interlock.onsite.finding import find_site
+        from interlock.recovery.breaker import Breaker
+
+        found = await asyncio.to_thread(find_site, Path(order.directory), environ, order.extra)
+        assert found is not None, "the order was made for a state that stays where it is"
+        async with open_site_of(found, Path(order.directory)) as site:
+            await site.coordinator.view(site.state)  # fails early; and from now on AWS's clock is known
+            clock = SystemClock()
+            estate = OnsiteEstate(runs=settings.runs, archive=embedded.archive, clock=clock, backend=site.backend)
+            recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=clock, by=me())
+            yield Desk(embedded=embedded, coordinator=site.coordinator, recovery=recovery, site=site)
+
+
+def supervise(number: int) -> int:
+    """Wait for an order on `number`, our end of the socket shared with the front end; drive that run to its end.
+
+    Not on uvloop, whose child processes inherit more open files than they are given.
+    """
+    from interlock.run.control import Control
+
+    control = Control(number)
+    _load_hands()
+    order = control.await_order()
+    if order is None:
+        return 0
+    folder = Path(order.home) / "runs" / order.run
+    _log_to(folder)
+    return asyncio.run(_supervise(order, folder, control))
+
+
+def _load_hands() -> None:
+    """Import what a run needs, while the front end still checks the order."""
+    for name in ("door", "estate", "recovery.breaker", "run.binary", "run.supervisor", "run.workspace", "store.sqlite"):
+        importlib.import_module(f"interlock.{name}")
+
+
+def _log_to(folder: Path) -> None:
+    """Let what Python itself says go to the run's log."""
+    from interlock.run.process import open_private
+    from interlock.run.transcript import LOG
+
+    with open_private(folder / LOG) as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+async def _supervise(order: Order, folder: Path, control: Control) -> int:
+    from interlock import host
+    from interlock.run.summary import Summary
+    from interlock.run.transcript import Journal
+
+    clock = SystemClock()
+    summary = Summary(
+        run=order.run,
+        state=order.state,
+        operation=order.operation.value,
+        who=order.who,
+        directory=order.directory,
+        phase="preparing",
+        started_at=clock.now(),
+        processes={"supervisor": host.name_process(os.getpid())},
+        job=order.job,
+    )
+    journal = Journal(folder, summary, clock, control.ring)
+    journal.change()
+    status = await _to_the_end(order, folder, journal, control, dict(os.environ))
+    control.close()
+    journal.close()
+    await asyncio.to_thread(_clear_old, Path(order.home))
+    return status
+
+
+def _clear_old(home: Path) -> None:
+    """Let go of old runs and initialisations, now that nobody waits for this run; what fails, the next run does."""
+    from interlock.run.retention import Retention, remove_old
+
+    with suppress(OSError):
+        remove_old(home, Retention(), now=SystemClock().now())
+
+
+async def _to_the_end(
+    order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
+) -> int:
+    """Run and write the last entry, whatever happens; an unexpected failure is told like any other."""
+    try:
+        status = await _with_hands(order, folder, journal, control, environ)
+        end: dict[str, object] = {"exit": status, "code": "changes" if status else "success"}
+    except InterlockError as error:
+        end = _failed(error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: it must be told, and the front end must end
+        import traceback
+
+        traceback.print_exc()
+        end = _failed(
+            InterlockError(
+                f"Interlock failed: {type(error).__name__}: {error}",
+                why=f"this is a defect; the details are in {folder / 'supervisor.log'}",
+                fix=f"interlock runs show {order.run}",
+            )
+        )
+    exit_status = int(str(end["exit"]))
+    journal.change(
+        phase="ended", ended_at=SystemClock().now(), exit=exit_status, code=end["code"], message=end.get("what", "")
+    )
+    journal.tell("end", end)
+    return exit_status
+
+
+def _failed(error: InterlockError) -> dict[str, object]:
+    return {
+        "exit": error.exit_status,
+        "code": error.code,
+        "what": error.what,
+        "why": error.why,
+        "next": error.fix,
+    }
+
+
+async def _with_hands(
+    order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
+) -> int:
+    from interlock.run.binary import find_binary
+    from interlock.run.order import Operation
+    from interlock.run.supervisor import Hands, Supervisor
+    from interlock.run.workspace import open_workspace
+
+    directory = Path(order.directory)
+    settings = Settings(home=Path(order.home))
+    binary = find_binary(order.terraform, environ)
+    if order.operation is Operation.DRIFT:
+        environ = {_RETRY_LIMIT: "0s", **environ}
+    need = await asyncio.to_thread(_gateway_need, order, environ)
+    journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
+    own = await asyncio.to_thread(_own_backend, order, environ)
+    if isinstance(need, str):
+        journal.tell("no-gateway", {"why": need})
+    workspace = await asyncio.to_thread(
+        open_workspace,
+        directory,
+        home=settings.home,
+        run_folder=folder,
+        in_place=order.in_place and isinstance(need, str),
+        binary_mark=binary.mark,
+        environ=environ,
+        own=own,
+    )
+    journal.change(folder=str(workspace.folder))
+    try:
+        async with open_desk(order, settings, environ) as desk, _door(desk, order, folder, binary, environ) as door:
+            gateway = _gateway(need, desk, order)
+            hands = Hands(
+                coordinator=desk.coordinator,
+                door=door,
+                rescuer=desk.recovery,
+                diagnose=diagnose_failure,
+                clock=SystemClock(),
+                gateway=gateway,
+                review=_review(order, desk, gateway, environ),
+            )
+            supervisor = Supervisor(
+                order,
+                hands=hands,
+                workspace=workspace,
+                binary=binary,
+                journal=journal,
+                run_folder=folder,
+                environ=environ,
+            )
+            await check_not_renamed(desk.coordinator, order)
+            control.attach(supervisor)
+            return await _with_remedy(supervisor.run(), desk)
+    finally:
+        workspace.close()
+
+
+async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
+    """Let a throttled table's billing mode be part of the failure: it decides what to do about it."""
+    try:
+        return await running
+    except BackendUnavailable as error:
+        if desk.site is None:
+            raise
+        from interlock.onsite.site import with_billing
+
+        raise await with_billing(error, desk.site) from error
+
+
+def _own_backend(order: Order, environ: Mapping[str, str]) -> OwnBackend | None:
+    if not order.backend:
+        return None
+    from interlock.onsite.finding import find_site
+    from interlock.onsite.site import own_backend
+
+    directory = Path(order.directory)
+    found = find_site(directory, environ, order.extra)
+    return None if found is None else own_backend(found, directory, environ, order.extra)
+
+
+def _door(
+    desk: Desk, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
+) -> AbstractAsyncContextManager[Door]:
+    if desk.site is not None:
+        return _onsite_door(desk.site, order, folder, binary, environ)
+    from interlock.door import open_door
+
+    return open_door(
+        desk.embedded.coordinator,
+        desk.embedded.archive,
+        ids=RandomIds(),
+        state=order.state,
+        run=order.run,
+        who=order.who,
+    )
+
+
+@asynccontextmanager
+async def _onsite_door(
+    site: Site, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
+) -> AsyncIterator[Door]:
+    from interlock.onsite.door import OnsiteDoor
+    from interlock.run.binary import version_of
+
+    version = await asyncio.to_thread(version_of, binary, environ, cwd=Path(order.directory))
+    yield OnsiteDoor(
+        backend_hand=site.backend,
+        coordinator=site.coordinator,
+        order=order,
+        run_folder=folder,
+        own_workspace=site.found.workspace,
+        version=str(version),
+        clock=SystemClock(),
+        ids=RandomIds(),
+    )
+
+
+def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
+    """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import."""
+    if not order.gateway:
+        return "--no-gateway was given"
+    if not any(b"genesyscloud" in path.read_bytes() for path in _sources(Path(order.directory))):
+        return "the configuration does not name Genesys Cloud"
+    from interlock.api_way import find_need
+
+    directory = Path(order.directory)
+    return find_need(directory, read_settings(environ, directory), environ)
+
+
+def _sources(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.name.endswith((".tf", ".tf.json", ".tofu")) and path.is_file()]
+
+
+def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
+    if isinstance(need, str):
+        return None
+    from interlock.api_way import RunGateway
+    from interlock.lock import may_write
+
+    async def is_current(token: int) -> bool:
+        return may_write((await desk.coordinator.view(order.state)).lock, token)
+
+    return RunGateway(
+        need,
+        ids=RandomIds(),
+        store=desk.embedded.store.records,
+        is_current=is_current if desk.site is None else at_most_every(_CURRENT_S, is_current),
+        own_backend=desk.site is not None,
+    )
+
+
+def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mapping[str, str]) -> DriftReview | None:
+    """Return what looks at drift in this run; None when there is nothing that it could look at or note."""
+    from interlock.run.order import Operation
+
+    wanted = order.operation is Operation.DRIFT or order.drift_gate
+    if not wanted and (gateway is None or order.operation is not Operation.APPLY):
+        return None
+    from interlock.drift_review import DriftReview, Means
+
+    async def states() -> AsyncIterator[tuple[str, bytes]]:
+        for view in await desk.embedded.coordinator.states():
+            if view.state != order.state and (found := await desk.embedded.archive.current(view.state)) is not None:
+                yield view.state, found[1]
+
+    async def written_at() -> datetime | None:
+        versions = () if desk.site is not None else await desk.embedded.archive.history(order.state, limit=1)
+        return versions[0].written_at if versions else None
+
+    means = Means(
+        records=desk.embedded.store.records,
+        blobs=desk.embedded.store.blobs,
+        way=gateway,
+        states=states,
+        written_at=written_at,
+        section=lambda: read_settings(environ, Path(order.directory)).sections.get("drift", {}),
+    )
+    return DriftReview(order, means, clock=SystemClock(), ids=RandomIds())
+
+
+def at_most_every(period_s: float, ask: Callable[[int], Awaitable[bool]]) -> Callable[[int], Awaitable[bool]]:
+    """Return `ask` so that a yes is believed for `period_s` seconds: each API call would else be a paid request."""
+    clock, asked_at_s = SystemClock(), dict[int, float]()
+
+    async def answer(token: int) -> bool:
+        now_s = clock.monotonic()
+        if now_s - asked_at_s.get(token, float("-inf")) < period_s:
+            return True
+        if not await ask(token):
+            return False
+        asked_at_s[token] = now_s
+        return True
+
+    return answer
+
+
+def diagnose_failure(events: list[AnyEvent], text: str) -> InterlockError:
+    """Name the cause of a failed Terraform command, with the classifier that `interlock explain` uses."""
+    from interlock.diagnosis import classify
+    from interlock.terraform.events import Diagnostic, Severity
+
+    told = any(isinstance(event, Diagnostic) and event.severity is Severity.ERROR for event in events)
+    return classify(events) if told else classify(text)
