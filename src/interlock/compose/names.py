@@ -89,10 +89,11 @@ def find_root_module(text: str) -> Path | None:
     try:
         if not text or not folder.is_dir():
             return None
-        return folder if text in {".", ".."} or _holds_configuration(folder) else None
+        return folder if text in {".", ".."} or holds_configuration(folder) else None
     except (OSError, ValueError):  # too long for a path, or with a zero byte
         return None
 
 
-def _holds_configuration(folder: Path) -> bool:
+def holds_configuration(folder: Path) -> bool:
+    """Say whether a folder holds Terraform or OpenTofu files."""
     return any(entry.name.endswith(_CONFIGURATION) for entry in folder.iterdir())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.compose.names import _holds_configuration, state_name
+from interlock.compose.names import holds_configuration, state_name
 from interlock.compose.sites import check_backend, declared_site
 from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
@@ -124,7 +124,7 @@ def _root_module(directory: Path) -> Path:
     if not where.is_dir():
         raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
     try:
-        if _holds_configuration(where):
+        if holds_configuration(where):
             return where.resolve()
     except OSError as error:
         raise UsageError(

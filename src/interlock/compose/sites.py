@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
 from interlock.compose.names import find_root_module
-from interlock.compose.supervising import _sources
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
 
@@ -46,7 +45,7 @@ def declared_site(directory: Path, environ: Mapping[str, str], extra: Sequence[s
 
 def _may_declare_backend(directory: Path) -> bool:
     """Say whether any file holds the word that a backend block needs."""
-    return any(_BACKEND_WORD.search(path.read_bytes()) for path in _sources(directory))
+    return any(_BACKEND_WORD.search(path.read_bytes()) for path in sources_of(directory))
 
 
 def open_site_of(found: Found, directory: Path) -> AbstractAsyncContextManager[Site]:
@@ -138,3 +137,8 @@ def check_backend(directory: Path, state: str) -> bool:
             fix="terraform state pull > state.json; interlock state push --state NAME state.json; remove the block",
         )
     return not backend.body.attributes
+
+
+def sources_of(directory: Path) -> list[Path]:
+    """Return the configuration files of a folder."""
+    return [path for path in directory.iterdir() if path.name.endswith((".tf", ".tf.json", ".tofu")) and path.is_file()]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from interlock.clock import SystemClock
 from interlock.compose.locks import breaker
 from interlock.compose.names import check_not_renamed
-from interlock.compose.sites import open_site_of
+from interlock.compose.sites import open_site_of, sources_of
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
 from interlock.errors import BackendUnavailable, InterlockError
 from interlock.ids import RandomIds
@@ -304,16 +304,12 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import."""
     if not order.gateway:
         return "--no-gateway was given"
-    if not any(b"genesyscloud" in path.read_bytes() for path in _sources(Path(order.directory))):
+    if not any(b"genesyscloud" in path.read_bytes() for path in sources_of(Path(order.directory))):
         return "the configuration does not name Genesys Cloud"
     from interlock.api_way import find_need
 
     directory = Path(order.directory)
     return find_need(directory, read_settings(environ, directory), environ)
-
-
-def _sources(directory: Path) -> list[Path]:
-    return [path for path in directory.iterdir() if path.name.endswith((".tf", ".tf.json", ".tofu")) and path.is_file()]
 
 
 def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
