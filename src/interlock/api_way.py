@@ -16,7 +16,7 @@ from pathlib import Path
 
 from interlock.disk import DiskTree
 from interlock.errors import UsageError
-from interlock.gateway import Credentials, Estimate, Planned, Secret, apply_overrides, check_deadline, estimate
+from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
 from interlock.gateway.rules import parse_override
 from interlock.gateway.service import Gateway, Terms
 from interlock.genesys import parse_region, rate_limits
@@ -170,7 +170,6 @@ class RunGateway:
         self._gateway = Gateway(need.terms, ids=ids, store=store)
         self._base = HEADING if own_backend else OVERRIDE
         self._override = self._base
-        self._estimate: Estimate | None = None
         self._open = False
         self._url = ""
 

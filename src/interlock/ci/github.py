@@ -34,7 +34,6 @@ from interlock.ci.workflow import (
 from interlock.source import Span, Tree, join
 
 MAX_CALLS = 4  # levels of reusable workflows; GitHub itself allows ten, real ones have two
-DEFAULT_LIMIT_S = 360 * 60.0  # of a job without timeout-minutes
 
 REF_EXPRESSION = re.compile(
     r"github\.(?:ref|ref_name|head_ref|sha|run_id|run_number|run_attempt|actor|event\.(?:number|pull_request|after|head_commit))\b"

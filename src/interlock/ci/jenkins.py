@@ -90,11 +90,6 @@ def read(tree: Tree, path: str, *, root: str) -> Workflow:
     return Workflow(vendor=Vendor.JENKINS, path=path, span=start, jobs=reader.jobs())
 
 
-def _unread(path: str, start: Span, message: str) -> Workflow:
-    problem = Problem(span=start, message=message)
-    return Workflow(vendor=Vendor.JENKINS, path=path, span=start, problems=(problem,))
-
-
 class _Reader:
     def __init__(self, source: SourceText, scripts: Scripts) -> None:
         self._source = source

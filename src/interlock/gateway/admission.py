@@ -23,7 +23,6 @@ from interlock.gateway.concurrency import Concurrency, Sample, after, may_send
 from interlock.gateway.fairness import Entry, Turns
 from interlock.gateway.headers import RETRY_AFTER_DEFAULT_S, Heard
 from interlock.gateway.rules import ORGANISATION, TOKEN, Need, Rules
-from interlock.genesys import Scope
 from interlock.lock import Priority
 
 WAITING_MAX = 4096
@@ -481,10 +480,3 @@ def _sample(finished: Finished) -> Sample:
     if finished.status == 0 or finished.status in _SERVER_TROUBLE:
         return Sample.DROPPED
     return Sample.IGNORED if finished.status >= _CLIENT_ERROR else Sample.SUCCESS
-
-
-def token_rate_per_s(rules: Rules, slots: int) -> float:
-    """Return what `slots` tokens give in the long run, requests per second."""
-    limit = rules.limits[TOKEN]
-    assert limit.scope is Scope.TOKEN
-    return math.inf if limit.allowed is None else slots * limit.allowed / limit.window_s

@@ -34,7 +34,7 @@ from interlock.gateway.stats import BudgetStats, FlowStats, Stats
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.turnstile import Turnstile
 from interlock.gateway.upstream import Upstream, parse_base
-from interlock.genesys import Region, login_limit, rate_limits
+from interlock.genesys import login_limit, rate_limits
 from interlock.genesys.limits import CLIENT_TIMEOUT_S
 from interlock.ids import Ids, RandomIds
 from interlock.lock import Priority
@@ -93,13 +93,6 @@ class Address:
         """Without a path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
-
-
-def terms_for(region: Region, credentials: Credentials) -> Terms:
-    """Return the terms for a region with everything else as it is by default."""
-    return Terms(
-        api_url=f"https://{region.api_host}", login_url=f"https://{region.login_host}", credentials=credentials
-    )
 
 
 class Gateway:

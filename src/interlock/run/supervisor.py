@@ -22,7 +22,6 @@ from interlock.errors import (
     PolicyGate,
     Superseded,
     Terminated,
-    TerraformFailed,
     UsageError,
 )
 from interlock.lock import Priority, Requested, Stage
@@ -648,8 +647,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     leaves = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
     ours = [error for error in leaves if isinstance(error, InterlockError)]
     return (ours or leaves)[0]
-
-
-def not_started(error: OSError) -> TerraformFailed:
-    """Return the failure of a run whose folder or workspace cannot be made."""
-    return TerraformFailed("the run could not be prepared", why=str(error), fix="interlock doctor")
