@@ -23,7 +23,7 @@ from interlock.compose.sites import (
     open_site_of,
     wanted_of,
 )
-from interlock.compose.states import StateRoom, prune_state, state_room
+from interlock.compose.states import StateRoom, prune_state
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
 from interlock.compose.supervising import Desk, at_most_every, diagnose_failure, open_desk, supervise
 
@@ -67,7 +67,6 @@ __all__ = [
     "release_by_hand",
     "serve",
     "state_name",
-    "state_room",
     "states_so_far",
     "supervise",
     "views",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.compose.locks import holding
-from interlock.compose.names import meant_state
-from interlock.compose.stores import Embedded, me, open_embedded, read_settings
+from interlock.compose.stores import Embedded, me
 from interlock.errors import InterlockError, UsageError
 from interlock.settings import Settings
 
@@ -131,11 +129,3 @@ def _writer(seat: Seat) -> Writer:
     from interlock.coordinator.archive import Writer
 
     return Writer(who=me(), ticket=seat.ticket, token=seat.token)
-
-
-@asynccontextmanager
-async def state_room(text: str) -> AsyncIterator[StateRoom]:
-    """Open embedded mode for one state, named by a person."""
-    settings = read_settings()
-    async with open_embedded(settings) as embedded:
-        yield StateRoom(state=await meant_state(embedded, settings, text), settings=settings, embedded=embedded)
