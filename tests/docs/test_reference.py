@@ -63,3 +63,9 @@ def test_no_page_names_a_path_of_one_machine_or_a_package_registry() -> None:
     folders = "|".join(f"/{name}/" for name in ("work", "root"))
     wrong = re.compile(f"({folders}|{hosts})")
     assert [str(page.relative_to(ROOT)) for page in PAGES if wrong.search(page.read_text())] == []
+
+
+def test_every_room_is_on_the_map() -> None:
+    rooms = {path.stem for path in (ROOT / "src" / "interlock").iterdir() if not path.name.startswith(("_", "."))}
+    text = (DOCS / "architecture.md").read_text()
+    assert sorted(room for room in rooms - {"py"} if f"`{room}`" not in text) == []
