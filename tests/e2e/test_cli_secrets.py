@@ -23,6 +23,7 @@ variable "flagged" {
 
 resource "terraform_data" "secret" {
   triggers_replace = [var.password, var.flagged]
+  input            = var.password
   provisioner "local-exec" {
     command = "env > ${path.module}/seen.txt"
   }
@@ -40,6 +41,7 @@ OURS = {
     "INTERLOCK_CI_TOKEN": "hush-ci-token",
 }
 THEIRS = {"TF_VAR_password": "hush-sensitive-value"}
+CHANGED = {"TF_VAR_password": "hush-another-value"}
 FLAG = "hush-value-of-a-flag"
 
 
@@ -50,12 +52,12 @@ def holders(folder: Path, *secrets: str) -> set[str]:
 
 def test_no_file_no_output_and_no_child_gets_a_secret_that_it_does_not_need(desk: Desk) -> None:
     module = desk.module(text=CURIOUS)
-    secrets = (*OURS.values(), *THEIRS.values(), FLAG)
+    secrets = (*OURS.values(), *THEIRS.values(), *CHANGED.values(), FLAG)
     said = [
         desk.run(
             "apply", module, "--state", "s", "--auto-approve", "--", f"-var=flagged={FLAG}", environ={**OURS, **THEIRS}
         ),
-        desk.run("plan", module, "--state", "s", "--json", "--", "-var", f"flagged={FLAG}2", environ=OURS | THEIRS),
+        desk.run("plan", module, "--state", "s", "--json", "--", "-var", f"flagged={FLAG}2", environ=OURS | CHANGED),
         *(desk.run(*words) for words in (("runs", "show", "latest", "--json"), ("state", "show", "s", "--json"))),
     ]
     assert [answer.code for answer in said] == [0, 0, 0, 0], said

@@ -152,11 +152,11 @@ def confirm(question: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError("an answer is needed and stdin is not a terminal", why=question, fix="repeat with --yes")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
     # asyncio's own handler would note a Ctrl-C and let the reading go on.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
     finally:
         signal.signal(signal.SIGINT, before)

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing
 from interlock.errors import (
@@ -44,7 +46,7 @@ from interlock.run.workspace import IMPORTS_NAME, Workspace
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode
 from interlock.terraform.events import AnyEvent
-from interlock.terraform.plan import PlanFacts, parse_plan
+from interlock.terraform.plan import SENSITIVE, PlanFacts, hide_secrets, parse_plan, secret_texts
 
 PASSING = frozenset({"api-rate-limit", "api-server-error", "api-version-conflict", "api-gone"})
 """Causes after which a fresh plan is safe and may succeed. Not a timeout or a crash: what was being created then may
@@ -500,10 +502,17 @@ class Supervisor:
         return int(values[-1]) if values and values[-1].isdecimal() else None
 
     async def _render(self, path: Path) -> None:
-        """Write the plan as people read it; Terraform masks sensitive values in it."""
+        """Write the plan as people read it. Terraform masks the values that it has marked, and not all their copies."""
         outcome = await self._command("rendered", Verb.SHOW, Options(file=str(path)), None)
-        if outcome.ended.code == 0:
-            (self._run_folder / "rendered.jsonl").rename(self._run_folder / "plan.txt")
+        rendered = self._run_folder / "rendered.jsonl"
+        if outcome.ended.code != 0:
+            rendered.unlink()
+            return
+        text = await asyncio.to_thread(rendered.read_text, errors="replace")
+        if SENSITIVE in text:
+            secrets = secret_texts(msgspec.json.decode(await self._shown(path)))
+            rendered.write_text(await asyncio.to_thread(hide_secrets, text, secrets))
+        rendered.rename(self._run_folder / "plan.txt")
 
     async def _approve(self) -> None:
         self._check_going_on()

@@ -271,6 +271,22 @@ def secret_texts(document: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(_secrets(document))
 
 
+def hide_secrets(text: str, secrets: frozenset[str]) -> str:
+    """Return a plan as Terraform prints it with copies of sensitive texts hidden; Terraform hides those it has marked.
+
+    Args:
+        text: What `terraform show` printed.
+        secrets: See `secret_texts`.
+    """
+    for secret in secrets:
+        text = text.replace(json.dumps(secret, ensure_ascii=False), SENSITIVE)
+        lines = secret.splitlines() if "\n" in secret else []  # printed line by line between <<-EOT and EOT
+        for line in lines:
+            if len(line.strip()) >= MIN_SECRET_CHARS:
+                text = text.replace(line.strip(), SENSITIVE)
+    return text
+
+
 def _secrets(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the texts that are sensitive somewhere, because providers copy them where Terraform does not mark them.
 

@@ -6,7 +6,7 @@ import pytest
 
 from interlock.errors import TerraformFailed
 from interlock.terraform.events import Action, parse_event
-from interlock.terraform.plan import SENSITIVE, UNKNOWN, Counts, PlanDocument, gather_plan, parse_plan
+from interlock.terraform.plan import SENSITIVE, UNKNOWN, Counts, PlanDocument, gather_plan, hide_secrets, parse_plan
 
 DATA = Path(__file__).parent / "data"
 GONE = {"terraform_data.gone", "terraform_data.r", "terraform_data.forget", "terraform_data.old"}
@@ -145,3 +145,15 @@ def test_an_errored_plan_says_so() -> None:
 def test_what_is_not_a_plan_is_refused(text: str) -> None:
     with pytest.raises(TerraformFailed):
         parse_plan(text)
+
+
+def test_copies_of_secrets_are_hidden_in_a_printed_plan() -> None:
+    printed = '  ~ output = "hu\\"sh-hush" -> (known after apply)\n  name = "not hush"\n  <<-EOT\n    line one\n  EOT\n'
+    hidden = hide_secrets(printed, frozenset({'hu"sh-hush', "hush", "line one\nok\n"}))
+    assert hidden.splitlines() == [
+        "  ~ output = (sensitive value) -> (known after apply)",
+        '  name = "not hush"',
+        "  <<-EOT",
+        "    (sensitive value)",
+        "  EOT",
+    ]
