@@ -117,7 +117,7 @@ def _configuration(settings: Settings, directory: Path, environ: Mapping[str, st
 def _broken(directory: Path) -> list[Checked]:
     """Say what keeps the configuration from being read at all."""
     module = read_module(DiskTree(), str(directory))
-    if not module.files:
+    if not module.files and not module.problems:
         text = f"{directory.absolute()} holds no Terraform configuration"
         return [Checked(name="configuration", result="problem", text=text, fix="interlock doctor DIR")]
     found = [f"{p.span.path}:{p.span.line}:{p.span.column}: {p.message}" for p in module.problems[:_PROBLEMS]]

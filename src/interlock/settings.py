@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FILE_NAME = "interlock.yaml"
 _MAX_FILE_BYTES = 1 << 20  # a configuration file of more than 1 MiB is a mistake
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?\Z")
+_ORIGIN = re.compile(
+    r"(?:[a-z+]+://)?(?:[^@/]*@)?(?P<host>[^/:]+)(?::\d+(?=/))?[:/](?!/)(?P<path>.+?)(?:\.git)?/?", re.IGNORECASE
+)
 _UNITS_S = (86400.0, 3600.0, 60.0, 1.0)
 
 DEFAULT_LEASE_S = 6.0
@@ -178,17 +181,45 @@ def default_home(environ: Mapping[str, str]) -> Path:
 
 
 def default_state_name(directory: Path) -> str:
-    """Return the state name of a root module that nobody named: its folder's name and a mark of its identity.
+    """Return the state name of a root module that nobody named; see `default_state_names`."""
+    return default_state_names(directory)[0]
 
-    The mark comes from the repository's origin and the path in it, so two clones of one repository share a state and
-    two folders that merely share a name do not; without an origin it comes from the absolute path.
+
+def default_state_names(directory: Path) -> tuple[str, ...]:
+    """Return the names that a root module which nobody named may have: its folder's name and a mark of its identity.
+
+    The identity is the repository's origin and the path in it, so two clones of one repository share a state and two
+    folders that merely share a name do not. Without an origin it is the repository itself, which its worktrees share;
+    outside a repository the absolute path.
+
+    Returns:
+        The present name, then those that were right before the folder became a repository or got its origin.
     """
     where = directory.resolve()
+    title = re.sub(r"[^A-Za-z0-9._-]", "-", where.name).strip(".-") or "root"
+    marks = (hashlib.sha256(identity.encode()).hexdigest()[:6] for identity in _identities(where))
+    return tuple(f"{title}-{mark}" for mark in marks)
+
+
+def _identities(where: Path) -> list[str]:
+    found = _git(where, "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix").split("\n")
+    if not found[0]:
+        return [str(where)]
+    inside = found[1] if found[1:] else ""
     origin = _git(where, "config", "--get", "remote.origin.url")
-    inside = _git(where, "rev-parse", "--show-prefix") if origin else ""
-    identity = f"{origin}#{inside}" if origin else str(where)
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", where.name).strip(".-") or "root"
-    return f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+    here = [f"{found[0]}#{inside}", str(where)]
+    return [f"{plain_origin(origin)}#{inside}", *here] if origin else here
+
+
+def plain_origin(url: str) -> str:
+    """Return what the addresses of one repository have in common, however it is cloned.
+
+    Without user and token (GitLab's differs from job to job), protocol and `.git`.
+    """
+    match = re.fullmatch(
+        r"(?:[a-z+]+://)?(?:[^@/]*@)?([^/:]+)(?::\d+(?=/))?[:/](?!/)(.+?)(?:\.git)?/?", url, re.IGNORECASE
+    )
+    return url if match is None else f"{match['host'].lower()}/{match['path']}"
 
 
 def _git(directory: Path, *arguments: str) -> str:

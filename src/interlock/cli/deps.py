@@ -147,7 +147,7 @@ def _at(paths: Sequence[Path], place: int) -> Path | None:
 
 
 def _check(module: Module, folder: Path) -> None:
-    if not module.files:
+    if not module.files and not module.problems:
         raise UsageError(f"{folder} holds no Terraform configuration", fix="name the folder of a root module")
     for problem in dict.fromkeys(module.problems):
         view.note(f"warning: {_where(problem.span)}: {problem.message}; what could be read is shown")

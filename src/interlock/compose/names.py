@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock.compose.stores import Embedded, open_embedded, read_settings
 from interlock.errors import UsageError
-from interlock.settings import Settings, default_state_name
+from interlock.settings import Settings, default_state_name, default_state_names
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
@@ -24,29 +24,48 @@ def state_name(settings: Settings, directory: Path, named: str | None) -> str:
     return check_state_name(named or settings.state_for(directory) or default_state_name(directory))
 
 
+def names_of(settings: Settings, directory: Path, named: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return the state of a root module, and the names under which it may have been kept before."""
+    if named is not None:
+        return state_name(settings, directory, named), ()
+    usual = default_state_names(directory)
+    name = settings.state_for(directory) or usual[0]
+    return state_name(settings, directory, name), tuple(each for each in usual if each != name)
+
+
 async def states_so_far(directories: Sequence[Path]) -> list[str | None]:
     """Return the state in which each root module was kept without being named; None where there is none."""
     settings = read_settings()
-    names = [default_state_name(directory) for directory in directories]
     if not settings.database.exists():
-        return [None for _ in names]
+        return [None for _ in directories]
     async with open_embedded(settings) as embedded:
-        return [name if (await embedded.coordinator.view(name)).head is not None else None for name in names]
+        return [await _kept_as(embedded.coordinator, default_state_names(directory)) for directory in directories]
+
+
+async def _kept_as(coordinator: Coordinator, names: Sequence[str]) -> str | None:
+    """Return the first of these names under which there is a state."""
+    for name in names:
+        if (await coordinator.view(name)).head is not None:
+            return name
+    return None
 
 
 async def check_not_renamed(coordinator: Coordinator, order: Order) -> None:
-    """Refuse to begin an empty state for a root module that interlock.yaml names and that had a state before.
+    """Refuse to begin an empty state for a root module that had a state under another name before.
+
+    Names change when interlock.yaml gives one, and when a folder becomes a repository or gets its origin.
 
     Raises:
-        UsageError: Its earlier state, named after the folder, holds what a plan would create a second time.
+        UsageError: Its earlier state holds what a plan would create a second time.
     """
     if not order.former or (await coordinator.view(order.state)).head is not None:
         return
-    if (await coordinator.view(order.former)).head is not None:
+    former = await _kept_as(coordinator, order.former)
+    if former is not None:
         raise UsageError(
-            f"state {order.state} is empty, and {order.directory} has kept its state as {order.former} so far",
+            f"state {order.state} is empty, and {order.directory} has kept its state as {former} so far",
             why="a plan against the empty state would create everything a second time",
-            fix=f"name it {order.former} in interlock.yaml, or: interlock state pull {order.former} > state.json; "
+            fix=f"--state {former}, or that name in interlock.yaml    or: interlock state pull {former} > state.json; "
             f"interlock state push --state {order.state} state.json",
         )
 

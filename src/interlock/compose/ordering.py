@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.compose.names import holds_configuration, state_name
+from interlock.compose.names import holds_configuration, names_of
 from interlock.compose.sites import check_backend, declared_site
 from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
-from interlock.settings import Settings, default_state_name, parse_duration
+from interlock.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
     from interlock.run.binary import Binary
@@ -138,8 +138,9 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
     from interlock.run.order import Look, Operation, Order
 
     found = declared_site(directory, environ, asked.extra)
+    former: tuple[str, ...] = ()
     if found is None:
-        name = state_name(settings, directory, asked.state)
+        name, former = names_of(settings, directory, asked.state)
         own = settings.states.get(name)
     else:
         from interlock.onsite.finding import state_of
@@ -175,17 +176,11 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         retries=asked.retries,
         gateway=not asked.no_gateway,
         in_place=found is None and check_backend(directory, name),
-        former=_former(settings, directory, name) if found is None and asked.state is None else "",
+        former=former,
         look=asked.look or Look(),
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
-
-
-def _former(settings: Settings, directory: Path, name: str) -> str:
-    """Return the name that the state had before interlock.yaml gave it another; empty when it did not."""
-    before = default_state_name(directory) if settings.state_for(directory) == name else name
-    return before if before != name else ""
 
 
 def _site_name(name: str, asked: str | None) -> str:

@@ -60,7 +60,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         gateway: Whether the API gateway stands before Genesys Cloud.
         in_place: The configuration declares an empty `backend "http" {}` itself.
         backend: Type of the configuration's own backend, when the state stays there; empty for ours.
-        former: Name of the state before interlock.yaml gave it another; empty when it did not.
+        former: Names under which the state may have been kept before it got this one.
         patience_s: Silence after which a waiting supervisor is passed over.
         look: What a drift scan looks for beside the state.
         drift_gate: An apply reverts drift only where somebody decided so.
@@ -91,7 +91,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     gateway: bool = True
     in_place: bool = False
     backend: str = ""
-    former: str = ""
+    former: tuple[str, ...] = ()
     patience_s: float = 15.0
     look: Look = Look()
     drift_gate: bool = False
