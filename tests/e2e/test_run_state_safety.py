@@ -113,7 +113,7 @@ def test_no_secret_leaves_the_state(desk: Desk) -> None:
     secret = address.split("/")[-2]
     assert len(secret) > 40
     words = (module / "argv.txt").read_text()
-    assert "terraform" in words
+    assert "-chdir=" in words
     shown = desk.run("runs", "show", "latest", "--json").out + desk.run("runs", "logs", "latest", "--json").out
     shown += desk.run("state", "show", "s").out + desk.run("state", "show", "s", "--json").out
     assert "terraform_data.secret" in shown
