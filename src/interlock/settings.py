@@ -216,9 +216,7 @@ def plain_origin(url: str) -> str:
 
     Without user and token (GitLab's differs from job to job), protocol and `.git`.
     """
-    match = re.fullmatch(
-        r"(?:[a-z+]+://)?(?:[^@/]*@)?([^/:]+)(?::\d+(?=/))?[:/](?!/)(.+?)(?:\.git)?/?", url, re.IGNORECASE
-    )
+    match = _ORIGIN.fullmatch(url)
     return url if match is None else f"{match['host'].lower()}/{match['path']}"
 
 
