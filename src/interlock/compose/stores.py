@@ -6,10 +6,11 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.clock import SystemClock
+from interlock.clock import Clock, SystemClock
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
 from interlock.settings import Settings, load
@@ -20,19 +21,25 @@ if TYPE_CHECKING:
     from interlock.store.sqlite import SqliteStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Embedded:
     """Queue, locks and states in one SQLite file of this machine."""
 
     store: SqliteStore
     coordinator: LocalCoordinator
-    archive: StateArchive
+    clock: Clock
+
+    @cached_property
+    def archive(self) -> StateArchive:
+        """The versions of the states; made when first asked for, since looking at a queue needs none of its imports."""
+        from interlock.coordinator.archive import StateArchive
+
+        return StateArchive(self.coordinator, self.store.records, self.store.blobs, self.clock)
 
 
 @asynccontextmanager
 async def open_embedded(settings: Settings) -> AsyncIterator[Embedded]:
     """Open embedded mode's stores for as long as the context lasts."""
-    from interlock.coordinator.archive import StateArchive
     from interlock.coordinator.local import LocalCoordinator
     from interlock.store.sqlite import SqliteStore
 
@@ -40,8 +47,7 @@ async def open_embedded(settings: Settings) -> AsyncIterator[Embedded]:
     store = await SqliteStore.open(settings.database, clock=clock)
     try:
         coordinator = LocalCoordinator(store.records, clock, RandomIds())
-        archive = StateArchive(coordinator, store.records, store.blobs, clock)
-        yield Embedded(store=store, coordinator=coordinator, archive=archive)
+        yield Embedded(store=store, coordinator=coordinator, clock=clock)
     finally:
         await store.close()
 
