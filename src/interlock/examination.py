@@ -7,9 +7,10 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from interlock.clock import SystemClock
 from interlock.compose import check_backend, open_embedded, open_site_of, read_settings, state_name
@@ -23,6 +24,10 @@ from interlock.onsite.finding import find_site
 from interlock.onsite.site import Site
 from interlock.settings import Settings
 
+if TYPE_CHECKING:
+    from interlock.gateway.service import Terms
+
+_READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
 _LOW_BYTES = 1 << 30
 _PROBLEMS = 5  # of a configuration that are told; `interlock lint` tells all
 Result = Literal["ok", "note", "problem"]
@@ -68,6 +73,7 @@ async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> l
         if found is None:
             rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, environ)
     rows += await (_store(settings, directory) if found is None else _site(found, directory))
+    rows += await _api(settings, directory, environ)
     rows += _left_behind(settings)
     return rows
 
@@ -213,6 +219,48 @@ def _room(settings: Settings, states: int) -> Checked:
     if free < _LOW_BYTES:
         return Checked(name="disk", result="problem", text=text, fix="free some space: a full disk cannot take a state")
     return Checked(name="disk", result="ok", text=text)
+
+
+async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    """Look at the way to the API: where the gateway leads, what passes it by, what the OAuth client may read."""
+    from interlock.api_way import find_need
+    from interlock.genesys import gateway_bypasses
+
+    try:
+        need = await asyncio.to_thread(find_need, directory.resolve(), settings, environ)
+    except InterlockError as error:
+        return [_failed("gateway", error)]
+    if isinstance(need, str):
+        return [Checked(name="gateway", result="note", text=f"runs go without one: {need}")]
+    past = ", ".join(sorted({bypass.resource for bypass in gateway_bypasses()}))
+    return [
+        Checked(
+            name="gateway", result="ok", text=f"stands before {need.terms.api_url}, up to {need.terms.tokens} tokens"
+        ),
+        Checked(name="past the gateway", result="note", text=f"uploads of {past} go straight to their hosts"),
+        await _client(need.terms),
+    ]
+
+
+async def _client(terms: Terms) -> Checked:
+    """Log in with the OAuth client and read one thing with it."""
+    from interlock.gateway.service import Gateway
+
+    gateway = Gateway(replace(terms, tokens=1))
+    try:
+        await gateway.start("127.0.0.1", 0)
+        trouble = await gateway.check_login()
+        status, _ = (0, b"") if trouble else await gateway.read(_READ)
+    except InterlockError as error:
+        return _failed("OAuth client", error)
+    finally:
+        await gateway.aclose()
+    if status == HTTPStatus.OK:
+        return Checked(name="OAuth client", result="ok", text=f"logs in and may read {_READ}")
+    text = trouble or f"logs in, but reading {_READ} answers {status}"
+    return Checked(
+        name="OAuth client", result="problem", text=text, fix="give the client a role that may read divisions"
+    )
 
 
 def _left_behind(settings: Settings) -> list[Checked]:
