@@ -20,7 +20,9 @@ from interlock.errors import AuthenticationFailed, InterlockError, UsageError
 from interlock.state import MAX_STATE_BYTES
 
 MAX_HEAD_BYTES = 16 * 1024
+STRANGER_S = 10.0  # until a connection has shown the run's address; Terraform sends its request at once
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB on a busy machine
+_LENGTH_DIGITS = 15  # a petabyte; Python refuses to read numbers of thousands of digits
 _LENGTH_REQUIRED = 411
 _TOO_LARGE = 413
 _BAD_REQUEST = 400
@@ -90,8 +92,9 @@ def body_bytes(head: Head, limit: int) -> int:
     announced = head.headers.get("content-length", "0")
     if "transfer-encoding" in head.headers or not announced.isdecimal():
         raise _Misspelled("the request does not say how long its body is", _LENGTH_REQUIRED)
-    if int(announced) > limit:
-        raise _Misspelled(f"the request has {announced} bytes, the limit is {limit}", _TOO_LARGE)
+    if len(announced) > _LENGTH_DIGITS or int(announced) > limit:
+        shown = announced[:_LENGTH_DIGITS]
+        raise _Misspelled(f"the request has {shown} bytes, the limit is {limit}", _TOO_LARGE)
     return int(announced)
 
 
@@ -120,8 +123,9 @@ class _Site:
         assert task is not None
         self._serving.add(task)
         try:
-            while await self._exchange(reader, writer):
-                pass
+            known = await self._exchange(reader, writer, STRANGER_S)
+            while known:
+                known = await self._exchange(reader, writer, None)
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass  # the client has gone or sends no HTTP, or the run is over: nobody is there to be told
         finally:
@@ -134,14 +138,18 @@ class _Site:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        text = await reader.readuntil(b"\r\n\r\n")
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head_limit_s: float | None
+    ) -> bool:
+        """Answer one request; False when the connection is over. Nothing of a stranger's is read but the head."""
+        async with asyncio.timeout(head_limit_s):
+            text = await reader.readuntil(b"\r\n\r\n")
         try:
             head = parse_head(text)
+            self._check_address(head)
             body = await self._read_body(reader, head)
         except InterlockError as error:
-            status = error.status if isinstance(error, _Misspelled) else _BAD_REQUEST
-            await _send(writer, answer(Refused(error=error, status=status)))
+            await _send(writer, answer(Refused(error=error, status=_status_of(error))))
             return False
         sent = await self._answer(head, body)
         await _send(writer, sent, without_body=head.method == "HEAD")
@@ -152,12 +160,22 @@ class _Site:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await reader.readexactly(length)
 
+    def _check_address(self, head: Head) -> None:
+        if not hmac.compare_digest(head.path.encode(), self._path):
+            raise AuthenticationFailed("no run has this address", why="it has ended", fix="start a new run")
+
     async def _answer(self, head: Head, body: bytes) -> Answer:
-        known = hmac.compare_digest(head.path.encode(), self._path)
-        if not known:
-            error = AuthenticationFailed("no run has this address", why="it has ended", fix="start a new run")
-            return answer(Refused(error=error))
         return await answer_request(self._gate, head.method, head.query, body, md5=head.headers.get("content-md5"))
+
+
+def _status_of(error: InterlockError) -> int | None:
+    match error:
+        case _Misspelled():
+            return error.status
+        case AuthenticationFailed():
+            return None  # its own
+        case _:
+            return _BAD_REQUEST
 
 
 async def _send(writer: asyncio.StreamWriter, sent: Answer, *, without_body: bool = False) -> None:

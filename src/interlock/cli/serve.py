@@ -13,7 +13,7 @@ app = typer.Typer()
 def serve(
     *,
     listen: Annotated[
-        str, typer.Option("--listen", help="Address; beyond loopback only when you say so.")
+        str, typer.Option("--listen", help="Address; beyond loopback put a proxy with TLS before it.")
     ] = "127.0.0.1:8650",
     token_file: Annotated[
         str | None, typer.Option("--token-file", help="File with the token; by default INTERLOCK_TOKEN, or a new one.")

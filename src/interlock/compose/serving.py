@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,10 +43,19 @@ async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]
         )
         async with serving(app, host=host, port=port) as (_, bound):
             say(f"serving states on http://{host}:{bound}/state/NAME, token in {where}; Ctrl-C ends it")
+            if not _is_loopback(host):
+                say("token and states cross the network in clear: let a proxy with TLS stand before this address")
             stop = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             await stop.wait()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -91,10 +91,12 @@ async def test_before_the_grant_a_run_may_only_read() -> None:
 
 
 @pytest.mark.parametrize("path", ["/run/another/state", "/", f"{PATH}/more", "/run//state", "/state/s"])
-async def test_another_address_is_refused_for_every_method(path: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST", "LOCK", "DELETE"])
+async def test_at_another_address_nothing_but_the_head_is_read(path: str, method: str) -> None:
     async with opened() as (line, archive):
-        for method in ("GET", "POST", "LOCK", "DELETE"):
-            assert (await line.ask(method, path, LOCK))[0] == 401
+        head = f"{method} {path} HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"
+        assert (await line.send(head.encode()))[0] == 401
+        assert await line.is_closed()
         assert await archive.history("s") == ()
 
 
@@ -112,6 +114,18 @@ async def test_a_body_beyond_the_limit_is_refused_before_it_is_read_and_ends_the
     async with opened(limit_bytes=100) as (line, _):
         status, _ = await line.send(f"POST {PATH} HTTP/1.1\r\nContent-Length: 101\r\n\r\n".encode())
         assert status == 413
+        assert await line.is_closed()
+
+
+async def test_a_length_of_thousands_of_digits_is_beyond_every_limit() -> None:
+    async with opened() as (line, _):
+        head = f"POST {PATH} HTTP/1.1\r\nContent-Length: {'9' * 5000}\r\n\r\n"
+        assert (await line.send(head.encode()))[0] == 413
+
+
+async def test_who_does_not_show_the_address_in_time_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.backend.loopback.STRANGER_S", 0.01)
+    async with opened() as (line, _):
         assert await line.is_closed()
 
 
