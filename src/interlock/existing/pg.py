@@ -42,6 +42,7 @@ _CONNECTING: Mapping[str, Any] = {
     "options": f"-c statement_timeout={STATEMENT_MS}",
 }
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_END_LOOKS, _END_LOOK_S = 100, 0.05  # how often, and how far apart, it is seen whether a session has ended: 5 s in all
 
 _HOLDERS: LiteralString = """
     SELECT l.pid, a.usename, a.application_name, a.client_addr::text, a.client_port, a.backend_start, a.state,
@@ -139,6 +140,19 @@ class PgBackend:
             current = await self.read_locks()
             now = f"session {current[0].id} holds it now" if current else "nobody holds it now"
             raise ForeignMoved(f"lock {lock.id} is not there any more", why=now, fix="interlock lock show")
+        await self._await_end(lock.id)
+
+    async def _await_end(self, session: str) -> None:
+        """Wait until a session that was told to end holds nothing any more: PostgreSQL only sends it a signal."""
+        for _ in range(_END_LOOKS):
+            if all(lock.id != session for lock in await self.read_locks()):
+                return
+            await asyncio.sleep(_END_LOOK_S)
+        raise BackendUnavailable(
+            f"session {session} was told to end and still holds the lock",
+            why=f"it did not end within {_END_LOOKS * _END_LOOK_S:.0f} s",
+            fix="repeat the command",
+        )
 
     async def read_state(self) -> StoredState | None:
         """See `ExistingBackend.read_state`."""
