@@ -360,7 +360,7 @@ def _terraform(**more: Any) -> Running:
         "pid": 42,
         "role": Role.TERRAFORM,
         "argv": ("terraform", "apply"),
-        "folder": Path("/work/app"),
+        "folder": Path("/srv/app"),
         "started_at": None,
     }
     return Running(**{**usual, **more})

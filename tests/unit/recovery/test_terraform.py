@@ -39,7 +39,7 @@ def process(**more: Any) -> Running:
         "pid": 42,
         "role": Role.TERRAFORM,
         "argv": ("terraform", "apply", "-var=password=hunter2"),
-        "folder": Path("/work/app"),
+        "folder": Path("/srv/app"),
         "started_at": LOCKED - timedelta(seconds=3),
     }
     return Running(**{**usual, **more})
