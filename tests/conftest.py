@@ -9,9 +9,13 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from interlock.testing.aws import LocalAws, local_aws
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,3 +35,10 @@ def _lend_terraform() -> None:
 
 
 _lend_terraform()
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[LocalAws]:
+    """S3 and DynamoDB, one server for all tests of this process; buckets and tables are a test's own."""
+    with local_aws() as aws:
+        yield aws

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.s3_desk import BOTH, KEY, LOCKFILE_ONLY, TABLE_ONLY, S3Desk
 
-from interlock.testing.aws import LocalAws, local_aws
+from interlock.testing.aws import LocalAws
 
 pytestmark = pytest.mark.e2e
 _DROPPING = """#!{python}
@@ -28,12 +28,6 @@ if "apply" in sys.argv[1:]:
 sys.exit(code)
 """
 INSTANT = 'resource "terraform_data" "kept" {\n  input = "kept"\n}\n'
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws() as aws:
-        yield aws
 
 
 @pytest.fixture

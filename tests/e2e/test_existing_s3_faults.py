@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.s3_desk import BOTH, TABLE_ONLY, Proxy, Rule, S3Desk, proxied
 
-from interlock.testing.aws import LocalAws, local_aws
+from interlock.testing.aws import LocalAws
 
 pytestmark = pytest.mark.e2e
 INSTANT = 'variable "round" {\n  default = 1\n}\nresource "terraform_data" "kept" {\n  input = var.round\n}\n'
@@ -30,12 +30,6 @@ CALLS = (
     "DELETE tflock",
     "list",
 )
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws() as aws:
-        yield aws
 
 
 class Places:

@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 from tests.s3_desk import BOTH, S3Desk
 
-from interlock.testing.aws import LocalAws, local_aws
+from interlock.testing.aws import LocalAws
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws() as aws:
-        yield aws
 
 
 @pytest.fixture

@@ -17,17 +17,11 @@ from tests.s3_desk import BOTH, KEY, S3Desk
 from interlock.recovery.foreign import Override
 from interlock.rescue.case import Asked, Explained, Freed, open_case
 from interlock.testing.answers import AnswerServer, answer_server
-from interlock.testing.aws import LocalAws, local_aws
+from interlock.testing.aws import LocalAws
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("recovery-s3")]
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws() as aws:
-        yield aws
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.s3_desk import KEY, S3Desk
 from interlock.errors import LockHeld, StateInvalid, UsageError
 from interlock.rescue.rooms import ForeignStateRoom, open_room
 from interlock.state import Finding
-from interlock.testing.aws import local_aws
+from interlock.testing.aws import LocalAws
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("repair-s3")]
 
@@ -92,13 +92,12 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with local_aws() as aws:
-        desk = S3Desk(tmp_path_factory.mktemp("repair"), aws)
-        made = Site(desk)
-        yield made
-        made.close()
-        desk.close()
+def applied(tmp_path_factory: pytest.TempPathFactory, aws: LocalAws) -> Iterator[Site]:
+    desk = S3Desk(tmp_path_factory.mktemp("repair"), aws)
+    made = Site(desk)
+    yield made
+    made.close()
+    desk.close()
 
 
 @pytest.fixture

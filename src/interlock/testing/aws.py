@@ -5,10 +5,12 @@ Needs `moto[server]`; nothing here reaches AWS.
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +23,7 @@ _CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 _numbers = itertools.count()
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,29 +62,71 @@ class LocalAws:
         return name
 
 
+class OneAtATime:
+    """A WSGI application that is in one request at a time, as a database is.
+
+    moto answers each request in a thread and keeps everything in plain dictionaries, some of which it changes while
+    another thread goes through them: one test in thousands met "dictionary changed size during iteration". A request
+    is read before its turn and answered after it, so a client that is slow, or stops half-way, holds up nobody.
+
+    Args:
+        application: What answers.
+    """
+
+    def __init__(self, application: Wsgi) -> None:
+        self._application = application
+        self._turn = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Read the whole request, wait for the turn, and return the whole answer."""
+        from werkzeug.wsgi import get_input_stream
+
+        body = get_input_stream(environ).read()
+        read = {**environ, "wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
+        with self._turn:
+            answer = self._application(read, start_response)
+            try:
+                return list(answer)
+            finally:
+                getattr(answer, "close", lambda: None)()
+
+
 @contextmanager
-def local_aws() -> Iterator[LocalAws]:
-    """Run the server in threads of this process, with credentials in this process's environment."""
-    from moto.server import ThreadedMotoServer
+def served(application: Wsgi) -> Iterator[str]:
+    """Serve a WSGI application on a loopback port, in threads of this process; yields its URL."""
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    access = AwsAccess(region="us-east-1", endpoints={"dynamodb": url, "s3": url}, path_style=True)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+@contextmanager
+def local_aws() -> Iterator[LocalAws]:
+    """Run the services in threads of this process, with credentials in this process's environment."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
     before = {name: os.environ.get(name) for name in _CREDENTIALS}
     os.environ.update(_CREDENTIALS)
     try:
-        yield LocalAws(
-            url=url,
-            access=access,
-            environment=dict(_CREDENTIALS),
-            dynamodb=connect("dynamodb", access),
-            s3=connect("s3", access),
-        )
+        with served(OneAtATime(DomainDispatcherApplication(create_backend_app))) as url:
+            access = AwsAccess(region="us-east-1", endpoints={"dynamodb": url, "s3": url}, path_style=True)
+            yield LocalAws(
+                url=url,
+                access=access,
+                environment=dict(_CREDENTIALS),
+                dynamodb=connect("dynamodb", access),
+                s3=connect("s3", access),
+            )
     finally:
-        server.stop()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
