@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -13,7 +13,7 @@ from interlock.store.dynamodb import DynamoRecords
 from interlock.store.polling import Polling
 from interlock.store.s3 import S3Blobs, S3Place, S3Records
 from interlock.testing.aws import LocalAws
-from interlock.testing.store_contract import BlobStoreContract, RecordStoreContract
+from interlock.testing.store_contract import BlobStoreContract, RecordStoreContract, Rewrite
 
 QUICK = Polling(first_s=0.01, most_s=0.05)
 
@@ -58,7 +58,20 @@ class TestS3Records(RecordStoreContract):
 
 class TestS3Blobs(BlobStoreContract):
     @pytest.fixture
-    async def blob_store(self, aws: LocalAws) -> AsyncIterator[BlobStore]:
-        store = S3Blobs(aws.s3, place=S3Place(bucket=aws.new_bucket()), clock=SystemClock(), ids=RandomIds())
+    def bucket(self, aws: LocalAws) -> str:
+        return aws.new_bucket()
+
+    @pytest.fixture
+    async def blob_store(self, aws: LocalAws, bucket: str) -> AsyncIterator[BlobStore]:
+        store = S3Blobs(aws.s3, place=S3Place(bucket=bucket), clock=SystemClock(), ids=RandomIds())
         yield store
         await store.close()
+
+    @pytest.fixture
+    def rewrite_blob(self, aws: LocalAws, bucket: str) -> Rewrite:
+        async def rewrite(digest: str, change: Callable[[bytes], bytes]) -> None:
+            name = S3Place(bucket=bucket).object(f"blobs/{digest}")
+            stored = aws.s3.get_object(**name)["Body"].read()
+            aws.s3.put_object(**name, Body=change(stored))
+
+        return rewrite

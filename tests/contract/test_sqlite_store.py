@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from interlock.clock import SystemClock
 from interlock.store import BlobStore, RecordStore
 from interlock.store.sqlite import SqliteStore
-from interlock.testing.store_contract import BlobStoreContract, RecordStoreContract
+from interlock.testing.store_contract import BlobStoreContract, RecordStoreContract, Rewrite
 
 
 @pytest.fixture
@@ -39,3 +41,16 @@ class TestSqliteBlobs(BlobStoreContract):
     @pytest.fixture
     async def blob_store(self, store: SqliteStore) -> BlobStore:
         return store.blobs
+
+    @pytest.fixture
+    def rewrite_blob(self, tmp_path: Path) -> Rewrite:
+        async def rewrite(digest: str, change: Callable[[bytes], bytes]) -> None:
+            with closing(sqlite3.connect(tmp_path / "interlock.db")) as connection:
+                ((upload,),) = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (digest,))
+                rows = connection.execute("SELECT data FROM parts WHERE upload = ? ORDER BY number", (upload,))
+                stored = b"".join(data for (data,) in rows)
+                connection.execute("DELETE FROM parts WHERE upload = ?", (upload,))
+                connection.execute("INSERT INTO parts VALUES (?, 0, ?)", (upload, change(stored)))
+                connection.commit()
+
+        return rewrite

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -348,8 +348,13 @@ def push(
     except OSError as error:
         raise UsageError(f"cannot read {file}", why=error.strerror or "", fix="name a state file") from error
     written = _in(state, lambda room: room.pushed(body, force=force))
-    word = "is stored already" if written["repeated"] else "stored"
-    view.emit({"state": state, **written}, json=json, human=lambda: view.note(f"{word} as serial {written['serial']}"))
+    view.emit({"state": state, **written}, json=json, human=lambda: view.note(_say_pushed(written)))
+
+
+def _say_pushed(written: Mapping[str, Any]) -> str:
+    if written.get("repaired"):
+        return f"the stored bytes of serial {written['serial']} were damaged; they are whole again"
+    return f"{'is stored already' if written['repeated'] else 'stored'} as serial {written['serial']}"
 
 
 @app.command()

@@ -40,7 +40,7 @@ from interlock.state.history import (
 from interlock.state.lineage import Footing, Refusal, Step, judge, judge_deletions
 from interlock.state.restore import RestorePlan, plan_restore
 from interlock.state.verify import refusing, verify_document
-from interlock.store import BlobMissing, BlobStore, Mismatch, RecordStore
+from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, RecordStore
 
 MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
 MAX_HISTORY = 100_000  # links walked in one go; more is a broken chain
@@ -80,10 +80,12 @@ class Written:
     Attributes:
         version: The version that is current now.
         repeated: Whether it was there already: the request came twice.
+        repaired: Whether the bytes of the current version could not be read any more, and were written anew.
     """
 
     version: Version
     repeated: bool = False
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,13 +370,27 @@ class StateArchive:
         living = last if last is not None and not last.is_tombstone else None
         step = Step.NEXT if request.force else await self._judge(request, document, living)
         if living is not None and (step is Step.SAME or request.digest == living.digest):
-            return Written(version=living, repeated=True)
+            return Written(version=living, repeated=True, repaired=await self._repaired(request, living))
         version = await self._store(request, document, last, token)
         parent = view.head.meta_digest if view.head is not None else ""
         try:
             return await self._move_head(request.state, replace(version, parent=parent), view.head, request.writer)
         except HeadMoved:
             return None
+
+    async def _repaired(self, request: _Request, living: Version) -> bool:
+        """Make sure that a version that is said to be stored already can be read; say whether it had to be written.
+
+        The digest in a description only says what should be stored. Whoever repeats a write may hold the last copy.
+        """
+        if request.digest != living.digest:  # only spelled differently: it was read to find that out
+            return False
+        try:
+            await self._read_body(request.state, living)
+        except (BlobMissing, BlobDamaged):
+            await self._blobs.put(_wrap(request.state, request.body))
+            return True
+        return False
 
     async def _judge(self, request: _Request, document: Document, living: Version | None) -> Step:
         """Apply the rules of lineage, serial and deletions.
@@ -474,14 +490,24 @@ class StateArchive:
         try:
             return await self._read_body(state, version)
         except BlobMissing as error:
-            raise _damaged(f"the current version of state {state!r} is missing", error) from error
+            raise _damaged(
+                f"the current version of state {state!r} is missing", error, fix=_ways_back(state)
+            ) from error
+        except BlobDamaged as error:
+            raise _damaged(
+                f"the current version of state {state!r} is damaged", error, fix=_ways_back(state)
+            ) from error
 
     async def _read_body(self, state: str, version: Version) -> bytes:
         return _unwrap(state, await self._blobs.get(version.blob))
 
 
-def _damaged(what: str, error: BlobMissing) -> BackendUnavailable:
-    return BackendUnavailable(what, why=error.what, fix="interlock doctor; then restore the store from its backup")
+def _damaged(what: str, error: BlobMissing | BlobDamaged, *, fix: str = "interlock doctor") -> BackendUnavailable:
+    return BackendUnavailable(what, why=error.what, fix=fix)
+
+
+def _ways_back(state: str) -> str:
+    return f"interlock state restore {state}    or, with a good copy: interlock state push FILE --state {state}"
 
 
 def _check_right(view: View, writer: Writer) -> int:

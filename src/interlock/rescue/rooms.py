@@ -125,7 +125,12 @@ class OwnRoom:
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """See `Room.pushed`."""
         written = await self.room.push(body, force=force)
-        return {"version": written.version, "repeated": written.repeated, "serial": written.version.serial}
+        return {
+            "version": written.version,
+            "repeated": written.repeated,
+            "repaired": written.repaired,
+            "serial": written.version.serial,
+        }
 
 
 class ForeignStateRoom:

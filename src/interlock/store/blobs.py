@@ -28,7 +28,7 @@ class BlobMissing(InterlockError):
         super().__init__(
             f"blob {digest} is not stored here",
             why="it was never put, or it was deleted",
-            fix="check that this is the store the blob was written to: interlock doctor",
+            fix="interlock doctor",
             digest=digest,
         )
         self.digest = digest
@@ -43,7 +43,7 @@ class BlobDamaged(BackendUnavailable):
         super().__init__(
             f"blob {digest} is damaged",
             why=why,
-            fix="check the disk, then restore the store or an older version: interlock state history",
+            fix="interlock doctor",
             digest=digest,
         )
         self.digest = digest
@@ -54,6 +54,9 @@ class BlobStore(Protocol):
 
     async def put(self, data: bytes, *, like: str | None = None) -> str:
         """Store `data` and return its digest, 64 lower-case hexadecimal digits. Putting again changes nothing.
+
+        Returning means that `get` gives these bytes: what is already stored under the digest is read, and written
+        anew when it is damaged.
 
         Args:
             data: At most `BLOB_BYTES_MAX` bytes.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import TypeVar
 
@@ -32,7 +33,18 @@ THREADS = 2
 UPLOAD_S_MAX = 3600.0
 """After this long an unfinished upload was left by a process that died; the next upload sweeps it away."""
 
+PUT_ATTEMPTS = 20
+"""Writes of one blob that may be lost to others, each of which stored, moved or repaired that very blob meanwhile."""
+
 _T = TypeVar("_T")
+
+
+class _Outcome(Enum):
+    """How the writing of a blob ended; only `WRITTEN` leaves anything behind."""
+
+    WRITTEN = auto()
+    BASE_GONE = auto()
+    OVERTAKEN = auto()
 
 
 class SqliteBlobs:
@@ -85,12 +97,35 @@ class SqliteBlobs:
         return await asyncio.wrap_future(self._threads.submit(work))
 
     def _put(self, data: bytes, like: str | None) -> str:
+        """Store the blob, or make sure that what is stored under its digest can be read: a name alone proves nothing.
+
+        A blob that cannot be read is written anew, whole, so that it hangs on no base that may be damaged too.
+        """
         digest = blob_digest(data)
-        if self._plain_bytes(digest) is None:
-            base = self._base(like)
-            if not self._write(digest, pack(data, base=base)):  # the base was deleted meanwhile
-                self._write(digest, pack(data))
-        return digest
+        base = self._base(like) if self._upload(digest) is None else None
+        for _ in range(PUT_ATTEMPTS):
+            found = self._upload(digest)
+            if found is not None and self._can_read(digest):
+                return digest
+            outcome = self._write(digest, pack(data, base=base), replaces=found)
+            if outcome is _Outcome.WRITTEN:
+                return digest
+            base = None  # it was deleted meanwhile, or what others wrote from it is the blob to look at
+        raise BackendUnavailable(
+            f"blob {digest} was not stored",
+            why=f"others changed it {PUT_ATTEMPTS} times in between",
+            fix="try again",
+        )
+
+    def _can_read(self, digest: str) -> bool:
+        try:
+            self._read(digest)
+        except (BlobMissing, BlobDamaged):
+            return False
+        return True
+
+    def _upload(self, digest: str) -> int | None:
+        return self._query(lambda connection: _find_upload(connection, digest))
 
     def _base(self, like: str | None) -> Base | None:
         if like is None:
@@ -133,8 +168,8 @@ class SqliteBlobs:
         data, _ = self._read(child.digest)
         self._write(child.digest, pack(data, base=self._base(child.grand_base)), replaces=child.upload)
 
-    def _write(self, digest: str, packed: bytes, *, replaces: int | None = None) -> bool:
-        """Write a packed blob; False when its base is gone, and nothing is left behind then."""
+    def _write(self, digest: str, packed: bytes, *, replaces: int | None = None) -> _Outcome:
+        """Write a packed blob in the place of the upload `replaces` (None: of none)."""
         now_s = self._clock.now().timestamp()
         parts = [memoryview(packed)[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
         upload = self._writer.submit(lambda connection: _start(connection, now_s)).result() if parts[1:] else None
@@ -174,6 +209,11 @@ class _End:
 
 def _find_plain_bytes(connection: sqlite3.Connection, digest: str) -> int | None:
     row = connection.execute("SELECT plain_bytes FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _find_upload(connection: sqlite3.Connection, digest: str) -> int | None:
+    row = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (digest,)).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -223,8 +263,8 @@ def _write_part(connection: sqlite3.Connection, *, upload: int | None, number: i
     connection.execute("INSERT INTO parts (upload, number, data) VALUES (?, ?, ?)", (upload, number, part))
 
 
-def _finish(connection: sqlite3.Connection, upload: int, end: _End) -> bool:
-    """Give the upload its name; False when its base is gone."""
+def _finish(connection: sqlite3.Connection, upload: int, end: _End) -> _Outcome:
+    """Give the upload its name."""
     if connection.execute("SELECT 1 FROM uploads WHERE id = ?", (upload,)).fetchone() is None:
         raise BackendUnavailable(
             f"blob {end.digest} was not stored",
@@ -233,11 +273,10 @@ def _finish(connection: sqlite3.Connection, upload: int, end: _End) -> bool:
         )
     if end.header.base is not None and _find_plain_bytes(connection, end.header.base) is None:
         _discard(connection, upload)
-        return False
-    found = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (end.digest,)).fetchone()
-    if (None if found is None else found[0]) != end.replaces:  # another one stored or moved it meanwhile
+        return _Outcome.BASE_GONE
+    if _find_upload(connection, end.digest) != end.replaces:
         _discard(connection, upload)
-        return True
+        return _Outcome.OVERTAKEN
     if end.replaces is not None:
         connection.execute("DELETE FROM blobs WHERE digest = ?", (end.digest,))
         _discard(connection, end.replaces)
@@ -247,7 +286,7 @@ def _finish(connection: sqlite3.Connection, upload: int, end: _End) -> bool:
         "INSERT INTO blobs (digest, upload, plain_bytes, base) VALUES (?, ?, ?, ?)",
         (end.digest, upload, end.header.plain_bytes, end.header.base),
     )
-    return True
+    return _Outcome.WRITTEN
 
 
 def _remove(connection: sqlite3.Connection, digest: str) -> bool:

@@ -6,8 +6,9 @@ For authors of stores. In your tests, with pytest, pytest-asyncio (`asyncio_mode
         @pytest.fixture
         async def record_store(self) -> AsyncIterator[RecordStore]: ...
 
-Give `record_store_peer` too when two handles can be open on the same data; what one writes, the other must see. The
-suite never expects an empty store: each test uses keys of its own.
+Give `record_store_peer` too when two handles can be open on the same data; what one writes, the other must see. Give
+`rewrite_blob`, which changes stored bytes behind the store's back. The suite never expects an empty store: each test
+uses keys of its own.
 """
 # ruff: noqa: S311 - seeded pseudo-randomness is the point
 # ruff: noqa: D102 - a test's name is the sentence it proves
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -29,6 +31,7 @@ from interlock.store import (
     KEY_BYTES_MAX,
     LIST_LIMIT_MAX,
     VALUE_BYTES_MAX,
+    BlobDamaged,
     BlobMissing,
     BlobStore,
     Mismatch,
@@ -421,8 +424,65 @@ def _document(seed: int, lines: int) -> bytes:
     return b"".join(b'    "id": "%032x", "type": "queue",\n' % chance.getrandbits(128) for _ in range(lines))
 
 
+Rewrite = Callable[[str, Callable[[bytes], bytes]], Awaitable[None]]
+"""Changes the stored (packed) bytes of the blob with this digest, behind the store's back."""
+
+_DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "one bit flipped": lambda stored: stored[:-3] + bytes([stored[-3] ^ 1]) + stored[-2:],
+    "its header flipped": lambda stored: bytes([stored[0] ^ 0x40]) + stored[1:],
+    "cut in half": lambda stored: stored[: len(stored) // 2],
+    "empty": lambda _: b"",
+    "zeroed": lambda stored: bytes(len(stored)),
+}
+
+
 class BlobStoreContract:
-    """Inherit from this, and give the fixture `blob_store`."""
+    """Inherit from this, and give the fixtures `blob_store` and `rewrite_blob`."""
+
+    @pytest.mark.promise("P3")
+    @pytest.mark.parametrize("damage", _DAMAGES.values(), ids=list(_DAMAGES))
+    async def test_a_damaged_blob_is_refused_and_putting_its_bytes_again_repairs_it(
+        self, blob_store: BlobStore, rewrite_blob: Rewrite, damage: Callable[[bytes], bytes]
+    ) -> None:
+        data = _namespace().encode() + _document(11, 300)
+        digest = await blob_store.put(data)
+        await rewrite_blob(digest, damage)
+        with pytest.raises(BlobDamaged):
+            await blob_store.get(digest)
+        assert await blob_store.put(data) == digest
+        assert await blob_store.get(digest) == data
+
+    @pytest.mark.promise("P3")
+    async def test_a_blob_is_repaired_though_the_one_that_it_is_like_is_damaged_too(
+        self, blob_store: BlobStore, rewrite_blob: Rewrite
+    ) -> None:
+        versions = _versions(_namespace(), count=4)
+        digests = await _put_chain(blob_store, versions)
+        for digest in digests[:3]:
+            await rewrite_blob(digest, _DAMAGES["cut in half"])
+        for digest, version, before in zip(digests[::-1], versions[::-1], [*digests[2::-1], None], strict=True):
+            assert await blob_store.put(version, like=before) == digest
+            assert await blob_store.get(digest) == version
+        for digest, version in zip(digests, versions, strict=True):
+            assert await blob_store.get(digest) == version
+
+    @pytest.mark.promise("P3")
+    async def test_a_damaged_base_put_again_makes_those_written_from_it_readable(
+        self, blob_store: BlobStore, rewrite_blob: Rewrite
+    ) -> None:
+        versions = _versions(_namespace(), count=3)
+        digests = await _put_chain(blob_store, versions)
+        await rewrite_blob(digests[0], _DAMAGES["zeroed"])
+        assert await blob_store.put(versions[0]) == digests[0]
+        assert [await blob_store.get(digest) for digest in digests] == versions
+
+    @pytest.mark.promise("P3")
+    async def test_many_may_repair_the_same_blob_at_once(self, blob_store: BlobStore, rewrite_blob: Rewrite) -> None:
+        data = _namespace().encode() + random.Random(12).randbytes(300_000)
+        digest = await blob_store.put(data)
+        await rewrite_blob(digest, _DAMAGES["cut in half"])
+        assert set(await asyncio.gather(*(blob_store.put(data) for _ in range(5)))) == {digest}
+        assert await blob_store.get(digest) == data
 
     @pytest.mark.parametrize(
         "data", [b"", b"x", b"{}" * 5000, _document(1, 3000), random.Random(2).randbytes(300_000)], ids=len

@@ -256,3 +256,31 @@ async def test_bytes_that_cannot_be_read_are_not_an_absent_state(bench: Bench) -
     await bench.blobs.delete(written.version.blob)
     with pytest.raises(BackendUnavailable):
         await bench.archive.current(STATE)
+
+
+@pytest.mark.promise("P3")
+async def test_pushing_the_current_version_again_repairs_its_damaged_bytes(bench: Bench) -> None:
+    writer = await bench.hold()
+    first = await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    for damage in (b"", b"x", None):
+        if damage is None:
+            await bench.blobs.delete(first.version.blob)
+        else:
+            bench.blobs._blobs[first.version.blob] = damage
+        with pytest.raises(BackendUnavailable) as refusal:
+            await bench.archive.current(STATE)
+        assert f"interlock state restore {STATE}" in refusal.value.fix
+        written = await bench.archive.write(STATE, body(1, "a"), writer=writer, kind=VersionKind.PUSH)
+        assert (written.repeated, written.repaired, written.version) == (True, True, first.version)
+        assert (await bench.archive.current(STATE) or pytest.fail("no state"))[1] == body(1, "a")
+    assert not (await bench.archive.write(STATE, body(1, "a"), writer=writer)).repaired
+
+
+@pytest.mark.promise("P3")
+async def test_a_forced_write_of_an_older_version_never_points_at_its_damaged_bytes(bench: Bench) -> None:
+    writer = await bench.hold()
+    first = await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    await bench.archive.write(STATE, body(2, "a", "b"), writer=writer)
+    bench.blobs._blobs[first.version.blob] = b"damaged"
+    await bench.archive.write(STATE, body(1, "a"), writer=writer, force=True)
+    assert (await bench.archive.current(STATE) or pytest.fail("no state"))[1] == body(1, "a")
