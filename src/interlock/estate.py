@@ -7,17 +7,19 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from interlock import alive
 from interlock.clock import Clock
 from interlock.coordinator.archive import StateArchive, Writer
 from interlock.errors import InterlockError, StateNotSaved, Terminated
-from interlock.host import Life, ProcessName, life_of
+from interlock.host import Life, life_of
 from interlock.lock import Holder
+from interlock.recovery.witnesses.process import Recorded
 from interlock.run.settle import SAVE_FAILED, completed
 from interlock.run.stage import EventFile
 from interlock.run.summary import SUMMARY, find_summary, write_summary
@@ -48,10 +50,10 @@ class LocalEstate:
     archive: StateArchive
     clock: Clock
 
-    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
-        """See `Estate.processes`."""
-        summary = find_summary(self.runs / run) if run else None
-        return (summary.processes if summary else {}), str(self.runs / run / SUMMARY)
+    def recorded(self, run: str) -> Recorded:
+        """See `Estate.recorded`."""
+        found = find_recorded(self.runs / run) if run else None
+        return found if found is not None else Recorded(source=str(self.runs / run / SUMMARY))
 
     def ask_to_stop(self, run: str) -> str:
         """See `Estate.ask_to_stop`. A second SIGINT would make Terraform exit at once, so a marker allows only one."""
@@ -112,6 +114,19 @@ class LocalEstate:
         folder = self.runs / holder.run
         if holder.run and folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def find_recorded(folder: Path) -> Recorded | None:
+    """Return what the folder of a run says of its processes; None when there is no record of it."""
+    summary = find_summary(folder)
+    if summary is None:
+        return None
+    return Recorded(
+        processes=summary.processes,
+        source=str(folder / SUMMARY),
+        gap=summary.gap,
+        kernel=alive.look(folder),
+    )
 
 
 def _locked(handle: int) -> bool:

@@ -21,7 +21,11 @@ _START_TIME_FIELD = 22 - 3  # proc(5) counts from 1, and the name in brackets en
 _GROUP_FIELD = 5 - 3
 _STATE_FIELD = 0
 _DEAD_STATES = frozenset({"Z", "X", "x"})
-_INITIAL_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO in Linux's include/linux/proc_ns.h
+INITIAL_PIDS = "pid:[4026531836]"
+"""The first pid namespace of a machine, which is no container: PROC_PID_INIT_INO in Linux's include/linux/proc_ns.h."""
+
+_MAX_PID = 2**31 - 1  # pid_t; a number from a record of somebody else may be anything
+_BOOT_OF_MACOS = ["sysctl", "-n", "kern.bootsessionuuid"]
 
 
 class Life(Enum):
@@ -59,7 +63,7 @@ def name_process(pid: int) -> ProcessName:
     return ProcessName(
         host=socket.gethostname(),
         machine=_text(Path("/etc/machine-id")),
-        boot=_text(_PROC / "sys/kernel/random/boot_id"),
+        boot=boot_id(),
         namespace=_namespace(),
         pid=pid,
         started=_started(pid),
@@ -69,32 +73,42 @@ def name_process(pid: int) -> ProcessName:
 def life_of(process: ProcessName) -> tuple[Life, str]:
     """Say whether a process still is, and how that is known.
 
-    `GONE` is only said when it is certain: the same boot and namespace, and no process with that pid and start time; or
-    the same machine, not in a container, after another boot.
+    `GONE` is only said when it is certain: the same boot and namespace, and no process with that pid and start time.
+    Another boot is unknown even where host name and machine id are the same: the machines of a CI fleet come from one
+    image and share both. An empty id is no id: two systems that have none are not the same one.
     """
     here = name_process(os.getpid())
-    if not process.started:
-        return Life.UNKNOWN, "its start time was not recorded, so a later process could be taken for it"
-    if process.host != here.host:
-        return Life.UNKNOWN, f"it runs on {process.host}, this is {here.host}"
-    if process.boot != here.boot:
-        return _other_boot(process, here)
-    if process.namespace != here.namespace:
-        return Life.UNKNOWN, "it runs in another container (pid namespace) of this machine"
+    if blind := why_unseen(process, here):
+        return Life.UNKNOWN, blind
     return _same_boot(process)
 
 
-def _other_boot(process: ProcessName, here: ProcessName) -> tuple[Life, str]:
-    whole = process.namespace == here.namespace == _INITIAL_NAMESPACE
-    if whole and process.machine and process.machine == here.machine:
-        return Life.GONE, "this machine was started again since"
-    return Life.UNKNOWN, "the host name is the same but the boot is another, perhaps another container"
+def why_unseen(process: ProcessName, here: ProcessName) -> str:
+    """Return why nothing can be seen of a process from here; empty when its number means the same here. Pure."""
+    checks = (
+        (not 0 < process.pid <= _MAX_PID, f"{process.pid} is no process id"),
+        (not process.started, "its start time was not recorded, so a later process could be taken for it"),
+        (process.host != here.host, f"it runs on {process.host}, this is {here.host}"),
+        (
+            not process.boot or not here.boot,
+            "this system has no boot id, so a machine of the same name may be another one",
+        ),
+        (
+            process.boot != here.boot,
+            "the host name is the same but the boot is another: a restart, or another machine",
+        ),
+        (
+            not here.namespace or process.namespace != here.namespace,
+            "it runs in another container (pid namespace) of this machine",
+        ),
+    )
+    return next((why for is_so, why in checks if is_so), "")
 
 
 def _same_boot(process: ProcessName) -> tuple[Life, str]:
     started = _started(process.pid)
     if not started:
-        return Life.GONE, f"no process {process.pid} on this host"
+        return _not_shown(process.pid)
     if started != process.started:
         return Life.GONE, f"process {process.pid} is another one, started later"
     state = _stat(process.pid)[_STATE_FIELD : _STATE_FIELD + 1]
@@ -103,10 +117,42 @@ def _same_boot(process: ProcessName) -> tuple[Life, str]:
     return Life.ALIVE, f"process {process.pid} with the same start time is alive"
 
 
+def _not_shown(pid: int) -> tuple[Life, str]:
+    """Judge a process that /proc or ps does not show: that it is hidden (hidepid) is not that it is gone."""
+    if _state(pid) in _DEAD_STATES:
+        return Life.GONE, f"process {pid} has ended"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return Life.GONE, f"no process {pid} on this host"
+    except OSError:
+        return Life.UNKNOWN, f"there is a process {pid}, and it is hidden from this user (hidepid)"
+    return (Life.GONE if _state(pid) in _DEAD_STATES else Life.UNKNOWN), f"process {pid} was just ending, or is hidden"
+
+
+def boot_id() -> str:
+    """Return what names the current boot of this system; empty when nothing does."""
+    found = _text(_PROC / "sys/kernel/random/boot_id")
+    if found or platform.system() != "Darwin":
+        return found
+    try:
+        asked = subprocess.run(_BOOT_OF_MACOS, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout.strip()
+
+
+def hides_processes() -> bool:
+    """Say whether processes of others are kept from us: process 1, which always is, cannot be read."""
+    return _PROC.is_dir() and not _stat(1)
+
+
 def group_members(group: int) -> list[int]:
-    """Return the pids of the living processes of a process group, as far as they can be seen from here."""
+    """Return the pids of the living processes of a process group; `[group]` for one that is hidden from us."""
     if not _PROC.is_dir():
         return _listed_members(group)
+    if hides_processes() and _is_forbidden(group):
+        return [group]
     members = []
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
@@ -114,6 +160,17 @@ def group_members(group: int) -> list[int]:
             if len(fields) > _GROUP_FIELD and fields[_GROUP_FIELD] == str(group) and fields[0] not in _DEAD_STATES:
                 members.append(int(entry.name))
     return sorted(members)
+
+
+def _is_forbidden(group: int) -> bool:
+    """Say whether a group has processes of another user only, which hidepid does not show."""
+    try:
+        os.killpg(group, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def who() -> str:
@@ -132,6 +189,10 @@ def _stat(pid: int) -> list[str]:
     except (OSError, UnicodeDecodeError):
         return []
     return text[text.rfind(")") + 2 :].split()
+
+
+def _state(pid: int) -> str:
+    return next(iter(_stat(pid)), "")
 
 
 def _started(pid: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import interlock
 from interlock.existing.opening import OPENED
-from interlock.recovery.truth_table import render_table
+from interlock.recovery.truth_table import render_process_table, render_table
 
 DOCS = Path(__file__).parents[2] / "docs"
 SOURCE = Path(interlock.__file__).parent
@@ -13,6 +13,10 @@ SOURCE = Path(interlock.__file__).parent
 
 def test_the_truth_table_is_the_one_that_the_function_gives() -> None:
     assert render_table() in (DOCS / "explanation" / "recovery.md").read_text()
+
+
+def test_the_table_of_a_runs_processes_is_the_one_that_the_function_gives() -> None:
+    assert render_process_table() in (DOCS / "explanation" / "recovery.md").read_text()
 
 
 def test_every_finding_about_a_chain_of_versions_is_documented() -> None:

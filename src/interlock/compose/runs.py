@@ -119,12 +119,16 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
 
 def is_abandoned(folder: Path) -> bool:
     """Say whether a run's supervisor is certainly gone although the run has not ended."""
+    from interlock import alive
     from interlock.host import Life, life_of
     from interlock.run.summary import find_summary
 
     summary = find_summary(folder)
     supervisor = summary.processes.get("supervisor") if summary and summary.exit is None else None
-    return supervisor is not None and life_of(supervisor)[0] is Life.GONE
+    if supervisor is None:
+        return False
+    life, _ = life_of(supervisor)
+    return life is Life.GONE or (life is Life.UNKNOWN and alive.look(folder)[0] is Life.GONE)
 
 
 def bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:

@@ -126,6 +126,7 @@ async def _supervise(order: Order, folder: Path, control: Control) -> int:
         phase="preparing",
         started_at=clock.now(),
         processes={"supervisor": host.name_process(os.getpid())},
+        starting="",
         job=order.job,
     )
     journal = Journal(folder, summary, clock, control.ring)
@@ -193,6 +194,7 @@ async def _with_hands(
 
     directory = Path(order.directory)
     settings = Settings(home=Path(order.home))
+    lock = _take_lock(folder)
     binary = find_binary(order.terraform, environ)
     if order.operation is Operation.DRIFT:
         environ = {_RETRY_LIMIT: "0s", **environ}
@@ -216,6 +218,7 @@ async def _with_hands(
         async with open_desk(order, settings, environ) as desk, _door(desk, order, folder, binary, environ) as door:
             gateway = _gateway(need, desk, order)
             hands = Hands(
+                alive=lock,
                 coordinator=desk.coordinator,
                 door=door,
                 rescuer=desk.recovery,
@@ -238,6 +241,24 @@ async def _with_hands(
             return await _with_remedy(supervisor.run(), desk)
     finally:
         workspace.close()
+
+
+def _take_lock(folder: Path) -> int:
+    """Make the run's lock file; it is held until this process and all that it starts have ended.
+
+    Raises:
+        BackendUnavailable: It cannot be made, so nobody could tell whether the run lives.
+    """
+    from interlock import alive
+
+    try:
+        return alive.take(folder)
+    except OSError as error:
+        raise BackendUnavailable(
+            "the run was not started: its lock file cannot be made",
+            why=f"{folder}: {error.strerror or error}",
+            fix=f"df -h {folder}",
+        ) from error
 
 
 async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:

@@ -12,12 +12,12 @@ from typing import Protocol
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, LeaseLost
-from interlock.host import ProcessName
 from interlock.lock import Broken, Holder
 from interlock.recovery.evidence import Evidence
 from interlock.recovery.verdict import Conclusion, Verdict, judge
 from interlock.recovery.witnesses import process
 from interlock.recovery.witnesses.heartbeat import Watch, testify
+from interlock.recovery.witnesses.process import Recorded
 
 _LOOKS_PER_LEASE = 8  # a dead run is found at most an eighth of a lease after its lease stood still
 
@@ -29,8 +29,8 @@ Tell = Callable[[str, Mapping[str, object]], None]
 class Estate(Protocol):
     """What a dead run left, and how to save it."""
 
-    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
-        """Return the recorded processes of a run, and where they were recorded."""
+    def recorded(self, run: str) -> Recorded:
+        """Return what is written down of a run's processes, and what the kernel says of them."""
         ...
 
     def ask_to_stop(self, run: str) -> str:
@@ -100,9 +100,8 @@ class Breaker:
     def gather(self, state: str, holder: Holder, still_s: float) -> list[Evidence]:
         """Return the evidence about one holder."""
         now = self.clock.now()
-        processes, source = self.estate.processes(holder.run)
         heartbeat = testify(holder, still_s, source=f"lock record of {state}", now=now)
-        return [heartbeat, *process.collect(processes, source=source, now=now)]
+        return [heartbeat, *process.collect(self.estate.recorded(holder.run), now=now)]
 
     async def recover(self, state: str, holder: Holder, *, reason: str) -> str | None:
         """Save what a dead run left, then break exactly its grant.

@@ -20,12 +20,12 @@ from interlock.errors import InterlockError, LockHeld, UsageError
 from interlock.existing import ExistingBackend, ForeignLock, ForeignMoved, StoredState
 from interlock.existing.foreign import Reference, find_reference
 from interlock.existing.tfe import OVER
-from interlock.host import ProcessName
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.keep import Keep
 from interlock.recovery.verdict import Conclusion, Verdict, judge
 from interlock.recovery.witnesses import ci, lock, process, state, terraform
 from interlock.recovery.witnesses.ci import Trust
+from interlock.recovery.witnesses.process import Recorded
 from interlock.recovery.witnesses.terraform import PlaceOf, Suspect
 from interlock.state import Finding, verify_state
 
@@ -35,8 +35,8 @@ BY_HAND = "interlock lock acquire"
 LOOK_S = 1.0  # between two looks at the lock while we watch
 _KEPT_WORDS = 1000  # characters of a reason that go to the audit log
 
-ProcessesOf = Callable[[str], tuple[Mapping[str, ProcessName], str]]
-"""Returns the recorded processes of one of our own runs and where they were recorded; none when it is unknown here."""
+ProcessesOf = Callable[[str], Recorded | None]
+"""Returns what is written down of the processes of one of our own runs; None when the run is unknown here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,11 +258,9 @@ def _processes(
     if held.operation == BY_HAND:
         return [_of_a_person(held, now)]
     if (named := process.parse_name(held.info)) is not None:
-        return process.collect({"interlock": named}, source=held.place, now=now)
-    if reference is not None:
-        processes, source = inquiry.processes_of(reference.run)
-        if processes:
-            return process.collect(processes, source=source, now=now)
+        return process.collect(Recorded(processes={"interlock": named}, source=held.place), now=now)
+    if reference is not None and (recorded := inquiry.processes_of(reference.run)) is not None:
+        return process.collect(recorded, now=now)
     suspect = Suspect(
         who=held.who,
         created_at=held.created_at,

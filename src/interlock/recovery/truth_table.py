@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import product
 
 from interlock.recovery.evidence import Evidence, Says
-from interlock.recovery.verdict import Conclusion, judge
+from interlock.recovery.verdict import Conclusion, judge, weigh
 
 COLUMNS = (Says.ALIVE, Says.GONE, Says.SILENT, Says.NOTHING)
 """What is varied. `FACT` is not: it never matters, which a test shows for every row."""
@@ -42,6 +42,19 @@ def render_table() -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join((*_cells(row.said), f"**{row.conclusion.value}**")) + " |" for row in rows()]
     return "\n".join(lines) + "\n"
+
+
+def render_process_table() -> str:
+    """Return the table of `weigh` as Markdown."""
+    lines = ["| run's lock file | recorded processes | record may lack one | says |", "|" + "---|" * 4]
+    for kernel, record, has_gap in product(_KERNEL, _RECORD, (False, True)):
+        says = weigh(kernel, record, has_gap=has_gap)
+        lines.append(f"| {_KERNEL[kernel]} | {_RECORD[record]} | {'yes' if has_gap else ''} | **{says.value}** |")
+    return "\n".join(lines) + "\n"
+
+
+_KERNEL = {Says.ALIVE: "held", Says.GONE: "free, and that is proof", Says.NOTHING: "no proof"}
+_RECORD = {Says.ALIVE: "one lives", Says.GONE: "all ended", Says.NOTHING: "none, or not to be seen"}
 
 
 def testimony(says: Says) -> Evidence:

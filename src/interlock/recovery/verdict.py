@@ -8,6 +8,9 @@ The rules, first match wins (docs/explanation/recovery.md has the truth table ma
 4. Otherwise: undecided; a witness that can see is missing.
 
 Facts that decide nothing and witnesses that could not see change no verdict.
+
+What is known of a run's processes comes from two sources, which `weigh` puts together first: the kernel's lock on the
+run's file, and the record of its processes, which may be stale.
 """
 
 from __future__ import annotations
@@ -54,6 +57,26 @@ def judge(evidence: Sequence[Evidence]) -> Verdict:
         reasons=said[Says.GONE] + said[Says.SILENT] + said[Says.NOTHING],
         missing=tuple(_missing(evidence, gone=bool(said[Says.GONE]))),
     )
+
+
+def weigh(kernel: Says, record: Says, *, has_gap: bool) -> Says:
+    """Return what the kernel's lock on a run's file and the record of its processes say together; the first match wins.
+
+    1. Either says alive: alive.
+    2. The kernel says gone: gone. Everything that acts for the run inherited the lock.
+    3. The record says gone and can lack no process: gone.
+    4. Otherwise: nothing.
+
+    Args:
+        kernel: `ALIVE` while the lock is held, `GONE` when it is free and that is proof, else `NOTHING`.
+        record: `ALIVE` when a recorded process lives, `GONE` when each has ended, else `NOTHING`.
+        has_gap: The record may lack a process that was started.
+    """
+    if Says.ALIVE in (kernel, record):
+        return Says.ALIVE
+    if kernel is Says.GONE or (record is Says.GONE and not has_gap):
+        return Says.GONE
+    return Says.NOTHING
 
 
 def _missing(evidence: Sequence[Evidence], *, gone: bool) -> list[str]:

@@ -19,10 +19,9 @@ from interlock.clock import Clock, SystemClock
 from interlock.compose import Embedded, breaker, me, open_embedded, read_settings
 from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, LeaseLost, LockHeld, UsageError
-from interlock.estate import LocalEstate
+from interlock.estate import LocalEstate, find_recorded
 from interlock.existing import ExistingBackend, ForeignLock, find_reference
 from interlock.existing.opening import open_backend
-from interlock.host import ProcessName
 from interlock.ids import RandomIds
 from interlock.lock import Holder
 from interlock.recovery import Evidence, Says, Verdict, judge
@@ -434,7 +433,7 @@ class ForeignCase:
             trust=self.desk.trust,
             environ=self.desk.environ,
             place_of=places_beside(self.desk.target),
-            processes_of=lambda run: _processes_of(self.desk.settings.runs, run),
+            processes_of=lambda run: find_recorded(self.desk.settings.runs / run),
         )
         self._judged = await examine(self.backend, inquiry, clock=self.desk.clock)
         return Explained(
@@ -486,11 +485,6 @@ def lock_values(locks: tuple[ForeignLock, ...]) -> dict[str, Any]:
         "places": [lock.place for lock in locks],
         "unreadable": first.unreadable,
     }
-
-
-def _processes_of(runs: Path, run: str) -> tuple[Mapping[str, ProcessName], str]:
-    summary = find_summary(runs / run)
-    return (summary.processes if summary else {}), str(runs / run)
 
 
 __all__ = [

@@ -45,9 +45,16 @@ class Child:
 
     @classmethod
     async def start(
-        cls, argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path, held: int | None
+        cls,
+        argv: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        cwd: Path,
+        stdout: Path,
+        stderr: Path,
+        held: Sequence[int],
     ) -> Child:
-        """Start a program whose output is appended to two files; it keeps the open file `held`.
+        """Start a program whose output is appended to two files; it keeps the open files `held`.
 
         Raises:
             TerraformFailed: It cannot be started.
@@ -62,7 +69,7 @@ class Child:
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
-                    pass_fds=() if held is None else (held,),
+                    pass_fds=tuple(held),
                 )
         except OSError as error:
             raise TerraformFailed(f"cannot start {argv[0]}", why=str(error), fix="interlock doctor") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def _end_of(path: Path, secret: bytes) -> str:
 
 
 async def start(
-    name: str, argv: tuple[str, ...], environ: Mapping[str, str], *, cwd: Path, run_folder: Path, held: int | None
+    name: str, argv: tuple[str, ...], environ: Mapping[str, str], *, cwd: Path, run_folder: Path, held: Sequence[int]
 ) -> Running:
     """Start one command whose output goes to `<name>.jsonl` and `<name>.err` in the run's folder.
 
@@ -152,7 +152,8 @@ async def start(
         environ: Its whole environment; TF_HTTP_ADDRESS in it is masked wherever Terraform repeats it.
         cwd: Its working folder.
         run_folder: The run's folder.
-        held: The lock on the tree; the process keeps it, so that nobody takes the tree while it lives.
+        held: Locks on files that the process keeps, and what it starts: on the tree, so that nobody takes the tree
+            while it lives, and on the run's own file, by which everybody sees that it lives.
     """
     output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
     _put_aside(output)

@@ -38,6 +38,8 @@ class Summary(msgspec.Struct, kw_only=True):
         token: Fencing token of its grant; None before.
         folder: Where Terraform works, and would leave `errored.tfstate`.
         processes: `supervisor` and `terraform`: who they are, for evidence.
+        starting: A command of Terraform that was about to be started when this was written, and whose process is not
+            in `processes` yet; empty when there is none; None in records of versions that did not write it.
         counts: `add`, `change`, `remove` of its plan.
         serial: Serial of the state that it left.
         job: URL of its CI job.
@@ -59,9 +61,17 @@ class Summary(msgspec.Struct, kw_only=True):
     token: int | None = None
     folder: str = ""
     processes: dict[str, ProcessName] = {}
+    starting: str | None = None
     counts: dict[str, int] = {}
     serial: int | None = None
     job: str | None = None
+
+    @property
+    def gap(self) -> str:
+        """Why a process of the run may be missing in `processes`; empty when none can be."""
+        if self.starting is None:
+            return "an older Interlock wrote its record, which may lack its latest process"
+        return f"it was starting terraform {self.starting} when its record was last written" if self.starting else ""
 
     @property
     def held_s(self) -> float | None:
@@ -72,12 +82,21 @@ class Summary(msgspec.Struct, kw_only=True):
 
 def write_summary(folder: Path, summary: Summary) -> None:
     """Replace the summary in one step, so that a reader never sees half of it. A full disk is not an error here."""
-    fresh = folder / f"{SUMMARY}.{os.getpid()}"
     with suppress(OSError):
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(summary))
-        fresh.replace(folder / SUMMARY)
+        store_summary(folder, summary)
+
+
+def store_summary(folder: Path, summary: Summary) -> None:
+    """Replace the summary in one step, where it matters that it is written.
+
+    Raises:
+        OSError: It is not; the one before stays.
+    """
+    fresh = folder / f"{SUMMARY}.{os.getpid()}"
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.encode(summary))
+    fresh.replace(folder / SUMMARY)
 
 
 def find_summary(folder: Path) -> Summary | None:

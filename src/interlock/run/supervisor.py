@@ -76,8 +76,12 @@ _PRIORITY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
-    """The real things that a supervisor works with; `compose` chooses them."""
+    """The real things that a supervisor works with; `compose` chooses them.
 
+    `alive` is the open file whose lock says that the run lives; Terraform inherits it. See `interlock.alive`.
+    """
+
+    alive: int
     coordinator: Coordinator
     door: Door
     rescuer: Rescuer
@@ -590,11 +594,12 @@ class Supervisor:
         argv = (*self._binary.argv, *command.argv[1:])
         environ = merge_environment(self._environ, command)
         cwd = self._workspace.directory
-        held = self._workspace.held
+        held = [handle for handle in (self._workspace.held, self._hands.alive) if handle is not None]
+        self._journal.announce(name)
         running = await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held)
         self._child = running.child
         processes = {**self._journal.summary.processes, "terraform": running.child.name}
-        self._journal.change(processes=processes)
+        self._journal.change(processes=processes, starting="")
         try:
             return await running.follow(progress.on_event if progress is not None else _ignore)
         except asyncio.CancelledError:

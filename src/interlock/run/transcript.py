@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from interlock.clock import Clock
-from interlock.run.summary import Summary, write_summary
+from interlock.errors import BackendUnavailable
+from interlock.run.summary import Summary, store_summary, write_summary
 
 JOURNAL = "journal.jsonl"
 ORDER = "order.json"
@@ -75,6 +76,25 @@ class Journal:
         for name, value in values.items():
             setattr(self.summary, name, value)
         write_summary(self.folder, self.summary)
+
+    def announce(self, command: str) -> None:
+        """Write down that a command of Terraform is about to be started, before it is.
+
+        So a record that lacks a process always says that it may: who dies in between, or cannot write after, is never
+        taken for one whose Terraform has ended.
+
+        Raises:
+            BackendUnavailable: It cannot be written, so the command must not be started.
+        """
+        self.summary.starting = command
+        try:
+            store_summary(self.folder, self.summary)
+        except OSError as error:
+            raise BackendUnavailable(
+                f"terraform {command} was not started: the run's record cannot be written",
+                why=f"{self.folder}: {error.strerror or error}",
+                fix=f"df -h {self.folder}",
+            ) from error
 
     def close(self) -> None:
         """Close the file."""

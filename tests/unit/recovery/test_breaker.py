@@ -8,6 +8,7 @@ from interlock.errors import InterlockError, StateInvalid
 from interlock.host import ProcessName
 from interlock.lock import Grant, Holder, Requested
 from interlock.recovery.breaker import Breaker
+from interlock.recovery.witnesses.process import Recorded
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds
@@ -42,8 +43,8 @@ class FakeEstate:
         self.failure: InterlockError | None = None
         self.done: list[str] = []
 
-    def processes(self, run: str) -> tuple[Mapping[str, ProcessName], str]:
-        return self.names, run
+    def recorded(self, run: str) -> Recorded:
+        return Recorded(processes=self.names, source=run)
 
     def ask_to_stop(self, run: str) -> str:
         return f"asked {run}" if "terraform" in self.names else ""

@@ -8,15 +8,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from interlock.host import ProcessName, name_process
+from interlock.host import Life, ProcessName, name_process
 from interlock.recovery import Evidence, Says
-from interlock.recovery.witnesses.process import collect
+from interlock.recovery.witnesses.process import Recorded, collect
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def look(**processes: ProcessName) -> list[Evidence]:
-    return collect(processes, source="summary.json", now=NOW)
+    return collect(Recorded(processes=processes, source="summary.json"), now=NOW)
+
+
+def says(recorded: Recorded) -> list[Says]:
+    return [item.says for item in collect(recorded, now=NOW)]
 
 
 @pytest.fixture
@@ -54,3 +58,34 @@ def test_without_a_name_nothing_is_said() -> None:
     found = look()
     assert [item.says for item in found] == [Says.NOTHING]
     assert found[0].how_to
+
+
+HELD, FREE, UNSEEN = (Life.ALIVE, "held"), (Life.GONE, "free"), (Life.UNKNOWN, "it is on nfs4")
+
+
+@pytest.mark.promise("P5")
+def test_a_held_lock_file_outweighs_a_record_in_which_everything_is_gone() -> None:
+    gone = {"supervisor": replace(name_process(os.getpid()), started="1")}
+    assert says(Recorded(processes=gone)) == [Says.GONE]
+    assert says(Recorded(processes=gone, kernel=HELD)) == [Says.ALIVE]
+    assert says(Recorded(kernel=HELD)) == [Says.ALIVE]
+
+
+@pytest.mark.promise("P5")
+def test_a_record_that_may_lack_a_process_never_proves_gone_by_itself() -> None:
+    gone = {"supervisor": replace(name_process(os.getpid()), started="1")}
+    stale = Recorded(processes=gone, gap="it was starting terraform apply", kernel=UNSEEN)
+    assert says(stale) == [Says.NOTHING]
+    assert "nfs4" in collect(stale, now=NOW)[0].text
+    assert says(replace(stale, kernel=FREE)) == [Says.GONE]
+
+
+@pytest.mark.promise("P5")
+def test_a_living_process_outweighs_a_free_lock_file() -> None:
+    assert says(Recorded(processes={"terraform": name_process(os.getpid())}, kernel=FREE)) == [Says.ALIVE]
+
+
+def test_a_free_lock_file_proves_it_also_for_a_run_of_another_container_of_this_machine() -> None:
+    inside = {"supervisor": replace(name_process(os.getpid()), namespace="pid:[1]")}
+    assert says(Recorded(processes=inside, kernel=UNSEEN)) == [Says.NOTHING]
+    assert says(Recorded(processes=inside, kernel=FREE)) == [Says.GONE]

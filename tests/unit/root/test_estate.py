@@ -9,6 +9,7 @@ from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Terminated
 from interlock.estate import LocalEstate, close_run, outcome_of
 from interlock.lock import Holder, Requested
+from interlock.recovery.witnesses.process import Recorded
 from interlock.run.summary import Summary, find_summary, write_summary
 from interlock.run.transcript import read
 from interlock.store.memory import MemoryBlobs, MemoryRecords
@@ -108,7 +109,7 @@ async def test_a_holder_without_a_run_leaves_nothing(scene: Scene) -> None:
     await scene.coordinator.acquire("t", request, timeout_s=0.0)
     (holder,) = (await scene.coordinator.view("t")).lock.holders
     assert "no unsaved state" in await scene.estate.salvage("t", holder)
-    assert scene.estate.processes("") == ({}, str(scene.runs / "summary.json"))
+    assert scene.estate.recorded("") == Recorded(source=str(scene.runs / "summary.json"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,12 +56,37 @@ def test_what_cannot_be_seen_from_here_is_unknown_never_gone(name: ProcessName, 
     assert life_of(replace(name, pid=2**22, **elsewhere))[0] is Life.UNKNOWN
 
 
-def test_after_a_boot_of_the_same_machine_everything_is_gone_but_a_container_cannot_tell(name: ProcessName) -> None:
+@pytest.mark.promise("P5")
+def test_another_boot_is_unknown_also_where_host_name_and_machine_id_are_the_same(name: ProcessName) -> None:
     other_boot = replace(name, boot="another")
-    whole_machine = name.namespace == "pid:[4026531836]" and bool(name.machine)
-    assert life_of(other_boot)[0] is (Life.GONE if whole_machine else Life.UNKNOWN)
-    assert life_of(replace(other_boot, namespace="pid:[1]"))[0] is Life.UNKNOWN
+    assert life_of(other_boot)[0] is Life.UNKNOWN
     assert life_of(replace(other_boot, machine="another"))[0] is Life.UNKNOWN
+
+
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("empty", [{"boot": ""}, {"namespace": ""}])
+def test_an_empty_identity_is_unknown_never_equal(
+    name: ProcessName, empty: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replace(name, **empty)
+    monkeypatch.setattr("interlock.host.name_process", lambda _pid: here)
+    assert life_of(replace(here, pid=2**22))[0] is Life.UNKNOWN
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 2**31, 10**30])
+def test_a_number_that_is_no_process_id_is_unknown(name: ProcessName, pid: int) -> None:
+    assert life_of(replace(name, pid=pid))[0] is Life.UNKNOWN
+
+
+@pytest.mark.promise("P5")
+def test_a_process_that_is_hidden_from_us_is_unknown_not_gone(
+    name: ProcessName, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("interlock.host._PROC", tmp_path)  # as with hidepid: there is a /proc, and it shows nothing
+    monkeypatch.setattr("interlock.host.name_process", lambda _pid: replace(name, pid=1))
+    life, why = life_of(name)
+    assert (life, "hidden" in why) == (Life.UNKNOWN, True)
+    assert life_of(replace(name, pid=2**22))[0] is Life.GONE
 
 
 def test_people_are_named_as_terraform_names_them() -> None:
