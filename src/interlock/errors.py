@@ -6,7 +6,28 @@ what happened, why, and the next command. Views write the sentence; raisers give
 
 from __future__ import annotations
 
-from typing import ClassVar
+import shlex
+from typing import ClassVar, Final, Self
+
+THIS_STATE: Final = "{state}"
+"""Stands in a hint for the state or root module that the command at hand is about, where a raiser does not know it.
+
+Whoever knows fills it in: `InterlockError.naming`.
+"""
+
+
+def command(*words: object) -> str:
+    """Return an `interlock` command line for a hint, each word quoted as a shell needs it.
+
+    Args:
+        words: The words after `interlock`, such as `"state", "restore", name, "--version", 7`.
+    """
+    return " ".join(("interlock", *(text if text == THIS_STATE else shlex.quote(text) for text in map(str, words))))
+
+
+def fill_in(hint: str, state: str) -> str:
+    """Return a hint with `THIS_STATE` replaced by a state's name or its folder, quoted for a shell."""
+    return hint.replace(THIS_STATE, shlex.quote(state))
 
 
 class InterlockError(Exception):
@@ -31,9 +52,18 @@ class InterlockError(Exception):
         self.fix = fix
         self.facts = facts
 
+    def naming(self, state: str) -> Self:
+        """Fill in which state or root module the hint is about, and return the same error.
+
+        Args:
+            state: As a person would type it: a state's name, or the folder of its root module.
+        """
+        self.fix = fill_in(self.fix, state)
+        return self
+
     def __str__(self) -> str:
         """All parts on one line, for logs; views print three lines."""
-        return " | ".join(part for part in (self.what, self.why, self.fix) if part)
+        return " | ".join(part for part in (self.what, self.why, fill_in(self.fix, ".")) if part)
 
 
 class UsageError(InterlockError):

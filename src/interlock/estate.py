@@ -16,7 +16,7 @@ from pathlib import Path
 from interlock import alive
 from interlock.clock import Clock
 from interlock.coordinator.archive import StateArchive, Writer
-from interlock.errors import InterlockError, StateNotSaved, Terminated
+from interlock.errors import InterlockError, StateNotSaved, Terminated, command
 from interlock.host import Life, life_of
 from interlock.lock import Holder
 from interlock.recovery.witnesses.process import Recorded
@@ -168,11 +168,11 @@ def outcome_of(folder: Path) -> InterlockError:
     kept = folder / ERRORED
     if kept.exists():
         summary = find_summary(folder)
-        named = f"--state {summary.state} " if summary else ""
+        named = ("--state", summary.state) if summary else ()
         return StateNotSaved(
             "the run was killed and its newest state could not be stored",
             why=f"the state is kept in {kept}",
-            fix=f"interlock state verify {kept}    then: interlock state push {named}{kept}",
+            fix=f"{command('state', 'verify', kept)}    then: {command('state', 'push', *named, kept)}",
         )
     output = folder / "apply.jsonl"
     events = EventFile(output).new(at_end=True) if output.exists() else []
@@ -198,6 +198,8 @@ def _ran_its_course(events: list[AnyEvent]) -> bool:
 
 def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     """Write the end of a run that could not write it itself; return the entry."""
+    summary = find_summary(folder)
+    error.naming(summary.state if summary is not None else ".")
     facts = {
         "exit": error.exit_status,
         "code": error.code,
@@ -210,7 +212,6 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     for name in ("plan.tfplan", "show.jsonl"):  # they hold secrets in clear, and nobody can apply them any more
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "data", ignore_errors=True)
-    summary = find_summary(folder)
     if summary is not None:
         summary.phase, summary.ended_at, summary.exit = "ended", now, error.exit_status
         summary.code, summary.message = error.code, error.what

@@ -16,7 +16,7 @@ from interlock.clock import SystemClock
 from interlock.compose import check_backend, open_embedded, open_site_of, read_settings, state_name
 from interlock.coordinator import Coordinator
 from interlock.disk import DiskTree
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import InterlockError, UsageError, command, fill_in
 from interlock.existing import Found
 from interlock.hcl import read_module
 from interlock.ids import RandomIds
@@ -85,12 +85,12 @@ def _guarded(look: Look, settings: Settings, directory: Path, environ: Mapping[s
     try:
         return look(settings, directory, environ)
     except InterlockError as error:
-        return [_failed(look.__name__.strip("_"), error)]
+        return [_failed(look.__name__.strip("_"), error.naming(str(directory)))]
 
 
 def _failed(name: str, error: InterlockError) -> Checked:
     text = f"{error.what}{f': {error.why}' if error.why else ''}"
-    return Checked(name=name, result="problem", text=text, fix=error.fix)
+    return Checked(name=name, result="problem", text=text, fix=fill_in(error.fix, "."))
 
 
 def _settings(settings: Settings) -> Checked:
@@ -148,7 +148,10 @@ async def _site(found: Found, directory: Path) -> list[Checked]:
         async with open_site_of(found, directory) as site:
             rows.append(Checked(name="state", result="ok", text=f"queues as {site.state}"))
             seen = await inspect(site.backend, access_of(found), clock=SystemClock(), ids=RandomIds())
-            rows += [Checked(name=row.name, result=row.result, text=row.text, fix=row.fix) for row in seen]
+            rows += [
+                Checked(name=row.name, result=row.result, text=row.text, fix=fill_in(row.fix, str(directory)))
+                for row in seen
+            ]
             if not any(row.result == "problem" for row in seen):
                 rows += await _site_lock(site)
     except InterlockError as error:
@@ -164,7 +167,7 @@ async def _site_lock(site: Site) -> list[Checked]:
     whose = foreign[0].who if foreign else lock.holders[0].who
     how = "Terraform's own lock" if foreign else "a grant alone"
     text = f"held by {whose} ({how}); {len(lock.waiters)} wait"
-    return [Checked(name="lock", result="note", text=text, fix=f"interlock lock explain {site.directory}")]
+    return [Checked(name="lock", result="note", text=text, fix=command("lock", "explain", site.directory))]
 
 
 def _no_store_yet(settings: Settings) -> Checked:
@@ -210,7 +213,7 @@ async def _queue(coordinator: Coordinator, settings: Settings, directory: Path) 
         return [Checked(name="lock", result="ok", text="the state is free")]
     holder = lock.holders[0]
     text = f"held by {holder.who} {holder.run}; {len(lock.waiters)} wait"
-    return [Checked(name="lock", result="note", text=text, fix=f"interlock lock explain {view.state}")]
+    return [Checked(name="lock", result="note", text=text, fix=command("lock", "explain", view.state))]
 
 
 def _room(settings: Settings, states: int) -> Checked:
@@ -271,7 +274,7 @@ def _left_behind(settings: Settings) -> list[Checked]:
             name="unsaved state",
             result="problem",
             text=str(path),
-            fix=f"interlock state verify {path}    then: interlock state push {path}",
+            fix=f"{command('state', 'verify', path)}    then: {command('state', 'push', path)}",
         )
         for path in kept
     ]

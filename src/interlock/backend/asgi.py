@@ -60,6 +60,7 @@ from interlock.errors import (
     Superseded,
     UsageError,
     WaitTimeout,
+    command,
 )
 from interlock.ids import Ids
 from interlock.lock import Elapsed, Grant, Stage, holder_of
@@ -215,7 +216,7 @@ class _Plain:
             raise LockHeld(
                 f"state {state!r} was not unlocked",
                 why="terraform force-unlock sends no lock id over HTTP (hashicorp/terraform#28421), so which one?",
-                fix=f"interlock force-unlock {state}    shows the evidence first, then unlocks",
+                fix=f"{command('force-unlock', state)}    shows the evidence first, then unlocks",
             )
         view = await self._coordinator.view(state)
         holder = holder_of(view.lock, lock_id=lock_id)
@@ -223,7 +224,7 @@ class _Plain:
             raise LockHeld(
                 f"state {state!r} was not unlocked",
                 why=f"it is held by the supervised run {holder.run}",
-                fix=f"interlock runs cancel {holder.run}",
+                fix=command("runs", "cancel", holder.run),
             )
         await self._coordinator.release(state, ticket=lock_id, lock_id=lock_id)
         return Done()
@@ -439,7 +440,7 @@ async def _respond(outcome: Outcome, client_version: str = "") -> Response:
 
 
 async def _refusal(request: Request, error: InterlockError) -> Response:
-    return await _respond(refused(request.method, error))
+    return await _respond(refused(request.method, error.naming(request.path_params.get("name", "."))))
 
 
 def _credentials(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -221,7 +221,7 @@ async def answer_request(
         await _aside(lambda: check_md5(md5, body), size_bytes=len(body))
         outcome = await perform(gate, read_intent(method, query, body), body)
     except InterlockError as error:
-        return answer(refused(method, error))
+        return answer(refused(method, error.naming(gate.state)))
     size_bytes = len(outcome.body) if isinstance(outcome, Found) else 0
     return await _aside(lambda: answer(outcome), size_bytes=size_bytes)
 

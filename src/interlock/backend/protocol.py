@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias, assert_never
 
-from interlock.errors import AuthenticationFailed, InterlockError, UsageError
+from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in
 from interlock.terraform.lockinfo import LockInfo, parse_lock_info, render_lock_info
 
 MAX_WAIT_S = 3600.0  # one held request; proxies cut earlier, and a client may ask again and keep its place
@@ -285,7 +285,7 @@ def _refused(outcome: Refused) -> Answer:
     headers = dict(_JSON)
     if isinstance(error, AuthenticationFailed):
         headers["WWW-Authenticate"] = 'Basic realm="interlock", charset="UTF-8"'
-    facts: dict[str, Any] = {"error": error.code, "what": error.what, "why": error.why, "fix": error.fix}
+    facts: dict[str, Any] = {"error": error.code, "what": error.what, "why": error.why, "fix": fill_in(error.fix, ".")}
     return Answer(status=outcome.status or error.http_status, headers=headers, body=_json(facts))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -75,7 +75,7 @@ def unseal(sealed: bytes, label: Label, passphrase: str) -> bytes:
 
     head = len(_MAGIC)
     if not sealed.startswith(_MAGIC) or len(sealed) < head + SALT_BYTES + NONCE_BYTES:
-        raise UsageError("this is not a sealed plan", fix="interlock ci seal PLAN --state NAME")
+        raise UsageError("this is not a sealed plan", fix=command("ci", "seal", "plan.bin", "--state", label.state))
     salt = sealed[head : head + SALT_BYTES]
     nonce = sealed[head + SALT_BYTES : head + SALT_BYTES + NONCE_BYTES]
     try:

@@ -371,7 +371,7 @@ class _Narrator:
             self.text("interlock plan DIR            a plan in turn, under the lock")
             self.text("interlock apply DIR           plan, show, ask, apply exactly that plan")
             self.text("interlock queue ls            who holds, who waits, who is next")
-            self.text("interlock state history NAME  every version, who wrote it, and how to go back")
+            self.text("interlock state history NAME    every version, who wrote it, and how to go back")
             self.text("interlock doctor DIR          what stands in the way of a safe run")
         if kept is not None:
             self.text(f"kept: INTERLOCK_HOME={kept.resolve()}/home interlock runs ls")

@@ -224,10 +224,12 @@ def _run(asked: Asked, form: Format, *, gate: bool) -> int:
 
 
 def _gated(found: Scan) -> DriftGate:
+    from interlock.drift.finding import choices
+
     return DriftGate(
         f"state {found.state} has drift that nobody has decided about",
         why=", ".join(each.address for each in found.open[:_NAMED]),
-        fix=f"interlock drift accept|revert ADDRESS --state {found.state}",
+        fix=choices(found.open[0].address, found.state),
     )
 
 

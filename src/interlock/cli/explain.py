@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 import typer
 
 from interlock.cli import view
-from interlock.errors import UsageError
+from interlock.errors import UsageError, fill_in
 
 if TYPE_CHECKING:
     from interlock.diagnosis import Cause, Diagnosis
@@ -83,7 +83,7 @@ def _document(cause: Cause) -> dict[str, object]:
         "category": cause.category.value,
         "retry": cause.retry.value,
         "lines": [masked(line.text.strip()) for line in cause.lines],
-        "next": cause.next,
+        "next": fill_in(cause.next, "."),
     }
 
 
@@ -119,5 +119,5 @@ def _shown(cause: Cause, *, first: bool) -> str:
     facts = "".join(f"  {name:<11} {value}\n" for name, value in known.items() if value)
     return (
         f"{role}: {cause.category.value}{where}: {cause.summary}{times}\n{lines}{facts}"
-        f"  retry       {_RETRY[cause.retry.value]}\n  next        {cause.next}\n\n"
+        f"  retry       {_RETRY[cause.retry.value]}\n  next        {fill_in(cause.next, '.')}\n\n"
     )

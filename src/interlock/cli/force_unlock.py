@@ -10,7 +10,7 @@ import typer
 
 from interlock.cli import view
 from interlock.cli.lock import Ephemeral, Job, LockId, State, explained, show_explained
-from interlock.errors import StateInvalid, UsageError
+from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.recovery.foreign import Override
@@ -109,7 +109,7 @@ async def break_examined(case: Case, found: Explained, override: Override | None
 
     if found.lock is None or found.verdict is None:
         why = "it was released while we watched" if found.released else ""
-        raise UsageError(f"nobody holds {found.subject}", why=why, fix=f"interlock lock show {found.subject}")
+        raise UsageError(f"nobody holds {found.subject}", why=why, fix=command("lock", "show", found.subject))
     check_may_break(judged_of(found), override)
     who = found.lock.get("who") or "somebody unknown"
     if not view.confirm(f"Break the lock {found.lock['id']} of {who} on {found.address}?", yes=yes):
@@ -137,9 +137,9 @@ def _show_freed(state: str, freed: Freed | None) -> None:
         view.note(f"{'error' if finding.refuses else 'note'}[{finding.code}] {finding.message}")
     broken = any(finding.refuses for finding in freed.findings)
     if broken:
-        view.note(f"next: interlock state restore {state}")
+        view.note(f"next: {command('state', 'restore', state)}")
     elif not freed.digest_agrees:
-        view.note(f"the digest does not agree with the state; next: interlock state repair {state}")
+        view.note(f"the digest does not agree with the state; next: {command('state', 'repair', state)}")
     else:
-        directory = state if Path(state).is_dir() else ""
-        view.note(f"the state is whole; next: interlock plan {directory}".rstrip())
+        directory = [state] if Path(state).is_dir() else []
+        view.note(f"the state is whole; next: {command('plan', *directory)}")

@@ -108,7 +108,7 @@ async def _serve(terms: Terms, host: str, port: int, *, uploads: _Uploads | None
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, stop.set)
         trouble = await gate.check_login()
-        view.note(f"interlock gateway listens on {address.url} for {terms.api_url}")
+        view.note(f"the gateway listens on {address.url} for {terms.api_url}")
         if trouble:
             view.note(f"  warning: no token yet, trying on: {trouble}")
         if json:

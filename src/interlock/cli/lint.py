@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 
 if TYPE_CHECKING:
     from interlock.lint.engine import Request
@@ -89,7 +89,7 @@ def _request(paths: list[str], rules: tuple[Rule, ...], baseline: str) -> Reques
 
     for path in paths:
         if not Path(path).exists():
-            raise UsageError(f"there is no {path}", fix="interlock lint PATH")
+            raise UsageError(f"there is no {path}", fix="interlock lint    looks at the folder it is called in")
     accepted = parse_baseline(baseline, _content(baseline)) if baseline else frozenset()
     return Request(targets=tuple(paths), rules=rules, accepted=accepted)
 
@@ -133,7 +133,7 @@ def _content(path: str) -> bytes:
 
     content = DiskTree().read(path)
     if content is None:
-        raise UsageError(f"there is no baseline {path}", fix=f"interlock lint --baseline {path} --write-baseline")
+        raise UsageError(f"there is no baseline {path}", fix=command("lint", "--baseline", path, "--write-baseline"))
     return content
 
 

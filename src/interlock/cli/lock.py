@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from interlock.cli import view
 from interlock.cli.queue import lock_values
+from interlock.errors import command, fill_in
 
 if TYPE_CHECKING:
     from interlock.rescue.case import Explained
@@ -150,8 +152,8 @@ def explained(found: Explained) -> dict[str, Any]:
         "lock": found.lock,
         "verdict": verdict.conclusion.value if verdict else None,
         "reasons": verdict.reasons if verdict else (),
-        "missing": verdict.missing if verdict else (),
-        "evidence": found.evidence,
+        "missing": [fill_in(text, found.subject) for text in verdict.missing] if verdict else (),
+        "evidence": [replace(item, how_to=fill_in(item.how_to, found.subject)) for item in found.evidence],
     }
 
 
@@ -172,7 +174,7 @@ def show_explained(found: Explained) -> None:
     for text in found.verdict.reasons:
         sys.stdout.write(f"  because {text}\n")
     for text in found.verdict.missing:
-        sys.stdout.write(f"  to know more: {text}\n")
+        sys.stdout.write(f"  to know more: {fill_in(text, found.subject)}\n")
 
 
 @app.command()
@@ -199,7 +201,7 @@ def acquire(
     view.emit(
         {"state": state, "ticket": held.id, "token": held.token},
         json=json,
-        human=lambda: view.note(f"held under {under}; interlock lock release {state}"),
+        human=lambda: view.note(f"held under {under}; {command('lock', 'release', state)}"),
     )
 
 

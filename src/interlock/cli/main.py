@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interlock import __version__
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import InterlockError, UsageError, command
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -153,7 +153,7 @@ def _unknown(name: str) -> UsageError:
     import difflib
 
     near = difflib.get_close_matches(name, COMMANDS, n=1)
-    fix = f"interlock {near[0]}" if near else "interlock --help"
+    fix = command(near[0]) if near else "interlock --help"
     return UsageError(f"there is no command {name!r}", why=_MISUSED, fix=fix)
 
 
@@ -194,8 +194,23 @@ def _run(arguments: list[str]) -> int:
             raise
         from interlock.cli import view
 
-        return view.failure(_translated(error), as_json="--json" in _own(arguments))
+        failed = _translated(error).naming(_subject(arguments))
+        return view.failure(failed, as_json="--json" in _own(arguments))
     return result if isinstance(result, int) else 0
+
+
+def _subject(arguments: list[str]) -> str:
+    """Return the state or root module that a command line is about, for the hints; `.` where it names none."""
+    group, context, rest = build(), None, _own(arguments)
+    try:
+        while hasattr(group, "resolve_command"):
+            context = group.make_context("interlock", rest, parent=context, resilient_parsing=True)
+            left = [*context._protected_args, *context.args]  # noqa: SLF001 - Click keeps there what it has not parsed
+            _, group, rest = group.resolve_command(context, left)
+        values = group.make_context("interlock", rest, parent=context, resilient_parsing=True).params
+    except Exception:  # noqa: BLE001 - a command line that cannot be read has its own failure, which is being told
+        return "."
+    return str(next((values[name] for name in ("state", "directory") if values.get(name)), "."))
 
 
 def _supervisor_for(arguments: list[str]) -> AbstractContextManager[Spare | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.cli import view
+from interlock.errors import command
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -135,7 +136,7 @@ async def check_waits(coordinator: LocalCoordinator, state: str, ticket: str) ->
     from interlock.lock import waiter_of
 
     if waiter_of((await coordinator.view(state)).lock, ticket=ticket) is None:
-        raise UsageError(f"run {ticket} does not wait for state {state}", fix=f"interlock queue ls {state}")
+        raise UsageError(f"run {ticket} does not wait for state {state}", fix=command("queue", "ls", state))
 
 
 @app.command()
@@ -144,7 +145,7 @@ def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Wh
     from interlock.compose import change_lock, me
 
     asyncio.run(change_lock(state, lambda coordinator, name: coordinator.freeze(name, by=me(), reason=reason)))
-    view.note("paused; interlock queue resume ends it")
+    view.note(f"paused; to end it: {command('queue', 'resume', state)}")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from interlock.cli import view
 from interlock.cli.force_unlock import break_examined, make_override
 from interlock.cli.lock import Ephemeral, Job, State, show_explained
 from interlock.cli.state import difference, repair_in, restore_in, show_difference
-from interlock.errors import InterlockError, StateInvalid, TerraformFailed
+from interlock.errors import InterlockError, StateInvalid, TerraformFailed, command
 
 if TYPE_CHECKING:
     from interlock.recovery.foreign import Override
@@ -140,7 +140,7 @@ async def _lock(walk: _Walk) -> None:
         freed = await break_examined(case, found, walk.override, yes=walk.yes)
         if freed is None:
             raise InterlockError(
-                "stopped: the lock is still there", why="you said no", fix=f"interlock recover {walk.state}"
+                "stopped: the lock is still there", why="you said no", fix=command("recover", walk.state)
             )
         kept = f"; the state as it was: {freed.snapshot}" if freed.snapshot else ""
         walk.record("lock", "done", f"{freed.text}{kept}")
@@ -226,18 +226,19 @@ def _plan(walk: _Walk, target: Target) -> bool | None:
     """Make a plan; say whether it is clean; None when it was not made."""
     directory = target.directory
     if directory is None:
-        walk.record("plan", "skipped", f"no root module is known; next: interlock plan DIR --state {walk.state}")
+        next_step = command("plan", "--state", walk.state)
+        walk.record("plan", "skipped", f"no root module is known; next, in its folder: {next_step}")
         return None
     if not walk.agrees(f"Plan {directory}?"):
-        walk.record("plan", "offered", f"next: interlock plan {directory}")
+        walk.record("plan", "offered", f"next: {command('plan', directory)}")
         return None
-    command = _plan_command(directory, target)
-    done = subprocess.run(command, cwd=directory, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    words = _plan_command(directory, target)
+    done = subprocess.run(words, cwd=directory, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode in (0, _CHANGES):
         text = "no changes" if done.returncode == 0 else "there are changes; read them before you apply"
         walk.record("plan", "clean" if done.returncode == 0 else "changes", text)
         return done.returncode == 0
-    walk.record("plan", "failed", f"exit status {done.returncode}: {' '.join(command[-4:])}")
+    walk.record("plan", "failed", f"exit status {done.returncode}: {' '.join(words[-4:])}")
     return False
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import view
+from interlock.errors import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,4 +172,4 @@ def cancel(run: RunId) -> None:
     from interlock.compose import cancel_run
 
     name = cancel_run(run)
-    view.note(f"{name} was asked to stop; interlock wait {name}")
+    view.note(f"{name} was asked to stop; {command('wait', name)}")

@@ -12,7 +12,7 @@ from interlock.clock import SystemClock
 from interlock.compose.names import meant_state
 from interlock.compose.sites import named_site, open_site_of
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
@@ -114,13 +114,13 @@ async def release_by_hand(text: str) -> int:
         state = await meant_state(embedded, settings, text)
         holders = (await embedded.coordinator.view(state)).lock.holders
         if not holders:
-            raise UsageError(f"nobody holds state {state}", fix=f"interlock lock show {state}")
+            raise UsageError(f"nobody holds state {state}", fix=command("lock", "show", state))
         holder = holders[0]
         if holder.run or not holder.info.startswith(_BY_HAND):
             raise LockHeld(
                 f"state {state} is held by {holder.run or holder.who}",
                 why="only a lock that was acquired by hand is released by hand",
-                fix=f"interlock runs cancel {holder.run}" if holder.run else f"interlock lock explain {state}",
+                fix=command("runs", "cancel", holder.run) if holder.run else command("lock", "explain", state),
             )
         await embedded.coordinator.release(state, ticket=holder.ticket, token=holder.token)
         return holder.token

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.compose.stores import Embedded, open_embedded, read_settings
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.settings import Settings, default_state_name, default_state_names
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ async def check_not_renamed(coordinator: Coordinator, order: Order) -> None:
         raise UsageError(
             f"state {order.state} is empty, and {order.directory} has kept its state as {former} so far",
             why="a plan against the empty state would create everything a second time",
-            fix=f"--state {former}, or that name in interlock.yaml    or: interlock state pull {former} > state.json; "
-            f"interlock state push --state {order.state} state.json",
+            fix=f"--state {former}, or that name in interlock.yaml    or: "
+            f"{command('state', 'pull', former)} > state.json; "
+            f"{command('state', 'push', '--state', order.state, 'state.json')}",
         )
 
 

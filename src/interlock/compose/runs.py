@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from interlock.clock import SystemClock
 from interlock.compose.stores import me, read_settings
 from interlock.compose.supervising import open_desk
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.settings import parse_duration
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def cancel_run(text: str) -> str:
     summary = find_summary(folder)
     supervisor = summary.processes.get("supervisor") if summary else None
     if summary is None or supervisor is None or summary.exit is not None:
-        raise UsageError(f"run {folder.name} has ended already", fix=f"interlock runs show {folder.name}")
+        raise UsageError(f"run {folder.name} has ended already", fix=command("runs", "show", folder.name))
     life, why = life_of(supervisor)
     if life not in (Life.ALIVE, Life.STOPPED):
         raise UsageError(
-            f"run {folder.name} cannot be asked to stop", why=why, fix=f"interlock lock explain {summary.state}"
+            f"run {folder.name} cannot be asked to stop", why=why, fix=command("lock", "explain", summary.state)
         )
     os.kill(supervisor.pid, signal.SIGUSR1)
     return folder.name
@@ -112,7 +112,7 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
             return await _bury(folder, lambda _kind, _facts: None)
         if until_s is not None and clock.monotonic() >= until_s:
             raise WaitTimeout(
-                f"run {folder.name} goes on", why="--timeout has passed", fix=f"interlock wait {folder.name}"
+                f"run {folder.name} goes on", why="--timeout has passed", fix=command("wait", folder.name)
             )
         await clock.sleep(0.1)
 

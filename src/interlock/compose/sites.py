@@ -89,7 +89,7 @@ def wanted_of(asked: BootstrapAsked, environ: Mapping[str, str]) -> tuple[Wanted
         raise UsageError(
             f"nothing names the {'bucket' if bucket is None else 'region'}",
             why=f'neither a flag nor a backend "s3" in {asked.directory}',
-            fix="interlock bootstrap aws --bucket NAME --region REGION [--table NAME]",
+            fix="interlock bootstrap aws --bucket NAME --region REGION",
         )
     days = asked.old_versions_days
     wanted = Wanted(

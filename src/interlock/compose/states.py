@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock.compose.locks import holding
 from interlock.compose.stores import Embedded, me
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import InterlockError, UsageError, command
 from interlock.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class StateRoom:
         wanted = [v for v in versions if _is_meant(v, text)] if text else list(versions[:1])
         if not wanted:
             what = f"state {self.state} has no version {text}" if text else f"state {self.state} is empty"
-            raise UsageError(what, fix=f"interlock state history {self.state}    or: interlock state ls")
+            raise UsageError(what, fix=f"{command('state', 'history', self.state)}    or: interlock state ls")
         return wanted[0]
 
     async def body(self, text: str | None) -> bytes:
@@ -76,7 +76,7 @@ class StateRoom:
                     body = await self.archive.read_version(self.state, version)
                     if not refusing(verify_state(body)):
                         return version
-        raise UsageError(f"state {self.state} has no older whole version", fix=f"interlock state history {self.state}")
+        raise UsageError(f"state {self.state} has no older whole version", fix=command("state", "history", self.state))
 
     async def restore(self, version: Version) -> Written:
         """Make a version current again, under the lock."""
@@ -98,7 +98,7 @@ class StateRoom:
         found = [entry for entry in entries if entry.id.startswith(text)]
         if len(found) != 1:
             raise UsageError(
-                f"{len(found)} refused writes begin with {text!r}", fix=f"interlock state quarantine ls {self.state}"
+                f"{len(found)} refused writes begin with {text!r}", fix=command("state", "quarantine", "ls", self.state)
             )
         return await self.archive.read_quarantined(self.state, found[0].id)
 
@@ -121,7 +121,7 @@ async def prune_state(room: StateRoom, policy: VersionRetention, *, dry_run: boo
     """Delete the bytes of old versions, under the lock: else a write could come to need bytes that are about to go."""
     if dry_run:
         return await room.archive.prunable(room.state, policy)
-    async with holding(room.embedded, room.settings, room.state, "interlock state prune"):
+    async with holding(room.embedded, room.settings, room.state, command("state", "prune", room.state)):
         return await room.archive.prune(room.state, policy)
 
 

@@ -17,7 +17,7 @@ from interlock.compose.locks import breaker
 from interlock.compose.names import check_not_renamed
 from interlock.compose.sites import open_site_of, sources_of
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
-from interlock.errors import BackendUnavailable, InterlockError
+from interlock.errors import BackendUnavailable, InterlockError, command
 from interlock.ids import RandomIds
 from interlock.settings import Settings
 
@@ -154,7 +154,7 @@ async def _to_the_end(
         status = await _with_hands(order, folder, journal, control, environ)
         end: dict[str, object] = {"exit": status, "code": "changes" if status else "success"}
     except InterlockError as error:
-        end = _failed(error)
+        end = _failed(error, order)
     except Exception as error:  # noqa: BLE001 - the last line of defence: it must be told, and the front end must end
         import traceback
 
@@ -163,8 +163,9 @@ async def _to_the_end(
             InterlockError(
                 f"Interlock failed: {type(error).__name__}: {error}",
                 why=f"this is a defect; the details are in {folder / 'supervisor.log'}",
-                fix=f"interlock runs show {order.run}",
-            )
+                fix=command("runs", "show", order.run),
+            ),
+            order,
         )
     exit_status = int(str(end["exit"]))
     journal.change(
@@ -174,7 +175,8 @@ async def _to_the_end(
     return exit_status
 
 
-def _failed(error: InterlockError) -> dict[str, object]:
+def _failed(error: InterlockError, order: Order) -> dict[str, object]:
+    error.naming(order.directory if order.backend else order.state)
     return {
         "exit": error.exit_status,
         "code": error.code,

@@ -22,7 +22,15 @@ from interlock.coordinator.interface import Coordinator
 from interlock.coordinator.record import Head
 from interlock.coordinator.refusals import HeadMoved, lease_lost
 from interlock.coordinator.view import View
-from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, StateInvalid, Superseded, UsageError
+from interlock.errors import (
+    BackendUnavailable,
+    InterlockError,
+    LeaseLost,
+    StateInvalid,
+    Superseded,
+    UsageError,
+    command,
+)
 from interlock.lock import holder_of
 from interlock.state.document import Document, content_digest, parse_document
 from interlock.state.history import (
@@ -179,7 +187,7 @@ class StateArchive:
             raise UsageError(
                 f"version {version.number} of {state!r} is no longer stored",
                 why="the retention policy pruned its bytes",
-                fix=f"interlock state history {state}    shows the versions that are kept",
+                fix=f"{command('state', 'history', state)}    shows the versions that are kept",
             ) from error
 
     # -- writing ----------------------------------------------------------------------------------------------------
@@ -310,7 +318,8 @@ class StateArchive:
         record = await self._records.get(_quarantine_key(state, entry_id))
         if record is None:
             raise UsageError(
-                f"quarantine of {state!r} has no entry {entry_id[:40]!r}", fix=f"interlock state quarantine ls {state}"
+                f"quarantine of {state!r} has no entry {entry_id[:40]!r}",
+                fix=command("state", "quarantine", "ls", state),
             )
         entry = decode_quarantined(record.value)
         return entry, _unwrap(entry.id, await self._blobs.get(entry.blob))
@@ -354,7 +363,7 @@ class StateArchive:
         except (LeaseLost, Superseded, StateInvalid) as error:
             kept = await self.quarantine(request.state, request.body, writer=request.writer, error=error)
             error.facts["quarantine"] = kept.id
-            error.fix = error.fix or f"interlock state quarantine ls {request.state}    lists the refused bytes"
+            error.fix = error.fix or f"{command('state', 'quarantine', 'ls', request.state)}    lists the refused bytes"
             raise
         raise BackendUnavailable(
             f"state {request.state!r} was not written",

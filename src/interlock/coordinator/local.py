@@ -21,7 +21,7 @@ from interlock.coordinator.record import Head, StateRecord, encode
 from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal
 from interlock.coordinator.view import Standing, View, standing_of
 from interlock.coordinator.waiting import Wait
-from interlock.errors import BackendUnavailable, InterlockError
+from interlock.errors import BackendUnavailable, InterlockError, command
 from interlock.ids import Ids
 from interlock.lock import (
     Broken,
@@ -330,7 +330,7 @@ def _head_moved(state: str, *, expected: Head | None, current: Head | None) -> H
         f'state "{state}" was not written',
         why=f"version {expected.number if expected else 0} was to be replaced, "
         f"{current.number if current else 0} is current",
-        fix=f"interlock state history {state}",
+        fix=command("state", "history", state),
         state=state,
     )
 

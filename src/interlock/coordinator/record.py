@@ -89,7 +89,7 @@ def decode(value: bytes) -> StateRecord:
         raise BackendUnavailable(
             "the state record was written by a newer Interlock",
             why=f"its schema is {schema}, this release knows up to {SCHEMA}",
-            fix="upgrade interlock on this machine, then try again",
+            fix="upgrade Interlock on this machine, then try again",
         )
     return StateRecord(lock=from_data(data.get("lock")), head=_head(data.get("head")))
 

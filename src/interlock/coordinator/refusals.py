@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout
+from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout, command
 from interlock.lock import Departure, Lock, Refuse, RefuseReason, Stage, departure_of
 
 _BLOCKERS_NAMED = 3  # more names than this help nobody
@@ -33,14 +33,14 @@ def refusal(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
             return LockHeld(
                 f'state "{state}" is locked under another lock id',
                 why=name_blockers(lock, refuse),
-                fix=f"interlock lock show {state}",
+                fix=command("lock", "show", state),
                 state=state,
             )
         case RefuseReason.NOT_WAITING:
             return UsageError(
                 f'ticket {refuse.ticket} does not wait for state "{state}"',
                 why=_ending(departure_of(lock, ticket=refuse.ticket)),
-                fix=f"interlock queue ls {state}",
+                fix=command("queue", "ls", state),
                 state=state,
             )
         case RefuseReason.ENDED | RefuseReason.NOT_HOLDING | RefuseReason.STALE_TOKEN:
@@ -58,7 +58,7 @@ def lease_lost(
     return LeaseLost(
         f'the grant on state "{state}" is not current',
         why="; ".join(part for part in (_ending(ending), now) if part),
-        fix=f"interlock lock show {state}, then start a new run",
+        fix=f"{command('lock', 'show', state)}, then start a new run",
         state=state,
     )
 
@@ -82,7 +82,7 @@ def timed_out(state: str, lock: Lock, position: int, timeout_s: float) -> Interl
     return WaitTimeout(
         f'gave up waiting for state "{state}" after {round(timeout_s, 1):g} s at position {position}',
         why="; ".join(part for part in (holders, frozen) if part),
-        fix=f"interlock queue ls {state}, or a longer --wait",
+        fix=f"{command('queue', 'ls', state)}, or a longer --wait",
         state=state,
     )
 
@@ -100,7 +100,10 @@ def _not_now(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
     else:
         why = name_blockers(lock, refuse)
     return WaitTimeout(
-        f'state "{state}" cannot be had now', why=why, fix=f"wait for it, or interlock lock show {state}", state=state
+        f'state "{state}" cannot be had now',
+        why=why,
+        fix=f"wait for it, or {command('lock', 'show', state)}",
+        state=state,
     )
 
 

@@ -73,5 +73,5 @@ def _unknown(diagnosis: Diagnosis) -> InterlockError:
     return TerraformFailed(
         "Terraform failed",
         why=" ".join(lines).removeprefix("Error: ") or "it gave no error that is known here",
-        fix="read the run's log: interlock runs logs",
+        fix="read the run's log: interlock runs logs latest",
     )

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict, digest_of
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 
 SCHEMA = 1
 MAX_DECISIONS = 1000
@@ -189,7 +189,9 @@ def find_meant(scan: Scan, words: Iterable[str], choice: Choice) -> list[Finding
     for word in wanted:
         meant = [each for each in scan.findings if each.shown and word in (each.address, each.object, each.name)]
         if not meant:
-            raise UsageError(f"the last scan found nothing at {word}", fix=f"interlock drift ls --state {scan.state}")
+            raise UsageError(
+                f"the last scan found nothing at {word}", fix=command("drift", "ls", "--state", scan.state)
+            )
         found += [each for each in meant if each not in found]
     return found
 
@@ -257,13 +259,13 @@ def _check_choice(finding: Finding, choice: Choice) -> None:
         raise UsageError(
             f"{finding.name or finding.object} is not Interlock's to delete",
             why="no configuration ever made it",
-            fix=f"interlock drift import {finding.object}    then apply, then remove its block and apply again",
+            fix=f"{command('drift', 'import', finding.object)}    then apply, then remove its block and apply again",
         )
     if finding.kind is not Kind.UNMANAGED and choice is Choice.IMPORT:
         raise UsageError(
             f"{finding.address} is managed already",
             why="only what exists in the organisation alone can be imported",
-            fix=f"interlock drift accept {finding.address}    or: interlock drift revert {finding.address}",
+            fix=f"{command('drift', 'accept', finding.address)}    or: {command('drift', 'revert', finding.address)}",
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 
 SCHEMA = 1
 """Version of the stored form; a reader refuses a higher one."""
@@ -174,6 +174,12 @@ class Scan:
         by_verdict = {each.value: len(self.of(each)) for each in Verdict}
         kinds = [each.kind for each in self.open]
         return {**by_verdict, **{kind.value: kinds.count(kind) for kind in Kind}}
+
+
+def choices(address: str, state: str) -> str:
+    """Return the commands that decide about one drifted object, for a hint."""
+    named = (address, "--state", state)
+    return f"{command('drift', 'accept', *named)}    or: {command('drift', 'revert', *named)}"
 
 
 def digest_of(value: object, salt: str) -> str:

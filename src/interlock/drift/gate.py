@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from interlock.drift.classify import VERSION, Terms, judge_absence, judge_difference
 from interlock.drift.decisions import find_decision
-from interlock.drift.finding import Kind, Verdict
+from interlock.drift.finding import Kind, Verdict, choices
 from interlock.drift.reading import Difference, Drifted, Planned, ReadPlan
-from interlock.errors import DriftGate
+from interlock.errors import DriftGate, command
 
 FLOW = "genesyscloud_flow"
 _NAMED = 5  # refused attributes that are named; the rest is counted
@@ -68,9 +68,9 @@ def check_plan(refused: Iterable[Refused], *, state: str) -> None:
     undecided = [each for each in found if not each.accepted]
     first = (undecided or found)[0].address
     fix = (
-        f"interlock drift --state {state}    then interlock drift accept|revert '{first}'"
+        f"{command('drift', '--state', state)}    then: {choices(first, state)}"
         if undecided
-        else f"change the configuration, or interlock drift revert '{first}' --state {state}"
+        else f"change the configuration, or {command('drift', 'revert', first, '--state', state)}"
     )
     raise DriftGate(
         f"the apply would revert drift of state {state} that nobody has reviewed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from interlock.errors import LockHeld, UsageError
+from interlock.errors import THIS_STATE, LockHeld, UsageError, command
 from interlock.existing.interface import ForeignLock
 from interlock.terraform.lockinfo import parse_lock_info
 
@@ -65,7 +65,7 @@ def held_by(lock: ForeignLock, path: str) -> LockHeld:
     return LockHeld(
         f"{path} is locked by {who}",
         why=f"{lock.operation or 'an operation'} since {lock.created or 'an unknown time'}, lock id {lock.id or '?'}",
-        fix="interlock lock explain",
+        fix=command("lock", "explain", THIS_STATE),
         lock_id=lock.id,
         who=lock.who,
         mechanism=lock.mechanism,

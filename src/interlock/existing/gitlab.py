@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from interlock.clock import Clock
-from interlock.errors import BackendUnavailable, InterlockError, UsageError
+from interlock.errors import THIS_STATE, BackendUnavailable, InterlockError, UsageError, command
 from interlock.existing.http import HttpBackend, Reply, place_of, without_secrets
 from interlock.existing.interface import (
     Description,
@@ -148,7 +148,7 @@ class GitLabBackend(HttpBackend):
             raise UsageError(
                 f"GitLab has no version {version_id} of this state",
                 why=f"it answered {reply.status}",
-                fix="interlock state history",
+                fix=command("state", "history", THIS_STATE),
             )
         return reply.body
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from interlock.clock import Clock
-from interlock.errors import AuthenticationFailed, BackendUnavailable, LockHeld, UsageError
+from interlock.errors import THIS_STATE, AuthenticationFailed, BackendUnavailable, LockHeld, UsageError, command
 from interlock.existing.foreign import foreign_lock, held_by
 from interlock.existing.interface import (
     Description,
@@ -330,7 +330,7 @@ class HttpBackend:
             raise ForeignMoved(
                 f"{without_secrets(self.place.address)} changed while it was to be written",
                 why="somebody else wrote it in between",
-                fix="interlock state history, then try again",
+                fix=f"{command('state', 'history', THIS_STATE)}, then try again",
             )
         reply = await self.line.send(self.place.update_method, self._write_url(), body)
         if reply.status not in _WRITTEN:
@@ -340,7 +340,7 @@ class HttpBackend:
             raise ForeignMoved(
                 f"{without_secrets(self.place.address)} does not hold what was written",
                 why="somebody else wrote it, or the server changed it",
-                fix="interlock state diff",
+                fix=command("state", "diff", THIS_STATE),
             )
         return stored
 
@@ -356,7 +356,7 @@ class HttpBackend:
         """See `ExistingBackend.read_version`."""
         current = await self.read_state() if version_id == _CURRENT else None
         if current is None:
-            raise UsageError(f"there is no version {version_id!r}", fix="interlock state history")
+            raise UsageError(f"there is no version {version_id!r}", fix=command("state", "history", THIS_STATE))
         return current.body
 
     async def repair_digest(self, *, expected: StoredState) -> StoredState:
@@ -470,12 +470,16 @@ def _reason(error: BaseException) -> str:
 def _moved(lock: ForeignLock, current: tuple[ForeignLock, ...]) -> ForeignMoved:
     now = f"{current[0].who or 'somebody'} holds it now ({current[0].id})" if current else "nobody holds it now"
     return ForeignMoved(
-        f"lock {lock.id or '?'} is not there any more", why=f"{now}; nothing was deleted", fix="interlock lock show"
+        f"lock {lock.id or '?'} is not there any more",
+        why=f"{now}; nothing was deleted",
+        fix=command("lock", "show", THIS_STATE),
     )
 
 
 def _refused_write(address: str, status: int) -> LockHeld | BackendUnavailable:
     shown = without_secrets(address)
     if status in _HELD:
-        return LockHeld(f"{shown} did not take the state", why=f"it answered {status}", fix="interlock lock explain")
+        return LockHeld(
+            f"{shown} did not take the state", why=f"it answered {status}", fix=command("lock", "explain", THIS_STATE)
+        )
     return BackendUnavailable(f"{shown} did not take the state", why=f"it answered {status}", fix="interlock doctor")

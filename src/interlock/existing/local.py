@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from interlock.disk import replace_file
-from interlock.errors import LockHeld, UsageError
+from interlock.errors import THIS_STATE, LockHeld, UsageError, command
 from interlock.existing.foreign import foreign_lock, held_by
 from interlock.existing.interface import (
     Description,
@@ -126,7 +126,7 @@ class LocalBackend:
         """See `ExistingBackend.read_version`."""
         path = {_CURRENT: self.path, _BACKUP: self.backup_path}.get(version_id)
         if path is None or not path.is_file():
-            raise UsageError(f"{self.path} has no version {version_id!r}", fix="interlock state history")
+            raise UsageError(f"{self.path} has no version {version_id!r}", fix=command("state", "history", THIS_STATE))
         return await asyncio.to_thread(path.read_bytes)
 
     async def repair_digest(self, *, expected: StoredState) -> StoredState:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, LiteralString
 
-from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
+from interlock.errors import THIS_STATE, AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, command
 from interlock.existing.foreign import held_by
 from interlock.existing.interface import (
     Description,
@@ -139,7 +139,9 @@ class PgBackend:
         if not rows:
             current = await self.read_locks()
             now = f"session {current[0].id} holds it now" if current else "nobody holds it now"
-            raise ForeignMoved(f"lock {lock.id} is not there any more", why=now, fix="interlock lock show")
+            raise ForeignMoved(
+                f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
+            )
         await self._await_end(lock.id)
 
     async def _await_end(self, session: str) -> None:
@@ -184,7 +186,7 @@ class PgBackend:
             raise ForeignMoved(
                 f"{self.describe().address} changed while it was to be written",
                 why="somebody else wrote it in between",
-                fix="interlock state diff, then try again",
+                fix=f"{command('state', 'diff', THIS_STATE)}, then try again",
             )
         stored = await self.read_state()
         assert stored is not None
@@ -201,7 +203,7 @@ class PgBackend:
         """See `ExistingBackend.read_version`."""
         current = await self.read_state() if version_id == _CURRENT else None
         if current is None:
-            raise UsageError(f"there is no version {version_id!r}", fix="interlock state history")
+            raise UsageError(f"there is no version {version_id!r}", fix=command("state", "history", THIS_STATE))
         return current.body
 
     async def repair_digest(self, *, expected: StoredState) -> StoredState:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, LockHeld, UsageError
+from interlock.errors import THIS_STATE, InterlockError, LockHeld, UsageError, command
 from interlock.existing.foreign import foreign_lock, held_by
 from interlock.existing.interface import (
     Description,
@@ -474,7 +474,7 @@ class S3Backend:
             raise UsageError(
                 f"s3://{self.place.path} has no version {version_id}",
                 why=refusal.code,
-                fix="interlock state history",
+                fix=command("state", "history", THIS_STATE),
             ) from None
         return bytes(answer["Body"])
 
@@ -542,7 +542,7 @@ def _moved(lock: ForeignLock, current: ForeignLock | None) -> ForeignMoved:
     return ForeignMoved(
         f"lock {lock.id or '?'} is not there any more",
         why=f"{lock.place}: {now}; nothing was deleted",
-        fix="interlock lock show",
+        fix=command("lock", "show", THIS_STATE),
         lock_id=current.id if current else "",
     )
 
@@ -551,7 +551,7 @@ def _state_moved(path: str) -> ForeignMoved:
     return ForeignMoved(
         f"s3://{path} changed while it was to be written",
         why="somebody else wrote state or digest in between",
-        fix="interlock state history, then try again",
+        fix=f"{command('state', 'history', THIS_STATE)}, then try again",
     )
 
 

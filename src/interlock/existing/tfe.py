@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from interlock.ci.platforms.api import Api
-from interlock.errors import BackendUnavailable, InterlockError, LockHeld, UsageError
+from interlock.errors import THIS_STATE, BackendUnavailable, InterlockError, LockHeld, UsageError, command
 from interlock.existing.foreign import held_by
 from interlock.existing.interface import (
     Description,
@@ -183,7 +183,9 @@ class TfeBackend:
         current = (await self._lock(workspace)) if _attributes(workspace).get("locked") else None
         if current is None or current.id != lock.id:
             now = f"{current.id} holds it now" if current else "nobody holds it now"
-            raise ForeignMoved(f"lock {lock.id} is not there any more", why=now, fix="interlock lock show")
+            raise ForeignMoved(
+                f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
+            )
         await self._send("POST", f"/workspaces/{workspace['id']}/actions/force-unlock", {})
 
     async def read_state(self) -> StoredState | None:
@@ -208,7 +210,7 @@ class TfeBackend:
             raise ForeignMoved(
                 f"{self.describe().address} changed while it was to be written",
                 why="there is a newer state version",
-                fix="interlock state diff, then try again",
+                fix=f"{command('state', 'diff', THIS_STATE)}, then try again",
             )
         document = parse_document(body)
         workspace = await self._workspace()
@@ -247,7 +249,7 @@ class TfeBackend:
         """See `ExistingBackend.read_version`."""
         found = await self._find(f"/state-versions/{urllib.parse.quote(version_id, safe='')}")
         if found is None:
-            raise UsageError(f"there is no state version {version_id}", fix="interlock state history")
+            raise UsageError(f"there is no state version {version_id}", fix=command("state", "history", THIS_STATE))
         return await self._download(found["data"])
 
     async def repair_digest(self, *, expected: StoredState) -> StoredState:
@@ -349,7 +351,9 @@ class TfeBackend:
         except BackendUnavailable as error:
             if "409" in error.why:
                 raise LockHeld(
-                    f"{self.describe().address} did not accept it", why=error.why, fix="interlock lock explain"
+                    f"{self.describe().address} did not accept it",
+                    why=error.why,
+                    fix=command("lock", "explain", THIS_STATE),
                 ) from error
             raise
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from interlock.errors import InterlockError
+from interlock.errors import THIS_STATE, InterlockError, command
 from interlock.lock.claim import conflicts
 from interlock.lock.lock import Lock
 from interlock.lock.ticket import Waiter, service_key
@@ -104,5 +104,5 @@ def _refuse(broken: tuple[str, ...]) -> None:
         raise LockBroken(
             "a lock record breaks a promise",
             why="; ".join(broken),
-            fix="interlock lock show, then report this with its output; nothing was written",
+            fix=f"{command('lock', 'show', THIS_STATE)}, then report this with its output; nothing was written",
         )

@@ -58,7 +58,7 @@ def from_data(data: object) -> Lock:
         raise BackendUnavailable(
             "the lock record was written by a newer Interlock",
             why=f"its schema is {schema}, this release knows up to {SCHEMA}",
-            fix="upgrade interlock on this machine, then try again",
+            fix="upgrade Interlock on this machine, then try again",
             schema=schema,
         )
     try:

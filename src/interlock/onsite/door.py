@@ -17,7 +17,7 @@ from pathlib import Path
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.errors import InterlockError, LockHeld, StateInvalid, WaitTimeout
+from interlock.errors import THIS_STATE, InterlockError, LockHeld, StateInvalid, WaitTimeout, command
 from interlock.existing import (
     ForeignLock,
     ForeignMoved,
@@ -205,14 +205,15 @@ class OnsiteDoor:
             raise StateInvalid(
                 "the digest in DynamoDB is not that of the stored state",
                 why=f"digest {stored.digest_stored}, {computed}; a writer could not store one of the two",
-                fix=f"interlock recover {self.order.directory}    or: interlock state verify {self.order.directory}",
+                fix=f"{command('recover', self.order.directory)}    or: "
+                f"{command('state', 'verify', self.order.directory)}",
                 state=self.order.state,
             )
         if findings := refusing(verify_state(stored.body)):
             raise StateInvalid(
                 "the stored state is not whole",
                 why="; ".join(finding.message for finding in findings[:3]),
-                fix=f"interlock state restore {self.order.directory}",
+                fix=command("state", "restore", self.order.directory),
                 state=self.order.state,
             )
 
@@ -253,7 +254,7 @@ class OnsiteDoor:
             raise StateInvalid(
                 "the state that Terraform left may not follow the stored one",
                 why=refusal.why,
-                fix="interlock state diff",
+                fix=command("state", "diff", THIS_STATE),
                 state=self.order.state,
             )
         if _body(self._now) != document:
@@ -266,7 +267,7 @@ class OnsiteDoor:
         if not why:
             self._accepted = _current(after)
             return
-        fix = "interlock state history"
+        fix = command("state", "history", THIS_STATE)
         if before is not None and before.body:
             kept = self.run_folder / BEFORE
             kept.touch(mode=0o600)
@@ -274,7 +275,7 @@ class OnsiteDoor:
             version = before.version_id if before.version_id not in ("", "null") else ""
             named = f"version {version}, and {kept}" if version else str(kept)
             why += f"; the state before is kept as {named}"
-            fix = f"interlock state restore {self.order.directory} {version}".rstrip()
+            fix = command("state", "restore", self.order.directory, *(["--version", version] if version else []))
         self._refused = StateInvalid(
             "the state that is stored now must not stand", why=why, fix=fix, state=self.order.state
         )
@@ -315,7 +316,7 @@ def _waited_too_long(state: str, locks: tuple[ForeignLock, ...]) -> WaitTimeout:
     return WaitTimeout(
         f'gave up waiting for state "{state}", which {lock.who or "somebody"} holds with Terraform\'s own lock',
         why=f"{lock.operation} since {lock.created or 'an unknown time'}, lock id {lock.id or '?'}",
-        fix="interlock lock explain    or a longer --wait",
+        fix=f"{command('lock', 'explain', THIS_STATE)}    or a longer --wait",
         state=state,
         lock_id=lock.id,
     )

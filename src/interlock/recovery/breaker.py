@@ -11,7 +11,7 @@ from typing import Protocol
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.errors import InterlockError, LeaseLost
+from interlock.errors import InterlockError, LeaseLost, fill_in
 from interlock.lock import Broken, Holder
 from interlock.recovery.evidence import Evidence
 from interlock.recovery.verdict import Conclusion, Verdict, judge
@@ -90,7 +90,8 @@ class Breaker:
         word = verdict.conclusion.value
         if (holder.token, word) not in said:
             said.add((holder.token, word))
-            text = f"holder {holder.run or holder.who} is {word}: {'; '.join(verdict.reasons + verdict.missing)}"
+            why = fill_in("; ".join(verdict.reasons + verdict.missing), state)
+            text = f"holder {holder.run or holder.who} is {word}: {why}"
             tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": text})
         if verdict.conclusion is Conclusion.GONE:
             await self._recover(state, holder, verdict, tell)

@@ -16,7 +16,7 @@ from pathlib import Path
 from interlock.audit.log import AuditLog
 from interlock.ci.job import JobReference, parse_job
 from interlock.clock import Clock
-from interlock.errors import InterlockError, LockHeld, UsageError
+from interlock.errors import THIS_STATE, InterlockError, LockHeld, UsageError, command, fill_in
 from interlock.existing import ExistingBackend, ForeignLock, ForeignMoved, StoredState
 from interlock.existing.foreign import Reference, find_reference
 from interlock.existing.tfe import OVER
@@ -165,7 +165,7 @@ async def break_lock(
     """
     held = judged.lock
     if held is None or judged.verdict is None:
-        raise UsageError(f"nobody holds {judged.address}", fix="interlock lock explain")
+        raise UsageError(f"nobody holds {judged.address}", fix=command("lock", "explain", THIS_STATE))
     check_may_break(judged, override)
     stored = await backend.read_state()
     snapshot = await _save(judged.address, stored, keep, clock)
@@ -274,7 +274,7 @@ def _processes(
 def _of_a_person(held: ForeignLock, now: datetime) -> Evidence:
     """A person is no process: nothing on any machine shows whether they are done."""
     text = f"{held.who} holds it by hand ({held.path or 'no reason given'})"
-    how_to = f"ask {held.who}; when they are done: interlock lock release"
+    how_to = f"ask {held.who}; when they are done: {command('lock', 'release', THIS_STATE)}"
     return Evidence(witness="lock", says=Says.NOTHING, text=text, source=held.place, observed_at=now, how_to=how_to)
 
 
@@ -286,7 +286,7 @@ def _without_gone(found: list[Evidence]) -> list[Evidence]:
 def _unknown_run(reference: Reference, held: ForeignLock, now: datetime) -> Evidence:
     host = held.who.rpartition("@")[2] or "its host"
     text = f"run {reference.run} of Interlock holds it, and its record is not in this home"
-    how_to = f"run interlock lock explain on {host}, with the INTERLOCK_HOME of that run"
+    how_to = f"on {host}, with the INTERLOCK_HOME of that run: {command('lock', 'explain', THIS_STATE)}"
     return Evidence(witness="process", says=Says.NOTHING, text=text, source=held.place, observed_at=now, how_to=how_to)
 
 
@@ -367,7 +367,7 @@ def _facts(
         "places": [one.place for one in judged.locks],
         "verdict": verdict.conclusion.value,
         "reasons": [text[:_KEPT_WORDS] for text in verdict.reasons],
-        "missing": [text[:_KEPT_WORDS] for text in verdict.missing],
+        "missing": [fill_in(text, judged.address)[:_KEPT_WORDS] for text in verdict.missing],
         "verified_by": override.operator if override else None,
         "verified": override.reason[:_KEPT_WORDS] if override else None,
         "snapshot": str(snapshot) if snapshot else None,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from interlock import __version__
 from interlock.clock import SystemClock
 from interlock.compose import hold_by_hand, me, read_settings, release_by_hand
-from interlock.errors import LockHeld, UsageError
+from interlock.errors import LockHeld, UsageError, command
 from interlock.existing.opening import open_backend
 from interlock.ids import RandomIds
 from interlock.recovery.foreign import BY_HAND
@@ -60,7 +60,7 @@ async def acquire(text: str, *, reason: str, lease: str, wait: str | None, envir
         raise UsageError(
             f'backend "{target.found.type}" cannot be held by hand',
             why="its lock belongs to a process, and this command ends",
-            fix="interlock queue pause, or stop the pipelines for as long as you need",
+            fix=f"{command('queue', 'pause', text, '--reason', reason)}, or stop the pipelines for as long as you need",
         )
     wait_s = parse_duration(wait) if wait is not None else settings.wait_s or 0.0
     return await _take(target, reason, wait_s)
@@ -106,12 +106,12 @@ async def release(text: str, *, environ: Mapping[str, str]) -> Held:
     try:
         locks = await backend.read_locks()
         if not locks:
-            raise UsageError(f"nobody holds {text}", fix=f"interlock lock show {text}")
+            raise UsageError(f"nobody holds {text}", fix=command("lock", "show", text))
         if any(lock.operation != BY_HAND for lock in locks):
             raise LockHeld(
                 f"{text} is held by {locks[0].who or 'somebody unknown'}",
                 why="only a lock that was acquired by hand is released by hand",
-                fix=f"interlock lock explain {text}",
+                fix=command("lock", "explain", text),
             )
         for lock in locks:
             await backend.delete_lock(lock)

@@ -18,7 +18,7 @@ from interlock.ci.job import JobReference, parse_job
 from interlock.clock import Clock, SystemClock
 from interlock.compose import Embedded, breaker, me, open_embedded, read_settings
 from interlock.coordinator import Coordinator
-from interlock.errors import InterlockError, LeaseLost, LockHeld, UsageError
+from interlock.errors import InterlockError, LeaseLost, LockHeld, UsageError, command, fill_in
 from interlock.estate import LocalEstate, find_recorded
 from interlock.existing import ExistingBackend, ForeignLock, find_reference
 from interlock.existing.opening import open_backend
@@ -279,16 +279,18 @@ class OwnCase:
         """See `Case.break_`. What the run could not save is stored first, under its own grant."""
         holder, explained = self._holder, self._explained
         if holder is None or explained is None or explained.verdict is None:
-            raise UsageError(f"nobody holds state {self.state}", fix=f"interlock lock show {self.state}")
+            raise UsageError(f"nobody holds state {self.state}", fix=command("lock", "show", self.state))
         check_may_break(judged_of(explained), override)
         snapshot = await self._snapshot()
-        facts = _own_facts(holder, explained.verdict, override, snapshot)
+        facts = _own_facts(self.state, holder, explained.verdict, override, snapshot)
         await self.desk.log.append("force-unlock-decided", subject=explained.address, by=me(), facts=facts)
         reason = override.reason if override else "; ".join(explained.verdict.reasons)
         done = await self.recovery.recover(self.state, holder, reason=reason)
         if done is None:
             raise LeaseLost(
-                f"the grant of token {holder.token} was not broken", why="it ended meanwhile", fix="interlock lock show"
+                f"the grant of token {holder.token} was not broken",
+                why="it ended meanwhile",
+                fix=command("lock", "show", self.state),
             )
         await self.desk.log.append("force-unlock", subject=explained.address, by=me(), facts={**facts, "done": done})
         return Freed(text=done, snapshot=snapshot, findings=await self._verify())
@@ -310,7 +312,7 @@ class OwnCase:
         says = Says.SILENT if silent else Says.NOTHING
         stood = Evidence(witness="lock", says=says, text=text, source=f"lock record of {self.state}", observed_at=now)
         if holder.lock_id is None:
-            how_to = f"ask {holder.who}; if they agree, give it back: interlock lock release {self.state}"
+            how_to = f"ask {holder.who}; if they agree, give it back: {command('lock', 'release', self.state)}"
             text = f"it is held by hand ({holder.info})"
             hand = Evidence(
                 witness="lock", says=Says.NOTHING, text=text, source=self.state, observed_at=now, how_to=how_to
@@ -385,7 +387,7 @@ def _holder_values(holder: Holder) -> dict[str, Any]:
 
 
 def _own_facts(
-    holder: Holder, verdict: Verdict, override: Override | None, snapshot: str
+    state: str, holder: Holder, verdict: Verdict, override: Override | None, snapshot: str
 ) -> dict[str, str | int | float | bool | list[str] | None]:
     return {
         "lock_id": holder.lock_id or holder.ticket,
@@ -394,7 +396,7 @@ def _own_facts(
         "token": holder.token,
         "verdict": verdict.conclusion.value,
         "reasons": list(verdict.reasons),
-        "missing": list(verdict.missing),
+        "missing": [fill_in(text, state) for text in verdict.missing],
         "verified_by": override.operator if override else None,
         "verified": override.reason if override else None,
         "snapshot": snapshot,
@@ -450,7 +452,7 @@ class ForeignCase:
         """See `Case.break_`."""
         judged = self._judged
         if judged is None or judged.lock is None:
-            raise UsageError(f"nobody holds {self.desk.subject}", fix=f"interlock lock explain {self.desk.subject}")
+            raise UsageError(f"nobody holds {self.desk.subject}", fix=command("lock", "explain", self.desk.subject))
         broken = await break_lock(
             self.backend,
             judged,

@@ -20,7 +20,7 @@ from interlock.audit.entry import Fact
 from interlock.audit.log import AuditLog
 from interlock.clock import Clock, SystemClock
 from interlock.compose import me, open_embedded
-from interlock.errors import InterlockError, StateInvalid, UsageError
+from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.existing import ExistingBackend, StateVersion, StoredState
 from interlock.existing.opening import open_backend
 from interlock.host import name_process
@@ -172,7 +172,7 @@ class ForeignRoom:
         found = [one for one in versions if (one.current if text is None else _is_meant(one, text))]
         if not found:
             what = f"{self.subject} has no version {text}" if text else f"{self.subject} has no state"
-            raise UsageError(what, fix=f"interlock state history {self.subject}")
+            raise UsageError(what, fix=command("state", "history", self.subject))
         return found[0]
 
     async def body(self, text: str | None) -> bytes:
@@ -180,7 +180,7 @@ class ForeignRoom:
         if text is None:
             stored = await self.backend.read_state()
             if stored is None or stored.is_absent:
-                raise UsageError(f"{self.subject} has no state", fix=f"interlock state history {self.subject}")
+                raise UsageError(f"{self.subject} has no state", fix=command("state", "history", self.subject))
             return stored.body
         return await self._read((await self.version(text)).id)
 
@@ -196,7 +196,7 @@ class ForeignRoom:
         versions = [one for one in await self.versions() if not one.current and one.whole]
         if not versions:
             raise UsageError(
-                f"{self.subject} has no older whole version", fix=f"interlock state history {self.subject}"
+                f"{self.subject} has no older whole version", fix=command("state", "history", self.subject)
             )
         return parse_document(await self._read(versions[0].id)), newer
 
@@ -232,7 +232,7 @@ class ForeignRoom:
             raise StateInvalid(
                 f"version {chosen.id} cannot be restored",
                 why=faults[0].message,
-                fix=f"interlock state history {self.subject}",
+                fix=command("state", "history", self.subject),
             )
         target = parse_document(body)
         plan = plan_restore(
@@ -255,7 +255,7 @@ class ForeignRoom:
             raise StateInvalid(
                 f"the digest of {self.subject} was not repaired",
                 why=f"{why}; a digest that agrees would only hide that",
-                fix=f"interlock state restore {self.subject}",
+                fix=command("state", "restore", self.subject),
             )
         text = (
             f"the digest would change from {stored.digest_stored} to {stored.digest_computed}, that of the whole state"
@@ -293,7 +293,7 @@ class ForeignRoom:
             raise StateInvalid(
                 "the file was not pushed",
                 why=verdict.why,
-                fix=f"interlock state diff {self.subject}; --force accepts another lineage or serial",
+                fix=f"{command('state', 'diff', self.subject)}; --force accepts another lineage or serial",
                 finding=verdict.code,
             )
         return stored, document
@@ -330,7 +330,7 @@ class ForeignRoom:
             raise StateInvalid(
                 f"{self.subject} is not what was written",
                 why="somebody wrote state or digest at the same time",
-                fix=f"interlock state verify {self.subject}",
+                fix=command("state", "verify", self.subject),
             )
         # What we wrote is kept too: where the backend keeps one version, ours may be the only other copy.
         await asyncio.to_thread(self.keep.save, self.address, body, now=self.clock.now())
@@ -375,13 +375,13 @@ class ForeignRoom:
             raise UsageError(
                 f"the current state of {self.subject} is whole and follows from the one before",
                 why="so there is nothing to restore by itself",
-                fix=f"interlock state history {self.subject}; then name one: --version",
+                fix=f"{command('state', 'history', self.subject)}; then name one: --version",
             )
         if chain.newest_sound is not None:
             return await self.version(chain.newest_sound.id)
         kept = [one for one in await self.versions() if one.whole and not one.current]
         if not kept:
-            raise UsageError(f"{self.subject} has no whole version", fix=f"interlock state history {self.subject}")
+            raise UsageError(f"{self.subject} has no whole version", fix=command("state", "history", self.subject))
         return kept[0]
 
     async def _highest_serial(self, lineage: str) -> int:
@@ -394,7 +394,8 @@ class ForeignRoom:
         if stored is None or stored.digest_agrees:
             return []
         if stored.is_absent:
-            text = f"the state object is gone, its digest {stored.digest_stored} is left: interlock state restore"
+            text = f"the state object is gone, its digest {stored.digest_stored} is left: "
+            text += command("state", "restore", self.subject)
             return [Finding(code="state-missing", message=text)]
         named = next((one for one in versions if self._md5(one) == stored.digest_stored), None)
         cause = (
@@ -403,8 +404,9 @@ class ForeignRoom:
             else "it is that of no version that is kept"
         )
         text = f"the table's digest is {stored.digest_stored}, the state's is {stored.digest_computed}; {cause}"
-        way = "repair" if is_sound else "restore"  # a digest that agrees with a damaged state would only hide that
-        return [Finding(code="digest-mismatch", message=f"{text}: interlock state {way} {self.subject}")]
+        # A digest that agrees with a damaged state would only hide that.
+        fix = command("state", "repair", self.subject) if is_sound else command("state", "restore", self.subject)
+        return [Finding(code="digest-mismatch", message=f"{text}: {fix}")]
 
     def _md5(self, version: StoredVersion) -> str:
         body = self._bodies.get(version.id)
@@ -419,7 +421,8 @@ class ForeignRoom:
         findings = [Finding(code="odd-lock", message=item.text, refuses=False) for item in odd]
         if locks:
             who = locks[0].who or "somebody unknown"
-            text = f"held by {who} since {locks[0].created or 'an unknown time'}: interlock lock explain {self.subject}"
+            since = locks[0].created or "an unknown time"
+            text = f"held by {who} since {since}: {command('lock', 'explain', self.subject)}"
             findings.append(Finding(code="locked", message=text, refuses=False))
         return findings
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from interlock.compose import StateRoom, open_embedded, read_settings
-from interlock.errors import StateInvalid, UsageError
+from interlock.errors import StateInvalid, UsageError, command
 from interlock.rescue.foreign_room import ForeignRoom, Planned, StoredVersion, open_foreign_room
 from interlock.rescue.target import Own, find_target
 from interlock.state import Document, Finding, RestorePlan, Version, parse_document, verify_state
@@ -108,7 +108,8 @@ class OwnRoom:
             found = (*found, Finding(code="bad-history", message=f"{error.what}: {error.why}"))
         waiting = await self.room.archive.quarantined(self.room.state)
         if waiting:
-            message = f"{len(waiting)} refused writes wait for review: interlock state quarantine ls {self.room.state}"
+            review = command("state", "quarantine", "ls", self.room.state)
+            message = f"{len(waiting)} refused writes wait for review: {review}"
             found = (*found, Finding(code="quarantined", message=message, refuses=False))
         return found
 

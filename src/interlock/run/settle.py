@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from interlock.coordinator import Standing
-from interlock.errors import InterlockError, LeaseLost, StateInvalid, StateNotSaved
+from interlock.errors import THIS_STATE, InterlockError, LeaseLost, StateInvalid, StateNotSaved, command
 from interlock.run.stage import Outcome
 from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
@@ -115,7 +115,7 @@ async def _push_errored(
         raise StateNotSaved(
             "the run ended and its newest state could not be stored",
             why=f"{error.what}{f' ({error.why})' if error.why else ''}; the state is kept in {kept}",
-            fix=f"interlock state push --state {state} {kept}    when the store accepts writes again",
+            fix=f"{command('state', 'push', '--state', state, kept)}    when the store accepts writes again",
         ) from error
     kept.unlink()
 
@@ -150,13 +150,13 @@ async def _check_stored(outcome: Outcome, door: Door, plan: PlanFacts) -> None:
         raise StateInvalid(
             "Terraform reported success but wrote no state",
             why=f"the stored state is still at serial {current.serial}",
-            fix="interlock state history",
+            fix=command("state", "history", THIS_STATE),
         )
     if written is not None and (written.serial, written.digest) != (current.serial, current.digest):
         raise StateInvalid(
             "the stored state is not the one that Terraform wrote",
             why=f"it wrote serial {written.serial}, serial {current.serial} is stored",
-            fix="interlock state history",
+            fix=command("state", "history", THIS_STATE),
         )
 
 

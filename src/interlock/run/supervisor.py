@@ -25,6 +25,7 @@ from interlock.errors import (
     Superseded,
     Terminated,
     UsageError,
+    command,
 )
 from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
@@ -59,7 +60,7 @@ _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
     Cause.SIGTERM: "SIGTERM",
     Cause.FRONT_END_GONE: "the command that ordered it is gone",
-    Cause.CANCELLED: "interlock runs cancel",
+    Cause.CANCELLED: "somebody cancelled it",
     Cause.LEASE_LOST: "its lease was lost",
 }
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
@@ -202,7 +203,7 @@ class Supervisor:
             return self._lost
         kind = Interrupted if self._stopping is Cause.SIGINT else Terminated
         why = f"{_CAUSES[self._stopping or Cause.SIGTERM]}; {detail}"
-        return kind("the run was stopped", why=why, fix="interlock runs show " + self._order.run)
+        return kind("the run was stopped", why=why, fix=command("runs", "show", self._order.run))
 
     def _check_going_on(self) -> None:
         """Between two commands: honour a wish that came while none was running."""

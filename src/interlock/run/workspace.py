@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.run.process import open_private
 
 OVERRIDE_NAME = "interlock_override.tf"
@@ -226,7 +226,7 @@ def check_no_local_state(directory: Path, state: str) -> None:
         raise UsageError(
             f"{directory} has a local state, terraform.tfstate, that Interlock does not know",
             why="a plan against the empty state would create everything a second time",
-            fix=f"interlock state push --state {state} {local}    then move the file away",
+            fix=f"{command('state', 'push', '--state', state, local)}    then move the file away",
         )
 
 

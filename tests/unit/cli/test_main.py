@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from interlock.cli.main import COMMANDS, load, main
+from interlock.cli.main import COMMANDS, _subject, load, main
 
 
 def paths() -> Iterator[tuple[str, ...]]:
@@ -74,3 +74,20 @@ def test_flags_for_terraform_need_no_folder_before_them(
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "PATH": "/nowhere"})
     assert run("plan", "--", "-var", "colour=green") == 3
     assert "holds no Terraform configuration" in capsys.readouterr().err
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["state", "show", "prod/x", "--json"], "prod/x"),
+        (["lock", "explain", "a folder"], "a folder"),
+        (["plan", "infra", "--state", "s"], "s"),
+        (["plan", "infra"], "infra"),
+        (["state", "ls"], "."),
+        (["runs"], "."),
+        (["no-such-command"], "."),
+    ],
+)
+def test_a_hint_names_the_state_that_the_command_line_is_about(words: list[str], named: str) -> None:
+    assert _subject(words) == named

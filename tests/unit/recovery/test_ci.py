@@ -67,7 +67,7 @@ def test_a_cancelled_job_on_a_machine_that_outlives_it_says_nothing(api: AnswerS
     url = github(api, {"status": "completed", "conclusion": "cancelled"}, github_job(), github_job(**more))
     found = ask(url)
     assert found.says is Says.NOTHING
-    assert "run interlock lock explain on vm-17" in found.how_to
+    assert "on vm-17: interlock lock explain" in found.how_to
     assert ask(url, ephemeral=True).says is Says.GONE
 
 

@@ -1,6 +1,6 @@
 from interlock import errors
 from interlock.cli.status import table
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import THIS_STATE, InterlockError, UsageError, command
 
 FAMILIES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, InterlockError)]
 PROMISED = {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 30, 31, 32, 33, 34, 40, 41, 130, 131, 143}
@@ -23,3 +23,15 @@ def test_an_error_keeps_its_parts_and_spells_them_on_one_line() -> None:
     assert str(error) == "what | why | fix"
     assert str(UsageError("what")) == "what"
     assert error.facts == {"state": "s"}
+
+
+def test_a_command_is_quoted_for_a_shell() -> None:
+    assert command("state", "restore", "it's here", "--version", 7) == (
+        """interlock state restore 'it'"'"'s here' --version 7"""
+    )
+
+
+def test_a_hint_is_told_which_state_it_is_about() -> None:
+    error = UsageError("gone", fix=f"{command('state', 'history', THIS_STATE)}, then try again")
+    assert str(error) == "gone | interlock state history ., then try again"
+    assert error.naming("a b").fix == "interlock state history 'a b', then try again"

@@ -46,9 +46,6 @@ RULE: Final = Rule(
             ),
         ),
     ),
-    advice=(
-        "wait a minute, make a new plan with a lower -parallelism, apply that; through interlock "
-        "gateway it waits by itself"
-    ),
+    advice=("wait a minute, make a new plan with a lower -parallelism, apply that; interlock apply waits by itself"),
     proof=_is_api,
 )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
-from interlock.errors import StateInvalid
+from interlock.errors import THIS_STATE, StateInvalid, command
 
 
-def _advice(facts: Facts) -> str:
-    state = facts.path or "STATE"
+def _advice(_: Facts) -> str:
     return (
-        f"run again once after two minutes; if it stays: interlock state verify {state}    it repairs "
-        "the digest of a whole state"
+        f"run again once after two minutes; if it stays: {command('state', 'verify', THIS_STATE)}    then, to repair "
+        f"the digest of a whole state: {command('state', 'repair', THIS_STATE)}"
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
-from interlock.errors import LockHeld
+from interlock.errors import THIS_STATE, LockHeld, command
 
 
 def _advice(facts: Facts) -> str:
     who = f" (lock {facts.lock.id}, {facts.lock.who})" if facts.lock and facts.lock.who else ""
-    return f"wait for the holder{who} and run again; if it seems dead: interlock lock explain"
+    return f"wait for the holder{who} and run again; if it seems dead: {command('lock', 'explain', THIS_STATE)}"
 
 
 RULE: Final = Rule(

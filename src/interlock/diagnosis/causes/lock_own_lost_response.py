@@ -13,7 +13,7 @@ from typing import Final
 
 from interlock.diagnosis.cause import Category, Context, Facts, Retry, Rule, Sign, words
 from interlock.diagnosis.message import Message
-from interlock.errors import InterlockError, LockHeld
+from interlock.errors import THIS_STATE, InterlockError, LockHeld, command
 from interlock.terraform.lockinfo import LockInfo
 from interlock.terraform.versions import Product, parse_version
 
@@ -54,8 +54,8 @@ def _was_made_here(lock: LockInfo, context: Context) -> bool:
 
 
 def _advice(facts: Facts) -> str:
-    lock = facts.lock.id if facts.lock else "LOCK_ID"
-    return f"interlock force-unlock {lock}    then run again; nothing was done"
+    named = ("--lock-id", facts.lock.id) if facts.lock and facts.lock.id else ()
+    return f"{command('force-unlock', THIS_STATE, *named)}    then run again; nothing was done"
 
 
 RULE: Final = Rule(

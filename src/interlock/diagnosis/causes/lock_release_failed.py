@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
-from interlock.errors import BackendUnavailable
+from interlock.errors import THIS_STATE, BackendUnavailable, command
 
 
 def _advice(facts: Facts) -> str:
     lock = f" (lock {facts.lock.id})" if facts.lock else ""
     return (
-        f"interlock lock explain    the run's work is done, only its lock may be left{lock}; do not run "
-        "it again for this"
+        f"{command('lock', 'explain', THIS_STATE)}    the run's work is done, only its lock may be left{lock}; "
+        "do not run it again for this"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
 from interlock.diagnosis.message import Kind
-from interlock.errors import TerraformFailed
+from interlock.errors import THIS_STATE, TerraformFailed, command
 
 RULE: Final = Rule(
     category=Category.PROVIDER_CRASH,
@@ -46,7 +46,7 @@ RULE: Final = Rule(
         ),
     ),
     advice=(
-        "interlock lock ls and interlock state verify, then make a new plan; report the stack trace to "
-        "the provider's makers"
+        f"interlock lock ls    and: {command('state', 'verify', THIS_STATE)}    then make a new plan; "
+        "report the stack trace to the provider's makers"
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
-from interlock.errors import StateInvalid
+from interlock.errors import THIS_STATE, StateInvalid, command
 
 RULE: Final = Rule(
     category=Category.STATE_CORRUPT,
@@ -38,7 +38,7 @@ RULE: Final = Rule(
         ),
     ),
     advice=(
-        "interlock state verify    then: interlock state history, and interlock state restore of the "
-        "newest whole version"
+        f"{command('state', 'verify', THIS_STATE)}    then, for the newest whole version: "
+        f"{command('state', 'restore', THIS_STATE)}"
     ),
 )

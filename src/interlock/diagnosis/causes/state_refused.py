@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
-from interlock.errors import StateInvalid
+from interlock.errors import THIS_STATE, StateInvalid, command
 
 RULE: Final = Rule(
     category=Category.STATE_REFUSED,
@@ -24,5 +24,8 @@ RULE: Final = Rule(
             )
         ),
     ),
-    advice="interlock state diff    compare the two before anything is pushed; never use -force on a newer state",
+    advice=(
+        f"{command('state', 'diff', THIS_STATE)}    compare the two before anything is pushed; "
+        "never use -force on a newer state"
+    ),
 )

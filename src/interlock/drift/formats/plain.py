@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Callable, Iterator
 
 from interlock.drift import report
-from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict
+from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict, choices
 from interlock.drift.report import SYMBOLS
+from interlock.errors import command
 
 _COLOURS = {Kind.GONE: "31", Kind.CHANGED: "33", Kind.CONTENT: "35", Kind.UNMANAGED: "36"}
 
@@ -48,11 +49,13 @@ def _attribute(attribute: Attribute, verdict: Verdict) -> str:
 
 
 def _next(scan: Scan) -> Iterator[str]:
-    kinds = {each.kind for each in scan.open}
-    if kinds - {Kind.UNMANAGED}:
-        yield f"\nnext  interlock drift accept|revert ADDRESS --state {scan.state}"
-    if Kind.UNMANAGED in kinds:
-        yield f"next  interlock drift import ID --state {scan.state}    or: interlock drift accept ID"
+    drifted = next((each for each in scan.open if each.kind is not Kind.UNMANAGED), None)
+    unmanaged = next((each for each in scan.open if each.kind is Kind.UNMANAGED), None)
+    if drifted is not None:
+        yield "\n" + clean(f"next  {choices(drifted.address, scan.state)}")
+    if unmanaged is not None:
+        named = (unmanaged.object, "--state", scan.state)
+        yield clean(f"next  {command('drift', 'import', *named)}    or: {command('drift', 'accept', *named)}")
 
 
 def clean(text: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from interlock.ci.job import JobReference
-from interlock.errors import InterlockError
+from interlock.errors import THIS_STATE, InterlockError, command
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.witnesses import ci_azure, ci_github, ci_gitlab
 from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage
@@ -91,7 +91,7 @@ def _over(sighting: Sighting, trust: Trust) -> tuple[Says, str, str]:
     since_s = sighting.over_for_s()
     if sighting.machine is not Machine.ENDS_WITH_JOB and not trust.ephemeral_runners:
         how_to = (
-            f"run interlock lock explain on {sighting.machine_name or 'the machine of the job'}; "
+            f"on {sighting.machine_name or 'the machine of the job'}: {command('lock', 'explain', THIS_STATE)}; "
             f"or, if no runner's machine outlives its job, say so: {EPHEMERAL_OPTION}"
         )
         return Says.NOTHING, f"{sighting.text}, but its machine outlives it, and with it what it left", how_to

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import msgspec
 
+from interlock.errors import THIS_STATE, command
 from interlock.host import Life, ProcessName, group_members, life_of
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.verdict import weigh
@@ -84,7 +85,7 @@ def _unseen(recorded: Recorded, lives: Mapping[str, tuple[Life, str]]) -> list[t
     host = next(iter(recorded.processes.values())).host
     hidden = [f"{role}: {why}" for role, (life, why) in lives.items() if life is Life.UNKNOWN]
     if hidden:
-        return [(Says.NOTHING, text, f"run interlock lock explain on {host}") for text in hidden]
+        return [(Says.NOTHING, text, f"on {host}: {command('lock', 'explain', THIS_STATE)}") for text in hidden]
     how_to = f"look on {host} whether a Terraform or a provider of it still runs"
     return [(Says.NOTHING, f"{recorded.gap}{lock}", how_to)]
 

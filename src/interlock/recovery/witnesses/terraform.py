@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from interlock.errors import THIS_STATE, command
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.witnesses import running
 from interlock.recovery.witnesses.running import Role, Running, Sight
@@ -61,14 +62,23 @@ def collect(suspect: Suspect, place_of: PlaceOf, *, now: datetime) -> list[Evide
 def why_blind(suspect: Suspect, sight: Sight, *, user_known: bool, now: datetime) -> tuple[str, str] | None:
     """Return why nothing can be seen of the holder from here, and what to do; None when it can. Pure."""
     user, _, host = suspect.who.rpartition("@")
-    elsewhere = f"run interlock lock explain on {host}"
+    look = command("lock", "explain", THIS_STATE)
+    elsewhere = f"on {host}: {look}"
     job = "if the holder is a CI job, name it: --job URL"
     checks = (
         (host in _NOBODYS_NAMES, f"the lock names no host ({suspect.who or 'no Who'})", job),
         (host != sight.host, f"the holder is on {host}, this is {sight.host}", f"{elsewhere}; {job}"),
         (not user_known, f"this host has no user {user}: perhaps another machine of this name", elsewhere),
-        (sight.borrowed_name, "this container has its machine's name but not its processes", f"{elsewhere} itself"),
-        (sight.is_hidden, "processes of other users are hidden here", "run interlock lock explain as root"),
+        (
+            sight.borrowed_name,
+            "this container has its machine's name but not its processes",
+            f"{elsewhere}    outside of this container",
+        ),
+        (
+            sight.is_hidden,
+            "processes of other users are hidden here",
+            f"as root: {command('lock', 'explain', THIS_STATE)}",
+        ),
         (_is_future(suspect, now), "the lock was taken in the future: a clock was set back", "correct the clock"),
         (
             sight.in_container and _began_since(suspect, sight),
@@ -119,7 +129,9 @@ def _about(suspect: Suspect, process: Running, *, is_here: bool) -> tuple[Says, 
     state = " but stopped (SIGSTOP or a debugger)" if process.is_stopped else ""
     if is_here:
         return Says.ALIVE, f"{name} works on this state and is alive{state}", ""
-    how_to = f"look what process {process.pid} works on, or run interlock lock explain as its user or as root"
+    how_to = f"look what process {process.pid} works on, or as its user or as root: " + command(
+        "lock", "explain", THIS_STATE
+    )
     return Says.NOTHING, f"{name} is alive{state} and may be the holder", how_to
 
 
