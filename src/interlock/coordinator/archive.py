@@ -516,7 +516,8 @@ def _damaged(what: str, error: BlobMissing | BlobDamaged, *, fix: str = "interlo
 
 
 def _ways_back(state: str) -> str:
-    return f"{command('state', 'restore', state)}    or, with a good copy: {command('state', 'push', 'FILE', '--state', state)}"
+    push = command("state", "push", "FILE", "--state", state)
+    return f"{command('state', 'restore', state)}    or, with a good copy: {push}"
 
 
 def _check_right(view: View, writer: Writer) -> int:
