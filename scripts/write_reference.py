@@ -27,8 +27,9 @@ ENVIRONMENT = {
     "INTERLOCK_LEASE": "silence after which recovery may begin",
     "INTERLOCK_HEARTBEAT": "how often a holder renews its lease",
     "INTERLOCK_MAX_DELETES": "most deletions of one apply",
-    "INTERLOCK_UPSTREAM_API": "where the run's API gateway sends API calls, instead of the region's host",
-    "INTERLOCK_UPSTREAM_LOGIN": "where it gets tokens, instead of the region's host",
+    "INTERLOCK_UPSTREAM_API": "where the run's API gateway sends API calls, instead of the home region's host; "
+    "with `_EU_WEST_2` and the like appended, instead of that region's",
+    "INTERLOCK_UPSTREAM_LOGIN": "where it gets tokens, instead of the home region's host; likewise",
     "INTERLOCK_PLAN_KEY": "key with which `interlock ci` seals reviewed plans; a secret of the CI system",
     "INTERLOCK_NOTIFY_URL": "webhook that `interlock ci notify` tells of failed runs; a secret",
     "INTERLOCK_CI_TOKEN": "token for the CI platform's API (`interlock ci check` on GitLab); a secret",

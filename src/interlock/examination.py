@@ -25,6 +25,7 @@ from interlock.onsite.site import Site
 from interlock.settings import Settings
 
 if TYPE_CHECKING:
+    from interlock.api_way import Way
     from interlock.gateway.service import Terms
 
 _READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
@@ -237,12 +238,18 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) 
         return [Checked(name="gateway", result="note", text=f"runs go without one: {need}")]
     past = ", ".join(sorted({bypass.resource for bypass in gateway_bypasses()}))
     return [
-        Checked(
-            name="gateway", result="ok", text=f"stands before {need.terms.api_url}, up to {need.terms.tokens} tokens"
-        ),
+        *(_way(way, of_several=len(need.ways) > 1) for way in need.ways),
+        *(Checked(name="gateway", result="note", text=words) for words in need.words),
         Checked(name="past the gateway", result="note", text=f"uploads of {past} go straight to their hosts"),
-        await _client(need.terms),
+        *[await _client(way.terms) for way in need.ways],
     ]
+
+
+def _way(way: Way, *, of_several: bool) -> Checked:
+    """Say where the gateway of some provider configurations leads."""
+    whose = f" for {', '.join(login.label for login in way.logins)}" if of_several else ""
+    text = f"stands before {way.terms.api_url}{whose}, up to {way.terms.tokens} tokens"
+    return Checked(name="gateway", result="ok", text=text)
 
 
 async def _client(terms: Terms) -> Checked:

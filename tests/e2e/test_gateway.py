@@ -348,7 +348,7 @@ async def test_late_calls_of_a_run_that_is_over_are_fenced_and_strangers_are_for
         url = site.run()
         site.gateway.remove_run("run1")
         assert (await site.call("GET", f"{url}/api/v2/organizations/me"))[0] == 409
-        assert (await site.call("GET", f"{site.address.url}/r/run1/guess/api/v2/organizations/me"))[0] == 403
+        assert (await site.call("GET", f"{site.address.url}/r/run1/guess/api/v2/organizations/me"))[0] == 401
 
 
 async def test_a_write_whose_reply_is_lost_is_sent_once_and_said_to_be_unknown() -> None:

@@ -205,6 +205,9 @@ async def _with_hands(
     own = await asyncio.to_thread(_own_backend, order, environ)
     if isinstance(need, str):
         journal.tell("no-gateway", {"why": need})
+    else:
+        for words in need.words:
+            journal.tell("note", {"text": words})
     workspace = await asyncio.to_thread(
         open_workspace,
         directory,
@@ -332,7 +335,7 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     from interlock.api_way import find_need
 
     directory = Path(order.directory)
-    return find_need(directory, read_settings(environ, directory), environ)
+    return find_need(directory, read_settings(environ, directory), environ, order.extra)
 
 
 def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:

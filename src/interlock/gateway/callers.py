@@ -9,9 +9,10 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from interlock.gateway.oauth import Credentials, are_same
 from interlock.gateway.route import RunCaller
 from interlock.lock import Priority
 
@@ -34,12 +35,21 @@ class Run:
         priority: Its class.
         digest: SHA-256 of its token.
         is_current: Asked before every call.
+        logins: Credentials of which one must be shown when it logs in; None accepts any. The prefix alone does not
+            prove that a provider was configured for the organisation behind this gateway.
     """
 
     run: str
     priority: Priority
     digest: bytes
     is_current: IsCurrent
+    logins: tuple[Credentials, ...] | None = field(default=None, repr=False)
+
+    def may_log_in(self, shown: Credentials | None) -> bool:
+        """Say whether these credentials are the run's."""
+        if self.logins is None:
+            return True
+        return shown is not None and any(are_same(shown, each) for each in self.logins)
 
 
 class Callers:

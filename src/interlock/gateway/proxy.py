@@ -45,7 +45,7 @@ from interlock.gateway.retries import (
     is_repeatable,
     judge,
 )
-from interlock.gateway.route import ANONYMOUS, Door, NamedCaller, Refused, Route, RunCaller, find_route
+from interlock.gateway.route import ANONYMOUS, NOWHERE, Door, NamedCaller, Refused, Route, RunCaller, find_route
 from interlock.gateway.rules import endpoint_of
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.turnstile import Turnstile
@@ -68,6 +68,7 @@ _UNAUTHORISED = 401
 _TOO_MANY = 429
 _HOPELESS_S = 60.0  # how long an endpoint that answers 401 to fresh tokens is believed
 _HOPELESS_MAX = 1024
+_LOGIN_PATIENCE_S = 10.0  # the provider's own login call gives up after 16 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,7 @@ class Means:
         callers: Who may call at all.
         placeholders: What clients get instead of tokens.
         credentials: What named clients must present at `/oauth/token`; None lets everybody in (loopback only).
+        runs_only: Nobody but runs under their prefixes is served, and nobody else is told that there is a gateway.
         client_priority: Class of clients that are no runs.
         clock: Time.
         ids: Correlation ids.
@@ -144,6 +146,7 @@ class Means:
     callers: Callers
     placeholders: Placeholders
     credentials: Credentials | None
+    runs_only: bool
     client_priority: Priority
     clock: Clock
     ids: Ids
@@ -173,6 +176,7 @@ class Proxy:
         self._callers = means.callers
         self._placeholders = means.placeholders
         self._credentials = means.credentials
+        self._runs_only = means.runs_only
         self._client_priority = means.client_priority
         self._clock = means.clock
         self._ids = means.ids
@@ -189,6 +193,8 @@ class Proxy:
         match route:
             case Refused():
                 await self._refuse(send, answers.refused(route, correlation=self._ids.fresh()))
+            case Route() if self._runs_only and not self._is_of_a_run(route):
+                await self._refuse(send, answers.refused(NOWHERE, correlation=self._ids.fresh()))
             case Route(door=Door.API):
                 await self._api(route, scope, receive, send)
             case Route(door=Door.LOGIN):
@@ -201,6 +207,12 @@ class Proxy:
                 raise AssertionError(route.door)
             case _:
                 assert_never(route)
+
+    def _is_of_a_run(self, route: Route) -> bool:
+        """Say whether a request line is one of a run: a private gateway answers nothing else, not even a probe."""
+        if not isinstance(route.caller, RunCaller) or route.door not in {Door.API, Door.LOGIN}:
+            return False
+        return route.door is Door.API or self._callers.find(route.caller) is not None
 
     async def read(self, path: str) -> Ending:
         """Read something of the API for the gateway itself: in turn, within the budgets, as flow `gateway`.
@@ -237,6 +249,8 @@ class Proxy:
     async def _login(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         with self.bodies.holding() as holding:
             body = await holding.read(receive, scope["headers"], LOGIN_BODY_MAX)
+        if isinstance(route.caller, RunCaller):
+            await self._tokens.wait_first(_LOGIN_PATIENCE_S)
         answer = self._grant(route, scope, body) if isinstance(body, bytes) else _login_refusal(body)
         await (_answer(send, answer) if answer.status < 400 else self._refuse(send, answer))  # noqa: PLR2004 - HTTP
 
@@ -251,18 +265,21 @@ class Proxy:
             return answers.login_error(
                 401, "invalid_client", "these are not the credentials of the gateway's OAuth client"
             )
+        if isinstance(route.caller, RunCaller) and self._tokens.pool.refused:
+            return answers.login_error(401, "invalid_client", self._tokens.pool.fault)
         token = self._placeholders.issue(subject, now_unix_s=int(self._clock.now().timestamp()))
         return answers.login_answer(token, PLACEHOLDER_LIFE_S)
 
     def _subject(self, route: Route, authorization: str | None, form: dict[str, str]) -> str | None:
         """Return whom the placeholder is for; None when the client proved nothing."""
+        shown = read_basic(authorization) or _form_credentials(form)
         match route.caller:
-            case RunCaller():  # its prefix is the proof; its credentials may be anything
-                return f"r/{route.caller.run}" if self._callers.find(route.caller) else None
+            case RunCaller():
+                run = self._callers.find(route.caller)
+                return f"r/{run.run}" if run is not None and run.may_log_in(shown) else None
             case NamedCaller():
                 if self._credentials is None:
                     return f"c/{route.caller.name}"
-                shown = read_basic(authorization) or _form_credentials(form)
                 return f"c/{route.caller.name}" if shown and are_same(shown, self._credentials) else None
 
     # Calls
@@ -305,23 +322,38 @@ class Proxy:
             case RunCaller():
                 run = self._callers.find(route.caller)
                 if run is not None:
+                    if not self._is_own_token(run, authorization):
+                        return self._bad_token()
                     return run, f"r/{run.run}", run.priority
                 if self._callers.is_gone(route.caller):
                     return self._fenced(route.caller.run, method, route.path)
                 return answers.api_error(
-                    403, "interlock.unknown.run", "no run has this prefix", correlation=self._ids.fresh()
+                    401, "interlock.unknown.run", "no run has this prefix", correlation=self._ids.fresh()
                 )
             case NamedCaller():
                 now_unix_s = int(self._clock.now().timestamp())
                 subject = self._placeholders.read(read_bearer(authorization) or "", now_unix_s=now_unix_s)
                 if subject == f"c/{route.caller.name}":
                     return None, self._callers.flow_of(route.caller.name), self._client_priority
-                return answers.api_error(
-                    401,
-                    "bad.credentials",
-                    "this is no token of the gateway for this client; get one from its /oauth/token",
-                    correlation=self._ids.fresh(),
-                )
+                return self._bad_token()
+
+    def _is_own_token(self, run: Run, authorization: str | None) -> bool:
+        """Say whether a run's bearer is one that this gateway gave it; a call of Interlock itself has none.
+
+        A provider that was given an access token never logs in here. Its token must not be replaced by ours silently.
+        """
+        if authorization is None or run.logins is None:
+            return True
+        now_unix_s = int(self._clock.now().timestamp())
+        return self._placeholders.read(read_bearer(authorization) or "", now_unix_s=now_unix_s) == f"r/{run.run}"
+
+    def _bad_token(self) -> Answer:
+        return answers.api_error(
+            401,
+            "bad.credentials",
+            "this is no token of the gateway for this client; get one from its /oauth/token",
+            correlation=self._ids.fresh(),
+        )
 
     def _fenced(self, run: str, method: str, path: str) -> Answer:
         self.tally.fenced += 1

@@ -108,17 +108,18 @@ def find_route(method: str, raw_path: bytes, query: bytes) -> Route | Refused:
     caller, rest = _caller(raw_path.decode())
     door = None if caller is None else _door(rest)
     if caller is None or door is None:
-        return _NOWHERE
+        return NOWHERE
     if door is Door.API:
         return Route(door=door, caller=caller, path=rest, query=query.decode())
     return Route(door=door, caller=caller)
 
 
-_NOWHERE = Refused(
+NOWHERE = Refused(
     status=404,
     code="not.found",
     message="the gateway serves /api/v2/... and /oauth/token, alone or after /c/NAME or a run's own prefix",
 )
+"""The answer to a request line that leads nowhere."""
 
 
 def _door(rest: str) -> Door | None:

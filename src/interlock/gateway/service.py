@@ -66,6 +66,7 @@ class Terms:
         in_flight_max: Hard cap of calls under way.
         client_priority: Class of clients that are no runs.
         open_login: Give placeholders to any client whatever it shows; for loopback only.
+        runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
         placeholder_key: At least 32 bytes, the same in all replicas; None for a fresh one.
     """
 
@@ -78,6 +79,7 @@ class Terms:
     in_flight_max: int = 128
     client_priority: Priority = Priority.PLAN
     open_login: bool = False
+    runs_only: bool = False
     placeholder_key: bytes | None = None
 
 
@@ -190,7 +192,15 @@ class Gateway:
             )
         return pool.fault if not pool.minted else ""
 
-    def add_run(self, run_id: str, class_: Priority, token: str, is_current: IsCurrent) -> str:
+    def add_run(
+        self,
+        run_id: str,
+        class_: Priority,
+        token: str,
+        is_current: IsCurrent,
+        *,
+        logins: tuple[Credentials, ...] | None = None,
+    ) -> str:
         """Let a run call.
 
         Args:
@@ -198,6 +208,7 @@ class Gateway:
             class_: Its class.
             token: Secret and fresh for each grant; may contain the fencing token. URL-safe.
             is_current: Asked before each call is sent; may be async. Must look at the truth, not at a memory of it.
+            logins: Credentials of which one must be shown at the run's `/oauth/token`; None accepts any.
 
         Returns:
             The path prefix for the provider's `gateway` block, both for `api` and for `login`.
@@ -209,7 +220,9 @@ class Gateway:
             raise UsageError("the run cannot use the gateway", why="its id or token cannot be part of a URL path")
         if len(self._callers.runs) >= RUNS_MAX:
             raise UsageError("too many runs use the gateway", why=f"at most {RUNS_MAX} may", fix="wait for one to end")
-        self._callers.add(Run(run=run_id, priority=class_, digest=digest_of(token), is_current=is_current))
+        self._callers.add(
+            Run(run=run_id, priority=class_, digest=digest_of(token), is_current=is_current, logins=logins)
+        )
         return f"/r/{run_id}/{token}"
 
     def remove_run(self, run_id: str) -> None:
@@ -308,6 +321,7 @@ class Gateway:
                 callers=self._callers,
                 placeholders=Placeholders(key),
                 credentials=None if self.terms.open_login else self.terms.credentials,
+                runs_only=self.terms.runs_only,
                 client_priority=self.terms.client_priority,
                 clock=self._clock,
                 ids=self._ids,

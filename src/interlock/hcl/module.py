@@ -329,10 +329,11 @@ def _in_order(names: tuple[str, ...]) -> list[str]:
     """Return the configuration files in reading order: by name, overrides last. `x.tofu` stands in for `x.tf`."""
     chosen = [name for name in names if is_configuration(name)]
     shadowed = {name.replace(".tofu", ".tf") for name in chosen if ".tofu" in name}
-    return sorted((name for name in chosen if name not in shadowed), key=lambda name: (_is_override(name), name))
+    return sorted((name for name in chosen if name not in shadowed), key=lambda name: (is_override(name), name))
 
 
-def _is_override(name: str) -> bool:
+def is_override(name: str) -> bool:
+    """Say whether a configuration file of this name is an override file."""
     stem = next(name.removesuffix(suffix) for suffix in reversed(_SUFFIXES) if name.endswith(suffix))
     return stem == "override" or stem.endswith("_override")
 
@@ -377,7 +378,7 @@ def _module(folder: str, files: list[File], problems: list[Problem]) -> Module:
     originals: list[Block] = []
     overrides: list[Block] = []
     for file in files:
-        wanted = overrides if _is_override(posixpath.basename(file.path)) else originals
+        wanted = overrides if is_override(posixpath.basename(file.path)) else originals
         for found in top_blocks(file):
             if isinstance(found, Problem):
                 problems.append(found)

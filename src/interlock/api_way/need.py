@@ -1,0 +1,207 @@
+"""What a root module needs of a gateway: one upstream, token pool and path prefix for each OAuth client and region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.api_way.provider_settings import (
+    ENVIRONMENT,
+    LeftAlone,
+    ProviderLogin,
+    ProviderSettings,
+    read_providers,
+)
+from interlock.api_way.variables import given_scope, planned_scope
+from interlock.disk import DiskTree
+from interlock.errors import UsageError
+from interlock.gateway import Credentials
+from interlock.gateway.rules import parse_override
+from interlock.gateway.service import Terms
+from interlock.genesys import parse_region
+from interlock.hcl.constant import Known
+from interlock.hcl.module import Module, read_module
+from interlock.run.workspace import OVERRIDE_NAME
+from interlock.settings import Settings
+from interlock.source import Tree
+
+GATEWAY_HOST = "GENESYSCLOUD_GATEWAY_HOST"
+_UPSTREAM_API = "INTERLOCK_UPSTREAM_API"
+_UPSTREAM_LOGIN = "INTERLOCK_UPSTREAM_LOGIN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """The way of one OAuth client to its organisation, and the provider configurations that go it."""
+
+    terms: Terms
+    logins: tuple[ProviderLogin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a root module needs of a gateway.
+
+    Attributes:
+        ways: One for each client and region; that of the default configuration first.
+        left_alone: Provider configurations that keep their own way, with the reason.
+        unread: Modules that nobody could look into yet; a provider block in one keeps its own way too.
+        requirements: Local names, with sources, that the override must declare for its provider blocks.
+    """
+
+    ways: tuple[Way, ...]
+    left_alone: tuple[LeftAlone, ...] = ()
+    unread: tuple[str, ...] = ()
+    requirements: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Way | None:
+        """The way of the default configuration; None when that one is left alone."""
+        return next((way for way in self.ways if not way.logins[0].alias), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every configuration goes through the gateway, so that Terraform needs no real secret."""
+        return not self.left_alone and not self.unread
+
+    @property
+    def words(self) -> Iterator[str]:
+        """What a person should know of configurations that keep their own way."""
+        for each in self.left_alone:
+            yield f"{each.label} goes past the gateway, unfenced and outside the budget: {each.why}"
+
+
+def find_need(directory: Path, settings: Settings, environ: Mapping[str, str], flags: Sequence[str] = ()) -> Need | str:
+    """Return what a root module needs of a gateway, or why it runs without one, for people.
+
+    Args:
+        directory: The root module.
+        settings: The settings for it.
+        environ: The environment of Terraform.
+        flags: The user's flags for Terraform; variables are among them.
+
+    Raises:
+        UsageError: The gateway's settings are wrong, or the region does not exist.
+    """
+    tree = DiskTree()
+    root = read_module(tree, str(directory))
+    scope = given_scope(root, tree, flags, environ)
+    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
+
+
+def find_planned_need(
+    tree: Tree, planned: Mapping[str, Known | None], settings: Settings, environ: Mapping[str, str]
+) -> Need | str:
+    """Return the same for a saved plan, which holds its own configuration and its own values of variables.
+
+    Args:
+        tree: The plan's configuration, its root module at `.`.
+        planned: The plan's variables; None for a value that cannot be read.
+        settings: The settings for the root module.
+        environ: The environment of Terraform.
+    """
+    root: Module = read_module(tree, ".")
+    scope = planned_scope(root, planned)
+    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
+
+
+def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Need | str:
+    section = settings.sections.get("gateway", {})
+    if not found.is_used:
+        return "the configuration does not use Genesys Cloud"
+    if section.get("enabled") is False:
+        return "gateway.enabled is false in interlock.yaml"
+    ways, left = _ways(found.logins, section, environ)
+    left_alone = (*found.left_alone, *left)
+    if not ways:
+        return "; ".join(dict.fromkeys(f"{each.label}: {each.why}" for each in left_alone))
+    return Need(ways=tuple(ways), left_alone=left_alone, unread=found.unread, requirements=found.requirements)
+
+
+def _ways(
+    logins: tuple[ProviderLogin, ...], section: Mapping[str, object], environ: Mapping[str, str]
+) -> tuple[list[Way], list[LeftAlone]]:
+    """Put configurations of one client and region together; what has no known region is left alone."""
+    home = _home_region(logins, section, environ)
+    grouped: dict[tuple[str, str, str, str], list[ProviderLogin]] = {}
+    left: list[LeftAlone] = []
+    for login in logins:
+        upstream = _upstream(login, home, section, environ)
+        if isinstance(upstream, str):
+            left.append(LeftAlone(label=login.label, why=upstream))
+        else:
+            grouped.setdefault((*upstream, login.client_id, login.secret.value), []).append(login)
+    return [Way(terms=_terms(group, key, section), logins=tuple(group)) for key, group in grouped.items()], left
+
+
+def _terms(group: list[ProviderLogin], upstream: tuple[str, str, str, str], section: Mapping[str, object]) -> Terms:
+    budgets = section.get("budgets", {})
+    assert isinstance(budgets, dict), "settings are checked when they are read"
+    return Terms(
+        api_url=upstream[0],
+        login_url=upstream[1],
+        credentials=Credentials(client_id=group[0].client_id, secret=group[0].secret),
+        budgets=tuple(parse_override(f"{name}={value}") for name, value in budgets.items()),
+        tokens=int(str(section.get("tokens", 10))),
+        hold_s=float(str(section.get("hold", 8.0))),
+        runs_only=True,
+    )
+
+
+def _home_region(
+    logins: tuple[ProviderLogin, ...], section: Mapping[str, object], environ: Mapping[str, str]
+) -> str | None:
+    """Return the region that a set upstream stands for: the environment's, else that of the first configuration."""
+    named = environ.get(ENVIRONMENT["aws_region"]) or section.get("region")
+    return str(named) if named else next((login.region for login in logins if login.region), None)
+
+
+def _upstream(
+    login: ProviderLogin, home: str | None, section: Mapping[str, object], environ: Mapping[str, str]
+) -> tuple[str, str] | str:
+    """Return the addresses of API and login service that a configuration would use, or why they are not known."""
+    region = login.region or home
+    if region in (None, home) and (chosen := _chosen_upstream(section, environ)) is not None:
+        return chosen
+    if login.reads_gateway and environ.get(GATEWAY_HOST):
+        return _environments_gateway(environ)
+    if region is not None and (chosen := _regional_upstream(region, environ)) is not None:
+        return chosen
+    if region is None:
+        return "no region is known (GENESYSCLOUD_REGION, aws_region or gateway.region)"
+    try:
+        found = parse_region(region)
+    except UsageError:
+        if login.region is None:
+            raise
+        return f"its aws_region {region!r} is no region that is known"
+    return f"https://{found.api_host}", f"https://{found.login_host}"
+
+
+def _chosen_upstream(section: Mapping[str, object], environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the upstream that an operator set in the place of the environment's organisation."""
+    api = environ.get(_UPSTREAM_API) or section.get("upstream_api")
+    login = environ.get(_UPSTREAM_LOGIN) or section.get("upstream_login")
+    return _both(str(api or ""), str(login or ""), "the gateway")
+
+
+def _regional_upstream(region: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the upstream that an operator set in the place of one region's hosts."""
+    mark = region.upper().replace("-", "_")
+    api, login = environ.get(f"{_UPSTREAM_API}_{mark}", ""), environ.get(f"{_UPSTREAM_LOGIN}_{mark}", "")
+    return _both(api, login, f"region {region}")
+
+
+def _both(api: str, login: str, whose: str) -> tuple[str, str] | None:
+    if bool(api) != bool(login):
+        raise UsageError(
+            f"only one upstream of {whose} is set", why="the API and the login service are two", fix="set both"
+        )
+    return (api, login) if api else None
+
+
+def _environments_gateway(environ: Mapping[str, str]) -> tuple[str, str]:
+    base = f"{environ.get('GENESYSCLOUD_GATEWAY_PROTOCOL', 'https')}://{environ[GATEWAY_HOST]}"
+    port = environ.get("GENESYSCLOUD_GATEWAY_PORT")
+    return (f"{base}:{port}", f"{base}:{port}") if port else (base, base)

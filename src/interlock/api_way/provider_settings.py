@@ -1,0 +1,270 @@
+"""Which OAuth client, at which region, each Genesys Cloud provider configuration would use; pure.
+
+There is never "the" provider configuration: a root module may have aliases with clients of their own, local names other
+than `genesyscloud`, and modules with provider blocks in them. Each is worked out by itself, from its block, the values
+of variables and the environment, in the provider's own order. What is not certain is left alone, with the reason.
+
+Source: facts/genesys.md sections 2.2 and 2.3; Terraform internal/configs/provider_validation.go (empty blocks in called
+modules only stand for what the caller passes).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from interlock.gateway.oauth import Secret
+from interlock.hcl.body import Block, Body
+from interlock.hcl.constant import Scope, constant, constant_text
+from interlock.hcl.module import Module, Provider, is_override
+
+PROVIDER = "genesyscloud"
+ENVIRONMENT = {
+    "access_token": "GENESYSCLOUD_ACCESS_TOKEN",
+    "oauthclient_id": "GENESYSCLOUD_OAUTHCLIENT_ID",
+    "oauthclient_secret": "GENESYSCLOUD_OAUTHCLIENT_SECRET",
+    "aws_region": "GENESYSCLOUD_REGION",
+}
+"""Provider arguments and the variables that give them when the block does not."""
+POOL_VARIABLE = "GENESYSCLOUD_TOKEN_POOL_SIZE"
+
+_REGISTRIES = ("registry.terraform.io/", "registry.opentofu.org/")  # left out by most; one provider either way
+_NO_MEANING = frozenset({"alias", "version"})  # arguments of Terraform itself, which configure nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderLogin:
+    """One provider configuration of the root module whose login is known.
+
+    Attributes:
+        name: Its local name.
+        alias: Empty for the default configuration.
+        client_id: Of its OAuth client.
+        secret: Of its OAuth client.
+        region: As its block says; None when the block does not say, so that the environment decides.
+        reads_gateway: It has an empty `gateway` block, which takes a gateway from the environment.
+        pool_chosen: The user chose `token_pool_size`.
+    """
+
+    name: str
+    alias: str
+    client_id: str
+    secret: Secret
+    region: str | None = None
+    reads_gateway: bool = False
+    pool_chosen: bool = False
+
+    @property
+    def label(self) -> str:
+        """How people name it."""
+        return _label(self.name, self.alias)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftAlone:
+    """A provider configuration that keeps its own way to the API.
+
+    Attributes:
+        label: Which one, for people.
+        why: Why, for people.
+    """
+
+    label: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """All Genesys Cloud provider configurations of a root module.
+
+    Attributes:
+        logins: Those whose login is known, the default configuration first.
+        left_alone: The others.
+        unread: Modules that could not be looked into before `terraform init`; one may have a provider block.
+        requirements: Local names that the root module must declare before it can have a configuration, with sources.
+    """
+
+    logins: tuple[ProviderLogin, ...] = ()
+    left_alone: tuple[LeftAlone, ...] = ()
+    unread: tuple[str, ...] = ()
+    requirements: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the root module has anything to do with Genesys Cloud."""
+        return bool(self.logins or self.left_alone)
+
+
+def read_providers(root: Module, scope: Scope, environ: Mapping[str, str], *, after: str) -> ProviderSettings:
+    """Return what every Genesys Cloud provider configuration below a root module would use.
+
+    Args:
+        root: The root module.
+        scope: What is certain in it, variables given from outside included.
+        environ: The environment of Terraform.
+        after: Name of our override file; override files that are read after it would undo it.
+    """
+    parts = tuple(root.walk())
+    names = _local_names(root)
+    needed = {source for part in parts for source in _local_names(part).values()}
+    requirements = _requirements(names, needed)
+    unread = tuple(f'module "{call.name}"' for part in parts for call in part.calls if call.module is None)
+    if problems := [problem for part in parts for problem in part.problems]:
+        first = problems[0]
+        why = f"{first.span.path}:{first.span.line} cannot be read: {first.message}"
+        alone = (LeftAlone(label="every provider configuration", why=why),) if needed else ()
+        return ProviderSettings(left_alone=alone, unread=unread)
+    found = [
+        *_of_root(root, scope, environ, names=[*names, *requirements], after=after),
+        *(each for part in parts[1:] for each in _of_module(part)),
+    ]
+    return ProviderSettings(
+        logins=tuple(each for each in found if isinstance(each, ProviderLogin)),
+        left_alone=tuple(each for each in found if isinstance(each, LeftAlone)),
+        unread=unread,
+        requirements=requirements,
+    )
+
+
+# -- which providers are the Genesys Cloud provider -------------------------------------------------------------------
+
+
+def _local_names(module: Module) -> dict[str, str]:
+    """Return the module's local names of the Genesys Cloud provider, with their sources as written."""
+    found: dict[str, str] = {}
+    taken = set()
+    for requirement in module.requirements:
+        source = constant_text(requirement.source) if requirement.source is not None else requirement.name
+        taken.add(requirement.name)
+        if (source or "").lower().rpartition("/")[2] == PROVIDER:
+            found[requirement.name] = (source or "").lower().removeprefix(_REGISTRIES[0]).removeprefix(_REGISTRIES[1])
+    if PROVIDER not in taken and _mentions(module, PROVIDER):
+        found[PROVIDER] = PROVIDER  # Terraform takes hashicorp/genesyscloud for it
+    return found
+
+
+def _mentions(module: Module, name: str) -> bool:
+    return any(provider.name == name for provider in module.providers) or _has_resources(module, name)
+
+
+def _has_resources(module: Module, name: str) -> bool:
+    """Say whether a module has resources of a local name: named in `provider`, else by the type's first word."""
+    return any(
+        (resource.provider.partition(".")[0] or resource.type.partition("_")[0]) == name
+        for resource in module.resources
+    )
+
+
+def _requirements(names: Mapping[str, str], needed: set[str]) -> dict[str, str]:
+    """Return local names for sources that only called modules declare: the root module cannot name them yet."""
+    missing = sorted(needed - set(names.values()) - {PROVIDER})
+    free = (name for name in (PROVIDER, *(f"interlock-{PROVIDER}-{number}" for number in range(1, 100))))
+    return dict(zip((name for name in free if name not in names), missing, strict=False))
+
+
+# -- the root module's configurations ---------------------------------------------------------------------------------
+
+
+def _of_root(
+    root: Module, scope: Scope, environ: Mapping[str, str], *, names: list[str], after: str
+) -> Iterator[ProviderLogin | LeftAlone]:
+    for name in names:
+        own = [provider for provider in root.providers if provider.name == name]
+        defaults = [provider for provider in own if not provider.alias]
+        if not defaults:
+            yield _login(None, name, "", scope, environ)
+        for provider in (*defaults, *(provider for provider in own if provider.alias)):
+            if _is_overridden(root, provider, after):
+                why = "an override file that Terraform reads after ours has a gateway block for it"
+                yield LeftAlone(label=_label(name, provider.alias), why=why)
+            else:
+                yield _login(provider.block, name, provider.alias, scope, environ)
+
+
+def _is_overridden(root: Module, provider: Provider, after: str) -> bool:
+    """Say whether a user's override file has a gateway block that would replace ours."""
+    later = [file for file in root.files if is_override(posixpath.basename(file.path))]
+    return any(
+        block.labels == (provider.name,)
+        and (constant_text(block.body.get("alias")) or "") == provider.alias
+        and block.body.blocks("gateway")
+        for file in later
+        if posixpath.basename(file.path) > after
+        for block in file.body.blocks("provider", labels=1)
+    )
+
+
+def _login(
+    block: Block | None, name: str, alias: str, scope: Scope, environ: Mapping[str, str]
+) -> ProviderLogin | LeftAlone:
+    body = None if block is None else block.body
+    if body is not None and (why := _own_way(body)):
+        return LeftAlone(label=_label(name, alias), why=why)
+    values: dict[str, str | None] = {}
+    for argument, variable in ENVIRONMENT.items():
+        value = _value(body, argument, scope)
+        if value is None:
+            why = f"its {argument} is not known before Terraform runs"
+            return LeftAlone(label=_label(name, alias), why=why)
+        given = value[0]
+        values[argument] = environ.get(variable) or None if given is None and argument != "aws_region" else given
+    if values["access_token"]:
+        why = "it has an access token; the gateway needs an OAuth client to keep tokens fresh"
+        return LeftAlone(label=_label(name, alias), why=why)
+    if not values["oauthclient_id"] or not values["oauthclient_secret"]:
+        why = f"{ENVIRONMENT['oauthclient_id']} and {ENVIRONMENT['oauthclient_secret']} are not both in the environment"
+        return LeftAlone(label=_label(name, alias), why=why)
+    return ProviderLogin(
+        name=name,
+        alias=alias,
+        client_id=values["oauthclient_id"],
+        secret=Secret(values["oauthclient_secret"]),
+        region=values["aws_region"],
+        reads_gateway=body is not None and bool(body.blocks("gateway")),
+        pool_chosen=(body is not None and "token_pool_size" in body.attributes) or POOL_VARIABLE in environ,
+    )
+
+
+def _own_way(body: Body) -> str:
+    """Return why a block keeps its own way to the API whatever its login is; empty when it does not."""
+    if body.get("for_each") is not None:
+        return "its for_each makes several configurations of it, each with settings of its own"
+    if body.blocks("dynamic", labels=1):
+        return "it has dynamic blocks"
+    if any(gateway.body.attributes or gateway.body.nested for gateway in body.blocks("gateway")):
+        return "it has a gateway of its own"
+    if body.blocks("proxy"):
+        return "it has a proxy of its own"
+    return ""
+
+
+def _value(body: Body | None, argument: str, scope: Scope) -> tuple[str | None] | None:
+    """Return an argument's certain value, None inside for an absent or null one; None when it is not certain."""
+    expression = None if body is None else body.get(argument)
+    if expression is None:
+        return (None,)
+    known = constant(expression, scope)
+    if known is None:
+        return None
+    if known.value is None:
+        return (None,)
+    text = constant_text(expression, scope)
+    return None if text is None else (text,)
+
+
+# -- called modules ---------------------------------------------------------------------------------------------------
+
+
+def _of_module(module: Module) -> Iterator[LeftAlone]:
+    """Yield the configurations that a called module declares itself; no override of the root module reaches them."""
+    names = _local_names(module)
+    for provider in module.providers:
+        body = provider.block.body
+        if provider.name in names and (body.nested or set(body.attributes) - _NO_MEANING):
+            label = f"{_label(provider.name, provider.alias)} in {module.path}"
+            yield LeftAlone(label=label, why="it is declared in a module, where no override reaches it")
+
+
+def _label(name: str, alias: str) -> str:
+    return f"provider {name}.{alias}" if alias else f"provider {name}"

@@ -1,0 +1,102 @@
+"""Every provider configuration reaches its own organisation, whatever the run's gateway takes over (P11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.desk import Answer, Desk
+
+from interlock.simulator import DEFAULT_CLIENT, Simulation, Terms
+from interlock.simulator.asgi import Served, serve_in_thread
+from interlock.simulator.oauth import OAuthClient
+from interlock.simulator.provider.install import install
+
+pytestmark = [pytest.mark.e2e, pytest.mark.promise("P11")]
+
+OTHER = OAuthClient(id="b2c3d4e5-0000-4000-8000-00000000000b", secret="secret-of-the-other", name="Other")
+REQUIRED = """
+terraform {
+  required_providers {
+    genesyscloud = { source = "mypurecloud/genesyscloud" }
+  }
+}
+"""
+TWO = f"""{REQUIRED}
+variable "other_secret" {{
+  type      = string
+  sensitive = true
+}}
+provider "genesyscloud" {{
+  gateway {{}}
+}}
+provider "genesyscloud" {{
+  alias              = "other"
+  aws_region         = "eu-west-2"
+  oauthclient_id     = "{OTHER.id}"
+  oauthclient_secret = var.other_secret
+}}
+resource "genesyscloud_routing_skill" "home" {{
+  name = "Home"
+}}
+resource "genesyscloud_routing_skill" "other" {{
+  provider = genesyscloud.other
+  name     = "Other"
+}}
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """Two organisations with a client each; the environment's is `home`, region eu-west-2 is `other`."""
+
+    desk: Desk
+    home: Served
+    other: Served
+
+    def apply(self, text: str, *words: str, environ: dict[str, str] | None = None) -> Answer:
+        module = self.desk.module("centre", text)
+        return self.desk.run("apply", module, "--state", "s", "--auto-approve", *words, environ=environ)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    theirs = Simulation(Terms(seed=2, clients=(OTHER,)))
+    with serve_in_thread(Simulation()) as home, serve_in_thread(theirs) as other:
+        environ = {
+            "TF_CLI_CONFIG_FILE": str(install(tmp_path / "plugin", speed=1000)),
+            "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
+            "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
+            "GENESYSCLOUD_GATEWAY_PROTOCOL": "http",
+            "GENESYSCLOUD_GATEWAY_HOST": home.host,
+            "GENESYSCLOUD_GATEWAY_PORT": str(home.port),
+            "INTERLOCK_UPSTREAM_API_EU_WEST_2": other.url,
+            "INTERLOCK_UPSTREAM_LOGIN_EU_WEST_2": other.url,
+            "TF_VAR_other_secret": OTHER.secret,
+        }
+        desk = Desk(tmp_path, environ)
+        yield World(desk, home, other)
+        desk.close()
+
+
+def skills(served: Served) -> set[str]:
+    return {str(each["name"]) for each in served.simulation.snapshot()["skill"]}
+
+
+def test_an_alias_with_its_own_client_and_region_creates_in_its_own_organisation(world: World) -> None:
+    answer = world.apply(TWO)
+    assert answer.code == 0, answer.err
+    assert skills(world.home) == {"Home"}
+    assert skills(world.other) == {"Other"}
+
+
+def test_a_block_with_a_wrong_client_of_its_own_is_refused_as_by_plain_terraform(world: World) -> None:
+    text = REQUIRED + (
+        'provider "genesyscloud" {\n  oauthclient_id = "nobody"\n  oauthclient_secret = "x"\n  gateway {}\n}\n'
+        'resource "genesyscloud_routing_skill" "home" {\n  name = "Home"\n}\n'
+    )
+    answer = world.apply(text)
+    assert answer.code == 32, answer.err
+    assert skills(world.home) == set()
