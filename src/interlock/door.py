@@ -68,7 +68,7 @@ class LoopbackDoor:
 
     def allow_deletions(self, addresses: frozenset[str]) -> None:
         """See `Door.allow_deletions`."""
-        self._gate.allow_deletions(addresses)
+        self._gate.allow_deletions(addresses, applying=True)
 
     def accepted(self) -> Current | None:
         """See `Door.accepted`."""
@@ -78,6 +78,11 @@ class LoopbackDoor:
     def refused(self) -> InterlockError | None:
         """See `Door.refused`."""
         return self._gate.refused()
+
+    def suspect(self) -> tuple[str, ...]:
+        """See `Door.suspect`."""
+        version = self._gate.accepted()
+        return version.suspect if version is not None else ()
 
     async def current(self) -> Current:
         """See `Door.current`."""

@@ -138,6 +138,18 @@ class MergeConflict(InterlockError):
     meaning = "merge conflict"
 
 
+class StateSuspect(InterlockError):
+    """What an apply wrote lacks objects that nothing took out. It is stored, and frozen for review.
+
+    Not a refusal: nothing is lost. Not a success: somebody has to look before anybody builds on it.
+    """
+
+    code = "state-suspect"
+    exit_status = 23
+    http_status = 409
+    meaning = "state stored as suspect, held for review"
+
+
 class BackendUnavailable(InterlockError):
     """The store or backend is throttled, unreachable or unreadable."""
 

@@ -20,6 +20,7 @@ from interlock.errors import InterlockError, StateNotSaved, Terminated, command
 from interlock.host import Life, life_of
 from interlock.lock import Holder
 from interlock.recovery.witnesses.process import Recorded
+from interlock.run.leaving import is_left, read_allowed
 from interlock.run.settle import SAVE_FAILED, completed
 from interlock.run.stage import EventFile
 from interlock.run.summary import SUMMARY, find_summary, write_summary
@@ -33,6 +34,7 @@ _ASKED = "asked-to-stop"  # an empty file that says: somebody sent the one SIGIN
 _SALVAGE = "salvage.lock"  # held by the one process that saves what a run left
 _SALVAGE_S = 0.05
 SAVED = "saved"  # an empty file that says: what the run could not save was stored
+_SAID = 5  # objects named in one sentence
 _NAMED = 20  # objects named in a message; the journal has all of them
 
 
@@ -100,6 +102,7 @@ class LocalEstate:
             ticket=holder.ticket,
             token=holder.token,
             allowed_deletions=await asyncio.to_thread(planned_deletions, folder),
+            keeps_suspect=True,
         )
         body = await asyncio.to_thread(kept.read_bytes)
         body = completed(body, holder.run)
@@ -107,7 +110,9 @@ class LocalEstate:
         written = await self.archive.write(state, body, writer=writer, kind=VersionKind.PUSH, note=note)
         kept.unlink()
         (folder / SAVED).touch()
-        return f"the state it could not save was stored as serial {written.version.serial}; its lock was released"
+        suspect = written.version.suspect
+        held = f", suspect: it lacks {', '.join(suspect[:_SAID])}" if suspect else ""
+        return f"the state it could not save was stored as serial {written.version.serial}{held}; its lock was released"
 
     def close(self, holder: Holder) -> None:
         """See `Estate.close`."""
@@ -151,15 +156,18 @@ def take_unsaved(folder: Path) -> Path | None:
     kept = folder / ERRORED
     summary = find_summary(folder)
     left = Path(summary.folder) / ERRORED if summary and summary.folder else None
-    if left is not None and left.is_file():
+    if left is not None and is_left(left, folder):
         shutil.move(left, kept)
         kept.chmod(0o600)
     return kept if kept.is_file() else None
 
 
 def planned_deletions(folder: Path) -> frozenset[str]:
-    """Return what the run's plan allowed to disappear."""
-    output = folder / "plan.jsonl"
+    """Return what the run's plan, and its refresh, allowed to disappear; nothing when it never began to apply."""
+    allowed = read_allowed(folder)
+    if allowed is not None:
+        return allowed
+    output = folder / "plan.jsonl"  # of a run of an earlier Interlock
     return gather_plan(EventFile(output).new(at_end=True)).may_delete if output.exists() else frozenset()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from interlock.backend.locking import held
@@ -79,23 +80,16 @@ class RunGate:
 
     def admit(self, *, ticket: str, token: int) -> None:
         """From now on accept locks and writes under this grant; before, only reads."""
-        self._writer = Writer(
-            who=self._writer.who,
-            run=self._writer.run,
-            ticket=ticket,
-            token=token,
-            allowed_deletions=self._writer.allowed_deletions,
-        )
+        self._writer = replace(self._writer, ticket=ticket, token=token)
 
-    def allow_deletions(self, addresses: frozenset[str]) -> None:
-        """Refuse every state that lacks a managed instance which is not in `addresses` (promise P6)."""
-        self._writer = Writer(
-            who=self._writer.who,
-            run=self._writer.run,
-            ticket=self._writer.ticket,
-            token=self._writer.token,
-            allowed_deletions=addresses,
-        )
+    def allow_deletions(self, addresses: frozenset[str], *, applying: bool = False) -> None:
+        """Judge every state that lacks a managed object which is not in `addresses` (promise P6).
+
+        Args:
+            addresses: See `judge_deletions`.
+            applying: Store it as suspect, since Terraform has acted; else refuse it.
+        """
+        self._writer = replace(self._writer, allowed_deletions=addresses, keeps_suspect=applying)
 
     def permit_writes(self) -> None:
         """End read-only: the run goes from its plan to its apply."""
@@ -120,13 +114,7 @@ class RunGate:
             LeaseLost: The grant is not current; the bytes are in quarantine.
             StateInvalid: It may not follow the current one; the bytes are in quarantine.
         """
-        writer = Writer(
-            who=self._writer.who,
-            run=self._writer.run,
-            ticket=self._writer.ticket,
-            token=self._writer.token,
-            allowed_deletions=allowed,
-        )
+        writer = replace(self._writer, allowed_deletions=allowed, keeps_suspect=True)
         return self._note(await self._archive.write(self.state, body, writer=writer, kind=kind)).version
 
     # -- for Terraform ----------------------------------------------------------------------------------------------

@@ -73,7 +73,13 @@ async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]
         async with open_site_of(found, Path(order.directory)) as site:
             await site.coordinator.view(site.state)  # fails early; and from now on AWS's clock is known
             clock = SystemClock()
-            estate = OnsiteEstate(runs=settings.runs, archive=embedded.archive, clock=clock, backend=site.backend)
+            estate = OnsiteEstate(
+                runs=settings.runs,
+                archive=embedded.archive,
+                clock=clock,
+                backend=site.backend,
+                coordinator=site.coordinator,
+            )
             recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=clock, by=me())
             yield Desk(embedded=embedded, coordinator=site.coordinator, recovery=recovery, site=site)
 

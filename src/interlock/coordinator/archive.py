@@ -34,6 +34,8 @@ from interlock.errors import (
 from interlock.lock import holder_of
 from interlock.state.document import Document, content_digest, parse_document
 from interlock.state.history import (
+    MAX_SUSPECT,
+    REVIEWER,
     Quarantined,
     Retention,
     Version,
@@ -55,6 +57,8 @@ MAX_HISTORY = 100_000  # links walked in one go; more is a broken chain
 MAX_QUARANTINE = 1000  # refused writes listed for one state
 THREAD_BYTES_MIN = 1024 * 1024  # parsing less takes about a millisecond
 _ADDRESSES_KEPT = 100
+_ADDRESSES_SAID = 5  # in one sentence
+_REVIEW_CHARS = 600  # of a reason; the lock takes 1024 characters, and the name of a state may be long
 _QUARANTINE = "quarantine/"
 _A = TypeVar("_A")
 _T = TypeVar("_T")
@@ -71,6 +75,8 @@ class Writer:
         token: Fencing token of the grant.
         lock_id: Terraform's lock id of the grant.
         allowed_deletions: Managed instances that may disappear; see `judge_deletions`. None: not bound to a plan.
+        keeps_suspect: What only the rule of deletions speaks against is stored as suspect and the state is frozen,
+            instead of refused. For what a running apply writes: it may be the only record of what exists now.
     """
 
     who: str
@@ -79,6 +85,7 @@ class Writer:
     token: int | None = None
     lock_id: str | None = None
     allowed_deletions: frozenset[str] | None = None
+    keeps_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +287,38 @@ class StateArchive:
             state, plan.body(), writer=writer, kind=VersionKind.RESTORE, note=note, force=plan.lineage_changes
         )
 
+    async def accept(self, state: str, *, writer: Writer) -> Version | None:
+        """Let a suspect current version stand, as a version of its own that says who did; None when it is not suspect.
+
+        Raises:
+            LeaseLost: The grant is not current.
+            HeadMoved: Somebody wrote a version meanwhile.
+        """
+        view = await self._coordinator.view(state)
+        head = view.head
+        last = await self._describe(head.meta_digest) if head is not None else None
+        if head is None or last is None or not last.suspect:
+            return None
+        version = replace(
+            last,
+            number=last.number + 1,
+            kind=VersionKind.ACCEPT,
+            who=writer.who,
+            run=writer.run,
+            token=_check_right(view, writer),
+            written_at=self._clock.now(),
+            parent=head.meta_digest,
+            note=f"accepted version {last.number}, which lacks {', '.join(last.suspect[:_ADDRESSES_SAID])}",
+            suspect=(),
+        )
+        return (await self._move_head(state, version, head, writer)).version
+
+    async def end_review(self, state: str, *, by: str) -> None:
+        """Thaw a state that was frozen for its suspect version; a person's freeze stays."""
+        freeze = (await self._coordinator.view(state)).lock.freeze
+        if freeze is not None and freeze.by == REVIEWER:
+            await self._coordinator.thaw(state, by=by)
+
     async def prunable(self, state: str, policy: Retention) -> tuple[Version, ...]:
         """Return the versions whose bytes `prune` would delete, oldest first; those that are gone do not count."""
         doomed = plan_pruning(await self.history(state), policy, now=self._clock.now())
@@ -380,12 +419,21 @@ class StateArchive:
         step = Step.NEXT if request.force else await self._judge(request, document, living)
         if living is not None and (step is Step.SAME or request.digest == living.digest):
             return Written(version=living, repeated=True, repaired=await self._repaired(request, living))
+        doubt = None if request.force else await self._judge_deletions(request, document, living)
         version = await self._store(request, document, last, token)
         parent = view.head.meta_digest if view.head is not None else ""
+        suspect = doubt.addresses[:MAX_SUSPECT] if doubt is not None else ()
+        if suspect:  # before the head moves: killed in between, nobody builds on it unseen
+            await self._coordinator.freeze(request.state, by=REVIEWER, reason=_say_review(request, suspect))
         try:
-            return await self._move_head(request.state, replace(version, parent=parent), view.head, request.writer)
+            written = await self._move_head(
+                request.state, replace(version, parent=parent, suspect=suspect), view.head, request.writer
+            )
         except HeadMoved:
             return None
+        if not suspect and living is not None and living.suspect:
+            await self.end_review(request.state, by=request.writer.who)
+        return written
 
     async def _repaired(self, request: _Request, living: Version) -> bool:
         """Make sure that a version that is said to be stored already can be read; say whether it had to be written.
@@ -402,7 +450,7 @@ class StateArchive:
         return False
 
     async def _judge(self, request: _Request, document: Document, living: Version | None) -> Step:
-        """Apply the rules of lineage, serial and deletions.
+        """Apply the rules of lineage and serial.
 
         Raises:
             StateInvalid: The document may not follow.
@@ -416,17 +464,37 @@ class StateArchive:
             and await self._says_same(request, living, document)
         ):
             return Step.SAME
-        step = _accepted(judged, request.state)
-        if step is Step.NEXT and request.writer.allowed_deletions is not None:
-            before = await self._read_living(request.state, living)
-            refusal = await _aside(
-                lambda body: judge_deletions(parse_document(body), document, request.writer.allowed_deletions),
-                before,
-                size_bytes=len(before),
-            )
-            if refusal is not None:
-                raise _refused(refusal, request.state)
-        return step
+        return _accepted(judged, request.state)
+
+    async def _judge_deletions(self, request: _Request, document: Document, living: Version | None) -> Refusal | None:
+        """Apply the rule of deletions; return what speaks against a document that is stored all the same.
+
+        Raises:
+            StateInvalid: It drops more than it may, and this writer's doubtful documents are not kept.
+        """
+        allowed = request.writer.allowed_deletions
+        if living is None or allowed is None:
+            return None
+        base = await self._find_base(living, request.writer)
+        if base.is_tombstone:
+            return None
+        before = await self._read_living(request.state, base)
+        refusal = await _aside(
+            lambda body: judge_deletions(parse_document(body), document, allowed), before, size_bytes=len(before)
+        )
+        if refusal is not None and not request.writer.keeps_suspect:
+            raise _refused(refusal, request.state)
+        return refusal
+
+    async def _find_base(self, living: Version, writer: Writer) -> Version:
+        """Return what deletions are counted from: the last version that this run did not itself write as suspect.
+
+        Else what one write dropped would be forgotten by the next, and what comes back would stay suspect.
+        """
+        base = living
+        while base.suspect and base.parent and base.run and (base.run, base.token) == (writer.run, writer.token):
+            base = await self._describe(base.parent)
+        return base
 
     async def _says_same(self, request: _Request, living: Version, document: Document) -> bool:
         """Whether a document of the current serial differs only in spelling, such as the random order of its checks."""
@@ -579,6 +647,13 @@ def _refused(refusal: Refusal, state: str) -> StateInvalid:
         finding=refusal.code,
         addresses=list(refusal.addresses),
     )
+
+
+def _say_review(request: _Request, suspect: tuple[str, ...]) -> str:
+    """Say why a state is frozen, and what ends it: whoever waits for it reads this."""
+    named = ", ".join(suspect[:_ADDRESSES_SAID]) + (", …" if len(suspect) > _ADDRESSES_SAID else "")
+    what = f"run {request.writer.run} wrote a state without {named}, which neither its plan nor its refresh took out"
+    return f"{what[:_REVIEW_CHARS]}: interlock state accept {request.state}"
 
 
 def _footing(document: Document, digest: str) -> Footing:

@@ -30,10 +30,10 @@ from interlock.existing import (
 from interlock.existing.s3 import S3Backend
 from interlock.ids import Ids
 from interlock.lock import Stage, stage_of
-from interlock.onsite.succession import find_fault, judge_successor, parsed
+from interlock.onsite.succession import find_fault, is_suspect, judge_successor, parsed, review_reason, spell
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Current, Seat, Tell
-from interlock.state import empty_document, parse_document, refusing, render_document, verify_state
+from interlock.state import REVIEWER, Refusal, empty_document, parse_document, refusing, render_document, verify_state
 from interlock.store.blobs import blob_digest
 from interlock.store.polling import Polling
 from interlock.terraform.command import HttpBackend
@@ -80,6 +80,7 @@ class OnsiteDoor:
     _allowed: frozenset[str] = field(default_factory=frozenset)
     _accepted: Current | None = None
     _refused: InterlockError | None = None
+    _suspect: tuple[str, ...] = ()
 
     # -- what Terraform is told ---------------------------------------------------------------------------------------
 
@@ -231,6 +232,10 @@ class OnsiteDoor:
         """See `Door.refused`."""
         return self._refused
 
+    def suspect(self) -> tuple[str, ...]:
+        """See `Door.suspect`."""
+        return self._suspect
+
     async def current(self) -> Current:
         """See `Door.current`. As last seen: nobody else writes while we hold."""
         if self._held is None:
@@ -241,7 +246,7 @@ class OnsiteDoor:
         """See `Door.settle`."""
         before, after = self._now, await self.backend_hand.read_state()
         if _body(after) != _body(before):
-            self._judge(before, after)
+            await self._judge(before, after)
         if after is not None and not after.digest_agrees and self._refused is None:
             after = await self.backend_hand.repair_digest(expected=after)
             tell("note", {"text": "Terraform could not store the digest of its state in DynamoDB; it was stored now"})
@@ -250,35 +255,58 @@ class OnsiteDoor:
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
         """See `Door.push`. Under Terraform's lock, which we hold, and only in the place of what we read."""
         refusal = judge_successor(self._now, parse_document(document), allowed)
-        if refusal is not None:
+        if refusal is not None and not is_suspect(refusal):
             raise StateInvalid(
                 "the state that Terraform left may not follow the stored one",
                 why=refusal.why,
                 fix=command("state", "diff", THIS_STATE),
                 state=self.order.state,
             )
+        if refusal is not None:
+            await self._hold_for_review(refusal, self._now)
         if _body(self._now) != document:
             self._now = await self.backend_hand.write_state(document, expected=self._now)
         self._accepted = _current(self._now)
         return self._accepted
 
-    def _judge(self, before: StoredState | None, after: StoredState | None) -> None:
-        why = find_fault(before, after, self._allowed)
-        if not why:
+    async def _judge(self, before: StoredState | None, after: StoredState | None) -> None:
+        refusal = find_fault(before, after, self._allowed)
+        if refusal is None:
             self._accepted = _current(after)
-            return
-        fix = command("state", "history", THIS_STATE)
-        if before is not None and before.body:
-            kept = self.run_folder / BEFORE
-            kept.touch(mode=0o600)
-            kept.write_bytes(before.body)
-            version = before.version_id if before.version_id not in ("", "null") else ""
-            named = f"version {version}, and {kept}" if version else str(kept)
-            why += f"; the state before is kept as {named}"
-            fix = command("state", "restore", self.order.directory, *(["--version", version] if version else []))
+        elif is_suspect(refusal):
+            # Terraform has acted and stored what it knows. To call it wrong, and name the state before it as the one to
+            # restore, would bring dead objects back after a good destroy.
+            await self._hold_for_review(refusal, before)
+            self._accepted = _current(after)
+        else:
+            self._refuse(refusal, before)
+
+    def _refuse(self, refusal: Refusal, before: StoredState | None) -> None:
+        why, named = spell(refusal), self._keep(before)
+        version = before.version_id if before is not None and before.version_id not in ("", "null") else ""
+        restore = command("state", "restore", self.order.directory, *(["--version", version] if version else []))
         self._refused = StateInvalid(
-            "the state that is stored now must not stand", why=why, fix=fix, state=self.order.state
+            "the state that is stored now must not stand",
+            why=f"{why}; the state before is kept as {named}" if named else why,
+            fix=restore if named else command("state", "history", self.order.directory),
+            state=self.order.state,
         )
+
+    async def _hold_for_review(self, refusal: Refusal, before: StoredState | None) -> None:
+        """Let nobody in who queues with us, until a person has looked. Plain Terraform cannot be kept out."""
+        self._keep(before)
+        self._suspect = refusal.addresses
+        reason = review_reason(refusal, self.order.run, self.order.directory)
+        await self.coordinator.freeze(self.order.state, by=REVIEWER, reason=reason)
+
+    def _keep(self, before: StoredState | None) -> str:
+        """Keep the state as it was before; say where it is, empty when there was none."""
+        if before is None or not before.body:
+            return ""
+        kept = self.run_folder / BEFORE
+        kept.touch(mode=0o600)
+        kept.write_bytes(before.body)
+        return f"version {before.version_id}, and {kept}" if before.version_id not in ("", "null") else str(kept)
 
 
 def _body(stored: StoredState | None) -> bytes:

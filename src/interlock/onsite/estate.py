@@ -6,14 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, StateInvalid
 from interlock.estate import SAVED, LocalEstate, planned_deletions, take_unsaved
 from interlock.existing import ForeignLock, find_reference
 from interlock.existing.s3 import S3Backend
 from interlock.lock import Holder
-from interlock.onsite.succession import judge_successor
+from interlock.onsite.succession import is_suspect, judge_successor, review_reason, spell
 from interlock.run.settle import completed
-from interlock.state import parse_document
+from interlock.run.summary import find_summary
+from interlock.state import REVIEWER, parse_document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +24,11 @@ class OnsiteEstate(LocalEstate):
 
     Attributes:
         backend: Where the state is.
+        coordinator: The state's queue.
     """
 
     backend: S3Backend
+    coordinator: Coordinator
 
     async def salvage(self, state: str, holder: Holder) -> str:
         """See `Estate.salvage`. Then deletes the dead run's own Terraform lock, so that plain Terraform can go on.
@@ -40,7 +44,7 @@ class OnsiteEstate(LocalEstate):
             await self.backend.delete_lock(lock)
         return f"{done}; Terraform's lock {locks[0].id} was deleted" if locks else done
 
-    async def _save(self, state: str, holder: Holder, folder: Path) -> str:  # noqa: ARG002 - the state is the backend's
+    async def _save(self, state: str, holder: Holder, folder: Path) -> str:
         kept = take_unsaved(folder)
         if kept is None:
             return "it left no unsaved state; its lock was released"
@@ -48,12 +52,17 @@ class OnsiteEstate(LocalEstate):
         current = await self.backend.read_state()
         allowed = await asyncio.to_thread(planned_deletions, folder)
         refusal = judge_successor(current, parse_document(body), allowed)
-        if refusal is not None:
+        if refusal is not None and not is_suspect(refusal):
             raise StateInvalid("it may not follow the stored state", why=refusal.why)
+        if refusal is not None:
+            summary = await asyncio.to_thread(find_summary, folder)
+            reason = review_reason(refusal, holder.run, summary.directory if summary is not None else state)
+            await self.coordinator.freeze(state, by=REVIEWER, reason=reason)
         await self.backend.write_state(body, expected=current)
         kept.unlink()
         (folder / SAVED).touch()
-        return f"the state it could not save was stored as serial {parse_document(body).serial}"
+        held = f", suspect: {spell(refusal)}" if refusal is not None else ""
+        return f"the state it could not save was stored as serial {parse_document(body).serial}{held}"
 
 
 def _is_of(lock: ForeignLock, run: str) -> bool:

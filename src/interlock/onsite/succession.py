@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 from interlock.existing import StoredState
 from interlock.state import (
+    UNPLANNED_DELETION,
     Document,
     Footing,
     Refusal,
@@ -17,6 +20,7 @@ from interlock.state import (
 from interlock.store.blobs import blob_digest
 
 _NAMED = 5  # addresses in one sentence
+_REASON_CHARS = 600  # the lock takes 1024 characters, and the path of a folder may be long
 
 
 def judge_successor(stored: StoredState | None, candidate: Document, allowed: frozenset[str] | None) -> Refusal | None:
@@ -32,14 +36,29 @@ def judge_successor(stored: StoredState | None, candidate: Document, allowed: fr
     return judge_deletions(current, candidate, allowed)
 
 
-def find_fault(before: StoredState | None, after: StoredState | None, allowed: frozenset[str]) -> str:
-    """Return what promise P6 has against what a run stored; empty when it has nothing."""
+def find_fault(before: StoredState | None, after: StoredState | None, allowed: frozenset[str]) -> Refusal | None:
+    """Return what promise P6 has against what a run stored; None when it has nothing."""
     if after is None or after.is_absent:
-        return "the state object was deleted during the run"
+        return Refusal(code="state-missing", why="the state object was deleted during the run")
     if findings := refusing(verify_state(after.body)):
-        return "; ".join(finding.message for finding in findings[:3])
-    refusal = judge_successor(before, parse_document(after.body), allowed)
-    return "" if refusal is None else ", ".join((refusal.why, *refusal.addresses[:_NAMED]))
+        return Refusal(code=findings[0].code, why="; ".join(finding.message for finding in findings[:3]))
+    return judge_successor(before, parse_document(after.body), allowed)
+
+
+def is_suspect(refusal: Refusal | None) -> bool:
+    """Whether a document is only suspect: what a running apply writes is kept when nothing but deletions is odd."""
+    return refusal is not None and refusal.code == UNPLANNED_DELETION
+
+
+def spell(refusal: Refusal) -> str:
+    """Say why, with the first of the addresses."""
+    return ", ".join((refusal.why, *refusal.addresses[:_NAMED]))
+
+
+def review_reason(refusal: Refusal, run: str, directory: str) -> str:
+    """Say why a state is frozen, and what ends it: whoever waits for it reads this."""
+    what = f"run {run} stored a state of which {spell(refusal)}"[:_REASON_CHARS]
+    return f"{what}: {shlex.join(('interlock', 'state', 'accept', directory))}"
 
 
 def parsed(stored: StoredState | None) -> Document | None:

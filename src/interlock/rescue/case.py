@@ -197,7 +197,13 @@ async def _foreign_case(desk: _Desk, target: Foreign, embedded: Embedded, stack:
         return ForeignCase(desk, site.backend)
     if desk.asked.lock_id in {lock.id for lock in locks}:
         desk = replace(desk, asked=replace(desk.asked, lock_id=None))  # Terraform's id of the very run that holds
-    estate = OnsiteEstate(runs=desk.settings.runs, archive=embedded.archive, clock=desk.clock, backend=site.backend)
+    estate = OnsiteEstate(
+        runs=desk.settings.runs,
+        archive=embedded.archive,
+        clock=desk.clock,
+        backend=site.backend,
+        coordinator=site.coordinator,
+    )
     recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=desk.clock, by=me())
     return OwnCase(desk, site.coordinator, recovery, state=site.state, backend=site.backend)
 

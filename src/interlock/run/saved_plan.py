@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from interlock.errors import PlanStale, UsageError
+from interlock.errors import PlanStale, StateInvalid, UsageError
+from interlock.state import Document, ObjectKey, find_lost, parse_document
+from interlock.state.document import compact
+from interlock.terraform.plan import PlanFacts
 
 _STATE_BYTES = 256 << 20  # the state inside a plan; a larger one would not be accepted by the backend either
 
@@ -43,6 +46,57 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
     except (zipfile.BadZipFile, KeyError, msgspec.MsgspecError, NotImplementedError, EOFError) as error:
         raise UsageError("this is not a saved plan", why=str(error), fix="interlock plan --out FILE") from error
     return PlannedFrom(lineage=header.lineage, serial=header.serial)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """What planning made of the state that it was given, before anything is applied.
+
+    Attributes:
+        gone: Managed objects that refresh found gone or a `moved` block renamed, spelled as `judge_deletions` wants
+            them. Terraform compares the plan with the state after refresh, so neither events nor `show -json` name all.
+        differs: Whether any managed object, or where it is, is another than before.
+    """
+
+    gone: frozenset[str] = frozenset()
+    differs: bool = False
+
+
+def read_refresh(plan: bytes) -> Refresh | None:
+    """Compare the two states in a plan file: `tfstate-prev`, as it was read, and `tfstate`, after refresh and moves.
+
+    Returns:
+        None when the file cannot be looked into: an encrypted plan of OpenTofu is no zip.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(plan)) as archive:
+            before, after = (_state_in(archive, name) for name in ("tfstate-prev", "tfstate"))
+        lost = find_lost(before, after)
+        differs = _managed(before) != _managed(after)
+    except (zipfile.BadZipFile, KeyError, StateInvalid, NotImplementedError, EOFError, RuntimeError):
+        return None
+    return Refresh(gone=frozenset(str(key) for key in lost), differs=differs)
+
+
+def with_refresh(facts: PlanFacts, plan: bytes) -> PlanFacts:
+    """Add to the facts of a plan what only its file says."""
+    found = read_refresh(plan)
+    if found is None:
+        return facts
+    return replace(
+        facts, may_delete=facts.may_delete | found.gone, refreshed_out=found.gone, refresh_differs=found.differs
+    )
+
+
+def _state_in(archive: zipfile.ZipFile, name: str) -> Document:
+    if archive.getinfo(name).file_size > _STATE_BYTES:
+        raise KeyError(name)
+    return parse_document(archive.read(name))
+
+
+def _managed(document: Document) -> dict[ObjectKey, bytes]:
+    """Index the managed objects by key; white space does not count."""
+    return {key: compact(raw) for key, raw in document.objects().items() if key.mode == "managed"}
 
 
 def check_current(planned: PlannedFrom, *, lineage: str, serial: int) -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import uuid
 from datetime import datetime
 from pathlib import Path
 
 from interlock.coordinator import Standing
-from interlock.errors import THIS_STATE, InterlockError, LeaseLost, StateInvalid, StateNotSaved, command
+from interlock.errors import (
+    THIS_STATE,
+    InterlockError,
+    LeaseLost,
+    StateInvalid,
+    StateNotSaved,
+    StateSuspect,
+    command,
+)
+from interlock.run.leaving import is_left
 from interlock.run.stage import Outcome
 from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
@@ -26,6 +36,7 @@ SAVE_FAILED = frozenset(
     }
 )
 """Summaries of Terraform's errors that say: the state was not stored (internal/backend/local/backend_apply.go)."""
+_SUSPECTS_SAID = 5  # objects named in the failure; the journal has all of them
 _RESOURCES_TOLD = 2_000  # of a plan in the journal; all of them are in the plan itself
 _SIGKILL = 9
 
@@ -37,29 +48,36 @@ async def settle(
     plan: PlanFacts,
     door: Door,
     workspace: Workspace,
-    run_folder: Path,
     journal: Journal,
+    subject: str,
 ) -> None:
     """Save what Terraform left, compare what is stored with what it wrote, and raise what went wrong.
 
+    `subject` is how commands name the state: its name, or the folder of its root module.
+
     Raises:
         StateNotSaved: The newest state could not be stored; where it is kept is named.
+        StateSuspect: It is stored, and lacks what neither the plan nor its refresh took out.
         StateInvalid: Terraform reported success but its state is not the one that is stored.
         InterlockError: `failure`, when the state is safe.
     """
     unseen = await _look(door, journal)
     pushed = False
-    if workspace.errored.exists():
+    if is_left(workspace.errored, journal.folder):
         await _push_errored(door, workspace, plan.may_delete, failure, journal)
         pushed = True
         journal.tell("note", {"text": "Terraform could not save its state; it was stored from errored.tfstate"})
     if outcome.ended.killed_by == _SIGKILL and outcome.changed_something:
-        raise _lost(outcome, run_folder)
+        raise _lost(outcome, journal.folder)
     refused = door.refused()
     if refused is not None and not isinstance(failure, LeaseLost):
         raise refused from failure
     if unseen is not None:
         raise failure or unseen
+    if door.suspect() and not isinstance(failure, LeaseLost):
+        await _tell_state(door, journal)
+        journal.tell("suspect", {"addresses": list(door.suspect())})
+        raise _suspect(door.suspect(), failure, subject) from failure
     if failure is not None and not (pushed and _only_saving_failed(outcome)):
         await _tell_state(door, journal)
         raise failure
@@ -118,6 +136,21 @@ async def _push_errored(
             fix=f"{command('state', 'push', '--state', state, kept)}    when the store accepts writes again",
         ) from error
     kept.unlink()
+
+
+def _suspect(lost: tuple[str, ...], failure: InterlockError | None, subject: str) -> StateSuspect:
+    """Say what is odd about the stored state and what a person does about it; Terraform's own failure is said too."""
+    more = len(lost) - _SUSPECTS_SAID
+    named = ", ".join(lost[:_SUSPECTS_SAID]) + (f" and {more} more" if more > 0 else "")
+    besides = f"; besides: {failure.what}" if failure is not None else ""
+    name = shlex.quote(subject)
+    return StateSuspect(
+        "the state is stored, and held for review: it lacks objects that nothing took out",
+        why=f"{named}: neither the plan nor its refresh deletes them, so they may still exist{besides}",
+        fix=f"interlock state diff {name}    then, when it is right: interlock state accept {name}    "
+        f"when it is not: interlock state restore {name}",
+        addresses=list(lost),
+    )
 
 
 def _only_saving_failed(outcome: Outcome) -> bool:

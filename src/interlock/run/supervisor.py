@@ -34,11 +34,12 @@ from interlock.run.gate import check_plan
 from interlock.run.heartbeat import keep_alive
 from interlock.run.initialising import is_only_override
 from interlock.run.interrupts import Action, Cause, respond
+from interlock.run.leaving import note_before_apply
 from interlock.run.order import Operation, Order
 from interlock.run.phases import Phase, may_step
 from interlock.run.process import Child
 from interlock.run.progress import Progress
-from interlock.run.saved_plan import check_current, read_planned_from
+from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
 from interlock.run.stage import Outcome, start
 from interlock.run.summary import pace_s, recent
 from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
@@ -64,6 +65,7 @@ _CAUSES = {
     Cause.LEASE_LOST: "its lease was lost",
 }
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
+_NAMED = 5  # objects in one sentence
 _PACE_LIMIT = 40
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
 _MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
@@ -373,12 +375,26 @@ class Supervisor:
             facts = await self._plan(plan_path)
         if self._order.operation is Operation.DRIFT:
             return await self._scan(plan_path)
-        if self._order.operation is Operation.PLAN or facts.is_empty:
+        if self._order.operation is Operation.PLAN:
             return await self._planned(facts)
+        facts = with_refresh(facts, await asyncio.to_thread(plan_path.read_bytes))
+        if facts.is_empty:
+            return await (self._apply(plan_path, facts) if self._has_to_store(facts) else self._planned(facts))
         check_plan(self._order, facts)
         await self._check_drift(plan_path, facts)
         await self._approve()
         return await self._apply(plan_path, facts)
+
+    def _has_to_store(self, facts: PlanFacts) -> bool:
+        """Say whether a plan that changes nothing is applied all the same, so that what its refresh found is stored.
+
+        Plain Terraform does so without a question. Else objects that are gone would stay in the state for ever after
+        a `destroy` that says "no changes", and a saved `-refresh-only` plan would do nothing.
+        """
+        if facts.refreshed_out:
+            gone = ", ".join(sorted(facts.refreshed_out)[:_NAMED])
+            self._journal.tell("note", {"text": f"{gone}: gone or moved already; the state is stored without them"})
+        return bool(facts.refreshed_out) or (facts.refresh_differs and self._order.plan_file is not None)
 
     async def _planned(self, facts: PlanFacts) -> int:
         """End a run that only plans, or has nothing to do."""
@@ -535,6 +551,7 @@ class Supervisor:
 
     async def _apply(self, path: Path, facts: PlanFacts) -> int:
         self._enter(Phase.APPLYING)
+        note_before_apply(self._run_folder, errored=self._workspace.errored, allowed=facts.may_delete)
         self._hands.door.allow_deletions(facts.may_delete)
         progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
         ours = None if self._chosen_parallelism() is not None else self._parallelism
@@ -550,8 +567,8 @@ class Supervisor:
                 plan=facts,
                 door=self._hands.door,
                 workspace=self._workspace,
-                run_folder=self._run_folder,
                 journal=self._journal,
+                subject=self._order.directory if self._order.backend else self._order.state,
             )
         finally:
             await self._note_made(outcome)

@@ -86,7 +86,10 @@ class Door(Protocol):
         ...
 
     def allow_deletions(self, addresses: frozenset[str]) -> None:
-        """Refuse every state that lacks a managed instance which is not in `addresses` (promise P6)."""
+        """Hold every state that lacks a managed object which is not in `addresses` to be suspect (promise P6).
+
+        Called when the apply begins. From then on Terraform acts, and what it writes is kept in any case.
+        """
         ...
 
     def accepted(self) -> Current | None:
@@ -95,6 +98,10 @@ class Door(Protocol):
 
     def refused(self) -> InterlockError | None:
         """Return why the last write was refused; None when none was."""
+        ...
+
+    def suspect(self) -> tuple[str, ...]:
+        """Return what the last state that this run wrote lacks without a reason; the state is frozen then."""
         ...
 
     async def current(self) -> Current:

@@ -22,6 +22,7 @@ from interlock.state.document import (
     render_document,
 )
 from interlock.state.history import (
+    REVIEWER,
     Quarantined,
     Retention,
     Version,
@@ -30,7 +31,16 @@ from interlock.state.history import (
     highest_serial,
     plan_pruning,
 )
-from interlock.state.lineage import Footing, Refusal, Step, find_deletions, judge, judge_deletions
+from interlock.state.lineage import (
+    UNPLANNED_DELETION,
+    Footing,
+    Refusal,
+    Step,
+    find_deletions,
+    find_lost,
+    judge,
+    judge_deletions,
+)
 from interlock.state.merge import Conflict, Conflicted, Merged, Writes, hard_since, merge_documents, remember_hard
 from interlock.state.redact import MASK, masked_attributes, masked_document, masked_output, sounds_secret
 from interlock.state.restore import RestorePlan, plan_restore
@@ -39,6 +49,8 @@ from interlock.state.verify import Finding, refusing, verify_document, verify_st
 __all__ = [
     "MASK",
     "MAX_STATE_BYTES",
+    "REVIEWER",
+    "UNPLANNED_DELETION",
     "AttributeChange",
     "Conflict",
     "Conflicted",
@@ -67,6 +79,7 @@ __all__ = [
     "diff_documents",
     "empty_document",
     "find_deletions",
+    "find_lost",
     "hard_since",
     "highest_serial",
     "judge",

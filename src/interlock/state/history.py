@@ -24,6 +24,13 @@ SCHEMA = 1
 MAX_DESCRIPTION_BYTES = 64 * 1024  # a description is a few hundred bytes; more is not one of ours
 
 
+MAX_SUSPECT = 100
+"""Objects named in the description of a suspect version; more of them would only make it longer."""
+
+REVIEWER = "interlock (suspect state)"
+"""Who froze a state whose newest version is suspect; a freeze by anybody else is a person's and stays."""
+
+
 class VersionKind(Enum):
     """How a version came to be."""
 
@@ -37,6 +44,8 @@ class VersionKind(Enum):
     """An older version, made current again."""
     MERGE = "merge"
     """The result of a three-way merge."""
+    ACCEPT = "accept"
+    """A person looked at a suspect version and let it stand; the same state as before."""
     DELETE = "delete"
     """A tombstone: the state is absent from here on; its history stays."""
 
@@ -61,6 +70,8 @@ class Version:
         resources: Number of managed objects.
         parent: Digest of the description before this one; empty for the first.
         note: Why, in a person's words: which version was restored, what was imported.
+        suspect: Objects that a running apply dropped although neither its plan nor its refresh took them out, at most
+            `MAX_SUSPECT`; empty for a version like any other. Records of earlier Interlocks have no such field.
         schema: Version of this form.
     """
 
@@ -78,6 +89,7 @@ class Version:
     resources: int = 0
     parent: str = ""
     note: str = ""
+    suspect: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from interlock.state.document import Document, Resource, group_resources, index_objects
+from interlock.state.document import Document, ObjectKey, Resource, group_resources, index_objects
+
+UNPLANNED_DELETION: Final = "unplanned-deletion"
+"""Code of the one refusal that may be wrong: what a running apply writes is kept as suspect instead (promise P6)."""
 
 
 class Step(Enum):
@@ -81,8 +84,17 @@ def find_deletions(current: Document, candidate: Document) -> frozenset[str]:
     Raises:
         StateInvalid: One of the documents has instances that cannot be told apart.
     """
+    return frozenset(str(key.address()) for key in find_lost(current, candidate))
+
+
+def find_lost(current: Document, candidate: Document) -> frozenset[ObjectKey]:
+    """Return the managed objects that `current` has and `candidate` has not, deposed ones each by themselves.
+
+    Raises:
+        StateInvalid: One of the documents has instances that cannot be told apart.
+    """
     kept = group_resources(candidate)
-    gone: set[str] = set()
+    gone: set[ObjectKey] = set()
     for resource in group_resources(current).values():
         if resource.mode != "managed":
             continue
@@ -99,19 +111,21 @@ def judge_deletions(current: Document | None, candidate: Document, allowed: froz
     Args:
         current: The current document; None when there is none, so nothing can be dropped.
         candidate: The document that would follow.
-        allowed: Addresses that may disappear: everything the plan deletes, replaces, forgets or moves away
-            (`previous_address`), and what its refresh found gone. None: this writer is not bound to a plan.
+        allowed: What may disappear: addresses of instances that the plan deletes, replaces, forgets or moves away,
+            and objects that its refresh took out. A deposed object is named `ADDRESS (deposed KEY)`; the address alone
+            lets every object of the instance go. None: this writer is not bound to a plan.
 
     Returns:
         The refusal, or None.
     """
     if allowed is None or current is None:
         return None
-    surplus = find_deletions(current, candidate) - allowed
+    lost = find_lost(current, candidate)
+    surplus = {str(key) for key in lost if str(key) not in allowed and str(key.address()) not in allowed}
     if not surplus:
         return None
-    why = f"it drops {len(surplus)} managed instance(s) that the plan does not delete"
-    return Refusal(code="unplanned-deletion", why=why, addresses=tuple(sorted(surplus)))
+    why = f"it drops {len(surplus)} managed instance(s) that neither the plan nor its refresh took out"
+    return Refusal(code=UNPLANNED_DELETION, why=why, addresses=tuple(sorted(surplus)))
 
 
 def _judge_serial(current: Footing, candidate: Footing) -> Judgement:
@@ -125,5 +139,5 @@ def _judge_serial(current: Footing, candidate: Footing) -> Judgement:
     return Refusal(code="same-serial", why=f"serial {current.serial} is already taken by other content")
 
 
-def _lost(resource: Resource, others: Resource | None) -> set[str]:
-    return {str(key.address()) for key in index_objects(resource).keys() - index_objects(others).keys()}
+def _lost(resource: Resource, others: Resource | None) -> set[ObjectKey]:
+    return index_objects(resource).keys() - index_objects(others).keys()

@@ -49,8 +49,11 @@ class PlanFacts:
         drift: What the refresh found changed outside Terraform.
         counts: None until Terraform gave its summary, that is, while planning or after a failed plan.
         changed_outputs: Names of root outputs that will change.
-        may_delete: Managed instance addresses which a state written under this plan may lack (promise P6). Data
-            instances are not listed: Terraform drops them without saying so.
+        may_delete: Managed instance addresses, and objects, which a state written under this plan may lack (promise
+            P6); see `judge_deletions`. Data instances are not listed: Terraform drops them without saying so.
+        refreshed_out: Those of them that are out of the state already when the apply begins: refresh found them gone,
+            or a `moved` block renamed them. Only the plan file says so; empty until it was read.
+        refresh_differs: Whether refresh changed any managed object in the state; likewise.
     """
 
     changes: tuple[PlannedChange, ...] = ()
@@ -58,6 +61,8 @@ class PlanFacts:
     counts: Counts | None = None
     changed_outputs: tuple[str, ...] = ()
     may_delete: frozenset[str] = frozenset()
+    refreshed_out: frozenset[str] = frozenset()
+    refresh_differs: bool = False
 
     @property
     def is_empty(self) -> bool:

@@ -10,7 +10,7 @@ from interlock.coordinator.archive import StateArchive, Writer
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import BackendUnavailable, LeaseLost, StateInvalid, UsageError
 from interlock.lock import Broken, Requested
-from interlock.state import Retention, VersionKind, parse_document
+from interlock.state import REVIEWER, Retention, VersionKind, parse_document
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds
@@ -136,6 +136,60 @@ async def test_a_write_that_drops_more_than_its_plan_is_refused(bench: Bench) ->
     assert caught.value.facts["addresses"] == ["t.b"]
     assert (await bench.archive.quarantined(STATE))[0].addresses == ("t.b",)
     await bench.archive.write(STATE, body(2, "b"), writer=writer)
+
+
+@pytest.mark.promise("P6")
+async def test_what_an_apply_drops_without_a_reason_is_stored_as_suspect_and_freezes_the_state(bench: Bench) -> None:
+    writer = replace(await bench.hold(), allowed_deletions=frozenset({"t.a"}), keeps_suspect=True)
+    await bench.archive.write(STATE, body(1, "a", "b"), writer=writer)
+    written = await bench.archive.write(STATE, body(2), writer=writer)
+    assert written.version.suspect == ("t.b",)
+    assert await bench.archive.quarantined(STATE) == ()
+    assert (await bench.archive.current(STATE) or pytest.fail("gone"))[1] == body(2)
+    freeze = (await bench.coordinator.view(STATE)).lock.freeze
+    assert freeze is not None
+    assert freeze.by == REVIEWER
+    assert f"interlock state accept {STATE}" in freeze.reason
+    again = await bench.archive.write(STATE, body(2), writer=writer)  # a lost answer
+    assert again.repeated
+    assert again.version.suspect == ("t.b",)
+
+
+@pytest.mark.promise("P6")
+async def test_what_a_run_dropped_stays_suspect_in_its_next_writes_until_it_is_back(bench: Bench) -> None:
+    writer = replace(await bench.hold(), allowed_deletions=frozenset(), keeps_suspect=True)
+    await bench.archive.write(STATE, body(1, "a", "b"), writer=writer)
+    await bench.archive.write(STATE, body(2, "a"), writer=writer)
+    third = await bench.archive.write(STATE, body(3, "a", "c"), writer=writer)
+    assert third.version.suspect == ("t.b",)
+    fourth = await bench.archive.write(STATE, body(4, "a", "b"), writer=writer)
+    assert fourth.version.suspect == ()
+    assert (await bench.coordinator.view(STATE)).lock.freeze is None
+
+
+@pytest.mark.promise("P6")
+async def test_a_suspect_version_that_a_person_accepts_is_current_and_no_longer_suspect(bench: Bench) -> None:
+    writer = replace(await bench.hold(), allowed_deletions=frozenset(), keeps_suspect=True)
+    await bench.archive.write(STATE, body(1, "a", "b"), writer=writer)
+    assert await bench.archive.accept(STATE, writer=writer) is None
+    await bench.archive.write(STATE, body(2, "a"), writer=writer)
+    accepted = await bench.archive.accept(STATE, writer=writer)
+    assert accepted is not None
+    assert (accepted.kind, accepted.number, accepted.serial, accepted.suspect) == (VersionKind.ACCEPT, 3, 2, ())
+    assert "t.b" in accepted.note
+    assert (await bench.archive.current(STATE) or pytest.fail("gone"))[1] == body(2, "a")
+    assert [version.number for version in await bench.archive.history(STATE)] == [3, 2, 1]
+
+
+async def test_a_persons_freeze_outlives_a_review(bench: Bench) -> None:
+    writer = replace(await bench.hold(), allowed_deletions=frozenset(), keeps_suspect=True)
+    await bench.coordinator.freeze(STATE, by="ada", reason="change window")
+    await bench.archive.write(STATE, body(1, "a", "b"), writer=writer)
+    await bench.archive.write(STATE, body(2, "a"), writer=writer)
+    await bench.archive.write(STATE, body(3, "a", "b"), writer=writer)
+    freeze = (await bench.coordinator.view(STATE)).lock.freeze
+    assert freeze is not None
+    assert freeze.by == "ada"
 
 
 async def test_a_zombies_write_is_refused_and_its_bytes_are_kept(bench: Bench) -> None:

@@ -25,6 +25,7 @@ from interlock.lock import Broken, Requested
 from interlock.onsite.door import OnsiteDoor
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Seat
+from interlock.state import REVIEWER
 from interlock.store.dynamodb import DynamoRecords
 from interlock.store.polling import Polling
 from interlock.testing.aws import LocalAws
@@ -272,7 +273,6 @@ async def test_a_lock_left_by_an_ended_run_is_cleared_and_that_of_a_living_one_i
 @pytest.mark.parametrize(
     ("stored", "word"),
     [
-        (state(serial=2, names=("b",)), "drops 1 managed instance"),
         (state(serial=2, lineage="other"), "lineage"),
         (state(serial=1, names=("a", "b")), "already taken"),
         (b'{"version": 4, "se', "JSON"),
@@ -287,9 +287,37 @@ async def test_what_must_not_stand_is_refused_with_the_version_before(world: Wor
     refused = door.refused()
     assert isinstance(refused, StateInvalid)
     assert word in refused.why
-    assert before in refused.fix
+    assert refused.fix == f"interlock state restore {door.order.directory} --version {before}"
     assert door.accepted() is None
     assert (world.folder / "before.tfstate").read_bytes() == state()
+    await door.leave()
+
+
+@pytest.mark.promise("P6")
+async def test_what_a_run_stored_without_an_object_that_nothing_took_out_stands_as_suspect(world: World) -> None:
+    coordinator = world.coordinator()
+    door = world.door(coordinator)
+    await door.enter(world.tell, timeout_s=1.0)
+    world.store(state(serial=2, names=("b",)))
+    await door.settle(world.tell)
+    assert door.refused() is None
+    assert door.suspect() == ("t.a",)
+    assert (door.accepted() or await door.current()).serial == 2
+    freeze = (await coordinator.view(door.order.state)).lock.freeze
+    assert freeze is not None
+    assert freeze.by == REVIEWER
+    assert f"interlock state accept {door.order.directory}" in freeze.reason
+    assert "t.a" in freeze.reason
+    assert (world.folder / "before.tfstate").read_bytes() == state()
+    await door.leave()
+
+
+@pytest.mark.promise("P6")
+async def test_a_left_state_without_an_object_that_nothing_took_out_is_stored_as_suspect(world: World) -> None:
+    door = world.door(world.coordinator())
+    await door.enter(world.tell, timeout_s=1.0)
+    assert (await door.push(state(serial=3, names=()), frozenset())).serial == 3
+    assert door.suspect() == ("t.a",)
     await door.leave()
 
 

@@ -10,6 +10,7 @@ from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Termin
 from interlock.estate import LocalEstate, close_run, outcome_of
 from interlock.lock import Holder, Requested
 from interlock.recovery.witnesses.process import Recorded
+from interlock.run.leaving import note_before_apply
 from interlock.run.summary import Summary, find_summary, write_summary
 from interlock.run.transcript import read
 from interlock.store.memory import MemoryBlobs, MemoryRecords
@@ -89,11 +90,45 @@ async def test_two_that_salvage_at_once_store_it_once(scene: Scene) -> None:
     assert sorted("stored" in task.result() for task in both) == [False, True]
 
 
-async def test_a_state_that_drops_what_the_dead_runs_plan_kept_is_not_stored_and_kept(scene: Scene) -> None:
+@pytest.mark.promise("P6")
+async def test_a_state_that_drops_what_the_dead_runs_plan_kept_is_stored_as_suspect(scene: Scene) -> None:
     holder = await scene.hold()
     (scene.tree / "errored.tfstate").write_bytes(state(1, "a", "b"))
     await scene.estate.salvage("s", holder)
     (scene.tree / "errored.tfstate").write_bytes(state(2, "a"))
+    assert "suspect: it lacks t.b" in await scene.estate.salvage("s", holder)
+    assert (await scene.archive.history("s"))[0].suspect == ("t.b",)
+    freeze = (await scene.coordinator.view("s")).lock.freeze
+    assert freeze is not None
+    assert "interlock state accept s" in freeze.reason
+
+
+@pytest.mark.promise("P6")
+async def test_what_a_dead_run_wrote_down_before_its_apply_may_be_missing(scene: Scene) -> None:
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(1, "a", "b"))
+    await scene.estate.salvage("s", holder)
+    note_before_apply(scene.folder, errored=scene.tree / "errored.tfstate", allowed=frozenset({"t.b"}))
+    (scene.tree / "errored.tfstate").write_bytes(state(2, "a"))
+    assert "suspect" not in await scene.estate.salvage("s", holder)
+    assert (await scene.archive.history("s"))[0].suspect == ()
+
+
+async def test_a_file_that_lay_there_before_the_run_is_not_what_the_run_left(scene: Scene) -> None:
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(7, "old"))
+    note_before_apply(scene.folder, errored=scene.tree / "errored.tfstate", allowed=frozenset())
+    assert "no unsaved state" in await scene.estate.salvage("s", holder)
+    assert (scene.tree / "errored.tfstate").read_bytes() == state(7, "old")
+    (scene.tree / "errored.tfstate").write_bytes(state(1, "a"))  # Terraform writes over it
+    assert "stored as serial 1" in await scene.estate.salvage("s", holder)
+
+
+async def test_a_state_of_another_lineage_that_a_dead_run_left_is_not_stored_and_kept(scene: Scene) -> None:
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(1, "a", "b"))
+    await scene.estate.salvage("s", holder)
+    (scene.tree / "errored.tfstate").write_bytes(state(2, "a", lineage="m"))
     with pytest.raises(StateInvalid):
         await scene.estate.salvage("s", holder)
     kept = scene.folder / "errored.tfstate"

@@ -34,6 +34,7 @@ class FakeDoor:
         self.stored = stored
         self._accepted = accepted
         self.refusal: InterlockError | None = None
+        self.lacking: tuple[str, ...] = ()
         self.push_refusal: InterlockError | None = None
         self.pushed: list[bytes] = []
 
@@ -42,6 +43,9 @@ class FakeDoor:
 
     def refused(self) -> InterlockError | None:
         return self.refusal
+
+    def suspect(self) -> tuple[str, ...]:
+        return self.lacking
 
     async def current(self) -> Current:
         return self.stored
@@ -80,8 +84,8 @@ class Room:
             plan=PlanFacts(changes=(PlannedChange(resource=Resource(address="a.b"), action=Action.CREATE),)),
             door=door,  # type: ignore[arg-type]  # only what settle uses
             workspace=self.space,
-            run_folder=self.folder,
             journal=self.journal,
+            subject="prod",
         )
 
 

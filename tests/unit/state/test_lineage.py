@@ -52,6 +52,22 @@ def test_a_resource_split_in_two_blocks_loses_nothing(document: Make, resource: 
     assert find_deletions(whole, split) == find_deletions(split, whole) == set()
 
 
+@pytest.mark.promise("P6")
+def test_a_deposed_object_that_refresh_took_out_lets_only_itself_go(
+    document: Make, resource: Make, instance: Make
+) -> None:
+    before = document(
+        resource("t", "a", instance({}, None), instance({}, None, deposed="0000000a"), instance({}, None, deposed="b0"))
+    )
+    allowed = frozenset({"t.a (deposed 0000000a)"})
+    after = document(resource("t", "a", instance({}, None), instance({}, None, deposed="b0")))
+    assert judge_deletions(before, after, allowed) is None
+    refused = judge_deletions(before, document(), allowed)
+    assert refused is not None
+    assert refused.addresses == ("t.a", "t.a (deposed b0)")
+    assert judge_deletions(before, document(), frozenset({"t.a"})) is None
+
+
 def test_a_write_that_drops_more_than_the_plan_is_refused(document: Make, resource: Make, instance: Make) -> None:
     before = document(resource("t", "a", instance({}, 0), instance({}, 1)))
     after = document()

@@ -1,0 +1,85 @@
+"""What a run writes down before its apply begins, so that whoever finds its remains can judge them. A hand.
+
+A supervisor may be killed, and a saved plan leaves no event of its planning behind. Then only these two files say which
+deletions were wanted, and whether an `errored.tfstate` in the user's folder is older than the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from interlock.run.process import open_private
+
+ALLOWED = "may-delete.json"
+"""In the run's folder: what a state written by its apply may lack."""
+EARLIER = "earlier-errored.json"
+"""In the run's folder: which `errored.tfstate` lay there before Terraform started; absent when there was none."""
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """What tells one content of a file from the next without reading it: a state that Terraform writes is new here."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+
+
+def note_before_apply(folder: Path, *, errored: Path, allowed: frozenset[str]) -> None:
+    """Write down what is true before Terraform starts to apply.
+
+    Args:
+        folder: The run's folder.
+        errored: Where its Terraform would leave a state that it could not save.
+        allowed: What a state that it writes may lack; see `judge_deletions`.
+    """
+    _write(folder / ALLOWED, msgspec.json.encode(sorted(allowed)))
+    earlier = _mark(errored)
+    if earlier is not None:
+        _write(folder / EARLIER, msgspec.json.encode(earlier))
+
+
+def read_allowed(folder: Path) -> frozenset[str] | None:
+    """Return what a state written by a run's apply may lack; None when the run never wrote it down.
+
+    Args:
+        folder: The run's folder.
+    """
+    try:
+        return frozenset(msgspec.json.decode((folder / ALLOWED).read_bytes(), type=list[str]))
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def is_left(errored: Path, folder: Path) -> bool:
+    """Whether a run left this `errored.tfstate`; one that lay there before, unchanged, is somebody else's.
+
+    Args:
+        errored: The file.
+        folder: The run's folder.
+    """
+    now = _mark(errored)
+    if now is None:
+        return False
+    try:
+        earlier = msgspec.json.decode((folder / EARLIER).read_bytes(), type=_Mark)
+    except (OSError, msgspec.MsgspecError):
+        return True
+    return now != earlier
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)  # of an earlier attempt of the same run
+    with open_private(path) as file:
+        file.write(content)
+
+
+def _mark(path: Path) -> _Mark | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
