@@ -46,27 +46,41 @@ def test_a_state_that_terraform_could_not_save_is_stored_from_errored_tfstate(
     assert desk.run("plan", module, "--state", "s", "--detailed-exitcode", "--", f"-var=round={rounds}").code == 0
 
 
-def test_a_write_that_drops_what_the_plan_keeps_is_refused_and_what_terraform_knows_is_stored(
+@pytest.mark.promise("P6")
+def test_a_write_that_drops_what_the_plan_keeps_is_stored_as_suspect_and_held_until_a_person_accepts_it(
     desk: Desk, module: Path
 ) -> None:
     assert desk.apply(module).wait().code == 0
     before = work_id(desk)
-    assert doctored(desk, module, "drop", 2).code == 0  # Terraform itself still had the resource
-    assert work_id(desk) != before
-    assert names(desk) == {"kept", "work"}
-    assert "unplanned-deletion" in {entry.reason for entry in desk.quarantined()}
+    held = doctored(desk, module, "drop", 2)
+    assert held.code == 23, held.err
+    assert "terraform_data.kept" in held.err
+    assert work_id(desk) != before  # nothing of what the apply did is lost
+    assert names(desk) == {"work"}
+    assert desk.quarantined() == []
+    assert desk.lock().holders == ()
+    shown = desk.run("queue", "ls", "s")
+    assert "interlock state accept s" in shown.out + shown.err
+    assert "(suspect)" in desk.run("state", "history", "s").out
+    verified = desk.run("state", "verify", "s")
+    assert (verified.code, "[suspect] terraform_data.kept" in verified.out) == (0, True)
+    waiting = desk.apply(module, "--wait", "0.3s", round_=3).wait()
+    assert waiting.code == 10, waiting.err  # nobody builds on it unseen
+    accepted = desk.run("state", "accept", "s", "--yes")
+    assert accepted.code == 0, accepted.err
+    assert desk.lock().freeze is None
+    assert [version.kind.value for version in desk.history()[:2]] == ["accept", "write"]
+    assert desk.apply(module, round_=3).wait().code == 0
 
 
-def test_a_state_without_what_the_plan_keeps_is_never_accepted_and_is_kept_for_review(desk: Desk, module: Path) -> None:
+@pytest.mark.promise("P6")
+def test_a_suspect_version_is_put_right_by_restoring_the_one_before(desk: Desk, module: Path) -> None:
     assert desk.apply(module).wait().code == 0
-    before = desk.history()
-    refused = doctored(desk, module, "drop-all", 2)
-    assert refused.code == 131, refused.err
-    assert "interlock state push --state s" in refused.err
-    kept = desk.run_folder() / "errored.tfstate"
-    assert kept.stat().st_mode & 0o077 == 0
-    assert desk.history() == before
-    assert "kept" in names(desk)
+    assert doctored(desk, module, "drop", 2).code == 23
+    restored = desk.run("state", "restore", "s", "--yes")
+    assert restored.code == 0, restored.err
+    assert names(desk) == {"kept", "work"}
+    assert desk.lock().freeze is None
     assert desk.lock().holders == ()
 
 

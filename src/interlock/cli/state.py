@@ -177,7 +177,7 @@ def _version_row(version: Version) -> tuple[str, ...]:
     return (
         str(version.number),
         str(version.serial),
-        version.kind.value,
+        f"{version.kind.value} (suspect)" if version.suspect else version.kind.value,
         str(version.resources),
         view.size(version.size_bytes),
         view.instant(version.written_at),
@@ -296,6 +296,33 @@ def _show_plan(planned: Restored) -> None:
     ):
         for address in addresses[:_SHOWN]:
             view.note(f"  {title}: {address}")
+
+
+@app.command()
+def accept(state: State, *, yes: Yes = False, json: Json = False) -> None:
+    """Let a suspect version stand, and end its review: the queue goes on.
+
+    A version is suspect when a running apply dropped objects that neither its plan nor its refresh took out.
+    """
+
+    async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
+        return await accept_in(room, state, yes=yes)
+
+    values = _in(state, act)
+    view.emit(values, json=json, human=lambda: None)
+
+
+async def accept_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool) -> dict[str, Any]:
+    """Show what a suspect version lacks, ask, and let it stand; return what happened as plain values."""
+    found = [finding for finding in await room.findings(None) if finding.code == "suspect"]
+    lacks = [finding.address or finding.message for finding in found]
+    for text in lacks[:_SHOWN]:
+        view.note(f"  not in the state any more: {text}")
+    if found and not view.confirm(f"Let the current version of {state} stand?", yes=yes):
+        return {"state": state, "lacks": lacks, "done": False}
+    await room.accepted()
+    view.note("accepted; next: interlock plan" if found else "the current version is not suspect")
+    return {"state": state, "lacks": lacks, "done": bool(found)}
 
 
 @app.command()

@@ -18,6 +18,7 @@ from interlock.settings import Settings, parse_duration
 if TYPE_CHECKING:
     from interlock.coordinator import View
     from interlock.coordinator.local import LocalCoordinator
+    from interlock.lock import Requested
     from interlock.recovery.breaker import Breaker
     from interlock.run.surroundings import Seat
 
@@ -50,8 +51,19 @@ async def change_lock(state: str, change: Callable[[LocalCoordinator, str], Awai
 
 
 @asynccontextmanager
-async def holding(embedded: Embedded, settings: Settings, state: str, info: str) -> AsyncIterator[Seat]:
-    """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run."""
+async def holding(
+    embedded: Embedded, settings: Settings, state: str, info: str, *, settles_review: bool = False
+) -> AsyncIterator[Seat]:
+    """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
+
+    Args:
+        embedded: The stores.
+        settings: For lease and wait.
+        state: State name.
+        info: What for.
+        settles_review: The command settles a suspect version. The freeze that protects it ends with our grant, and we
+            stand first: else whoever waits would build on what is under review.
+    """
     from interlock.lock import Requested
     from interlock.run.heartbeat import keep_alive
     from interlock.run.surroundings import Seat
@@ -63,6 +75,8 @@ async def holding(embedded: Embedded, settings: Settings, state: str, info: str)
         lease_s=settings.lease_s,
         patience_s=max(settings.lease_s, 15.0),
     )
+    if settles_review:
+        await _end_review(embedded, state, request)
     grant = await embedded.coordinator.acquire(state, request, timeout_s=settings.wait_s)
     renewing = asyncio.create_task(
         keep_alive(
@@ -78,6 +92,21 @@ async def holding(embedded: Embedded, settings: Settings, state: str, info: str)
     finally:
         renewing.cancel()
         await embedded.coordinator.release(state, ticket=grant.ticket, token=grant.token)
+
+
+async def _end_review(embedded: Embedded, state: str, request: Requested) -> None:
+    """Take the first place in the queue, then thaw the state if it was frozen for its suspect version."""
+    from interlock.lock import waiter_of
+    from interlock.state import REVIEWER
+
+    coordinator = embedded.coordinator
+    freeze = (await coordinator.view(state)).lock.freeze
+    if freeze is None or freeze.by != REVIEWER:
+        return
+    await coordinator.request(state, request)
+    if waiter_of((await coordinator.view(state)).lock, ticket=request.ticket) is not None:
+        await coordinator.promote(state, request.ticket, by=request.who)
+    await embedded.archive.end_review(state, by=request.who)
 
 
 async def hold_by_hand(text: str, *, reason: str, lease: str, wait: str | None) -> tuple[str, int]:

@@ -71,7 +71,7 @@ class StateRoom:
         from interlock.state import refusing, verify_state
 
         for version in (await self.archive.history(self.state))[1:]:
-            if not version.is_tombstone:
+            if not version.is_tombstone and not version.suspect:
                 with suppress(InterlockError):
                     body = await self.archive.read_version(self.state, version)
                     if not refusing(verify_state(body)):
@@ -80,14 +80,24 @@ class StateRoom:
 
     async def restore(self, version: Version) -> Written:
         """Make a version current again, under the lock."""
-        async with holding(self.embedded, self.settings, self.state, "state restore") as seat:
+        async with holding(self.embedded, self.settings, self.state, "state restore", settles_review=True) as seat:
             return await self.archive.restore(self.state, version, writer=_writer(seat))
+
+    async def suspect(self) -> Version | None:
+        """Return the current version when it is suspect, else None."""
+        versions = await self.archive.history(self.state, limit=1)
+        return versions[0] if versions and versions[0].suspect else None
+
+    async def accept(self) -> Version | None:
+        """Let a suspect current version stand and end its review; None when it is not suspect."""
+        async with holding(self.embedded, self.settings, self.state, "state accept", settles_review=True) as seat:
+            return await self.archive.accept(self.state, writer=_writer(seat))
 
     async def push(self, body: bytes, *, force: bool) -> Written:
         """Store a document as the next version, under the lock."""
         from interlock.state import VersionKind
 
-        async with holding(self.embedded, self.settings, self.state, "state push") as seat:
+        async with holding(self.embedded, self.settings, self.state, "state push", settles_review=True) as seat:
             return await self.archive.write(
                 self.state, body, writer=_writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
             )

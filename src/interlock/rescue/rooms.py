@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from interlock.compose import StateRoom, open_embedded, read_settings
-from interlock.errors import StateInvalid, UsageError, command
+from interlock.compose import StateRoom, me, open_embedded, read_settings
+from interlock.compose.sites import open_site_of
+from interlock.errors import InterlockError, StateInvalid, UsageError, command
+from interlock.onsite.finding import SUPPORTED
+from interlock.onsite.site import Site
 from interlock.rescue.foreign_room import ForeignRoom, Planned, StoredVersion, open_foreign_room
 from interlock.rescue.target import Own, find_target
-from interlock.state import Document, Finding, RestorePlan, Version, parse_document, verify_state
+from interlock.state import REVIEWER, Document, Finding, RestorePlan, Version, parse_document, verify_state
 
 HISTORY_MAX = 1000
 """Links of our own chain that `verify` walks."""
@@ -66,6 +69,10 @@ class Room(Protocol):
         """Do what was planned; return the serial that is current now."""
         ...
 
+    async def accepted(self) -> tuple[str, ...]:
+        """End the review of a suspect version, which stands; return what it lacks, nothing when it was not suspect."""
+        ...
+
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """Store a document; return what was stored, as plain values with `serial` and `repeated`."""
         ...
@@ -106,6 +113,9 @@ class OwnRoom:
             await self.room.archive.history(self.room.state, limit=HISTORY_MAX)
         except StateInvalid as error:
             found = (*found, Finding(code="bad-history", message=f"{error.what}: {error.why}"))
+        suspect = await self.room.suspect()
+        if suspect is not None:
+            found = (*found, *_suspects(suspect.suspect, command("state", "accept", self.room.state)))
         waiting = await self.room.archive.quarantined(self.room.state)
         if waiting:
             review = command("state", "quarantine", "ls", self.room.state)
@@ -122,6 +132,12 @@ class OwnRoom:
         """See `Room.restored`."""
         assert isinstance(plan.chosen, Version)
         return (await self.room.restore(plan.chosen)).version.serial
+
+    async def accepted(self) -> tuple[str, ...]:
+        """See `Room.accepted`."""
+        suspect = await self.room.suspect()
+        await self.room.accept()  # also without one: a run that was killed in between left only the freeze
+        return suspect.suspect if suspect is not None else ()
 
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """See `Room.pushed`."""
@@ -162,7 +178,9 @@ class ForeignStateRoom:
 
     async def findings(self, text: str | None) -> tuple[Finding, ...]:
         """See `Room.findings`."""
-        return await self.room.verify(text)
+        found = await self.room.verify(text)
+        reason = await self._review() if text is None else ""
+        return (*found, Finding(code="suspect", message=reason, refuses=False)) if reason else found
 
     async def planned(self, text: str | None) -> Restored:
         """See `Room.planned`."""
@@ -174,12 +192,54 @@ class ForeignStateRoom:
     async def restored(self, plan: Restored) -> int:
         """See `Room.restored`."""
         assert plan.planned is not None
-        return parse_document((await self.room.restore(plan.planned)).body).serial
+        stored = await self.room.restore(plan.planned)
+        await self._end_review()
+        return parse_document(stored.body).serial
+
+    async def accepted(self) -> tuple[str, ...]:
+        """See `Room.accepted`. The backend keeps no descriptions of versions, so only the queue knows of a review."""
+        reason = await self._review()
+        if reason:
+            await self.room.log.append("state-accepted", subject=self.room.address, by=me(), facts={"reason": reason})
+            await self._end_review()
+        return (reason,) if reason else ()
+
+    async def _review(self) -> str:
+        """Return why the queue of this state is frozen for review; empty when it is not, or has none."""
+        found = self._site()
+        if found is None:
+            return ""
+        try:
+            async with found as site:
+                freeze = (await site.coordinator.view(site.state)).lock.freeze
+        except InterlockError:  # who only uses plain Terraform needs no right to our queue
+            return ""
+        return freeze.reason if freeze is not None and freeze.by == REVIEWER else ""
+
+    async def _end_review(self) -> None:
+        found = self._site()
+        if found is not None and await self._review():
+            async with found as site:
+                await site.coordinator.thaw(site.state, by=me())
+
+    def _site(self) -> AbstractAsyncContextManager[Site] | None:
+        """Return the state with its queue; None where runs have none."""
+        target = self.room.target
+        return open_site_of(target.found, target.directory) if target.found.type in SUPPORTED else None
 
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """See `Room.pushed`."""
         document, repeated = await self.room.push(body, force=force)
+        await self._end_review()
         return {"repeated": repeated, "serial": document.serial}
+
+
+def _suspects(addresses: tuple[str, ...], way: str) -> tuple[Finding, ...]:
+    """Name what a suspect version lacks. A note and no fault: what an apply wrote is most likely the truth."""
+    text = "the run that wrote this version dropped it although neither its plan nor its refresh took it out"
+    return tuple(
+        Finding(code="suspect", address=address, message=f"{text}: {way}", refuses=False) for address in addresses
+    )
 
 
 @asynccontextmanager
