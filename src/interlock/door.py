@@ -92,6 +92,11 @@ class LoopbackDoor:
         head = found[0]
         return Current(lineage=head.lineage, serial=head.serial, digest=head.digest, number=head.number)
 
+    async def stored(self) -> bytes | None:
+        """See `Door.stored`."""
+        found = await self._archive.current(self._gate.state)
+        return found[1] if found is not None else None
+
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
         """See `Door.push`."""
         return _current(await self._gate.push(document, allowed, kind=VersionKind.PUSH))

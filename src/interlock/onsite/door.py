@@ -242,6 +242,10 @@ class OnsiteDoor:
             self._now = await self.backend_hand.read_state()
         return _current(self._now)
 
+    async def stored(self) -> bytes | None:
+        """See `Door.stored`. As last seen, likewise."""
+        return _body(self._now) or None
+
     async def settle(self, tell: Tell) -> None:
         """See `Door.settle`."""
         before, after = self._now, await self.backend_hand.read_state()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 
@@ -62,25 +63,37 @@ class Refresh:
     differs: bool = False
 
 
-def read_refresh(plan: bytes) -> Refresh | None:
-    """Compare the two states in a plan file: `tfstate-prev`, as it was read, and `tfstate`, after refresh and moves.
+def read_refresh(plan: bytes, stored: bytes | None) -> Refresh | None:
+    """Compare the state in a plan file, `tfstate`, with the stored one: refresh and moves made the one of the other.
+
+    The file also holds `tfstate-prev`, the state before refresh. That is not the stored one for a destroy: there
+    Terraform refreshes and moves first and plans from what came out (seen with 1.11.4 and 1.15.9).
+
+    Args:
+        plan: The plan file.
+        stored: The stored state that it was made from; None when there is none.
 
     Returns:
-        None when the file cannot be looked into: an encrypted plan of OpenTofu is no zip.
+        None when the file cannot be looked into (an encrypted plan of OpenTofu is no zip), or was made from a state of
+        another lineage or serial.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-            before, after = (_state_in(archive, name) for name in ("tfstate-prev", "tfstate"))
+            after = _state_in(archive, "tfstate")
+        before = parse_document(stored) if stored else None
+        if before is None:
+            return Refresh()
+        if (before.lineage, before.serial) != (after.lineage, after.serial):
+            return None
         lost = find_lost(before, after)
-        differs = _managed(before) != _managed(after)
+        return Refresh(gone=frozenset(str(key) for key in lost), differs=_managed(before) != _managed(after))
     except (zipfile.BadZipFile, KeyError, StateInvalid, NotImplementedError, EOFError, RuntimeError):
         return None
-    return Refresh(gone=frozenset(str(key) for key in lost), differs=differs)
 
 
-def with_refresh(facts: PlanFacts, plan: bytes) -> PlanFacts:
-    """Add to the facts of a plan what only its file says."""
-    found = read_refresh(plan)
+def with_refresh(facts: PlanFacts, plan: Path, stored: bytes | None) -> PlanFacts:
+    """Add to the facts of a plan what only its file says; see `read_refresh`."""
+    found = read_refresh(plan.read_bytes(), stored)
     if found is None:
         return facts
     return replace(

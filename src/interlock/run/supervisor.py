@@ -377,7 +377,7 @@ class Supervisor:
             return await self._scan(plan_path)
         if self._order.operation is Operation.PLAN:
             return await self._planned(facts)
-        facts = with_refresh(facts, await asyncio.to_thread(plan_path.read_bytes))
+        facts = await asyncio.to_thread(with_refresh, facts, plan_path, await self._hands.door.stored())
         if facts.is_empty:
             return await (self._apply(plan_path, facts) if self._has_to_store(facts) else self._planned(facts))
         check_plan(self._order, facts)

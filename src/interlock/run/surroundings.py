@@ -108,6 +108,10 @@ class Door(Protocol):
         """Return what is stored now."""
         ...
 
+    async def stored(self) -> bytes | None:
+        """Return the stored state itself, as Terraform reads it; None when there is none."""
+        ...
+
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
         """Write a state that Terraform left behind, under this run's grant.
 
