@@ -9,7 +9,10 @@ CHAOS_SECONDS ?= 240
 # Names of benchmarks, such as `make bench BENCH="store state"`; all when empty.
 BENCH ?=
 
-.PHONY: demo test check bench chaos lock clean
+# What is done of the matrix is kept here, so that a second `make matrix` goes on where the first ended.
+MATRIX_WORK ?= $(VENV)/matrix
+
+.PHONY: demo test check bench chaos matrix lock clean
 
 demo: $(READY)
 	$(BIN)/interlock demo
@@ -25,6 +28,10 @@ bench: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS)
+
+# Every operation under every fault on every Terraform that is there (tests/matrix); an hour or more.
+matrix: $(READY)
+	$(BIN)/python -m tests.matrix --work $(MATRIX_WORK)
 
 $(READY): requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none of python3.13, python3.12, python3.11, python3 is"; exit 1; }

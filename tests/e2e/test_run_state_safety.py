@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.desk import Answer, Desk
+from tests.desk import SLEEPER, Answer, Desk
 
 pytestmark = pytest.mark.e2e
 
@@ -82,6 +82,22 @@ def test_a_suspect_version_is_put_right_by_restoring_the_one_before(desk: Desk, 
     assert names(desk) == {"kept", "work"}
     assert desk.lock().freeze is None
     assert desk.lock().holders == ()
+
+
+@pytest.mark.promise("P8")
+def test_an_errored_state_that_lay_in_the_folder_before_is_left_alone_and_a_new_one_is_stored(desk: Desk) -> None:
+    module = desk.module(text='terraform {\n  backend "http" {}\n}\n' + SLEEPER)
+    assert desk.apply(module).wait().code == 0
+    old = module / "errored.tfstate"
+    old.write_text('{"version": 4, "serial": 90, "lineage": "of-long-ago"}')
+    before = old.read_bytes()
+    applied = desk.apply(module, round_=2).wait()
+    assert applied.code == 0, applied.err
+    assert old.read_bytes() == before
+    saved = doctored(desk, module, "fail", 3)  # now Terraform itself leaves one there
+    assert saved.code == 0, saved.err
+    assert "it was stored from errored.tfstate" in saved.err
+    assert not old.exists()
 
 
 SECRETS = """

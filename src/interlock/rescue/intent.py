@@ -17,6 +17,9 @@ from interlock.source import SourceUnreadable
 RUNS_MAX = 200
 """Runs whose plans are read; older ones say little about the versions that are looked at."""
 
+STATE_ACCEPTED = "state-accepted"
+"""Action in the audit log: a person accepted a suspect version; its fact `lacks` names what that version dropped."""
+
 _MANY = ("count", "for_each")
 
 
@@ -24,7 +27,7 @@ async def find_intent(directory: Path | None, address: str, runs: Path, log: Aud
     """Gather what is known about one state."""
     return Intent(
         declared=_declared(directory) if directory is not None else None,
-        planned=_planned(directory, runs) if directory is not None else frozenset(),
+        planned=(_planned(directory, runs) if directory is not None else frozenset()) | await _accepted(address, log),
         takeovers=await _takeovers(address, log),
     )
 
@@ -52,6 +55,15 @@ def _planned(directory: Path, runs: Path) -> frozenset[str]:
     for summary in recent(runs, limit=RUNS_MAX):
         if summary.directory == str(directory):
             found |= planned_deletions(runs / summary.run)
+    return frozenset(found)
+
+
+async def _accepted(address: str, log: AuditLog) -> frozenset[str]:
+    """Return what persons let go when they accepted a suspect version."""
+    found: set[str] = set()
+    for entry in await log.entries(subject=address):
+        lacks = entry.facts.get("lacks") if entry.action == STATE_ACCEPTED else None
+        found.update(lacks if isinstance(lacks, list) else ())
     return frozenset(found)
 
 

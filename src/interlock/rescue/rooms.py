@@ -7,14 +7,26 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from interlock.audit.entry import Fact
 from interlock.compose import StateRoom, me, open_embedded, read_settings
 from interlock.compose.sites import open_site_of
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.onsite.finding import SUPPORTED
 from interlock.onsite.site import Site
 from interlock.rescue.foreign_room import ForeignRoom, Planned, StoredVersion, open_foreign_room
+from interlock.rescue.intent import STATE_ACCEPTED
 from interlock.rescue.target import Own, find_target
-from interlock.state import REVIEWER, Document, Finding, RestorePlan, Version, parse_document, verify_state
+from interlock.state import (
+    REVIEWER,
+    Document,
+    Finding,
+    RestorePlan,
+    Version,
+    find_deletions,
+    parse_document,
+    verify_state,
+)
+from interlock.state.history import MAX_SUSPECT
 
 HISTORY_MAX = 1000
 """Links of our own chain that `verify` walks."""
@@ -199,10 +211,14 @@ class ForeignStateRoom:
     async def accepted(self) -> tuple[str, ...]:
         """See `Room.accepted`. The backend keeps no descriptions of versions, so only the queue knows of a review."""
         reason = await self._review()
-        if reason:
-            await self.room.log.append("state-accepted", subject=self.room.address, by=me(), facts={"reason": reason})
-            await self._end_review()
-        return (reason,) if reason else ()
+        if not reason:
+            return ()
+        before, current = await self.room.pair(None, None)
+        lacks = sorted(find_deletions(before, current))[:MAX_SUSPECT]
+        facts: dict[str, Fact] = {"reason": reason, "lacks": lacks}
+        await self.room.log.append(STATE_ACCEPTED, subject=self.room.address, by=me(), facts=facts)
+        await self._end_review()
+        return tuple(lacks)
 
     async def _review(self) -> str:
         """Return why the queue of this state is frozen for review; empty when it is not, or has none."""

@@ -1,12 +1,15 @@
 import io
+import json
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.errors import PlanStale, UsageError
-from interlock.run.saved_plan import PlannedFrom, check_current, read_planned_from
+from interlock.run.saved_plan import PlannedFrom, Refresh, check_current, read_planned_from, read_refresh, with_refresh
+from interlock.terraform.plan import PlanFacts
 
 
 def plan_bytes(state: bytes = b'{"version":4,"lineage":"l-1","serial":7}', name: str = "tfstate") -> bytes:
@@ -52,3 +55,56 @@ def test_a_plan_of_another_lineage_belongs_to_another_state() -> None:
 def test_a_plan_made_from_nothing_is_stale_once_there_is_a_state() -> None:
     with pytest.raises(PlanStale):
         check_current(PlannedFrom(lineage="", serial=0), lineage="l", serial=1)
+
+
+def state(*instances: tuple[str, str, str], serial: int = 7) -> bytes:
+    """Spell a state of (name, deposed key, content) of managed objects."""
+    rows = [
+        {
+            "mode": "managed",
+            "type": "t",
+            "name": name,
+            "provider": "p",
+            "instances": [
+                {"attributes": {"x": content}, **({"deposed": deposed} if deposed else {})}
+                for other, deposed, content in instances
+                if other == name
+            ],
+        }
+        for name in sorted({name for name, _, _ in instances})
+    ]
+    head = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": "l-1", "outputs": {}}
+    return json.dumps({**head, "resources": rows, "check_results": None}).encode()
+
+
+STORED = state(("a", "", "1"), ("a", "0000000a", "0"), ("b", "", "1"))
+
+
+@pytest.mark.promise("P6")
+def test_what_is_stored_and_not_in_the_plans_state_is_what_refresh_and_moves_took_out() -> None:
+    found = read_refresh(plan_bytes(state(("a", "", "1"), ("z", "", "1"))), STORED)
+    assert found == Refresh(gone=frozenset({"t.a (deposed 0000000a)", "t.b"}), differs=True)
+
+
+def test_a_refresh_that_found_everything_as_it_was_takes_nothing_out() -> None:
+    assert read_refresh(plan_bytes(json.dumps(json.loads(STORED), indent=2).encode()), STORED) == Refresh()
+    changed = state(("a", "", "2"), ("a", "0000000a", "0"), ("b", "", "1"))
+    assert read_refresh(plan_bytes(changed), STORED) == Refresh(differs=True)
+    assert read_refresh(plan_bytes(state()), None) == Refresh()
+
+
+@pytest.mark.promise("P6")
+@pytest.mark.parametrize("plan", [b"no zip", plan_bytes(b"{"), plan_bytes(state(serial=6)), plan_bytes(name="other")])
+def test_a_plan_that_cannot_be_compared_with_the_stored_state_allows_nothing_more(plan: bytes, tmp_path: Path) -> None:
+    assert read_refresh(plan, STORED) is None
+    (tmp_path / "plan").write_bytes(plan)
+    facts = PlanFacts(may_delete=frozenset({"t.q"}))
+    assert with_refresh(facts, tmp_path / "plan", STORED) == facts
+
+
+def test_what_refresh_took_out_may_be_missing_from_what_the_apply_writes(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_bytes(plan_bytes(state(("a", "", "1"), ("a", "0000000a", "0"))))
+    facts = with_refresh(PlanFacts(may_delete=frozenset({"t.q"})), tmp_path / "plan", STORED)
+    assert facts.may_delete == {"t.q", "t.b"}
+    assert facts.refreshed_out == {"t.b"}
+    assert facts.is_empty

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from interlock.coordinator import Standing
-from interlock.errors import InterlockError, LeaseLost, StateInvalid, StateNotSaved, TerraformFailed
+from interlock.errors import InterlockError, LeaseLost, StateInvalid, StateNotSaved, StateSuspect, TerraformFailed
 from interlock.lock import Stage as LockStage
+from interlock.run.leaving import note_before_apply, read_allowed
 from interlock.run.process import Ended
 from interlock.run.settle import completed, facts_of, plan_facts, settle, standing_facts
 from interlock.run.stage import Outcome
@@ -115,6 +116,36 @@ async def test_a_refused_write_is_never_success(room: Room) -> None:
     door.refusal = StateInvalid("dropped")
     with pytest.raises(StateInvalid, match="dropped"):
         await room.settle(door, APPLIED)
+
+
+@pytest.mark.promise("P8")
+async def test_a_suspect_state_is_neither_a_success_nor_a_lost_state(room: Room) -> None:
+    door = FakeDoor(WRITTEN, accepted=WRITTEN)
+    door.lacking = ("a.b", "a.c")
+    with pytest.raises(StateSuspect) as held:
+        await room.settle(door, APPLIED)
+    assert held.value.exit_status == 23
+    assert "a.b, a.c" in held.value.why
+    assert "interlock state accept prod" in held.value.fix
+    assert "interlock state restore prod" in held.value.fix
+    kinds = [entry.kind for entry in read(room.folder)]
+    assert kinds[-2:] == ["state", "suspect"]
+    with pytest.raises(StateSuspect, match="held for review") as failed:
+        await room.settle(door, APPLIED, code=1, failure=TerraformFailed("it failed"))
+    assert "besides: it failed" in failed.value.why
+    with pytest.raises(LeaseLost):
+        await room.settle(door, APPLIED, code=1, failure=LeaseLost("gone"))
+
+
+@pytest.mark.promise("P8")
+async def test_an_errored_state_that_lay_there_before_the_run_is_left_alone(room: Room) -> None:
+    room.space.errored.write_bytes(STATE)
+    note_before_apply(room.folder, errored=room.space.errored, allowed=frozenset({"a.b"}))
+    door = FakeDoor(WRITTEN, accepted=WRITTEN)
+    await room.settle(door, APPLIED)
+    assert door.pushed == []
+    assert room.space.errored.read_bytes() == STATE
+    assert read_allowed(room.folder) == frozenset({"a.b"})
 
 
 async def test_a_state_that_terraform_left_is_stored_and_makes_good_a_failure_to_save(room: Room) -> None:
