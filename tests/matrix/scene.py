@@ -157,6 +157,7 @@ class Scene:
         self.plain, self.folder = plain, folder
         folder.mkdir(parents=True, exist_ok=True)
         environ = {
+            **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
             "TF_CLI_CONFIG_FILE": str(plain.configuration),
             "INTERLOCK_LEASE": "30s",
             "INTERLOCK_HEARTBEAT": "5s",

@@ -653,7 +653,7 @@ def _say_review(request: _Request, suspect: tuple[str, ...]) -> str:
     """Say why a state is frozen, and what ends it: whoever waits for it reads this."""
     named = ", ".join(suspect[:_ADDRESSES_SAID]) + (", …" if len(suspect) > _ADDRESSES_SAID else "")
     what = f"run {request.writer.run} wrote a state without {named}, which neither its plan nor its refresh took out"
-    return f"{what[:_REVIEW_CHARS]}: interlock state accept {request.state}"
+    return f"{what[:_REVIEW_CHARS]}: {command('state', 'accept', request.state)}"
 
 
 def _footing(document: Document, digest: str) -> Footing:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
+from interlock.errors import command
 from interlock.existing import StoredState
 from interlock.state import (
     UNPLANNED_DELETION,
@@ -58,7 +57,7 @@ def spell(refusal: Refusal) -> str:
 def review_reason(refusal: Refusal, run: str, directory: str) -> str:
     """Say why a state is frozen, and what ends it: whoever waits for it reads this."""
     what = f"run {run} stored a state of which {spell(refusal)}"[:_REASON_CHARS]
-    return f"{what}: {shlex.join(('interlock', 'state', 'accept', directory))}"
+    return f"{what}: {command('state', 'accept', directory)}"
 
 
 def parsed(stored: StoredState | None) -> Document | None:

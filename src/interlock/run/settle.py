@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import uuid
 from datetime import datetime
@@ -49,11 +48,8 @@ async def settle(
     door: Door,
     workspace: Workspace,
     journal: Journal,
-    subject: str,
 ) -> None:
     """Save what Terraform left, compare what is stored with what it wrote, and raise what went wrong.
-
-    `subject` is how commands name the state: its name, or the folder of its root module.
 
     Raises:
         StateNotSaved: The newest state could not be stored; where it is kept is named.
@@ -77,7 +73,7 @@ async def settle(
     if door.suspect() and not isinstance(failure, LeaseLost):
         await _tell_state(door, journal)
         journal.tell("suspect", {"addresses": list(door.suspect())})
-        raise _suspect(door.suspect(), failure, subject) from failure
+        raise _suspect(door.suspect(), failure) from failure
     if failure is not None and not (pushed and _only_saving_failed(outcome)):
         await _tell_state(door, journal)
         raise failure
@@ -138,17 +134,16 @@ async def _push_errored(
     kept.unlink()
 
 
-def _suspect(lost: tuple[str, ...], failure: InterlockError | None, subject: str) -> StateSuspect:
+def _suspect(lost: tuple[str, ...], failure: InterlockError | None) -> StateSuspect:
     """Say what is odd about the stored state and what a person does about it; Terraform's own failure is said too."""
     more = len(lost) - _SUSPECTS_SAID
     named = ", ".join(lost[:_SUSPECTS_SAID]) + (f" and {more} more" if more > 0 else "")
     besides = f"; besides: {failure.what}" if failure is not None else ""
-    name = shlex.quote(subject)
+    look, accept, restore = (command("state", word, THIS_STATE) for word in ("diff", "accept", "restore"))
     return StateSuspect(
         "the state is stored, and held for review: it lacks objects that nothing took out",
         why=f"{named}: neither the plan nor its refresh deletes them, so they may still exist{besides}",
-        fix=f"interlock state diff {name}    then, when it is right: interlock state accept {name}    "
-        f"when it is not: interlock state restore {name}",
+        fix=f"{look}    then, when it is right: {accept}    when it is not: {restore}",
         addresses=list(lost),
     )
 

@@ -568,7 +568,6 @@ class Supervisor:
                 door=self._hands.door,
                 workspace=self._workspace,
                 journal=self._journal,
-                subject=self._order.directory if self._order.backend else self._order.state,
             )
         finally:
             await self._note_made(outcome)

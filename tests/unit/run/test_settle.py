@@ -4,7 +4,16 @@ from pathlib import Path
 import pytest
 
 from interlock.coordinator import Standing
-from interlock.errors import InterlockError, LeaseLost, StateInvalid, StateNotSaved, StateSuspect, TerraformFailed
+from interlock.errors import (
+    THIS_STATE,
+    InterlockError,
+    LeaseLost,
+    StateInvalid,
+    StateNotSaved,
+    StateSuspect,
+    TerraformFailed,
+    command,
+)
 from interlock.lock import Stage as LockStage
 from interlock.run.leaving import note_before_apply, read_allowed
 from interlock.run.process import Ended
@@ -86,7 +95,6 @@ class Room:
             door=door,  # type: ignore[arg-type]  # only what settle uses
             workspace=self.space,
             journal=self.journal,
-            subject="prod",
         )
 
 
@@ -126,8 +134,8 @@ async def test_a_suspect_state_is_neither_a_success_nor_a_lost_state(room: Room)
         await room.settle(door, APPLIED)
     assert held.value.exit_status == 23
     assert "a.b, a.c" in held.value.why
-    assert "interlock state accept prod" in held.value.fix
-    assert "interlock state restore prod" in held.value.fix
+    assert command("state", "accept", THIS_STATE) in held.value.fix
+    assert command("state", "restore", THIS_STATE) in held.value.fix
     kinds = [entry.kind for entry in read(room.folder)]
     assert kinds[-2:] == ["state", "suspect"]
     with pytest.raises(StateSuspect, match="held for review") as failed:
