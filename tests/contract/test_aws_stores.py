@@ -45,6 +45,16 @@ class TestDynamoRecords(RecordStoreContract):
     def record_store_peer(self, aws: LocalAws, table: str) -> RecordStore:
         return _dynamo(aws, table)
 
+    @pytest.fixture
+    def rewrite_record(self, aws: LocalAws, table: str) -> Rewrite:
+        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
+            place = {"TableName": table, "Key": {"LockID": {"S": f"interlock::{key}"}}}
+            item = aws.dynamodb.get_item(**place, ConsistentRead=True)["Item"]
+            item["Value"] = {"B": change(bytes(item["Value"]["B"]))}
+            aws.dynamodb.put_item(TableName=table, Item=item)
+
+        return rewrite
+
 
 class TestS3Records(RecordStoreContract):
     @pytest.fixture
@@ -54,6 +64,14 @@ class TestS3Records(RecordStoreContract):
     @pytest.fixture
     def record_store_peer(self, aws: LocalAws, place: S3Place) -> RecordStore:
         return _s3(aws, place)
+
+    @pytest.fixture
+    def rewrite_record(self, aws: LocalAws, place: S3Place) -> Rewrite:
+        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
+            name = place.object(f"records/{key}")
+            aws.s3.put_object(**name, Body=change(aws.s3.get_object(**name)["Body"].read()))
+
+        return rewrite
 
 
 class TestS3Blobs(BlobStoreContract):

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from interlock.clock import SystemClock
-from interlock.store import RecordStore
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.testing.store_contract import BlobStoreContract, RecordStoreContract, Rewrite
 
 
 class TestMemoryRecords(RecordStoreContract):
     @pytest.fixture
-    async def record_store(self) -> RecordStore:
+    async def record_store(self) -> MemoryRecords:
         return MemoryRecords(clock=SystemClock())
+
+    @pytest.fixture
+    def rewrite_record(self, record_store: MemoryRecords) -> Rewrite:
+        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
+            record = record_store._records[key]
+            record_store._records[key] = replace(record, value=change(record.value))
+
+        return rewrite
 
 
 class TestMemoryBlobs(BlobStoreContract):

@@ -36,6 +36,16 @@ class TestSqliteRecords(RecordStoreContract):
     async def record_store_peer(self, peer: SqliteStore) -> RecordStore:
         return peer.records
 
+    @pytest.fixture
+    def rewrite_record(self, tmp_path: Path) -> Rewrite:
+        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
+            with closing(sqlite3.connect(tmp_path / "interlock.db")) as connection:
+                ((value,),) = connection.execute("SELECT value FROM records WHERE key = ?", (key,))
+                connection.execute("UPDATE records SET value = ? WHERE key = ?", (change(value), key))
+                connection.commit()
+
+        return rewrite
+
 
 class TestSqliteBlobs(BlobStoreContract):
     @pytest.fixture

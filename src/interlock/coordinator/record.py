@@ -7,14 +7,14 @@ no longer holds is refused in the very step that would have stored it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from interlock.errors import BackendUnavailable
-from interlock.lock import NEW_LOCK, Lock, from_data, to_data
+from interlock.lock import NEW_LOCK, Lock, LockBroken, from_data, to_data
 
 SCHEMA = 1
 """Version of the record around the lock; the lock has one of its own."""
@@ -62,6 +62,8 @@ class StateRecord:
     head: Head | None = None
 
 
+_HEAD_FIELDS = frozenset(field.name for field in fields(Head))
+
 NEW_STATE = StateRecord()
 """A state that nobody ever asked for."""
 
@@ -75,8 +77,7 @@ def decode(value: bytes) -> StateRecord:
     """Read what `encode` wrote, by this release or an earlier one. Unknown fields are left out.
 
     Raises:
-        BackendUnavailable: It is of a newer schema, or cannot be read.
-        LockBroken: The lock in it breaks a promise.
+        BackendUnavailable: It is of a newer schema, cannot be read, or breaks a promise.
     """
     try:
         data = msgspec.json.decode(value)
@@ -85,13 +86,21 @@ def decode(value: bytes) -> StateRecord:
     if not isinstance(data, Mapping):
         raise _unreadable("it is no object")
     schema = data.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
+    if type(schema) is not int or schema < 1:
+        raise _unreadable("it names no schema version")
+    if schema > SCHEMA:
         raise BackendUnavailable(
             "the state record was written by a newer Interlock",
             why=f"its schema is {schema}, this release knows up to {SCHEMA}",
             fix="upgrade Interlock on this machine, then try again",
         )
-    return StateRecord(lock=from_data(data.get("lock")), head=_head(data.get("head")))
+    if "head" not in data:  # a missing name is damage; a state without versions says so itself
+        raise _unreadable("it does not say which version is current")
+    try:
+        lock = from_data(data.get("lock"))
+    except LockBroken as error:  # our own writes were checked: what breaks a promise here was changed since
+        raise _unreadable(error.why) from error
+    return StateRecord(lock=lock, head=_head(data["head"]))
 
 
 def keep_s(value: bytes, at_least_s: float) -> float | None:
@@ -111,6 +120,9 @@ def keep_s(value: bytes, at_least_s: float) -> float | None:
 def _head(data: Any) -> Head | None:
     if data is None:
         return None
+    missing = _HEAD_FIELDS - set(data) if isinstance(data, Mapping) else _HEAD_FIELDS
+    if missing:
+        raise _unreadable(f"its head lacks {', '.join(sorted(missing))}")
     try:
         return msgspec.convert(data, Head)
     except msgspec.ValidationError as error:
@@ -119,5 +131,5 @@ def _head(data: Any) -> Head | None:
 
 def _unreadable(why: str) -> BackendUnavailable:
     return BackendUnavailable(
-        "the state record cannot be read", why=why, fix="interlock doctor; the record was left as it is"
+        "the state record cannot be read", why=f"{why}; it was left as it is", fix="interlock doctor"
     )

@@ -5,6 +5,7 @@ The stores themselves are hands, chosen by URL in `opening.py`.
 """
 
 from interlock.store.blobs import BLOB_BYTES_MAX, BlobDamaged, BlobMissing, BlobStore, blob_digest
+from interlock.store.checksums import RecordDamaged
 from interlock.store.records import KEY_BYTES_MAX, LIST_LIMIT_MAX, VALUE_BYTES_MAX, Mismatch, Record, RecordStore
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "BlobStore",
     "Mismatch",
     "Record",
+    "RecordDamaged",
     "RecordStore",
     "blob_digest",
 ]

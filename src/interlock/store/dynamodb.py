@@ -6,6 +6,7 @@ A hand. The table has only the partition key `LockID`. Our items begin with `int
     LockID          interlock:<namespace>:<key>
     Version         a number drawn by chance for each write (52 bits)
     Value           the bytes
+    Sum             their checksum, see `checksums.py`; items of earlier releases have none
     ExpirationTime  seconds since 1970, renewed by each write; only when the store was given `expires_s`
 
 Since a version is drawn before the write, a write whose reply got lost is recognised by it: when the repeated
@@ -33,6 +34,7 @@ from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.ids import Ids
 from interlock.store.aws import AwsCaller, Refused
+from interlock.store.checksums import check_record, record_sum
 from interlock.store.polled import PolledWatch
 from interlock.store.polling import Pace, Polling
 from interlock.store.records import (
@@ -252,12 +254,19 @@ class DynamoRecords:
         if item is None:
             return None
         try:
-            return Record(key=key, version=int(item["Version"]["N"]), value=bytes(item["Value"]["B"]))
+            stored, sum_ = int(item["Version"]["N"]), bytes(item["Sum"]["B"]) if "Sum" in item else None
+            version, value = check_record(key, stored, bytes(item["Value"]["B"]), sum_)
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(self._prefix + key) from error
+        return Record(key=key, version=version, value=value)
 
     def _written(self, key: str, version: int, value: bytes) -> dict[str, Any]:
-        item = {"LockID": {"S": self._prefix + key}, "Version": {"N": str(version)}, "Value": {"B": value}}
+        item = {
+            "LockID": {"S": self._prefix + key},
+            "Version": {"N": str(version)},
+            "Value": {"B": value},
+            "Sum": {"B": record_sum(key, version, value)},
+        }
         expires_s = self._expires_s(value) if callable(self._expires_s) else self._expires_s
         if expires_s is not None:
             now_s = self._caller.server_time_s() or self._clock.now().timestamp()
@@ -341,7 +350,7 @@ def _first_item(refusal: Refused) -> Mapping[str, Any] | None:
 
 
 def _pack_names(keys: frozenset[str]) -> bytes:
-    return zstandard.ZstdCompressor(level=3).compress(
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(
         "\n".join(sorted(keys)).encode()
     )  # keys have no control characters
 

@@ -11,6 +11,7 @@ import asyncio
 from interlock.clock import Clock
 from interlock.errors import UsageError
 from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
+from interlock.store.checksums import check_record, record_sum
 from interlock.store.doorbell import Doorbell
 from interlock.store.records import (
     LIST_LIMIT_MAX,
@@ -31,6 +32,7 @@ class MemoryRecords:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._records: dict[str, Record] = {}
+        self._sums: dict[str, bytes] = {}
         self._changes = 0
         self._doorbell = Doorbell(clock=clock)
         self._closed = False
@@ -39,14 +41,14 @@ class MemoryRecords:
         """See `RecordStore.get`."""
         self._check_open()
         check_key(key)
-        return self._records.get(key)
+        return self._find(key)
 
     async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
         """See `RecordStore.swap`."""
         self._check_open()
         check_key(key)
         check_value(key, value)
-        current = self._records.get(key)
+        current = self._find(key)
         if _version(current) != expected:
             raise Mismatch(key, expected=expected, current=current)
         if current is None and value is None:
@@ -61,7 +63,14 @@ class MemoryRecords:
             del self._records[key]
             return 0
         self._records[key] = Record(key=key, version=self._changes, value=bytes(value))
+        self._sums[key] = record_sum(key, self._changes, value)
         return self._changes
+
+    def _find(self, key: str) -> Record | None:
+        record = self._records.get(key)
+        if record is not None:
+            check_record(key, record.version, record.value, self._sums[key])
+        return record
 
     async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
         """See `RecordStore.list`."""
@@ -70,7 +79,7 @@ class MemoryRecords:
         check_prefix(after)
         check_limit(limit)
         keys = sorted(key for key in self._records if key.startswith(prefix) and key > after)
-        return [self._records[key] for key in keys[:limit]]
+        return [record for key in keys[:limit] if (record := self._find(key)) is not None]
 
     async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record | None:
         """See `RecordStore.watch`."""
@@ -78,11 +87,11 @@ class MemoryRecords:
         check_key(key)
         until = self._clock.monotonic() + timeout_s
         with self._doorbell.hung(key) as bell:
-            while not self._closed and _version(self._records.get(key)) == seen:
+            while not self._closed and _version(self._find(key)) == seen:
                 if not await self._doorbell.rung(bell, timeout_s=until - self._clock.monotonic()):
                     break
         self._check_open()
-        return self._records.get(key)
+        return self._find(key)
 
     async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
         """See `RecordStore.watch_prefix`. The number counts changes of the whole store."""

@@ -6,8 +6,8 @@ Blobs are packed (`packing.py`, without differences: room is cheap there and a c
 `<prefix>blobs/<digest>`. Records are for set-ups without a DynamoDB table, as Terraform's `use_lockfile` is: an object
 `<prefix>records/<key>` is written only under `If-None-Match: *` or `If-Match: <ETag>`. Its body begins with the
 version, a number drawn by chance, so no two bodies and no two ETags are equal, and a write whose reply got lost is
-recognised. A deleted record stays as a short object that says so, because not every S3-compatible service deletes
-conditionally.
+recognised; then comes the checksum (`checksums.py`), which objects of format 1 lack. A deleted record stays as a short
+object that says so, because not every S3-compatible service deletes conditionally.
 
 A bucket with versioning keeps every write of a record; give the prefix a lifecycle rule for old versions. Needed
 permissions: ListBucket, GetObject, PutObject, DeleteObject; without ListBucket, S3 calls an absent object forbidden.
@@ -27,6 +27,7 @@ from interlock.errors import BackendUnavailable, UsageError
 from interlock.ids import Ids
 from interlock.store.aws import AwsCaller, Refused
 from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
+from interlock.store.checksums import SUM_BYTES, RecordDamaged, record_sum
 from interlock.store.packing import HEADER_BYTES, Unpackable, pack, read_header, unpack
 from interlock.store.polled import PolledWatch
 from interlock.store.polling import Pace, Polling
@@ -48,7 +49,7 @@ DEFAULT_PREFIX = ".interlock/"
 _VERSION_BITS = 52  # exact in every JSON reader
 _HEADER = struct.Struct("<3sBBQ")
 _MAGIC = b"ILR"
-_FORMAT = 1
+_FORMAT_WITHOUT_SUM, _FORMAT = 1, 2
 _LIVE, _DELETED = 0, 1
 _ETAGS_MAX = 4096
 _SWAP_ATTEMPTS_MAX = 10  # each is lost only against another write of the same record
@@ -213,7 +214,7 @@ class S3Records:
             answer = await self._caller.call(
                 self._client.put_object,
                 answers=_NOT_MET | _ABSENT,
-                Body=_HEADER.pack(_MAGIC, _FORMAT, kind, version) + (value or b""),
+                Body=_HEADER.pack(_MAGIC, _FORMAT, kind, version) + record_sum(key, version, value) + (value or b""),
                 **self._object(key),
                 **self._place.encryption(),
                 **condition,
@@ -228,12 +229,29 @@ class S3Records:
             answer = await self._caller.call(self._client.get_object, answers=_ABSENT, **self._object(key))
         except Refused:
             return None
-        body: bytes = answer["Body"]
-        if len(body) < _HEADER.size or not body.startswith(_MAGIC + bytes([_FORMAT])):
-            raise self._damaged(key)
-        _, _, kind, version = _HEADER.unpack_from(body)
+        version, value = self._unpacked(key, answer["Body"])
         self._remember(key, version, answer["ETag"])
-        return _Stored(etag=answer["ETag"], version=version, value=body[_HEADER.size :] if kind == _LIVE else None)
+        return _Stored(etag=answer["ETag"], version=version, value=value)
+
+    def _unpacked(self, key: str, body: bytes) -> tuple[int, bytes | None]:
+        """Return version and value of an object, None for a deleted record.
+
+        Raises:
+            RecordDamaged: It is not what was written.
+            BackendUnavailable: It is none of ours, or of a newer release.
+        """
+        if len(body) < _HEADER.size or not body.startswith(_MAGIC):
+            raise self._damaged(key)
+        _, form, kind, version = _HEADER.unpack_from(body)
+        if form not in {_FORMAT, _FORMAT_WITHOUT_SUM} or kind not in {_LIVE, _DELETED}:
+            raise self._damaged(key)
+        start = _HEADER.size + (SUM_BYTES if form == _FORMAT else 0)
+        value = body[start:] if kind == _LIVE else None
+        if form == _FORMAT and body[_HEADER.size : start] != record_sum(key, version, value):
+            raise RecordDamaged(key)
+        if kind == _DELETED and body[start:]:  # else a damaged kind would make a record seem absent
+            raise RecordDamaged(key, why="it says that it was deleted, and has a value all the same")
+        return version, value
 
     async def _names(self, prefix: str, *, after: str, limit: int) -> Sequence[str]:
         """Return keys of this prefix behind `after`, in order; S3 sorts by UTF-8 too."""

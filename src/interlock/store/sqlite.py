@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
+from interlock.store.checksums import check_record, record_sum
 from interlock.store.doorbell import Doorbell
 from interlock.store.memory import store_is_closed
 from interlock.store.records import (
@@ -232,8 +233,18 @@ class _Lookout:
 
 
 def _find(connection: sqlite3.Connection, key: str) -> Record | None:
-    row = connection.execute("SELECT version, value FROM records WHERE key = ?", (key,)).fetchone()
-    return None if row is None else Record(key=key, version=row[0], value=row[1])
+    row = connection.execute("SELECT version, value, sum FROM records WHERE key = ?", (key,)).fetchone()
+    return None if row is None else _checked(key, *row)
+
+
+def _checked(key: object, version: object, value: object, sum_: object) -> Record:
+    """Return the record of a row.
+
+    Raises:
+        RecordDamaged: It is not what was written.
+    """
+    found = check_record(key, version, value, sum_)
+    return Record(key=str(key), version=found[0], value=found[1])
 
 
 def _swap(connection: sqlite3.Connection, key: str, expected: int | None, value: bytes | None) -> int:
@@ -249,9 +260,9 @@ def _swap(connection: sqlite3.Connection, key: str, expected: int | None, value:
         return 0
     version = _changes(connection)
     connection.execute(
-        "INSERT INTO records (key, version, value) VALUES (?, ?, ?)"
-        " ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value",
-        (key, version, value),
+        "INSERT INTO records (key, version, value, sum) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value, sum = excluded.sum",
+        (key, version, value, record_sum(key, version, value)),
     )
     return version
 
@@ -266,10 +277,10 @@ def _list(connection: sqlite3.Connection, prefix: str, after: str, limit: int) -
     end = _behind(prefix)
     bound = "" if end is None else "AND key < ?"
     rows = connection.execute(
-        f"SELECT key, version, value FROM records WHERE key >= ? AND key > ? {bound} ORDER BY key LIMIT ?",  # noqa: S608
+        f"SELECT key, version, value, sum FROM records WHERE key >= ? AND key > ? {bound} ORDER BY key LIMIT ?",  # noqa: S608
         (prefix, after, *([] if end is None else [end]), limit),
     )
-    return [Record(key=key, version=version, value=value) for key, version, value in rows]
+    return [_checked(*row) for row in rows]
 
 
 def _behind(prefix: str) -> str | None:

@@ -26,7 +26,7 @@ BUSY_S_MAX = 30.0
 """Longest wait for another process that is writing. A write takes milliseconds; this long means it was stopped."""
 
 APPLICATION_ID = 0x494C4B31  # "ILK1" in SQLite's header, so that a foreign database is recognised
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _RETRY_S = 0.001  # far below SQLite's own 100 ms steps: the queue's hand-over is made of such waits
 _RETRY_S_MAX = 0.008
 _WAL_BYTES_KEPT = 64 * 1024 * 1024  # a longer log is cut back after a checkpoint

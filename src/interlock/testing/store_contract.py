@@ -7,8 +7,8 @@ For authors of stores. In your tests, with pytest, pytest-asyncio (`asyncio_mode
         async def record_store(self) -> AsyncIterator[RecordStore]: ...
 
 Give `record_store_peer` too when two handles can be open on the same data; what one writes, the other must see. Give
-`rewrite_blob`, which changes stored bytes behind the store's back. The suite never expects an empty store: each test
-uses keys of its own.
+`rewrite_record` and `rewrite_blob`, which change stored bytes behind the store's back. The suite never expects an empty
+store: each test uses keys of its own.
 """
 # ruff: noqa: S311 - seeded pseudo-randomness is the point
 # ruff: noqa: D102 - a test's name is the sentence it proves
@@ -26,7 +26,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interlock.errors import UsageError
+from interlock.errors import BackendUnavailable, UsageError
 from interlock.store import (
     KEY_BYTES_MAX,
     LIST_LIMIT_MAX,
@@ -91,8 +91,12 @@ _frugal = settings(
 )
 
 
+Rewrite = Callable[[str, Callable[[bytes], bytes]], Awaitable[None]]
+"""Changes the stored bytes of the record with this key, or of the blob with this digest, behind the store's back."""
+
+
 class RecordStoreContract:
-    """Inherit from this, and give the fixture `record_store`."""
+    """Inherit from this, and give the fixtures `record_store` and `rewrite_record`."""
 
     @pytest.fixture
     def record_store_peer(self, record_store: RecordStore) -> RecordStore:
@@ -362,6 +366,43 @@ class RecordStoreContract:
             record for record in records if record.key.startswith(prefix + "a/")
         ]
 
+    @pytest.mark.promise("P3")
+    async def test_a_damaged_record_is_refused_and_never_taken_for_an_absent_one(
+        self, record_store: RecordStore, record_store_peer: RecordStore, rewrite_record: Rewrite
+    ) -> None:
+        prefix = _namespace()
+        version = await record_store.swap(prefix + "k", expected=None, value=b'{"head": null}')
+        damages = [_flipped(bit) for bit in range(0, 8 * 14, 9)] + [_DAMAGES["empty"], _DAMAGES["cut in half"]]
+        for damage in damages:
+            whole: list[bytes] = []
+            await rewrite_record(prefix + "k", lambda stored: (whole.append(stored), damage(stored))[1])  # noqa: B023
+            for call in (
+                record_store_peer.get(prefix + "k"),
+                record_store_peer.list(prefix),
+                record_store_peer.watch(prefix + "k", seen=version, timeout_s=0),
+                record_store_peer.swap(prefix + "k", expected=None, value=b"new"),
+            ):
+                with pytest.raises(BackendUnavailable) as refusal:
+                    await call
+                assert refusal.value.fix
+            await rewrite_record(prefix + "k", lambda _: whole[0])  # noqa: B023
+        assert await record_store_peer.get(prefix + "k") == Record(
+            key=prefix + "k", version=version, value=b'{"head": null}'
+        )
+
+    @pytest.mark.promise("P3")
+    async def test_a_record_that_stands_under_another_key_is_refused(
+        self, record_store: RecordStore, record_store_peer: RecordStore, rewrite_record: Rewrite
+    ) -> None:
+        prefix = _namespace()
+        stored: dict[str, bytes] = {}
+        for name in ("one", "two"):
+            await record_store.swap(prefix + name, expected=None, value=name.encode())
+            await rewrite_record(prefix + name, lambda found: stored.setdefault(name, found))  # noqa: B023
+        await rewrite_record(prefix + "one", lambda _: stored["two"])
+        with pytest.raises(BackendUnavailable):
+            await record_store_peer.get(prefix + "one")
+
     async def test_a_closed_store_refuses_politely(self, record_store: RecordStore) -> None:
         key = _namespace() + "k"
         watch = asyncio.create_task(record_store.watch(key, seen=None, timeout_s=PATIENCE_S))
@@ -424,8 +465,12 @@ def _document(seed: int, lines: int) -> bytes:
     return b"".join(b'    "id": "%032x", "type": "queue",\n' % chance.getrandbits(128) for _ in range(lines))
 
 
-Rewrite = Callable[[str, Callable[[bytes], bytes]], Awaitable[None]]
-"""Changes the stored (packed) bytes of the blob with this digest, behind the store's back."""
+def _flipped(bit: int) -> Callable[[bytes], bytes]:
+    """Return what flips one bit, counted from the end."""
+    return lambda stored: (
+        stored[: ~(bit // 8)] + bytes([stored[~(bit // 8)] ^ 1 << bit % 8]) + stored[len(stored) - bit // 8 :]
+    )
+
 
 _DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "one bit flipped": lambda stored: stored[:-3] + bytes([stored[-3] ^ 1]) + stored[-2:],

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
 
 from interlock.coordinator.record import NEW_STATE, SCHEMA, Head, StateRecord, decode, encode
 from interlock.errors import BackendUnavailable
-from interlock.lock import NEW_LOCK, Requested, decide
+from interlock.lock import NEW_LOCK, Frozen, Requested, decide
 
 NOW = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
 HEAD = Head(
@@ -64,3 +65,29 @@ def test_a_damaged_head_is_refused(record: StateRecord) -> None:
     data["head"]["serial"] = "x"
     with pytest.raises(BackendUnavailable):
         decode(json.dumps(data).encode())
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("name", ["schema", "lock", "head", *(f"head.{each.name}" for each in fields(Head))])
+def test_a_missing_field_is_damage_and_never_no_state(record: StateRecord, name: str) -> None:
+    data = json.loads(encode(record))
+    *path, last = name.split(".")
+    owner = data[path[0]] if path else data
+    del owner[last]
+    with pytest.raises(BackendUnavailable):
+        decode(json.dumps(data).encode())
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("kind", ["new", "lock and head", "frozen"])
+def test_no_flipped_bit_of_a_record_without_checksum_reads_as_no_state(record: StateRecord, kind: str) -> None:
+    frozen = replace(record, lock=decide(record.lock, Frozen(by="ann", reason="a pause"), now=NOW).lock)
+    whole = encode({"new": NEW_STATE, "lock and head": record, "frozen": frozen}[kind])
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            found = decode(bytes(damaged))
+        except BackendUnavailable:
+            continue
+        assert (found.head is None) == (kind == "new"), bytes(damaged)
