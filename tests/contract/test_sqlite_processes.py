@@ -74,9 +74,31 @@ _WATCHER = """
 """
 
 
+# Takes the lock, then renews it once for each line that it hears; says the token, or the refusal.
+_HOLDER = """
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.errors import InterlockError
+    from interlock.ids import RandomIds
+    from interlock.lock import Requested
+    coordinator = LocalCoordinator(store.records, SystemClock(), RandomIds())
+    ticket = coordinator.new_ticket()
+    try:
+        grant = await coordinator.acquire(
+            "prod", Requested(ticket=ticket, who="ann", lease_s=600, patience_s=60), timeout_s=60
+        )
+        while True:
+            say("holds", grant.token)
+            if not await asyncio.to_thread(sys.stdin.readline):
+                return
+            await coordinator.renew("prod", ticket=ticket, token=grant.token)
+    except InterlockError as error:
+        say("refused", error.exit_status, error.why)
+"""
+
+
 async def _start(body: str, path: Path, *words: str) -> Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _PREAMBLE.format(body=body), str(path), *words, stdout=PIPE
+        sys.executable, "-c", _PREAMBLE.format(body=body), str(path), *words, stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
 
 
@@ -157,3 +179,30 @@ async def test_a_writer_stopped_in_its_transaction_is_waited_for(tmp_path: Path)
     writer.kill()
     await writer.wait()
     await store.close()
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.parametrize("removed", [("-wal",), ("-shm",), ("-wal", "-shm")], ids="".join)
+async def test_no_second_holder_comes_up_when_the_log_is_removed_under_the_first(
+    tmp_path: Path, removed: tuple[str, ...]
+) -> None:
+    path = tmp_path / "interlock.db"
+    holder = await _start(_HOLDER, path)
+    assert await _line(holder) == "holds 1"
+    for suffix in removed:
+        Path(f"{path}{suffix}").unlink()
+    second = await _start(_HOLDER, path)
+    assert second.stderr is not None
+    assert b"is gone" in (await asyncio.wait_for(second.stderr.read(), PATIENCE_S))
+    assert await second.wait() != 0
+    assert holder.stdin is not None
+    holder.stdin.write(b"\n")
+    assert (await _line(holder)).startswith("refused 30")
+    assert await holder.wait() == 0
+    third = await _start(_HOLDER, path)  # nobody uses the database any more, and the first one's lock is still in it
+    watcher = await SqliteStore.open(path, clock=SystemClock())
+    record = await watcher.records.watch("state/prod", seen=None, timeout_s=PATIENCE_S) or pytest.fail("lost")
+    assert b'"token":1' in record.value
+    await watcher.close()
+    third.kill()
+    await third.wait()

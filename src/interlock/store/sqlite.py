@@ -56,7 +56,8 @@ class SqliteStore:
         blobs: The `BlobStore`.
     """
 
-    def __init__(self, file: SqliteFile, *, clock: Clock) -> None:
+    def __init__(self, opened: SqliteFile, *, clock: Clock) -> None:
+        file, self._anchor = opened.anchored()
         self._writer = SqliteWriter(file, name="interlock-writer")
         self._reader = SqliteReader(file, name="interlock-reader")
         self.records = SqliteRecords(file, writer=self._writer, reader=self._reader, clock=clock)
@@ -82,6 +83,7 @@ class SqliteStore:
         await self.blobs.close()
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._reader.close)
+        await asyncio.to_thread(self._anchor.close)  # the last one: it copies the log into the database
 
 
 class SqliteRecords:
@@ -200,6 +202,7 @@ class _Lookout:
         polls = 0
         while self._waiters:
             try:
+                self._file.check_in_place()
                 found = self._data_version()
                 if found != data_version:
                     versions = self._ring_changed(versions)

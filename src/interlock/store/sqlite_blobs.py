@@ -184,7 +184,9 @@ class SqliteBlobs:
         """Ask on a connection of its own and within one transaction, so that the answer is of one moment."""
         with translated(self._file.path), closing(self._file.connect()) as connection:
             connection.execute("BEGIN")
-            return question(connection)
+            answer = question(connection)
+            self._file.check_in_place()
+            return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,8 @@ BUSY_S_MAX = 30.0
 
 APPLICATION_ID = 0x494C4B31  # "ILK1" in SQLite's header, so that a foreign database is recognised
 SCHEMA_VERSION = 2
+TORN_S_MAX = 2.0
+"""Longest wait for the log of a database that is in use: whoever opens one makes it within milliseconds."""
 _RETRY_S = 0.001  # far below SQLite's own 100 ms steps: the queue's hand-over is made of such waits
 _RETRY_S_MAX = 0.008
 _WAL_BYTES_KEPT = 64 * 1024 * 1024  # a longer log is cut back after a checkpoint
@@ -42,12 +44,13 @@ class SqliteFile:
 
     Attributes:
         path: Where it is.
-        inode: Its device and inode, by which a removed or replaced file is noticed.
+        inodes: Device and inode of each file by its name, by which one that was removed or replaced is noticed: the
+            database, and while an anchor is open also its log and the index of that.
         process: The process that opened it, by which a fork is noticed.
     """
 
     path: Path
-    inode: tuple[int, int]
+    inodes: Mapping[str, tuple[int, int]]
     process: int
     clock: Clock
 
@@ -73,23 +76,45 @@ class SqliteFile:
         with translated(self.path):
             return _connect(self.path)
 
-    def check_in_place(self) -> None:
-        """Refuse to go on with a file that is no longer there: writes to it would be acknowledged and then lost.
+    def anchored(self) -> tuple[SqliteFile, sqlite3.Connection]:
+        """Open a connection that keeps the log and its index in place until it is closed, and note which they are.
+
+        SQLite removes both when the last connection closes, and only then; while ours is open they never change.
 
         Raises:
-            BackendUnavailable: It was removed or replaced.
+            InterlockError: The file cannot be opened.
         """
+        anchor = self.connect()
         try:
-            found = _inode(self.path)
-        except OSError:
-            found = None
-        if found != self.inode:
-            raise BackendUnavailable(
-                f"the database {self.path} is gone",
-                why="the file was removed or replaced while it was in use",
-                fix="put the file back, or start again with a new one",
-                path=str(self.path),
-            )
+            with translated(self.path):
+                _read_once(anchor)
+                names = [str(self.path), *_names_beside(self.path)]
+                return replace(self, inodes={name: _inode(name) for name in names}), anchor
+        except BaseException:
+            anchor.close()
+            raise
+
+    def check_in_place(self) -> None:
+        """Refuse to go on when a file is no longer there: writes to it would be acknowledged and then lost.
+
+        Without the log, another process that opens the database would not see what was written last, such as a grant.
+        Three `stat` calls: 3 to 10 microseconds.
+
+        Raises:
+            BackendUnavailable: One was removed or replaced.
+        """
+        for name, inode in self.inodes.items():
+            try:
+                found = _inode(name)
+            except OSError:
+                found = None
+            if found != inode:
+                raise BackendUnavailable(
+                    f"the database {self.path} is gone",
+                    why=f"{name} was removed or replaced while it was in use",
+                    fix="start again; nothing more is written to what was removed",
+                    path=str(self.path),
+                )
 
     def patiently(self, action: Callable[[], _T]) -> _T:
         """Repeat `action` while another process is writing, at most `BUSY_S_MAX` seconds."""
@@ -121,12 +146,13 @@ def open_file(path: Path, *, clock: Clock) -> SqliteFile:
     path = path.absolute()
     with translated(path):
         _create(path)
+        _refuse_torn(path, clock=clock)
         connection = _connect(path)
         try:
             _prepare(connection, path, clock=clock)
         finally:
             connection.close()
-        return SqliteFile(path=path, inode=_inode(path), process=os.getpid(), clock=clock)
+        return SqliteFile(path=path, inodes={str(path): _inode(path)}, process=os.getpid(), clock=clock)
 
 
 def translate(error: sqlite3.Error | OSError, path: Path) -> InterlockError:
@@ -324,9 +350,54 @@ def _number(connection: sqlite3.Connection, question: str) -> int:
     return int(number)
 
 
-def _inode(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _inode(path: Path | str) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116 - before and after every transaction, and twice as fast as Path.stat
     return found.st_dev, found.st_ino
+
+
+def _names_beside(path: Path) -> tuple[str, str]:
+    """Return the names of SQLite's log and of the index of that."""
+    return f"{path}-wal", f"{path}-shm"
+
+
+def _read_once(connection: sqlite3.Connection) -> None:
+    """Make SQLite open its log, which it does not do before the first read."""
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def _refuse_torn(path: Path, *, clock: Clock) -> None:
+    """Refuse a database whose log somebody removed while another process uses it.
+
+    We would make a new log, know nothing of what is in that of the other process, and grant a lock that it holds.
+    Whoever uses the database keeps it locked against an exclusive reader, so one look tells; it is only needed when a
+    file is missing, which is also so when nobody uses the database.
+
+    Raises:
+        BackendUnavailable: That is so.
+    """
+    pause = threading.Event()
+    until = clock.monotonic() + TORN_S_MAX
+    while path.stat().st_size and not all(map(os.path.exists, _names_beside(path))):
+        if _is_unused(path):
+            return
+        if clock.monotonic() >= until:  # others that open it in this moment need far less
+            raise BackendUnavailable(
+                f"the log of the database {path} is gone",
+                why="another process uses the database, and its -wal or -shm file was removed meanwhile",
+                fix=f"fuser -v {path}    end those processes, then try again",
+                path=str(path),
+            )
+        pause.wait(_RETRY_S_MAX)
+
+
+def _is_unused(path: Path) -> bool:
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=0)) as connection:
+        try:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            _read_once(connection)
+        except sqlite3.DatabaseError as error:
+            return not is_busy(error)  # what else is wrong, the ordinary opening says
+    return True
 
 
 def _patiently(action: Callable[[], _T], *, clock: Clock) -> _T:

@@ -99,8 +99,9 @@ class SqliteReader(SqliteThread):
     def _perform(self, jobs: list[_Job[Any]]) -> None:
         for job in jobs:
             try:
-                self._file.check_in_place()
-                job.future.set_result(job.work(self._connection))
+                result = job.work(self._connection)
+                self._file.check_in_place()  # once, afterwards: what was read from a removed file is never told
+                job.future.set_result(result)
             except BaseException as error:  # noqa: BLE001 - the future carries it to the caller
                 job.future.set_exception(_known(error, self._file))
 
@@ -149,6 +150,7 @@ class SqliteWriter(SqliteThread):
         except BaseException:
             self._roll_back()
             raise
+        self._file.check_in_place()  # else it was written to a log that nobody will find
         return outcomes
 
     def _outcome(self, job: _Job[Any]) -> _Outcome:

@@ -374,8 +374,7 @@ class RecordStoreContract:
         version = await record_store.swap(prefix + "k", expected=None, value=b'{"head": null}')
         damages = [_flipped(bit) for bit in range(0, 8 * 14, 9)] + [_DAMAGES["empty"], _DAMAGES["cut in half"]]
         for damage in damages:
-            whole: list[bytes] = []
-            await rewrite_record(prefix + "k", lambda stored: (whole.append(stored), damage(stored))[1])  # noqa: B023
+            whole = await _rewritten(rewrite_record, prefix + "k", damage)
             for call in (
                 record_store_peer.get(prefix + "k"),
                 record_store_peer.list(prefix),
@@ -385,7 +384,7 @@ class RecordStoreContract:
                 with pytest.raises(BackendUnavailable) as refusal:
                     await call
                 assert refusal.value.fix
-            await rewrite_record(prefix + "k", lambda _: whole[0])  # noqa: B023
+            await _rewritten(rewrite_record, prefix + "k", lambda _: whole)  # noqa: B023
         assert await record_store_peer.get(prefix + "k") == Record(
             key=prefix + "k", version=version, value=b'{"head": null}'
         )
@@ -395,11 +394,10 @@ class RecordStoreContract:
         self, record_store: RecordStore, record_store_peer: RecordStore, rewrite_record: Rewrite
     ) -> None:
         prefix = _namespace()
-        stored: dict[str, bytes] = {}
         for name in ("one", "two"):
             await record_store.swap(prefix + name, expected=None, value=name.encode())
-            await rewrite_record(prefix + name, lambda found: stored.setdefault(name, found))  # noqa: B023
-        await rewrite_record(prefix + "one", lambda _: stored["two"])
+        other = await _rewritten(rewrite_record, prefix + "two", lambda stored: stored)
+        await _rewritten(rewrite_record, prefix + "one", lambda _: other)
         with pytest.raises(BackendUnavailable):
             await record_store_peer.get(prefix + "one")
 
@@ -463,6 +461,18 @@ def _document(seed: int, lines: int) -> bytes:
     """Return a document that looks a little like a state: indented lines with ids."""
     chance = random.Random(seed)
     return b"".join(b'    "id": "%032x", "type": "queue",\n' % chance.getrandbits(128) for _ in range(lines))
+
+
+async def _rewritten(rewrite: Rewrite, name: str, change: Callable[[bytes], bytes]) -> bytes:
+    """Change stored bytes; return those from before."""
+    before: list[bytes] = []
+
+    def changed(stored: bytes) -> bytes:
+        before.append(stored)
+        return change(stored)
+
+    await rewrite(name, changed)
+    return before[0]
 
 
 def _flipped(bit: int) -> Callable[[bytes], bytes]:
