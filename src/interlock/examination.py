@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from interlock.clock import SystemClock
-from interlock.compose import check_backend, open_embedded, open_site_of, read_settings, state_name
+from interlock.compose import locate, open_embedded, open_site_of, read_settings, state_name
 from interlock.coordinator import Coordinator
 from interlock.disk import DiskTree
 from interlock.errors import InterlockError, UsageError, command, fill_in
 from interlock.existing import Found
 from interlock.hcl import read_module
 from interlock.ids import RandomIds
-from interlock.onsite.finding import find_site
+from interlock.onsite.finding import Existing, Located, Own, Refused
 from interlock.onsite.site import Site
 from interlock.settings import Settings
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
 _LOW_BYTES = 1 << 30
 _PROBLEMS = 5  # of a configuration that are told; `interlock lint` tells all
+P = ParamSpec("P")
 Result = Literal["ok", "note", "problem"]
 
 
@@ -65,28 +66,22 @@ async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> l
         return [_failed("settings", error)]
     rows = [_settings(settings)]
     rows += await asyncio.to_thread(_guarded, _terraform, settings, directory, environ)
-    try:
-        found = await asyncio.to_thread(find_site, directory.resolve(), environ)
-    except InterlockError as error:
-        rows.append(_failed("configuration", error))
-        found = None
+    located = await asyncio.to_thread(locate, directory.resolve(), environ)
+    if isinstance(located, Existing):
+        rows += await _site(located.found, directory)
     else:
-        if found is None:
-            rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, environ)
-    rows += await (_store(settings, directory) if found is None else _site(found, directory))
+        rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, environ, located)
+        rows += await _store(settings, directory)
     rows += await _api(settings, directory, environ)
     rows += _left_behind(settings)
     return rows
 
 
-Look = Callable[[Settings, Path, Mapping[str, str]], list[Checked]]
-
-
-def _guarded(look: Look, settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+def _guarded(look: Callable[P, list[Checked]], *args: P.args, **kwargs: P.kwargs) -> list[Checked]:
     try:
-        return look(settings, directory, environ)
+        return look(*args, **kwargs)
     except InterlockError as error:
-        return [_failed(look.__name__.strip("_"), error.naming(str(directory)))]
+        return [_failed(look.__name__.strip("_"), error.naming(str(args[1])))]
 
 
 def _failed(name: str, error: InterlockError) -> Checked:
@@ -107,12 +102,20 @@ def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) 
     return [Checked(name="terraform", result="ok", text=f"{binary.name}, {version}")]
 
 
-def _configuration(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:  # noqa: ARG001 - one shape for all looks
+def _configuration(
+    settings: Settings,
+    directory: Path,
+    environ: Mapping[str, str],  # noqa: ARG001 - one shape for all looks
+    located: Located | None,
+) -> list[Checked]:
+    """Say what a run would do with the configuration, or why it would refuse it."""
     broken = _broken(directory)
     if broken:
         return broken
+    if isinstance(located, Refused):
+        raise located.error
     name = state_name(settings, directory, None)
-    own = check_backend(directory.resolve(), name)
+    own = isinstance(located, Own) and located.in_place
     how = 'declares backend "http" {} itself, runs in place' if own else "runs from a tree of links with one override"
     named = "named in interlock.yaml" if settings.state_for(directory) else "named after the folder"
     return [

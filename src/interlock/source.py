@@ -7,14 +7,48 @@ Paths are POSIX strings as the reader named them: relative to where they stand, 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from interlock.errors import InterlockError
 
 MAX_FILE_BYTES = 8 * 1024 * 1024  # the largest generated .tf file seen in public is 3 MB; a bound on work per file
 MAX_FILES = 20_000  # files of one tree that are looked at; a bound on work per command
+
+
+class Tool(Enum):
+    """The programs that read configuration; they differ in which files they read."""
+
+    TERRAFORM = "terraform"
+    TOFU = "tofu"
+
+
+_SHARED = (".tf", ".tf.json")
+_TOFU_ONLY = {".tofu": ".tf", ".tofu.json": ".tf.json"}  # each in the place of a file of the same name
+SUFFIXES = (*_SHARED, *_TOFU_ONLY)
+
+
+def is_configuration(name: str, tool: Tool = Tool.TOFU) -> bool:
+    """Say whether a program reads a file of this name; editors' left-overs are no configuration.
+
+    OpenTofu reads all that Terraform reads and more, so without a tool everything counts that one of them reads.
+    """
+    suffixes = SUFFIXES if tool is Tool.TOFU else _SHARED
+    return name.endswith(suffixes) and not name.startswith((".", "#")) and not name.endswith(("~", "#"))
+
+
+def configuration_files(names: Iterable[str], tool: Tool = Tool.TOFU) -> list[str]:
+    """Return the files of one folder that a program reads, sorted by name. To OpenTofu `x.tofu` stands for `x.tf`."""
+    chosen = [name for name in names if is_configuration(name, tool)]
+    shadowed = {
+        name.removesuffix(suffix) + plain
+        for name in chosen
+        for suffix, plain in _TOFU_ONLY.items()
+        if name.endswith(suffix)
+    }
+    return sorted(name for name in chosen if name not in shadowed)
 
 
 class SourceUnreadable(InterlockError):

@@ -13,7 +13,7 @@ from interlock.cli import view
 from interlock.errors import PolicyGate, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from interlock.ci.checks import Check
     from interlock.ci.pipeline import Pipeline
@@ -63,6 +63,8 @@ def generate(
         )
     if pipeline.server is not None:
         view.note("`server:` is set, which runs of this version refuse: the files are for a later one.")
+    for line in _unusable(settings):
+        view.note(line)
     files = render(Vendor(platform.value), pipeline)
     plan = {path: _action(root / path, text) for path, text in files.items()}
     foreign = [path for path, action in plan.items() if action == "foreign"]
@@ -72,6 +74,20 @@ def generate(
         _write(root, files, plan, force=force)
     told = [{"path": path, "action": action, "text": files[path]} for path, action in plan.items()]
     view.emit({"files": told, "written": not dry_run}, json=json, human=lambda: _show_files(told, dry_run=dry_run))
+
+
+def _unusable(settings: Settings) -> Iterator[str]:
+    """Yield what keeps runs from a state of interlock.yaml: in the generated jobs they would end with status 3."""
+    from interlock.compose import locate
+    from interlock.onsite.finding import Refused
+
+    for name, state in settings.states.items():
+        if state.directory is None or not state.directory.is_dir():
+            continue
+        located = locate(state.directory.resolve(), os.environ, state=name)
+        if isinstance(located, Refused):
+            error = located.error
+            yield f"runs of state {name} will be refused: {error.what}: {error.why}\nnext: {error.fix}"
 
 
 def _action(path: Path, text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from interlock.errors import UsageError
+from interlock.source import is_configuration
 
 app = typer.Typer()
 
@@ -87,18 +88,23 @@ def document(states_by_name: Mapping[str, Path]) -> str:
 _DEPTH = 6  # folders below the root that are searched
 _SKIPPED = frozenset({".git", ".terraform", "node_modules", ".venv", "modules"})
 _LIMIT = 200
+_ROOT_WORD = re.compile(r"""\b(?:provider|backend|cloud|resource|module)[" ]""")
 
 
 def root_modules(directory: Path) -> list[Path]:
-    """Return folders below `directory` that look like root modules: .tf files with a provider, backend or resource."""
+    """Return folders below `directory` that look like root modules: with a provider, backend, resource or module."""
     found = []
     for folder in _folders(directory, _DEPTH):
-        texts = [path.read_text(errors="replace") for path in sorted(folder.glob("*.tf"))[:100]]
-        if any(word in text for text in texts for word in ("provider ", "backend ", "resource ", "module ")):
+        texts = [path.read_text(errors="replace") for path in sorted(_configuration(folder))[:100]]
+        if any(_ROOT_WORD.search(text) for text in texts):
             found.append(folder.relative_to(directory))
         if len(found) == _LIMIT:
             break
     return found
+
+
+def _configuration(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if is_configuration(path.name) and path.is_file()]
 
 
 def _folders(directory: Path, depth: int) -> list[Path]:

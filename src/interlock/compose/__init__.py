@@ -16,8 +16,8 @@ from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_aba
 from interlock.compose.serving import parse_listen, serve
 from interlock.compose.sites import (
     BootstrapAsked,
-    check_backend,
     declared_site,
+    locate,
     named_site,
     open_account,
     open_site_of,
@@ -40,7 +40,6 @@ __all__ = [
     "bury",
     "cancel_run",
     "change_lock",
-    "check_backend",
     "check_not_renamed",
     "declared_site",
     "diagnose_failure",
@@ -51,6 +50,7 @@ __all__ = [
     "holding",
     "is_abandoned",
     "is_state_name",
+    "locate",
     "me",
     "meant_state",
     "named_site",

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from interlock.compose.stores import Embedded, open_embedded, read_settings
 from interlock.errors import UsageError, command
 from interlock.settings import Settings, default_state_name, default_state_names
+from interlock.source import is_configuration
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
     from interlock.run.order import Order
-
-_CONFIGURATION = (".tf", ".tf.json", ".tofu", ".tofu.json")
 
 
 def state_name(settings: Settings, directory: Path, named: str | None) -> str:
@@ -116,4 +115,4 @@ def find_root_module(text: str) -> Path | None:
 
 def holds_configuration(folder: Path) -> bool:
     """Say whether a folder holds Terraform or OpenTofu files."""
-    return any(entry.name.endswith(_CONFIGURATION) for entry in folder.iterdir())
+    return any(is_configuration(entry.name) for entry in folder.iterdir())

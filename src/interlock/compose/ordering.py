@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
 from interlock.compose.names import holds_configuration, names_of
-from interlock.compose.sites import check_backend, declared_site
+from interlock.compose.sites import locate, tool_of
 from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
 from interlock.settings import Settings, parse_duration
+from interlock.source import is_configuration
 
 if TYPE_CHECKING:
+    from interlock.existing import Found
+    from interlock.onsite.finding import Located
     from interlock.run.binary import Binary
     from interlock.run.front_end import FrontEnd, Spare
     from interlock.run.order import Look, Operation, Order
+    from interlock.source import Tool
 
 _PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
 _ONSITE = (30.0, 8.0, 60.0)  # lease, heartbeat and patience beside S3: some 8 writes a minute instead of 40
@@ -73,16 +77,17 @@ def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
         from interlock.terraform import divide_flags
 
         divide_flags(asked.extra)
-    _check_reads(find_binary(settings.terraform, environ), directory)
-    order = _order(asked, directory, settings, environ)
+    binary = find_binary(settings.terraform, environ)
+    _check_reads(binary, directory)
+    order = _order(asked, directory, settings, environ, tool_of(binary.name))
     _make_home(settings.home)
     return order
 
 
 def _check_reads(binary: Binary, directory: Path) -> None:
     """Refuse files that the program does not read: to Terraform a folder of OpenTofu's files is an empty one."""
-    suffixes = (".tf", ".tf.json")
-    if "tofu" not in Path(binary.name).name and not any(e.name.endswith(suffixes) for e in directory.iterdir()):
+    tool = tool_of(binary.name)
+    if not any(is_configuration(entry.name, tool) for entry in directory.iterdir()):
         raise UsageError(
             f"{directory} holds only OpenTofu's files",
             why=f"{binary.name} does not read .tofu files and would see an empty configuration",
@@ -133,11 +138,13 @@ def _root_module(directory: Path) -> Path:
     raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
 
 
-def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str]) -> Order:
+def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str], tool: Tool) -> Order:
     from interlock import host
     from interlock.run.order import Look, Operation, Order
 
-    found = declared_site(directory, environ, asked.extra)
+    extra = (*_flags_of(environ), *asked.extra)
+    located = locate(directory, environ, extra, tool=tool, state=asked.state or settings.state_for(directory))
+    found, in_place = _found_of(located)
     former: tuple[str, ...] = ()
     if found is None:
         name, former = names_of(settings, directory, asked.state)
@@ -157,7 +164,7 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         who=host.who(),
         home=str(settings.home),
         terraform=settings.terraform,
-        extra=asked.extra,
+        extra=extra,
         auto_approve=asked.auto_approve,
         wait_s=parse_duration(asked.wait) if asked.wait is not None else settings.wait_s,
         queue=not asked.no_wait,
@@ -175,12 +182,36 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
         retries=asked.retries,
         gateway=not asked.no_gateway,
-        in_place=found is None and check_backend(directory, name),
+        in_place=in_place,
         former=former,
         look=asked.look or Look(),
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
+
+
+def _flags_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the `-backend-config` flags of the environment, whose variables are withheld from a run's Terraform."""
+    if not any("backend-config" in environ.get(name, "") for name in ("TF_CLI_ARGS", "TF_CLI_ARGS_init")):
+        return ()
+    from interlock.existing.discovery import environment_configs
+
+    return tuple(f"-backend-config={value}" for value in environment_configs(environ))
+
+
+def _found_of(located: Located | None) -> tuple[Found | None, bool]:
+    """Return the backend where the state stays, None for our own, and whether our own is declared.
+
+    Raises:
+        UsageError: The state is where runs cannot work on it.
+    """
+    if located is None:
+        return None, False
+    from interlock.onsite.finding import Existing, Own, Refused
+
+    if isinstance(located, Refused):
+        raise located.error
+    return located.found if isinstance(located, Existing) else None, isinstance(located, Own) and located.in_place
 
 
 def _site_name(name: str, asked: str | None) -> str:

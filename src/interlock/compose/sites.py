@@ -12,40 +12,111 @@ from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
 from interlock.compose.names import find_root_module
+from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
+from interlock.source import Tool, is_configuration
 
 if TYPE_CHECKING:
     from interlock.existing import Found
     from interlock.existing.bootstrap import S3Account, Wanted
+    from interlock.onsite.finding import Located
     from interlock.onsite.site import Site
     from interlock.store.aws import AwsAccess
 
-_BACKEND_WORD = re.compile(rb'\bbackend\b|\bcloud"?\s*:?\s*[{\[]')
+# As `STATE_WORDS` of `interlock.existing.discovery`, whose import costs more than this look.
+_BACKEND_WORD = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")
 
 
 def named_site(text: str, environ: Mapping[str, str] | None = None) -> Found | None:
     """Return the backend of the root module that a person names, when its state stays there; None for our own.
 
     Raises:
-        UsageError: The backend is incomplete or not supported.
+        UsageError: The state is where runs cannot work on it.
     """
     folder = find_root_module(text)
     return None if folder is None else declared_site(folder.resolve(), os.environ if environ is None else environ)
 
 
-def declared_site(directory: Path, environ: Mapping[str, str], extra: Sequence[str] = ()) -> Found | None:
-    """Return what `find_site` finds in a root module; most of them need no import of the HCL reader for it."""
-    if not _may_declare_backend(directory):
+def declared_site(directory: Path, environ: Mapping[str, str]) -> Found | None:
+    """Return a root module's own backend when its state stays there; None for our own.
+
+    Raises:
+        UsageError: The state is where runs cannot work on it.
+    """
+    located = locate(directory, environ)
+    if located is None:
         return None
-    from interlock.onsite.finding import find_site
+    from interlock.onsite.finding import Existing, Refused
 
-    return find_site(directory, environ, extra)
+    if isinstance(located, Refused):
+        raise located.error
+    return located.found if isinstance(located, Existing) else None
 
 
-def _may_declare_backend(directory: Path) -> bool:
-    """Say whether any file holds the word that a backend block needs."""
-    return any(_BACKEND_WORD.search(path.read_bytes()) for path in sources_of(directory))
+def locate(
+    directory: Path,
+    environ: Mapping[str, str],
+    extra: Sequence[str] = (),
+    *,
+    tool: Tool | None = None,
+    state: str | None = None,
+) -> Located | None:
+    """Return what `locate_state` says of a root module; None where nothing in sight speaks of a state elsewhere.
+
+    Then it is Interlock's own, and the HCL reader need not be imported.
+
+    Args:
+        directory: The root module, absolute.
+        environ: The environment in which Terraform would run.
+        extra: The user's flags for Terraform.
+        tool: The program that would run; None to look which one that is.
+        state: The name that the state would have in Interlock's own backend.
+    """
+    if not _may_be_elsewhere(directory, environ, extra):
+        return None
+    from interlock.onsite.finding import locate_state
+
+    return locate_state(directory, environ, extra, tool=tool or tool_for(directory, environ), state=state)
+
+
+def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None = None) -> Tool:
+    """Return the program that would run a root module. It matters only where there are files that Terraform skips."""
+    if not any(
+        is_configuration(path.name) and not is_configuration(path.name, Tool.TERRAFORM) for path in _in(directory)
+    ):
+        return Tool.TERRAFORM
+    from interlock.run.binary import find_binary
+
+    try:
+        binary = find_binary(terraform or read_settings(environ, directory).terraform, environ)
+    except UsageError:  # none is installed; nothing is run then, and OpenTofu reads everything
+        return Tool.TOFU
+    return tool_of(binary.name)
+
+
+def tool_of(program: str) -> Tool:
+    """Return which program a binary is, by its name or by that of the file to which it is a link."""
+    path = Path(program)
+    return Tool.TOFU if "tofu" in path.name or "tofu" in path.resolve().name else Tool.TERRAFORM
+
+
+def _in(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
+def _may_be_elsewhere(directory: Path, environ: Mapping[str, str], extra: Sequence[str]) -> bool:
+    """Say whether anything may speak of a state elsewhere: a word in a file, a flag, an earlier init, a local state."""
+    words = " ".join([*extra, *(environ.get(name, "") for name in ("TF_CLI_ARGS", "TF_CLI_ARGS_init"))])
+    beside = ("terraform.tfstate", "terraform.tfstate.d")
+    data_dir = directory / (environ.get("TF_DATA_DIR") or ".terraform")
+    return (
+        "backend-config" in words
+        or environ.get("TF_WORKSPACE", "default") not in {"", "default"}
+        or any((directory / name).exists() for name in beside)
+        or any((data_dir / name).exists() for name in ("terraform.tfstate", "environment"))
+        or any(_BACKEND_WORD.search(path.read_bytes()) for path in sources_of(directory))
+    )
 
 
 def open_site_of(found: Found, directory: Path) -> AbstractAsyncContextManager[Site]:
@@ -112,33 +183,6 @@ def open_account(wanted: Wanted, access: AwsAccess) -> S3Account:
     return S3Account(access, clock=SystemClock(), ids=RandomIds(), bucket=wanted.bucket, table=wanted.table)
 
 
-def check_backend(directory: Path, state: str) -> bool:
-    """Return whether the configuration declares an empty `backend "http" {}` itself.
-
-    Raises:
-        UsageError: It declares another backend, or has a local state that Interlock does not know.
-    """
-    from interlock.run.workspace import check_no_local_state
-
-    if not _may_declare_backend(directory):
-        check_no_local_state(directory, state)
-        return False
-    from interlock.disk import DiskTree
-    from interlock.hcl import find_backend
-
-    backend = find_backend(DiskTree(), str(directory))
-    if backend is None:
-        check_no_local_state(directory, state)
-        return False
-    if backend.type != "http":
-        raise UsageError(
-            f'the configuration declares backend "{backend.type}", which runs cannot use yet',
-            why="runs work on Interlock's own backend and on S3; states of other backends can be imported",
-            fix="terraform state pull > state.json; interlock state push --state NAME state.json; remove the block",
-        )
-    return not backend.body.attributes
-
-
 def sources_of(directory: Path) -> list[Path]:
-    """Return the configuration files of a folder."""
-    return [path for path in directory.iterdir() if path.name.endswith((".tf", ".tf.json", ".tofu")) and path.is_file()]
+    """Return the configuration files of a folder, of Terraform and OpenTofu."""
+    return [path for path in directory.iterdir() if is_configuration(path.name) and path.is_file()]

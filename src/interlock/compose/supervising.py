@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from interlock.clock import SystemClock
 from interlock.compose.locks import breaker
 from interlock.compose.names import check_not_renamed
-from interlock.compose.sites import open_site_of, sources_of
+from interlock.compose.sites import open_site_of, sources_of, tool_for
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
 from interlock.errors import BackendUnavailable, InterlockError, command
 from interlock.ids import RandomIds
@@ -65,10 +65,12 @@ async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]
             yield Desk(embedded=embedded, coordinator=embedded.coordinator, recovery=own)
             return
         from interlock.onsite.estate import OnsiteEstate
-        from interlock.onsite.finding import find_site
+        from interlock.onsite.finding import find_existing
         from interlock.recovery.breaker import Breaker
 
-        found = await asyncio.to_thread(find_site, Path(order.directory), environ, order.extra)
+        directory = Path(order.directory)
+        tool = tool_for(directory, environ, order.terraform)
+        found = await asyncio.to_thread(find_existing, directory, environ, order.extra, tool)
         assert found is not None, "the order was made for a state that stays where it is"
         async with open_site_of(found, Path(order.directory)) as site:
             await site.coordinator.view(site.state)  # fails early; and from now on AWS's clock is known
@@ -287,11 +289,11 @@ async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
 def _own_backend(order: Order, environ: Mapping[str, str]) -> OwnBackend | None:
     if not order.backend:
         return None
-    from interlock.onsite.finding import find_site
+    from interlock.onsite.finding import find_existing
     from interlock.onsite.site import own_backend
 
     directory = Path(order.directory)
-    found = find_site(directory, environ, order.extra)
+    found = find_existing(directory, environ, order.extra, tool_for(directory, environ, order.terraform))
     return None if found is None else own_backend(found, directory, environ, order.extra)
 
 

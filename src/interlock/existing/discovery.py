@@ -10,18 +10,35 @@ Reads files through a `Tree`; the environment is given. Never raises for what a 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from interlock.existing.interface import Found, Origin
 from interlock.existing.vocabulary import SECRETS, UNKNOWN, VOCABULARIES, Vocabulary
-from interlock.hcl import Backend, Body, Scope, constant, find_backend, parse, parse_json, read_module
-from interlock.source import SourceUnreadable, Tree, join
+from interlock.hcl import (
+    Backend,
+    Body,
+    Module,
+    Scope,
+    constant,
+    parse,
+    parse_json,
+    read_folder,
+    read_module,
+    unknown_settings,
+)
+from interlock.source import SourceUnreadable, Tool, Tree, join
 
 MAX_BACKEND_CONFIGS = 100
 """`-backend-config` flags read; nobody types this many."""
 
+STATE_WORDS = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")
+"""What a file holds that may say where the state is; a JSON name may be written with escapes."""
+
 _FLAG = "backend-config"
+_ARGUMENTS = ("TF_CLI_ARGS_init", "TF_CLI_ARGS")  # in the order in which Terraform puts them before typed flags
 _CACHE = "terraform.tfstate"
 _DEFAULT = "default"
 
@@ -40,13 +57,21 @@ class _Reading:
 
     settings: dict[str, _Given] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
+    before: Found | None = None
 
     def add(self, name: str, value: object, source: str) -> None:
         if value is not None and name not in self.settings:
             self.settings[name] = _Given(value, source)
 
 
-def find(tree: Tree, directory: str, environ: Mapping[str, str], extra: Sequence[str] = ()) -> Found:
+def find(
+    tree: Tree,
+    directory: str,
+    environ: Mapping[str, str],
+    extra: Sequence[str] = (),
+    tool: Tool = Tool.TOFU,
+) -> Found:
     """Return the backend of a root module.
 
     Args:
@@ -54,13 +79,15 @@ def find(tree: Tree, directory: str, environ: Mapping[str, str], extra: Sequence
         directory: The root module.
         environ: The environment in which Terraform would run.
         extra: The user's flags for Terraform.
+        tool: The program that would run; the two do not read the same files.
     """
     data_dir = join(directory, environ.get("TF_DATA_DIR") or ".terraform")
-    backend = find_backend(tree, directory)
+    module = read_folder(tree, directory, tool)
+    backend = module.backend
     kind = backend.type if backend else "local"
     words = VOCABULARIES.get(kind, UNKNOWN)
-    reading = _Reading()
-    flags = tuple(backend_configs(extra))
+    reading = _Reading(unsure=list(_uncertain(module)))
+    flags = (*environment_configs(environ), *backend_configs(extra))
     for flag in reversed(flags):  # the last one wins, and the first to name a setting wins here
         _read_flag(tree, directory, flag, words, reading)
     if backend is not None:
@@ -77,9 +104,23 @@ def find(tree: Tree, directory: str, environ: Mapping[str, str], extra: Sequence
         workspace=workspace,
         workspace_source=source,
         is_empty_http=kind == "http" and backend is not None and not backend.body.attributes and not flags,
+        is_declared=backend is not None,
+        has_flags=bool(flags),
+        before=reading.before,
+        unsure=tuple(reading.unsure),
         missing=tuple(name for name in words.required if name not in reading.settings),
         doubts=tuple(reading.doubts),
     )
+
+
+def _uncertain(module: Module) -> Iterator[str]:
+    """Yield why something about the state may stand where this reader could not read it."""
+    contents = {file.path: file.content for file in module.files}
+    for problem in module.problems:
+        if STATE_WORDS.search(contents.get(problem.span.path, b"backend")):
+            yield f"{problem.span.path}:{problem.span.line}: {problem.message}"
+    for span in unknown_settings(module):
+        yield f"{span.path}:{span.line}: a setting of Terraform that Interlock does not know"
 
 
 def from_environment(kind: str, environ: Mapping[str, str]) -> dict[str, object]:
@@ -108,6 +149,16 @@ def backend_configs(extra: Sequence[str]) -> Iterator[str]:
             found = value if equals else next(words, "")
             if found:
                 yield found
+
+
+def environment_configs(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the values of `-backend-config` that the environment adds to `terraform init`, in order."""
+    for name in _ARGUMENTS:
+        try:
+            words = shlex.split(environ.get(name, ""))
+        except ValueError:  # Terraform refuses it
+            continue
+        yield from backend_configs(words)
 
 
 def _read_flag(tree: Tree, directory: str, flag: str, words: Vocabulary, reading: _Reading) -> None:
@@ -184,6 +235,7 @@ def _read_cache(tree: Tree, data_dir: str, kind: str, words: Vocabulary, reading
     was, config = recorded
     if was != kind:
         reading.doubts.append(f'{path}: terraform init recorded backend "{was}", the configuration says "{kind}"')
+        reading.before = Found(type=was, settings={name: value for name, value in config.items() if value is not None})
         return
     for name, value in config.items():
         now = reading.settings.get(words.renamed.get(name, name))
@@ -198,19 +250,24 @@ def _recorded(tree: Tree, path: str, reading: _Reading) -> tuple[str, Mapping[st
     try:
         content = tree.read(path)
     except SourceUnreadable as error:
-        reading.doubts.append(f"{path}: {error.why}")
-        return None
-    if not content:
+        reading.unsure.append(f"{path}: {error.why}")
         return None
     try:
-        document = json.loads(content)
+        document = json.loads(content or b"{}")
     except (ValueError, RecursionError):
-        reading.doubts.append(f"{path} is not JSON")
+        reading.unsure.append(f"{path} is not JSON")
         return None
-    backend = document.get("backend") if isinstance(document, dict) else None
-    if not isinstance(backend, dict) or not isinstance(backend.get("config"), dict):
+    return _recorded_backend(document) if isinstance(document, dict) else None
+
+
+def _recorded_backend(document: Mapping[str, object]) -> tuple[str, Mapping[str, object]] | None:
+    if isinstance(document.get("state_store"), dict):
+        return "state_store", {}
+    backend = document.get("backend")
+    if not isinstance(backend, dict):
         return None
-    return str(backend.get("type", "")), backend["config"]
+    config = backend.get("config")
+    return str(backend.get("type", "")), config if isinstance(config, dict) else {}
 
 
 # -- environment ------------------------------------------------------------------------------------------------------

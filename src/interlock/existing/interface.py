@@ -265,6 +265,11 @@ class Found:
         workspace: Terraform's workspace.
         workspace_source: Where that came from.
         is_empty_http: The block is `backend "http" {}`, which Interlock fills through the environment.
+        is_declared: The configuration has a block for it; else `type` is `local`, which Terraform takes by itself.
+        has_flags: `-backend-config` was given, on the command line or by `TF_CLI_ARGS`.
+        before: What an earlier `terraform init` of the folder recorded, when that is a backend of another type.
+        unsure: Why it is not certain what the configuration declares, for people: a file that cannot be read, a setting
+            that this reader does not know.
         missing: Required settings that nothing gives.
         doubts: What could not be read, for people: a value that is no constant, an unreadable file.
     """
@@ -275,6 +280,10 @@ class Found:
     workspace: str = "default"
     workspace_source: str = "default"
     is_empty_http: bool = False
+    is_declared: bool = False
+    has_flags: bool = False
+    before: Found | None = None
+    unsure: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 

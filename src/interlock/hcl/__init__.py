@@ -33,12 +33,14 @@ from interlock.hcl.module import (
     Resource,
     Variable,
     find_backend,
-    is_configuration,
+    read_folder,
     read_module,
     read_modules,
+    unknown_settings,
 )
 from interlock.hcl.references import Edge, Reference, edges, elements, find_values, references, target_of
 from interlock.hcl.syntax import parse
+from interlock.source import is_configuration
 
 __all__ = [
     "Access",
@@ -90,10 +92,12 @@ __all__ = [
     "parse_constraint",
     "parse_json",
     "parse_release",
+    "read_folder",
     "read_module",
     "read_modules",
     "references",
     "target_of",
     "traversals",
+    "unknown_settings",
     "walk",
 ]

@@ -119,11 +119,15 @@ def _merged_body(base: Body, override: Body) -> Body:
 
 def _override_terraform(merged: dict[object, Block], block: Block) -> None:
     """Merge settings: a backend or cloud block replaces either kind; required providers are merged by name."""
-    has_backend = bool(block.body.blocks("backend", labels=1) or block.body.blocks("cloud"))
+    has_backend = bool(
+        block.body.blocks("backend", labels=1)
+        or block.body.blocks("cloud")
+        or block.body.blocks("state_store", labels=1)
+    )
     wanted = {name for required in block.body.blocks("required_providers") for name in required.body.attributes}
     for key, original in list(merged.items()):
         if original.type == "terraform":
-            gone = {"backend", "cloud"} if has_backend else set()
+            gone = {"backend", "cloud", "state_store"} if has_backend else set()
             if "required_version" in block.body.attributes:
                 gone.add("required_version")
             merged[key] = dataclasses.replace(original, body=_without(original.body, gone, requirements=wanted))

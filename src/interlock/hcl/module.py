@@ -19,12 +19,22 @@ from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
 from interlock.hcl.json_syntax import parse_json
 from interlock.hcl.merge import merge, top_blocks
 from interlock.hcl.syntax import parse, parse_template
-from interlock.source import SourceUnreadable, Span, Tree, join
+from interlock.source import (
+    SUFFIXES,
+    SourceUnreadable,
+    Span,
+    Tool,
+    Tree,
+    configuration_files,
+    is_configuration,
+    join,
+)
 
 MAX_CALL_DEPTH = 20  # modules that call modules; Terraform has no limit, people stay below 6
 
-_SUFFIXES = (".tf", ".tf.json", ".tofu", ".tofu.json")
 _LOCK_FILE = ".terraform.lock.hcl"
+_SETTINGS_ARGUMENTS = frozenset({"required_version", "experiments", "language"})
+_SETTINGS_BLOCKS = frozenset({"required_providers", "provider_meta", "backend", "cloud", "state_store", "encryption"})
 _LINE_START = 1
 
 
@@ -111,7 +121,10 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """Where the state of a root module is: a `backend` block, or a `cloud` block (then `type` is `cloud`)."""
+    """Where the state of a root module is: a `backend` block, a `cloud` block or a `state_store` block.
+
+    `type` is the backend's label, else the block's own type.
+    """
 
     type: str
     block: Block
@@ -203,11 +216,6 @@ class Module:
         return (resource for resource in self.resources if resource.type == kind and resource.mode == mode)
 
 
-def is_configuration(name: str) -> bool:
-    """Say whether Terraform or OpenTofu reads a file of this name; editors' left-overs are no configuration."""
-    return name.endswith(_SUFFIXES) and not name.startswith((".", "#")) and not name.endswith(("~", "#"))
-
-
 def read_modules(tree: Tree, folders: tuple[str, ...]) -> tuple[Module, ...]:
     """Read folders of configuration and the local modules that they call.
 
@@ -222,14 +230,35 @@ def read_modules(tree: Tree, folders: tuple[str, ...]) -> tuple[Module, ...]:
     return tuple(roots)
 
 
-def read_module(tree: Tree, folder: str) -> Module:
-    """Read one folder and the local modules that it calls."""
-    return _Library(tree, [join(folder)]).module(join(folder), ())
+def read_module(tree: Tree, folder: str, tool: Tool = Tool.TOFU) -> Module:
+    """Read one folder and the local modules that it calls, as a program would."""
+    return _Library(tree, [join(folder)], tool).module(join(folder), ())
 
 
-def find_backend(tree: Tree, folder: str) -> Backend | None:
-    """Return the backend or cloud block of a root module, or None when it declares neither."""
-    return _folder(tree, join(folder)).backend
+def read_folder(tree: Tree, folder: str, tool: Tool = Tool.TOFU) -> Module:
+    """Read one folder alone, as a program would: none of its calls is followed."""
+    return _folder(tree, join(folder), tool)
+
+
+def find_backend(tree: Tree, folder: str, tool: Tool = Tool.TOFU) -> Backend | None:
+    """Return what a root module declares about where its state is, or None when it declares nothing."""
+    return read_folder(tree, folder, tool).backend
+
+
+def unknown_settings(module: Module) -> tuple[Span, ...]:
+    """Return where a module's `terraform` blocks say what this reader does not know; it may be about the state."""
+    return tuple(
+        span
+        for block in module.settings
+        for span in (
+            *(item.name_span for name, item in block.body.attributes.items() if name not in _known(block.body)),
+            *(nested.header for nested in block.body.nested if nested.type not in _SETTINGS_BLOCKS),
+        )
+    )
+
+
+def _known(body: Body) -> frozenset[str]:
+    return _SETTINGS_ARGUMENTS | _SETTINGS_BLOCKS if body.is_json else _SETTINGS_ARGUMENTS
 
 
 class _Library:
@@ -238,7 +267,7 @@ class _Library:
     All are read before any module is put together, so that a module knows what every one of its callers gives it.
     """
 
-    def __init__(self, tree: Tree, folders: list[str]) -> None:
+    def __init__(self, tree: Tree, folders: list[str], tool: Tool = Tool.TOFU) -> None:
         self._flat: dict[str, Module] = {}
         self._callers: dict[str, list[tuple[Module, ModuleCall]]] = {}
         self._modules: dict[str, Module] = {}
@@ -246,7 +275,7 @@ class _Library:
         while pending:
             folder = pending.pop()
             if folder not in self._flat:
-                self._flat[folder] = _folder(tree, folder)
+                self._flat[folder] = _folder(tree, folder, tool)
                 pending.extend(self._note_calls(tree, self._flat[folder]))
 
     def _note_calls(self, tree: Tree, module: Module) -> Iterator[str]:
@@ -309,11 +338,11 @@ def _local_target(folder: str, call: ModuleCall) -> str | None:
 # --- one folder
 
 
-def _folder(tree: Tree, folder: str) -> Module:
+def _folder(tree: Tree, folder: str, tool: Tool) -> Module:
     names = tree.files(folder)
     files: list[File] = []
     problems: list[Problem] = []
-    for name in _in_order(names):
+    for name in _in_order(names, tool):
         read = _read(tree, join(folder, name))
         if isinstance(read, Problem):
             problems.append(read)
@@ -325,16 +354,14 @@ def _folder(tree: Tree, folder: str) -> Module:
     return dataclasses.replace(module, tfvars=tfvars, locked=_locked(tree, folder, names), names=names)
 
 
-def _in_order(names: tuple[str, ...]) -> list[str]:
-    """Return the configuration files in reading order: by name, overrides last. `x.tofu` stands in for `x.tf`."""
-    chosen = [name for name in names if is_configuration(name)]
-    shadowed = {name.replace(".tofu", ".tf") for name in chosen if ".tofu" in name}
-    return sorted((name for name in chosen if name not in shadowed), key=lambda name: (is_override(name), name))
+def _in_order(names: tuple[str, ...], tool: Tool) -> list[str]:
+    """Return the configuration files in reading order: by name, overrides last."""
+    return sorted(configuration_files(names, tool), key=lambda name: (is_override(name), name))
 
 
 def is_override(name: str) -> bool:
     """Say whether a configuration file of this name is an override file."""
-    stem = next(name.removesuffix(suffix) for suffix in reversed(_SUFFIXES) if name.endswith(suffix))
+    stem = next(name.removesuffix(suffix) for suffix in reversed(SUFFIXES) if name.endswith(suffix))
     return stem == "override" or stem.endswith("_override")
 
 
@@ -461,6 +488,8 @@ def _backends(settings: Block) -> Iterator[Backend]:
             yield Backend(type=block.labels[0], block=block)
     for block in settings.body.blocks("cloud"):
         yield Backend(type="cloud", block=block)
+    for block in settings.body.blocks("state_store", labels=1):
+        yield Backend(type="state_store", block=block)
 
 
 def _named(value: Expression | None) -> tuple[Traversal, ...]:

@@ -65,7 +65,10 @@ def own_backend(found: Found, directory: Path, environ: Mapping[str, str], extra
     mark = [found.workspace, *extra, *(f"{origin.name}={origin.value}" for origin in found.origins)]
     content = b"".join(path.read_bytes() for path in files if path.is_file())
     return OwnBackend(
-        recorded=record.read_bytes() if record.is_file() else b"", mark="\0".join(mark).encode() + content
+        type=found.type,
+        place={"bucket": found.text("bucket"), "key": found.text("key")},
+        recorded=record.read_bytes() if record.is_file() else b"",
+        mark="\0".join(mark).encode() + content,
     )
 
 

@@ -9,17 +9,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from interlock.compose import is_state_name, named_state, open_embedded, state_name
+from interlock.compose import is_state_name, locate, named_state, open_embedded, state_name
 from interlock.disk import DiskTree
 from interlock.existing import Found
 from interlock.existing.discovery import find
 from interlock.existing.opening import address_of
-from interlock.hcl import find_backend
+from interlock.onsite.finding import Existing, Refused
 from interlock.recovery.witnesses.running import Running
 from interlock.recovery.witnesses.terraform import PlaceOf
 from interlock.settings import Settings
-
-_CONFIGURATION = ("*.tf", "*.tf.json", "*.tofu")
+from interlock.source import is_configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,31 +55,36 @@ async def find_target(text: str, settings: Settings, environ: Mapping[str, str])
 
     A state of exactly this name goes before a folder; `./name` always means the folder.
 
-    A folder whose configuration declares no backend is Interlock's own, unless it has a local state that Interlock does
-    not know. An empty `backend "http" {}` is Interlock's own, unless the environment says where it is.
+    Where the state of a folder is, `locate_state` says. One on which runs cannot work can be looked at and repaired all
+    the same, as long as it is certain where it is.
 
     Raises:
-        UsageError: The name is no state name, or the folder cannot be read.
+        UsageError: The name is no state name, the folder cannot be read, or it is not certain where its state is.
     """
     directory = _directory(text, settings)
     if directory is None:
         return Own(state=named_state(settings, text))
     if await _is_kept(text, settings):
         return Own(state=text)
-    found = find(DiskTree(), str(directory), environ)
     own = Own(state=state_name(settings, directory, None), directory=directory)
-    if found.type == "local" and find_backend(DiskTree(), str(directory)) is None:
-        return own if await _is_own(own, directory, settings) else Foreign(found=found, directory=directory)
-    if found.type == "http" and found.text("address") is None:
-        return own
-    return Foreign(found=found, directory=directory)
+    match locate(directory, environ):
+        case Existing(found=found):
+            return Foreign(found=found, directory=directory)
+        case Refused(found=found) as refused:
+            if found.type == "local" and not found.is_declared and await _is_own(own, directory, settings):
+                return own
+            if not refused.is_certain or address_of(found, directory) is None:
+                raise refused.error
+            return Foreign(found=found, directory=directory)
+        case _:
+            return own
 
 
 def _directory(text: str, settings: Settings) -> Path | None:
     """Return the root module that is meant; None for a name whose root module nobody knows."""
     folder = Path(text)
     with suppress(OSError, ValueError):  # too long for a path, or with a zero byte: it can only be a name
-        if folder.is_dir() and (text in {".", ".."} or any(any(folder.glob(name)) for name in _CONFIGURATION)):
+        if folder.is_dir() and (text in {".", ".."} or any(is_configuration(entry.name) for entry in folder.iterdir())):
             return folder.resolve()
     named = settings.states.get(text)
     return named.directory.resolve() if named is not None and named.directory is not None else None

@@ -587,7 +587,9 @@ class Supervisor:
     # -- Terraform --------------------------------------------------------------------------------------------------
 
     async def _initialise(self) -> None:
-        if not await asyncio.to_thread(self._workspace.seeded):
+        if await asyncio.to_thread(self._workspace.seeded):
+            await asyncio.to_thread(self._workspace.check_backend)
+        else:
             await self._init()
 
     async def _init(self) -> None:
@@ -597,6 +599,8 @@ class Supervisor:
             output = (self._run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
             if not is_only_override(output, _cli_config(self._environ)):
                 raise self._hands.diagnose(outcome.events, output)
+        if self._stopping is None:
+            await asyncio.to_thread(self._workspace.check_backend)
         await asyncio.to_thread(self._workspace.initialised)
 
     async def _command(self, name: str, verb: Verb, options: Options, progress: Progress | None) -> Outcome:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from interlock.errors import UsageError, command
 from interlock.run.process import open_private
+from interlock.source import is_configuration
 
 OVERRIDE_NAME = "interlock_override.tf"
 IMPORTS_NAME = "interlock_imports.tf"  # blocks for which Terraform generates configuration, for one command of a scan
@@ -48,6 +49,8 @@ class Workspace:
         seed: Where the initialisation is kept for later runs.
         held: Open file whose lock reserves the tree; None when there is no tree.
         recorded: What an earlier `terraform init` of the user's recorded of the backend; empty when that is ours.
+        backend: Type of the backend that Terraform must find in the configuration.
+        place: Settings of it that Terraform must record, by name; None for one that must not be set.
     """
 
     directory: Path
@@ -56,6 +59,8 @@ class Workspace:
     seed: Path
     held: int | None = field(default=None, repr=False)
     recorded: bytes = field(default=b"", repr=False)
+    backend: str = "http"
+    place: Mapping[str, str | None] = field(default_factory=lambda: {"address": None})
 
     @property
     def errored(self) -> Path:
@@ -71,6 +76,27 @@ class Workspace:
             record.touch(mode=0o600)
             record.write_bytes(self.recorded)
         return False
+
+    def check_backend(self) -> None:
+        """Refuse to go on with another backend than the one for which the run was made.
+
+        What Terraform itself recorded is asked, so a declaration that our own reader overlooked never leads to a plan
+        against an empty state (P11).
+
+        Raises:
+            UsageError: Terraform would read and write the state somewhere else.
+        """
+        recorded = _recorded(self.data_dir / "terraform.tfstate")
+        config = recorded.get("config")
+        told = config if isinstance(config, dict) else {}
+        wrong = [name for name, value in self.place.items() if (told.get(name) or None) != value]
+        if recorded.get("type") != self.backend or wrong:
+            kind = recorded.get("type") or "none"
+            raise UsageError(
+                f'Terraform found another backend in {self.directory} than Interlock: "{kind}", not "{self.backend}"',
+                why=f"nothing was planned; what differs: {', '.join(wrong) or 'the type'}",
+                fix=command("doctor", self.directory),
+            )
 
     def _copied(self) -> bool:
         try:
@@ -138,10 +164,14 @@ class OwnBackend:
     """The configuration's own backend, which a run uses as it is.
 
     Attributes:
+        type: Terraform's word for it.
+        place: The settings that say where the state is, as Terraform must record them.
         recorded: The user's `.terraform/terraform.tfstate`; empty when there is none.
         mark: Everything else that decides what `terraform init` records: flags, files, workspace, credentials.
     """
 
+    type: str
+    place: Mapping[str, str | None]
     recorded: bytes = field(default=b"", repr=False)
     mark: bytes = field(default=b"", repr=False)
 
@@ -180,7 +210,18 @@ def open_workspace(
         seed=home / "cache" / "init" / key,
         held=held,
         recorded=own.recorded if own is not None else b"",
+        **({"backend": own.type, "place": own.place} if own is not None else {}),
     )
+
+
+def _recorded(path: Path) -> Mapping[str, object]:
+    """Return what `terraform init` recorded of the backend; empty when it recorded nothing that can be read."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    backend = document.get("backend") if isinstance(document, dict) else None
+    return backend if isinstance(backend, dict) else {}
 
 
 def write_override(folder: Path, text: str) -> None:
@@ -201,8 +242,7 @@ def initialisation_key(
     left = _INPUT_BYTES
     config = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
     for path in [
-        *sorted(directory.glob("*.tf")),
-        *sorted(directory.glob("*.tf.json")),
+        *sorted(path for path in directory.iterdir() if is_configuration(path.name)),
         directory / _LOCK_FILE,
         Path(config),
     ]:
@@ -213,21 +253,6 @@ def initialisation_key(
         if left < 0:
             raise UsageError(f"{directory} holds more than 64 MiB of .tf files", fix="name the root module itself")
     return digest.hexdigest()[:32]
-
-
-def check_no_local_state(directory: Path, state: str) -> None:
-    """Refuse a root module whose state is still a local file, since Interlock would start from nothing.
-
-    Raises:
-        UsageError: There is a local state file with content.
-    """
-    local = directory / "terraform.tfstate"
-    if local.is_file() and local.stat().st_size > 0:
-        raise UsageError(
-            f"{directory} has a local state, terraform.tfstate, that Interlock does not know",
-            why="a plan against the empty state would create everything a second time",
-            fix=f"{command('state', 'push', '--state', state, local)}    then move the file away",
-        )
 
 
 def _take_tree(directory: Path, home: Path) -> tuple[Path, int]:

@@ -10,8 +10,9 @@ from interlock.clock import SystemClock
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.existing import Found
 from interlock.ids import RandomIds
-from interlock.onsite.finding import find_site, state_of
+from interlock.onsite.finding import find_existing, state_of
 from interlock.onsite.site import SharedClock, open_site, own_backend, with_billing
+from interlock.source import Tool
 from interlock.store.dynamodb import DynamoRecords
 from interlock.store.s3 import S3Records
 from interlock.testing.aws import LocalAws
@@ -79,13 +80,13 @@ def test_what_init_would_record_differently_is_initialised_anew(aws: LocalAws, t
 )
 def test_only_a_backend_of_their_own_makes_a_site(tmp_path: Path, block: str, is_site: bool) -> None:
     (tmp_path / "main.tf").write_text(f"terraform {{\n{block}\n}}\n")
-    assert (find_site(tmp_path, {}) is not None) is is_site
+    assert (find_existing(tmp_path, {}, (), Tool.TERRAFORM) is not None) is is_site
 
 
 def test_a_backend_that_runs_cannot_use_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "main.tf").write_text('terraform {\n  backend "gcs" {\n    bucket = "b"\n  }\n}\n')
     with pytest.raises(UsageError, match='backend "gcs"'):
-        find_site(tmp_path, {})
+        find_existing(tmp_path, {}, (), Tool.TERRAFORM)
     with pytest.raises(UsageError, match="not complete"):
         state_of(Found(type="s3"))
 

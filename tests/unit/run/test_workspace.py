@@ -7,7 +7,7 @@ import pytest
 
 from interlock.errors import UsageError
 from interlock.run import workspace as room
-from interlock.run.workspace import OVERRIDE_NAME, Workspace, check_no_local_state, open_workspace
+from interlock.run.workspace import OVERRIDE_NAME, Workspace, open_workspace
 
 Opener: TypeAlias = Callable[..., Workspace]
 
@@ -153,13 +153,38 @@ def test_module_paths_that_terraform_made_absolute_are_relative_again(opened: Op
     assert [row["Dir"] for row in json.loads(manifest.read_text())["Modules"]] == [".", "../../modules", fetched]
 
 
-def test_a_local_state_is_never_ignored(repository: Path) -> None:
-    check_no_local_state(repository, "prod")
-    (repository / "terraform.tfstate").write_text("")
-    check_no_local_state(repository, "prod")
-    (repository / "terraform.tfstate").write_text('{"version": 4}')
-    with pytest.raises(UsageError, match="local state"):
-        check_no_local_state(repository, "prod")
+@pytest.mark.promise("P11")
+def test_an_initialisation_is_made_anew_when_a_file_of_opentofu_changes(opened: Opener, repository: Path) -> None:
+    first = opened(1)
+    (first.data_dir / "terraform.tfstate").write_text("{}")
+    first.initialised()
+    (repository / "more.tofu.json").write_text("{}")
+    assert not opened(2).seeded()
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize(
+    ("recorded", "is_ours"),
+    [
+        ('{"backend": {"type": "http", "config": {"address": null}}}', True),
+        ('{"backend": {"type": "http", "config": {"address": "https://gitlab.example/state"}}}', False),
+        ('{"backend": {"type": "s3", "config": {"bucket": "b"}}}', False),
+        ('{"state_store": {"type": "x"}}', False),
+        ("{}", False),
+        (None, False),
+    ],
+)
+def test_what_terraform_itself_found_must_be_the_backend_of_the_run(
+    opened: Opener, recorded: str | None, is_ours: bool
+) -> None:
+    space = opened()
+    if recorded is not None:
+        (space.data_dir / "terraform.tfstate").write_text(recorded)
+    if is_ours:
+        space.check_backend()
+        return
+    with pytest.raises(UsageError, match="another backend"):
+        space.check_backend()
 
 
 def test_a_folder_above_with_too_many_entries_is_not_mirrored(

@@ -1,0 +1,177 @@
+"""A state that lives on somebody else's server is never taken for an empty one (P11), with a real state server."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.desk import Desk
+
+pytestmark = [pytest.mark.e2e, pytest.mark.promise("P11")]
+
+PATH = "/api/v4/projects/1/terraform/state/prod"
+RESOURCE = 'resource "terraform_data" "queue" {\n  input = "Support"\n}\n'
+
+
+@dataclass
+class StateServer:
+    """Keeps one state as GitLab does: LOCK is POST .../lock, UNLOCK is DELETE .../lock."""
+
+    url: str = ""
+    state: bytes | None = None
+    lock: bytes | None = None
+    writes: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """Of the state, as a configuration names it."""
+        return self.url + PATH
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    kept: StateServer
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self._answer(404) if self.kept.state is None else self._answer(200, self.kept.state)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.endswith("/lock"):
+            held, self.kept.lock = self.kept.lock, self.kept.lock or body
+            self._answer(423, held) if held else self._answer(200)
+            return
+        self.kept.writes.append(self.path)
+        self.kept.state = body
+        self._answer(200)
+
+    def do_DELETE(self) -> None:
+        self.kept.lock = None
+        self._answer(200)
+
+
+@pytest.fixture
+def gitlab() -> Iterator[StateServer]:
+    kept = StateServer()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"kept": kept}))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    kept.url = f"http://127.0.0.1:{server.server_port}"
+    yield kept
+    server.shutdown()
+    server.server_close()
+
+
+def settings(server: StateServer) -> dict[str, str]:
+    return {
+        "address": server.address,
+        "lock_address": f"{server.address}/lock",
+        "unlock_address": f"{server.address}/lock",
+        "lock_method": "POST",
+        "unlock_method": "DELETE",
+        "username": "ci",
+        "password": "glpat-hush",
+    }
+
+
+def backend(server: StateServer) -> str:
+    return json.dumps({"terraform": {"backend": {"http": settings(server)}}})
+
+
+def by_hand(program: str, folder: Path, desk: Desk, environ: dict[str, str], *words: str) -> None:
+    subprocess.run(
+        [program, *words], cwd=folder, env={**desk.environ, **environ}, check=True, capture_output=True, timeout=120
+    )
+
+
+def converge(program: str, folder: Path, desk: Desk, environ: dict[str, str]) -> None:
+    """Let the plain program create everything, so that any "to add" afterwards is a second time."""
+    by_hand(program, folder, desk, environ, "init", "-input=false")
+    by_hand(program, folder, desk, environ, "apply", "-auto-approve", "-input=false")
+    shutil.rmtree(folder / ".terraform")  # as in a fresh checkout of a pipeline
+
+
+def check_refused(desk: Desk, folder: Path, server: StateServer, environ: dict[str, str], *words: str) -> None:
+    before, writes = server.state, list(server.writes)
+    for verb, flags in (("plan", ()), ("apply", ("--auto-approve",)), ("destroy", ("--auto-approve",)), ("drift", ())):
+        answer = desk.run(verb, folder, *flags, *words, environ=environ)
+        assert answer.code == 3, (verb, answer.err)
+        assert server.address in answer.err
+        assert "glpat" not in answer.out + answer.err
+        assert "to add" not in answer.err
+    doctor = desk.run("doctor", folder, environ=environ)
+    assert doctor.code != 0
+    assert server.address in doctor.out + doctor.err
+    assert (server.state, server.writes) == (before, writes)
+
+
+@pytest.mark.parametrize("form", ["block", "environment"])
+def test_a_state_on_gitlab_is_refused_with_its_address_and_never_replaced(
+    desk: Desk, gitlab: StateServer, form: str
+) -> None:
+    folder = desk.module("gl", RESOURCE)
+    environ: dict[str, str] = {}
+    if form == "block":
+        (folder / "backend.tf.json").write_text(backend(gitlab))
+    else:
+        (folder / "backend.tf").write_text('terraform {\n  backend "http" {}\n}\n')
+        environ = {f"TF_HTTP_{name.upper()}": value for name, value in settings(gitlab).items()}
+    converge("terraform", folder, desk, environ)
+    assert gitlab.state is not None
+    check_refused(desk, folder, gitlab, environ)
+
+
+def test_a_declaration_that_our_reader_does_not_see_is_found_by_what_terraform_recorded(
+    desk: Desk, gitlab: StateServer
+) -> None:
+    """The last line of defence, tried with a `terraform` that gives init an address behind our back."""
+    folder = desk.module("blind", RESOURCE)
+    real = shutil.which("terraform")
+    program = desk.folder / "bin" / "terraform"
+    program.parent.mkdir()
+    flag = f"-backend-config=address={gitlab.address}"
+    script = f'#!/bin/sh\nfor w; do [ "$w" = init ] && exec {real} "$@" {flag}; done\nexec {real} "$@"\n'
+    program.write_text(script)
+    program.chmod(0o755)
+    answer = desk.run("plan", folder, "--state", "s", "--terraform", str(program))
+    assert answer.code == 3, answer.err
+    assert "another backend" in answer.err
+    assert gitlab.writes == []
+
+
+def test_generated_pipelines_come_with_a_word_about_states_that_their_runs_would_refuse(desk: Desk) -> None:
+    desk.module(
+        "cc",
+        'terraform {\n  cloud {\n    organization = "acme-cc"\n    workspaces {\n      name = "p"\n    }\n  }\n}\n',
+    )
+    (desk.folder / "interlock.yaml").write_text("version: 1\nstates:\n  prod/cc:\n    directory: cc\n")
+    answer = desk.run("ci", "generate", "github", "--dry-run")
+    assert answer.code == 0, answer.err
+    assert 'state prod/cc will be refused: runs cannot use backend "cloud" yet' in answer.err
+    assert "app.terraform.io/acme-cc/p" in answer.err
+
+
+@pytest.mark.skipif(shutil.which("tofu") is None, reason="OpenTofu (tofu) is not on PATH")
+def test_a_backend_in_opentofus_own_files_is_refused_too(desk: Desk, gitlab: StateServer) -> None:
+    folder = desk.folder / "tofu"
+    folder.mkdir()
+    (folder / "main.tofu").write_text(RESOURCE)
+    (folder / "backend.tofu.json").write_text(backend(gitlab))
+    converge("tofu", folder, desk, {})
+    check_refused(desk, folder, gitlab, {}, "--terraform", os.path.realpath(shutil.which("tofu") or ""))
