@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from interlock.settings import Settings
 if TYPE_CHECKING:
     from interlock.api_way import Way
     from interlock.gateway.service import Terms
+    from interlock.store.sqlite import SqliteStore
 
 _READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
 _LOW_BYTES = 1 << 30
@@ -185,29 +185,25 @@ def _no_store_yet(settings: Settings) -> Checked:
 async def _store(settings: Settings, directory: Path) -> list[Checked]:
     if not settings.database.exists():
         return [_no_store_yet(settings)]
+    rows: list[Checked] = []
     try:
         async with open_embedded(settings) as embedded:
+            rows += await _whole(settings, embedded.store)
             views = await embedded.coordinator.states()
-            return [
-                await _whole(settings),
-                *await _queue(embedded.coordinator, settings, directory),
-                _room(settings, len(views)),
-            ]
+            rows += await _queue(embedded.coordinator, settings, directory)
+            rows.append(_room(settings, len(views)))
     except InterlockError as error:
-        return [_failed("store", error)]
+        rows.append(_failed("store", error))
+    return rows
 
 
-async def _whole(settings: Settings) -> Checked:
-    def check() -> str:
-        with sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True) as connection:
-            return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-
-    found = await asyncio.to_thread(check)
-    if found == "ok":
-        return Checked(name="store", result="ok", text=f"{settings.database} is whole")
-    return Checked(
-        name="store", result="problem", text=f"{settings.database}: {found}", fix="restore the file from a backup"
-    )
+async def _whole(settings: Settings, store: SqliteStore) -> list[Checked]:
+    """Look at the file and every record in it."""
+    faults = await store.faults()
+    if not faults:
+        return [Checked(name="store", result="ok", text=f"{settings.database} is whole")]
+    keep = f"cp -p {settings.database} {settings.database}.damaged    then restore the file from a backup"
+    return [Checked(name="store", result="problem", text=fault.what, fix=keep) for fault in faults]
 
 
 async def _queue(coordinator: Coordinator, settings: Settings, directory: Path) -> list[Checked]:

@@ -181,6 +181,30 @@ def test_a_database_that_cannot_be_used_is_told_and_left_as_it_is(
     assert desk.run("doctor", module).code == 1
 
 
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE records SET value = 'a text'",
+        "UPDATE records SET value = substr(value, 2)",
+        "UPDATE records SET version = 'x'",
+        "UPDATE records SET key = CAST(x'73746174652fff' AS TEXT)",
+        "DROP TABLE records",
+    ],
+)
+def test_damaged_rows_are_damage_to_every_command_and_never_a_defect(desk: Desk, module: Path, damage: str) -> None:
+    desk.home.mkdir()
+    assert desk.run("queue", "pause", "s", "--reason", "makes a record").code == 0
+    with closing(sqlite3.connect(desk.home / "interlock.db", isolation_level=None)) as connection:
+        connection.execute(damage)
+    for words in (("state", "ls"), ("queue", "ls")):
+        check_three_parts(desk.run(*words), 30)
+    looked = desk.run("doctor", module)
+    assert looked.code == 1
+    assert "damaged" in looked.out
+    assert "defect" not in looked.out + looked.err
+
+
 def limited(desk: Desk, size: int, *words: object) -> Answer:
     """Run a command and what it starts with a limit on the size of files, which acts like a full disk."""
     done = subprocess.run(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.compose import StateRoom
     from interlock.rescue.foreign_room import Repair, StoredVersion
     from interlock.rescue.rooms import ForeignStateRoom, OwnRoom, Restored
-    from interlock.state import Diff, Document, Finding, Retention, Version
+    from interlock.state import Diff, Document, Finding, Quarantined, Retention, Version
 
 app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
 quarantine = typer.Typer(help="Writes that were refused, kept for review.", no_args_is_help=True)
@@ -433,7 +433,13 @@ def _say_pruned(gone: Sequence[Version], *, dry_run: bool) -> str:
 @quarantine.command("ls")
 def quarantine_ls(state: State, *, json: Json = False) -> None:
     """List refused writes."""
-    entries = _in_own(state, lambda room: room.archive.quarantined(room.state))
+
+    async def found(room: StateRoom) -> tuple[tuple[Quarantined, ...], int]:
+        return await room.archive.quarantined(room.state), await room.archive.quarantine_dropped(room.state)
+
+    entries, dropped = _in_own(state, found)
+    if dropped:
+        view.note(f"{dropped} older refused writes were removed to make room")
     lines = [
         (
             entry.id,
@@ -446,7 +452,7 @@ def quarantine_ls(state: State, *, json: Json = False) -> None:
         for entry in entries
     ]
     view.emit(
-        {"quarantine": entries},
+        {"quarantine": entries, "dropped": dropped},
         json=json,
         human=lambda: view.table(
             ("ID", "REASON", "SERIAL", "SIZE", "REFUSED", "WHO"), lines, empty="no write was refused"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -31,6 +32,7 @@ from interlock.errors import (
     UsageError,
     command,
 )
+from interlock.ids import Ids, RandomIds
 from interlock.lock import holder_of
 from interlock.state.document import Document, content_digest, parse_document
 from interlock.state.history import (
@@ -50,16 +52,19 @@ from interlock.state.history import (
 from interlock.state.lineage import Footing, Refusal, Step, judge, judge_deletions
 from interlock.state.restore import RestorePlan, plan_restore
 from interlock.state.verify import refusing, verify_document
-from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, RecordStore
+from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, Record, RecordStore, blob_digest
 
 MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
 MAX_HISTORY = 100_000  # links walked in one go; more is a broken chain
-MAX_QUARANTINE = 1000  # refused writes listed for one state
+MAX_QUARANTINE = 500  # refused writes kept of one state; a zombie that never tires must not fill the disk
+MAX_QUARANTINE_BYTES = 1 << 30  # likewise; of the states, which are stored smaller
+QUARANTINE_S = 180 * 86_400.0  # nobody reviews what is older
 THREAD_BYTES_MIN = 1024 * 1024  # parsing less takes about a millisecond
 _ADDRESSES_KEPT = 100
 _ADDRESSES_SAID = 5  # in one sentence
 _REVIEW_CHARS = 600  # of a reason; the lock takes 1024 characters, and the name of a state may be long
 _QUARANTINE = "quarantine/"
+_DROPPED = "quarantine-dropped/"
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
@@ -124,9 +129,18 @@ class StateArchive:
         records: Where quarantine entries go.
         blobs: Where states and descriptions go.
         clock: For the time of writing.
+        ids: For salts, see `Version.salt`.
     """
 
-    def __init__(self, coordinator: Coordinator, records: RecordStore, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        records: RecordStore,
+        blobs: BlobStore,
+        clock: Clock,
+        ids: Ids | None = None,
+    ) -> None:
+        self._ids = ids or RandomIds()
         self._coordinator = coordinator
         self._records = records
         self._blobs = blobs
@@ -343,10 +357,18 @@ class StateArchive:
     # -- quarantine -------------------------------------------------------------------------------------------------
 
     async def quarantined(self, state: str) -> tuple[Quarantined, ...]:
-        """Return the refused writes of a state, newest first, at most `MAX_QUARANTINE`."""
-        records = await self._records.list(_quarantine_key(state, ""), limit=MAX_QUARANTINE)
-        entries = [decode_quarantined(record.value) for record in records]
+        """Return the refused writes of a state, newest first."""
+        entries: list[Quarantined] = []
+        after = ""
+        while page := await self._records.list(_quarantine_key(state, ""), after=after):
+            entries += [decode_quarantined(record.value) for record in page]
+            after = page[-1].key
         return tuple(sorted(entries, key=lambda entry: entry.at, reverse=True))
+
+    async def quarantine_dropped(self, state: str) -> int:
+        """Return how many refused writes of a state were removed, oldest first, to keep within the limits."""
+        record = await self._records.get(_DROPPED + quote(state, safe=""))
+        return 0 if record is None else _count(record)
 
     async def read_quarantined(self, state: str, entry_id: str) -> tuple[Quarantined, bytes]:
         """Return one refused write and its bytes.
@@ -354,14 +376,17 @@ class StateArchive:
         Raises:
             UsageError: There is no such entry.
         """
+        _, entry = await self._quarantined(state, entry_id)
+        return entry, _unwrap(entry.id, await self._blobs.get(entry.blob))
+
+    async def _quarantined(self, state: str, entry_id: str) -> tuple[Record, Quarantined]:
         record = await self._records.get(_quarantine_key(state, entry_id))
         if record is None:
             raise UsageError(
                 f"quarantine of {state!r} has no entry {entry_id[:40]!r}",
                 fix=command("state", "quarantine", "ls", state),
             )
-        entry = decode_quarantined(record.value)
-        return entry, _unwrap(entry.id, await self._blobs.get(entry.blob))
+        return record, decode_quarantined(record.value)
 
     async def discard(self, state: str, entry_id: str) -> Quarantined:
         """Throw one refused write away.
@@ -370,15 +395,17 @@ class StateArchive:
             UsageError: There is no such entry.
         """
         key = _quarantine_key(state, entry_id)
-        entry, _ = await self.read_quarantined(state, entry_id)
-        record = await self._records.get(key)
-        if record is not None:
-            await self._records.swap(key, expected=record.version, value=None)
+        record, entry = await self._quarantined(state, entry_id)
+        await self._records.swap(key, expected=record.version, value=None)
         await self._blobs.delete(entry.blob)
         return entry
 
     async def quarantine(self, state: str, body: bytes, *, writer: Writer, error: InterlockError) -> Quarantined:
-        """Keep a refused write. The same bytes of the same grant make one entry, however often they are sent."""
+        """Keep a refused write. The same bytes of the same grant make one entry, however often they are sent.
+
+        The oldest entries make room for it when there are too many (`MAX_QUARANTINE`, `MAX_QUARANTINE_BYTES`,
+        `QUARANTINE_S`); `error` tells how many were removed.
+        """
         entry = _entry(state, body, writer, error, at=self._clock.now())
         entry = replace(entry, blob=await self._blobs.put(_wrap(entry.id, body)))
         key = _quarantine_key(state, entry.id)
@@ -387,7 +414,38 @@ class StateArchive:
         except Mismatch as mismatch:
             if mismatch.current is not None:
                 return decode_quarantined(mismatch.current.value)
+        dropped = await self._trim_quarantine(state)
+        if dropped:
+            error.facts["quarantine_dropped"] = dropped
+            error.why = f"{error.why}; {dropped} older refused writes were removed to make room".removeprefix("; ")
         return entry
+
+    async def _trim_quarantine(self, state: str) -> int:
+        """Remove the oldest entries beyond the limits, never the newest; return how many."""
+        entries = await self.quarantined(state)
+        kept_bytes = 0
+        doomed: list[Quarantined] = []
+        for number, entry in enumerate(entries):
+            kept_bytes += entry.size_bytes
+            is_old = (self._clock.now() - entry.at).total_seconds() > QUARANTINE_S
+            if number and (number >= MAX_QUARANTINE or kept_bytes > MAX_QUARANTINE_BYTES or is_old):
+                doomed.append(entry)
+        for entry in doomed:
+            with suppress(UsageError, Mismatch):  # somebody else removed it
+                await self.discard(state, entry.id)
+        if doomed:
+            await self._count_dropped(state, len(doomed))
+        return len(doomed)
+
+    async def _count_dropped(self, state: str, more: int) -> None:
+        key = _DROPPED + quote(state, safe="")
+        for _ in range(MAX_ATTEMPTS):
+            record = await self._records.get(key)
+            number = more + (0 if record is None else _count(record))
+            expected = None if record is None else record.version
+            with suppress(Mismatch):
+                await self._records.swap(key, expected=expected, value=str(number).encode())
+                return
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -423,17 +481,38 @@ class StateArchive:
         version = await self._store(request, document, last, token)
         parent = view.head.meta_digest if view.head is not None else ""
         suspect = doubt.addresses[:MAX_SUSPECT] if doubt is not None else ()
+        version = replace(version, parent=parent, suspect=suspect)
         if suspect:  # before the head moves: killed in between, nobody builds on it unseen
             await self._coordinator.freeze(request.state, by=REVIEWER, reason=_say_review(request, suspect))
         try:
-            written = await self._move_head(
-                request.state, replace(version, parent=parent, suspect=suspect), view.head, request.writer
-            )
-        except HeadMoved:
-            return None
+            written = await self._move_head(request.state, version, view.head, request.writer)
+        except (HeadMoved, LeaseLost) as lost:
+            await self._sweep(request.state, version)
+            if isinstance(lost, HeadMoved):
+                return None
+            raise
         if not suspect and living is not None and living.suspect:
             await self.end_review(request.state, by=request.writer.who)
         return written
+
+    async def _sweep(self, state: str, version: Version) -> None:
+        """Delete what an attempt stored whose swap was refused. Its salt is its own: nobody else names these bytes.
+
+        Unless the swap had happened all the same: its reply was lost, and then others moved the head further.
+        """
+        meta = blob_digest(encode(version))
+        with suppress(InterlockError):  # left over then; what matters is the answer to the write
+            if not await self._is_in_chain(state, meta, version.number):
+                await self._blobs.delete(meta)
+                await self._blobs.delete(version.blob)
+
+    async def _is_in_chain(self, state: str, meta: str, number: int) -> bool:
+        head = (await self._coordinator.view(state)).head
+        digest = head.meta_digest if head is not None else ""
+        while digest and digest != meta:
+            version = await self._describe(digest)
+            digest = version.parent if version.number > number else ""
+        return digest == meta
 
     async def _repaired(self, request: _Request, living: Version) -> bool:
         """Make sure that a version that is said to be stored already can be read; say whether it had to be written.
@@ -445,7 +524,7 @@ class StateArchive:
         try:
             await self._read_body(request.state, living)
         except (BlobMissing, BlobDamaged):
-            await self._blobs.put(_wrap(request.state, request.body))
+            await self._blobs.put(_wrap(request.state, request.body, living.salt))
             return True
         return False
 
@@ -506,7 +585,8 @@ class StateArchive:
 
     async def _store(self, request: _Request, document: Document, last: Version | None, token: int) -> Version:
         like = last.blob if last is not None and last.blob else None
-        blob = await self._blobs.put(_wrap(request.state, request.body), like=like)
+        salt = self._ids.fresh()
+        blob = await self._blobs.put(_wrap(request.state, request.body, salt), like=like)
         return Version(
             number=last.number + 1 if last is not None else 1,
             kind=request.kind,
@@ -521,6 +601,7 @@ class StateArchive:
             size_bytes=len(request.body),
             resources=document.instance_count(),
             note=request.note,
+            salt=salt,
         )
 
     async def _move_head(self, state: str, version: Version, head: Head | None, writer: Writer) -> Written:
@@ -576,7 +657,7 @@ class StateArchive:
             ) from error
 
     async def _read_body(self, state: str, version: Version) -> bytes:
-        return _unwrap(state, await self._blobs.get(version.blob))
+        return _unwrap(state, await self._blobs.get(version.blob), version.salt)
 
 
 def _damaged(what: str, error: BlobMissing | BlobDamaged, *, fix: str = "interlock doctor") -> BackendUnavailable:
@@ -712,15 +793,25 @@ def _quarantine_key(state: str, entry_id: str) -> str:
     return f"{_QUARANTINE}{quote(state, safe='')}/{entry_id}"
 
 
-def _wrap(owner: str, body: bytes) -> bytes:
+def _wrap(owner: str, body: bytes, salt: str = "") -> bytes:
     """Mark bytes with their owner, so that equal bytes of two owners are two blobs, which are pruned independently."""
-    return f"interlock {quote(owner, safe='/')}\n".encode() + body
+    return _mark(owner, salt) + body
 
 
-def _unwrap(owner: str, data: bytes) -> bytes:
-    mark = f"interlock {quote(owner, safe='/')}\n".encode()
+def _unwrap(owner: str, data: bytes, salt: str = "") -> bytes:
+    mark = _mark(owner, salt)
     if not data.startswith(mark):
         raise BackendUnavailable(
             "stored bytes belong to another state", why=f"they are not marked as those of {owner!r}"
         )
     return data[len(mark) :]
+
+
+def _mark(owner: str, salt: str) -> bytes:
+    return f"interlock {quote(owner, safe='/')}{salt and f' {salt}'}\n".encode()
+
+
+def _count(record: Record) -> int:
+    if not record.value.isdigit():
+        raise BackendUnavailable(f"record {record.key!r} is damaged", why="it holds no number", fix="interlock doctor")
+    return int(record.value)

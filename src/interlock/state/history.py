@@ -18,8 +18,8 @@ import msgspec
 
 from interlock.errors import StateInvalid
 
-SCHEMA = 1
-"""Version of the stored form. A reader refuses a higher one."""
+SCHEMA = 2
+"""Version of the stored form. A reader refuses a higher one. Form 2 has `salt`."""
 
 MAX_DESCRIPTION_BYTES = 64 * 1024  # a description is a few hundred bytes; more is not one of ours
 
@@ -72,6 +72,8 @@ class Version:
         note: Why, in a person's words: which version was restored, what was imported.
         suspect: Objects that a running apply dropped although neither its plan nor its refresh took them out, at most
             `MAX_SUSPECT`; empty for a version like any other. Records of earlier Interlocks have no such field.
+        salt: Stored before the bytes, so that no other attempt's blob has the same name: the blob of an attempt that
+            failed can then be deleted without asking who else may need it. Empty in versions of earlier Interlocks.
         schema: Version of this form.
     """
 
@@ -90,6 +92,7 @@ class Version:
     parent: str = ""
     note: str = ""
     suspect: tuple[str, ...] = ()
+    salt: str = ""
     schema: int = SCHEMA
 
     @property

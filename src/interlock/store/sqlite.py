@@ -14,12 +14,14 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
-from interlock.store.checksums import check_record, record_sum
+from interlock.store.checksums import RecordDamaged, check_record, record_sum
 from interlock.store.doorbell import Doorbell
 from interlock.store.memory import store_is_closed
 from interlock.store.records import (
@@ -33,6 +35,7 @@ from interlock.store.records import (
 )
 from interlock.store.sqlite_blobs import SqliteBlobs
 from interlock.store.sqlite_file import SqliteFile, open_file
+from interlock.store.sqlite_rows import damaged_rows, text, whole_number
 from interlock.store.sqlite_threads import SqliteReader, SqliteWriter
 
 POLL_S_FIRST = 0.005
@@ -41,11 +44,27 @@ POLL_S_FIRST = 0.005
 POLL_S_LATER = 0.010
 """How often it looks after the first second; with the commit itself far below the promised 50 ms."""
 
+FAULTS_MAX = 20
+"""Faults that are told; more are of no use to a person."""
+
 _FIRST_POLLS = 200
 _CODE_POINT_MAX = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something in the file that is not what was written.
+
+    Attributes:
+        what: One line about it.
+        key: The key of the record that it is about; empty when it is about the file.
+    """
+
+    what: str
+    key: str = ""
 
 
 class SqliteStore:
@@ -73,6 +92,14 @@ class SqliteStore:
             BackendUnavailable: Likewise.
         """
         return await asyncio.to_thread(lambda: cls(open_file(path, clock=clock), clock=clock))
+
+    async def faults(self) -> tuple[Fault, ...]:
+        """Look at the whole file and at every record; return what is damaged, at most `FAULTS_MAX` of each kind.
+
+        Raises:
+            BackendUnavailable: The file is damaged so that not even that can be told.
+        """
+        return await asyncio.wrap_future(self._reader.submit(_faults))
 
     async def close(self) -> None:
         """Finish what was handed in, wake all waiters with an error, and let go of the file."""
@@ -223,7 +250,7 @@ class _Lookout:
 
     def _version(self, key: str) -> int | None:
         row = self._connected().execute("SELECT version FROM records WHERE key = ?", (key,)).fetchone()
-        return None if row is None else int(row[0])
+        return None if row is None else whole_number(row[0])
 
     def _data_version(self) -> int:
         return int(self._connected().execute("PRAGMA data_version").fetchone()[0])
@@ -233,6 +260,25 @@ class _Lookout:
             self._connection = self._file.connect()
             self._connection.execute("PRAGMA busy_timeout=0")  # never holds up the event loop
         return self._connection
+
+
+def _faults(connection: sqlite3.Connection) -> tuple[Fault, ...]:
+    lines = [text(line) for (line,) in connection.execute(f"PRAGMA quick_check({FAULTS_MAX})")]
+    found = [Fault(what=line) for line in lines if line != "ok"]
+    factory = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode(errors="replace")  # one bad text must not hide the others
+    try:
+        return tuple(found + list(islice(_damaged_records(connection), FAULTS_MAX)))
+    finally:
+        connection.text_factory = factory
+
+
+def _damaged_records(connection: sqlite3.Connection) -> Iterator[Fault]:
+    for row in connection.execute("SELECT key, version, value, sum FROM records"):
+        try:
+            _checked(*row)
+        except RecordDamaged as error:
+            yield Fault(what=f"{error.what}: {error.why}", key=error.key)
 
 
 def _find(connection: sqlite3.Connection, key: str) -> Record | None:
@@ -262,6 +308,8 @@ def _swap(connection: sqlite3.Connection, key: str, expected: int | None, value:
         connection.execute("DELETE FROM records WHERE key = ?", (key,))
         return 0
     version = _changes(connection)
+    if version <= (0 if current is None else current.version):  # else an old version of this key would come back
+        raise damaged_rows(f"the number of the last change is {version - 1}, which was used before")
     connection.execute(
         "INSERT INTO records (key, version, value, sum) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value, sum = excluded.sum",
@@ -271,8 +319,8 @@ def _swap(connection: sqlite3.Connection, key: str, expected: int | None, value:
 
 
 def _changes(connection: sqlite3.Connection) -> int:
-    (number,) = connection.execute("SELECT number FROM changes").fetchone()
-    return int(number)
+    row = connection.execute("SELECT number FROM changes").fetchone()
+    return whole_number(row and row[0])
 
 
 def _list(connection: sqlite3.Connection, prefix: str, after: str, limit: int) -> list[Record]:

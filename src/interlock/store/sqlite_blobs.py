@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +23,7 @@ from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_b
 from interlock.store.memory import store_is_closed
 from interlock.store.packing import DEPTH_MAX, Base, Header, Unpackable, pack, read_header, unpack
 from interlock.store.sqlite_file import SqliteFile, translated
+from interlock.store.sqlite_rows import some_bytes, text, whole_number
 from interlock.store.sqlite_threads import SqliteWriter
 
 PART_BYTES = 4 * 1024 * 1024
@@ -158,10 +160,15 @@ class SqliteBlobs:
         return self._query(lambda connection: _find_plain_bytes(connection, digest))
 
     def _delete(self, digest: str) -> None:
+        rewritten: Counter[str] = Counter()
         while not self._writer.submit(lambda connection: _remove(connection, digest)).result():
             child = self._query(lambda connection: _find_child(connection, digest))
-            if child is not None:
-                self._rewrite(child)
+            if child is None:
+                continue  # somebody else wrote it anew in between
+            rewritten[child.digest] += 1
+            if child.digest == digest or rewritten[child.digest] > PUT_ATTEMPTS:  # rows that contradict each other
+                raise BlobDamaged(digest, why=f"blob {child.digest} is said to build on it, and cannot be moved away")
+            self._rewrite(child)
 
     def _rewrite(self, child: _Stored) -> None:
         """Write a blob anew without its base: as a difference from the base of that, or whole."""
@@ -211,12 +218,12 @@ class _End:
 
 def _find_plain_bytes(connection: sqlite3.Connection, digest: str) -> int | None:
     row = connection.execute("SELECT plain_bytes FROM blobs WHERE digest = ?", (digest,)).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None else whole_number(row[0])
 
 
 def _find_upload(connection: sqlite3.Connection, digest: str) -> int | None:
     row = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (digest,)).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None else whole_number(row[0])
 
 
 def _read_chain(connection: sqlite3.Connection, digest: str) -> list[bytes]:
@@ -242,16 +249,19 @@ def _read_packed(connection: sqlite3.Connection, digest: str) -> bytes:
     if row is None:
         raise BlobMissing(digest)
     rows = connection.execute("SELECT data FROM parts WHERE upload = ? ORDER BY number", row)
-    return b"".join(part for (part,) in rows)
+    return b"".join(some_bytes(part) for (part,) in rows)
 
 
 def _find_child(connection: sqlite3.Connection, digest: str) -> _Stored | None:
     row = connection.execute(
         "SELECT child.digest, child.upload, parent.base FROM blobs AS child"
-        " JOIN blobs AS parent ON parent.digest = child.base WHERE child.base = ? LIMIT 1",
+        " LEFT JOIN blobs AS parent ON parent.digest = child.base WHERE child.base = ? LIMIT 1",
         (digest,),
     ).fetchone()
-    return None if row is None else _Stored(digest=row[0], upload=row[1], grand_base=row[2])
+    if row is None:
+        return None
+    grand_base = None if row[2] is None else text(row[2])
+    return _Stored(digest=text(row[0]), upload=whole_number(row[1]), grand_base=grand_base)
 
 
 def _start(connection: sqlite3.Connection, now_s: float) -> int:

@@ -183,10 +183,17 @@ _FAULTS: dict[int, tuple[str, str, type[InterlockError]]] = {
         "give yourself write permission on the file and its folder: ls -ld {path}",
         UsageError,
     ),
-    sqlite3.SQLITE_CORRUPT: (
-        "is damaged",
-        "keep a copy, then save what can be read: sqlite3 {path} .recover",
-        BackendUnavailable,
+    **dict.fromkeys(
+        # No statement of ours is wrong, so these mean that the tables or their rows are not those that we made.
+        (
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_ERROR,
+            sqlite3.SQLITE_CONSTRAINT,
+            sqlite3.SQLITE_MISMATCH,
+            sqlite3.SQLITE_FORMAT,
+            sqlite3.SQLITE_SCHEMA,
+        ),
+        ("is damaged", "interlock doctor", BackendUnavailable),
     ),
     sqlite3.SQLITE_NOTADB: (
         "is not a database",

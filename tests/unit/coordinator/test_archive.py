@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from interlock.coordinator.archive import StateArchive, Writer
+from interlock.coordinator.archive import QUARANTINE_S, StateArchive, Writer, _entry, _quarantine_key
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import BackendUnavailable, LeaseLost, StateInvalid, UsageError
 from interlock.lock import Broken, Requested
 from interlock.state import REVIEWER, Retention, VersionKind, parse_document
+from interlock.state.history import encode
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds
@@ -338,3 +339,68 @@ async def test_a_forced_write_of_an_older_version_never_points_at_its_damaged_by
     bench.blobs._blobs[first.version.blob] = b"damaged"
     await bench.archive.write(STATE, body(1, "a"), writer=writer, force=True)
     assert (await bench.archive.current(STATE) or pytest.fail("no state"))[1] == body(1, "a")
+
+
+async def test_the_bytes_of_a_write_whose_swap_was_refused_are_swept_and_no_others(bench: Bench) -> None:
+    writer = await bench.hold()
+    await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    before = set(bench.blobs._blobs)
+    update = bench.coordinator.update_head
+
+    async def lost_first(*args: Any, **named: Any) -> Any:
+        await bench.lose(writer)
+        return await update(*args, **named)
+
+    bench.coordinator.update_head = lost_first  # type: ignore[method-assign]
+    with pytest.raises(LeaseLost):
+        await bench.archive.write(STATE, body(2, "a"), writer=writer)
+    (kept,) = await bench.archive.quarantined(STATE)
+    assert set(bench.blobs._blobs) - before == {kept.blob}
+
+
+@pytest.mark.promise("P3")
+async def test_a_write_that_had_happened_though_its_swap_seemed_refused_keeps_its_bytes(bench: Bench) -> None:
+    writer = await bench.hold()
+    await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    update = bench.coordinator.update_head
+
+    async def reply_lost(*args: Any, **named: Any) -> Any:
+        await update(*args, **named)
+        await bench.lose(writer)
+        return await update(*args, **{**named, "new_head": None})  # what a repetition finds: the grant is gone
+
+    bench.coordinator.update_head = reply_lost  # type: ignore[method-assign]
+    with pytest.raises(LeaseLost):
+        await bench.archive.write(STATE, body(2, "a"), writer=writer)
+    assert (await bench.archive.current(STATE) or pytest.fail("no state"))[1] == body(2, "a")
+
+
+async def test_the_oldest_refused_writes_make_room_and_that_is_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.coordinator.archive.MAX_QUARANTINE", 3)
+    error = LeaseLost("no")
+    for serial in range(1, 6):
+        bench.clock.jump(60)
+        error = LeaseLost("no", why="a zombie")
+        await bench.archive.quarantine(STATE, body(serial), writer=Writer(who="ann"), error=error)
+    assert [entry.serial for entry in await bench.archive.quarantined(STATE)] == [5, 4, 3]
+    assert await bench.archive.quarantine_dropped(STATE) == 2
+    assert "1 older" in error.why
+    bench.clock.jump(QUARANTINE_S + 1)
+    await bench.archive.quarantine(STATE, body(9), writer=Writer(who="ann"), error=error)
+    assert [entry.serial for entry in await bench.archive.quarantined(STATE)] == [9]
+    assert len(bench.blobs._blobs) == 1
+
+
+async def test_all_refused_writes_are_listed_newest_first_however_many_there_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.coordinator.archive.MAX_QUARANTINE", 2000)
+    for number in range(1020):
+        entry = _entry(STATE, b"%d" % number, Writer(who="ann"), LeaseLost("no"), at=bench.clock.now())
+        bench.clock.jump(1)
+        await bench.records.swap(_quarantine_key(STATE, entry.id), expected=None, value=encode(entry))
+    last = entry.id
+    listed = await bench.archive.quarantined(STATE)
+    assert (len(listed), listed[0].id) == (1020, last)
