@@ -100,3 +100,23 @@ def test_a_block_with_a_wrong_client_of_its_own_is_refused_as_by_plain_terraform
     answer = world.apply(text)
     assert answer.code == 32, answer.err
     assert skills(world.home) == set()
+
+
+def test_a_saved_plan_brings_its_own_client_and_is_refused_for_another_organisation(world: World) -> None:
+    text = TWO.replace(f'oauthclient_id     = "{OTHER.id}"', "oauthclient_id     = var.other_id")
+    text += 'variable "other_id" {\n  default = "nobody"\n}\n'
+    module, plan = world.desk.module("centre", text), world.desk.folder / "p"
+    planned = world.desk.run("plan", module, "--state", "s", "--out", plan, "--", f"-var=other_id={OTHER.id}")
+    assert planned.code == 0, planned.err
+    elsewhere = {
+        "GENESYSCLOUD_GATEWAY_PORT": str(world.other.port),
+        "GENESYSCLOUD_OAUTHCLIENT_ID": OTHER.id,
+        "GENESYSCLOUD_OAUTHCLIENT_SECRET": OTHER.secret,
+    }
+    words = ("apply", module, "--state", "s", "--auto-approve", "--plan", plan)
+    refused = world.desk.run(*words, environ=elsewhere)
+    assert (refused.code, "another organisation" in refused.err) == (21, True), refused.err
+    assert (skills(world.home), skills(world.other)) == (set(), set())
+    applied = world.desk.run(*words)
+    assert applied.code == 0, applied.err
+    assert (skills(world.home), skills(world.other)) == ({"Home"}, {"Other"})

@@ -1,6 +1,7 @@
 """Saved plans, and the gates that hold back what a plan would destroy."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,31 @@ def test_a_plan_of_another_state_and_a_file_that_is_no_plan_are_refused(desk: De
     plan.write_text("this is no plan")
     assert desk.apply_plain(module, "--plan", plan).code == 3
     assert desk.apply_plain(module, "--plan", desk.folder / "missing.tfplan").code == 3
+
+
+@pytest.mark.promise("P11")
+def test_a_plan_of_one_new_state_is_not_applied_to_another_new_state(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    plan, plain = desk.folder / "staging.tfplan", desk.folder / "plain.tfplan"
+    assert desk.run("plan", module, "--state", "staging/app", "--out", plan).code == 0
+    foreign = desk.apply_plain(module, "--plan", plan, state="prod/app")
+    assert (foreign.code, "staging/app" in foreign.err) == (21, True), foreign.err
+    assert desk.history("prod/app") == []
+    unlabelled(plan, plain)
+    silent = desk.apply_plain(module, "--plan", plain, state="prod/app")
+    assert (silent.code, "does not say" in silent.err) == (21, True), silent.err
+    assert desk.history("prod/app") == []
+    applied = desk.apply_plain(module, "--plan", plan, state="staging/app")
+    assert applied.code == 0, applied.err
+    assert names(desk, "staging/app") == {"one"}
+
+
+def unlabelled(plan: Path, copy: Path) -> None:
+    """Copy a plan as plain Terraform would have written it."""
+    with zipfile.ZipFile(plan) as archive, zipfile.ZipFile(copy, "w") as target:
+        for entry in archive.infolist():
+            if entry.filename != "interlock.json":
+                target.writestr(entry, archive.read(entry))
 
 
 def test_deletions_beyond_the_limit_or_from_a_protected_state_stop_with_41_and_change_nothing(desk: Desk) -> None:

@@ -10,9 +10,11 @@ gateway, Terraform's environment holds a placeholder instead of the client's sec
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 
@@ -23,10 +25,13 @@ from interlock.gateway.service import Gateway
 from interlock.genesys import rate_limits
 from interlock.ids import Ids
 from interlock.lock import Priority
+from interlock.run.planned_for import Target
 from interlock.run.surroundings import Seat
 from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME, write_override
 from interlock.store import RecordStore
 from interlock.terraform.plan import PlanFacts
+
+_ORGANISATION = "/api/v2/organizations/me"  # the provider itself asks for it when it is configured
 
 
 class RunGateway:
@@ -121,6 +126,15 @@ class RunGateway:
         host = f'    protocol = "http"\n    host     = "127.0.0.1"\n    port     = "{port}"\n'
         return f'provider "{login.name}" {{\n{named}{pool}  gateway {{\n{host}{params}  }}\n}}\n'
 
+    async def targets(self) -> Mapping[str, Target]:
+        """See `Gateway.targets`."""
+        found: dict[str, Target] = {}
+        for way, gateway in self._gateways:
+            status, body = await gateway.read(_ORGANISATION)
+            target = Target(api=way.terms.api_url, organisation=_organisation(body) if status == HTTPStatus.OK else "")
+            found.update({login.label: target for login in way.logins})
+        return found
+
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan whose own copy of the override names this run's gateway instead of an earlier run's."""
         with zipfile.ZipFile(BytesIO(plan)) as archive:
@@ -166,6 +180,16 @@ class RunGateway:
             counts.update(_counts(gateway))
             await gateway.aclose()
         return {name: round(count, 3) for name, count in counts.items()}
+
+
+def _organisation(body: bytes) -> str:
+    """Return the id of an organisation from the API's answer; empty when there is none in it."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return ""
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _pool_size(way: Way) -> int:

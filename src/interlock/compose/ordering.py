@@ -184,10 +184,17 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         gateway=not asked.no_gateway,
         in_place=in_place,
         former=former,
+        module=_module(directory),
         look=asked.look or Look(),
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
+
+
+def _module(directory: Path) -> str:
+    """Return a root module's path in its repository, which is the same in every checkout; empty outside one."""
+    top = next((folder for folder in (directory, *directory.parents) if (folder / ".git").exists()), None)
+    return "" if top is None else directory.relative_to(top).as_posix()
 
 
 def _flags_of(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -338,12 +338,35 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import."""
     if not order.gateway:
         return "--no-gateway was given"
+    if order.plan_file is not None:
+        return _planned_need(order, environ)
     if not any(b"genesyscloud" in path.read_bytes() for path in sources_of(Path(order.directory))):
         return "the configuration does not name Genesys Cloud"
     from interlock.api_way import find_need
 
     directory = Path(order.directory)
     return find_need(directory, read_settings(environ, directory), environ, order.extra)
+
+
+def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
+    """Return what a saved plan needs of a gateway; it holds its own configuration and values of variables."""
+    from interlock.run.planned_for import UNREADABLE, read_planned_configuration
+    from interlock.run.workspace import OVERRIDE_NAME
+
+    plan = Path(order.plan_file or "").read_bytes()
+    held = read_planned_configuration(plan, without=OVERRIDE_NAME)
+    if not any(b"genesyscloud" in content for content in held.files.values()):
+        return "the plan does not name Genesys Cloud"
+    from interlock.api_way import find_planned_need
+    from interlock.hcl import Known
+    from interlock.source import MemoryTree
+
+    variables = {
+        name: None if value is UNREADABLE else Known(value=value)  # type: ignore[arg-type]  # plain, as checked there
+        for name, value in held.variables.items()
+    }
+    settings = read_settings(environ, Path(order.directory))
+    return find_planned_need(MemoryTree(held.files), variables, settings, environ)
 
 
 def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:

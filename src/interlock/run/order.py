@@ -62,6 +62,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         backend: Type of the configuration's own backend, when the state stays there; empty for ours.
         former: Names under which the state may have been kept before it got this one.
         patience_s: Silence after which a waiting supervisor is passed over.
+        module: The root module's path in its repository; empty outside one.
         look: What a drift scan looks for beside the state.
         drift_gate: An apply reverts drift only where somebody decided so.
     """
@@ -93,6 +94,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = ""
     former: tuple[str, ...] = ()
     patience_s: float = 15.0
+    module: str = ""
     look: Look = Look()
     drift_gate: bool = False
 

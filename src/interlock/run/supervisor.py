@@ -37,6 +37,15 @@ from interlock.run.interrupts import Action, Cause, respond
 from interlock.run.leaving import note_before_apply
 from interlock.run.order import Operation, Order
 from interlock.run.phases import Phase, may_step
+from interlock.run.planned_for import (
+    Label,
+    Target,
+    check_label,
+    check_place,
+    check_targets,
+    read_planned_for,
+    with_label,
+)
 from interlock.run.process import Child
 from interlock.run.progress import Progress
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
@@ -400,8 +409,12 @@ class Supervisor:
         """End a run that only plans, or has nothing to do."""
         await self._end_unchanged()
         if self._order.out is not None:
-            _keep(self._run_folder / "plan.tfplan", Path(self._order.out))
+            label = Label(state=self._order.state, module=self._order.module, targets=await self._targets())
+            await asyncio.to_thread(_keep, self._run_folder / "plan.tfplan", Path(self._order.out), label)
         return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
+
+    async def _targets(self) -> dict[str, Target]:
+        return dict(await self._hands.gateway.targets()) if self._hands.gateway is not None else {}
 
     async def _end_unchanged(self) -> None:
         self._check_going_on()
@@ -497,6 +510,7 @@ class Supervisor:
         self._enter(Phase.PLANNING)
         content = await asyncio.to_thread(Path(self._order.plan_file or "").read_bytes)
         current = await self._hands.door.current()
+        await self._check_target(content)
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
         adapted = self._hands.gateway.adapt(content) if self._hands.gateway is not None else content
         await asyncio.to_thread(_write_private, path, adapted)
@@ -506,6 +520,15 @@ class Supervisor:
         if not self._order.auto_approve:
             await self._render(path)
         return facts
+
+    async def _check_target(self, plan: bytes) -> None:
+        """Refuse a plan that was made for another backend, state, root module or organisation (P11)."""
+        planned, space = read_planned_for(plan), self._workspace
+        workspace, is_new = self._hands.door.workspace or "default", read_planned_from(plan).serial == 0
+        check_place(planned, backend=space.backend, place=space.place, workspace=workspace)
+        check_label(planned, state=self._order.state, module=self._order.module, is_new=is_new)
+        if planned.label is not None and planned.label.targets:
+            check_targets(planned, await self._targets())
 
     def _say_plan(self, facts: PlanFacts) -> None:
         told = settle.plan_facts(facts)
@@ -658,9 +681,9 @@ def _ignore(event: AnyEvent) -> None:
     """Events of commands whose output is read as a whole."""
 
 
-def _keep(plan: Path, out: Path) -> None:
+def _keep(plan: Path, out: Path, label: Label) -> None:
     try:
-        _write_private(out, plan.read_bytes())
+        _write_private(out, with_label(plan.read_bytes(), label))
     except OSError as error:
         raise UsageError(
             f"the plan could not be kept in {out}",

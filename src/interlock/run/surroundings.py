@@ -9,6 +9,7 @@ from typing import Protocol
 
 from interlock.errors import InterlockError
 from interlock.lock import Priority
+from interlock.run.planned_for import Target
 from interlock.terraform.command import HttpBackend
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import PlanFacts
@@ -151,6 +152,10 @@ class Gateway(Protocol):
         Raises:
             AuthenticationFailed: The login service refused the OAuth client.
         """
+        ...
+
+    async def targets(self) -> Mapping[str, Target]:
+        """Return where each provider configuration leads, by its label; asks each organisation for its id."""
         ...
 
     def adapt(self, plan: bytes) -> bytes:

@@ -210,7 +210,8 @@ def open_workspace(
         seed=home / "cache" / "init" / key,
         held=held,
         recorded=own.recorded if own is not None else b"",
-        **({"backend": own.type, "place": own.place} if own is not None else {}),
+        backend=own.type if own is not None else "http",
+        place=own.place if own is not None else {"address": None},
     )
 
 
