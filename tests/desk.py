@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from interlock.compose import Embedded, open_embedded
+from interlock.recovery.witnesses.running import look_around
 from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Entry, read
 from interlock.settings import load
@@ -254,6 +255,12 @@ class Desk:
             return summary if summary is not None and summary.exit is not None else None
 
         return self.until(look, f"the end of {run}")
+
+
+def sees_whole_machine() -> bool:
+    """Say whether the tests run where a host name may prove something: in no container, nothing hidden."""
+    sight = look_around()
+    return sight.has_boot and not sight.in_container and not sight.is_hidden
 
 
 def is_interlock(pid: int) -> bool:

@@ -75,6 +75,8 @@ class ForeignLock:
         raw: The stored lock document.
         condition: What a conditional deletion needs beside `raw`: an ETag, a version; empty when `raw` is enough.
         modified_at: When the store says it was written; None when it does not say.
+        client: The holder's connection as a database server sees it: the client's address and port, and the server's
+            port; None where there is none. It says nothing of which machine that is.
         unreadable: Why the stored document is no lock document; empty when it is one. Such a lock still locks.
     """
 
@@ -91,6 +93,7 @@ class ForeignLock:
     raw: bytes = b""
     condition: str = ""
     modified_at: datetime | None = None
+    client: tuple[str, int, int] | None = None
     unreadable: str = ""
 
 

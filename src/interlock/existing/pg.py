@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 import urllib.parse
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,8 +44,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _END_LOOKS, _END_LOOK_S = 100, 0.05  # how often, and how far apart, it is seen whether a session has ended: 5 s in all
 
 _HOLDERS: LiteralString = """
-    SELECT l.pid, a.usename, a.application_name, a.client_addr::text, a.client_port, a.backend_start, a.state,
-           a.query_start
+    SELECT l.pid, a.usename, a.application_name, host(a.client_addr), a.client_port, a.backend_start, a.state,
+           a.query_start, current_setting('port')::int
       FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -247,7 +246,7 @@ class PgBackend:
         return f"PostgreSQL advisory lock {number} of {_server(self._found)}"
 
     def _lock(self, row: tuple[Any, ...], number: int) -> ForeignLock:
-        pid, user, application, address, port, began, state, asked = row
+        pid, user, application, address, port, began, state, asked, server_port = row
         where = f"{address}:{port}" if address else "a socket of the server's machine"
         began_at = began if isinstance(began, datetime) else None
         doing = f"; last statement at {asked:%Y-%m-%d %H:%M:%SZ}" if isinstance(asked, datetime) else ""
@@ -255,7 +254,10 @@ class PgBackend:
             id=f"{pid}@{began_at:%Y%m%dT%H%M%S%f}" if began_at else str(pid),
             operation=f"session of {application or 'an unnamed program'}, {state or 'unknown'}{doing}",
             info=f"database session {pid} of user {user}, client {where}",
-            who=self._who(address),
+            who=f"@{address}"
+            if address and address not in _LOOPBACK
+            else "",  # loopback is everybody's: a tunnel's too
+            client=(address, port, server_port) if address else None,
             created=began_at.isoformat() if began_at else "",
             created_at=began_at,
             path=self._name,
@@ -263,14 +265,6 @@ class PgBackend:
             place=self._place(number),
             condition=str(pid),
         )
-
-    def _who(self, address: str | None) -> str:
-        """Return `@host` when the client is on this very machine, else its address."""
-        host = self._connection.info.host
-        ours = not host or host.startswith("/") or host in {*_LOOPBACK, "localhost"}
-        if (address is None or address.partition("/")[0] in _LOOPBACK) and ours:
-            return f"@{socket.gethostname()}"
-        return f"@{address.partition('/')[0]}" if address else ""
 
     async def _rows(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
         async with self._turn:

@@ -23,7 +23,7 @@ from interlock.existing.tfe import OVER
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.keep import Keep
 from interlock.recovery.verdict import Conclusion, Verdict, judge
-from interlock.recovery.witnesses import ci, lock, process, state, terraform
+from interlock.recovery.witnesses import ci, lock, process, session, state, terraform
 from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.process import Recorded
 from interlock.recovery.witnesses.terraform import PlaceOf, Suspect
@@ -266,7 +266,10 @@ def _processes(
         created_at=held.created_at,
         address=backend.describe().address,
         directory=inquiry.directory,
+        in_ci=ci.is_ci(inquiry.environ),
     )
+    if held.mechanism == "pg":  # an address says nothing of where; the kernel knows which process has the connection
+        return [*terraform.collect_living(suspect, inquiry.place_of, now=now), session.collect(held, now=now)]
     found = terraform.collect(suspect, inquiry.place_of, now=now)
     return found if reference is None else [*_without_gone(found), _unknown_run(reference, held, now)]
 

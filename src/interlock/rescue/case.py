@@ -329,6 +329,7 @@ class OwnCase:
             created_at=holder.lease.granted_at,
             address=own_address(self.state),
             directory=self.desk.directory,
+            in_ci=ci.is_ci(self.desk.environ),
         )
         return [stood, *await asyncio.to_thread(terraform.collect, suspect, places_beside(self.desk.target), now=now)]
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +40,16 @@ STATE = json.dumps({"version": 4, "serial": 3, "lineage": "l", "terraform_versio
 def info(who: str = f"@{HOST}", lock_id: str = "lock-1", text: str = "") -> LockInfo:
     created = "2025-12-31T23:00:00Z"  # an hour before the fake clock's beginning
     return LockInfo(id=lock_id, operation="OperationTypeApply", who=who, created=created, info=text, version="1.11.4")
+
+
+WHOLE_MACHINE = running.Sight(
+    host=socket.gethostname(),
+    up_since=datetime(2025, 12, 1, tzinfo=UTC),
+    in_container=False,
+    is_hidden=False,
+    has_boot=True,
+)
+"""A host that was up all the time and whose processes can all be seen, wherever the tests run."""
 
 
 @dataclass
@@ -81,6 +93,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
     clock = FakeClock()
     processes: list[tuple[Running, str | None]] = []
     monkeypatch.setattr(running, "find_running", lambda _: [process for process, _ in processes])
+    monkeypatch.setattr(running, "look_around", lambda: WHOLE_MACHINE)
     backend = MemoryBackend()
     backend.bodies.append(STATE)
     log = AuditLog(MemoryRecords(clock=clock), clock)

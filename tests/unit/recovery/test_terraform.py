@@ -24,14 +24,14 @@ def sight(**more: Any) -> Sight:
         "host": "vm-1",
         "up_since": NOW - timedelta(days=9),
         "in_container": False,
-        "borrowed_name": False,
         "is_hidden": False,
+        "has_boot": True,
     }
     return Sight(**{**usual, **more})
 
 
-def suspect(who: str = "ci@vm-1", at: datetime | None = LOCKED) -> Suspect:
-    return Suspect(who=who, created_at=at, address=PLACE)
+def suspect(who: str = "ci@vm-1", at: datetime | None = LOCKED, *, in_ci: bool = False) -> Suspect:
+    return Suspect(who=who, created_at=at, address=PLACE, in_ci=in_ci)
 
 
 def process(**more: Any) -> Running:
@@ -57,23 +57,42 @@ def says(found: list[tuple[Running, str | None]], seen: Sight | None = None, of:
         (suspect(""), sight(), True, "names no host (no Who)"),
         (suspect("alice@"), sight(), True, "names no host"),
         (suspect("stranger@vm-1"), sight(), False, "no user stranger"),
-        (suspect(), sight(in_container=True, borrowed_name=True), True, "its machine's name"),
-        (suspect(), sight(is_hidden=True), True, "hidden"),
+        (suspect("ci@runner"), sight(host="runner"), True, "names no host"),
         (suspect(at=NOW + timedelta(hours=2)), sight(), True, "in the future"),
-        (suspect(), sight(in_container=True, up_since=NOW - timedelta(minutes=5)), True, "another one"),
     ],
 )
 def test_where_the_holder_cannot_be_seen_nothing_is_said(of: Suspect, seen: Sight, user_known: bool, part: str) -> None:
-    blind = terraform.why_blind(of, seen, user_known=user_known, now=NOW)
+    blind = terraform.why_elsewhere(of, seen, user_known=user_known, now=NOW)
     assert blind is not None
     assert part in blind[0]
     assert blind[1]
 
 
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize(
+    ("of", "seen", "part"),
+    [
+        (suspect(), sight(in_container=True), "a container"),
+        (suspect(in_ci=True), sight(), "a CI job"),
+        (suspect(), sight(has_boot=False), "no boot id"),
+        (suspect(), sight(is_hidden=True), "hidden"),
+        (suspect(), sight(up_since=None), "a restart, or another machine"),
+        (suspect(), sight(up_since=NOW - timedelta(minutes=3)), "a restart, or another machine"),
+        (suspect(at=None), sight(), "a restart, or another machine"),
+    ],
+)
+def test_a_host_name_by_itself_never_proves_gone_and_a_living_terraform_still_proves_alive(
+    of: Suspect, seen: Sight, part: str
+) -> None:
+    assert terraform.why_elsewhere(of, seen, user_known=True, now=NOW) is None
+    (found,) = terraform.testify(of, seen, [], now=NOW)
+    assert (found.says, part in found.text, bool(found.how_to)) == (Says.NOTHING, True, True)
+    assert says([(process(), PLACE)], seen, of) == [Says.ALIVE]
+
+
 def test_on_the_locks_own_host_the_holder_can_be_seen() -> None:
-    assert terraform.why_blind(suspect(), sight(), user_known=True, now=NOW) is None
-    inside = sight(in_container=True, up_since=LOCKED - timedelta(minutes=1))
-    assert terraform.why_blind(suspect(), inside, user_known=True, now=NOW) is None
+    assert terraform.why_elsewhere(suspect(), sight(), user_known=True, now=NOW) is None
+    assert terraform.why_no_proof(suspect(), sight()) is None
 
 
 def test_no_terraform_on_the_locks_own_host_means_gone() -> None:
@@ -115,12 +134,6 @@ def test_a_provider_that_outlived_its_terraform_is_alive() -> None:
 
 def test_an_orphan_in_the_folder_is_told_and_decides_nothing() -> None:
     assert says([(process(role=Role.ORPHAN, argv=("sleep", "60")), PLACE)]) == [Says.FACT, Says.GONE]
-
-
-def test_a_host_that_was_started_since_has_lost_the_holder() -> None:
-    found = terraform.testify(suspect(), sight(up_since=NOW - timedelta(minutes=3)), [], now=NOW)
-    assert [item.says for item in found] == [Says.GONE]
-    assert "started again" in found[0].text
 
 
 def test_no_value_of_a_command_line_is_shown() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from interlock.ci.job import JobReference
+from interlock.ci.job import JobReference, find_job
 from interlock.errors import THIS_STATE, InterlockError, command
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.witnesses import ci_azure, ci_github, ci_gitlab
@@ -74,6 +74,11 @@ def collect(job: JobReference | None, environ: Mapping[str, str], *, now: dateti
         )
     says, text, how_to = testify(sighting, trust=trust)
     return _say(says, text, job.url, now, how_to)
+
+
+def is_ci(environ: Mapping[str, str]) -> bool:
+    """Say whether this is a CI job, whose machine has its name in common with a fleet."""
+    return environ.get("CI", "").lower() not in ("", "0", "false") or find_job(environ) is not None
 
 
 def testify(sighting: Sighting, *, trust: Trust) -> tuple[Says, str, str]:

@@ -17,9 +17,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
+from interlock.host import INITIAL_PIDS, boot_id, hides_processes
+
 _PROC = Path("/proc")
-_INITIAL_PIDS = "pid:[4026531836]"  # PROC_PID_INIT_INO in Linux's include/linux/proc_ns.h
-_INITIAL_NAMES = "uts:[4026531838]"  # PROC_UTS_INIT_INO, likewise
 _PARENT_FIELD = 4 - 3  # proc(5) counts from 1; the name in brackets ends field 2
 _START_TIME_FIELD = 22 - 3
 _DEAD_STATES = frozenset({"Z", "X", "x"})
@@ -81,27 +81,27 @@ class Sight:
     Attributes:
         host: Its name, as Terraform writes it.
         up_since: When it was started, or this container was; None when that is not known.
-        in_container: We are in a pid namespace of our own.
-        borrowed_name: We are in a container that has its machine's name, so the name does not say which of the two.
+        in_container: We are not in the machine's first pid namespace, so we see only a part of its processes.
         is_hidden: Processes of others are kept from us.
+        has_boot: The system has a boot id and a list of processes (/proc), so that it can be told from others.
     """
 
     host: str
     up_since: datetime | None
     in_container: bool
-    borrowed_name: bool
     is_hidden: bool
+    has_boot: bool
 
 
 def look_around() -> Sight:
     """Return what can be seen from here."""
-    contained = _link("self/ns/pid") not in ("", _INITIAL_PIDS)
+    contained = _PROC.is_dir() and _link("self/ns/pid") != INITIAL_PIDS
     return Sight(
         host=socket.gethostname(),
         up_since=(_started_at(1) if contained else _boot()),
         in_container=contained,
-        borrowed_name=contained and _link("self/ns/uts") == _INITIAL_NAMES,
-        is_hidden=_PROC.is_dir() and not _fields(1),
+        is_hidden=hides_processes(),
+        has_boot=_PROC.is_dir() and bool(boot_id()),
     )
 
 
@@ -118,11 +118,17 @@ def find_running(directory: Path | None) -> list[Running]:
     """Return every Terraform and OpenTofu that may hold a lock, providers without one, and orphans in `directory`."""
     if not _PROC.is_dir():
         return _listed()
-    found = [_read(pid, directory) for pid in _pids()]
+    found = [_read(pid, directory) for pid in pids()]
     return [process for process in found if process is not None]
 
 
-def _pids() -> list[int]:
+def read_process(pid: int) -> Running | None:
+    """Return one process of this machine; None when it is no Terraform, OpenTofu or orphaned provider."""
+    return _read(pid, None)
+
+
+def pids() -> list[int]:
+    """Return the ids of all processes that can be seen, but not our own."""
     own = os.getpid()
     return sorted(int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit() and int(entry.name) != own)
 
