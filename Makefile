@@ -12,7 +12,11 @@ BENCH ?=
 # What is done of the matrix is kept here, so that a second `make matrix` goes on where the first ended.
 MATRIX_WORK ?= $(VENV)/matrix
 
-.PHONY: demo test check bench chaos matrix lock clean
+
+# Terraforms (and OpenTofus) that are asked which states they can read.
+TERRAFORMS ?= terraform
+
+.PHONY: demo test check bench chaos matrix state-mutants lock clean
 
 demo: $(READY)
 	$(BIN)/interlock demo
@@ -32,6 +36,10 @@ chaos: $(READY)
 # Every operation under every fault on every Terraform that is there (tests/matrix); an hour or more.
 matrix: $(READY)
 	$(BIN)/python -m tests.matrix --work $(MATRIX_WORK)
+
+# Renews tests/corpus/state_mutants.json: 1,400 states, a start of each Terraform for each.
+state-mutants: $(READY)
+	$(BIN)/python -m tests.state_mutants $(TERRAFORMS)
 
 $(READY): requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none of python3.13, python3.12, python3.11, python3 is"; exit 1; }

@@ -111,7 +111,7 @@ def test_states_that_may_not_become_current_are_refused_with_20_and_kept_in_quar
 
     good = document(serial=5)
     assert push(good).code == 0
-    twins = [{"mode": "managed", "type": "t", "name": "n", "provider": "p", "instances": [{}, {}]}]
+    twins = [{"mode": "managed", "type": "t", "name": "n", "provider": "provider.p", "instances": [{}, {}]}]
     bad = {
         "foreign-lineage": document(serial=6, lineage="other"),
         "older-serial": document(serial=4),

@@ -27,7 +27,7 @@ _DEEDS = st.sampled_from(
 
 def _body(serial: int, mark: int) -> bytes:
     instance = {"attributes": {"mark": mark}}
-    row = {"mode": "managed", "type": "t", "name": "a", "provider": "p", "instances": [instance]}
+    row = {"mode": "managed", "type": "t", "name": "a", "provider": "provider.p", "instances": [instance]}
     return json.dumps({"version": 4, "serial": serial, "lineage": "l", "resources": [row]}).encode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from dataclasses import replace
@@ -46,19 +47,37 @@ _CHECKS = st.dictionaries(st.sampled_from(["check.a", "check.b"]), st.sampled_fr
 def _spell(objects: Any, outputs: Any, checks: Any, serial: int) -> bytes:
     rows: dict[Any, list[Any]] = {}
     for (name, key, deposed), (attributes, private) in objects.items():
-        instance = {"attributes": attributes, "private": private}
+        instance = {"attributes": attributes, "private": base64.b64encode(private.encode()).decode()}
         instance |= {} if key is None else {"index_key": key}
         instance |= {"deposed": deposed} if deposed else {}
         rows.setdefault(name, []).append(instance)
     resources = [
-        {**({"module": module} if module else {}), "mode": mode, "type": "t", "name": name, "provider": "p"}
+        {**({"module": module} if module else {}), "mode": mode, "type": "t", "name": name, "provider": "provider.p"}
         | {"instances": instances}
         for (module, mode, name), instances in rows.items()
     ]
     results = [{"object_kind": "check", "config_addr": name, "status": status} for name, status in checks.items()]
     document = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": "l"}
-    document |= {"outputs": {name: {"value": value} for name, value in outputs.items()}, "resources": resources}
+    document |= {"outputs": {name: _output(value) for name, value in outputs.items()}, "resources": resources}
     return (json.dumps({**document, "check_results": results or None}, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _output(value: Any) -> dict[str, Any]:
+    return {"value": value, "type": _type_of(value)}
+
+
+def _type_of(value: Any) -> Any:
+    match value:
+        case bool():
+            return "bool"
+        case int() | float():
+            return "number"
+        case list():
+            return ["tuple", [_type_of(each) for each in value]]
+        case dict():
+            return ["object", {name: _type_of(each) for name, each in value.items()}]
+        case _:
+            return "string"
 
 
 def _documents(serial: int = 1) -> st.SearchStrategy[Document]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from interlock.errors import StateInvalid
 FORMAT_VERSION = 4
 MAX_STATE_BYTES = 256 * 1024 * 1024  # ten times the largest state reported to us; bounds the memory of one request
 MAX_SERIAL = 2**64 - 1  # Terraform keeps it in a uint64
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _UTF8_STEP = 1 << 20  # check text in steps, so that a large body is not copied as a whole
 
 
@@ -85,9 +87,9 @@ class Resource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     module: str = ""
-    mode: str
-    type: str
-    name: str
+    mode: str = ""
+    type: str = ""
+    name: str = ""
     each: str = ""
     provider: str = ""
     instances: list[Raw] = []
@@ -143,8 +145,8 @@ _HEAD = msgspec.json.Decoder(InstanceHead)
 _QUICK = msgspec.json.Decoder(_Top)
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _ROWS = msgspec.json.Decoder(list[dict[str, Raw]])
-_TOP_FIELDS = frozenset(_Top.__struct_fields__)
-_RESOURCE_FIELDS = frozenset(Resource.__struct_fields__)
+TOP_FIELDS = frozenset(_Top.__struct_fields__)
+RESOURCE_FIELDS = frozenset(Resource.__struct_fields__)
 _NULL = Raw(b"null")
 
 
@@ -223,10 +225,10 @@ def parse_document(body: bytes) -> Document:
     _check_text(body)
     try:
         return _from_top(_QUICK.decode(body), body)
-    except msgspec.ValidationError:
-        return _parse_slowly(body)
+    except msgspec.ValidationError as error:
+        return _parse_slowly(body, error)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _malformed(error) from error
+        raise _malformed(error, body) from error
 
 
 def render_document(document: Document) -> bytes:
@@ -375,37 +377,56 @@ def _from_top(top: _Top, body: bytes) -> Document:
     )
 
 
-def _parse_slowly(body: bytes) -> Document:
-    """Read a document that has unknown fields, or say which field has the wrong shape."""
+def _parse_slowly(body: bytes, refusal: msgspec.ValidationError) -> Document:
+    """Read a document that has unknown fields or nulls, or say which field has the wrong shape.
+
+    Without either, a field is there twice, and the earlier one has the wrong shape: Terraform would refuse it too.
+    """
     try:
         fields = _FIELDS.decode(body)
-        known = {name: raw for name, raw in fields.items() if name in _TOP_FIELDS and name != "resources"}
+        known = _present(fields, TOP_FIELDS - {"resources"})
         top = _QUICK.decode(msgspec.json.encode(known))
+        if "version" not in fields and "encrypted_data" in fields:
+            raise unreadable("encrypted", "OpenTofu has encrypted it, and this version of Interlock cannot read that")
         rows = _ROWS.decode(fields["resources"]) if fields.get("resources", _NULL) != _NULL else []
         resources = tuple(_parse_resource(row) for row in rows)
+        if not _is_odd(fields, TOP_FIELDS) and not any(_is_odd(row, RESOURCE_FIELDS) for row in rows):
+            raise refusal
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise _malformed(error) from error
-    unknown = {name: raw for name, raw in fields.items() if name not in _TOP_FIELDS}
+        raise _malformed(error, body) from error
+    unknown = {name: raw for name, raw in fields.items() if name not in TOP_FIELDS}
     return replace(_from_top(top, body), resources=resources, unknown=unknown)
 
 
+def _is_odd(fields: Mapping[str, Raw], known: frozenset[str]) -> bool:
+    """Whether an object has what the quick way cannot read: unknown fields or nulls."""
+    return bool(fields.keys() - known) or _NULL in fields.values()
+
+
+def _present(fields: Mapping[str, Raw], names: frozenset[str]) -> dict[str, Raw]:
+    """Return the named fields that have a value: in Go's JSON, null stands for a field that is not there."""
+    return {name: raw for name, raw in fields.items() if name in names and raw != _NULL}
+
+
 def _parse_resource(row: dict[str, Raw]) -> Resource:
-    known = {name: raw for name, raw in row.items() if name in _RESOURCE_FIELDS and name != "instances"}
-    others = {name: raw for name, raw in row.items() if name not in _RESOURCE_FIELDS}
+    known = _present(row, RESOURCE_FIELDS - {"instances"})
+    others = {name: raw for name, raw in row.items() if name not in RESOURCE_FIELDS}
     head = msgspec.json.decode(msgspec.json.encode(known), type=Resource)
-    instances = msgspec.json.decode(row["instances"], type=list[Raw]) if "instances" in row else []
+    instances = msgspec.json.decode(row.get("instances", _NULL), type=list[Raw] | None) or []
     if not others:
         return head.with_instances(instances)
-    fields = {name: getattr(head, name) for name in _RESOURCE_FIELDS}
+    fields = {name: getattr(head, name) for name in RESOURCE_FIELDS}
     return _ForeignResource(**{**fields, "instances": instances}, others=others)
 
 
-def _malformed(error: Exception) -> StateInvalid:
+def _malformed(error: Exception, body: bytes) -> StateInvalid:
     text = str(error)
     if isinstance(error, RecursionError):
         return unreadable("too-deep", "its values are nested too deeply to be read")
     if isinstance(error, msgspec.ValidationError):
         return unreadable("not-a-state", text)
+    if _SURROGATE.search(body):
+        return unreadable("not-utf8", "it contains half of a character")
     if "truncated" in text:
         return unreadable("truncated", "the JSON ends too early, as after a write that broke off")
     return unreadable("not-json", text)

@@ -26,7 +26,7 @@ PATH = "/state/prod/routing"
 
 def state(serial: int, *names: str, lineage: str = "l") -> bytes:
     rows = [
-        {"mode": "managed", "type": "t", "name": name, "provider": "p", "instances": [{"attributes": {}}]}
+        {"mode": "managed", "type": "t", "name": name, "provider": "provider.p", "instances": [{"attributes": {}}]}
         for name in names
     ]
     return json.dumps({"version": 4, "serial": serial, "lineage": lineage, "resources": rows}).encode()

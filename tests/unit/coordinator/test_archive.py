@@ -22,7 +22,7 @@ STATE = "prod/routing"
 def body(serial: int, *names: str, lineage: str = "l", **more: Any) -> bytes:
     instances = [{"schema_version": 0, "attributes": {"id": name}} for name in names]
     rows = [
-        {"mode": "managed", "type": "t", "name": name, "provider": "p", "instances": [each]}
+        {"mode": "managed", "type": "t", "name": name, "provider": "provider.p", "instances": [each]}
         for name, each in zip(names, instances, strict=True)
     ]
     fields = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": lineage, "outputs": {}}
@@ -94,7 +94,7 @@ async def test_the_same_write_again_is_acknowledged_and_stores_nothing(bench: Be
 
 
 async def test_a_repeated_write_with_its_checks_in_another_order_is_the_same(bench: Bench) -> None:
-    checks = [{"object_kind": "check", "config_addr": name, "status": "pass"} for name in ("a", "b")]
+    checks = [{"object_kind": "check", "config_addr": name, "status": "pass"} for name in ("check.a", "check.b")]
     writer = await bench.hold()
     await bench.archive.write(STATE, body(1, check_results=checks), writer=writer)
     again = await bench.archive.write(STATE, body(1, check_results=checks[::-1]), writer=writer)

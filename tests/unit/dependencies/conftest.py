@@ -23,7 +23,7 @@ def inventory_of(*objects: tuple[str, str, str]) -> Inventory:
         instance: dict[str, object] = {"schema_version": 0, "attributes": {"id": ident, "name": name}}
         if key:
             instance["index_key"] = json.loads(key.rstrip("]"))
-        rows.append({"mode": "managed", "type": kind, "name": label, "provider": "p", "instances": [instance]})
+        rows.append({"mode": "managed", "type": kind, "name": label, "provider": "provider.p", "instances": [instance]})
     document = {"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "l", "resources": rows}
     return from_state(parse_document(json.dumps(document).encode()))
 

@@ -50,7 +50,7 @@ def test_deposed_objects_are_not_counted() -> None:
                 "mode": "managed",
                 "type": "a_b",
                 "name": "x",
-                "provider": "p",
+                "provider": "provider.p",
                 "instances": [
                     {"schema_version": 0, "attributes": {"id": "new", "name": ["odd"]}},
                     {"schema_version": 0, "deposed": "00000001", "attributes": {"id": "old"}},

@@ -172,7 +172,7 @@ async def test_objects_of_other_states_are_not_unmanaged(bench: Bench, make_plan
     ]
     bench.others["other"] = (
         b'{"version":4,"serial":1,"lineage":"l","resources":[{"mode":"managed","type":"genesyscloud_routing_skill",'
-        b'"name":"x","provider":"p","instances":[{"attributes":{"id":"b"}}]}]}'
+        b'"name":"x","provider": "provider.p","instances":[{"attributes":{"id":"b"}}]}]}'
     )
     prior = {"address": "t.ours", "mode": "managed", "type": "t", "values": {"id": "a"}}
     found = await bench.scan(make_plan([], [], [prior]), Look(types=("genesyscloud_routing_skill",)))

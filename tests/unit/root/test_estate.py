@@ -20,7 +20,7 @@ from interlock.testing.ids import CountingIds
 
 def state(serial: int, *names: str, lineage: str = "l") -> bytes:
     rows = [
-        {"mode": "managed", "type": "t", "name": name, "provider": "p", "instances": [{"attributes": {}}]}
+        {"mode": "managed", "type": "t", "name": name, "provider": "provider.p", "instances": [{"attributes": {}}]}
         for name in names
     ]
     head = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": lineage, "outputs": {}}

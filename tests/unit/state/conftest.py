@@ -18,7 +18,14 @@ def _instance(attributes: dict[str, Any], key: int | str | None, **more: Any) ->
 
 
 def _resource(kind: str, name: str, *instances: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"mode": "managed", "type": kind, "name": name, "provider": "p", **more, "instances": list(instances)}
+    return {
+        "mode": "managed",
+        "type": kind,
+        "name": name,
+        "provider": "provider.p",
+        **more,
+        "instances": list(instances),
+    }
 
 
 @pytest.fixture

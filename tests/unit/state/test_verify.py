@@ -81,7 +81,7 @@ def test_odd_objects_are_found(state: Make, resource: Make, instance: Make) -> N
         ("mixed-index-keys", "t.d"),
         ("bad-mode", "e"),
         ("bad-address", "e"),
-        ("no-provider", "e"),
+        ("bad-provider", ".e"),
     ]
 
 
