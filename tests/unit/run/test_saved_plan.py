@@ -64,7 +64,7 @@ def state(*instances: tuple[str, str, str], serial: int = 7) -> bytes:
             "mode": "managed",
             "type": "t",
             "name": name,
-            "provider": "p",
+            "provider": "provider.p",
             "instances": [
                 {"attributes": {"x": content}, **({"deposed": deposed} if deposed else {})}
                 for other, deposed, content in instances
