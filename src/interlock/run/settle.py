@@ -139,7 +139,8 @@ def _suspect(lost: tuple[str, ...], failure: InterlockError | None) -> StateSusp
     more = len(lost) - _SUSPECTS_SAID
     named = ", ".join(lost[:_SUSPECTS_SAID]) + (f" and {more} more" if more > 0 else "")
     besides = f"; besides: {failure.what}" if failure is not None else ""
-    look, accept, restore = (command("state", word, THIS_STATE) for word in ("diff", "accept", "restore"))
+    look, accept = command("state", "diff", THIS_STATE), command("state", "accept", THIS_STATE)
+    restore = command("state", "restore", THIS_STATE)
     return StateSuspect(
         "the state is stored, and held for review: it lacks objects that nothing took out",
         why=f"{named}: neither the plan nor its refresh deletes them, so they may still exist{besides}",
