@@ -6,9 +6,8 @@ import asyncio
 import fcntl
 import os
 import shutil
-import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,17 +19,27 @@ from interlock.errors import InterlockError, StateNotSaved, Terminated, command
 from interlock.host import Life, life_of
 from interlock.lock import Holder
 from interlock.recovery.witnesses.process import Recorded
+from interlock.run.cut_off import how_to_look
 from interlock.run.leaving import is_left, read_allowed
 from interlock.run.settle import SAVE_FAILED, completed
 from interlock.run.stage import EventFile
+from interlock.run.stop_marker import has_marker
+from interlock.run.stopping import Asked, Listener, ask_once
 from interlock.run.summary import SUMMARY, find_summary, write_summary
 from interlock.run.transcript import Entry, append
 from interlock.run.workspace import ERRORED
 from interlock.state import VersionKind
 from interlock.terraform import gather_plan
 from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage
+from interlock.terraform.interruption import read_interruption
 
-_ASKED = "asked-to-stop"  # an empty file that says: somebody sent the one SIGINT
+_ASKED_TEXTS = {
+    Asked.SENT: "asked Terraform (process {pid}), which nobody supervises any more, to stop and leave its state",
+    Asked.UNMARKED: (
+        "Terraform (process {pid}) is not asked to stop: the mark that keeps others from asking it twice cannot be "
+        "written; it goes on to its own end"
+    ),
+}
 _SALVAGE = "salvage.lock"  # held by the one process that saves what a run left
 _SALVAGE_S = 0.05
 SAVED = "saved"  # an empty file that says: what the run could not save was stored
@@ -57,21 +66,20 @@ class LocalEstate:
         found = find_recorded(self.runs / run) if run else None
         return found if found is not None else Recorded(source=str(self.runs / run / SUMMARY))
 
-    def ask_to_stop(self, run: str) -> str:
-        """See `Estate.ask_to_stop`. A second SIGINT would make Terraform exit at once, so a marker allows only one."""
+    async def ask_to_stop(self, run: str) -> str:
+        """See `Estate.ask_to_stop`. A second signal would make Terraform exit at once; see `interlock.run.stopping`."""
         folder = self.runs / run
         summary = find_summary(folder) if run else None
         supervisor = summary.processes.get("supervisor") if summary else None
         terraform = summary.processes.get("terraform") if summary else None
         if supervisor is None or terraform is None or life_of(supervisor)[0] is not Life.GONE:
             return ""
-        if life_of(terraform)[0] is not Life.ALIVE or not _mark(folder / _ASKED):
+        if life_of(terraform)[0] is not Life.ALIVE or has_marker(folder, terraform):
             return ""
-        with suppress(ProcessLookupError):
-            os.kill(terraform.pid, signal.SIGINT)
-        return (
-            f"asked Terraform (process {terraform.pid}), which nobody supervises any more, to stop and leave its state"
+        asked = await ask_once(
+            terraform, folder=folder, is_stopping=Listener(folder).is_stopping, by="recovery", clock=self.clock
         )
+        return _ASKED_TEXTS.get(asked, "").format(pid=terraform.pid)
 
     async def salvage(self, state: str, holder: Holder) -> str:
         """See `Estate.salvage`. Deletions are bounded by the dead run's own plan, as they were for its writes."""
@@ -95,7 +103,7 @@ class LocalEstate:
     async def _save(self, state: str, holder: Holder, folder: Path) -> str:
         kept = take_unsaved(folder)
         if kept is None:
-            return "it left no unsaved state; its lock was released"
+            return await asyncio.to_thread(left_nothing, folder)
         writer = Writer(
             who=holder.who,
             run=holder.run,
@@ -142,15 +150,6 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _mark(path: Path) -> bool:
-    """Create an empty file; False when somebody else did."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        return False
-    return True
-
-
 def take_unsaved(folder: Path) -> Path | None:
     """Return the state that the run could not save, moved to its own folder; None when there is none."""
     kept = folder / ERRORED
@@ -182,18 +181,38 @@ def outcome_of(folder: Path) -> InterlockError:
             why=f"the state is kept in {kept}",
             fix=f"{command('state', 'verify', kept)}    then: {command('state', 'push', *named, kept)}",
         )
+    return _outcome_of_apply(folder)
+
+
+def _outcome_of_apply(folder: Path) -> InterlockError:
+    """Say how an apply ended that left no state file: to its own end, or cut off in its operations."""
     output = folder / "apply.jsonl"
     events = EventFile(output).new(at_end=True) if output.exists() else []
     applied = [event for event in events if isinstance(event, Apply)]
-    if not applied or (folder / SAVED).exists() or _ran_its_course(events):
-        why = "its state is stored" if applied else "it had changed nothing"
-        return Terminated("the run's supervisor was killed", why=why, fix="start a new run")
+    interruption = read_interruption(events)
+    told = "the run's supervisor was killed"
+    if not applied:
+        return Terminated(told, why="it had changed nothing", fix="start a new run")
+    if not interruption.is_cut and ((folder / SAVED).exists() or _ran_its_course(events)):
+        return Terminated(told, why="its state is stored", fix="start a new run")
     made = [f"{e.resource.address} (id {e.id})" for e in applied if e.stage is Stage.COMPLETE and e.id]
+    completed_before = f"operations that had completed: {', '.join(made[:_NAMED])}" if made else ""
+    parts = [part for part in (interruption.sentence(), completed_before) if part]
+    summary = find_summary(folder)
     return StateNotSaved(
         "the run was killed, and what it did since its last save is not in the state",
-        why=f"operations that had completed: {', '.join(made[:_NAMED])}" if made else "an operation was under way",
-        fix=f"make a new plan and import what exists    details: {output}",
+        why="; ".join(parts) or "an operation was under way",
+        fix=how_to_look(summary.state, summary.directory, folder) if summary else command("runs", "show", folder.name),
+        in_flight=interruption.in_flight,
     )
+
+
+def left_nothing(folder: Path) -> str:
+    """Say what a dead run that left no state file left: nothing, or operations that nobody knows the end of."""
+    outcome = outcome_of(folder)
+    if not isinstance(outcome, StateNotSaved):
+        return "it left no unsaved state; its lock was released"
+    return f"it left no state file, and not everything it did is in the state: {outcome.why}; its lock was released"
 
 
 def _ran_its_course(events: list[AnyEvent]) -> bool:
@@ -208,12 +227,15 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     """Write the end of a run that could not write it itself; return the entry."""
     summary = find_summary(folder)
     error.naming(summary.state if summary is not None else ".")
+    named = error.facts.get("in_flight", [])
+    in_flight = [str(operation) for operation in named] if isinstance(named, list) else []
     facts = {
         "exit": error.exit_status,
         "code": error.code,
         "what": error.what,
         "why": error.why,
         "next": error.fix,
+        "in_flight": in_flight,
     }
     entry = Entry(at=now, kind="end", facts=facts)
     append(folder, entry)
@@ -223,5 +245,6 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     if summary is not None:
         summary.phase, summary.ended_at, summary.exit = "ended", now, error.exit_status
         summary.code, summary.message = error.code, error.what
+        summary.in_flight = in_flight
         write_summary(folder, summary)
     return entry

@@ -10,8 +10,10 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import signal
 import socket
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -145,6 +147,46 @@ def boot_id() -> str:
 def hides_processes() -> bool:
     """Say whether processes of others are kept from us: process 1, which always is, cannot be read."""
     return _PROC.is_dir() and not _stat(1)
+
+
+def awaits_signal(pid: int, numbers: Iterable[int]) -> bool:
+    """Say whether one of these signals was sent to a process that has not taken it yet, such as a stopped one.
+
+    False where that cannot be seen (no /proc).
+    """
+    try:
+        lines = (_PROC / str(pid) / "status").read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(mask >> (number - 1) & 1 for mask in masks for number in numbers)
+
+
+def send_signal(process: ProcessName, number: int) -> bool:
+    """Signal exactly this process, never a later one with its pid; False when it is gone."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # macOS, BSD, gVisor: there the pid is all there is
+        return _send_to_pid(process, number)
+    try:
+        if _started(process.pid) != process.started:
+            return False
+        signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _send_to_pid(process: ProcessName, number: int) -> bool:
+    if _started(process.pid) != process.started:
+        return False
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def group_members(group: int) -> list[int]:

@@ -21,7 +21,7 @@ from tf.schema import Attribute, Schema
 from tf.types import String
 
 from interlock.simulator.provider import plugin
-from interlock.simulator.provider.install import _write_certificate
+from interlock.simulator.provider.install import write_certificate
 
 SOURCE = "shelf.test/stand/shelf"
 VERSION = "1.0.0"
@@ -155,7 +155,7 @@ def install(folder: Path) -> Path:
     place = folder / "mirror" / SOURCE / VERSION / _system()
     place.mkdir(parents=True)
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    _write_certificate(certificate, key)
+    write_certificate(certificate, key)
     words = [
         sys.executable,
         "-c",

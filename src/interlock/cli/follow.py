@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from interlock.cli import view
+from interlock.run.interrupts import STANDS_S
 from interlock.run.transcript import Entry
 
 _SYMBOLS = {
@@ -75,13 +76,17 @@ class Follower:
                 self._now = None
                 self._clear()
                 self._end(entry)
-        except BrokenPipeError:
+        except OSError:  # EPIPE of a pipe, EIO of a terminal that was closed
             view.forget_reader(sys.stderr)
 
     def tick(self) -> None:
         """Bring the live line up to date: seconds pass also when nothing happens."""
         if self._live and self._now is not None:
-            self._status(self._now())
+            try:
+                self._status(self._now())
+            except OSError:
+                view.forget_reader(sys.stderr)
+                self._live = False
 
     def _end(self, entry: Entry) -> None:
         """Say what an apply did; a failure is said by its error."""
@@ -197,10 +202,13 @@ class Follower:
 _INTERRUPTS = {
     "leave": "leaving the queue; nothing was started",
     "stop": "stopping: waiting for Terraform to finish its current operations and save the state",
-    "warn": "still waiting for Terraform. Once more kills it: what its running operations created would be lost",
+    "warn": (
+        f"still waiting for Terraform. Ctrl-C once more, {STANDS_S:.0f} s from now or later, kills it: what its "
+        "running operations created would be lost"
+    ),
     "kill": "killing Terraform",
     "decline": "declining the plan",
-    "ignore": "the run is saving and releasing already",
+    "ignore": "the run is stopping already",
 }
 
 

@@ -82,6 +82,8 @@ def _show(summary: Summary | None, entries: list[Entry], folder: str) -> None:
             value = getattr(summary, name)
             if value not in (None, ""):
                 sys.stdout.write(f"{name:<10} {value}\n")
+        for operation in summary.in_flight:
+            sys.stdout.write(f"{'in flight':<10} {operation}\n")
     sys.stdout.write(f"{'folder':<10} {folder}\n")
     for entry in entries:
         sys.stdout.write(f"{_line(entry)}\n")

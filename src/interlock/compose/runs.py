@@ -47,7 +47,7 @@ def cancel_run(text: str) -> str:
     """
     import signal
 
-    from interlock.host import Life, life_of
+    from interlock.host import Life, life_of, send_signal
     from interlock.run.summary import find_summary
 
     folder = find_run(text)
@@ -60,7 +60,7 @@ def cancel_run(text: str) -> str:
         raise UsageError(
             f"run {folder.name} cannot be asked to stop", why=why, fix=command("lock", "explain", summary.state)
         )
-    os.kill(supervisor.pid, signal.SIGUSR1)
+    send_signal(supervisor, signal.SIGUSR1)
     return folder.name
 
 
@@ -156,7 +156,7 @@ async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None])
         try:
             view = await coordinator.view(order.state)
             while any(holder.run == order.run for holder in view.lock.holders):
-                if done := recovery.estate.ask_to_stop(order.run):
+                if done := await recovery.estate.ask_to_stop(order.run):
                     tell("recovery", {"text": done})
                 view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
         finally:

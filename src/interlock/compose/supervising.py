@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.clock import SystemClock
 from interlock.compose.locks import breaker
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from interlock.recovery.breaker import Breaker
     from interlock.run.binary import Binary
     from interlock.run.control import Control
+    from interlock.run.interrupts import Cause
     from interlock.run.order import Order
     from interlock.run.surroundings import Door
     from interlock.run.transcript import Journal
@@ -159,7 +160,7 @@ async def _to_the_end(
 ) -> int:
     """Run and write the last entry, whatever happens; an unexpected failure is told like any other."""
     try:
-        status = await _with_hands(order, folder, journal, control, environ)
+        status = await _heard_early(_with_hands(order, folder, journal, control, environ), journal, control)
         end: dict[str, object] = {"exit": status, "code": "changes" if status else "success"}
     except InterlockError as error:
         end = _failed(error, order)
@@ -177,10 +178,36 @@ async def _to_the_end(
         )
     exit_status = int(str(end["exit"]))
     journal.change(
-        phase="ended", ended_at=SystemClock().now(), exit=exit_status, code=end["code"], message=end.get("what", "")
+        phase="ended",
+        ended_at=SystemClock().now(),
+        exit=exit_status,
+        code=end["code"],
+        message=end.get("what", ""),
+        in_flight=end.get("in_flight", []),
     )
     journal.tell("end", end)
     return exit_status
+
+
+async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, control: Control) -> int:
+    """Run; a wish to stop that comes before there is a supervisor ends it, whatever it waits for: nothing has begun."""
+    from interlock.run.supervisor import stopped
+
+    wished: list[Cause] = []
+    task = asyncio.create_task(running)
+
+    def wish(cause: Cause) -> None:
+        journal.tell("interrupt", {"cause": cause.value, "action": "leave", "phase": journal.summary.phase})
+        wished.append(cause)
+        task.cancel()
+
+    control.listen(wish)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not wished:
+            raise
+        raise stopped(wished[0], "it was still preparing; nothing was started", run=journal.summary.run) from None
 
 
 def _failed(error: InterlockError, order: Order) -> dict[str, object]:
@@ -191,6 +218,7 @@ def _failed(error: InterlockError, order: Order) -> dict[str, object]:
         "what": error.what,
         "why": error.why,
         "next": error.fix,
+        "in_flight": error.facts.get("in_flight", []),
     }
 
 

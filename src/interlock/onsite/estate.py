@@ -8,7 +8,7 @@ from pathlib import Path
 
 from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, StateInvalid
-from interlock.estate import SAVED, LocalEstate, planned_deletions, take_unsaved
+from interlock.estate import SAVED, LocalEstate, left_nothing, planned_deletions, take_unsaved
 from interlock.existing import ForeignLock, find_reference
 from interlock.existing.s3 import S3Backend
 from interlock.lock import Holder
@@ -47,7 +47,7 @@ class OnsiteEstate(LocalEstate):
     async def _save(self, state: str, holder: Holder, folder: Path) -> str:
         kept = take_unsaved(folder)
         if kept is None:
-            return "it left no unsaved state; its lock was released"
+            return await asyncio.to_thread(left_nothing, folder)
         body = completed(await asyncio.to_thread(kept.read_bytes), holder.run)
         current = await self.backend.read_state()
         allowed = await asyncio.to_thread(planned_deletions, folder)

@@ -33,8 +33,10 @@ class Estate(Protocol):
         """Return what is written down of a run's processes, and what the kernel says of them."""
         ...
 
-    def ask_to_stop(self, run: str) -> str:
+    async def ask_to_stop(self, run: str) -> str:
         """Ask the Terraform of a run whose supervisor is gone to stop, once in its life, so that it leaves its state.
+
+        Looks for a moment whether somebody else did, and then leaves it alone.
 
         Returns:
             What was done, for people; empty when there was nothing to do or it was done before.
@@ -95,7 +97,7 @@ class Breaker:
             tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": text})
         if verdict.conclusion is Conclusion.GONE:
             await self._recover(state, holder, verdict, tell)
-        elif verdict.conclusion is Conclusion.ALIVE and (done := self.estate.ask_to_stop(holder.run)):
+        elif verdict.conclusion is Conclusion.ALIVE and (done := await self.estate.ask_to_stop(holder.run)):
             tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": done})
 
     def gather(self, state: str, holder: Holder, still_s: float) -> list[Evidence]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from interlock.run.held_back import hear
 from interlock.run.interrupts import Cause
 from interlock.run.order import Order, decode
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.run.supervisor import Supervisor
 
 _WORD_BYTES = 4096
-_CAUSES = {"sigint": Cause.SIGINT, "sigterm": Cause.SIGTERM, "cancel": Cause.CANCELLED}
+_CAUSES = {"sigint": Cause.SIGINT, "sigterm": Cause.SIGTERM, "sighup": Cause.SIGHUP, "cancel": Cause.CANCELLED}
 
 
 class Control:
@@ -31,6 +33,8 @@ class Control:
         self._socket.set_inheritable(False)
         self._socket.setblocking(False)
         self._open = True
+        self._supervisor: Supervisor | None = None
+        self._early: Callable[[Cause], None] = _nobody
 
     def await_order(self) -> Order | None:
         """Wait for the run to drive; None when the front end went away without ordering one."""
@@ -49,33 +53,48 @@ class Control:
         with suppress(OSError):
             self._socket.send(b".")
 
-    def attach(self, supervisor: Supervisor) -> None:
-        """From now on turn words and signals into wishes of this supervisor."""
+    def listen(self, early: Callable[[Cause], None]) -> None:
+        """From now on hear words and signals; until a supervisor is attached, wishes go to `early`."""
+        self._early = early
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket.fileno(), self._heard, supervisor)
         for number, cause in (
             (signal.SIGINT, Cause.SIGINT),
             (signal.SIGTERM, Cause.SIGTERM),
+            (signal.SIGHUP, Cause.SIGHUP),
             (signal.SIGUSR1, Cause.CANCELLED),  # `interlock runs cancel`
         ):
-            loop.add_signal_handler(number, supervisor.wish, cause)
+            loop.add_signal_handler(number, self._wish, cause)
+        hear()
+        loop.add_reader(self._socket.fileno(), self._heard)
 
-    def _heard(self, supervisor: Supervisor) -> None:
+    def attach(self, supervisor: Supervisor) -> None:
+        """From now on all wishes go to this supervisor."""
+        self._supervisor = supervisor
+
+    def _wish(self, cause: Cause) -> None:
+        if self._supervisor is not None:
+            self._supervisor.wish(cause)
+        else:
+            self._early(cause)
+
+    def _heard(self) -> None:
         try:
             text = self._socket.recv(_WORD_BYTES)
+        except BlockingIOError:
+            return
         except OSError:
             text = b""
         if not text:
             self.detach()
-            supervisor.wish(Cause.FRONT_END_GONE)
+            self._wish(Cause.FRONT_END_GONE)
         for word in text.decode(errors="replace").split():
-            self._obey(word, supervisor)
+            self._obey(word)
 
-    def _obey(self, word: str, supervisor: Supervisor) -> None:
+    def _obey(self, word: str) -> None:
         if word in _CAUSES:
-            supervisor.wish(_CAUSES[word])
-        elif word in {"approve", "reject"}:
-            supervisor.answer(approved=word == "approve")
+            self._wish(_CAUSES[word])
+        elif word in {"approve", "reject"} and self._supervisor is not None:
+            self._supervisor.answer(approved=word == "approve")
 
     def detach(self) -> None:
         """Stop listening to the front end."""
@@ -86,3 +105,7 @@ class Control:
     def close(self) -> None:
         """Close our end, which tells the front end that the run is over."""
         self._socket.close()
+
+
+def _nobody(_cause: Cause) -> None:
+    """Before anybody listens nothing is heard."""

@@ -1,8 +1,8 @@
 """The front end's half of a run: starts the detached supervisor, follows its journal, passes signals on.
 
 The two share one socket. The supervisor rings it after each journal entry; the front end writes words on it
-(`sigint`, `sigterm`, `approve`, `reject`). When the front end dies, however it dies, the kernel closes its end, and the
-supervisor stops gracefully.
+(`sigint`, `sigterm`, `sighup`, `approve`, `reject`). When the front end dies, however it dies, the kernel closes its
+end, and the supervisor stops gracefully.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from types import FrameType
 from typing import IO, Self, TextIO
 
 from interlock.errors import InterlockError
+from interlock.run.held_back import held_back
 from interlock.run.order import Order, encode, without_secrets
 from interlock.run.process import open_private
 from interlock.run.summary import find_summary
@@ -44,7 +45,7 @@ class Spare:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the run is followed
         self._control, theirs = socket.socketpair()
-        with theirs:
+        with theirs, held_back():
             # -P: without it Python looks for modules in the current folder first, and a secrets.py there is not ours.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "interlock.cli.supervise", str(theirs.fileno())],
@@ -70,7 +71,7 @@ class Spare:
         with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
             self._control.sendall(encode(order) + b"\n")
         self._begun = True
-        return FrontEnd(folder, self._control, self._log)
+        return FrontEnd(folder, self._control, self._log)  # from here on signals are words to the supervisor
 
     def __exit__(self, *_: object) -> None:
         if not self._begun:
@@ -94,14 +95,16 @@ class FrontEnd:
         self._log = log
         self._reader = Reader(folder)
         self._asked = False
+        self._signals = _Signals(self.say)
 
     def follow(
         self, show: Callable[[Entry], None], *, answers: TextIO | None = None, tick: Callable[[], None] = lambda: None
     ) -> Entry | None:
         """Show every journal entry as it comes; return the last one, of kind `end`.
 
-        SIGINT and SIGTERM that arrive meanwhile are passed on; what they mean is the supervisor's decision. That holds
-        while a question waits for its answer too, so the answer is never waited for alone.
+        SIGINT, SIGTERM and SIGHUP that arrive since the order was given are passed on; what they mean is the
+        supervisor's decision. That holds while a question waits for its answer too, so the answer is never waited for
+        alone.
 
         Args:
             show: Shows an entry; for one of kind `approval`, the question.
@@ -115,7 +118,7 @@ class FrontEnd:
             InterlockError: It died before it had begun; its log says why.
         """
         self._control.setblocking(False)
-        with _Signals(self.say):
+        try:
             while True:
                 alive = self._wait(answers if self._asked else None)
                 for entry in self._reader.new():
@@ -127,6 +130,8 @@ class FrontEnd:
                 if not alive:
                     self._check_it_began()
                     return None
+        finally:
+            self._signals.give_back()
 
     def _check_it_began(self) -> None:
         if find_summary(self.folder) is None:
@@ -151,22 +156,22 @@ class FrontEnd:
 
 
 class _Signals:
-    """While entered, SIGINT and SIGTERM become words to the supervisor."""
+    """From its making until they are given back, SIGINT, SIGTERM and SIGHUP become words to the supervisor."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> None:
-        for number, word in ((signal.SIGINT, "sigint"), (signal.SIGTERM, "sigterm"), (signal.SIGHUP, "sigterm")):
-            self._before[number] = signal.signal(number, self._handler(word))
+        self._before = {
+            number: signal.signal(number, self._handler(word))
+            for number, word in ((signal.SIGINT, "sigint"), (signal.SIGTERM, "sigterm"), (signal.SIGHUP, "sighup"))
+        }
 
     def _handler(self, word: str) -> Callable[[int, FrameType | None], None]:
         return lambda _number, _frame: self._say(word)
 
-    def __exit__(self, *_: object) -> None:
+    def give_back(self) -> None:
+        """Let them mean what they meant before."""
         for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]  # what signal.signal gave back
+            signal.signal(number, before)
 
 
 def _unmarked(environ: Mapping[str, str]) -> dict[str, str]:

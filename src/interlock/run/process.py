@@ -86,11 +86,10 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
         return ended
 
-    def interrupt(self) -> None:
-        """Send SIGINT to the process alone."""
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGINT)
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._process.returncode is None
 
     def kill(self) -> None:
         """Kill the process and everything in its session. What it had not saved is lost."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import uuid
 from datetime import datetime
-from pathlib import Path
 
 from interlock.coordinator import Standing
 from interlock.errors import (
@@ -37,7 +36,6 @@ SAVE_FAILED = frozenset(
 """Summaries of Terraform's errors that say: the state was not stored (internal/backend/local/backend_apply.go)."""
 _SUSPECTS_SAID = 5  # objects named in the failure; the journal has all of them
 _RESOURCES_TOLD = 2_000  # of a plan in the journal; all of them are in the plan itself
-_SIGKILL = 9
 
 
 async def settle(
@@ -63,14 +61,12 @@ async def settle(
         await _push_errored(door, workspace, plan.may_delete, failure, journal)
         pushed = True
         journal.tell("note", {"text": "Terraform could not save its state; it was stored from errored.tfstate"})
-    if outcome.ended.killed_by == _SIGKILL and outcome.changed_something:
-        raise _lost(outcome, journal.folder)
     refused = door.refused()
-    if refused is not None and not isinstance(failure, LeaseLost):
+    if refused is not None and not isinstance(failure, LeaseLost | StateNotSaved):
         raise refused from failure
     if unseen is not None:
         raise failure or unseen
-    if door.suspect() and not isinstance(failure, LeaseLost):
+    if door.suspect() and not isinstance(failure, LeaseLost | StateNotSaved):
         await _tell_state(door, journal)
         journal.tell("suspect", {"addresses": list(door.suspect())})
         raise _suspect(door.suspect(), failure) from failure
@@ -151,17 +147,6 @@ def _suspect(lost: tuple[str, ...], failure: InterlockError | None) -> StateSusp
 
 def _only_saving_failed(outcome: Outcome) -> bool:
     return bool(outcome.errors) and all(error.summary in SAVE_FAILED for error in outcome.errors)
-
-
-def _lost(outcome: Outcome, run_folder: Path) -> StateNotSaved:
-    made = ", ".join(f"{address} (id {name})" for address, name in list(outcome.made.items())[:20])
-    return StateNotSaved(
-        "Terraform was killed and what it did since its last save is not in the state",
-        why=f"operations that had completed: {made}"
-        if made
-        else "an operation was under way and may have taken effect",
-        fix=f"compare with the plan of the next run; import what exists    details: {run_folder / 'apply.jsonl'}",
-    )
 
 
 async def _check_stored(outcome: Outcome, door: Door, plan: PlanFacts) -> None:

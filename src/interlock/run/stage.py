@@ -19,6 +19,7 @@ from interlock.terraform.events import (
     Unparsed,
     parse_event,
 )
+from interlock.terraform.interruption import Interruption
 
 _TAIL_S = 0.05  # how often a growing output is read: quick enough for eyes, idle enough for one core
 _CHUNK_BYTES = 1 << 20
@@ -68,11 +69,18 @@ class Outcome:
         ended: Exit code or signal.
         events: What matters for a verdict: diagnostics, applies and plain text; bounded.
         text: The end of stderr.
+        interruption: What the output says of being interrupted; of every event, also of those that are not kept.
     """
 
     ended: Ended
     events: list[AnyEvent] = field(default_factory=list)
     text: str = ""
+    interruption: Interruption = field(default_factory=Interruption)
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the process ended without waiting for its operations and saving: killed, or signalled twice."""
+        return self.ended.killed_by is not None or self.interruption.is_cut
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -99,22 +107,29 @@ class Running:
     output: Path
     stderr: Path
     secret: bytes = field(default=b"", repr=False)
+    interruption: Interruption = field(default_factory=Interruption)
 
     async def follow(self, on_event: Callable[[AnyEvent], None]) -> Outcome:
         """Hand every event to `on_event` as it comes, until the process has ended."""
         file = EventFile(self.output, self.secret)
         kept: list[AnyEvent] = []
+
+        def take(event: AnyEvent) -> None:
+            self.interruption.take(event)
+            on_event(event)
+
         ending = asyncio.create_task(self.child.wait())
         try:
             while not ending.done():
                 await asyncio.wait({ending}, timeout=_TAIL_S)
-                _hand_over(file.new(), on_event, kept)
-            _hand_over(file.new(at_end=True), on_event, kept)
+                _hand_over(file.new(), take, kept)
+            _hand_over(file.new(at_end=True), take, kept)
         finally:
             ending.cancel()
         for path in (self.output, self.stderr):
             await asyncio.to_thread(_mask_file, path, self.secret)
-        return Outcome(ended=ending.result(), events=kept, text=_end_of(self.stderr, self.secret))
+        text = _end_of(self.stderr, self.secret)
+        return Outcome(ended=ending.result(), events=kept, text=text, interruption=self.interruption)
 
 
 def _hand_over(events: list[AnyEvent], on_event: Callable[[AnyEvent], None], kept: list[AnyEvent]) -> None:

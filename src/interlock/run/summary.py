@@ -43,6 +43,7 @@ class Summary(msgspec.Struct, kw_only=True):
         counts: `add`, `change`, `remove` of its plan.
         serial: Serial of the state that it left.
         job: URL of its CI job.
+        in_flight: Operations that were cut off, so that nobody knows whether they took effect.
     """
 
     run: str
@@ -65,6 +66,7 @@ class Summary(msgspec.Struct, kw_only=True):
     counts: dict[str, int] = {}
     serial: int | None = None
     job: str | None = None
+    in_flight: list[str] = []
 
     @property
     def gap(self) -> str:

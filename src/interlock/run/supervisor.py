@@ -30,10 +30,11 @@ from interlock.errors import (
 from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
 from interlock.run.binary import Binary
+from interlock.run.cut_off import also_cut, find_cut
 from interlock.run.gate import check_plan
 from interlock.run.heartbeat import keep_alive
 from interlock.run.initialising import is_only_override
-from interlock.run.interrupts import Action, Cause, respond
+from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
 from interlock.run.order import Operation, Order
 from interlock.run.phases import Phase, may_step
@@ -46,10 +47,10 @@ from interlock.run.planned_for import (
     read_planned_for,
     with_label,
 )
-from interlock.run.process import Child
 from interlock.run.progress import Progress
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
-from interlock.run.stage import Outcome, start
+from interlock.run.stage import Outcome, Running, start
+from interlock.run.stopping import ask_once
 from interlock.run.summary import pace_s, recent
 from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
 from interlock.run.transcript import Journal
@@ -69,6 +70,7 @@ _OWN_SECRETS = frozenset(
 _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
     Cause.SIGTERM: "SIGTERM",
+    Cause.SIGHUP: "SIGHUP, as by a terminal that closes",
     Cause.FRONT_END_GONE: "the command that ordered it is gone",
     Cause.CANCELLED: "somebody cancelled it",
     Cause.LEASE_LOST: "its lease was lost",
@@ -138,10 +140,11 @@ class Supervisor:
         self._flags = divide_flags(order.extra)
         self._phase = Phase.PREPARING
         self._stopping: Cause | None = None
-        self._wishes = 0
+        self._wishes = Wishes()
         self._parallelism: int | None = None
         self._lost: LeaseLost | None = None
-        self._child: Child | None = None
+        self._running: Running | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._approval: asyncio.Future[bool] | None = None
         self._body: asyncio.Task[int] | None = None
         self._waits_since_s = 0.0
@@ -170,22 +173,21 @@ class Supervisor:
 
     def wish(self, cause: Cause) -> None:
         """Somebody wants the run to stop. May come at any time, also more than once."""
-        action = respond(self._phase, cause, self._wishes)
+        action, self._wishes = respond(self._phase, cause, self._wishes, self._hands.clock.monotonic())
         self._journal.tell("interrupt", {"cause": cause.value, "action": action.value, "phase": self._phase.value})
         match action:
             case Action.LEAVE:
                 self._leave(cause)
             case Action.STOP:
-                self._stop(cause)
-            case Action.WARN:
-                self._wishes += 1
+                self._stopping = self._stopping or cause
+                self._ask_terraform()
             case Action.KILL:
-                if self._child is not None:
-                    self._child.kill()
+                if self._running is not None:
+                    self._running.child.kill()
             case Action.DECLINE:
                 self._stopping = cause
                 self.answer(approved=False)
-            case Action.IGNORE:
+            case Action.WARN | Action.IGNORE:
                 pass
 
     def answer(self, *, approved: bool) -> None:
@@ -198,11 +200,21 @@ class Supervisor:
             self._stopping = cause
             self._body.cancel()
 
-    def _stop(self, cause: Cause) -> None:
-        self._stopping = self._stopping or cause
-        self._wishes += 1
-        if self._child is not None:
-            self._child.interrupt()
+    def _ask_terraform(self) -> None:
+        """Ask the command that runs now to stop; one that is about to start is asked when it has started."""
+        if self._running is not None and self._asking is None:
+            self._asking = asyncio.create_task(self._ask_once(self._running))
+
+    async def _ask_once(self, running: Running) -> None:
+        asked = await ask_once(
+            running.child.name,
+            folder=self._run_folder,
+            is_stopping=lambda: running.interruption.is_stopping,
+            by=f"the supervisor of run {self._order.run}",
+            clock=self._hands.clock,
+            needs_marker=False,
+        )
+        self._journal.tell("asked", {"process": running.child.name.pid, "outcome": asked.value})
 
     def _left(self) -> InterlockError:
         if self._stopping is Cause.CANCELLED:
@@ -212,9 +224,7 @@ class Supervisor:
     def _stopped(self, detail: str) -> InterlockError:
         if self._lost is not None:
             return self._lost
-        kind = Interrupted if self._stopping is Cause.SIGINT else Terminated
-        why = f"{_CAUSES[self._stopping or Cause.SIGTERM]}; {detail}"
-        return kind("the run was stopped", why=why, fix=command("runs", "show", self._order.run))
+        return stopped(self._stopping, detail, run=self._order.run)
 
     def _check_going_on(self) -> None:
         """Between two commands: honour a wish that came while none was running."""
@@ -598,11 +608,14 @@ class Supervisor:
 
     def _verdict(self, outcome: Outcome) -> InterlockError | None:
         """Say how the apply ended, before anything is known of its state."""
+        cut = find_cut(outcome, state=self._order.state, directory=self._order.directory, run_folder=self._run_folder)
         if self._lost is not None:
-            return self._lost
+            return self._lost if cut is None else also_cut(self._lost, cut)
         if outcome.ended.code == 0:
             return None
-        if self._stopping is not None:
+        if cut is not None:
+            return cut
+        if self._stopping is not None or outcome.interruption.is_stopping:
             return self._stopped("Terraform stopped and saved its state")
         refused = self._hands.door.refused()
         return refused or self._hands.diagnose(outcome.events, outcome.text)
@@ -641,17 +654,32 @@ class Supervisor:
         held = [handle for handle in (self._workspace.held, self._hands.alive) if handle is not None]
         self._journal.announce(name)
         running = await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held)
-        self._child = running.child
+        self._running = running
         processes = {**self._journal.summary.processes, "terraform": running.child.name}
         self._journal.change(processes=processes, starting="")
+        if self._stopping is not None:  # the wish came while it was being started
+            self._ask_terraform()
         try:
             return await running.follow(progress.on_event if progress is not None else _ignore)
         except asyncio.CancelledError:
-            running.child.kill()  # only `init` runs while a run can be cancelled: nothing of it is worth saving
-            await running.child.wait()
+            await self._end_cancelled(running, verb)
             raise
         finally:
-            self._child = None
+            self._running = None
+            if self._asking is not None:
+                self._asking.cancel()
+                self._asking = None
+
+    async def _end_cancelled(self, running: Running, verb: Verb) -> None:
+        """End a command whose run is being cancelled: by a wish while only `init` runs, else by a defect of ours.
+
+        Nothing of other commands is worth saving; an apply saves its state first, whatever is wrong with us.
+        """
+        if verb is Verb.APPLY:
+            self._ask_terraform()
+        else:
+            running.child.kill()
+        await running.child.wait()
 
     def _clear_away(self) -> None:
         """Forget our plan, which holds secrets in clear, and let the user have what Terraform made beside the files."""
@@ -663,6 +691,19 @@ class Supervisor:
             kept = f"what Terraform created stays in {self._workspace.folder}: {error}"
             self._journal.tell("note", {"text": kept})
         shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
+
+
+def stopped(cause: Cause | None, detail: str, *, run: str) -> InterlockError:
+    """Return the end of a run that was stopped and lost nothing.
+
+    Args:
+        cause: Who wanted it; None for somebody who signalled Terraform itself.
+        detail: What that means for the state.
+        run: Run id.
+    """
+    kind = Interrupted if cause is Cause.SIGINT else Terminated
+    who = _CAUSES[cause] if cause is not None else "a signal that was sent to Terraform itself"
+    return kind("the run was stopped", why=f"{who}; {detail}", fix=command("runs", "show", run))
 
 
 def _cli_config(environ: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         at: When, UTC.
         kind: `phase`, `standing`, `terraform`, `plan`, `progress`, `resource`, `output`, `note`, `process`, `state`,
-            `recovery`, `refused`, `end`.
+            `recovery`, `interrupt`, `asked`, `refused`, `end`.
         facts: The values of this kind; documented in docs/reference/run-journal.md. Never a secret.
     """
 

@@ -46,7 +46,7 @@ class FakeEstate:
     def recorded(self, run: str) -> Recorded:
         return Recorded(processes=self.names, source=run)
 
-    def ask_to_stop(self, run: str) -> str:
+    async def ask_to_stop(self, run: str) -> str:
         return f"asked {run}" if "terraform" in self.names else ""
 
     async def salvage(self, state: str, _holder: Holder) -> str:

@@ -193,12 +193,12 @@ async def test_a_fenced_run_stays_fenced_and_says_where_its_state_is(room: Room)
     assert "errored.tfstate" in lost.value.why
 
 
-async def test_a_killed_terraform_that_had_begun_is_told_with_what_it_made(room: Room) -> None:
-    with pytest.raises(StateNotSaved, match="killed") as lost:
-        await room.settle(FakeDoor(WRITTEN), APPLIED, code=-9, failure=TerraformFailed("x"))
-    assert "a.b (id 1)" in lost.value.why
-    with pytest.raises(TerraformFailed):
-        await room.settle(FakeDoor(WRITTEN), code=-9, failure=TerraformFailed("x"))
+@pytest.mark.promise("P8")
+async def test_what_was_cut_off_stays_told_when_a_late_write_was_refused_too(room: Room) -> None:
+    door = FakeDoor(WRITTEN)
+    door.refusal = StateInvalid("the lock was given back already")
+    with pytest.raises(StateNotSaved, match="cut off"):
+        await room.settle(door, APPLIED, code=1, failure=StateNotSaved("cut off"))
 
 
 def test_a_first_state_without_a_lineage_gets_the_same_one_from_everybody() -> None:

@@ -38,7 +38,7 @@ def install(directory: Path, *, speed: float = 1.0) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     certificate, key = directory / "certificate.pem", directory / "key.pem"
-    _write_certificate(certificate, key)
+    write_certificate(certificate, key)
     script, launcher = directory / "plugin.py", directory / _EXECUTABLE
     script.write_text(_SCRIPT.format(paths=_import_paths(), certificate=str(certificate), key=str(key), speed=speed))
     launcher.write_text(_LAUNCHER.format(python=shlex.quote(sys.executable), script=shlex.quote(str(script))))
@@ -59,7 +59,8 @@ def _import_paths() -> list[str]:
     return [str(Path(__file__).resolve().parents[3])]
 
 
-def _write_certificate(certificate: Path, key: Path) -> None:
+def write_certificate(certificate: Path, key: Path) -> None:
+    """Write a certificate for `localhost` and its private key, both PEM, for the TLS between Terraform and a plugin."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

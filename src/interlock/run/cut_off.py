@@ -1,0 +1,81 @@
+"""How an apply is told that ended in the middle of its operations: what may exist without being in the state.
+
+Knows: the outcome of the command. Knows nothing of states: what could be saved was saved before.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from interlock.errors import LeaseLost, StateNotSaved, command
+from interlock.run.stage import Outcome
+from interlock.terraform.events import Unparsed
+from interlock.terraform.interruption import MAX_NAMED
+
+_STACK_TRACE = re.compile(r"Stack trace from the \S+ plugin|plugin crashed!|^panic: ", re.MULTILINE)
+
+
+def find_cut(outcome: Outcome, *, state: str, directory: str, run_folder: Path) -> StateNotSaved | None:
+    """Return the failure of a command that was cut off in the middle of a change; None when it was not.
+
+    Args:
+        outcome: How Terraform ended.
+        state: State name.
+        directory: The root module.
+        run_folder: The run's folder, where the whole output is.
+    """
+    what = _what(outcome)
+    if not what or not outcome.changed_something:
+        return None
+    why = "; ".join(part for part in (outcome.interruption.sentence(), _completed(outcome)) if part)
+    return StateNotSaved(
+        what,
+        why=why or "an operation was under way and may have taken effect",
+        fix=how_to_look(state, directory, run_folder),
+        in_flight=outcome.interruption.in_flight,
+    )
+
+
+def also_cut(lost: LeaseLost, cut: StateNotSaved) -> LeaseLost:
+    """Return the loss of the lease, which decides the exit status, with what was cut off besides."""
+    why = "; ".join(part for part in (lost.why, cut.what, cut.why) if part)
+    return LeaseLost(lost.what, why=why, fix=lost.fix, in_flight=cut.facts["in_flight"])
+
+
+def how_to_look(state: str, directory: str, run_folder: Path) -> str:
+    """Return the command that shows what is missing from the state, and where the details are."""
+    look = command("plan", "--state", state, directory)
+    return f"{look}    import what exists already    details: {run_folder / 'apply.jsonl'}"
+
+
+def _what(outcome: Outcome) -> str:
+    if outcome.ended.killed_by is not None:
+        by = _name(outcome.ended.killed_by)
+        return f"Terraform was killed ({by}) and what it did since its last save is not in the state"
+    if outcome.interruption.is_cut:
+        return "Terraform was signalled a second time and ended without waiting for its operations"
+    if outcome.interruption.is_provider_gone and not _has_stack_trace(outcome):
+        return "the provider ended in the middle of its operations without a crash of its own: it was killed"
+    return ""
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _completed(outcome: Outcome) -> str:
+    """Name what a killed Terraform had completed; a living one saved that when it was asked to stop."""
+    if outcome.ended.killed_by is None or not outcome.made:
+        return ""
+    named = [f"{address} (id {name})" for address, name in list(outcome.made.items())[:MAX_NAMED]]
+    return f"operations that had completed: {', '.join(named)}"
+
+
+def _has_stack_trace(outcome: Outcome) -> bool:
+    texts = (outcome.text, *(event.message for event in outcome.events if isinstance(event, Unparsed)))
+    return any(_STACK_TRACE.search(text) for text in texts)
