@@ -28,7 +28,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from interlock.backend.gate import RunGates, perform
-from interlock.backend.locking import RECONNECT_S, ask, held, patience_s
+from interlock.backend.lock_request import Ask, Listen, LockRequest, Phase, Reply, Step, Tell
+from interlock.backend.locking import RECONNECT_S, held
 from interlock.backend.protocol import (
     MAX_LOCK_BYTES,
     Absent,
@@ -49,7 +50,7 @@ from interlock.backend.protocol import (
     refused,
 )
 from interlock.clock import Clock
-from interlock.coordinator import Coordinator, Standing, check_state_name, standing_of
+from interlock.coordinator import Coordinator, check_state_name, standing_of
 from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
 from interlock.coordinator.refusals import PlaceLost
 from interlock.errors import (
@@ -63,7 +64,7 @@ from interlock.errors import (
     command,
 )
 from interlock.ids import Ids
-from interlock.lock import Elapsed, Grant, Stage, holder_of
+from interlock.lock import Elapsed, Grant, Lock, holder_of
 from interlock.state import MAX_STATE_BYTES
 
 if TYPE_CHECKING:
@@ -232,18 +233,12 @@ class _Plain:
     async def take(self, state: str, wish: Take, who: str, connection: _Connection) -> Outcome | None:
         """Answer LOCK. None: the client is gone, and there is nobody to answer."""
         try:
-            standing = await self._queue(state, wish, who, connection)
+            return await self._carry_out(state, LockRequest(wish=wish, who=who), connection)
         except (LeaseLost, Superseded) as error:
             return Refused(error=error, status=GONE)
         except WaitTimeout as error:  # the queue is full
             view = await self._coordinator.view(state)
             return replace(held(standing_of(state, view.lock, wish.info.id)), why=error.why)
-        if standing is not None and (standing.stage is not Stage.HOLDING or standing.ticket != wish.info.id):
-            return held(standing)
-        if standing is None or await connection.is_gone():
-            await self._leave(state, wish, who)
-            return None
-        return Taken(info=wish.info)
 
     async def take_back(self, state: str, lock_id: str) -> None:
         """Undo a grant that its client does not know of."""
@@ -257,37 +252,57 @@ class _Plain:
             sweep.cancel()
         await asyncio.gather(*self._sweeps, return_exceptions=True)
 
-    async def _queue(self, state: str, wish: Take, who: str, connection: _Connection) -> Standing | None:
-        """Join the queue and, when wished, wait in it. None: the client left while it waited."""
-        if not wish.wait_s:
-            return await self._poll(state, wish, who)
+    async def _carry_out(self, state: str, request: LockRequest, connection: _Connection) -> Outcome | None:
+        """Perform the steps of a LOCK request."""
+        request, step = request.begin(await self._lock(state), now=self._clock.now())
+        while True:
+            match step:
+                case Ask():
+                    try:
+                        standing = await self._coordinator.request(state, step.request)
+                    except InterlockError:
+                        if request.phase is not Phase.LEAVING:
+                            raise
+                        self._left(state)
+                        return None
+                    request, step = request.stood(standing, gone=await connection.is_gone())
+                case Listen():
+                    request, step = await self._listen(state, request, step.for_s, connection)
+                case Tell():
+                    if step.event is not None:
+                        await self._coordinator.apply_event(state, step.event)
+                    else:
+                        self._left(state)
+                    return None
+                case Reply():
+                    return step.outcome
+
+    async def _listen(
+        self, state: str, request: LockRequest, for_s: float, connection: _Connection
+    ) -> tuple[LockRequest, Step]:
+        waiting = self._coordinator.await_grant(state, request.wish.info.id, timeout_s=for_s)
         try:
-            standing = await self._coordinator.request(state, ask(wish.info, who, polls=False))
-            if standing.stage is Stage.HOLDING:
-                return standing
-            waiting = self._coordinator.await_grant(state, wish.info.id, timeout_s=wish.wait_s)
-            granted = await connection.unless_gone(waiting)
+            if await connection.unless_gone(waiting) is None:
+                return request.closed()
         except (WaitTimeout, PlaceLost):
-            return await self._poll(state, wish, who)  # it may ask again; until then it is not granted
+            pass
         except asyncio.CancelledError:  # the server stops
-            await asyncio.shield(self._leave(state, wish, who))
+            await asyncio.shield(self._leave(state, request))
             raise
-        return await self._poll(state, wish, who) if granted is not None else None
+        return request.heard(await self._lock(state), now=self._clock.now())
 
-    async def _poll(self, state: str, wish: Take, who: str, *, patience: float | None = None) -> Standing:
-        if patience is None:
-            view = await self._coordinator.view(state)
-            patience = patience_s(view.lock, wish.info.id, now=self._clock.now())
-        request = ask(wish.info, who, polls=True, patience_s=patience)
-        return await self._coordinator.request(state, request)
-
-    async def _leave(self, state: str, wish: Take, who: str) -> None:
-        """The connection of a held request broke. Keep its place for a retry, but never grant it meanwhile."""
+    async def _leave(self, state: str, request: LockRequest) -> None:
+        request, step = request.closed()
+        assert isinstance(step, Ask)
         with suppress(InterlockError):
-            standing = await self._poll(state, wish, who, patience=RECONNECT_S)
-            if standing.stage is Stage.HOLDING:
-                await self.take_back(state, wish.info.id)
-                return
+            _, step = request.stood(await self._coordinator.request(state, step.request), gone=True)
+            if isinstance(step, Tell) and step.event is not None:
+                await self._coordinator.apply_event(state, step.event)
+
+    async def _lock(self, state: str) -> Lock:
+        return (await self._coordinator.view(state)).lock
+
+    def _left(self, state: str) -> None:
         sweep = asyncio.ensure_future(self._sweep(state))
         self._sweeps.add(sweep)
         sweep.add_done_callback(self._sweeps.discard)

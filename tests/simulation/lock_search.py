@@ -1,0 +1,504 @@
+"""Every order of events at a small scope: the lock, the protocol around it, and three clients that meet every mishap.
+
+A breadth-first search over whole worlds. What is searched is the real code: `decide()`, and the steps of a LOCK
+request that the server performs too (`backend/lock_request.py`). What is modelled is the rest: clients that ask,
+repeat, give up, unlock; a network that loses, doubles, delays and reorders what they send and what they are told;
+connections that close at any step; a store that fails before or after it wrote; a server that dies between two steps.
+A broken promise is reported with the shortest way to it.
+
+    python -m tests.simulation.lock_search       searches the larger scope (minutes), prints what it visited
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from functools import partial
+
+from interlock.backend.lock_request import Ask, Listen, LockRequest, Phase, Reply, Step, Tell
+from interlock.backend.protocol import Held, Take, Taken
+from interlock.coordinator import standing_of
+from interlock.lock import (
+    NEW_LOCK,
+    Decision,
+    Elapsed,
+    Event,
+    Grant,
+    Lock,
+    Priority,
+    Promoted,
+    Released,
+    Requested,
+    Withdrawn,
+    decide,
+    holder_of,
+    waiter_of,
+)
+from interlock.lock.invariants import broken_rules, broken_steps
+from interlock.terraform.lockinfo import LockInfo
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)  # the world's instant never moves: when time passes, the record grows older
+TICK_S = 9.0  # longer than the patience with a client that asked once, and than that with a broken connection
+
+
+class Way(Enum):
+    """How a client asks."""
+
+    POLLS = "polls"
+    WAITS = "waits"
+    PLANS = "plans"
+    """A supervised run of a lower class: it waits in its own process, not in a request."""
+
+
+class At(Enum):
+    """Where a client is with its lock id."""
+
+    REST = "rest"
+    ASKING = "asking"
+    CUT = "cut"
+    """It was refused, or its connection broke: it asks again, or gives up."""
+    HOLDING = "holding"
+    UNLOCKING = "unlocking"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client: its number, how many lock ids it used up, where it is, and how often it has asked."""
+
+    name: str
+    way: Way
+    used: int = 0
+    at: At = At.REST
+    tries: int = 0
+
+    @property
+    def lock_id(self) -> str:
+        return f"{self.name}{self.used}"
+
+    def next_id(self) -> Client:
+        return replace(self, used=self.used + 1, at=At.REST, tries=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A LOCK request that the server works on. `listened`: its client reads the answer (a copy has none)."""
+
+    lock_id: str
+    number: int
+    request: LockRequest
+    step: Step
+    listened: bool
+    closed: bool = False
+
+    def __hash__(self) -> int:
+        return hash((self.lock_id, self.number, self.request.phase, type(self.step), self.listened, self.closed))
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What may happen how often in one history."""
+
+    ways: tuple[Way, ...]
+    ids: int = 2
+    tries: int = 2
+    faults: int = 1
+    ticks: int = 1
+    bumps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything there is. `excused`: a grant may have been lost to somebody who is gone, so one may be stranded."""
+
+    clients: tuple[Client, ...]
+    lock: Lock = NEW_LOCK
+    attempts: tuple[Attempt, ...] = ()
+    unlocks: tuple[str, ...] = ()
+    ended: frozenset[str] = frozenset()
+    bumped: frozenset[str] = frozenset()
+    faults: int = 0
+    ticks: int = 0
+    bumps: int = 0
+    excused: bool = False
+
+
+class Broken(Exception):
+    """A promise was broken by the latest event."""
+
+
+Move = tuple[str, World]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a search: how many worlds there are, and the shortest way to a broken promise."""
+
+    worlds: int
+    events: int
+    promise: str = ""
+    way: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.promise:
+            return f"{self.worlds} worlds, {self.events} events: every promise holds"
+        steps = "\n".join(f"  {n}. {label}" for n, label in enumerate(self.way, start=1))
+        return f"{self.promise}\n{steps}\n({self.worlds} worlds were visited)"
+
+
+def search(scope: Scope, *, most: int = sys.maxsize) -> Found:
+    """Visit every world that can be reached within the scope, nearest first; stop at the first broken promise."""
+    first = World(
+        clients=tuple(Client(name, way) for name, way in zip("abc", scope.ways, strict=False)),
+        faults=scope.faults,
+        ticks=scope.ticks,
+        bumps=scope.bumps,
+    )
+    came_from: dict[World, tuple[World, str] | None] = {first: None}
+    ahead, events = deque([first]), 0
+    while ahead:
+        world = ahead.popleft()
+        for move in moves(world, scope):
+            label, after = "", world
+            try:
+                label, after = move()
+                check(world, after)
+            except Broken as broken:
+                return Found(len(came_from), events, str(broken), (*_way_to(world, came_from), label or broken.args[1]))
+            events += 1
+            if after not in came_from:
+                if len(came_from) >= most:
+                    raise AssertionError(f"more than {most} worlds: choose a smaller scope")
+                came_from[after] = (world, label)
+                ahead.append(after)
+    return Found(len(came_from), events)
+
+
+def _way_to(world: World, came_from: dict[World, tuple[World, str] | None]) -> tuple[str, ...]:
+    labels: list[str] = []
+    while (step := came_from[world]) is not None:
+        world, label = step
+        labels.append(label)
+    return tuple(reversed(labels))
+
+
+# -- what must hold ---------------------------------------------------------------------------------------------------
+
+
+def check(before: World, after: World) -> None:
+    """Judge one event. Raises `Broken`."""
+    if after.lock is not before.lock:
+        for rule in (*broken_rules(after.lock), *broken_steps(before.lock, after.lock)):
+            raise Broken(rule)
+        _check_order(before, after)
+    holding = {holder.ticket for holder in after.lock.holders}
+    told = [client.lock_id for client in after.clients if client.at is At.HOLDING]
+    if len(told) > 1:
+        raise Broken(f"P1: {told[0]} and {told[1]} were both told that they hold the lock")
+    if not holding.issuperset(told):
+        raise Broken(f"P4: the lock was taken from {told[0]}, which was told that it holds it and has not unlocked")
+    if after.ended & holding:
+        raise Broken(f"P1: {min(after.ended & holding)} holds again after it unlocked")
+    if not holding:
+        _check_nobody_waits_at_a_free_lock(after)
+    if not after.excused:
+        _check_nothing_is_stranded(after, holding)
+
+
+def _check_order(before: World, after: World) -> None:
+    """P2: whoever is granted overtakes nobody of its class that was there and stood before it."""
+    was_holding = {holder.ticket for holder in before.lock.holders}
+    waited = {waiter.ticket: n for n, waiter in enumerate(before.lock.waiters)}
+    for holder in after.lock.holders:
+        if holder.ticket in was_holding:
+            continue
+        place = waited.get(holder.ticket, len(waited))
+        for waiter in before.lock.waiters[:place]:
+            stays = waiter_of(after.lock, ticket=waiter.ticket) is not None
+            if stays and waiter.doubted_at is None and waiter.priority is holder.priority:
+                raise Broken(f"P2: {holder.ticket} was granted before {waiter.ticket}, which came first and is there")
+    for n, waiter in enumerate(after.lock.waiters):
+        if waiter.ticket in after.bumped and any(w.ticket not in after.bumped for w in after.lock.waiters[:n]):
+            raise Broken(f"P2: {waiter.ticket} was promoted, and {after.lock.waiters[0].ticket} passes it")
+
+
+def _check_nobody_waits_at_a_free_lock(world: World) -> None:
+    for attempt in world.attempts:
+        if attempt.request.phase is Phase.LISTENING and not attempt.closed:
+            raise Broken(f"P2: nobody holds, {attempt.lock_id} is there and waits")
+    for client in world.clients:
+        if client.way is Way.PLANS and client.at is At.ASKING:
+            waiter = waiter_of(world.lock, ticket=client.lock_id)
+            if waiter is not None and waiter.doubted_at is None:
+                raise Broken(f"P2: nobody holds, {client.lock_id} is there and waits")
+
+
+def _check_nothing_is_stranded(world: World, holding: set[str]) -> None:
+    known = {client.lock_id for client in world.clients if client.at in (At.HOLDING, At.UNLOCKING)}
+    known |= {client.lock_id for client in world.clients if client.way is Way.PLANS and client.at is At.ASKING}
+    known |= {attempt.lock_id for attempt in world.attempts}
+    if holding - known:
+        raise Broken(f"P2: {min(holding - known)} holds, nobody was told, and nobody will be")
+
+
+# -- what may happen --------------------------------------------------------------------------------------------------
+
+
+def moves(world: World, scope: Scope) -> Iterator[Callable[[], Move]]:
+    """Yield everything that may happen next."""
+    for n, client in enumerate(world.clients):
+        yield from _by_client(world, scope, n, client)
+    for attempt in world.attempts:
+        yield from _by_server(world, attempt)
+        if not attempt.closed and (world.faults or not attempt.listened):
+            yield partial(_close, world, attempt)
+    for lock_id in dict.fromkeys(world.unlocks):
+        yield partial(_unlock, world, lock_id)
+    if world.ticks:
+        yield lambda: ("time passes", replace(world, lock=_older(world.lock), ticks=world.ticks - 1))
+    if world.lock.waiters:
+        yield lambda: ("the server looks for silent waiters", _told(world, Elapsed())[0])
+    if world.bumps:
+        for waiter in world.lock.waiters:
+            yield partial(_bump, world, waiter.ticket)
+    if world.faults:
+        yield from _mishaps(world)
+
+
+def _mishaps(world: World) -> Iterator[Callable[[], Move]]:
+    less = replace(world, faults=world.faults - 1)
+    for client in world.clients:
+        for used in range(client.used + (client.at is not At.REST)):
+            lock_id = f"{client.name}{used}"
+            yield partial(_copy, less, lock_id, client.way)
+    for lock_id in dict.fromkeys(world.unlocks):
+        yield partial(_double_unlock, less, lock_id)
+    if world.attempts:
+        clients = tuple(
+            replace(client, at=At.CUT) if client.at is At.ASKING and client.way is not Way.PLANS else client
+            for client in world.clients
+        )
+        yield lambda: ("the server dies and comes back", replace(less, attempts=(), clients=clients, excused=True))
+
+
+def _copy(world: World, lock_id: str, way: Way) -> Move:
+    if way is Way.PLANS:
+        return f"{lock_id}'s request arrives again", _told(world, _plan(lock_id))[0]
+    return f"a copy of {lock_id}'s LOCK arrives", _with_attempt(world, lock_id, way, number=9, listened=False)
+
+
+def _double_unlock(world: World, lock_id: str) -> Move:
+    return f"{lock_id}'s UNLOCK is doubled", replace(world, unlocks=(*world.unlocks, lock_id))
+
+
+def _by_client(world: World, scope: Scope, n: int, client: Client) -> Iterator[Callable[[], Move]]:
+    match client.at:
+        case At.REST if client.used < scope.ids:
+            if client.way is Way.PLANS:
+                yield lambda: _run_asks(world, n)
+            else:
+                yield lambda: _send(world, n)
+        case At.CUT:
+            if client.tries < scope.tries:
+                yield lambda: _send(world, n)
+            yield lambda: (f"{client.lock_id} gives up", _with_client(world, n, client.next_id()))
+        case At.HOLDING:
+            yield lambda: (
+                f"{client.lock_id} sends UNLOCK",
+                replace(
+                    _with_client(world, n, replace(client, at=At.UNLOCKING)), unlocks=(*world.unlocks, client.lock_id)
+                ),
+            )
+        case At.ASKING if client.way is Way.PLANS:
+            if holder_of(world.lock, ticket=client.lock_id) is not None:
+                yield lambda: (
+                    f"{client.lock_id} hears of its grant",
+                    _with_client(world, n, replace(client, at=At.HOLDING)),
+                )
+            yield lambda: _run_leaves(world, n)
+
+
+def _send(world: World, n: int) -> Move:
+    client = world.clients[n]
+    asking = replace(client, at=At.ASKING, tries=client.tries + 1)
+    after = _with_client(world, n, asking)
+    again = " again" if client.tries else ""
+    return f"{client.lock_id} sends LOCK{again}", _with_attempt(
+        after, client.lock_id, client.way, number=asking.tries, listened=True
+    )
+
+
+def _with_attempt(world: World, lock_id: str, way: Way, *, number: int, listened: bool) -> World:
+    wish = Take(info=LockInfo(id=lock_id, who=lock_id), wait_s=600.0 if way is Way.WAITS else 0.0)
+    request, step = LockRequest(wish=wish, who="").begin(world.lock, now=NOW)
+    attempt = Attempt(lock_id, number, request, step, listened)
+    return replace(world, attempts=_sorted((*world.attempts, attempt)))
+
+
+def _by_server(world: World, attempt: Attempt) -> Iterator[Callable[[], Move]]:
+    """Yield what the server may do next with one request."""
+    name = f"{attempt.lock_id}{'' if attempt.listened else ' (copy)'}"
+    match attempt.step:
+        case Ask(request=request):
+            yield lambda: _ask(world, attempt, request)
+            if world.faults:
+                less = replace(world, faults=world.faults - 1, excused=True)
+                yield lambda: (f"the store fails {name}", _failed(less, attempt))
+                yield lambda: (
+                    f"the store hears {name}, its reply is lost",
+                    _failed(_told(less, request)[0], attempt),
+                )
+        case Listen():
+            if holder_of(world.lock, ticket=attempt.lock_id) is not None or not attempt.closed:
+                yield lambda: (f"{name} waited", _go_on(world, attempt, *attempt.request.heard(world.lock, now=NOW)))
+            if attempt.closed:
+                yield lambda: (f"the server finds {name} gone", _go_on(world, attempt, *attempt.request.closed()))
+        case Tell(event=event):
+            yield lambda: (f"{name} is left", _over(_told(world, event)[0] if event else world, attempt))
+        case Reply(outcome=outcome):
+            yield from _answers(world, attempt, outcome, name)
+
+
+def _ask(world: World, attempt: Attempt, request: Requested) -> Move:
+    after, decision = _told(world, request)
+    if decision.refused is not None:
+        return f"{attempt.lock_id} is refused for good", _learn(_over(after, attempt), attempt, holds=False)
+    lock = after.lock
+    party = holder_of(lock, ticket=request.ticket) or waiter_of(lock, ticket=request.ticket)
+    assert party is not None
+    standing = standing_of("s", lock, party.ticket)
+    speaks = attempt.request.phase is not Phase.LEAVING and not attempt.closed
+    label = f"the lock hears {attempt.lock_id} ({attempt.request.phase.value})"
+    if speaks and not world.lock.holders and standing.token is None:
+        raise Broken(f"P2: nobody holds, {attempt.lock_id} speaks and is not granted", label)
+    return label, _go_on(after, attempt, *attempt.request.stood(standing, gone=attempt.closed))
+
+
+def _answers(world: World, attempt: Attempt, outcome: Taken | Held, name: str) -> Iterator[Callable[[], Move]]:
+    code, holds = (200, True) if isinstance(outcome, Taken) else (423, False)
+    if attempt.closed:
+        yield lambda: (f"{code} to {name} is sent into nothing", replace(_over(world, attempt), excused=True))
+        if holds:
+            yield lambda: (f"{code} to {name} cannot be sent", _go_on(world, attempt, *attempt.request.unsent()))
+        return
+    yield lambda: (f"{name} is told {code}", _learn(_over(world, attempt), attempt, holds=holds))
+    if world.faults and attempt.listened:
+        less = replace(world, faults=world.faults - 1, excused=True)
+        yield lambda: (f"{code} to {name} is lost", _learn(_over(less, attempt), attempt, holds=False))
+
+
+def _failed(world: World, attempt: Attempt) -> World:
+    return _learn(_over(world, attempt), attempt, holds=False)
+
+
+def _learn(world: World, attempt: Attempt, *, holds: bool) -> World:
+    """Let the client of this attempt hear its answer: it holds, or it does not."""
+    for n, client in enumerate(world.clients):
+        if client.lock_id == attempt.lock_id and client.at is At.ASKING and attempt.listened and not attempt.closed:
+            return _with_client(world, n, replace(client, at=At.HOLDING if holds else At.CUT))
+    return replace(world, excused=True) if holds else world
+
+
+def _close(world: World, attempt: Attempt) -> Move:
+    after = _with(world, attempt, replace(attempt, closed=True))
+    if not attempt.listened:
+        return f"the connection of {attempt.lock_id}'s copy closes", after
+    return f"{attempt.lock_id}'s connection closes", replace(
+        _learn(after, attempt, holds=False), faults=world.faults - 1
+    )
+
+
+def _unlock(world: World, lock_id: str) -> Move:
+    way = next(client.way for client in world.clients if client.name == lock_id[0])
+    after, _ = _told(world, Released(ticket=lock_id, lock_id=None if way is Way.PLANS else lock_id))
+    unlocks = list(world.unlocks)
+    unlocks.remove(lock_id)
+    after = replace(after, unlocks=tuple(unlocks), ended=after.ended | {lock_id})
+    for n, client in enumerate(world.clients):
+        if client.lock_id == lock_id and client.at is At.UNLOCKING:
+            after = _with_client(after, n, client.next_id())
+    return f"{lock_id} is unlocked", after
+
+
+def _bump(world: World, ticket: str) -> Move:
+    after, decision = _told(replace(world, bumps=world.bumps - 1), Promoted(ticket=ticket))
+    return f"{ticket} is bumped", after if decision.refused else replace(after, bumped=after.bumped | {ticket})
+
+
+def _plan(lock_id: str) -> Requested:
+    return Requested(ticket=lock_id, who="", priority=Priority.PLAN, lease_s=60.0, patience_s=15.0)
+
+
+def _run_asks(world: World, n: int) -> Move:
+    client = world.clients[n]
+    after, _ = _told(world, _plan(client.lock_id))
+    return f"run {client.lock_id} asks", _with_client(after, n, replace(client, at=At.ASKING))
+
+
+def _run_leaves(world: World, n: int) -> Move:
+    client = world.clients[n]
+    after, _ = _told(world, Withdrawn(ticket=client.lock_id, or_release=True))
+    return f"run {client.lock_id} leaves", _with_client(after, n, client.next_id())
+
+
+# -- small changes of a world -----------------------------------------------------------------------------------------
+
+
+def _told(world: World, event: Event) -> tuple[World, Decision]:
+    decision = decide(world.lock, event, now=NOW)
+    for effect in decision.effects:
+        if isinstance(effect, Grant):
+            assert holder_of(decision.lock, ticket=effect.ticket, token=effect.token)
+    return replace(world, lock=decision.lock), decision
+
+
+def _go_on(world: World, attempt: Attempt, request: LockRequest, step: Step) -> World:
+    return _with(world, attempt, replace(attempt, request=request, step=step))
+
+
+def _with(world: World, old: Attempt, new: Attempt) -> World:
+    return replace(world, attempts=_sorted(tuple(new if one is old else one for one in world.attempts)))
+
+
+def _over(world: World, attempt: Attempt) -> World:
+    return replace(world, attempts=tuple(one for one in world.attempts if one is not attempt))
+
+
+def _sorted(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    return tuple(sorted(attempts, key=lambda one: (one.lock_id, one.number)))
+
+
+def _with_client(world: World, n: int, client: Client) -> World:
+    return replace(world, clients=(*world.clients[:n], client, *world.clients[n + 1 :]))
+
+
+def _older(lock: Lock) -> Lock:
+    """Return the lock as it is when `TICK_S` have passed."""
+    by = timedelta(seconds=TICK_S)
+    waiters = tuple(
+        replace(
+            waiter,
+            joined_at=waiter.joined_at - by,
+            seen_at=waiter.seen_at - by,
+            doubted_at=waiter.doubted_at - by if waiter.doubted_at else None,
+        )
+        for waiter in lock.waiters
+    )
+    return replace(lock, waiters=waiters)
+
+
+if __name__ == "__main__":
+    worst = 0
+    for ways in (
+        (Way.POLLS,) * 3,
+        (Way.WAITS, Way.POLLS, Way.POLLS),
+        (Way.WAITS,) * 3,
+        (Way.PLANS, Way.POLLS, Way.WAITS),
+    ):
+        found = search(Scope(ways=ways, faults=2, bumps=1 if Way.PLANS in ways else 0))
+        print(", ".join(way.value for way in ways), "-", found, flush=True)  # noqa: T201 - this is a command
+        worst = max(worst, bool(found.promise))
+    sys.exit(worst)
