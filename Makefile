@@ -16,7 +16,7 @@ MATRIX_WORK ?= $(VENV)/matrix
 # Terraforms (and OpenTofus) that are asked which states they can read.
 TERRAFORMS ?= terraform
 
-.PHONY: demo test check bench chaos matrix state-mutants lock clean
+.PHONY: demo test check bench chaos matrix state-mutants search lock clean
 
 demo: $(READY)
 	$(BIN)/interlock demo
@@ -40,6 +40,10 @@ matrix: $(READY)
 # Renews tests/corpus/state_mutants.json: 1,400 states, a start of each Terraform for each.
 state-mutants: $(READY)
 	$(BIN)/python -m tests.state_mutants $(TERRAFORMS)
+
+# Every order of events around the lock at a larger scope than the tests search; minutes to an hour.
+search: $(READY)
+	$(BIN)/python -m tests.simulation.lock_search
 
 $(READY): requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none of python3.13, python3.12, python3.11, python3 is"; exit 1; }

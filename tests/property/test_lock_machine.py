@@ -18,6 +18,7 @@ from interlock.lock import (
     Broken,
     Claim,
     Decision,
+    Disconnected,
     Elapsed,
     Event,
     Frozen,
@@ -32,6 +33,7 @@ from interlock.lock import (
     Renewed,
     Requested,
     Revoke,
+    StillWaiting,
     Thawed,
     Withdrawn,
     assert_follows,
@@ -58,6 +60,7 @@ CLAIMS = [
 
 tickets = st.sampled_from(TICKETS)
 tokens = st.integers(0, 12)
+attempts = st.sampled_from(["", "A0", "A1", "A2"])
 lock_ids = st.sampled_from(["L0", "L1", "L2"])
 requests = st.builds(
     Requested,
@@ -70,6 +73,7 @@ requests = st.builds(
     lock_id=st.none() | lock_ids,
     queue=st.booleans(),
     polls=st.booleans(),
+    attempt=attempts,
 )
 events: st.SearchStrategy[Event] = st.one_of(
     requests,
@@ -77,7 +81,9 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Renewed, ticket=tickets, token=st.none() | tokens),
     st.builds(Released, ticket=tickets, lock_id=st.none() | lock_ids, token=st.none() | tokens),
     st.builds(Released, lock_id=lock_ids),
-    st.builds(Withdrawn, ticket=tickets, or_release=st.booleans()),
+    st.builds(Withdrawn, ticket=tickets, attempt=attempts),
+    st.builds(Disconnected, ticket=tickets, attempt=st.sampled_from(["A0", "A1", "A2"]), patience_s=st.just(5.0)),
+    st.builds(StillWaiting, tickets=st.frozensets(tickets)),
     st.builds(Broken, ticket=tickets, token=tokens, by=st.just("b"), reason=st.just("r")),
     st.builds(Promoted, ticket=tickets),
     st.builds(LockIdBound, ticket=tickets, token=tokens, lock_id=lock_ids),
@@ -235,7 +241,7 @@ class Deliveries(RuleBasedStateMachine):
         self.numbers += 1
         ticket = f"run{self.numbers}"
         self.priority[ticket] = priority
-        event = Requested(ticket=ticket, who="", priority=priority, lease_s=60, patience_s=30)
+        event = Requested(ticket=ticket, who="", priority=priority, lease_s=60, patience_s=30, attempt=f"{ticket}/1")
         self._deliver(event)
         return event
 
@@ -259,7 +265,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule(target=sent, data=st.data())
     def leave(self, data: st.DataObject) -> Event:
         ticket = data.draw(st.sampled_from([waiter.ticket for waiter in self.seen.lock.waiters]))
-        event = Withdrawn(ticket=ticket, or_release=True)
+        event = Withdrawn(ticket=ticket, attempt=f"{ticket}/1")
         self._deliver(event)
         return event
 

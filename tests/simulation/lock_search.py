@@ -33,6 +33,7 @@ from interlock.lock import (
     Promoted,
     Released,
     Requested,
+    StillWaiting,
     Withdrawn,
     decide,
     holder_of,
@@ -227,7 +228,8 @@ def _check_order(before: World, after: World) -> None:
 
 def _check_nobody_waits_at_a_free_lock(world: World) -> None:
     for attempt in world.attempts:
-        if attempt.request.phase is Phase.LISTENING and not attempt.closed:
+        waits = waiter_of(world.lock, ticket=attempt.lock_id) is not None
+        if attempt.request.phase is Phase.LISTENING and not attempt.closed and waits:
             raise Broken(f"P2: nobody holds, {attempt.lock_id} is there and waits")
     for client in world.clients:
         if client.way is Way.PLANS and client.at is At.ASKING:
@@ -258,7 +260,7 @@ def moves(world: World, scope: Scope) -> Iterator[Callable[[], Move]]:
     for lock_id in dict.fromkeys(world.unlocks):
         yield partial(_unlock, world, lock_id)
     if world.ticks:
-        yield lambda: ("time passes", replace(world, lock=_older(world.lock), ticks=world.ticks - 1))
+        yield lambda: ("time passes", _later(world))
     if world.lock.waiters:
         yield lambda: ("the server looks for silent waiters", _told(world, Elapsed())[0])
     if world.bumps:
@@ -287,7 +289,9 @@ def _mishaps(world: World) -> Iterator[Callable[[], Move]]:
 def _copy(world: World, lock_id: str, way: Way) -> Move:
     if way is Way.PLANS:
         return f"{lock_id}'s request arrives again", _told(world, _plan(lock_id))[0]
-    return f"a copy of {lock_id}'s LOCK arrives", _with_attempt(world, lock_id, way, number=9, listened=False)
+    return f"a copy of {lock_id}'s LOCK arrives", _with_attempt(
+        world, lock_id, way, number=10 + world.faults, listened=False
+    )
 
 
 def _double_unlock(world: World, lock_id: str) -> Move:
@@ -333,7 +337,7 @@ def _send(world: World, n: int) -> Move:
 
 def _with_attempt(world: World, lock_id: str, way: Way, *, number: int, listened: bool) -> World:
     wish = Take(info=LockInfo(id=lock_id, who=lock_id), wait_s=600.0 if way is Way.WAITS else 0.0)
-    request, step = LockRequest(wish=wish, who="").begin(world.lock, now=NOW)
+    request, step = LockRequest(wish=wish, who="", attempt=f"{lock_id}.{number}").begin(world.lock, now=NOW)
     attempt = Attempt(lock_id, number, request, step, listened)
     return replace(world, attempts=_sorted((*world.attempts, attempt)))
 
@@ -352,12 +356,17 @@ def _by_server(world: World, attempt: Attempt) -> Iterator[Callable[[], Move]]:
                     _failed(_told(less, request)[0], attempt),
                 )
         case Listen():
-            if holder_of(world.lock, ticket=attempt.lock_id) is not None or not attempt.closed:
-                yield lambda: (f"{name} waited", _go_on(world, attempt, *attempt.request.heard(world.lock, now=NOW)))
             if attempt.closed:
                 yield lambda: (f"the server finds {name} gone", _go_on(world, attempt, *attempt.request.closed()))
+            elif holder_of(world.lock, ticket=attempt.lock_id) is not None:
+                yield lambda: (f"{name} hears of its grant", _go_on(world, attempt, *attempt.request.granted()))
+            elif waiter_of(world.lock, ticket=attempt.lock_id) is None:
+                yield lambda: (f"{name} hears that it ended", _learn(_over(world, attempt), attempt, holds=False))
+            else:
+                waited = attempt.request.waited(world.lock, now=NOW, moved=False)
+                yield lambda: (f"{name} waited long enough", _go_on(world, attempt, *waited))
         case Tell(event=event):
-            yield lambda: (f"{name} is left", _over(_told(world, event)[0] if event else world, attempt))
+            yield lambda: (f"{name} is left", _over(_told(world, event)[0], attempt))
         case Reply(outcome=outcome):
             yield from _answers(world, attempt, outcome, name)
 
@@ -370,7 +379,7 @@ def _ask(world: World, attempt: Attempt, request: Requested) -> Move:
     party = holder_of(lock, ticket=request.ticket) or waiter_of(lock, ticket=request.ticket)
     assert party is not None
     standing = standing_of("s", lock, party.ticket)
-    speaks = attempt.request.phase is not Phase.LEAVING and not attempt.closed
+    speaks = not attempt.closed
     label = f"the lock hears {attempt.lock_id} ({attempt.request.phase.value})"
     if speaks and not world.lock.holders and standing.token is None:
         raise Broken(f"P2: nobody holds, {attempt.lock_id} speaks and is not granted", label)
@@ -382,7 +391,7 @@ def _answers(world: World, attempt: Attempt, outcome: Taken | Held, name: str) -
     if attempt.closed:
         yield lambda: (f"{code} to {name} is sent into nothing", replace(_over(world, attempt), excused=True))
         if holds:
-            yield lambda: (f"{code} to {name} cannot be sent", _go_on(world, attempt, *attempt.request.unsent()))
+            yield lambda: (f"{code} to {name} cannot be sent", _go_on(world, attempt, *attempt.request.closed()))
         return
     yield lambda: (f"{name} is told {code}", _learn(_over(world, attempt), attempt, holds=holds))
     if world.faults and attempt.listened:
@@ -391,7 +400,9 @@ def _answers(world: World, attempt: Attempt, outcome: Taken | Held, name: str) -
 
 
 def _failed(world: World, attempt: Attempt) -> World:
-    return _learn(_over(world, attempt), attempt, holds=False)
+    """Answer 503, and call the attempt off as the server does."""
+    _, step = attempt.request.closed()
+    return _learn(_over(_told(world, step.event)[0], attempt), attempt, holds=False)
 
 
 def _learn(world: World, attempt: Attempt, *, holds: bool) -> World:
@@ -429,7 +440,7 @@ def _bump(world: World, ticket: str) -> Move:
 
 
 def _plan(lock_id: str) -> Requested:
-    return Requested(ticket=lock_id, who="", priority=Priority.PLAN, lease_s=60.0, patience_s=15.0)
+    return Requested(ticket=lock_id, who="", priority=Priority.PLAN, lease_s=60.0, patience_s=15.0, attempt=lock_id)
 
 
 def _run_asks(world: World, n: int) -> Move:
@@ -440,7 +451,7 @@ def _run_asks(world: World, n: int) -> Move:
 
 def _run_leaves(world: World, n: int) -> Move:
     client = world.clients[n]
-    after, _ = _told(world, Withdrawn(ticket=client.lock_id, or_release=True))
+    after, _ = _told(world, Withdrawn(ticket=client.lock_id, attempt=client.lock_id))
     return f"run {client.lock_id} leaves", _with_client(after, n, client.next_id())
 
 
@@ -473,6 +484,14 @@ def _sorted(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 def _with_client(world: World, n: int, client: Client) -> World:
     return replace(world, clients=(*world.clients[:n], client, *world.clients[n + 1 :]))
+
+
+def _later(world: World) -> World:
+    """Let time pass; whoever waits in a living process shows its sign of life meanwhile."""
+    waiting = {attempt.lock_id for attempt in world.attempts if attempt.request.phase is Phase.LISTENING}
+    waiting |= {client.lock_id for client in world.clients if client.way is Way.PLANS and client.at is At.ASKING}
+    older = replace(world, lock=_older(world.lock), ticks=world.ticks - 1)
+    return _told(older, StillWaiting(tickets=frozenset(waiting)))[0]
 
 
 def _older(lock: Lock) -> Lock:

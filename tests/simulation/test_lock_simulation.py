@@ -352,7 +352,8 @@ def _judge_order(before: StateRecord, after: StateRecord, promoted: set[str]) ->
         waiter = waited.get(holder.ticket)
         arrival = waiter.arrival if waiter else after.lock.arrivals
         for other in after.lock.waiters:
-            is_in_front = other.priority is holder.priority and other.arrival < arrival
+            is_there = other.doubted_at is None  # the absent do not block the present
+            is_in_front = is_there and other.priority is holder.priority and other.arrival < arrival
             assert not (is_in_front and conflicts(other.claim, holder.claim)), "P2: somebody was overtaken"
 
 

@@ -4,9 +4,9 @@ Two kinds of address: `/state/<name>` for plain `terraform` with `backend "http"
 and `/run/<secret>/state` for supervised runs (`gate.py`). One address answers all methods.
 
 A plain lock has no heartbeat. It gets the longest lease, is never broken by time, and if its client dies holding it,
-recovery needs evidence. What must not happen is that it comes into being without its client knowing: so a client that
-polls is granted only while it asks, one that waits in a held request is watched, and a grant whose answer cannot be
-delivered is given back.
+recovery needs evidence. What must not happen is that it comes into being without its client knowing: so a client is
+granted only while it asks or while its connection is open, and a grant whose answer could not be delivered to any of
+its connections goes back to its place in the queue. What a request does, step by step, is in `lock_request.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from interlock.backend.gate import RunGates, perform
-from interlock.backend.lock_request import Ask, Listen, LockRequest, Phase, Reply, Step, Tell
+from interlock.backend.lock_request import Ask, Listen, LockRequest, Reply, Step, Tell
 from interlock.backend.locking import RECONNECT_S, held
 from interlock.backend.protocol import (
     MAX_LOCK_BYTES,
@@ -50,7 +50,7 @@ from interlock.backend.protocol import (
     refused,
 )
 from interlock.clock import Clock
-from interlock.coordinator import Coordinator, check_state_name, standing_of
+from interlock.coordinator import Coordinator, Standing, check_state_name, standing_of
 from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
 from interlock.coordinator.refusals import PlaceLost
 from interlock.errors import (
@@ -70,7 +70,7 @@ from interlock.state import MAX_STATE_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 METHODS = ["GET", "POST", "PUT", "DELETE", "LOCK", "UNLOCK"]
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB over a slow line; a client that sends nothing is cut off by then
@@ -148,7 +148,7 @@ class _Connection:
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, self._listening}, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
+            return None if self._listening.done() else task.result()  # a grant that crossed the hanging-up is not told
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError, InterlockError):
@@ -156,18 +156,29 @@ class _Connection:
 
 
 class _GrantAnswer(Response):
-    """A granted lock on its way to its client; taken back when it cannot be sent."""
+    """A granted lock on its way to its client; called off when not even its first byte could be sent.
 
-    def __init__(self, plain: Response, take_back: Callable[[], Awaitable[None]]) -> None:
+    Once the status was given to the connection, the client may have read it, whatever happens to the rest.
+    """
+
+    def __init__(self, plain: Response, leave: Callable[[], Awaitable[None]]) -> None:
         super().__init__(content=plain.body, status_code=plain.status_code)
         self.raw_headers = plain.raw_headers
-        self._take_back = take_back
+        self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_told = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal is_told
+            await send(message)
+            is_told = True
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_on)
         except BaseException:  # also when the server is shut down in this very moment
-            await asyncio.shield(self._take_back())
+            if not is_told:
+                await asyncio.shield(self._leave())
             raise
 
 
@@ -230,21 +241,27 @@ class _Plain:
         await self._coordinator.release(state, ticket=lock_id, lock_id=lock_id)
         return Done()
 
-    async def take(self, state: str, wish: Take, who: str, connection: _Connection) -> Outcome | None:
+    async def take(self, state: str, request: LockRequest, connection: _Connection) -> Outcome | None:
         """Answer LOCK. None: the client is gone, and there is nobody to answer."""
         try:
-            return await self._carry_out(state, LockRequest(wish=wish, who=who), connection)
+            return await self._carry_out(state, request, connection)
         except (LeaseLost, Superseded) as error:
             return Refused(error=error, status=GONE)
         except WaitTimeout as error:  # the queue is full
-            view = await self._coordinator.view(state)
-            return replace(held(standing_of(state, view.lock, wish.info.id)), why=error.why)
+            lock = await self._lock(state)
+            return replace(held(standing_of(state, lock, request.wish.info.id)), why=error.why)
+        except BaseException:  # whether the lock heard of us is not known, and nobody will be told
+            await asyncio.shield(self.leave(state, request))
+            raise
 
-    async def take_back(self, state: str, lock_id: str) -> None:
-        """Undo a grant that its client does not know of."""
-        await self._coordinator.withdraw(
-            state, lock_id, or_release=True, reason="the client was gone when its turn came"
-        )
+    async def leave(self, state: str, request: LockRequest) -> None:
+        """Call off this attempt: its client cannot be told any more."""
+        _, step = request.closed()
+        with suppress(InterlockError):
+            await self._coordinator.apply_event(state, step.event)
+        sweep = asyncio.ensure_future(self._sweep(state))
+        self._sweeps.add(sweep)
+        sweep.add_done_callback(self._sweeps.discard)
 
     async def close(self) -> None:
         """Stop what is still under way."""
@@ -258,54 +275,31 @@ class _Plain:
         while True:
             match step:
                 case Ask():
-                    try:
-                        standing = await self._coordinator.request(state, step.request)
-                    except InterlockError:
-                        if request.phase is not Phase.LEAVING:
-                            raise
-                        self._left(state)
-                        return None
+                    standing = await self._coordinator.request(state, step.request)
                     request, step = request.stood(standing, gone=await connection.is_gone())
                 case Listen():
                     request, step = await self._listen(state, request, step.for_s, connection)
-                case Tell():
-                    if step.event is not None:
-                        await self._coordinator.apply_event(state, step.event)
-                    else:
-                        self._left(state)
-                    return None
                 case Reply():
                     return step.outcome
+                case Tell():
+                    await self.leave(state, request)
+                    return None
 
     async def _listen(
         self, state: str, request: LockRequest, for_s: float, connection: _Connection
     ) -> tuple[LockRequest, Step]:
-        waiting = self._coordinator.await_grant(state, request.wish.info.id, timeout_s=for_s)
+        """Wait for the grant while the client is there."""
+        shown: list[Standing] = []
+        waiting = self._coordinator.await_grant(state, request.wish.info.id, timeout_s=for_s, on_change=shown.append)
         try:
-            if await connection.unless_gone(waiting) is None:
-                return request.closed()
+            grant = await connection.unless_gone(waiting)
+            return request.closed() if grant is None else request.granted()
         except (WaitTimeout, PlaceLost):
-            pass
-        except asyncio.CancelledError:  # the server stops
-            await asyncio.shield(self._leave(state, request))
-            raise
-        return request.heard(await self._lock(state), now=self._clock.now())
-
-    async def _leave(self, state: str, request: LockRequest) -> None:
-        request, step = request.closed()
-        assert isinstance(step, Ask)
-        with suppress(InterlockError):
-            _, step = request.stood(await self._coordinator.request(state, step.request), gone=True)
-            if isinstance(step, Tell) and step.event is not None:
-                await self._coordinator.apply_event(state, step.event)
+            moved = len({standing.shape() for standing in shown}) > 1
+            return request.waited(await self._lock(state), now=self._clock.now(), moved=moved)
 
     async def _lock(self, state: str) -> Lock:
         return (await self._coordinator.view(state)).lock
-
-    def _left(self, state: str) -> None:
-        sweep = asyncio.ensure_future(self._sweep(state))
-        self._sweeps.add(sweep)
-        sweep.add_done_callback(self._sweeps.discard)
 
     async def _sweep(self, state: str) -> None:
         """Pass over the one that left, so that those behind it need not wait for anybody's next sign of life."""
@@ -317,8 +311,9 @@ class _Plain:
 class _Endpoints:
     """The two addresses and the health check."""
 
-    def __init__(self, plain: _Plain, tokens: Tokens, runs: RunGates, *, limit_bytes: int) -> None:
+    def __init__(self, plain: _Plain, tokens: Tokens, runs: RunGates, ids: Ids, *, limit_bytes: int) -> None:
         self._plain = plain
+        self._ids = ids
         self._tokens = tokens
         self._runs = runs
         self._limit_bytes = limit_bytes
@@ -358,12 +353,13 @@ class _Endpoints:
     ) -> Response:
         if not isinstance(intent, Take):
             return await _respond(await self._perform(name, intent, body, who))
-        outcome = await self._plain.take(name, intent, who, connection)
+        request = LockRequest(wish=intent, who=who, attempt=self._ids.fresh())
+        outcome = await self._plain.take(name, request, connection)
         if outcome is None:
             return Response(status_code=400)  # goes to nobody
         response = await _respond(outcome, intent.info.version)
         if isinstance(outcome, Taken):
-            return _GrantAnswer(response, lambda: self._plain.take_back(name, intent.info.id))
+            return _GrantAnswer(response, lambda: self._plain.leave(name, request))
         return response
 
     async def _perform(self, name: str, intent: Read | Write | Give | Delete, body: bytes, who: str) -> Outcome:
@@ -421,13 +417,13 @@ def create_app(
         coordinator: Keeps locks and queues.
         archive: Keeps states.
         clock: For the patience of clients that poll.
-        ids: For the secrets of runs, when `runs` is not given.
+        ids: For the attempts of LOCK requests, and the secrets of runs when `runs` is not given.
         tokens: Who may use `/state/<name>`; None closes those addresses.
         runs: The supervised runs that may use `/run/<secret>/state`.
         limit_bytes: Largest state accepted.
     """
     plain = _Plain(coordinator, archive, clock)
-    endpoints = _Endpoints(plain, tokens or ClosedDoor(), runs or RunGates(ids), limit_bytes=limit_bytes)
+    endpoints = _Endpoints(plain, tokens or ClosedDoor(), runs or RunGates(ids), ids, limit_bytes=limit_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

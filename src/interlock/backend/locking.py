@@ -9,7 +9,7 @@ from datetime import datetime
 
 from interlock.backend.protocol import Held
 from interlock.coordinator.view import Standing
-from interlock.lock import Freeze, Holder, Lock, Requested, Waiter, waiter_of
+from interlock.lock import Freeze, Holder, Lock, Requested, waiter_of
 from interlock.terraform.lockinfo import LockInfo
 
 PLAIN_LEASE_S = 86_400.0
@@ -21,11 +21,15 @@ PATIENCE_S = 40.0
 """Silence after which a client that polls is gone: its longest pause is 16 s, and a retry may get lost."""
 RECONNECT_S = 5.0
 """How long the place of a held request is kept after its connection broke: Terraform retries after 1 and 2 seconds."""
+HOLD_S_MIN = 5.0
+"""How long a LOCK without `?wait=` is held while nothing moves: without `-lock-timeout` a client is told in seconds."""
+HOLD_S_MAX = 50.0
+"""How long it is held at most: proxies and load balancers cut a silent connection after 60 s by default."""
 _FIRST_PAUSE_S = 1.0
 _SLACK_S = 6.0
 
 
-def ask(info: LockInfo, who: str, *, polls: bool, patience_s: float = PATIENCE_S) -> Requested:
+def ask(info: LockInfo, who: str, *, polls: bool, attempt: str, patience_s: float = PATIENCE_S) -> Requested:
     """Return the request of a plain Terraform client. Its ticket is its lock id, which it repeats on every attempt."""
     return Requested(
         ticket=info.id,
@@ -35,7 +39,18 @@ def ask(info: LockInfo, who: str, *, polls: bool, patience_s: float = PATIENCE_S
         patience_s=patience_s,
         lock_id=info.id,
         polls=polls,
+        attempt=attempt,
     )
+
+
+def hold_s(lock: Lock, lock_id: str, *, now: datetime) -> float:
+    """Return how long to hold a LOCK that names no `?wait=`, and again as long while the queue moves.
+
+    Terraform has no time limit on LOCK, and a client that is held is there when its turn comes. One that comes back
+    under the same id was started with `-lock-timeout`: it is held for twice as long as it has waited so far, so that
+    it overruns its own time limit by no more than that.
+    """
+    return min(HOLD_S_MAX, max(HOLD_S_MIN, 2 * _waited_s(lock, lock_id, now=now)))
 
 
 def patience_s(lock: Lock, lock_id: str, *, now: datetime) -> float:
@@ -45,13 +60,15 @@ def patience_s(lock: Lock, lock_id: str, *, now: datetime) -> float:
     most 16 s. A client without `-lock-timeout` asks once and never again; the shorter the first patience, the sooner
     those behind it are served.
     """
-    waiter = waiter_of(lock, lock_id=lock_id)
-    waited_s = (now - waiter.joined_at).total_seconds() if waiter is not None else 0.0
-    return min(PATIENCE_S, _SLACK_S + 2 * (max(waited_s, 0.0) + _FIRST_PAUSE_S))
+    return min(PATIENCE_S, _SLACK_S + 2 * (_waited_s(lock, lock_id, now=now) + _FIRST_PAUSE_S))
 
 
 def held(standing: Standing) -> Held:
-    """Return who is in the way of a ticket that was not granted."""
+    """Return who is in the way of a ticket that was not granted.
+
+    Only a holder is shown as one. When nobody holds, the place in front of the queue is in `why`, and the document
+    that Terraform wants to see says that nobody holds.
+    """
     why = describe_freeze(standing.freeze)
     if standing.holders:
         holder = standing.holders[0]
@@ -61,11 +78,10 @@ def held(standing: Standing) -> Held:
             since=holder.lease.granted_at,
             why=why,
         )
-    if standing.ahead:
-        first = standing.ahead[0]
-        return Held(holder=lock_info(first, standing.state), position=standing.position, why=why or "its turn is next")
-    nobody = LockInfo(id="interlock", operation="frozen" if why else "", who="nobody", path=standing.state)
-    return Held(holder=nobody, position=standing.position, why=why)
+    if standing.ahead and not why:
+        why = f"{standing.ahead[0].who} is next"
+    nobody = LockInfo(id="nobody-holds-it", operation="frozen" if standing.freeze else "", path=standing.state)
+    return Held(holder=nobody, position=standing.position, why=why, is_free=True)
 
 
 def describe_freeze(freeze: Freeze | None) -> str:
@@ -73,15 +89,20 @@ def describe_freeze(freeze: Freeze | None) -> str:
     return f"frozen by {freeze.by}: {freeze.reason}" if freeze is not None else ""
 
 
-def lock_info(party: Holder | Waiter, state: str) -> LockInfo:
-    """Return the lock document of a party; a supervised run without a Terraform lock is named by its ticket."""
-    at = party.lease.granted_at if isinstance(party, Holder) else party.joined_at
-    run = f"run {party.run}" if party.run else ""
+def lock_info(holder: Holder, state: str) -> LockInfo:
+    """Return the lock document of a holder; a supervised run without a Terraform lock is named by its ticket."""
+    run = f"run {holder.run}" if holder.run else ""
     return LockInfo(
-        id=party.lock_id or party.ticket,
-        operation=party.info,
+        id=holder.lock_id or holder.ticket,
+        operation=holder.info,
         info=run,
-        who=party.who,
-        created=at.isoformat().replace("+00:00", "Z"),
+        who=holder.who,
+        created=holder.lease.granted_at.isoformat().replace("+00:00", "Z"),
         path=state,
     )
+
+
+def _waited_s(lock: Lock, lock_id: str, *, now: datetime) -> float:
+    """Return how long the client with this id has been waiting; 0.0 when it is new, or a clock went back."""
+    waiter = waiter_of(lock, lock_id=lock_id)
+    return max((now - waiter.joined_at).total_seconds(), 0.0) if waiter is not None else 0.0

@@ -59,11 +59,11 @@ class Take:
 
     Attributes:
         info: Terraform's lock document.
-        wait_s: How long the request may be held open; 0.0 answers at once.
+        wait_s: How long the request may be held open; 0.0 answers at once; None when the client did not say.
     """
 
     info: LockInfo
-    wait_s: float
+    wait_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +123,14 @@ class Held:
         position: The asker's place in the queue; 0 when it has none.
         since: When the holder was granted; None when unknown.
         why: Why nobody is granted, when that is not simply the holder: a freeze with its reason.
+        is_free: Nobody holds; `holder` is a document without a holder, because Terraform needs one.
     """
 
     holder: LockInfo
     position: int = 0
     since: datetime | None = None
     why: str = ""
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,7 @@ def read_intent(method: str, query: Mapping[str, str], body: bytes) -> Intent:
         case "POST" | "PUT":
             return Write(lock_id=_query_id(query))
         case "LOCK":
-            return Take(info=_bounded(parse_lock_info(body)), wait_s=parse_wait(query.get("wait", "0")))
+            return Take(info=_bounded(parse_lock_info(body)), wait_s=_query_wait(query))
         case "UNLOCK":
             return Give(lock_id=_bounded(parse_lock_info(body)).id if body.strip() else _query_id(query))
         case "DELETE":
@@ -248,7 +250,7 @@ def refused(method: str, error: InterlockError) -> Refused:
 
 def describe(held: Held) -> str:
     """Say in one line who is in the way, since when, and where the asker stands."""
-    parts = [f"held by {held.holder.who or 'an unknown client'}"]
+    parts = ["nobody holds it" if held.is_free else f"held by {held.holder.who or 'an unknown client'}"]
     if held.since is not None:
         parts.append(f"since {held.since:%Y-%m-%d %H:%M:%SZ}")
     if held.position:
@@ -291,6 +293,11 @@ def _refused(outcome: Refused) -> Answer:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _query_wait(query: Mapping[str, str]) -> float | None:
+    wait = query.get("wait")
+    return None if wait is None else parse_wait(wait)
 
 
 def _query_id(query: Mapping[str, str]) -> str | None:

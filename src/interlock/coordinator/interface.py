@@ -104,13 +104,11 @@ class Coordinator(Protocol):
         """
         ...
 
-    async def withdraw(
-        self, state: str, ticket: Ticket, *, or_release: bool = False, by: str = "", reason: str = ""
-    ) -> None:
-        """Leave the queue; with `or_release` also give back a grant that crossed the withdrawal. See `Withdrawn`.
+    async def withdraw(self, state: str, ticket: Ticket, *, attempt: str = "", by: str = "", reason: str = "") -> None:
+        """Leave the queue. With the party's own `attempt`, also give back a grant that crossed this; see `Withdrawn`.
 
         Raises:
-            UsageError: The ticket holds, and `or_release` is not given.
+            UsageError: The ticket holds, and no attempt is named.
         """
         ...
 

@@ -37,12 +37,14 @@ from interlock.lock import (
     Released,
     Renewed,
     Requested,
+    StillWaiting,
     Thawed,
     Ticket,
     Withdrawn,
     assert_follows,
     decide,
     holder_of,
+    settled,
     waiter_of,
 )
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
@@ -109,6 +111,7 @@ class LocalCoordinator:
         self._ids = ids
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._lookout = Lookout(store, clock)
+        self._signing: dict[str, asyncio.Task[None]] = {}
         self._first_token = first_token
 
     def new_ticket(self) -> Ticket:
@@ -158,7 +161,7 @@ class LocalCoordinator:
             ticket,
             lookout=self._lookout,
             clock=self._clock,
-            show_sign=lambda: self.apply_event(state, Renewed(ticket=ticket)),
+            show_signs=lambda: self._show_signs(state),
             timeout_s=timeout_s,
             on_change=on_change,
         )
@@ -183,11 +186,9 @@ class LocalCoordinator:
         """See `Coordinator.release`."""
         await self._told(state, Released(ticket=ticket, lock_id=lock_id, token=token))
 
-    async def withdraw(
-        self, state: str, ticket: Ticket, *, or_release: bool = False, by: str = "", reason: str = ""
-    ) -> None:
+    async def withdraw(self, state: str, ticket: Ticket, *, attempt: str = "", by: str = "", reason: str = "") -> None:
         """See `Coordinator.withdraw`."""
-        await self._told(state, Withdrawn(ticket=ticket, or_release=or_release, by=by, reason=reason))
+        await self._told(state, Withdrawn(ticket=ticket, attempt=attempt, by=by, reason=reason))
 
     async def break_(self, state: str, broken: Broken) -> None:
         """See `Coordinator.break_`."""
@@ -246,13 +247,32 @@ class LocalCoordinator:
                 return record, new_head
             if record.head != expected_head:
                 raise _head_moved(state, expected=expected_head, current=record.head)
-            return replace(record, head=new_head), new_head
+            # Who writes knows of its grant: from here on only a release or recovery ends it.
+            return replace(record, head=new_head, lock=settled(record.lock, holder)), new_head
 
         return await self._change(state, step)
 
     def _view_of(self, record: Record) -> View:
         state = state_of(record.key)
         return _view(state, self._lookout.learn(state, record, before=None))
+
+    async def _show_signs(self, state: str) -> None:
+        """Tell the lock that everybody who waits for this state in this process still does: one write for all.
+
+        Whoever notices first that a sign is due shows it for all, and those that notice meanwhile wait for that. Else a
+        crowd of n waiters would rewrite a record of n waiters n times in each patience.
+        """
+        signing = self._signing.get(state)
+        if signing is None:
+            signing = self._signing[state] = asyncio.ensure_future(self._sign_for_all(state))
+            signing.add_done_callback(lambda _: self._signing.pop(state))
+        await asyncio.shield(signing)
+
+    async def _sign_for_all(self, state: str) -> None:
+        began_s, watchers = self._clock.monotonic(), self._lookout.watchers(state)
+        await self.apply_event(state, StillWaiting(tickets=frozenset(watcher.ticket for watcher in watchers)))
+        for watcher in watchers:
+            watcher.signed_s = began_s
 
     async def _told(self, state: str, event: Event) -> Decision:
         decision = await self.apply_event(state, event)
@@ -271,7 +291,7 @@ class LocalCoordinator:
             stored, is_fresh = self._lookout.known(state), False
             while True:
                 if stored is None:
-                    stored, is_fresh = await self._lookout.load(state), True
+                    stored, is_fresh = await self._load(state, attempts), True
                 stored = self._founded(stored)
                 try:
                     after, answer = step(stored.record)
@@ -293,6 +313,17 @@ class LocalCoordinator:
                     if is_fresh:
                         return answer
                     stored = None
+
+    async def _load(self, state: str, attempts: _Attempts) -> Stored:
+        """Read the record, and again when the store does not answer; a record that cannot be read stays so."""
+        before = self._lookout.known(state)
+        while True:
+            try:
+                record = await self._store.get(key_of(state))
+                break
+            except BackendUnavailable as error:
+                await self._clock.sleep(attempts.failed_again(error))
+        return self._lookout.learn(state, record, before=before)
 
     def _founded(self, stored: Stored) -> Stored:
         """Let a record that is absent begin above every token it may have had before it was forgotten."""

@@ -40,6 +40,7 @@ class Watcher:
 
     def __init__(self, ticket: Ticket, clock: Clock) -> None:
         self.ticket = ticket
+        self.signed_s = float("-inf")  # when its last sign of life was shown, on the clock's monotonic scale
         self._clock = clock
         self._bell = asyncio.Event()
         self._due_s = float("nan")
@@ -80,7 +81,7 @@ class _Outlook:
     """What the waiters of a lock would notice changing."""
 
     for_all: tuple[object, ...]
-    places: dict[Ticket, tuple[int, bool]]
+    places: dict[Ticket, tuple[int, bool, float]]
 
     def differs(self, other: _Outlook, ticket: Ticket) -> bool:
         return self.for_all != other.for_all or self.places.get(ticket) != other.places.get(ticket)
@@ -89,7 +90,9 @@ class _Outlook:
 def _outlook(lock: Lock) -> _Outlook:
     return _Outlook(
         for_all=(tuple(holder.token for holder in lock.holders), lock.freeze),
-        places={waiter.ticket: (n, waiter.doubted_at is None) for n, waiter in enumerate(lock.waiters)},
+        places={
+            waiter.ticket: (n, waiter.doubted_at is None, waiter.patience_s) for n, waiter in enumerate(lock.waiters)
+        },
     )
 
 
@@ -131,6 +134,11 @@ class Lookout:
         stored = Stored(record.version, decode(record.value))
         self._keep(state, stored, before=before)
         return stored
+
+    def watchers(self, state: str) -> tuple[Watcher, ...]:
+        """Return those who wait for this state in this process, in the order in which they came."""
+        watch = self._watches.get(state)
+        return tuple(watch.watchers) if watch is not None else ()
 
     @contextmanager
     def watched(self, state: str, ticket: Ticket) -> Iterator[Watcher]:

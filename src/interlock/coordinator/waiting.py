@@ -26,7 +26,7 @@ class Wait:
         ticket: The ticket that waits.
         lookout: What this process knows of the records.
         clock: For the time limit and the signs of life.
-        show_sign: Tells the lock that the ticket still waits.
+        show_signs: Tells the lock that everybody who waits for this state in this process still does.
         timeout_s: Seconds to wait at most; None for no limit.
         on_change: Told each standing that a person would notice.
     """
@@ -38,17 +38,16 @@ class Wait:
         *,
         lookout: Lookout,
         clock: Clock,
-        show_sign: Callable[[], Awaitable[object]],
+        show_signs: Callable[[], Awaitable[object]],
         timeout_s: float | None,
         on_change: OnChange | None,
     ) -> None:
         self._state, self._ticket = state, ticket
-        self._lookout, self._clock, self._show_sign = lookout, clock, show_sign
+        self._lookout, self._clock, self._show_signs = lookout, clock, show_signs
         self._timeout_s = float("inf") if timeout_s is None else timeout_s
         self._until_s = clock.monotonic() + self._timeout_s
         self._on_change = on_change
         self._shown: tuple[object, ...] | None = None
-        self._sign_due_s: float | None = None
         self._away_since_s: float | None = None
 
     async def for_grant(self) -> Grant:
@@ -92,19 +91,18 @@ class Wait:
         if waiter is None:
             return
         now_s = self._clock.monotonic()
-        if self._sign_due_s is None:
-            self._sign_due_s = now_s + self._first_sign_s(waiter)
-        if now_s < self._sign_due_s and waiter.doubted_at is None:
-            await watcher.wait_until(min(self._sign_due_s, self._until_s))
+        if watcher.signed_s == float("-inf"):
+            watcher.signed_s = now_s - self._silent_s(waiter)
+        due_s = watcher.signed_s + waiter.patience_s / SIGNS_PER_PATIENCE
+        if now_s < due_s and waiter.doubted_at is None:
+            await watcher.wait_until(min(due_s, self._until_s))
             return
-        await self._show_sign()
-        self._sign_due_s = now_s + waiter.patience_s / SIGNS_PER_PATIENCE
+        await self._show_signs()
 
-    def _first_sign_s(self, waiter: Waiter) -> float:
-        """Return the seconds until the first sign: none if the ticket last spoke a while ago, by whatever clock."""
-        every_s = waiter.patience_s / SIGNS_PER_PATIENCE
-        spoke_s = (self._clock.now() - waiter.seen_at).total_seconds()
-        return every_s - spoke_s if 0.0 <= spoke_s < every_s else 0.0
+    def _silent_s(self, waiter: Waiter) -> float:
+        """Return the seconds since the ticket spoke, by whatever clock; its whole patience if that cannot be."""
+        silent_s = (self._clock.now() - waiter.seen_at).total_seconds()
+        return silent_s if silent_s >= 0.0 else waiter.patience_s
 
     def _is_away_too_long(self) -> bool:
         now_s = self._clock.monotonic()

@@ -9,6 +9,7 @@ from interlock.lock.claim import WHOLE_STATE, Claim, claim_of, conflicts
 from interlock.lock.effects import Announce, Effect, Grant, Notice, Queued, Refuse, RefuseReason, Revoke, Wake
 from interlock.lock.events import (
     Broken,
+    Disconnected,
     Elapsed,
     Event,
     Frozen,
@@ -18,6 +19,7 @@ from interlock.lock.events import (
     Released,
     Renewed,
     Requested,
+    StillWaiting,
     Thawed,
     Withdrawn,
 )
@@ -36,7 +38,7 @@ from interlock.lock.lock import (
     waiter_of,
 )
 from interlock.lock.machine import decide
-from interlock.lock.moves import Decision
+from interlock.lock.moves import Decision, settled
 from interlock.lock.record import from_data, to_data
 from interlock.lock.ticket import Party, Priority, Ticket, Waiter
 from interlock.lock.turns import blockers_of, in_front_of
@@ -49,6 +51,7 @@ __all__ = [
     "Claim",
     "Decision",
     "Departure",
+    "Disconnected",
     "Effect",
     "Elapsed",
     "Event",
@@ -74,6 +77,7 @@ __all__ = [
     "Requested",
     "Revoke",
     "Stage",
+    "StillWaiting",
     "Thawed",
     "Ticket",
     "Waiter",
@@ -91,6 +95,7 @@ __all__ = [
     "holder_of",
     "in_front_of",
     "may_write",
+    "settled",
     "stage_of",
     "to_data",
     "waiter_of",

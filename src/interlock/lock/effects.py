@@ -38,6 +38,8 @@ class Notice(Enum):
     """A duplicate: what the event says was true already."""
     RELEASED = "released"
     WITHDRAWN = "withdrawn"
+    RETURNED = "returned"
+    """A grant of which nobody was told went back to its place in the queue."""
     DROPPED = "dropped"
     """A silent waiter lost its place."""
     LAPSED = "lapsed"

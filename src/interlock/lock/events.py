@@ -8,7 +8,7 @@ from typing import TypeAlias
 from interlock.errors import UsageError
 from interlock.lock.claim import WHOLE_STATE, Claim
 from interlock.lock.lease import FencingToken
-from interlock.lock.ticket import Priority, Ticket
+from interlock.lock.ticket import NOBODY_SAID, Attempt, Priority, Ticket
 
 ID_MAX = 256
 """Characters in a ticket, run id or lock id."""
@@ -37,6 +37,8 @@ class Requested:
         queue: False takes no place in the queue when it cannot be granted now.
         polls: The party asks again from time to time instead of listening. While it waits it is only granted by
             an event of its own: a grant that nobody hears of would strand the lock.
+        attempt: The attempt that will be told of the grant. When it fails, it may be called off by `Withdrawn` or
+            `Disconnected`, and nothing that another attempt was told of is touched.
     """
 
     ticket: Ticket
@@ -50,9 +52,11 @@ class Requested:
     lock_id: str | None = None
     queue: bool = True
     polls: bool = False
+    attempt: Attempt = NOBODY_SAID
 
     def __post_init__(self) -> None:
         _check_id("ticket", self.ticket)
+        _check_text("attempt", self.attempt, limit=ID_MAX)
         _check_id("lock id", self.lock_id)
         _check_text("run id", self.run, limit=ID_MAX)
         _check_text("who", self.who)
@@ -88,13 +92,15 @@ class Withdrawn:
 
     Attributes:
         ticket: Who leaves.
-        or_release: True gives a grant back too, if it was made meanwhile. Only the party itself may say so.
+        attempt: The attempt that is called off. It leaves the queue, or gives the grant back, if no other attempt of
+            this ticket waits or was told; the name of a ticket alone never takes a grant away. Empty when somebody
+            else withdraws the ticket: that takes out a waiter, and is refused for a holder.
         by: Who withdrew it, when somebody else did.
         reason: Why, for people.
     """
 
     ticket: Ticket
-    or_release: bool = False
+    attempt: Attempt = NOBODY_SAID
     by: str = ""
     reason: str = ""
 
@@ -102,6 +108,35 @@ class Withdrawn:
         _check_id("ticket", self.ticket)
         _check_text("by", self.by)
         _check_text("reason", self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnected:
+    """The way back to this attempt is gone, and its party may come again by another.
+
+    If no other attempt of the ticket is left, its waiter keeps its place but counts as absent, and a grant of which
+    nobody was told goes back to that place.
+
+    Attributes:
+        ticket: Whose attempt it was.
+        attempt: Which.
+        patience_s: How long its place is kept.
+    """
+
+    ticket: Ticket
+    attempt: Attempt
+    patience_s: float
+
+    def __post_init__(self) -> None:
+        _check_id("attempt", self.attempt)
+        _check_seconds("patience", self.patience_s, low=PATIENCE_S_MIN, high=PATIENCE_S_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StillWaiting:
+    """One sign of life for all these waiters: those of one process, so that a crowd costs one write."""
+
+    tickets: frozenset[Ticket]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +214,8 @@ Event: TypeAlias = (
     | Renewed
     | Released
     | Withdrawn
+    | Disconnected
+    | StillWaiting
     | Broken
     | Elapsed
     | Frozen

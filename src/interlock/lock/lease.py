@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from interlock.lock.ticket import Party, Waiter
+from interlock.lock.belief import is_believable, latest
+from interlock.lock.ticket import NOBODY_SAID, Attempt, Party, Waiter
 
 FencingToken: TypeAlias = int
 """A number that only rises; a write with an older one is refused."""
@@ -44,21 +45,41 @@ class Holder(Party):
     Attributes:
         token: The fencing token of its grant.
         lease: Its lease.
+        attempts: Those that were told of the grant or will be. The grant is given back when every one of them failed,
+            never before; one that was not named, and one that was seen to act, cannot fail.
+        arrival: Its arrival number, so that a grant of which nobody heard goes back to its place; 0 when unknown.
+        promoted: Its rank among the promoted while it waited.
     """
 
     token: FencingToken
     lease: Lease
+    attempts: tuple[Attempt, ...] = (NOBODY_SAID,)
+    arrival: int = 0
+    promoted: int = 0
 
 
 def has_lapsed(holder: Holder, now: datetime) -> bool:
-    """Say whether the lease ran out at `now`, by the clock that `now` comes from."""
-    return (now - holder.lease.renewed_at).total_seconds() >= holder.lease.lease_s
+    """Say whether the lease ran out at `now`, by the clock that `now` comes from.
+
+    A renewal that lies ahead by more than a lease proves nothing, so the lease counts as lapsed: that only lets
+    recovery look for evidence.
+    """
+    lease = holder.lease
+    if not is_believable(lease.renewed_at, now, ahead_s=lease.lease_s):
+        return True
+    return (now - lease.renewed_at).total_seconds() >= lease.lease_s
 
 
 def renew(holder: Holder, now: datetime) -> Holder:
     """Return the holder with one more heartbeat. A clock that went back shortens nothing."""
     lease = holder.lease
-    return replace(holder, lease=replace(lease, renewed_at=max(lease.renewed_at, now), beat=lease.beat + 1))
+    renewed_at = latest(lease.renewed_at, now, ahead_s=lease.lease_s)
+    return replace(holder, lease=replace(lease, renewed_at=renewed_at, beat=lease.beat + 1))
+
+
+def settle(holder: Holder) -> Holder:
+    """Return the holder as one that was seen to know of its grant: nobody can call it off any more."""
+    return holder if NOBODY_SAID in holder.attempts else replace(holder, attempts=(NOBODY_SAID,))
 
 
 def promote_to_holder(waiter: Waiter, *, token: FencingToken, now: datetime) -> Holder:
@@ -73,4 +94,7 @@ def promote_to_holder(waiter: Waiter, *, token: FencingToken, now: datetime) -> 
         lock_id=waiter.lock_id,
         token=token,
         lease=Lease(lease_s=waiter.lease_s, granted_at=now, renewed_at=now),
+        attempts=waiter.attempts,
+        arrival=waiter.arrival,
+        promoted=waiter.promoted,
     )

@@ -7,16 +7,19 @@ from datetime import datetime
 from enum import Enum
 
 from interlock.lock.lease import FencingToken, Holder
+from interlock.lock.spent import NOTHING_SPENT, Spent, is_spent
 from interlock.lock.ticket import Ticket, Waiter
 
 PARTIES_MAX = 1_000
 """Holders and waiters of one state together. A queue of days; beyond it a request is refused, not remembered."""
 
 DEPARTED_KEPT = 32
-"""Endings remembered per state, so that a late duplicate of a finished ticket's request is refused.
+"""Endings remembered in full per state: how, when, by whom. Of older ones only the names are kept (`spent.py`), so
+that a late duplicate of a finished ticket's request is refused."""
 
-A duplicate that is older than 32 endings would be taken for new; its grant would lapse and be recovered.
-"""
+SILENT_KEPT = 8
+"""Waiters remembered that fell silent. They may come back, so nothing but a message is lost with them; and they must
+not push out the endings of those that may not."""
 
 
 class Stage(Enum):
@@ -29,6 +32,8 @@ class Stage(Enum):
     WITHDRAWN = "withdrawn"
     BROKEN = "broken"
     SILENT = "silent"
+    ENDED = "ended"
+    """Released, withdrawn or broken so long ago that only the name is remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,8 @@ class Lock:
         waiters: Who waits, in order of service (`ticket.service_key`).
         arrivals: The last arrival number given out; only rises.
         freeze: Why no grants are made, or None.
-        departed: The latest endings, oldest first, at most `DEPARTED_KEPT`.
+        departed: The latest endings, oldest first: at most `DEPARTED_KEPT`, and `SILENT_KEPT` of silent waiters.
+        spent: The names of those that ended before.
     """
 
     token: FencingToken = 0
@@ -82,6 +88,7 @@ class Lock:
     arrivals: int = 0
     freeze: Freeze | None = None
     departed: tuple[Departure, ...] = ()
+    spent: Spent = NOTHING_SPENT
 
 
 NEW_LOCK = Lock()
@@ -139,4 +146,6 @@ def stage_of(lock: Lock, ticket: Ticket) -> Stage:
     if waiter_of(lock, ticket=ticket) is not None:
         return Stage.WAITING
     departure = departure_of(lock, ticket=ticket)
-    return Stage.ABSENT if departure is None else departure.how
+    if departure is not None:
+        return departure.how
+    return Stage.ENDED if is_spent(lock.spent, ticket) else Stage.ABSENT

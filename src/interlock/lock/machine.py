@@ -19,9 +19,11 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from interlock.lock import moves
+from interlock.lock.claim import conflicts
 from interlock.lock.effects import Effect, Queued, Refuse, RefuseReason
 from interlock.lock.events import (
     Broken,
+    Disconnected,
     Elapsed,
     Event,
     Frozen,
@@ -31,11 +33,13 @@ from interlock.lock.events import (
     Released,
     Renewed,
     Requested,
+    StillWaiting,
     Thawed,
     Withdrawn,
 )
 from interlock.lock.lock import Lock, Stage, departure_of, holder_of, stage_of, waiter_of
 from interlock.lock.moves import Decision
+from interlock.lock.spent import is_spent
 from interlock.lock.ticket import Ticket
 from interlock.lock.turns import blockers_of, grant_due, in_front_of, pass_over_silent
 
@@ -60,6 +64,7 @@ _REFUSE_ENDED = Transition(make=moves.refuse_ended)
 _NOT_HOLDING = Transition(make=moves.refuse_not_holding)
 _NOT_WAITING = Transition(make=moves.refuse_not_waiting)
 _BOTH = (Stage.HOLDING, Stage.WAITING)
+_LOCK_LEVEL = (Elapsed, Frozen, Thawed, StillWaiting)
 
 
 def _same(stage: Stage) -> Transition:
@@ -75,6 +80,7 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _REFUSE_ENDED,
         Stage.WITHDRAWN: _REFUSE_ENDED,
         Stage.BROKEN: _REFUSE_ENDED,
+        Stage.ENDED: _REFUSE_ENDED,
     },
     Renewed: {
         Stage.ABSENT: _NOT_HOLDING,
@@ -84,6 +90,7 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _REFUSE_ENDED,
         Stage.WITHDRAWN: _REFUSE_ENDED,
         Stage.BROKEN: _REFUSE_ENDED,
+        Stage.ENDED: _REFUSE_ENDED,
     },
     Released: {
         Stage.ABSENT: _NOT_HOLDING,
@@ -93,6 +100,7 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _same(Stage.RELEASED),
         Stage.WITHDRAWN: _REFUSE_ENDED,
         Stage.BROKEN: _REFUSE_ENDED,
+        Stage.ENDED: _REFUSE_ENDED,
     },
     Withdrawn: {
         Stage.ABSENT: Transition(make=moves.withdraw_early, becomes=(Stage.WITHDRAWN,)),
@@ -102,6 +110,17 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _same(Stage.RELEASED),
         Stage.WITHDRAWN: _same(Stage.WITHDRAWN),
         Stage.BROKEN: _same(Stage.BROKEN),
+        Stage.ENDED: _same(Stage.ENDED),
+    },
+    Disconnected: {
+        Stage.ABSENT: _same(Stage.ABSENT),
+        Stage.WAITING: Transition(make=moves.disconnect_waiter, becomes=(Stage.WAITING,)),
+        Stage.HOLDING: Transition(make=moves.disconnect_holder, becomes=_BOTH),
+        Stage.SILENT: _same(Stage.SILENT),
+        Stage.RELEASED: _same(Stage.RELEASED),
+        Stage.WITHDRAWN: _same(Stage.WITHDRAWN),
+        Stage.BROKEN: _same(Stage.BROKEN),
+        Stage.ENDED: _same(Stage.ENDED),
     },
     Broken: {
         Stage.ABSENT: _NOT_HOLDING,
@@ -111,6 +130,7 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _REFUSE_ENDED,
         Stage.WITHDRAWN: _REFUSE_ENDED,
         Stage.BROKEN: _same(Stage.BROKEN),
+        Stage.ENDED: _REFUSE_ENDED,
     },
     LockIdBound: {
         Stage.ABSENT: _NOT_HOLDING,
@@ -120,6 +140,7 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _REFUSE_ENDED,
         Stage.WITHDRAWN: _REFUSE_ENDED,
         Stage.BROKEN: _REFUSE_ENDED,
+        Stage.ENDED: _REFUSE_ENDED,
     },
     LockIdUnbound: {
         Stage.ABSENT: _NOT_HOLDING,
@@ -129,6 +150,7 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _REFUSE_ENDED,
         Stage.WITHDRAWN: _REFUSE_ENDED,
         Stage.BROKEN: _REFUSE_ENDED,
+        Stage.ENDED: _REFUSE_ENDED,
     },
     Promoted: {
         Stage.ABSENT: _NOT_WAITING,
@@ -138,11 +160,13 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.RELEASED: _NOT_WAITING,
         Stage.WITHDRAWN: _NOT_WAITING,
         Stage.BROKEN: _NOT_WAITING,
+        Stage.ENDED: _NOT_WAITING,
     },
-    # These three are about the lock as a whole; they name no ticket, and no ticket is absent.
+    # These are about the lock as a whole; they name no ticket, and no ticket is absent.
     Elapsed: {Stage.ABSENT: Transition(make=moves.announce_lapsed, becomes=(Stage.ABSENT,))},
     Frozen: {Stage.ABSENT: Transition(make=moves.freeze, becomes=(Stage.ABSENT,))},
     Thawed: {Stage.ABSENT: Transition(make=moves.thaw, becomes=(Stage.ABSENT,))},
+    StillWaiting: {Stage.ABSENT: Transition(make=moves.hear_all, becomes=(Stage.ABSENT,))},
 }
 """Event, stage of the ticket it names -> what happens. The diagram in docs/explanation/leases.md is drawn from this."""
 
@@ -161,7 +185,8 @@ def decide(lock: Lock, event: Event, *, now: datetime) -> Decision:
     """
     ticket = _ticket_of(lock, event)
     transition = TRANSITIONS[type(event)][stage_of(lock, ticket)]
-    heard, passed_over = pass_over_silent(lock, now, sparing=ticket)
+    speaking = event.tickets if isinstance(event, StillWaiting) else (ticket,)
+    heard, passed_over = pass_over_silent(lock, now, sparing=speaking)
     moved = transition.make(heard, event, ticket, now)
     if moved.refused:
         return Decision(lock=lock, effects=moved.effects)
@@ -171,14 +196,14 @@ def decide(lock: Lock, event: Event, *, now: datetime) -> Decision:
         if answer and isinstance(answer[0], Refuse):
             return Decision(lock=lock, effects=answer)
         if isinstance(event, Requested) and event.polls:
-            settled = moves.leave_the_line(settled, ticket, now)
+            settled = moves.leave_the_line(settled, event, ticket, now)
         return Decision(lock=settled, effects=passed_over + moved.effects + grants + answer)
     return Decision(lock=settled, effects=passed_over + moved.effects + grants)
 
 
 def _ticket_of(lock: Lock, event: Event) -> Ticket:
     """Return the ticket that the event is about: the one it names, or the one known under its lock id."""
-    if isinstance(event, Elapsed | Frozen | Thawed):
+    if isinstance(event, _LOCK_LEVEL):
         return ""
     if not isinstance(event, Requested | Released) or event.lock_id is None:
         return event.ticket or ""
@@ -189,6 +214,8 @@ def _ticket_of(lock: Lock, event: Event) -> Ticket:
         or waiter_of(lock, lock_id=event.lock_id)
         or departure_of(lock, lock_id=event.lock_id)
     )
+    if known is None and is_spent(lock.spent, event.lock_id):
+        return event.lock_id  # which ticket it had is forgotten; it ended under either name
     return known.ticket if known else event.ticket or ""
 
 
@@ -199,7 +226,8 @@ def _answer(lock: Lock, event: Requested | Renewed, ticket: Ticket) -> tuple[Eff
         return ()
     if isinstance(event, Requested) and not event.queue:
         blockers = blockers_of(lock, waiter)
-        reason = RefuseReason.FROZEN if lock.freeze and not blockers else RefuseReason.HELD
+        held = any(conflicts(holder.claim, waiter.claim) for holder in lock.holders)
+        reason = RefuseReason.FROZEN if lock.freeze and not held else RefuseReason.HELD
         return (Refuse(ticket=ticket, reason=reason, blockers=blockers),)
     ahead = tuple(other.ticket for other in in_front_of(lock, waiter))
     return (Queued(ticket=ticket, position=len(ahead) + 1, ahead=ahead),)

@@ -10,9 +10,11 @@ from bisect import insort
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from interlock.lock.belief import latest
 from interlock.lock.effects import Announce, Effect, Grant, Notice, Refuse, RefuseReason, Revoke
 from interlock.lock.events import (
     Broken,
+    Disconnected,
     Elapsed,
     Frozen,
     LockIdBound,
@@ -21,13 +23,14 @@ from interlock.lock.events import (
     Released,
     Renewed,
     Requested,
+    StillWaiting,
     Thawed,
     Withdrawn,
 )
-from interlock.lock.lease import Holder, has_lapsed
+from interlock.lock.lease import Holder, has_lapsed, settle
 from interlock.lock.lease import renew as renew_lease
 from interlock.lock.lock import PARTIES_MAX, Departure, Freeze, Lock, Stage, holder_of, waiter_of
-from interlock.lock.ticket import Ticket, Waiter, service_key, turn_of
+from interlock.lock.ticket import Ticket, Waiter, service_key, turn_of, with_attempt, without_attempt
 from interlock.lock.turns import departed, remember
 
 
@@ -68,11 +71,10 @@ def join(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Decisio
         turn=turn_of(arrival, event.priority),
         joined_at=now,
         seen_at=now,
+        attempts=(event.attempt,),
     )
-    waiters = list(lock.waiters)
-    insort(waiters, waiter, key=service_key)
     endings = tuple(ending for ending in lock.departed if ending.ticket != ticket)
-    return Decision(lock=replace(lock, waiters=tuple(waiters), arrivals=arrival, departed=endings), effects=())
+    return Decision(lock=_with_place(replace(lock, arrivals=arrival, departed=endings), waiter), effects=())
 
 
 def ask_again(lock: Lock, event: Requested | Renewed, ticket: Ticket, now: datetime) -> Decision:
@@ -80,23 +82,90 @@ def ask_again(lock: Lock, event: Requested | Renewed, ticket: Ticket, now: datet
     waiter = _waiter(lock, ticket)
     if isinstance(event, Requested) and event.lock_id not in (None, waiter.lock_id):
         return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
-    patience_s = event.patience_s if isinstance(event, Requested) else waiter.patience_s
-    spoken = replace(waiter, seen_at=max(waiter.seen_at, now), doubted_at=None, patience_s=patience_s)
+    spoken = _heard(waiter, now)
+    if isinstance(event, Requested):
+        # A copy of a request must not cut short the patience with one that still listens.
+        patience_s = max(event.patience_s, waiter.patience_s) if waiter.attempts else event.patience_s
+        attempts = with_attempt(waiter.attempts, event.attempt)
+        spoken = replace(spoken, patience_s=patience_s, attempts=attempts, doubted_at=None)
     return Decision(lock=_with_waiter(lock, spoken), effects=())
 
 
-def leave_the_line(lock: Lock, ticket: Ticket, now: datetime) -> Lock:
-    """Let a polling party that was not granted keep its place, but not be granted until it speaks again."""
+def hear_all(lock: Lock, event: StillWaiting, _ticket: Ticket, now: datetime) -> Decision:
+    """Note a sign of life of many waiters; of those that do not wait any more there is nothing to say."""
+    waiters = tuple(_heard(waiter, now) if waiter.ticket in event.tickets else waiter for waiter in lock.waiters)
+    return Decision(lock=lock if waiters == lock.waiters else replace(lock, waiters=waiters), effects=())
+
+
+def leave_the_line(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Lock:
+    """Let a polling party that was not granted keep its place, but not be granted until it speaks again.
+
+    Another attempt of the same ticket that listens goes on listening.
+    """
     waiter = waiter_of(lock, ticket=ticket)
-    return lock if waiter is None else _with_waiter(lock, replace(waiter, doubted_at=now))
+    if waiter is None:
+        return lock
+    others = tuple(attempt for attempt in waiter.attempts if attempt != event.attempt)
+    return _with_waiter(lock, replace(waiter, attempts=others, doubted_at=None if others else now))
+
+
+def disconnect_waiter(lock: Lock, event: Disconnected, ticket: Ticket, now: datetime) -> Decision:
+    """Keep the place of a waiter whose connection broke, but do not grant it meanwhile."""
+    waiter = _waiter(lock, ticket)
+    if event.attempt not in waiter.attempts:
+        return unchanged(lock, event, ticket, now)
+    others = without_attempt(waiter.attempts, event.attempt)
+    # If the others belong to a server that died, they must be found out soon: hence the shorter patience.
+    waiter = replace(waiter, attempts=others, patience_s=min(waiter.patience_s, event.patience_s))
+    if not others:
+        waiter = replace(waiter, seen_at=now, doubted_at=now)
+    return Decision(lock=_with_waiter(lock, waiter), effects=())
+
+
+def disconnect_holder(lock: Lock, event: Disconnected, ticket: Ticket, now: datetime) -> Decision:
+    """Note that an attempt will not hear of its grant; the grant goes back when no other attempt did or will."""
+    holder = _holder(lock, ticket)
+    others = without_attempt(holder.attempts, event.attempt)
+    if others == holder.attempts:
+        return unchanged(lock, event, ticket, now)
+    if others:
+        return Decision(lock=_with_holder(lock, replace(holder, attempts=others)), effects=())
+    number = holder.arrival or lock.arrivals + 1
+    waiter = Waiter(
+        ticket=ticket,
+        run=holder.run,
+        who=holder.who,
+        info=holder.info,
+        claim=holder.claim,
+        priority=holder.priority,
+        lock_id=holder.lock_id,
+        lease_s=holder.lease.lease_s,
+        patience_s=event.patience_s,
+        arrival=number,
+        turn=turn_of(number, holder.priority),
+        promoted=holder.promoted,
+        joined_at=holder.lease.granted_at,
+        seen_at=now,
+        doubted_at=now,
+        attempts=(),
+    )
+    free = replace(
+        lock,
+        holders=tuple(other for other in lock.holders if other.ticket != ticket),
+        arrivals=max(lock.arrivals, number),
+    )
+    effect = Announce(notice=Notice.RETURNED, ticket=ticket, token=holder.token)
+    return Decision(lock=_with_place(free, waiter), effects=(effect,))
 
 
 def confirm(lock: Lock, event: Requested, ticket: Ticket, _now: datetime) -> Decision:
-    """Repeat the grant to a holder that asks again."""
+    """Repeat the grant to a holder that asks again. From now on this attempt knows of it too."""
     holder = _holder(lock, ticket)
     if event.lock_id is not None and event.lock_id != holder.lock_id:
         return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
-    return Decision(lock=lock, effects=(Grant(ticket=ticket, token=holder.token),))
+    attempts = with_attempt(holder.attempts, event.attempt)
+    after = lock if attempts == holder.attempts else _with_holder(lock, replace(holder, attempts=attempts))
+    return Decision(lock=after, effects=(Grant(ticket=ticket, token=holder.token),))
 
 
 def renew(lock: Lock, event: Renewed, ticket: Ticket, now: datetime) -> Decision:
@@ -105,7 +174,8 @@ def renew(lock: Lock, event: Renewed, ticket: Ticket, now: datetime) -> Decision
     if event.token not in (None, holder.token):
         return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
     told = () if event.token is not None else (Grant(ticket=ticket, token=holder.token),)
-    return Decision(lock=_with_holder(lock, renew_lease(holder, now)), effects=told)
+    renewed = renew_lease(holder, now)
+    return Decision(lock=_with_holder(lock, settle(renewed) if event.token is not None else renewed), effects=told)
 
 
 def release(lock: Lock, event: Released, ticket: Ticket, now: datetime) -> Decision:
@@ -115,29 +185,47 @@ def release(lock: Lock, event: Released, ticket: Ticket, now: datetime) -> Decis
         return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
     if event.lock_id not in (None, holder.lock_id):
         return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
-    after = _without(lock, departed(holder, how=Stage.RELEASED, now=now))
+    after = _without(lock, departed(holder, how=Stage.RELEASED, now=now), now)
     return Decision(lock=after, effects=(Announce(notice=Notice.RELEASED, ticket=ticket, token=holder.token),))
 
 
 def withdraw(lock: Lock, event: Withdrawn, ticket: Ticket, now: datetime) -> Decision:
-    """Take a waiter out of the queue."""
-    ending = departed(_waiter(lock, ticket), how=Stage.WITHDRAWN, now=now, by=event.by, reason=event.reason)
-    return Decision(lock=_without(lock, ending), effects=(_withdrawn(event, token=0),))
+    """Take a waiter out of the queue, or only one of its attempts while others still wait."""
+    waiter = _waiter(lock, ticket)
+    if event.attempt:
+        others = without_attempt(waiter.attempts, event.attempt)
+        if others == waiter.attempts:
+            return unchanged(lock, event, ticket, now)
+        if others:
+            return Decision(lock=_with_waiter(lock, replace(waiter, attempts=others)), effects=())
+    ending = departed(waiter, how=Stage.WITHDRAWN, now=now, by=event.by, reason=event.reason)
+    return Decision(lock=_without(lock, ending, now), effects=(_withdrawn(event, token=0),))
 
 
 def withdraw_early(lock: Lock, event: Withdrawn, ticket: Ticket, now: datetime) -> Decision:
     """Remember a ticket that was withdrawn before its request came, so that the late request is refused."""
     ending = Departure(ticket=ticket, how=Stage.WITHDRAWN, at=now, by=event.by, reason=event.reason)
-    return Decision(lock=_without(lock, ending), effects=(_withdrawn(event, token=0),))
+    return Decision(lock=_without(lock, ending, now), effects=(_withdrawn(event, token=0),))
 
 
 def withdraw_grant(lock: Lock, event: Withdrawn, ticket: Ticket, now: datetime) -> Decision:
-    """Give back a grant that crossed the withdrawal of its own party; anybody else is refused."""
+    """Give back a grant that crossed the withdrawal of the only attempt that would hear of it; refuse anybody else."""
     holder = _holder(lock, ticket)
-    if not event.or_release:
+    if not event.attempt:
         return _refuse(lock, ticket, RefuseReason.NOT_WAITING)
+    others = without_attempt(holder.attempts, event.attempt)
+    if others == holder.attempts:
+        return unchanged(lock, event, ticket, now)
+    if others:
+        return Decision(lock=_with_holder(lock, replace(holder, attempts=others)), effects=())
     ending = departed(holder, how=Stage.WITHDRAWN, now=now, by=event.by, reason=event.reason)
-    return Decision(lock=_without(lock, ending), effects=(_withdrawn(event, token=holder.token),))
+    return Decision(lock=_without(lock, ending, now), effects=(_withdrawn(event, token=holder.token),))
+
+
+def settled(lock: Lock, holder: Holder) -> Lock:
+    """Return the lock after this holder was seen to act: its grant is not called off any more."""
+    after = settle(holder)
+    return lock if after is holder else _with_holder(lock, after)
 
 
 def break_grant(lock: Lock, event: Broken, ticket: Ticket, now: datetime) -> Decision:
@@ -146,7 +234,7 @@ def break_grant(lock: Lock, event: Broken, ticket: Ticket, now: datetime) -> Dec
     if event.token != holder.token:
         return _refuse(lock, ticket, RefuseReason.STALE_TOKEN)
     ending = departed(holder, how=Stage.BROKEN, now=now, by=event.by, reason=event.reason)
-    after = replace(_without(lock, ending), token=lock.token + 1)
+    after = replace(_without(lock, ending, now), token=lock.token + 1)
     return Decision(lock=after, effects=(Revoke(ticket=ticket, token=holder.token, reason=event.reason),))
 
 
@@ -159,7 +247,7 @@ def bind(lock: Lock, event: LockIdBound, ticket: Ticket, _now: datetime) -> Deci
         return unchanged(lock, event, ticket, _now)
     if holder.lock_id is not None or _is_known(lock, event.lock_id):
         return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
-    after = _with_holder(lock, replace(holder, lock_id=event.lock_id))
+    after = _with_holder(lock, settle(replace(holder, lock_id=event.lock_id)))
     return Decision(lock=after, effects=(Announce(notice=Notice.LOCK_ID_BOUND, ticket=ticket, token=holder.token),))
 
 
@@ -177,9 +265,12 @@ def unbind(lock: Lock, event: LockIdUnbound, ticket: Ticket, _now: datetime) -> 
 
 
 def promote(lock: Lock, event: Promoted, ticket: Ticket, _now: datetime) -> Decision:
-    """Put a waiter before all others; it still waits for those who hold."""
+    """Put a waiter before all others, now and later; it still waits for those who hold.
+
+    One that is first already is marked all the same: else the next arrival of a better class would pass it.
+    """
     waiter = _waiter(lock, ticket)
-    if lock.waiters[0].ticket == ticket:
+    if lock.waiters[0].ticket == ticket and waiter.promoted:
         return unchanged(lock, event, ticket, _now)
     first = replace(waiter, promoted=lock.waiters[0].promoted + 1)
     others = tuple(other for other in lock.waiters if other.ticket != ticket)
@@ -254,13 +345,25 @@ def _with_waiter(lock: Lock, waiter: Waiter) -> Lock:
     return replace(lock, waiters=tuple(waiter if old.ticket == waiter.ticket else old for old in lock.waiters))
 
 
-def _without(lock: Lock, ending: Departure) -> Lock:
-    return replace(
+def _with_place(lock: Lock, waiter: Waiter) -> Lock:
+    waiters = list(lock.waiters)
+    insort(waiters, waiter, key=service_key)
+    return replace(lock, waiters=tuple(waiters))
+
+
+def _heard(waiter: Waiter, now: datetime) -> Waiter:
+    """Return the waiter after a sign of life. One whose every attempt is over stays doubted: nobody would be told."""
+    seen_at = latest(waiter.seen_at, now, ahead_s=waiter.patience_s)
+    return replace(waiter, seen_at=seen_at, doubted_at=None if waiter.attempts else waiter.doubted_at)
+
+
+def _without(lock: Lock, ending: Departure, now: datetime) -> Lock:
+    without = replace(
         lock,
         holders=tuple(holder for holder in lock.holders if holder.ticket != ending.ticket),
         waiters=tuple(waiter for waiter in lock.waiters if waiter.ticket != ending.ticket),
-        departed=remember(lock, ending),
     )
+    return remember(without, ending, now=now)
 
 
 def _is_known(lock: Lock, lock_id: str) -> bool:

@@ -17,7 +17,8 @@ from interlock.lock.events import LEASE_S_MAX
 from interlock.lock.invariants import assert_whole
 from interlock.lock.lease import Holder, Lease
 from interlock.lock.lock import Departure, Freeze, Lock, Stage
-from interlock.lock.ticket import Party, Priority, Waiter
+from interlock.lock.spent import NOTHING_SPENT, Spent
+from interlock.lock.ticket import NOBODY_SAID, Party, Priority, Waiter
 
 SCHEMA = 1
 """Version of the data that `to_data` writes. Raise it when an older release must not write the record any more."""
@@ -39,6 +40,7 @@ def to_data(lock: Lock) -> dict[str, Any]:
         "waiters": [_waiter_data(waiter) for waiter in lock.waiters],
         "freeze": _freeze_data(lock.freeze) if lock.freeze else None,
         "departed": [_departure_data(departure) for departure in lock.departed],
+        "spent": {"newer": lock.spent.newer, "older": lock.spent.older, "since": lock.spent.since},
     }
 
 
@@ -76,6 +78,7 @@ def _lock(data: Mapping[str, Any]) -> Lock:
         waiters=_each(data["waiters"], _waiter),
         freeze=_freeze(freeze) if freeze is not None else None,
         departed=_each(data["departed"], _departure),
+        spent=_spent(data.get("spent")),
     )
 
 
@@ -101,6 +104,9 @@ def _holder_data(holder: Holder) -> dict[str, Any]:
         "renewed_at": lease.renewed_at,
         "beat": lease.beat,
     }
+    data["attempts"] = list(holder.attempts)
+    data["arrival"] = holder.arrival
+    data["promoted"] = holder.promoted
     return data
 
 
@@ -114,6 +120,7 @@ def _waiter_data(waiter: Waiter) -> dict[str, Any]:
     data["joined_at"] = waiter.joined_at
     data["seen_at"] = waiter.seen_at
     data["doubted_at"] = waiter.doubted_at
+    data["attempts"] = list(waiter.attempts)
     return data
 
 
@@ -162,6 +169,9 @@ def _holder(data: Mapping[str, Any]) -> Holder:
             renewed_at=_instant(lease["renewed_at"]),
             beat=_whole_number(lease["beat"]),
         ),
+        attempts=_attempts(data),
+        arrival=_whole_number(data.get("arrival", 0)),
+        promoted=_whole_number(data.get("promoted", 0)),
     )
 
 
@@ -177,7 +187,22 @@ def _waiter(data: Mapping[str, Any]) -> Waiter:
         joined_at=_instant(data["joined_at"]),
         seen_at=_instant(data["seen_at"]),
         doubted_at=_instant(doubted_at) if doubted_at is not None else None,
+        attempts=_attempts(data),
     )
+
+
+def _attempts(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the attempts; a release that knew of none wrote nothing, and nobody can call off what it granted."""
+    attempts = data.get("attempts", [NOBODY_SAID])
+    if not isinstance(attempts, list):
+        raise TypeError(f"a list was expected, not {type(attempts).__name__}")
+    return tuple(map(_text, attempts))
+
+
+def _spent(data: Mapping[str, Any] | None) -> Spent:
+    if data is None or data["since"] is None:
+        return NOTHING_SPENT
+    return Spent(newer=_text(data["newer"]), older=_text(data["older"]), since=_instant(data["since"]))
 
 
 def _claim(data: Mapping[str, Any]) -> Claim:

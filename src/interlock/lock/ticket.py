@@ -9,15 +9,26 @@ have to agree on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import TypeAlias
 
+from interlock.lock.belief import is_believable
 from interlock.lock.claim import Claim
 
 Ticket: TypeAlias = str
 """A run's place in a state's queue: an opaque id, fresh for each attempt to get the lock."""
+
+
+Attempt: TypeAlias = str
+"""One way in which a ticket asks and will be answered: one HTTP request, one call of `acquire`. Never used twice."""
+
+NOBODY_SAID: Attempt = ""
+"""Stands for an attempt that was not named, or that nobody can call off any more: what it got, it keeps."""
+
+ATTEMPTS_MAX = 8
+"""Attempts of one ticket that are kept apart. Beyond it the grant can only be given back by a release."""
 
 
 class Priority(IntEnum):
@@ -71,6 +82,7 @@ class Waiter(Party):
         joined_at: When it joined.
         seen_at: When it last spoke.
         doubted_at: When its silence was first noticed; it keeps its place but is not granted until it speaks.
+        attempts: Who will hear of a grant. Empty for one that polls, between its questions.
     """
 
     lease_s: float
@@ -81,6 +93,7 @@ class Waiter(Party):
     joined_at: datetime
     seen_at: datetime
     doubted_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = (NOBODY_SAID,)
 
 
 def service_key(waiter: Waiter) -> tuple[int, int, int, int]:
@@ -96,6 +109,31 @@ def turn_of(arrival: int, priority: Priority) -> int:
 def silent_s(waiter: Waiter, now: datetime) -> float:
     """Return the seconds since the waiter last spoke; 0.0 when a clock went back."""
     return max(0.0, (now - waiter.seen_at).total_seconds())
+
+
+def with_attempt(attempts: tuple[Attempt, ...], attempt: Attempt) -> tuple[Attempt, ...]:
+    """Return the attempts with one more."""
+    if attempt in attempts or NOBODY_SAID in attempts:
+        return attempts
+    return (*attempts, attempt) if len(attempts) < ATTEMPTS_MAX else (NOBODY_SAID,)
+
+
+def without_attempt(attempts: tuple[Attempt, ...], attempt: Attempt) -> tuple[Attempt, ...]:
+    """Return the attempts without this one, which failed. Nothing calls off an attempt that was not named."""
+    return attempts if attempt == NOBODY_SAID else tuple(other for other in attempts if other != attempt)
+
+
+def believed(waiter: Waiter, now: datetime) -> Waiter:
+    """Return the waiter as this clock may know it: nobody spoke, and nobody was doubted, in the future.
+
+    Such an instant is set to now, so that its time runs from here on: the first to notice may be the one who is wrong.
+    """
+    ahead_s = waiter.patience_s
+    if not is_believable(waiter.seen_at, now, ahead_s=ahead_s):
+        waiter = replace(waiter, seen_at=now)
+    if waiter.doubted_at is not None and not is_believable(waiter.doubted_at, now, ahead_s=ahead_s):
+        waiter = replace(waiter, doubted_at=now)
+    return waiter
 
 
 def is_doubtful(waiter: Waiter, now: datetime) -> bool:

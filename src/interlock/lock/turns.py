@@ -5,32 +5,36 @@ Both run after every accepted event, so no waiter that may be granted is ever le
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from interlock.lock.claim import Claim, conflicts
 from interlock.lock.effects import Announce, Effect, Grant, Notice, Wake
 from interlock.lock.lease import Holder, promote_to_holder
-from interlock.lock.lock import DEPARTED_KEPT, Departure, Lock, Stage
-from interlock.lock.ticket import Ticket, Waiter, is_doubtful, is_silent
+from interlock.lock.lock import DEPARTED_KEPT, SILENT_KEPT, Departure, Lock, Stage
+from interlock.lock.spent import spend
+from interlock.lock.ticket import Ticket, Waiter, believed, is_doubtful, is_silent
 
 
-def pass_over_silent(lock: Lock, now: datetime, *, sparing: Ticket) -> tuple[Lock, tuple[Effect, ...]]:
+def pass_over_silent(lock: Lock, now: datetime, *, sparing: Container[Ticket]) -> tuple[Lock, tuple[Effect, ...]]:
     """Drop waiters that stayed silent for too long, and doubt those that are on the way there.
 
     Args:
         lock: The lock.
         now: The instant of this decision.
-        sparing: The ticket that speaks in this very event, and is therefore not silent.
+        sparing: The tickets that speak in this very event, and are therefore not silent.
     """
-    if not any(is_doubtful(waiter, now) for waiter in lock.waiters):
+    waiters = tuple(believed(waiter, now) for waiter in lock.waiters)
+    if any(one is not other for one, other in zip(waiters, lock.waiters, strict=True)):
+        lock = replace(lock, waiters=waiters)
+    if not any(is_doubtful(waiter, now) for waiter in waiters):
         return lock, ()
     kept: list[Waiter] = []
     dropped: list[Departure] = []
     effects: list[Effect] = []
     for waiter in lock.waiters:
-        if waiter.ticket == sparing or not is_doubtful(waiter, now):
+        if waiter.ticket in sparing or not is_doubtful(waiter, now):
             kept.append(waiter)
         elif is_silent(waiter, now):
             dropped.append(departed(waiter, how=Stage.SILENT, now=now))
@@ -42,11 +46,11 @@ def pass_over_silent(lock: Lock, now: datetime, *, sparing: Ticket) -> tuple[Loc
             kept.append(waiter)
     if not effects:
         return lock, ()
-    return replace(lock, waiters=tuple(kept), departed=remember(lock, *dropped)), tuple(effects)
+    return remember(replace(lock, waiters=tuple(kept)), *dropped, now=now), tuple(effects)
 
 
 def grant_due(lock: Lock, now: datetime) -> tuple[Lock, tuple[Effect, ...]]:
-    """Grant every waiter that conflicts with no holder and with no waiter in front of it."""
+    """Grant every waiter that is due."""
     due = () if lock.freeze else tuple(due_waiters(lock))
     if not due:
         return lock, ()
@@ -64,13 +68,18 @@ def grant_due(lock: Lock, now: datetime) -> tuple[Lock, tuple[Effect, ...]]:
 def due_waiters(lock: Lock) -> Iterator[Waiter]:
     """Yield, in order of service, the waiters that nothing stands in the way of (a freeze aside).
 
-    A doubted waiter is not granted until it speaks, and keeps those behind it waiting until it is dropped.
+    A waiter is due when it is there and conflicts with no holder and with nobody in front of it. The absent (doubted)
+    do not block the present: one that could have the lock if only it were there is passed over, and keeps its place.
+    One that has to wait for a holder anyway keeps those behind it waiting too, there or not; else a party that claims
+    much would starve behind a stream of those that claim little.
     """
     in_the_way: list[Claim] = [holder.claim for holder in lock.holders]
     for waiter in lock.waiters:
         if any(claim.whole for claim in in_the_way):
             return
-        if waiter.doubted_at is None and not any(conflicts(waiter.claim, claim) for claim in in_the_way):
+        if not any(conflicts(waiter.claim, claim) for claim in in_the_way):
+            if waiter.doubted_at is not None:
+                continue
             yield waiter
         in_the_way.append(waiter.claim)
 
@@ -94,8 +103,19 @@ def departed(party: Holder | Waiter, *, how: Stage, now: datetime, by: str = "",
     return Departure(ticket=party.ticket, lock_id=party.lock_id, token=token, how=how, at=now, by=by, reason=reason)
 
 
-def remember(lock: Lock, *endings: Departure) -> tuple[Departure, ...]:
-    """Return the latest endings with these added; an older ending of the same ticket gives way."""
+def remember(lock: Lock, *endings: Departure, now: datetime) -> Lock:
+    """Return the lock with these endings added; an older ending of the same ticket gives way.
+
+    What does not fit any more is remembered by its names alone. A waiter that fell silent may come back, so nothing
+    needs to be remembered of it, and a crowd of them must not push out the endings of others.
+    """
+    if not endings:
+        return lock
     tickets = {ending.ticket for ending in endings}
-    kept = tuple(ending for ending in lock.departed if ending.ticket not in tickets)
-    return (kept + endings)[-DEPARTED_KEPT:]
+    known = (*(ending for ending in lock.departed if ending.ticket not in tickets), *endings)
+    silent = [ending for ending in known if ending.how is Stage.SILENT]
+    final = [ending for ending in known if ending.how is not Stage.SILENT]
+    gone = {id(ending) for ending in (*silent[:-SILENT_KEPT], *final[:-DEPARTED_KEPT])}
+    names = [name for ending in final[:-DEPARTED_KEPT] for name in (ending.ticket, ending.lock_id) if name]
+    kept = tuple(ending for ending in known if id(ending) not in gone)
+    return replace(lock, departed=kept, spent=spend(lock.spent, names, now=now))

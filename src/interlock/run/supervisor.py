@@ -132,6 +132,7 @@ class Supervisor:
     ) -> None:
         self._order = order
         self._hands = hands
+        self._attempt_id = hands.coordinator.new_ticket()
         self._workspace = workspace
         self._binary = binary
         self._journal = journal
@@ -294,6 +295,7 @@ class Supervisor:
             lease_s=order.lease_s,
             patience_s=order.patience_s,
             queue=order.queue,
+            attempt=self._attempt_id,
         )
 
     def _say_standing(self, standing: Standing, pace: float | None) -> None:
@@ -319,7 +321,7 @@ class Supervisor:
         coordinator, state = self._hands.coordinator, self._order.state
         try:
             if not seats:
-                await asyncio.shield(coordinator.withdraw(state, self._order.run, or_release=True))
+                await asyncio.shield(coordinator.withdraw(state, self._order.run, attempt=self._attempt_id))
             elif self._lost is None and not self._is_stranded:
                 self._journal.change(released_at=self._hands.clock.now())
                 await asyncio.shield(coordinator.release(state, ticket=seats[0].ticket, token=seats[0].token))

@@ -58,7 +58,13 @@ def _state() -> str:
 
 
 def _request(
-    ticket: str, *, queue: bool = True, claim: Claim = WHOLE_STATE, lock_id: str | None = None, patience_s: float = 40.0
+    ticket: str,
+    *,
+    queue: bool = True,
+    claim: Claim = WHOLE_STATE,
+    lock_id: str | None = None,
+    patience_s: float = 40.0,
+    attempt: str = "",
 ) -> Requested:
     return Requested(
         ticket=ticket,
@@ -70,6 +76,7 @@ def _request(
         patience_s=patience_s,
         lock_id=lock_id,
         queue=queue,
+        attempt=attempt,
     )
 
 
@@ -209,10 +216,10 @@ class CoordinatorContract:
 
     async def test_only_the_party_itself_withdraws_its_grant(self, coordinator: Coordinator) -> None:
         state = _state()
-        await coordinator.request(state, _request("a"))
+        await coordinator.request(state, _request("a", attempt="A"))
         with pytest.raises(UsageError):
             await coordinator.withdraw(state, "a", by="anna")
-        await coordinator.withdraw(state, "a", or_release=True)
+        await coordinator.withdraw(state, "a", attempt="A")
         assert (await coordinator.view(state)).lock.holders == ()
 
     async def test_acquire_waits_and_returns_the_grant(self, coordinator: Coordinator) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 
 from interlock.backend.asgi import SingleToken, create_app
 from interlock.backend.gate import RunGate, RunGates
-from interlock.backend.locking import RECONNECT_S
+from interlock.backend.locking import HOLD_S_MIN, RECONNECT_S
 from interlock.coordinator.archive import StateArchive
 from interlock.coordinator.local import LocalCoordinator
+from interlock.errors import BackendUnavailable
 from interlock.lock import Broken, Requested
 from interlock.store.memory import MemoryBlobs, MemoryRecords
+from interlock.store.records import Record
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 from interlock.testing.clock import FakeClock, settle
 from interlock.testing.ids import CountingIds
@@ -55,6 +59,7 @@ class Client:
         self._hung_up = asyncio.Event()
         self._chunks = [body[:5], body[5:]]
         self.breaks_on_send = False
+        self.breaks_after_status = False
         scope = {
             "type": "http",
             "method": method,
@@ -79,7 +84,7 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Any) -> None:
-        if self.breaks_on_send:
+        if self.breaks_on_send or (self.breaks_after_status and self.reply.status):
             raise OSError("connection reset")
         if message["type"] == "http.response.start":
             self.reply.status = message["status"]
@@ -88,10 +93,37 @@ class Client:
             self.reply.body += message.get("body", b"")
 
 
+class Records(MemoryRecords):
+    """A store that may be busy for a while, or lose replies."""
+
+    def __init__(self, *, clock: FakeClock) -> None:
+        super().__init__(clock=clock)
+        self.free = asyncio.Event()
+        self.free.set()
+        self.lose_replies = 0
+        self.fail_gets = 0
+
+    async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
+        await self.free.wait()
+        version = await super().swap(key, expected=expected, value=value)
+        if self.lose_replies:
+            self.lose_replies -= 1
+            self.fail_gets = 2
+            raise BackendUnavailable("the reply was lost", fix="try again")
+        return version
+
+    async def get(self, key: str) -> Record | None:
+        if self.fail_gets:
+            self.fail_gets -= 1
+            raise BackendUnavailable("no answer", fix="try again")
+        return await super().get(key)
+
+
 class Site:
     def __init__(self) -> None:
         self.clock = FakeClock()
-        records, blobs, ids = MemoryRecords(clock=self.clock), MemoryBlobs(), CountingIds()
+        records, blobs, ids = Records(clock=self.clock), MemoryBlobs(), CountingIds()
+        self.records = records
         self.coordinator = LocalCoordinator(records, self.clock, ids)
         self.archive = StateArchive(self.coordinator, records, blobs, self.clock)
         self.runs = RunGates(ids)
@@ -116,6 +148,8 @@ class Site:
         token: str | None = TOKEN,
         **more: str,
     ) -> Client:
+        if method == "LOCK" and not query:
+            query = "wait=0"  # most tests want the answer at once
         headers = {name.replace("_", "-"): value for name, value in more.items()}
         if token is not None:
             headers["Authorization"] = "Basic " + base64.b64encode(f"ann:{token}".encode()).decode()
@@ -125,6 +159,12 @@ class Site:
         client = self.start(method, path, body, **more)
         await asyncio.wait_for(client.task, 10)
         return client.reply
+
+    @contextmanager
+    def busy_store(self) -> Iterator[None]:
+        self.records.free.clear()
+        yield
+        self.records.free.set()
 
     async def hold(self, ticket: str = "run-1") -> int:
         request = Requested(ticket=ticket, run=ticket, who="bob", lease_s=60, patience_s=40)
@@ -174,23 +214,77 @@ async def test_a_second_client_is_told_who_holds(site: Site) -> None:
     assert old.data["ID"].startswith("a (held by a@host, since ")
 
 
-async def test_polling_clients_are_served_in_the_order_of_their_first_question(site: Site) -> None:
+@pytest.mark.promise("P2")
+async def test_polling_clients_keep_their_place_and_a_free_lock_goes_to_whoever_is_there(site: Site) -> None:
     await site.ask("LOCK", body=lock("a"))
     for name in ("b", "c"):
         await site.ask("LOCK", body=lock(name))
     await site.ask("UNLOCK", body=lock("a"))
     assert await site.holders() == [], "nobody is granted who does not ask"
-    assert (await site.ask("LOCK", body=lock("c"))).status == 423
-    assert (await site.ask("LOCK", body=lock("b"))).status == 200
-
-
-async def test_a_client_that_asked_once_does_not_strand_the_lock(site: Site) -> None:
-    await site.ask("LOCK", body=lock("a"))
-    await site.ask("LOCK", body=lock("once"))
-    await site.ask("LOCK", body=lock("c"))
-    await site.ask("UNLOCK", body=lock("a"))
-    site.clock.pass_time(9)
     assert (await site.ask("LOCK", body=lock("c"))).status == 200
+    assert "number 1" in (await site.ask("LOCK", body=lock("b"))).data["Info"]
+
+
+@pytest.mark.promise("P2")
+async def test_a_refused_client_that_tries_again_under_new_ids_gets_the_lock_when_it_is_free(site: Site) -> None:
+    await site.ask("LOCK", body=lock("other"))
+    for n in range(5):
+        refused = await site.ask("LOCK", body=lock(f"try{n}"))
+        assert (refused.status, refused.data["Who"]) == (423, "other@host")
+        site.clock.pass_time(3)
+    await site.ask("UNLOCK", body=lock("other"))
+    assert (await site.ask("LOCK", body=lock("try5"))).status == 200
+
+
+async def test_a_lock_request_is_held_for_seconds_by_default_and_then_refused(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    waiting = site.start("LOCK", body=lock("b"), query="other=1")
+    await settle()
+    await site.clock.advance(HOLD_S_MIN - 0.1)
+    assert not waiting.task.done()
+    await site.clock.advance(0.2)
+    await asyncio.wait_for(waiting.task, 5)
+    assert (waiting.reply.status, waiting.reply.data["Who"]) == (423, "a@host")
+
+
+async def test_a_lock_request_is_held_on_while_the_queue_moves(site: Site) -> None:
+    names = [f"h{n}" for n in range(6)]
+    await site.ask("LOCK", body=lock(names[0]))
+    for name in names[1:]:
+        site.start("LOCK", body=lock(name), query="other=1")
+        await settle()
+    waiting = site.start("LOCK", body=lock("last"), query="other=1")
+    await settle()
+    for name in names:
+        await site.clock.advance(HOLD_S_MIN - 1)
+        assert not waiting.task.done()
+        await site.ask("UNLOCK", body=lock(name))
+    await asyncio.wait_for(waiting.task, 5)
+    assert waiting.reply.status == 200
+
+
+async def test_a_lock_request_is_never_held_until_a_proxy_would_cut_it(site: Site) -> None:
+    for name in ("a", "b"):
+        await site.ask("LOCK", body=lock(name))
+    waiting = site.start("LOCK", body=lock("c"), query="other=1")
+    for n in range(30):  # the queue moves all the time
+        await site.ask("LOCK", body=lock(f"in-front{n}"))
+        await site.coordinator.promote("prod/routing", f"in-front{n}")
+        await site.clock.advance(2)
+    assert waiting.reply.status == 423
+    assert site.clock.monotonic() < 61
+
+
+async def test_a_held_request_of_one_that_comes_back_is_held_longer(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    await site.ask("LOCK", body=lock("b"))
+    site.clock.pass_time(7)
+    waiting = site.start("LOCK", body=lock("b"), query="other=1")
+    await settle()
+    await site.clock.advance(13.9)
+    assert not waiting.task.done()
+    await site.clock.advance(0.2)
+    assert waiting.reply.status == 423
 
 
 async def test_a_held_request_is_answered_when_its_turn_comes(site: Site) -> None:
@@ -225,10 +319,10 @@ async def test_a_client_that_hangs_up_leaves_the_queue(site: Site) -> None:
     await asyncio.wait_for(gone.task, 5)
     await site.ask("UNLOCK", body=lock("a"))
     await settle()
-    assert await site.holders() == [], "its place is kept for a retry"
-    await site.clock.advance(RECONNECT_S + 1)
     await asyncio.wait_for(next_one.task, 5)
     assert next_one.reply.status == 200
+    assert await site.waiters() == ["gone"], "its place is kept for a retry"
+    await site.clock.advance(RECONNECT_S + 1)
     assert await site.waiters() == []
 
 
@@ -259,12 +353,73 @@ async def test_a_client_that_hangs_up_as_its_turn_comes_strands_nothing(site: Si
     assert (await site.holders(), await site.waiters()) == ([], [])
 
 
-async def test_a_grant_that_cannot_be_sent_is_taken_back(site: Site) -> None:
+async def test_a_grant_that_cannot_be_sent_goes_back_and_its_client_may_come_again(site: Site) -> None:
     client = site.start("LOCK", body=lock("a"))
     client.breaks_on_send = True
     with pytest.raises(OSError, match="reset"):
         await asyncio.wait_for(client.task, 5)
     assert await site.holders() == []
+    assert (await site.ask("LOCK", body=lock("a"))).status == 200
+
+
+@pytest.mark.promise("P4")
+async def test_a_grant_whose_status_was_sent_is_not_called_off_when_the_rest_fails(site: Site) -> None:
+    client = site.start("LOCK", body=lock("a"))
+    client.breaks_after_status = True
+    with pytest.raises(OSError, match="reset"):
+        await asyncio.wait_for(client.task, 5)
+    assert client.reply.status == 200
+    assert await site.holders() == ["a"]
+
+
+@pytest.mark.promise("P4")
+@pytest.mark.parametrize("query", ["wait=0", "wait=10m", "other=1"])
+async def test_a_late_copy_of_a_lock_request_takes_nothing_from_its_holder(site: Site, query: str) -> None:
+    assert (await site.ask("LOCK", body=lock("a"), query=query)).status == 200
+    copy = site.start("LOCK", body=lock("a"), query=query)
+    copy.hang_up()
+    await asyncio.wait_for(copy.task, 5)
+    assert (await site.ask("LOCK", body=lock("b"))).status == 423
+    assert (await site.ask("POST", body=state(1, "x"), query="ID=a")).status == 200
+
+
+@pytest.mark.promise("P1")
+async def test_a_connection_that_breaks_while_the_store_is_busy_undoes_nothing_of_the_retry(site: Site) -> None:
+    with site.busy_store():
+        broken = site.start("LOCK", body=lock("a"))
+        await settle()
+        broken.hang_up()
+        again = site.start("LOCK", body=lock("a"))
+        await settle()
+    await asyncio.wait_for(asyncio.gather(broken.task, again.task), 5)
+    assert again.reply.status == 200
+    assert (await site.ask("LOCK", body=lock("c"))).status == 423
+    assert await site.holders() == ["a"]
+
+
+@pytest.mark.promise("P1")
+async def test_of_two_held_requests_of_one_id_either_may_close_around_a_hand_over(site: Site) -> None:
+    for closes in (0, 1):
+        await site.ask("LOCK", body=lock(f"before{closes}"))
+        name = f"twice{closes}"
+        both = [site.start("LOCK", body=lock(name), query="wait=10m") for _ in range(2)]
+        await settle()
+        both[closes].hang_up()
+        await site.ask("UNLOCK", body=lock(f"before{closes}"))
+        await asyncio.wait_for(asyncio.gather(*(client.task for client in both)), 5)
+        assert both[1 - closes].reply.status == 200
+        assert await site.holders() == [name]
+        await site.ask("UNLOCK", body=lock(name))
+
+
+async def test_a_request_whose_store_failed_leaves_no_grant_that_nobody_knows_of(site: Site) -> None:
+    site.records.lose_replies = 1  # the lock hears it, the server hears nothing
+    asking = site.start("LOCK", body=lock("a"))
+    await site.clock.advance(2)
+    assert asking.task.done()
+    assert asking.reply.status == 503
+    assert await site.holders() == []
+    assert (await site.ask("LOCK", body=lock("a"))).status == 200
 
 
 async def test_a_lock_that_ended_is_not_taken_again_by_a_late_request(site: Site) -> None:

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from interlock.backend.locking import PATIENCE_S, PLAIN_LEASE_S, ask, held, patience_s
+from interlock.backend.locking import PATIENCE_S, PLAIN_LEASE_S, ask, held, hold_s, patience_s
+from interlock.backend.protocol import describe
 from interlock.coordinator import standing_of
 from interlock.lock import NEW_LOCK, Event, Frozen, Lock, Released, Requested, decide
 from interlock.terraform.lockinfo import LockInfo
@@ -29,7 +30,7 @@ def _run() -> Requested:
 
 
 def test_the_ticket_of_a_plain_client_is_its_lock_id() -> None:
-    request = ask(_info("a"), "token", polls=True)
+    request = ask(_info("a"), "token", polls=True, attempt="1")
     assert (request.ticket, request.lock_id, request.who, request.lease_s) == ("a", "a", "a@host", PLAIN_LEASE_S)
 
 
@@ -38,9 +39,16 @@ def test_the_patience_covers_the_next_poll_every_time() -> None:
     for now_s, next_s in pairwise(POLLS):
         patience = patience_s(lock, "a", now=T0 + timedelta(seconds=now_s))
         assert next_s - now_s < patience <= PATIENCE_S
-        lock = _told(ask(_info("a"), "", polls=True, patience_s=patience), lock=lock, at_s=now_s)
+        lock = _told(ask(_info("a"), "", polls=True, attempt="1", patience_s=patience), lock=lock, at_s=now_s)
         assert lock.waiters[0].ticket == "a"
         assert lock.waiters[0].joined_at == T0, "it kept its place"
+
+
+def test_a_client_without_a_time_limit_is_answered_in_seconds_and_one_that_comes_back_is_held_longer() -> None:
+    lock = _told(_run(), ask(_info("a"), "", polls=True, attempt="1"))
+    held_s = [hold_s(lock, "a", now=T0 + timedelta(seconds=now_s)) for now_s in (-60, 0, 6, 20, 3600)]
+    assert held_s == [5, 5, 12, 40, 50]
+    assert hold_s(lock, "new", now=T0) == 5
 
 
 def test_a_client_that_never_asks_again_is_soon_passed_over() -> None:
@@ -48,22 +56,34 @@ def test_a_client_that_never_asks_again_is_soon_passed_over() -> None:
 
 
 def test_the_holder_is_described_with_its_run() -> None:
-    lock = _told(_run(), ask(_info("a"), "", polls=True))
+    lock = _told(_run(), ask(_info("a"), "", polls=True, attempt="1"))
     shown = held(standing_of("prod", lock, "a"))
     assert (shown.holder.id, shown.holder.who, shown.holder.operation) == ("run-1", "bob", "interlock apply")
     assert (shown.holder.info, shown.holder.path, shown.position, shown.since) == ("run run-1", "prod", 1, T0)
     assert shown.holder.created == "2026-11-24T08:00:00Z"
 
 
-def test_one_that_waits_in_front_is_named_when_nobody_holds() -> None:
-    lock = _told(_run(), ask(_info("a"), "", polls=True), ask(_info("b"), "", polls=True), Released(ticket="run-1"))
-    shown = held(standing_of("prod", lock, "b"))
-    assert (shown.holder.id, shown.position, shown.why) == ("a", 2, "its turn is next")
+@pytest.mark.promise("P2")
+def test_a_message_never_calls_a_waiter_a_holder() -> None:
+    lock = _told(
+        _run(),
+        ask(_info("a"), "", polls=True, attempt="1"),
+        ask(_info("b"), "", polls=True, attempt="1"),
+        Released(ticket="run-1"),
+    )
+    frozen = _told(Frozen(by="ann", reason="audit"), lock=lock)
+    shown = held(standing_of("prod", lock, "a"))
+    assert (shown.holder.id, shown.holder.who, shown.is_free) == ("nobody-holds-it", "", True), "a waiter is no holder"
+    assert describe(shown) == "nobody holds it, you are number 1 in the queue"
+    assert describe(held(standing_of("prod", frozen, "b"))).endswith("number 2 in the queue, frozen by ann: audit")
+    assert describe(held(standing_of("prod", lock, "b"))).endswith("number 2 in the queue, a@host is next")
 
 
 @pytest.mark.parametrize("also_held", [True, False])
 def test_a_freeze_is_said(also_held: bool) -> None:
-    lock = _told(*([_run()] if also_held else []), Frozen(by="ann", reason="audit"), ask(_info("a"), "", polls=True))
+    lock = _told(
+        *([_run()] if also_held else []), Frozen(by="ann", reason="audit"), ask(_info("a"), "", polls=True, attempt="1")
+    )
     shown = held(standing_of("prod", lock, "a"))
     assert shown.why == "frozen by ann: audit"
     assert shown.holder.id

@@ -35,6 +35,7 @@ class Scene:
         claim: Claim = WHOLE_STATE,
         lock_id: str | None = None,
         queue: bool = True,
+        attempt: str = "",
     ) -> Decision:
         event = Requested(
             ticket=ticket,
@@ -46,6 +47,7 @@ class Scene:
             patience_s=40.0,
             lock_id=lock_id,
             queue=queue,
+            attempt=attempt,
         )
         return self.tell(event, at_s=at_s)
 

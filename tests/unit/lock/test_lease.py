@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from interlock.lock.claim import WHOLE_STATE
 from interlock.lock.lease import Holder, Lease, has_lapsed, renew
 from interlock.lock.ticket import Priority
@@ -33,6 +35,15 @@ def test_a_renewal_extends_the_lease_and_beats() -> None:
 
 
 def test_a_renewal_by_a_clock_that_went_back_beats_and_shortens_nothing() -> None:
-    renewed = renew(HOLDER, T0 - timedelta(hours=1))
+    renewed = renew(HOLDER, T0 - timedelta(seconds=59))
     assert renewed.lease.beat == 1
     assert renewed.lease.renewed_at == T0
+
+
+@pytest.mark.promise("P5")
+def test_a_heartbeat_of_a_clock_that_was_a_day_ahead_keeps_no_dead_lease_valid() -> None:
+    ahead = renew(HOLDER, T0 + timedelta(days=1))
+    assert has_lapsed(ahead, T0 + timedelta(seconds=60)), "recovery may look for evidence at once"
+    again = renew(ahead, T0 + timedelta(seconds=61))
+    assert again.lease.renewed_at == T0 + timedelta(seconds=61)
+    assert not has_lapsed(again, T0 + timedelta(seconds=62))

@@ -3,7 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+import pytest
+
 from interlock.lock import (
+    NEW_LOCK,
     Announce,
     Broken,
     Elapsed,
@@ -22,6 +25,7 @@ from interlock.lock import (
     Renewed,
     Revoke,
     Stage,
+    StillWaiting,
     Thawed,
     Wake,
     Withdrawn,
@@ -237,10 +241,37 @@ def test_a_late_request_of_an_ended_ticket_is_refused(queue_of: QueueOf) -> None
 
 def test_endings_are_remembered_up_to_a_bound(scene: Scene) -> None:
     for n in range(DEPARTED_KEPT + 5):
-        scene.ask(f"t{n}")
+        scene.ask(f"t{n}", lock_id=f"L{n}")
         scene.tell(Released(ticket=f"t{n}"))
     assert len(scene.lock.departed) == DEPARTED_KEPT
     assert departure_of(scene.lock, ticket="t0") is None
+
+
+@pytest.mark.promise("P4")
+def test_a_finished_ticket_is_not_granted_again_however_many_ended_since(scene: Scene) -> None:
+    for n in range(200):
+        scene.ask(f"t{n}", lock_id=f"L{n}")
+        scene.tell(Released(ticket=f"t{n}"))
+    assert stage_of(scene.lock, "t0") is Stage.ENDED
+    assert refusal(scene.ask("t0", lock_id="L0")) is RefuseReason.ENDED
+    assert refusal(scene.ask("fresh", lock_id="L0")) is RefuseReason.ENDED, "its lock id ended too"
+    assert refusal(scene.tell(Released(ticket="t0"))) is RefuseReason.ENDED
+    assert scene.holders() == []
+
+
+@pytest.mark.promise("P4")
+def test_waiters_that_fell_silent_do_not_push_out_the_endings_of_others(scene: Scene) -> None:
+    scene.ask("done")
+    scene.tell(Released(ticket="done"))
+    scene.ask("holder")
+    for n in range(100):
+        scene.ask(f"ghost{n}", at_s=100.0 * n)
+        scene.tell(Elapsed(), at_s=100.0 * n + 30)
+        scene.tell(Elapsed(), at_s=100.0 * n + 60)
+    assert scene.waiters() == []
+    assert stage_of(scene.lock, "done") is Stage.RELEASED
+    assert stage_of(scene.lock, "ghost99") is Stage.SILENT
+    assert scene.lock.spent == NEW_LOCK.spent
 
 
 def test_withdrawing_leaves_the_queue(queue_of: QueueOf) -> None:
@@ -259,8 +290,10 @@ def test_an_operator_cannot_withdraw_a_holder(scene: Scene) -> None:
 
 
 def test_a_party_that_leaves_at_the_moment_of_its_grant_strands_nothing(queue_of: QueueOf) -> None:
-    scene = queue_of("a", "b")
-    scene.tell(Withdrawn(ticket="a", or_release=True))
+    scene = queue_of()
+    scene.ask("a", attempt="A")
+    scene.ask("b")
+    scene.tell(Withdrawn(ticket="a", attempt="A"))
     assert scene.holders() == ["b"]
     assert not may_write(scene.lock, 1)
 
@@ -271,7 +304,7 @@ def test_a_frozen_lock_grants_nothing_and_its_holder_goes_on(queue_of: QueueOf) 
     scene.tell(Renewed(ticket="a", token=1))
     scene.tell(Released(ticket="a", token=1))
     assert scene.holders() == []
-    assert refusal(scene.ask("c", queue=False)) is RefuseReason.HELD
+    assert refusal(scene.ask("c", queue=False)) is RefuseReason.FROZEN, "a waiter in front holds nothing"
     scene.tell(Withdrawn(ticket="b"))
     assert refusal(scene.ask("c", queue=False)) is RefuseReason.FROZEN
 
@@ -304,8 +337,18 @@ def test_a_promoted_waiter_goes_to_the_front(queue_of: QueueOf) -> None:
     assert scene.waiters() == ["c", "d", "b", "e"]
 
 
-def test_promoting_the_first_changes_nothing_and_promoting_a_holder_is_refused(queue_of: QueueOf) -> None:
+@pytest.mark.promise("P2")
+def test_promoting_the_first_outlives_later_arrivals_of_every_class(scene: Scene) -> None:
+    scene.ask("a")
+    scene.ask("plan", priority=Priority.PLAN)
+    assert notices(scene.tell(Promoted(ticket="plan"))) == [Notice.PROMOTED]
+    scene.ask("apply")
+    assert scene.waiters() == ["plan", "apply"]
+
+
+def test_promoting_twice_changes_nothing_and_promoting_a_holder_is_refused(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
+    scene.tell(Promoted(ticket="b"))
     assert notices(scene.tell(Promoted(ticket="b"))) == [Notice.UNCHANGED]
     assert refusal(scene.tell(Promoted(ticket="a"))) is RefuseReason.NOT_WAITING
 
@@ -332,19 +375,34 @@ def test_a_silent_waiter_is_woken_then_dropped(queue_of: QueueOf) -> None:
 
 
 def test_a_doubted_waiter_keeps_its_place_but_is_not_granted_until_it_speaks(queue_of: QueueOf) -> None:
-    scene = queue_of("a", "b", "c")
-    scene.tell(Renewed(ticket="c"), at_s=20)
+    scene = queue_of("a", "b")
+    scene.tell(Elapsed(), at_s=20)
     scene.tell(Released(ticket="a", token=1), at_s=21)
     assert scene.holders() == []
     assert scene.tell(Renewed(ticket="b"), at_s=22).effects == (Grant(ticket="b", token=2),)
 
 
-def test_a_waiter_found_gone_is_passed_over(queue_of: QueueOf) -> None:
-    scene = queue_of("a", "b", "c")
-    scene.tell(Renewed(ticket="c"), at_s=20)
+@pytest.mark.promise("P2")
+def test_the_absent_do_not_block_the_present_when_nobody_holds(queue_of: QueueOf) -> None:
+    scene = queue_of("a", "absent", "c", "d")
+    for ticket in ("c", "d"):
+        scene.tell(Renewed(ticket=ticket), at_s=20)
     scene.tell(Released(ticket="a", token=1), at_s=21)
-    scene.tell(Renewed(ticket="c"), at_s=40)
-    assert scene.holders() == ["c"]
+    assert (scene.holders(), scene.waiters()) == (["c"], ["absent", "d"]), "the first of those who are there"
+    scene.tell(Renewed(ticket="absent"), at_s=22)
+    scene.tell(Released(ticket="c", token=2), at_s=23)
+    assert scene.holders() == ["absent"], "it kept its place"
+
+
+@pytest.mark.promise("P2")
+def test_an_absent_waiter_that_has_to_wait_for_a_holder_is_not_starved_by_smaller_claims(scene: Scene) -> None:
+    scene.ask("a", claim=claim_of(writes=["x.a"]))
+    scene.ask("whole")
+    scene.tell(Elapsed(), at_s=20)
+    scene.ask("b", claim=claim_of(writes=["x.b"]), at_s=21)
+    assert (scene.holders(), scene.waiters()) == (["a"], ["whole", "b"])
+    scene.tell(Released(ticket="a"), at_s=22)
+    assert scene.holders() == ["b"], "now nobody holds, and the absent block nobody"
 
 
 def test_when_everybody_was_stopped_the_first_to_speak_takes_no_place_away(queue_of: QueueOf) -> None:
@@ -411,5 +469,5 @@ def test_a_full_queue_refuses_instead_of_growing(scene: Scene) -> None:
 def test_the_table_answers_every_event_in_every_stage() -> None:
     assert set(TRANSITIONS) == set(get_args(Event))
     for event, row in TRANSITIONS.items():
-        stages = {Stage.ABSENT} if event in (Elapsed, Frozen, Thawed) else set(Stage)
+        stages = {Stage.ABSENT} if event in (Elapsed, Frozen, Thawed, StillWaiting) else set(Stage)
         assert set(row) == stages, event.__name__

@@ -3,7 +3,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from interlock.lock import Grant, Queued, Released, Renewed, Requested
+import pytest
+
+from interlock.lock import Grant, Queued, Released, Requested
 
 if TYPE_CHECKING:
     Scene = Any
@@ -28,22 +30,28 @@ def test_a_polling_party_is_not_granted_behind_its_back(scene: Scene) -> None:
 def test_a_polling_party_keeps_its_place_between_polls(scene: Scene) -> None:
     scene.ask("a")
     scene.tell(_poll("b"))
-    scene.tell(Released(ticket="a"), at_s=1)
     late = scene.ask("c", at_s=2)
     assert [effect.position for effect in late.effects if isinstance(effect, Queued)] == [2]
     scene.tell(_poll("b"), at_s=16)
-    assert scene.holders() == ["b"]
+    assert scene.waiters() == ["b", "c"]
 
 
-def test_a_polling_party_that_never_comes_back_is_passed_over(scene: Scene) -> None:
+@pytest.mark.promise("P2")
+def test_a_free_lock_is_granted_to_whoever_is_there(scene: Scene) -> None:
     scene.ask("a")
-    scene.tell(_poll("b", patience_s=8.0))
-    scene.ask("c", at_s=1)
-    scene.tell(Released(ticket="a"), at_s=2)
-    scene.tell(Renewed(ticket="c"), at_s=7)
-    assert scene.holders() == []
-    scene.tell(Renewed(ticket="c"), at_s=9)
-    assert scene.holders() == ["c"]
+    scene.tell(_poll("b"))
+    scene.tell(Released(ticket="a"), at_s=1)
+    scene.tell(_poll("c"), at_s=2)
+    assert (scene.holders(), scene.waiters()) == (["c"], ["b"])
+
+
+@pytest.mark.promise("P2")
+def test_a_client_that_asks_under_a_new_id_each_time_is_never_refused_by_its_own_ghosts(scene: Scene) -> None:
+    scene.ask("other")
+    for n in range(4):
+        assert not scene.tell(_poll(f"try{n}"), at_s=3.0 * n).refused
+    scene.tell(Released(ticket="other"), at_s=10)
+    assert [type(effect) for effect in scene.tell(_poll("try4"), at_s=12).effects] == [Grant]
 
 
 def test_a_poll_may_bring_a_longer_patience(scene: Scene) -> None:

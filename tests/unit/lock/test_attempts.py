@@ -1,0 +1,114 @@
+"""What is called off is one attempt, never what another attempt of the same ticket was told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.lock import Disconnected, LockIdBound, Notice, Promoted, Released, Renewed, Requested, StillWaiting
+from interlock.lock.effects import Announce
+from interlock.lock.ticket import ATTEMPTS_MAX
+
+if TYPE_CHECKING:
+    Scene = Any
+
+pytestmark = pytest.mark.promise("P4")
+
+
+def _ask(ticket: str, attempt: str, *, polls: bool = False, patience_s: float = 40.0) -> Requested:
+    return Requested(ticket=ticket, who="w", lease_s=60.0, patience_s=patience_s, polls=polls, attempt=attempt)
+
+
+def _gone(ticket: str, attempt: str) -> Disconnected:
+    return Disconnected(ticket=ticket, attempt=attempt, patience_s=5.0)
+
+
+def test_a_copy_that_fails_takes_nothing_from_the_attempt_that_was_told(scene: Scene) -> None:
+    scene.tell(_ask("a", "A1"))
+    scene.tell(_ask("a", "A2"))
+    scene.tell(_gone("a", "A2"))
+    scene.tell(_gone("a", "A2"))
+    assert scene.holders() == ["a"]
+
+
+def test_a_grant_of_which_every_attempt_failed_goes_back_to_its_place(scene: Scene) -> None:
+    scene.tell(_ask("a", "A1"))
+    scene.tell(_ask("a", "A2"))
+    scene.tell(_ask("b", "B1", polls=True))
+    scene.tell(_gone("a", "A1"))
+    assert scene.holders() == ["a"]
+    decision = scene.tell(_gone("a", "A2"))
+    assert Announce(notice=Notice.RETURNED, ticket="a", token=1) in decision.effects
+    assert (scene.holders(), scene.waiters()) == ([], ["a", "b"]), "b polls, so it is not there either"
+    scene.tell(_ask("a", "A3"))
+    assert scene.holders() == ["a"]
+    assert scene.lock.token == 2, "the grant that came to nothing spent its token"
+
+
+def test_a_grant_that_came_to_nothing_is_handed_to_whoever_is_there(scene: Scene) -> None:
+    scene.tell(_ask("a", "A1"))
+    scene.tell(_ask("b", "B1"))
+    scene.tell(_gone("a", "A1"))
+    assert (scene.holders(), scene.waiters()) == (["b"], ["a"])
+
+
+def test_a_promoted_grant_that_came_to_nothing_is_still_promoted(scene: Scene) -> None:
+    for ticket in ("x", "b", "a"):
+        scene.tell(_ask(ticket, ticket))
+    scene.tell(Promoted(ticket="a"))
+    scene.tell(Released(ticket="x"))
+    scene.tell(_gone("a", "a"))
+    assert (scene.holders(), scene.waiters()) == (["b"], ["a"])
+    scene.tell(_ask("c", "c"))
+    assert scene.waiters() == ["a", "c"]
+
+
+@pytest.mark.parametrize("seen", [Renewed(ticket="a", token=1), LockIdBound(ticket="a", token=1, lock_id="L")])
+def test_a_holder_that_was_seen_to_act_is_not_called_off(scene: Scene, seen: Any) -> None:
+    scene.tell(_ask("a", "A1"))
+    scene.tell(seen)
+    scene.tell(_gone("a", "A1"))
+    assert scene.holders() == ["a"]
+
+
+def test_a_waiter_whose_connection_broke_keeps_its_place_and_is_not_granted_meanwhile(scene: Scene) -> None:
+    scene.tell(_ask("x", "x"))
+    for ticket in ("a", "b"):
+        scene.tell(_ask(ticket, f"{ticket}1"))
+    scene.tell(_gone("a", "a1"))
+    scene.tell(StillWaiting(tickets=frozenset({"a", "b"})))
+    scene.tell(Released(ticket="x"))
+    assert (scene.holders(), scene.waiters()) == (["b"], ["a"]), "a sign of life from nobody revives nobody"
+    scene.tell(_ask("a", "a2"))
+    scene.tell(Released(ticket="b"))
+    assert scene.holders() == ["a"]
+
+
+def test_a_copy_that_fails_leaves_the_waiter_that_still_listens_in_the_queue(scene: Scene) -> None:
+    scene.tell(_ask("x", "x"))
+    scene.tell(_ask("a", "a1"))
+    scene.tell(_ask("a", "a2", polls=True, patience_s=8.0))
+    scene.tell(_ask("a", "a3"))
+    scene.tell(_gone("a", "a3"))
+    scene.tell(Released(ticket="x"))
+    assert scene.holders() == ["a"]
+    scene.tell(_gone("a", "a1"))
+    assert scene.holders() == [], "the only one that would have been told is gone"
+
+
+def test_with_too_many_attempts_only_a_release_gives_the_grant_back(scene: Scene) -> None:
+    for n in range(ATTEMPTS_MAX + 1):
+        scene.tell(_ask("a", f"A{n}"))
+    for n in range(ATTEMPTS_MAX + 1):
+        scene.tell(_gone("a", f"A{n}"))
+    assert scene.holders() == ["a"]
+    assert scene.lock.holders[0].attempts == ("",)
+
+
+def test_one_sign_of_life_counts_for_many_and_only_for_those_who_wait(scene: Scene) -> None:
+    for ticket in ("a", "b", "c", "d"):
+        scene.ask(ticket)
+    scene.tell(StillWaiting(tickets=frozenset({"b", "c", "nobody"})), at_s=20)
+    assert [(w.ticket, w.doubted_at is None) for w in scene.lock.waiters] == [("b", True), ("c", True), ("d", False)]
+    assert scene.tell(StillWaiting(tickets=frozenset({"nobody"})), at_s=20).lock is scene.lock
