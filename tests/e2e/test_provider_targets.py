@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,3 +123,86 @@ def test_a_saved_plan_brings_its_own_client_and_is_refused_for_another_organisat
     applied = world.desk.run(*words)
     assert applied.code == 0, applied.err
     assert (skills(world.home), skills(world.other)) == ({"Home"}, {"Other"})
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_json", ".tf.json").replace("_tf", ".tf")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_local_names_json_files_and_modules_lead_where_plain_terraform_would(world: World) -> None:
+    folder = world.desk.folder / "many"
+    required = {"gc": {"source": "mypurecloud/genesyscloud"}}
+    providers = [
+        {"gateway": {}},
+        {"alias": "other", "aws_region": "eu-west-2", "oauthclient_id": OTHER.id, "oauthclient_secret": OTHER.secret},
+    ]
+    calls = {
+        "both": {"source": "./both", "providers": {"genesyscloud.here": "gc", "genesyscloud.there": "gc.other"}},
+        "plain": {"source": "./plain"},
+        "legacy": {"source": "./legacy"},
+    }
+    main = {"terraform": {"required_providers": required}, "provider": {"gc": providers}, "module": calls}
+    aliases = "configuration_aliases = [genesyscloud.here, genesyscloud.there]"
+    two_required = REQUIRED.replace('genesyscloud" }', f'genesyscloud"\n      {aliases}\n    }}')
+    gateway = f'host = "127.0.0.1"\n    port = "{world.other.port}"\n    protocol = "http"'
+    legacy = (
+        f'provider "genesyscloud" {{\n  oauthclient_id = "{OTHER.id}"\n  oauthclient_secret = "{OTHER.secret}"\n'
+        f"  gateway {{\n    {gateway}\n  }}\n}}\n"
+    )
+    write(
+        folder,
+        main_json=json.dumps(main),
+        both__main_tf=two_required + skill("here", "genesyscloud.here") + skill("there", "genesyscloud.there"),
+        plain__main_tf=REQUIRED + skill("plain"),
+        legacy__main_tf=REQUIRED + legacy + skill("legacy"),
+    )
+    answer = world.desk.run("apply", folder, "--state", "s", "--auto-approve")
+    assert answer.code == 0, answer.err
+    assert skills(world.home) == {"here", "plain"}
+    assert skills(world.other) == {"there", "legacy"}
+    assert "goes past the gateway" in answer.err
+    counts = world.desk.journal(kind="gateway")[-1].facts
+    assert counts["fenced"] == 0
+    assert counts["sent"] > 0
+
+
+def skill(name: str, provider: str = "") -> str:
+    named = f"  provider = {provider}\n" if provider else ""
+    return f'resource "genesyscloud_routing_skill" "{name}" {{\n{named}  name = "{name}"\n}}\n'
+
+
+def test_an_access_token_is_honoured_and_a_bad_one_is_refused(world: World) -> None:
+    """The client of the environment is one that nobody knows: only the token can let the run in."""
+    text = REQUIRED + 'variable "token" {}\nprovider "genesyscloud" {\n  access_token = var.token\n  gateway {}\n}\n'
+    environ = {"GENESYSCLOUD_OAUTHCLIENT_ID": "nobody", "GENESYSCLOUD_OAUTHCLIENT_SECRET": "x"}
+    good = world.apply(text + skill("a"), environ={**environ, "TF_VAR_token": token_of(world.home, DEFAULT_CLIENT)})
+    assert good.code == 0, good.err
+    assert skills(world.home) == {"a"}
+    bad = world.apply(text + skill("a") + skill("b"), environ={"TF_VAR_token": "no-such-token"})
+    assert bad.code == 32, bad.err
+    assert skills(world.home) == {"a"}
+
+
+def token_of(served: Served, client: OAuthClient) -> str:
+    basic = base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
+    request = urllib.request.Request(
+        f"{served.url}/oauth/token",
+        data=b"grant_type=client_credentials",
+        headers={"Authorization": f"Basic {basic}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return str(json.load(answer)["access_token"])
+
+
+def test_a_root_module_that_only_calls_modules_goes_through_the_gateway_too(world: World) -> None:
+    """Its resources' provider is declared in the module alone, so the override must declare it for the root."""
+    folder = world.desk.folder / "calls"
+    environ = {"INTERLOCK_UPSTREAM_API": world.home.url, "INTERLOCK_UPSTREAM_LOGIN": world.home.url}
+    write(folder, main_tf='module "m" {\n  source = "./m"\n}\n', m__main_tf=REQUIRED + skill("inside"))
+    answer = world.desk.run("apply", folder, "--state", "s", "--auto-approve", environ=environ)
+    assert answer.code == 0, answer.err
+    assert skills(world.home) == {"inside"}
+    assert world.desk.journal(kind="gateway")

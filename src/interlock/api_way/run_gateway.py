@@ -11,11 +11,9 @@ gateway, Terraform's environment holds a placeholder instead of the client's sec
 from __future__ import annotations
 
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from io import BytesIO
 from pathlib import Path
 
 from interlock.api_way.need import GATEWAY_HOST, Need, Way
@@ -25,7 +23,7 @@ from interlock.gateway.service import Gateway
 from interlock.genesys import rate_limits
 from interlock.ids import Ids
 from interlock.lock import Priority
-from interlock.run.planned_for import Target
+from interlock.run.planned_for import Target, with_override
 from interlock.run.surroundings import Seat
 from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME, write_override
 from interlock.store import RecordStore
@@ -137,16 +135,7 @@ class RunGateway:
 
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan whose own copy of the override names this run's gateway instead of an earlier run's."""
-        with zipfile.ZipFile(BytesIO(plan)) as archive:
-            entries = [(info, archive.read(info)) for info in archive.infolist()]
-        if not any(info.filename.endswith("/" + OVERRIDE_NAME) for info, _ in entries):
-            return plan
-        adapted = BytesIO()
-        with zipfile.ZipFile(adapted, "w") as archive:
-            for info, content in entries:
-                own = info.filename.endswith("/" + OVERRIDE_NAME)
-                archive.writestr(info, self._override.encode() if own else content)
-        return adapted.getvalue()
+        return with_override(plan, OVERRIDE_NAME, self._override)
 
     def forecast(self, plan: PlanFacts, deadline_s: float | None, parallelism: int | None) -> Mapping[str, object]:
         """See `Gateway.forecast`."""

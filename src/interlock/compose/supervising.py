@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from interlock.run.workspace import OwnBackend
     from interlock.terraform.events import AnyEvent
 
+_MAY_USE = re.compile(rb"genesyscloud|\bmodule\b")  # what a root module does not say itself, its modules may
 _CURRENT_S = 2.0  # how long a grant in a table is believed to be current by the run's own gateway
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
 
@@ -368,7 +370,7 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
         return "--no-gateway was given"
     if order.plan_file is not None:
         return _planned_need(order, environ)
-    if not any(b"genesyscloud" in path.read_bytes() for path in sources_of(Path(order.directory))):
+    if not any(_MAY_USE.search(path.read_bytes()) for path in sources_of(Path(order.directory))):
         return "the configuration does not name Genesys Cloud"
     from interlock.api_way import find_need
 

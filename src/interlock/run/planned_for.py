@@ -152,6 +152,25 @@ def with_label(plan: bytes, label: Label) -> bytes:
     return labelled.getvalue()
 
 
+def with_override(plan: bytes, name: str, text: str) -> bytes:
+    """Return a plan with another text of an override file; as it is when the plan holds no file of this name.
+
+    Args:
+        plan: The file.
+        name: Of the override file.
+        text: Its new content.
+    """
+    with zipfile.ZipFile(io.BytesIO(plan)) as archive:
+        entries = [(info, archive.read(info)) for info in archive.infolist()]
+    if not any(info.filename.endswith("/" + name) for info, _ in entries):
+        return plan
+    adapted = io.BytesIO()
+    with zipfile.ZipFile(adapted, "w") as archive:
+        for info, content in entries:
+            archive.writestr(info, text.encode() if info.filename.endswith("/" + name) else content)
+    return adapted.getvalue()
+
+
 def check_place(planned: PlannedFor, *, backend: str, place: Mapping[str, str | None], workspace: str) -> None:
     """Refuse a plan whose own backend is not the run's: Terraform would write to the plan's, not to the run's.
 

@@ -46,6 +46,7 @@ from interlock.run.planned_for import (
     check_targets,
     read_planned_for,
     with_label,
+    with_override,
 )
 from interlock.run.progress import Progress
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
@@ -54,7 +55,7 @@ from interlock.run.stopping import ask_once
 from interlock.run.summary import pace_s, recent
 from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
 from interlock.run.transcript import Journal
-from interlock.run.workspace import IMPORTS_NAME, Workspace
+from interlock.run.workspace import HEADING, IMPORTS_NAME, OVERRIDE, OVERRIDE_NAME, Workspace
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode
 from interlock.terraform.events import AnyEvent
@@ -524,7 +525,7 @@ class Supervisor:
         current = await self._hands.door.current()
         await self._check_target(content)
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
-        adapted = self._hands.gateway.adapt(content) if self._hands.gateway is not None else content
+        adapted = await asyncio.to_thread(self._adapted, content)
         await asyncio.to_thread(_write_private, path, adapted)
         document = parse_plan(await self._shown(path))
         facts = settle.facts_of(document)
@@ -532,6 +533,12 @@ class Supervisor:
         if not self._order.auto_approve:
             await self._render(path)
         return facts
+
+    def _adapted(self, plan: bytes) -> bytes:
+        """Return a plan without the way to the gateway of the run that made it: nobody knows who listens there now."""
+        if self._hands.gateway is not None:
+            return self._hands.gateway.adapt(plan)
+        return with_override(plan, OVERRIDE_NAME, HEADING if self._order.backend else OVERRIDE)
 
     async def _check_target(self, plan: bytes) -> None:
         """Refuse a plan that was made for another backend, state, root module or organisation (P11)."""

@@ -22,6 +22,7 @@ from interlock.run.planned_for import (
     read_planned_configuration,
     read_planned_for,
     with_label,
+    with_override,
 )
 
 
@@ -112,6 +113,16 @@ def test_a_plan_holds_its_configuration_and_its_values_of_variables() -> None:
     held = read_planned_configuration(plan_bytes(files=files), without="interlock_override.tf")
     assert held.files == {"./main.tf": b"a", "../m/m.tf": b"c"}
     assert held.variables == {"region": "eu-west-2", "odd": UNREADABLE}
+
+
+def test_a_plan_keeps_everything_but_the_text_of_the_override() -> None:
+    files = {"tfconfig/m-/main.tf": "a", "tfconfig/m-/interlock_override.tf": "old way"}
+    plan = with_label(plan_bytes(files=files), Label(state="s"))
+    adapted = with_override(plan, "interlock_override.tf", "new way")
+    assert read_planned_for(adapted).label == Label(state="s")
+    held = read_planned_configuration(adapted, without="")
+    assert held.files == {"./main.tf": b"a", "./interlock_override.tf": b"new way"}
+    assert with_override(plan, "other.tf", "x") == plan
 
 
 def test_what_is_no_zip_gets_no_label() -> None:
