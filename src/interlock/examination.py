@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from interlock.clock import SystemClock
-from interlock.compose import locate, open_embedded, open_site_of, read_settings, state_name
+from interlock.compose import (
+    check_reads,
+    holds_configuration,
+    locate,
+    open_embedded,
+    open_site_of,
+    read_settings,
+    state_name,
+)
 from interlock.coordinator import Coordinator
 from interlock.disk import DiskTree
 from interlock.errors import InterlockError, UsageError, command, fill_in
@@ -99,6 +107,8 @@ def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) 
 
     binary = find_binary(settings.terraform, environ)
     version = version_of(binary, environ, cwd=directory)
+    if holds_configuration(directory):
+        check_reads(binary.name, directory)
     return [Checked(name="terraform", result="ok", text=f"{binary.name}, {version}")]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -107,10 +106,10 @@ def converge(program: str, folder: Path, desk: Desk, environ: dict[str, str]) ->
     shutil.rmtree(folder / ".terraform")  # as in a fresh checkout of a pipeline
 
 
-def check_refused(desk: Desk, folder: Path, server: StateServer, environ: dict[str, str], *words: str) -> None:
+def check_refused(desk: Desk, folder: Path, server: StateServer, environ: dict[str, str]) -> None:
     before, writes = server.state, list(server.writes)
     for verb, flags in (("plan", ()), ("apply", ("--auto-approve",)), ("destroy", ("--auto-approve",)), ("drift", ())):
-        answer = desk.run(verb, folder, *flags, *words, environ=environ)
+        answer = desk.run(verb, folder, *flags, environ=environ)
         assert answer.code == 3, (verb, answer.err)
         assert server.address in answer.err
         assert "glpat" not in answer.out + answer.err
@@ -174,4 +173,7 @@ def test_a_backend_in_opentofus_own_files_is_refused_too(desk: Desk, gitlab: Sta
     (folder / "main.tofu").write_text(RESOURCE)
     (folder / "backend.tofu.json").write_text(backend(gitlab))
     converge("tofu", folder, desk, {})
-    check_refused(desk, folder, gitlab, {}, "--terraform", os.path.realpath(shutil.which("tofu") or ""))
+    check_refused(desk, folder, gitlab, {"INTERLOCK_TERRAFORM": "tofu"})
+    blind = desk.run("doctor", folder, environ={"INTERLOCK_TERRAFORM": "terraform"})
+    assert blind.code != 0
+    assert "holds only OpenTofu's files" in blind.out + blind.err

@@ -5,6 +5,7 @@ from interlock.compose.locks import breaker, change_lock, hold_by_hand, holding,
 from interlock.compose.names import (
     check_not_renamed,
     find_root_module,
+    holds_configuration,
     is_state_name,
     meant_state,
     named_state,
@@ -16,6 +17,7 @@ from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_aba
 from interlock.compose.serving import parse_listen, serve
 from interlock.compose.sites import (
     BootstrapAsked,
+    check_reads,
     declared_site,
     locate,
     named_site,
@@ -41,6 +43,7 @@ __all__ = [
     "cancel_run",
     "change_lock",
     "check_not_renamed",
+    "check_reads",
     "declared_site",
     "diagnose_failure",
     "drift_room",
@@ -48,6 +51,7 @@ __all__ = [
     "find_run",
     "hold_by_hand",
     "holding",
+    "holds_configuration",
     "is_abandoned",
     "is_state_name",
     "locate",

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
 from interlock.compose.names import holds_configuration, names_of
-from interlock.compose.sites import locate, tool_of
+from interlock.compose.sites import check_reads, locate, tool_of
 from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
 from interlock.settings import Settings, parse_duration
-from interlock.source import is_configuration
 
 if TYPE_CHECKING:
     from interlock.existing import Found
     from interlock.onsite.finding import Located
-    from interlock.run.binary import Binary
     from interlock.run.front_end import FrontEnd, Spare
     from interlock.run.order import Look, Operation, Order
     from interlock.source import Tool
@@ -78,21 +76,10 @@ def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
 
         divide_flags(asked.extra)
     binary = find_binary(settings.terraform, environ)
-    _check_reads(binary, directory)
+    check_reads(binary.name, directory)
     order = _order(asked, directory, settings, environ, tool_of(binary.name))
     _make_home(settings.home)
     return order
-
-
-def _check_reads(binary: Binary, directory: Path) -> None:
-    """Refuse files that the program does not read: to Terraform a folder of OpenTofu's files is an empty one."""
-    tool = tool_of(binary.name)
-    if not any(is_configuration(entry.name, tool) for entry in directory.iterdir()):
-        raise UsageError(
-            f"{directory} holds only OpenTofu's files",
-            why=f"{binary.name} does not read .tofu files and would see an empty configuration",
-            fix="install tofu, or name it with --terraform",
-        )
 
 
 def _check_out(out: Path | None) -> str | None:

@@ -101,6 +101,17 @@ def tool_of(program: str) -> Tool:
     return Tool.TOFU if "tofu" in path.name or "tofu" in path.resolve().name else Tool.TERRAFORM
 
 
+def check_reads(program: str, directory: Path) -> None:
+    """Refuse files that the program does not read: to Terraform a folder of OpenTofu's files is an empty one."""
+    tool = tool_of(program)
+    if not any(is_configuration(entry.name, tool) for entry in directory.iterdir()):
+        raise UsageError(
+            f"{directory} holds only OpenTofu's files",
+            why=f"{program} does not read .tofu files and would see an empty configuration",
+            fix="install tofu, or name it with --terraform",
+        )
+
+
 def _in(directory: Path) -> list[Path]:
     return list(directory.iterdir())
 
