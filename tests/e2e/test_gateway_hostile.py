@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from interlock.gateway import listener
 from interlock.gateway.oauth import Credentials, Secret
 from interlock.gateway.service import Address, Gateway, Terms
+from interlock.listening import http as listener
 from interlock.lock import Priority
 
 pytestmark = pytest.mark.e2e
@@ -226,16 +226,6 @@ async def test_a_body_that_never_comes_is_cut_off(address: Address, monkeypatch:
     monkeypatch.setattr("interlock.gateway.bodies.BODY_READ_S", 0.2)
     waiting = get(b"/r/r1/tok/api/v2/users", b"Content-Length: 5", method=b"POST")
     assert status_of(await raw(address, waiting)) == 408
-
-
-async def test_more_connections_than_allowed_are_closed_at_once(
-    address: Address, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener, "CONNECTIONS_MAX", 3)
-    idle = [await asyncio.open_connection(address.host, address.port) for _ in range(3)]
-    assert status_of(await raw(address, get(b"/healthz"))) == 503
-    for _, writer in idle:
-        writer.close()
 
 
 async def test_an_upgrade_is_not_followed(address: Address, upstream: Upstream) -> None:

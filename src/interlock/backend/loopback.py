@@ -17,10 +17,12 @@ from urllib.parse import parse_qsl, urlsplit
 from interlock.backend.gate import RunGate, answer_request
 from interlock.backend.protocol import MAX_LOCK_BYTES, Answer, Refused, answer
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError
+from interlock.listening.guests import Guests, connections_max, listen
 from interlock.state import MAX_STATE_BYTES
 
 MAX_HEAD_BYTES = 16 * 1024
-STRANGER_S = 10.0  # until a connection has shown the run's address; Terraform sends its request at once
+HEAD_S = 10.0  # until a connection has sent its first head, and for each head from its first byte
+CONNECTIONS_MAX = 64  # a run has one client
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB on a busy machine
 _LENGTH_DIGITS = 15  # a petabyte; Python refuses to read numbers of thousands of digits
 _LENGTH_REQUIRED = 411
@@ -102,7 +104,8 @@ def body_bytes(head: Head, limit: int) -> int:
 async def serve_run(gate: RunGate, secret: str, *, limit_bytes: int = MAX_STATE_BYTES) -> AsyncIterator[int]:
     """Serve a gate at `/run/<secret>/state` for as long as the context lasts; yield the port."""
     site = _Site(gate, secret, limit_bytes)
-    server = await asyncio.start_server(site.serve, "127.0.0.1", 0, limit=MAX_HEAD_BYTES)
+    listener = listen("127.0.0.1", 0, what="the run's own address")
+    server = await asyncio.start_server(site.serve, sock=listener, limit=MAX_HEAD_BYTES)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -116,20 +119,26 @@ class _Site:
         self._path = f"/run/{secret}/state".encode()
         self._limit_bytes = limit_bytes
         self._serving: set[asyncio.Task[None]] = set()
+        self._guests = Guests(min(CONNECTIONS_MAX, connections_max()))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until either side ends it."""
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
+        close = writer.transport.abort
         try:
-            known = await self._exchange(reader, writer, STRANGER_S)
+            if not self._guests.enter(task, close):
+                return
+            known = await self._exchange(reader, writer, task, is_stranger=True)
             while known:
-                known = await self._exchange(reader, writer, None)
+                self._guests.end(task, close)
+                known = await self._exchange(reader, writer, task, is_stranger=False)
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass  # the client has gone or sends no HTTP, or the run is over: nobody is there to be told
         finally:
             self._serving.discard(task)
+            self._guests.leave(task)
             writer.close()
 
     async def close(self) -> None:
@@ -139,14 +148,17 @@ class _Site:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head_limit_s: float | None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, guest: object, *, is_stranger: bool
     ) -> bool:
         """Answer one request; False when the connection is over. Nothing of a stranger's is read but the head."""
-        async with asyncio.timeout(head_limit_s):
-            text = await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(HEAD_S if is_stranger else None):  # Terraform may think long between two requests
+            first = await reader.readexactly(1)
+        async with asyncio.timeout(HEAD_S):
+            text = first + await reader.readuntil(b"\r\n\r\n")
         try:
             head = parse_head(text)
             self._check_address(head)
+            self._guests.begin(guest)
             body = await self._read_body(reader, head)
         except InterlockError as error:
             await _send(writer, answer(Refused(error=error, status=_status_of(error))))

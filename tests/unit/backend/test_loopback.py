@@ -124,7 +124,7 @@ async def test_a_length_of_thousands_of_digits_is_beyond_every_limit() -> None:
 
 
 async def test_who_does_not_show_the_address_in_time_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interlock.backend.loopback.STRANGER_S", 0.01)
+    monkeypatch.setattr("interlock.backend.loopback.HEAD_S", 0.01)
     async with opened() as (line, _):
         assert await line.is_closed()
 
@@ -166,3 +166,18 @@ def test_a_head_is_read_with_its_query_and_headers_in_lower_case() -> None:
     assert "run/x" not in repr(head)
     with pytest.raises(UsageError):
         parse_head(b"")
+
+
+async def test_strangers_who_send_half_a_head_never_keep_terraform_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.backend.loopback.CONNECTIONS_MAX", 8)
+    async with opened() as (line, _):
+        port = line._writer.get_extra_info("peername")[1]
+        writers = []
+        for _number in range(30):
+            _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /run/")
+            writers.append(writer)
+        terraform = Line(*await asyncio.open_connection("127.0.0.1", port))
+        assert (await terraform.ask("GET"))[0] == 204
+        for writer in (*writers, terraform._writer):
+            writer.close()

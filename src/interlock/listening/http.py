@@ -1,0 +1,222 @@
+"""The HTTP server under our applications: uvicorn, with the limits that it does not have.
+
+uvicorn's parser refuses what can be read in two ways (bad chunks, control characters in headers); this class adds a
+deadline and a size for the head, deadlines for the body, a number of connections and of pipelined requests, and only
+request lines in origin form. What an application needs to know of a head before it is asked (a Host, an Origin) belongs
+in `head_fault`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from interlock.listening.guests import Guests, connections_max
+
+HEAD_MAX = 64 * 1024
+"""Longest request head in bytes."""
+HEADERS_MAX = 128
+"""Most header fields of a request."""
+HEAD_S = 10.0
+"""Longest time from the first byte of a connection or request to the end of its head."""
+BODY_SILENCE_S = 30.0
+"""Longest time in which nothing of a body arrives, while we are ready to take it."""
+BODY_S = 600.0
+"""Longest time for a whole body: 256 MB at half a megabyte a second."""
+LINGER_S = 5.0
+"""Time to send the rest of a body that was answered before it had arrived, such as one without credentials."""
+PIPELINED_MAX = 16
+"""Most requests that wait behind one that is worked on; nobody needs them, and each takes memory."""
+KEEP_ALIVE_S = 30
+"""Longest time between two requests of a connection."""
+_LENGTHS = {b"content-length", b"transfer-encoding"}
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection of a client that may be hostile. Subclasses say how a refusal looks."""
+
+    guests: Guests
+    _head_bytes = 0
+    _reading_head = True
+    _head_timer: asyncio.TimerHandle | None = None
+    _body_timer: asyncio.TimerHandle | None = None
+    _body_until_s = 0.0
+    _heard = False
+    _why = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection; when there are too many, the one that was idle longest goes."""
+        super().connection_made(transport)
+        if not self.guests.enter(self, transport.abort):
+            self._refuse(503, "too many connections")
+            return
+        self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timers."""
+        self.guests.leave(self)
+        self._stop_timer()
+        self._stop_body_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the head's bytes before they are parsed."""
+        self._heard = True
+        if self._reading_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_MAX and not self._ends_head(data):
+                self._refuse(431, "the request head is too long")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """A new head begins."""
+        super().on_message_begin()
+        if not self._reading_head:
+            self._reading_head, self._head_bytes = True, 0
+            self._stop_timer()
+            self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: refuse what only a forward proxy or a smuggler would send."""
+        self._reading_head = False
+        self._stop_timer()
+        fault = self._fault() or self.head_fault()
+        if fault:
+            self._why = fault
+            raise _BadHead(fault)
+        self._body_until_s = self.loop.time() + BODY_S
+        self._watch_body(BODY_SILENCE_S)
+        self.guests.begin(self)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is there."""
+        self._stop_body_timer()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A request was answered: the connection is idle, or its next request is worked on."""
+        has_more = self.cycle.more_body
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if has_more and not self.pipeline:
+            self._stop_body_timer()
+            self._body_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+        if self.cycle.response_complete:
+            self.guests.end(self, self.transport.abort)
+
+    def head_fault(self) -> str:
+        """Return why the head is refused; empty when it is not. For subclasses."""
+        return ""
+
+    def refusal(self, status: int, why: str) -> tuple[bytes, bytes]:
+        """Return content type and body of a refusal."""
+        return b"text/plain", b"%d %s\n" % (status, why.encode())
+
+    def _fault(self) -> str:
+        if not self.url.startswith(b"/"):
+            return "the request line must be in origin form"
+        lengths = [name for name, _ in self.headers if name in _LENGTHS]
+        if len(lengths) > 1:
+            return "the length of the body is given twice"
+        if len(self.pipeline) >= PIPELINED_MAX:
+            return "too many requests were sent without waiting for an answer"
+        return "too many headers" if len(self.headers) > HEADERS_MAX else ""
+
+    def _ends_head(self, data: bytes) -> bool:
+        """Say whether a large piece is mostly body: its head ends early enough."""
+        end = data.find(b"\r\n\r\n")
+        return end >= 0 and self._head_bytes - len(data) + end <= HEAD_MAX
+
+    def _head_is_late(self) -> None:
+        if self._reading_head and not self.transport.is_closing():
+            self._refuse(408, "the request head did not arrive in time")
+
+    def _watch_body(self, wait_s: float) -> None:
+        self._stop_body_timer()
+        self._heard = False
+        self._body_timer = self.loop.call_later(wait_s, self._look_at_body)
+
+    def _look_at_body(self) -> None:
+        """End a connection whose body does not come; while we do not read, that is not its fault."""
+        is_silent = not self._heard and not self.flow.read_paused
+        if is_silent or self.loop.time() >= self._body_until_s:
+            self.transport.abort()
+        else:
+            self._watch_body(BODY_SILENCE_S)
+
+    def _refuse(self, status: int, why: str) -> None:
+        if not self.transport.is_closing():
+            kind, body = self.refusal(status, why)
+            head = b"HTTP/1.1 %d \r\ncontent-type: %s\r\nconnection: close\r\n" % (status, kind)
+            self.transport.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_body_timer(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser refused as everything else is refused."""
+        self._refuse(400, self._why or msg.rstrip("."))
+
+
+class _BadHead(Exception):
+    """Stops the parser; it reports an HttpParserCallbackError, which becomes a 400."""
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to its process and says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def new_server(app: ASGIApp, *, protocol: type[GuardedProtocol] = GuardedProtocol, **options: Any) -> QuietServer:
+    """Return a guarded server for an application, not started.
+
+    Args:
+        app: The application.
+        protocol: How a refusal looks.
+        options: Further ones of `uvicorn.Config`.
+    """
+    guests = Guests(connections_max())
+    guarded: Callable[..., asyncio.Protocol] = type("Guarded", (protocol,), {"guests": guests})
+    config = uvicorn.Config(
+        app,
+        http=guarded,  # type: ignore[arg-type]
+        ws="none",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        **options,
+    )
+    return QuietServer(config)
