@@ -10,7 +10,19 @@ from rich.table import Table
 
 from benchmarks import Row
 
-MODULES = ("applies", "startup", "hand_over", "store", "aws_store", "existing", "state", "lint", "diagnosis", "gateway")
+MODULES = (
+    "applies",
+    "startup",
+    "hand_over",
+    "waiters",
+    "store",
+    "aws_store",
+    "existing",
+    "state",
+    "lint",
+    "diagnosis",
+    "gateway",
+)
 
 
 def main(names: list[str]) -> None:

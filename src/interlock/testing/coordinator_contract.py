@@ -29,6 +29,7 @@ from interlock.ids import RandomIds
 from interlock.lock import (
     Broken,
     Claim,
+    Disconnected,
     Elapsed,
     Grant,
     LockIdBound,
@@ -335,6 +336,68 @@ class CoordinatorContract:
         assert await coordinator.update_head(state, ticket="a", expected_head=None, new_head=one) == one
         assert await coordinator_peer.update_head(state, token=1, expected_head=one, new_head=two) == two
         assert (await coordinator.view(state)).head == two
+
+    async def test_a_refusal_rests_on_what_others_wrote_meanwhile(
+        self, coordinator: Coordinator, coordinator_peer: Coordinator
+    ) -> None:
+        state, one, two = _state(), _head(1, token=2), _head(2, token=2)
+        await coordinator.request(state, _request("a"))
+        await coordinator_peer.release(state, "a", 1)
+        await coordinator_peer.request(state, _request("b"))
+        assert await coordinator.update_head(state, token=2, expected_head=None, new_head=one) == one
+        await coordinator_peer.update_head(state, token=2, expected_head=one, new_head=two)
+        third = _head(3, token=2)
+        assert await coordinator.update_head(state, token=2, expected_head=two, new_head=third) == third
+
+    async def test_a_failed_attempt_takes_nothing_from_another_one_of_its_ticket(
+        self, coordinator: Coordinator, coordinator_peer: Coordinator
+    ) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a", attempt="A1"))
+        await coordinator_peer.request(state, _request("a", attempt="A2"))
+        await coordinator_peer.withdraw(state, "a", attempt="A2")
+        await coordinator_peer.apply_event(state, Disconnected(ticket="a", attempt="A2", patience_s=5.0))
+        await coordinator_peer.withdraw(state, "a", attempt="unknown")
+        assert (await coordinator.renew(state, "a", 1)).beat == 1
+        await coordinator.apply_event(state, Disconnected(ticket="a", attempt="A1", patience_s=5.0))
+        assert may_write((await coordinator.view(state)).lock, 1), "it was seen to act"
+
+    async def test_an_acquire_that_is_cancelled_takes_nothing_from_another_one_of_its_ticket(
+        self, coordinator: Coordinator, coordinator_peer: Coordinator
+    ) -> None:
+        state, joined = _state(), asyncio.Event()
+        await coordinator.request(state, _request("a"))
+        first = asyncio.create_task(
+            coordinator.acquire(state, _request("b"), timeout_s=None, on_change=lambda _: joined.set())
+        )
+        await _soon(joined.wait())
+        joined.clear()
+        second = asyncio.create_task(
+            coordinator_peer.acquire(state, _request("b"), timeout_s=None, on_change=lambda _: joined.set())
+        )
+        await _soon(joined.wait())
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        await coordinator.release(state, "a", 1)
+        assert await asyncio.wait_for(first, PATIENCE_S) == Grant(ticket="b", token=2)
+
+    async def test_writing_settles_a_grant(self, coordinator: Coordinator) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a", attempt="A1"))
+        await coordinator.update_head(state, token=1, expected_head=None, new_head=_head(1, token=1))
+        await coordinator.withdraw(state, "a", attempt="A1")
+        assert may_write((await coordinator.view(state)).lock, 1)
+
+    async def test_a_finished_ticket_is_not_granted_again_however_many_ended_since(
+        self, coordinator: Coordinator
+    ) -> None:
+        state = _state()
+        for n in range(40):
+            token = (await coordinator.request(state, _request(f"t{n}"))).token
+            await coordinator.release(state, f"t{n}", token)
+        with pytest.raises(LeaseLost):
+            await coordinator.request(state, _request("t0"))
 
     async def test_a_repeated_write_is_the_same_as_one(self, coordinator: Coordinator) -> None:
         state = _state()

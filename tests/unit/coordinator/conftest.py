@@ -20,6 +20,7 @@ class TroubledRecords(MemoryRecords):
         super().__init__(clock=clock)
         self.lose_replies = 0
         self.fail = 0
+        self.fail_gets = 0
         self.be_overtaken = 0
         self.away = False
         self.reads = 0
@@ -28,6 +29,9 @@ class TroubledRecords(MemoryRecords):
     async def get(self, key: str) -> Record | None:
         self.reads += 1
         self._check_here()
+        if self.fail_gets:
+            self.fail_gets -= 1
+            raise BackendUnavailable("the store does not answer", fix="try again")
         return await super().get(key)
 
     async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:

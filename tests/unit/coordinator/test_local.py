@@ -84,6 +84,75 @@ async def test_an_event_that_changes_nothing_writes_nothing(
     assert records.swaps == swaps
 
 
+@pytest.mark.promise("P1")
+async def test_no_refusal_is_raised_from_a_record_that_was_only_remembered(
+    coordinator: LocalCoordinator, records: TroubledRecords, clock: FakeClock, ask: Ask
+) -> None:
+    """What this process remembers may be old: another process may have made true what it would refuse."""
+    other = LocalCoordinator(records, clock, CountingIds())
+    await coordinator.request("prod", ask("a"))
+    await other.release("prod", "a", 1)
+    await other.request("prod", ask("b"))
+    head = replace(HEAD, token=2)
+    assert await coordinator.update_head("prod", token=2, expected_head=None, new_head=head) == head
+    after = replace(head, number=2, serial=2)
+    await other.update_head("prod", token=2, expected_head=head, new_head=after)
+    last = replace(head, number=3, serial=3)
+    assert await coordinator.update_head("prod", token=2, expected_head=after, new_head=last) == last
+
+
+async def test_a_read_that_fails_is_asked_again(
+    coordinator: LocalCoordinator, records: TroubledRecords, clock: FakeClock, ask: Ask
+) -> None:
+    records.fail_gets = 2
+    asking = asyncio.create_task(coordinator.request("prod", ask("a")))
+    await clock.advance(1)
+    assert (await asking).token == 1
+    records.fail_gets = 3
+    asking = asyncio.create_task(LocalCoordinator(records, clock, CountingIds()).request("prod", ask("a")))
+    await clock.advance(1)
+    with pytest.raises(BackendUnavailable):
+        await asking
+
+
+async def test_all_waiters_of_a_process_show_their_signs_of_life_in_one_write(
+    coordinator: LocalCoordinator, records: TroubledRecords, clock: FakeClock, ask: Ask
+) -> None:
+    await coordinator.request("prod", ask("a"))
+    waiting = []
+    for n in range(30):
+        await coordinator.request("prod", ask(f"t{n}"))
+        waiting.append(asyncio.create_task(coordinator.await_grant("prod", f"t{n}", timeout_s=None)))
+        await clock.advance(0.3)  # they came one after the other, so each of their signs is due at another time
+    swaps = records.swaps
+    await clock.advance(100)
+    assert 8 <= records.swaps - swaps <= 12, "one sign for all in each quarter of their patience of 40 s"
+    assert all(waiter.doubted_at is None for waiter in (await coordinator.view("prod")).lock.waiters)
+    await clock.advance(0)
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_crowd_that_was_stopped_speaks_up_in_one_write(
+    coordinator: LocalCoordinator, records: TroubledRecords, clock: FakeClock, ask: Ask
+) -> None:
+    other = LocalCoordinator(records, clock, CountingIds())
+    await coordinator.request("prod", ask("a"))
+    waiting = []
+    for n in range(30):
+        await coordinator.request("prod", ask(f"t{n}"))
+        waiting.append(asyncio.create_task(coordinator.await_grant("prod", f"t{n}", timeout_s=None)))
+    await settle()
+    clock.pass_time(25)
+    await other.apply_event("prod", Elapsed())
+    swaps = records.swaps
+    await clock.advance(1)
+    assert records.swaps - swaps <= 2
+    assert all(waiter.doubted_at is None for waiter in (await coordinator.view("prod")).lock.waiters)
+    for task in waiting:
+        task.cancel()
+
+
 async def test_a_crowd_in_one_process_takes_turns_and_loses_no_swap(
     coordinator: LocalCoordinator, records: TroubledRecords, ask: Ask
 ) -> None:
