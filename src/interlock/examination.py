@@ -246,10 +246,11 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) 
     if isinstance(need, str):
         return [Checked(name="gateway", result="note", text=f"runs go without one: {need}")]
     past = ", ".join(sorted({bypass.resource for bypass in gateway_bypasses()}))
+    uploads = f"uploads of {past} go straight to their hosts"
     return [
         *(_way(way, of_several=len(need.ways) > 1) for way in need.ways),
         *(Checked(name="gateway", result="note", text=words) for words in need.words),
-        Checked(name="past the gateway", result="note", text=f"uploads of {past} go straight to their hosts"),
+        *([Checked(name="past the gateway", result="note", text=uploads)] if need.ways else []),
         *[await _client(way.terms) for way in need.ways],
     ]
 

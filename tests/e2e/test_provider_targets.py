@@ -180,6 +180,7 @@ def test_an_access_token_is_honoured_and_a_bad_one_is_refused(world: World) -> N
     environ = {"GENESYSCLOUD_OAUTHCLIENT_ID": "nobody", "GENESYSCLOUD_OAUTHCLIENT_SECRET": "x"}
     good = world.apply(text + skill("a"), environ={**environ, "TF_VAR_token": token_of(world.home, DEFAULT_CLIENT)})
     assert good.code == 0, good.err
+    assert "provider genesyscloud goes past the gateway" in good.err
     assert skills(world.home) == {"a"}
     bad = world.apply(text + skill("a") + skill("b"), environ={"TF_VAR_token": "no-such-token"})
     assert bad.code == 32, bad.err

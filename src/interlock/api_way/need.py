@@ -44,7 +44,7 @@ class Need:
     """What a root module needs of a gateway.
 
     Attributes:
-        ways: One for each client and region; that of the default configuration first.
+        ways: One for each client and region, that of the default configuration first; none when all are left alone.
         left_alone: Provider configurations that keep their own way, with the reason.
         unread: Modules that nobody could look into yet; a provider block in one keeps its own way too.
         requirements: Local names, with sources, that the override must declare for its provider blocks.
@@ -114,8 +114,6 @@ def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str
         return "gateway.enabled is false in interlock.yaml"
     ways, left = _ways(found.logins, section, environ)
     left_alone = (*found.left_alone, *left)
-    if not ways:
-        return "; ".join(dict.fromkeys(f"{each.label}: {each.why}" for each in left_alone))
     return Need(ways=tuple(ways), left_alone=left_alone, unread=found.unread, requirements=found.requirements)
 
 

@@ -241,11 +241,7 @@ async def _with_hands(
     need = await asyncio.to_thread(_gateway_need, order, environ)
     journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
     own = await asyncio.to_thread(_own_backend, order, environ)
-    if isinstance(need, str):
-        journal.tell("no-gateway", {"why": need})
-    else:
-        for words in need.words:
-            journal.tell("note", {"text": words})
+    need = _told(need, journal)
     workspace = await asyncio.to_thread(
         open_workspace,
         directory,
@@ -397,6 +393,18 @@ def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     }
     settings = read_settings(environ, Path(order.directory))
     return find_planned_need(MemoryTree(held.files), variables, settings, environ)
+
+
+def _told(need: Need | str, journal: Journal) -> Need | str:
+    """Say which provider configurations go past the gateway; return the need, or why there is no gateway at all."""
+    if not isinstance(need, str):
+        for words in need.words:
+            journal.tell("note", {"text": words})
+        if need.ways:
+            return need
+        need = "every provider configuration keeps its own way"
+    journal.tell("no-gateway", {"why": need})
+    return need
 
 
 def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
