@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.compose import StateRoom
     from interlock.rescue.foreign_room import Repair, StoredVersion
     from interlock.rescue.rooms import ForeignStateRoom, OwnRoom, Restored
-    from interlock.state import Diff, Document, Finding, Quarantined, Retention, Version
+    from interlock.state import AttributeChange, Diff, Document, Finding, Quarantined, Retention, Version
 
 app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
 quarantine = typer.Typer(help="Writes that were refused, kept for review.", no_args_is_help=True)
@@ -204,17 +204,22 @@ def diff(
 
 def difference(older: Document, newer: Document) -> dict[str, Any]:
     """Return the difference of two documents as plain, masked values."""
-    from interlock.state import attribute_changes, diff_documents, output_values
+    from interlock.state import attribute_changes, collect_secrets, diff_documents, output_values
 
     found: Diff = diff_documents(older, newer)
+    secrets = collect_secrets(older, newer)
     return {
         "from": {"serial": older.serial, "lineage": older.lineage},
         "to": {"serial": newer.serial, "lineage": newer.lineage},
         "resources": [
-            {"address": str(change.key), "change": change.kind.value, "attributes": attribute_changes(change)}
+            {
+                "address": secrets.hide(str(change.key)),
+                "change": change.kind.value,
+                "attributes": attribute_changes(change, secrets),
+            }
             for change in found.objects
         ],
-        "outputs": [output_values(change) for change in found.outputs],
+        "outputs": [output_values(change, secrets) for change in found.outputs],
     }
 
 
@@ -225,13 +230,21 @@ def show_difference(found: dict[str, Any]) -> None:
         sys.stdout.write(f"{signs.get(row['change'], '?')} {row['address']}\n")
         if row["change"] == "changed":
             for change in row["attributes"]:
-                sys.stdout.write(f"    {change.path}: {_short(change.before)} -> {_short(change.after)}\n")
+                sys.stdout.write(f"    {change.path}: {_change(change)}\n")
     for change in found["outputs"]:
-        sys.stdout.write(f"~ output {change.path}: {_short(change.before)} -> {_short(change.after)}\n")
+        sys.stdout.write(f"~ output {change.path}: {_change(change)}\n")
     if len(found["resources"]) > _SHOWN:
         sys.stdout.write(f"… and {len(found['resources']) - _SHOWN} more; --json prints all\n")
     if not found["resources"] and not found["outputs"]:
         sys.stdout.write("no difference in resources or outputs\n")
+
+
+def _change(change: AttributeChange) -> str:
+    """Return a change in a few words; of a secret only that it changed, came or went."""
+    if not change.sensitive:
+        return f"{_short(change.before)} -> {_short(change.after)}"
+    word = "added" if change.before is None else "removed" if change.after is None else "changed"
+    return f"(sensitive, {word})"
 
 
 def _short(value: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from interlock.drift.inventory import Inventory, inventory_of
 from interlock.errors import TerraformFailed
-from interlock.state import sounds_secret
+from interlock.secrecy import sounds_secret
 from interlock.terraform.plan import MAX_PLAN_BYTES, secret_texts, spell_path
 
 MAX_DIFFERENCES = 1000  # of one object; beyond it the object counts as changed as a whole

@@ -42,7 +42,7 @@ from interlock.state.lineage import (
     judge_deletions,
 )
 from interlock.state.merge import Conflict, Conflicted, Merged, Writes, hard_since, merge_documents, remember_hard
-from interlock.state.redact import MASK, masked_attributes, masked_document, masked_output, sounds_secret
+from interlock.state.redact import MASK, collect_secrets, masked_attributes, masked_document, masked_output
 from interlock.state.restore import RestorePlan, plan_restore
 from interlock.state.verify import Finding, refusing, verify_document, verify_state
 
@@ -74,6 +74,7 @@ __all__ = [
     "Writes",
     "apply_diff",
     "attribute_changes",
+    "collect_secrets",
     "content_digest",
     "current_at",
     "diff_documents",
@@ -95,7 +96,6 @@ __all__ = [
     "refusing",
     "remember_hard",
     "render_document",
-    "sounds_secret",
     "verify_document",
     "verify_state",
 ]

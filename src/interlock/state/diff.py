@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from interlock.errors import StateInvalid
+from interlock.secrecy import NO_SECRETS, Secrets, sounds_secret
 from interlock.state.document import (
     Document,
     ObjectKey,
@@ -35,8 +36,8 @@ from interlock.state.redact import (
     plain,
     read_attributes,
     read_exactly,
+    secrets_within,
     sensitive_paths,
-    sounds_secret,
 )
 
 _K = TypeVar("_K")
@@ -181,28 +182,38 @@ def apply_diff(document: Document, diff: Diff) -> Document:
     return replace(diff.second, resources=assemble(headers, objects), outputs=outputs, source=None)
 
 
-def attribute_changes(change: ObjectChange) -> tuple[AttributeChange, ...]:
+def attribute_changes(change: ObjectChange, secrets: Secrets = NO_SECRETS) -> tuple[AttributeChange, ...]:
     """Work out which attributes of one object changed, masked where sensitive.
+
+    Args:
+        change: One object.
+        secrets: What is hidden wherever it occurs; see `collect_secrets`.
 
     Returns:
         Leaf by leaf in the order of paths, at most `MAX_ATTRIBUTE_CHANGES`. An object that came or went lists all its
         attributes. Empty when only fields beside the attributes changed (`private`, `dependencies`).
     """
-    marked = (*_marks(change.before), *_marks(change.after))
+    marked = (*_marks(change.before, change.key.type), *_marks(change.after, change.key.type))
     rows: list[AttributeChange] = []
-    for path, old, new in _leaves(_attributes(change.before), _attributes(change.after), ()):
+    sides = (_attributes(change.before), _attributes(change.after))
+    if secrets is NO_SECRETS:
+        secrets = secrets_within(sides, marked)
+    for path, old, new in _leaves(*sides, ()):
         if len(rows) == MAX_ATTRIBUTE_CHANGES:
             break
-        rows.append(_attribute_change(path, old, new, marked))
+        rows.append(_attribute_change(path, old, new, marked, secrets))
     return tuple(rows)
 
 
-def output_values(change: OutputChange) -> AttributeChange:
+def output_values(change: OutputChange, secrets: Secrets = NO_SECRETS) -> AttributeChange:
     """Return both values of a changed output, masked when either side is sensitive or its name sounds secret."""
     old, new = _output(change.before), _output(change.after)
     sensitive = sounds_secret(change.name) or old[1] or new[1]
-    before, after = (MASK if sensitive and value is not None else plain(mask(value, ())) for value in (old[0], new[0]))
-    return AttributeChange(path=change.name, before=before, after=after, sensitive=sensitive)
+    values = (
+        MASK if sensitive and value is not None else mask(value, (), secrets=secrets) for value in (old[0], new[0])
+    )
+    before, after = map(plain, values)
+    return AttributeChange(path=secrets.hide(change.name), before=before, after=after, sensitive=sensitive)
 
 
 def _put(table: dict[_K, _V], key: _K, value: _V | None) -> None:
@@ -244,8 +255,8 @@ def _header_changes(
             yield HeaderChange(key=key, before=bare_old, after=bare_new)
 
 
-def _marks(instance: Raw | None) -> tuple[Path, ...]:
-    return () if instance is None else sensitive_paths(instance)
+def _marks(instance: Raw | None, kind: str) -> tuple[Path, ...]:
+    return () if instance is None else sensitive_paths(instance, kind)
 
 
 def _attributes(instance: Raw | None) -> object:
@@ -257,11 +268,13 @@ def _attributes(instance: Raw | None) -> object:
         raise StateInvalid("the attributes of an instance cannot be read", why=str(error)) from error
 
 
-def _attribute_change(path: Path, old: object, new: object, marked: tuple[Path, ...]) -> AttributeChange:
+def _attribute_change(
+    path: Path, old: object, new: object, marked: tuple[Path, ...], secrets: Secrets
+) -> AttributeChange:
     sensitive = is_masked(path, marked)
     # A whole list or map may be one leaf (it came from nothing), so what lies below is masked as well.
-    before, after = (plain(mask(value, marked, path)) for value in (old, new))
-    return AttributeChange(path=spell_path(path), before=before, after=after, sensitive=sensitive)
+    before, after = (plain(mask(value, marked, path, secrets)) for value in (old, new))
+    return AttributeChange(path=secrets.hide(spell_path(path)), before=before, after=after, sensitive=sensitive)
 
 
 def spell_path(path: Path) -> str:

@@ -13,10 +13,11 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from interlock.errors import TerraformFailed
+from interlock.secrecy import MIN_COPY_CHARS, Secrets, gather_secrets, hide_shapes, secret_places, sounds_secret
 from interlock.terraform.events import Action, ChangeSummary, Event, Outputs, PlannedChange, ResourceDrift
 
 MAX_PLAN_BYTES: Final = 512 * 1024 * 1024  # `show -json` of a plan over a 100 MB state has about four copies of it
-MIN_SECRET_CHARS: Final = 6  # a shorter text is masked where it is marked, not wherever else it happens to occur
+MIN_SECRET_CHARS: Final = MIN_COPY_CHARS
 MAX_ATTRIBUTES: Final = 10_000  # per resource; what is changed beyond it is only counted
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -26,6 +27,8 @@ UNKNOWN: Final = "(known after apply)"
 
 _DELETES: Final = frozenset({Action.DELETE, Action.REPLACE, Action.REMOVE})
 _CHANGES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.IMPORT, Action.MOVE, *_DELETES})
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HIDDEN: Final = hide_shapes("-----BEGIN PRIVATE KEY-----")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -257,7 +260,7 @@ def _number(text: str) -> float | str:
 
 
 def _plan(document: Mapping[str, Any]) -> PlanDocument:
-    secrets = secret_texts(document)
+    secrets = gather_secrets(secret_texts(document))
     outputs = sorted((document.get("output_changes") or {}).items())
     return PlanDocument(
         format_version=_text(document, "format_version"),
@@ -289,7 +292,8 @@ def hide_secrets(text: str, secrets: frozenset[str]) -> str:
         for line in lines:
             if len(line.strip()) >= MIN_SECRET_CHARS:
                 text = text.replace(line.strip(), SENSITIVE)
-    return text
+    known = gather_secrets(secrets)
+    return "".join(known.hide(line, SENSITIVE) for line in text.splitlines(keepends=True))
 
 
 def _secrets(document: Mapping[str, Any]) -> Iterator[str]:
@@ -300,12 +304,28 @@ def _secrets(document: Mapping[str, Any]) -> Iterator[str]:
     for name in ("resource_changes", "resource_drift"):
         for entry in document.get(name) or ():
             change = entry["change"]
-            yield from _marked_texts(change.get("before"), change.get("before_sensitive"))
-            yield from _marked_texts(change.get("after"), change.get("after_sensitive"))
+            places = secret_places(_text(entry, "type"))
+            for side in ("before", "after"):
+                yield from _marked_texts(change.get(side), change.get(f"{side}_sensitive"))
+                yield from _telling_texts(change.get(side), places, ())
     declared = ((document.get("configuration") or {}).get("root_module") or {}).get("variables") or {}
     for name, variable in (document.get("variables") or {}).items():
         if (declared.get(name) or {}).get("sensitive") is True:
             yield from _marked_texts(variable.get("value"), sensitive=True)
+
+
+def _telling_texts(value: Any, places: tuple[tuple[str, ...], ...], names: tuple[str, ...]) -> Iterator[str]:
+    """Yield the texts that are secret by the provider's schema, by a name on the way, or by their looks."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _telling_texts(item, places, (*names, key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _telling_texts(item, places, names)
+    elif isinstance(value, str) and len(value) >= MIN_SECRET_CHARS:
+        placed = any(names[: len(place)] == place for place in places) or any(map(sounds_secret, names))
+        if (placed and not _UUID.fullmatch(value)) or hide_shapes(value) == _HIDDEN:
+            yield value
 
 
 def _marked_texts(value: Any, sensitive: Any) -> Iterator[str]:
@@ -331,7 +351,7 @@ def _flag(document: Mapping[str, Any], name: str) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _resource_change(entry: Mapping[str, Any], secrets: frozenset[str]) -> ResourceChange:
+def _resource_change(entry: Mapping[str, Any], secrets: Secrets) -> ResourceChange:
     change = entry["change"]
     actions = tuple(str(word) for word in change.get("actions") or ())
     previous = _text(entry, "previous_address")
@@ -373,7 +393,7 @@ def _one_action(actions: tuple[str, ...]) -> Action:
     return _ONE_ACTION.get(actions, Action.OTHER)
 
 
-def _output_change(name: str, change: Mapping[str, Any], secrets: frozenset[str]) -> OutputChange:
+def _output_change(name: str, change: Mapping[str, Any], secrets: Secrets) -> OutputChange:
     marks = _Marks(change, secrets)
     return OutputChange(
         name=name,
@@ -384,7 +404,7 @@ def _output_change(name: str, change: Mapping[str, Any], secrets: frozenset[str]
     )
 
 
-def _attributes(change: Mapping[str, Any], secrets: frozenset[str]) -> Iterator[AttributeChange]:
+def _attributes(change: Mapping[str, Any], secrets: Secrets) -> Iterator[AttributeChange]:
     """List what differs between before and after, what forces a replacement marked."""
     forcing = {spell_path(tuple(path)) for path in change.get("replace_paths") or ()}
     for found in _differences(change.get("before"), change.get("after"), _Marks(change, secrets), ()):
@@ -397,7 +417,7 @@ class _Marks:
 
     __slots__ = ("_after", "_before", "secrets", "unknown")
 
-    def __init__(self, change: Mapping[str, Any], secrets: frozenset[str]) -> None:
+    def __init__(self, change: Mapping[str, Any], secrets: Secrets) -> None:
         self._before: Any = change.get("before_sensitive")
         self._after: Any = change.get("after_sensitive")
         self.unknown: Any = change.get("after_unknown")
@@ -406,6 +426,11 @@ class _Marks:
     @property
     def is_sensitive(self) -> bool:
         return self._before is True or self._after is True
+
+    def of_a_secret_name(self, before: Any, after: Any) -> _Marks:
+        """Return these marks with every text marked: a flag or a null under such a name tells nothing."""
+        below = {"before_sensitive": _is_telling(before), "after_sensitive": _is_telling(after)}
+        return _Marks({**below, "after_unknown": self.unknown}, self.secrets)
 
     def at(self, step: str | int) -> _Marks:
         below = {
@@ -424,6 +449,10 @@ class _Marks:
         return UNKNOWN if self.unknown is True else _masked(value, self._after, self.secrets)
 
 
+def _is_telling(value: Any) -> bool:
+    return value is not None and not isinstance(value, bool)
+
+
 def _sub(tree: Any, step: str | int) -> Any:
     if tree is True:
         return True
@@ -440,8 +469,10 @@ def _differences(before: Any, after: Any, marks: _Marks, path: tuple[str | int, 
         for step in steps:
             yield from _differences(_child(before, step), _child(after, step), marks.at(step), (*path, step))
     elif unknown or not _same(before, after):
+        if any(isinstance(step, str) and sounds_secret(step) for step in path):
+            marks = marks.of_a_secret_name(before, after)
         yield AttributeChange(
-            path=spell_path(path),
+            path=marks.secrets.hide(spell_path(path), SENSITIVE),
             before=marks.shown_before(before),
             after=marks.shown_after(after),
             sensitive=marks.is_sensitive,
@@ -474,11 +505,13 @@ def _same(before: Any, after: Any) -> bool:
     return before == after and json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
 
 
-def _masked(value: Any, sensitive: Any, secrets: frozenset[str]) -> Json:
-    if sensitive is True or (isinstance(value, str) and value in secrets):
+def _masked(value: Any, sensitive: Any, secrets: Secrets) -> Json:
+    if sensitive is True:
         return SENSITIVE
+    if isinstance(value, str):
+        return secrets.hide(value, SENSITIVE)
     if isinstance(value, dict):
-        return {key: _masked(item, _sub(sensitive, key), secrets) for key, item in value.items()}
+        return {key: _masked(item, sounds_secret(key) or _sub(sensitive, key), secrets) for key, item in value.items()}
     if isinstance(value, list):
         return [_masked(item, _sub(sensitive, place), secrets) for place, item in enumerate(value)]
     plain: Json = value

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from interlock.state import MASK, masked_attributes, masked_document, masked_output, sounds_secret
+from interlock.secrecy import sounds_secret
+from interlock.state import MASK, masked_attributes, masked_document, masked_output
 
 Make = Callable[..., Any]
 
@@ -97,3 +98,45 @@ def test_a_shown_document_holds_no_secret(document: Make, resource: Make, instan
     assert shown["instances"] == [
         {"address": 't.a["k"]', "deposed": "0000000a", "attributes": {"password": MASK, "id": "1"}}
     ]
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("random_password", {"result": "Xk29-fjw0!"}),
+        ("azurerm_kubernetes_cluster", {"kube_config_raw": "Xk29-fjw0!"}),
+        ("aws_secretsmanager_secret_version", {"secret_string": "Xk29-fjw0!"}),
+        ("github_actions_secret", {"plaintext_value": "Xk29-fjw0!"}),
+        ("genesyscloud_integration_credential", {"fields": {"userName": "Xk29-fjw0!"}}),
+        ("genesyscloud_integration_action", {"config_request": [{"headers": {"X-Api-Key": "Xk29-fjw0!"}}]}),
+        ("x_y", {"url": "postgres://user:Xk29-fjw0!@db/x"}),
+        ("x_y", {"kubeconfig": "users:\n- user:\n    token: Xk29-fjw0!\n"}),
+        ("x_y", {"pem": "-----BEGIN RSA PRIVATE KEY-----\nXk29-fjw0!\n-----END RSA PRIVATE KEY-----"}),
+        ("x_y", {"environment": [{"name": "DB_PASSWORD", "value": "Xk29-fjw0!"}]}),
+    ],
+)
+def test_a_state_of_an_older_terraform_shows_no_secret_though_it_marks_none(
+    document: Make, resource: Make, instance: Make, kind: str, attributes: dict[str, Any]
+) -> None:
+    shown = masked_document(document(resource(kind, "a", instance({"id": "1", **attributes}, None))))
+    assert "Xk29" not in repr(shown)
+    assert "'id': '1'" in repr(shown)
+
+
+@pytest.mark.promise("P10")
+def test_a_short_or_everyday_secret_does_not_blank_the_page(document: Make, resource: Make, instance: Make) -> None:
+    made = document(
+        resource("t", "a", instance({"password": "1", "token": "enabled"}, None)),
+        resource("t", "b", instance({"count": 1, "mode": "enabled"}, None)),
+    )
+    assert masked_document(made)["instances"][1]["attributes"] == {"count": 1, "mode": "enabled"}
+
+
+def test_ids_of_credentials_are_not_hunted(document: Make, resource: Make, instance: Make) -> None:
+    name = "5b5a2d6e-8f6f-4d5a-9d1e-0c6a6f1e2d3c"
+    made = document(
+        resource("genesyscloud_integration", "a", instance({"credentials": {"basicAuth": name}}, None)),
+        resource("genesyscloud_integration_credential", "b", instance({"id": name}, None)),
+    )
+    assert masked_document(made)["instances"][1]["attributes"] == {"id": name}

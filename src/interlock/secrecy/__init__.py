@@ -1,0 +1,18 @@
+"""What may not be shown: secrets by their mark, name, place in a schema and shape, and every copy of them.
+
+One set of rules for states, plans and whatever else quotes them. When in doubt, hide: a value can be looked up where it
+belongs, but not taken back from a log.
+"""
+
+from interlock.secrecy.secrets import MIN_COPY_CHARS, NO_SECRETS, Secrets, gather_secrets, hide_shapes, sounds_secret
+from interlock.secrecy.table import secret_places
+
+__all__ = [
+    "MIN_COPY_CHARS",
+    "NO_SECRETS",
+    "Secrets",
+    "gather_secrets",
+    "hide_shapes",
+    "secret_places",
+    "sounds_secret",
+]

@@ -1,0 +1,143 @@
+"""Texts that are secret anywhere, and how they are found again: whole, inside of longer texts, and spelled otherwise.
+
+The rule for copies: a secret of at least `MIN_COPY_CHARS` characters is hidden wherever it occurs, also when it was
+escaped for JSON or a URL or encoded as base64. A shorter one, or an everyday word, is hidden in its own place only:
+hunting `1` or `true` would blank the page.
+
+Pure. Knows nothing of states and plans.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+MASK: Final = "(sensitive)"
+MIN_COPY_CHARS: Final = 6
+_MIN_LINE_CHARS: Final = 16  # of one line of a long secret; shorter lines are brackets and headings
+_MIN_ENCODED_CHARS: Final = 8
+_EVERYDAY: Final = frozenset(
+    {"default", "enabled", "disabled", "unknown", "string", "number", "managed", "(sensitive)"}
+)
+
+# Word parts are matched whole, so that `token_url`, `key_name` or `secretary` are not hidden.
+_SECRET_NAME: Final = re.compile(
+    r"(?:\A|[_\-.])(?:password|passwd|passphrase|passcode|secret|secrets|token|tokens|credential|credentials|"
+    r"private[_\-]?key|api[_\-]?key|access[_\-]?key|signing[_\-]?key|encryption[_\-]?key|client[_\-]?secret|"
+    r"connection[_\-]?string|certificate[_\-]?pem|authorization|cookie|kube[_\-]?(?:admin[_\-]?)?config|plaintext)"
+    r"(?:\Z|[_\-.](?:value|text|base64|pem|hash|string|binary|data|raw|json|plaintext|wo)\Z)",
+    re.IGNORECASE,
+)
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_PRIVATE: Final = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\bclient-(?:key|certificate)-data\b", re.MULTILINE
+)
+# Each begins at a place where no such text can begin within itself, so that hostile text costs linear time.
+_JWT: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_USERINFO: Final = re.compile(r"(?<=://)([^\s/?#@:\"']{0,200}):[^\s/?#\"']{1,500}@")
+_BEARER: Final = re.compile(r"\b(Bearer|Basic|token)( +)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+_TOKEN_SHAPE: Final = re.compile(
+    r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|hvs\.[\w-]{20,}|"
+    r"sk_live_\w{16,}|AIza[\w-]{30,})"
+)
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether a field or a header of this name usually holds a secret."""
+    return _SECRET_NAME.search(_HUMP.sub("_", name)) is not None
+
+
+def hide_shapes(text: str) -> str:
+    """Hide what is a secret by its looks: private keys, kubeconfigs, JSON web tokens, passwords in URLs, tokens."""
+    if _PRIVATE.search(text):
+        return MASK
+    text = _JWT.sub(MASK, text) if "eyJ" in text else text
+    text = _USERINFO.sub(rf"\1:{MASK}@", text) if "://" in text else text
+    text = _BEARER.sub(rf"\1\2{MASK}", text)
+    return _TOKEN_SHAPE.sub(MASK, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Texts that are not to be shown. Make them with `gather_secrets`."""
+
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def __contains__(self, text: str) -> bool:
+        """Whether the whole text is a secret."""
+        return text in self.heads.get(text[:MIN_COPY_CHARS], ())
+
+    def hide(self, text: str, mask: str = MASK) -> str:
+        """Return a text with every secret in it replaced, and what is one by its looks."""
+        if text in self:
+            return mask
+        return hide_shapes(self._without_copies(text, mask)).replace(MASK, mask)
+
+    def _without_copies(self, text: str, mask: str) -> str:
+        if not self.heads or len(text) < MIN_COPY_CHARS:
+            return text
+        parts: list[str] = []
+        shown = at = 0
+        while at <= len(text) - MIN_COPY_CHARS:
+            near = self.heads.get(text[at : at + MIN_COPY_CHARS])
+            found = next((each for each in near if text.startswith(each, at)), "") if near else ""
+            if found:
+                parts += (text[shown:at], mask)
+                at += len(found)
+                shown = at
+            else:
+                at += 1
+        return "".join((*parts, text[shown:])) if parts else text
+
+
+NO_SECRETS: Final = Secrets()
+
+
+def gather_secrets(texts: Iterable[str]) -> Secrets:
+    """Return the secrets among these texts that are long enough to be looked for, in all their spellings."""
+    spelled = {each for text in set(texts) for each in _spellings(text)}
+    heads: dict[str, list[str]] = {}
+    for text in sorted(spelled, key=len, reverse=True):  # the longest first, so that none leaves a rest
+        heads.setdefault(text[:MIN_COPY_CHARS], []).append(text)
+    return Secrets({head: tuple(found) for head, found in heads.items()})
+
+
+def _spellings(text: str) -> Iterator[str]:
+    for each in {text, text.strip(), *_lines(text)}:
+        if len(each) < MIN_COPY_CHARS or each.casefold() in _EVERYDAY:
+            continue
+        yield each
+        for ascii_only in (True, False):
+            once = json.dumps(each, ensure_ascii=ascii_only)[1:-1]
+            yield once
+            yield json.dumps(once, ensure_ascii=ascii_only)[1:-1]  # JSON within JSON
+        yield once.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")  # as Go writes it
+        try:
+            plain = each.encode()
+        except UnicodeEncodeError:  # half of a character
+            continue
+        yield from (quote(each, safe=""), quote(each), quote_plus(each))
+        yield from _encoded(plain)
+
+
+def _lines(text: str) -> list[str]:
+    if "\n" not in text:
+        return []
+    return [line.strip() for line in text.splitlines() if len(line.strip()) >= _MIN_LINE_CHARS]
+
+
+def _encoded(plain: bytes) -> Iterator[str]:
+    """Yield base64 of a text, also in the middle of a longer one: whole groups at each of three offsets."""
+    for offset in range(3):
+        text = base64.b64encode(b"\0" * offset + plain).decode()
+        # The characters that also hold bits of a neighbour are left out; the others are the same wherever it stands.
+        whole = text.rstrip("=")[(0, 2, 3)[offset] :]
+        whole = whole if (offset + len(plain)) % 3 == 0 else whole[:-1]
+        if len(whole) >= _MIN_ENCODED_CHARS:
+            yield whole
+            yield whole.replace("+", "-").replace("/", "_")
