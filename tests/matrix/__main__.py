@@ -1,6 +1,6 @@
 """`make matrix`: every cell, on every Terraform that is there, with every store; resumable, prints a table.
 
-    python -m tests.matrix [--work FOLDER] [--store own,s3] [--tool NAME,…] [--cell TEXT] [--record FILE]
+    python -m tests.matrix [--work FOLDER] [--store own,s3] [--tool NAME,…] [--cell TEXT] [--record]
 
 What is done is kept in FOLDER and not done again. Terraforms: `terraform` and `tofu` on PATH, and the binaries of
 INTERLOCK_TEST_TERRAFORMS.
@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.matrix.cells import Cell, cells
+from tests.matrix.recording import FOLDER, Record, judge, record
 from tests.matrix.scene import Plain, Scene, Start
 from tests.matrix.tools import find_tools
 
@@ -31,6 +32,10 @@ def main() -> int:
     wanted = [one for one in cells() if asked.cell in str(one)]
     tools = {name: path for name, path in find_tools().items() if not asked.tool or name in asked.tool.split(",")}
     sys.stdout.write(f"{len(wanted)} cells, {', '.join(tools)}; work in {work}\n")
+    if asked.record:
+        for name, path in tools.items():
+            _record(name, path, wanted)
+        return 0
     results: dict[str, list[str]] = {}
     for name, path in tools.items():
         for store in asked.store.split(","):
@@ -44,7 +49,25 @@ def _read_words() -> argparse.Namespace:
     parser.add_argument("--store", default="own,s3")
     parser.add_argument("--tool", default="", help="Such as terraform-1.11.4,tofu-1.12.6; all by default.")
     parser.add_argument("--cell", default="", help="Only cells with this in their name.")
+    parser.add_argument("--record", action="store_true", help="Only write down anew what plain Terraform does.")
     return parser.parse_args()
+
+
+def _record(tool: str, path: str, wanted: list[Cell]) -> None:
+    """Write down what plain Terraform does in the cells that are not written down yet."""
+    file = FOLDER / f"{tool}.json"
+    found: dict[str, Record] = json.loads(file.read_text()) if file.exists() else {}
+    starts: dict[str, Start] = {}
+    with tempfile.TemporaryDirectory(prefix="m-") as folder:
+        plain = Plain(Path(folder), path)
+        for cell in (one for one in wanted if str(one) not in found):
+            starts[cell.operation.name] = starts.get(cell.operation.name) or plain.start(cell.operation)
+            found[str(cell)] = record(plain, cell, starts[cell.operation.name])
+            FOLDER.mkdir(exist_ok=True)
+            lines = (f"{json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(found.items()))
+            file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+            sys.stdout.write(f"{tool} {cell}: {judge(found[str(cell)]) or 'ok'}\n")
+            sys.stdout.flush()
 
 
 def _play(work: Path, tool: str, path: str, store: str, wanted: list[Cell]) -> dict[str, list[str]]:

@@ -23,4 +23,4 @@ def name_of(path: str) -> str:
     )
     plain = subprocess.run([path, "version"], env=environ, capture_output=True, text=True, check=True, timeout=60)
     product = "tofu" if "OpenTofu" in plain.stdout else "terraform"
-    return f"{product}-{json.loads(said.stdout)['terraform_version']}"
+    return f"{product}-{json.loads(said.stdout)['terraform_version'].partition('-')[0]}"

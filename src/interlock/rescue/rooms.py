@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from interlock.audit.entry import Fact
@@ -192,7 +192,10 @@ class ForeignStateRoom:
         """See `Room.findings`."""
         found = await self.room.verify(text)
         reason = await self._review() if text is None else ""
-        return (*found, Finding(code="suspect", message=reason, refuses=False)) if reason else found
+        if not reason:
+            return found
+        held = (replace(each, refuses=each.refuses and each.code != "phantom-deletion") for each in found)
+        return (*held, Finding(code="suspect", message=reason, refuses=False))  # the review decides, not a repair
 
     async def planned(self, text: str | None) -> Restored:
         """See `Room.planned`."""
