@@ -54,7 +54,7 @@ async def _apply(first: frozenset[str], allowed: frozenset[str], writes: list[fr
 
 def _body(serial: int, names: frozenset[str]) -> bytes:
     rows = [
-        {"mode": "managed", "type": "t", "name": name, "provider": "p", "instances": [{"attributes": {}}]}
+        {"mode": "managed", "type": "t", "name": name, "provider": "provider.p", "instances": [{"attributes": {}}]}
         for name in sorted(names)
     ]
     return json.dumps({"version": 4, "serial": serial, "lineage": "l", "resources": rows}).encode()
