@@ -27,6 +27,7 @@ ENVIRONMENT = {
     "INTERLOCK_LEASE": "silence after which recovery may begin",
     "INTERLOCK_HEARTBEAT": "how often a holder renews its lease",
     "INTERLOCK_MAX_DELETES": "most deletions of one apply",
+    "INTERLOCK_PROTECT_TERRAFORM": "`auto`, `always` or `never`: see `run.protect_terraform`",
     "INTERLOCK_UPSTREAM_API": "where the run's API gateway sends API calls, instead of the home region's host; "
     "with `_EU_WEST_2` and the like appended, instead of that region's",
     "INTERLOCK_UPSTREAM_LOGIN": "where it gets tokens, instead of the home region's host; likewise",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -269,3 +270,18 @@ def is_interlock(pid: int) -> bool:
         return b"interlock" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
     except OSError:
         return False
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes whose parent `pid` is."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if entry.read_text().rpartition(")")[2].split()[1] == str(pid):
+                found.append(int(entry.parent.name))
+    return found
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all that came from it."""
+    return [pid, *(each for child in children(pid) for each in tree(child))]

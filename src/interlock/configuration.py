@@ -47,6 +47,10 @@ class Run(_Section):
     max_deletes: int | None = Field(
         None, ge=0, description="Most deletions of one apply, where the state does not say."
     )
+    protect_terraform: Literal["auto", "always", "never"] | None = Field(
+        None,
+        description="Whether Terraform is kept from signals to whole process trees (docs/explanation/ci-signals.md).",
+    )
 
 
 class Gateway(_Section):
@@ -121,6 +125,7 @@ class Document(_Section):
             "lease_s": self.run.lease,
             "heartbeat_s": self.run.heartbeat,
             "max_deletes": self.run.max_deletes,
+            "protect_terraform": self.run.protect_terraform,
             "states": {name: _state(state, base) for name, state in self.states.items()} or None,
             "sections": {
                 "gateway": self.gateway.model_dump(exclude_none=True),

@@ -28,6 +28,8 @@ _ORIGIN = re.compile(
 )
 _UNITS_S = (86400.0, 3600.0, 60.0, 1.0)
 
+PROTECTIONS = ("auto", "always", "never")
+"""See `Settings.protect_terraform`."""
 DEFAULT_LEASE_S = 6.0
 """How long a holder may be silent before recovery may begin. Short, because silence alone never breaks a lock."""
 DEFAULT_HEARTBEAT_S = 1.5
@@ -75,6 +77,7 @@ class Settings:
         lease_s: See `DEFAULT_LEASE_S`.
         heartbeat_s: See `DEFAULT_HEARTBEAT_S`.
         max_deletes: Most deletions of one apply where the state does not say; None for no limit.
+        protect_terraform: `auto`, `always` or `never`; see `interlock.run.protection`.
         states: By state name.
         sections: The other sections of interlock.yaml as plain values, read by the room they belong to.
         path: The file that was read; None when there is none.
@@ -89,6 +92,7 @@ class Settings:
     lease_s: float = DEFAULT_LEASE_S
     heartbeat_s: float = DEFAULT_HEARTBEAT_S
     max_deletes: int | None = None
+    protect_terraform: str = "auto"
     states: Mapping[str, StateSettings] = field(default_factory=dict)
     sections: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
@@ -240,6 +244,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
         "INTERLOCK_LEASE": ("lease_s", parse_duration),
         "INTERLOCK_HEARTBEAT": ("heartbeat_s", parse_duration),
         "INTERLOCK_MAX_DELETES": ("max_deletes", _whole_number),
+        "INTERLOCK_PROTECT_TERRAFORM": ("protect_terraform", _protection),
     }
     return {name: read(environ[key]) for key, (name, read) in readers.items() if environ.get(key)}
 
@@ -250,6 +255,16 @@ def _whole_number(text: str) -> int:
             f"{text!r} is not a whole number", why="INTERLOCK_MAX_DELETES counts deletions", fix="set 0 or more"
         )
     return int(text)
+
+
+def _protection(text: str) -> str:
+    if text not in PROTECTIONS:
+        raise UsageError(
+            f"{text!r} is no choice of INTERLOCK_PROTECT_TERRAFORM",
+            why="it decides whether Terraform hears signals that are meant for whole process trees",
+            fix=f"set {', '.join(PROTECTIONS[:-1])} or {PROTECTIONS[-1]}",
+        )
+    return text
 
 
 def _from_file(path: Path) -> dict[str, object]:

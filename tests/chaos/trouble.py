@@ -1,4 +1,4 @@
-"""Makes trouble: pipelines that apply, an agent that kills and stops their processes, an observer that writes down.
+"""Makes trouble: pipelines that apply, an agent that kills, stops and signals their processes, an observer.
 
 All random choices come from one seed. Processes are real, so a run with the same seed is alike, not identical.
 """
@@ -14,10 +14,11 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
-from tests.desk import Desk, Started, is_interlock
+from tests.desk import Desk, Started, is_interlock, tree
 
 from interlock.clock import SystemClock
 from interlock.compose import open_embedded
@@ -85,6 +86,7 @@ class Story:
         troubles: By run id, or pid of a front end: what was done to its processes.
         seen: By state: what the observer saw of its record, in order.
         acknowledged: By state: digests that the store's writer had acknowledged before it was killed.
+        signalled: By run id: when its Terraform was sent a signal that asks it to stop, by the chaos and nobody else.
         failures: What went wrong in the chaos itself.
     """
 
@@ -94,6 +96,7 @@ class Story:
     troubles: dict[str, list[str]] = field(default_factory=dict)
     seen: dict[str, list[View]] = field(default_factory=dict)
     acknowledged: dict[str, list[str]] = field(default_factory=dict)
+    signalled: dict[str, list[datetime]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -150,7 +153,8 @@ def _pipeline(story: Story, random: Random, number: int, over: threading.Event) 
         values = {"hold": random.uniform(*_HOLD_S), "round": number * 100_000 + round_, "log": story.log(state)}
         flags = [f"-var={name}={value}" for name, value in values.items()]
         words = ("apply", story.desk.folder / "work", "--state", state, "--auto-approve", "--", *flags)
-        job = {"CI": "true", "CI_JOB_URL": job_url(number * 100_000 + round_)}
+        protect = random.choice(["always", "never"])
+        job = {"CI_JOB_URL": job_url(number * 100_000 + round_), "INTERLOCK_PROTECT_TERRAFORM": protect}
         started = story.desk.start(*words, environ=job)
         story.attempts[started.process.pid] = Attempt(
             state=state, round=number * 100_000 + round_, started=started, begun_s=time.monotonic()
@@ -191,10 +195,21 @@ def _trouble(story: Story, random: Random, over: threading.Event) -> None:
         if victims:
             whose, pid = random.choice(victims)
             story.troubles.setdefault(whose, []).append(f"{name} {number.name}")
-            _strike(story, name, pid, number, random.uniform(*_STOPPED_S))
+            _strike(story, Blow(name=name, whose=whose, pid=pid, number=number), random.uniform(*_STOPPED_S))
     over.set()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blow:
+    """One trouble: what is done to whose process."""
+
+    name: str
+    whose: str
+    pid: int
+    number: signal.Signals
+
+
+_BURST = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TROUBLES = [
     ("front end", signal.SIGKILL),
     ("front end", signal.SIGINT),
@@ -205,6 +220,11 @@ _TROUBLES = [
     ("supervisor", signal.SIGSTOP),
     ("terraform", signal.SIGKILL),
     ("terraform", signal.SIGSTOP),
+    ("terraform", signal.SIGTERM),
+    ("tree", signal.SIGTERM),
+    ("tree", signal.SIGTERM),
+    ("burst", signal.SIGINT),
+    ("burst", signal.SIGINT),
     ("nobody", signal.SIGCONT),
     ("nobody", signal.SIGCONT),
     ("nobody", signal.SIGCONT),
@@ -216,7 +236,8 @@ def _victims(story: Story, name: str) -> set[tuple[str, int]]:
     if name == "front end":
         living = [attempt for attempt in story.attempts.copy().values() if attempt.started.process.poll() is None]
         return {(str(attempt.started.process.pid), attempt.started.process.pid) for attempt in living}
-    going = [(summary.run, summary.processes.get(name)) for summary in story.desk.runs() if summary.exit is None]
+    role = {"tree": "supervisor", "burst": "supervisor"}.get(name, name)
+    going = [(summary.run, summary.processes.get(role)) for summary in story.desk.runs() if summary.exit is None]
     return {(run, process.pid) for run, process in going if process is not None and _is_ours(story, process.pid)}
 
 
@@ -229,11 +250,31 @@ def _is_ours(story: Story, pid: int) -> bool:
     return is_interlock(pid) or str(story.desk.home).encode() in words
 
 
-def _strike(story: Story, name: str, pid: int, number: signal.Signals, stopped_s: float) -> None:
-    story.counts[f"{name} {number.name}"] += 1
-    _send(pid, number)
-    if number is signal.SIGSTOP:
-        threading.Timer(stopped_s, _send, (pid, signal.SIGCONT)).start()
+def _strike(story: Story, blow: Blow, stopped_s: float) -> None:
+    story.counts[f"{blow.name} {blow.number.name}"] += 1
+    if blow.name == "burst":
+        for number in _BURST:
+            _send(blow.pid, number)
+        return
+    if blow.name == "tree":
+        _strike_tree(story, blow)
+        return
+    if blow.name == "terraform" and blow.number is signal.SIGTERM:
+        story.signalled.setdefault(blow.whose, []).append(SystemClock().now())
+    _send(blow.pid, blow.number)
+    if blow.number is signal.SIGSTOP:
+        threading.Timer(stopped_s, _send, (blow.pid, signal.SIGCONT)).start()
+
+
+def _strike_tree(story: Story, blow: Blow) -> None:
+    """Signal a run's supervisor, its Terraform and all that came from it, highest first, as a runner's helper does."""
+    terraform = story.desk.summary(blow.whose).processes.get("terraform")
+    victims = {blow.pid}
+    if terraform is not None and _is_ours(story, terraform.pid):
+        victims |= set(tree(terraform.pid))
+        story.signalled.setdefault(blow.whose, []).append(SystemClock().now())
+    for pid in sorted(victims, reverse=True):
+        _send(pid, blow.number)
 
 
 def _send(pid: int, number: signal.Signals) -> None:

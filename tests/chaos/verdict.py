@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -11,9 +13,12 @@ from tests.chaos.trouble import STATES, Attempt, Story, job_url
 
 from interlock.compose import open_embedded
 from interlock.coordinator import View
+from interlock.run.stage import EventFile
 from interlock.run.summary import Summary
 from interlock.settings import load
 from interlock.state import Version, refusing, verify_state
+from interlock.terraform.events import Action, Apply, Stage
+from interlock.terraform.interruption import Interruption, read_interruption
 
 _STOPS = {130, 143}
 _NOT_SAVED = 131
@@ -33,6 +38,9 @@ def judge(story: Story) -> list[str]:
         broken += asyncio.run(_versions(story, state, of_state, views))
         broken += _comes_to_rest(story, state)
     broken += _exits(story, runs)
+    for summary in runs:
+        broken += _signals(story, summary)
+    broken += asyncio.run(_completed_is_saved(story, runs))
     broken += asyncio.run(_acknowledged(story))
     broken += _nothing_left(story)
     return broken
@@ -158,9 +166,59 @@ def _allowed(troubles: set[str]) -> set[int]:
     allowed = {0}
     if troubles & {"front end SIGKILL", "front end SIGTERM", "front end SIGINT", "supervisor SIGKILL"}:
         allowed |= _STOPS
+    if troubles & {"tree SIGTERM", "burst SIGINT"}:
+        allowed |= _STOPS
+    if troubles & {"terraform SIGTERM", "tree SIGTERM"}:
+        allowed |= {_NOT_SAVED, _OWN_FAILURE, *_STOPS}  # whether it may be 131 is judged by what Terraform said
     if "terraform SIGKILL" in troubles:
         allowed |= {_NOT_SAVED, _OWN_FAILURE}
     return allowed
+
+
+# -- P9 ---------------------------------------------------------------------------------------------------------------
+
+
+def _said(story: Story, summary: Summary) -> Interruption:
+    output = story.desk.home / "runs" / summary.run / "apply.jsonl"
+    return read_interruption(EventFile(output).new(at_end=True) if output.exists() else [])
+
+
+def _signals(story: Story, summary: Summary) -> Iterator[str]:
+    """Whoever cut Terraform off, it was not us; and a run that was cut off never says that all is saved."""
+    said = _said(story, summary)
+    if said.is_cut and summary.exit in {0, *_STOPS}:
+        yield f"P8 run {summary.run} was cut off and ended with {summary.exit}"
+    if not said.is_cut:
+        return
+    markers = sorted((story.desk.home / "runs" / summary.run).glob("asked-to-stop-*"))
+    ours = [datetime.fromisoformat(json.loads(marker.read_bytes())["at"]) for marker in markers]
+    theirs = story.signalled.get(summary.run, [])
+    if len(ours) + len(theirs) < 2:  # its second signal cuts Terraform off
+        yield f"P9 run {summary.run} was cut off after {len(ours)} signals of ours and {len(theirs)} of the chaos"
+    if len(theirs) == 1 and any(at > theirs[0] for at in ours):
+        yield f"P9 run {summary.run}: our signal was Terraform's second"
+
+
+async def _completed_is_saved(story: Story, runs: list[Summary]) -> list[str]:
+    """What Terraform called completed is in a version that its run stored, unless the run says that it is not."""
+    broken = []
+    async with open_embedded(load(story.desk.folder, story.desk.environ)) as embedded:
+        for state in STATES:
+            stored: dict[str, bytes] = {}
+            for version in await embedded.archive.history(state):
+                stored[version.run] = stored.get(version.run, b"") + await embedded.archive.read_version(state, version)
+            for summary in runs:
+                if summary.state == state and summary.exit in {0, *_STOPS}:
+                    lost = [each for each in _made(story, summary) if each.encode() not in stored.get(summary.run, b"")]
+                    broken += [f"P9 run {summary.run} completed {each}, which no version has" for each in lost]
+    return broken
+
+
+def _made(story: Story, summary: Summary) -> list[str]:
+    output = story.desk.home / "runs" / summary.run / "apply.jsonl"
+    events = EventFile(output).new(at_end=True) if output.exists() else []
+    applied = [event for event in events if isinstance(event, Apply) and event.action is Action.CREATE]
+    return [event.id for event in applied if event.stage is Stage.COMPLETE and event.id]
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def terraform_of(summary: Summary) -> int:
     return summary.processes["terraform"].pid
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
     desk: Desk, module: Path, number: int, code: int
 ) -> None:

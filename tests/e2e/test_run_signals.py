@@ -2,20 +2,22 @@
 
 import json
 import os
+import shutil
 import signal
-from contextlib import suppress
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests import slow_provider
-from tests.desk import Desk, Started
+from tests.desk import STEP_S, Desk, Started, children, tree
 
 from interlock.run.summary import Summary
 
 pytestmark = pytest.mark.e2e
 
 THINGS = {f"thing-{number}" for number in range(5)}
-UNPROTECTED = {"INTERLOCK_PROTECT_TERRAFORM": "off"}
+UNPROTECTED = {"INTERLOCK_PROTECT_TERRAFORM": "never"}
 
 
 @pytest.fixture
@@ -103,6 +105,20 @@ def test_a_burst_of_signals_is_one_wish(desk: Desk, slow: Path) -> None:
     assert slow_provider.made(slow) == saved(desk) == THINGS
 
 
+@pytest.mark.promise("P9")
+def test_a_run_that_is_cancelled_twice_is_one_wish_and_the_canceller_is_told(desk: Desk, slow: Path) -> None:
+    run, summary = start(desk, slow)
+    first = desk.run("runs", "cancel", summary.run)
+    second = desk.run("runs", "cancel", summary.run)
+    until_stopping(desk, slow)
+    open_gate(slow)
+    ended = run.wait()
+    assert ended.code == 143, ended.err
+    assert "stopping: waiting for Terraform" in first.err
+    assert "stopping" in second.err or "still waiting" in second.err  # it began within a burst's time, or after
+    assert slow_provider.made(slow) == saved(desk) == THINGS
+
+
 @pytest.mark.promise("P8")
 def test_a_terraform_that_others_signalled_twice_is_told_as_not_saved_with_its_operations(
     desk: Desk, slow: Path
@@ -135,11 +151,94 @@ def test_a_provider_that_is_killed_while_its_run_is_stopped_is_told_as_not_saved
     assert "stack trace" not in ended.err
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes whose parent `pid` is."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            if entry.read_text().rpartition(")")[2].split()[1] == str(pid):
-                found.append(int(entry.parent.name))
-    return found
+@pytest.mark.promise("P9")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the filter is Linux's")
+def test_a_runner_that_signals_every_process_highest_first_loses_nothing(desk: Desk, slow: Path) -> None:
+    desk.environ["INTERLOCK_PROTECT_TERRAFORM"] = "always"
+    run, summary = start(desk, slow)
+    terraform = summary.processes["terraform"].pid
+    victims = {run.process.pid, summary.processes["supervisor"].pid, *tree(terraform)}
+    assert len(victims) > 3, "front end, supervisor, Terraform, provider"
+    for pid in sorted(victims, reverse=True):
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGHUP)
+    until_stopping(desk, slow)
+    assert set(tree(terraform)) <= victims, "Terraform and its provider live"
+    open_gate(slow)
+    ended = run.wait()
+    assert ended.code == 143, ended.err
+    assert slow_provider.made(slow) == saved(desk) == THINGS
+    assert [entry.facts["outcome"] for entry in desk.journal(kind="asked")] == ["sent"]
+    assert desk.lock().holders == ()
+
+
+@pytest.mark.promise("P9")
+@pytest.mark.parametrize("moment", ["its folder", "its record"])
+def test_signals_to_a_run_that_is_just_starting_end_it_before_it_begins(desk: Desk, module: Path, moment: str) -> None:
+    run = desk.apply(module, hold=0)
+    if moment == "its folder":
+        desk.until(lambda: list((desk.home / "runs").glob("*")), "an order that was handed over")
+        run.signal(signal.SIGTERM)
+    else:
+        summary = desk.until(lambda: next(iter(desk.runs()), None), "a supervisor that has begun")
+        os.kill(summary.processes["supervisor"].pid, signal.SIGTERM)
+        run.signal(signal.SIGTERM)
+    ended = run.wait()
+    assert ended.code == 143, ended.err
+    assert "Traceback" not in ended.err
+    assert desk.until_ended(desk.summary().run).exit == 143
+    assert desk.history() == []
+    lock = desk.lock()
+    assert (lock.holders, lock.waiters) == ((), ())
+
+
+CONTAINER = """
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+slow, command, wait = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+run = subprocess.Popen(command)
+until = time.monotonic() + 60
+while not (slow / "begun").exists() or len((slow / "begun").read_text().split()) < 5:
+    assert time.monotonic() < until and run.poll() is None, "five objects are not being made"
+    time.sleep(0.02)
+pids = sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
+for pid in pids:
+    if pid != 1:
+        os.kill(pid, signal.SIGTERM)
+while not (slow / "stopping").exists():
+    assert time.monotonic() < until and run.poll() is None, "Terraform is not asked to stop"
+    time.sleep(0.02)
+(slow / "gate").unlink()
+print(run.wait(), subprocess.call(wait), flush=True)
+"""
+"""Process 1 of a container: starts a job's script, cancels it as the helper of a GitLab runner does, then cleans up."""
+
+
+def can_make_containers() -> bool:
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
+    return os.geteuid() == 0 and bool(shutil.which("unshare")) and subprocess.run(words, check=False).returncode == 0
+
+
+@pytest.mark.promise("P9")
+@pytest.mark.skipif(not can_make_containers(), reason="only root can make a pid namespace here")
+def test_in_a_container_that_a_runner_cancels_nothing_is_lost_without_any_setting(desk: Desk, slow: Path) -> None:
+    del desk.environ["INTERLOCK_PROTECT_TERRAFORM"]
+    script = desk.folder / "container.py"
+    script.write_text(CONTAINER)
+    interlock = [sys.executable, "-m", "interlock"]
+    apply = [*interlock, "apply", str(desk.module(text=slow_provider.MODULE)), "--state", "s", "--auto-approve"]
+    wait = [*interlock, "wait", "latest"]
+    words = [sys.executable, str(script), str(slow), json.dumps(apply), json.dumps(wait)]
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *words],
+        env=desk.environ,
+        cwd=desk.folder,
+        capture_output=True,
+        text=True,
+        timeout=STEP_S,
+        check=False,
+    )
+    assert done.stdout.split() == ["143", "143"], done.stderr
+    assert slow_provider.made(slow) == saved(desk) == THINGS
+    (told,) = desk.journal(kind="protection")
+    assert told.facts == {"level": "full", "why": "this is a container"}

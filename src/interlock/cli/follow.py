@@ -186,7 +186,7 @@ class Follower:
             self._line("  " + facts["detail"].strip().replace("\n", "\n  "))
 
     def _interrupt(self, facts: Mapping[str, Any]) -> None:
-        self._line(_INTERRUPTS.get(facts["action"], facts["action"]), "33")
+        self._line(INTERRUPTS.get(facts["action"], facts["action"]), "33")
 
     def _state(self, facts: Mapping[str, Any]) -> None:
         said = "written" if facts["written"] else "unchanged"
@@ -199,12 +199,12 @@ class Follower:
             self._status(facts["phase"])
 
 
-_INTERRUPTS = {
+INTERRUPTS = {
     "leave": "leaving the queue; nothing was started",
     "stop": "stopping: waiting for Terraform to finish its current operations and save the state",
     "warn": (
-        f"still waiting for Terraform. Ctrl-C once more, {STANDS_S:.0f} s from now or later, kills it: what its "
-        "running operations created would be lost"
+        f"still waiting for Terraform. Ctrl-C, or runs cancel, once more {STANDS_S:.0f} s from now or later kills it: "
+        "what its running operations created would be lost"
     ),
     "kill": "killing Terraform",
     "decline": "declining the plan",

@@ -170,8 +170,11 @@ def _show_removed(removed: Removed, *, dry_run: bool) -> None:
 
 @app.command()
 def cancel(run: RunId) -> None:
-    """Stop a run as a first Ctrl-C would: Terraform finishes its operations and saves, then the lock is released."""
+    """Stop a run as Ctrl-C would: Terraform finishes its operations and saves, then the lock is released."""
+    from interlock.cli.follow import INTERRUPTS
     from interlock.compose import cancel_run
 
-    name = cancel_run(run)
+    name, action = cancel_run(run)
     view.note(f"{name} was asked to stop; {command('wait', name)}")
+    if action in INTERRUPTS:
+        view.note(INTERRUPTS[action])

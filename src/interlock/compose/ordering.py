@@ -170,6 +170,7 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         retries=asked.retries,
         gateway=not asked.no_gateway,
         in_place=in_place,
+        protect=settings.protect_terraform,
         former=former,
         module=_module(directory),
         look=asked.look or Look(),

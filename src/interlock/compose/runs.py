@@ -17,8 +17,10 @@ from interlock.settings import parse_duration
 
 if TYPE_CHECKING:
     from interlock.run.retention import Removed, Retention
-    from interlock.run.transcript import Entry
+    from interlock.run.transcript import Entry, Reader
 
+_ANSWER_S = 3.0  # how long `runs cancel` waits for the supervisor's answer; a living one gives it within milliseconds
+_ANSWER_LOOK_S = 0.05
 _BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone, so that its Terraform can be stopped
 
 
@@ -39,8 +41,12 @@ def find_run(text: str) -> Path:
     return runs / found[0]
 
 
-def cancel_run(text: str) -> str:
-    """Ask a living run's supervisor to stop; return the run's id.
+def cancel_run(text: str) -> tuple[str, str]:
+    """Ask a living run's supervisor to stop.
+
+    Returns:
+        The run's id, and what the supervisor made of it (see `interlock.run.interrupts.Action`); empty when it has not
+        said so within some seconds, for instance because it is stopped.
 
     Raises:
         UsageError: It has ended, or its supervisor cannot be reached from here.
@@ -49,6 +55,7 @@ def cancel_run(text: str) -> str:
 
     from interlock.host import Life, life_of, send_signal
     from interlock.run.summary import find_summary
+    from interlock.run.transcript import Reader
 
     folder = find_run(text)
     summary = find_summary(folder)
@@ -60,8 +67,23 @@ def cancel_run(text: str) -> str:
         raise UsageError(
             f"run {folder.name} cannot be asked to stop", why=why, fix=command("lock", "explain", summary.state)
         )
+    reader = Reader(folder)
+    list(reader.new())  # what was said before is no answer
     send_signal(supervisor, signal.SIGUSR1)
-    return folder.name
+    return folder.name, asyncio.run(_await_answer(reader))
+
+
+async def _await_answer(reader: Reader) -> str:
+    clock = SystemClock()
+    until_s = clock.monotonic() + _ANSWER_S
+    while clock.monotonic() < until_s:
+        for entry in reader.new():
+            if entry.kind == "interrupt" and entry.facts.get("cause") == "cancelled":
+                return str(entry.facts["action"])
+            if entry.kind == "end":
+                return ""
+        await clock.sleep(_ANSWER_LOOK_S)
+    return ""
 
 
 def await_run(text: str | None, environ: Mapping[str, str], timeout: str | None) -> tuple[Path, Entry] | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from interlock.run.control import Control
     from interlock.run.interrupts import Cause
     from interlock.run.order import Order
+    from interlock.run.protection import Level
     from interlock.run.surroundings import Door
     from interlock.run.transcript import Journal
     from interlock.run.workspace import OwnBackend
@@ -265,6 +266,7 @@ async def _with_hands(
                 clock=SystemClock(),
                 gateway=gateway,
                 review=_review(order, desk, gateway, environ),
+                level=_protection(order, journal, environ),
             )
             supervisor = Supervisor(
                 order,
@@ -310,6 +312,16 @@ async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
         from interlock.onsite.site import with_billing
 
         raise await with_billing(error, desk.site) from error
+
+
+def _protection(order: Order, journal: Journal, environ: Mapping[str, str]) -> Level:
+    from interlock.host import name_process
+    from interlock.run.protection import Choice, choose, control_group
+
+    namespace = name_process(os.getpid()).namespace
+    level, why = choose(Choice(order.protect), environ, namespace=namespace, control_group=control_group())
+    journal.tell("protection", {"level": level.value, "why": why})
+    return level
 
 
 def _own_backend(order: Order, environ: Mapping[str, str]) -> OwnBackend | None:

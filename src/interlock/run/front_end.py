@@ -64,14 +64,15 @@ class Spare:
 
     def begin(self, order: Order) -> FrontEnd:
         """Make the run's folder and hand the order over."""
-        folder = Path(order.home) / "runs" / order.run
-        folder.mkdir(parents=True, mode=0o700)
-        with open_private(folder / ORDER) as file:
-            file.write(encode(without_secrets(order)))
-        with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
-            self._control.sendall(encode(order) + b"\n")
-        self._begun = True
-        return FrontEnd(folder, self._control, self._log)  # from here on signals are words to the supervisor
+        with held_back():  # a signal before the order ends us alone; one after it is a word to the supervisor
+            folder = Path(order.home) / "runs" / order.run
+            folder.mkdir(parents=True, mode=0o700)
+            with open_private(folder / ORDER) as file:
+                file.write(encode(without_secrets(order)))
+            with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
+                self._control.sendall(encode(order) + b"\n")
+            self._begun = True
+            return FrontEnd(folder, self._control, self._log)
 
     def __exit__(self, *_: object) -> None:
         if not self._begun:

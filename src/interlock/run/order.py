@@ -64,6 +64,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         patience_s: Silence after which a waiting supervisor is passed over.
         module: The root module's path in its repository; empty outside one.
         look: What a drift scan looks for beside the state.
+        protect: Whether Terraform hears signals to whole process trees: `auto`, `always` or `never`.
         drift_gate: An apply reverts drift only where somebody decided so.
     """
 
@@ -91,6 +92,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 1
     gateway: bool = True
     in_place: bool = False
+    protect: str = "auto"
     backend: str = ""
     former: tuple[str, ...] = ()
     patience_s: float = 15.0

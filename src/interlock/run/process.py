@@ -1,8 +1,9 @@
 """One child process: start, signal, reap.
 
 Its output goes to files, never to a pipe: a reader that goes away would kill Terraform with the lock held (SIGPIPE).
-It gets a session of its own, so no terminal or CI job signals it; we signal the terraform process alone, never its
-group, because the Genesys Cloud plugin lives in that group and exits at once on a signal.
+It gets a session of its own, so no terminal signals it, and where signals come to whole process trees it is protected
+from them (see protection.py). We signal the terraform process alone, never its group, because the Genesys Cloud plugin
+lives in that group and exits at once on a signal.
 
 When the supervisor dies, Terraform goes on, cannot save its state, and leaves it in a file; recovery asks it to stop
 and stores the file. Linux's PR_SET_PDEATHSIG looks like the tool for that and is not: when a process with several
@@ -22,6 +23,7 @@ from typing import IO
 
 from interlock.errors import TerraformFailed
 from interlock.host import ProcessName, name_process
+from interlock.run.protection import Kept, Level, Protection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +41,10 @@ class Ended:
 class Child:
     """A running program; `start` is the only way to get one."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: ProcessName) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, name: ProcessName, kept: Kept = Kept.WHOLE) -> None:
         self._process = process
         self.name = name
+        self.kept = kept
 
     @classmethod
     async def start(
@@ -53,14 +56,17 @@ class Child:
         stdout: Path,
         stderr: Path,
         held: Sequence[int],
+        level: Level = Level.NONE,
     ) -> Child:
         """Start a program whose output is appended to two files; it keeps the open files `held`.
+
+        `level` says which signals it does not hear; `kept` of the child says whether that could be done.
 
         Raises:
             TerraformFailed: It cannot be started.
         """
         try:
-            with open_private(stdout) as out, open_private(stderr) as err:
+            with open_private(stdout) as out, open_private(stderr) as err, Protection(level) as protected:
                 process = await asyncio.create_subprocess_exec(
                     *argv,
                     env=dict(environ),
@@ -70,10 +76,11 @@ class Child:
                     stderr=err,
                     start_new_session=True,
                     pass_fds=tuple(held),
+                    preexec_fn=protected.in_child,
                 )
         except OSError as error:
             raise TerraformFailed(f"cannot start {argv[0]}", why=str(error), fix="interlock doctor") from error
-        return cls(process, name_process(process.pid))
+        return cls(process, name_process(process.pid), protected.kept)
 
     async def wait(self) -> Ended:
         """Wait until the process has ended. When it was killed, what it started is killed too.

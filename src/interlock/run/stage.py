@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.run.process import Child, Ended
+from interlock.run.protection import Level
 from interlock.terraform.events import (
     MAX_LINE_BYTES,
     AnyEvent,
@@ -157,7 +158,14 @@ def _end_of(path: Path, secret: bytes) -> str:
 
 
 async def start(
-    name: str, argv: tuple[str, ...], environ: Mapping[str, str], *, cwd: Path, run_folder: Path, held: Sequence[int]
+    name: str,
+    argv: tuple[str, ...],
+    environ: Mapping[str, str],
+    *,
+    cwd: Path,
+    run_folder: Path,
+    held: Sequence[int],
+    level: Level = Level.NONE,
 ) -> Running:
     """Start one command whose output goes to `<name>.jsonl` and `<name>.err` in the run's folder.
 
@@ -169,10 +177,11 @@ async def start(
         run_folder: The run's folder.
         held: Locks on files that the process keeps, and what it starts: on the tree, so that nobody takes the tree
             while it lives, and on the run's own file, by which everybody sees that it lives.
+        level: Which signals it does not hear.
     """
     output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
     _put_aside(output)
-    child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr, held=held)
+    child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr, held=held, level=level)
     return Running(child=child, output=output, stderr=stderr, secret=environ.get("TF_HTTP_ADDRESS", "").encode())
 
 

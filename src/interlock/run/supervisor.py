@@ -49,6 +49,7 @@ from interlock.run.planned_for import (
     with_override,
 )
 from interlock.run.progress import Progress
+from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
 from interlock.run.stage import Outcome, Running, start
 from interlock.run.stopping import ask_once
@@ -93,6 +94,7 @@ _PRIORITY = {
 class Hands:
     """The real things that a supervisor works with; `compose` chooses them.
 
+    `level` says which signals Terraform does not hear.
     `alive` is the open file whose lock says that the run lives; Terraform inherits it. See `interlock.alive`.
     """
 
@@ -104,6 +106,7 @@ class Hands:
     clock: Clock
     gateway: Gateway | None = None
     review: Review | None = None
+    level: Level = Level.NONE
     before: Callable[[], Awaitable[None]] = field(default=lambda: asyncio.sleep(0))
 
 
@@ -151,6 +154,7 @@ class Supervisor:
         self._body: asyncio.Task[int] | None = None
         self._waits_since_s = 0.0
         self._is_stranded = False
+        self._said_unprotected = False
 
     async def run(self) -> int:
         """Do the whole run.
@@ -499,6 +503,8 @@ class Supervisor:
             progress = Progress(self._journal.tell, self._hands.clock)
             outcome = await self._plan_once(path, progress)
         self._check_going_on()
+        if outcome.interruption.is_stopping:
+            raise stopped(None, "nothing was changed", run=self._order.run)
         if outcome.ended.code not in (0, _CHANGES) or not path.exists():
             raise self._hands.diagnose(outcome.events, outcome.text)
         facts = progress.facts
@@ -662,7 +668,10 @@ class Supervisor:
         cwd = self._workspace.directory
         held = [handle for handle in (self._workspace.held, self._hands.alive) if handle is not None]
         self._journal.announce(name)
-        running = await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held)
+        running = await start(
+            name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held, level=self._hands.level
+        )
+        self._say_protection(running)
         self._running = running
         processes = {**self._journal.summary.processes, "terraform": running.child.name}
         self._journal.change(processes=processes, starting="")
@@ -678,6 +687,13 @@ class Supervisor:
             if self._asking is not None:
                 self._asking.cancel()
                 self._asking = None
+
+    def _say_protection(self, running: Running) -> None:
+        """Say once when Terraform hears what it was not to hear."""
+        if running.child.kept is Kept.IGNORED_ONLY and not self._said_unprotected:
+            self._said_unprotected = True
+            text = "this system has no seccomp for us: Terraform and its providers hear a SIGTERM to the whole job"
+            self._journal.tell("note", {"text": text})
 
     async def _end_cancelled(self, running: Running, verb: Verb) -> None:
         """End a command whose run is being cancelled: by a wish while only `init` runs, else by a defect of ours.

@@ -47,6 +47,7 @@ RULE: Final = Rule(
     ),
     advice=(
         f"interlock lock ls    and: {command('state', 'verify', THIS_STATE)}    then make a new plan; "
-        "report the stack trace to the provider's makers"
+        "what was being made may exist in no state; report a stack trace in the log to the provider's makers; without "
+        "one the provider was killed: by a cancelled job, or for want of memory"
     ),
 )
