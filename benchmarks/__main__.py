@@ -16,6 +16,7 @@ MODULES = (
     "hand_over",
     "waiters",
     "store",
+    "history",
     "aws_store",
     "existing",
     "state",

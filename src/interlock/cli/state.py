@@ -340,7 +340,10 @@ async def accept_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool) 
 
 @app.command()
 def repair(state: State, *, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
-    """Make the digest that a backend keeps beside the state agree with it again, if the state is the right one."""
+    """Make the digest that a backend keeps beside the state agree with it again, if the state is the right one.
+
+    On Interlock's own backend: find the current version again when the state's record does not name it any more.
+    """
 
     async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
         return await repair_in(room, state, yes=yes, dry_run=dry_run)
@@ -354,8 +357,7 @@ async def repair_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool, 
     from interlock.rescue.rooms import OwnRoom as Ours
 
     if isinstance(room, Ours):
-        view.note("Interlock's own backend keeps no digest beside the state")
-        return {"state": state, "text": "", "done": False}
+        return await _repair_own(room, state, yes=yes, dry_run=dry_run)
     found: Repair = await room.room.plan_repair()
     view.note(found.text)
     values = {"state": state, "text": found.text, "done": False}
@@ -363,6 +365,22 @@ async def repair_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool, 
         return values
     await room.room.repair(found)
     view.note("repaired; Terraform accepts the state again")
+    return {**values, "done": True}
+
+
+async def _repair_own(room: OwnRoom, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
+    """Find the version again that a damaged record does not name any more."""
+    lost = await room.room.archive.lost_head(room.room.state)
+    if lost is None:
+        view.note("nothing to repair: the state's record names its current version, and there is no digest beside it")
+        return {"state": state, "text": "", "done": False}
+    text = f"version {lost.number} (serial {lost.serial}) was stored last and is no longer named as the current one"
+    view.note(text)
+    values = {"state": state, "text": text, "version": lost, "done": False}
+    if dry_run or not view.confirm(f"Make version {lost.number} of {state} current again?", yes=yes):
+        return values
+    await room.room.reattach(lost)
+    view.note("repaired; next: interlock plan")
     return {**values, "done": True}
 
 

@@ -39,12 +39,19 @@ class StateRoom:
         Raises:
             UsageError: There is no such version.
         """
-        versions = await self.archive.history(self.state)
-        wanted = [v for v in versions if _is_meant(v, text)] if text else list(versions[:1])
-        if not wanted:
+        found = await self._meant(text)
+        if found is None:
             what = f"state {self.state} has no version {text}" if text else f"state {self.state} is empty"
             raise UsageError(what, fix=f"{command('state', 'history', self.state)}    or: interlock state ls")
-        return wanted[0]
+        return found
+
+    async def _meant(self, text: str | None) -> Version | None:
+        if text is not None and text.isdecimal():  # found at once, however long the history is
+            return await self.archive.version(self.state, number=int(text))
+        async for version in self.archive.versions(self.state):
+            if text is None or _is_meant(version, text):
+                return version
+        return None
 
     async def body(self, text: str | None) -> bytes:
         """Return the bytes of a version."""
@@ -70,8 +77,9 @@ class StateRoom:
     async def _newest_whole(self) -> Version:
         from interlock.state import refusing, verify_state
 
-        for version in (await self.archive.history(self.state))[1:]:
-            if not version.is_tombstone and not version.suspect:
+        current = await self._meant(None)
+        async for version in self.archive.versions(self.state):
+            if version != current and not version.is_tombstone and not version.suspect:
                 with suppress(InterlockError):
                     body = await self.archive.read_version(self.state, version)
                     if not refusing(verify_state(body)):
@@ -101,6 +109,11 @@ class StateRoom:
             return await self.archive.write(
                 self.state, body, writer=_writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
             )
+
+    async def reattach(self, version: Version) -> None:
+        """Make the version current again that the state's damaged record no longer names, under the lock."""
+        async with holding(self.embedded, self.settings, self.state, "state repair") as seat:
+            await self.archive.reattach(self.state, version, writer=_writer(seat))
 
     async def quarantined(self, text: str) -> tuple[Quarantined, bytes]:
         """Return a refused write by its id or the beginning of it."""

@@ -19,8 +19,11 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from interlock.clock import Clock
+from interlock.coordinator.chain import MAX_HISTORY, Chain
 from interlock.coordinator.interface import Coordinator
-from interlock.coordinator.record import Head
+from interlock.coordinator.names import key_of
+from interlock.coordinator.record import Head, decode
+from interlock.coordinator.record import encode as encode_record
 from interlock.coordinator.refusals import HeadMoved, lease_lost
 from interlock.coordinator.view import View
 from interlock.errors import (
@@ -42,11 +45,8 @@ from interlock.state.history import (
     Retention,
     Version,
     VersionKind,
-    check_link,
     decode_quarantined,
-    decode_version,
     encode,
-    highest_serial,
     plan_pruning,
 )
 from interlock.state.lineage import Footing, Refusal, Step, judge, judge_deletions
@@ -55,12 +55,12 @@ from interlock.state.verify import refusing, verify_document
 from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, Record, RecordStore, blob_digest
 
 MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
-MAX_HISTORY = 100_000  # links walked in one go; more is a broken chain
 MAX_QUARANTINE = 500  # refused writes kept of one state; a zombie that never tires must not fill the disk
 MAX_QUARANTINE_BYTES = 1 << 30  # likewise; of the states, which are stored smaller
 QUARANTINE_S = 180 * 86_400.0  # nobody reviews what is older
 THREAD_BYTES_MIN = 1024 * 1024  # parsing less takes about a millisecond
 _ADDRESSES_KEPT = 100
+_ASKED_TOGETHER = 64  # questions to a store, which may be a network away
 _ADDRESSES_SAID = 5  # in one sentence
 _REVIEW_CHARS = 600  # of a reason; the lock takes 1024 characters, and the name of a state may be long
 _QUARANTINE = "quarantine/"
@@ -145,6 +145,7 @@ class StateArchive:
         self._records = records
         self._blobs = blobs
         self._clock = clock
+        self._chain = Chain(records, blobs)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class StateArchive:
         Raises:
             BackendUnavailable: The bytes cannot be read. That is never the same as absent.
         """
-        head = (await self._coordinator.view(state)).head
+        head = await self._head(state)
         if head is None or not head.digest:
             return None
         return head, await self._read_living(state, await self._describe(head.meta_digest))
@@ -165,15 +166,19 @@ class StateArchive:
         Raises:
             StateInvalid: A link of the chain is broken.
         """
-        head = (await self._coordinator.view(state)).head
-        if head is None:
-            return ()
         found: list[Version] = []
-        async for version in self._walk(head.meta_digest):
+        async for version in self.versions(state):
             found.append(version)
             if len(found) == limit:
                 break
         return tuple(found)
+
+    async def versions(self, state: str) -> AsyncIterator[Version]:
+        """Yield the versions of a state, newest first. Raises as `history`."""
+        head = await self._head(state)
+        if head is not None:
+            async for version in self._chain.walk(state, head.meta_digest):
+                yield version
 
     async def version(
         self, state: str, *, number: int | None = None, serial: int | None = None, digest: str | None = None
@@ -182,17 +187,26 @@ class StateArchive:
 
         Args:
             state: State name.
-            number: Its version number.
+            number: Its version number; found at once, the others by looking at all that are newer.
             serial: Its serial in Terraform.
             digest: Its SHA-256, or the beginning of it (at least 6 digits).
         """
-        head = (await self._coordinator.view(state)).head
+        head = await self._head(state)
         if head is None:
             return None
-        async for version in self._walk(head.meta_digest):
+        if number is not None:
+            found = await self._chain.find(state, head.meta_digest, number)
+            return found if found is not None and _matches(found, number, serial, digest) else None
+        async for version in self._chain.walk(state, head.meta_digest):
             if _matches(version, number, serial, digest):
                 return version
         return None
+
+    async def index(self, state: str) -> None:
+        """Make the pages of a state's history anew (see `chain.py`); they only make it quicker to search."""
+        head = await self._head(state)
+        if head is not None:
+            await self._chain.rebuild(state, head.meta_digest)
 
     async def read_version(self, state: str, version: Version) -> bytes:
         """Return the bytes of a version.
@@ -281,11 +295,13 @@ class StateArchive:
             UsageError: Its bytes are gone.
         """
         target = parse_document(await self.read_version(state, version))
-        history = await self.history(state)
+        head = await self._head(state)
         return plan_restore(
             current=await self._current_document(state),
             target=target,
-            highest_serial=highest_serial(history, target.lineage),
+            highest_serial=await self._chain.highest_serial(
+                state, head.meta_digest if head is not None else "", target.lineage
+            ),
         )
 
     async def restore(self, state: str, version: Version, *, writer: Writer) -> Written:
@@ -336,7 +352,12 @@ class StateArchive:
     async def prunable(self, state: str, policy: Retention) -> tuple[Version, ...]:
         """Return the versions whose bytes `prune` would delete, oldest first; those that are gone do not count."""
         doomed = plan_pruning(await self.history(state), policy, now=self._clock.now())
-        return tuple([version for version in doomed if await self._blobs.has(version.blob)])
+        stored: list[Version] = []
+        for start in range(0, len(doomed), _ASKED_TOGETHER):
+            some = doomed[start : start + _ASKED_TOGETHER]
+            there = await asyncio.gather(*(self._blobs.has(version.blob) for version in some))
+            stored += [version for version, is_there in zip(some, there, strict=True) if is_there]
+        return tuple(stored)
 
     async def prune(self, state: str, policy: Retention) -> tuple[Version, ...]:
         """Delete the bytes of versions that the policy lets go; descriptions stay. Call it under the state's lock.
@@ -472,10 +493,14 @@ class StateArchive:
         """Write once against the head as it is now. None: the head moved meanwhile."""
         view = await self._coordinator.view(request.state)
         token = _check_right(view, request.writer)
+        if view.head is None:
+            await self._refuse_orphaned_chain(request.state)
         last = await self._describe(view.head.meta_digest) if view.head is not None else None
         living = last if last is not None and not last.is_tombstone else None
         step = Step.NEXT if request.force else await self._judge(request, document, living)
         if living is not None and (step is Step.SAME or request.digest == living.digest):
+            assert view.head is not None
+            await self._chain.extend(request.state, living.number, view.head.meta_digest)
             return Written(version=living, repeated=True, repaired=await self._repaired(request, living))
         doubt = None if request.force else await self._judge_deletions(request, document, living)
         version = await self._store(request, document, last, token)
@@ -614,6 +639,7 @@ class StateArchive:
             token=writer.token,
             lock_id=writer.lock_id,
         )
+        await self._chain.extend(state, version.number, meta)  # before anybody is told
         return Written(version=version)
 
     async def _current_document(self, state: str) -> Document | None:
@@ -624,24 +650,69 @@ class StateArchive:
         except (StateInvalid, BackendUnavailable):
             return None
 
-    async def _walk(self, meta_digest: str) -> AsyncIterator[Version]:
-        """Walk the chain from the newest version to the first, checking each link."""
-        newer: Version | None = None
-        for _ in range(MAX_HISTORY):
-            if not meta_digest:
+    async def _head(self, state: str) -> Head | None:
+        """Return the head of a state; None before its first version.
+
+        Raises:
+            BackendUnavailable: There is none although versions were acknowledged. Unreadable is not absent.
+        """
+        head = (await self._coordinator.view(state)).head
+        if head is None:
+            await self._refuse_orphaned_chain(state)
+        return head
+
+    async def _refuse_orphaned_chain(self, state: str) -> None:
+        end = await self._chain.end(state)
+        if end is not None:
+            raise BackendUnavailable(
+                f"the record of state {state!r} is damaged: it names no version",
+                why=f"{end.number} versions of it were stored",
+                fix=command("state", "repair", state),
+                state=state,
+            )
+
+    async def lost_head(self, state: str) -> Version | None:
+        """Return the version that was acknowledged last when the state's record names none; None when all is well."""
+        if (await self._coordinator.view(state)).head is not None:
+            return None
+        end = await self._chain.end(state)
+        return await self._chain.describe(end.meta) if end is not None else None
+
+    async def reattach(self, state: str, version: Version, *, writer: Writer) -> Head | None:
+        """Make the version that `lost_head` returned current again, and let fencing tokens go on above those it knew.
+
+        Raises:
+            LeaseLost: The grant is not current.
+            HeadMoved: There is a head after all.
+        """
+        view = await self._coordinator.view(state)
+        token = _check_right(view, writer)
+        head = replace(_head(version, blob_digest(encode(version))), token=token)
+        found = await self._coordinator.update_head(
+            state,
+            expected_head=None,
+            new_head=head,
+            ticket=writer.ticket,
+            token=writer.token,
+            lock_id=writer.lock_id,
+        )
+        await self._raise_token(state, version.token)
+        return found
+
+    async def _raise_token(self, state: str, token: int) -> None:
+        """Let the next grant have a token above `token`: a run from before the damage must stay fenced."""
+        for _ in range(MAX_ATTEMPTS):
+            record = await self._records.get(key_of(state))
+            stored = decode(record.value) if record is not None else None
+            if record is None or stored is None or stored.lock.token >= token:
                 return
-            version = await self._describe(meta_digest)
-            fault = check_link(newer, version) if newer is not None else ""
-            if fault:
-                raise StateInvalid("the history of a state is broken", why=fault, finding="bad-history")
-            yield version
-            newer, meta_digest = version, version.parent
+            raised = replace(stored, lock=replace(stored.lock, token=token))
+            with suppress(Mismatch):
+                await self._records.swap(key_of(state), expected=record.version, value=encode_record(raised))
+                return
 
     async def _describe(self, meta_digest: str) -> Version:
-        try:
-            return decode_version(await self._blobs.get(meta_digest))
-        except BlobMissing as error:
-            raise _damaged("the description of a version is missing", error) from error
+        return await self._chain.describe(meta_digest)
 
     async def _read_living(self, state: str, version: Version) -> bytes:
         """Return the bytes of the current version. That they are missing is damage: unreadable is not absent."""

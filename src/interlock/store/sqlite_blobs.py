@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -57,6 +57,8 @@ class SqliteBlobs:
         self._writer = writer
         self._clock = clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="interlock-blobs")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []  # of the threads; opening one costs more than most questions
         self._closed = False
 
     async def put(self, data: bytes, *, like: str | None = None) -> str:
@@ -91,6 +93,8 @@ class SqliteBlobs:
         """See `BlobStore.close`. Finishes what is under way; the file is let go by `SqliteStore.close`."""
         self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
+        while self._connections:
+            self._connections.pop().close()
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._closed:
@@ -188,12 +192,30 @@ class SqliteBlobs:
         ).result()
 
     def _query(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Ask on a connection of its own and within one transaction, so that the answer is of one moment."""
-        with translated(self._file.path), closing(self._file.connect()) as connection:
-            connection.execute("BEGIN")
-            answer = question(connection)
+        """Ask within one transaction, so that the answer is of one moment, on the connection of this thread."""
+        with translated(self._file.path):
+            connection = self._connected()
+            try:
+                connection.execute("BEGIN")
+                answer = question(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._forget(connection)  # the next question gets a fresh one
+                raise
             self._file.check_in_place()
             return answer
+
+    def _connected(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._file.connect()
+            self._connections.append(connection)
+        return connection
+
+    def _forget(self, connection: sqlite3.Connection) -> None:
+        self._local.connection = None
+        self._connections.remove(connection)
+        connection.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,9 @@ import pytest
 
 from interlock.coordinator.archive import QUARANTINE_S, StateArchive, Writer, _entry, _quarantine_key
 from interlock.coordinator.local import LocalCoordinator
+from interlock.coordinator.names import key_of
+from interlock.coordinator.record import decode
+from interlock.coordinator.record import encode as encode_record
 from interlock.errors import BackendUnavailable, LeaseLost, StateInvalid, UsageError
 from interlock.lock import Broken, Requested
 from interlock.state import REVIEWER, Retention, VersionKind, parse_document
@@ -404,3 +407,50 @@ async def test_all_refused_writes_are_listed_newest_first_however_many_there_are
     last = entry.id
     listed = await bench.archive.quarantined(STATE)
     assert (len(listed), listed[0].id) == (1020, last)
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("loss", ["the head", "the record"])
+async def test_a_state_that_names_no_version_although_some_were_stored_is_damaged_and_never_new(
+    bench: Bench, loss: str
+) -> None:
+    writer = await bench.hold()
+    for serial in (1, 2):
+        await bench.archive.write(STATE, body(serial, "a"), writer=writer)
+    record = await bench.records.get(key_of(STATE)) or pytest.fail("no record")
+    value = None if loss == "the record" else encode_record(replace(decode(record.value), head=None))
+    await bench.records.swap(key_of(STATE), expected=record.version, value=value)
+    bench.coordinator = LocalCoordinator(bench.records, bench.clock, CountingIds())
+    bench.archive = StateArchive(bench.coordinator, bench.records, bench.blobs, bench.clock)
+    writer = await bench.hold()
+    for call in (
+        bench.archive.current(STATE),
+        bench.archive.history(STATE),
+        bench.archive.write(STATE, body(1, "b", lineage="new"), writer=writer),
+        bench.archive.write(STATE, body(1, "b", lineage="new"), writer=writer, force=True),
+    ):
+        with pytest.raises(BackendUnavailable) as refusal:
+            await call
+        assert refusal.value.exit_status == 30
+        assert refusal.value.fix == f"interlock state repair {STATE}"
+    lost = await bench.archive.lost_head(STATE) or pytest.fail("none")
+    assert lost.number == 2
+    await bench.archive.reattach(STATE, lost, writer=writer)
+    assert (await bench.archive.current(STATE) or pytest.fail("no state"))[1] == body(2, "a")
+    assert await bench.archive.lost_head(STATE) is None
+    view = await bench.coordinator.view(STATE)
+    assert view.lock.token >= lost.token
+
+
+async def test_a_first_write_that_died_before_its_answer_leaves_a_state_that_can_be_written(bench: Bench) -> None:
+    writer = await bench.hold()
+
+    async def dies(*_args: Any, **_named: Any) -> Any:
+        raise BackendUnavailable("killed")
+
+    update, bench.coordinator.update_head = bench.coordinator.update_head, dies  # type: ignore[method-assign]
+    with pytest.raises(BackendUnavailable):
+        await bench.archive.write(STATE, body(1, "a"), writer=writer)
+    bench.coordinator.update_head = update  # type: ignore[method-assign]
+    assert await bench.archive.current(STATE) is None
+    assert (await bench.archive.write(STATE, body(1, "a"), writer=writer)).version.number == 1
