@@ -2,8 +2,8 @@
 
 A hand. Any number of processes may use the file at once. Writes go through one thread per process, which commits all
 that wait together (`sqlite_threads.py`); a write that was acknowledged survives kill -9 and a power cut. Waiters of
-this process are woken at once, those of others by looking at SQLite's change counter every few milliseconds while
-somebody waits.
+this process are woken at once, those of others by looking at SQLite's change counter when the kernel tells that the
+log was written to (`file_bell.py`), or where it does not, every few milliseconds while somebody waits.
 
 One event loop uses a store. After a fork the child opens its own; using the parent's raises `UsageError`.
 """
@@ -23,6 +23,7 @@ from interlock.clock import Clock
 from interlock.errors import InterlockError
 from interlock.store.checksums import RecordDamaged, check_record, record_sum
 from interlock.store.doorbell import Doorbell
+from interlock.store.file_bell import FileBell, open_bell
 from interlock.store.memory import store_is_closed
 from interlock.store.records import (
     LIST_LIMIT_MAX,
@@ -44,6 +45,11 @@ POLL_S_FIRST = 0.005
 POLL_S_LATER = 0.010
 """How often it looks after the first second; with the commit itself far below the promised 50 ms."""
 
+UNASKED_S = 1.0
+"""How often it looks without a sign, where the kernel gives signs; they are only missed when a disk is very slow."""
+
+_SETTLE_S_FIRST = 0.0005
+_SETTLE_LOOKS = 60  # half a second: a commit needs that long on a disk that is busy
 FAULTS_MAX = 20
 """Faults that are told; more are of no use to a person."""
 
@@ -189,10 +195,21 @@ class SqliteRecords:
         self._file.check_process()
 
 
+class _Seen:
+    """What the last look saw."""
+
+    def __init__(self) -> None:
+        self.data_version: int | None = None
+        self.versions: dict[str, int | None] = {}
+
+
 class _Lookout:
     """Looks for writes of other processes while somebody waits, and rings for the keys that changed.
 
-    It runs in the event loop: one look reads a counter in shared memory, which takes about ten microseconds.
+    It runs in the event loop: one look reads a counter in shared memory, which takes about ten microseconds. Where the
+    kernel tells that the log is written to, it sleeps until then; a commit becomes visible some time after its bytes
+    were written, when they are on the disk, so it looks for `SETTLE_S` after each such sign. Now and then it looks
+    without a sign. Elsewhere it looks all the time.
     """
 
     def __init__(self, file: SqliteFile, doorbell: Doorbell, *, clock: Clock) -> None:
@@ -202,6 +219,8 @@ class _Lookout:
         self._connection: sqlite3.Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiters = 0
+        self._signs = 0
+        self._sign = asyncio.Event()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -224,20 +243,54 @@ class _Lookout:
             self._connection = None
 
     async def _look(self) -> None:
-        data_version: int | None = None
-        versions: dict[str, int | None] = {}
-        polls = 0
-        while self._waiters:
-            try:
-                self._file.check_in_place()
-                found = self._data_version()
-                if found != data_version:
-                    versions = self._ring_changed(versions)
-                data_version = found
-            except (sqlite3.Error, InterlockError):
-                self._doorbell.ring_all()  # the waiters read for themselves and meet the error there, if it lasts
-            polls += 1
-            await self._clock.sleep(POLL_S_FIRST if polls < _FIRST_POLLS else POLL_S_LATER)
+        seen = _Seen()
+        with self._heard() as hears:
+            looks, signs = 0, self._signs
+            while self._waiters:
+                self._look_once(seen)
+                if signs != self._signs:
+                    looks, signs = 0, self._signs
+                looks += 1
+                await self._pause(looks, hears=hears)
+
+    async def _pause(self, looks: int, *, hears: bool) -> None:
+        """Wait until the next look, `looks` after the last sign."""
+        if not hears:
+            await self._clock.sleep(POLL_S_FIRST if looks < _FIRST_POLLS else POLL_S_LATER)
+        elif looks < _SETTLE_LOOKS:
+            await self._clock.sleep(min(_SETTLE_S_FIRST * 2**looks, POLL_S_LATER))
+        else:
+            await self._doorbell.rung(self._sign, timeout_s=UNASKED_S)
+
+    @contextmanager
+    def _heard(self) -> Iterator[bool]:
+        """Listen to the log; give whether that can be done."""
+        bell = open_bell(f"{self._file.path}-wal")
+        if bell is None:
+            yield False
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(bell.descriptor, self._noticed, bell)
+        try:
+            yield True
+        finally:
+            loop.remove_reader(bell.descriptor)
+            bell.close()
+
+    def _noticed(self, bell: FileBell) -> None:
+        bell.silence()
+        self._signs += 1
+        self._sign.set()
+
+    def _look_once(self, seen: _Seen) -> None:
+        try:
+            self._file.check_in_place()
+            found = self._data_version()
+            if found != seen.data_version:
+                seen.versions = self._ring_changed(seen.versions)
+            seen.data_version = found
+        except (sqlite3.Error, InterlockError):
+            self._doorbell.ring_all()  # the waiters read for themselves and meet the error there, if it lasts
 
     def _ring_changed(self, known: dict[str, int | None]) -> dict[str, int | None]:
         """Ring for each awaited key whose version is not the known one; return the versions as they are."""
