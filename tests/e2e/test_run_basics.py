@@ -188,7 +188,9 @@ def test_the_environment_names_binary_and_home(desk: Desk, module: Path, tmp_pat
 
 
 def test_variables_of_the_environment_that_would_redirect_terraform_are_dropped(desk: Desk, module: Path) -> None:
-    redirecting = {"TF_WORKSPACE": "other", "TF_DATA_DIR": "/nonexistent", "TF_CLI_ARGS": "-lock=false"}
+    redirecting = {"TF_DATA_DIR": "/nonexistent", "TF_CLI_ARGS": "-lock=false"}
     planned = desk.run("plan", module, "--state", "s", environ=redirecting)
     assert planned.code == 0, planned.err
     assert names(module) == {"main.tf"}
+    refused = desk.run("plan", module, "--state", "s", environ={"TF_WORKSPACE": "other"})
+    assert (refused.code, "unset TF_WORKSPACE" in refused.err) == (3, True), refused.err
