@@ -41,6 +41,7 @@ _LOW_BYTES = 1 << 30
 _PROBLEMS = 5  # of a configuration that are told; `interlock lint` tells all
 P = ParamSpec("P")
 Result = Literal["ok", "note", "problem"]
+_ELSEWHERE = "interlock doctor    in the folder of a root module"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,11 @@ async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> l
         UsageError: There is no such folder.
     """
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no folder", why="a root module is examined", fix="interlock doctor DIR")
+        raise UsageError(
+            f"{directory} is no folder",
+            why="a root module is examined",
+            fix=_ELSEWHERE,
+        )
     try:
         settings = read_settings(environ, directory)
     except InterlockError as error:
@@ -139,7 +144,14 @@ def _broken(directory: Path) -> list[Checked]:
     module = read_module(DiskTree(), str(directory))
     if not module.files and not module.problems:
         text = f"{directory.absolute()} holds no Terraform configuration"
-        return [Checked(name="configuration", result="problem", text=text, fix="interlock doctor DIR")]
+        return [
+            Checked(
+                name="configuration",
+                result="problem",
+                text=text,
+                fix=_ELSEWHERE,
+            )
+        ]
     found = [f"{p.span.path}:{p.span.line}:{p.span.column}: {p.message}" for p in module.problems[:_PROBLEMS]]
     return [Checked(name="configuration", result="problem", text=text, fix="interlock lint") for text in found]
 

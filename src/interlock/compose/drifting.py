@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from interlock.compose.names import state_name
 from interlock.compose.sites import named_site
 from interlock.compose.stores import open_embedded, read_settings
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class DriftRoom:
 
         scan = await self.book.last_scan(self.state)
         if scan is None:
-            raise UsageError(f"state {self.state} was never scanned for drift", fix="interlock drift DIR")
+            raise UsageError(
+                f"state {self.state} was never scanned for drift", fix=command("drift", "--state", self.state)
+            )
         return with_ledger(scan, await self.book.read(self.state))
 
     async def decide(self, words: tuple[str, ...], ruling: Ruling) -> list[Finding]:

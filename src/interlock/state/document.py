@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from interlock.address import Address, InstanceKey
-from interlock.errors import StateInvalid
+from interlock.errors import THIS_STATE, StateInvalid, command
 
 FORMAT_VERSION = 4
 MAX_STATE_BYTES = 256 * 1024 * 1024  # ten times the largest state reported to us; bounds the memory of one request
@@ -345,7 +345,7 @@ def unreadable(finding: str, why: str) -> StateInvalid:
     return StateInvalid(
         "the document is not a Terraform state",
         why=why,
-        fix="interlock state history NAME    shows the whole versions that can be restored",
+        fix=f"{command('state', 'history', THIS_STATE)}    shows the whole versions that can be restored",
         finding=finding,
     )
 
