@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.s3_desk import BOTH, KEY, LOCKFILE_ONLY, TABLE_ONLY, S3Desk
 
+from interlock.host import Life, life_of
 from interlock.testing.aws import LocalAws
 
 pytestmark = pytest.mark.e2e
@@ -205,6 +207,30 @@ def test_a_killed_run_is_recovered_with_its_terraform_lock(desk: S3Desk) -> None
     assert desk.terraform_locks() == []
     assert {resource["name"] for resource in desk.saved()["resources"]} == {"kept", "work"}
     assert desk.run("wait", summary.run).code == 143
+
+
+@pytest.mark.promise("P4")
+@pytest.mark.promise("P8")
+def test_a_run_that_was_broken_while_its_supervisor_was_stopped_ends_with_12_and_claims_no_other_serial(
+    desk: S3Desk,
+) -> None:
+    module = desk.root(TABLE_ONLY)
+    zombie = desk.apply_here(module, hold=0.5)
+    summary = desk.until_working()
+    supervisor = summary.processes["supervisor"].pid
+    os.kill(supervisor, signal.SIGSTOP)
+    terraform = summary.processes["terraform"]
+    desk.until(lambda: life_of(terraform)[0] is Life.GONE or None, "the end of its Terraform")
+    elsewhere = {"INTERLOCK_HOME": str(desk.folder / "other")}  # where nobody can see that the supervisor still is
+    words = ("force-unlock", module, "--yes", "--i-have-verified", "that machine is off", "--operator", "Ann")
+    broken = desk.run(*words, environ=elsewhere)
+    assert broken.code == 0, broken.err
+    other = desk.apply_here(module, round_=2, environ=elsewhere).wait()
+    assert other.code == 0, other.err
+    os.kill(supervisor, signal.SIGCONT)
+    ended = zombie.wait()
+    assert ended.code == 12, ended.err
+    assert desk.summary(summary.run).serial != desk.saved()["serial"]
 
 
 def test_a_saved_plan_is_applied_as_it_is_or_called_stale(desk: S3Desk) -> None:

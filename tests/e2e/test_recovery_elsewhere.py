@@ -142,6 +142,24 @@ def test_a_lock_in_postgresql_lives_and_ends_with_its_session(desk: Desk, databa
         plain.kill()
 
 
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+@pytest.mark.promise("P6")
+@pytest.mark.parametrize("loss", ["DELETE FROM", "UPDATE"])
+def test_a_missing_or_empty_row_in_postgresql_is_not_a_whole_state(desk: Desk, database: str, loss: str) -> None:
+    import psycopg
+
+    plain = Plain(desk, 'terraform {\n  backend "pg" {}\n}\n' + SLEEPER, PG_CONN_STR=database)
+    assert plain.run("apply", "-auto-approve").code == 0
+    with psycopg.connect(database, autocommit=True) as connection:
+        table = "terraform_remote_state.states"
+        connection.execute(f"{loss} {table} SET data = ''" if loss == "UPDATE" else f"{loss} {table}")  # type: ignore[call-overload]
+    environ = {"PG_CONN_STR": database}
+    verified = desk.run("state", "verify", plain.module, environ=environ)
+    assert (verified.code, "undecided[no-state]" in verified.out) == (20, True), verified.out + verified.err
+    recovered = desk.run("recover", plain.module, "--yes", "--no-plan", "--window", "0s", environ=environ)
+    assert recovered.code == 20, recovered.err
+
+
 def test_a_plain_terraform_on_our_own_backend_is_judged_by_its_host(desk: Desk) -> None:
     token = "e2e-server-token-0123"
     (desk.folder / "token").write_text(token)

@@ -57,6 +57,11 @@ class Site:
         """The stored state."""
         return self.desk.objects()[KEY]
 
+    @property
+    def digest(self) -> str:
+        """The digest in the table."""
+        return str(self.desk.items()[f"{self.desk.bucket}/{KEY}-md5"]["Digest"]["S"])
+
     def put(self, body: bytes, *, with_digest: bool = False) -> None:
         """Overwrite the state as the AWS console would; with the digest as a Terraform without a lock would."""
         self.desk.aws.s3.put_object(Bucket=self.desk.bucket, Key=KEY, Body=body)
@@ -230,6 +235,47 @@ def test_a_deleted_state_object_is_named_and_comes_back(site: Site) -> None:
     assert "state-missing" in site.verify()
     site.restore()
     assert json.loads(site.body)["resources"] == good["resources"]
+
+
+@pytest.mark.promise("P3")
+def test_a_deleted_newest_version_is_a_lost_state_and_no_repair_hides_it(site: Site) -> None:
+    assert site.desk.plain(site.module, "apply", "-auto-approve", "-replace=terraform_data.top").code == 0
+    lost, digest = site.body, site.digest
+    newest = site.desk.aws.s3.head_object(Bucket=site.desk.bucket, Key=KEY)["VersionId"]
+    site.desk.aws.s3.delete_object(Bucket=site.desk.bucket, Key=KEY, VersionId=newest)
+    assert site.body != lost
+    assert set(site.verify()) == {"state-lost"}
+    recovered = site.desk.run("recover", site.module, "--yes", "--json", "--no-plan", "--window", "0s")
+    assert recovered.code == StateInvalid.exit_status, recovered.err
+    assert site.desk.run("state", "repair", site.module, "--yes").code == StateInvalid.exit_status
+    assert site.digest == digest  # the only evidence of the newer state is still there
+
+    backup = site.module / "terraform.tfstate.backup"
+    backup.write_bytes(lost)
+    assert f"{backup} is exactly the lost state" in site.verify()["state-lost"].message
+    pushed = site.desk.run("state", "push", "--state", site.module, backup)
+    assert pushed.code == 0, pushed.err
+    assert site.body == lost
+    backup.unlink()
+
+
+@pytest.mark.promise("P6")
+def test_a_state_that_lost_everything_is_not_called_whole_until_somebody_says_that_it_was_meant(site: Site) -> None:
+    good = json.loads(site.body)
+    empty = site.changed(lambda document: document.update(resources=[], serial=document["serial"] + 1))
+    site.put(empty, with_digest=True)
+    verified = site.desk.run("state", "verify", site.module)
+    assert verified.code == StateInvalid.exit_status
+    assert "undecided[emptied]" in verified.out
+    assert "the state is whole" not in verified.out
+    words = ("recover", site.module, "--json", "--no-plan", "--window", "0s")
+    asked = site.desk.run(*words, "--yes")
+    assert asked.code == StateInvalid.exit_status
+    assert ("state", "undecided") in [(step["step"], step["result"]) for step in asked.document["steps"]]
+    assert site.body == empty
+    assert site.desk.run(*words, "--accept-deletions").code == 0
+    assert site.desk.run("state", "verify", site.module).code == 0
+    site.restore(f"serial:{good['serial']}")
 
 
 def test_nothing_is_restored_over_a_sound_state_unless_a_version_is_named(site: Site) -> None:

@@ -42,6 +42,7 @@ class _Walk:
         yes: Answer every prompt with yes.
         dry_run: Only show.
         quiet: Print no results, only notes: JSON follows.
+        accept_deletions: What is gone from the state was meant to go, whoever destroyed it.
         steps: What was found and done.
     """
 
@@ -51,6 +52,7 @@ class _Walk:
     yes: bool
     dry_run: bool
     quiet: bool
+    accept_deletions: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def record(self, step: str, result: str, text: str) -> None:
@@ -77,6 +79,10 @@ def recover(
     operator: Annotated[
         str | None, typer.Option("--operator", envvar="INTERLOCK_OPERATOR", help="Your name for the audit log.")
     ] = None,
+    accept_deletions: Annotated[
+        bool,
+        typer.Option("--accept-deletions", help="All or most resources are gone from the state: that was meant."),
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan/--no-plan", help="End with a plan.")] = True,
     yes: Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
@@ -92,6 +98,7 @@ def recover(
     asked = Asked(job=job, window_s=parse_duration(window), ephemeral_runners=ephemeral_runners)
     override = None if verified is None else make_override(verified, operator)
     walk = _Walk(state=state, asked=asked, override=override, yes=yes, dry_run=dry_run, quiet=json)
+    walk.accept_deletions = accept_deletions
     broken, clean = asyncio.run(_walk(walk, plan=plan))
     values = {"state": state, "steps": walk.steps, "damaged": broken, "clean": clean}
     view.emit(values, json=json, human=lambda: view.note("recovered" if clean else "see the steps above"))
@@ -196,12 +203,17 @@ async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target, l
 
 async def _state(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> bool:
     """Verify, and offer what puts it right; say whether it is damaged still."""
-    faults = await _faults(room)
+    from interlock.recovery.damage import UNDECIDED
+
+    findings = await _findings(room)
+    faults = [finding for finding in findings if finding.refuses]
     if not faults:
-        walk.record("state", "ok", "whole, and follows from the one before")
-        return False
+        return await _undecided(walk, room, [finding for finding in findings if finding.code in UNDECIDED])
     for fault in faults:
         walk.record("state", "damaged", f"{fault.code}: {fault.message}")
+    if any(fault.code == "state-lost" for fault in faults):
+        walk.record("restore", "refused", "no step can be chosen for you: an older state would hide that one was lost")
+        return True
     if {fault.code for fault in faults} == {"digest-mismatch"}:
         done = await repair_in(room, walk.state, yes=walk.yes, dry_run=walk.dry_run)
         word = "repaired" if done["done"] else "not repaired"
@@ -210,14 +222,31 @@ async def _state(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> bool:
         done = await restore_in(room, walk.state, None, yes=walk.yes, dry_run=walk.dry_run)
         word = f"restored as serial {done['serial']}" if done["done"] else "not restored"
         walk.record("restore", "done" if done["done"] else "offered", word)
-    return bool(not done["done"] or await _faults(room))
+    return bool(not done["done"] or any(finding.refuses for finding in await _findings(room)))
 
 
-async def _faults(room: OwnRoom | ForeignStateRoom) -> list[Finding]:
+async def _undecided(walk: _Walk, room: OwnRoom | ForeignStateRoom, doubts: list[Finding]) -> bool:
+    """Ask whether what is gone was meant to go. `--yes` does not answer that; say whether it stays open."""
+    if not doubts:
+        walk.record("state", "ok", "whole, and follows from the one before")
+        return False
+    for doubt in doubts:
+        walk.record("state", "undecided", f"{doubt.code}: {doubt.message}")
+    asked = not (walk.accept_deletions or walk.yes or walk.dry_run)
+    if walk.accept_deletions or (asked and view.confirm("Was that meant, so that the state is right?", yes=False)):
+        await room.accept_deletions()
+        walk.record("state", "ok", "what is gone was meant to go, as you say; written to the audit log")
+        return False
+    choose = command("state", "history", walk.state), command("recover", walk.state, "--accept-deletions")
+    walk.record("restore", "offered", f"if it was a loss: {choose[0]}, then restore one; if it was meant: {choose[1]}")
+    return True
+
+
+async def _findings(room: OwnRoom | ForeignStateRoom) -> list[Finding]:
     from interlock.errors import UsageError
 
     try:
-        return [finding for finding in await room.findings(None) if finding.refuses]
+        return list(await room.findings(None))
     except UsageError:
         return []  # there is no state: nothing was ever saved, so nothing is damaged
 

@@ -106,10 +106,11 @@ def verify(
     version: Number = None,
     json: Json = False,
 ) -> None:
-    """Check that a state is whole and follows from the one before; exits 20 when it does not.
+    """Check that a state is whole and follows from the one before; exits 20 when it does not, or only you can tell.
 
     On an existing backend also its digest, its locks, and its versions: lost updates, resources that vanished.
     """
+    from interlock.recovery.damage import UNDECIDED
     from interlock.state import verify_state
 
     path = Path(state)
@@ -118,16 +119,23 @@ def verify(
         if path.is_file()
         else _in(state, lambda room: room.findings(version))
     )
-    view.emit({"state": state, "findings": findings}, json=json, human=lambda: _findings(findings))
-    if any(finding.refuses for finding in findings):
+    view.emit({"state": state, "findings": findings}, json=json, human=lambda: _findings(state, findings))
+    if any(finding.refuses or finding.code in UNDECIDED for finding in findings):
         raise typer.Exit(StateInvalid.exit_status)
 
 
-def _findings(findings: tuple[Finding, ...]) -> None:
+def _findings(state: str, findings: tuple[Finding, ...]) -> None:
+    from interlock.errors import command
+    from interlock.recovery.damage import UNDECIDED
+
     for finding in findings:
         where = f"{finding.address}: " if finding.address else ""
-        sys.stdout.write(f"{'error' if finding.refuses else 'note'}[{finding.code}] {where}{finding.message}\n")
-    if not any(finding.refuses for finding in findings):
+        word = "error" if finding.refuses else "undecided" if finding.code in UNDECIDED else "note"
+        sys.stdout.write(f"{word}[{finding.code}] {where}{finding.message}\n")
+    if any(finding.code in UNDECIDED for finding in findings):
+        settle = command("recover", state, "--accept-deletions")
+        sys.stdout.write(f"only you can say whether that was meant; if it was: {settle}\n")
+    elif not any(finding.refuses for finding in findings):
         sys.stdout.write("the state is whole\n")
 
 

@@ -180,6 +180,7 @@ def wanted_of(asked: BootstrapAsked, environ: Mapping[str, str]) -> tuple[Wanted
         region=region,
         kms_key=asked.kms_key or found.text("kms_key_id"),
         key=found.text("key") or "*",
+        locks_in_bucket=found.is_true("use_lockfile"),
         workspace_prefix=found.text("workspace_key_prefix") or "env:",
         tls_only=not (found.text("endpoints.s3") or "").startswith("http:"),
         old_versions_days=OLD_VERSIONS_DAYS if days is None else days,

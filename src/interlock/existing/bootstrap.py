@@ -14,6 +14,7 @@ from typing import Any
 
 from interlock.clock import Clock
 from interlock.errors import UsageError
+from interlock.existing.hazards import Objects, find_hazards
 from interlock.ids import Ids
 from interlock.store.aws import AwsAccess, AwsCaller, Refused, connect
 
@@ -51,6 +52,7 @@ class Wanted:
         kms_key: Encrypt with this KMS key; None for S3's own keys.
         key: The state objects' name or a pattern, for the policy: `app/terraform.tfstate`, `*`.
         workspace_prefix: `workspace_key_prefix` of the backend, for the policy.
+        locks_in_bucket: Terraform locks with objects (`use_lockfile`), with or without a table beside.
         tls_only: Refuse requests without TLS; False for an emulator at an `http:` address, which would lock us out.
         old_versions_days: How long replaced states are kept.
     """
@@ -61,6 +63,7 @@ class Wanted:
     kms_key: str | None = None
     key: str = "*"
     workspace_prefix: str = "env:"
+    locks_in_bucket: bool = False
     tls_only: bool = True
     old_versions_days: int = OLD_VERSIONS_DAYS
 
@@ -114,8 +117,29 @@ def plan_steps(wanted: Wanted, bucket: BucketAsIs, table: TableAsIs | None) -> t
     """Return the calls that make bucket and table what is wanted, in order; none when they are.
 
     Raises:
-        UsageError: The table has another key, which cannot be changed.
+        UsageError: The table has another key, which cannot be changed; or something there would lose states or locks.
     """
+    if wanted.table is not None and table is not None and table.exists:
+        check_key_schema(wanted.table, table)
+    hazards = find_hazards(
+        Objects(
+            bucket=wanted.bucket,
+            key=wanted.key,
+            workspace_prefix=wanted.workspace_prefix,
+            locks=wanted.locks_in_bucket or wanted.table is None,
+        ),
+        rules=bucket.rules,
+        policy=bucket.policy,
+        table=wanted.table,
+        ttl_attribute=table.ttl_attribute if table is not None else "",
+        ttl_wanted=EXPIRES,
+    )
+    if hazards:
+        raise UsageError(
+            "nothing was changed: states or locks would not be safe there",
+            why="; ".join(hazard.text for hazard in hazards),
+            fix="    ".join(hazard.fix for hazard in hazards),
+        )
     steps = list(_bucket_steps(wanted, bucket))
     if wanted.table is not None and table is not None:
         steps += _table_steps(wanted.table, table)

@@ -15,6 +15,7 @@ from typing import Literal
 from interlock.clock import Clock
 from interlock.errors import AuthenticationFailed, InterlockError
 from interlock.existing.bootstrap import EXPIRES, BucketAsIs, S3Account, TableAsIs, check_key_schema
+from interlock.existing.hazards import Objects, find_hazards
 from interlock.existing.s3 import LOCK_SUFFIX, S3Backend
 from interlock.ids import Ids
 from interlock.store.aws import AwsAccess, AwsCaller, Refused, connect
@@ -56,6 +57,7 @@ async def inspect(backend: S3Backend, access: AwsAccess, *, clock: Clock, ids: I
     account = S3Account(access, clock=clock, ids=ids, bucket=place.bucket, table=place.table)
     try:
         rows = await _guarded("bucket", lambda: _bucket(account, place.bucket))
+        rows += await _guarded("hazards", lambda: _hazards(account, backend))
         if place.table is not None:
             table = place.table
             rows += await _guarded("table", lambda: _table(account, table))
@@ -87,6 +89,27 @@ async def _bucket(account: S3Account, bucket: str) -> list[Inspected]:
     if not found.exists:
         return [Inspected(name="bucket", result="problem", text=f"{bucket} does not exist", fix=_BOOTSTRAP)]
     return _bucket_rows(bucket, found)
+
+
+async def _hazards(account: S3Account, backend: S3Backend) -> list[Inspected]:
+    """Name rules of somebody's that would lose states or locks."""
+    place = backend.place
+    bucket = await account.look_at_bucket(place.bucket)
+    objects = Objects(
+        bucket=place.bucket,
+        key=place.key,
+        workspace_prefix="env:",
+        locks=place.use_lockfile or place.table is None,
+    )
+    found = find_hazards(
+        objects,
+        rules=bucket.rules,
+        policy=bucket.policy,
+        table=None,  # a TTL on another attribute only keeps ours from expiring; `_table_rows` says so
+        ttl_attribute="",
+        ttl_wanted=EXPIRES,
+    )
+    return [Inspected(name="bucket", result="problem", text=hazard.text, fix=hazard.fix) for hazard in found]
 
 
 def _bucket_rows(bucket: str, found: BucketAsIs) -> list[Inspected]:

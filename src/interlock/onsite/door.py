@@ -17,7 +17,7 @@ from pathlib import Path
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.errors import THIS_STATE, InterlockError, LockHeld, StateInvalid, WaitTimeout, command
+from interlock.errors import THIS_STATE, InterlockError, LeaseLost, LockHeld, StateInvalid, WaitTimeout, command
 from interlock.existing import (
     ForeignLock,
     ForeignMoved,
@@ -27,9 +27,9 @@ from interlock.existing import (
     find_reference,
     render_reference,
 )
-from interlock.existing.s3 import S3Backend
+from interlock.existing.s3 import S3Backend, md5_of
 from interlock.ids import Ids
-from interlock.lock import Stage, stage_of
+from interlock.lock import Stage, may_write, stage_of
 from interlock.onsite.succession import find_fault, is_suspect, judge_successor, parsed, review_reason, spell
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Current, Seat, Tell
@@ -38,6 +38,8 @@ from interlock.store.blobs import blob_digest
 from interlock.store.polling import Polling
 from interlock.terraform.command import HttpBackend
 from interlock.terraform.lockinfo import LockInfo
+
+_VERSIONS_READ = 30  # newest versions among which the owner of a digest is looked for
 
 BEFORE = "before.tfstate"
 """In the run's folder: the state as it was before a write that must not stand."""
@@ -73,6 +75,7 @@ class OnsiteDoor:
     version: str
     clock: Clock
     ids: Ids
+    _seat: Seat | None = None
     _held: HeldForeign | None = None
     _lock_id: str = ""
     _before: StoredState | None = None
@@ -107,6 +110,7 @@ class OnsiteDoor:
 
     def admit(self, seat: Seat) -> None:
         """See `Door.admit`. The seat keeps out who queues with us; `enter` keeps out the others."""
+        self._seat = seat
 
     async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:
         """See `Door.enter`.
@@ -247,17 +251,24 @@ class OnsiteDoor:
         return _body(self._now) or None
 
     async def settle(self, tell: Tell) -> None:
-        """See `Door.settle`."""
+        """See `Door.settle`.
+
+        Raises:
+            LeaseLost: The grant was taken away while we could not notice, so what is stored now may be somebody else's.
+        """
+        await self._check_granted()
         before, after = self._now, await self.backend_hand.read_state()
         if _body(after) != _body(before):
             await self._judge(before, after)
         if after is not None and not after.digest_agrees and self._refused is None:
+            await self._check_half_written(before, after)
             after = await self.backend_hand.repair_digest(expected=after)
             tell("note", {"text": "Terraform could not store the digest of its state in DynamoDB; it was stored now"})
         self._now = after
 
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
         """See `Door.push`. Under Terraform's lock, which we hold, and only in the place of what we read."""
+        await self._check_granted()
         refusal = judge_successor(self._now, parse_document(document), allowed)
         if refusal is not None and not is_suspect(refusal):
             raise StateInvalid(
@@ -272,6 +283,44 @@ class OnsiteDoor:
             self._now = await self.backend_hand.write_state(document, expected=self._now)
         self._accepted = _current(self._now)
         return self._accepted
+
+    async def _check_granted(self) -> None:
+        """Ask the queue whether our grant is current: the backend fences nobody, and we may have been stopped.
+
+        Raises:
+            LeaseLost: It is not.
+        """
+        assert self._seat is not None
+        lock = (await self.coordinator.view(self.order.state)).lock
+        if not may_write(lock, self._seat.token):
+            raise LeaseLost(
+                f"the grant of token {self._seat.token} is not current any more",
+                why="it was taken away while the run could not notice; what is stored now may be another run's",
+                fix=command("runs", "show", self.order.run),
+                state=self.order.state,
+            )
+
+    async def _check_half_written(self, before: StoredState | None, after: StoredState) -> None:
+        """Say that the digest is that of an earlier write, as when Terraform could store its state and not the digest.
+
+        Raises:
+            StateInvalid: It is that of no version that is kept: a state was deleted, of which it is the evidence.
+        """
+        wanted = after.digest_stored
+        if before is not None and wanted == before.digest_computed:
+            return
+        listed = [version for version in await self.backend_hand.history() if not version.is_deletion]
+        if any(version.id in ("", "null") for version in listed):
+            return  # the bucket keeps no versions, so nothing can be said
+        for version in listed[:_VERSIONS_READ]:
+            if md5_of(await self.backend_hand.read_version(version.id)) == wanted:
+                return
+        raise StateInvalid(
+            "the digest in DynamoDB is that of no stored version",
+            why=f"digest {wanted}; a state that was written was deleted",
+            fix=command("state", "verify", self.order.directory),
+            state=self.order.state,
+        )
 
     async def _judge(self, before: StoredState | None, after: StoredState | None) -> None:
         refusal = find_fault(before, after, self._allowed)

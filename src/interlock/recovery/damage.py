@@ -32,6 +32,14 @@ from interlock.state import (
 CLOCKS_S = 60.0
 """By how much the store's clock and ours may differ; the takeover only makes the finding's text clearer."""
 
+UNDECIDED = frozenset({"emptied", "mostly-gone", "no-state"})
+"""Findings of which only a person can say whether that was wanted: a destroy and a loss look alike afterwards.
+
+They refuse nothing, and nobody may call the state whole; `recover` asks.
+"""
+
+MOST = 0.5  # of the managed instances: so much is not lost by an ordinary change of a configuration
+
 MAX_NAMED = 10  # addresses spelled out in one message; the finding's own address is the first
 
 _PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -61,11 +69,13 @@ class Intent:
             `count` or `for_each` on them or around them). None: the configuration is not known.
         planned: Instance addresses that runs of ours planned to delete, replace, move or forget.
         takeovers: Instants at which a lock of this state was broken.
+        accepted: Content digests of versions of which somebody said that what is gone was meant to go.
     """
 
     declared: frozenset[str] | None = None
     planned: frozenset[str] = frozenset()
     takeovers: tuple[datetime, ...] = ()
+    accepted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,19 +196,25 @@ def _vanished(walk: _Walk, version: Snapshot, document: Document, last: Document
     """Name managed instances that disappeared although nothing is known to have destroyed them."""
     gone = find_deletions(last, document) - walk.intent.planned
     gone = (gone - _moved(last, document)) & _missing_now(last, walk.current) if gone else gone
-    if not gone:
+    if not gone or content_digest(document) in walk.intent.accepted:
         return
     if document.instance_count() == 0 and rises:
         text = f"version {version.id} holds nothing any more ({len(gone)} instances gone): a destroy, or a loss"
         yield Finding(code="emptied", address=min(gone), message=text, refuses=False)
         return
     proof = {address: why for address in gone if (why := _why_phantom(address, document, walk.intent, rises=rises))}
-    for kind, addresses in (("phantom-deletion", sorted(proof)), ("vanished", sorted(gone - proof.keys()))):
+    rest = sorted(gone - proof.keys())
+    is_most = len(rest) > MOST * _managed(last)
+    for kind, addresses in (("phantom-deletion", sorted(proof)), ("mostly-gone" if is_most else "vanished", rest)):
         if addresses:
             why = proof.get(addresses[0], "no run of ours planned it; a plain terraform may have destroyed them")
             more = f" and {len(addresses) - MAX_NAMED} more" if len(addresses) > MAX_NAMED else ""
             text = f"vanished in version {version.id}: {', '.join(addresses[:MAX_NAMED])}{more}; {why}"
             yield Finding(code=kind, address=addresses[0], message=text, refuses=kind == "phantom-deletion")
+
+
+def _managed(document: Document) -> int:
+    return sum(key.mode == "managed" for key in document.objects())
 
 
 def _why_phantom(address: str, document: Document, intent: Intent, *, rises: bool) -> str:

@@ -30,8 +30,9 @@ from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses import lock as lock_witness
 from interlock.recovery.witnesses.process import render_name
 from interlock.rescue.case import keep_of
-from interlock.rescue.intent import find_intent
+from interlock.rescue.intent import DELETIONS_ACCEPTED, find_intent
 from interlock.rescue.target import Foreign
+from interlock.rescue.traces import find_traces
 from interlock.settings import Settings
 from interlock.state import (
     Document,
@@ -39,6 +40,7 @@ from interlock.state import (
     Footing,
     Refusal,
     RestorePlan,
+    content_digest,
     judge,
     parse_document,
     plan_restore,
@@ -52,6 +54,9 @@ VERSIONS_MAX = 30
 
 CHAIN_BYTES_MAX = 512 * 1024 * 1024
 """Bytes read to judge the chain; of very large states fewer versions are looked at."""
+
+_UNVERSIONED = frozenset({"", "null"})
+"""Ids of versions in a bucket that keeps none: there a digest of nothing that is kept says nothing."""
 
 _DIGEST_CHARS = 6  # of a digest or an id that name a version
 
@@ -212,9 +217,11 @@ class ForeignRoom:
             return verify_state(await self.body(text), thorough=True)
         stored = await self.backend.read_state()
         chain = await self._chain()
+        if stored is None:
+            return (*self._about_absence(), *await self._about_locks())
         about = self._about_digest(stored, await self.versions(), is_sound=chain.is_current_sound)
         findings = [*about, *chain.findings, *await self._about_locks()]
-        if stored is not None and not stored.is_absent:
+        if not stored.is_absent:
             findings = [*verify_state(stored.body, thorough=True), *findings]
         return tuple(findings)
 
@@ -250,6 +257,13 @@ class ForeignRoom:
         if stored is None or stored.digest_agrees:
             return Repair(text="the digest agrees with the state, or the backend keeps none")
         chain = await self._chain()
+        about = self._about_digest(stored, await self.versions(), is_sound=chain.is_current_sound)
+        if lost := [finding for finding in about if finding.code == "state-lost"]:
+            raise StateInvalid(
+                f"the digest of {self.subject} was not repaired",
+                why=lost[0].message,
+                fix=command("state", "history", self.subject),
+            )
         if stored.is_absent or not chain.is_current_sound:
             why = "the state object is gone" if stored.is_absent else "it is damaged, or not the successor of the last"
             raise StateInvalid(
@@ -314,6 +328,11 @@ class ForeignRoom:
         facts: dict[str, Fact] = {"before": repair.stored.digest_stored, "after": repair.stored.digest_computed}
         await self.log.append("digest-repaired", subject=self.address, by=me(), facts=facts)
         return done
+
+    async def accept_deletions(self, *, by: str) -> None:
+        """Write down that what is gone from the current state was meant to go, so that it is not asked again."""
+        facts: dict[str, Fact] = {"content": content_digest(await self.document(None))}
+        await self.log.append(DELETIONS_ACCEPTED, subject=self.address, by=by, facts=facts)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -388,25 +407,65 @@ class ForeignRoom:
         versions = await self.versions()
         return max((one.serial for one in versions if one.lineage == lineage and one.serial is not None), default=0)
 
+    def _about_absence(self) -> list[Finding]:
+        """Say that there is no state. Where something knows of one, it was lost; else only a person can tell."""
+        traces = find_traces("", directory=self.target.directory, runs=self.settings.runs, serial=0)
+        kept = self.keep.kept(self.address)
+        if kept or traces:
+            text = f"{self.address} has no state"
+            if kept:
+                text += f"; our newest copy is {kept[0].path}"
+            return [self._lost(text, None, None)]
+        text = (
+            f"{self.address} has no state: nothing was ever stored, or it was lost (an object, a file or a row is gone)"
+        )
+        return [Finding(code="no-state", message=text, refuses=False)]
+
     def _about_digest(
         self, stored: StoredState | None, versions: Sequence[StoredVersion], *, is_sound: bool
     ) -> list[Finding]:
         if stored is None or stored.digest_agrees:
             return []
+        named = next((one for one in versions if self._md5(one) == stored.digest_stored), None)
         if stored.is_absent:
+            if named is None or not named.number:
+                text = f"the state object is gone, and no version that is kept has its digest {stored.digest_stored}"
+                return [self._lost(text, stored, named)]
             text = f"the state object is gone, its digest {stored.digest_stored} is left: "
             text += command("state", "restore", self.subject)
             return [Finding(code="state-missing", message=text)]
-        named = next((one for one in versions if self._md5(one) == stored.digest_stored), None)
-        cause = (
-            f"it is that of version {named.id}, serial {named.serial}, so state and digest were not written together"
-            if named is not None
-            else "it is that of no version that is kept"
-        )
-        text = f"the table's digest is {stored.digest_stored}, the state's is {stored.digest_computed}; {cause}"
-        # A digest that agrees with a damaged state would only hide that.
-        fix = command("state", "repair", self.subject) if is_sound else command("state", "restore", self.subject)
-        return [Finding(code="digest-mismatch", message=f"{text}: {fix}")]
+        text = f"the table's digest is {stored.digest_stored}, the state's is {stored.digest_computed}"
+        if named is None or not named.number:
+            if any(one.number and one.id not in _UNVERSIONED for one in versions):
+                return [self._lost(f"{text}, and it is that of no version that the bucket has", stored, named)]
+            cause = "it is that of no version that is kept"
+        else:
+            version = f"version {named.id}, serial {named.serial}"
+            cause = f"it is that of {version}, so state and digest were not written together"
+        way = "repair" if is_sound else "restore"  # a digest that agrees with a damaged state would only hide that
+        next_step = command("state", way, self.subject)
+        return [Finding(code="digest-mismatch", message=f"{text}; {cause}: {next_step}")]
+
+    def _lost(self, text: str, stored: StoredState | None, copy: StoredVersion | None) -> Finding:
+        """Name a state that was there and is not any more, and what may still have it.
+
+        A digest names the last write. When a bucket that keeps versions has none of that digest, the write was deleted:
+        to make the digest that of an older state would only remove the evidence, and the next plan would make again
+        what the lost state had.
+        """
+        document = _readable(stored)
+        serial = document.serial if document is not None else 0
+        digest = (stored.digest_stored or "") if stored is not None else ""
+        traces = find_traces(digest, directory=self.target.directory, runs=self.settings.runs, serial=serial)
+        places = [f"our copy: {command('state', 'restore', self.subject, '--version', copy.id)}"] if copy else []
+        places += [
+            f"{trace.text}: {command('state', 'push', '--state', self.subject, trace.path)}"
+            if trace.is_it
+            else trace.text
+            for trace in traces
+        ]
+        where = "; ".join(places) or "nothing on this machine; look for backups, replicas of the bucket, other homes"
+        return Finding(code="state-lost", message=f"{text}: a newer state was deleted. What may still have it: {where}")
 
     def _md5(self, version: StoredVersion) -> str:
         body = self._bodies.get(version.id)
@@ -481,8 +540,6 @@ def _readable(stored: StoredState | None) -> Document | None:
 
 
 def _footing(document: Document) -> Footing:
-    from interlock.state import content_digest
-
     return Footing(lineage=document.lineage, serial=document.serial, digest=content_digest(document))
 
 

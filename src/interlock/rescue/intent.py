@@ -20,6 +20,9 @@ RUNS_MAX = 200
 STATE_ACCEPTED = "state-accepted"
 """Action in the audit log: a person accepted a suspect version; its fact `lacks` names what that version dropped."""
 
+DELETIONS_ACCEPTED = "deletions-accepted"
+"""In the audit log: somebody said that what is gone from a version was meant to go."""
+
 _MANY = ("count", "for_each")
 
 
@@ -29,6 +32,7 @@ async def find_intent(directory: Path | None, address: str, runs: Path, log: Aud
         declared=_declared(directory) if directory is not None else None,
         planned=(_planned(directory, runs) if directory is not None else frozenset()) | await _accepted(address, log),
         takeovers=await _takeovers(address, log),
+        accepted=await _accepted_contents(address, log),
     )
 
 
@@ -70,3 +74,8 @@ async def _accepted(address: str, log: AuditLog) -> frozenset[str]:
 async def _takeovers(address: str, log: AuditLog) -> tuple[datetime, ...]:
     entries = await log.entries(subject=address)
     return tuple(entry.at for entry in entries if entry.action == "force-unlock")
+
+
+async def _accepted_contents(address: str, log: AuditLog) -> frozenset[str]:
+    entries = await log.entries(subject=address)
+    return frozenset(str(entry.facts.get("content")) for entry in entries if entry.action == DELETIONS_ACCEPTED)

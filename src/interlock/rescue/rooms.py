@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from interlock.audit.entry import Fact
+from interlock.audit.log import AuditLog
+from interlock.clock import SystemClock
 from interlock.compose import StateRoom, me, open_embedded, read_settings
 from interlock.compose.sites import open_site_of
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.onsite.finding import SUPPORTED
 from interlock.onsite.site import Site
+from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.rescue.foreign_room import ForeignRoom, Planned, StoredVersion, open_foreign_room
-from interlock.rescue.intent import STATE_ACCEPTED
-from interlock.rescue.target import Own, find_target
+from interlock.rescue.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, find_intent
+from interlock.rescue.target import Own, find_target, own_address
 from interlock.state import (
     REVIEWER,
     Document,
     Finding,
     RestorePlan,
     Version,
+    content_digest,
     find_deletions,
     parse_document,
     verify_state,
@@ -85,6 +90,10 @@ class Room(Protocol):
         """End the review of a suspect version, which stands; return what it lacks, nothing when it was not suspect."""
         ...
 
+    async def accept_deletions(self) -> None:
+        """Write down that what is gone from the current state was meant to go."""
+        ...
+
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """Store a document; return what was stored, as plain values with `serial` and `repeated`."""
         ...
@@ -125,6 +134,8 @@ class OwnRoom:
             await self.room.archive.history(self.room.state, limit=HISTORY_MAX)
         except StateInvalid as error:
             found = (*found, Finding(code="bad-history", message=f"{error.what}: {error.why}"))
+        else:
+            found = (*found, *await self._losses())
         suspect = await self.room.suspect()
         if suspect is not None:
             found = (*found, *_suspects(suspect.suspect, command("state", "accept", self.room.state)))
@@ -144,6 +155,28 @@ class OwnRoom:
         """See `Room.restored`."""
         assert isinstance(plan.chosen, Version)
         return (await self.room.restore(plan.chosen)).version.serial
+
+    async def accept_deletions(self) -> None:
+        """See `Room.accept_deletions`."""
+        facts: dict[str, Fact] = {"content": content_digest(await self.document(None))}
+        await self._log().append(DELETIONS_ACCEPTED, subject=own_address(self.room.state), by=me(), facts=facts)
+
+    def _log(self) -> AuditLog:
+        return AuditLog(self.room.embedded.store.records, SystemClock())
+
+    async def _losses(self) -> tuple[Finding, ...]:
+        """Judge the last step of the chain. What a run of ours wrote was bounded by its plan when it was written."""
+        latest = await self.room.archive.history(self.room.state, limit=2)
+        if len(latest) < 2 or latest[0].run:  # noqa: PLR2004 - a step has two ends
+            return ()
+        bodies = [await self.room.body(str(version.number)) for version in reversed(latest)]
+        steps = [
+            Snapshot(id=str(version.number), at=version.written_at, body=body)
+            for version, body in zip(reversed(latest), bodies, strict=True)
+        ]
+        intent = await find_intent(None, own_address(self.room.state), self.room.settings.runs, self._log())
+        found = await asyncio.to_thread(judge_chain, steps, intent)
+        return tuple(finding for finding in found.findings if finding.code in UNDECIDED)
 
     async def accepted(self) -> tuple[str, ...]:
         """See `Room.accepted`."""
@@ -245,6 +278,10 @@ class ForeignStateRoom:
         """Return the state with its queue; None where runs have none."""
         target = self.room.target
         return open_site_of(target.found, target.directory) if target.found.type in SUPPORTED else None
+
+    async def accept_deletions(self) -> None:
+        """See `Room.accept_deletions`."""
+        await self.room.accept_deletions(by=me())
 
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """See `Room.pushed`."""

@@ -56,6 +56,8 @@ async def settle(
         InterlockError: `failure`, when the state is safe.
     """
     unseen = await _look(door, journal)
+    if isinstance(unseen, LeaseLost):
+        failure = unseen
     pushed = False
     if is_left(workspace.errored, journal.folder):
         await _push_errored(door, workspace, plan.may_delete, failure, journal)

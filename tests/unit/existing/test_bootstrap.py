@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,56 @@ def test_a_provisioned_table_is_brought_into_line() -> None:
         "protect it against deletion",
         "let items with ExpirationTime expire (only Interlock's own have it)",
     ]
+
+
+EXPIRING = {"ID": "tidy", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 30}}
+NO_DELETES = {"Sid": "Keep", "Effect": "Deny", "Principal": "*", "Action": "s3:Delete*", "Resource": "arn:aws:s3:::b/*"}
+FINE = TableAsIs(exists=True, key_schema=(("LockID", "HASH"),), key_type="S")
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize(
+    ("bucket", "table", "part"),
+    [
+        ({"rules": (EXPIRING,)}, {}, "deletes current states after 30 days"),
+        ({"rules": ({**EXPIRING, "Filter": {"Prefix": "app"}},)}, {}, "deletes current states"),
+        ({"rules": ({**EXPIRING, "Filter": {"Prefix": "env:/"}},)}, {}, "deletes current states"),
+        ({"rules": ({**EXPIRING, "Filter": {}, "Prefix": "app"},)}, {}, "deletes current states"),
+        ({"rules": ({"Status": "Enabled", "Transitions": [{"Days": 9, "StorageClass": "GLACIER"}]},)}, {}, "GLACIER"),
+        ({"policy": {"Statement": [NO_DELETES]}}, {}, "denies s3:DeleteObject for app.tfstate.tflock"),
+        ({"policy": {"Statement": {**NO_DELETES, "Action": ["s3:PutObjectAcl", "S3:deleteobject"]}}}, {}, "denies"),
+        ({"policy": {"Statement": [{"Effect": "Deny", "NotAction": "s3:Get*", "Resource": "*"}]}}, {}, "denies"),
+        ({}, {"ttl_attribute": "expires"}, "expire by the attribute expires"),
+    ],
+)
+def test_what_would_lose_states_or_locks_is_found_before_anything_is_changed(
+    bucket: dict[str, Any], table: dict[str, Any], part: str
+) -> None:
+    wanted = replace(WANTED, locks_in_bucket=True)
+    with pytest.raises(UsageError, match="nothing was changed") as refusal:
+        plan_steps(wanted, BucketAsIs(exists=True, **bucket), replace(FINE, **table))
+    assert part in refusal.value.why
+    assert refusal.value.fix
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        {"rules": ({**EXPIRING, "Status": "Disabled"},)},
+        {"rules": ({**EXPIRING, "Filter": {"Prefix": "logs/"}},)},
+        {"rules": ({**EXPIRING, "Filter": {"Tag": {"Key": "tmp", "Value": "1"}}},)},
+        {"rules": ({**EXPIRING, "Expiration": {"ExpiredObjectDeleteMarker": True}},)},
+        {"policy": {"Statement": [{**NO_DELETES, "Resource": "arn:aws:s3:::b/app.tfstate"}]}},
+        {"policy": {"Statement": [{**NO_DELETES, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]}},
+        {"policy": {"Statement": [{**NO_DELETES, "Effect": "Allow"}]}},
+    ],
+)
+def test_rules_that_touch_neither_states_nor_locks_are_no_hazard(bucket: dict[str, Any]) -> None:
+    assert plan_steps(replace(WANTED, locks_in_bucket=True), BucketAsIs(exists=True, **bucket), FINE)
+
+
+def test_denied_deletions_are_no_hazard_where_locks_are_in_a_table() -> None:
+    assert plan_steps(WANTED, BucketAsIs(exists=True, policy={"Statement": [NO_DELETES]}), FINE)
 
 
 def test_the_policy_names_one_state_its_workspaces_and_locks_and_never_deletes_a_state() -> None:

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 from interlock.clock import SystemClock
 from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.record import keep_s
-from interlock.errors import BackendUnavailable, InterlockError, StateInvalid, WaitTimeout
+from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, StateInvalid, WaitTimeout
 from interlock.existing import Found, find_reference
 from interlock.existing.s3 import S3Backend, S3Place, md5_of
 from interlock.ids import RandomIds
@@ -130,6 +130,15 @@ class World:
             clock=Hurried(),
             ids=RandomIds(),
         )
+
+    async def granted(self, run: str = "run1") -> OnsiteDoor:
+        """Return the door of a run that holds the state in our queue."""
+        coordinator = self.coordinator()
+        request = Requested(ticket=run, run=run, who="me@here", lease_s=5.0, patience_s=5.0)
+        grant = await coordinator.acquire(STATE, request, timeout_s=None)
+        door = self.door(coordinator, run)
+        door.admit(Seat(ticket=run, token=grant.token))
+        return door
 
     def tell(self, kind: str, facts: Any) -> None:
         self.told.append((kind, dict(facts)))
@@ -280,7 +289,7 @@ async def test_a_lock_left_by_an_ended_run_is_cleared_and_that_of_a_living_one_i
 )
 async def test_what_must_not_stand_is_refused_with_the_version_before(world: World, stored: bytes, word: str) -> None:
     before = world.aws.s3.head_object(Bucket=world.bucket, Key="k.tfstate")["VersionId"]
-    door = world.door(world.coordinator())
+    door = await world.granted()
     await door.enter(world.tell, timeout_s=1.0)
     world.store(stored)
     await door.settle(world.tell)
@@ -322,10 +331,10 @@ async def test_a_left_state_without_an_object_that_nothing_took_out_is_stored_as
 
 
 async def test_a_planned_deletion_stands_and_a_digest_that_terraform_could_not_store_is_mended(world: World) -> None:
-    door = world.door(world.coordinator())
+    door = await world.granted()
     await door.enter(world.tell, timeout_s=1.0)
     door.allow_deletions(frozenset({"t.a"}))
-    world.store(state(serial=2, names=("b",)), digest="f" * 32)
+    world.store(state(serial=2, names=("b",)), digest=md5_of(state()))
     await door.settle(world.tell)
     assert door.refused() is None
     assert (door.accepted() or await door.current()).serial == 2
@@ -336,8 +345,43 @@ async def test_a_planned_deletion_stands_and_a_digest_that_terraform_could_not_s
     await door.leave()
 
 
+async def break_grant(door: OnsiteDoor) -> None:
+    (holder,) = (await door.coordinator.view(STATE)).lock.holders
+    broken = Broken(ticket=holder.ticket, token=holder.token, by="test", reason="it was stopped for long")
+    await door.coordinator.break_(STATE, broken)
+
+
+@pytest.mark.promise("P4")
+@pytest.mark.promise("P8")
+async def test_a_run_whose_grant_was_broken_claims_nothing_that_is_stored_and_pushes_nothing(world: World) -> None:
+    door = await world.granted()
+    await door.enter(world.tell, timeout_s=1.0)
+    await break_grant(door)
+    world.store(state(serial=7))  # another run's
+    with pytest.raises(LeaseLost):
+        await door.settle(world.tell)
+    with pytest.raises(LeaseLost):
+        await door.push(state(serial=8), frozenset())
+    assert door.accepted() is None
+    assert (await world.backend().read_state() or pytest.fail("gone")).body == state(serial=7)
+    await door.leave()
+
+
+@pytest.mark.promise("P3")
+async def test_a_digest_of_no_version_is_evidence_of_a_lost_state_and_is_not_mended(world: World) -> None:
+    door = await world.granted()
+    await door.enter(world.tell, timeout_s=1.0)
+    world.store(state(serial=2), digest="f" * 32)
+    with pytest.raises(StateInvalid, match="no stored version"):
+        await door.settle(world.tell)
+    stored = await world.backend().read_state()
+    assert stored is not None
+    assert stored.digest_stored == "f" * 32
+    await door.leave()
+
+
 async def test_a_pushed_state_replaces_only_what_was_read(world: World) -> None:
-    door = world.door(world.coordinator())
+    door = await world.granted()
     await door.enter(world.tell, timeout_s=1.0)
     pushed = await door.push(state(serial=3), frozenset())
     assert pushed.serial == 3
