@@ -152,7 +152,7 @@ def test_a_missing_or_empty_row_in_postgresql_is_not_a_whole_state(desk: Desk, d
     assert plain.run("apply", "-auto-approve").code == 0
     with psycopg.connect(database, autocommit=True) as connection:
         table = "terraform_remote_state.states"
-        connection.execute(f"{loss} {table} SET data = ''" if loss == "UPDATE" else f"{loss} {table}")  # type: ignore[call-overload]
+        connection.execute(f"{loss} {table} SET data = ''" if loss == "UPDATE" else f"{loss} {table}")
     environ = {"PG_CONN_STR": database}
     verified = desk.run("state", "verify", plain.module, environ=environ)
     assert (verified.code, "undecided[no-state]" in verified.out) == (20, True), verified.out + verified.err
