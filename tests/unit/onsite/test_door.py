@@ -304,8 +304,8 @@ async def test_what_must_not_stand_is_refused_with_the_version_before(world: Wor
 
 @pytest.mark.promise("P6")
 async def test_what_a_run_stored_without_an_object_that_nothing_took_out_stands_as_suspect(world: World) -> None:
-    coordinator = world.coordinator()
-    door = world.door(coordinator)
+    door = await world.granted()
+    coordinator = door.coordinator
     await door.enter(world.tell, timeout_s=1.0)
     world.store(state(serial=2, names=("b",)))
     await door.settle(world.tell)
@@ -323,7 +323,7 @@ async def test_what_a_run_stored_without_an_object_that_nothing_took_out_stands_
 
 @pytest.mark.promise("P6")
 async def test_a_left_state_without_an_object_that_nothing_took_out_is_stored_as_suspect(world: World) -> None:
-    door = world.door(world.coordinator())
+    door = await world.granted()
     await door.enter(world.tell, timeout_s=1.0)
     assert (await door.push(state(serial=3, names=()), frozenset())).serial == 3
     assert door.suspect() == ("t.a",)
