@@ -73,6 +73,23 @@ def test_a_signal_in_the_queue_leaves_it_and_one_during_the_plan_changes_nothing
     assert desk.lock().holders == ()
 
 
+@pytest.mark.promise("P8")
+def test_a_terraform_that_is_killed_while_it_plans_is_told_as_killed_and_nothing_was_changed(
+    desk: Desk, module: Path
+) -> None:
+    script = desk.folder / "slow-plan"
+    script.write_text(SLOW_PLAN)
+    script.chmod(0o755)
+    planning = desk.apply(module, "--terraform", script)
+    desk.until(lambda: (desk.home / "planning").exists() or None, "a plan under way")
+    os.kill(terraform_of(desk.until_phase("planning")), signal.SIGKILL)
+    killed = planning.wait()
+    assert killed.code == 34, killed.err
+    assert "SIGKILL" in killed.err
+    assert "nothing was changed" in killed.err
+    assert desk.history() == []
+
+
 @pytest.mark.promise("P9")
 def test_a_later_signal_warns_and_only_one_after_the_warning_has_stood_kills_with_131(desk: Desk, module: Path) -> None:
     run = desk.apply(module, hold=20)

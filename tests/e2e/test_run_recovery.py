@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.desk import Desk
+from tests.desk import STEP_S, Desk
 
 from interlock.compose import Embedded
 from interlock.lock import Broken
@@ -139,3 +139,21 @@ def test_a_reader_that_goes_away_does_not_end_the_run(desk: Desk, module: Path) 
     run.process.stderr.close()
     assert run.process.wait(60) == 0
     assert desk.summary().exit == 0
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_front_end_that_leaves_while_it_buries_its_run_does_not_say_that_the_state_is_saved(
+    desk: Desk, module: Path, number: int
+) -> None:
+    run = desk.apply(module, hold=20)
+    summary = desk.until_working()
+    kill(summary, "terraform", signal.SIGSTOP)  # so that it cannot end meanwhile
+    kill(summary)
+    said = run.process.stderr
+    assert said is not None
+    desk.until(lambda: "waiting for its Terraform" in said.readline() or None, "a front end that buries its run")
+    run.signal(number)
+    assert run.process.wait(STEP_S) == 131
+    kill(summary, "terraform")
+    assert desk.run("wait", summary.run).code == 131

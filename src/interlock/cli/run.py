@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.errors import UsageError
+from interlock.errors import StateNotSaved, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.compose import Asked
@@ -200,12 +200,25 @@ def _run(asked: Asked, spare: Spare | None) -> None:
 
 
 def after_a_kill(folder: Path) -> Entry:
-    """The supervisor was killed. Its Terraform has been asked to stop; save what it leaves and release the lock."""
+    """The supervisor was killed. Its Terraform has been asked to stop; save what it leaves and release the lock.
+
+    Raises:
+        StateNotSaved: A signal ended the waiting, so nobody knows yet whether the state is saved.
+    """
     from interlock.cli import view
     from interlock.compose import bury
+    from interlock.run.front_end import leaving_at_a_signal
 
-    view.note("the run's supervisor was killed; waiting for its Terraform to stop, to save its state")
-    return bury(folder, lambda _kind, facts: view.note(f"recovery: {facts.get('text', '')}"))
+    try:
+        with leaving_at_a_signal():
+            view.note("the run's supervisor was killed; waiting for its Terraform to stop, to save its state")
+            return bury(folder, lambda _kind, facts: view.note(f"recovery: {facts.get('text', '')}"))
+    except KeyboardInterrupt:
+        raise StateNotSaved(
+            "this command was ended before it was known whether the run's state is saved",
+            why="its supervisor was killed; Terraform may still be stopping; the next run of the state saves the rest",
+            fix=command("wait", folder.name),
+        ) from None
 
 
 def conclude(end: Entry, *, folder: Path, json: bool) -> int:

@@ -52,7 +52,7 @@ def how_to_look(state: str, directory: str, run_folder: Path) -> str:
 
 def _what(outcome: Outcome) -> str:
     if outcome.ended.killed_by is not None:
-        by = _name(outcome.ended.killed_by)
+        by = name_signal(outcome.ended.killed_by)
         return f"Terraform was killed ({by}) and what it did since its last save is not in the state"
     if outcome.interruption.is_cut:
         return "Terraform was signalled a second time and ended without waiting for its operations"
@@ -61,7 +61,8 @@ def _what(outcome: Outcome) -> str:
     return ""
 
 
-def _name(number: int) -> str:
+def name_signal(number: int) -> str:
+    """Return a signal's name, such as SIGKILL."""
     try:
         return signal.Signals(number).name
     except ValueError:

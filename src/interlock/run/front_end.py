@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, Self, TextIO
@@ -173,6 +173,24 @@ class _Signals:
         """Let them mean what they meant before."""
         for number, before in self._before.items():
             signal.signal(number, before)
+
+
+@contextmanager
+def leaving_at_a_signal() -> Iterator[None]:
+    """While entered, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt.
+
+    Else the last two would end the process as 143 and 129 in a shell, of which the first says that the state is saved.
+    """
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _unmarked(environ: Mapping[str, str]) -> dict[str, str]:

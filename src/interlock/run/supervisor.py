@@ -24,13 +24,14 @@ from interlock.errors import (
     PolicyGate,
     Superseded,
     Terminated,
+    TerraformFailed,
     UsageError,
     command,
 )
 from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
 from interlock.run.binary import Binary
-from interlock.run.cut_off import also_cut, find_cut
+from interlock.run.cut_off import also_cut, find_cut, name_signal
 from interlock.run.gate import check_plan
 from interlock.run.heartbeat import keep_alive
 from interlock.run.initialising import is_only_override
@@ -505,6 +506,12 @@ class Supervisor:
         self._check_going_on()
         if outcome.interruption.is_stopping:
             raise stopped(None, "nothing was changed", run=self._order.run)
+        if outcome.ended.killed_by is not None:
+            raise TerraformFailed(
+                f"Terraform was killed ({name_signal(outcome.ended.killed_by)}) while it planned",
+                why="nothing was changed",
+                fix=command("plan", self._order.directory),
+            )
         if outcome.ended.code not in (0, _CHANGES) or not path.exists():
             raise self._hands.diagnose(outcome.events, outcome.text)
         facts = progress.facts
