@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.matrix.cells import Cell, cells
 from tests.matrix.recording import FOLDER, Record, judge, record
-from tests.matrix.scene import Plain, Scene, Start
+from tests.matrix.scene import Plain, Scene
 from tests.matrix.tools import find_tools
 
 from interlock.testing.aws import local_aws
@@ -57,12 +57,10 @@ def _record(tool: str, path: str, wanted: list[Cell]) -> None:
     """Write down what plain Terraform does in the cells that are not written down yet."""
     file = FOLDER / f"{tool}.json"
     found: dict[str, Record] = json.loads(file.read_text()) if file.exists() else {}
-    starts: dict[str, Start] = {}
     with tempfile.TemporaryDirectory(prefix="m-") as folder:
         plain = Plain(Path(folder), path)
         for cell in (one for one in wanted if str(one) not in found):
-            starts[cell.operation.name] = starts.get(cell.operation.name) or plain.start(cell.operation)
-            found[str(cell)] = record(plain, cell, starts[cell.operation.name])
+            found[str(cell)] = record(plain, cell, plain.start(cell.operation))
             FOLDER.mkdir(exist_ok=True)
             lines = (f"{json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(found.items()))
             file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
@@ -74,7 +72,6 @@ def _play(work: Path, tool: str, path: str, store: str, wanted: list[Cell]) -> d
     """Play cells on one Terraform and one store; return the faults of each by its whole name."""
     done_file = work / f"{tool}-{store}.json"
     done: dict[str, list[str]] = json.loads(done_file.read_text()) if done_file.exists() else {}
-    starts: dict[str, Start] = {}
     with ExitStack() as stack:
         aws = stack.enter_context(local_aws()) if store == "s3" else None
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="m-", dir=work)))
@@ -82,11 +79,9 @@ def _play(work: Path, tool: str, path: str, store: str, wanted: list[Cell]) -> d
         for number, cell in enumerate(wanted):
             name = str(cell)
             if name not in done:
-                key = cell.operation.name
-                starts[key] = starts.get(key) or plain.start(cell.operation)
                 scene = Scene(place / str(number), plain, aws)
                 try:
-                    outcome = scene.play(cell, starts[key])
+                    outcome = scene.play(cell, plain.start(cell.operation))
                     done[name] = list(outcome.faults)
                     said = outcome.said
                 except AssertionError as error:

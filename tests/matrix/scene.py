@@ -65,6 +65,7 @@ class Plain:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.binary = folder, binary
         self.configuration = shelf.install(folder / "plugin")
+        self._starts: dict[str, Start] = {}
 
     def environ(self) -> dict[str, str]:
         return {
@@ -92,7 +93,12 @@ class Plain:
         return answer
 
     def start(self, operation: Operation) -> Start:
-        """Make what an operation starts from."""
+        """Return what an operation starts from; it is made once."""
+        if operation.name not in self._starts:
+            self._starts[operation.name] = self._made(operation)
+        return self._starts[operation.name]
+
+    def _made(self, operation: Operation) -> Start:
         place = self.folder / f"start-{operation.name.replace(' ', '-').replace(',', '')}"
         shutil.rmtree(place, ignore_errors=True)
         things, module = place / "shelf", place / "module"
