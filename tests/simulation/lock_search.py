@@ -40,6 +40,7 @@ from interlock.lock import (
     waiter_of,
 )
 from interlock.lock.invariants import broken_rules, broken_steps
+from interlock.lock.ticket import NOBODY_SAID
 from interlock.terraform.lockinfo import LockInfo
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)  # the world's instant never moves: when time passes, the record grows older
@@ -358,8 +359,11 @@ def _by_server(world: World, attempt: Attempt) -> Iterator[Callable[[], Move]]:
         case Listen():
             if attempt.closed:
                 yield lambda: (f"the server finds {name} gone", _go_on(world, attempt, *attempt.request.closed()))
-            elif holder_of(world.lock, ticket=attempt.lock_id) is not None:
-                yield lambda: (f"{name} hears of its grant", _go_on(world, attempt, *attempt.request.granted()))
+            elif (holder := holder_of(world.lock, ticket=attempt.lock_id)) is not None:
+                counted = attempt.request.attempt in holder.attempts or NOBODY_SAID in holder.attempts
+                lost = attempt.request.waited(world.lock, now=NOW, moved=False)
+                after = attempt.request.granted() if counted else lost
+                yield lambda: (f"{name} hears of its grant", _go_on(world, attempt, *after))
             elif waiter_of(world.lock, ticket=attempt.lock_id) is None:
                 yield lambda: (f"{name} hears that it ended", _learn(_over(world, attempt), attempt, holds=False))
             else:

@@ -290,7 +290,9 @@ class _Plain:
     ) -> tuple[LockRequest, Step]:
         """Wait for the grant while the client is there."""
         shown: list[Standing] = []
-        waiting = self._coordinator.await_grant(state, request.wish.info.id, timeout_s=for_s, on_change=shown.append)
+        waiting = self._coordinator.await_grant(
+            state, request.wish.info.id, timeout_s=for_s, on_change=shown.append, attempt=request.attempt
+        )
         try:
             grant = await connection.unless_gone(waiting)
             return request.closed() if grant is None else request.granted()

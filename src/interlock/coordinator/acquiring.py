@@ -62,7 +62,9 @@ async def _wait(
     while True:
         left_s = None if until is None else max(0.0, until - clock.monotonic())
         try:
-            return await coordinator.await_grant(state, request.ticket, timeout_s=left_s, on_change=on_change)
+            return await coordinator.await_grant(
+                state, request.ticket, timeout_s=left_s, on_change=on_change, attempt=request.attempt
+            )
         except PlaceLost:  # this process was stopped for longer than its patience: back to the end of the queue
             await coordinator.request(state, request)
 

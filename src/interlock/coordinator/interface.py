@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 from interlock.coordinator.record import Head
 from interlock.coordinator.view import Standing, View
 from interlock.lock import Broken, Decision, Event, FencingToken, Grant, Lease, Requested, Ticket
+from interlock.lock.ticket import NOBODY_SAID, Attempt
 
 OnChange: TypeAlias = Callable[[Standing], None]
 """Called with each standing that a person would notice."""
@@ -60,7 +61,13 @@ class Coordinator(Protocol):
         ...
 
     async def await_grant(
-        self, state: str, ticket: Ticket, *, timeout_s: float | None, on_change: OnChange | None = None
+        self,
+        state: str,
+        ticket: Ticket,
+        *,
+        timeout_s: float | None,
+        on_change: OnChange | None = None,
+        attempt: Attempt = NOBODY_SAID,
     ) -> Grant:
         """Wait until the ticket holds, showing signs of life meanwhile; return its grant.
 
@@ -71,10 +78,12 @@ class Coordinator(Protocol):
             ticket: A ticket that `request` put into the queue.
             timeout_s: Seconds to wait at most; None for no limit.
             on_change: Told the first standing and each noticeable change.
+            attempt: The attempt under which it was put there.
 
         Raises:
             WaitTimeout: The time is up.
-            PlaceLost: The ticket was silent for longer than its patience; `request` puts it at the end.
+            PlaceLost: The ticket was silent for longer than its patience, or this attempt was called off meanwhile;
+                `request` lets it wait again, in its place if it still has one.
             Superseded: The ticket was withdrawn.
             LeaseLost: The ticket held and ended before this call noticed, or it is not known.
         """

@@ -47,6 +47,7 @@ from interlock.lock import (
     settled,
     waiter_of,
 )
+from interlock.lock.ticket import NOBODY_SAID, Attempt
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
 SWAP_ATTEMPTS = 100
@@ -152,7 +153,13 @@ class LocalCoordinator:
         return await acquire(self, state, request, clock=self._clock, timeout_s=timeout_s, on_change=on_change)
 
     async def await_grant(
-        self, state: str, ticket: Ticket, *, timeout_s: float | None, on_change: OnChange | None = None
+        self,
+        state: str,
+        ticket: Ticket,
+        *,
+        timeout_s: float | None,
+        on_change: OnChange | None = None,
+        attempt: Attempt = NOBODY_SAID,
     ) -> Grant:
         """See `Coordinator.await_grant`."""
         check_state_name(state)
@@ -164,6 +171,7 @@ class LocalCoordinator:
             show_signs=lambda: self._show_signs(state),
             timeout_s=timeout_s,
             on_change=on_change,
+            attempt=attempt,
         )
         return await wait.for_grant()
 
@@ -263,14 +271,16 @@ class LocalCoordinator:
         crowd of n waiters would rewrite a record of n waiters n times in each patience.
         """
         signing = self._signing.get(state)
-        if signing is None:
+        if signing is None or signing.done():
             signing = self._signing[state] = asyncio.ensure_future(self._sign_for_all(state))
-            signing.add_done_callback(lambda _: self._signing.pop(state))
         await asyncio.shield(signing)
 
     async def _sign_for_all(self, state: str) -> None:
         began_s, watchers = self._clock.monotonic(), self._lookout.watchers(state)
-        await self.apply_event(state, StillWaiting(tickets=frozenset(watcher.ticket for watcher in watchers)))
+        try:
+            await self.apply_event(state, StillWaiting(tickets=frozenset(watcher.ticket for watcher in watchers)))
+        finally:
+            self._signing.pop(state, None)  # before anybody that waited for it can look again
         for watcher in watchers:
             watcher.signed_s = began_s
 

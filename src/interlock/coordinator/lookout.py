@@ -52,7 +52,8 @@ class Watcher:
 
     async def wait_until(self, due_s: float) -> None:
         """Wait for a ring, until `due_s` on the clock's monotonic scale at most."""
-        if self._alarm is None or self._due_s != due_s:  # the usual wait ends before its time: the alarm is kept
+        # The usual wait ends before its time: the alarm is kept. One that rang a moment too early is set again.
+        if self._alarm is None or self._due_s != due_s or self._alarm.done():
             self.leave()
             self._due_s = due_s
             self._alarm = asyncio.ensure_future(self._clock.sleep(due_s - self._clock.monotonic()))

@@ -75,6 +75,16 @@ def superseded(state: str, ending: Departure) -> InterlockError:
     )
 
 
+def called_off(state: str, ticket: str) -> PlaceLost:
+    """Return the error of an attempt that the lock counts on no more, while its ticket waits or holds by another."""
+    return PlaceLost(
+        f'this attempt no longer waits for state "{state}"',
+        why=f"it was silent for too long; {ticket} asked again by another way meanwhile",
+        fix=command("queue", "ls", state),
+        state=state,
+    )
+
+
 def timed_out(state: str, lock: Lock, position: int, timeout_s: float) -> InterlockError:
     """Return the error of a waiter whose time is up."""
     holders = _names(lock, tuple(holder.ticket for holder in lock.holders))

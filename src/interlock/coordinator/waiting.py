@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from interlock.clock import Clock
 from interlock.coordinator.interface import OnChange
 from interlock.coordinator.lookout import OUTAGE_PAUSE_S, Lookout, Stored, Watcher
-from interlock.coordinator.refusals import lease_lost, timed_out
+from interlock.coordinator.refusals import called_off, lease_lost, timed_out
 from interlock.coordinator.view import Standing, standing_of
 from interlock.errors import BackendUnavailable
-from interlock.lock import Grant, Ticket, Waiter, waiter_of
+from interlock.lock import Grant, Ticket, Waiter, holder_of, waiter_of
+from interlock.lock.ticket import NOBODY_SAID, Attempt
 
 OUTAGE_S_MAX = 300.0
 """How long a waiter puts up with a store that does not answer: a restart or a failover, not more."""
@@ -29,9 +30,11 @@ class Wait:
         show_signs: Tells the lock that everybody who waits for this state in this process still does.
         timeout_s: Seconds to wait at most; None for no limit.
         on_change: Told each standing that a person would notice.
+        attempt: The attempt that waits. When the lock counts on it no more (this process was stopped, and another
+            attempt of the ticket came and went), it must not take a grant for its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whose wait, with what, and for how long
         self,
         state: str,
         ticket: Ticket,
@@ -41,12 +44,14 @@ class Wait:
         show_signs: Callable[[], Awaitable[object]],
         timeout_s: float | None,
         on_change: OnChange | None,
+        attempt: Attempt,
     ) -> None:
         self._state, self._ticket = state, ticket
         self._lookout, self._clock, self._show_signs = lookout, clock, show_signs
         self._timeout_s = float("inf") if timeout_s is None else timeout_s
         self._until_s = clock.monotonic() + self._timeout_s
         self._on_change = on_change
+        self._attempt = attempt
         self._shown: tuple[object, ...] | None = None
         self._away_since_s: float | None = None
 
@@ -81,6 +86,9 @@ class Wait:
         self._shown = shape
         if not standing.position and standing.token is None:
             raise lease_lost(self._state, lock, ticket=self._ticket)
+        party = standing.waiter or holder_of(lock, ticket=self._ticket)
+        if party is not None and self._attempt not in party.attempts and NOBODY_SAID not in party.attempts:
+            raise called_off(self._state, self._ticket)
         if standing.position and self._clock.monotonic() >= self._until_s:
             raise timed_out(self._state, lock, standing.position, self._timeout_s)
         return standing
