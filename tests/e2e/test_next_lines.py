@@ -101,7 +101,3 @@ def test_the_next_command_of_an_error_runs_as_printed(used: Desk, line: str) -> 
         misused = ended.returncode == USAGE and _MISUSED in ended.stderr
         assert not re.search(r"\b[A-Z]{3,}\b|\{", command.replace("--bucket NAME --region REGION", ""))
         assert not misused, f"{command}: {ended.stderr}"
-
-
-def test_most_errors_name_a_command(used: Desk) -> None:
-    assert sum(bool(_next_of(_typed(used, f"interlock {line}").stderr)) for line in PROVOKED[:20]) >= 15
