@@ -442,9 +442,9 @@ class ForeignRoom:
         else:
             version = f"version {named.id}, serial {named.serial}"
             cause = f"it is that of {version}, so state and digest were not written together"
-        way = "repair" if is_sound else "restore"  # a digest that agrees with a damaged state would only hide that
-        next_step = command("state", way, self.subject)
-        return [Finding(code="digest-mismatch", message=f"{text}; {cause}: {next_step}")]
+        # A digest that agrees with a damaged state would only hide that.
+        fix = command("state", "repair", self.subject) if is_sound else command("state", "restore", self.subject)
+        return [Finding(code="digest-mismatch", message=f"{text}; {cause}: {fix}")]
 
     def _lost(self, text: str, stored: StoredState | None, copy: StoredVersion | None) -> Finding:
         """Name a state that was there and is not any more, and what may still have it.
