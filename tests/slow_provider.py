@@ -46,16 +46,16 @@ resource "slow_thing" "made" {
 
 def install(folder: Path) -> dict[str, str]:
     """Put the provider into `folder`; return the environment in which Terraform and OpenTofu find and use it."""
-    programs = folder / "mirror" / "registry.terraform.io" / _SOURCE / _VERSION / _platform()
-    programs.mkdir(parents=True)
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     write_certificate(certificate, key)
-    program = programs / f"{_PROGRAM}_v{_VERSION}"
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     words = [sys.executable, "-P", "-m", "tests.slow_provider", str(certificate), str(key)]
-    program.write_text(f"#!/bin/sh\nPYTHONPATH={shlex.quote(paths)} exec {shlex.join(words)}\n")
-    program.chmod(0o700)
-    (folder / "mirror" / "registry.opentofu.org").symlink_to("registry.terraform.io")
+    for registry in ("registry.terraform.io", "registry.opentofu.org"):
+        programs = folder / "mirror" / registry / _SOURCE / _VERSION / _platform()
+        programs.mkdir(parents=True)
+        program = programs / f"{_PROGRAM}_v{_VERSION}"
+        program.write_text(f"#!/bin/sh\nPYTHONPATH={shlex.quote(paths)} exec {shlex.join(words)}\n")
+        program.chmod(0o700)
     configuration = folder / "terraform.rc"
     configuration.write_text(
         f'provider_installation {{\n  filesystem_mirror {{\n    path = "{folder / "mirror"}"\n  }}\n}}\n'

@@ -151,6 +151,29 @@ def test_a_provider_that_is_killed_while_its_run_is_stopped_is_told_as_not_saved
     assert "stack trace" not in ended.err
 
 
+FURTHER = [shutil.which("tofu") or "", *os.environ.get("INTERLOCK_TEST_TERRAFORMS", "").split(os.pathsep)]
+OTHERS = [tool for tool in FURTHER if tool] or [""]
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("tool", OTHERS)
+def test_other_tools_stop_once_and_are_cut_off_by_two_signals_in_the_same_words(
+    desk: Desk, slow: Path, tool: str
+) -> None:
+    if not tool:
+        pytest.skip("no tofu on PATH, and INTERLOCK_TEST_TERRAFORMS names no further Terraform")
+    run, summary = start(desk, slow, "--terraform", tool)
+    for role in ("terraform", "supervisor"):
+        os.kill(summary.processes[role].pid, signal.SIGTERM)
+    until_stopping(desk, slow)
+    desk.until(lambda: desk.journal(kind="asked") or None, "a supervisor that has looked whether it must ask")
+    assert [entry.facts["outcome"] for entry in desk.journal(kind="asked")] == ["elsewhere"]
+    os.kill(summary.processes["terraform"].pid, signal.SIGTERM)
+    ended = run.wait()
+    assert ended.code == 131, ended.err
+    assert len(desk.summary().in_flight) == 5
+
+
 @pytest.mark.promise("P9")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the filter is Linux's")
 def test_a_runner_that_signals_every_process_highest_first_loses_nothing(desk: Desk, slow: Path) -> None:
