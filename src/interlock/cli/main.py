@@ -5,6 +5,7 @@ A command's module is imported only when it runs, so `interlock --version` and `
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interlock import __version__
-from interlock.errors import InterlockError, UsageError, command
+from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -260,6 +261,12 @@ def _stopped() -> InterlockError:
 def _refused_by_the_system(error: OSError) -> InterlockError:
     """Spell a failure of the file system or the network that no hand has translated."""
     subject = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return BackendUnavailable(
+            f"{subject}could not be written: {error.strerror}",
+            why="the disk is full, or a limit on files was reached",
+            fix="df -h    free space on that disk, then try again",
+        )
     return InterlockError(
         f"{subject}{error.strerror or error}", why="the operating system refused", fix="interlock doctor"
     )

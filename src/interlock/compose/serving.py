@@ -34,6 +34,7 @@ async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]
     host, port = parse_listen(listen)
     token, where = _server_token(settings, token_file)
     async with open_embedded(settings) as embedded:
+        await embedded.store.keep_room()
         app = create_app(
             embedded.coordinator,
             embedded.archive,

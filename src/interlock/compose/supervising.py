@@ -64,6 +64,7 @@ class Desk:
 async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Desk]:
     """Open what a run works with for as long as the context lasts."""
     async with open_embedded(settings) as embedded:
+        await embedded.store.keep_room()
         if not order.backend:
             own = breaker(embedded, settings)
             yield Desk(embedded=embedded, coordinator=embedded.coordinator, recovery=own)

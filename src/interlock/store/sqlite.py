@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
+from interlock.store.ballast import lay_ballast
 from interlock.store.checksums import RecordDamaged, check_record, record_sum
 from interlock.store.doorbell import Doorbell
 from interlock.store.file_bell import FileBell, open_bell
@@ -83,6 +84,7 @@ class SqliteStore:
 
     def __init__(self, opened: SqliteFile, *, clock: Clock) -> None:
         file, self._anchor = opened.anchored()
+        self._path = file.path
         self._writer = SqliteWriter(file, name="interlock-writer")
         self._reader = SqliteReader(file, name="interlock-reader")
         self.records = SqliteRecords(file, writer=self._writer, reader=self._reader, clock=clock)
@@ -98,6 +100,10 @@ class SqliteStore:
             BackendUnavailable: Likewise.
         """
         return await asyncio.to_thread(lambda: cls(open_file(path, clock=clock), clock=clock))
+
+    async def keep_room(self) -> bool:
+        """Lay the ballast, which is given up when the disk is full; False when there is too little room for it."""
+        return await asyncio.to_thread(lay_ballast, self._path)
 
     async def faults(self) -> tuple[Fault, ...]:
         """Look at the whole file and at every record; return what is damaged, at most `FAULTS_MAX` of each kind.

@@ -7,7 +7,6 @@ is acknowledged (`synchronous=FULL`); a database that is not ours, or is newer t
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
@@ -21,6 +20,7 @@ from urllib.parse import quote
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
+from interlock.store.ballast import give_up_ballast, is_full
 
 BUSY_S_MAX = 30.0
 """Longest wait for another process that is writing. A write takes milliseconds; this long means it was stopped."""
@@ -33,7 +33,6 @@ _RETRY_S = 0.001  # far below SQLite's own 100 ms steps: the queue's hand-over i
 _RETRY_S_MAX = 0.008
 _WAL_BYTES_KEPT = 64 * 1024 * 1024  # a longer log is cut back after a checkpoint
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 
 _T = TypeVar("_T")
 
@@ -144,6 +143,16 @@ def open_file(path: Path, *, clock: Clock) -> SqliteFile:
         BackendUnavailable: It cannot be reached, is damaged, or the disk is full.
     """
     path = path.absolute()
+    try:
+        return _opened(path, clock=clock)
+    except BackendUnavailable as error:
+        cause = error.__cause__
+        if cause is None or not (is_full(cause, path) and give_up_ballast(path)):
+            raise
+    return _opened(path, clock=clock)
+
+
+def _opened(path: Path, *, clock: Clock) -> SqliteFile:
     with translated(path):
         _create(path)
         _refuse_torn(path, clock=clock)
@@ -159,6 +168,8 @@ def translate(error: sqlite3.Error | OSError, path: Path) -> InterlockError:
     """Say what an error of SQLite or the disk means for the reader."""
     if isinstance(error, OSError):
         return _translate_os(error, path)
+    if is_full(error, path):
+        return _full(path, f"SQLite says: {error}")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     facts = {"path": str(path), "sqlite": getattr(error, "sqlite_errorname", type(error).__name__)}
     if code in _BUSY_CODES:
@@ -173,11 +184,6 @@ def translate(error: sqlite3.Error | OSError, path: Path) -> InterlockError:
 
 
 _FAULTS: dict[int, tuple[str, str, type[InterlockError]]] = {
-    sqlite3.SQLITE_FULL: (
-        "could not grow: the disk is full",
-        "free space, then try again; nothing that was acknowledged is lost",
-        BackendUnavailable,
-    ),
     sqlite3.SQLITE_READONLY: (
         "is read-only",
         "give yourself write permission on the file and its folder: ls -ld {path}",
@@ -218,11 +224,19 @@ _OTHER_FAULT = (
 )
 
 
+def _full(path: Path, why: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"the database {path} could not grow: the disk is full",
+        why=f"{why}; nothing that was acknowledged is lost",
+        fix=f"df -h {path.parent}    free space there, then try again",
+        path=str(path),
+    )
+
+
 def _translate_os(error: OSError, path: Path) -> InterlockError:
-    if error.errno in _FULL_ERRNOS:
-        what, fix, kind = _FAULTS[sqlite3.SQLITE_FULL]
-    else:
-        what, fix, kind = _FAULTS[sqlite3.SQLITE_CANTOPEN]
+    if is_full(error, path):
+        return _full(path, error.strerror or str(error))
+    what, fix, kind = _FAULTS[sqlite3.SQLITE_CANTOPEN]
     why = error.strerror or "input/output error"
     return kind(f"the database {path} {what}", why=why, fix=fix.format(path=path), path=str(path))
 

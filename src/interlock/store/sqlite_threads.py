@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from interlock.errors import InterlockError
+from interlock.store.ballast import give_up_ballast, is_full
 from interlock.store.sqlite_file import SqliteFile, translate
 
 GROUP_MAX = 128
@@ -122,7 +123,7 @@ class SqliteWriter(SqliteThread):
         if not jobs:
             return
         try:
-            outcomes = self._commit_together(jobs)
+            outcomes = self._commit_with_room(jobs)
         except BaseException as error:  # noqa: BLE001 - the futures carry it to the callers
             self._perform_apart(jobs, error)
             return
@@ -139,6 +140,15 @@ class SqliteWriter(SqliteThread):
             return
         for job in jobs:
             self._perform([job])
+
+    def _commit_with_room(self, jobs: list[_Job[Any]]) -> list[_Outcome]:
+        """Commit; on a full disk give up the ballast and commit again."""
+        try:
+            return self._commit_together(jobs)
+        except (sqlite3.Error, OSError) as error:
+            if not (is_full(error, self._file.path) and give_up_ballast(self._file.path)):
+                raise
+        return self._commit_together(jobs)
 
     def _commit_together(self, jobs: list[_Job[Any]]) -> list[_Outcome]:
         self._file.check_in_place()
