@@ -22,6 +22,7 @@ from interlock.compose import (
     state_name,
 )
 from interlock.coordinator import Coordinator
+from interlock.coordinator.names import key_prefix, state_of
 from interlock.disk import DiskTree
 from interlock.errors import InterlockError, UsageError, command, fill_in
 from interlock.existing import Found
@@ -225,7 +226,15 @@ async def _whole(settings: Settings, store: SqliteStore) -> list[Checked]:
     if not faults:
         return [Checked(name="store", result="ok", text=f"{settings.database} is whole")]
     keep = f"cp -p {settings.database} {settings.database}.damaged    then restore the file from a backup"
-    return [Checked(name="store", result="problem", text=fault.what, fix=keep) for fault in faults]
+    return [
+        Checked(
+            name="store",
+            result="problem",
+            text=fault.what,
+            fix=command("state", "repair", state_of(fault.key)) if fault.key.startswith(key_prefix()) else keep,
+        )
+        for fault in faults
+    ]
 
 
 async def _queue(coordinator: Coordinator, settings: Settings, directory: Path) -> list[Checked]:

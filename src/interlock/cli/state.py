@@ -385,6 +385,7 @@ async def _repair_own(room: OwnRoom, state: str, *, yes: bool, dry_run: bool) ->
     text = f"version {lost.number} (serial {lost.serial}) was stored last and is no longer named as the current one"
     view.note(text)
     values = {"state": state, "text": text, "version": lost, "done": False}
+    view.note("a run that is under way may lose its lock by this: end it first")
     if dry_run or not view.confirm(f"Make version {lost.number} of {state} current again?", yes=yes):
         return values
     await room.room.reattach(lost)

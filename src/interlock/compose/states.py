@@ -111,7 +111,17 @@ class StateRoom:
             )
 
     async def reattach(self, version: Version) -> None:
-        """Make the version current again that the state's damaged record no longer names, under the lock."""
+        """Make the version current again that the state's damaged record no longer names.
+
+        Under the lock, unless the record cannot be read: then the lock is lost with it, and whoever held it is fenced.
+        """
+        from interlock.coordinator.names import key_of
+        from interlock.store import Mismatch
+
+        with suppress(Mismatch):
+            record = self.archive.rebuilt_record(version)
+            await self.embedded.store.records.replace_damaged(key_of(self.state), record)
+            return
         async with holding(self.embedded, self.settings, self.state, "state repair") as seat:
             await self.archive.reattach(self.state, version, writer=_writer(seat))
 

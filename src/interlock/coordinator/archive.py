@@ -22,7 +22,7 @@ from interlock.clock import Clock
 from interlock.coordinator.chain import MAX_HISTORY, Chain
 from interlock.coordinator.interface import Coordinator
 from interlock.coordinator.names import key_of
-from interlock.coordinator.record import Head, decode
+from interlock.coordinator.record import Head, StateRecord, decode
 from interlock.coordinator.record import encode as encode_record
 from interlock.coordinator.refusals import HeadMoved, lease_lost
 from interlock.coordinator.view import View
@@ -36,7 +36,7 @@ from interlock.errors import (
     command,
 )
 from interlock.ids import Ids, RandomIds
-from interlock.lock import holder_of
+from interlock.lock import NEW_LOCK, holder_of
 from interlock.state.document import Document, content_digest, parse_document
 from interlock.state.history import (
     MAX_SUSPECT,
@@ -52,13 +52,23 @@ from interlock.state.history import (
 from interlock.state.lineage import Footing, Refusal, Step, judge, judge_deletions
 from interlock.state.restore import RestorePlan, plan_restore
 from interlock.state.verify import refusing, verify_document
-from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, Record, RecordStore, blob_digest
+from interlock.store import (
+    BlobDamaged,
+    BlobMissing,
+    BlobStore,
+    Mismatch,
+    Record,
+    RecordDamaged,
+    RecordStore,
+    blob_digest,
+)
 
 MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
 MAX_QUARANTINE = 500  # refused writes kept of one state; a zombie that never tires must not fill the disk
 MAX_QUARANTINE_BYTES = 1 << 30  # likewise; of the states, which are stored smaller
 QUARANTINE_S = 180 * 86_400.0  # nobody reviews what is older
 THREAD_BYTES_MIN = 1024 * 1024  # parsing less takes about a millisecond
+TOKENS_SKIPPED = 1_000_000  # more grants than anybody makes between two versions of a state
 _ADDRESSES_KEPT = 100
 _ASKED_TOGETHER = 64  # questions to a store, which may be a network away
 _ADDRESSES_SAID = 5  # in one sentence
@@ -218,6 +228,9 @@ class StateArchive:
             raise UsageError(f"version {version.number} of {state!r} has no state", why="it records a deletion")
         try:
             return await self._read_body(state, version)
+        except BlobDamaged as error:
+            what = f"version {version.number} of state {state!r} is damaged"
+            raise _damaged(what, error, fix=_ways_back(state)) from error
         except BlobMissing as error:
             raise UsageError(
                 f"version {version.number} of {state!r} is no longer stored",
@@ -672,9 +685,13 @@ class StateArchive:
             )
 
     async def lost_head(self, state: str) -> Version | None:
-        """Return the version that was acknowledged last when the state's record names none; None when all is well."""
-        if (await self._coordinator.view(state)).head is not None:
-            return None
+        """Return the version that was acknowledged last when the state's record names none, or cannot be read.
+
+        None when all is well.
+        """
+        with suppress(RecordDamaged):
+            if (await self._coordinator.view(state)).head is not None:
+                return None
         end = await self._chain.end(state)
         return await self._chain.describe(end.meta) if end is not None else None
 
@@ -698,6 +715,14 @@ class StateArchive:
         )
         await self._raise_token(state, version.token)
         return found
+
+    def rebuilt_record(self, version: Version) -> bytes:
+        """Return a record for a state whose own cannot be read: nobody holds, and this version is current.
+
+        Which grants were made since that version was stored is not known, so the next token is far above its own.
+        """
+        lock = replace(NEW_LOCK, token=version.token + TOKENS_SKIPPED)
+        return encode_record(StateRecord(lock=lock, head=_head(version, blob_digest(encode(version)))))
 
     async def _raise_token(self, state: str, token: int) -> None:
         """Let the next grant have a token above `token`: a run from before the damage must stay fenced."""

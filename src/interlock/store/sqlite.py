@@ -153,6 +153,21 @@ class SqliteRecords:
         finally:
             self._doorbell.ring(key)
 
+    async def replace_damaged(self, key: str, value: bytes) -> int:
+        """Write a record anew that cannot be read any more, and no other; return its version.
+
+        Raises:
+            Mismatch: It can be read, or is absent.
+        """
+        check_key(key)
+        check_value(key, value)
+        self._check_usable()
+        written = self._writer.submit(lambda connection: _replace_damaged(connection, key, value))
+        try:
+            return await asyncio.wrap_future(written)
+        finally:
+            self._doorbell.ring(key)
+
     async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
         """See `RecordStore.list`."""
         check_prefix(prefix)
@@ -375,6 +390,15 @@ def _swap(connection: sqlite3.Connection, key: str, expected: int | None, value:
         (key, version, value, record_sum(key, version, value)),
     )
     return version
+
+
+def _replace_damaged(connection: sqlite3.Connection, key: str, value: bytes) -> int:
+    try:
+        current = _find(connection, key)
+    except RecordDamaged:
+        connection.execute("DELETE FROM records WHERE key = ?", (key,))
+        return _swap(connection, key, None, value)
+    raise Mismatch(key, expected=None, current=current)
 
 
 def _changes(connection: sqlite3.Connection) -> int:

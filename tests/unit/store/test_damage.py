@@ -14,6 +14,7 @@ import pytest
 
 from interlock.clock import SystemClock
 from interlock.errors import BackendUnavailable, InterlockError
+from interlock.store import Mismatch, Record
 from interlock.store.sqlite import SqliteStore
 
 _BASE = b"".join(b'    "id": "%d", "type": "queue",\n' % number for number in range(300))
@@ -157,4 +158,17 @@ async def test_faults_names_each_damaged_record_and_goes_on(path: Path, sample: 
     faults = await store.faults()
     assert len(faults) == 3
     assert sorted(fault.key for fault in faults if fault.key) == ["state/1", "state/2", "\ufffd"]
+    await store.close()
+
+
+async def test_only_a_record_that_cannot_be_read_is_replaced(path: Path, sample: _Sample) -> None:
+    store = await SqliteStore.open(sample.copy(path), clock=SystemClock())
+    for key in ("state/a", "state/absent"):
+        with pytest.raises(Mismatch):
+            await store.records.replace_damaged(key, b"new")
+    await store.close()
+    _spoil(path, "UPDATE records SET value = x'00' WHERE key = 'state/a'")
+    store = await SqliteStore.open(path, clock=SystemClock())
+    version = await store.records.replace_damaged("state/a", b"new")
+    assert await store.records.get("state/a") == Record(key="state/a", version=version, value=b"new")
     await store.close()
