@@ -12,7 +12,7 @@ from contextlib import suppress
 from interlock.audit.entry import MAX_ENTRY_BYTES, Entry, Fact, chain_fault, decode, digest_of, encode
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, UsageError
-from interlock.store import Mismatch, RecordStore
+from interlock.store import Mismatch, Record, RecordStore
 
 MAX_ATTEMPTS = 32  # appends that may be lost to others before we give up; each loss is somebody else's success
 MAX_ENTRIES = 1_000_000  # read in one go; a busy year has some thousands
@@ -86,7 +86,7 @@ class AuditLog:
     async def _last(self) -> bytes | None:
         """Return the newest stored entry, looked for from the hint on."""
         hint = await self._records.get(_END)
-        after = _key(max(int(hint.value) - 1, 0)) if hint is not None else ""
+        after = _key(max(_number_in(hint) - 1, 0)) if hint is not None else ""
         last: bytes | None = None
         async for stored in self._walk(after):
             last = stored
@@ -95,7 +95,7 @@ class AuditLog:
     async def _remember(self, number: int) -> None:
         """Move the hint; that somebody else moved it meanwhile is fine."""
         hint = await self._records.get(_END)
-        if hint is None or int(hint.value) < number:
+        if hint is None or _number_in(hint) < number:
             with suppress(Mismatch):
                 expected = hint.version if hint is not None else None
                 await self._records.swap(_END, expected=expected, value=str(number).encode())
@@ -108,6 +108,11 @@ class AuditLog:
             if len(page) < _PAGE:
                 return
             after = page[-1].key
+
+
+def _number_in(hint: Record) -> int:
+    """Return where the end is about; 0, the beginning, when it does not say: it is only a hint."""
+    return int(hint.value) if hint.value.isdigit() else 0
 
 
 def _key(number: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict, digest_of
-from interlock.errors import UsageError, command
+from interlock.errors import BackendUnavailable, UsageError, command
 
 SCHEMA = 1
 MAX_DECISIONS = 1000
@@ -243,12 +243,15 @@ def decode_ledger(stored: bytes) -> Ledger:
     """Read a stored ledger.
 
     Raises:
-        UsageError: It is none, or a newer Interlock wrote it. Unreadable is not empty: decisions gate applies.
+        BackendUnavailable: It is none. Unreadable is not empty: decisions gate applies.
+        UsageError: A newer Interlock wrote it.
     """
     try:
         ledger = msgspec.json.decode(stored, type=Ledger)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise UsageError("the decisions about drift cannot be read", why=str(error), fix="interlock doctor") from error
+        raise BackendUnavailable(
+            "the decisions about drift cannot be read", why=str(error), fix="interlock doctor"
+        ) from error
     if ledger.schema > SCHEMA:
         raise UsageError("a newer Interlock wrote the decisions about drift", fix="upgrade Interlock")
     return ledger
