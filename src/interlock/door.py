@@ -84,6 +84,10 @@ class LoopbackDoor:
         version = self._gate.accepted()
         return version.suspect if version is not None else ()
 
+    def unsaved(self) -> bytes | None:
+        """See `Door.unsaved`."""
+        return self._gate.unsaved()
+
     async def current(self) -> Current:
         """See `Door.current`."""
         found = await self._archive.current(self._gate.state)

@@ -6,6 +6,7 @@ what happened, why, and the next command. Views write the sentence; raisers give
 
 from __future__ import annotations
 
+import errno
 import shlex
 from typing import ClassVar, Final, Self
 
@@ -157,6 +158,17 @@ class BackendUnavailable(InterlockError):
     exit_status = 30
     http_status = 503
     meaning = "backend throttled or unreachable"
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Error numbers of a disk, or a quota, that is full."""
+
+
+def disk_full(error: OSError, folder: object) -> BackendUnavailable:
+    """Say that a disk is full: not a defect, and no fault of the run's."""
+    return BackendUnavailable(
+        "the disk is full", why=f"{folder}: {error.strerror or error}", fix=f"df -h {shlex.quote(str(folder))}"
+    )
 
 
 class BudgetExhausted(InterlockError):

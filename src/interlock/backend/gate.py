@@ -36,7 +36,7 @@ from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
 from interlock.coordinator.interface import Coordinator
 from interlock.coordinator.refusals import lease_lost
 from interlock.coordinator.view import standing_of
-from interlock.errors import InterlockError, LeaseLost, PolicyGate, UsageError
+from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, PolicyGate, UsageError
 from interlock.ids import Ids
 from interlock.lock import LockIdBound, LockIdUnbound, RefuseReason, holder_of
 from interlock.state.history import Version, VersionKind
@@ -74,6 +74,7 @@ class RunGate:
         self._pinned: bytes | None = None
         self._accepted: Version | None = None
         self._refused: InterlockError | None = None
+        self._unsaved: bytes | None = None
         self.state = state
 
     # -- for the supervisor -----------------------------------------------------------------------------------------
@@ -106,6 +107,10 @@ class RunGate:
     def refused(self) -> InterlockError | None:
         """Return why the last write was refused; None when it was accepted or there was none."""
         return self._refused
+
+    def unsaved(self) -> bytes | None:
+        """Return the body of the last write that the store could not take; None when there is none."""
+        return self._unsaved
 
     async def push(self, body: bytes, allowed: frozenset[str] | None, *, kind: VersionKind) -> Version:
         """Write a document that Terraform left behind, under this run's grant.
@@ -173,6 +178,8 @@ class RunGate:
             self._note(await self._archive.write(self.state, body, writer=self._writer))
         except InterlockError as error:
             self._refused = error
+            if isinstance(error, BackendUnavailable):
+                self._unsaved = body  # Terraform's own file may be on the same full disk
             if isinstance(error, PolicyGate):
                 await self._archive.quarantine(self.state, body, writer=self._writer, error=error)
             raise
@@ -197,7 +204,7 @@ class RunGate:
         return held(standing_of(self.state, view.lock, self._writer.ticket or ""))
 
     def _note(self, written: Written) -> Written:
-        self._accepted, self._refused, self._pinned = written.version, None, None
+        self._accepted, self._refused, self._pinned, self._unsaved = written.version, None, None, None
         return written
 
 

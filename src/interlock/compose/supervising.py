@@ -18,7 +18,7 @@ from interlock.compose.locks import breaker
 from interlock.compose.names import check_not_renamed
 from interlock.compose.sites import open_site_of, sources_of, tool_for
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
-from interlock.errors import BackendUnavailable, InterlockError, command
+from interlock.errors import FULL, BackendUnavailable, InterlockError, command, disk_full
 from interlock.ids import RandomIds
 from interlock.settings import Settings
 
@@ -168,18 +168,10 @@ async def _to_the_end(
         end: dict[str, object] = {"exit": status, "code": "changes" if status else "success"}
     except InterlockError as error:
         end = _failed(error, order)
+    except OSError as error:
+        end = _failed(disk_full(error, folder), order) if error.errno in FULL else _defect(error, order, folder)
     except Exception as error:  # noqa: BLE001 - the last line of defence: it must be told, and the front end must end
-        import traceback
-
-        traceback.print_exc()
-        end = _failed(
-            InterlockError(
-                f"Interlock failed: {type(error).__name__}: {error}",
-                why=f"this is a defect; the details are in {folder / 'supervisor.log'}",
-                fix=command("runs", "show", order.run),
-            ),
-            order,
-        )
+        end = _defect(error, order, folder)
     exit_status = int(str(end["exit"]))
     journal.change(
         phase="ended",
@@ -190,6 +182,7 @@ async def _to_the_end(
         in_flight=end.get("in_flight", []),
     )
     journal.tell("end", end)
+    control.tell_end(end)
     return exit_status
 
 
@@ -212,6 +205,20 @@ async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, cont
         if not wished:
             raise
         raise stopped(wished[0], "it was still preparing; nothing was started", run=journal.summary.run) from None
+
+
+def _defect(error: Exception, order: Order, folder: Path) -> dict[str, object]:
+    import traceback
+
+    traceback.print_exc()
+    return _failed(
+        InterlockError(
+            f"Interlock failed: {type(error).__name__}: {error}",
+            why=f"this is a defect; the details are in {folder / 'supervisor.log'}",
+            fix=command("runs", "show", order.run),
+        ),
+        order,
+    )
 
 
 def _failed(error: InterlockError, order: Order) -> dict[str, object]:

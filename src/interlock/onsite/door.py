@@ -240,6 +240,10 @@ class OnsiteDoor:
         """See `Door.suspect`."""
         return self._suspect
 
+    def unsaved(self) -> bytes | None:
+        """See `Door.unsaved`."""
+        return None
+
     async def current(self) -> Current:
         """See `Door.current`. As last seen: nobody else writes while we hold."""
         if self._held is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from interlock.run.held_back import hear
 from interlock.run.interrupts import Cause
@@ -15,6 +17,9 @@ from interlock.run.order import Order, decode
 
 if TYPE_CHECKING:
     from interlock.run.supervisor import Supervisor
+
+END = b"end "
+"""Before the facts of the run's last entry, in what the supervisor sends; before it there are only rings."""
 
 _WORD_BYTES = 4096
 _CAUSES = {"sigint": Cause.SIGINT, "sigterm": Cause.SIGTERM, "sighup": Cause.SIGHUP, "cancel": Cause.CANCELLED}
@@ -52,6 +57,11 @@ class Control:
         """Wake the front end. A full or closed socket is fine: it reads the journal by itself."""
         with suppress(OSError):
             self._socket.send(b".")
+
+    def tell_end(self, facts: Mapping[str, object]) -> None:
+        """Tell the front end how the run ended: on a full disk the journal could not take it."""
+        with suppress(OSError):
+            self._socket.send(END + msgspec.json.encode(facts, enc_hook=str) + b"\n")
 
     def listen(self, early: Callable[[Cause], None]) -> None:
         """From now on hear words and signals; until a supervisor is attached, wishes go to `early`."""

@@ -17,9 +17,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Self, TextIO
+from typing import IO, Any, Self, TextIO
 
-from interlock.errors import InterlockError
+import msgspec
+
+from interlock.clock import SystemClock
+from interlock.errors import FULL, InterlockError, disk_full
+from interlock.run.control import END
 from interlock.run.held_back import held_back
 from interlock.run.order import Order, encode, without_secrets
 from interlock.run.process import open_private
@@ -29,6 +33,7 @@ from interlock.run.transcript import LOG, ORDER, Entry, Reader
 # A CI runner kills what carries its job's mark when the job ends (facts/ci-systems.md; actions/runner issue 598).
 _JOB_MARKS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID_COOKIE")
 _YES = frozenset({"y", "yes"})
+_HEARD_BYTES = 1 << 16  # more than the end of a run ever says
 _IDLE_S = 1.0  # a lost ring costs at most this much delay in what a person sees
 
 
@@ -63,12 +68,14 @@ class Spare:
         return self
 
     def begin(self, order: Order) -> FrontEnd:
-        """Make the run's folder and hand the order over."""
+        """Make the run's folder and hand the order over.
+
+        Raises:
+            BackendUnavailable: There is no room for it.
+        """
         with held_back():  # a signal before the order ends us alone; one after it is a word to the supervisor
             folder = Path(order.home) / "runs" / order.run
-            folder.mkdir(parents=True, mode=0o700)
-            with open_private(folder / ORDER) as file:
-                file.write(encode(without_secrets(order)))
+            _make_folder(folder, order)
             with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
                 self._control.sendall(encode(order) + b"\n")
             self._begun = True
@@ -79,6 +86,17 @@ class Spare:
             self._control.close()
             self._log.close()
         self._process.wait()  # it forks at once, so the supervisor is nobody's child
+
+
+def _make_folder(folder: Path, order: Order) -> None:
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+        with open_private(folder / ORDER) as file:
+            file.write(encode(without_secrets(order)))
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(error, order.home) from error
+        raise
 
 
 class FrontEnd:
@@ -96,6 +114,7 @@ class FrontEnd:
         self._log = log
         self._reader = Reader(folder)
         self._asked = False
+        self._heard = b""
         self._signals = _Signals(self.say)
 
     def follow(
@@ -129,10 +148,21 @@ class FrontEnd:
                         return entry
                 tick()
                 if not alive:
+                    if (end := self._told_end()) is not None:
+                        show(end)
+                        return end
                     self._check_it_began()
                     return None
         finally:
             self._signals.give_back()
+
+    def _told_end(self) -> Entry | None:
+        """Return the last entry as the supervisor sent it, for a journal that could not take it: the disk is full."""
+        _, is_told, rest = self._heard.partition(END)
+        line, is_whole, _ = rest.partition(b"\n")
+        if not is_told or not is_whole:
+            return None
+        return Entry(at=SystemClock().now(), kind="end", facts=msgspec.json.decode(line, type=dict[str, Any]))
 
     def _check_it_began(self) -> None:
         if find_summary(self.folder) is None:
@@ -151,7 +181,11 @@ class FrontEnd:
             self._asked = False
             self.say("approve" if answers.readline().strip().lower() in _YES else "reject")
         try:
-            return self._control not in ready or bool(self._control.recv(4096))
+            if self._control not in ready:
+                return True
+            heard = self._control.recv(_HEARD_BYTES)
+            self._heard = (self._heard + heard.lstrip(b"."))[-_HEARD_BYTES:]
+            return bool(heard)
         except OSError:
             return False
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from interlock.clock import Clock
 from interlock.coordinator import Standing
 from interlock.errors import (
     THIS_STATE,
+    BackendUnavailable,
     InterlockError,
     LeaseLost,
     StateInvalid,
@@ -17,6 +21,7 @@ from interlock.errors import (
     command,
 )
 from interlock.run.leaving import is_left
+from interlock.run.saving import PATIENCE_S, Left, find_left, keep_copy, offer, places_for
 from interlock.run.stage import Outcome
 from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
@@ -46,6 +51,7 @@ async def settle(
     door: Door,
     workspace: Workspace,
     journal: Journal,
+    saving: Saving,
 ) -> None:
     """Save what Terraform left, compare what is stored with what it wrote, and raise what went wrong.
 
@@ -59,10 +65,12 @@ async def settle(
     if isinstance(unseen, LeaseLost):
         failure = unseen
     pushed = False
-    if is_left(workspace.errored, journal.folder):
-        await _push_errored(door, workspace, plan.may_delete, failure, journal)
+    left = find_left(workspace.errored if is_left(workspace.errored, journal.folder) else None, door.unsaved())
+    if left is not None:
+        await _save(left, door, plan, workspace=workspace, failure=failure, journal=journal, saving=saving)
         pushed = True
-        journal.tell("note", {"text": "Terraform could not save its state; it was stored from errored.tfstate"})
+        source = "errored.tfstate" if left.path is not None else "its last write, which the store could not take then"
+        journal.tell("note", {"text": f"Terraform could not save its state; it was stored from {source}"})
     refused = door.refused()
     if refused is not None and not isinstance(failure, LeaseLost | StateNotSaved):
         raise refused from failure
@@ -74,7 +82,7 @@ async def settle(
         raise _suspect(door.suspect(), failure) from failure
     if failure is not None and not (pushed and _only_saving_failed(outcome)):
         await _tell_state(door, journal)
-        raise failure
+        raise _unheard(failure) if pushed and not outcome.errors else failure
     await _check_stored(outcome, door, plan)
     await _tell_state(door, journal)
 
@@ -112,24 +120,70 @@ def completed(body: bytes, run: str) -> bytes:
     return render_document(document.begin_lineage(str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:run:{run}"))))
 
 
-async def _push_errored(
-    door: Door, workspace: Workspace, allowed: frozenset[str], failure: InterlockError | None, journal: Journal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """How a state that could not be stored is kept and offered again.
+
+    Attributes:
+        clock: For waiting between two offers.
+        patience_s: How long it is offered.
+    """
+
+    clock: Clock
+    patience_s: float = PATIENCE_S
+
+
+async def _save(
+    left: Left,
+    door: Door,
+    plan: PlanFacts,
+    *,
+    workspace: Workspace,
+    failure: InterlockError | None,
+    journal: Journal,
+    saving: Saving,
 ) -> None:
+    """Store what Terraform could not; keep a copy first, and name it when the store does not take the state."""
     run, state = journal.summary.run, journal.summary.state
-    kept = journal.folder / ERRORED
-    shutil.move(str(workspace.errored), kept)
-    kept.chmod(0o600)
+    kept = _kept(left, workspace, journal)
+    where = f"the state is kept in {kept}" if kept else "no disk took a copy of the state, which ends with this run"
+    if not left.is_state:
+        where = f"what Terraform left in {kept} is no state: it has {len(left.body)} bytes, perhaps of a full disk"
     try:
-        await door.push(completed(kept.read_bytes(), run), allowed)
+        body = completed(left.body, run)
+        await offer(
+            lambda: door.push(body, plan.may_delete),
+            clock=saving.clock,
+            patience_s=saving.patience_s,
+            tell=journal.tell,
+            where=where,
+        )
     except InterlockError as error:
         if isinstance(failure, LeaseLost):
-            raise LeaseLost(failure.what, why=f"{failure.why}; its state is kept in {kept}", fix=failure.fix) from error
+            raise LeaseLost(failure.what, why=f"{failure.why}; {where}", fix=failure.fix) from error
+        push = command("state", "push", "--state", state, kept or "FILE")
         raise StateNotSaved(
             "the run ended and its newest state could not be stored",
-            why=f"{error.what}{f' ({error.why})' if error.why else ''}; the state is kept in {kept}",
-            fix=f"{command('state', 'push', '--state', state, kept)}    when the store accepts writes again",
+            why=f"{error.what}{f' ({error.why})' if error.why else ''}; {where}",
+            fix=f"{push}    when the store accepts writes again"
+            if kept
+            else "free some space, then import what exists",
         ) from error
-    kept.unlink()
+    if kept is not None:
+        kept.unlink()
+    if left.path is None and is_left(workspace.errored, journal.folder):
+        workspace.errored.unlink()  # what Terraform could write of it, on the full disk
+
+
+def _kept(left: Left, workspace: Workspace, journal: Journal) -> Path | None:
+    """Return the file that has the state; Terraform's own is moved to the run's folder, which needs no room."""
+    if left.path is not None:
+        kept = journal.folder / ERRORED
+        shutil.move(str(left.path), kept)
+        kept.chmod(0o600)
+        return kept
+    places = places_for(journal.summary.run, run_folder=journal.folder, directory=workspace.directory)
+    return keep_copy(left.body, places)
 
 
 def _suspect(lost: tuple[str, ...], failure: InterlockError | None) -> StateSuspect:
@@ -144,6 +198,17 @@ def _suspect(lost: tuple[str, ...], failure: InterlockError | None) -> StateSusp
         why=f"{named}: neither the plan nor its refresh deletes them, so they may still exist{besides}",
         fix=f"{look}    then, when it is right: {accept}    when it is not: {restore}",
         addresses=list(lost),
+    )
+
+
+def _unheard(failure: InterlockError) -> InterlockError:
+    """Say that the state is safe although nobody knows what Terraform said: its output was on the full disk too."""
+    if not isinstance(failure, BackendUnavailable):
+        return failure
+    return BackendUnavailable(
+        "the store could not take the state during the apply; it is stored now, and what Terraform said is lost",
+        why=f"{failure.what}{f': {failure.why}' if failure.why else ''}",
+        fix=f"{command('plan', THIS_STATE)}    it shows what the apply did not do",
     )
 
 

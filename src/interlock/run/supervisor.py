@@ -52,6 +52,7 @@ from interlock.run.planned_for import (
 from interlock.run.progress import Progress
 from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
+from interlock.run.saving import check_room
 from interlock.run.stage import Outcome, Running, start
 from interlock.run.stopping import ask_once
 from interlock.run.summary import pace_s, recent
@@ -605,6 +606,7 @@ class Supervisor:
             )
 
     async def _apply(self, path: Path, facts: PlanFacts) -> int:
+        check_room(self._run_folder, len(await self._hands.door.stored() or b""))
         self._enter(Phase.APPLYING)
         note_before_apply(self._run_folder, errored=self._workspace.errored, allowed=facts.may_delete)
         self._hands.door.allow_deletions(facts.may_delete)
@@ -623,6 +625,7 @@ class Supervisor:
                 door=self._hands.door,
                 workspace=self._workspace,
                 journal=self._journal,
+                saving=settle.Saving(clock=self._hands.clock),
             )
         finally:
             await self._note_made(outcome)

@@ -105,6 +105,13 @@ class Door(Protocol):
         """Return what the last state that this run wrote lacks without a reason; the state is frozen then."""
         ...
 
+    def unsaved(self) -> bytes | None:
+        """Return the body of the last write that the store could not take; None when a later one was taken.
+
+        Where Terraform writes to its own backend nothing of it comes by here.
+        """
+        ...
+
     async def current(self) -> Current:
         """Return what is stored now."""
         ...

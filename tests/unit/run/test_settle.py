@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from interlock.clock import SystemClock
 from interlock.coordinator import Standing
 from interlock.errors import (
     THIS_STATE,
+    BackendUnavailable,
     InterlockError,
     LeaseLost,
     StateInvalid,
@@ -17,7 +19,7 @@ from interlock.errors import (
 from interlock.lock import Stage as LockStage
 from interlock.run.leaving import note_before_apply, read_allowed
 from interlock.run.process import Ended
-from interlock.run.settle import completed, facts_of, plan_facts, settle, standing_facts
+from interlock.run.settle import Saving, completed, facts_of, plan_facts, settle, standing_facts
 from interlock.run.stage import Outcome
 from interlock.run.summary import Summary
 from interlock.run.surroundings import Current, Tell
@@ -47,6 +49,8 @@ class FakeDoor:
         self.lacking: tuple[str, ...] = ()
         self.push_refusal: InterlockError | None = None
         self.pushed: list[bytes] = []
+        self.left: bytes | None = None
+        self.push_fails = 0
 
     def accepted(self) -> Current | None:
         return self._accepted
@@ -57,6 +61,9 @@ class FakeDoor:
     def suspect(self) -> tuple[str, ...]:
         return self.lacking
 
+    def unsaved(self) -> bytes | None:
+        return self.left
+
     async def current(self) -> Current:
         return self.stored
 
@@ -65,7 +72,7 @@ class FakeDoor:
 
     async def push(self, document: bytes, _allowed: frozenset[str] | None) -> Current:
         self.pushed.append(document)
-        if self.push_refusal is not None:
+        if self.push_refusal is not None and (not self.push_fails or len(self.pushed) <= self.push_fails):
             raise self.push_refusal
         self.stored = self._accepted = Current(lineage="l", serial=9, digest="d", number=9)
         return self.stored
@@ -73,6 +80,8 @@ class FakeDoor:
 
 class Room:
     """A run that has just applied."""
+
+    patience_s = 0.0
 
     def __init__(self, folder: Path) -> None:
         summary = Summary(
@@ -95,6 +104,7 @@ class Room:
             door=door,  # type: ignore[arg-type]  # only what settle uses
             workspace=self.space,
             journal=self.journal,
+            saving=Saving(clock=SystemClock(), patience_s=self.patience_s),
         )
 
 
@@ -182,6 +192,57 @@ async def test_a_state_that_cannot_be_stored_is_kept_privately_and_named(room: R
     assert "--state prod" in lost.value.fix
     assert kept.read_bytes() == STATE
     assert kept.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.promise("P3")
+async def test_a_state_that_only_memory_has_is_stored_when_terraforms_file_is_empty(room: Room) -> None:
+    room.space.errored.write_bytes(b"")  # as Terraform leaves it on a full disk
+    door = FakeDoor(WRITTEN)
+    door.left = STATE
+    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+    assert door.pushed == [STATE]
+    assert not room.space.errored.exists()
+    assert not (room.folder / "errored.tfstate").exists()
+
+
+@pytest.mark.promise("P3")
+async def test_a_store_that_cannot_take_a_state_is_offered_it_again_while_the_run_holds(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.run.saving.RETRY_S", 0.0)
+    room.patience_s = 60.0
+    door = FakeDoor(WRITTEN)
+    door.left, door.push_refusal, door.push_fails = STATE, BackendUnavailable("disk full"), 3
+    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+    assert len(door.pushed) == 4
+    assert not (room.folder / "errored.tfstate").exists()
+    assert "trying again" in str(read(room.folder)[0].facts["text"])
+
+
+@pytest.mark.promise("P3")
+async def test_a_state_that_only_memory_has_is_kept_where_there_is_room_and_named(room: Room) -> None:
+    door = FakeDoor(WRITTEN)
+    door.left, door.push_refusal = STATE, BackendUnavailable("disk full")
+    room.folder.joinpath("errored.tfstate").mkdir()  # as a disk that takes nothing
+    theirs = room.space.directory / "errored.tfstate"
+    theirs.write_text("of an earlier time")
+    with pytest.raises(StateNotSaved) as lost:
+        await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+    kept = room.space.directory / "errored-r1.tfstate"
+    assert str(kept) in lost.value.why
+    assert str(kept) in lost.value.fix
+    assert kept.read_bytes() == STATE
+    assert kept.stat().st_mode & 0o077 == 0
+    assert theirs.read_text() == "of an earlier time"
+
+
+@pytest.mark.promise("P8")
+async def test_an_empty_file_is_never_told_as_a_kept_state(room: Room) -> None:
+    room.space.errored.write_bytes(b"")
+    with pytest.raises(StateNotSaved) as lost:
+        await room.settle(FakeDoor(WRITTEN), APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+    assert "is no state: it has 0 bytes" in lost.value.why
+    assert "the state is kept" not in lost.value.why
 
 
 async def test_a_fenced_run_stays_fenced_and_says_where_its_state_is(room: Room) -> None:

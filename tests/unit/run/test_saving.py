@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import BackendUnavailable
+from interlock.run import saving
+from interlock.run.saving import Left, check_room, find_left, keep_copy, room_needed
+
+
+def state(serial: int) -> bytes:
+    head = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": "l"}
+    return json.dumps({**head, "outputs": {}, "resources": []}).encode()
+
+
+@pytest.mark.promise("P3")
+def test_the_newest_of_file_and_memory_is_what_was_left(tmp_path: Path) -> None:
+    file = tmp_path / "errored.tfstate"
+    assert find_left(None, None) is None
+    assert find_left(None, state(3)) == Left(body=state(3), path=None)
+    for cut in (b"", state(4)[:40]):
+        file.write_bytes(cut)
+        assert find_left(file, state(3)) == Left(body=state(3), path=None)
+        assert find_left(file, None) == Left(body=cut, path=file)
+    file.write_bytes(state(4))
+    assert find_left(file, state(3)) == Left(body=state(4), path=file)
+    assert find_left(file, state(4)) == Left(body=state(4), path=file)
+    assert find_left(file, state(5)) == Left(body=state(5), path=None)
+
+
+def test_a_copy_goes_to_the_first_place_that_takes_all_of_it_and_touches_nothing_of_anybodys(tmp_path: Path) -> None:
+    theirs = tmp_path / "errored.tfstate"
+    theirs.write_text("theirs")
+    free = tmp_path / "free.tfstate"
+    assert keep_copy(b"x", iter([tmp_path / "none" / "a", theirs, free])) == free
+    assert (free.read_bytes(), free.stat().st_mode & 0o077) == (b"x", 0)
+    assert theirs.read_text() == "theirs"
+    assert keep_copy(b"x", iter([theirs])) is None
+
+
+def test_a_copy_that_was_not_written_is_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "_is_written", lambda _handle, _body: False)
+    assert keep_copy(b"x", iter([tmp_path / "a", tmp_path / "b"])) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_room_that_an_apply_needs_grows_with_its_state() -> None:
+    assert room_needed(0) == saving.ROOM_BYTES
+    assert room_needed(10) == saving.ROOM_BYTES + 40
+
+
+@pytest.mark.promise("P3")
+def test_an_apply_with_too_little_room_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_room(tmp_path, 0)
+    monkeypatch.setattr(saving, "ROOM_BYTES", 1 << 62)
+    with pytest.raises(BackendUnavailable, match="not started"):
+        check_room(tmp_path, 0)
