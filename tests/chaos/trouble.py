@@ -24,6 +24,7 @@ from interlock.clock import SystemClock
 from interlock.compose import open_embedded
 from interlock.coordinator import View
 from interlock.errors import InterlockError
+from interlock.run.summary import find_summary, write_summary
 from interlock.settings import load
 
 STATES = ("one", "two")
@@ -216,6 +217,7 @@ _TROUBLES = [
     ("front end", signal.SIGTERM),
     ("front end", signal.SIGSTOP),
     ("supervisor", signal.SIGKILL),
+    ("record", signal.SIGKILL),
     ("supervisor", signal.SIGSTOP),
     ("supervisor", signal.SIGSTOP),
     ("terraform", signal.SIGKILL),
@@ -236,7 +238,7 @@ def _victims(story: Story, name: str) -> set[tuple[str, int]]:
     if name == "front end":
         living = [attempt for attempt in story.attempts.copy().values() if attempt.started.process.poll() is None]
         return {(str(attempt.started.process.pid), attempt.started.process.pid) for attempt in living}
-    role = {"tree": "supervisor", "burst": "supervisor"}.get(name, name)
+    role = {"tree": "supervisor", "burst": "supervisor", "record": "supervisor"}.get(name, name)
     going = [(summary.run, summary.processes.get(role)) for summary in story.desk.runs() if summary.exit is None]
     return {(run, process.pid) for run, process in going if process is not None and _is_ours(story, process.pid)}
 
@@ -256,6 +258,9 @@ def _strike(story: Story, blow: Blow, stopped_s: float) -> None:
         for number in _BURST:
             _send(blow.pid, number)
         return
+    if blow.name == "record":
+        _strike_record(story, blow)
+        return
     if blow.name == "tree":
         _strike_tree(story, blow)
         return
@@ -264,6 +269,17 @@ def _strike(story: Story, blow: Blow, stopped_s: float) -> None:
     _send(blow.pid, blow.number)
     if blow.number is signal.SIGSTOP:
         threading.Timer(stopped_s, _send, (blow.pid, signal.SIGCONT)).start()
+
+
+def _strike_record(story: Story, blow: Blow) -> None:
+    """Kill a supervisor between starting Terraform and writing its pid down: its record is left without that."""
+    folder = story.desk.home / "runs" / blow.whose
+    _send(blow.pid, signal.SIGSTOP)  # so that it writes nothing after us
+    summary = find_summary(folder)
+    if summary is not None and summary.processes.pop("terraform", None) is not None:
+        summary.starting = "apply"
+        write_summary(folder, summary)
+    _send(blow.pid, blow.number)
 
 
 def _strike_tree(story: Story, blow: Blow) -> None:
