@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from interlock.gateway.budget import CLOCK_DRIFT
+from interlock.gateway.budget import CLOCK_DRIFT, RESET_MAX_S
 
 SCHEMA = 1
 ACCOUNTS_MAX = 256
@@ -90,8 +90,8 @@ def next_free_s(account: Account, now_s: float) -> float | None:
 def settle_account(ledger: Ledger, name: str, *, allowed: int, window_s: float, now_s: float) -> Ledger:
     """Return the ledger with an account as this process knows it; each process learns a changed limit by itself.
 
-    Slices that are over are dropped, and none is believed to be over later than possible: so a clock that was set
-    back costs at most one such time.
+    Slices that are over are dropped, and none is believed to be over later than possible, nor is an account believed to
+    be closed for longer than one can be: so a clock that was set back costs at most one such time.
     """
     before = ledger.accounts.get(name)
     if before is None and len(ledger.accounts) >= ACCOUNTS_MAX:
@@ -102,7 +102,8 @@ def settle_account(ledger: Ledger, name: str, *, allowed: int, window_s: float, 
     slices = tuple(
         replace(each, free_at_s=min(each.free_at_s, latest_s)) for each in account.slices if each.free_at_s > now_s
     )
-    return _with(ledger, name, replace(account, slices=slices))
+    blocked_until_s = min(account.blocked_until_s, now_s + RESET_MAX_S)
+    return _with(ledger, name, replace(account, slices=slices, blocked_until_s=blocked_until_s))
 
 
 def draw(ledger: Ledger, name: str, *, owner: str, want: int, now_s: float) -> tuple[Ledger, Slice | None]:

@@ -25,6 +25,7 @@ from interlock.existing.discovery import backend_configs
 from interlock.existing.s3 import S3Backend, open_s3
 from interlock.ids import Ids
 from interlock.lock import Grant, Requested
+from interlock.lock.belief import latest
 from interlock.onsite.finding import state_of
 from interlock.run.workspace import OwnBackend
 from interlock.store import RecordStore
@@ -165,6 +166,10 @@ class AttentiveCoordinator(LocalCoordinator):
             self._polling.is_near = False
 
 
+_BACK_S_MAX = 60.0
+"""How far ahead of the newest answer an earlier one is still believed; AWS's own hosts differ by far less."""
+
+
 class SharedClock:
     """A clock whose instants are those of AWS, so that machines whose clocks differ agree on who was silent how long.
 
@@ -179,11 +184,15 @@ class SharedClock:
         self._latest = datetime.min.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
-        """See `Clock.now`. Never goes back: AWS tells whole seconds, so each answer may seem a little late."""
+        """See `Clock.now`. Goes back only from an instant that was wrong.
+
+        AWS tells whole seconds, so each answer may seem a little late, and that must not turn the clock back. But one
+        wrong answer (a proxy's, a double's) that lies far ahead must not stop the clock until that instant comes.
+        """
         told_s = self._server_time_s()
         now = self._own.now() if told_s is None else datetime.fromtimestamp(told_s, UTC)
         if told_s is not None:
-            now = self._latest = max(self._latest, now)
+            now = self._latest = latest(self._latest, now, ahead_s=_BACK_S_MAX)
         return now
 
     def monotonic(self) -> float:

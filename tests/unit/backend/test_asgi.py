@@ -397,6 +397,17 @@ async def test_a_connection_that_breaks_while_the_store_is_busy_undoes_nothing_o
     assert await site.holders() == ["a"]
 
 
+async def test_a_client_that_hung_up_while_the_store_was_busy_is_not_granted(site: Site) -> None:
+    with site.busy_store():
+        gone = site.start("LOCK", body=lock("a"))
+        await settle()
+        gone.hang_up()
+        await settle()
+    await asyncio.wait_for(gone.task, 5)
+    assert await site.holders() == []
+    assert (await site.ask("LOCK", body=lock("b"))).status == 200
+
+
 @pytest.mark.promise("P1")
 async def test_of_two_held_requests_of_one_id_either_may_close_around_a_hand_over(site: Site) -> None:
     for closes in (0, 1):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from interlock.gateway.budget import RESET_MAX_S
 from interlock.gateway.ledger import (
     ANSWER_MAX_S,
     Ledger,
@@ -84,3 +85,11 @@ def test_an_unknown_account_gives_nothing_and_breaks_nothing() -> None:
 def test_closing_an_unknown_slice_changes_nothing() -> None:
     book, _ = draw(ledger(), "org", owner="a/1", want=7, now_s=1000.0)
     assert close(book, "org", owner="b/1", used=5, answered_s=1000.0) == book
+
+
+@pytest.mark.promise("P7")
+def test_a_block_by_a_clock_that_was_a_day_ahead_closes_nothing_for_a_day() -> None:
+    book = block(ledger(), "org", until_s=1000.0 + 86_400)
+    book = settle_account(book, "org", allowed=100, window_s=60.0, now_s=1000.0)
+    assert draw(book, "org", owner="a/1", want=1, now_s=1000.0 + RESET_MAX_S - 1)[1] is None
+    assert draw(book, "org", owner="a/1", want=1, now_s=1000.0 + RESET_MAX_S)[1] is not None

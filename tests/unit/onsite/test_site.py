@@ -91,6 +91,14 @@ def test_a_backend_that_runs_cannot_use_is_refused_by_name(tmp_path: Path) -> No
         state_of(Found(type="s3"))
 
 
+@pytest.mark.promise("P2")
+def test_one_wrong_answer_far_ahead_does_not_stop_the_shared_clock() -> None:
+    told = [1000.0, 1000.0 + 86_400, 1001.0, 1000.5]
+    clock = SharedClock(lambda: told.pop(0), FakeClock())
+    instants = [clock.now().timestamp() for _ in range(4)]
+    assert instants == [1000.0, 1000.0 + 86_400, 1001.0, 1001.0]
+
+
 def test_the_shared_clock_is_awss_and_never_goes_back() -> None:
     own, told = FakeClock(), [None, 1000.4, 1000.0, 1002.0]
     clock = SharedClock(lambda: told.pop(0), own)
