@@ -554,6 +554,17 @@ async def test_a_run_binds_terraforms_lock_to_its_grant(site: Site) -> None:
     assert (accepted.serial, accepted.run, accepted.token) == (1, "run-1", token)
 
 
+async def test_a_run_binds_terraforms_lock_under_its_own_token(site: Site) -> None:
+    await site.hold("before")
+    await site.coordinator.release("prod/routing", "before")
+    run = Supervised(site)
+    token = await site.hold()
+    run.gate.admit(ticket="run-1", token=token)
+    assert token == 2
+    assert (await run.ask("LOCK", lock("tf"))).status == 200
+    assert (await run.ask("UNLOCK", lock("tf"))).status == 200
+
+
 async def test_before_it_is_admitted_a_run_only_reads(site: Site) -> None:
     run = Supervised(site)
     assert (await run.ask("GET")).status == 204

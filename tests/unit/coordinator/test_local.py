@@ -10,8 +10,8 @@ import pytest
 from interlock.coordinator import Head, HeadMoved, PlaceLost
 from interlock.coordinator.local import BACKEND_ATTEMPTS, JOIN_BYTES_MAX, SWAP_ATTEMPTS, LocalCoordinator
 from interlock.coordinator.names import key_of
-from interlock.errors import BackendUnavailable, WaitTimeout
-from interlock.lock import Elapsed, Grant, Requested, claim_of
+from interlock.errors import BackendUnavailable, LeaseLost, WaitTimeout
+from interlock.lock import Decision, Elapsed, Grant, LockBroken, Requested, claim_of
 from interlock.store.records import VALUE_BYTES_MAX
 from interlock.testing.clock import START, FakeClock, settle
 from interlock.testing.ids import CountingIds
@@ -99,6 +99,29 @@ async def test_no_refusal_is_raised_from_a_record_that_was_only_remembered(
     await other.update_head("prod", token=2, expected_head=head, new_head=after)
     last = replace(head, number=3, serial=3)
     assert await coordinator.update_head("prod", token=2, expected_head=after, new_head=last) == last
+
+
+@pytest.mark.promise("P4")
+async def test_no_repetition_is_confirmed_from_a_record_that_was_only_remembered(
+    coordinator: LocalCoordinator, records: TroubledRecords, clock: FakeClock, ask: Ask
+) -> None:
+    other = LocalCoordinator(records, clock, CountingIds())
+    await coordinator.request("prod", ask("a"))
+    await other.release("prod", "a", 1)
+    with pytest.raises(LeaseLost):
+        await coordinator.request("prod", ask("a"))
+
+
+async def test_a_step_that_breaks_a_promise_is_not_written(
+    coordinator: LocalCoordinator, records: TroubledRecords, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await coordinator.request("prod", ask("a"))
+    swaps = records.swaps
+    forgetful = lambda lock, _event, *, now: Decision(lock=replace(lock, token=0, holders=()), effects=())  # noqa: ARG005, E731
+    monkeypatch.setattr("interlock.coordinator.local.decide", forgetful)
+    with pytest.raises(LockBroken):
+        await coordinator.apply_event("prod", Elapsed())
+    assert records.swaps == swaps
 
 
 async def test_a_read_that_fails_is_asked_again(
