@@ -22,13 +22,18 @@ from interlock.run.transcript import Entry, read
 from interlock.settings import load
 
 T = TypeVar("T")
-STEP_S = 60.0  # far more than any step takes, also on a busy machine; only a hang reaches it
+STEP_S = 180.0  # far more than any step takes, also with four busy processes a core; only a hang reaches it
 _LOOK_S = 0.02
 
 SLEEPER = """
 variable "hold" {
   type    = number
   default = 0
+}
+
+variable "gate" {
+  type    = string
+  default = ""
 }
 
 variable "round" {
@@ -39,7 +44,10 @@ variable "round" {
 resource "terraform_data" "work" {
   triggers_replace = [var.round]
   provisioner "local-exec" {
-    command = "exec sleep ${var.hold}"
+    command = <<-EOT
+      i=0; while [ -e '${var.gate}' ] && [ $i -lt 1200 ]; do i=$((i+1)); sleep 0.05; done
+      exec sleep ${var.hold}
+    EOT
   }
 }
 
@@ -47,7 +55,11 @@ resource "terraform_data" "kept" {
   input = "kept"
 }
 """
-"""Each new `round` replaces one resource and holds the state for `hold` seconds meanwhile."""
+"""Each new `round` replaces one resource and holds the state meanwhile: while there is a file `gate`, then for `hold`
+seconds."""
+
+CUT = 120.0
+"""Seconds of a hold that the test cuts short: so many that no busy machine comes to their end first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,12 @@ class Desk:
     def run(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
         """Run a command to its end."""
         return self.start(*words, cwd=cwd, environ=environ).wait()
+
+    def gate(self) -> Path:
+        """Make a file; an apply of a `SLEEPER` module that is given it as `-var=gate=…` holds until it is removed."""
+        path = self.folder / f"gate-{len(self._started)}"
+        path.touch()
+        return path
 
     def apply(self, module: Path, *words: object, hold: float = 0, round_: int = 1) -> Started:
         """Start an approved apply of a `SLEEPER` module; its state is `s`."""

@@ -239,7 +239,8 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     }
     entry = Entry(at=now, kind="end", facts=facts)
     append(folder, entry)
-    for name in ("plan.tfplan", "show.jsonl"):  # they hold secrets in clear, and nobody can apply them any more
+    # They hold secrets in clear, and nobody can apply them any more; see run/standby.py for the second name.
+    for name in ("plan.tfplan", "plan.tfplan.approved", "show.jsonl"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "data", ignore_errors=True)
     if summary is not None:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.e2e
 T = TypeVar("T")
 TOKEN = "e2e-server-token"
 STATE = "prod/routing"
-STEP_S = 30.0  # far more than any step here takes; only a hang reaches it
+STEP_S = 180.0  # far more than any step here takes; only a hang reaches it
 TERRAFORMS = {
     "1.11": [shutil.which("terraform") or "terraform"],
     "1.15": [sys.executable, "-m", "interlock.run.embedded"],
@@ -223,7 +223,7 @@ def test_a_held_lock_names_its_holder(site: Site, terraform: Make) -> None:
 def test_a_polling_terraform_gets_the_lock_when_it_is_free(site: Site, terraform: Make) -> None:
     tf = terraform()
     site.take("other")
-    waiting = tf.start("apply", "-auto-approve", "-input=false", "-lock-timeout=60s")
+    waiting = tf.start("apply", "-auto-approve", "-input=false", "-lock-timeout=180s")
     site.wait_for(1, 1)
     site.give("other")
     output, _ = waiting.communicate(timeout=STEP_S)

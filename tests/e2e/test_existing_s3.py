@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.desk import CUT
 from tests.s3_desk import BOTH, KEY, LOCKFILE_ONLY, TABLE_ONLY, S3Desk
 
 from interlock.host import Life, life_of
@@ -74,11 +75,13 @@ def test_our_items_expire_and_terraforms_never_do(desk: S3Desk) -> None:
 def test_eight_runs_finish_in_order_of_arrival_with_a_plain_apply_in_between(desk: S3Desk) -> None:
     module = desk.root()
     assert desk.apply_here(module, round_=0).wait().code == 0
-    running = [desk.apply_here(module, hold=8, round_=1)]
+    gate = desk.gate()
+    running = [desk.apply_here(module, round_=1, extra=(f"-var=gate={gate}",))]
     desk.until_working()
     running += [desk.apply_here(module, hold=0.2, round_=number) for number in range(2, 9)]
     plain = desk.start_plain(module, "apply", "-auto-approve", "-lock-timeout=60s", "-var=round=100")
     order = desk.until(lambda: queue if len(queue := desk.queue()) == 7 else None, "seven in the queue")
+    gate.unlink()
     assert [started.wait().code for started in running] == [0] * 8
     for _ in range(5):  # a plain Terraform that finds the lock gone while it asks whose it is gives up; not our doing
         if "Error acquiring the state lock" not in plain.wait().err:
@@ -140,19 +143,21 @@ def test_a_plain_terraform_waits_for_a_run_and_sees_which_one_it_is(desk: S3Desk
     module = desk.root()
     ci = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.example", "GITHUB_REPOSITORY": "o/r"}
     ci |= {"GITHUB_RUN_ID": "42", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_JOB": "apply"}
-    running = desk.apply_here(module, hold=1.5, environ=ci)
+    gate = desk.gate()
+    running = desk.apply_here(module, environ=ci, extra=(f"-var=gate={gate}",))
     run = desk.until_working().run
     refused = desk.plain(module, "plan")
     assert refused.code == 1
     assert "Error acquiring the state lock" in refused.err
     assert f"interlock run={run} job=https://github.example/o/r/actions/runs/42" in refused.err
+    gate.unlink()
     assert running.wait().code == 0
     assert desk.plain(module, "plan").code == 0
 
 
 def test_each_workspace_has_its_own_state_and_its_own_queue(desk: S3Desk) -> None:
     module = desk.root(BOTH)
-    held = desk.apply_here(module, hold=40)
+    held = desk.apply_here(module, hold=CUT)
     desk.until_working()
     other = desk.apply_here(module, "--json", environ={"TF_WORKSPACE": "green"}).wait()
     assert other.code == 0, other.err
@@ -183,7 +188,7 @@ def test_a_partial_configuration_is_completed_by_flags_or_by_an_earlier_init(des
 
 def test_interrupting_an_apply_saves_the_state_and_frees_both_locks(desk: S3Desk) -> None:
     module = desk.root(BOTH)
-    running = desk.apply_here(module, hold=20)
+    running = desk.apply_here(module, hold=CUT)
     desk.until_working()
     running.signal(signal.SIGINT)
     assert running.wait().code == 130, running.wait().err
@@ -283,7 +288,7 @@ def test_the_embedded_terraform_works_too(desk: S3Desk) -> None:
 
 def test_the_queue_of_a_folder_can_be_looked_at_and_changed(desk: S3Desk) -> None:
     module = desk.root()
-    held = desk.apply_here(module, hold=20)
+    held = desk.apply_here(module, hold=CUT)
     desk.until_working()
     waiting = desk.apply_here(module, round_=2)
     desk.until_waiting()

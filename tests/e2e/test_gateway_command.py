@@ -57,10 +57,10 @@ def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Si
         while not document.endswith("}\n"):
             document += child.stdout.readline()
         url = json.loads(document)["url"]
-        with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
             assert answer.status == 200
         child.send_signal(number)
-        out, errors = child.communicate(timeout=20)
+        out, errors = child.communicate(timeout=120)
         assert child.returncode == 0
         assert "HTTPS_PROXY=http://127.0.0.1:" in errors
         assert DEFAULT_CLIENT.secret not in ready + document + out + errors
@@ -77,7 +77,7 @@ def test_a_refused_client_ends_it_with_the_status_for_authentication() -> None:
             served.url,
             GENESYSCLOUD_OAUTHCLIENT_SECRET="wrong-secret",
         )
-        out, errors = child.communicate(timeout=20)
+        out, errors = child.communicate(timeout=120)
         assert child.returncode == 32
         assert "wrong-secret" not in out + errors
         assert "Traceback" not in errors
@@ -104,7 +104,7 @@ def test_a_refused_client_ends_it_with_the_status_for_authentication() -> None:
 )
 def test_wrong_arguments_are_a_usage_error_in_three_parts(arguments: tuple[str, ...]) -> None:
     child = start(*arguments, GENESYSCLOUD_OAUTHCLIENT_SECRET="some-secret")
-    out, errors = child.communicate(timeout=20)
+    out, errors = child.communicate(timeout=120)
     assert child.returncode == 3, errors
     assert out == ""
     assert errors.startswith("error[usage]")

@@ -30,7 +30,7 @@ from interlock.simulator.provider.install import install
 
 pytestmark = pytest.mark.e2e
 
-STEP_S = 60.0
+STEP_S = 180.0
 KEY = "k" * 44
 CONFIGURATION = """\
 version: 1

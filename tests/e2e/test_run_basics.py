@@ -142,8 +142,11 @@ def test_the_embedded_terraform_does_the_same(desk: Desk, module: Path) -> None:
 
 
 def test_runs_of_one_folder_on_different_states_go_side_by_side(desk: Desk, module: Path) -> None:
-    hold = ("--", "-var=hold=1.5")
+    gate = desk.gate()
+    hold = ("--", f"-var=gate={gate}")
     both = [desk.start("apply", module, "--state", name, "--auto-approve", *hold) for name in ("one", "two")]
+    desk.until_phase("applying", count=2)
+    gate.unlink()
     assert [run.wait().code for run in both] == [0, 0]
     first, second = desk.runs()
     assert first.folder != second.folder

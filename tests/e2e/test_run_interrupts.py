@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.desk import Desk, Started
+from tests.desk import CUT, Desk, Started
 
 from interlock.run.interrupts import BURST_S
 from interlock.run.summary import Summary
@@ -36,11 +36,23 @@ def terraform_of(summary: Summary) -> int:
     return summary.processes["terraform"].pid
 
 
+def living_terraform(desk: Desk) -> int | None:
+    """Return the process that the record names, unless it has ended: each command is written down after its start."""
+    process = desk.summary().processes.get("terraform")
+    if process is None:
+        return None
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return None
+    return process.pid
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
     desk: Desk, module: Path, number: int, code: int
 ) -> None:
-    run = desk.apply(module, hold=20)
+    run = desk.apply(module, hold=CUT)
     summary = desk.until_working()
     run.signal(number)
     stopped = run.wait()
@@ -82,7 +94,7 @@ def test_a_terraform_that_is_killed_while_it_plans_is_told_as_killed_and_nothing
     script.chmod(0o755)
     planning = desk.apply(module, "--terraform", script)
     desk.until(lambda: (desk.home / "planning").exists() or None, "a plan under way")
-    os.kill(terraform_of(desk.until_phase("planning")), signal.SIGKILL)
+    os.kill(desk.until(lambda: living_terraform(desk), "a record of the plan's process"), signal.SIGKILL)
     killed = planning.wait()
     assert killed.code == 34, killed.err
     assert "SIGKILL" in killed.err
@@ -92,7 +104,7 @@ def test_a_terraform_that_is_killed_while_it_plans_is_told_as_killed_and_nothing
 
 @pytest.mark.promise("P9")
 def test_a_later_signal_warns_and_only_one_after_the_warning_has_stood_kills_with_131(desk: Desk, module: Path) -> None:
-    run = desk.apply(module, hold=20)
+    run = desk.apply(module, hold=CUT)
     summary = desk.until_working()
     os.kill(terraform_of(summary), signal.SIGSTOP)  # so that it cannot follow the first one
     heard_s, pressed = 0.0, 0
@@ -178,7 +190,7 @@ def kill(started: Started) -> None:
 
 
 def test_a_killed_front_end_stops_a_working_run_gracefully_and_wait_says_how_it_ended(desk: Desk, module: Path) -> None:
-    working = desk.apply(module, hold=20)
+    working = desk.apply(module, hold=CUT)
     run = desk.until_working().run
     waiting = desk.apply(module, round_=2)
     waiter = desk.until_waiting()[0]

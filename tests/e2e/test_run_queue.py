@@ -1,12 +1,13 @@
 """Runs of one state take turns, in order of arrival, and may be bounded, refused, cancelled, bumped and paused."""
 
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.desk import Desk, Started
+from tests.desk import CUT, Desk, Started
 
 from interlock.run.summary import Summary
 
@@ -98,6 +99,38 @@ def test_a_waiting_run_is_cancelled_bumped_and_held_up_by_a_pause(desk: Desk, mo
     assert "the queue is paused: maintenance" in second.wait().err
 
 
+def waiting_plans(folder: Path) -> list[str]:
+    """Return the processes that make, or wait to make, the plan of a run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdecimal() and f"-out={folder}/".encode() in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+    return found
+
+
+@pytest.mark.promise("P4")
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks at processes in /proc")
+def test_the_plan_of_the_next_in_line_is_started_and_waits_and_ends_by_itself_when_its_supervisor_dies(
+    desk: Desk, module: Path
+) -> None:
+    with held(desk):
+        run = desk.apply(module)
+        dead = desk.until_waiting()[0]
+        folder = desk.home / "runs" / dead
+        desk.until(lambda: waiting_plans(folder), "a plan that waits")
+        assert (folder / "plan.jsonl").read_bytes() == b""
+        desk.stop_supervisor(desk.summary(dead))
+        run.signal(signal.SIGKILL)
+        run.wait()
+        desk.until(lambda: not waiting_plans(folder), "the end of a plan that nobody waits for")
+        assert desk.history() == []
+        assert not (folder / "plan.tfplan").exists()
+    after = desk.apply(module).wait()
+    assert after.code == 0, after.err
+    assert [version.run == dead for version in desk.history()] == [False]
+
+
 def test_cancelling_somebody_who_does_not_wait_is_refused(desk: Desk) -> None:
     for word in ("cancel", "bump"):
         refused = desk.run("queue", word, "s", "nobody")
@@ -108,7 +141,7 @@ def test_cancelling_somebody_who_does_not_wait_is_refused(desk: Desk) -> None:
 def test_a_waiting_run_that_is_cancelled_leaves_with_11_and_a_working_one_saves_and_leaves_with_143(
     desk: Desk, module: Path
 ) -> None:
-    working = desk.apply(module, hold=20)
+    working = desk.apply(module, hold=CUT)
     running = desk.until_working()
     waiting = desk.apply(module, round_=2)
     waiter = desk.until_waiting()[0]
@@ -124,7 +157,7 @@ def test_a_waiting_run_that_is_cancelled_leaves_with_11_and_a_working_one_saves_
 def test_wait_and_explain_look_at_a_run_that_works_and_wait_ends_with_its_status(desk: Desk, module: Path) -> None:
     nothing = desk.run("wait", "--json", cwd=module)
     assert (nothing.code, nothing.document) == (0, {"run": None})
-    working = desk.apply(module, hold=20)
+    working = desk.apply(module, hold=CUT)
     run = desk.until_working().run
     assert desk.run("wait", run, "--timeout", "0.1s").code == 10
     refused = desk.run("lock", "release", "s")

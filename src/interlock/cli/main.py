@@ -129,9 +129,8 @@ def _lazy_group() -> Any:
                 raise _unknown(args[0])
             return super().resolve_command(ctx, args)
 
-        def format_help(self, ctx: Any, formatter: Any) -> None:
-            self.listing = True
-            super().format_help(ctx, formatter)
+        def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the base class's signature
+            _show_overview()
 
         def shell_complete(self, ctx: Any, incomplete: str) -> Any:
             self.listing = True
@@ -175,6 +174,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(_run(arguments))
 
 
+def _show_overview() -> None:
+    from interlock.cli.overview import show
+
+    show({name: (entry.summary, entry.panel) for name, entry in COMMANDS.items()})
+
+
 def _open_closed_streams() -> None:
     """Put the null device where a standard stream was closed (`<&-`), so that no later file takes its number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
@@ -185,8 +190,7 @@ def _open_closed_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        with _supervisor_for(arguments) as spare:
-            result = build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
+        result = _perform(arguments)
         sys.stdout.flush()  # not when Python ends: a full disk or a gone reader is told like any failure
     except BrokenPipeError:
         return _reader_gone()
@@ -212,6 +216,14 @@ def _subject(arguments: list[str]) -> str:
     except Exception:  # noqa: BLE001 - a command line that cannot be read has its own failure, which is being told
         return "."
     return str(next((values[name] for name in ("state", "directory") if values.get(name)), "."))
+
+
+def _perform(arguments: list[str]) -> object:
+    if arguments == ["--help"]:
+        _show_overview()
+        return None
+    with _supervisor_for(arguments) as spare:
+        return build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
 
 
 def _supervisor_for(arguments: list[str]) -> AbstractContextManager[Spare | None]:

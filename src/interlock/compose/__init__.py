@@ -1,33 +1,42 @@
-"""The only place where hands are chosen and joined: stores, clocks, ids, the environment, servers."""
+"""The only place where hands are chosen and joined: stores, clocks, ids, the environment, servers.
 
-from interlock.compose.drifting import DriftRoom, drift_room
-from interlock.compose.locks import breaker, change_lock, hold_by_hand, holding, release_by_hand, views
-from interlock.compose.names import (
-    check_not_renamed,
-    find_root_module,
-    holds_configuration,
-    is_state_name,
-    meant_state,
-    named_state,
-    state_name,
-    states_so_far,
-)
-from interlock.compose.ordering import Asked, order_run
-from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_abandoned, prune_runs
-from interlock.compose.serving import parse_listen, serve
-from interlock.compose.sites import (
-    BootstrapAsked,
-    check_reads,
-    declared_site,
-    locate,
-    named_site,
-    open_account,
-    open_site_of,
-    wanted_of,
-)
-from interlock.compose.states import StateRoom, prune_state
-from interlock.compose.stores import Embedded, me, open_embedded, read_settings
-from interlock.compose.supervising import Desk, at_most_every, diagnose_failure, open_desk, supervise
+A name's module is imported when the name is first asked for: what `queue ls` needs is a third of what a run needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interlock.compose.drifting import DriftRoom, drift_room
+    from interlock.compose.locks import breaker, change_lock, hold_by_hand, holding, release_by_hand, views
+    from interlock.compose.names import (
+        check_not_renamed,
+        find_root_module,
+        holds_configuration,
+        is_state_name,
+        meant_state,
+        named_state,
+        state_name,
+        states_so_far,
+    )
+    from interlock.compose.ordering import Asked, order_run
+    from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_abandoned, prune_runs
+    from interlock.compose.serving import parse_listen, serve
+    from interlock.compose.sites import (
+        BootstrapAsked,
+        check_reads,
+        declared_site,
+        locate,
+        named_site,
+        open_account,
+        open_site_of,
+        wanted_of,
+    )
+    from interlock.compose.states import StateRoom, prune_state
+    from interlock.compose.stores import Embedded, me, open_embedded, read_settings
+    from interlock.compose.supervising import Desk, at_most_every, diagnose_failure, open_desk, supervise
 
 __all__ = [
     "Asked",
@@ -76,3 +85,79 @@ __all__ = [
     "views",
     "wanted_of",
 ]
+
+_MODULES = {
+    "drifting": (
+        "DriftRoom",
+        "drift_room",
+    ),
+    "locks": (
+        "breaker",
+        "change_lock",
+        "hold_by_hand",
+        "holding",
+        "release_by_hand",
+        "views",
+    ),
+    "names": (
+        "check_not_renamed",
+        "find_root_module",
+        "holds_configuration",
+        "is_state_name",
+        "meant_state",
+        "named_state",
+        "state_name",
+        "states_so_far",
+    ),
+    "ordering": (
+        "Asked",
+        "order_run",
+    ),
+    "runs": (
+        "await_run",
+        "bury",
+        "cancel_run",
+        "find_run",
+        "is_abandoned",
+        "prune_runs",
+    ),
+    "serving": (
+        "parse_listen",
+        "serve",
+    ),
+    "sites": (
+        "BootstrapAsked",
+        "check_reads",
+        "declared_site",
+        "locate",
+        "named_site",
+        "open_account",
+        "open_site_of",
+        "wanted_of",
+    ),
+    "states": (
+        "StateRoom",
+        "prune_state",
+    ),
+    "stores": (
+        "Embedded",
+        "me",
+        "open_embedded",
+        "read_settings",
+    ),
+    "supervising": (
+        "Desk",
+        "at_most_every",
+        "diagnose_failure",
+        "open_desk",
+        "supervise",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import re
@@ -109,9 +110,15 @@ def supervise(number: int) -> int:
 
 
 def _load_hands() -> None:
-    """Import what a run needs, while the front end still checks the order."""
+    """Import what a run needs, while the front end still checks the order.
+
+    Imports make no garbage; looking for some meanwhile takes a tenth of their time.
+    """
+    gc.disable()
     for name in ("door", "estate", "recovery.breaker", "run.binary", "run.supervisor", "run.workspace", "store.sqlite"):
         importlib.import_module(f"interlock.{name}")
+    gc.freeze()
+    gc.enable()
 
 
 def _log_to(folder: Path) -> None:

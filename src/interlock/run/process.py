@@ -93,6 +93,11 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
         return ended
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._process.returncode is None
+
     def kill(self) -> None:
         """Kill the process and everything in its session. What it had not saved is lost."""
         if self._process.returncode is None:

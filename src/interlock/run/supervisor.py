@@ -54,6 +54,7 @@ from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
 from interlock.run.saving import check_room
 from interlock.run.stage import Outcome, Running, start
+from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import ask_once
 from interlock.run.summary import pace_s, recent
 from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
@@ -152,6 +153,7 @@ class Supervisor:
         self._lost: LeaseLost | None = None
         self._running: Running | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._standbys: dict[str, asyncio.Task[Standby | None]] = {}
         self._approval: asyncio.Future[bool] | None = None
         self._body: asyncio.Task[int] | None = None
         self._waits_since_s = 0.0
@@ -263,7 +265,10 @@ class Supervisor:
                 finally:
                     heartbeat.cancel()
         finally:
-            await self._give_back(seats)
+            try:
+                await self._give_back(seats)
+            finally:
+                await self._dismiss_standbys()
 
     async def _take_turn(self) -> Seat:
         """Wait for the grant; look after a holder that seems gone meanwhile."""
@@ -307,6 +312,8 @@ class Supervisor:
 
     def _say_standing(self, standing: Standing, pace: float | None) -> None:
         if standing.stage is Stage.WAITING:
+            if standing.position == 1:
+                self._prepare_plan()
             self._journal.tell("standing", settle.standing_facts(standing, pace, self._hands.clock.now()))
 
     async def _beat(self, seat: Seat) -> None:
@@ -522,7 +529,11 @@ class Supervisor:
         return facts
 
     async def _plan_once(self, path: Path, progress: Progress) -> Outcome:
-        options = Options(
+        self._prepare_apply(path)
+        return await self._command("plan", Verb.PLAN, self._plan_options(path), progress)
+
+    def _plan_options(self, path: Path) -> Options:
+        return Options(
             json=True,
             lock=self._hands.door.lock,
             detailed_exitcode=True,
@@ -530,7 +541,6 @@ class Supervisor:
             mode=_MODES.get(self._order.operation, "normal"),
             extra=self._flags.plan,
         )
-        return await self._command("plan", Verb.PLAN, options, progress)
 
     async def _read_saved(self, path: Path) -> PlanFacts:
         """Take a plan that was made, and reviewed, before."""
@@ -539,6 +549,7 @@ class Supervisor:
         current = await self._hands.door.current()
         await self._check_target(content)
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
+        self._prepare_apply(path)
         adapted = await asyncio.to_thread(self._adapted, content)
         await asyncio.to_thread(_write_private, path, adapted)
         document = parse_plan(await self._shown(path))
@@ -611,10 +622,7 @@ class Supervisor:
         note_before_apply(self._run_folder, errored=self._workspace.errored, allowed=facts.may_delete)
         self._hands.door.allow_deletions(facts.may_delete)
         progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
-        ours = None if self._chosen_parallelism() is not None else self._parallelism
-        lock = self._hands.door.lock
-        options = Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=self._flags.apply)
-        outcome = await self._command("apply", Verb.APPLY, options, progress)
+        outcome = await self._command("apply", Verb.APPLY, self._apply_options(path), progress)
         self._enter(Phase.SETTLING)
         failure = self._verdict(outcome)
         try:
@@ -630,6 +638,11 @@ class Supervisor:
         finally:
             await self._note_made(outcome)
         return 0
+
+    def _apply_options(self, path: Path) -> Options:
+        ours = None if self._chosen_parallelism() is not None else self._parallelism
+        lock = self._hands.door.lock
+        return Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=self._flags.apply)
 
     def _verdict(self, outcome: Outcome) -> InterlockError | None:
         """Say how the apply ended, before anything is known of its state."""
@@ -666,21 +679,10 @@ class Supervisor:
 
     async def _command(self, name: str, verb: Verb, options: Options, progress: Progress | None) -> Outcome:
         """Run one Terraform command; a wish to stop reaches it while it runs."""
-        place = Place(
-            folder=str(self._workspace.folder),
-            data_dir=str(self._workspace.data_dir),
-            backend=self._hands.door.backend,
-            workspace=self._hands.door.workspace,
-        )
-        command = build_command(verb, options, place)
-        argv = (*self._binary.argv, *command.argv[1:])
-        environ = merge_environment(self._environ, command)
-        cwd = self._workspace.directory
-        held = [handle for handle in (self._workspace.held, self._hands.alive) if handle is not None]
+        argv, environ = self._line(verb, options)
         self._journal.announce(name)
-        running = await start(
-            name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held, level=self._hands.level
-        )
+        standby = await self._standby_for(name, argv, environ)
+        running = standby.running if standby is not None else await self._start(name, argv, environ)
         self._say_protection(running)
         self._running = running
         processes = {**self._journal.summary.processes, "terraform": running.child.name}
@@ -688,6 +690,8 @@ class Supervisor:
         if self._stopping is not None:  # the wish came while it was being started
             self._ask_terraform()
         try:
+            if standby is not None:
+                standby.release()
             return await running.follow(progress.on_event if progress is not None else _ignore)
         except asyncio.CancelledError:
             await self._end_cancelled(running, verb)
@@ -697,6 +701,8 @@ class Supervisor:
             if self._asking is not None:
                 self._asking.cancel()
                 self._asking = None
+            if standby is not None:
+                standby.forget()
 
     def _say_protection(self, running: Running) -> None:
         """Say once when Terraform hears what it was not to hear."""
@@ -715,6 +721,66 @@ class Supervisor:
         else:
             running.child.kill()
         await running.child.wait()
+
+    def _line(self, verb: Verb, options: Options) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the argument list and the whole environment of a command."""
+        place = Place(
+            folder=str(self._workspace.folder),
+            data_dir=str(self._workspace.data_dir),
+            backend=self._hands.door.backend,
+            workspace=self._hands.door.workspace,
+        )
+        command = build_command(verb, options, place)
+        return (*self._binary.argv, *command.argv[1:]), merge_environment(self._environ, command)
+
+    async def _start(
+        self, name: str, argv: tuple[str, ...], environ: Mapping[str, str], also: tuple[int, ...] = ()
+    ) -> Running:
+        """Start a command; it keeps the locks on its tree and on the file that says the run lives, and `also`."""
+        held = [handle for handle in (self._workspace.held, self._hands.alive, *also) if handle is not None]
+        cwd, level = self._workspace.directory, self._hands.level
+        return await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held, level=level)
+
+    # -- commands that wait to begin; see standby.py ------------------------------------------------------------------
+
+    def _prepare_plan(self) -> None:
+        """We are next in line: start the plan, unless its environment is known only when the gateway is open."""
+        if self._hands.gateway is None and self._order.plan_file is None:
+            self._prepare("plan", Verb.PLAN, self._plan_options(self._run_folder / "plan.tfplan"))
+
+    def _prepare_apply(self, path: Path) -> None:
+        """Start the apply of a plan that is being made and that nobody will be asked about."""
+        chosen = self._hands.gateway is None or self._chosen_parallelism() is not None
+        if self._order.operation in (Operation.APPLY, Operation.DESTROY) and self._order.auto_approve and chosen:
+            self._prepare("apply", Verb.APPLY, self._apply_options(path), plan=path)
+
+    def _prepare(self, name: str, verb: Verb, options: Options, *, plan: Path | None = None) -> None:
+        if name in self._standbys:
+            return
+        argv, environ = self._line(verb, options)
+        cwd, folder = self._workspace.directory, self._run_folder
+        preparing = stand_by(name, argv, environ, start=self._start, cwd=cwd, run_folder=folder, plan=plan)
+        self._standbys[name] = asyncio.create_task(preparing)
+
+    async def _standby_for(self, name: str, argv: tuple[str, ...], environ: Mapping[str, str]) -> Standby | None:
+        if name not in self._standbys:
+            return None
+        standby = await asyncio.shield(self._standbys[name])
+        del self._standbys[name]
+        if standby is not None and not await standby.may_begin(argv, environ, self._hands.clock):
+            await standby.dismiss()
+            return None
+        if standby is not None and self._stopping is not None:  # asked to stop here it would die of the signal
+            await standby.dismiss()
+            self._journal.change(starting="")
+            raise self._stopped("nothing was changed")
+        return standby
+
+    async def _dismiss_standbys(self) -> None:
+        while self._standbys:
+            _, preparing = self._standbys.popitem()
+            if (standby := await preparing) is not None:
+                await standby.dismiss()
 
     def _clear_away(self) -> None:
         """Forget our plan, which holds secrets in clear, and let the user have what Terraform made beside the files."""

@@ -105,7 +105,7 @@ def test_the_action_calls_interlock(tmp_path: Path, command: str, flags: str, ex
         "FLAGS": flags,
     }
     result = subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", step["run"]], env=environ, capture_output=True, timeout=30, check=False
+        ["bash", "-eo", "pipefail", "-c", step["run"]], env=environ, capture_output=True, timeout=120, check=False
     )
     if expected is None:
         assert result.returncode == 3

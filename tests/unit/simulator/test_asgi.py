@@ -43,7 +43,7 @@ def served(clock: ImpatientClock) -> Iterator[Served]:
 def call(
     served: Served, method: str, path: str, body: bytes = b"", token: str = ""
 ) -> tuple[int, bytes, dict[str, str]]:
-    connection = http.client.HTTPConnection(served.host, served.port, timeout=10)
+    connection = http.client.HTTPConnection(served.host, served.port, timeout=60)
     connection.request(method, path, body, {"Authorization": f"Bearer {token}"} if token else {})
     answer = connection.getresponse()
     raw = answer.read()
@@ -69,10 +69,10 @@ def test_the_organisation_is_served_over_http(served: Served) -> None:
 async def test_it_is_served_in_the_running_loop_and_ends_with_the_block() -> None:
     async with serve(Simulation()) as running:
         assert running.url == f"http://127.0.0.1:{running.port}"
-        with socket.create_connection((running.host, running.port), timeout=5):
+        with socket.create_connection((running.host, running.port), timeout=60):
             pass
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection((running.host, running.port), timeout=5)
+        socket.create_connection((running.host, running.port), timeout=60)
 
 
 def test_a_port_that_is_taken_is_said_so(served: Served) -> None:
@@ -117,7 +117,7 @@ def test_a_huge_body_is_refused_and_the_server_lives_on(served: Served) -> None:
     ],
 )
 def test_hostile_bytes_get_a_4xx(served: Served, raw: bytes) -> None:
-    with socket.create_connection((served.host, served.port), timeout=5) as connection:
+    with socket.create_connection((served.host, served.port), timeout=60) as connection:
         connection.sendall(raw)
         assert connection.recv(100).startswith(b"HTTP/1.1 4")
 

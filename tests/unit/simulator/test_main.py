@@ -18,7 +18,7 @@ def test_a_process_of_its_own_says_where_it_is_and_ends_when_told() -> None:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
-            with urllib.request.urlopen(ready["url"] + "/_control/counts", timeout=5) as answer:
+            with urllib.request.urlopen(ready["url"] + "/_control/counts", timeout=60) as answer:
                 assert json.load(answer)["faults"] == {"server-error": 0}
         finally:
             process.send_signal(signal.SIGTERM)
