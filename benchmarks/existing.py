@@ -56,7 +56,7 @@ def _eight(desk: S3Desk, locking: str) -> list[Row]:
     where = "DynamoDB" if locking == TABLE_ONLY else "S3 alone"
     return [
         compared(
-            f"{where}: {RUNS} runs at once", together_s, "s", baseline=by_hand_s, aim="at most 1.25 of eight by hand"
+            f"{where}: {RUNS} runs at once", together_s, "s", baseline=by_hand_s, aim="at most 1.12 of eight by hand"
         ),
         *polling,
         Row(name=f"{where}: hand-over, median", value=statistics.median(pauses), unit="s", aim="below 0.5"),
