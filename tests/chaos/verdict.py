@@ -43,7 +43,21 @@ def judge(story: Story) -> list[str]:
     broken += asyncio.run(_completed_is_saved(story, runs))
     broken += asyncio.run(_acknowledged(story))
     broken += _nothing_left(story)
+    broken += unchecked(story, runs)
     return broken
+
+
+def unchecked(story: Story, runs: list[Summary]) -> Iterator[str]:
+    """A law that had nothing to judge has not held: say so, or a run in which nothing happened would be a success."""
+    seen = {
+        "P1 and P2: the observer saw a state": sum(map(len, story.seen.values())),
+        "P3: a killed writer's commit was acknowledged": sum(map(len, story.acknowledged.values())),
+        "P3 and P9: a run stored a state": sum(summary.exit == 0 for summary in runs),
+        "P8: a run ended": sum(summary.exit is not None for summary in runs),
+    }
+    for law, count in seen.items():
+        if not count:
+            yield f"nothing was checked of {law}: it never did; the machine is too busy, or the time too short"
 
 
 # -- P1 ---------------------------------------------------------------------------------------------------------------

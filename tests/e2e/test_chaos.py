@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.chaos.trouble import Plan, make_trouble
-from tests.chaos.verdict import judge
+from tests.chaos.trouble import Plan, Story, make_trouble
+from tests.chaos.verdict import judge, unchecked
+from tests.desk import Desk
 
 pytestmark = pytest.mark.e2e
 
@@ -14,3 +15,9 @@ def test_every_promise_holds_while_processes_are_killed_and_stopped_at_random(tm
     assert judge(story) == []
     assert story.counts["writers killed"] > 0
     assert len(story.attempts) > 2
+
+
+def test_a_chaos_in_which_nothing_happened_is_no_success(tmp_path: Path) -> None:
+    told = list(unchecked(Story(desk=Desk(tmp_path), plan=Plan(seed=1, seconds=1.0, pipelines=1)), []))
+    assert len(told) == 4
+    assert any("a killed writer's commit" in line for line in told)

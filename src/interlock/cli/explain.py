@@ -84,6 +84,7 @@ def _document(cause: Cause) -> dict[str, object]:
         "retry": cause.retry.value,
         "lines": [masked(line.text.strip()) for line in cause.lines],
         "next": fill_in(cause.next, "."),
+        **({"in_flight": [masked(each) for each in cause.facts.in_flight]} if cause.is_cut_off else {}),
     }
 
 
@@ -115,7 +116,14 @@ def _shown(cause: Cause, *, first: bool) -> str:
     times = f", {cause.count} times" if cause.count > 1 else ""
     where = f" ({cause.facts.address})" if cause.facts.address else ""
     lines = "".join(f"  line {line.number:<6} {masked(line.text.strip())}\n" for line in cause.lines)
-    known = {"api says": cause.facts.api_message, "correlation": cause.facts.correlation_id}
+    known = {
+        "api says": cause.facts.api_message,
+        "correlation": cause.facts.correlation_id,
+        "in flight": masked(", ".join(cause.facts.in_flight)),
+        "exit status": f"{cause.error.exit_status}: {cause.error.meaning.partition(' (')[0]}"
+        if cause.is_cut_off
+        else "",
+    }
     facts = "".join(f"  {name:<11} {value}\n" for name, value in known.items() if value)
     return (
         f"{role}: {cause.category.value}{where}: {cause.summary}{times}\n{lines}{facts}"

@@ -94,6 +94,7 @@ class Facts:
         permission: The missing permission, such as `routing:queue:add`.
         other: The other object that is in the way.
         path: The state's address in its backend.
+        in_flight: Operations whose end Terraform did not wait for.
     """
 
     address: str = ""
@@ -104,6 +105,7 @@ class Facts:
     permission: str = ""
     other: str = ""
     path: str = ""
+    in_flight: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,7 @@ class Cause:
         count: How many messages said the same.
         is_echo: Words that only ever follow from another cause; never the root while there is another.
         is_consequence: Another cause of the same log explains it.
+        is_cut_off: See `Rule.is_cut_off`.
     """
 
     category: Category
@@ -130,6 +133,7 @@ class Cause:
     count: int = 1
     is_echo: bool = False
     is_consequence: bool = False
+    is_cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +178,8 @@ class Rule:
         retry: If a retry is safe; `retry_before` instead when nothing had been changed yet.
         advice: The next command, as a text or made from the facts.
         proof: What must hold besides the signs.
+        is_cut_off: Terraform ended in the middle of its operations. That somebody cancelled it does not explain it
+            away, and the operations are named.
     """
 
     category: Category
@@ -185,6 +191,7 @@ class Rule:
     retry_before: Retry | None = None
     error_before: type[InterlockError] | None = None
     proof: Proof | None = None
+    is_cut_off: bool = False
 
     def find(self, message: Message, facts: Facts, context: Context) -> Cause | None:
         """Return the cause when the message gives it away."""
@@ -207,6 +214,7 @@ class Rule:
             summary=self.meaning,
             facts=facts,
             is_echo=is_echo,
+            is_cut_off=self.is_cut_off,
         )
 
 

@@ -21,6 +21,7 @@ MAX_UNKNOWN: Final = 5  # errors that fit no category, kept to be shown
 MAX_JUDGED: Final = 2000  # different messages looked at in full; of further ones the first `MAX_GLANCE_CHARS`
 MAX_GLANCE_CHARS: Final = 500
 MAX_HOSTS: Final = 20
+MAX_OPEN: Final = 10_000  # operations under way at once: far beyond any -parallelism
 
 _STICKY: Final = frozenset({Category.STATE_NOT_SAVED, Category.LOCK_RELEASE_FAILED})
 """Not overcome by a later command: what was lost, or left, still is. Only the job's success says that all is well."""
@@ -30,6 +31,7 @@ _PROVISIONER: Final = ("local-exec provisioner error", "remote-exec provisioner 
 _OF_PROVISIONERS: Final = frozenset({Category.CONFIG_ERROR, Category.DISK_FULL})
 
 _API: Final = frozenset(category for category in Category if category.value.startswith("api-"))
+_FOLLOWS_A_CUT: Final = frozenset({Category.CANCELLED, Category.PROVIDER_CRASH, Category.LOCK_RELEASE_FAILED, *_API})
 _EXPLAINS: Final[Mapping[Category, frozenset[Category]]] = {
     Category.DISK_FULL: frozenset(
         {
@@ -102,6 +104,7 @@ class _Found:
     hosts: set[str] = field(default_factory=set)
     own_locks: set[str] = field(default_factory=set)
     has_begun: bool = False
+    open: dict[str, None] = field(default_factory=dict)
     began_at: datetime | None = None
     version: str = ""
     judged: dict[tuple[Kind, str, bool], tuple[Cause, ...]] = field(default_factory=dict)
@@ -134,10 +137,10 @@ def _take(message: Message, found: _Found) -> None:
             found.fell_after_success = True
         case Kind.SUCCESS:
             _overcome(message.text, found)
-        case Kind.BEGUN:
-            found.has_begun = True
+        case Kind.BEGUN | Kind.ENDED:
+            _follow(message, found)
         case Kind.COMMAND:
-            found.has_begun, found.began_at = False, message.at
+            found.has_begun, found.began_at, found.open = False, message.at, {}
         case Kind.VERSION:
             found.version = message.text
         case Kind.HOST:
@@ -147,14 +150,33 @@ def _take(message: Message, found: _Found) -> None:
             pass
 
 
+def _follow(message: Message, found: _Found) -> None:
+    if message.kind is Kind.ENDED:
+        found.open.pop(message.text, None)
+        return
+    found.has_begun = True
+    if message.text and len(found.open) < MAX_OPEN:
+        found.open[message.text] = None
+
+
 def _judge(message: Message, found: _Found) -> None:
     causes = _remembered(message, found)
     for cause in causes:
+        if cause.is_cut_off:
+            cause = replace(cause, facts=replace(cause.facts, in_flight=tuple(found.open)))  # noqa: PLW2901
         _add(cause, found)
+    if message.kind is Kind.ERROR and message.address:
+        _answered(message.address, found)
     if message.kind is Kind.ERROR:
         found.fell_after_success = True
         if not causes and len(found.unknown) < MAX_UNKNOWN:
             found.unknown.append(message.lines[:3])
+
+
+def _answered(address: str, found: _Found) -> None:
+    """An error that names a resource is its provider's answer: that operation is in flight no longer."""
+    for operation in [each for each in found.open if each.startswith(f"{address} (")]:
+        del found.open[operation]
 
 
 def _remembered(message: Message, found: _Found) -> tuple[Cause, ...]:
@@ -197,7 +219,7 @@ def _context(found: _Found) -> Context:
 
 
 def _add(cause: Cause, found: _Found) -> None:
-    key = (cause.category, cause.facts.lock.id if cause.facts.lock else "")
+    key = (cause.category, cause.facts.lock.id if cause.facts.lock else cause.summary)
     known = found.causes.get(key)
     if known is not None:
         keep = known if known.is_echo is cause.is_echo or cause.is_echo else cause
@@ -230,15 +252,22 @@ def _conclude(found: _Found) -> Diagnosis:
     return Diagnosis(causes=ordered, unknown=tuple(found.unknown) if failed else (), failed=failed)
 
 
+def _explains(other: Cause, cause: Cause) -> bool:
+    if other.is_cut_off and cause.category in _FOLLOWS_A_CUT:
+        return True
+    return cause.category in _EXPLAINS.get(other.category, ()) and not other.is_echo
+
+
 def _ordered(causes: list[Cause]) -> tuple[Cause, ...]:
     """Put first what nothing else explains; among those a state that is not saved, then the order of the log."""
-    present = {cause.category: cause for cause in causes}
 
     def is_consequence(cause: Cause) -> bool:
-        others = [other for other in present.values() if other.category is not cause.category]
+        others = [other for other in causes if other.category is not cause.category]
+        if cause.is_cut_off:
+            return False
         if cause.is_echo and any(not other.is_echo for other in others):
             return True
-        return any(cause.category in _EXPLAINS.get(other.category, ()) and not other.is_echo for other in others)
+        return any(_explains(other, cause) for other in others)
 
     judged = [replace(cause, is_consequence=is_consequence(cause)) for cause in causes]
     return tuple(

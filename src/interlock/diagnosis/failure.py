@@ -48,6 +48,7 @@ def _known(cause: Cause, diagnosis: Diagnosis) -> InterlockError:
         "api_message": cause.facts.api_message,
         "permission": cause.facts.permission,
         "other": cause.facts.other,
+        "in_flight": list(cause.facts.in_flight),
         "lock_id": cause.facts.lock.id if cause.facts.lock else "",
         "also": ", ".join(other.category.value for other in diagnosis.causes if other is not cause),
     }

@@ -18,6 +18,7 @@ from typing import Final
 from interlock.diagnosis.message import MAX_MESSAGE_CHARS, Kind, Line, Message, flatten
 from interlock.diagnosis.noise import Clean, undress
 from interlock.terraform.events import (
+    Action,
     Apply,
     ChangeSummary,
     Diagnostic,
@@ -88,15 +89,19 @@ _TRIGGERS: Final = (
     "│".encode(),
     "â”‚".encode(),
     "Γöé".encode(),
+    b"Creating...",
+    b"Destroying...",
+    b"Modifying...",
+    b" complete after ",
+    b'"type":"apply_start"',
+    b'"type":"apply_complete"',
+    b'"type":"apply_errored"',
     b'"type":"diagnostic"',
     b'"type":"change_summary"',
     b'"type":"version"',
     b'"type":"log"',
 )
 """What a line must have to begin a message. A piece of the log that has none of them is only counted."""
-
-_BEGIN_TRIGGERS: Final = (b"Creating...", b"Destroying...", b"Modifying...", b'"type":"apply_start"')
-"""Wanted only until the first change has begun."""
 
 
 @lru_cache(maxsize=256)
@@ -120,6 +125,7 @@ _FAILED: Final = re.compile(
     r"(?:ERROR: Job failed(?:: exit (?:code|status) \d{1,4}|: command terminated with exit code \d{1,4})?$"
     r"|Finished: FAILURE|make: \*\*\* .{0,200}Error \d)"
 )
+_CUT: Final = "Two interrupts received"
 _NOTICE: Final = _any_of(
     r"!{3,40} TERRAFORM CRASH !{3,40}",
     r"(?:fatal error|panic): ",
@@ -162,7 +168,22 @@ _SUCCESS: Final = (
     (re.compile(r"(?:Terraform|OpenTofu) has been successfully initialized!"), "init"),
     (re.compile(r"Job succeeded$|Finished: SUCCESS"), "job"),
 )
-_BEGUN: Final = re.compile(r'[\w.\-\["\]/: ]{1,400}: (?:Creating|Destroying|Modifying)\.\.\.')
+_BEGUN: Final = re.compile(
+    r'(?P<address>[\w.\-\["\]/: ]{1,400}?)(?: \(deposed object \w{1,20}\))?: '
+    r"(?P<word>Creating|Destroying|Modifying)\.\.\."
+)
+_ENDED: Final = re.compile(
+    r'(?P<address>[\w.\-\["\]/: ]{1,400}?)(?: \(deposed object \w{1,20}\))?: '
+    r"(?P<word>Creation|Destruction|Modifications) complete after "
+)
+_ACTIONS: Final = {
+    "Creating": "create",
+    "Creation": "create",
+    "Destroying": "delete",
+    "Destruction": "delete",
+    "Modifying": "update",
+    "Modifications": "update",
+}
 _HOST: Final = re.compile(
     r"(?:Machine name|Agent machine name): '?(?P<name>[\w.-]{1,200})|Running on (?P<runner>[\w.-]{1,200}) via "
     r"|Running on (?P<node>[\w.-]{1,200}) in /"
@@ -277,6 +298,12 @@ def _line_batches(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
+def _finder_for(data: bytes) -> re.Pattern[bytes] | None:
+    """Return what finds the triggers that occur in `data` at all: few, so it is quick; None when none occurs."""
+    present = tuple(trigger for trigger in _TRIGGERS if trigger in data)
+    return _finder(present) if present else None
+
+
 class _Reader:
     """The state between lines: the number of the next one, and the error that is being gathered."""
 
@@ -286,12 +313,12 @@ class _Reader:
         self._heredoc = ""
         self._heredoc_left = 0
         self._blank_so_far = True
-        self._begun = False
+        self._is_cut = False
         self._shows = False
 
     def batch(self, data: bytes) -> Iterator[Message]:
         """Read whole lines; between messages jump from one word of interest to the next."""
-        finder, position = self._finder_for(data), 0
+        finder, position = _finder_for(data), 0
         while position < len(data):
             if self._block is None and not self._heredoc and not self._blank_so_far:
                 position = self._skip(data, position, finder)
@@ -301,16 +328,7 @@ class _Reader:
             raw = data[position : min(end, position + MAX_LINE_BYTES)].decode("utf-8", "replace")
             position = end + 1
             self._number += 1
-            had_begun = self._begun
             yield from self._line(raw)
-            if self._begun is not had_begun:
-                finder = self._finder_for(data)
-
-    def _finder_for(self, data: bytes) -> re.Pattern[bytes] | None:
-        """Return what finds the triggers that occur in `data` at all: few, so it is quick; None when none occurs."""
-        wanted = _TRIGGERS if self._begun else _TRIGGERS + _BEGIN_TRIGGERS
-        present = tuple(trigger for trigger in wanted if trigger in data)
-        return _finder(present) if present else None
 
     def _skip(self, data: bytes, position: int, finder: re.Pattern[bytes] | None) -> int:
         match = finder.search(data, position) if finder is not None else None
@@ -408,11 +426,12 @@ class _Reader:
         elif version := _VERSION.match(text):
             yield self._said(Kind.VERSION, clean, f"{_PRODUCTS[version[1]]} {version[2]}")
         elif command := _COMMAND.match(text):
-            self._begun, self._shows = False, command["verb"] in _SHOWING
+            self._shows = command["verb"] in _SHOWING
             yield self._said(Kind.COMMAND, clean, command["verb"])
-        elif not self._begun and _BEGUN.match(text):
-            self._begun = True
-            yield self._said(Kind.BEGUN, clean, "")
+        elif begun := _BEGUN.match(text):
+            yield self._said(Kind.BEGUN, clean, _operation(begun["address"], _ACTIONS[begun["word"]]))
+        elif ended := _ENDED.match(text):
+            yield self._said(Kind.ENDED, clean, _operation(ended["address"], _ACTIONS[ended["word"]]))
 
     def _said(self, kind: Kind, clean: Clean, text: str) -> Message:
         return Message(kind=kind, text=flatten(text), lines=(self._line_of(clean),), at=clean.at)
@@ -430,19 +449,33 @@ class _Reader:
             case ChangeSummary(operation="apply" | "destroy" | "plan" as word):
                 yield Message(kind=Kind.SUCCESS, text=word, at=at)
             case Version():
-                self._begun = False
+                self._is_cut = False
                 yield Message(kind=Kind.COMMAND, text="", at=at)
                 yield Message(kind=Kind.VERSION, text=f"{event.product} {event.version}", at=at)
-            case Apply(stage=Stage.START) if not self._begun:
-                self._begun = True
-                yield Message(kind=Kind.BEGUN, text="", at=at)
+            case Apply(stage=Stage.START):
+                yield Message(kind=Kind.BEGUN, text=_operation_of(event), at=at)
+            case Apply(stage=Stage.COMPLETE):
+                yield Message(kind=Kind.ENDED, text=_operation_of(event), at=at)
+            case Apply(stage=Stage.ERRORED) if not self._is_cut:
+                # After the cut Terraform calls operations failed on which the provider still works.
+                yield Message(kind=Kind.ENDED, text=_operation_of(event), at=at)
             case Log() | Other() if _NOTICE.match(event.message.strip()):
                 line = Line(number=self._number, text=flatten(event.message))
+                self._is_cut = self._is_cut or line.text.startswith(_CUT)
                 yield Message(kind=Kind.NOTICE, text=line.text, lines=(line,), at=at)
             case Log(message=text) if "successfully initialized" in text:
                 yield Message(kind=Kind.SUCCESS, text="init", at=at)
             case _:
                 return
+
+
+def _operation(address: str, action: str) -> str:
+    return f"{address.strip()} ({action})"
+
+
+def _operation_of(event: Apply) -> str:
+    """Return an operation as text; nothing for a data source, which changes nothing."""
+    return "" if event.action is Action.READ else _operation(event.resource.address, event.action.value)
 
 
 def _of_diagnostic(event: Diagnostic, number: int, at: datetime | None) -> Message:

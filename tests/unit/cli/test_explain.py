@@ -41,6 +41,21 @@ def test_json_names_each_cause_with_its_four_parts(capsys: pytest.CaptureFixture
     assert "Error: Failed to save state" in causes[0]["lines"]
 
 
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("form", ["log", "jsonl"])
+def test_a_terraform_that_was_cut_off_is_not_saved_and_its_operations_are_named(
+    capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    assert run("--json", str(CORPUS / f"cut-off-interrupts.{form}")) == 0
+    first = answer(capsys)["causes"][0]
+    assert first["category"] == "state-not-saved"
+    assert sorted(first["in_flight"]) == [f"slow_thing.made[{number}] (create)" for number in range(5)]
+    assert run(str(CORPUS / f"cut-off-interrupts.{form}")) == 0
+    shown = capsys.readouterr().out
+    assert "131: interrupted, state NOT saved\n" in shown
+    assert "slow_thing.made[3] (create)" in shown
+
+
 def test_people_see_the_root_cause_and_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(CORPUS / "cancelled-then-locked.log")) == 0
     shown = capsys.readouterr().out

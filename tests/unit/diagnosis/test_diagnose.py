@@ -1,6 +1,8 @@
 from datetime import UTC, datetime
 
-from interlock.diagnosis import Category, Retry, classify, diagnose, read_text
+import pytest
+
+from interlock.diagnosis import Category, Retry, classify, diagnose, error_of, read_text
 from interlock.diagnosis.message import Kind, Message
 from interlock.errors import (
     AuthenticationFailed,
@@ -91,6 +93,34 @@ def test_a_state_not_saved_comes_before_what_else_went_wrong() -> None:
         "Error: API Error: 409 - in use by z\n\nError: Failed to save state\n\nError: Error releasing the state lock\n"
     )
     assert categories(text) == ["state-not-saved", "api-dependency", "lock-release-failed"]
+
+
+TWICE = "Interrupt received.\nTwo interrupts received. Exiting immediately.\nError: operation canceled\n"
+
+
+@pytest.mark.promise("P8")
+def test_of_a_cut_off_terraform_only_what_neither_completed_nor_was_answered_is_in_flight() -> None:
+    text = (
+        "a.done: Creating...\na.old: Destroying... [id=1]\na.kept: Modifying... [id=2]\na.bad: Creating...\n"
+        'module.m["k.x"].a.slow: Creating...\na.slow (deposed object 1a2b): Destroying... [id=3]\n'
+        "a.done: Creation complete after 1s [id=9]\na.old: Destruction complete after 0s\n"
+        "a.kept: Modifications complete after 1s [id=2]\nError: API Error: 400 - no\n\n"
+        "  with a.bad,\n  on main.tf line 1\n\n"
+    )
+    diagnosis = diagnose(read_text(text + TWICE))
+    assert diagnosis.causes[0].category is Category.STATE_NOT_SAVED
+    assert diagnosis.causes[0].facts.in_flight == ('module.m["k.x"].a.slow (create)', "a.slow (delete)")
+    assert type(error_of(diagnosis)) is StateNotSaved
+
+
+def test_two_signals_before_anything_was_changed_are_only_a_cancellation() -> None:
+    assert categories(TWICE) == ["cancelled"]
+    assert categories("x.y: Creating...\n\n$ terraform plan\n" + TWICE) == ["cancelled"]
+
+
+def test_a_provider_that_calls_its_failure_a_cancelled_operation_is_not_terraform_that_was_cut_off() -> None:
+    text = "x.y: Creating...\nError: creating queue: operation canceled\n\n  with x.y,\n  on main.tf line 1\n"
+    assert categories(text) == ["cancelled"]
 
 
 def test_a_provisioners_output_is_no_evidence_about_the_api() -> None:

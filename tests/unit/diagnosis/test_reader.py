@@ -78,7 +78,7 @@ def test_indented_words_are_no_error() -> None:
 
 def test_a_success_and_the_beginning_of_changes_are_messages() -> None:
     kinds = [(message.kind, message.text) for message in read_text("x.y: Creating...\nApply complete! Resources: 1\n")]
-    assert kinds == [(Kind.BEGUN, ""), (Kind.SUCCESS, "apply")]
+    assert kinds == [(Kind.BEGUN, "x.y (create)"), (Kind.SUCCESS, "apply")]
 
 
 def test_an_error_never_holds_more_than_its_limit() -> None:

@@ -23,6 +23,7 @@ from interlock.diagnosis.causes import (
     backend_throttled,
     cancelled,
     config_error,
+    cut_off,
     digest_mismatch,
     disk_full,
     init_required,
@@ -40,6 +41,7 @@ from interlock.diagnosis.causes import (
 )
 
 RULES: Final[tuple[Rule, ...]] = (
+    cut_off.RULE,
     lock_release_failed.RULE,
     state_refused.RULE,
     state_not_saved.RULE,
