@@ -21,6 +21,7 @@ from interlock.compose import (
     read_settings,
     state_name,
 )
+from interlock.compose.sites import tool_for
 from interlock.coordinator import Coordinator
 from interlock.coordinator.names import key_prefix, state_of
 from interlock.disk import DiskTree
@@ -261,7 +262,8 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) 
     from interlock.genesys import gateway_bypasses
 
     try:
-        need = await asyncio.to_thread(find_need, directory.resolve(), settings, environ)
+        tool = await asyncio.to_thread(tool_for, directory, environ)
+        need = await asyncio.to_thread(find_need, directory.resolve(), settings, environ, tool=tool)
     except InterlockError as error:
         return [_failed("gateway", error)]
     if isinstance(need, str):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from interlock.api_way.provider_settings import (
     ENVIRONMENT,
+    PROVIDER,
     LeftAlone,
     ProviderLogin,
     ProviderSettings,
     read_providers,
 )
-from interlock.api_way.variables import given_scope, planned_scope
 from interlock.disk import DiskTree
 from interlock.errors import UsageError
 from interlock.gateway import Credentials
@@ -21,10 +21,11 @@ from interlock.gateway.rules import parse_override
 from interlock.gateway.service import Terms
 from interlock.genesys import parse_region
 from interlock.hcl.constant import Known
+from interlock.hcl.given import given_scope, planned_scope
 from interlock.hcl.module import Module, read_module
 from interlock.run.workspace import OVERRIDE_NAME
 from interlock.settings import Settings
-from interlock.source import Tree
+from interlock.source import Tool, Tree
 
 GATEWAY_HOST = "GENESYSCLOUD_GATEWAY_HOST"
 _UPSTREAM_API = "INTERLOCK_UPSTREAM_API"
@@ -72,7 +73,14 @@ class Need:
             yield f"{each.label} goes past the gateway, unfenced and outside the budget: {each.why}"
 
 
-def find_need(directory: Path, settings: Settings, environ: Mapping[str, str], flags: Sequence[str] = ()) -> Need | str:
+def find_need(
+    directory: Path,
+    settings: Settings,
+    environ: Mapping[str, str],
+    flags: Sequence[str] = (),
+    *,
+    tool: Tool = Tool.TERRAFORM,
+) -> Need | str:
     """Return what a root module needs of a gateway, or why it runs without one, for people.
 
     Args:
@@ -80,12 +88,13 @@ def find_need(directory: Path, settings: Settings, environ: Mapping[str, str], f
         settings: The settings for it.
         environ: The environment of Terraform.
         flags: The user's flags for Terraform; variables are among them.
+        tool: The program that would run; the two do not read the same files.
 
     Raises:
         UsageError: The gateway's settings are wrong, or the region does not exist.
     """
     tree = DiskTree()
-    root = read_module(tree, str(directory))
+    root = read_module(tree, str(directory), tool)
     scope = given_scope(root, tree, flags, environ)
     return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
 
@@ -109,7 +118,10 @@ def find_planned_need(
 def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Need | str:
     section = settings.sections.get("gateway", {})
     if not found.is_used:
-        return "the configuration does not use Genesys Cloud"
+        alone = _of_unread(found, environ)
+        return (
+            Need(ways=(), left_alone=(alone,)) if alone is not None else "the configuration does not use Genesys Cloud"
+        )
     if section.get("enabled") is False:
         return "gateway.enabled is false in interlock.yaml"
     ways, left = _ways(found.logins, section, environ)
@@ -117,15 +129,27 @@ def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str
     return Need(ways=tuple(ways), left_alone=left_alone, unread=found.unread, requirements=found.requirements)
 
 
+def _of_unread(found: ProviderSettings, environ: Mapping[str, str]) -> LeftAlone | None:
+    """Return a word about modules that may use Genesys Cloud unseen; without a login for it none of them does."""
+    if not found.unread or not (environ.get(ENVIRONMENT["access_token"]) or environ.get(ENVIRONMENT["oauthclient_id"])):
+        return None
+    return LeftAlone(
+        label=f"what uses Genesys Cloud in {', '.join(found.unread)}",
+        why="modules from elsewhere cannot be read before terraform init; "
+        f'a provider "{PROVIDER}" block in the root module leads them through',
+    )
+
+
 def _ways(
     logins: tuple[ProviderLogin, ...], section: Mapping[str, object], environ: Mapping[str, str]
 ) -> tuple[list[Way], list[LeftAlone]]:
     """Put configurations of one client and region together; what has no known region is left alone."""
-    home = _home_region(logins, section, environ)
+    stated = _stated_region(section, environ)
+    home = stated or next((login.region for login in logins if login.region and not login.alias), None)
     grouped: dict[tuple[str, str, str, str], list[ProviderLogin]] = {}
     left: list[LeftAlone] = []
     for login in logins:
-        upstream = _upstream(login, home, section, environ)
+        upstream = _upstream(login, stated, home, section, environ)
         if isinstance(upstream, str):
             left.append(LeftAlone(label=login.label, why=upstream))
         else:
@@ -147,20 +171,31 @@ def _terms(group: list[ProviderLogin], upstream: tuple[str, str, str, str], sect
     )
 
 
-def _home_region(
-    logins: tuple[ProviderLogin, ...], section: Mapping[str, object], environ: Mapping[str, str]
-) -> str | None:
-    """Return the region that a set upstream stands for: the environment's, else that of the first configuration."""
+def _stated_region(section: Mapping[str, object], environ: Mapping[str, str]) -> str | None:
+    """Return the region of configurations that name none."""
     named = environ.get(ENVIRONMENT["aws_region"]) or section.get("region")
-    return str(named) if named else next((login.region for login in logins if login.region), None)
+    return str(named) if named else None
 
 
 def _upstream(
-    login: ProviderLogin, home: str | None, section: Mapping[str, object], environ: Mapping[str, str]
+    login: ProviderLogin,
+    stated: str | None,
+    home: str | None,
+    section: Mapping[str, object],
+    environ: Mapping[str, str],
 ) -> tuple[str, str] | str:
-    """Return the addresses of API and login service that a configuration would use, or why they are not known."""
-    region = login.region or home
-    if region in (None, home) and (chosen := _chosen_upstream(section, environ)) is not None:
+    """Return the addresses of API and login service that a configuration would use, or why they are not known.
+
+    Args:
+        login: The configuration.
+        stated: The region of configurations that name none; never that of another configuration.
+        home: The region for whose hosts a set upstream stands; the case does not matter, as in the provider.
+        section: Settings of the gateway.
+        environ: The environment of Terraform.
+    """
+    region = login.region or stated
+    is_home = not region or (home is not None and region.lower() == home.lower())
+    if is_home and (chosen := _chosen_upstream(section, environ)) is not None:
         return chosen
     if login.reads_gateway and environ.get(GATEWAY_HOST):
         return _environments_gateway(environ)

@@ -106,8 +106,8 @@ def read_providers(root: Module, scope: Scope, environ: Mapping[str, str], *, af
         after: Name of our override file; override files that are read after it would undo it.
     """
     parts = tuple(root.walk())
-    names = _local_names(root)
-    needed = {source for part in parts for source in _local_names(part).values()}
+    names = local_names(root)
+    needed = {source for part in parts for source in local_names(part).values()}
     requirements = _requirements(names, needed)
     unread = tuple(f'module "{call.name}"' for part in parts for call in part.calls if call.module is None)
     if problems := [problem for part in parts for problem in part.problems]:
@@ -130,7 +130,7 @@ def read_providers(root: Module, scope: Scope, environ: Mapping[str, str], *, af
 # -- which providers are the Genesys Cloud provider -------------------------------------------------------------------
 
 
-def _local_names(module: Module) -> dict[str, str]:
+def local_names(module: Module) -> dict[str, str]:
     """Return the module's local names of the Genesys Cloud provider, with their sources as written."""
     found: dict[str, str] = {}
     taken = set()
@@ -258,7 +258,7 @@ def _value(body: Body | None, argument: str, scope: Scope) -> tuple[str | None] 
 
 def _of_module(module: Module) -> Iterator[LeftAlone]:
     """Yield the configurations that a called module declares itself; no override of the root module reaches them."""
-    names = _local_names(module)
+    names = local_names(module)
     for provider in module.providers:
         body = provider.block.body
         if provider.name in names and (body.nested or set(body.attributes) - _NO_MEANING):

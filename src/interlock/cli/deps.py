@@ -111,12 +111,14 @@ class _Job:
 
     def tokens(self) -> int | None:
         """Return the `token_pool_size` that the first root's provider sets for certain."""
+        from interlock.api_way.provider_settings import local_names
         from interlock.hcl import constant_number
 
         module = self.roots()[0].module
+        names = local_names(module)
         for provider in module.providers:
             size = constant_number(provider.block.body.get("token_pool_size"), module.scope)
-            if provider.name == "genesyscloud" and size is not None and size >= 1:
+            if provider.name in names and size is not None and size >= 1:
                 return int(size)
         return None
 

@@ -398,7 +398,8 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     from interlock.api_way import find_need
 
     directory = Path(order.directory)
-    return find_need(directory, read_settings(environ, directory), environ, order.extra)
+    tool = tool_for(directory, environ, order.terraform)
+    return find_need(directory, read_settings(environ, directory), environ, order.extra, tool=tool)
 
 
 def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:

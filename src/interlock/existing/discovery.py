@@ -29,6 +29,7 @@ from interlock.hcl import (
     read_module,
     unknown_settings,
 )
+from interlock.hcl.given import given_scope
 from interlock.source import SourceUnreadable, Tool, Tree, join
 
 MAX_BACKEND_CONFIGS = 100
@@ -91,7 +92,7 @@ def find(
     for flag in reversed(flags):  # the last one wins, and the first to name a setting wins here
         _read_flag(tree, directory, flag, words, reading)
     if backend is not None:
-        _read_block(tree, directory, backend, words, reading)
+        _read_block(backend, words, reading, scope=_scope(tree, directory, backend, environ, extra, tool))
     _read_cache(tree, data_dir, kind, words, reading, counts=not flags)
     _read_environment(words, environ, reading)
     for name, default in words.defaults.items():
@@ -119,6 +120,9 @@ def _uncertain(module: Module) -> Iterator[str]:
     for problem in module.problems:
         if STATE_WORDS.search(contents.get(problem.span.path, b"backend")):
             yield f"{problem.span.path}:{problem.span.line}: {problem.message}"
+    if len(module.backends) > 1:  # Terraform refuses it, but not where an override file hides all of them
+        span = module.backends[-1].block.header
+        yield f"{span.path}:{span.line}: a second declaration of where the state is"
     for span in unknown_settings(module):
         yield f"{span.path}:{span.line}: a setting of Terraform that Interlock does not know"
 
@@ -191,12 +195,17 @@ def _typed(text: str) -> object:
 # -- the block --------------------------------------------------------------------------------------------------------
 
 
-def _read_block(tree: Tree, directory: str, backend: Backend, words: Vocabulary, reading: _Reading) -> None:
-    body = backend.body
-    scope = Scope()
-    if any(constant(attribute.value) is None for attribute in body.attributes.values()):
-        scope = read_module(tree, directory).scope  # OpenTofu evaluates variables and locals here; most have none
-    _read_body(body, words, reading, "", scope=scope)
+def _scope(
+    tree: Tree, directory: str, backend: Backend, environ: Mapping[str, str], extra: Sequence[str], tool: Tool
+) -> Scope:
+    """Return what names mean in the block: OpenTofu evaluates variables and locals here; most blocks have none."""
+    if all(constant(attribute.value) is not None for attribute in backend.body.attributes.values()):
+        return Scope()
+    return given_scope(read_module(tree, directory, tool), tree, extra, environ, verb="init")
+
+
+def _read_block(backend: Backend, words: Vocabulary, reading: _Reading, *, scope: Scope) -> None:
+    _read_body(backend.body, words, reading, "", scope=scope)
 
 
 def _read_body(body: Body, words: Vocabulary, reading: _Reading, source: str, *, scope: Scope) -> None:

@@ -104,11 +104,20 @@ class File:
 
 def body_of(value: ObjectValue) -> Body:
     """Return an object value read as a body, as Terraform reads nested blocks in JSON. The key `//` is a comment."""
-    attributes: dict[str, Attribute] = {}
+    members: dict[str, list[tuple[Literal, Expression]]] = {}
     for key, item in value.items:
         if isinstance(key, Literal) and isinstance(key.value, str) and key.value != "//":
-            attributes[key.value] = Attribute(name=key.value, value=item, span=key.span, name_span=key.span)
+            members.setdefault(key.value, []).append((key, item))
+    attributes = {name: _member(name, found) for name, found in members.items()}
     return Body(attributes=attributes, nested=(), span=value.span, is_json=True)
+
+
+def _member(name: str, found: list[tuple[Literal, Expression]]) -> Attribute:
+    """Return a member of an object. A name that stands there more than once means all of its blocks, as a list does."""
+    key, value = found[0]
+    if len(found) > 1:
+        value = ListValue(span=value.span, items=tuple(item for _, item in found))
+    return Attribute(name=name, value=value, span=key.span, name_span=key.span)
 
 
 def expressions(body: Body) -> Iterator[tuple[str, Expression]]:

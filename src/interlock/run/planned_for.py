@@ -230,14 +230,19 @@ def check_label(planned: PlannedFor, *, state: str, module: str, is_new: bool) -
 
 
 def check_targets(planned: PlannedFor, targets: Mapping[str, Target]) -> None:
-    """Refuse a plan whose provider configurations would now lead to another organisation.
+    """Refuse a plan whose provider configurations would now lead to another organisation, or nobody knows where.
 
     Raises:
         PlanStale: At least one would.
     """
     then = planned.label.targets if planned.label is not None else {}
-    for name in sorted(then.keys() & targets.keys()):
-        before, now = then[name], targets[name]
+    for name, before in sorted(then.items()):
+        if (now := targets.get(name)) is None:
+            raise PlanStale(
+                "whether the saved plan is for this organisation cannot be told",
+                why=f"{name} led to {_shown(before)} then and goes past the gateway now: another login, or a flag",
+                fix=_PLAN_AGAIN,
+            )
         known = bool(before.organisation and now.organisation)
         if (before.organisation != now.organisation) if known else (before.api != now.api):
             raise PlanStale(

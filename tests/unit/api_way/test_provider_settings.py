@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from interlock.api_way.provider_settings import ProviderSettings, read_providers
-from interlock.api_way.variables import given_scope, planned_scope
 from interlock.hcl import Known, read_module
+from interlock.hcl.given import given_scope, planned_scope
 from interlock.source import MemoryTree
 
 pytestmark = pytest.mark.promise("P11")
@@ -178,3 +178,45 @@ def test_an_override_file_that_is_read_after_ours_keeps_its_gateway() -> None:
 
 def test_a_configuration_of_other_providers_has_nothing() -> None:
     assert not look('resource "terraform_data" "a" {}\n', required=False).is_used
+
+
+BY_KIND = f'{OWN}\n  aws_region = var.prod == "true" ? "eu-west-2" : "eu-central-1"'
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "inner", "region"),
+    [
+        ("type = bool", 'prod = "true"', BY_KIND, None),  # a bool never equals a text; our reader does not compare them
+        ("type = string", "prod = true", BY_KIND, "eu-west-2"),
+        ('nullable = false\n  default = "d"', "prod = null", f"{OWN}\n  aws_region = var.prod", "d"),
+        ('default = "d"', "prod = null", f"{OWN}\n  aws_region = var.prod", "environment"),
+        ("type = map(string)", 'prod = { a = "x" }', f"{OWN}\n  aws_region = var.prod.a", "x"),
+        ("type = list(string)", "prod = [5]", f"{OWN}\n  aws_region = var.prod[0]", "5"),
+        (
+            'type = object({ r = optional(string, "o") })',
+            "prod = { r = null }",
+            f"{OWN}\n  aws_region = var.prod.r",
+            "o",
+        ),
+        ("type = object({ r = string })", 'prod = { r = "x" }', f"{OWN}\n  aws_region = var.prod.r", "x"),
+        ("type = tuple([string])", 'prod = ["x"]', f"{OWN}\n  aws_region = var.prod[0]", None),
+    ],
+)
+def test_a_value_is_converted_to_the_type_of_its_variable(
+    variable: str, given: str, inner: str, region: str | None
+) -> None:
+    found = look({"main.tf": f'variable "prod" {{\n  {variable}\n}}\n{block(inner)}', "terraform.tfvars": given + "\n"})
+    assert [each.region or "environment" for each in found.logins] == ([region] if region else [])
+
+
+def test_the_flags_of_the_environment_that_go_to_every_command_count() -> None:
+    text = 'variable "r" {\n  default = "d"\n}\n' + block(f"{OWN}\n  aws_region = var.r")
+    assert [each.region for each in look(text, {"TF_CLI_ARGS": "-var=r=everywhere"}).logins] == ["everywhere"]
+
+
+def test_an_ephemeral_value_is_not_in_a_plan_so_nothing_is_certain_of_it() -> None:
+    text = 'variable "r" {\n  default = "d"\n  ephemeral = true\n}\n' + block(f"{OWN}\n  aws_region = var.r")
+    root = read_module(MemoryTree({"main.tf": text, "versions.tf": REQUIRED}), ".")
+    found = read_providers(root, planned_scope(root, {}), ENVIRON, after=AFTER)
+    assert not found.logins
+    assert "aws_region is not known" in alone(found)["provider genesyscloud"]

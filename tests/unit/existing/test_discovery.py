@@ -141,3 +141,14 @@ def test_without_a_block_the_state_is_local_and_an_empty_http_block_is_ours() ->
 def test_damaged_records_never_raise() -> None:
     for text in ("{", "[]", '{"backend": 1}', '{"backend": {"config": []}}', "\x00"):
         assert look({"main.tf": PARTIAL, ".terraform/terraform.tfstate": text}).type == "s3"
+
+
+def test_variables_in_opentofus_backend_have_the_values_that_it_gives_them() -> None:
+    """With the default's bucket every command would speak of another state than the run."""
+    text = 'variable "b" {\n  default = "d"\n}\n' + S3.replace('"states"', "var.b")
+    assert look({"main.tf": text}).text("bucket") == "d"
+    assert look({"main.tf": text}, {"TF_VAR_b": "given"}).text("bucket") == "given"
+    assert look({"main.tf": text, "terraform.tfvars": 'b = "file"\n'}, {"TF_VAR_b": "given"}).text("bucket") == "file"
+    assert look({"main.tf": text}, {"TF_CLI_ARGS_init": "-var=b=args"}).text("bucket") == "args"
+    assert look({"main.tf": text}, {}, "-var", "b=flag").text("bucket") == "flag"
+    assert look({"main.tf": text}, {}, "-var-file=missing").text("bucket") is None

@@ -168,3 +168,26 @@ def test_a_linked_file_counts(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "backend.tf").symlink_to(tmp_path / "shared" / "backend.tf")
     assert SHOWN in refusal(look(folder, {}))
+
+
+LOCAL = 'terraform {\n  backend "local" {\n    path = "x.tfstate"\n  }\n}\n'
+LOCAL_JSON = '{"terraform": {"backend": {"local": {"path": "x.tfstate"}}}'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"#backend.tf": LOCAL},
+        {"#backend.tf.json": LOCAL_JSON + "}"},
+        {"a.tf.json": LOCAL_JSON + ', "terraform": {"required_version": ">= 1"}}'},
+        {"a.tf": LOCAL, "b.tf": EMPTY},
+    ],
+)
+def test_a_declaration_in_an_odd_place_is_seen_as_terraform_sees_it(tmp_path: Path, files: dict[str, str]) -> None:
+    """Our override would replace the declaration, so that nothing afterwards could find it."""
+    assert refusal(look(tmp_path, files))
+
+
+@pytest.mark.parametrize("name", [".backend.tf", ".#backend.tf", "#backend.tf#", "backend.tf~", "backend.TF"])
+def test_left_overs_of_editors_declare_nothing(tmp_path: Path, name: str) -> None:
+    assert look(tmp_path, {name: LOCAL}) == Own(in_place=False)

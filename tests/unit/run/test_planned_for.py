@@ -108,6 +108,15 @@ def test_a_plan_for_another_organisation_is_refused_and_one_with_another_client_
             check(one, other)
 
 
+@pytest.mark.promise("P11")
+def test_a_plan_whose_provider_now_goes_where_nobody_looks_is_refused() -> None:
+    """An access token of another organisation in the environment, or no gateway at all, would else lead it anywhere."""
+    target = Target(api="https://api.a", organisation="1")
+    labelled = with_label(plan_bytes(), Label(state="s", targets={"provider genesyscloud": target}))
+    with pytest.raises(PlanStale, match="cannot be told"):
+        check_targets(read_planned_for(labelled), {})
+
+
 def test_a_plan_holds_its_configuration_and_its_values_of_variables() -> None:
     files = {"tfconfig/m-/main.tf": "a", "tfconfig/m-/interlock_override.tf": "b", "tfconfig/m-m/m.tf": "c"}
     held = read_planned_configuration(plan_bytes(files=files), without="interlock_override.tf")
