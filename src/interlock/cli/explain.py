@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Final
@@ -15,6 +15,7 @@ from interlock.errors import UsageError, fill_in
 
 if TYPE_CHECKING:
     from interlock.diagnosis import Cause, Diagnosis
+    from interlock.diagnosis.message import Line
 
 app = typer.Typer()
 
@@ -106,7 +107,13 @@ def _show(diagnosis: Diagnosis) -> None:
         return
     write("This log shows a failure, but none of the known causes.\n")
     for error in diagnosis.unknown:
-        write("".join(f"  line {line.number:<6} {line.text.strip()}\n" for line in error if line.text.strip()))
+        write(_lines(error))
+
+
+def _lines(lines: Iterable[Line]) -> str:
+    from interlock.diagnosis.message import masked
+
+    return "".join(f"  line {line.number:<6} {masked(line.text.strip())}\n" for line in lines if line.text.strip())
 
 
 def _shown(cause: Cause, *, first: bool) -> str:
@@ -115,7 +122,7 @@ def _shown(cause: Cause, *, first: bool) -> str:
     role = "root cause" if first else "follows from it" if cause.is_consequence else "also"
     times = f", {cause.count} times" if cause.count > 1 else ""
     where = f" ({cause.facts.address})" if cause.facts.address else ""
-    lines = "".join(f"  line {line.number:<6} {masked(line.text.strip())}\n" for line in cause.lines)
+    lines = _lines(cause.lines)
     known = {
         "api says": cause.facts.api_message,
         "correlation": cause.facts.correlation_id,

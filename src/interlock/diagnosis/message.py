@@ -10,6 +10,8 @@ from enum import Enum
 from itertools import accumulate
 from typing import Final
 
+from interlock.secrecy import hide_quoted
+
 MAX_MESSAGE_CHARS: Final = 16 * 1024  # of one error; what follows is not looked at (judging this much takes 0.1 s)
 MAX_SHOWN_CHARS: Final = 500  # of one deciding line
 
@@ -45,10 +47,6 @@ class Line:
     text: str
 
 
-_SECRETS: Final = re.compile(
-    r"(?i)(bearer\s+|basic\s+|\b(?:password|secret|client_secret|access_token|token)[\"']?\s*[=:]\s*[\"']?)"
-    r"[^\s\"'@,;]{6,4096}|(://[^\s/:@]{0,200}:)[^\s/@]{1,200}(?=@)"
-)
 _PLACE: Final = re.compile(r"\s*(?:with \S+,?$|on .{1,300} line \d)")
 
 
@@ -99,5 +97,8 @@ def flatten(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return the text without what looks like a credential, cut to `MAX_SHOWN_CHARS`."""
-    return _SECRETS.sub(r"\1\2***", text[: 2 * MAX_SHOWN_CHARS])[:MAX_SHOWN_CHARS]
+    """Return the text without its secrets, cut to `MAX_SHOWN_CHARS`.
+
+    It is cut last: half a token is not known for one, and shows its other half.
+    """
+    return hide_quoted(text[:MAX_MESSAGE_CHARS])[:MAX_SHOWN_CHARS]

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from interlock.drift.inventory import Inventory, inventory_of
 from interlock.errors import TerraformFailed
-from interlock.secrecy import sounds_secret
+from interlock.secrecy import Secrets, gather_secrets, hide_within, is_named_pair, is_placed, secret_places
 from interlock.terraform.plan import MAX_PLAN_BYTES, secret_texts, spell_path
 
 MAX_DIFFERENCES = 1000  # of one object; beyond it the object counts as changed as a whole
@@ -112,7 +112,7 @@ def read_plan(shown: bytes) -> ReadPlan:
         raise _unreadable(f"it has {len(shown)} bytes; the limit is {MAX_PLAN_BYTES}")
     try:
         document = json.loads(shown)
-        secrets = secret_texts(document)
+        secrets = gather_secrets(secret_texts(document))
         drifted = tuple(_drifted(entry, secrets) for entry in _entries(document, "resource_drift"))
         inventory = inventory_of(document.get("prior_state") or {})
         planned = [_planned(entry) for entry in _entries(document, "resource_changes")]
@@ -150,7 +150,7 @@ def _unreadable(why: str) -> TerraformFailed:
     return TerraformFailed("the plan's JSON cannot be read", why=why, fix="terraform show -json PLANFILE")
 
 
-def _drifted(entry: Mapping[str, Any], secrets: frozenset[str]) -> Drifted:
+def _drifted(entry: Mapping[str, Any], secrets: Secrets) -> Drifted:
     change = entry["change"]
     before, after = change.get("before"), change.get("after")
     marks = (change.get("before_sensitive"), change.get("after_sensitive"))
@@ -162,10 +162,10 @@ def _drifted(entry: Mapping[str, Any], secrets: frozenset[str]) -> Drifted:
         address=str(entry["address"]),
         type=str(entry.get("type", "")),
         object=_text(before, "id"),
-        name=_text(after, "name") or _text(before, "name"),
+        name=secrets.hide(_text(after, "name") or _text(before, "name")),
         gone=gone,
         previous=str(entry.get("previous_address") or ""),
-        differences=tuple(_guarded(each, secrets) for each in found),
+        differences=tuple(_guarded(each, secret_places(str(entry.get("type", ""))), secrets) for each in found),
     )
 
 
@@ -187,13 +187,19 @@ def _text(value: Any, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _guarded(difference: Difference, secrets: frozenset[str]) -> Difference:
-    """Mark what sounds secret, or repeats a text that is marked elsewhere."""
-    named = any(isinstance(step, str) and sounds_secret(step) for step in difference.steps)
-    repeats = any(text in secrets for value in (difference.before, difference.after) for text in _texts(value))
-    if difference.sensitive or not (named or repeats):
+def _guarded(difference: Difference, places: tuple[tuple[str, ...], ...], secrets: Secrets) -> Difference:
+    """Mark what is secret for its place, or holds a copy of a secret."""
+    names = tuple(step for step in difference.steps if isinstance(step, str))
+    sides = (difference.before, difference.after)
+    if not (
+        difference.sensitive or is_placed(names, places) or any(_holds(side, places, names, secrets) for side in sides)
+    ):
         return difference
     return Difference(steps=difference.steps, before=difference.before, after=difference.after, sensitive=True)
+
+
+def _holds(value: Any, places: tuple[tuple[str, ...], ...], names: tuple[str, ...], secrets: Secrets) -> bool:
+    return not same(hide_within(value, secrets, places, names), value)
 
 
 def _differences(before: Any, after: Any, marks: tuple[Any, Any], steps: Path) -> Iterator[Difference]:
@@ -204,8 +210,9 @@ def _differences(before: Any, after: Any, marks: tuple[Any, Any], steps: Path) -
         sensitive = any(_has_mark(mark) for mark in marks)
         yield Difference(steps=steps, before=before, after=after, sensitive=sensitive)
         return
+    named = is_named_pair(before) or is_named_pair(after)
     for step in below:
-        inner = (_mark(marks[0], step), _mark(marks[1], step))
+        inner = (True, True) if named and step == "value" else (_mark(marks[0], step), _mark(marks[1], step))
         yield from _differences(find(before, (step,)), find(after, (step,)), inner, (*steps, step))
 
 
@@ -239,17 +246,6 @@ def _has_mark(tree: Any) -> bool:
     if isinstance(tree, list):
         return any(_has_mark(each) for each in tree)
     return tree is True
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
 
 
 def _spelled(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from interlock.clock import Clock
 from interlock.run.surroundings import Tell
+from interlock.secrecy import hide_quoted
 from interlock.terraform.events import (
     AnyEvent,
     Apply,
@@ -84,8 +85,8 @@ class Progress:
     def _on_diagnostic(self, event: Diagnostic) -> None:
         facts = {
             "severity": event.severity.value,
-            "summary": event.summary,
-            "detail": event.detail[:_DETAIL_CHARS],
+            "summary": hide_quoted(event.summary[:_DETAIL_CHARS]),
+            "detail": hide_quoted(event.detail[: 2 * _DETAIL_CHARS])[:_DETAIL_CHARS],  # providers quote what they sent
             "address": event.address,
             "file": event.file,
             "line": event.line,

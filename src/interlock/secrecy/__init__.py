@@ -4,15 +4,30 @@ One set of rules for states, plans and whatever else quotes them. When in doubt,
 belongs, but not taken back from a log.
 """
 
-from interlock.secrecy.secrets import MIN_COPY_CHARS, NO_SECRETS, Secrets, gather_secrets, hide_shapes, sounds_secret
+from interlock.secrecy.secrets import (
+    MIN_COPY_CHARS,
+    NO_SECRETS,
+    Secrets,
+    gather_secrets,
+    hide_quoted,
+    hide_shapes,
+    sounds_secret,
+)
 from interlock.secrecy.table import secret_places
+from interlock.secrecy.values import all_texts, hide_within, is_named_pair, is_placed, placed_texts
 
 __all__ = [
     "MIN_COPY_CHARS",
     "NO_SECRETS",
     "Secrets",
+    "all_texts",
     "gather_secrets",
+    "hide_quoted",
     "hide_shapes",
+    "hide_within",
+    "is_named_pair",
+    "is_placed",
+    "placed_texts",
     "secret_places",
     "sounds_secret",
 ]

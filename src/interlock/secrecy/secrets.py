@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -45,8 +46,26 @@ _TOKEN_SHAPE: Final = re.compile(
     r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|hvs\.[\w-]{20,}|"
     r"sk_live_\w{16,}|AIza[\w-]{30,})"
 )
+# `password = "x"`, `"token": "x"`, `\"secret\":\"x\"`, `X-Api-Key: x`: a name, a sign between, a value. Each name is
+# looked at once (it begins after no part of a name, and gives nothing back), so that hostile text costs linear time.
+_ASSIGNED: Final = re.compile(
+    r"""(?<![\w.-])([A-Za-z_][\w.-]*+)(\\{0,3}["']?\s{0,3}(?::=|=>|=|:)\s{0,3})"""
+    r"""("(?:[^"\\]|\\.)*+(?:"|\Z)|'[^']*+(?:'|\Z)|(\\{1,3}")[^"\\]*+\4?|"""
+    r"""(?:(?:Bearer|Basic|Digest|Token)\s+)?[^\s"',;\\&]+)""",
+    re.IGNORECASE,
+)
+_MIN_PROSE_CHARS: Final = 6  # of a value after a colon: `token: no` is a sentence
+_PAIR: Final = re.compile(
+    r"""(\\{0,3}"(?:name|key)\\{0,3}"\s{0,3}[:=]\s{0,3}\\{0,3}")([\w.-]{1,200})(\\{0,3}",?\s{0,3}\\{0,3}"?value\\{0,3}"?\s{0,3}[:=]\s{0,3}\\{0,3}")"""
+    r"""[^"\\]*+""",
+    re.IGNORECASE,
+)
+_KEY_LINE: Final = re.compile(
+    r"^[\s│|]*[A-Za-z0-9+/=]{60,76}[ \t]*$", re.MULTILINE
+)  # of a private key that a log quotes
 
 
+@lru_cache(maxsize=4096)
 def sounds_secret(name: str) -> bool:
     """Whether a field or a header of this name usually holds a secret."""
     return _SECRET_NAME.search(_HUMP.sub("_", name)) is not None
@@ -60,6 +79,29 @@ def hide_shapes(text: str) -> str:
     text = _USERINFO.sub(rf"\1:{MASK}@", text) if "://" in text else text
     text = _BEARER.sub(rf"\1\2{MASK}", text)
     return _TOKEN_SHAPE.sub(MASK, text)
+
+
+def hide_quoted(text: str) -> str:
+    """Hide the secrets in a text that others wrote, such as a line of a log: by their looks, and by their names.
+
+    `password = "x"` keeps the name. When in doubt the value is hidden: `invalid token: expired` is shown without its
+    last word.
+    """
+    text = _KEY_LINE.sub(MASK, hide_shapes(text))
+    text = _PAIR.sub(
+        lambda found: f"{found[1]}{found[2]}{found[3]}{MASK}" if sounds_secret(found[2]) else found[0], text
+    )
+    return _ASSIGNED.sub(_without_value, text)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    name, sign, value = found[1], found[2], found[3]
+    opening = found[4] or (value[0] if value[0] in "\"'" else "")
+    is_prose = not opening and "=" not in sign and len(value) < _MIN_PROSE_CHARS
+    if is_prose or value.startswith(MASK) or not sounds_secret(name):
+        return found[0]
+    closing = opening if len(value) > len(opening) and value.endswith(opening) else ""
+    return f"{name}{sign}{opening}{MASK}{closing}"
 
 
 @dataclass(frozen=True, slots=True)

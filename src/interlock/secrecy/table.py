@@ -1,4 +1,7 @@
-"""Attributes that providers' schemas call sensitive: Terraform before 1.15 does not mark them in a state."""
+"""Attributes that hold secrets by the providers' schemas: Terraform before 1.15 does not mark them in a state.
+
+`data/sensitive.json` says which rows were read from a provider's source, and which were not checked.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,22 @@ _SEP: Final = "."
 
 
 class _Table(msgspec.Struct):
+    """Resource type to places, by how well each row is known. All of them are hidden."""
+
     attributes: dict[str, list[str]]
+    not_in_schema: dict[str, list[str]]
+    not_checked: dict[str, list[str]]
 
 
 @cache
 def _places() -> Mapping[str, tuple[tuple[str, ...], ...]]:
     raw = resources.files(__package__).joinpath("data", "sensitive.json").read_bytes()
     table = msgspec.json.decode(raw, type=_Table)
-    return {kind: tuple(tuple(path.split(_SEP)) for path in paths) for kind, paths in table.attributes.items()}
+    found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for rows in (table.attributes, table.not_in_schema, table.not_checked):
+        for kind, paths in rows.items():
+            found[kind] = (*found.get(kind, ()), *(tuple(path.split(_SEP)) for path in paths))
+    return found
 
 
 def secret_places(kind: str) -> tuple[tuple[str, ...], ...]:

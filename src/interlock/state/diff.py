@@ -33,6 +33,7 @@ from interlock.state.redact import (
     Path,
     is_masked,
     mask,
+    named_places,
     plain,
     read_attributes,
     read_exactly,
@@ -196,6 +197,7 @@ def attribute_changes(change: ObjectChange, secrets: Secrets = NO_SECRETS) -> tu
     marked = (*_marks(change.before, change.key.type), *_marks(change.after, change.key.type))
     rows: list[AttributeChange] = []
     sides = (_attributes(change.before), _attributes(change.after))
+    marked = (*marked, *(place for side in sides for place in named_places(side)))
     if secrets is NO_SECRETS:
         secrets = secrets_within(sides, marked)
     for path, old, new in _leaves(*sides, ()):

@@ -18,7 +18,15 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from interlock.secrecy import NO_SECRETS, Secrets, gather_secrets, secret_places, sounds_secret
+from interlock.secrecy import (
+    NO_SECRETS,
+    Secrets,
+    all_texts,
+    gather_secrets,
+    is_named_pair,
+    secret_places,
+    sounds_secret,
+)
 from interlock.state.document import Document, ObjectKey
 
 MASK = "(sensitive)"
@@ -115,8 +123,8 @@ def _hidden(value: object, marked: Sequence[Path], path: Path) -> Iterator[str]:
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _hidden(each, marked, (*path, name))
-        if _is_named_secret(value) and isinstance(value.get("value"), str):
-            yield value["value"]
+        if is_named_pair(value):
+            yield from all_texts(value.get("value"))
     elif isinstance(value, list):
         for place, each in enumerate(value):
             yield from _hidden(each, marked, (*path, place))
@@ -136,6 +144,18 @@ def _matches(path: Path, mark: Path) -> bool:
         return True
     names = tuple(step for step in path if isinstance(step, str))
     return names[: len(mark)] == mark
+
+
+def named_places(value: object, path: Path = ()) -> Iterator[Path]:
+    """Yield where a map says in words that its `value` is secret: `{"name": "Authorization", "value": …}`."""
+    if isinstance(value, dict):
+        if is_named_pair(value):
+            yield (*path, "value")
+        for name, each in value.items():
+            yield from named_places(each, (*path, name))
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            yield from named_places(each, (*path, place))
 
 
 def is_masked(path: Path, marked: Iterable[Path]) -> bool:
@@ -228,14 +248,9 @@ def mask(value: object, marked: Sequence[Path], path: Path = (), secrets: Secret
 
 def _rows(value: dict[str, object]) -> Iterator[tuple[str, object]]:
     """Yield the entries of a map; the value of `{"name": "Authorization", "value": …}` is one named so."""
-    named = _is_named_secret(value)
+    named = is_named_pair(value)
     for key, each in value.items():
         yield key, MASK if named and key == "value" and each is not None else each
-
-
-def _is_named_secret(value: dict[str, object]) -> bool:
-    name = value.get("name", value.get("key"))
-    return isinstance(name, str) and sounds_secret(name)
 
 
 def plain(value: object) -> object:

@@ -13,7 +13,17 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from interlock.errors import TerraformFailed
-from interlock.secrecy import MIN_COPY_CHARS, Secrets, gather_secrets, hide_shapes, secret_places, sounds_secret
+from interlock.secrecy import (
+    MIN_COPY_CHARS,
+    Secrets,
+    all_texts,
+    gather_secrets,
+    hide_shapes,
+    is_named_pair,
+    placed_texts,
+    secret_places,
+    sounds_secret,
+)
 from interlock.terraform.events import Action, ChangeSummary, Event, Outputs, PlannedChange, ResourceDrift
 
 MAX_PLAN_BYTES: Final = 512 * 1024 * 1024  # `show -json` of a plan over a 100 MB state has about four copies of it
@@ -27,7 +37,6 @@ UNKNOWN: Final = "(known after apply)"
 
 _DELETES: Final = frozenset({Action.DELETE, Action.REPLACE, Action.REMOVE})
 _CHANGES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.IMPORT, Action.MOVE, *_DELETES})
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HIDDEN: Final = hide_shapes("-----BEGIN PRIVATE KEY-----")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
@@ -303,29 +312,40 @@ def _secrets(document: Mapping[str, Any]) -> Iterator[str]:
     """
     for name in ("resource_changes", "resource_drift"):
         for entry in document.get(name) or ():
-            change = entry["change"]
-            places = secret_places(_text(entry, "type"))
-            for side in ("before", "after"):
-                yield from _marked_texts(change.get(side), change.get(f"{side}_sensitive"))
-                yield from _telling_texts(change.get(side), places, ())
+            yield from _secrets_of_change(entry["change"], secret_places(_text(entry, "type")))
+    for change in (document.get("output_changes") or {}).values():
+        yield from _secrets_of_change(change, ())
     declared = ((document.get("configuration") or {}).get("root_module") or {}).get("variables") or {}
     for name, variable in (document.get("variables") or {}).items():
         if (declared.get(name) or {}).get("sensitive") is True:
             yield from _marked_texts(variable.get("value"), sensitive=True)
+    prior = (document.get("prior_state") or {}).get("values") or {}
+    yield from _secrets_of_state(prior.get("root_module") or {})
+    for output in (prior.get("outputs") or {}).values():
+        yield from _marked_texts(output.get("value"), output.get("sensitive"))
 
 
-def _telling_texts(value: Any, places: tuple[tuple[str, ...], ...], names: tuple[str, ...]) -> Iterator[str]:
+def _secrets_of_change(change: Mapping[str, Any], places: tuple[tuple[str, ...], ...]) -> Iterator[str]:
+    for side in ("before", "after"):
+        yield from _marked_texts(change.get(side), change.get(f"{side}_sensitive"))
+        yield from _telling_texts(change.get(side), places)
+
+
+def _secrets_of_state(root: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is sensitive in the state that the plan began with: only there are data sources that were read."""
+    waiting = [root]
+    while waiting:
+        module = waiting.pop()
+        waiting.extend(module.get("child_modules") or ())
+        for resource in module.get("resources") or ():
+            yield from _marked_texts(resource.get("values"), resource.get("sensitive_values"))
+            yield from _telling_texts(resource.get("values"), secret_places(_text(resource, "type")))
+
+
+def _telling_texts(value: Any, places: tuple[tuple[str, ...], ...]) -> Iterator[str]:
     """Yield the texts that are secret by the provider's schema, by a name on the way, or by their looks."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _telling_texts(item, places, (*names, key))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _telling_texts(item, places, names)
-    elif isinstance(value, str) and len(value) >= MIN_SECRET_CHARS:
-        placed = any(names[: len(place)] == place for place in places) or any(map(sounds_secret, names))
-        if (placed and not _UUID.fullmatch(value)) or hide_shapes(value) == _HIDDEN:
-            yield value
+    yield from (text for text in placed_texts(value, places) if len(text) >= MIN_SECRET_CHARS)
+    yield from (text for text in all_texts(value) if len(text) >= MIN_SECRET_CHARS and hide_shapes(text) == _HIDDEN)
 
 
 def _marked_texts(value: Any, sensitive: Any) -> Iterator[str]:
@@ -337,8 +357,8 @@ def _marked_texts(value: Any, sensitive: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for place, item in enumerate(value):
             yield from _marked_texts(item, _sub(sensitive, place))
-    elif sensitive is True and isinstance(value, str) and len(value) >= MIN_SECRET_CHARS:
-        yield value
+    elif sensitive is True:
+        yield from (text for text in all_texts(value) if len(text) >= MIN_SECRET_CHARS)
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
@@ -466,8 +486,11 @@ def _sub(tree: Any, step: str | int) -> Any:
 def _differences(before: Any, after: Any, marks: _Marks, path: tuple[str | int, ...]) -> Iterator[AttributeChange]:
     unknown = marks.unknown is True
     if not marks.is_sensitive and not unknown and (steps := _steps(before, after, marks)):
+        named = is_named_pair(before) or is_named_pair(after)
         for step in steps:
-            yield from _differences(_child(before, step), _child(after, step), marks.at(step), (*path, step))
+            old, new, below = _child(before, step), _child(after, step), marks.at(step)
+            below = below.of_a_secret_name(old, new) if named and step == "value" else below
+            yield from _differences(old, new, below, (*path, step))
     elif unknown or not _same(before, after):
         if any(isinstance(step, str) and sounds_secret(step) for step in path):
             marks = marks.of_a_secret_name(before, after)
@@ -508,14 +531,21 @@ def _same(before: Any, after: Any) -> bool:
 def _masked(value: Any, sensitive: Any, secrets: Secrets) -> Json:
     if sensitive is True:
         return SENSITIVE
-    if isinstance(value, str):
-        return secrets.hide(value, SENSITIVE)
     if isinstance(value, dict):
-        return {key: _masked(item, sounds_secret(key) or _sub(sensitive, key), secrets) for key, item in value.items()}
+        pair = is_named_pair(value)
+        return {
+            secrets.hide(key, SENSITIVE): _masked(
+                item, sounds_secret(key) or (pair and key == "value") or _sub(sensitive, key), secrets
+            )
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_masked(item, _sub(sensitive, place), secrets) for place, item in enumerate(value)]
     plain: Json = value
-    return plain
+    if value is None or isinstance(value, bool):
+        return plain
+    hidden = secrets.hide(str(value), SENSITIVE)
+    return plain if hidden == str(value) else hidden
 
 
 def spell_path(path: tuple[str | int, ...]) -> str:

@@ -98,3 +98,24 @@ def test_what_cannot_be_read_is_refused_with_status_3(tmp_path: Path, capsys: py
     for name in (str(tmp_path / "none"), str(tmp_path), str(binary)):
         assert run(name) == 3
     assert "next" in capsys.readouterr().err
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Error: Provider produced something strange\n\n  body: {"client_secret": "Xk29-fjw0!q"}\n',
+        'Error: Failed to save state\n\n  POST "https://u:Xk29-fjw0!q@h/": X-Api-Key: Xk29-fjw0!q\n',
+        "Error: x\n\n  Authorization: Bearer eyJhbGciOi." + "eyJzdWIiOi" * 120 + ".Xk29-fjw0!q\n",
+    ],
+)
+def test_no_secret_that_a_log_quotes_is_shown(
+    said: str, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"Terraform v1.11.4\n{said}")
+    assert run(*flags, str(log)) == 0
+    shown = "".join(capsys.readouterr())
+    assert "Xk29" not in shown
+    assert "eyJzdWIiOieyJzdWIiOi" not in shown

@@ -48,8 +48,14 @@ def test_an_object_that_is_gone_has_no_differences(make_entry: Make, make_plan: 
         ({"client_secret": "12345"}, {"client_secret": "54321"}, {}),
         ({"block": [{"pin": 1}, {"pin": 2}]}, {"block": []}, {"block": [{"pin": True}]}),
         ({"pin": "hidden-text", "copy": ""}, {"pin": "hidden-text", "copy": "hidden-text"}, {"pin": True}),
+        ({"pin": "hidden-text", "copy": ""}, {"pin": "hidden-text", "copy": "a hidden-text b"}, {"pin": True}),
+        ({"pin": 7531902468, "copy": 1}, {"pin": 7531902468, "copy": 7531902468}, {"pin": True}),
+        ({"url": "https://u:12345@h/"}, {"url": "https://u:54321@h/"}, {}),
+        ({"row": [{"name": "X-Api-Key", "value": "12345"}]}, {"row": [{"name": "X-Api-Key", "value": "5"}]}, {}),
+        ({"rows": [{"key": "api_key", "value": "12345"}, {}]}, {"rows": []}, {}),
     ],
 )
+@pytest.mark.promise("P10")
 def test_what_is_secret_is_marked(
     before: dict[str, Any], after: dict[str, Any], marks: Any, make_entry: Make, make_plan: Make
 ) -> None:
@@ -57,6 +63,25 @@ def test_what_is_secret_is_marked(
     assert drifted.differences
     assert all(each.sensitive for each in drifted.differences)
     assert "12345" not in repr(drifted)
+
+
+@pytest.mark.promise("P10")
+def test_a_schema_marks_what_the_plan_does_not_and_a_data_source_tells_what_to_look_for(
+    make_entry: Make, make_plan: Make
+) -> None:
+    data = {
+        "address": "data.aws_secretsmanager_secret_version.s",
+        "mode": "data",
+        "type": "aws_secretsmanager_secret_version",
+        "values": {"secret_string": "hidden-text"},
+    }
+    drift = [
+        make_entry("random_password.p", {"result": "12345"}, {"result": "54321"}),
+        make_entry(QUEUE, {"note": "", "name": "q"}, {"note": "see hidden-text", "name": "q hidden-text"}),
+    ]
+    drifted = read_plan(make_plan(drift, [], [data])).drifted
+    assert [each.sensitive for found in drifted for each in found.differences] == [True, True, True]
+    assert "hidden-text" not in repr(drifted)
 
 
 def test_the_state_is_read_from_the_plan(make_plan: Make) -> None:
@@ -84,6 +109,7 @@ def test_what_is_no_plan_is_refused(text: bytes) -> None:
 
 @given(values, values)
 def test_a_difference_is_found_exactly_when_values_differ_and_leads_to_both(before: Any, after: Any) -> None:
+    before, after = _without_nulls(before), _without_nulls(after)  # null and not there are the same to Terraform
     change = {"actions": ["update"], "before": {"v": before}, "after": {"v": after}}
     drift = [{"address": "t.n", "mode": "managed", "type": "t", "change": change}]
     (drifted,) = read_plan(json.dumps({"resource_drift": drift}).encode()).drifted
@@ -129,3 +155,9 @@ def test_a_plan_overwrites_what_it_sets_otherwise(
     change = make_entry(QUEUE, {"id": "1", "d": "new"}, after, actions=actions, unknown=unknown)
     planned = read_plan(make_plan([], [change])).planned[QUEUE]
     assert planned.overwrites(Difference(steps=("d",), before="old", after="new")) is expected
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value

@@ -1,5 +1,7 @@
 from collections.abc import Mapping
 
+import pytest
+
 from interlock.run.progress import Progress
 from interlock.terraform.events import (
     Action,
@@ -51,6 +53,15 @@ def test_a_long_diagnostic_is_cut() -> None:
     told = Told()
     told.take(Progress(told.tell, FakeClock()), Diagnostic(severity=Severity.ERROR, summary="s", detail="x" * 99_999))
     assert len(str(told[0][1]["detail"])) == 8_000
+
+
+@pytest.mark.promise("P10")
+def test_a_diagnostic_is_told_without_the_secrets_that_a_provider_quotes() -> None:
+    told = Told()
+    error = Diagnostic(severity=Severity.ERROR, summary="token: Xk29-fjw0!q", detail='body {"password":"Xk29-fjw0!q"}')
+    told.take(Progress(told.tell, FakeClock()), error)
+    assert told[0][1]["detail"] == 'body {"password":"(sensitive)"}'
+    assert "Xk29" not in repr(told)
 
 
 def test_the_plan_is_what_its_events_said() -> None:

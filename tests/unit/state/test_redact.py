@@ -8,7 +8,14 @@ import pytest
 from msgspec import Raw
 
 from interlock.secrecy import sounds_secret
-from interlock.state import MASK, masked_attributes, masked_document, masked_output
+from interlock.state import (
+    MASK,
+    attribute_changes,
+    diff_documents,
+    masked_attributes,
+    masked_document,
+    masked_output,
+)
 
 Make = Callable[..., Any]
 
@@ -145,3 +152,18 @@ def test_ids_of_credentials_are_not_hunted(document: Make, resource: Make, insta
         resource("genesyscloud_integration_credential", "b", instance({"id": name}, None)),
     )
     assert _attributes(made, 1) == {"id": name}
+
+
+@pytest.mark.promise("P10")
+def test_the_value_beside_a_secret_name_is_hidden_in_a_difference_too_however_short(
+    document: Make, resource: Make, instance: Make
+) -> None:
+    def with_header(value: object) -> Any:
+        return document(resource("t", "a", instance({"headers": [{"name": "X-Api-Key", "value": value}]}, None)))
+
+    (change,) = diff_documents(with_header("abc"), with_header({"x": "abd"})).objects
+    rows = attribute_changes(change)
+    assert rows
+    assert all(row.sensitive for row in rows)
+    assert "abc" not in repr(rows)
+    assert "abd" not in repr(rows)
