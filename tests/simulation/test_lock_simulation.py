@@ -132,6 +132,9 @@ class Wire:
                 await self._store.swap(key, expected=expected, value=value)
         return version
 
+    async def replace_damaged(self, key: str, value: bytes) -> int:
+        return await self._store.replace_damaged(key, value)
+
     async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
         await self._travel()
         return await self._store.list(prefix, after=after, limit=limit)

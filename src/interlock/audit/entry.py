@@ -64,7 +64,7 @@ def decode(data: bytes) -> Entry:
     what = "an entry of the audit log cannot be read"
     try:
         entry = msgspec.json.decode(data, type=Entry)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(what, why=str(error), fix="interlock audit verify", finding="bad-audit") from error
     if entry.schema > SCHEMA:
         raise StateInvalid(

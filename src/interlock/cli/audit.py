@@ -13,7 +13,7 @@ from interlock.errors import StateInvalid
 
 if TYPE_CHECKING:
     from interlock.audit import Entry
-    from interlock.audit.log import AuditLog
+    from interlock.audit.log import AuditLog, Damaged
 
 app = typer.Typer(help="Who broke and restored what, and on what grounds.", no_args_is_help=True)
 
@@ -28,13 +28,15 @@ def ls(
 ) -> None:
     """List the decisions, oldest first, as this machine's log has them."""
 
-    async def read(log: AuditLog) -> tuple[Entry, ...]:
-        return await log.entries(subject=subject)
+    async def read(log: AuditLog) -> tuple[tuple[Entry, ...], tuple[Damaged, ...]]:
+        return await log.entries(subject=subject), await log.damaged()
 
     from interlock.rescue.log import with_log
 
-    entries = asyncio.run(with_log(read))
-    view.emit({"entries": entries}, json=json, human=lambda: _show(entries))
+    entries, damaged = asyncio.run(with_log(read))
+    view.emit({"entries": entries, "damaged": damaged}, json=json, human=lambda: _show(entries))
+    for each in damaged:
+        view.note(f"entry {each.number} cannot be read: {each.why}")
 
 
 def _show(entries: tuple[Entry, ...]) -> None:

@@ -248,7 +248,7 @@ def decode_ledger(stored: bytes) -> Ledger:
     """
     try:
         ledger = msgspec.json.decode(stored, type=Ledger)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BackendUnavailable(
             "the decisions about drift cannot be read", why=str(error), fix="interlock doctor"
         ) from error

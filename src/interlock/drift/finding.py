@@ -201,7 +201,7 @@ def decode_scan(stored: bytes) -> Scan:
     """
     try:
         scan = msgspec.json.decode(stored, type=Scan)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError("the last scan cannot be read", why=str(error), fix="interlock drift") from error
     if scan.schema > SCHEMA:
         raise UsageError("a newer Interlock wrote the last scan", fix="upgrade Interlock, or scan again")

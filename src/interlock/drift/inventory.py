@@ -72,7 +72,7 @@ def read_inventory(document: Document) -> Inventory:
             continue
         try:
             instance = _INSTANCE.decode(raw)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
         dependents.update(set(instance.dependencies))
         found = instance.attributes

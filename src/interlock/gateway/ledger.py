@@ -28,6 +28,10 @@ ANSWER_MAX_S = 60.0
 """The longest time that a request may be under way; see `proxy.WRITE_REPLY_S`."""
 
 
+LOST = "lost"
+"""Owner of the slice that stands for what nobody knows any more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """A part of a window.
@@ -62,10 +66,18 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """All shared budgets of one organisation."""
+    """All shared budgets of one organisation.
+
+    Attributes:
+        schema: Version of this form.
+        accounts: By name.
+        lost_at_s: When a ledger that could not be read was begun anew; 0.0 for one that never was. What was drawn
+            before is unknown, so a new account counts as drawn in full until what was drawn then is free at the latest.
+    """
 
     schema: int = SCHEMA
     accounts: dict[str, Account] = field(default_factory=dict)
+    lost_at_s: float = 0.0
 
 
 def usable_s(window_s: float) -> float:
@@ -96,8 +108,12 @@ def settle_account(ledger: Ledger, name: str, *, allowed: int, window_s: float, 
     before = ledger.accounts.get(name)
     if before is None and len(ledger.accounts) >= ACCOUNTS_MAX:
         return ledger
-    account = Account(allowed=allowed, window_s=window_s) if before is None else replace(before, window_s=window_s)
-    account = replace(account, allowed=allowed)
+    account = Account(allowed=allowed, window_s=window_s)
+    if before is not None:
+        account = replace(account, slices=before.slices, blocked_until_s=before.blocked_until_s)
+    elif ledger.lost_at_s:
+        lost = Slice(owner=LOST, amount=allowed, free_at_s=ledger.lost_at_s + _longest_s(account))
+        account = replace(account, slices=(lost,))
     latest_s = now_s + _longest_s(account)
     slices = tuple(
         replace(each, free_at_s=min(each.free_at_s, latest_s)) for each in account.slices if each.free_at_s > now_s
@@ -151,10 +167,16 @@ def to_bytes(ledger: Ledger) -> bytes:
     return msgspec.json.encode(ledger)
 
 
-def from_bytes(raw: bytes) -> Ledger:
-    """Read a stored ledger; one that cannot be read, or of another schema, is an empty one: budgets are no state."""
+def from_bytes(raw: bytes, *, now_s: float) -> Ledger:
+    """Read a stored ledger. One that cannot be read, or of another schema, is begun anew: budgets are no state."""
     try:
         ledger = msgspec.json.decode(raw, type=Ledger)
-    except msgspec.DecodeError:
-        return Ledger()
-    return ledger if ledger.schema == SCHEMA else Ledger()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Ledger(lost_at_s=now_s)
+    return ledger if ledger.schema == SCHEMA else Ledger(lost_at_s=now_s)
+
+
+def lost_until_s(ledger: Ledger, now_s: float) -> float:
+    """Return until when something counts as drawn because nobody knows; 0.0 when nothing does."""
+    slices = (each for account in ledger.accounts.values() for each in account.slices)
+    return max((each.free_at_s for each in slices if each.owner == LOST and each.free_at_s > now_s), default=0.0)

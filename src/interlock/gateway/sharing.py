@@ -2,6 +2,8 @@
 
 A hand: the rules are in `ledger.py`. One record holds the ledger of one organisation; a process swaps it a few times a
 second while it is busy and not at all while it is idle. When the store fails nothing is drawn: the budget holds.
+When that record is damaged, a new one is begun in which everything is drawn already, for as long as what was drawn
+may still count.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from interlock.gateway.ledger import (
     close,
     draw,
     from_bytes,
+    lost_until_s,
     next_free_s,
     settle_account,
     to_bytes,
     usable_s,
 )
-from interlock.store import Mismatch, Record, RecordStore
+from interlock.store import Mismatch, Record, RecordDamaged, RecordStore
 
 SWAPS_MAX = 20
 """Attempts of one swap against other processes before the round is given up."""
@@ -34,6 +37,12 @@ _WATCH_S = 5.0
 _RETRY_S = 0.5  # after a store that failed
 _DRAW_SHARE = 20  # a slice is at most this part of an allowance
 _DRY_S = 0.05  # how soon an empty account is tried again when it does not say when it frees
+
+
+_LOST = (
+    "the record of shared budgets could not be read and was begun anew; "
+    "what was sent before is unknown, so calls wait until it counts no more"
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -155,6 +164,7 @@ class Sharing:
     ) -> None:
         self.swaps = 0
         self.fault = ""
+        self._lost_until_s = 0.0
         self._store = store
         self._key = key
         self._process = process
@@ -206,7 +216,7 @@ class Sharing:
             self._nudge.clear()
             try:
                 await self._round()
-                self.fault = ""
+                self.fault = _LOST if self._clock.now().timestamp() < self._lost_until_s else ""
             except InterlockError as error:
                 self.fault = str(error)
                 await self._clock.sleep(_RETRY_S)
@@ -221,7 +231,7 @@ class Sharing:
                 await self._clock.sleep(_RETRY_S)
                 continue
             if record is not None and record.version != seen:
-                self._adopt_blocks(from_bytes(record.value))
+                self._adopt_blocks(from_bytes(record.value, now_s=self._clock.now().timestamp()))
                 self._changed()
             seen = None if record is None else record.version
 
@@ -229,7 +239,7 @@ class Sharing:
         """Close what is finished, publish refusals, draw what is wanted: in one swap, if there is anything to say."""
         if not self._has_work():
             return
-        record = await self._store.get(self._key)
+        record = await self._read()
         for _ in range(SWAPS_MAX):
             ledger, done = self._next(record)
             try:
@@ -239,10 +249,20 @@ class Sharing:
                 record = mismatch.current
                 continue
             self.swaps += 1
+            self._lost_until_s = lost_until_s(ledger, self._clock.now().timestamp())
             done()
             self._adopt_blocks(ledger)
             self._changed()
             return
+
+    async def _read(self) -> Record | None:
+        try:
+            return await self._store.get(self._key)
+        except RecordDamaged:
+            anew = Ledger(lost_at_s=self._clock.now().timestamp())
+            with contextlib.suppress(Mismatch):  # another process was first
+                await self._store.replace_damaged(self._key, to_bytes(anew))
+            return await self._store.get(self._key)
 
     def _has_work(self) -> bool:
         now_s = self._clock.monotonic()
@@ -257,8 +277,8 @@ class Sharing:
 
     def _next(self, record: Record | None) -> tuple[Ledger, Callable[[], None]]:
         """Return the ledger to store, and what to do here once it is stored."""
-        ledger = Ledger() if record is None else from_bytes(record.value)
         now_s, wall_s = self._clock.monotonic(), self._clock.now().timestamp()
+        ledger = Ledger() if record is None else from_bytes(record.value, now_s=wall_s)
         later: list[Callable[[], None]] = []
         for budget in self._budgets.values():
             if budget.allowed is None and not budget.blocked_s(now_s):

@@ -50,7 +50,7 @@ def read_allowed(folder: Path) -> frozenset[str] | None:
     """
     try:
         return frozenset(msgspec.json.decode((folder / ALLOWED).read_bytes(), type=list[str]))
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
@@ -66,7 +66,7 @@ def is_left(errored: Path, folder: Path) -> bool:
         return False
     try:
         earlier = msgspec.json.decode((folder / EARLIER).read_bytes(), type=_Mark)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return True
     return now != earlier
 

@@ -133,5 +133,5 @@ def decode(text: bytes) -> Order:
     """
     try:
         return msgspec.json.decode(text, type=Order)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError("the run's order cannot be read", why=str(error), fix="start a new run") from error

@@ -44,7 +44,14 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
             if archive.getinfo("tfstate").file_size > _STATE_BYTES:
                 raise UsageError("the state inside the plan is too large", fix="make a new plan")
             header = msgspec.json.decode(archive.read("tfstate"), type=_Header)
-    except (zipfile.BadZipFile, KeyError, msgspec.MsgspecError, NotImplementedError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+        NotImplementedError,
+        EOFError,
+    ) as error:
         raise UsageError("this is not a saved plan", why=str(error), fix="interlock plan --out FILE") from error
     return PlannedFrom(lineage=header.lineage, serial=header.serial)
 

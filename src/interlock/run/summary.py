@@ -105,7 +105,7 @@ def find_summary(folder: Path) -> Summary | None:
     """Return the summary of the run in `folder`; None when there is none that can be read."""
     try:
         return msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Summary)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -128,7 +128,7 @@ class Reader:
         for line in whole.splitlines():
             try:
                 yield msgspec.json.decode(line, type=Entry)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue  # torn by a crash of the machine; the lines around it are still good
 
 

@@ -242,7 +242,7 @@ def _decode(data: bytes, kind: type[_T]) -> _T:
         raise StateInvalid(what, why=f"it has {len(data)} bytes", finding="bad-history")
     try:
         value = msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(what, why=str(error), finding="bad-history") from error
     if value.schema > SCHEMA:
         raise StateInvalid(

@@ -124,6 +124,39 @@ class DynamoRecords:
         finally:
             self._watch.ring(key)
 
+    async def replace_damaged(self, key: str, value: bytes) -> int:
+        """See `RecordStore.replace_damaged`. A read and a conditional write."""
+        check_key(key)
+        check_value(key, value)
+        item = await self._item(self._prefix + key)
+        try:
+            current = self._record(key, item)
+        except BackendUnavailable:
+            version = self._caller.draw(_VERSION_BITS) + 1
+            await self._put_over(self._written(key, version, value), (item or {}).get("Version"))
+            self._watch.ring(key)
+            return version
+        raise Mismatch(key, expected=None, current=current)
+
+    async def _put_over(self, item: dict[str, Any], version: object) -> None:
+        """Write an item over a damaged one that still has the version it was seen with; None: it has none.
+
+        Raises:
+            Mismatch: Somebody was first.
+        """
+        names = {"#v": "Version"}
+        condition: dict[str, Any] = {"ConditionExpression": "#v = :v", "ExpressionAttributeValues": {":v": version}}
+        if version is None:
+            condition = {"ConditionExpression": "attribute_not_exists(#v)"}
+        put = {"TableName": self._table, "Item": item, "ExpressionAttributeNames": names, **condition}
+        try:
+            await self._caller.call(self._client.put_item, answers=_REFUSED, **put)
+        except Refused:
+            key = str(item["LockID"]["S"]).removeprefix(self._prefix)
+            current = await self.get(key)
+            if current is None or str(current.version) != item["Version"]["N"]:
+                raise Mismatch(key, expected=None, current=current) from None
+
     async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
         """See `RecordStore.list`. One request, and one for each record."""
         check_prefix(prefix)

@@ -11,7 +11,7 @@ import asyncio
 from interlock.clock import Clock
 from interlock.errors import UsageError
 from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
-from interlock.store.checksums import check_record, record_sum
+from interlock.store.checksums import RecordDamaged, check_record, record_sum
 from interlock.store.doorbell import Doorbell
 from interlock.store.records import (
     LIST_LIMIT_MAX,
@@ -56,6 +56,19 @@ class MemoryRecords:
         version = self._replace(key, value)
         self._doorbell.ring(key)
         return version
+
+    async def replace_damaged(self, key: str, value: bytes) -> int:
+        """See `RecordStore.replace_damaged`."""
+        self._check_open()
+        check_key(key)
+        check_value(key, value)
+        try:
+            current = self._find(key)
+        except RecordDamaged:
+            version = self._replace(key, value)
+            self._doorbell.ring(key)
+            return version
+        raise Mismatch(key, expected=None, current=current)
 
     def _replace(self, key: str, value: bytes | None) -> int:
         self._changes += 1

@@ -93,6 +93,16 @@ class RecordStore(Protocol):
         """
         ...
 
+    async def replace_damaged(self, key: str, value: bytes) -> int:
+        """Write a record anew that cannot be read any more, and no other; return its version, as `swap`.
+
+        What was in it is lost. So only for a record that can be made anew from other sources, or is worth nothing.
+
+        Raises:
+            Mismatch: It can be read, or is absent.
+        """
+        ...
+
     async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
         """Return the records whose key starts with `prefix` and sorts after `after`, in order of their keys.
 

@@ -142,6 +142,25 @@ class S3Records:
         finally:
             self._watch.ring(key)
 
+    async def replace_damaged(self, key: str, value: bytes) -> int:
+        """See `RecordStore.replace_damaged`. A read and a conditional write."""
+        check_key(key)
+        check_value(key, value)
+        version = self._caller.draw(_VERSION_BITS) + 1
+        for _ in range(_SWAP_ATTEMPTS_MAX):
+            found = await self._object_of(key)
+            try:
+                current = None if found is None else _record(key, self._stored(key, *found))
+            except BackendUnavailable:
+                if found is not None and await self._write(key, version, value, etag=found[1]):
+                    self._watch.ring(key)
+                    return version
+                continue
+            if current is not None and current.version == version:  # our own write, whose reply got lost
+                return version
+            raise Mismatch(key, expected=None, current=current)
+        raise self._restless(key)
+
     async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
         """See `RecordStore.list`. One request for a thousand names, and one for each record, deleted ones too."""
         check_prefix(prefix)
@@ -199,12 +218,7 @@ class S3Records:
                 return 0
             etag = None if current is None else current.etag
             is_seen = True
-        raise BackendUnavailable(
-            f"record {key!r} was not written",
-            why=f"it changed {_SWAP_ATTEMPTS_MAX} times in between",
-            fix="try again",
-            key=key,
-        )
+        raise self._restless(key)
 
     async def _write(self, key: str, version: int, value: bytes | None, *, etag: str | None) -> bool:
         """Write the record if the object has this ETag (None: if there is no object); say whether it was written."""
@@ -225,13 +239,24 @@ class S3Records:
         return True
 
     async def _read(self, key: str) -> _Stored | None:
+        found = await self._object_of(key)
+        if found is None:
+            return None
+        stored = self._stored(key, *found)
+        self._remember(key, stored.version, stored.etag)
+        return stored
+
+    async def _object_of(self, key: str) -> tuple[bytes, str] | None:
+        """Return the bytes that stand for a record, and their ETag; None when there is no object."""
         try:
             answer = await self._caller.call(self._client.get_object, answers=_ABSENT, **self._object(key))
         except Refused:
             return None
-        version, value = self._unpacked(key, answer["Body"])
-        self._remember(key, version, answer["ETag"])
-        return _Stored(etag=answer["ETag"], version=version, value=value)
+        return answer["Body"], answer["ETag"]
+
+    def _stored(self, key: str, body: bytes, etag: str) -> _Stored:
+        version, value = self._unpacked(key, body)
+        return _Stored(etag=etag, version=version, value=value)
 
     def _unpacked(self, key: str, body: bytes) -> tuple[int, bytes | None]:
         """Return version and value of an object, None for a deleted record.
@@ -274,6 +299,14 @@ class S3Records:
         self._etags.move_to_end(key)
         if len(self._etags) > _ETAGS_MAX:
             self._etags.popitem(last=False)
+
+    def _restless(self, key: str) -> BackendUnavailable:
+        return BackendUnavailable(
+            f"record {key!r} was not written",
+            why=f"it changed {_SWAP_ATTEMPTS_MAX} times in between",
+            fix="try again",
+            key=key,
+        )
 
     def _damaged(self, key: str) -> BackendUnavailable:
         name = self._object(key)["Key"]

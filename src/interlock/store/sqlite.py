@@ -154,11 +154,7 @@ class SqliteRecords:
             self._doorbell.ring(key)
 
     async def replace_damaged(self, key: str, value: bytes) -> int:
-        """Write a record anew that cannot be read any more, and no other; return its version.
-
-        Raises:
-            Mismatch: It can be read, or is absent.
-        """
+        """See `RecordStore.replace_damaged`."""
         check_key(key)
         check_value(key, value)
         self._check_usable()

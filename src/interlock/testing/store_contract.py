@@ -389,6 +389,23 @@ class RecordStoreContract:
             key=prefix + "k", version=version, value=b'{"head": null}'
         )
 
+    async def test_only_a_record_that_cannot_be_read_is_replaced(
+        self, record_store: RecordStore, record_store_peer: RecordStore, rewrite_record: Rewrite
+    ) -> None:
+        key = _namespace() + "k"
+        with pytest.raises(Mismatch):
+            await record_store.replace_damaged(key, b"new")
+        version = await record_store.swap(key, expected=None, value=b'{"head": null}')
+        with pytest.raises(Mismatch) as refusal:
+            await record_store.replace_damaged(key, b"new")
+        assert refusal.value.current == Record(key=key, version=version, value=b'{"head": null}')
+        for damage in (_flipped(8 * 13 + 3), _DAMAGES["empty"], _DAMAGES["cut in half"]):
+            await _rewritten(rewrite_record, key, damage)
+            again = await record_store_peer.replace_damaged(key, b"new")
+            assert again != version
+            assert await record_store.get(key) == Record(key=key, version=again, value=b"new")
+            version = await record_store.swap(key, expected=again, value=b'{"head": null}')
+
     @pytest.mark.promise("P3")
     async def test_a_record_that_stands_under_another_key_is_refused(
         self, record_store: RecordStore, record_store_peer: RecordStore, rewrite_record: Rewrite

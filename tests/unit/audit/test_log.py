@@ -70,6 +70,55 @@ async def test_a_missing_entry_is_noticed(log: AuditLog, records: MemoryRecords)
     assert await log.verify() == (1, "entry 3 stands where entry 2 is expected: entries were taken out")
 
 
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_decisions_are_written_behind_a_damaged_entry_and_the_break_is_told(
+    log: AuditLog, records: MemoryRecords, number: int
+) -> None:
+    await _three(log)
+    records._sums[f"audit/{number:012d}"] = b"damaged"
+    entry = await log.append("force-unlock", subject="s", by="me", facts={})
+    assert entry.number == 4
+    assert ("chain_broken" in entry.facts) == (number == 3)
+    assert [each.number for each in await log.damaged()] == [number]
+    assert [each.number for each in await log.entries()] == [n for n in (1, 2, 3, 4) if n != number]
+    count, fault = await log.verify()
+    assert count == number - 1
+    assert f"entry {number} cannot be read" in fault
+    assert (await log.append("force-unlock", subject="s", by="me", facts={})).number == 5
+
+
+async def test_an_entry_that_is_no_entry_does_not_stop_the_log(log: AuditLog, records: MemoryRecords) -> None:
+    await _three(log)
+    stored = await records.get("audit/000000000003")
+    assert stored is not None
+    await records.swap(stored.key, expected=stored.version, value=b'{"by":"\xff"}')
+    assert "chain_broken" in (await log.append("x", subject="s", by="me", facts={})).facts
+    assert (await log.verify())[0] == 2
+
+
+async def test_a_damaged_entry_behind_one_that_was_taken_out_hides_neither(
+    log: AuditLog, records: MemoryRecords
+) -> None:
+    await _three(log)
+    stored = await records.get("audit/000000000002")
+    assert stored is not None
+    await records.swap(stored.key, expected=stored.version, value=None)
+    records._sums["audit/000000000003"] = b"damaged"
+    assert (await log.append("x", subject="s", by="me", facts={})).number == 4
+    assert [each.number for each in await log.entries()] == [1, 4]
+    assert (await log.verify())[0] == 1
+
+
+async def test_a_damaged_hint_is_written_anew(log: AuditLog, records: MemoryRecords) -> None:
+    await _three(log)
+    records._sums["audit-end"] = b"damaged"
+    assert (await log.append("x", subject="s", by="me", facts={})).number == 4
+    hint = await records.get("audit-end")
+    assert hint is not None
+    assert hint.value == b"4"
+
+
 async def test_a_hint_that_lags_behind_does_not_matter(log: AuditLog, records: MemoryRecords) -> None:
     await _three(log)
     hint = await records.get("audit-end")

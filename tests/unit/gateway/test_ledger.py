@@ -10,6 +10,7 @@ from interlock.gateway.ledger import (
     close,
     draw,
     from_bytes,
+    lost_until_s,
     next_free_s,
     occupied,
     settle_account,
@@ -68,12 +69,22 @@ def test_a_changed_limit_is_taken_over() -> None:
 
 def test_a_ledger_survives_being_stored() -> None:
     book, _ = draw(ledger(), "org", owner="a/1", want=7, now_s=1000.0)
-    assert from_bytes(to_bytes(book)) == book
+    assert from_bytes(to_bytes(book), now_s=0.0) == book
 
 
-def test_what_cannot_be_read_is_an_empty_ledger_because_budgets_are_no_state() -> None:
-    assert from_bytes(b"\x00garbage") == Ledger()
-    assert from_bytes(b'{"schema": 99, "accounts": {}}') == Ledger()
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize(
+    "raw", [b"\x00garbage", b'{"schema": 99, "accounts": {}}', b'{"schema": 1, "accounts": "\xff"}']
+)
+def test_a_ledger_that_cannot_be_read_is_begun_anew_as_if_everything_had_just_been_drawn(raw: bytes) -> None:
+    book = from_bytes(raw, now_s=1000.0)
+    book = settle_account(book, "org", allowed=100, window_s=60.0, now_s=1000.0)
+    end_s = 1000.0 + usable_s(60.0) + ANSWER_MAX_S + 60.0
+    assert draw(book, "org", owner="a/1", want=1, now_s=end_s - 0.1)[1] is None
+    assert lost_until_s(book, end_s - 0.1) == end_s
+    book = settle_account(from_bytes(to_bytes(book), now_s=end_s), "org", allowed=100, window_s=60.0, now_s=end_s)
+    assert draw(book, "org", owner="a/1", want=1, now_s=end_s)[1] is not None
+    assert lost_until_s(book, end_s) == 0.0
 
 
 def test_an_unknown_account_gives_nothing_and_breaks_nothing() -> None:

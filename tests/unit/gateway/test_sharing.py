@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from interlock.gateway.ledger import from_bytes, occupied
 from interlock.gateway.sharing import SharedBudget, Sharing
 from interlock.store.memory import MemoryRecords
@@ -54,7 +56,7 @@ async def test_a_slice_that_was_not_used_is_given_back() -> None:
     await shared._round()
     record = await store.get("gateway/org")
     assert record is not None
-    assert occupied(from_bytes(record.value).accounts["organisation"], clock.now().timestamp()) == 2
+    assert occupied(from_bytes(record.value, now_s=0.0).accounts["organisation"], clock.now().timestamp()) == 2
 
 
 async def test_a_refusal_of_one_closes_the_other() -> None:
@@ -88,3 +90,17 @@ async def test_a_request_that_never_left_gives_its_part_of_the_slice_back() -> N
     place = budget.take(1, clock.monotonic())
     budget.unsent(place)
     assert budget._leases[0].used == 0
+
+
+@pytest.mark.promise("P7")
+async def test_a_damaged_record_is_begun_anew_and_gives_nothing_before_what_was_drawn_counts_no_more() -> None:
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    (one, first), (two, second) = sharing(store, clock, "a"), sharing(store, clock, "b")
+    assert await spend(one, first, clock, 100) > 0
+    store._sums["gateway/org"] = b"damaged"
+    assert await spend(two, second, clock, 100) == 0
+    assert two._lost_until_s > clock.now().timestamp()
+    await clock.advance(122.0)
+    assert await spend(two, second, clock, 100) > 0
+    assert two._lost_until_s == 0.0

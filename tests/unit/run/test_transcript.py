@@ -34,7 +34,7 @@ def test_an_entry_is_readable_at_once_and_rings(journal: Journal, tmp_path: Path
 def test_a_torn_line_is_left_for_later_and_a_spoiled_one_is_passed_over(journal: Journal, tmp_path: Path) -> None:
     journal.tell("one", {})
     with (tmp_path / JOURNAL).open("ab") as file:
-        file.write(b'spoiled\n{"at":"20')
+        file.write(b'spoiled\n{"kind":"\xff"}\n{"at":"20')
     reader = Reader(tmp_path)
     assert [entry.kind for entry in reader.new()] == ["one"]
     assert list(reader.new()) == []
@@ -69,8 +69,9 @@ def test_the_summary_follows_and_is_private(journal: Journal, tmp_path: Path) ->
 
 def test_an_unreadable_summary_is_none(tmp_path: Path) -> None:
     assert find_summary(tmp_path) is None
-    (tmp_path / "summary.json").write_text("{")
-    assert find_summary(tmp_path) is None
+    for spoiled in (b"{", b'{"state":"\xff"}'):
+        (tmp_path / "summary.json").write_bytes(spoiled)
+        assert find_summary(tmp_path) is None
 
 
 def test_the_newest_runs_come_first_and_only_of_the_state_asked_for(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_descriptions_survive_storing() -> None:
     assert decode_quarantined(encode(entry)) == entry
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"x" * (MAX_DESCRIPTION_BYTES + 1)])
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"number":"\xff"}', b"x" * (MAX_DESCRIPTION_BYTES + 1)])
 def test_a_broken_description_is_refused(data: bytes) -> None:
     with pytest.raises(StateInvalid):
         decode_version(data)

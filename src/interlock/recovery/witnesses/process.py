@@ -109,5 +109,5 @@ def parse_name(info: str) -> ProcessName | None:
         return None
     try:
         return msgspec.json.decode(info.removeprefix(_NAMED), type=ProcessName)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
