@@ -207,3 +207,21 @@ def test_a_root_module_that_only_calls_modules_goes_through_the_gateway_too(worl
     assert answer.code == 0, answer.err
     assert skills(world.home) == {"inside"}
     assert world.desk.journal(kind="gateway")
+
+
+def test_a_client_in_ephemeral_variables_leads_plan_and_apply_to_the_same_organisation(world: World) -> None:
+    """No plan holds such values: they are given again, by the same flags or when the saved plan is applied."""
+    text = (
+        'variable "id" {\n  ephemeral = true\n}\nvariable "secret" {\n  ephemeral = true\n}\n'
+        'provider "genesyscloud" {\n  aws_region = "eu-west-2"\n'
+        "  oauthclient_id = var.id\n  oauthclient_secret = var.secret\n}\n"
+    )
+    values = (f"-var=id={OTHER.id}", "-var", f"secret={OTHER.secret}")
+    applied = world.apply(REQUIRED + text + skill("a"), "--", *values)
+    assert applied.code == 0, applied.err
+    module, plan = world.desk.module("centre", REQUIRED + text + skill("b")), world.desk.folder / "p"
+    planned = world.desk.run("plan", module, "--state", "s", "--out", plan, "--", *values)
+    assert planned.code == 0, planned.err
+    again = world.desk.run("apply", module, "--state", "s", "--auto-approve", "--plan", plan, "--", *values)
+    assert again.code == 0, again.err
+    assert (skills(world.home), skills(world.other)) == (set(), {"b"})

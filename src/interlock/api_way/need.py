@@ -21,8 +21,8 @@ from interlock.gateway.rules import parse_override
 from interlock.gateway.service import Terms
 from interlock.genesys import parse_region
 from interlock.hcl.constant import Known
-from interlock.hcl.given import given_scope, planned_scope
-from interlock.hcl.module import Module, read_module
+from interlock.hcl.given import ephemeral_names, given_scope, planned_scope
+from interlock.hcl.module import Module, read_folder, read_module
 from interlock.run.workspace import OVERRIDE_NAME
 from interlock.settings import Settings
 from interlock.source import Tool, Tree
@@ -100,7 +100,13 @@ def find_need(
 
 
 def find_planned_need(
-    tree: Tree, planned: Mapping[str, Known | None], settings: Settings, environ: Mapping[str, str]
+    tree: Tree,
+    planned: Mapping[str, Known | None],
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    directory: Path,
+    flags: Sequence[str] = (),
 ) -> Need | str:
     """Return the same for a saved plan, which holds its own configuration and its own values of variables.
 
@@ -109,10 +115,24 @@ def find_planned_need(
         planned: The plan's variables; None for a value that cannot be read.
         settings: The settings for the root module.
         environ: The environment of Terraform.
+        directory: The root module on disk; files of variables there give ephemeral values again.
+        flags: The user's flags for Terraform, which do so too.
     """
     root: Module = read_module(tree, ".")
-    scope = planned_scope(root, planned)
+    scope = planned_scope(root, {**planned, **_given_again(root, directory, environ, flags)})
     return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
+
+
+def _given_again(
+    root: Module, directory: Path, environ: Mapping[str, str], flags: Sequence[str]
+) -> dict[str, Known | None]:
+    """Return the values that a plan does not hold and that are given once more when it is applied."""
+    names = ephemeral_names(root)
+    if not names:
+        return {}
+    disk = DiskTree()
+    now = given_scope(read_folder(disk, str(directory)), disk, flags, environ, verb="apply")
+    return {name: now.variables.get(name) for name in names}
 
 
 def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Need | str:

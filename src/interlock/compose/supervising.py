@@ -419,8 +419,9 @@ def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
         name: None if value is UNREADABLE else Known(value=value)  # type: ignore[arg-type]  # plain, as checked there
         for name, value in held.variables.items()
     }
-    settings = read_settings(environ, Path(order.directory))
-    return find_planned_need(MemoryTree(held.files), variables, settings, environ)
+    directory, tree = Path(order.directory), MemoryTree(held.files)
+    settings = read_settings(environ, directory)
+    return find_planned_need(tree, variables, settings, environ, directory=directory, flags=order.extra)
 
 
 def _told(need: Need | str, journal: Journal) -> Need | str:

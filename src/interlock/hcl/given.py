@@ -51,11 +51,15 @@ def given_scope(
 def planned_scope(root: Module, planned: Mapping[str, Known | None]) -> Scope:
     """Return what is certain when a saved plan is applied: it holds the values with which it was made.
 
-    An ephemeral value is not in the plan but given again, so nothing is certain of it.
+    An ephemeral value is not among them but given again; one that `planned` does not name either is not certain.
     """
     values: Values = {name: constant(variable.default) for name, variable in root.variables.items()}
-    gone = dict.fromkeys(name for name, variable in root.variables.items() if _is_ephemeral(variable))
-    return _scope(root, values | dict(planned) | gone)
+    return _scope(root, values | dict.fromkeys(ephemeral_names(root)) | dict(planned))
+
+
+def ephemeral_names(root: Module) -> tuple[str, ...]:
+    """Return the variables whose values no plan holds."""
+    return tuple(name for name, variable in root.variables.items() if _is_ephemeral(variable))
 
 
 def _is_ephemeral(variable: Variable) -> bool:

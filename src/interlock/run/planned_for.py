@@ -16,8 +16,9 @@ import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -140,6 +141,16 @@ def read_planned_configuration(plan: bytes, *, without: str) -> PlannedConfigura
         ]
         variables = {each.get(_KEY, b"").decode(errors="replace"): _variable(each.get(_VALUE, b"")) for each in entries}
         return PlannedConfiguration(files=files, variables=variables)
+
+
+def is_asking_again(plan: Path) -> bool:
+    """Say whether a plan's configuration may have ephemeral values, for which Terraform asks again at apply.
+
+    Every other value may be given once more too then, when it is the same. False for a plan that is not there yet.
+    """
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(plan) as archive:
+        return any(b"ephemeral" in archive.read(name) for name in archive.namelist() if name.startswith("tfconfig/"))
+    return False
 
 
 def with_label(plan: bytes, label: Label) -> bytes:

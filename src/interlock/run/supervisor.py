@@ -45,6 +45,7 @@ from interlock.run.planned_for import (
     check_label,
     check_place,
     check_targets,
+    is_asking_again,
     read_planned_for,
     with_label,
     with_override,
@@ -642,7 +643,8 @@ class Supervisor:
     def _apply_options(self, path: Path) -> Options:
         ours = None if self._chosen_parallelism() is not None else self._parallelism
         lock = self._hands.door.lock
-        return Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=self._flags.apply)
+        again = self._flags.values if self._flags.values and is_asking_again(path) else ()
+        return Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=(*self._flags.apply, *again))
 
     def _verdict(self, outcome: Outcome) -> InterlockError | None:
         """Say how the apply ended, before anything is known of its state."""

@@ -296,11 +296,19 @@ def _arguments(verb: Verb, options: Options) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFlags:
-    """The user's flags, each list for the command that understands it."""
+    """The user's flags, each list for the command that understands it.
+
+    Attributes:
+        init: For `init`.
+        plan: For `plan`.
+        apply: For `apply` of a saved plan.
+        values: Those of `plan` that give variables; `apply` needs them again for ephemeral ones.
+    """
 
     init: tuple[str, ...] = ()
     plan: tuple[str, ...] = ()
     apply: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 _INIT_ONLY: Final = frozenset(
@@ -317,6 +325,7 @@ _INIT_ONLY: Final = frozenset(
     }
 )
 _BOTH: Final = frozenset({"parallelism", "compact-warnings"})  # understood by `apply PLANFILE` too
+_VALUES: Final = frozenset({"var", "var-file"})
 _TAKES_VALUE: Final = frozenset(
     {
         "var",
@@ -360,13 +369,15 @@ def divide_flags(flags: Sequence[str]) -> UserFlags:
     Raises:
         UsageError: A flag would break what the run promises (such as `-lock=false`), or there is a bare word.
     """
-    divided: dict[str, list[str]] = {"init": [], "plan": [], "apply": []}
+    divided: dict[str, list[str]] = {"init": [], "plan": [], "apply": [], "values": []}
     for name, words in _grouped(flags):
         if name in _REFUSED:
             raise UsageError(f"Terraform's -{name} cannot be passed on", why=_REFUSED[name], fix=f"leave out -{name}")
         divided["init" if name in _INIT_ONLY else "plan"].extend(words)
         if name in _BOTH:
             divided["apply"].extend(words)
+        if name in _VALUES:
+            divided["values"].extend(words)
     return UserFlags(**{name: tuple(words) for name, words in divided.items()})
 
 

@@ -220,3 +220,5 @@ def test_an_ephemeral_value_is_not_in_a_plan_so_nothing_is_certain_of_it() -> No
     found = read_providers(root, planned_scope(root, {}), ENVIRON, after=AFTER)
     assert not found.logins
     assert "aws_region is not known" in alone(found)["provider genesyscloud"]
+    again = read_providers(root, planned_scope(root, {"r": Known(value="again")}), ENVIRON, after=AFTER)
+    assert [each.region for each in again.logins] == ["again"]
