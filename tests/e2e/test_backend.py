@@ -65,6 +65,7 @@ class Site:
         )
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
+            listener.listen()  # from here on connections wait for the server; before, they are refused
             self.port = listener.getsockname()[1]
             self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
             self._ready.set()

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interlock.lock import Disconnected, LockIdBound, Notice, Promoted, Released, Renewed, Requested, StillWaiting
+from interlock.lock import (
+    Disconnected,
+    Elapsed,
+    LockIdBound,
+    Notice,
+    Promoted,
+    Released,
+    Renewed,
+    Requested,
+    StillWaiting,
+)
 from interlock.lock.effects import Announce
 from interlock.lock.ticket import ATTEMPTS_MAX
 
@@ -112,3 +122,56 @@ def test_one_sign_of_life_counts_for_many_and_only_for_those_who_wait(scene: Sce
     scene.tell(StillWaiting(tickets=frozenset({"b", "c", "nobody"})), at_s=20)
     assert [(w.ticket, w.doubted_at is None) for w in scene.lock.waiters] == [("b", True), ("c", True), ("d", False)]
     assert scene.tell(StillWaiting(tickets=frozenset({"nobody"})), at_s=20).lock is scene.lock
+
+
+def test_a_copy_that_polls_does_not_make_the_attempt_that_listens_absent(scene: Scene) -> None:
+    scene.tell(_ask("x", "x"))
+    scene.tell(_ask("a", "a1"))
+    scene.tell(_ask("a", "a2", polls=True))
+    assert scene.lock.waiters[0].doubted_at is None
+    scene.tell(Released(ticket="x"))
+    assert scene.holders() == ["a"]
+
+
+def test_a_copy_with_less_patience_does_not_cut_short_the_attempt_that_listens(scene: Scene) -> None:
+    scene.tell(_ask("x", "x"))
+    scene.tell(_ask("a", "a1", patience_s=40.0))
+    scene.tell(_ask("a", "a2", patience_s=8.0))
+    assert scene.lock.waiters[0].patience_s == 40.0
+
+
+def test_a_poll_without_a_listener_sets_the_patience_with_the_next_silence(scene: Scene) -> None:
+    scene.tell(_ask("x", "x"))
+    scene.tell(_ask("a", "a1", polls=True, patience_s=40.0))
+    scene.tell(_ask("a", "a2", polls=True, patience_s=8.0))
+    assert scene.lock.waiters[0].patience_s == 8.0
+
+
+@pytest.mark.parametrize(("patience_s", "left_s"), [(40.0, 5.0), (3.0, 3.0)])
+def test_a_broken_connection_never_lengthens_the_patience_with_a_waiter(
+    scene: Scene, patience_s: float, left_s: float
+) -> None:
+    scene.tell(_ask("x", "x"))
+    for attempt in ("a1", "a2"):
+        scene.tell(_ask("a", attempt, patience_s=patience_s))
+    scene.tell(_gone("a", "a1"))
+    assert scene.lock.waiters[0].patience_s == left_s, "the other attempt may be on a server that died"
+
+
+def test_a_promoted_grant_that_came_to_nothing_still_leads_those_that_came_before_it(scene: Scene) -> None:
+    for ticket in ("x", "b", "c", "a"):
+        scene.tell(_ask(ticket, ticket))
+    scene.tell(Promoted(ticket="a"))
+    scene.tell(Released(ticket="x"))
+    scene.tell(_gone("a", "a"))
+    assert (scene.holders(), scene.waiters()) == (["b"], ["a", "c"])
+
+
+@pytest.mark.parametrize("sign", [StillWaiting(tickets=frozenset({"a"})), Renewed(ticket="a"), _ask("a", "a")])
+def test_who_speaks_is_never_swept_away_for_the_silence_before(scene: Scene, sign: Any) -> None:
+    for ticket in ("x", "a", "b"):
+        scene.tell(_ask(ticket, ticket))
+    scene.tell(Elapsed(), at_s=21)
+    scene.tell(sign, at_s=100)
+    assert (scene.holders(), scene.waiters()) == (["x"], ["a"])
+    assert scene.lock.waiters[0].doubted_at is None

@@ -47,3 +47,8 @@ def test_a_heartbeat_of_a_clock_that_was_a_day_ahead_keeps_no_dead_lease_valid()
     again = renew(ahead, T0 + timedelta(seconds=61))
     assert again.lease.renewed_at == T0 + timedelta(seconds=61)
     assert not has_lapsed(again, T0 + timedelta(seconds=62))
+
+
+@pytest.mark.parametrize(("seconds", "lapsed"), [(-60, False), (-61, True), (0, False), (59.9, False), (60, True)])
+def test_a_renewal_is_believed_up_to_one_lease_ahead(seconds: float, lapsed: bool) -> None:
+    assert has_lapsed(HOLDER, T0 + timedelta(seconds=seconds)) is lapsed
