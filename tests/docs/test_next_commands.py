@@ -193,7 +193,7 @@ def test_every_command_on_a_page_is_understood_by_the_command_line(capsys: pytes
     wrong = []
     for page in PAGES:
         for number, text in enumerate(page.read_text("utf-8").splitlines(), 1):
-            quoted = re.findall(r"`(interlock [a-z-]+(?:[^`=]| [^`]+)*)`", text)
+            quoted = re.findall(r"`(interlock [a-z][a-z-]+(?:[^`=]| [^`]+)*)`", text)
             typed = [text.strip().removeprefix("$ ")] if re.match(r"\s*(?:\$ )?interlock [a-z]", text) else []
             for line in [re.split(r"\s+[#>|]|; |\s&&", part)[0] for part in (*quoted, *typed)]:
                 why = _said(line) if line.split()[1] in COMMANDS else "no such command"

@@ -3,7 +3,7 @@ from interlock.cli.status import table
 from interlock.errors import THIS_STATE, InterlockError, UsageError, command
 
 FAMILIES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, InterlockError)]
-PROMISED = {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 30, 31, 32, 33, 34, 40, 41, 130, 131, 143}
+PROMISED = {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23, 30, 31, 32, 33, 34, 40, 41, 130, 131, 143}
 
 
 def test_each_family_has_a_code_and_an_exit_status_of_its_own() -> None:
