@@ -11,6 +11,7 @@ from interlock.secrecy.secrets import (
     gather_secrets,
     hide_quoted,
     hide_shapes,
+    may_name_secrets,
     sounds_secret,
 )
 from interlock.secrecy.table import secret_places
@@ -27,6 +28,7 @@ __all__ = [
     "hide_within",
     "is_named_pair",
     "is_placed",
+    "may_name_secrets",
     "placed_texts",
     "secret_places",
     "sounds_secret",

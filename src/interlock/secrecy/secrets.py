@@ -34,6 +34,13 @@ _SECRET_NAME: Final = re.compile(
     r"(?:\Z|[_\-.](?:value|text|base64|pem|hash|string|binary|data|raw|json|plaintext|wo)\Z)",
     re.IGNORECASE,
 )
+_GITHUB: Final = re.compile("gh[pousr]_")
+_MIN_TOKEN_CHARS: Final = 15
+_NAME_PARTS: Final = (
+    *("key", "token", "secret", "passw", "passphrase", "passcode", "credential", "connection", "certificate"),
+    *("authorization", "cookie", "kube", "plaintext"),
+)
+_SHORTS_KEPT: Final = 10_000
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PRIVATE: Final = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\bclient-(?:key|certificate)-data\b", re.MULTILINE
@@ -65,6 +72,12 @@ _KEY_LINE: Final = re.compile(
 )  # of a private key that a log quotes
 
 
+def may_name_secrets(written: str) -> bool:
+    """Whether a name in a JSON text may sound secret. Quick, and never False where `sounds_secret` says otherwise."""
+    lower = written.lower()
+    return "\\" in written or any(part in lower for part in _NAME_PARTS)
+
+
 @lru_cache(maxsize=4096)
 def sounds_secret(name: str) -> bool:
     """Whether a field or a header of this name usually holds a secret."""
@@ -73,12 +86,28 @@ def sounds_secret(name: str) -> bool:
 
 def hide_shapes(text: str) -> str:
     """Hide what is a secret by its looks: private keys, kubeconfigs, JSON web tokens, passwords in URLs, tokens."""
-    if _PRIVATE.search(text):
+    if ("-----BEGIN" in text or "client-" in text) and _PRIVATE.search(text):
         return MASK
     text = _JWT.sub(MASK, text) if "eyJ" in text else text
     text = _USERINFO.sub(rf"\1:{MASK}@", text) if "://" in text else text
-    text = _BEARER.sub(rf"\1\2{MASK}", text)
-    return _TOKEN_SHAPE.sub(MASK, text)
+    text = _BEARER.sub(rf"\1\2{MASK}", text) if " " in text and _has_scheme(text.lower()) else text
+    return _TOKEN_SHAPE.sub(MASK, text) if _has_token_sign(text) else text
+
+
+def _has_scheme(lower: str) -> bool:
+    return "bearer " in lower or "basic " in lower or "token " in lower
+
+
+def _has_token_sign(text: str) -> bool:
+    """Whether a token may be there. A state has a hundred thousand short texts, and a search by pattern costs more."""
+    return len(text) >= _MIN_TOKEN_CHARS and (
+        ("gh" in text and ("github_pat_" in text or _GITHUB.search(text) is not None))
+        or "glpat-" in text
+        or "xox" in text
+        or "hvs." in text
+        or "sk_live_" in text
+        or "AIza" in text
+    )
 
 
 def hide_quoted(text: str) -> str:
@@ -106,34 +135,56 @@ def _without_value(found: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Texts that are not to be shown. Make them with `gather_secrets`."""
+    """Texts that are not to be shown. Make them with `gather_secrets`.
 
-    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    Attributes:
+        texts: All of them, in all their spellings.
+        lengths: Their first characters to the lengths that they have, the longest first.
+        likely: Where one may begin.
+    """
+
+    texts: frozenset[str] = field(default=frozenset(), repr=False)
+    lengths: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
+    likely: re.Pattern[str] | None = field(default=None, repr=False)
+    _shorts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __contains__(self, text: str) -> bool:
         """Whether the whole text is a secret."""
-        return text in self.heads.get(text[:MIN_COPY_CHARS], ())
+        return text in self.texts
 
     def hide(self, text: str, mask: str = MASK) -> str:
         """Return a text with every secret in it replaced, and what is one by its looks."""
-        if text in self:
-            return mask
-        return hide_shapes(self._without_copies(text, mask)).replace(MASK, mask)
+        shown = hide_shapes(self._without_copies(text, mask))
+        return shown if mask is MASK or shown is text else shown.replace(MASK, mask)
+
+    def is_clear(self, written: str) -> bool:
+        """Whether nothing in a JSON text has to be hidden, wherever its values end. False where escapes may hide it."""
+        return "\\" not in written and self.hide(written) == written
+
+    def hide_short(self, name: str) -> str:
+        """Return a short text as `hide` does; a state has the same ones many times."""
+        shown = self._shorts.get(name)
+        if shown is None:
+            shown = self.hide(name)
+            if len(self._shorts) < _SHORTS_KEPT:
+                self._shorts[name] = shown
+        return shown
 
     def _without_copies(self, text: str, mask: str) -> str:
-        if not self.heads or len(text) < MIN_COPY_CHARS:
+        if self.likely is None or len(text) < MIN_COPY_CHARS:
             return text
         parts: list[str] = []
-        shown = at = 0
-        while at <= len(text) - MIN_COPY_CHARS:
-            near = self.heads.get(text[at : at + MIN_COPY_CHARS])
-            found = next((each for each in near if text.startswith(each, at)), "") if near else ""
-            if found:
-                parts += (text[shown:at], mask)
-                at += len(found)
-                shown = at
-            else:
-                at += 1
+        shown = 0
+        near = self.likely.search(text)
+        while near is not None:
+            at = end = near.start()
+            for length in self.lengths.get(near[0], ()):
+                if text[at : at + length] in self.texts:
+                    end = at + length
+                    parts += (text[shown:at], mask)
+                    shown = end
+                    break
+            near = self.likely.search(text, max(end, at + 1))
         return "".join((*parts, text[shown:])) if parts else text
 
 
@@ -142,11 +193,21 @@ NO_SECRETS: Final = Secrets()
 
 def gather_secrets(texts: Iterable[str]) -> Secrets:
     """Return the secrets among these texts that are long enough to be looked for, in all their spellings."""
-    spelled = {each for text in set(texts) for each in _spellings(text)}
-    heads: dict[str, list[str]] = {}
-    for text in sorted(spelled, key=len, reverse=True):  # the longest first, so that none leaves a rest
-        heads.setdefault(text[:MIN_COPY_CHARS], []).append(text)
-    return Secrets({head: tuple(found) for head, found in heads.items()})
+    spelled = {each for text in set(texts) for each in _spellings(text) if len(each) >= MIN_COPY_CHARS}
+    lengths: dict[str, set[int]] = {}
+    for text in spelled:
+        lengths.setdefault(text[:MIN_COPY_CHARS], set()).add(len(text))
+    # The longest first, so that none leaves a rest. By length and not one by one: a thousand may begin alike.
+    by_head = {head: tuple(sorted(found, reverse=True)) for head, found in lengths.items()}
+    return Secrets(frozenset(spelled), by_head, _likely(by_head))
+
+
+def _likely(heads: Iterable[str]) -> re.Pattern[str] | None:
+    """Return a pattern that passes over most places where no secret begins: at each of six places, its characters."""
+    columns = [sorted(set(column)) for column in zip(*heads, strict=True)]
+    if not columns:
+        return None
+    return re.compile("".join(f"[{''.join(map(re.escape, column))}]" for column in columns), re.DOTALL)
 
 
 def _spellings(text: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ def is_placed(names: Names, places: Iterable[Names]) -> bool:
 
 def is_named_pair(value: object) -> bool:
     """Whether a map says in words that its `value` is secret: `{"name": "Authorization", "value": …}`."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or "value" not in value:
         return False
     name = value.get("name", value.get("key"))
     return isinstance(name, str) and sounds_secret(name)
@@ -77,7 +77,7 @@ def hide_within(value: object, secrets: Secrets, places: Iterable[Names] = (), n
     if isinstance(value, dict):
         pair = is_named_pair(value)
         return {
-            secrets.hide(name): MASK
+            secrets.hide_short(name): MASK
             if pair and name == "value" and each is not None
             else hide_within(each, secrets, known, (*names, name))
             for name, each in value.items()

@@ -11,25 +11,28 @@ Knows: document, secrecy. Source: the marks are those of Terraform's state forma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
 from interlock.secrecy import (
+    MIN_COPY_CHARS,
     NO_SECRETS,
     Secrets,
     all_texts,
     gather_secrets,
     is_named_pair,
+    may_name_secrets,
     secret_places,
     sounds_secret,
 )
 from interlock.state.document import Document, ObjectKey
 
 MASK = "(sensitive)"
+_SHORT = 64  # characters of a text that may well occur again
 Path: TypeAlias = tuple[str | int, ...]
 """Steps into a value: names of attributes and keys of maps, indexes of lists."""
 
@@ -58,6 +61,11 @@ _STEPS = msgspec.json.Decoder(list[list[dict[str, Raw]]] | None)
 # The text of a number is kept, because rounding it would show a change that is none.
 _EXACT = msgspec.json.Decoder(float_hook=_Number)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_FIELDS = msgspec.json.Decoder(_Attributes)
+_MARKED = msgspec.json.Decoder(_Marks)
+_NULL = Raw(b"null")
+_CLEAR = Secrets()
+"""Stands for: every part was looked at already, and nothing in it is a copy or looks like a secret."""
 _EVERYTHING: tuple[Path, ...] = ((),)
 
 
@@ -71,7 +79,7 @@ def sensitive_paths(instance: Raw, kind: str = "") -> tuple[Path, ...]:
         kind: Its resource type.
     """
     try:
-        steps = _STEPS.decode(msgspec.json.decode(instance, type=_Marks).sensitive_attributes) or []
+        steps = _STEPS.decode(_MARKED.decode(instance).sensitive_attributes) or []
         marks = [path for each in steps for path in _as_stored(tuple(_step(step) for step in each))]
         return (*marks, *secret_places(kind))
     except (msgspec.MsgspecError, RecursionError, KeyError):
@@ -99,39 +107,90 @@ def collect_secrets(*documents: Document) -> Secrets:
 
 def secrets_within(values: Iterable[object], marked: Sequence[Path]) -> Secrets:
     """Return what is masked for its place in the attributes of one object."""
-    return gather_secrets(text for value in values for text in _hidden(value, marked, ()))
+    marks = _grow(marked)
+    return gather_secrets(text for value in values for text in _hidden(value, marks))
 
 
 def _secret_texts(document: Document) -> Iterator[str]:
     for name, raw in document.outputs.items():
         try:
             output = msgspec.json.decode(raw, type=_Output)
-            yield from _hidden(_EXACT.decode(output.value), ((),) if output.sensitive else (), (name,))
+            hidden = _HIT if output.sensitive else _NO_MARKS
+            yield from _hidden(_EXACT.decode(output.value), hidden, named=sounds_secret(name))
         except (msgspec.MsgspecError, RecursionError):
             continue
     for resource in document.resources:
         for raw in resource.instances:
             try:
-                attributes = read_attributes(raw)
+                yield from _secrets_of(raw, resource.type)
             except (msgspec.MsgspecError, RecursionError):
                 continue  # it is shown as one mask
-            yield from _hidden(attributes, sensitive_paths(raw, resource.type), ())
 
 
-def _hidden(value: object, marked: Sequence[Path], path: Path) -> Iterator[str]:
-    """Yield the texts and numbers below a value that are masked for their place."""
+def _secrets_of(instance: Raw, kind: str) -> Iterator[str]:
+    written, marked = _written(instance), sensitive_paths(instance, kind)
+    if marked or may_name_secrets(bytes(written).decode()):
+        yield from _hidden(_EXACT.decode(written), _grow(marked))
+
+
+def _hidden(value: object, marks: _MarkTree, *, named: bool = False) -> Iterator[str]:
+    """Yield the texts and numbers below a value that are masked for their place.
+
+    Args:
+        value: As JSON has it.
+        marks: What is marked below it.
+        named: A name on the way sounds secret.
+    """
     if isinstance(value, dict):
         for name, each in value.items():
-            yield from _hidden(each, marked, (*path, name))
+            if name != "type" or isinstance(each, dict | list):  # the type of a dynamic value is no value
+                yield from _hidden(each, marks.below(name), named=named or sounds_secret(name))
         if is_named_pair(value):
             yield from all_texts(value.get("value"))
     elif isinstance(value, list):
         for place, each in enumerate(value):
-            yield from _hidden(each, marked, (*path, place))
-    elif isinstance(value, bool) or value is None or path[-1:] == ("type",):
-        return  # the type of a dynamic value is no value
-    elif _is_at(path, marked) or (is_masked(path, ()) and not _UUID.match(str(value))):
-        yield str(value)
+            yield from _hidden(each, marks.below(place), named=named)
+    elif value is not None and not isinstance(value, bool):
+        text = str(value)
+        if marks.is_hit or (named and not _UUID.match(text)):
+            yield text
+
+
+class _MarkTree:
+    """The marks below one place, as trees of steps. A mark without indexes counts for every index on the way."""
+
+    __slots__ = ("_exact", "_names", "is_hit")
+
+    def __init__(self, exact: Mapping[Any, Any], names: Mapping[Any, Any], *, is_hit: bool = False) -> None:
+        self._exact = exact
+        self._names = names
+        self.is_hit = is_hit or _HERE in exact or _HERE in names
+
+    def below(self, step: str | int) -> _MarkTree:
+        """Return the marks one step further down."""
+        if self.is_hit:
+            return _HIT
+        exact = self._exact.get(step, _NOTHING) if self._exact else _NOTHING
+        names = self._names if isinstance(step, int) else self._names.get(step, _NOTHING) if self._names else _NOTHING
+        return _MarkTree(exact, names) if exact or names else _NO_MARKS
+
+
+_HERE = object()
+_NOTHING: Mapping[Any, Any] = {}
+_NO_MARKS = _MarkTree(_NOTHING, _NOTHING)
+_HIT = _MarkTree(_NOTHING, _NOTHING, is_hit=True)
+
+
+def _grow(marked: Iterable[Path]) -> _MarkTree:
+    exact: dict[Any, Any] = {}
+    names: dict[Any, Any] = {}
+    for mark in marked:
+        trees = (exact,) if any(isinstance(step, int) for step in mark) else (exact, names)
+        for tree in trees:
+            for step in mark:
+                tree = tree.setdefault(step, {})  # noqa: PLW2901 - the way down
+            tree[_HERE] = True
+    return _MarkTree(exact, names)
 
 
 def _is_at(path: Path, marked: Iterable[Path]) -> bool:
@@ -169,9 +228,12 @@ def read_attributes(instance: Raw) -> object:
     Raises:
         msgspec.MsgspecError: The instance is not readable.
     """
-    fields = msgspec.json.decode(instance, type=_Attributes)
-    raw = fields.attributes if fields.attributes != Raw(b"null") else fields.attributes_flat
-    return _EXACT.decode(raw)
+    return _EXACT.decode(_written(instance))
+
+
+def _written(instance: Raw) -> Raw:
+    fields = _FIELDS.decode(instance)
+    return fields.attributes if fields.attributes != _NULL else fields.attributes_flat
 
 
 def read_exactly(raw: Raw) -> object:
@@ -190,9 +252,14 @@ def masked_attributes(instance: Raw, kind: str = "", secrets: Secrets = NO_SECRE
         secrets: What is hidden wherever it occurs; see `collect_secrets`.
     """
     try:
-        attributes, marked = read_attributes(instance), sensitive_paths(instance, kind)
+        written, marked = _written(instance), sensitive_paths(instance, kind)
+        attributes, text = _EXACT.decode(written), bytes(written).decode()
         own = secrets if secrets is not NO_SECRETS else secrets_within((attributes,), marked)
-        return plain(mask(attributes, marked, secrets=own))
+        if own.is_clear(text):
+            own = _CLEAR
+            if not marked and not may_name_secrets(text):
+                return plain(attributes)
+        return mask(attributes, marked, secrets=own)
     except (msgspec.MsgspecError, RecursionError):
         return MASK
 
@@ -203,7 +270,7 @@ def masked_output(name: str, output: Raw, secrets: Secrets = NO_SECRETS) -> obje
         fields = msgspec.json.decode(output, type=_Output)
         if fields.sensitive or sounds_secret(name):
             return MASK
-        return plain(mask(_EXACT.decode(fields.value), (), secrets=secrets))
+        return mask(_EXACT.decode(fields.value), (), secrets=secrets)
     except (msgspec.MsgspecError, RecursionError):
         return MASK
 
@@ -229,28 +296,54 @@ def masked_document(document: Document) -> dict[str, object]:
 def mask(value: object, marked: Sequence[Path], path: Path = (), secrets: Secrets = NO_SECRETS) -> object:
     """Replace what may not be shown by `MASK`: below a mark or a secret name whole, elsewhere each copy of a secret.
 
-    Null stays null.
+    Null stays null; exact numbers become plain ones, see `plain`.
     """
     if value is None:
         return None
     if is_masked(path, marked):
         return MASK
+    marks = _grow(marked)
+    for step in path:
+        marks = marks.below(step)
+    return _masked(value, marks, secrets)
+
+
+def _masked(value: object, marks: _MarkTree, secrets: Secrets) -> object:
+    if isinstance(value, str):
+        return _hidden_number(value, secrets) if isinstance(value, _Number) else _hidden_text(value, secrets)
     if isinstance(value, dict):
-        return {secrets.hide(name): mask(each, marked, (*path, name), secrets) for name, each in _rows(value)}
+        pair = is_named_pair(value)
+        return {
+            _hidden_text(name, secrets): _masked_entry(name, each, marks, secrets, pair=pair)
+            for name, each in value.items()
+        }
     if isinstance(value, list):
-        return [mask(each, marked, (*path, place), secrets) for place, each in enumerate(value)]
-    if isinstance(value, bool):
+        return [_masked_entry(place, each, marks, secrets) for place, each in enumerate(value)]
+    if value is None or isinstance(value, bool):
         return value
+    return _hidden_number(value, secrets)
+
+
+def _masked_entry(step: str | int, value: object, marks: _MarkTree, secrets: Secrets, *, pair: bool = False) -> object:
+    if value is None:
+        return None
+    if marks is not _NO_MARKS:
+        marks = marks.below(step)
+        if marks.is_hit:
+            return MASK
+    if isinstance(step, str) and (sounds_secret(step) or (pair and step == "value")):
+        return MASK
+    return _masked(value, marks, secrets)
+
+
+def _hidden_text(value: str, secrets: Secrets) -> str:
+    return value if secrets is _CLEAR else secrets.hide_short(value) if len(value) <= _SHORT else secrets.hide(value)
+
+
+def _hidden_number(value: object, secrets: Secrets) -> object:
     text = str(value)
-    hidden = secrets.hide(text)
-    return value if hidden == text else hidden
-
-
-def _rows(value: dict[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield the entries of a map; the value of `{"name": "Authorization", "value": …}` is one named so."""
-    named = is_named_pair(value)
-    for key, each in value.items():
-        yield key, MASK if named and key == "value" and each is not None else each
+    hidden = secrets.hide(text) if secrets is not _CLEAR and len(text) >= MIN_COPY_CHARS else text
+    return plain(value) if hidden == text else hidden
 
 
 def plain(value: object) -> object:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.secrecy import gather_secrets, hide_quoted, hide_within, secret_places
+from interlock.secrecy import gather_secrets, hide_quoted, hide_within, may_name_secrets, secret_places, sounds_secret
 
 SECRET = "Xk29-fjw0!q"
 
@@ -109,3 +109,26 @@ def test_rows_that_were_not_checked_hide_as_well() -> None:
     assert ("password",) in secret_places("aws_db_instance")
     assert ("app_settings",) in secret_places("azurerm_linux_web_app")
     assert secret_places("null_resource") == ()
+
+
+@given(
+    st.from_regex(
+        re.compile(r"[A-Za-z_.-]{0,6}(?:pass|secret|token|key|cookie|kube|pem|cred|auth|conn)[A-Za-z_.-]{0,12}")
+    )
+)
+def test_no_text_with_a_name_that_sounds_secret_is_passed_over(name: str) -> None:
+    written = msgspec.json.encode({"a": [{name: "x"}]}).decode()
+    assert may_name_secrets(written) or not sounds_secret(name)
+
+
+def test_secrets_within_each_other_leave_no_rest() -> None:
+    secrets = gather_secrets(["secret-one", "secret-one-longer", "one-longer-secret-one"])
+    assert secrets.hide("a secret-one-longer b secret-one c one-longer-secret-one") == (
+        "a (sensitive) b (sensitive) c (sensitive)"
+    )
+
+
+def test_ten_thousand_secrets_that_begin_alike_are_all_found() -> None:
+    secrets = gather_secrets(f"secret-{number:07d}" for number in range(10_000))
+    text = " ".join(f"x{number}=secret-{number:07d}" for number in range(10_000))
+    assert "secret-" not in secrets.hide(text)

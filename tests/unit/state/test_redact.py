@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
-from interlock.secrecy import sounds_secret
+from interlock.secrecy import gather_secrets, sounds_secret
 from interlock.state import (
     MASK,
     attribute_changes,
@@ -16,6 +18,7 @@ from interlock.state import (
     masked_document,
     masked_output,
 )
+from interlock.state.redact import mask, sensitive_paths
 
 Make = Callable[..., Any]
 
@@ -167,3 +170,28 @@ def test_the_value_beside_a_secret_name_is_hidden_in_a_difference_too_however_sh
     assert all(row.sensitive for row in rows)
     assert "abc" not in repr(rows)
     assert "abd" not in repr(rows)
+
+
+_LEAVES = st.sampled_from(
+    ["hidden-text", "a hidden-text b", "x", "https://u:pw@h/", 'q"uote', 1, 7531902, 1.5, True, None]
+)
+_NAMES = st.sampled_from(["a", "password", "value", "name", "id", "hidden-text", "a\\b"])
+_VALUES = st.recursive(_LEAVES, lambda below: st.lists(below, max_size=3) | st.dictionaries(_NAMES, below, max_size=3))
+
+
+@pytest.mark.promise("P10")
+@given(_VALUES, st.sampled_from([(), (("a",),), (("a", 0),), (("a", "b"),), ((),)]))
+def test_what_is_passed_over_quickly_is_what_has_nothing_to_hide(value: Any, marked: tuple[Any, ...]) -> None:
+    secrets = gather_secrets(["hidden-text", "7531902"])
+    marks = [
+        [
+            {"type": "get_attr", "value": step} if isinstance(step, str) else {"type": "index", "value": step}
+            for step in mark
+        ]
+        for mark in marked
+    ]
+    instance = _instance({"a": value}, marks)
+    shown = masked_attributes(instance, "", secrets)
+    assert shown == mask({"a": value}, sensitive_paths(instance), secrets=secrets)
+    assert "hidden-text" not in repr(shown)
+    assert "7531902" not in repr(shown)
