@@ -24,6 +24,7 @@ MAX_HEAD_BYTES = 16 * 1024
 HEAD_S = 10.0  # until a connection has sent its first head, and for each head from its first byte
 CONNECTIONS_MAX = 64  # a run has one client
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB on a busy machine
+ANSWER_TIMEOUT_S = 300.0  # likewise
 _LENGTH_DIGITS = 15  # a petabyte; Python refuses to read numbers of thousands of digits
 _LENGTH_REQUIRED = 411
 _TOO_LARGE = 413
@@ -196,4 +197,9 @@ async def _send(writer: asyncio.StreamWriter, sent: Answer, *, without_body: boo
     writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
     if not without_body:
         writer.write(sent.body)
-    await writer.drain()
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await writer.drain()
+    except TimeoutError:
+        writer.transport.abort()  # closing would wait for the client again
+        raise

@@ -1,9 +1,9 @@
 """The HTTP server under our applications: uvicorn, with the limits that it does not have.
 
 uvicorn's parser refuses what can be read in two ways (bad chunks, control characters in headers); this class adds a
-deadline and a size for the head, deadlines for the body, a number of connections and of pipelined requests, and only
-request lines in origin form. What an application needs to know of a head before it is asked (a Host, an Origin) belongs
-in `head_fault`.
+deadline and a size for the head, deadlines for the body and for taking the answer, a number of connections and of
+pipelined requests, and only request lines in origin form. What an application needs to know of a head before it is
+asked (a Host, an Origin) belongs in `head_fault`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ BODY_S = 600.0
 """Longest time for a whole body: 256 MB at half a megabyte a second."""
 LINGER_S = 5.0
 """Time to send the rest of a body that was answered before it had arrived, such as one without credentials."""
+ANSWER_SILENCE_S = 30.0
+"""Longest time in which a client takes nothing of an answer that waits for it."""
 PIPELINED_MAX = 16
 """Most requests that wait behind one that is worked on; nobody needs them, and each takes memory."""
 KEEP_ALIVE_S = 30
@@ -47,6 +49,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _reading_head = True
     _head_timer: asyncio.TimerHandle | None = None
     _body_timer: asyncio.TimerHandle | None = None
+    _answer_timer: asyncio.TimerHandle | None = None
     _body_until_s = 0.0
     _heard = False
     _why = ""
@@ -64,7 +67,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self.guests.leave(self)
         self._stop_timer()
         self._stop_body_timer()
+        self._stop_answer_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer as fast as it comes: see that it takes some."""
+        super().pause_writing()
+        self._watch_answer()
+
+    def resume_writing(self) -> None:
+        """It has taken what waited."""
+        self._stop_answer_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Count the head's bytes before they are parsed."""
@@ -154,6 +168,18 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self._watch_body(BODY_SILENCE_S)
 
+    def _watch_answer(self) -> None:
+        self._stop_answer_timer()
+        waiting = self.transport.get_write_buffer_size()
+        self._answer_timer = self.loop.call_later(ANSWER_SILENCE_S, self._look_at_answer, waiting)
+
+    def _look_at_answer(self, waited: int) -> None:
+        """End a connection that took nothing: it counts as one that is worked on, and would hold its place for good."""
+        if self.transport.get_write_buffer_size() >= waited:
+            self.transport.abort()
+        else:
+            self._watch_answer()
+
     def _refuse(self, status: int, why: str) -> None:
         if not self.transport.is_closing():
             kind, body = self.refusal(status, why)
@@ -165,6 +191,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_answer_timer(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
 
     def _stop_body_timer(self) -> None:
         if self._body_timer is not None:

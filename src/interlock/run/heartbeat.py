@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LeaseLost
 from interlock.run.surroundings import Tell
+from interlock.store import StoreGone
 
 
 async def keep_alive(
@@ -20,7 +21,8 @@ async def keep_alive(
     """Renew every `every_s` seconds until cancelled or until the lease is lost.
 
     Whatever else fails is tried again: silence alone never breaks a lock, so the run goes on. Only the store's own word
-    that the grant is no longer current ends it.
+    that the grant is no longer current ends it, or that the store with the grant in it was removed: others find another
+    store there, or none, and may be granted the same state.
     """
     failing = False
     while True:
@@ -29,6 +31,9 @@ async def keep_alive(
             await renew()
         except LeaseLost as error:
             lost(error)
+            return
+        except StoreGone as error:
+            lost(LeaseLost("the lease was lost with its store", why=f"{error.what}: {error.why}", fix=error.fix))
             return
         except InterlockError as error:
             if not failing:

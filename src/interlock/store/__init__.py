@@ -6,7 +6,15 @@ The stores themselves are hands, chosen by URL in `opening.py`.
 
 from interlock.store.blobs import BLOB_BYTES_MAX, BlobDamaged, BlobMissing, BlobStore, blob_digest
 from interlock.store.checksums import RecordDamaged
-from interlock.store.records import KEY_BYTES_MAX, LIST_LIMIT_MAX, VALUE_BYTES_MAX, Mismatch, Record, RecordStore
+from interlock.store.records import (
+    KEY_BYTES_MAX,
+    LIST_LIMIT_MAX,
+    VALUE_BYTES_MAX,
+    Mismatch,
+    Record,
+    RecordStore,
+    StoreGone,
+)
 
 __all__ = [
     "BLOB_BYTES_MAX",
@@ -20,5 +28,6 @@ __all__ = [
     "Record",
     "RecordDamaged",
     "RecordStore",
+    "StoreGone",
     "blob_digest",
 ]

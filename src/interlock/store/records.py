@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import BackendUnavailable, InterlockError, UsageError
 
 KEY_BYTES_MAX = 512
 """Longest key in UTF-8; an S3 object name has 1024 bytes, which also hold a prefix."""
@@ -67,6 +67,12 @@ class Mismatch(InterlockError):
         )
         self.key = key
         self.current = current
+
+
+class StoreGone(BackendUnavailable):
+    """What this process opened is no longer what others find there; that does not pass, so it is not tried again."""
+
+    code: ClassVar[str] = "store-gone"
 
 
 class RecordStore(Protocol):

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
 from interlock.store.ballast import give_up_ballast, is_full
+from interlock.store.records import StoreGone
 
 BUSY_S_MAX = 30.0
 """Longest wait for another process that is writing. A write takes milliseconds; this long means it was stopped."""
@@ -100,7 +101,7 @@ class SqliteFile:
         Three `stat` calls: 3 to 10 microseconds.
 
         Raises:
-            BackendUnavailable: One was removed or replaced.
+            StoreGone: One was removed or replaced.
         """
         for name, inode in self.inodes.items():
             try:
@@ -108,7 +109,7 @@ class SqliteFile:
             except OSError:
                 found = None
             if found != inode:
-                raise BackendUnavailable(
+                raise StoreGone(
                     f"the database {self.path} is gone",
                     why=f"{name} was removed or replaced while it was in use",
                     fix="start again; nothing more is written to what was removed",

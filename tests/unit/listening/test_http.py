@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -24,6 +25,7 @@ class Server:
         self.app = Starlette(
             routes=[
                 Route("/held", self.held, methods=["LOCK"]),
+                Route("/large", self.large, methods=["GET"]),
                 Route("/early", self.early, methods=["POST"]),
                 Route("/whole", self.whole, methods=["POST", "GET"]),
             ]
@@ -34,6 +36,9 @@ class Server:
         self.asked.set()
         await self.go_on.wait()
         return Response(b"yours")
+
+    async def large(self, _request: Request) -> Response:
+        return Response(b"x" * 30_000_000)
 
     async def early(self, _request: Request) -> Response:
         return Response(b"no", status_code=401)
@@ -145,6 +150,27 @@ async def test_a_body_that_was_answered_early_may_not_drip_on(
     await client.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nx")
     assert await client.answer() == b"401 no"
     assert await client.rest() == b""
+
+
+async def test_those_who_do_not_take_their_answers_keep_nobody_out(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.listening.http.ANSWER_SILENCE_S", 0.2)
+    deaf = [await connect() for _ in range(8)]  # as many as the server takes
+    for client in deaf:
+        await client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    await asyncio.gather(*(asyncio.wait_for(_gone(client), PATIENCE_S) for client in deaf))
+    honest = await connect()
+    await honest.send(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await honest.answer() == b"200 0"
+
+
+async def _gone(client: Client) -> None:
+    """Wait until the server has broken the connection off, without reading from it."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await client.send(b"\r\n")
+            await asyncio.sleep(0.01)
 
 
 async def test_a_held_request_lives_longer_than_every_limit(

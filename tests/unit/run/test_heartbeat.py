@@ -1,8 +1,11 @@
 import asyncio
 from collections.abc import Mapping
 
+import pytest
+
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost
 from interlock.run.heartbeat import keep_alive
+from interlock.store import StoreGone
 from interlock.testing.clock import FakeClock
 
 
@@ -55,3 +58,12 @@ async def test_a_lost_lease_is_told_at_once_and_ends_the_heartbeat() -> None:
     assert not await beat(lease, FakeClock(), 9.0)
     assert lease.renewals == 2
     assert [error.what for error in lease.lost] == ["broken"]
+
+
+@pytest.mark.promise("P1")
+async def test_a_store_that_was_removed_ends_the_heartbeat_as_a_lost_lease() -> None:
+    lease = Lease(None, BackendUnavailable("busy"), StoreGone("the database is gone", why="its -wal was removed"))
+    assert not await beat(lease, FakeClock(), 9.0)
+    assert lease.renewals == 3
+    assert [error.exit_status for error in lease.lost] == [12]
+    assert "its -wal was removed" in lease.lost[0].why
