@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import http.client
 import ssl
 import tempfile
 import urllib.error
@@ -126,6 +127,8 @@ def place_of(found: Found) -> HttpPlace:
             why="neither the block nor TF_HTTP_ADDRESS names one",
             fix="export TF_HTTP_ADDRESS=https://…",
         )
+    named = found.text("username")
+    name, password = ("", "") if named else _login_in(address)
     return HttpPlace(
         address=address,
         lock_address=found.text("lock_address"),
@@ -133,8 +136,8 @@ def place_of(found: Found) -> HttpPlace:
         update_method=found.text("update_method") or "POST",
         lock_method=found.text("lock_method") or "LOCK",
         unlock_method=found.text("unlock_method") or "UNLOCK",
-        username=found.text("username") or "",
-        password=found.text("password") or "",
+        username=named or name,
+        password=(found.text("password") or "") if named or not name else password,
         verify=not found.is_true("skip_cert_verification"),
         ca=found.text("client_ca_certificate_pem") or "",
         certificate=found.text("client_certificate_pem") or "",
@@ -152,8 +155,12 @@ def shown_address(found: Found) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL without user, password, query and fragment."""
-    parts = urllib.parse.urlsplit(url)
+    """Return a URL without user, password, query and fragment; of one that cannot be read nothing is shown."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port  # a password with a slash in it ends up here, and the rest of it in the path
+    except ValueError:
+        return "(an address that cannot be read)"
     host = parts.netloc.rpartition("@")[2]
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
@@ -202,7 +209,7 @@ class Line:
                 await self._clock.sleep(_PAUSE_S * 2.0 ** (attempt - 1))
             try:
                 reply = await asyncio.to_thread(self._exchange, method, url, body, limit)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 failure = BackendUnavailable(
                     f"{shown} cannot be reached", why=_reason(error), fix="check address and network: interlock doctor"
                 )
@@ -224,7 +231,8 @@ class Line:
     def _exchange(self, method: str, url: str, body: bytes | None, limit: int) -> Reply:
         if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
             raise ValueError("it is no http address")
-        request = urllib.request.Request(url, data=body, method=method, headers=self._headers(body))  # noqa: S310 - checked above
+        plain, headers = _without_login(url), self._headers(body)
+        request = urllib.request.Request(plain, data=body, method=method, headers=headers)  # noqa: S310 - checked above
         try:
             with self._open().open(request, timeout=TIMEOUT_S) as answer:
                 return _reply(answer.status, answer, answer.headers, limit)
@@ -432,6 +440,21 @@ class HttpBackend:
         return urllib.parse.urlunsplit(parts._replace(query=query))
 
 
+def _login_in(url: str) -> tuple[str, str]:
+    """Return user and password in a URL, which Terraform sends unless a username is set; empty without any."""
+    try:
+        login, _, _ = urllib.parse.urlsplit(url).netloc.rpartition("@")
+    except ValueError:
+        return "", ""
+    name, _, password = login.partition(":")
+    return urllib.parse.unquote(name), urllib.parse.unquote(password)
+
+
+def _without_login(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 class _SameServer(urllib.request.HTTPRedirectHandler):
     """Follows no redirect to another server: the credentials are for the one that is configured."""
 
@@ -464,6 +487,10 @@ def _reply(status: int, stream: IO[bytes], headers: Any, limit: int) -> Reply:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, ValueError | http.client.InvalidURL):  # its text quotes the address, where a password may be
+        return "it is no http address"
+    if isinstance(error, http.client.HTTPException):
+        return f"its answer is no HTTP ({type(error).__name__})"
     return str(getattr(error, "reason", None) or str(error) or type(error).__name__)
 
 

@@ -91,7 +91,8 @@ def locate_state(
         state: The name that the state would have in Interlock's own backend, for advice; None for the usual one.
     """
     found = find(DiskTree(), str(directory), environ, extra, tool)
-    advice = _Advice(found=found, directory=directory, tool=tool, state=state)
+    data_dir = environ.get("TF_DATA_DIR") or ".terraform"
+    advice = _Advice(found=found, directory=directory, tool=tool, state=state, data_dir=data_dir)
     if found.unsure:
         return Refused(found=found, error=advice.not_certain())
     if found.type in SUPPORTED:
@@ -182,6 +183,7 @@ class _Advice:
     directory: Path
     tool: Tool
     state: str | None
+    data_dir: str
 
     def not_certain(self) -> UsageError:
         return UsageError(
@@ -215,7 +217,7 @@ class _Advice:
             f"{f' at {address}' if address else ''}; now {declared} is declared",
             why="a plan against an empty state would create everything a second time",
             fix="declare that backend again, or move the state with it: "
-            + self._move(f"the backend block and {self.directory / '.terraform' / _LOCAL_STATE}"),
+            + self._move(f"the backend block and {self.directory / self.data_dir / _LOCAL_STATE}"),
         )
 
     def local(self, path: Path) -> UsageError:

@@ -71,7 +71,8 @@ async def find_target(text: str, settings: Settings, environ: Mapping[str, str])
         case Existing(found=found):
             return Foreign(found=found, directory=directory)
         case Refused(found=found) as refused:
-            if found.type == "local" and not found.is_declared and await _is_own(own, directory, settings):
+            undeclared = refused.is_certain and found.type == "local" and not found.is_declared
+            if undeclared and await _is_own(own, directory, settings):
                 return own
             if not refused.is_certain or address_of(found, directory) is None:
                 raise refused.error

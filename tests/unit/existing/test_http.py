@@ -219,3 +219,27 @@ async def test_an_address_that_is_none_is_unavailable() -> None:
     )
     with pytest.raises(BackendUnavailable):
         await backend.read_state()
+
+
+@pytest.mark.promise("P10")
+async def test_a_login_in_the_address_is_sent_as_terraform_sends_it_and_never_shown(
+    api: AnswerServer, server: Server
+) -> None:
+    server.state = STATE
+    address = api.url.replace("://", "://ci:p%40ss@") + "/state/app"
+    backend = open_http(found(api, address=address, username=""), clock=Impatient(), ids=RandomIds())
+    await backend.read_state()
+    assert api.calls[-1].headers["authorization"] == f"Basic {base64.b64encode(b'ci:p@ss').decode()}"
+    assert "ss@" not in backend.describe().address
+    both = open_http(found(api, address=address), clock=Impatient(), ids=RandomIds())
+    await both.read_state()
+    assert api.calls[-1].headers["authorization"] == f"Basic {base64.b64encode(b'ann:hunter2').decode()}"
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("address", ["https://ci:hush/word@host/state", "https://[hush/state", "http://host:hush/x"])
+async def test_an_address_that_cannot_be_read_shows_nothing_of_itself(address: str) -> None:
+    backend = open_http(Found(type="http", settings={"address": address}), clock=Impatient(), ids=RandomIds())
+    with pytest.raises(BackendUnavailable) as refused:
+        await backend.read_state()
+    assert "hush" not in f"{refused.value} {refused.value.why} {backend.describe().address}"

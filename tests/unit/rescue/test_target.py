@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.errors import UsageError
 from interlock.recovery.witnesses.running import Role, Running
 from interlock.rescue.target import Foreign, Own, address_of_target, find_target, place_of, places_beside
 from interlock.settings import Settings, StateSettings
@@ -101,3 +102,25 @@ async def test_a_bucket_of_the_same_name_at_another_service_is_not_taken_for_our
     place = places_beside(target)
     assert place(running(folder, AWS_ENDPOINT_URL_S3=theirs)) == expected
     assert place(running(None, AWS_ENDPOINT_URL_S3=theirs)) is None
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize("environ", [{}, {"TF_DATA_DIR": "dd"}])
+async def test_a_backend_that_an_earlier_init_recorded_is_never_answered_with_our_own_empty_state(
+    tmp_path: Path, settings: Settings, environ: dict[str, str]
+) -> None:
+    folder = module(tmp_path, NONE)
+    record = folder / environ.get("TF_DATA_DIR", ".terraform") / "terraform.tfstate"
+    record.parent.mkdir()
+    record.write_text('{"version": 3, "backend": {"type": "http", "config": {"address": "https://x.example/s"}}}')
+    with pytest.raises(UsageError, match="recorded backend") as refused:
+        await find_target(str(folder), settings, environ)
+    assert str(record) in (refused.value.fix or "")
+
+
+@pytest.mark.promise("P11")
+async def test_a_chosen_workspace_is_refused_and_not_answered_with_the_default_one(
+    tmp_path: Path, settings: Settings
+) -> None:
+    with pytest.raises(UsageError, match="workspace"):
+        await find_target(str(module(tmp_path, NONE)), settings, {"TF_WORKSPACE": "green"})
