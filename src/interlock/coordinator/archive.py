@@ -448,15 +448,22 @@ class StateArchive:
         except Mismatch as mismatch:
             if mismatch.current is not None:
                 return decode_quarantined(mismatch.current.value)
-        dropped = await self._trim_quarantine(state)
+        except RecordDamaged:
+            await self._records.replace_damaged(key, encode(entry))
+        dropped = 0
+        with suppress(BackendUnavailable):  # a damaged entry, say: who is refused must hear of the refusal all the same
+            dropped = await self._trim_quarantine(state, entry)
         if dropped:
             error.facts["quarantine_dropped"] = dropped
             error.why = f"{error.why}; {dropped} older refused writes were removed to make room".removeprefix("; ")
         return entry
 
-    async def _trim_quarantine(self, state: str) -> int:
-        """Remove the oldest entries beyond the limits, never the newest; return how many."""
-        entries = await self.quarantined(state)
+    async def _trim_quarantine(self, state: str, newest: Quarantined) -> int:
+        """Remove the oldest entries beyond the limits; return how many.
+
+        Never the newest, whatever the clock says: after it was set back, what was refused just now seems the oldest.
+        """
+        entries = [newest, *(entry for entry in await self.quarantined(state) if entry.id != newest.id)]
         kept_bytes = 0
         doomed: list[Quarantined] = []
         for number, entry in enumerate(entries):

@@ -16,6 +16,7 @@ from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, StateInvalid
 from interlock.run.workspace import ERRORED
 from interlock.state import parse_document
+from interlock.store import StoreGone
 
 PATIENCE_S = 120.0
 """How long a state is offered again to a store that cannot take it: long enough to free some space by hand."""
@@ -157,14 +158,15 @@ async def offer(
         where: Where a copy is, for people.
 
     Raises:
-        InterlockError: What `push` raised last. Everything but an unavailable store is raised at once.
+        InterlockError: What `push` raised last. Everything but an unavailable store is raised at once, and so is a
+            store that is gone: it does not come back for this process.
     """
     until_s, said = clock.monotonic() + patience_s, False
     while True:
         try:
             await push()
         except BackendUnavailable as error:
-            if clock.monotonic() + RETRY_S > until_s:
+            if isinstance(error, StoreGone) or clock.monotonic() + RETRY_S > until_s:
                 raise
             if not said:
                 tell("note", {"text": f"the state cannot be stored yet ({error.what}); trying again. {where}"})

@@ -27,6 +27,7 @@ from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
 from interlock.state import parse_document, render_document
+from interlock.store import StoreGone
 from interlock.terraform.events import Action
 from interlock.terraform.plan import PlanDocument, PlanFacts
 
@@ -159,9 +160,10 @@ async def _save(
             where=where,
         )
     except InterlockError as error:
-        if isinstance(failure, LeaseLost):
-            raise LeaseLost(failure.what, why=f"{failure.why}; {where}", fix=failure.fix) from error
         push = command("state", "push", "--state", state, kept or "FILE")
+        if isinstance(failure, LeaseLost):
+            fix = f"{push}    when the database is back" if kept and isinstance(error, StoreGone) else failure.fix
+            raise LeaseLost(failure.what, why=f"{failure.why}; {where}", fix=fix) from error
         raise StateNotSaved(
             "the run ended and its newest state could not be stored",
             why=f"{error.what}{f' ({error.why})' if error.why else ''}; {where}",

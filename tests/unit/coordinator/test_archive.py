@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -394,6 +395,38 @@ async def test_the_oldest_refused_writes_make_room_and_that_is_said(
     await bench.archive.quarantine(STATE, body(9), writer=Writer(who="ann"), error=error)
     assert [entry.serial for entry in await bench.archive.quarantined(STATE)] == [9]
     assert len(bench.blobs._blobs) == 1
+
+
+@pytest.mark.promise("P4")
+async def test_what_was_refused_just_now_is_kept_though_the_clock_was_set_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.coordinator.archive.MAX_QUARANTINE", 2)
+    for serial in (1, 2, 3):
+        with pytest.raises(LeaseLost) as refusal:
+            await bench.archive.write(STATE, body(serial), writer=Writer(who="ann", token=7))
+        _, sent = await bench.archive.read_quarantined(STATE, str(refusal.value.facts["quarantine"]))
+        assert sent == body(serial)
+        bench.clock.jump(-3600.0)
+
+
+@pytest.mark.promise("P4")
+@pytest.mark.parametrize("which", ["another", "its own", "the count"])
+async def test_a_damaged_entry_of_the_quarantine_does_not_hide_a_refusal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    monkeypatch.setattr("interlock.coordinator.archive.MAX_QUARANTINE", 2)
+    zombie = Writer(who="ann", token=7)
+    for serial in (1, 2, 3):
+        with pytest.raises(LeaseLost):
+            await bench.archive.write(STATE, body(serial), writer=zombie)
+    kept = await bench.archive.quarantined(STATE)
+    keys = {"another": _quarantine_key(STATE, kept[1].id), "its own": _quarantine_key(STATE, kept[0].id)}
+    bench.records._sums[keys.get(which, f"quarantine-dropped/{quote(STATE, safe='')}")] = b"damaged"
+    with pytest.raises(LeaseLost) as refusal:
+        await bench.archive.write(STATE, body(3 if which == "its own" else 4), writer=zombie)
+    entry, sent = await bench.archive.read_quarantined(STATE, str(refusal.value.facts["quarantine"]))
+    assert sent == body(entry.serial or 0)
 
 
 async def test_all_refused_writes_are_listed_newest_first_however_many_there_are(

@@ -7,7 +7,9 @@ import pytest
 
 from interlock.errors import BackendUnavailable
 from interlock.run import saving
-from interlock.run.saving import Left, check_room, find_left, keep_copy, room_needed
+from interlock.run.saving import Left, check_room, find_left, keep_copy, offer, room_needed
+from interlock.store import StoreGone
+from interlock.testing.clock import FakeClock
 
 
 def state(serial: int) -> bytes:
@@ -57,3 +59,16 @@ def test_an_apply_with_too_little_room_is_not_started(tmp_path: Path, monkeypatc
     monkeypatch.setattr(saving, "ROOM_BYTES", 1 << 62)
     with pytest.raises(BackendUnavailable, match="not started"):
         check_room(tmp_path, 0)
+
+
+async def test_a_store_that_is_gone_is_not_asked_again() -> None:
+    asked = 0
+
+    async def push() -> None:
+        nonlocal asked
+        asked += 1
+        raise StoreGone("the database is gone")
+
+    with pytest.raises(StoreGone):
+        await offer(push, clock=FakeClock(), patience_s=120.0, tell=lambda _kind, _facts: None, where="")
+    assert asked == 1
