@@ -177,3 +177,23 @@ def test_a_backend_in_opentofus_own_files_is_refused_too(desk: Desk, gitlab: Sta
     blind = desk.run("doctor", folder, environ={"INTERLOCK_TERRAFORM": "terraform"})
     assert blind.code != 0
     assert "holds only OpenTofu's files" in blind.out + blind.err
+
+
+def test_a_state_whose_backend_is_no_longer_declared_is_moved_by_the_line_that_the_refusal_prints(
+    desk: Desk, gitlab: StateServer
+) -> None:
+    """`terraform state pull` wants a new init there, so that line would push an empty file."""
+    folder = desk.module("moved", RESOURCE)
+    (folder / "backend.tf.json").write_text(backend(gitlab))
+    by_hand("terraform", folder, desk, {}, "init", "-input=false")
+    by_hand("terraform", folder, desk, {}, "apply", "-auto-approve", "-input=false")
+    (folder / "backend.tf.json").unlink()
+    refused = desk.run("plan", folder)
+    assert refused.code == 3, refused.err
+    migrate, push = refused.err.split("next   ")[1].split("    or declare")[0].split("    then")[0].split("; ")
+    program, *words = migrate.split()
+    by_hand(program, folder, desk, {}, *words)
+    pushed = desk.run(*push.split()[1:])
+    assert pushed.code == 0, pushed.err
+    (folder / "terraform.tfstate").unlink()
+    assert desk.run("plan", folder, "--detailed-exitcode").code == 0

@@ -91,8 +91,7 @@ def locate_state(
         state: The name that the state would have in Interlock's own backend, for advice; None for the usual one.
     """
     found = find(DiskTree(), str(directory), environ, extra, tool)
-    data_dir = environ.get("TF_DATA_DIR") or ".terraform"
-    advice = _Advice(found=found, directory=directory, tool=tool, state=state, data_dir=data_dir)
+    advice = _Advice(found=found, directory=directory, tool=tool, state=state)
     if found.unsure:
         return Refused(found=found, error=advice.not_certain())
     if found.type in SUPPORTED:
@@ -183,7 +182,6 @@ class _Advice:
     directory: Path
     tool: Tool
     state: str | None
-    data_dir: str
 
     def not_certain(self) -> UsageError:
         return UsageError(
@@ -216,8 +214,7 @@ class _Advice:
             f'an earlier terraform init of {self.directory} recorded backend "{before.type}"'
             f"{f' at {address}' if address else ''}; now {declared} is declared",
             why="a plan against an empty state would create everything a second time",
-            fix="declare that backend again, or move the state with it: "
-            + self._move(f"the backend block and {self.directory / self.data_dir / _LOCAL_STATE}"),
+            fix=f"{self._migrate()}    or declare that backend again",
         )
 
     def local(self, path: Path) -> UsageError:
@@ -225,7 +222,7 @@ class _Advice:
         return UsageError(
             f"{self.directory} has a local state, {name}, that Interlock does not know",
             why="a plan against the empty state would create everything a second time",
-            fix=f"{command('state', 'push', '--state', self._name(), path)}    then move the file away",
+            fix=self._push_local(path),
         )
 
     def workspace(self) -> UsageError:
@@ -245,6 +242,16 @@ class _Advice:
         pull = f"{self.tool.value} {shlex.quote(f'-chdir={self.directory}')} state pull > state.json"
         push = command("state", "push", "--state", self._name(), "state.json")
         return f"{pull}; {push}    then remove {remove}"
+
+    def _migrate(self) -> str:
+        """Terraform reads a recorded backend that is no longer declared only to move its state into a local file."""
+        at = shlex.quote(f"-chdir={self.directory}")
+        first = "remove the backend block, then: " if self.found.is_declared else ""
+        move = f"{self.tool.value} {at} init -migrate-state -force-copy"
+        return f"{first}{move}; {self._push_local(self.directory / _LOCAL_STATE)}"
+
+    def _push_local(self, path: Path) -> str:
+        return f"{command('state', 'push', '--state', self._name(), path)}    then move the file away"
 
     def _name(self) -> str:
         from interlock.settings import default_state_name

@@ -115,7 +115,7 @@ async def test_a_backend_that_an_earlier_init_recorded_is_never_answered_with_ou
     record.write_text('{"version": 3, "backend": {"type": "http", "config": {"address": "https://x.example/s"}}}')
     with pytest.raises(UsageError, match="recorded backend") as refused:
         await find_target(str(folder), settings, environ)
-    assert str(record) in (refused.value.fix or "")
+    assert "init -migrate-state -force-copy; interlock state push --state" in (refused.value.fix or "")
 
 
 @pytest.mark.promise("P11")
