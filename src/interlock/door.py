@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from interlock.backend.gate import RunGate
 from interlock.backend.loopback import serve_run
@@ -14,6 +15,8 @@ from interlock.ids import Ids
 from interlock.run.surroundings import Current, Seat, Tell
 from interlock.state import Version, VersionKind
 from interlock.terraform.command import HttpBackend
+
+REST_S: Final = 10.0  # for what a Terraform that has ended had sent; its connections end with it
 
 
 class LoopbackDoor:
@@ -54,6 +57,10 @@ class LoopbackDoor:
 
     async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:
         """See `Door.enter`. Nobody comes to this state but through us."""
+
+    async def rest(self) -> None:
+        """See `Door.rest`."""
+        await self._gate.until_alone(REST_S)
 
     async def settle(self, tell: Tell) -> None:
         """See `Door.settle`. Every write was judged when it came."""

@@ -138,6 +138,26 @@ def test_a_terraform_that_others_signalled_twice_is_told_as_not_saved_with_its_o
     assert desk.lock().holders == ()
 
 
+@pytest.mark.promise("P3")
+def test_what_a_terraform_still_writes_after_it_was_cut_off_is_in_the_state(desk: Desk, slow: Path) -> None:
+    run, summary = start(desk, slow)
+    terraform = summary.processes["terraform"].pid
+    os.kill(terraform, signal.SIGTERM)
+    until_stopping(desk, slow)
+    os.kill(terraform, signal.SIGTERM)
+    open_gate(slow)  # what its provider completes before it ends, it writes after it gave its lock back
+    ended = run.wait()
+    assert ended.code in (130, 131, 143), ended.err  # it may have been quicker than its second signal
+    completed = {
+        str(entry.facts["address"]) for entry in desk.journal(kind="resource") if entry.facts["stage"] == "complete"
+    }
+    unsaved = {address for address in completed if f"{address} (id " in ended.err}
+    known = desk.run("state", "pull", "s").out
+    names = {f"slow_thing.made[{number}]": f"thing-{number}" for number in range(5)}
+    assert {each for each in completed if names[each] not in known} == unsaved
+    assert desk.quarantined() == []
+
+
 @pytest.mark.promise("P8")
 def test_a_provider_that_is_killed_while_its_run_is_stopped_is_told_as_not_saved(desk: Desk, slow: Path) -> None:
     run, summary = start(desk, slow)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -75,6 +76,10 @@ class RunGate:
         self._accepted: Version | None = None
         self._refused: InterlockError | None = None
         self._unsaved: bytes | None = None
+        self._given: set[str] = set()
+        self._visitors = 0
+        self._alone = asyncio.Event()
+        self._alone.set()
         self.state = state
 
     # -- for the supervisor -----------------------------------------------------------------------------------------
@@ -111,6 +116,27 @@ class RunGate:
     def unsaved(self) -> bytes | None:
         """Return the body of the last write that the store could not take; None when there is none."""
         return self._unsaved
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """While entered, a client has a connection; see `until_alone`."""
+        self._visitors += 1
+        self._alone.clear()
+        try:
+            yield
+        finally:
+            self._visitors -= 1
+            if not self._visitors:
+                self._alone.set()
+
+    async def until_alone(self, timeout_s: float) -> None:
+        """Wait until every connection is over and what it had sent is dealt with, at most `timeout_s` seconds.
+
+        A Terraform that was cut off ends while its last write is on the way.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._alone.wait()
 
     async def push(self, body: bytes, allowed: frozenset[str] | None, *, kind: VersionKind) -> Version:
         """Write a document that Terraform left behind, under this run's grant.
@@ -158,6 +184,7 @@ class RunGate:
         unbind = LockIdUnbound(ticket=self._writer.ticket, token=self._writer.token, lock_id=lock_id)
         decision = await self._coordinator.apply_event(self.state, unbind)
         if decision.refused is None:
+            self._given.add(lock_id)
             return Done()
         if decision.refused.reason is RefuseReason.OTHER_LOCK_ID:
             return await self._in_the_way()
@@ -186,17 +213,23 @@ class RunGate:
         return Done()
 
     async def _check_lock_id(self, lock_id: str | None, body: bytes) -> None:
-        """Refuse a lock id that is not bound to the grant: another Terraform found this address."""
+        """Refuse a lock id that is not bound to the grant: another Terraform found this address.
+
+        One that was bound to it before is the run's own: a Terraform that is signalled twice unlocks first, and then
+        writes what its providers still completed. The grant is the run's until its supervisor gives it back.
+        """
         view = await self._coordinator.view(self.state)
         holder = holder_of(view.lock, ticket=self._writer.ticket, token=self._writer.token)
-        if lock_id is None or holder is None or holder.lock_id == lock_id:
+        is_late = holder is not None and holder.lock_id is None and lock_id in self._given
+        if lock_id is None or holder is None or holder.lock_id == lock_id or is_late:
             return  # without a grant the archive refuses; without an id the grant's token fences
         error = LeaseLost(
             f"state {self.state!r} was not written",
             why="the lock id is not the one that is bound to this run's grant",
             finding="other-lock-id",
         )
-        await self._archive.quarantine(self.state, body, writer=self._writer, error=error)
+        kept = await self._archive.quarantine(self.state, body, writer=self._writer, error=error)
+        error.facts["quarantine"] = kept.id
         raise error
 
     async def _in_the_way(self) -> Held:

@@ -131,10 +131,11 @@ class _Site:
         try:
             if not self._guests.enter(task, close):
                 return
-            known = await self._exchange(reader, writer, task, is_stranger=True)
-            while known:
-                self._guests.end(task, close)
-                known = await self._exchange(reader, writer, task, is_stranger=False)
+            with self._gate.visited():
+                known = await self._exchange(reader, writer, task, is_stranger=True)
+                while known:
+                    self._guests.end(task, close)
+                    known = await self._exchange(reader, writer, task, is_stranger=False)
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass  # the client has gone or sends no HTTP, or the run is over: nobody is there to be told
         finally:

@@ -254,6 +254,9 @@ class OnsiteDoor:
         """See `Door.stored`. As last seen, likewise."""
         return _body(self._now) or None
 
+    async def rest(self) -> None:
+        """See `Door.rest`. Terraform writes past us; what the backend acknowledged is there."""
+
     async def settle(self, tell: Tell) -> None:
         """See `Door.settle`.
 

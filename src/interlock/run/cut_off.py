@@ -9,8 +9,11 @@ import re
 import signal
 from pathlib import Path
 
+import msgspec
+
 from interlock.errors import LeaseLost, StateNotSaved, command
 from interlock.run.stage import Outcome
+from interlock.state import parse_document
 from interlock.terraform.events import Unparsed
 from interlock.terraform.interruption import MAX_NAMED
 
@@ -36,6 +39,34 @@ def find_cut(outcome: Outcome, *, state: str, directory: str, run_folder: Path) 
         fix=how_to_look(state, directory, run_folder),
         in_flight=outcome.interruption.in_flight,
     )
+
+
+def drop_saved(unsaved: dict[str, str], stored: bytes | None) -> None:
+    """Take out of `unsaved` (address to id) what the stored state has under that id.
+
+    Raises:
+        StateInvalid: The stored state cannot be read.
+    """
+    objects = parse_document(stored).objects() if stored else {}
+    for key, raw in objects.items():
+        address = str(key.address())
+        if not key.deposed and unsaved.get(address) and _id_of(raw) == unsaved[address]:
+            del unsaved[address]
+
+
+def _id_of(raw: msgspec.Raw) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=_Instance).attributes.id
+    except msgspec.MsgspecError:
+        return None
+
+
+class _Attributes(msgspec.Struct):
+    id: str | None = None
+
+
+class _Instance(msgspec.Struct):
+    attributes: _Attributes = msgspec.field(default_factory=_Attributes)
 
 
 def also_cut(lost: LeaseLost, cut: StateNotSaved) -> LeaseLost:

@@ -75,6 +75,8 @@ async def settle(
     refused = door.refused()
     if refused is not None and not isinstance(failure, LeaseLost | StateNotSaved):
         raise refused from failure
+    if refused is not None and failure is not None:
+        failure = _with_kept(failure, refused)
     if unseen is not None:
         raise failure or unseen
     if door.suspect() and not isinstance(failure, LeaseLost | StateNotSaved):
@@ -186,6 +188,20 @@ def _kept(left: Left, workspace: Workspace, journal: Journal) -> Path | None:
         return kept
     places = places_for(journal.summary.run, run_folder=journal.folder, directory=workspace.directory)
     return keep_copy(left.body, places)
+
+
+def _with_kept(failure: InterlockError, refused: InterlockError) -> InterlockError:
+    """Name the last bytes that Terraform sent and that were refused: they may be the newest state that there is."""
+    entry = refused.facts.get("quarantine")
+    if entry is None:
+        return failure
+    show = f"{command('state', 'quarantine', 'show', THIS_STATE, str(entry))} --raw > newest.tfstate"
+    failure.why = (
+        f"{failure.why}; its last write was refused ({refused.why or refused.what}) and is quarantine entry {entry}"
+    )
+    failure.fix = f"{failure.fix}    what was refused: {show}    then: {command('state', 'push', 'newest.tfstate')}"
+    failure.facts["quarantine"] = entry
+    return failure
 
 
 def _suspect(lost: tuple[str, ...], failure: InterlockError | None) -> StateSuspect:

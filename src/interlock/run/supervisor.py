@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from interlock.errors import (
 from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
 from interlock.run.binary import Binary
-from interlock.run.cut_off import also_cut, find_cut, name_signal
+from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
 from interlock.run.gate import check_plan
 from interlock.run.heartbeat import keep_alive
 from interlock.run.initialising import is_only_override
@@ -625,6 +626,8 @@ class Supervisor:
         progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
         outcome = await self._command("apply", Verb.APPLY, self._apply_options(path), progress)
         self._enter(Phase.SETTLING)
+        await self._hands.door.rest()
+        await self._note_saved(outcome)
         failure = self._verdict(outcome)
         try:
             await settle.settle(
@@ -645,6 +648,12 @@ class Supervisor:
         lock = self._hands.door.lock
         again = self._flags.values if self._flags.values and is_asking_again(path) else ()
         return Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=(*self._flags.apply, *again))
+
+    async def _note_saved(self, outcome: Outcome) -> None:
+        """Do not call unsaved what a Terraform that was cut off could store all the same."""
+        if outcome.interruption.is_cut and outcome.interruption.unsaved:
+            with suppress(InterlockError):  # then nobody knows, and it counts as unsaved
+                drop_saved(outcome.interruption.unsaved, await self._hands.door.stored())
 
     def _verdict(self, outcome: Outcome) -> InterlockError | None:
         """Say how the apply ended, before anything is known of its state."""

@@ -74,6 +74,10 @@ class Door(Protocol):
         """
         ...
 
+    async def rest(self) -> None:
+        """After Terraform ended: wait, for a bounded time, until what it sent to us last is dealt with."""
+        ...
+
     async def settle(self, tell: Tell) -> None:
         """After Terraform ended: look at what it stored, and mend what only we can; then `accepted` and `refused`."""
         ...

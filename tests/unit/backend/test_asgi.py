@@ -619,6 +619,24 @@ async def test_another_terraform_at_the_address_of_a_run_is_refused(site: Site) 
     assert [entry.reason for entry in await site.archive.quarantined("prod/routing")] == ["other-lock-id"]
 
 
+@pytest.mark.promise("P3")
+async def test_what_a_terraform_that_was_cut_off_writes_after_its_unlock_is_stored_under_the_grant(site: Site) -> None:
+    run = Supervised(site)
+    token = await site.hold()
+    run.gate.admit(ticket="run-1", token=token)
+    await run.ask("LOCK", lock("tf"))
+    await run.ask("UNLOCK", lock("tf"))
+    assert (await run.ask("POST", state(1), "ID=stranger")).status == 409
+    assert (await run.ask("POST", state(1), "ID=tf")).status == 200
+    assert run.gate.refused() is None
+    await run.ask("LOCK", lock("next"))
+    assert (await run.ask("POST", state(2), "ID=tf")).status == 409
+    await run.ask("UNLOCK", lock("next"))
+    await site.coordinator.break_("prod/routing", Broken(ticket="run-1", token=token, by="r", reason="gone"))
+    assert (await run.ask("POST", state(2), "ID=tf")).status == 409
+    assert len(await site.archive.quarantined("prod/routing")) == 3
+
+
 async def test_the_lock_of_a_run_does_not_open_the_plain_address(site: Site) -> None:
     run = Supervised(site)
     run.gate.admit(ticket="run-1", token=await site.hold())

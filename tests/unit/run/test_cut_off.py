@@ -1,10 +1,11 @@
+import json
 import shlex
 from pathlib import Path
 
 import pytest
 
 from interlock.errors import LeaseLost, StateNotSaved
-from interlock.run.cut_off import also_cut, find_cut
+from interlock.run.cut_off import also_cut, drop_saved, find_cut
 from interlock.run.process import Ended
 from interlock.run.stage import Outcome
 from interlock.terraform.events import Action, AnyEvent, Apply, Diagnostic, Log, Resource, Severity, Stage, Unparsed
@@ -78,3 +79,31 @@ def test_a_lost_lease_decides_the_exit_status_and_names_what_was_cut_off() -> No
     assert lost.exit_status == 12
     assert "token 8" in lost.why
     assert "t.a (create)" in lost.why
+
+
+@pytest.mark.promise("P8")
+def test_only_what_the_stored_state_has_under_the_same_id_counts_as_saved() -> None:
+    state = {
+        "version": 4,
+        "serial": 2,
+        "lineage": "l",
+        "resources": [
+            {
+                "mode": "managed",
+                "type": "t",
+                "name": "a",
+                "provider": "p",
+                "instances": [
+                    {"index_key": 0, "attributes": {"id": "i0"}},
+                    {"index_key": 1, "attributes": {"id": "old"}},
+                    {"index_key": 2, "attributes": {"id": 7}},
+                    {"index_key": 3, "deposed": "d1", "attributes": {"id": "i3"}},
+                ],
+            }
+        ],
+    }
+    unsaved = {"t.a[0]": "i0", "t.a[1]": "new", "t.a[2]": "7", "t.a[3]": "i3", "t.b": ""}
+    drop_saved(unsaved, json.dumps(state).encode())
+    assert set(unsaved) == {"t.a[1]", "t.a[2]", "t.a[3]", "t.b"}
+    drop_saved(unsaved, None)
+    assert len(unsaved) == 4

@@ -136,6 +136,18 @@ async def test_a_refused_write_is_never_success(room: Room) -> None:
         await room.settle(door, APPLIED)
 
 
+@pytest.mark.promise("P4")
+@pytest.mark.parametrize("family", [StateNotSaved, LeaseLost])
+async def test_what_was_refused_of_a_run_that_lost_something_is_named(room: Room, family: type[InterlockError]) -> None:
+    door = FakeDoor(WRITTEN, accepted=WRITTEN)
+    door.refusal = LeaseLost("not written", why="the grant is not current", quarantine="abc123")
+    with pytest.raises(family) as lost:
+        await room.settle(door, APPLIED, code=1, failure=family("cut off", why="in flight: a.b", fix="interlock plan"))
+    assert lost.value.why.startswith("in flight: a.b; its last write was refused (the grant is not current)")
+    assert "abc123 --raw" in lost.value.fix
+    assert lost.value.fix.startswith("interlock plan")
+
+
 @pytest.mark.promise("P8")
 async def test_a_suspect_state_is_neither_a_success_nor_a_lost_state(room: Room) -> None:
     door = FakeDoor(WRITTEN, accepted=WRITTEN)
