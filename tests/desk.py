@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,6 +29,11 @@ T = TypeVar("T")
 STEP_S = 180.0  # far more than any step takes, also with four busy processes a core; only a hang reaches it
 _LOOK_S = 0.02
 
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 SLEEPER = """
 variable "hold" {
   type    = number
@@ -142,6 +151,27 @@ class Desk:
         started = Started(process)
         self._started.append(started)
         return started
+
+    def start_at_terminal(
+        self, *words: object, columns: int = 80, environ: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[bytes], int]:
+        """Start a command whose controlling terminal is new; return it and the terminal's other side.
+
+        Closing that side closes the terminal: the kernel sends SIGHUP. The command must be waited for.
+        """
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "interlock", *map(str, words)],
+            env={**self.environ, "TERM": "xterm", **(environ or {})},
+            cwd=self.folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        return process, ours
 
     def run(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
         """Run a command to its end."""

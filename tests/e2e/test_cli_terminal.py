@@ -1,13 +1,9 @@
 """What a person at a terminal sees, on a real pseudo-terminal."""
 
-import fcntl
 import os
-import pty
 import select
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +14,6 @@ from tests.desk import STEP_S, Desk
 pytestmark = pytest.mark.e2e
 
 ONE = 'resource "terraform_data" "kept_for_a_rather_long_time" {}\n'
-_TAKE_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 _CLEAR = "\x1b[2K"
 
 
@@ -30,18 +21,7 @@ def at_terminal(
     desk: Desk, *words: object, answers: Sequence[tuple[str, bytes]] = (), columns: int = 80, **environ: str
 ) -> tuple[int, str]:
     """Run a command on a terminal; type each answer once its question is shown. Return exit status and output."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "interlock", *map(str, words)],
-        env={**desk.environ, "TERM": "xterm", **environ},
-        cwd=desk.folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
+    process, ours = desk.start_at_terminal(*words, columns=columns, environ=environ)
     shown, left, limit_s = "", list(answers), time.monotonic() + STEP_S
     while time.monotonic() < limit_s:
         if select.select([ours], [], [], 0.1)[0]:
@@ -102,6 +82,6 @@ def test_a_disk_that_is_full_for_our_output_is_said_in_three_parts(desk: Desk) -
                 text=True,
                 check=False,
             )
-        assert ended.returncode == 1, ended.stderr
+        assert ended.returncode == 30, ended.stderr
         assert "No space left on device" in ended.stderr
         assert "Traceback" not in ended.stderr

@@ -12,11 +12,13 @@ import pytest
 from tests import slow_provider
 from tests.desk import STEP_S, Desk, Started, children, tree
 
+from interlock.lock import Requested
 from interlock.run.summary import Summary
 
 pytestmark = pytest.mark.e2e
 
 THINGS = {f"thing-{number}" for number in range(5)}
+HOLDER = Requested(ticket="holder", who="somebody", lease_s=600.0, patience_s=600.0)
 UNPROTECTED = {"INTERLOCK_PROTECT_TERRAFORM": "never"}
 
 
@@ -103,6 +105,35 @@ def test_a_burst_of_signals_is_one_wish(desk: Desk, slow: Path) -> None:
     assert [entry.facts["action"] for entry in desk.journal(kind="interrupt")].count("stop") == 1
     assert {str(entry.facts["action"]) for entry in desk.journal(kind="interrupt")} == {"stop", "ignore"}
     assert slow_provider.made(slow) == saved(desk) == THINGS
+
+
+@pytest.mark.promise("P9")
+@pytest.mark.parametrize("phase", ["queued", "awaiting", "applying"])
+def test_a_terminal_that_is_closed_stops_its_run_and_loses_nothing(desk: Desk, slow: Path, phase: str) -> None:
+    module = desk.module(text=slow_provider.MODULE)
+    holder = (
+        desk.ask(lambda embedded: embedded.coordinator.acquire("s", HOLDER, timeout_s=0.0))
+        if phase == "queued"
+        else None
+    )
+    approve = () if phase == "awaiting" else ("--auto-approve",)
+    process, terminal = desk.start_at_terminal("apply", module, "--state", "s", *approve)
+    if phase == "applying":
+        desk.until(lambda: slow_provider.begun(slow) == THINGS, "five objects under way")
+        desk.until_working()
+    else:
+        desk.until_phase(phase)
+        desk.until(lambda: desk.journal(kind="standing" if holder else "approval") or None, "a run that has said so")
+    os.close(terminal)  # the kernel sends SIGHUP to everybody in its session
+    if phase == "applying":
+        until_stopping(desk, slow)
+        open_gate(slow)
+    assert process.wait(STEP_S) == 143
+    summary = desk.summary()
+    assert (summary.exit, desk.run("wait", summary.run).code) == (143, 143)
+    assert slow_provider.made(slow) == (saved(desk) if phase == "applying" else set())
+    lock = desk.lock()
+    assert ([each.ticket for each in lock.holders], lock.waiters) == (["holder"] if holder else [], ())
 
 
 @pytest.mark.promise("P9")

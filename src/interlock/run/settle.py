@@ -199,7 +199,8 @@ def _with_kept(failure: InterlockError, refused: InterlockError) -> InterlockErr
     failure.why = (
         f"{failure.why}; its last write was refused ({refused.why or refused.what}) and is quarantine entry {entry}"
     )
-    failure.fix = f"{failure.fix}    what was refused: {show}    then: {command('state', 'push', 'newest.tfstate')}"
+    push = command("state", "push", "--state", THIS_STATE, "newest.tfstate")
+    failure.fix = f"{failure.fix}    what was refused: {show}    then: {push}"
     failure.facts["quarantine"] = entry
     return failure
 

@@ -633,7 +633,7 @@ async def test_what_a_terraform_that_was_cut_off_writes_after_its_unlock_is_stor
     assert (await run.ask("POST", state(2), "ID=tf")).status == 409
     await run.ask("UNLOCK", lock("next"))
     await site.coordinator.break_("prod/routing", Broken(ticket="run-1", token=token, by="r", reason="gone"))
-    assert (await run.ask("POST", state(2), "ID=tf")).status == 409
+    assert (await run.ask("POST", state(3), "ID=tf")).status == 409
     assert len(await site.archive.quarantined("prod/routing")) == 3
 
 
