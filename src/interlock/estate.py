@@ -21,7 +21,7 @@ from interlock.lock import Holder
 from interlock.recovery.witnesses.process import Recorded
 from interlock.run.cut_off import how_to_look
 from interlock.run.leaving import is_left, read_allowed
-from interlock.run.settle import SAVE_FAILED, completed
+from interlock.run.settle import SAVE_FAILED, completed, following
 from interlock.run.stage import EventFile
 from interlock.run.stop_marker import has_marker
 from interlock.run.stopping import Asked, Listener, ask_once
@@ -113,7 +113,7 @@ class LocalEstate:
             keeps_suspect=True,
         )
         body = await asyncio.to_thread(kept.read_bytes)
-        body = completed(body, holder.run)
+        body = following(completed(body, holder.run), await self._stored_by(state, holder))
         note = "errored.tfstate of a run whose supervisor was killed"
         written = await self.archive.write(state, body, writer=writer, kind=VersionKind.PUSH, note=note)
         kept.unlink()
@@ -121,6 +121,12 @@ class LocalEstate:
         suspect = written.version.suspect
         held = f", suspect: it lacks {', '.join(suspect[:_SAID])}" if suspect else ""
         return f"the state it could not save was stored as serial {written.version.serial}{held}; its lock was released"
+
+    async def _stored_by(self, state: str, holder: Holder) -> bytes | None:
+        """Return the current state, when this grant stored it."""
+        current = await self.archive.current(state)
+        is_its = current is not None and (current[0].run, current[0].token) == (holder.run, holder.token)
+        return current[1] if current is not None and is_its else None
 
     def close(self, holder: Holder) -> None:
         """See `Estate.close`."""

@@ -26,7 +26,7 @@ from interlock.run.stage import Outcome
 from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
-from interlock.state import parse_document, render_document
+from interlock.state import content_digest, parse_document, render_document
 from interlock.store import StoreGone
 from interlock.terraform.events import Action
 from interlock.terraform.plan import PlanDocument, PlanFacts
@@ -123,6 +123,29 @@ def completed(body: bytes, run: str) -> bytes:
     return render_document(document.begin_lineage(str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:run:{run}"))))
 
 
+def following(body: bytes, stored: bytes | None) -> bytes:
+    """Let a state that a run left follow the one that the same run stored, when both have one serial.
+
+    Terraform numbers the first state of a new lineage again when it did not hear that it was stored, as when we are
+    killed in between. What it leaves in a file is what it had in the end.
+
+    Args:
+        body: What the run left.
+        stored: The current state, when this very run stored it; else None.
+
+    Raises:
+        StateInvalid: One of them is no state.
+    """
+    if stored is None:
+        return body
+    left, last = parse_document(body), parse_document(stored)
+    if left.lineage == last.lineage and content_digest(left) == content_digest(last):
+        return stored  # saved already, by whoever was killed after that
+    if (left.lineage, left.serial) != (last.lineage, last.serial):
+        return body
+    return render_document(left.with_serial(last.serial + 1))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
     """How a state that could not be stored is kept and offered again.
@@ -154,6 +177,7 @@ async def _save(
         where = f"what Terraform left in {kept} is no state: it has {len(left.body)} bytes, perhaps of a full disk"
     try:
         body = completed(left.body, run)
+        body = following(body, await door.stored() if door.accepted() is not None else None)
         await offer(
             lambda: door.push(body, plan.may_delete),
             clock=saving.clock,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.coordinator.archive import StateArchive
+from interlock.coordinator.archive import StateArchive, Writer
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Terminated
 from interlock.estate import LocalEstate, close_run, outcome_of
@@ -112,6 +112,30 @@ async def test_what_a_dead_run_wrote_down_before_its_apply_may_be_missing(scene:
     (scene.tree / "errored.tfstate").write_bytes(state(2, "a"))
     assert "suspect" not in await scene.estate.salvage("s", holder)
     assert (await scene.archive.history("s"))[0].suspect == ()
+
+
+@pytest.mark.promise("P9")
+async def test_a_dead_run_that_did_not_hear_that_its_first_state_was_stored_loses_nothing(scene: Scene) -> None:
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(1))  # as if its Terraform had stored it
+    await scene.estate.salvage("s", holder)
+    for _ in range(2):  # once more for a rescuer that was killed before it removed the file
+        (scene.tree / "errored.tfstate").write_bytes(state(1, "a"))
+        assert "stored as serial 2" in await scene.estate.salvage("s", holder)
+    assert await scene.serials() == [2, 1]
+    assert isinstance(outcome_of(scene.folder), Terminated)
+
+
+async def test_what_a_dead_run_left_does_not_take_the_serial_of_another_run(scene: Scene) -> None:
+    earlier = Requested(ticket="r0", run="r0", who="a@b", lease_s=6.0, patience_s=15.0)
+    token = (await scene.coordinator.acquire("s", earlier, timeout_s=0.0)).token
+    await scene.archive.write("s", state(1), writer=Writer(who="a@b", run="r0", ticket="r0", token=token))
+    await scene.coordinator.release("s", ticket="r0", token=token)
+    holder = await scene.hold()
+    (scene.tree / "errored.tfstate").write_bytes(state(1, "a"))
+    with pytest.raises(StateInvalid):
+        await scene.estate.salvage("s", holder)
+    assert await scene.serials() == [1]
 
 
 async def test_a_file_that_lay_there_before_the_run_is_not_what_the_run_left(scene: Scene) -> None:

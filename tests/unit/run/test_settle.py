@@ -19,7 +19,7 @@ from interlock.errors import (
 from interlock.lock import Stage as LockStage
 from interlock.run.leaving import note_before_apply, read_allowed
 from interlock.run.process import Ended
-from interlock.run.settle import Saving, completed, facts_of, plan_facts, settle, standing_facts
+from interlock.run.settle import Saving, completed, facts_of, following, plan_facts, settle, standing_facts
 from interlock.run.stage import Outcome
 from interlock.run.summary import Summary
 from interlock.run.surroundings import Current, Tell
@@ -43,7 +43,8 @@ class FakeDoor:
     backend = None
 
     def __init__(self, stored: Current, *, accepted: Current | None = None) -> None:
-        self.stored = stored
+        self.head = stored
+        self.document: bytes | None = None
         self._accepted = accepted
         self.refusal: InterlockError | None = None
         self.lacking: tuple[str, ...] = ()
@@ -65,7 +66,10 @@ class FakeDoor:
         return self.left
 
     async def current(self) -> Current:
-        return self.stored
+        return self.head
+
+    async def stored(self) -> bytes | None:
+        return self.document
 
     async def settle(self, _tell: Tell) -> None:
         """Nothing was written behind this door's back."""
@@ -74,8 +78,8 @@ class FakeDoor:
         self.pushed.append(document)
         if self.push_refusal is not None and (not self.push_fails or len(self.pushed) <= self.push_fails):
             raise self.push_refusal
-        self.stored = self._accepted = Current(lineage="l", serial=9, digest="d", number=9)
-        return self.stored
+        self.head = self._accepted = Current(lineage="l", serial=9, digest="d", number=9)
+        return self.head
 
 
 class Room:
@@ -314,3 +318,19 @@ def test_a_plan_is_told_in_counts_and_a_bounded_list() -> None:
     told = plan_facts(PlanFacts(changes=changes))
     assert (told["left_out"], told["destroyed"], told["empty"]) == (5, 2_005, False)
     assert facts_of(PlanDocument()).is_empty
+
+
+@pytest.mark.promise("P3")
+def test_what_a_run_left_follows_what_it_stored_itself_under_the_same_serial() -> None:
+    def state(serial: int, *outputs: str, lineage: str = "l") -> bytes:
+        values = ",".join(f'"{name}":{{"value":1,"type":"number"}}' for name in outputs)
+        return STATE.replace(b'"outputs":{}', b'"outputs":{' + values.encode() + b"}").replace(
+            b'"serial":3,"lineage":"l"', f'"serial":{serial},"lineage":"{lineage}"'.encode()
+        )
+
+    stored = state(1)
+    assert parse_document(following(state(1, "a"), stored)).serial == 2
+    assert following(state(1, "a"), None) == state(1, "a")
+    assert following(state(3, "a"), stored) == state(3, "a")
+    assert following(state(1, "a", lineage="other"), stored) == state(1, "a", lineage="other")
+    assert following(state(1, "a"), state(2, "a")) == state(2, "a")  # repeated after it was stored
