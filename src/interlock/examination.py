@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec
+from urllib.parse import unquote
 
 from interlock.clock import SystemClock
 from interlock.compose import (
@@ -226,16 +227,23 @@ async def _whole(settings: Settings, store: SqliteStore) -> list[Checked]:
     faults = await store.faults()
     if not faults:
         return [Checked(name="store", result="ok", text=f"{settings.database} is whole")]
-    keep = f"cp -p {settings.database} {settings.database}.damaged    then restore the file from a backup"
     return [
-        Checked(
-            name="store",
-            result="problem",
-            text=fault.what,
-            fix=command("state", "repair", state_of(fault.key)) if fault.key.startswith(key_prefix()) else keep,
-        )
-        for fault in faults
+        Checked(name="store", result="problem", text=fault.what, fix=_remedy(fault.key, settings)) for fault in faults
     ]
+
+
+def _remedy(key: str, settings: Settings) -> str:
+    """Return what brings a damaged record back, by its key; empty for the file itself."""
+    kind, _, rest = key.partition("/")
+    if key.startswith(key_prefix()):
+        return command("state", "repair", state_of(key))
+    if kind == "chain":
+        return command("state", "repair", unquote(rest))
+    if kind == "gateway":
+        return f"{command('plan')}    the next run begins it anew"
+    if kind == "audit":
+        return f"{command('audit', 'verify')}    decisions are written behind it all the same"
+    return f"cp -p {settings.database} {settings.database}.damaged    then restore the file from a backup"
 
 
 async def _queue(coordinator: Coordinator, settings: Settings, directory: Path) -> list[Checked]:

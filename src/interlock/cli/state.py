@@ -379,6 +379,10 @@ async def repair_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool, 
 async def _repair_own(room: OwnRoom, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
     """Find the version again that a damaged record does not name any more."""
     lost = await room.room.archive.lost_head(room.room.state)
+    if lost is None and await room.room.archive.mend_chain(room.room.state):
+        text = "the record of the state's chain was damaged, and was made anew"
+        view.note(text)
+        return {"state": state, "text": text, "done": True}
     if lost is None:
         view.note("nothing to repair: the state's record names its current version, and there is no digest beside it")
         return {"state": state, "text": "", "done": False}

@@ -218,6 +218,15 @@ class StateArchive:
         if head is not None:
             await self._chain.rebuild(state, head.meta_digest)
 
+    async def mend_chain(self, state: str) -> bool:
+        """Make the record of a state's chain anew when it is damaged; say whether it was."""
+        try:
+            await self._chain.end(state)
+        except RecordDamaged:
+            await self.index(state)
+            return True
+        return False
+
     async def read_version(self, state: str, version: Version) -> bytes:
         """Return the bytes of a version.
 

@@ -22,7 +22,7 @@ import msgspec
 
 from interlock.errors import BackendUnavailable, InterlockError, StateInvalid
 from interlock.state.history import Version, check_link, decode_version
-from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, RecordStore, blob_digest
+from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, RecordDamaged, RecordStore, blob_digest
 
 PAGE = 64
 """Descriptions in a page: some 10 KB stored, and at most so many single reads before the first page is reached."""
@@ -96,9 +96,16 @@ class Chain:
         return None if record is None else _decode_end(record.value)
 
     async def extend(self, state: str, number: int, meta: str) -> None:
-        """Remember a version before it is acknowledged; an older one than is remembered changes nothing."""
+        """Remember a version before it is acknowledged; an older one than is remembered changes nothing.
+
+        A record that is damaged is begun anew: the version is current, which is all that it must say.
+        """
         for _ in range(_ATTEMPTS):
-            record = await self._records.get(_key(state))
+            try:
+                record = await self._records.get(_key(state))
+            except RecordDamaged:
+                await self._begin_anew(state, End(number=number, meta=meta))
+                continue
             before = None if record is None else _decode_end(record.value)
             if before is not None and before.number >= number:
                 return
@@ -172,7 +179,11 @@ class Chain:
             page = await self._next_page(page, end.page, tuple(stored[start : start + PAGE]))
             end = await self._with(end, page)
         for _ in range(_ATTEMPTS):
-            record = await self._records.get(_key(state))
+            try:
+                record = await self._records.get(_key(state))
+            except RecordDamaged:
+                await self._begin_anew(state, end)
+                continue
             now = end
             if record is not None:
                 kept = _decode_end(record.value)
@@ -182,6 +193,10 @@ class Chain:
                 expected = None if record is None else record.version
                 await self._records.swap(_key(state), expected=expected, value=msgspec.json.encode(now))
                 return
+
+    async def _begin_anew(self, state: str, end: End) -> None:
+        with suppress(Mismatch):  # somebody else did
+            await self._records.replace_damaged(_key(state), msgspec.json.encode(end))
 
     async def _find_in(self, page: Page, number: int) -> Version | None:
         with suppress(InterlockError, msgspec.MsgspecError, IndexError):

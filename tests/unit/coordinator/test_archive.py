@@ -397,6 +397,19 @@ async def test_the_oldest_refused_writes_make_room_and_that_is_said(
     assert len(bench.blobs._blobs) == 1
 
 
+@pytest.mark.promise("P3")
+async def test_a_damaged_record_of_the_chain_neither_stops_writes_nor_stays(bench: Bench) -> None:
+    writer = await bench.hold()
+    await bench.archive.write(STATE, body(1), writer=writer)
+    assert not await bench.archive.mend_chain(STATE)
+    for serial, mended in ((2, False), (3, True)):
+        bench.records._sums[f"chain/{quote(STATE, safe='')}"] = b"damaged"
+        assert await bench.archive.mend_chain(STATE) or not mended
+        await bench.archive.write(STATE, body(serial), writer=writer)
+    assert [version.serial for version in await bench.archive.history(STATE)] == [3, 2, 1]
+    assert not await bench.archive.mend_chain(STATE)
+
+
 @pytest.mark.promise("P4")
 async def test_what_was_refused_just_now_is_kept_though_the_clock_was_set_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch

@@ -142,3 +142,20 @@ async def test_a_record_of_the_end_that_cannot_be_read_is_damage(bench: Bench, v
     await bench.records.swap(_key(STATE), expected=None, value=value)
     with pytest.raises(BackendUnavailable):
         await bench.chain.end(STATE)
+
+
+@pytest.mark.promise("P3")
+async def test_a_damaged_record_of_the_end_is_begun_anew_by_the_next_version_and_by_making_pages(bench: Bench) -> None:
+    await bench.grow(PAGE + 3)
+    bench.records._sums[_key(STATE)] = b"damaged"
+    await bench.grow(1)
+    end = await bench.chain.end(STATE)
+    assert end is not None
+    assert (end.number, end.meta) == (PAGE + 4, bench.metas[-1])
+    assert await bench.numbers() == list(range(PAGE + 4, 0, -1))
+    bench.records._sums[_key(STATE)] = b"damaged"
+    await bench.chain.rebuild(STATE, bench.metas[-1])
+    end = await bench.chain.end(STATE)
+    assert end is not None
+    assert (end.number, end.page_number) == (PAGE + 4, PAGE)
+    assert await bench.numbers() == list(range(PAGE + 4, 0, -1))
