@@ -248,7 +248,9 @@ def test_a_saved_plan_is_applied_as_it_is_or_called_stale(desk: S3Desk) -> None:
     assert stale.code == 21, stale.err
 
 
-def test_a_state_that_lost_what_the_plan_did_not_delete_is_reported_with_the_version_before(desk: S3Desk) -> None:
+def test_a_state_that_lost_what_the_plan_did_not_delete_is_held_for_review_and_the_version_before_is_there(
+    desk: S3Desk,
+) -> None:
     module = desk.root(text=INSTANT + 'resource "terraform_data" "other" {\n}\n')
     assert desk.run("apply", module, "--auto-approve").code == 0
     before = desk.aws.s3.head_object(Bucket=desk.bucket, Key=KEY)["VersionId"]
@@ -257,12 +259,11 @@ def test_a_state_that_lost_what_the_plan_did_not_delete_is_reported_with_the_ver
     drop.chmod(0o755)
     (module / "main.tf").write_text((module / "main.tf").read_text() + 'resource "terraform_data" "more" {\n}\n')
     bad = desk.run("apply", module, "--auto-approve", "--terraform", drop)
-    assert bad.code == 20, bad.err
+    assert bad.code == 23, bad.err
     assert "terraform_data.kept" in bad.err
-    assert before in bad.err
-    assert "interlock state restore" in bad.err
-    kept = next(desk.home.rglob("before.tfstate"))
-    assert "kept" in {resource["name"] for resource in json.loads(kept.read_bytes())["resources"]}
+    assert f"interlock state restore {module}" in bad.err
+    listed = desk.run("state", "history", module)
+    assert (listed.code, before in listed.out) == (0, True), listed.err
     assert desk.terraform_locks() == []
 
 
