@@ -6,7 +6,7 @@ things worth knowing at three in the morning. Attributes are never looked into.
 What Terraform's own reader refuses is refused here (`addresses`, `readable`). `STRICTER` names what is refused though
 that reader takes it: Terraform writes none of it, and each would make two readers see two states, or lose something.
 
-Knows: document, addresses, readable. Source of the rules: Terraform's own reader
+Knows: document, addresses, doubles, readable. Source of the rules: Terraform's own reader
 (internal/states/statefile/version4.go); tests/corpus/state_mutants.json has the verdicts of real binaries.
 """
 
@@ -31,6 +31,7 @@ from interlock.state.document import (
     Resource,
     parse_document,
 )
+from interlock.state.doubles import doubled_keys
 from interlock.state.readable import fault_of_checks, fault_of_marks, fault_of_output, is_private, is_version
 
 MAX_FINDINGS = 200  # a broken document has one fault ten thousand times; nobody reads more
@@ -40,6 +41,7 @@ STRICTER = frozenset(
         "bad-address",  # no type or no name: nothing could be addressed
         "bad-index-key",  # negative or with a fraction: Terraform would drop the fraction
         "bad-provider",  # Terraform forgets such a resource without a word, OpenTofu refuses the state
+        "duplicate-key",  # Go mixes both lists of resources, others take the last
         "format-version",  # 1 to 3: Terraform would rewrite them; we would have to understand them
         "no-lineage",
         "not-utf8",  # Go puts a replacement character there, so what is read is not what is stored
@@ -126,6 +128,7 @@ def verify_state(body: bytes, *, limit_bytes: int = MAX_STATE_BYTES, thorough: b
 def verify_document(document: Document, *, thorough: bool = False) -> tuple[Finding, ...]:
     """Check a document that could be read. See `verify_state`."""
     findings = _Findings(_head_findings(document))
+    findings.add(_doubled(document))
     seen = _Seen(objects=set(), addresses=set(), providers=set())
     for resource in document.resources:
         findings.add(_resource_findings(resource, seen))
@@ -182,6 +185,11 @@ def _head_findings(document: Document) -> Iterator[Finding]:
     elif not 0 < document.serial <= MAX_SERIAL:
         yield Finding(code="serial-range", message="the serial is not an unsigned 64-bit number")
     yield from _twins(document.unknown, TOP_FIELDS, "")
+
+
+def _doubled(document: Document) -> Iterator[Finding]:
+    for name, where in doubled_keys(document.source or b""):
+        yield Finding(code="duplicate-key", message=f"the field {name!r} is there twice in {where}")
 
 
 def _twins(unknown: Iterable[str], known: frozenset[str], address: str) -> Iterator[Finding]:
