@@ -39,9 +39,12 @@ class Served:
 
     def __init__(self, home: Path) -> None:
         self.database = home / "interlock.db"
+        self.start()
+
+    def start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "interlock", "serve", "--listen", "127.0.0.1:0"],
-            env={**os.environ, "INTERLOCK_HOME": str(home), "INTERLOCK_TOKEN": TOKEN},
+            env={**os.environ, "INTERLOCK_HOME": str(self.database.parent), "INTERLOCK_TOKEN": TOKEN},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -147,6 +150,18 @@ def test_of_two_held_requests_with_one_id_the_one_that_stays_keeps_what_it_was_t
         assert [_status(one) for one in held] == [200] * len(held)
         assert served.lock(other) == 423, "the holder was told 200"
         assert (served.write(mine), served.unlock(mine)) == (200, 200)
+
+
+@pytest.mark.promise("P2")
+def test_a_client_that_gave_up_while_the_server_was_dead_is_not_granted(served: Served) -> None:
+    assert served.lock("first") == 200
+    with closing(served.send("gone", query="?wait=1m")):
+        served.wait_for(1)
+        served.process.kill()
+        served.process.wait()
+    served.start()
+    assert served.unlock("first") == 200
+    assert served.lock("next") == 200, "the lock was granted to a client that is gone, for a day"
 
 
 @pytest.mark.promise("P2")

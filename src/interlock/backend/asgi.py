@@ -263,6 +263,16 @@ class _Plain:
         self._sweeps.add(sweep)
         sweep.add_done_callback(self._sweeps.discard)
 
+    async def begin(self) -> None:
+        """Grant nobody who listened to a server that is gone, until it speaks again.
+
+        A client whose server was killed may have given up since; its grant would stay with nobody for a day.
+        """
+        with suppress(InterlockError):  # a record that cannot be read is told to whoever asks for its state
+            for view in await self._coordinator.states():
+                if view.lock.waiters:
+                    await self._coordinator.apply_event(view.state, Elapsed(doubts_clients=True))
+
     async def close(self) -> None:
         """Stop what is still under way."""
         for sweep in self._sweeps:
@@ -429,6 +439,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await plain.begin()
         yield
         await plain.close()
 

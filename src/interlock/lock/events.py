@@ -155,7 +155,14 @@ class Broken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elapsed:
-    """Time has passed: drop silent waiters, announce lapsed leases."""
+    """Time has passed: drop silent waiters, announce lapsed leases.
+
+    Attributes:
+        doubts_clients: A server starts, and whoever listened to the one before may be gone: no plain client is granted
+            until it speaks. One that listens to another server speaks at once.
+    """
+
+    doubts_clients: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

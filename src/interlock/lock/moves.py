@@ -293,8 +293,11 @@ def thaw(lock: Lock, event: Thawed, ticket: Ticket, now: datetime) -> Decision:
     return Decision(lock=replace(lock, freeze=None), effects=(Announce(notice=Notice.THAWED, by=event.by),))
 
 
-def announce_lapsed(lock: Lock, _event: Elapsed, _ticket: Ticket, now: datetime) -> Decision:
+def announce_lapsed(lock: Lock, event: Elapsed, _ticket: Ticket, now: datetime) -> Decision:
     """Say whose lease ran out. Nobody loses a grant by the passing of time."""
+    if event.doubts_clients and any(_is_unheard_client(waiter) for waiter in lock.waiters):
+        waiters = (replace(each, doubted_at=now) if _is_unheard_client(each) else each for each in lock.waiters)
+        lock = replace(lock, waiters=tuple(waiters))
     lapsed = (holder for holder in lock.holders if has_lapsed(holder, now))
     effects = tuple(Announce(notice=Notice.LAPSED, ticket=holder.ticket, token=holder.token) for holder in lapsed)
     return Decision(lock=lock, effects=effects)
@@ -355,6 +358,10 @@ def _heard(waiter: Waiter, now: datetime) -> Waiter:
     """Return the waiter after a sign of life. One whose every attempt is over stays doubted: nobody would be told."""
     seen_at = latest(waiter.seen_at, now, ahead_s=waiter.patience_s)
     return replace(waiter, seen_at=seen_at, doubted_at=None if waiter.attempts else waiter.doubted_at)
+
+
+def _is_unheard_client(waiter: Waiter) -> bool:
+    return not waiter.run and waiter.doubted_at is None
 
 
 def _without(lock: Lock, ending: Departure, now: datetime) -> Lock:

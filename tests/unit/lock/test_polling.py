@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interlock.lock import Grant, Queued, Released, Requested
+from interlock.lock import Elapsed, Grant, Queued, Released, Requested, StillWaiting
 
 if TYPE_CHECKING:
     Scene = Any
@@ -52,6 +52,18 @@ def test_a_client_that_asks_under_a_new_id_each_time_is_never_refused_by_its_own
         assert not scene.tell(_poll(f"try{n}"), at_s=3.0 * n).refused
     scene.tell(Released(ticket="other"), at_s=10)
     assert [type(effect) for effect in scene.tell(_poll("try4"), at_s=12).effects] == [Grant]
+
+
+@pytest.mark.promise("P2")
+def test_when_a_server_starts_no_plain_client_is_granted_until_it_speaks(scene: Scene) -> None:
+    for ticket in ("x", "dead", "alive"):
+        scene.tell(Requested(ticket=ticket, who="w", lease_s=60.0, patience_s=40.0, lock_id=ticket, attempt=ticket))
+    scene.ask("run")
+    scene.tell(Elapsed(doubts_clients=True), at_s=1)
+    assert [waiter.doubted_at is None for waiter in scene.lock.waiters] == [False, False, True]
+    scene.tell(StillWaiting(tickets=frozenset({"alive"})), at_s=1)
+    scene.tell(Released(ticket="x"), at_s=2)
+    assert (scene.holders(), scene.waiters()) == (["alive"], ["dead", "run"])
 
 
 def test_a_poll_may_bring_a_longer_patience(scene: Scene) -> None:
