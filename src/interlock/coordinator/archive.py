@@ -480,12 +480,14 @@ class StateArchive:
             is_old = (self._clock.now() - entry.at).total_seconds() > QUARANTINE_S
             if number and (number >= MAX_QUARANTINE or kept_bytes > MAX_QUARANTINE_BYTES or is_old):
                 doomed.append(entry)
+        removed = 0
         for entry in doomed:
-            with suppress(UsageError, Mismatch):  # somebody else removed it
+            with suppress(UsageError, Mismatch):  # somebody else removed it, and counts it
                 await self.discard(state, entry.id)
-        if doomed:
-            await self._count_dropped(state, len(doomed))
-        return len(doomed)
+                removed += 1
+        if removed:
+            await self._count_dropped(state, removed)
+        return removed
 
     async def _count_dropped(self, state: str, more: int) -> None:
         key = _DROPPED + quote(state, safe="")

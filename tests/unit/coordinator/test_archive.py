@@ -15,7 +15,7 @@ from interlock.coordinator.record import encode as encode_record
 from interlock.errors import BackendUnavailable, LeaseLost, StateInvalid, UsageError
 from interlock.lock import Broken, Requested
 from interlock.state import REVIEWER, Retention, VersionKind, parse_document
-from interlock.state.history import encode
+from interlock.state.history import Quarantined, encode
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds
@@ -421,6 +421,24 @@ async def test_what_was_refused_just_now_is_kept_though_the_clock_was_set_back(
         _, sent = await bench.archive.read_quarantined(STATE, str(refusal.value.facts["quarantine"]))
         assert sent == body(serial)
         bench.clock.jump(-3600.0)
+
+
+async def test_refused_writes_that_two_remove_at_once_are_counted_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = LeaseLost("fenced")
+    for serial in (1, 2, 3):
+        await bench.archive.quarantine(STATE, body(serial), writer=Writer(who="ann"), error=error)
+    seen = await bench.archive.quarantined(STATE)
+
+    async def as_seen(_state: str) -> tuple[Quarantined, ...]:
+        return seen
+
+    monkeypatch.setattr("interlock.coordinator.archive.MAX_QUARANTINE", 1)
+    monkeypatch.setattr(bench.archive, "quarantined", as_seen)
+    assert await bench.archive._trim_quarantine(STATE, seen[0]) == 2
+    assert await bench.archive._trim_quarantine(STATE, seen[0]) == 0
+    assert await bench.archive.quarantine_dropped(STATE) == 2
 
 
 @pytest.mark.promise("P4")
