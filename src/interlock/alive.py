@@ -111,7 +111,7 @@ def _ask(handle: int, path: Path) -> tuple[Life, str]:
         return Life.UNKNOWN, f"its lock file cannot be asked: {error.strerror}"
     try:
         record = json.loads(os.read(handle, _RECORD_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Life.UNKNOWN, "its lock file is damaged"
     doubt = why_no_proof(record, os.fstat(handle), name_process(os.getpid()), file_system_of(path))
     if doubt:
@@ -197,10 +197,21 @@ def _unescaped(text: str) -> str:
 # -- who has it open --------------------------------------------------------------------------------------------------
 
 
+def holders(folder: Path) -> list[int]:
+    """Return which processes of this pid namespace have a run's lock file open; none where that cannot be seen."""
+    try:
+        return _open_in((folder / FILE).stat())
+    except OSError:
+        return []
+
+
+def _open_in(file: os.stat_result) -> list[int]:
+    return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, file)]
+
+
 def _named(handle: int) -> str:
     """Return which processes of ours have the file open, for people; nothing when that cannot be seen."""
-    stat = os.fstat(handle)
-    found = [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, stat)]
+    found = _open_in(os.fstat(handle))
     return f": process {', '.join(map(str, found))}" if found else ""
 
 

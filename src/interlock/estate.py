@@ -16,9 +16,10 @@ from interlock import alive
 from interlock.clock import Clock
 from interlock.coordinator.archive import StateArchive, Writer
 from interlock.errors import InterlockError, StateNotSaved, Terminated, command
-from interlock.host import Life, life_of
+from interlock.host import Life, ProcessName, ancestors, life_of, name_process
 from interlock.lock import Holder
 from interlock.recovery.witnesses.process import Recorded
+from interlock.recovery.witnesses.running import Role, read_process
 from interlock.run.cut_off import how_to_look
 from interlock.run.leaving import is_left, read_allowed
 from interlock.run.settle import SAVE_FAILED, completed, following
@@ -71,10 +72,12 @@ class LocalEstate:
         folder = self.runs / run
         summary = find_summary(folder) if run else None
         supervisor = summary.processes.get("supervisor") if summary else None
-        terraform = summary.processes.get("terraform") if summary else None
-        if supervisor is None or terraform is None or life_of(supervisor)[0] is not Life.GONE:
+        if supervisor is None or life_of(supervisor)[0] is not Life.GONE:
             return ""
-        if life_of(terraform)[0] is not Life.ALIVE or has_marker(folder, terraform):
+        terraform = summary.processes.get("terraform") if summary else None
+        if terraform is None or life_of(terraform)[0] is Life.GONE:
+            terraform = await asyncio.to_thread(find_unwritten, folder)
+        if terraform is None or life_of(terraform)[0] is not Life.ALIVE or has_marker(folder, terraform):
             return ""
         asked = await ask_once(
             terraform, folder=folder, is_stopping=Listener(folder).is_stopping, by="recovery", clock=self.clock
@@ -133,6 +136,16 @@ class LocalEstate:
         folder = self.runs / holder.run
         if holder.run and folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def find_unwritten(folder: Path) -> ProcessName | None:
+    """Find a run's Terraform by the lock file that it inherited: its supervisor died before writing it down.
+
+    Only the outermost: a command of a provisioner may be a Terraform too. None when there is not exactly one.
+    """
+    found = {pid: one for pid in alive.holders(folder) if (one := read_process(pid)) and one.role is Role.TERRAFORM}
+    outermost = [pid for pid in found if not any(above in found for above in ancestors(pid))]
+    return name_process(outermost[0]) if len(outermost) == 1 else None
 
 
 def find_recorded(folder: Path) -> Recorded | None:

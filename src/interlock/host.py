@@ -20,6 +20,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _START_TIME_FIELD = 22 - 3  # proc(5) counts from 1, and the name in brackets ends field 2
+_PARENT_FIELD = 4 - 3
 _GROUP_FIELD = 5 - 3
 _STATE_FIELD = 0
 _DEAD_STATES = frozenset({"Z", "X", "x"})
@@ -213,6 +214,14 @@ def _is_forbidden(group: int) -> bool:
     except OSError:
         return False
     return False
+
+
+def ancestors(pid: int) -> list[int]:
+    """Return the parent of a process, its parent, and so on, as far as /proc shows them."""
+    above: list[int] = []
+    while len(fields := _stat(above[-1] if above else pid)) > _PARENT_FIELD and int(fields[_PARENT_FIELD]) > 0:
+        above.append(int(fields[_PARENT_FIELD]))
+    return above
 
 
 def who() -> str:

@@ -99,13 +99,13 @@ class Follower:
 
     def _line(self, text: str, code: str = "") -> None:
         self._clear()
-        sys.stderr.write(self._paint(_printable(text), code) + "\n")
+        sys.stderr.write(self._paint(view.printable(text), code) + "\n")
         sys.stderr.flush()
 
     def _status(self, text: str) -> None:
         if self._live:
             # A longer line would wrap, and only its last row could be cleared.
-            shown = f"· {_printable(text)}"[: max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, 1)]
+            shown = f"· {view.printable(text)}"[: max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, 1)]
             sys.stderr.write(f"{_CLEAR}{self._paint(shown, '2')}")
             sys.stderr.flush()
 
@@ -212,11 +212,6 @@ INTERRUPTS = {
 }
 
 
-def _printable(text: str) -> str:
-    """Return text that cannot steer the terminal: messages of an API come through Terraform as they are."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
-
-
 def _nothing(_facts: Mapping[str, Any]) -> None:
     """Entries that only programs read."""
 
@@ -227,11 +222,21 @@ def standing_text(facts: Mapping[str, Any], now: datetime) -> str:
     if facts.get("frozen"):
         parts.append(f"the queue is paused: {facts['frozen']}")
     if holder := facts.get("holder"):
-        since = datetime.fromisoformat(facts["since"])
-        parts.append(f"held by {holder['who']} for {view.duration(max((now - since).total_seconds(), 0.0))}")
+        since = _instant(facts.get("since"))
+        held = f" for {view.duration(max((now - since).total_seconds(), 0.0))}" if since is not None else ""
+        parts.append(f"held by {holder.get('who') or 'somebody unknown'}{held}")
     if (expected_s := facts.get("expected_s")) is not None:
         parts.append(f"expected start in {view.duration(expected_s)}" if expected_s > 0 else "longer than usual")
     return " · ".join(parts)
+
+
+def _instant(value: object) -> datetime | None:
+    """Read an instant with its zone; None for anything else: the lock of a stranger need not say since when."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def plan_text(facts: Mapping[str, Any]) -> str:

@@ -104,7 +104,7 @@ def _show(values: dict[str, Any]) -> None:
     if not values["holders"] and not values.get("terraform"):
         sys.stdout.write("  nobody holds it\n")
     for waiter in values.get("waiters", []):
-        sys.stdout.write(f"  waits {waiter['position']}: {waiter['who']} {waiter['run']}\n")
+        sys.stdout.write(f"  waits {waiter['position']}: {view.plain(waiter['who'])} {waiter['run']}\n")
     if values.get("paused"):
         sys.stdout.write(f"  paused by {values['paused']['by']}: {values['paused']['reason']}\n")
 
@@ -166,13 +166,14 @@ def show_explained(found: Explained) -> None:
     run = f" run {found.lock['run']}" if found.lock.get("run") else ""
     at = found.lock.get("since")
     since = view.instant(at) if at is not None else found.lock.get("created") or "an unknown time"
-    sys.stdout.write(f"{found.address} is held by {found.lock['who'] or 'somebody unknown'}{run} since {since}\n")
-    sys.stdout.write(f"  lock id {found.lock['id'] or '?'}, {found.lock['operation'] or 'unknown operation'}\n")
+    who, what = found.lock["who"] or "somebody unknown", found.lock["operation"] or "unknown operation"
+    sys.stdout.write(view.printable(f"{found.address} is held by {who}{run} since {since}\n"))
+    sys.stdout.write(view.printable(f"  lock id {found.lock['id'] or '?'}, {what}\n"))
     for item in found.evidence:
-        sys.stdout.write(f"  {item.witness:<10} {item.says.value:<8} {item.text}\n")
+        sys.stdout.write(view.printable(f"  {item.witness:<10} {item.says.value:<8} {item.text}\n"))
     sys.stdout.write(f"verdict: {found.verdict.conclusion.value}\n")
     for text in found.verdict.reasons:
-        sys.stdout.write(f"  because {text}\n")
+        sys.stdout.write(view.printable(f"  because {text}\n"))
     for text in found.verdict.missing:
         sys.stdout.write(f"  to know more: {fill_in(text, found.subject)}\n")
 

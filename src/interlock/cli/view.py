@@ -59,14 +59,19 @@ def failure(error: InterlockError, *, as_json: bool) -> int:
     return error.exit_status
 
 
+def printable(text: str) -> str:
+    """Return text that cannot steer the terminal: messages of an API, and names in locks, are others' words."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
 def say_failure(code: str, what: str, why: str, fix: str) -> None:
     """Print the three parts of a failure on stderr."""
     write = sys.stderr.write
-    write(f"{_bold_red(f'error[{code}]:')} {what}\n")
+    write(f"{_bold_red(f'error[{code}]:')} {printable(what)}\n")
     if why:
-        write(f"  why    {why}\n")
+        write(f"  why    {printable(why)}\n")
     if fix:
-        write(f"  next   {fix}\n")
+        write(f"  next   {printable(fix)}\n")
 
 
 def _failure_json(error: InterlockError) -> str:
@@ -104,7 +109,7 @@ def note(text: str) -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
     """Print aligned columns on stdout without importing Rich; `empty` says what no rows mean."""
-    lines = [list(row) for row in rows]
+    lines = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
     if not lines:
         note(empty)
         return
@@ -164,4 +169,4 @@ def confirm(question: str, *, yes: bool) -> bool:
 
 def plain(value: Any) -> str:
     """Return a cell's text: `-` for nothing."""
-    return "-" if value in (None, "") else str(value)
+    return "-" if value in (None, "") else printable(str(value))

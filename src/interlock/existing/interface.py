@@ -55,6 +55,9 @@ class Description:
     settings: tuple[Origin, ...] = ()
 
 
+_SHOWN = ("id", "operation", "info", "who", "version", "created", "path", "unreadable")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignLock:
     """One lock as Terraform stored it.
@@ -95,6 +98,13 @@ class ForeignLock:
     modified_at: datetime | None = None
     client: tuple[str, int, int] | None = None
     unreadable: str = ""
+
+    def __post_init__(self) -> None:
+        """Make what a stranger wrote fit to be shown: it must not steer a terminal. `raw` stays as it is stored."""
+        for name in _SHOWN:
+            text = getattr(self, name)
+            if not text.isprintable():
+                object.__setattr__(self, name, "".join(each if each.isprintable() else "\ufffd" for each in text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -285,7 +286,7 @@ class S3Backend:
     def _item_lock(self, item: Mapping[str, Any]) -> ForeignLock:
         raw = str(item.get("Info", {}).get("S", "")).encode()
         place = f'DynamoDB table "{self.place.table}", LockID {self.place.path}'
-        return foreign_lock(raw, mechanism="dynamodb", place=place)
+        return replace(foreign_lock(raw, mechanism="dynamodb", place=place), condition="" if raw else _odd_info(item))
 
     async def _put_item(self, raw: bytes) -> ForeignLock | None:
         """Write the lock item if there is none; return the one that is there now."""
@@ -304,15 +305,20 @@ class S3Backend:
         return self._item_lock({"Info": {"S": raw.decode()}})
 
     async def _delete_item(self, lock: ForeignLock) -> None:
-        unreadable = not lock.raw
+        stored: Mapping[str, Any] = {"S": lock.raw.decode()}
+        if lock.condition:  # no text: what is compared is what is there, when it still is what was judged
+            item = await self._item(self.place.path) or {}
+            if _odd_info(item) != lock.condition:
+                raise _moved(lock, self._item_lock(item) if item else None)
+            stored = item["Info"]
         condition: dict[str, Any] = (
-            {"ConditionExpression": "attribute_not_exists(#i)", "ExpressionAttributeNames": {"#i": "Info"}}
-            if unreadable
-            else {
+            {
                 "ConditionExpression": "#i = :i",
                 "ExpressionAttributeNames": {"#i": "Info"},
-                "ExpressionAttributeValues": {":i": {"S": lock.raw.decode()}},
+                "ExpressionAttributeValues": {":i": stored},
             }
+            if lock.raw or lock.condition
+            else {"ConditionExpression": "attribute_not_exists(#i)", "ExpressionAttributeNames": {"#i": "Info"}}
         )
         try:
             await self._table.call(
@@ -509,6 +515,9 @@ class S3Backend:
                 "ExpressionAttributeNames": {"#d": "Digest"},
                 "ExpressionAttributeValues": {":old": {"S": old}, ":new": {"S": digest}},
             }
+        if old == "":  # Terraform reads an item without a digest, or with one that is no text, as it reads an empty one
+            condition["ConditionExpression"] += " OR NOT attribute_type(#d, :text)"
+            condition["ExpressionAttributeValues"][":text"] = {"S": "S"}
         try:
             await self._table.call(
                 self.dynamodb.put_item,  # type: ignore[union-attr] # only called with a table
@@ -531,6 +540,11 @@ class S3Backend:
 def md5_of(body: bytes) -> str:
     """Return Terraform's digest of a state: it guards against stale reads, not against people."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def _odd_info(item: Mapping[str, Any]) -> str:
+    """Spell an `Info` that is empty or no text, so that it is known again; empty when there is none."""
+    return json.dumps(item["Info"], sort_keys=True, default=repr) if "Info" in item else ""
 
 
 def _gone(path: str) -> LockHeld:

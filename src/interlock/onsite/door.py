@@ -388,7 +388,7 @@ def _standing(lock: ForeignLock) -> dict[str, object]:
         "position": 1,
         "ahead": [],
         "holder": {
-            "who": lock.who or "somebody",
+            "who": lock.who or "somebody unknown",
             "run": reference.run if reference else "",
             "info": info if reference else f"plain terraform: {info}",
         },
@@ -402,8 +402,8 @@ def _standing(lock: ForeignLock) -> dict[str, object]:
 def _waited_too_long(state: str, locks: tuple[ForeignLock, ...]) -> WaitTimeout:
     lock = locks[0] if locks else ForeignLock(id="", mechanism="")  # taken and freed again and again while we looked
     return WaitTimeout(
-        f'gave up waiting for state "{state}", which {lock.who or "somebody"} holds with Terraform\'s own lock',
-        why=f"{lock.operation} since {lock.created or 'an unknown time'}, lock id {lock.id or '?'}",
+        f'gave up waiting for state "{state}", which {lock.who or "somebody unknown"} holds with Terraform\'s own lock',
+        why=f"{lock.operation or 'an operation'} since {lock.created or 'an unknown time'}, lock id {lock.id or '?'}",
         fix=f"{command('lock', 'explain', THIS_STATE)}    or a longer --wait",
         state=state,
         lock_id=lock.id,

@@ -76,7 +76,7 @@ def parse_lock_info(data: bytes | str) -> LockInfo:
     if len(data) > MAX_LOCK_INFO_BYTES:
         raise _unreadable(f"it has {len(data)} bytes; a lock document has at most {MAX_LOCK_INFO_BYTES}")
     try:
-        document = json.loads(data)
+        document = _with_whole_characters(json.loads(data))
     except (ValueError, RecursionError) as error:
         raise _unreadable("it is not JSON") from error
     if not isinstance(document, dict):
@@ -111,6 +111,16 @@ def parse_go_time(text: str) -> datetime | None:
         )
     except (ValueError, OverflowError):
         return None
+
+
+def _with_whole_characters(document: object) -> object:
+    r"""Replace halves of characters (`\ud800`), which can be neither stored nor shown, as Go's own reader does."""
+    text = json.dumps(document, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.loads(text.encode(errors="replace"))
+    return document
 
 
 def _unreadable(why: str) -> UsageError:

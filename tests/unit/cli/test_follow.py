@@ -34,6 +34,15 @@ def test_a_waiting_run_sees_its_place_the_holder_and_its_expected_start() -> Non
     assert paused == "waiting, position 1 · the queue is paused: maintenance"
 
 
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("since", [None, "", "not a date", 5, "2026-11-24T08:00:00"])
+def test_a_holder_whose_lock_does_not_say_since_when_is_named_all_the_same(since: object) -> None:
+    facts: Mapping[str, object] = {"position": 1, "holder": {"who": "somebody unknown"}, "since": since}
+    assert standing_text(facts, START) == "waiting, position 1 · held by somebody unknown"
+    nameless: Mapping[str, object] = {"position": 1, "holder": {"run": ""}}
+    assert standing_text(nameless, START) == "waiting, position 1 · held by somebody unknown"
+
+
 def test_a_plan_is_counted_and_a_long_one_is_shortened(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
     counts = {"add": 70, "change": 0, "remove": 0}
     rows = [{"address": f"a.b[{number}]", "action": "create", "reason": ""} for number in range(70)]

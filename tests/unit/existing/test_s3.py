@@ -104,6 +104,42 @@ async def test_a_lock_document_that_cannot_be_read_still_locks_and_can_be_delete
         assert await backend.read_locks() == ()
 
 
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize(
+    "value", [{"S": ""}, {"N": "5"}, {"NULL": True}, {"B": b"\xff"}, {"M": {"a": {"S": "x"}}}, {"S": '["\\ud800"]'}]
+)
+async def test_a_lock_item_whose_info_is_no_text_still_locks_and_exactly_it_can_be_deleted(
+    aws: LocalAws, make: Make, value: dict[str, Any]
+) -> None:
+    backend = make()
+    item = {"LockID": {"S": backend.place.path}, "Info": value}
+    aws.dynamodb.put_item(TableName=backend.place.table, Item=item)
+    (lock,) = await backend.read_locks()
+    assert lock.unreadable
+    with pytest.raises(LockHeld):
+        await backend.take_lock(info())
+    aws.dynamodb.put_item(TableName=backend.place.table, Item={**item, "Info": {"S": "another"}})
+    with pytest.raises(ForeignMoved):
+        await backend.delete_lock(lock)
+    aws.dynamodb.put_item(TableName=backend.place.table, Item=item)
+    await backend.delete_lock(lock)
+    assert await backend.read_locks() == ()
+
+
+@pytest.mark.parametrize("attributes", [{}, {"Digest": {"N": "5"}}, {"Digest": {"NULL": True}}, {"Digest": {"S": ""}}])
+async def test_a_digest_item_without_a_digest_is_written_over(
+    aws: LocalAws, make: Make, attributes: dict[str, Any]
+) -> None:
+    backend = make()
+    first = await backend.write_state(BODY, expected=None)
+    item = {"LockID": {"S": f"{backend.place.path}-md5"}, **attributes}
+    aws.dynamodb.put_item(TableName=backend.place.table, Item=item)
+    seen = await backend.read_state()
+    assert seen is not None
+    second = await backend.write_state(NEXT, expected=seen)
+    assert (first.body, second.body, second.digest_stored) == (BODY, NEXT, md5_of(NEXT))
+
+
 async def test_a_state_is_written_with_its_digest_and_only_in_the_place_of_what_was_read(make: Make) -> None:
     backend = make()
     assert await backend.read_state() is None

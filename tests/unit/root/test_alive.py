@@ -66,6 +66,12 @@ def test_a_free_copy_of_a_lock_file_proves_nothing(local: Path, tmp_path: Path) 
     assert alive.look(copy) == (Life.UNKNOWN, "its lock file is free, but it is a copy")
 
 
+@pytest.mark.parametrize("content", [b"[" * 4096, b"\xff\xfe", b"", b"[]", b"null", b"1" * 4096])
+def test_a_lock_file_with_anything_else_in_it_proves_nothing(local: Path, content: bytes) -> None:
+    (local / alive.FILE).write_bytes(content)
+    assert alive.look(local)[0] is Life.UNKNOWN
+
+
 def test_what_is_missing_or_damaged_proves_nothing(local: Path) -> None:
     assert alive.look(local)[0] is Life.UNKNOWN
     os.close(alive.take(local))

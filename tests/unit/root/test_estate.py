@@ -1,13 +1,19 @@
 import asyncio
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from interlock import alive
 from interlock.coordinator.archive import StateArchive, Writer
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Terminated
 from interlock.estate import LocalEstate, close_run, outcome_of
+from interlock.host import name_process
 from interlock.lock import Holder, Requested
 from interlock.recovery.witnesses.process import Recorded
 from interlock.run.leaving import note_before_apply
@@ -78,6 +84,50 @@ async def test_what_a_dead_run_could_not_save_is_stored_under_its_own_grant(scen
     assert not list(scene.runs.parent.rglob("errored.tfstate"))
     assert "no unsaved state" in await scene.estate.salvage("s", holder)
     assert isinstance(outcome_of(scene.folder), Terminated)
+
+
+_TERRAFORM = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(7))
+print("up", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def unwritten(scene: Scene) -> Iterator[subprocess.Popen[str]]:
+    """A Terraform that has the run's lock file open, and whose process nobody could write down."""
+    handle = alive.take(scene.folder)
+    words = ["terraform", "-c", _TERRAFORM, "apply"]
+    process = subprocess.Popen(words, executable=sys.executable, stdout=subprocess.PIPE, pass_fds=(handle,), text=True)
+    os.close(handle)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.promise("P9")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only /proc says which process has a file open")
+@pytest.mark.parametrize("earlier", [False, True])
+async def test_a_terraform_that_was_never_written_down_is_found_by_the_runs_lock_file_and_asked_once(
+    scene: Scene, unwritten: subprocess.Popen[str], earlier: bool
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
+        gone = name_process(ended.pid)
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    summary.processes = {"supervisor": gone, **({"terraform": gone} if earlier else {})}
+    summary.starting = "apply"
+    write_summary(scene.folder, summary)
+    asked = asyncio.create_task(scene.estate.ask_to_stop("r1"))
+    while not asked.done():
+        await scene.clock.advance(0.1)
+    assert f"process {unwritten.pid}" in asked.result()
+    assert unwritten.wait(timeout=60) == 7
+    assert await scene.estate.ask_to_stop("r1") == ""
 
 
 async def test_two_that_salvage_at_once_store_it_once(scene: Scene) -> None:
