@@ -265,6 +265,9 @@ def test_a_state_that_lost_what_the_plan_did_not_delete_is_held_for_review_and_t
     listed = desk.run("state", "history", module)
     assert (listed.code, before in listed.out) == (0, True), listed.err
     assert desk.terraform_locks() == []
+    restored = desk.run("state", "restore", module, "--yes")
+    assert restored.code == 0, restored.err
+    assert "kept" in {resource["name"] for resource in desk.saved()["resources"]}
 
 
 def test_a_state_whose_digest_is_another_one_is_refused_before_terraform_starts(desk: S3Desk) -> None:

@@ -231,8 +231,8 @@ class ForeignStateRoom:
         return (*held, Finding(code="suspect", message=reason, refuses=False))  # the review decides, not a repair
 
     async def planned(self, text: str | None) -> Restored:
-        """See `Room.planned`."""
-        planned = await self.room.plan_restore(text)
+        """See `Room.planned`. Of a state under review, the newest version that has what the review misses."""
+        planned = await self.room.plan_restore(text if text is not None else await self._before_review())
         chosen = planned.chosen
         name = f"version {chosen.number} ({chosen.id}, serial {chosen.serial})"
         return Restored(chosen=chosen, label=name if chosen.number else chosen.id, plan=planned.plan, planned=planned)
@@ -255,6 +255,17 @@ class ForeignStateRoom:
         await self.room.log.append(STATE_ACCEPTED, subject=self.room.address, by=me(), facts=facts)
         await self._end_review()
         return tuple(lacks)
+
+    async def _before_review(self) -> str | None:
+        """Return the version that a review would go back to; None without a review, or when no version has more."""
+        if not await self._review():
+            return None
+        current = await self.room.document(None)
+        for version in await self.room.versions():
+            is_older = version.whole and version.number and not version.current
+            if is_older and find_deletions(await self.room.document(version.id), current):
+                return version.id
+        return None
 
     async def _review(self) -> str:
         """Return why the queue of this state is frozen for review; empty when it is not, or has none."""

@@ -13,7 +13,7 @@ from interlock.coordinator.archive import StateArchive, Writer
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Terminated
 from interlock.estate import LocalEstate, close_run, outcome_of
-from interlock.host import name_process
+from interlock.host import ProcessName, name_process
 from interlock.lock import Holder, Requested
 from interlock.recovery.witnesses.process import Recorded
 from interlock.run.leaving import note_before_apply
@@ -95,6 +95,11 @@ while True:
 """
 
 
+def ended_process() -> ProcessName:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        return name_process(process.pid)
+
+
 @pytest.fixture
 def unwritten(scene: Scene) -> Iterator[subprocess.Popen[str]]:
     """A Terraform that has the run's lock file open, and whose process nobody could write down."""
@@ -115,8 +120,7 @@ def unwritten(scene: Scene) -> Iterator[subprocess.Popen[str]]:
 async def test_a_terraform_that_was_never_written_down_is_found_by_the_runs_lock_file_and_asked_once(
     scene: Scene, unwritten: subprocess.Popen[str], earlier: bool
 ) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
-        gone = name_process(ended.pid)
+    gone = ended_process()
     summary = find_summary(scene.folder)
     assert summary is not None
     summary.processes = {"supervisor": gone, **({"terraform": gone} if earlier else {})}
