@@ -29,7 +29,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(DEFAULT_CLIENT.secret + "\n")
@@ -52,7 +52,7 @@ def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Si
         assert child.stderr is not None
         assert child.stdout is not None
         ready = child.stderr.readline()
-        assert "interlock gateway listens on http://127.0.0.1:" in ready
+        assert "the gateway listens on http://127.0.0.1:" in ready
         document = ""
         while not document.endswith("}\n"):
             document += child.stdout.readline()
@@ -60,6 +60,7 @@ def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Si
         with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
             assert answer.status == 200
         child.send_signal(number)
+        child.send_signal(number)  # the second ends nothing that the first did not
         out, errors = child.communicate(timeout=120)
         assert child.returncode == 0
         assert "HTTPS_PROXY=http://127.0.0.1:" in errors

@@ -137,6 +137,36 @@ def test_a_terminal_that_is_closed_stops_its_run_and_loses_nothing(desk: Desk, s
 
 
 @pytest.mark.promise("P9")
+def test_a_run_that_nohup_started_outlives_its_terminal(desk: Desk, slow: Path) -> None:
+    module = desk.module(text=slow_provider.MODULE)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; what is started now inherits it
+    try:
+        process, terminal = desk.start_at_terminal("apply", module, "--state", "s", "--auto-approve")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    desk.until(lambda: slow_provider.begun(slow) == THINGS, "five objects under way")
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)
+    open_gate(slow)
+    process.wait(STEP_S)
+    assert desk.until_ended(desk.summary().run).exit == 0
+    assert desk.journal(kind="interrupt") == []
+    assert slow_provider.made(slow) == saved(desk) == THINGS
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_that_is_signalled_again_and_again_ends_once_and_well(desk: Desk, number: signal.Signals) -> None:
+    server = desk.start("serve", "--listen", "127.0.0.1:0")
+    assert server.process.stderr is not None
+    server.process.stderr.readline()
+    for _ in range(20):
+        if server.process.poll() is None:
+            server.signal(number)
+    assert server.wait().code == 0, server.wait().err
+
+
+@pytest.mark.promise("P9")
 def test_a_run_that_is_cancelled_twice_is_one_wish_and_the_canceller_is_told(desk: Desk, slow: Path) -> None:
     run, summary = start(desk, slow)
     first = desk.run("runs", "cancel", summary.run)

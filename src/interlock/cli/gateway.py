@@ -48,7 +48,7 @@ def gateway(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON document when ready.")] = False,
 ) -> None:
-    """Run the API gateway in front of Genesys Cloud until SIGINT or SIGTERM.
+    """Run the API gateway in front of Genesys Cloud until SIGINT, SIGTERM or SIGHUP.
 
     The OAuth client comes from GENESYSCLOUD_OAUTHCLIENT_ID and GENESYSCLOUD_OAUTHCLIENT_SECRET. Clients use
     http://HOST:PORT/c/NAME as the gateway of their SDK (or no prefix) and log in with the same credentials.
@@ -93,20 +93,14 @@ def _domain(api_url: str) -> str:
 
 
 async def _serve(terms: Terms, host: str, port: int, *, uploads: _Uploads | None, json: bool) -> None:
-    """Run until the first signal; the second ends the draining."""
-    import asyncio
-    import signal
-
+    """Run until the first signal."""
     from interlock.cli import view
     from interlock.gateway.service import Gateway
+    from interlock.listening.ending import Ending
 
-    gate = Gateway(terms)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    gate, ending = Gateway(terms), Ending()
     address = await gate.start(host, port)
     try:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, stop.set)
         trouble = await gate.check_login()
         view.note(f"the gateway listens on {address.url} for {terms.api_url}")
         if trouble:
@@ -114,10 +108,8 @@ async def _serve(terms: Terms, host: str, port: int, *, uploads: _Uploads | None
         if json:
             _print_ready(address.url, terms)
         async with _counting(uploads):
-            await stop.wait()
+            await ending.wait()
         view.note("closing: calls under way may end")
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
     finally:
         await gate.aclose()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from collections.abc import Callable
 from pathlib import Path
@@ -18,18 +17,18 @@ _TOKEN_CHARS = 16
 
 
 def serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
-    """Serve the state backend until SIGINT or SIGTERM."""
+    """Serve the state backend until SIGINT, SIGTERM or SIGHUP."""
     import uvloop
 
     uvloop.run(_serve(listen, token_file, say))
 
 
 async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
-    import signal
-
     from interlock.backend.asgi import SingleToken, create_app
     from interlock.backend.serving import serving
+    from interlock.listening.ending import Ending
 
+    ending = Ending()
     settings = read_settings()
     host, port = parse_listen(listen)
     token, where = _server_token(settings, token_file)
@@ -46,10 +45,7 @@ async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]
             say(f"serving states on http://{host}:{bound}/state/NAME, token in {where}; Ctrl-C ends it")
             if not _is_loopback(host):
                 say("token and states cross the network in clear: let a proxy with TLS stand before this address")
-            stop = asyncio.Event()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            await stop.wait()
+            await ending.wait()
 
 
 def _is_loopback(host: str) -> bool:

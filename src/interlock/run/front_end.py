@@ -198,6 +198,7 @@ class _Signals:
         self._before = {
             number: signal.signal(number, self._handler(word))
             for number, word in ((signal.SIGINT, "sigint"), (signal.SIGTERM, "sigterm"), (signal.SIGHUP, "sighup"))
+            if not _is_nohup(number)
         }
 
     def _handler(self, word: str) -> Callable[[int, FrameType | None], None]:
@@ -207,6 +208,11 @@ class _Signals:
         """Let them mean what they meant before."""
         for number, before in self._before.items():
             signal.signal(number, before)
+
+
+def _is_nohup(number: signal.Signals) -> bool:
+    """Say whether a person wants us to outlive the terminal: `nohup` has SIGHUP ignored before we start."""
+    return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 @contextmanager
@@ -219,7 +225,8 @@ def leaving_at_a_signal() -> Iterator[None]:
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    numbers = [each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if not _is_nohup(each)]
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:

@@ -45,6 +45,7 @@ class FakeDoor:
     def __init__(self, stored: Current, *, accepted: Current | None = None) -> None:
         self.head = stored
         self.document: bytes | None = None
+        self.unseen: InterlockError | None = None
         self._accepted = accepted
         self.refusal: InterlockError | None = None
         self.lacking: tuple[str, ...] = ()
@@ -72,7 +73,9 @@ class FakeDoor:
         return self.document
 
     async def settle(self, _tell: Tell) -> None:
-        """Nothing was written behind this door's back."""
+        """Look at what was stored."""
+        if self.unseen is not None:
+            raise self.unseen
 
     async def push(self, document: bytes, _allowed: frozenset[str] | None) -> Current:
         self.pushed.append(document)
@@ -150,6 +153,31 @@ async def test_what_was_refused_of_a_run_that_lost_something_is_named(room: Room
     assert lost.value.why.startswith("in flight: a.b; its last write was refused (the grant is not current)")
     assert "abc123 --raw" in lost.value.fix
     assert lost.value.fix.startswith("interlock plan")
+
+
+@pytest.mark.promise("P8")
+async def test_the_same_serial_with_other_content_is_not_what_terraform_wrote(room: Room) -> None:
+    other = Current(lineage="l", serial=WRITTEN.serial, digest="other", number=3)
+    with pytest.raises(StateInvalid, match="not the one"):
+        await room.settle(FakeDoor(other, accepted=WRITTEN), APPLIED)
+
+
+@pytest.mark.promise("P8")
+async def test_a_refused_write_comes_before_what_else_went_wrong(room: Room) -> None:
+    door = FakeDoor(WRITTEN, accepted=WRITTEN)
+    door.refusal = StateInvalid("dropped")
+    with pytest.raises(StateInvalid, match="dropped"):
+        await room.settle(door, APPLIED, code=1, failure=TerraformFailed("some error"))
+
+
+@pytest.mark.promise("P4")
+async def test_a_lease_that_is_found_lost_in_the_end_decides_the_exit_status(room: Room) -> None:
+    door = FakeDoor(WRITTEN, accepted=WRITTEN)
+    door.unseen = LeaseLost("somebody else has it")
+    door.push_refusal = LeaseLost("fenced")
+    room.space.errored.write_bytes(STATE)
+    with pytest.raises(LeaseLost, match="somebody else has it"):
+        await room.settle(door, APPLIED, code=1, failure=StateNotSaved("cut off"))
 
 
 @pytest.mark.promise("P8")

@@ -19,6 +19,17 @@ def test_only_the_first_may_signal_a_process(tmp_path: Path) -> None:
     assert has_marker(tmp_path, US)
 
 
+@pytest.mark.promise("P9")
+def test_the_marker_and_its_name_are_on_disk_before_anybody_signals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    leave_marker(tmp_path, US, by="x", now=START)
+    (marker,) = tmp_path.iterdir()
+    assert synced == [marker.stat().st_ino, tmp_path.stat().st_ino]
+
+
 def test_another_command_of_the_run_and_a_later_process_of_that_pid_have_markers_of_their_own(tmp_path: Path) -> None:
     leave_marker(tmp_path, US, by="x", now=START)
     for other in (replace(US, pid=US.pid + 1), replace(US, started="Sun Nov 29 2026")):
