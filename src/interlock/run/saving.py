@@ -7,6 +7,7 @@ in our memory: the body of the last write that the store could not take.
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -66,14 +67,21 @@ def check_room(home: Path, state_bytes: int) -> None:
     Raises:
         BackendUnavailable: There is too little room.
     """
-    found = os.statvfs(home)
-    free, needed = found.f_bavail * found.f_frsize, room_needed(state_bytes)
+    free, needed = _room(home), room_needed(state_bytes)
     if free < needed:
         raise BackendUnavailable(
             "the apply was not started: there is too little room for its state",
             why=f"{home} has {free / _MEBIBYTE:.1f} MiB left, {needed / _MEBIBYTE:.1f} MiB are needed to be safe",
-            fix=f"df -h {home}    free some space, or set INTERLOCK_HOME to a larger disk",
+            fix=f"df -h {home}    free some space, set INTERLOCK_HOME to a larger one, or lift ulimit -f",
         )
+
+
+def _room(home: Path) -> int:
+    """Return the bytes that may still be written: what the disk has, or what this process may put into one file."""
+    found = os.statvfs(home)
+    free = found.f_bavail * found.f_frsize
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return free if limit == resource.RLIM_INFINITY else min(free, limit)
 
 
 def find_left(errored: Path | None, unsaved: bytes | None) -> Left | None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,13 @@ async def test_a_store_that_is_gone_is_not_asked_again() -> None:
     with pytest.raises(StoreGone):
         await offer(push, clock=FakeClock(), patience_s=120.0, tell=lambda _kind, _facts: None, where="")
     assert asked == 1
+
+
+def test_a_limit_on_the_size_of_files_is_too_little_room_as_well(tmp_path: Path) -> None:
+    program = "import resource, sys\nfrom pathlib import Path\nfrom interlock.run.saving import check_room\n"
+    limited = "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); check_room(Path(sys.argv[1]), 1)"
+    done = subprocess.run(
+        [sys.executable, "-c", program + limited, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "too little room" in done.stderr
