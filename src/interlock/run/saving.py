@@ -19,8 +19,11 @@ from interlock.run.workspace import ERRORED
 from interlock.state import parse_document
 from interlock.store import StoreGone
 
-PATIENCE_S = 120.0
-"""How long a state is offered again to a store that cannot take it: long enough to free some space by hand."""
+PATIENCE_LEASES = 20
+"""How many leases long a state is offered again to a store that cannot take it.
+
+Two minutes by default, enough to free some space by hand. Who chose a short lease wants the queue to move on sooner.
+"""
 
 RETRY_S = 2.0  # between two offers
 

@@ -21,7 +21,7 @@ from interlock.errors import (
     command,
 )
 from interlock.run.leaving import is_left
-from interlock.run.saving import PATIENCE_S, Left, find_left, keep_copy, offer, places_for
+from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
 from interlock.run.stage import Outcome
 from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
@@ -156,7 +156,7 @@ class Saving:
     """
 
     clock: Clock
-    patience_s: float = PATIENCE_S
+    patience_s: float
 
 
 async def _save(

@@ -54,7 +54,7 @@ from interlock.run.planned_for import (
 from interlock.run.progress import Progress
 from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
-from interlock.run.saving import check_room
+from interlock.run.saving import PATIENCE_LEASES, check_room
 from interlock.run.stage import Outcome, Running, start
 from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import ask_once
@@ -637,7 +637,7 @@ class Supervisor:
                 door=self._hands.door,
                 workspace=self._workspace,
                 journal=self._journal,
-                saving=settle.Saving(clock=self._hands.clock),
+                saving=settle.Saving(clock=self._hands.clock, patience_s=PATIENCE_LEASES * self._order.lease_s),
             )
         finally:
             await self._note_made(outcome)
