@@ -42,7 +42,7 @@ class Places:
 
     def place(self, name: str) -> tuple[S3Desk, Proxy]:
         proxy = self._stack.enter_context(proxied(self._aws))
-        desk = S3Desk(self._folder / name, self._aws, url=proxy.url)
+        desk = S3Desk(self._folder / name, self._aws, url=proxy.url, lease=("2s", "0.5s"))
         self._stack.callback(desk.close)
         return desk, proxy
 
@@ -109,5 +109,5 @@ def test_what_always_fails_ends_with_its_code_and_strands_nothing_for_longer_tha
     began_s = time.monotonic()
     following = unlocked.run("apply", modules[unlocked], *flags)
     assert following.code == 0, following.err
-    assert time.monotonic() - began_s < 30, "the lock stayed for much longer than the lease of 4 s"
+    assert time.monotonic() - began_s < 30, "the lock stayed for much longer than the lease of 2 s"
     assert unlocked.terraform_locks() == []
