@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from interlock.authority import ADDRESSES, KEYS, Authority
 from interlock.cli.main import COMMANDS, load
 from interlock.cli.status import table
 from interlock.configuration import json_schema
@@ -100,13 +101,26 @@ def _exit_codes() -> str:
 def _configuration() -> str:
     schema = json_schema()
     text = "# Configuration\n\n" + _MADE
-    text += "Flags override environment variables, which override `interlock.yaml`, which overrides the defaults. "
-    text += "`interlock.yaml` stands at the repository root; `interlock init` writes one, and "
-    text += "`interlock init --schema` prints its JSON Schema. Unknown keys are errors.\n"
-    text += "\n## interlock.yaml\n\n| key | meaning |\n|---|---|\n"
-    text += "".join(f"| `{key}` | {meaning} |\n" for key, meaning in _keys(schema, schema, ""))
+    text += "Flags override environment variables, which override the operator's file, which overrides the "
+    text += "repository's `interlock.yaml`, which overrides the defaults. `interlock.yaml` stands at the repository "
+    text += "root; `interlock init` writes one, and `interlock init --schema` prints its JSON Schema. The operator's "
+    text += "file has the same keys and is `interlock/interlock.yaml` in `$XDG_CONFIG_HOME` (by default `~/.config`), "
+    text += "or the one that `INTERLOCK_CONFIG` names outside the checkout. Unknown keys are errors.\n\n"
+    text += "Whoever may open a pull request writes the repository's file. So it may say a key that is *free*, within "
+    text += "limits one that is *limited*, and never one that is the *operator*'s: status 3. Variables and flags are "
+    text += "the operator's.\n"
+    text += "\n## interlock.yaml\n\n| key | whose | meaning |\n|---|---|---|\n"
+    text += "".join(f"| `{key}` | {KEYS[key].authority} | {meaning} |\n" for key, meaning in _keys(schema, schema, ""))
+    text += "\nWhat the repository's file may not say:\n\n| key | why | it may say | instead |\n|---|---|---|---|\n"
+    text += "".join(
+        f"| `{key}` | {rule.why} | {rule.limit or 'nothing'} | {rule.instead} |\n"
+        for key, rule in KEYS.items()
+        if rule.authority is not Authority.FREE
+    )
     text += "\nDurations are written `90s`, `10m`, `1h30m` or `2d`.\n"
-    text += "\n## Environment\n\n| variable | meaning |\n|---|---|\n"
+    text += "\n## Environment\n\nAddresses that secrets are sent to ("
+    text += ", ".join(f"`{name}`" for name in ADDRESSES)
+    text += ") must be https, or http to 127.0.0.1, ::1 or localhost.\n\n| variable | meaning |\n|---|---|\n"
     return text + "".join(f"| `{name}` | {meaning} |\n" for name, meaning in ENVIRONMENT.items())
 
 

@@ -118,9 +118,9 @@ class Document(_Section):
     def settings(self, base: Path) -> dict[str, object]:
         """Return the values that were given, by setting name; paths are resolved against `base`."""
         found: dict[str, object] = {
-            "home": base / self.home if self.home else None,
+            "home": base / Path(self.home).expanduser() if self.home else None,
             "server": self.server,
-            "terraform": self.terraform,
+            "terraform": _program(self.terraform, base),
             "wait_s": self.run.wait,
             "lease_s": self.run.lease,
             "heartbeat_s": self.run.heartbeat,
@@ -134,6 +134,11 @@ class Document(_Section):
             },
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _program(terraform: str | None, base: Path) -> str | None:
+    """Return the program's name, or its path: one with a slash is meant from the file on."""
+    return str(base / Path(terraform).expanduser()) if terraform and "/" in terraform else terraform
 
 
 def _state(state: State, base: Path) -> StateSettings:

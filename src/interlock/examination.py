@@ -111,13 +111,17 @@ def _settings(settings: Settings) -> Checked:
 
 
 def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
-    from interlock.run.binary import find_binary, version_of
+    from interlock.checkout import is_watched
+    from interlock.run.binary import check_program, find_binary, version_of
 
     binary = find_binary(settings.terraform, environ)
+    word = check_program(
+        binary, asked=settings.terraform, directory=directory, environ=environ, watched=is_watched(environ)
+    )
     version = version_of(binary, environ, cwd=directory)
     if holds_configuration(directory):
         check_reads(binary.name, directory)
-    return [Checked(name="terraform", result="ok", text=f"{binary.name}, {version}")]
+    return [Checked(name="terraform", result="ok", text=f"{word or binary.name}, {version}")]
 
 
 def _configuration(

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from interlock.checkout import find_program
+
 _PROC = Path("/proc")
 _START_TIME_FIELD = 22 - 3  # proc(5) counts from 1, and the name in brackets ends field 2
 _PARENT_FIELD = 4 - 3
@@ -28,7 +30,7 @@ INITIAL_PIDS = "pid:[4026531836]"
 """The first pid namespace of a machine, which is no container: PROC_PID_INIT_INO in Linux's include/linux/proc_ns.h."""
 
 _MAX_PID = 2**31 - 1  # pid_t; a number from a record of somebody else may be anything
-_BOOT_OF_MACOS = ["sysctl", "-n", "kern.bootsessionuuid"]
+_BOOT_OF_MACOS = ("-n", "kern.bootsessionuuid")
 
 
 class Life(Enum):
@@ -139,7 +141,13 @@ def boot_id() -> str:
     if found or platform.system() != "Darwin":
         return found
     try:
-        asked = subprocess.run(_BOOT_OF_MACOS, capture_output=True, text=True, check=False, timeout=10)
+        asked = subprocess.run(
+            [find_program("sysctl", os.environ) or "/usr/sbin/sysctl", *_BOOT_OF_MACOS],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return asked.stdout.strip()
@@ -258,13 +266,20 @@ def _started(pid: int) -> str:
 def _listed(column: str, pid: int) -> str:
     """Ask ps, where there is no /proc (macOS, BSD)."""
     result = subprocess.run(
-        ["ps", "-o", column, "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10
+        [ps_program(), "-o", column, "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10
     )
     return " ".join(result.stdout.split())
 
 
+def ps_program() -> str:
+    """Return the path of ps, never that of a file of the current folder with that name."""
+    return find_program("ps", os.environ) or "/bin/ps"
+
+
 def _listed_members(group: int) -> list[int]:
-    result = subprocess.run(["ps", "-A", "-o", "pid=,pgid="], capture_output=True, text=True, check=False, timeout=10)
+    result = subprocess.run(
+        [ps_program(), "-A", "-o", "pid=,pgid="], capture_output=True, text=True, check=False, timeout=10
+    )
     pairs = [line.split() for line in result.stdout.splitlines()]
     return [int(pair[0]) for pair in pairs if pair[1:] == [str(group)]]
 

@@ -1,20 +1,25 @@
-"""One frozen `Settings`, read once from interlock.yaml, the environment and flags, each value with its origin.
+"""One frozen `Settings`, read once from files, the environment and flags, each value with its origin.
 
-Flags override INTERLOCK_* variables, which override interlock.yaml, which overrides the defaults. Unknown keys are
-errors that name the nearest valid key.
+Flags override INTERLOCK_* variables, which override the operator's file, which overrides the repository's
+interlock.yaml, which overrides the defaults. What the repository's file may say at all is in `authority`. Unknown keys
+are errors that name the nearest valid key.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
-import subprocess
+import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interlock.authority import check_address, check_repository
+from interlock.checkout import ask_git, checkouts, is_within
 from interlock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,8 +85,8 @@ class Settings:
         protect_terraform: `auto`, `always` or `never`; see `interlock.run.protection`.
         states: By state name.
         sections: The other sections of interlock.yaml as plain values, read by the room they belong to.
-        path: The file that was read; None when there is none.
-        origins: Setting name to `flag`, `environment INTERLOCK_X`, `interlock.yaml` or `default`.
+        path: The interlock.yaml that was read, the repository's or a named one; None when there is none.
+        origins: Setting name to `flag`, `environment`, the path of a file, or `default`.
     """
 
     home: Path
@@ -143,17 +148,74 @@ def load(directory: Path, environ: Mapping[str, str], flags: Mapping[str, object
     Raises:
         UsageError: A value or a key is wrong; the message names the file and the nearest valid key.
     """
-    path = find_file(directory, environ)
+    files = _files(directory, environ)
     values: dict[str, Any] = {"home": default_home(environ)}
     origins = dict.fromkeys(values, "default")
     for source, found in (
-        (str(path), _from_file(path) if path else {}),
+        *((str(file.path), _from_file(file, operators_file(environ))) for file in files),
         ("environment", _from_environment(environ)),
         ("flag", {key: value for key, value in (flags or {}).items() if value is not None}),
     ):
-        values.update(found)
+        values.update(_joined(values, found))
         origins.update(dict.fromkeys(found, source))
-    return _checked(Settings(**values, path=path, origins=origins))
+    return _checked(Settings(**values, path=find_file(directory, environ), origins=origins))
+
+
+def _joined(before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says on top of those before it: states by name, and sections key by key."""
+    joined = dict(found)
+    if "states" in found:
+        joined["states"] = {**before.get("states", {}), **found["states"]}
+    if "sections" in found:
+        older = before.get("sections", {})
+        joined["sections"] = {name: {**older.get(name, {}), **own} for name, own in found["sections"].items()}
+    return joined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A file of settings.
+
+    Attributes:
+        path: Where it is.
+        is_operators: Whether it may say everything.
+        doubt: What an operator can do so that it may, when only its mode or owner keeps it from that.
+    """
+
+    path: Path
+    is_operators: bool
+    doubt: str = ""
+
+
+def _files(directory: Path, environ: Mapping[str, str]) -> list[_File]:
+    """Return the files that hold here, those that override others last: an operator's word is above a branch's."""
+    own, found = operators_file(environ), find_file(directory, environ)
+    paths = [path for path in (own if own.is_file() else None, found) if path is not None]
+    if not paths:
+        return []
+    tops = checkouts(directory, environ)
+    return sorted(
+        (_file(path, tops, searched=path is found and not environ.get("INTERLOCK_CONFIG")) for path in paths),
+        key=lambda file: file.is_operators,
+    )
+
+
+def _file(path: Path, tops: tuple[Path, ...], *, searched: bool) -> _File:
+    if searched or is_within(path, tops):
+        return _File(path=path, is_operators=False)
+    doubt = _doubt(path)
+    return _File(path=path, is_operators=not doubt, doubt=doubt)
+
+
+def _doubt(path: Path) -> str:
+    """Return what must be done before a file outside the checkout counts as the operator's; empty for nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""  # reading it will say so
+    if found.st_mode & stat.S_IWOTH:
+        return f"chmod go-w {shlex.quote(str(path))}"
+    return "" if found.st_uid in {os.geteuid(), 0} else f"chown {os.geteuid()} {shlex.quote(str(path))}"
 
 
 def _checked(settings: Settings) -> Settings:
@@ -176,6 +238,12 @@ def find_file(directory: Path, environ: Mapping[str, str]) -> Path | None:
         if (folder / ".git").exists():
             return None
     return None
+
+
+def operators_file(environ: Mapping[str, str]) -> Path:
+    """Return the operator's own file of settings, outside every repository (XDG base directory specification)."""
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "interlock" / FILE_NAME
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -206,11 +274,11 @@ def default_state_names(directory: Path) -> tuple[str, ...]:
 
 
 def _identities(where: Path) -> list[str]:
-    found = _git(where, "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix").split("\n")
+    found = ask_git(where, "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix").split("\n")
     if not found[0]:
         return [str(where)]
     inside = found[1] if found[1:] else ""
-    origin = _git(where, "config", "--get", "remote.origin.url")
+    origin = ask_git(where, "config", "--get", "remote.origin.url")
     here = [f"{found[0]}#{inside}", str(where)]
     return [f"{plain_origin(origin)}#{inside}", *here] if origin else here
 
@@ -224,20 +292,10 @@ def plain_origin(url: str) -> str:
     return url if match is None else f"{match['host'].lower()}/{match['path']}"
 
 
-def _git(directory: Path, *arguments: str) -> str:
-    try:
-        result = subprocess.run(
-            ["git", *arguments], cwd=directory, capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
-
-
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     readers: dict[str, tuple[str, Any]] = {
         "INTERLOCK_HOME": ("home", lambda text: Path(text).expanduser().absolute()),
-        "INTERLOCK_SERVER": ("server", str),
+        "INTERLOCK_SERVER": ("server", lambda text: check_address(text, said_by="INTERLOCK_SERVER")),
         "INTERLOCK_TOKEN": ("token", lambda text: Secret(value=text)),
         "INTERLOCK_TERRAFORM": ("terraform", str),
         "INTERLOCK_WAIT": ("wait_s", parse_duration),
@@ -267,7 +325,8 @@ def _protection(text: str) -> str:
     return text
 
 
-def _from_file(path: Path) -> dict[str, object]:
+def _from_file(file: _File, operators: Path) -> dict[str, object]:
+    path = file.path
     document = read_document(path)
     from pydantic import ValidationError
 
@@ -277,7 +336,20 @@ def _from_file(path: Path) -> dict[str, object]:
         parsed = Document.model_validate(document)
     except ValidationError as error:
         raise _explained(path, error, Document) from None
+    if not file.is_operators:
+        _check_repositorys(document, file, operators)
+    elif parsed.server is not None:
+        check_address(parsed.server, said_by=f"`server` in {path}")
     return parsed.settings(path.parent)
+
+
+def _check_repositorys(document: Mapping[str, Any], file: _File, operators: Path) -> None:
+    try:
+        check_repository(document, file=str(file.path), operators_file=str(operators))
+    except UsageError as error:
+        if file.doubt:
+            error.fix = f"{file.doubt}    so that nobody else can write the operator's settings"
+        raise
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from interlock.api_way.provider_settings import (
     ProviderSettings,
     read_providers,
 )
+from interlock.authority import check_address
 from interlock.disk import DiskTree
 from interlock.errors import UsageError
 from interlock.gateway import Credentials
@@ -251,10 +252,16 @@ def _both(api: str, login: str, whose: str) -> tuple[str, str] | None:
         raise UsageError(
             f"only one upstream of {whose} is set", why="the API and the login service are two", fix="set both"
         )
-    return (api, login) if api else None
+    return (_checked(api, whose), _checked(login, whose)) if api else None
+
+
+def _checked(url: str, whose: str) -> str:
+    """Return an upstream that may be sent the OAuth secret and access tokens."""
+    return check_address(url, said_by=f"the upstream of {whose}")
 
 
 def _environments_gateway(environ: Mapping[str, str]) -> tuple[str, str]:
     base = f"{environ.get('GENESYSCLOUD_GATEWAY_PROTOCOL', 'https')}://{environ[GATEWAY_HOST]}"
     port = environ.get("GENESYSCLOUD_GATEWAY_PORT")
-    return (f"{base}:{port}", f"{base}:{port}") if port else (base, base)
+    url = check_address(f"{base}:{port}" if port else base, said_by=GATEWAY_HOST)
+    return url, url

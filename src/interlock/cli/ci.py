@@ -328,17 +328,12 @@ def _platform(which: Platforms | None) -> Platform:
 def _label(state: str, tree: str | None) -> Label:
     """Return what a plan is for; the tree is that of the commit which is checked out."""
     import re
-    import subprocess
 
+    from interlock.checkout import ask_git
     from interlock.ci.seal import Label
 
     if tree is None:
-        command = ["git", "rev-parse", "HEAD^{tree}"]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UsageError("git cannot be asked for the tree", why=str(error), fix="pass --tree") from error
-        tree = result.stdout.strip() if result.returncode == 0 else ""
+        tree = ask_git(Path.cwd(), "rev-parse", "HEAD^{tree}")
     if not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", tree):
         raise UsageError(
             "this is no git checkout", why="a plan is kept by the files it was made from", fix="pass --tree"

@@ -209,7 +209,7 @@ def _run(asked: Asked, form: Format, *, gate: bool) -> int:
     from interlock.cli.follow import Follower
     from interlock.compose import order_run
 
-    front = order_run(asked, os.environ)
+    front = order_run(asked, os.environ, say=view.note)
     follower = Follower(front.folder, quiet=asked.json)
     end = front.follow(follower.show, tick=follower.tick) or after_a_kill(front.folder)
     if end.facts["exit"] not in {0, 2}:

@@ -153,12 +153,13 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 def _upstream(region: str | None, api: str | None, login: str | None) -> tuple[str, str]:
+    from interlock.authority import check_address
     from interlock.genesys import parse_region
 
     if api or login:
         if not (api and login):
             raise _usage("only one upstream was given", "the API and the login service are two hosts")
-        return api, login
+        return check_address(api, said_by="--upstream-api"), check_address(login, said_by="--upstream-login")
     if not region:
         raise _usage("no region was given", "the gateway must know where the organisation lives", "add --region")
     found = parse_region(region)

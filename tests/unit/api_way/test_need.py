@@ -15,7 +15,7 @@ pytestmark = pytest.mark.promise("P11")
 
 REQUIRED = 'terraform {\n  required_providers {\n    genesyscloud = { source = "mypurecloud/genesyscloud" }\n  }\n}\n'
 CLIENT = {"GENESYSCLOUD_OAUTHCLIENT_ID": "env", "GENESYSCLOUD_OAUTHCLIENT_SECRET": "s"}
-HOME = {"INTERLOCK_UPSTREAM_API": "http://home", "INTERLOCK_UPSTREAM_LOGIN": "http://home"}
+HOME = {"INTERLOCK_UPSTREAM_API": "https://home.example", "INTERLOCK_UPSTREAM_LOGIN": "https://home.example"}
 LONDON = "https://api.euw2.pure.cloud"
 
 
@@ -43,13 +43,16 @@ def test_a_configuration_without_a_region_never_takes_that_of_an_alias(tmp_path:
 
 def test_a_set_upstream_never_stands_for_the_region_of_an_alias(tmp_path: Path) -> None:
     found, _ = ways(tmp_path, {"main.tf": provider() + provider("eu-west-2", "b")}, HOME)
-    assert found == {"provider genesyscloud": "http://home", "provider genesyscloud.b": LONDON}
+    assert found == {"provider genesyscloud": "https://home.example", "provider genesyscloud.b": LONDON}
 
 
 def test_the_case_of_a_region_does_not_matter(tmp_path: Path) -> None:
     environ = {**HOME, "GENESYSCLOUD_REGION": "eu-west-2"}
     found, _ = ways(tmp_path, {"main.tf": provider("EU-West-2") + provider("EU-CENTRAL-1", "b")}, environ)
-    assert found == {"provider genesyscloud": "http://home", "provider genesyscloud.b": "https://api.mypurecloud.de"}
+    assert found == {
+        "provider genesyscloud": "https://home.example",
+        "provider genesyscloud.b": "https://api.mypurecloud.de",
+    }
 
 
 @pytest.mark.parametrize(("tool", "address"), [(Tool.TERRAFORM, LONDON), (Tool.TOFU, "https://api.mypurecloud.de")])

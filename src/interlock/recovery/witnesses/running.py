@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
-from interlock.host import INITIAL_PIDS, boot_id, hides_processes
+from interlock.host import INITIAL_PIDS, boot_id, hides_processes, ps_program
 
 _PROC = Path("/proc")
 _PARENT_FIELD = 4 - 3  # proc(5) counts from 1; the name in brackets ends field 2
@@ -247,7 +247,11 @@ def _listed() -> list[Running]:
     """Ask ps, where there is no /proc (macOS, BSD): folders and instants are unknown then."""
     with suppress(OSError, subprocess.SubprocessError):
         result = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=False, timeout=10
+            [ps_program(), "-A", "-o", "pid=,ppid=,stat=,command="],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
         )
         return list(_listed_rows(result.stdout))
     return []

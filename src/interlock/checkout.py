@@ -1,0 +1,91 @@
+"""Which files belong to the change under review, and how programs are found and git is asked without running its files.
+
+Whoever may open a pull request writes every file of a checkout. So a file of it is an author's word, never the
+operator's, and no program of it may run only because it has the right name. A hand: it looks at the disk, runs git.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_CI_FOLDERS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "BUILD_SOURCESDIRECTORY", "SYSTEM_DEFAULTWORKINGDIRECTORY")
+"""Where CI systems put the checkout, which may come without a `.git` (a downloaded artifact, an export)."""
+
+CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")
+"""One of them is set in every CI job that we can name."""
+
+_GIT_LIMIT_S = 10.0
+_HARMLESS_GIT = (
+    # A .git folder can come with an archive. These are its ways to name programs that questions of ours could start.
+    *("-c", "core.fsmonitor=false"),
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.pager=cat"),
+    *("-c", "protocol.ext.allow=never"),
+)
+
+
+def checkouts(directory: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the folders whose content the authors of changes write, when a command works in `directory`.
+
+    Args:
+        directory: A root module, or where a command was started.
+        environ: The environment; CI systems say there where they put the checkout.
+    """
+    where = directory.resolve()
+    top = next((folder for folder in (where, *where.parents) if (folder / ".git").exists()), where)
+    said = (Path(environ[name]) for name in _CI_FOLDERS if environ.get(name))
+    return (top, *(folder.resolve() for folder in said if folder.is_absolute()))
+
+
+def is_within(path: Path, folders: tuple[Path, ...]) -> bool:
+    """Say whether a file is in one of the folders, or is reached through a link that is."""
+    # The parent is resolved for itself: a link in a checkout is the author's, wherever it leads.
+    named = path.absolute().parent.resolve() / path.name
+    return any(each.is_relative_to(folder) for each in (named, path.resolve()) for folder in folders)
+
+
+def is_watched(environ: Mapping[str, str]) -> bool:
+    """Say whether a person sees what we print before what follows it happens: a terminal, and no CI job."""
+    return sys.stdin.isatty() and not any(environ.get(mark) for mark in CI_MARKS)
+
+
+def find_program(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return the absolute path of a program; None when there is none.
+
+    A name is looked for on PATH, where entries that are not absolute do not count: they mean the current folder, which
+    is often a checkout. A path is taken as it is.
+    """
+    if os.sep in name:
+        found = shutil.which(name)
+    else:
+        folders = (entry for entry in environ.get("PATH", os.defpath).split(os.pathsep) if Path(entry).is_absolute())
+        # An empty `path` would let `which` look where it likes.
+        found = shutil.which(name, path=os.pathsep.join(folders) or os.devnull)
+    return str(Path(found).absolute()) if found else None
+
+
+def ask_git(directory: Path, *arguments: str) -> str:
+    """Return git's answer in `directory`, without white space around it; empty when it has none, or there is no git."""
+    git = find_program("git", os.environ)
+    if git is None:
+        return ""
+    try:
+        result = subprocess.run(
+            [git, *_HARMLESS_GIT, *arguments],
+            cwd=directory,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,0 +1,199 @@
+"""What a branch writes into a checkout decides neither where secrets go nor which programs run."""
+
+import os
+import runpy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interlock.authority import ADDRESSES, KEYS, Authority, check_address
+from interlock.checkout import ask_git, checkouts, find_program, is_within
+from interlock.errors import UsageError
+from interlock.settings import load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    (folder / ".git").mkdir(parents=True)
+    return folder
+
+
+def refused(checkout: Path, text: str, **environ: str) -> UsageError:
+    (checkout / "interlock.yaml").write_text(text)
+    with pytest.raises(UsageError) as refusal:
+        load(checkout, environ)
+    assert refusal.value.exit_status == 3
+    return refusal.value
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("home: ./state\n", "INTERLOCK_HOME"),
+        ("server: https://interlock.attacker.example\n", "INTERLOCK_SERVER"),
+        ("terraform: ./terraform.sh\n", "INTERLOCK_TERRAFORM"),
+        ("terraform: terraform.sh\n", "INTERLOCK_TERRAFORM"),
+        ("gateway:\n  enabled: false\n", "--no-gateway"),
+        ("gateway:\n  upstream_login: https://login.attacker.example\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_login: http://login.mypurecloud.de\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_login: https://login.mypurecloud.de.attacker.example\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_login: https://login.mypurecloud.de@attacker.example\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_login: https://user@login.mypurecloud.de\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_login: https://login.mypurecloud.de:8443\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_login: https://apps.mypurecloud.de\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_login: http://127.0.0.1:9\n", "INTERLOCK_UPSTREAM_LOGIN"),
+        ("gateway:\n  upstream_api: https://login.mypurecloud.de\n", "INTERLOCK_UPSTREAM_API"),
+        ("gateway:\n  upstream_api: 'https://api.mypurecloud.de:x'\n", "INTERLOCK_UPSTREAM_API"),
+    ],
+)
+def test_a_branch_cannot_decide_where_secrets_go_or_what_runs(checkout: Path, text: str, instead: str) -> None:
+    error = refused(checkout, text, HOME="/h")
+    assert str(checkout / "interlock.yaml") in error.what
+    assert instead in error.fix and "/h/.config/interlock/interlock.yaml" in error.fix  # noqa: PT018 - one sentence
+    assert "attacker" not in str(error)  # a hint that repeats it would be copied
+
+
+def test_a_branch_may_still_choose_among_what_is_known(checkout: Path) -> None:
+    (checkout / "interlock.yaml").write_text(
+        "terraform: tofu\ngateway:\n  enabled: true\n  region: eu-central-1\n"
+        "  upstream_api: https://api.mypurecloud.de\n  upstream_login: https://login.mypurecloud.de\n"
+    )
+    settings = load(checkout, {})
+    assert settings.terraform == "tofu"
+    assert settings.sections["gateway"]["upstream_login"] == "https://login.mypurecloud.de"
+
+
+@pytest.mark.promise("P10")
+def test_a_configuration_named_by_the_environment_is_the_branchs_when_it_lies_in_the_checkout(
+    checkout: Path, tmp_path: Path
+) -> None:
+    inside = checkout / "ci" / "interlock.yaml"
+    inside.parent.mkdir()
+    inside.write_text("home: /elsewhere\n")
+    outside = tmp_path / "operator.yaml"
+    outside.write_text("home: /elsewhere\n")
+    (checkout / "link.yaml").symlink_to(outside)
+    (tmp_path / "link.yaml").symlink_to(inside)
+    for named in (inside, checkout / "link.yaml", tmp_path / "link.yaml"):
+        with pytest.raises(UsageError, match="may not set `home`"):
+            load(checkout, {"INTERLOCK_CONFIG": str(named)})
+    assert load(checkout, {"INTERLOCK_CONFIG": str(outside)}).home == Path("/elsewhere")
+
+
+@pytest.mark.promise("P10")
+def test_a_checkout_without_git_is_known_by_what_the_ci_system_says(tmp_path: Path) -> None:
+    module = tmp_path / "envs" / "prod"
+    module.mkdir(parents=True)
+    (tmp_path / "interlock.yaml").write_text("home: ./x\n")
+    environ = {"INTERLOCK_CONFIG": str(tmp_path / "interlock.yaml"), "GITHUB_WORKSPACE": str(tmp_path)}
+    with pytest.raises(UsageError, match="may not set `home`"):
+        load(module, environ)
+
+
+def test_the_operators_file_may_say_everything_and_overrides_the_branch(checkout: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "config" / "interlock"
+    folder.mkdir(parents=True)
+    (folder / "interlock.yaml").write_text(
+        "home: own\nrun:\n  max_deletes: 1\ngateway:\n  upstream_login: https://login.own.example\n"
+        "states:\n  prod:\n    protected: true\n"
+    )
+    (checkout / "interlock.yaml").write_text(
+        "run:\n  max_deletes: 900\n  wait: 5m\ngateway:\n  tokens: 3\nstates:\n  prod: {}\n  test: {}\n"
+    )
+    settings = load(checkout, {"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    assert (settings.home, settings.max_deletes, settings.wait_s) == (folder / "own", 1, 300.0)
+    assert settings.sections["gateway"] == {"tokens": 3, "upstream_login": "https://login.own.example"}
+    assert settings.states["prod"].protected
+    assert set(settings.states) == {"prod", "test"}
+    assert settings.path == checkout / "interlock.yaml"
+    assert settings.origins["max_deletes"] == str(folder / "interlock.yaml")
+
+
+@pytest.mark.promise("P10")
+def test_an_operators_file_that_others_may_write_has_no_more_to_say_than_a_branch(
+    checkout: Path, tmp_path: Path
+) -> None:
+    named = tmp_path / "operator.yaml"
+    named.write_text("home: /elsewhere\n")
+    named.chmod(0o666)
+    with pytest.raises(UsageError, match="may not set `home`") as refusal:
+        load(checkout, {"INTERLOCK_CONFIG": str(named)})
+    assert f"chmod go-w {named}" in refusal.value.fix
+
+
+def test_every_key_of_the_schema_has_a_class_and_the_page_shows_it() -> None:
+    writer: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "write_reference.py"))
+    schema = writer["json_schema"]()
+    assert [key for key, _ in writer["_keys"](schema, schema, "")] == list(KEYS)
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    for key, rule in KEYS.items():
+        assert f"| `{key}` | {rule.authority}" in page
+        assert (rule.authority is Authority.FREE) is not bool(rule.why and rule.instead), key
+    assert set(ADDRESSES) <= set(writer["ENVIRONMENT"])
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    "url", ["http://login.mypurecloud.de", "login.mypurecloud.de", "ftp://x", "https://", "http://[", ""]
+)
+def test_no_secret_goes_over_plain_http_beyond_this_machine(url: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        check_address(url, said_by="INTERLOCK_UPSTREAM_LOGIN")
+    assert refusal.value.exit_status == 3
+
+
+def test_plain_http_to_this_machine_is_allowed() -> None:
+    for url in ("http://127.0.0.1:8080", "http://[::1]:1", "http://localhost", "https://any.example:8443/x"):
+        assert check_address(url, said_by="x") == url
+
+
+@pytest.mark.promise("P10")
+def test_a_server_named_by_the_environment_is_not_spoken_to_in_clear(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="INTERLOCK_SERVER"):
+        load(tmp_path, {"INTERLOCK_SERVER": "http://interlock.example.com"})
+
+
+def program(path: Path, mark: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("entry", [".", "", "bin", "./bin"])
+def test_a_program_of_the_current_folder_is_not_found_by_its_name(
+    checkout: Path, tmp_path: Path, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(checkout / entry / "git", tmp_path / "ran")
+    monkeypatch.chdir(checkout)
+    monkeypatch.setenv("PATH", f"{entry}{os.pathsep}{os.environ['PATH']}")
+    assert find_program("git", {"PATH": entry}) is None
+    ask_git(checkout, "rev-parse")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.promise("P10")
+def test_git_does_not_run_what_the_repository_configures(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path / "r"], check=True)
+    bad = program(tmp_path / "bad.sh", tmp_path / "ran")
+    for key in ("core.fsmonitor", "core.pager", "core.sshCommand", "alias.rev-parse"):
+        subprocess.run(["git", "-C", tmp_path / "r", "config", key, str(bad)], check=True)
+    assert ask_git(tmp_path / "r", "status", "--porcelain") == ""
+    assert ask_git(tmp_path / "r", "rev-parse", "--show-toplevel") == str(tmp_path / "r")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_in_a_checkout_is_of_the_checkout_wherever_it_leads(checkout: Path, tmp_path: Path) -> None:
+    tops = checkouts(checkout, {})
+    (checkout / "away").symlink_to("/usr/bin/env")
+    (tmp_path / "into").symlink_to(checkout / "x")
+    assert is_within(checkout / "away", tops)
+    assert is_within(tmp_path / "into", tops)
+    assert not is_within(Path("/usr/bin/env"), tops)
