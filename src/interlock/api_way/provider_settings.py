@@ -4,8 +4,8 @@ There is never "the" provider configuration: a root module may have aliases with
 than `genesyscloud`, and modules with provider blocks in them. Each is worked out by itself, from its block, the values
 of variables and the environment, in the provider's own order. What is not certain is left alone, with the reason.
 
-Source: facts/genesys.md sections 2.2 and 2.3; Terraform internal/configs/provider_validation.go (empty blocks in called
-modules only stand for what the caller passes).
+Source: docs/facts/genesys.md#genesys-13 and #genesys-16; Terraform
+internal/configs/provider_validation.go (empty blocks in called modules only stand for what the caller passes).
 """
 
 from __future__ import annotations

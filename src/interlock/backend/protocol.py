@@ -1,7 +1,7 @@
 """Terraform's HTTP state protocol as values: a request becomes an intent, an outcome becomes an answer.
 
 Knows: Terraform's lock document. Knows nothing of stores, queues or sockets.
-Source: facts/terraform-protocols.md sections 1 and 2, measured with Terraform 1.11.4 and read in 1.12 to 1.17.
+Source: docs/facts/terraform-http.md, measured with Terraform 1.11.4 and read in 1.12 to 1.17.
 
 What a client makes of our answers decides which we may give:
 - LOCK and UNLOCK succeed with 200 only; a conflict is 423 and carries the *holder's* lock document, always complete,

@@ -1,6 +1,6 @@
 """What an error names: the lock's holder, the API's answer, the missing permission, the object in the way.
 
-Source: the Genesys Cloud provider's diagnostics (facts/genesys.md section 4) and Terraform's lock errors.
+Source: the Genesys Cloud provider's diagnostics (docs/facts/genesys.md#genesys-25) and Terraform's lock errors.
 """
 
 from __future__ import annotations

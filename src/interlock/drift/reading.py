@@ -3,7 +3,7 @@
 Values are compared where they stand: objects attribute by attribute, a nested block that occurs once likewise; other
 lists are one value, because the JSON does not tell sets from lists and places in a set mean nothing.
 
-Knows: the plan's JSON (facts/terraform-protocols.md section 7). Values here are in clear and never shown; `classify`
+Knows: the plan's JSON (docs/facts/terraform-runs.md#run-15). Values here are in clear and never shown; `classify`
 masks them.
 """
 

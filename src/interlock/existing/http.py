@@ -3,7 +3,7 @@
 The protocol has no question "who holds the lock": the only way to learn it is to ask for the lock. So `read_locks` asks
 with an id of its own; when the answer is yes, it gives the lock back at once and the state was free. Nothing in the
 protocol is conditional either: a deletion and a write compare just before they act.
-Source: facts/terraform-protocols.md section 1.
+Source: docs/facts/terraform-http.md.
 """
 
 from __future__ import annotations

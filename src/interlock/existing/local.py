@@ -2,7 +2,7 @@
 
 A hand. The lock is a POSIX record lock on the first byte range of the state file, so the kernel frees it when the
 holder's process ends; the information file `.<state name>.lock.info` may stay behind and then locks nothing.
-Source: facts/terraform-protocols.md section 4; internal/states/statemgr/filesystem.go and filesystem_lock_unix.go.
+Source: docs/facts/terraform-backends.md#backend-2; internal/states/statemgr/filesystem.go and filesystem_lock_unix.go.
 """
 
 from __future__ import annotations

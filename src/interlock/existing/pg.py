@@ -4,7 +4,7 @@ The lock is PostgreSQL's own: it is there exactly as long as the holder's databa
 that session ends. A client that was killed ends its session at once; one whose machine or network vanished leaves a
 session that looks alive until TCP gives up. Deleting the lock therefore means ending that session.
 Terraform stores no lock document; who holds is known only as far as PostgreSQL knows its client.
-Source: facts/terraform-protocols.md section 4; internal/backend/remote-state/pg of Terraform 1.11.4.
+Source: docs/facts/terraform-backends.md#backend-3; internal/backend/remote-state/pg of Terraform 1.11.4.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Terraform's `backend "s3"`: its state object, its locks in DynamoDB and beside the state, and its digest.
 
 A hand. Writes the same items as Terraform, so plain Terraform stays out while we hold and reads what we wrote.
-Source: facts/terraform-protocols.md section 3; internal/backend/remote-state/s3/client.go of Terraform 1.11.4.
+Source: docs/facts/terraform-s3.md; internal/backend/remote-state/s3/client.go of Terraform 1.11.4.
 """
 
 from __future__ import annotations

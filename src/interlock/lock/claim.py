@@ -1,7 +1,7 @@
 """What part of a state a run claims, and which claims conflict.
 
 A claim is the whole state, or two sets of resource addresses: those the run writes and those it reads.
-Two claims conflict when one writes what the other writes or reads (facts/terraform-protocols.md, section 8:
+Two claims conflict when one writes what the other writes or reads (docs/facts/terraform-merging.md#merge-3:
 a write-read pair merges without a textual conflict and still leaves the reader outdated).
 """
 

@@ -5,7 +5,8 @@ perfect state over somebody else's. Backends that do not fence accept it. Only t
 
 A finding *refuses* when the current state is affected by it; what was put right since is only noted.
 
-Knows: state documents. Source of the rules: facts/terraform-protocols.md sections 3.3, 5.3 and 5.4.
+Knows: state documents. Source of the rules: docs/facts/terraform-s3.md#s3-6,
+docs/facts/terraform-state.md#state-6 and #state-9.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from interlock.run.process import open_private
 from interlock.run.summary import find_summary
 from interlock.run.transcript import LOG, ORDER, Entry, Reader
 
-# A CI runner kills what carries its job's mark when the job ends (facts/ci-systems.md; actions/runner issue 598).
+# A CI runner kills what carries its job's mark when the job ends (docs/facts/ci-systems.md#ci-4).
 _JOB_MARKS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID_COOKIE")
 _YES = frozenset({"y", "yes"})
 _HEARD_BYTES = 1 << 16  # more than the end of a run ever says

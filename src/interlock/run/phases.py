@@ -1,6 +1,6 @@
 """Where a run is, and the legal steps between.
 
-The table is the rule; `docs/explanation/a-run.md` draws it.
+The table is the rule; docs/explanation/a-run.md draws it.
 """
 
 from __future__ import annotations

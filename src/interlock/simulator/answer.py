@@ -1,7 +1,8 @@
 """What reaches the simulated API and what it says back, free of any HTTP library.
 
 Errors have the vendor's fields (`status`, `code`, `message`, `messageParams`, `contextId`, `details`, `errors`).
-Source: facts/genesyscloud-limits.json (error_body_fields, response_429); codes marked "ours" are not documented.
+Source: src/interlock/genesys/data/limits.json (error_body_fields, response_429); codes marked "ours" are not
+documented.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Schedules, schedule groups, IVRs and data tables, with what keeps each from being deleted. Pure.
 
-Source: facts/genesys.md, sections 5 and 6.
+Source: docs/facts/genesys.md#genesys-30 and #genesys-36.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _guard_group(call: Call, record: Record) -> None:
 
 
 def _guard_table(call: Call, record: Record) -> None:
-    """With force a table goes even when rows or flows need it (facts, section 1, fact 9)."""
+    """With force a table goes even when rows or flows need it (docs/facts/genesys.md#genesys-9)."""
     if call.request.query.get("force", "").lower() != "true" and record.body["rows"]:
         raise ApiRefusal(409, "datatable.in.use", "The data table has rows; use force to delete it")
 

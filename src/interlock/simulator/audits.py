@@ -1,7 +1,8 @@
 """Who changed what: the audit log and its query API. Pure.
 
 The query API is asynchronous in the vendor's way: POST a query, poll its state, read the results by cursor. Events can
-be late (`AuditTerms.lag_s`). Field names follow the public SDKs; services and actions are ours where facts are silent.
+be late (`AuditTerms.lag_s`). Field names follow the public SDKs; services and actions are ours where nothing is
+documented.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Divisions, products, and what the organisation and the caller are. Pure.
 
-Source: facts/genesys.md, sections 3, 5 and 6.
+Source: docs/facts/genesys.md#genesys-23, #genesys-30 and #genesys-36.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _build(_call: Call, body: Json, current: Json | None) -> Json:
 
 
 def _guard(call: Call, record: Record) -> None:
-    """A division with objects in it stays (facts, section 6; provider pull request 733)."""
+    """A division with objects in it stays (docs/facts/genesys.md#genesys-36)."""
     if record.body["homeDivision"]:
         raise ApiRefusal(400, "home.division", "The home division may not be deleted.")
     if _is_occupied(call.org, record.id):

@@ -201,7 +201,8 @@ def check_version(record: Record, body: Json) -> None:
     """Refuse a write that was made from another version.
 
     Raises:
-        ApiRefusal: 400 without version; else 409, or 400 for groups: the provider retries both (facts, section 4).
+        ApiRefusal: 400 without version; else 409, or 400 for groups: the provider retries both
+            (docs/facts/genesys.md#genesys-28).
     """
     if record.kind.version is VersionForm.NONE:
         return

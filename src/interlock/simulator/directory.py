@@ -1,4 +1,6 @@
-"""Users with their skills and languages, groups with their members. Pure. Source: facts/genesys.md, section 5.
+"""Users with their skills and languages, groups with their members. Pure.
+
+Source: docs/facts/genesys.md#genesys-31 and #genesys-32.
 
 A deleted user is never gone: it keeps its id, is found by a search for deleted users, and can be revived.
 """
@@ -313,7 +315,10 @@ class _Rated:
 
 
 def _rated(call: Call, kind: str, body: Json) -> list[Json]:
-    """Return what a user has; a deleted skill is skipped, as after its soft delete (facts, section 6)."""
+    """Return what a user has; a deleted skill is skipped, as after its soft delete.
+
+    Source: docs/facts/genesys.md#genesys-37.
+    """
     found = [(call.org.find(kind, identifier), level) for identifier, level in body[kind + "s"].items()]
     return [
         {"id": record.id, "name": record.body["name"], "proficiency": float(level), "state": "active"}

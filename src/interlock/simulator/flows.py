@@ -2,7 +2,7 @@
 
 The id of a flow comes from the name and type in its file, so a "create" takes over an existing flow silently, and a
 renamed one leaves the old behind. Publishing fails when the file names an object that does not exist; the messages may
-be absent. Source: facts/genesys.md, sections 5 (flow) and 6.
+be absent. Source: docs/facts/genesys.md#genesys-34 and #genesys-36.
 """
 
 from __future__ import annotations

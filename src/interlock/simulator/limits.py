@@ -1,8 +1,8 @@
 """How many requests fit into which window, and what the headers say. Pure.
 
-Nobody outside the vendor knows whether the window is fixed or sliding (facts/genesyscloud-limits.json), so both exist.
-Our choices where the facts are silent: a refused request is not counted; a fixed window begins with the first request
-of its key and, as in the one recorded sample, its reset is announced as its length plus up to one second.
+Nobody outside the vendor knows whether the window is fixed or sliding (docs/facts/genesys.md#genesys-41), so both
+exist. Our choices where nothing is documented: a refused request is not counted; a fixed window begins with the first
+request of its key and, as in the one recorded sample, its reset is announced as its length plus up to one second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import Enum
 
 from .answer import ApiRefusal, Reply
 
-LONGEST_RETRY_AFTER_S = 180  # above it the provider gives up (facts, section 1, fact 2)
+LONGEST_RETRY_AFTER_S = 180  # above it the provider gives up (docs/facts/genesys.md#genesys-2)
 MAX_DIGITS = 9
 MAX_KEYS = 10_000  # windows kept per limit; the one touched longest ago goes first
 
@@ -96,7 +96,7 @@ DEFAULT_LIMITS = (
         cost_default=25,
     ),
 )
-"""The documented ones. Source: facts/genesyscloud-limits.json; the names of the second and third key are ours.
+"""The documented ones. Source: src/interlock/genesys/data/limits.json; the names of the second and third key are ours.
 
 The user limits (3000 a minute) are documented too, but bind only callers that act for a user.
 """

@@ -1,4 +1,7 @@
-"""Tokens granted, expired and revoked; the login service's own limit. Pure. Source: facts/genesys.md, section 3."""
+"""Tokens granted, expired and revoked; the login service's own limit. Pure.
+
+Source: docs/facts/genesys.md#genesys-19.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from .chance import Chance
 MAX_TOKENS = 100_000  # remembered at once; the oldest goes first
 MAX_FORM_BYTES = 4096
 LOGIN_LIMIT_TEXT = "rate limit exceeded; too many token requests for this client"
-"""The provider retries exactly what starts with `rate limit exceeded;` and dies of anything else (facts, section 3)."""
+"""The provider retries exactly what starts with `rate limit exceeded;` and dies of anything else.
+
+Source: docs/facts/genesys.md#genesys-21.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,10 @@ from .chance import Chance
 
 
 class VersionForm(Enum):
-    """How a kind spells its version in JSON; a wrong type is silently ignored by the provider (facts, section 5)."""
+    """How a kind spells its version in JSON; a wrong type is silently ignored by the provider.
+
+    Source: docs/facts/genesys.md#genesys-29.
+    """
 
     NONE = "none"
     NUMBER = "number"
@@ -207,7 +210,7 @@ class Organisation:
         return gone
 
     def revive(self, record: Record, body: Json, moment: Moment) -> Record:
-        """Bring a deleted object back under the next version (users: facts, section 5)."""
+        """Bring a deleted object back under the next version (users: docs/facts/genesys.md#genesys-32)."""
         self._claim(record.kind, body, record.id)
         back = replace(
             record, body=body, version=record.version + 1, before=None, changed_s=moment.elapsed_s, deleted=False

@@ -1,6 +1,6 @@
 """Skills, languages, wrap-up codes and queues with their members. Pure.
 
-Source: facts/genesys.md, section 5, with its crash traps: what is present must be whole.
+Source: docs/facts/genesys.md#genesys-33, with its crash traps: what is present must be whole.
 """
 
 from __future__ import annotations
@@ -174,7 +174,10 @@ def _update_queue(call: Call) -> Reply:
 
 
 def _delete_queue(call: Call) -> Reply:
-    """With forceDelete the in-use protection is off (facts, section 1, fact 9); without it members keep a queue."""
+    """With forceDelete the in-use protection is off; without it members keep a queue.
+
+    Source: docs/facts/genesys.md#genesys-9.
+    """
     record = call.org.get("queue", call.params[0])
     if call.request.query.get("forceDelete", "").lower() != "true" and record.body["members"]:
         raise ApiRefusal(409, "queue.in.use", "The queue has members; use forceDelete to delete it")

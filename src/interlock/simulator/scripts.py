@@ -1,6 +1,6 @@
-"""Agent scripts, uploaded past every gateway to the apps host. Pure. Source: facts/genesys.md, section 2.4.
+"""Agent scripts, uploaded past every gateway to the apps host. Pure. Source: docs/facts/genesys.md#genesys-15.
 
-The upload's own protocol is not in the facts; what is here (multipart form with `scriptName` and `file`, an answer with
+The upload's own protocol was not found; what is here (multipart form with `scriptName` and `file`, an answer with
 a correlation id, a status to poll) is from memory of the public API and is marked so in the docs.
 """
 

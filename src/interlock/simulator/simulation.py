@@ -27,7 +27,7 @@ from .routes import Route, Router
 from .scripts import UPLOAD_PATH, Scripts
 
 API_PREFIX = "/api/v2"
-MAX_BODY_BYTES = 512_000  # request.bytes.max of the platform API, facts/genesyscloud-limits.json
+MAX_BODY_BYTES = 512_000  # request.bytes.max in src/interlock/genesys/data/limits.json
 MAX_UPLOAD_BYTES = 8_000_000  # ours: flow files and scripts go past the platform API
 MAX_JOURNAL = 20_000  # requests remembered
 

@@ -5,7 +5,7 @@ bytes that Terraform wrote (`msgspec.Raw`, slices of one buffer), so numbers of 
 that we have never heard of survive, and 100 MB cost 100 MB. An untouched document renders to its own bytes.
 
 Knows: the file format. Knows nothing of versions, queues or files.
-Source: facts/terraform-protocols.md section 5; Terraform internal/states/statefile/version4.go.
+Source: docs/facts/terraform-state.md; Terraform internal/states/statefile/version4.go.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Terraform checks none of this on the server's behalf: a zombie, a hand-made push or a stale plan would simply
 overwrite. So the rules are here, and a refusal is a value with its reason.
 
-Knows: document. Source: facts/terraform-protocols.md sections 5.3 and 5.4.
+Knows: document. Source: docs/facts/terraform-state.md#state-6 and #state-9.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 A *hard* write changes an instance that the run's plan names; a *soft* write is a refresh, a rewritten `dependencies`
 list or a schema upgrade that came along. Conflicts are values: nothing is raised and nothing is half merged.
 
-Knows: document. The table it follows is in facts/terraform-protocols.md section 8, measured with real Terraform.
+Knows: document. The table it follows is in docs/facts/terraform-merging.md#merge-5, measured with real Terraform.
 """
 
 from __future__ import annotations

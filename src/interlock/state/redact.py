@@ -5,7 +5,8 @@ name on the way sounds like a secret, its text looks like one, the marks cannot 
 value that was masked for its place anywhere in the documents (`collect_secrets`). When in doubt, mask: a value can be
 looked up with `interlock state pull`, but not taken back from a log.
 
-Knows: document, secrecy. Source: the marks are those of Terraform's state format 4 (section 5.1 of the facts).
+Knows: document, secrecy. Source: the marks are those of Terraform's state format 4
+(docs/facts/terraform-state.md#state-1).
 """
 
 from __future__ import annotations

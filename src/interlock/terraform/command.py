@@ -2,7 +2,8 @@
 
 Secrets travel in the environment only: nothing that Interlock adds to the argument list is one, and the
 environment is left out of every `repr`.
-Source: `terraform <verb> -help` of 1.11.4; facts/terraform-protocols.md sections 1.5 and 6.
+Source: `terraform <verb> -help` of 1.11.4; docs/facts/terraform-http.md#http-19,
+docs/facts/terraform-runs.md#run-13.
 """
 
 from __future__ import annotations

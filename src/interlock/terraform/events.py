@@ -3,7 +3,7 @@
 Knows: the machine-readable UI of Terraform and OpenTofu. Knows nothing of processes or files.
 A line never fails to become an event: unknown types are `Other`, everything that is not one of Terraform's JSON
 objects is `Unparsed` text (Terraform prints boxed plain text for usage errors even with `-json`).
-Source: facts/terraform-protocols.md section 7, and runs of Terraform 1.11.4.
+Source: docs/facts/terraform-runs.md#run-14, and runs of Terraform 1.11.4.
 """
 
 from __future__ import annotations

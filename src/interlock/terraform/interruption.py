@@ -4,7 +4,7 @@ Terraform's first signal, of whatever kind and from whomever, makes it stop: it 
 operations in flight, and saves. Its second makes it exit at once, and what was in flight is in no state.
 "execution halted" is no sign of the second: a stop that saved everything ends with one or two of them for each
 operation that was in flight (seen with Terraform 1.11.4 and 1.15, OpenTofu 1.12).
-Source: facts/terraform-protocols.md, and internal/command/meta.go and internal/backend/local of Terraform.
+Source: docs/facts/terraform-runs.md#run-8, and internal/command/meta.go and internal/backend/local of Terraform.
 """
 
 from __future__ import annotations

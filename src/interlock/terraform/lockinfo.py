@@ -1,6 +1,6 @@
 """Terraform's lock document: parsed, rendered complete, built.
 
-Source: facts/terraform-protocols.md section 2 (seven string fields, always present).
+Source: docs/facts/terraform-http.md#http-17 (seven string fields, always present).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a plan will do: facts from the event stream, and typed changes from `terraform show -json`.
 
-Source: facts/terraform-protocols.md section 7; runs of Terraform 1.11.4.
+Source: docs/facts/terraform-runs.md#run-14; runs of Terraform 1.11.4.
 """
 
 from __future__ import annotations

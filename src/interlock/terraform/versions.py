@@ -1,6 +1,6 @@
 """What each Terraform and OpenTofu version can do.
 
-Source: facts/terraform-protocols.md; `init -json` since 1.9.0 from hashicorp/terraform pull 34886.
+Source: docs/facts/opentofu.md; `init -json` since 1.9.0: docs/facts/terraform-runs.md#run-3.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from interlock.lock import NEW_LOCK, Event, Frozen, Lock, Released, Requested, d
 from interlock.terraform.lockinfo import LockInfo
 
 T0 = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
-POLLS = (0, 1, 3, 7, 15, 31, 47, 63, 79, 95)  # facts/terraform-protocols.md section 1.3
+POLLS = (0, 1, 3, 7, 15, 31, 47, 63, 79, 95)  # docs/facts/terraform-http.md#http-14
 
 
 def _told(*events: Event, lock: Lock = NEW_LOCK, at_s: float = 0) -> Lock:

@@ -15,7 +15,7 @@ from interlock.source import Span, Tree
 
 MIN_NAME_CHARS: Final = 3  # a shorter text equals a name by chance
 ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-"""Ids of Genesys Cloud are UUIDs (facts/genesys.md section 5)."""
+"""Ids of Genesys Cloud are UUIDs (docs/facts/genesys.md#genesys-29)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from interlock.lint.rule import Rule, Sources, Subject
 from interlock.lint.statestore import is_complete, s3_backends
 
 _LOCKFILE_SINCE = (1, 10, 0)
-"""Terraform and OpenTofu 1.10 brought `use_lockfile` (facts/terraform-protocols.md, 3.4)."""
+"""Terraform and OpenTofu 1.10 brought `use_lockfile` (docs/facts/terraform-s3.md#s3-9)."""
 
 
 def check(sources: Sources) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from interlock.lint.rule import Rule, Sources, Subject
 from interlock.lint.statestore import Found, lock_tables, setting
 
 _KEY, _KEY_TYPE = "LockID", "S"
-"""Source: facts/terraform-protocols.md 3.1; Terraform writes items with this one key and reads them by it."""
+"""Source: docs/facts/terraform-s3.md#s3-1; Terraform writes items with this one key and reads them by it."""
 
 
 def check(sources: Sources) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ _DEFAULT_PARALLELISM = 10
 """Terraform's own; source: its command line help."""
 
 _OLD_MAX, _MAX_RAISED = 20, (1, 84, 0)
-"""The pool's maximum was 20 up to 1.83 (facts, genesyscloud-provider.json)."""
+"""The pool's maximum was 20 up to 1.83 (docs/facts/genesys.md#genesys-20)."""
 
 
 def check(sources: Sources) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ _INSTEAD: Mapping[str, str] = {
     "client_secret": "write oauthclient_secret",
     "environment": "write aws_region with the region's name, such as eu-central-1",
 }
-"""What people write, and what to write instead. Source: facts/genesys.md section 9."""
+"""What people write, and what to write instead. Source: docs/facts/genesys.md#genesys-40."""
 
 _RENAMED: Mapping[str, str] = {
     "region": "aws_region",

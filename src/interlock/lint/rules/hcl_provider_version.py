@@ -11,7 +11,7 @@ from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 
 _REFRESH_SINCE = (1, 34, 0)
-"""Before, a run longer than its token's life failed with 401 (facts/genesys.md section 3)."""
+"""Before, a run longer than its token's life failed with 401 (docs/facts/genesys.md#genesys-22)."""
 
 
 def check(sources: Sources) -> Iterator[Finding]:

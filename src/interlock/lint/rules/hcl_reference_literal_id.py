@@ -13,7 +13,7 @@ from interlock.lint.rule import Rule, Sources, Subject
 from interlock.source import Span
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""Ids of Genesys Cloud are UUIDs (facts/genesys.md section 5); other text is a name or an alternative value."""
+"""Ids of Genesys Cloud are UUIDs (docs/facts/genesys.md#genesys-29); other text is a name or an alternative value."""
 
 _MAX_HOPS = 5  # locals that name locals
 

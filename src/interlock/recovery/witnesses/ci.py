@@ -7,7 +7,7 @@ about processes on a self-hosted runner: a cancelled GitLab job of a shell execu
 runner that lost its connection is reported as failed while it works, and what was detached from the job, such as
 Interlock's own supervisor, is meant to live on. Nor does silence: an API that is down, refuses us or does not know the
 job says nothing.
-Source: facts/ci-systems.md.
+Source: docs/facts/ci-systems.md#ci-5, #ci-11 and #ci-14.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Can prove: that somebody writes under the lock, when the state changes while we 
 would begin with, so it says whether breaking the lock is enough.
 Cannot prove: that the holder is gone. A run may work for an hour on one resource without writing: Terraform saves when
 an operation ends, at most every 20 seconds, and never in between.
-Source: facts/terraform-protocols.md section 6.
+Source: docs/facts/terraform-runs.md#run-4.
 """
 
 from __future__ import annotations

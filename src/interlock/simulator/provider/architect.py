@@ -1,4 +1,4 @@
-"""Schedules, schedule groups, IVRs, data tables, flows and scripts. Source: facts/genesys.md, section 5."""
+"""Schedules, schedule groups, IVRs, data tables, flows and scripts. Source: docs/facts/genesys.md#genesys-30."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Divisions. Source of the sequences: facts/genesys.md, section 5."""
+"""Divisions. Source of the sequences: docs/facts/genesys.md#genesys-30."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users and groups. Source of the sequences: facts/genesys.md, section 5."""
+"""Users and groups. Source of the sequences: docs/facts/genesys.md#genesys-31."""
 
 from __future__ import annotations
 

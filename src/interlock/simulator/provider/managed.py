@@ -1,7 +1,7 @@
 """What every resource and data source of the provider does around its own API calls.
 
 Reads of a missing object are retried before it is dropped from the state; what was written is read back until the API
-shows it; deletions are polled. Source: facts/genesys.md, section 4.
+shows it; deletions are polled. Source: docs/facts/genesys.md#genesys-26.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The plugin's side of Terraform's handshake: one gRPC server on a Unix socket, TLS with a certificate made at install.
 
-Signals end the process at once, in the middle of whatever runs, as the real provider does since 1.60.0 (facts,
-section 1, fact 10). Terraform's own Stop only ends waits: calls in flight finish.
+Signals end the process at once, in the middle of whatever runs, as the real provider does since 1.60.0
+(docs/facts/genesys.md#genesys-10). Terraform's own Stop only ends waits: calls in flight finish.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tokens of the provider: minted at configure, one per pooled client, refreshed on a timer.
 
-Source: facts/genesys.md, section 3 and section 1, facts 3 and 5: a refresh that fails kills the plugin.
+Source: docs/facts/genesys.md#genesys-20 and #genesys-5: a refresh that fails kills the plugin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The provider's arguments, and what configuring it does. Source: facts/genesyscloud-provider.json."""
+"""The provider's arguments, and what configuring it does. Source: src/interlock/genesys/data/provider.json."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ DEFAULT_RETRY_LIMIT = "5m"
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DEFAULT_PORTS = {"": 0, "80": 0, "443": 0}  # left out of the URL whatever the protocol (facts, section 2.1)
+_DEFAULT_PORTS = {
+    "": 0,
+    "80": 0,
+    "443": 0,
+}  # left out of the URL whatever the protocol (docs/facts/genesys.md#genesys-13)
 
 
 class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no types

@@ -1,4 +1,4 @@
-"""Skills, languages, wrap-up codes and queues. Source of the sequences: facts/genesys.md, section 5."""
+"""Skills, languages, wrap-up codes and queues. Source of the sequences: docs/facts/genesys.md#genesys-33."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The HTTP behaviour of the Go SDK inside the provider: addresses, headers, retries, errors.
 
-Source: facts/genesys.md, sections 2.1 and 4. Fixed waits can be divided by a speed so that tests need not sit through
-them; Retry-After is always obeyed in full.
+Source: docs/facts/genesys.md#genesys-13 and #genesys-24. Fixed waits can be divided by a speed so that tests
+need not sit through them; Retry-After is always obeyed in full.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Sdk:
             raise ApiError(f"invalid JSON in the answer: {error}", method=method, path=full) from error
 
     def upload(self, url: str, body: bytes, headers: Mapping[str, str], method: str = "PUT") -> Response:
-        """Send to an absolute URL that the API returned: no gateway, no retry (facts, section 2.4).
+        """Send to an absolute URL that the API returned: no gateway, no retry (docs/facts/genesys.md#genesys-15).
 
         Raises:
             ApiError: There was no answer.
@@ -187,7 +187,7 @@ def _api_error(response: Response, method: str, path: str) -> ApiError:
         text = response.body[:200].decode("utf-8", "replace")
         return ApiError(
             f"API Error: {response.status} - {text}", method=method, path=path
-        )  # no JSON: no status (facts)
+        )  # no JSON: no status (docs/facts/genesys.md#genesys-25)
     return ApiError(
         f"API Error: {response.status} - {message} ({correlation_id})",
         method=method,
