@@ -20,6 +20,7 @@ from interlock.errors import (
     StateSuspect,
     command,
 )
+from interlock.run.endings import Conclusion, Known, conclude
 from interlock.run.leaving import is_left
 from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
 from interlock.run.stage import Outcome
@@ -72,22 +73,49 @@ async def settle(
         pushed = True
         source = "errored.tfstate" if left.path is not None else "its last write, which the store could not take then"
         journal.tell("note", {"text": f"Terraform could not save its state; it was stored from {source}"})
-    refused = door.refused()
-    if refused is not None and not isinstance(failure, LeaseLost | StateNotSaved):
-        raise refused from failure
-    if refused is not None and failure is not None:
+    refused, lacking = door.refused(), door.suspect()
+    conclusion = conclude(
+        known=_known(failure),
+        was_refused=refused is not None,
+        unseen=unseen is not None,
+        suspect=bool(lacking),
+        was_stored=pushed,
+        only_saving_failed=_only_saving_failed(outcome),
+    )
+    if refused is not None and failure is not None and conclusion is not Conclusion.REFUSAL:
         failure = _with_kept(failure, refused)
-    if unseen is not None:
-        raise failure or unseen
-    if door.suspect() and not isinstance(failure, LeaseLost | StateNotSaved):
-        await _tell_state(door, journal)
-        journal.tell("suspect", {"addresses": list(door.suspect())})
-        raise _suspect(door.suspect(), failure) from failure
-    if failure is not None and not (pushed and _only_saving_failed(outcome)):
-        await _tell_state(door, journal)
-        raise _unheard(failure) if pushed and not outcome.errors else failure
-    await _check_stored(outcome, door, plan)
-    await _tell_state(door, journal)
+    match conclusion:
+        case Conclusion.REFUSAL:
+            assert refused is not None
+            raise refused from failure
+        case Conclusion.UNSEEN:
+            assert unseen is not None
+            raise unseen
+        case Conclusion.SUSPECT:
+            await _try_to_tell_state(door, journal)
+            journal.tell("suspect", {"addresses": list(lacking)})
+            raise _suspect(lacking, failure) from failure
+        case Conclusion.FAILURE:
+            assert failure is not None
+            if unseen is not None:
+                raise failure
+            await _try_to_tell_state(door, journal)
+            raise _unheard(failure) if pushed and not outcome.errors else failure
+        case Conclusion.CHECK:
+            await _check_stored(outcome, door, plan)
+            await _tell_state(door, journal)
+
+
+def _known(failure: InterlockError | None) -> Known:
+    match failure:
+        case None:
+            return Known.NOTHING
+        case LeaseLost():
+            return Known.LEASE_LOST
+        case StateNotSaved():
+            return Known.NOT_SAVED
+        case _:
+            return Known.OTHER
 
 
 async def _look(door: Door, journal: Journal) -> InterlockError | None:
@@ -106,6 +134,14 @@ async def _tell_state(door: Door, journal: Journal) -> Current:
     journal.change(serial=current.serial)
     journal.tell("state", {"serial": current.serial, "number": current.number, "written": written is not None})
     return current
+
+
+async def _try_to_tell_state(door: Door, journal: Journal) -> None:
+    """Say which state is stored, beside a failure that counts more than not knowing it."""
+    try:
+        await _tell_state(door, journal)
+    except InterlockError as error:
+        journal.tell("note", {"text": f"which state is stored could not be read: {error}"})
 
 
 def completed(body: bytes, run: str) -> bytes:

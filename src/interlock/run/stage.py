@@ -7,9 +7,11 @@ import mmap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from interlock.host import ProcessName
 from interlock.run.process import Child, Ended
-from interlock.run.protection import Level
+from interlock.run.protection import Kept, Level
 from interlock.terraform.events import (
     MAX_LINE_BYTES,
     AnyEvent,
@@ -100,11 +102,49 @@ class Outcome:
         return {event.resource.address: event.id for event in done}
 
 
+class Process(Protocol):
+    """The process of a command; `Child` is the real one."""
+
+    name: ProcessName
+    kept: Kept
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        ...
+
+    async def wait(self) -> Ended:
+        """Wait until it has ended; may be called again."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it and what it started. What it had not saved is lost."""
+        ...
+
+
+class Start(Protocol):
+    """Starts one command of a run; `start` is the real one."""
+
+    async def __call__(
+        self,
+        name: str,
+        argv: tuple[str, ...],
+        environ: Mapping[str, str],
+        *,
+        cwd: Path,
+        run_folder: Path,
+        held: Sequence[int],
+        level: Level = Level.NONE,
+    ) -> Running:
+        """See `start`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """One command in its process."""
 
-    child: Child
+    child: Process
     output: Path
     stderr: Path
     secret: bytes = field(default=b"", repr=False)
@@ -141,12 +181,19 @@ def _hand_over(events: list[AnyEvent], on_event: Callable[[AnyEvent], None], kep
 
 
 def _mask_file(path: Path, secret: bytes) -> None:
-    """Take the secret out of a file that is kept; Terraform repeats its address when it cannot reach it."""
+    """Take the secret out of a file that is kept; Terraform repeats its address when it cannot reach it.
+
+    Where the file cannot be written anew, as on a full disk, it goes: how the command ended must not be lost for it.
+    """
     if secret and path.stat().st_size:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             found = content.find(secret) >= 0
         if found:
-            path.write_bytes(path.read_bytes().replace(secret, _MASK))
+            try:
+                path.write_bytes(path.read_bytes().replace(secret, _MASK))
+            except OSError:
+                path.unlink()
+                path.touch(mode=0o600)
 
 
 def _end_of(path: Path, secret: bytes) -> str:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from interlock.clock import Clock
 from interlock.host import Life, ProcessName, awaits_signal, life_of, send_signal
@@ -40,6 +40,23 @@ class Asked(Enum):
     """It has ended."""
     UNMARKED = "unmarked"
     """The marker could not be kept, so others would not know of our signal; it was not sent."""
+
+
+class Ask(Protocol):
+    """Asks a Terraform to stop; `ask_once` is the real way."""
+
+    async def __call__(
+        self,
+        process: ProcessName,
+        *,
+        folder: Path,
+        is_stopping: Callable[[], bool],
+        by: str,
+        clock: Clock,
+        needs_marker: bool = True,
+    ) -> Asked:
+        """See `ask_once`."""
+        ...
 
 
 async def ask_once(

@@ -33,6 +33,7 @@ from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
 from interlock.run.binary import Binary
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
+from interlock.run.endings import ApplyEnd, Parting, PlanEnd, judge_apply, judge_plan, may_repeat, part
 from interlock.run.gate import check_plan
 from interlock.run.heartbeat import keep_alive
 from interlock.run.initialising import is_only_override
@@ -55,11 +56,12 @@ from interlock.run.progress import Progress
 from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import check_current, read_planned_from, with_refresh
 from interlock.run.saving import PATIENCE_LEASES, check_room
-from interlock.run.stage import Outcome, Running, start
+from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
-from interlock.run.stopping import ask_once
+from interlock.run.stopping import Ask, ask_once
 from interlock.run.summary import pace_s, recent
 from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
+from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
 from interlock.run.workspace import HEADING, IMPORTS_NAME, OVERRIDE, OVERRIDE_NAME, Workspace
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
@@ -67,9 +69,6 @@ from interlock.terraform.command import PlanMode
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import SENSITIVE, PlanFacts, hide_secrets, parse_plan, secret_texts
 
-PASSING = frozenset({"api-rate-limit", "api-server-error", "api-version-conflict", "api-gone"})
-"""Causes after which a fresh plan is safe and may succeed. Not a timeout or a crash: what was being created then may
-exist without being in the state, and a blind repetition would make it twice."""
 _OWN_SECRETS = frozenset(
     {"INTERLOCK_TOKEN", "INTERLOCK_PLAN_KEY", "INTERLOCK_NOTIFY_URL", "INTERLOCK_CI_TOKEN", "INTERLOCK_ID_TOKEN"}
 )
@@ -82,6 +81,7 @@ _CAUSES = {
     Cause.CANCELLED: "somebody cancelled it",
     Cause.LEASE_LOST: "its lease was lost",
 }
+_CANNOT = (InterlockError, OSError)  # what a hand raises that could not do its part
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _NAMED = 5  # objects in one sentence
 _PACE_LIMIT = 40
@@ -101,6 +101,7 @@ class Hands:
 
     `level` says which signals Terraform does not hear.
     `alive` is the open file whose lock says that the run lives; Terraform inherits it. See `interlock.alive`.
+    `start` starts a command of Terraform, `ask` asks it to stop.
     """
 
     alive: int
@@ -112,6 +113,8 @@ class Hands:
     gateway: Gateway | None = None
     review: Review | None = None
     level: Level = Level.NONE
+    start: Start = start
+    ask: Ask = ask_once
     before: Callable[[], Awaitable[None]] = field(default=lambda: asyncio.sleep(0))
 
 
@@ -218,7 +221,7 @@ class Supervisor:
             self._asking = asyncio.create_task(self._ask_once(self._running))
 
     async def _ask_once(self, running: Running) -> None:
-        asked = await ask_once(
+        asked = await self._hands.ask(
             running.child.name,
             folder=self._run_folder,
             is_stopping=lambda: running.interruption.is_stopping,
@@ -241,7 +244,7 @@ class Supervisor:
     def _check_going_on(self) -> None:
         """Between two commands: honour a wish that came while none was running."""
         if self._stopping is not None:
-            raise self._stopped("nothing was changed")
+            raise self._left() if self._phase is Phase.QUEUED else self._stopped("nothing was changed")
 
     # -- phases -----------------------------------------------------------------------------------------------------
 
@@ -336,12 +339,15 @@ class Supervisor:
         """Leave the queue or release the grant; a failure here is said, not raised: recovery will find us gone."""
         coordinator, state = self._hands.coordinator, self._order.state
         try:
-            if not seats:
-                await asyncio.shield(coordinator.withdraw(state, self._order.run, attempt=self._attempt_id))
-            elif self._lost is None and not self._is_stranded:
-                self._journal.change(released_at=self._hands.clock.now())
-                await asyncio.shield(coordinator.release(state, ticket=seats[0].ticket, token=seats[0].token))
-        except InterlockError as error:
+            match part(granted=bool(seats), lease_lost=self._lost is not None, stranded=self._is_stranded):
+                case Parting.WITHDRAW:
+                    await to_its_end(coordinator.withdraw(state, self._order.run, attempt=self._attempt_id))
+                case Parting.RELEASE:
+                    self._journal.change(released_at=self._hands.clock.now())
+                    await to_its_end(coordinator.release(state, ticket=seats[0].ticket, token=seats[0].token))
+                case Parting.KEEP:
+                    pass
+        except _CANNOT as error:
             self._journal.tell("note", {"text": f"the lock could not be given back: {error}"})
 
     async def _hold(self, seat: Seat, initialising: asyncio.Task[None] | None) -> int:
@@ -372,11 +378,15 @@ class Supervisor:
 
     async def _leave_door(self) -> None:
         """Let others in. When that fails the grant is kept too: recovery will find both, and nobody in between."""
+        if self._is_stranded:
+            return
+        self._is_stranded = True
         try:
-            await asyncio.shield(self._hands.door.leave())
-        except InterlockError as error:
-            self._is_stranded = True
+            await to_its_end(self._hands.door.leave())
+        except _CANNOT as error:
             self._journal.tell("note", {"text": f"Terraform's own lock could not be given back: {error}"})
+        else:
+            self._is_stranded = False
 
     async def _open_gateway(self, seat: Seat) -> None:
         if self._hands.gateway is not None:
@@ -384,7 +394,12 @@ class Supervisor:
             self._environ |= await self._hands.gateway.open(self._order.run, priority, seat, folder)
 
     async def _close_gateway(self) -> None:
-        counts = await self._hands.gateway.close() if self._hands.gateway is not None else {}
+        """Close it; the run's outcome is known by now, and a failure here must not take its place."""
+        try:
+            counts = await to_its_end(self._hands.gateway.close()) if self._hands.gateway is not None else {}
+        except _CANNOT as error:
+            self._journal.tell("note", {"text": f"the gateway could not be closed: {error}"})
+            return
         if counts:
             self._journal.tell("gateway", counts)
 
@@ -401,8 +416,12 @@ class Supervisor:
 
     def _may_try_again(self, error: InterlockError) -> bool:
         """Say whether a fresh plan may mend it: nobody wants to stop, and the plan was ours to make."""
-        wanted = self._stopping is None and self._lost is None and self._order.plan_file is None
-        return wanted and error.facts.get("category") in PASSING
+        return may_repeat(
+            stop_requested=self._stopping is not None,
+            lease_lost=self._lost is not None,
+            own_plan=self._order.plan_file is None,
+            category=error.facts.get("category"),
+        )
 
     async def _attempt(self) -> int:
         plan_path = self._run_folder / "plan.tfplan"
@@ -469,7 +488,7 @@ class Supervisor:
             return
         try:
             await self._hands.review.applied(outcome.made)
-        except InterlockError as error:
+        except _CANNOT as error:
             self._journal.tell("note", {"text": f"published versions were not noted: {error}"})
 
     async def _shown(self, path: Path) -> bytes:
@@ -513,22 +532,34 @@ class Supervisor:
             await self._init()
             progress = Progress(self._journal.tell, self._hands.clock)
             outcome = await self._plan_once(path, progress)
-        self._check_going_on()
-        if outcome.interruption.is_stopping:
-            raise stopped(None, "nothing was changed", run=self._order.run)
-        if outcome.ended.killed_by is not None:
-            raise TerraformFailed(
-                f"Terraform was killed ({name_signal(outcome.ended.killed_by)}) while it planned",
-                why="nothing was changed",
-                fix=command("plan", self._order.directory),
-            )
-        if outcome.ended.code not in (0, _CHANGES) or not path.exists():
-            raise self._hands.diagnose(outcome.events, outcome.text)
+        self._check_planned(outcome, path)
         facts = progress.facts
         self._say_plan(facts)
         if self._order.operation is Operation.PLAN or not self._order.auto_approve:
             await self._render(path)
         return facts
+
+    def _check_planned(self, outcome: Outcome, path: Path) -> None:
+        """Go on only with a plan that Terraform made to its end."""
+        end = judge_plan(
+            says_stopping=outcome.interruption.is_stopping,
+            was_killed=outcome.ended.killed_by is not None,
+            exit_code=outcome.ended.code,
+            has_file=path.exists(),
+        )
+        match end:
+            case PlanEnd.MADE:
+                return
+            case PlanEnd.STOPPED_ELSEWHERE:
+                raise stopped(None, "nothing was changed", run=self._order.run)
+            case PlanEnd.KILLED:
+                raise TerraformFailed(
+                    f"Terraform was killed ({name_signal(outcome.ended.killed_by or 0)}) while it planned",
+                    why="nothing was changed",
+                    fix=command("plan", self._order.directory),
+                )
+            case PlanEnd.FAILED:
+                raise self._hands.diagnose(outcome.events, outcome.text)
 
     async def _plan_once(self, path: Path, progress: Progress) -> Outcome:
         self._prepare_apply(path)
@@ -620,13 +651,14 @@ class Supervisor:
 
     async def _apply(self, path: Path, facts: PlanFacts) -> int:
         check_room(self._run_folder, len(await self._hands.door.stored() or b""))
+        self._check_going_on()
         self._enter(Phase.APPLYING)
         note_before_apply(self._run_folder, errored=self._workspace.errored, allowed=facts.may_delete)
         self._hands.door.allow_deletions(facts.may_delete)
         progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
         outcome = await self._command("apply", Verb.APPLY, self._apply_options(path), progress)
         self._enter(Phase.SETTLING)
-        await self._hands.door.rest()
+        await self._rest()
         await self._note_saved(outcome)
         failure = self._verdict(outcome)
         try:
@@ -643,6 +675,13 @@ class Supervisor:
             await self._note_made(outcome)
         return 0
 
+    async def _rest(self) -> None:
+        """Wait for what Terraform sent last; what is stored is looked at after that in any case."""
+        try:
+            await self._hands.door.rest()
+        except _CANNOT as error:
+            self._journal.tell("note", {"text": f"nobody waited for what Terraform sent last: {error}"})
+
     def _apply_options(self, path: Path) -> Options:
         ours = None if self._chosen_parallelism() is not None else self._parallelism
         lock = self._hands.door.lock
@@ -658,16 +697,30 @@ class Supervisor:
     def _verdict(self, outcome: Outcome) -> InterlockError | None:
         """Say how the apply ended, before anything is known of its state."""
         cut = find_cut(outcome, state=self._order.state, directory=self._order.directory, run_folder=self._run_folder)
-        if self._lost is not None:
-            return self._lost if cut is None else also_cut(self._lost, cut)
-        if outcome.ended.code == 0:
-            return None
-        if cut is not None:
-            return cut
-        if self._stopping is not None or outcome.interruption.is_stopping:
-            return self._stopped("Terraform stopped and saved its state")
         refused = self._hands.door.refused()
-        return refused or self._hands.diagnose(outcome.events, outcome.text)
+        end = judge_apply(
+            lease_lost=self._lost is not None,
+            was_cut=cut is not None,
+            exit_code=outcome.ended.code,
+            stop_requested=self._stopping is not None,
+            says_stopping=outcome.interruption.is_stopping,
+            was_refused=refused is not None,
+        )
+        match end:
+            case ApplyEnd.DONE:
+                return None
+            case ApplyEnd.LEASE_LOST:
+                assert self._lost is not None
+                return self._lost if cut is None else also_cut(self._lost, cut)
+            case ApplyEnd.CUT_OFF:
+                return cut
+            case ApplyEnd.STOPPED:
+                was_killed = outcome.ended.killed_by is not None  # in the middle of a change it would be cut off
+                return self._stopped("nothing was changed" if was_killed else "Terraform stopped and saved its state")
+            case ApplyEnd.REFUSED:
+                return refused
+            case ApplyEnd.FAILED:
+                return self._hands.diagnose(outcome.events, outcome.text)
 
     # -- Terraform --------------------------------------------------------------------------------------------------
 
@@ -680,16 +733,30 @@ class Supervisor:
     async def _init(self) -> None:
         self._journal.tell("init", {"binary": self._binary.name})
         outcome = await self._command("init", Verb.INIT, Options(extra=self._flags.init), None)
-        if outcome.ended.code != 0 and self._stopping is None:
+        if outcome.ended.code != 0:
             output = (self._run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
             if not is_only_override(output, _cli_config(self._environ)):
                 raise self._hands.diagnose(outcome.events, output)
-        if self._stopping is None:
-            await asyncio.to_thread(self._workspace.check_backend)
+        await asyncio.to_thread(self._workspace.check_backend)
         await asyncio.to_thread(self._workspace.initialised)
 
     async def _command(self, name: str, verb: Verb, options: Options, progress: Progress | None) -> Outcome:
-        """Run one Terraform command; a wish to stop reaches it while it runs."""
+        """Run one Terraform command; a wish to stop reaches it while it runs.
+
+        Whatever a command says that was asked to stop, the run was stopped: a `show` that was interrupted is no failed
+        `show`, and half an `init` is none. Only an apply is looked at further, since it has changed things.
+
+        Raises:
+            Interrupted: The run was asked to stop before the command, or while it ran.
+            Terminated: Likewise.
+        """
+        self._check_going_on()
+        outcome = await self._followed(name, verb, options, progress)
+        if verb is not Verb.APPLY:
+            self._check_going_on()
+        return outcome
+
+    async def _followed(self, name: str, verb: Verb, options: Options, progress: Progress | None) -> Outcome:
         argv, environ = self._line(verb, options)
         self._journal.announce(name)
         standby = await self._standby_for(name, argv, environ)
@@ -704,8 +771,8 @@ class Supervisor:
             if standby is not None:
                 standby.release()
             return await running.follow(progress.on_event if progress is not None else _ignore)
-        except asyncio.CancelledError:
-            await self._end_cancelled(running, verb)
+        except BaseException:
+            await self._end_unfollowed(running, verb)
             raise
         finally:
             self._running = None
@@ -722,12 +789,14 @@ class Supervisor:
             text = "this system has no seccomp for us: Terraform and its providers hear a SIGTERM to the whole job"
             self._journal.tell("note", {"text": text})
 
-    async def _end_cancelled(self, running: Running, verb: Verb) -> None:
-        """End a command whose run is being cancelled: by a wish while only `init` runs, else by a defect of ours.
+    async def _end_unfollowed(self, running: Running, verb: Verb) -> None:
+        """End a command that nobody follows any more: a wish ended `init`, or a defect of ours anything else.
 
-        Nothing of other commands is worth saving; an apply saves its state first, whatever is wrong with us.
+        Nothing of other commands is worth saving. An apply saves its state first, whatever is wrong with us; what it
+        leaves we cannot judge, so lock and grant stay, and recovery finds them with everything else.
         """
         if verb is Verb.APPLY:
+            self._is_stranded = True
             self._ask_terraform()
         else:
             running.child.kill()
@@ -750,7 +819,9 @@ class Supervisor:
         """Start a command; it keeps the locks on its tree and on the file that says the run lives, and `also`."""
         held = [handle for handle in (self._workspace.held, self._hands.alive, *also) if handle is not None]
         cwd, level = self._workspace.directory, self._hands.level
-        return await start(name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held, level=level)
+        return await self._hands.start(
+            name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held, level=level
+        )
 
     # -- commands that wait to begin; see standby.py ------------------------------------------------------------------
 

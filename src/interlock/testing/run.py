@@ -1,0 +1,487 @@
+"""Everything around a supervisor, in memory: the state's door, the queue, the gateway, the review, Terraform itself.
+
+All of them write what they are asked into one diary, in the order in which it happens. A test says at which step
+something fails, or what happens there (somebody presses Ctrl-C), and reads the diary afterwards. No process is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.coordinator.interface import OnChange
+from interlock.coordinator.local import LocalCoordinator
+from interlock.errors import InterlockError
+from interlock.host import ProcessName
+from interlock.lock import FencingToken, Grant, Lease, Priority, Requested, Ticket
+from interlock.run.leaving import read_allowed
+from interlock.run.planned_for import Target
+from interlock.run.process import Ended
+from interlock.run.protection import Kept, Level
+from interlock.run.stage import Running
+from interlock.run.stopping import Asked
+from interlock.run.summary import find_summary
+from interlock.run.surroundings import Current, Generate, Seat, Tell
+from interlock.run.transcript import Journal
+from interlock.terraform.command import HttpBackend
+from interlock.terraform.plan import PlanFacts
+from interlock.testing.clock import FakeClock, settle
+
+KILLED = -9
+ADDRESS = "terraform_data.a"
+"""The one object that the fake Terraform makes."""
+
+
+class Diary:
+    """What happened, in order.
+
+    Attributes:
+        steps: The names of the steps.
+        fails: What is raised at a step: `door.stored`, or `door.stored#2` when it is reached a second time.
+        meets: What happens at a step, named likewise, before it fails.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.fails: dict[str, Exception] = {}
+        self.meets: dict[str, Callable[[], object]] = {}
+
+    def note(self, step: str) -> None:
+        """Reach a step."""
+        self.steps.append(step)
+        count = self.steps.count(step)
+        name = step if count == 1 else f"{step}#{count}"
+        if name in self.meets:
+            self.meets.pop(name)()
+        if name in self.fails:
+            raise self.fails[name]
+
+    async def step(self, step: str) -> None:
+        """Reach a step, and let others run."""
+        self.note(step)
+        await asyncio.sleep(0)
+
+
+# -- Terraform --------------------------------------------------------------------------------------------------------
+
+
+def line(kind: str, message: str = "", **facts: object) -> bytes:
+    """Spell one event as `terraform -json` does."""
+    return json.dumps({"@level": "info", "@message": message, "type": kind, **facts}).encode() + b"\n"
+
+
+def error_line(summary: str) -> bytes:
+    """Spell one error."""
+    return line("diagnostic", summary, diagnostic={"severity": "error", "summary": summary, "detail": ""})
+
+
+_HOOK = {"resource": {"addr": ADDRESS}, "action": "create", "id_key": "id", "id_value": "1", "elapsed_seconds": 1}
+PLANNED = line("planned_change", change={"resource": {"addr": ADDRESS}, "action": "create"}) + line(
+    "change_summary", changes={"add": 1, "change": 0, "remove": 0, "operation": "plan"}
+)
+BEGUN = line("apply_start", hook=_HOOK)
+APPLIED = BEGUN + line("apply_complete", hook=_HOOK)
+STOPPING = line("log", "\nInterrupt received.\nPlease wait for Terraform to exit or data loss may occur.")
+CUT = STOPPING + line("log", "Two interrupts received. Exiting immediately.") + error_line("operation canceled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a command ends: what it says, its exit code or minus a signal, and whether it stores a state."""
+
+    says: bytes = b""
+    code: int = 0
+    stores: bool = False
+
+
+def plan_file(lineage: str = "", serial: int = 0) -> bytes:
+    """Return a file that looks like a saved plan made from this state."""
+    state = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": lineage, "resources": []}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("tfstate", json.dumps(state))
+    return buffer.getvalue()
+
+
+class FakeTerraform:
+    """Starts commands that do what a test says; by default all goes well.
+
+    Attributes:
+        ends: How a command ends by itself, by its name.
+        stops: How it ends after it was asked to stop.
+        kills: How it ends when it is killed.
+        faults: What it saw of us that breaks a rule, such as a start that is not written down.
+        living: Names of the commands that have not ended.
+    """
+
+    def __init__(self, diary: Diary, door: FakeDoor, clock: FakeClock) -> None:
+        self.ends = {
+            "plan": Ending(says=PLANNED, code=2),
+            "apply": Ending(says=APPLIED, stores=True),
+        }
+        self.stops = {
+            "apply": Ending(says=STOPPING + APPLIED + error_line("execution halted"), code=1, stores=True),
+        }
+        self.kills = {"apply": Ending(says=BEGUN, code=KILLED)}
+        self.faults: list[str] = []
+        self.living: dict[int, FakeProcess] = {}
+        self.diary, self.door, self.clock = diary, door, clock
+        self._started = 0
+
+    async def start(
+        self,
+        name: str,
+        argv: tuple[str, ...],
+        environ: Mapping[str, str],
+        *,
+        cwd: Path,  # noqa: ARG002 - as the real one
+        run_folder: Path,
+        held: Sequence[int],  # noqa: ARG002
+        level: Level = Level.NONE,  # noqa: ARG002
+    ) -> Running:
+        """See `interlock.run.stage.start`."""
+        self._look(name, run_folder)
+        await self.diary.step(f"start:{name}")
+        output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
+        output.touch()
+        stderr.touch()
+        self._started += 1
+        process = FakeProcess(self, name, pid=self._started, output=output, argv=argv, environ=environ)
+        self.living[self._started] = process
+        return Running(child=process, output=output, stderr=stderr)
+
+    def _look(self, name: str, run_folder: Path) -> None:
+        """Note what must be on disk before a process exists."""
+        summary = find_summary(run_folder)
+        if summary is None or summary.starting != name:
+            self.faults.append(f"{name} was started before that was written down")
+        if name == "apply" and read_allowed(run_folder) is None:
+            self.faults.append("the apply was started before it was written down what it may delete")
+        if self.living:
+            self.faults.append(f"{name} was started beside {[each.label for each in self.living.values()]}")
+
+    async def ask(self, process: ProcessName, **_asking: object) -> Asked:
+        """See `interlock.run.stopping.ask_once`."""
+        found = self.living.get(process.pid)
+        await self.diary.step(f"ask:{found.label if found else 'nobody'}")
+        if found is None:
+            return Asked.GONE
+        if found.is_asked:
+            self.faults.append(f"{found.label} was asked twice")
+        found.is_asked = True
+        return Asked.SENT
+
+
+class FakeProcess:
+    """One command; see `interlock.run.stage.Process`."""
+
+    kept = Kept.WHOLE
+
+    def __init__(
+        self,
+        terraform: FakeTerraform,
+        label: str,
+        *,
+        pid: int,
+        output: Path,
+        argv: tuple[str, ...],
+        environ: Mapping[str, str],
+    ) -> None:
+        self.name = ProcessName(host="fake", machine="fake", boot="fake", namespace="fake", pid=pid, started="fake")
+        self.label = label
+        self.is_asked = False
+        self._terraform = terraform
+        self._output, self._argv, self._environ = output, argv, environ
+        self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._living = asyncio.create_task(self._live())
+
+    @property
+    def is_running(self) -> bool:
+        """See `Process.is_running`."""
+        return not self._ended.done()
+
+    async def wait(self) -> Ended:
+        """See `Process.wait`."""
+        return await asyncio.shield(self._ended)
+
+    def kill(self) -> None:
+        """See `Process.kill`."""
+        if self.is_running:
+            self._terraform.diary.steps.append(f"kill:{self.label}")
+            self._end(self._terraform.kills.get(self.label, Ending(code=KILLED)))
+
+    async def _live(self) -> None:
+        """Work for one heartbeat, then end as the test says; after being asked to stop, in that way."""
+        await self._terraform.diary.step(f"during:{self.label}")
+        await self._terraform.clock.advance(2.0)
+        await settle()
+        if self.is_running:
+            ends = self._terraform.ends.get(self.label, Ending())
+            asked = self._terraform.stops.get(self.label, Ending(says=STOPPING, code=1))
+            self._end(asked if self.is_asked else ends)
+
+    def _end(self, ending: Ending) -> None:
+        self._terraform.living.pop(self.name.pid)
+        self._terraform.diary.note(f"end:{self.label}")
+        self._output.write_bytes(ending.says)
+        if ending.stores:
+            self._terraform.door.write()
+        if ending.code in (0, 2):
+            self._leave_files()
+        self._ended.set_result(Ended(code=ending.code))
+
+    def _leave_files(self) -> None:
+        """Leave what the real one leaves: the record of its backend, or a plan."""
+        if self.label == "init":
+            record = {"backend": {"type": "http", "config": {"address": None}}}
+            (Path(self._environ["TF_DATA_DIR"]) / "terraform.tfstate").write_text(json.dumps(record))
+        for word in self._argv:
+            if word.startswith("-out="):
+                head = self._terraform.door.head
+                Path(word.removeprefix("-out=")).write_bytes(plan_file(head.lineage, head.serial))
+
+
+# -- around the state -------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeDoor:
+    """See `interlock.run.surroundings.Door`.
+
+    Attributes:
+        diary: Where it says what it is asked.
+        head: What is stored.
+        document: Its bytes.
+        backend: What Terraform is told.
+        workspace: Terraform's workspace.
+        lock: What `-lock` says.
+        early: Whether `init` may run before the turn.
+        written: What the run wrote last.
+        refusal: Why the last write was refused.
+        lacking: What the last state lacks without a reason.
+        left: The body of the last write that the store could not take.
+        allowed: What may be deleted.
+        pushed: What was pushed.
+    """
+
+    diary: Diary
+    head: Current = field(default_factory=Current)
+    document: bytes | None = None
+    backend: HttpBackend | None = None
+    workspace: str = ""
+    lock: bool | None = None
+    early: bool = True
+    written: Current | None = None
+    refusal: InterlockError | None = None
+    lacking: tuple[str, ...] = ()
+    left: bytes | None = None
+    allowed: frozenset[str] | None = None
+    pushed: list[bytes] = field(default_factory=list)
+
+    def write(self) -> None:
+        """Store the next serial, as Terraform does."""
+        serial = self.head.serial + 1
+        self.head = self.written = Current(lineage="l", serial=serial, digest=f"d{serial}", number=serial)
+        text = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": "l", "resources": []}
+        self.document = json.dumps(text).encode()
+
+    async def may_initialise(self) -> bool:
+        """See `Door.may_initialise`."""
+        return self.early
+
+    def admit(self, seat: Seat) -> None:  # noqa: ARG002
+        """See `Door.admit`."""
+        self.diary.note("door.admit")
+
+    async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:  # noqa: ARG002
+        """See `Door.enter`."""
+        await self.diary.step("door.enter")
+
+    async def rest(self) -> None:
+        """See `Door.rest`."""
+        await self.diary.step("door.rest")
+
+    async def settle(self, tell: Tell) -> None:  # noqa: ARG002
+        """See `Door.settle`."""
+        await self.diary.step("door.settle")
+
+    async def leave(self) -> None:
+        """See `Door.leave`."""
+        await self.diary.step("door.leave")
+
+    def allow_deletions(self, addresses: frozenset[str]) -> None:
+        """See `Door.allow_deletions`."""
+        self.allowed = addresses
+        self.diary.note("door.allow")
+
+    def accepted(self) -> Current | None:
+        """See `Door.accepted`."""
+        return self.written
+
+    def refused(self) -> InterlockError | None:
+        """See `Door.refused`."""
+        return self.refusal
+
+    def suspect(self) -> tuple[str, ...]:
+        """See `Door.suspect`."""
+        return self.lacking
+
+    def unsaved(self) -> bytes | None:
+        """See `Door.unsaved`."""
+        return self.left
+
+    async def current(self) -> Current:
+        """See `Door.current`."""
+        await self.diary.step("door.current")
+        return self.head
+
+    async def stored(self) -> bytes | None:
+        """See `Door.stored`."""
+        await self.diary.step("door.stored")
+        return self.document
+
+    async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:  # noqa: ARG002
+        """See `Door.push`."""
+        await self.diary.step("door.push")
+        self.pushed.append(document)
+        self.write()
+        return self.head
+
+    async def close(self) -> None:
+        """See `Door.close`."""
+
+
+class DiaryCoordinator(LocalCoordinator):
+    """A coordinator that says in the diary what is asked of it.
+
+    Attributes:
+        diary: That diary; set it before use.
+    """
+
+    diary: Diary
+
+    async def acquire(
+        self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None
+    ) -> Grant:
+        """See `Coordinator.acquire`."""
+        await self.diary.step("queue.acquire")
+        grant = await super().acquire(state, request, timeout_s=timeout_s, on_change=on_change)
+        await self.diary.step("queue.granted")
+        return grant
+
+    async def renew(self, state: str, ticket: Ticket, token: FencingToken) -> Lease:
+        """See `Coordinator.renew`."""
+        await self.diary.step("queue.renew")
+        return await super().renew(state, ticket, token)
+
+    async def release(
+        self,
+        state: str,
+        ticket: Ticket | None = None,
+        token: FencingToken | None = None,
+        *,
+        lock_id: str | None = None,
+    ) -> None:
+        """See `Coordinator.release`."""
+        await self.diary.step("queue.release")
+        await super().release(state, ticket, token, lock_id=lock_id)
+
+    async def withdraw(self, state: str, ticket: Ticket, *, attempt: str = "", by: str = "", reason: str = "") -> None:
+        """See `Coordinator.withdraw`."""
+        await self.diary.step("queue.withdraw")
+        await super().withdraw(state, ticket, attempt=attempt, by=by, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeRescuer:
+    """See `interlock.run.surroundings.Rescuer`."""
+
+    diary: Diary
+
+    async def attend(self, state: str, tell: Tell) -> None:  # noqa: ARG002
+        """See `Rescuer.attend`."""
+        await self.diary.step("rescuer.attend")
+        await asyncio.get_running_loop().create_future()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeGateway:
+    """See `interlock.run.surroundings.Gateway`."""
+
+    diary: Diary
+
+    async def open(self, run: str, priority: Priority, seat: Seat, folder: Path) -> Mapping[str, str]:  # noqa: ARG002
+        """See `Gateway.open`."""
+        await self.diary.step("gateway.open")
+        return {"GATEWAY": "http://localhost"}
+
+    async def targets(self) -> Mapping[str, Target]:
+        """See `Gateway.targets`."""
+        await self.diary.step("gateway.targets")
+        return {}
+
+    def adapt(self, plan: bytes) -> bytes:
+        """See `Gateway.adapt`."""
+        return plan
+
+    def forecast(self, plan: PlanFacts, deadline_s: float | None, parallelism: int | None) -> Mapping[str, object]:  # noqa: ARG002
+        """See `Gateway.forecast`."""
+        self.diary.note("gateway.forecast")
+        return {"parallelism": parallelism or 7}
+
+    async def close(self) -> Mapping[str, object]:
+        """See `Gateway.close`."""
+        await self.diary.step("gateway.close")
+        return {"calls": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeReview:
+    """See `interlock.run.surroundings.Review`. Every apply is looked at."""
+
+    diary: Diary
+
+    def is_needed(self, plan: PlanFacts) -> bool:  # noqa: ARG002
+        """See `Review.is_needed`."""
+        return True
+
+    async def scan(self, shown: bytes, generate: Generate) -> Mapping[str, object]:  # noqa: ARG002
+        """See `Review.scan`."""
+        await self.diary.step("review.scan")
+        return {"open": 1}
+
+    async def check(self, shown: bytes) -> None:  # noqa: ARG002
+        """See `Review.check`."""
+        await self.diary.step("review.check")
+
+    async def applied(self, made: Mapping[str, str]) -> None:  # noqa: ARG002
+        """See `Review.applied`."""
+        await self.diary.step("review.applied")
+
+
+class DiaryJournal(Journal):
+    """A run's journal on a disk that may be full.
+
+    Attributes:
+        diary: Where it says that it is written; set it before use.
+    """
+
+    diary: Diary
+
+    def announce(self, command: str) -> None:
+        """See `Journal.announce`."""
+        self.diary.note(f"record:{command}")
+        super().announce(command)
+
+    def tell(self, kind: str, facts: Mapping[str, object]) -> None:
+        """See `Journal.tell`."""
+        super().tell(kind, facts)
+        if kind == "phase":
+            self.diary.note(f"phase:{facts['phase']}")
+        elif kind == "approval":
+            self.diary.note("approval")

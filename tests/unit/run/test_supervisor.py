@@ -1,0 +1,576 @@
+"""A supervisor among fakes: every signal at every step, every failure of every hand at every step (P8, P9)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import (
+    BackendUnavailable,
+    InterlockError,
+    Interrupted,
+    LeaseLost,
+    PolicyGate,
+    StateNotSaved,
+    Superseded,
+    Terminated,
+    TerraformFailed,
+)
+from interlock.lock import Stage, stage_of
+from interlock.run.binary import Binary
+from interlock.run.interrupts import BURST_S, STANDS_S, Cause
+from interlock.run.order import Operation, Order
+from interlock.run.stage import Outcome, Running
+from interlock.run.summary import Summary
+from interlock.run.supervisor import Hands, Supervisor
+from interlock.run.workspace import open_workspace
+from interlock.store.memory import MemoryRecords
+from interlock.terraform.events import AnyEvent
+from interlock.testing.clock import START, FakeClock
+from interlock.testing.ids import CountingIds
+from interlock.testing.run import (
+    APPLIED,
+    BEGUN,
+    CUT,
+    KILLED,
+    STOPPING,
+    Diary,
+    DiaryCoordinator,
+    DiaryJournal,
+    Ending,
+    FakeDoor,
+    FakeGateway,
+    FakeRescuer,
+    FakeReview,
+    FakeTerraform,
+    error_line,
+    line,
+)
+
+RUN = "r1"
+
+
+class Scene:
+    """One run and everything around it. By default a person approves an apply, and all goes well."""
+
+    def __init__(self, folder: Path, *, diagnosed: InterlockError | None = None, **ordered: object) -> None:
+        self.diagnosed = diagnosed
+        self.diary = Diary()
+        self.clock = FakeClock()
+        self.directory, self.home, self.folder = folder / "module", folder / "home", folder / "home" / "runs" / RUN
+        self.directory.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True)
+        self.door = FakeDoor(diary=self.diary)
+        self.terraform = FakeTerraform(self.diary, self.door, self.clock)
+        self.coordinator = DiaryCoordinator(MemoryRecords(clock=self.clock), self.clock, CountingIds())
+        self.coordinator.diary = self.diary
+        fields: dict[str, object] = {
+            "run": RUN,
+            "operation": Operation.APPLY,
+            "directory": str(self.directory),
+            "state": "prod",
+            "who": "ann@desk",
+            "home": str(self.home),
+            "in_place": True,
+            **ordered,
+        }
+        self.order = Order(**fields)  # type: ignore[arg-type]
+        self.supervisor = self._supervisor()
+        self.diary.meets["approval"] = lambda: self._soon(lambda: self.supervisor.answer(approved=True))
+
+    def _supervisor(self) -> Supervisor:
+        summary = Summary(
+            run=RUN, state="prod", operation="apply", who="ann@desk", directory="", phase="preparing", started_at=START
+        )
+        self.journal = DiaryJournal(self.folder, summary, self.clock, lambda: None)
+        self.journal.diary = self.diary
+        workspace = open_workspace(
+            self.directory, home=self.home, run_folder=self.folder, in_place=True, binary_mark="fake", environ={}
+        )
+        hands = Hands(
+            alive=0,
+            coordinator=self.coordinator,
+            door=self.door,
+            rescuer=FakeRescuer(diary=self.diary),
+            diagnose=self._diagnosed,
+            clock=self.clock,
+            gateway=FakeGateway(diary=self.diary),
+            review=FakeReview(diary=self.diary),
+            start=self.terraform.start,
+            ask=self.terraform.ask,
+        )
+        return Supervisor(
+            self.order,
+            hands=hands,
+            workspace=workspace,
+            binary=Binary(argv=("terraform",), name="fake", mark="fake"),
+            journal=self.journal,
+            run_folder=self.folder,
+            environ={},
+        )
+
+    def _diagnosed(self, events: list[AnyEvent], text: str) -> InterlockError:
+        return self.diagnosed or TerraformFailed("diagnosed", why=f"{len(events)} events; {text}", fix="look")
+
+    def _soon(self, do: Callable[[], object]) -> None:
+        asyncio.get_running_loop().call_soon(do)
+
+    def wish(self, cause: Cause, *, at: str) -> None:
+        """Somebody wants the run to stop at this step, and nobody answers the approval then."""
+        self.diary.meets[at] = lambda: self.supervisor.wish(cause)
+
+    async def run(self) -> int | InterlockError:
+        """Run to the end; return the status or the failure."""
+        try:
+            return await asyncio.wait_for(self.supervisor.run(), 20)
+        except InterlockError as error:
+            return error
+        finally:
+            self.journal.close()
+
+    async def stage(self) -> Stage:
+        """Return where the run's ticket stands."""
+        return stage_of((await self.coordinator.view("prod")).lock, RUN)
+
+    def after(self, step: str) -> list[str]:
+        """Return the steps after the first time of `step`."""
+        return self.diary.steps[self.diary.steps.index(step) + 1 :]
+
+
+QUEUED = (
+    "phase:queued",
+    "queue.acquire",
+    "rescuer.attend",
+    "queue.granted",
+    "door.admit",
+    "door.enter",
+    "record:init",
+    "start:init",
+    "during:init",
+    "end:init",
+    "gateway.open",
+)
+PLANNING = (
+    "phase:planning",
+    "record:plan",
+    "start:plan",
+    "during:plan",
+    "end:plan",
+    "gateway.forecast",
+    "record:rendered",
+    "start:rendered",
+    "during:rendered",
+    "end:rendered",
+    "door.stored",
+    "record:show",
+    "start:show",
+    "during:show",
+    "end:show",
+    "review.check",
+)
+AWAITING = ("phase:awaiting", "approval", "door.stored")
+APPLYING = ("phase:applying", "door.allow", "record:apply", "start:apply", "during:apply")
+SETTLING = (
+    "end:apply",
+    "phase:settling",
+    "door.rest",
+    "door.settle",
+    "door.current",
+    "door.current",
+    "review.applied",
+    "gateway.close",
+    "door.leave",
+    "queue.release",
+    "phase:ended",
+)
+"""The steps of a run by its phases; from the end of the apply on, Terraform has stored what it did."""
+STOPS = (Cause.SIGINT, Cause.SIGTERM, Cause.SIGHUP, Cause.FRONT_END_GONE, Cause.CANCELLED)
+EACH = {
+    "queued": [("during:init", cause) for cause in STOPS],
+    "planning": [("during:plan", cause) for cause in STOPS],
+    "awaiting": [("approval", cause) for cause in STOPS],
+    "applying": [("during:apply", cause) for cause in STOPS],
+    "settling": [("door.settle", cause) for cause in STOPS],
+}
+"""Every signal in every phase; the tests below add every step. What a cause means there is `interrupts.py`'s table."""
+
+
+@pytest.mark.promise("P9")
+async def test_a_run_takes_its_steps_in_this_order(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    assert await scene.run() == 0
+    steps = tuple(step for step in scene.diary.steps if step != "queue.renew")
+    assert steps == QUEUED + PLANNING + AWAITING + APPLYING + SETTLING
+
+
+def numbered(steps: tuple[str, ...]) -> list[str]:
+    """Return the steps; a further time of one is told apart by its number."""
+    return [step if step not in steps[:n] else f"{step}#{steps[:n].count(step) + 1}" for n, step in enumerate(steps)]
+
+
+def at_every(steps: tuple[str, ...], *phases: str) -> list[tuple[str, Cause]]:
+    """Return Ctrl-C at every one of these steps, and every other cause at one step of each of these phases."""
+    others = [pair for phase in phases for pair in EACH[phase] if pair[1] is not Cause.SIGINT]
+    return [(step, Cause.SIGINT) for step in numbered(steps)] + others
+
+
+async def check_laws(scene: Scene, *, kept: bool = False) -> None:
+    """Whatever happened: P8 and P9 as far as they can be seen from outside.
+
+    Args:
+        scene: A run that has ended.
+        kept: Its grant is not current any more, or must be left to recovery.
+    """
+    steps = scene.diary.steps
+    assert scene.terraform.faults == []
+    assert scene.terraform.living == {}
+    stage = await scene.stage()
+    assert stage is Stage.HOLDING if kept else stage in (Stage.RELEASED, Stage.WITHDRAWN, Stage.ENDED), stage
+    assert steps[-1] == "phase:ended"
+    if "queue.release" in steps:
+        before = steps[: steps.index("queue.release")]
+        assert "door.leave" in before
+        assert [step for step in steps[len(before) :] if step.startswith(("start:", "end:", "door."))] == []
+        assert ("end:apply" in before) == ("door.settle" in before)
+
+
+# -- every signal in every phase --------------------------------------------------------------------------------------
+
+
+def stopped_by(cause: Cause) -> type[InterlockError]:
+    return Interrupted if cause is Cause.SIGINT else Terminated
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize(("step", "cause"), at_every(QUEUED, "queued"))
+async def test_a_run_that_waits_leaves_and_starts_nothing_more(tmp_path: Path, step: str, cause: Cause) -> None:
+    scene = Scene(tmp_path)
+    scene.wish(cause, at=step)
+    outcome = await scene.run()
+    assert type(outcome) is (Superseded if cause is Cause.CANCELLED else stopped_by(cause))
+    assert "start:plan" not in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize(("step", "cause"), at_every(PLANNING + AWAITING, "planning", "awaiting"))
+async def test_a_run_that_plans_or_awaits_an_answer_applies_nothing(tmp_path: Path, step: str, cause: Cause) -> None:
+    scene = Scene(tmp_path)
+    scene.wish(cause, at=step)
+    outcome = await scene.run()
+    assert type(outcome) is stopped_by(cause)
+    assert "nothing was changed" in (outcome.why or "")
+    assert "start:apply" not in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize(("step", "cause"), at_every(APPLYING, "applying"))
+async def test_an_apply_is_asked_once_saves_and_then_releases(tmp_path: Path, step: str, cause: Cause) -> None:
+    scene = Scene(tmp_path)
+    scene.wish(cause, at=step)
+    outcome = await scene.run()
+    assert type(outcome) is stopped_by(cause)
+    if "start:apply" in scene.diary.steps:
+        assert scene.diary.steps.count("ask:apply") == 1
+        assert scene.door.head.serial == 1, "its state is stored"
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize(("step", "cause"), at_every(SETTLING, "settling"))
+async def test_a_wish_after_the_apply_changes_nothing(tmp_path: Path, step: str, cause: Cause) -> None:
+    scene = Scene(tmp_path)
+    scene.wish(cause, at=step)
+    assert await scene.run() == 0
+    assert not {"ask:apply", "kill:apply"} & set(scene.diary.steps)
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("cause", STOPS)
+async def test_a_second_wish_is_no_second_signal_and_kills_only_after_its_warning(tmp_path: Path, cause: Cause) -> None:
+    scene = Scene(tmp_path)
+    wished: list[str] = []
+
+    def wish_often() -> None:
+        for pause_s in (0.0, 0.1, BURST_S, STANDS_S + BURST_S):
+            scene.clock.pass_time(pause_s)
+            scene.supervisor.wish(cause)
+            wished.append("killed" if "kill:apply" in scene.diary.steps else "")
+
+    scene.diary.meets["during:apply"] = wish_often
+    outcome = await scene.run()
+    may_kill = cause in (Cause.SIGINT, Cause.CANCELLED)
+    assert wished == ["", "", "", "killed" if may_kill else ""]
+    assert scene.diary.steps.count("ask:apply") <= 1
+    assert type(outcome) is (StateNotSaved if may_kill else stopped_by(cause))
+    await check_laws(scene)
+
+
+# -- every failure of every hand --------------------------------------------------------------------------------------
+
+DOWN = BackendUnavailable("it is down", fix="look")
+HARMLESS = ("rescuer.attend", "queue.renew", "door.rest", "review.applied", "gateway.close", "queue.release")
+"""Hands whose failure costs the run nothing: it goes on, or has done everything already."""
+FIRST_STEPS = [step for step in numbered(QUEUED + PLANNING + AWAITING) if ":" not in step or "record:" in step]
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("step", [step for step in FIRST_STEPS if step not in (*HARMLESS, "door.admit", "approval")])
+async def test_a_failure_before_the_apply_is_the_outcome_and_nothing_is_applied(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails[step] = DOWN
+    assert await scene.run() is DOWN
+    assert "start:apply" not in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("step", HARMLESS)
+async def test_a_failure_that_costs_nothing_is_said_and_the_run_succeeds(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails[step] = DOWN
+    assert await scene.run() == 0
+    assert "it is down" in (scene.folder / "journal.jsonl").read_text()
+    await check_laws(scene, kept=step == "queue.release")
+
+
+@pytest.mark.promise("P1", "P9")
+async def test_a_grant_is_kept_when_terraforms_own_lock_could_not_be_given_back(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails["door.leave"] = DOWN
+    assert await scene.run() == 0
+    assert "queue.release" not in scene.diary.steps
+    await check_laws(scene, kept=True)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("name", ["init", "plan", "show", "apply"])
+async def test_a_command_that_cannot_be_started_is_the_outcome(tmp_path: Path, name: str) -> None:
+    scene = Scene(tmp_path)
+    failure = TerraformFailed("cannot start terraform", fix="interlock doctor")
+    scene.diary.fails[f"start:{name}"] = failure
+    assert await scene.run() is failure
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("code", [1, KILLED])
+@pytest.mark.parametrize("name", ["init", "plan", "show"])
+async def test_a_command_that_fails_or_is_killed_ends_the_run_before_the_apply(
+    tmp_path: Path, name: str, code: int
+) -> None:
+    scene = Scene(tmp_path)
+    scene.terraform.ends[name] = Ending(says=error_line("it failed"), code=code)
+    outcome = await scene.run()
+    assert type(outcome) is TerraformFailed
+    assert "start:apply" not in scene.diary.steps
+    await check_laws(scene)
+
+
+APPLIES = {
+    "applied": (Ending(says=APPLIED, stores=True), 0),
+    "failed": (Ending(says=APPLIED + error_line("no"), code=1, stores=True), TerraformFailed),
+    "killed": (Ending(says=BEGUN, code=KILLED), StateNotSaved),
+    "cut off": (Ending(says=BEGUN + CUT, code=1), StateNotSaved),
+    "stopped elsewhere": (Ending(says=STOPPING + APPLIED, code=1, stores=True), Terminated),
+}
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("how", APPLIES)
+async def test_how_an_apply_ends_is_what_the_run_reports(tmp_path: Path, how: str) -> None:
+    scene = Scene(tmp_path)
+    scene.terraform.ends["apply"], expected = APPLIES[how]
+    outcome = await scene.run()
+    assert outcome == 0 if expected == 0 else type(outcome) is expected
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("cause", STOPS)
+async def test_a_stop_that_was_cut_off_says_that_something_may_be_lost(tmp_path: Path, cause: Cause) -> None:
+    scene = Scene(tmp_path)
+    scene.terraform.stops["apply"] = Ending(says=BEGUN + CUT, code=1)
+    scene.wish(cause, at="during:apply")
+    outcome = await scene.run()
+    assert isinstance(outcome, StateNotSaved)
+    assert outcome.facts["in_flight"]
+    await check_laws(scene)
+
+
+AFTER_APPLY = ("door.rest", "door.stored#3", "door.settle", "door.current", "review.applied", "gateway.close")
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("step", [*AFTER_APPLY, "door.leave", "queue.release"])
+@pytest.mark.parametrize("how", ["killed", "cut off", "failed"])
+async def test_nothing_that_fails_after_an_apply_hides_how_it_ended(tmp_path: Path, how: str, step: str) -> None:
+    scene = Scene(tmp_path)
+    scene.terraform.ends["apply"], expected = APPLIES[how]
+    scene.diary.fails[step] = DOWN
+    assert type(await scene.run()) is expected
+    await check_laws(scene, kept=step in ("door.leave", "queue.release"))
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("step", ["door.settle", "door.current"])
+async def test_an_apply_whose_stored_state_cannot_be_looked_at_is_no_success(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails[step] = DOWN
+    assert await scene.run() is DOWN
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P1", "P9")
+async def test_a_defect_of_ours_during_an_apply_stops_it_and_leaves_lock_and_grant_to_recovery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, follow = Scene(tmp_path), Running.follow
+
+    async def fails(running: Running, on_event: Callable[[AnyEvent], None]) -> Outcome:
+        if running.output.name == "apply.jsonl":
+            raise RuntimeError("a defect")
+        return await follow(running, on_event)
+
+    monkeypatch.setattr(Running, "follow", fails)
+    with pytest.raises(RuntimeError, match="a defect"):
+        await scene.run()
+    assert scene.diary.steps.count("ask:apply") == 1
+    assert not {"kill:apply", "door.leave", "queue.release"} & set(scene.diary.steps)
+    await check_laws(scene, kept=True)
+
+
+@pytest.mark.promise("P1", "P9")
+async def test_a_grant_is_kept_whatever_keeps_the_door_from_being_left(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails["door.leave"] = RuntimeError("a defect")
+    with pytest.raises(RuntimeError, match="a defect"):
+        await scene.run()
+    await check_laws(scene, kept=True)
+
+
+# -- a lost lease -----------------------------------------------------------------------------------------------------
+
+LOST = LeaseLost("the lease was lost", why="it was broken", fix="look")
+
+
+@pytest.mark.promise("P4", "P8")
+@pytest.mark.parametrize("number", range(1, 7))
+async def test_a_run_that_lost_its_lease_reports_that_and_gives_nothing_back(tmp_path: Path, number: int) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails["queue.renew" if number == 1 else f"queue.renew#{number}"] = LOST
+    assert await scene.run() is LOST
+    assert not {"queue.release", "queue.withdraw"} & set(scene.diary.steps)
+    await check_laws(scene, kept=True)
+
+
+@pytest.mark.promise("P4", "P8")
+@pytest.mark.parametrize("step", [*AFTER_APPLY, "door.leave"])
+async def test_a_lost_lease_is_reported_whatever_fails_besides(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails["queue.renew#6"] = LOST
+    scene.diary.fails[step] = DOWN
+    assert await scene.run() is LOST
+    await check_laws(scene, kept=True)
+
+
+@pytest.mark.promise("P4", "P8")
+async def test_a_fenced_run_that_was_also_cut_off_reports_the_fence_and_names_what_was_cut(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.fails["queue.renew#6"] = LOST
+    scene.terraform.stops["apply"] = Ending(says=BEGUN + CUT, code=1)
+    outcome = await scene.run()
+    assert isinstance(outcome, LeaseLost)
+    assert "signalled a second time" in (outcome.why or "")
+    assert outcome.facts["in_flight"]
+    await check_laws(scene, kept=True)
+
+
+# -- other orders -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.promise("P9")
+@pytest.mark.parametrize("step", ["during:plan", "door.stored", "review.check", "door.stored#2"])
+async def test_an_apply_that_nobody_is_asked_about_is_not_begun_after_a_wish_to_stop(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path, auto_approve=True)
+    scene.wish(Cause.SIGTERM, at=step)
+    assert type(await scene.run()) is Terminated
+    assert "start:apply" not in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+async def test_an_answer_of_no_is_told_from_a_stop(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.meets["approval"] = lambda: scene.supervisor.answer(approved=False)
+    assert type(await scene.run()) is PolicyGate
+    assert "start:apply" not in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(("asked", "status"), [(False, 0), (True, 2)])
+async def test_a_plan_changes_nothing_and_says_whether_there_are_changes(
+    tmp_path: Path, asked: bool, status: int
+) -> None:
+    scene = Scene(tmp_path, operation=Operation.PLAN, detailed_exitcode=asked)
+    assert await scene.run() == status
+    assert "start:apply" not in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("step", ["during:plan", "during:show", "review.scan", "door.current"])
+async def test_a_drift_scan_that_is_stopped_says_so(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path, operation=Operation.DRIFT)
+    scene.wish(Cause.SIGINT, at=step)
+    outcome = await scene.run()
+    assert outcome == 0 if step == "door.current" else type(outcome) is Interrupted
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P9")
+async def test_a_stopped_init_is_not_kept_for_later_runs(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    missing = {"severity": "error", "summary": "Module not installed", "detail": ""}
+    scene.terraform.ends["plan"] = Ending(says=line("diagnostic", diagnostic=missing), code=1)
+    shutil.rmtree(scene.home / "cache", ignore_errors=True)
+    scene.diary.meets["end:plan"] = lambda: shutil.rmtree(scene.home / "cache", ignore_errors=True)
+    scene.wish(Cause.SIGINT, at="during:init#2")
+    assert type(await scene.run()) is Interrupted
+    assert not list((scene.home).glob("cache/init/*/complete"))
+    await check_laws(scene)
+
+
+PASSES = TerraformFailed("the API was busy", fix="again", category="api-rate-limit")
+BUSY = Ending(says=error_line("429"), code=1)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("begun", [BUSY, Ending(says=APPLIED, stores=True)])
+async def test_a_failure_that_passes_is_tried_again_from_a_fresh_plan(tmp_path: Path, begun: Ending) -> None:
+    scene = Scene(tmp_path, diagnosed=PASSES, auto_approve=True)
+    scene.terraform.ends["apply"] = BUSY
+    scene.diary.meets["during:apply#2"] = lambda: scene.terraform.ends.update(apply=begun)
+    outcome = await scene.run()
+    assert outcome is PASSES if begun is BUSY else outcome == 0
+    assert scene.diary.steps.count("start:plan") == scene.diary.steps.count("start:apply") == 2
+    assert scene.diary.steps.count("queue.release") == 1
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P9")
+@pytest.mark.parametrize("step", ["door.settle", "during:apply"])
+async def test_a_run_that_is_to_stop_is_not_tried_again(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path, diagnosed=PASSES, auto_approve=True)
+    scene.terraform.ends["apply"] = BUSY
+    scene.wish(Cause.SIGINT, at="during:apply")
+    await scene.run()
+    assert scene.diary.steps.count("start:plan") == 1
+    await check_laws(scene)
