@@ -6,8 +6,9 @@ Source: Terraform's address grammar (internal/addrs/parse_target.go, instance_ke
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 InstanceKey: TypeAlias = int | str | None
 """The key of one instance: None without `count` and `for_each`, an int with `count`, a string with `for_each`."""
@@ -20,8 +21,7 @@ _RESOURCE = re.compile(rf"(data\.)?({_NAME})\.({_NAME})(?:{_KEY})?\Z")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(Struct, frozen=True, kw_only=True):
     """One resource instance, or the whole resource when `key` is None.
 
     Attributes:

@@ -19,6 +19,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
 
+from msgspec import structs
+
 from interlock.backend.lock_request import Ask, Listen, LockRequest, Phase, Reply, Step, Tell
 from interlock.backend.protocol import Held, Take, Taken
 from interlock.coordinator import standing_of
@@ -502,7 +504,7 @@ def _older(lock: Lock) -> Lock:
     """Return the lock as it is when `TICK_S` have passed."""
     by = timedelta(seconds=TICK_S)
     waiters = tuple(
-        replace(
+        structs.replace(
             waiter,
             joined_at=waiter.joined_at - by,
             seen_at=waiter.seen_at - by,
@@ -510,7 +512,7 @@ def _older(lock: Lock) -> Lock:
         )
         for waiter in lock.waiters
     )
-    return replace(lock, waiters=waiters)
+    return structs.replace(lock, waiters=waiters)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
+
+from msgspec import Struct, structs
 
 from interlock.clock import Clock
 from interlock.coordinator.chain import MAX_HISTORY, Chain
@@ -79,8 +81,7 @@ _A = TypeVar("_A")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
+class Writer(Struct, frozen=True, kw_only=True):
     """Who writes, and by what right.
 
     Attributes:
@@ -103,8 +104,7 @@ class Writer:
     keeps_suspect: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(Struct, frozen=True, kw_only=True):
     """An accepted write.
 
     Attributes:
@@ -118,8 +118,7 @@ class Written:
     repaired: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
+class _Request(Struct, frozen=True, kw_only=True):
     """One write on its way."""
 
     state: str
@@ -722,7 +721,7 @@ class StateArchive:
         """
         view = await self._coordinator.view(state)
         token = _check_right(view, writer)
-        head = replace(_head(version, blob_digest(encode(version))), token=token)
+        head = structs.replace(_head(version, blob_digest(encode(version))), token=token)
         found = await self._coordinator.update_head(
             state,
             expected_head=None,
@@ -739,7 +738,7 @@ class StateArchive:
 
         Which grants were made since that version was stored is not known, so the next token is far above its own.
         """
-        lock = replace(NEW_LOCK, token=version.token + TOKENS_SKIPPED)
+        lock = structs.replace(NEW_LOCK, token=version.token + TOKENS_SKIPPED)
         return encode_record(StateRecord(lock=lock, head=_head(version, blob_digest(encode(version)))))
 
     async def _raise_token(self, state: str, token: int) -> None:
@@ -749,7 +748,7 @@ class StateArchive:
             stored = decode(record.value) if record is not None else None
             if record is None or stored is None or stored.lock.token >= token:
                 return
-            raised = replace(stored, lock=replace(stored.lock, token=token))
+            raised = structs.replace(stored, lock=structs.replace(stored.lock, token=token))
             with suppress(Mismatch):
                 await self._records.swap(key_of(state), expected=record.version, value=encode_record(raised))
                 return

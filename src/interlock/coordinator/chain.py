@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.errors import BackendUnavailable, InterlockError, StateInvalid
 from interlock.state.history import Version, check_link, decode_version
@@ -32,8 +33,7 @@ _ATTEMPTS = 8
 _PREFIX = "chain/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(Struct, frozen=True, kw_only=True):
     """What is remembered of a chain.
 
     Attributes:
@@ -53,8 +53,7 @@ class End:
     schema: int = SCHEMA
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """`PAGE` descriptions, oldest first, and the way to older ones.
 
     Attributes:
@@ -307,7 +306,7 @@ def _key(state: str) -> str:
 def _decode_end(value: bytes) -> End:
     try:
         data = msgspec.json.decode(value, type=dict[str, object])
-        if set(End.__slots__) - set(data):
+        if set(End.__struct_fields__) - set(data):
             raise msgspec.ValidationError("a field is missing")
         end = msgspec.convert(data, End)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 from weakref import WeakValueDictionary
+
+from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.coordinator.acquiring import acquire

@@ -10,7 +10,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.coordinator.names import key_of
@@ -27,8 +28,7 @@ OUTAGE_PAUSE_S = 1.0
 """Pause after the store did not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """A state's record at one version; version None and an empty record when nothing is stored."""
 
     version: int | None
@@ -77,8 +77,7 @@ class _Watch:
         self.watchers: dict[Watcher, None] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Outlook:
+class _Outlook(Struct, frozen=True):
     """What the waiters of a lock would notice changing."""
 
     for_all: tuple[object, ...]

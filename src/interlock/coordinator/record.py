@@ -7,11 +7,11 @@ no longer holds is refused in the very step that would have stored it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from interlock.errors import BackendUnavailable
 from interlock.lock import NEW_LOCK, Lock, LockBroken, from_data, to_data
@@ -22,8 +22,7 @@ SCHEMA = 1
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Struct, frozen=True, kw_only=True):
     """Which version of a state is current.
 
     Attributes:
@@ -49,8 +48,7 @@ class Head:
     meta_digest: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateRecord:
+class StateRecord(Struct, frozen=True, kw_only=True):
     """What is stored of a state beside its versions.
 
     Attributes:
@@ -62,7 +60,7 @@ class StateRecord:
     head: Head | None = None
 
 
-_HEAD_FIELDS = frozenset(field.name for field in fields(Head))
+_HEAD_FIELDS = frozenset(Head.__struct_fields__)
 
 NEW_STATE = StateRecord()
 """A state that nobody ever asked for."""

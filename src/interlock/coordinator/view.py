@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from interlock.coordinator.record import Head
 from interlock.lock import (
@@ -22,8 +22,7 @@ from interlock.lock import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(Struct, frozen=True, kw_only=True):
     """A state at one version of its record.
 
     Attributes:
@@ -39,8 +38,7 @@ class View:
     head: Head | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """Where a ticket stands.
 
     Attributes:

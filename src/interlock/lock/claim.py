@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from interlock.address import parse_address
 from interlock.errors import UsageError
@@ -22,8 +23,7 @@ _MEMO = 65_536  # parsed addresses remembered: a pure function's answers, so sha
 _STEP_KEY = re.compile(r'\[(?:\d+|"(?:[^"\\]|\\.)*")\]')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """The part of a state that a run needs for itself.
 
     Attributes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from interlock.lock.lease import FencingToken
 from interlock.lock.ticket import Ticket
@@ -51,16 +52,14 @@ class Notice(Enum):
     LOCK_ID_UNBOUND = "lock-id-unbound"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """Tell the party that it holds, with this fencing token. May repeat for the same grant."""
 
     ticket: Ticket
     token: FencingToken
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
+class Queued(Struct, frozen=True, kw_only=True):
     """Tell the party that it waits.
 
     Attributes:
@@ -74,8 +73,7 @@ class Queued:
     ahead: tuple[Ticket, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse:
+class Refuse(Struct, frozen=True, kw_only=True):
     """Tell the sender that nothing was changed.
 
     Attributes:
@@ -89,15 +87,13 @@ class Refuse:
     blockers: tuple[Ticket, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wake:
+class Wake(Struct, frozen=True, kw_only=True):
     """Ask this waiter for a sign of life; it has been silent for half its patience."""
 
     ticket: Ticket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revoke:
+class Revoke(Struct, frozen=True, kw_only=True):
     """Fence this grant everywhere: state writes, and calls through the gateway."""
 
     ticket: Ticket
@@ -105,8 +101,7 @@ class Revoke:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announce:
+class Announce(Struct, frozen=True, kw_only=True):
     """Tell whoever listens (audit log, journal, dashboard) what happened."""
 
     notice: Notice

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from interlock.errors import UsageError
 from interlock.lock.claim import WHOLE_STATE, Claim
@@ -20,8 +21,7 @@ PATIENCE_S_MIN, PATIENCE_S_MAX = 0.5, 3_600.0
 """Seconds of silence that a waiter may be allowed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requested:
+class Requested(Struct, frozen=True, kw_only=True):
     """A party asks for the lock, for the first time or again.
 
     Attributes:
@@ -65,16 +65,14 @@ class Requested:
         _check_seconds("patience", self.patience_s, low=PATIENCE_S_MIN, high=PATIENCE_S_MAX)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewed:
+class Renewed(Struct, frozen=True, kw_only=True):
     """A holder's heartbeat, or a waiter's sign of life (which knows no token)."""
 
     ticket: Ticket
     token: FencingToken | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
+class Released(Struct, frozen=True, kw_only=True):
     """A holder gives its grant back. Named by ticket, or by lock id; the token must match when it is given."""
 
     ticket: Ticket | None = None
@@ -86,8 +84,7 @@ class Released:
             raise UsageError("nothing to release was named", fix="name a ticket or a lock id")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
+class Withdrawn(Struct, frozen=True, kw_only=True):
     """A party leaves the queue.
 
     Attributes:
@@ -110,8 +107,7 @@ class Withdrawn:
         _check_text("reason", self.reason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disconnected:
+class Disconnected(Struct, frozen=True, kw_only=True):
     """The way back to this attempt is gone, and its party may come again by another.
 
     If no other attempt of the ticket is left, its waiter keeps its place but counts as absent, and a grant of which
@@ -132,15 +128,13 @@ class Disconnected:
         _check_seconds("patience", self.patience_s, low=PATIENCE_S_MIN, high=PATIENCE_S_MAX)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StillWaiting:
+class StillWaiting(Struct, frozen=True, kw_only=True):
     """One sign of life for all these waiters: those of one process, so that a crowd costs one write."""
 
     tickets: frozenset[Ticket]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class Broken(Struct, frozen=True, kw_only=True):
     """Recovery takes exactly this grant away, after a verdict of `gone`."""
 
     ticket: Ticket
@@ -153,8 +147,7 @@ class Broken:
         _check_text("reason", self.reason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elapsed:
+class Elapsed(Struct, frozen=True, kw_only=True):
     """Time has passed: drop silent waiters, announce lapsed leases.
 
     Attributes:
@@ -165,8 +158,7 @@ class Elapsed:
     doubts_clients: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
+class Frozen(Struct, frozen=True, kw_only=True):
     """Make no new grants."""
 
     by: str
@@ -177,15 +169,13 @@ class Frozen:
         _check_text("reason", self.reason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thawed:
+class Thawed(Struct, frozen=True, kw_only=True):
     """Make grants again."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promoted:
+class Promoted(Struct, frozen=True, kw_only=True):
     """Put this waiter at the front of the queue."""
 
     ticket: Ticket
@@ -195,8 +185,7 @@ class Promoted:
         _check_text("by", self.by)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockIdBound:
+class LockIdBound(Struct, frozen=True, kw_only=True):
     """Terraform inside a supervised run took its own lock: its id now names the grant too."""
 
     ticket: Ticket
@@ -207,8 +196,7 @@ class LockIdBound:
         _check_id("lock id", self.lock_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockIdUnbound:
+class LockIdUnbound(Struct, frozen=True, kw_only=True):
     """Terraform inside a supervised run gave its own lock back; the run keeps its grant."""
 
     ticket: Ticket

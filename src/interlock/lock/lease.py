@@ -6,9 +6,11 @@ takes a grant away because time has passed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.lock.belief import is_believable, latest
 from interlock.lock.ticket import NOBODY_SAID, Attempt, Party, Waiter
@@ -17,8 +19,7 @@ FencingToken: TypeAlias = int
 """A number that only rises; a write with an older one is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(Struct, frozen=True, kw_only=True):
     """How long a grant is good for without another heartbeat.
 
     Attributes:
@@ -38,8 +39,7 @@ class Lease:
         return self.renewed_at + timedelta(seconds=self.lease_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder(Party):
+class Holder(Party, frozen=True, kw_only=True):
     """A party that has the right to act.
 
     Attributes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+from msgspec import Struct
 
 from interlock.lock.lease import FencingToken, Holder
 from interlock.lock.spent import NOTHING_SPENT, Spent, is_spent
@@ -36,8 +37,7 @@ class Stage(Enum):
     """Released, withdrawn or broken so long ago that only the name is remembered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
+class Departure(Struct, frozen=True, kw_only=True):
     """How a ticket ended.
 
     Attributes:
@@ -59,8 +59,7 @@ class Departure:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze:
+class Freeze(Struct, frozen=True, kw_only=True):
     """No new grants are made while this stands; holders go on."""
 
     reason: str
@@ -68,8 +67,7 @@ class Freeze:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
+class Lock(Struct, frozen=True, kw_only=True):
     """The lock of one state.
 
     Attributes:

@@ -14,9 +14,10 @@ A refused event leaves the lock exactly as it was, the very same object.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from interlock.lock import moves
 from interlock.lock.claim import conflicts
@@ -47,8 +48,7 @@ Move: TypeAlias = Callable[[Lock, Any, Ticket, datetime], Decision]
 """(lock, event, ticket, now) -> decision. The event's type is the one of the table row, hence `Any`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
+class Transition(Struct, frozen=True, kw_only=True):
     """One cell of the table.
 
     Attributes:

@@ -7,8 +7,10 @@ move: `turns.grant_due` follows each of them.
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.lock.belief import latest
 from interlock.lock.effects import Announce, Effect, Grant, Notice, Refuse, RefuseReason, Revoke
@@ -34,8 +36,7 @@ from interlock.lock.ticket import Ticket, Waiter, service_key, turn_of, with_att
 from interlock.lock.turns import departed, remember
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """The lock after an event, and what must be done, in order.
 
     `lock` is the very object that was given when nothing changed.

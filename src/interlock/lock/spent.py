@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from interlock.lock.belief import is_believable
 
@@ -24,8 +25,7 @@ _DIGITS = 8  # base64 digits of one name
 _BYTES = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class Spent(Struct, frozen=True, kw_only=True):
     """Names that ended.
 
     Attributes:

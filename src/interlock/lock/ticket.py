@@ -9,10 +9,12 @@ have to agree on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.lock.belief import is_believable
 from interlock.lock.claim import Claim
@@ -46,8 +48,7 @@ A team of eight that applies all day still sees its plans after four applies and
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
+class Party(Struct, frozen=True, kw_only=True):
     """Who asks for a lock, and for what.
 
     Attributes:
@@ -69,8 +70,7 @@ class Party:
     lock_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiter(Party):
+class Waiter(Party, frozen=True, kw_only=True):
     """A party that waits for its turn.
 
     Attributes:

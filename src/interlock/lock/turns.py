@@ -6,8 +6,9 @@ Both run after every accepted event, so no waiter that may be granted is ever le
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from interlock.lock.claim import Claim, conflicts
 from interlock.lock.effects import Announce, Effect, Grant, Notice, Wake

@@ -9,8 +9,9 @@ Too many changes give up early, because then compression alone does as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 Copies: TypeAlias = "Sequence[int] | memoryview[int]"
 """Flat triples: number of new bytes, offset in the base, number of bytes to copy from there."""
@@ -90,8 +91,7 @@ def expand(copies: Copies, *, base: bytes, news: bytes, plain_bytes: int) -> byt
     return b"".join(parts)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Search:
+class _Search(Struct, kw_only=True):
     """One walk through both documents.
 
     Attributes:

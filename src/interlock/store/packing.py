@@ -17,10 +17,10 @@ last part of a large base, so that a 100 MB state compressed against its predece
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 
 import zstandard
+from msgspec import Struct
 
 from interlock.store.blobs import BLOB_BYTES_MAX
 from interlock.store.delta import Copies, collect, expand, find_copies
@@ -51,8 +51,7 @@ class Method(IntEnum):
     DELTA = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
+class Base(Struct, frozen=True, kw_only=True):
     """A blob that new ones may be written as a difference from.
 
     Attributes:
@@ -66,8 +65,7 @@ class Base:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(Struct, frozen=True, kw_only=True):
     """What the beginning of a packed blob says.
 
     Attributes:

@@ -11,8 +11,9 @@ Knows nothing of what the bytes mean. Every store keeps the same rules, checked 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
+
+from msgspec import Struct
 
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
 
@@ -29,8 +30,7 @@ _FIRST_PRINTABLE = " "
 _DELETE = "\x7f"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """One stored value.
 
     Attributes:

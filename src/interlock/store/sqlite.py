@@ -14,10 +14,11 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
@@ -61,8 +62,7 @@ _SURROGATES = range(0xD800, 0xE000)
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """Something in the file that is not what was written.
 
     Attributes:

@@ -12,10 +12,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
@@ -218,8 +219,7 @@ class SqliteBlobs:
         connection.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
+class _Stored(Struct, frozen=True, kw_only=True):
     """A blob that is stored as a difference; `grand_base` is the base of its base."""
 
     digest: str
@@ -227,8 +227,7 @@ class _Stored:
     grand_base: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
+class _End(Struct, frozen=True, kw_only=True):
     """What completes an upload: its last part and its name. `replaces` is the upload that it takes the place of."""
 
     digest: str

@@ -12,11 +12,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
@@ -38,8 +40,7 @@ _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SqliteFile:
+class SqliteFile(Struct, frozen=True, kw_only=True):
     """One database file that was found usable.
 
     Attributes:

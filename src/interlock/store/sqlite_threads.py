@@ -12,9 +12,10 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, field
 
 from interlock.errors import InterlockError
 from interlock.store.ballast import give_up_ballast, is_full
@@ -26,14 +27,12 @@ GROUP_MAX = 128
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job(Generic[_T]):
+class _Job(Struct, Generic[_T], frozen=True, kw_only=True):
     work: Callable[[sqlite3.Connection], _T]
     future: Future[_T] = field(default_factory=Future)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
+class _Outcome(Struct, frozen=True, kw_only=True):
     value: Any = None
     refusal: InterlockError | None = None
 

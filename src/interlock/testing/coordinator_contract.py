@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Coroutine
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.coordinator import Coordinator, Head, HeadMoved, Standing
 from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout

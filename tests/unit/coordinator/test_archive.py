@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.coordinator.archive import QUARANTINE_S, StateArchive, Writer, _entry, _quarantine_key
 from interlock.coordinator.local import LocalCoordinator

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.names import key_of

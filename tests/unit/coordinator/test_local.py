@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.coordinator import Head, HeadMoved, PlaceLost
 from interlock.coordinator.local import BACKEND_ATTEMPTS, JOIN_BYTES_MAX, SWAP_ATTEMPTS, LocalCoordinator

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.coordinator.record import NEW_STATE, SCHEMA, Head, StateRecord, decode, encode
 from interlock.errors import BackendUnavailable
@@ -68,7 +68,7 @@ def test_a_damaged_head_is_refused(record: StateRecord) -> None:
 
 
 @pytest.mark.promise("P3")
-@pytest.mark.parametrize("name", ["schema", "lock", "head", *(f"head.{each.name}" for each in fields(Head))])
+@pytest.mark.parametrize("name", ["schema", "lock", "head", *(f"head.{name}" for name in Head.__struct_fields__)])
 def test_a_missing_field_is_damage_and_never_no_state(record: StateRecord, name: str) -> None:
     data = json.loads(encode(record))
     *path, last = name.split(".")

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.lock import LockBroken, Promoted, assert_follows, assert_whole
 from interlock.lock.invariants import broken_rules, broken_steps

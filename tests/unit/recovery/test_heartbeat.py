@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from interlock.lock.claim import WHOLE_STATE
 from interlock.lock.lease import Holder, Lease
