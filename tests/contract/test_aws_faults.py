@@ -109,6 +109,7 @@ async def _follow(store: RecordStore, chance: random.Random, *, steps: int) -> N
     assert await store.list("") == [model[key] for key in sorted(model)]
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize("round_number", range(2))
 async def test_a_table_that_loses_replies_loses_no_write(aws: LocalAws, table: str, round_number: int) -> None:
     print("seed", SEED)  # noqa: T201
@@ -118,6 +119,7 @@ async def test_a_table_that_loses_replies_loses_no_write(aws: LocalAws, table: s
     await store.close()
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize("round_number", range(2))
 async def test_a_bucket_that_loses_replies_loses_no_write(aws: LocalAws, place: S3Place, round_number: int) -> None:
     print("seed", SEED)  # noqa: T201
@@ -127,6 +129,7 @@ async def test_a_bucket_that_loses_replies_loses_no_write(aws: LocalAws, place: 
     await store.close()
 
 
+@pytest.mark.promise("P3")
 async def test_blobs_survive_lost_replies(aws: LocalAws, place: S3Place) -> None:
     chance = random.Random(SEED)
     store = S3Blobs(_Faulty(aws.s3, chance), place=place, clock=_HurriedClock(), ids=RandomIds())
@@ -254,6 +257,7 @@ async def test_an_object_copied_by_hand_keeps_its_record_writable(s3: S3Records,
     assert (await s3.get("k") or pytest.fail("absent")).value == b"y"
 
 
+@pytest.mark.promise("P3")
 async def test_a_damaged_blob_is_reported(aws: LocalAws, place: S3Place) -> None:
     store = S3Blobs(aws.s3, place=place, clock=SystemClock(), ids=RandomIds())
     digest = await store.put(b"x" * 1000)

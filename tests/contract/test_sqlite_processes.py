@@ -107,6 +107,7 @@ async def _line(process: Process) -> str:
     return (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode().strip()
 
 
+@pytest.mark.promise("P3")
 async def test_no_increment_is_lost_between_processes(tmp_path: Path) -> None:
     path = tmp_path / "interlock.db"
     processes = [await _start(_COUNTER, path) for _ in range(4)]  # they also race to create the file
@@ -129,6 +130,7 @@ async def test_a_waiter_in_another_process_hears_every_change(tmp_path: Path) ->
     await store.close()
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize("round_number", range(4))
 async def test_killed_writers_lose_nothing_that_was_acknowledged(tmp_path: Path, round_number: int) -> None:
     path = tmp_path / "interlock.db"
@@ -164,6 +166,7 @@ async def _check_acknowledged(store: SqliteStore, name: str, lines: list[str]) -
             assert blob_digest(await store.blobs.get(digest)) == digest
 
 
+@pytest.mark.promise("P3")
 async def test_a_writer_stopped_in_its_transaction_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "interlock.db"
     store = await SqliteStore.open(path, clock=SystemClock())

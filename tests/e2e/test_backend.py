@@ -212,6 +212,7 @@ def test_a_plan_made_at_one_address_is_applied_at_another(site: Site, terraform:
     assert TOKEN.encode() not in (tf.folder / "p.bin").read_bytes()
 
 
+@pytest.mark.promise("P1")
 def test_a_held_lock_names_its_holder(site: Site, terraform: Make) -> None:
     tf = terraform()
     site.take("other-lock")
@@ -231,6 +232,7 @@ def test_a_polling_terraform_gets_the_lock_when_it_is_free(site: Site, terraform
     assert waiting.returncode == 0, output
 
 
+@pytest.mark.promise("P2")
 def test_held_requests_are_served_in_order(site: Site, terraform: Make) -> None:
     folders = [terraform(name, lock_query="?wait=1m") for name in "abc"]
     site.take("other")
@@ -250,6 +252,7 @@ def test_held_requests_are_served_in_order(site: Site, terraform: Make) -> None:
     assert [each for n, each in enumerate(final) if each not in final[:n]] == [["from_a"], ["from_b"], ["from_c"]]
 
 
+@pytest.mark.promise("P2")
 def test_a_terraform_killed_while_it_waits_is_passed_over(site: Site, terraform: Make) -> None:
     dead, alive = terraform("a", lock_query="?wait=1m"), terraform("b", lock_query="?wait=1m")
     site.take("other")
@@ -265,6 +268,7 @@ def test_a_terraform_killed_while_it_waits_is_passed_over(site: Site, terraform:
     site.wait_for(0, 0)
 
 
+@pytest.mark.promise("P2")
 def test_a_lost_connection_keeps_its_place_and_terraform_comes_back(site: Site, terraform: Make) -> None:
     proxy = _Proxy(site.port)
     tf = terraform("a", address=f"http://127.0.0.1:{proxy.port}/state/{STATE}?wait=1m")
@@ -313,6 +317,7 @@ def test_late_copies_of_a_lock_over_connections_that_close_take_nothing(site: Si
     assert site.raw("POST", body=state[:-1].encode() + b', "resources": []}', query="?ID=mine")[0] == 200
 
 
+@pytest.mark.promise("P4")
 def test_a_fenced_terraform_stops_and_its_state_is_kept(site: Site, terraform: Make) -> None:
     tf = terraform()
     main = tf.folder / "main.tf"
@@ -339,6 +344,7 @@ def test_a_fenced_terraform_stops_and_its_state_is_kept(site: Site, terraform: M
     assert site.parties() == (1, 0)
 
 
+@pytest.mark.promise("P5")
 def test_force_unlock_of_terraform_is_refused(site: Site, terraform: Make) -> None:
     tf = terraform()
     site.take("other")
@@ -347,6 +353,7 @@ def test_force_unlock_of_terraform_is_refused(site: Site, terraform: Make) -> No
     assert site.parties() == (1, 0)
 
 
+@pytest.mark.promise("P4")
 def test_without_locking_nothing_is_written(site: Site, terraform: Make) -> None:
     tf = terraform()
     output = tf.run("apply", "-auto-approve", "-input=false", "-lock=false", ends=1)

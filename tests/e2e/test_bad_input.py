@@ -28,6 +28,7 @@ def document(**changes: object) -> bytes:
     return json.dumps({**values, "check_results": None, **changes}).encode()
 
 
+@pytest.mark.promise("P8")
 def test_configurations_that_cannot_be_run_are_refused_with_3(desk: Desk, module: Path) -> None:
     empty = desk.folder / "empty"
     empty.mkdir()
@@ -48,11 +49,13 @@ def test_configurations_that_cannot_be_run_are_refused_with_3(desk: Desk, module
     assert "state push --state s" in local.err
 
 
+@pytest.mark.promise("P8")
 @pytest.mark.parametrize("name", ["../x", "/x", "x//y", "a b", "", "x" * 300, "ä", "x/.."])
 def test_a_state_name_that_could_be_a_path_is_refused_with_3(desk: Desk, name: str) -> None:
     check_three_parts(desk.run("state", "history", name), 3)
 
 
+@pytest.mark.promise("P8")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -86,6 +89,7 @@ def test_settings_that_are_no_text_are_refused_with_3(desk: Desk) -> None:
     check_three_parts(desk.run("queue", "ls"), 3)
 
 
+@pytest.mark.promise("P8")
 def test_misuse_of_the_command_line_is_refused_with_3(desk: Desk, module: Path) -> None:
     for words in (
         ["frobnicate"],
@@ -103,6 +107,7 @@ def test_misuse_of_the_command_line_is_refused_with_3(desk: Desk, module: Path) 
         check_three_parts(desk.run(*words), 3)
 
 
+@pytest.mark.promise("P6", "P8")
 def test_states_that_may_not_become_current_are_refused_with_20_and_kept_in_quarantine(desk: Desk) -> None:
     def push(body: bytes) -> Answer:
         path = desk.folder / "pushed.tfstate"
@@ -220,6 +225,7 @@ def limited(desk: Desk, size: int, *words: object) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.promise("P3", "P8")
 def test_a_disk_that_takes_no_more_is_told_and_loses_nothing(desk: Desk, module: Path) -> None:
     assert desk.apply(module).wait().code == 0
     before = desk.history()

@@ -10,6 +10,7 @@ from tests.desk import Desk
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.promise("P1", "P2", "P3", "P4", "P5", "P6", "P8", "P9")
 def test_every_promise_holds_while_processes_are_killed_and_stopped_at_random(tmp_path: Path) -> None:
     story = make_trouble(tmp_path, Plan(seed=20261124, seconds=10.0, pipelines=3))
     assert judge(story) == []

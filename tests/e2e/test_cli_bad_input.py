@@ -26,6 +26,7 @@ def test_a_plan_that_cannot_be_kept_is_refused_before_anything_runs(desk: Desk) 
     assert desk.runs() == []
 
 
+@pytest.mark.promise("P11")
 def test_a_folder_of_opentofu_files_is_no_empty_configuration_to_terraform(desk: Desk) -> None:
     folder = desk.folder / "module"
     folder.mkdir()
@@ -33,6 +34,7 @@ def test_a_folder_of_opentofu_files_is_no_empty_configuration_to_terraform(desk:
     assert "holds only OpenTofu's files" in refused(desk.run("apply", folder, "--auto-approve"))
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize("words", [("plan", "."), ("queue", "ls"), ("state", "ls"), ("runs", "ls"), ("lock", "ls")])
 def test_a_server_is_refused_wherever_it_would_be_gone_past(desk: Desk, words: tuple[str, ...]) -> None:
     module = desk.module(text=ONE)

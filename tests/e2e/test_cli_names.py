@@ -8,6 +8,7 @@ from tests.desk import Desk
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.promise("P11")
 def test_a_state_goes_before_a_folder_of_the_same_name(desk: Desk) -> None:
     module = desk.module("cc")
     assert desk.apply_plain(module, state="cc").code == 0
@@ -17,6 +18,7 @@ def test_a_state_goes_before_a_folder_of_the_same_name(desk: Desk) -> None:
     assert "cc-" in by_folder.err
 
 
+@pytest.mark.promise("P11")
 def test_a_folder_means_the_state_of_its_runs(desk: Desk) -> None:
     module = desk.module("cc")
     assert desk.run("apply", module, "--auto-approve").code == 0
@@ -36,6 +38,7 @@ def test_init_keeps_the_name_that_a_state_has_and_makes_legal_ones(desk: Desk) -
     assert desk.run("plan", fresh, "--detailed-exitcode").code == 2
 
 
+@pytest.mark.promise("P11")
 def test_a_state_that_got_another_name_is_not_begun_anew(desk: Desk) -> None:
     module = desk.module("cc")
     assert desk.run("apply", module, "--auto-approve").code == 0

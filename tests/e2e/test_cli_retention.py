@@ -17,6 +17,7 @@ def apply(desk: Desk, number: int) -> None:
     assert answer.code == 0, answer.err
 
 
+@pytest.mark.promise("P3")
 def test_bytes_of_old_versions_go_under_the_lock_and_what_is_left_works(desk: Desk) -> None:
     desk.module(text=ONE)
     for number in range(4):

@@ -50,6 +50,7 @@ def holders(folder: Path, *secrets: str) -> set[str]:
     return {path.name for path in found if any(secret.encode() in path.read_bytes() for secret in secrets)}
 
 
+@pytest.mark.promise("P10")
 def test_no_file_no_output_and_no_child_gets_a_secret_that_it_does_not_need(desk: Desk) -> None:
     module = desk.module(text=CURIOUS)
     secrets = (*OURS.values(), *THEIRS.values(), *CHANGED.values(), FLAG)
@@ -68,6 +69,7 @@ def test_no_file_no_output_and_no_child_gets_a_secret_that_it_does_not_need(desk
     assert [value for value in OURS.values() if value in seen] == []
 
 
+@pytest.mark.promise("P10")
 def test_nobody_else_may_read_what_interlock_keeps(desk: Desk) -> None:
     module = desk.module()
     desk.home.mkdir(mode=0o755)  # made by a person, readable for all
@@ -79,6 +81,7 @@ def test_nobody_else_may_read_what_interlock_keeps(desk: Desk) -> None:
     assert [path.name for path in kept if path.stat().st_mode & open_to_others] == []
 
 
+@pytest.mark.promise("P10")
 def test_a_home_that_everybody_may_write_to_is_refused(desk: Desk, module: Path) -> None:
     desk.home.mkdir()
     desk.home.chmod(0o777)

@@ -69,6 +69,7 @@ def test_the_live_line_never_wraps_and_there_is_none_where_the_cursor_cannot_mov
     assert "\x1b[3" not in shown
 
 
+@pytest.mark.promise("P8")
 def test_a_disk_that_is_full_for_our_output_is_said_in_three_parts(desk: Desk) -> None:
     module = desk.module(text=ONE)
     for words in (["exit-codes", "--json"], ["plan", str(module), "--json"]):

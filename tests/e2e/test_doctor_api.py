@@ -38,6 +38,7 @@ def test_a_client_that_logs_in_and_may_read_is_fine(desk: Desk) -> None:
     assert "genesyscloud_script" in checks["past the gateway"]["text"]
 
 
+@pytest.mark.promise("P10")
 def test_a_client_that_is_refused_is_a_problem_and_its_secret_is_not_shown(desk: Desk) -> None:
     answer = desk.run(
         "doctor", desk.folder / "centre", "--json", environ={"GENESYSCLOUD_OAUTHCLIENT_SECRET": "not-the-right-one"}

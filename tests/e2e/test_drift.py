@@ -199,6 +199,7 @@ def test_every_kind_of_drift_is_found_with_who_did_it(centre: Centre) -> None:
     assert "genesyscloud_flow.welcome" in gated.out
 
 
+@pytest.mark.promise("P8")
 def test_the_gate_lets_an_apply_revert_only_what_somebody_decided_to_revert(centre: Centre) -> None:
     queue, former = centre.id_of("queue", "Orders"), centre.id_of("wrapupcode", "Done")
     centre.edit(f"/routing/queues/{queue}", description="by hand")

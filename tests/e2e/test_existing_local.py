@@ -21,6 +21,7 @@ def locks(backend: ExistingBackend) -> tuple[ForeignLock, ...]:
     return asyncio.run(backend.read_locks())
 
 
+@pytest.mark.promise("P5")
 def test_a_living_terraform_is_seen_and_a_killed_one_locks_nothing(desk: Desk, module: Path) -> None:
     environ = {**desk.environ, "TF_DATA_DIR": str(desk.folder / "data")}
     ready = ["terraform", f"-chdir={module}", "init", "-input=false"]

@@ -72,6 +72,7 @@ def test_our_items_expire_and_terraforms_never_do(desk: S3Desk) -> None:
     assert all("ExpirationTime" not in item for item in theirs.values())
 
 
+@pytest.mark.promise("P1", "P2")
 def test_eight_runs_finish_in_order_of_arrival_with_a_plain_apply_in_between(desk: S3Desk) -> None:
     module = desk.root()
     assert desk.apply_here(module, round_=0).wait().code == 0
@@ -101,6 +102,7 @@ def test_eight_runs_finish_in_order_of_arrival_with_a_plain_apply_in_between(des
     assert serials == sorted(set(serials), reverse=True), "a version was overwritten by one that did not follow it"
 
 
+@pytest.mark.promise("P2")
 def test_the_first_in_line_says_which_plain_terraform_is_in_the_way_and_keeps_its_place(desk: S3Desk) -> None:
     module = desk.root(text=INSTANT)
     desk.hold_as_terraform("alice@elsewhere")
@@ -139,6 +141,7 @@ def test_waiting_for_a_plain_terraform_has_the_same_limits_as_any_wait(desk: S3D
     assert desk.run("apply", module, "--auto-approve").code == 0
 
 
+@pytest.mark.promise("P1")
 def test_a_plain_terraform_waits_for_a_run_and_sees_which_one_it_is(desk: S3Desk) -> None:
     module = desk.root()
     ci = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.example", "GITHUB_REPOSITORY": "o/r"}
@@ -155,6 +158,7 @@ def test_a_plain_terraform_waits_for_a_run_and_sees_which_one_it_is(desk: S3Desk
     assert desk.plain(module, "plan").code == 0
 
 
+@pytest.mark.promise("P11")
 def test_each_workspace_has_its_own_state_and_its_own_queue(desk: S3Desk) -> None:
     module = desk.root(BOTH)
     held = desk.apply_here(module, hold=CUT)
@@ -186,6 +190,7 @@ def test_a_partial_configuration_is_completed_by_flags_or_by_an_earlier_init(des
     assert recorded.code == 0, recorded.err
 
 
+@pytest.mark.promise("P9")
 def test_interrupting_an_apply_saves_the_state_and_frees_both_locks(desk: S3Desk) -> None:
     module = desk.root(BOTH)
     running = desk.apply_here(module, hold=CUT)
@@ -197,6 +202,7 @@ def test_interrupting_an_apply_saves_the_state_and_frees_both_locks(desk: S3Desk
     assert desk.apply_here(module, round_=2).wait().code == 0
 
 
+@pytest.mark.promise("P5")
 def test_a_killed_run_is_recovered_with_its_terraform_lock(desk: S3Desk) -> None:
     module = desk.root(BOTH)
     dead = desk.apply_here(module, hold=20)
@@ -238,6 +244,7 @@ def test_a_run_that_was_broken_while_its_supervisor_was_stopped_ends_with_12_and
     assert desk.summary(summary.run).serial != desk.saved()["serial"]
 
 
+@pytest.mark.promise("P8")
 def test_a_saved_plan_is_applied_as_it_is_or_called_stale(desk: S3Desk) -> None:
     module = desk.root(text=INSTANT)
     for name in ("one", "two"):
@@ -248,6 +255,7 @@ def test_a_saved_plan_is_applied_as_it_is_or_called_stale(desk: S3Desk) -> None:
     assert stale.code == 21, stale.err
 
 
+@pytest.mark.promise("P6")
 def test_a_state_that_lost_what_the_plan_did_not_delete_is_held_for_review_and_the_version_before_is_there(
     desk: S3Desk,
 ) -> None:
@@ -270,6 +278,7 @@ def test_a_state_that_lost_what_the_plan_did_not_delete_is_held_for_review_and_t
     assert "kept" in {resource["name"] for resource in desk.saved()["resources"]}
 
 
+@pytest.mark.promise("P6")
 def test_a_state_whose_digest_is_another_one_is_refused_before_terraform_starts(desk: S3Desk) -> None:
     module = desk.root(text=INSTANT)
     assert desk.run("apply", module, "--auto-approve").code == 0
@@ -305,6 +314,7 @@ def test_the_queue_of_a_folder_can_be_looked_at_and_changed(desk: S3Desk) -> Non
     assert held.wait().code == 130
 
 
+@pytest.mark.promise("P11")
 def test_a_state_is_not_named_by_hand_when_the_configuration_names_it(desk: S3Desk) -> None:
     module = desk.root(text=INSTANT)
     refused = desk.run("apply", module, "--auto-approve", "--state", "elsewhere")

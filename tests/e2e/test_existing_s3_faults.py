@@ -53,6 +53,7 @@ def places(tmp_path: Path, aws: LocalAws) -> Iterator[Places]:
         yield Places(tmp_path, aws, stack)
 
 
+@pytest.mark.promise("P3", "P8")
 @pytest.mark.parametrize("fate", ["throttle", "lose", "late"])  # each call dropped: tests/unit/onsite/test_door.py
 def test_every_kind_of_call_may_go_wrong_once_in_one_run(places: Places, fate: str) -> None:
     desk, proxy = places.place("once")
@@ -67,6 +68,7 @@ def test_every_kind_of_call_may_go_wrong_once_in_one_run(places: Places, fate: s
     assert desk.plain(module, "plan", "-detailed-exitcode").code == 0
 
 
+@pytest.mark.promise("P8")
 def test_what_always_fails_ends_with_its_code_and_strands_nothing_for_longer_than_a_lease(places: Places) -> None:
     throttled, first = places.place("throttled")
     unsaved, second = places.place("unsaved")

@@ -126,6 +126,7 @@ async def work(site: Site, url: str, workers: int, calls: int) -> Counter[int]:
     return statuses
 
 
+@pytest.mark.promise("P10")
 async def test_a_run_calls_through_its_prefix_and_never_sees_a_real_token() -> None:
     async with opened() as site:
         url = site.run()
@@ -232,6 +233,7 @@ async def test_a_refused_oauth_client_is_said_so() -> None:
         assert "refused" in document["message"]
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("kind", list(WindowKind))
 async def test_the_organisations_limits_are_never_met_whatever_its_windows(kind: WindowKind) -> None:
     limits = (Limit(key="token", scope=Scope.TOKEN, allowed=60, window_s=20.0, window=kind),)
@@ -242,6 +244,7 @@ async def test_the_organisations_limits_are_never_met_whatever_its_windows(kind:
         assert site.simulation.statuses[429] == 0
 
 
+@pytest.mark.promise("P7")
 async def test_the_organisation_halves_its_limit_in_the_middle_and_everything_finishes() -> None:
     def limits(allowed: int) -> tuple[Limit, ...]:
         return (Limit(key="org", scope=Scope.ORGANIZATION, allowed=allowed, window_s=20.0), *DEFAULT_LIMITS)
@@ -257,6 +260,7 @@ async def test_the_organisation_halves_its_limit_in_the_middle_and_everything_fi
         assert await task == {200: 480}
 
 
+@pytest.mark.promise("P7")
 async def test_a_limit_that_nobody_documented_is_learned_from_refusals() -> None:
     limits = (Limit(key="org", scope=Scope.ORGANIZATION, allowed=40, window_s=20.0),)
     budget = Override(name="token", allowed=300, window_s=1.0)
@@ -265,6 +269,7 @@ async def test_a_limit_that_nobody_documented_is_learned_from_refusals() -> None
         assert site.simulation.statuses[429] <= 12
 
 
+@pytest.mark.promise("P7")
 async def test_a_storm_of_429s_without_retry_after_fails_nobody() -> None:
     storm = FaultRule(kind=FaultKind.TOO_MANY, times=2, path="/api/v2/")
     async with opened(Organisation(faults=(storm,)), hold_s=0.3) as site:
@@ -284,6 +289,7 @@ async def test_a_request_that_cannot_go_in_time_is_told_when_to_come_back() -> N
             assert 20 <= int(answer.headers["Retry-After"]) <= 60
 
 
+@pytest.mark.promise("P4")
 async def test_a_fenced_run_changes_nothing_and_the_refusal_is_reported() -> None:
     current = {"run1": True}
     async with opened() as site:
@@ -298,6 +304,7 @@ async def test_a_fenced_run_changes_nothing_and_the_refusal_is_reported() -> Non
         assert site.gateway.stats().fenced == 1
 
 
+@pytest.mark.promise("P4")
 async def test_a_run_that_is_fenced_while_its_call_waits_is_refused_when_its_turn_comes() -> None:
     current = {"run1": True}
 
@@ -315,6 +322,7 @@ async def test_a_run_that_is_fenced_while_its_call_waits_is_refused_when_its_tur
         assert writes(site.simulation) == 0
 
 
+@pytest.mark.promise("P4")
 async def test_a_call_is_not_sent_while_nobody_can_tell_whether_its_run_holds_the_lock() -> None:
     def unknown(_: str) -> bool:
         raise BackendUnavailable("the store is down")
@@ -343,6 +351,7 @@ async def test_a_mistake_of_the_gateway_is_json_and_does_not_invite_a_repetition
         assert (status, document["code"]) == (424, "interlock.outcome.unknown")
 
 
+@pytest.mark.promise("P4")
 async def test_late_calls_of_a_run_that_is_over_are_fenced_and_strangers_are_forbidden() -> None:
     async with opened() as site:
         url = site.run()
@@ -400,6 +409,7 @@ async def test_identical_reads_at_once_share_one_call() -> None:
         assert site.gateway.stats().shared_reads >= 1
 
 
+@pytest.mark.promise("P7")
 async def test_an_apply_is_served_before_a_drift_scan_that_was_there_first() -> None:
     limits = (Limit(key="token", scope=Scope.TOKEN, allowed=100, window_s=20.0),)
     budget = Override(name="token", allowed=100, window_s=1.0)
@@ -472,6 +482,7 @@ for number in range(10_000):
 """
 
 
+@pytest.mark.promise("P4")
 async def test_a_provider_that_was_stopped_and_wakes_up_after_recovery_changes_nothing() -> None:
     current = {"run1": True}
     async with opened(budgets=(Override(name="token", allowed=100_000, window_s=60.0),)) as site:

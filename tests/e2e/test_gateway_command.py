@@ -67,6 +67,7 @@ def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Si
         assert DEFAULT_CLIENT.secret not in ready + document + out + errors
 
 
+@pytest.mark.promise("P8")
 def test_a_refused_client_ends_it_with_the_status_for_authentication() -> None:
     with serve_in_thread(Simulation()) as served:
         child = start(

@@ -270,6 +270,7 @@ def test_github_applies_nothing_when_the_branch_has_moved_since_the_review(runne
     assert runner.skills() == []
 
 
+@pytest.mark.promise("P8")
 def test_a_plan_that_somebody_overtook_is_stale(runner: Runner) -> None:
     runner.generate("github")
     (runner.folder / "event.json").write_text(json.dumps({"pull_request": {"number": 5}}))
@@ -287,6 +288,7 @@ def test_by_hand_github_plans_anew_and_shows_it_on_the_jobs_page(runner: Runner)
     assert ("Apply", 0) in codes(GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing").execute())
 
 
+@pytest.mark.promise("P9")
 def test_a_cancelled_apply_saves_its_state_before_the_machine_goes_away(runner: Runner) -> None:
     """GitHub signals the step's entry process alone, kills its tree ten seconds later, and runs the always() step."""
     (runner.checkout / "infra/main.tf").write_text(MODULE + SLOW)

@@ -83,6 +83,7 @@ def local(desk: Desk) -> Iterator[Plain]:
     plain.kill()
 
 
+@pytest.mark.promise("P5")
 def test_a_local_lock_is_alive_while_its_process_lives_and_gone_with_it(local: Plain) -> None:
     assert local.run("apply", "-auto-approve").code == 0
     process = local.work()
@@ -123,6 +124,7 @@ def database() -> Iterator[str]:
         yield conn
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 def test_a_lock_in_postgresql_lives_and_ends_with_its_session(desk: Desk, database: str) -> None:
     text = 'terraform {\n  backend "pg" {}\n}\n' + SLEEPER
@@ -160,6 +162,7 @@ def test_a_missing_or_empty_row_in_postgresql_is_not_a_whole_state(desk: Desk, d
     assert recovered.code == 20, recovered.err
 
 
+@pytest.mark.promise("P5")
 def test_a_plain_terraform_on_our_own_backend_is_judged_by_its_host(desk: Desk) -> None:
     token = "e2e-server-token-0123"
     (desk.folder / "token").write_text(token)
@@ -188,6 +191,7 @@ def test_a_plain_terraform_on_our_own_backend_is_judged_by_its_host(desk: Desk) 
         plain.kill()
 
 
+@pytest.mark.promise("P5")
 def test_a_lock_by_hand_is_never_broken_without_its_owner(desk: Desk) -> None:
     assert desk.run("lock", "acquire", "prod/app", "--reason", "maintenance").code == 0
     refused = desk.run("force-unlock", "prod/app", "--yes", "--json", "--window", "0s")

@@ -105,6 +105,7 @@ def rewrite_who(desk: S3Desk, who: str) -> None:
     desk.aws.dynamodb.put_item(TableName=desk.table, Item={**item, "Info": {"S": json.dumps(info)}})
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("locking", ["dynamodb", BOTH])
 def test_a_killed_apply_is_gone_on_its_own_host_and_its_lock_is_broken_with_the_state_saved(
     desk: S3Desk, locking: str
@@ -133,6 +134,7 @@ def test_a_killed_apply_is_gone_on_its_own_host_and_its_lock_is_broken_with_the_
     assert desk.plain(module, "plan", "-detailed-exitcode").code in (0, 2)
 
 
+@pytest.mark.promise("P5")
 def test_from_another_host_it_is_undecided_until_the_ci_system_answers(desk: S3Desk, api: AnswerServer) -> None:
     module = desk.root()
     desk.hold_as_terraform("runner@fv-az1-234")
@@ -163,6 +165,7 @@ def test_from_another_host_it_is_undecided_until_the_ci_system_answers(desk: S3D
     assert desk.terraform_locks() == []
 
 
+@pytest.mark.promise("P5")
 def test_a_living_apply_keeps_its_lock_whatever_is_claimed(desk: S3Desk) -> None:
     module = desk.root()
     started = apply_and_hold(desk, module)
@@ -175,6 +178,7 @@ def test_a_living_apply_keeps_its_lock_whatever_is_claimed(desk: S3Desk) -> None
         end(kill(started))
 
 
+@pytest.mark.promise("P5")
 def test_undecided_needs_somebody_who_takes_responsibility_and_that_is_written_down(desk: S3Desk) -> None:
     module = desk.root()
     desk.hold_as_terraform("runner@elsewhere")

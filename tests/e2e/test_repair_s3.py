@@ -123,6 +123,7 @@ def _other_version(document: dict[str, Any]) -> None:
     document["version"] = 3
 
 
+@pytest.mark.promise("P3", "P6")
 @pytest.mark.parametrize(
     ("damage", "code", "with_digest"),
     [
@@ -167,6 +168,7 @@ def test_a_digest_that_was_not_written_is_named_and_repaired_exactly(site: Site)
     assert site.body == newer != before
 
 
+@pytest.mark.promise("P6")
 def test_a_digest_is_not_made_to_agree_with_a_damaged_state(site: Site) -> None:
     good = site.body
     site.put(good[:100])
@@ -176,6 +178,7 @@ def test_a_digest_is_not_made_to_agree_with_a_damaged_state(site: Site) -> None:
     site.restore()
 
 
+@pytest.mark.promise("P6")
 def test_an_older_state_put_back_is_named_and_undone(site: Site) -> None:
     older = site.body
     assert site.desk.plain(site.module, "apply", "-auto-approve", "-replace=terraform_data.top").code == 0
@@ -186,6 +189,7 @@ def test_an_older_state_put_back_is_named_and_undone(site: Site) -> None:
     assert json.loads(site.body)["resources"] == newer["resources"]
 
 
+@pytest.mark.promise("P6")
 def test_another_states_lineage_is_named_and_undone(site: Site) -> None:
     def foreign(document: dict[str, Any]) -> None:
         document["lineage"] = "00000000-1111-2222-3333-444444444444"
@@ -197,6 +201,7 @@ def test_another_states_lineage_is_named_and_undone(site: Site) -> None:
     assert json.loads(site.body)["lineage"] == good["lineage"]
 
 
+@pytest.mark.promise("P6")
 def test_resources_that_vanished_without_a_destroy_are_named_and_come_back(site: Site) -> None:
     good = json.loads(site.body)
 
@@ -213,6 +218,7 @@ def test_resources_that_vanished_without_a_destroy_are_named_and_come_back(site:
     assert json.loads(site.body)["resources"] == good["resources"]
 
 
+@pytest.mark.promise("P4")
 def test_a_zombies_write_after_a_takeover_is_named_and_undone(site: Site) -> None:
     """The zombie planned on the old serial; its lock was broken, somebody else applied, and then it wrote."""
     zombie = site.changed(lambda document: document.update(serial=document["serial"] + 1, outputs={}))
@@ -230,6 +236,7 @@ def test_a_zombies_write_after_a_takeover_is_named_and_undone(site: Site) -> Non
     assert json.loads(site.body)["resources"] == ours["resources"]
 
 
+@pytest.mark.promise("P3")
 def test_a_deleted_state_object_is_named_and_comes_back(site: Site) -> None:
     good = json.loads(site.body)
     site.desk.aws.s3.delete_object(Bucket=site.desk.bucket, Key=KEY)

@@ -14,6 +14,7 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.promise("P8")
 def test_plan_apply_plan_destroy_tell_the_truth_by_their_exit_codes(desk: Desk, module: Path) -> None:
     planned = desk.run("plan", module, "--state", "s", "--detailed-exitcode")
     assert planned.code == 2, planned.err
@@ -37,6 +38,7 @@ def test_plan_apply_plan_destroy_tell_the_truth_by_their_exit_codes(desk: Desk, 
     assert [summary.exit for summary in desk.runs()] == [2, 0, 0, 0]
 
 
+@pytest.mark.promise("P3")
 def test_every_version_says_who_wrote_it_in_which_run_under_which_token(desk: Desk, module: Path) -> None:
     assert desk.apply(module).wait().code == 0
     assert desk.apply(module, round_=2).wait().code == 0
@@ -47,6 +49,7 @@ def test_every_version_says_who_wrote_it_in_which_run_under_which_token(desk: De
     assert [v.serial for v in history] == sorted({v.serial for v in history}, reverse=True)
 
 
+@pytest.mark.promise("P3", "P8")
 def test_a_failing_resource_is_terraforms_failure_and_what_was_made_is_in_the_state(desk: Desk) -> None:
     module = desk.module(
         text=(
@@ -157,6 +160,7 @@ def test_runs_of_one_folder_on_different_states_go_side_by_side(desk: Desk, modu
     assert max(first.held_at, second.held_at) < min(first.released_at, second.released_at)
 
 
+@pytest.mark.promise("P11")
 def test_a_state_is_named_by_the_file_or_by_the_folders_identity(desk: Desk, module: Path) -> None:
     (desk.folder / "interlock.yaml").write_text("states:\n  prod/named:\n    directory: module\n")
     assert desk.run("plan", ".", cwd=module).code == 0
@@ -190,6 +194,7 @@ def test_the_environment_names_binary_and_home(desk: Desk, module: Path, tmp_pat
     assert str(script) in planned.err
 
 
+@pytest.mark.promise("P11")
 def test_variables_of_the_environment_that_would_redirect_terraform_are_dropped(desk: Desk, module: Path) -> None:
     redirecting = {"TF_DATA_DIR": "/nonexistent", "TF_CLI_ARGS": "-lock=false"}
     planned = desk.run("plan", module, "--state", "s", environ=redirecting)

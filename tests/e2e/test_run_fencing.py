@@ -47,6 +47,7 @@ def plugins_of(terraform: int) -> list[int]:
     return [pid for pid in group_members(terraform) if pid != terraform]
 
 
+@pytest.mark.promise("P4")
 def test_a_provider_that_wakes_up_after_its_grant_was_broken_changes_nothing(centre: Desk, served: Served) -> None:
     organisation = served.simulation
     apply = centre.start("apply", centre.folder / "centre", "--state", STATE, "--auto-approve")

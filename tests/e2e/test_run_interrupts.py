@@ -48,6 +48,7 @@ def living_terraform(desk: Desk) -> int | None:
     return process.pid
 
 
+@pytest.mark.promise("P9")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
     desk: Desk, module: Path, number: int, code: int
@@ -64,6 +65,7 @@ def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
     assert desk.summary(summary.run).serial == desk.history()[0].serial
 
 
+@pytest.mark.promise("P9")
 def test_a_signal_in_the_queue_leaves_it_and_one_during_the_plan_changes_nothing(desk: Desk, module: Path) -> None:
     script = desk.folder / "slow-plan"
     script.write_text(SLOW_PLAN)
@@ -168,6 +170,7 @@ def test_a_person_at_a_terminal_sees_the_plan_and_decides(desk: Desk, module: Pa
     assert desk.lock().holders == ()
 
 
+@pytest.mark.promise("P9")
 def test_a_signal_at_the_question_means_no(desk: Desk, module: Path) -> None:
     terminal = Terminal(desk, "apply", module, "--state", "s")
     terminal.until("Apply exactly this plan?")
@@ -177,6 +180,7 @@ def test_a_signal_at_the_question_means_no(desk: Desk, module: Path) -> None:
     assert desk.history() == []
 
 
+@pytest.mark.promise("P8")
 def test_nobody_to_ask_is_refused_before_anything_starts(desk: Desk, module: Path) -> None:
     refused = desk.run("apply", module, "--state", "s")
     assert refused.code == 3
@@ -189,6 +193,7 @@ def kill(started: Started) -> None:
     started.wait()
 
 
+@pytest.mark.promise("P9")
 def test_a_killed_front_end_stops_a_working_run_gracefully_and_wait_says_how_it_ended(desk: Desk, module: Path) -> None:
     working = desk.apply(module, hold=CUT)
     run = desk.until_working().run
@@ -204,6 +209,7 @@ def test_a_killed_front_end_stops_a_working_run_gracefully_and_wait_says_how_it_
     assert actions(desk, waiter) == ["leave"]
 
 
+@pytest.mark.promise("P9")
 def test_a_closed_terminal_means_no(desk: Desk, module: Path) -> None:
     terminal = Terminal(desk, "apply", module, "--state", "s")
     terminal.until("Apply exactly this plan?")

@@ -17,6 +17,7 @@ def names(desk: Desk, state: str = "s") -> set[str]:
     return {resource["name"] for resource in json.loads(desk.run("state", "pull", state).out)["resources"]}
 
 
+@pytest.mark.promise("P8")
 def test_exactly_the_reviewed_plan_is_applied_once_and_stale_plans_are_refused_with_21(
     desk: Desk, module: Path
 ) -> None:
@@ -72,6 +73,7 @@ def unlabelled(plan: Path, copy: Path) -> None:
                 target.writestr(entry, archive.read(entry))
 
 
+@pytest.mark.promise("P8")
 def test_deletions_beyond_the_limit_or_from_a_protected_state_stop_with_41_and_change_nothing(desk: Desk) -> None:
     module = desk.module(text=THREE)
     (desk.folder / "interlock.yaml").write_text("states:\n  prod:\n    directory: module\n    protected: true\n")

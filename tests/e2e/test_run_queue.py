@@ -45,6 +45,7 @@ def overlaps(first: Summary, second: Summary) -> bool:
     return second.held_at < first.released_at
 
 
+@pytest.mark.promise("P1", "P2")
 def test_four_runs_are_served_in_order_of_arrival_one_at_a_time(desk: Desk, module: Path) -> None:
     with held(desk):
         started = queue_up(desk, module, 4)
@@ -58,6 +59,7 @@ def test_four_runs_are_served_in_order_of_arrival_one_at_a_time(desk: Desk, modu
     assert desk.lock().waiters == ()
 
 
+@pytest.mark.promise("P1")
 def test_two_processes_that_race_both_succeed_one_after_the_other(desk: Desk, module: Path) -> None:
     racing = [desk.apply(module, hold=0.3, round_=number) for number in range(2)]
     assert [run.wait().code for run in racing] == [0, 0]
@@ -66,6 +68,7 @@ def test_two_processes_that_race_both_succeed_one_after_the_other(desk: Desk, mo
     assert len({version.run for version in desk.history()}) == 2
 
 
+@pytest.mark.promise("P8")
 def test_a_bounded_wait_ends_with_10_and_names_the_holder(desk: Desk, module: Path) -> None:
     with held(desk):
         refused = desk.run("plan", module, "--state", "s", "--no-wait", "--json")
@@ -138,6 +141,7 @@ def test_cancelling_somebody_who_does_not_wait_is_refused(desk: Desk) -> None:
         assert "does not wait" in refused.err
 
 
+@pytest.mark.promise("P8", "P9")
 def test_a_waiting_run_that_is_cancelled_leaves_with_11_and_a_working_one_saves_and_leaves_with_143(
     desk: Desk, module: Path
 ) -> None:

@@ -34,6 +34,7 @@ def clean(desk: Desk, module: Path, round_: int) -> bool:
     return desk.run(*words).code == 0
 
 
+@pytest.mark.promise("P3", "P9")
 def test_a_killed_supervisor_costs_nothing_its_front_end_saves_what_terraform_left(desk: Desk, module: Path) -> None:
     run = desk.apply(module, hold=20)
     summary = desk.until_working()
@@ -47,6 +48,7 @@ def test_a_killed_supervisor_costs_nothing_its_front_end_saves_what_terraform_le
     assert not list(desk.home.rglob("errored.tfstate"))
 
 
+@pytest.mark.promise("P5")
 def test_a_run_killed_with_its_front_end_is_recovered_by_the_next_in_line(desk: Desk, module: Path) -> None:
     dead = desk.apply(module, hold=20)
     summary = desk.until_working()
@@ -64,6 +66,7 @@ def test_a_run_killed_with_its_front_end_is_recovered_by_the_next_in_line(desk: 
     assert dead.wait().code == -signal.SIGKILL
 
 
+@pytest.mark.promise("P2")
 def test_a_supervisor_killed_in_the_queue_leaves_no_place_behind(desk: Desk, module: Path) -> None:
     working = desk.apply(module, hold=20)
     run = desk.until_working().run
@@ -77,6 +80,7 @@ def test_a_supervisor_killed_in_the_queue_leaves_no_place_behind(desk: Desk, mod
     assert working.wait().code == 143
 
 
+@pytest.mark.promise("P8")
 def test_a_killed_terraform_is_told_as_131_with_what_it_had_made(desk: Desk, module: Path) -> None:
     run = desk.apply(module, hold=20)
     kill(desk.until_working(), "terraform")
@@ -88,6 +92,7 @@ def test_a_killed_terraform_is_told_as_131_with_what_it_had_made(desk: Desk, mod
     assert again.code == 0, again.err
 
 
+@pytest.mark.promise("P5")
 def test_a_stopped_supervisor_is_never_broken_and_finishes_when_it_is_continued(desk: Desk, module: Path) -> None:
     stalled = desk.apply(module, hold=0.5)
     summary = desk.until_working()
@@ -114,6 +119,7 @@ def break_grant(desk: Desk, summary: Summary) -> None:
     desk.ask(act)
 
 
+@pytest.mark.promise("P4", "P8")
 def test_a_fenced_run_stops_with_12_and_its_write_is_in_quarantine_not_in_the_state(desk: Desk, module: Path) -> None:
     assert desk.apply(module).wait().code == 0
     before = desk.history()

@@ -62,6 +62,7 @@ def test_a_failure_of_the_api_that_passes_ends_in_success_from_a_fresh_plan(
     assert [skill["name"] for skill in served.simulation.snapshot()["skill"]] == ["s"]
 
 
+@pytest.mark.promise("P8")
 def test_without_retries_it_is_told_as_what_it_is(desk: Desk, centre: Path, served: Served) -> None:
     once(served)
     answer = desk.apply_plain(centre, "--retries", "0")
@@ -78,6 +79,7 @@ def test_a_failure_that_stays_is_tried_as_often_as_ordered_and_no_more(
     assert len(desk.journal(kind="plan")) == 3
 
 
+@pytest.mark.promise("P7")
 def test_an_apply_that_cannot_meet_its_deadline_changes_nothing(desk: Desk, centre: Path, served: Served) -> None:
     (centre / "many.tf").write_text(
         'resource "genesyscloud_routing_wrapupcode" "w" {\n  count = 40\n  name  = "w${count.index}"\n}\n'

@@ -31,6 +31,7 @@ def work_id(desk: Desk) -> str:
     return next(str(r["instances"][0]["attributes"]["id"]) for r in resources if r["name"] == "work")
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_a_state_that_terraform_could_not_save_is_stored_from_errored_tfstate(
     desk: Desk, module: Path, rounds: int
@@ -134,6 +135,7 @@ def texts(desk: Desk) -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(desk.home)), path.read_bytes()
 
 
+@pytest.mark.promise("P10")
 def test_no_secret_leaves_the_state(desk: Desk) -> None:
     module = desk.module(text=SECRETS)
     environ = {"TF_VAR_password": "very-secret-value", "INTERLOCK_TOKEN": "very-secret-token"}

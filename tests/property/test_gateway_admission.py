@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -172,6 +173,7 @@ loads = st.lists(
 )
 
 
+@pytest.mark.promise("P7")
 @settings(max_examples=40, deadline=None)
 @given(
     runs=loads,
@@ -197,6 +199,7 @@ def test_limits_hold_everybody_is_served_and_no_room_stays_idle(
     assert most_in_any_window(world.arrivals["ivr-update"]) <= ivr
 
 
+@pytest.mark.promise("P7")
 def test_under_lasting_overload_every_call_is_served_within_a_few_times_the_ideal() -> None:
     world = World(new_admission(1, 20, 1000, 64), seed=7)
     named = {f"r/{number}": Load(Priority.APPLY, 10, 5, 0.0) for number in range(4)}
@@ -206,6 +209,7 @@ def test_under_lasting_overload_every_call_is_served_within_a_few_times_the_idea
     assert max(world.done_at.values()) < 2 * ideal_s
 
 
+@pytest.mark.promise("P7")
 def test_a_drift_scan_beside_an_apply_costs_it_at_most_its_weight() -> None:
     def finish_s(*, with_drift: bool) -> float:
         world = World(new_admission(2, 30, 10_000, 64), seed=3)
@@ -219,6 +223,7 @@ def test_a_drift_scan_beside_an_apply_costs_it_at_most_its_weight() -> None:
     assert beside_s <= alone_s * (1 + 1 / 8) + 2.0  # its weight, and one hold of rounding
 
 
+@pytest.mark.promise("P7")
 def test_equal_runs_get_equal_shares_whatever_their_parallelism() -> None:
     world = World(new_admission(2, 30, 10_000, 64), seed=5)
     world.run({"r/a": Load(Priority.APPLY, 40, 100, 0.0), "r/b": Load(Priority.APPLY, 10, 100, 0.0)}, until_s=60.0)

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ def most_in_any_window(arrivals: list[float], window_s: float) -> int:
     return most
 
 
+@pytest.mark.promise("P7")
 @settings(max_examples=150, deadline=None)
 @given(traffic=st.lists(trips, min_size=1, max_size=120), allowed=st.integers(1, 30))
 def test_no_window_fixed_or_sliding_ever_holds_more_than_the_allowance(traffic: list[Trip], allowed: int) -> None:
@@ -83,6 +85,7 @@ def test_no_window_fixed_or_sliding_ever_holds_more_than_the_allowance(traffic: 
     assert most_in_any_window(drive(budget, traffic), WINDOW_S) <= allowed
 
 
+@pytest.mark.promise("P7")
 @settings(max_examples=100, deadline=None)
 @given(traffic=st.lists(trips, min_size=20, max_size=80), allowed=st.integers(2, 20), cut=st.integers(1, 10))
 def test_a_lowered_limit_holds_for_everything_sent_after_it(traffic: list[Trip], allowed: int, cut: int) -> None:
@@ -93,6 +96,7 @@ def test_a_lowered_limit_holds_for_everything_sent_after_it(traffic: list[Trip],
     assert most_in_any_window(drive(late, traffic[10:]), WINDOW_S) <= cut
 
 
+@pytest.mark.promise("P7")
 @settings(max_examples=60, deadline=None)
 @given(latency_s=st.floats(0.0, 0.3), allowed=st.integers(20, 200))
 def test_who_always_wants_more_gets_nearly_all_of_every_window(latency_s: float, allowed: int) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -138,6 +139,7 @@ class History:
         assert all(not may_write(decision.lock, token) for token in self.fenced)
 
 
+@pytest.mark.promise("P1", "P2", "P4")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, max_size=40))
 def test_no_history_breaks_a_promise(history: list[tuple[Event, float]]) -> None:
@@ -146,6 +148,7 @@ def test_no_history_breaks_a_promise(history: list[tuple[Event, float]]) -> None
         seen.tell(event, after_s)
 
 
+@pytest.mark.promise("P1", "P2", "P4")
 @settings(max_examples=100, deadline=None)
 @given(st.lists(steps, max_size=25), st.data())
 def test_duplicated_late_and_reordered_events_break_no_promise(
@@ -181,6 +184,7 @@ def test_every_reachable_lock_survives_storage(history: list[tuple[Event, float]
         assert from_data(json.loads(msgspec.json.encode(to_data(seen.lock)))) == seen.lock
 
 
+@pytest.mark.promise("P2")
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(Priority), min_size=1, max_size=30))
 def test_each_class_is_served_first_come_first_served_and_none_starves(priorities: list[Priority]) -> None:
@@ -203,6 +207,7 @@ addresses = st.sampled_from(["x.a", "x.a[0]", "x.a[1]", "x.b", 'module.m["k"].x.
 claims = st.just(WHOLE_STATE) | st.builds(Claim, writes=st.frozensets(addresses), reads=st.frozensets(addresses))
 
 
+@pytest.mark.promise("P1")
 @given(claims, claims)
 def test_conflict_is_symmetric_and_more_claimed_means_no_less_conflict(one: Claim, other: Claim) -> None:
     assert conflicts(one, other) == conflicts(other, one)

@@ -107,6 +107,7 @@ def test_no_secret_of_a_plan_is_in_its_changes_or_its_text(secret: str, side: st
         assert copy not in hide_secrets(f"  ~ note = {copy}\n", secret_texts(plan))
 
 
+@pytest.mark.promise("P10")
 @_LAW
 @given(st.text(max_size=200))
 def test_looking_for_shapes_ends_and_knows_its_own_mask(text: str) -> None:

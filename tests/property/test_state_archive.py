@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +110,7 @@ class _World:
         assert kept == set(self.refused), "every refused write is kept"
 
 
+@pytest.mark.promise("P3", "P4", "P6")
 @_LAW
 @given(st.lists(_DEEDS, max_size=25))
 def test_only_the_current_grant_writes_and_nothing_is_lost(deeds: list[str]) -> None:

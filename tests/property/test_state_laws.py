@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,6 +98,7 @@ def _everything(*documents: Document) -> Writes:
     return Writes(planned=frozenset(str(key.address()) for each in documents for key in each.objects()))
 
 
+@pytest.mark.promise("P3")
 @_LAW
 @given(_documents())
 def test_parsing_and_rendering_change_nothing(document: Document) -> None:
@@ -106,12 +108,14 @@ def test_parsing_and_rendering_change_nothing(document: Document) -> None:
     assert content_digest(parse_document(render_document(replace(document, source=None)))) == content_digest(document)
 
 
+@pytest.mark.promise("P6")
 @_LAW
 @given(_documents())
 def test_whole_documents_pass_verification(document: Document) -> None:
     assert not refusing(verify_state(document.source or b"", thorough=True))
 
 
+@pytest.mark.promise("P6")
 @_LAW
 @given(_documents(), st.data())
 def test_every_truncation_is_found(document: Document, data: st.DataObject) -> None:
@@ -120,12 +124,14 @@ def test_every_truncation_is_found(document: Document, data: st.DataObject) -> N
     assert refusing(verify_state(body[:cut]))
 
 
+@pytest.mark.promise("P6")
 @_LAW
 @given(st.binary(max_size=200))
 def test_no_bytes_bring_the_verifier_down(body: bytes) -> None:
     assert refusing(verify_state(body))
 
 
+@pytest.mark.promise("P6")
 @_LAW
 @given(_VALUES, st.sampled_from(["outputs", "resources", "check_results", "serial", "version", "lineage", "extra"]))
 def test_no_value_in_a_field_brings_the_verifier_down(value: Any, field: str) -> None:
@@ -152,6 +158,7 @@ def test_the_order_of_resources_is_no_content(document: Document, chance: random
     assert content_digest(replace(document, resources=tuple(shuffled), source=None)) == content_digest(document)
 
 
+@pytest.mark.promise("P6")
 @_LAW
 @given(_documents(), _documents(serial=2))
 def test_deletions_are_the_managed_removals_of_the_diff(first: Document, second: Document) -> None:
@@ -163,6 +170,7 @@ def test_deletions_are_the_managed_removals_of_the_diff(first: Document, second:
     assert find_deletions(first, second) == removed
 
 
+@pytest.mark.promise("P3")
 @_LAW
 @given(_documents(), _documents(serial=2))
 def test_merging_into_a_trunk_that_stood_still_gives_ours(base: Document, ours: Document) -> None:
@@ -195,6 +203,7 @@ def test_merging_the_same_write_twice_changes_nothing(base: Document, ours: Docu
     assert twice.document.serial == once.document.serial
 
 
+@pytest.mark.promise("P3")
 @_LAW
 @given(_documents(), _documents(serial=2), _documents(serial=2), st.sets(st.sampled_from(["t.a", "module.m.t.a"])))
 def test_disjoint_runs_merge_in_either_order(base: Document, one: Document, other: Document, mine: set[str]) -> None:

@@ -395,6 +395,7 @@ async def _run(world: World) -> None:
         task.result()
 
 
+@pytest.mark.promise("P1", "P2", "P3", "P4")
 @pytest.mark.parametrize("seed", [pytest.param(seed, id=f"seed{seed}") for seed in range(SEEDS)])
 async def test_the_promises_hold_whatever_happens(seed: int) -> None:
     world = await simulate(seed)

@@ -14,6 +14,7 @@ def test_the_whole_state_conflicts_with_everything() -> None:
     assert conflicts(claim_of(reads=[QUEUE]), WHOLE_STATE)
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [

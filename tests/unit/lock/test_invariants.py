@@ -17,6 +17,7 @@ def test_a_lock_in_order_passes(queue_of: QueueOf) -> None:
     assert assert_whole(scene.lock) is scene.lock
 
 
+@pytest.mark.promise("P1")
 def test_two_holders_with_conflicting_claims_are_found(queue_of: QueueOf) -> None:
     lock = queue_of("a").lock
     twin = replace(lock.holders[0], ticket="z", token=2)
@@ -41,6 +42,7 @@ def test_every_other_broken_rule_is_found(queue_of: QueueOf) -> None:
         assert any(words in rule for rule in broken_rules(wrong)), words
 
 
+@pytest.mark.promise("P4")
 def test_tokens_and_arrivals_never_fall(queue_of: QueueOf) -> None:
     lock = queue_of("a", "b").lock
     with pytest.raises(LockBroken):
@@ -49,12 +51,14 @@ def test_tokens_and_arrivals_never_fall(queue_of: QueueOf) -> None:
         assert_follows(replace(lock, arrivals=5), lock)
 
 
+@pytest.mark.promise("P4")
 def test_an_old_token_is_never_granted_again(queue_of: QueueOf) -> None:
     lock = queue_of("a").lock
     after = replace(lock, holders=(replace(lock.holders[0], ticket="b"),))
     assert any("old token" in rule for rule in broken_steps(lock, after))
 
 
+@pytest.mark.promise("P2")
 def test_waiters_keep_their_order_unless_promoted(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b", "c", "d")
     swapped = replace(scene.lock, waiters=scene.lock.waiters[::-1])

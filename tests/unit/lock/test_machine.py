@@ -56,12 +56,14 @@ def test_the_first_to_ask_is_granted(scene: Scene) -> None:
     assert may_write(scene.lock, 1)
 
 
+@pytest.mark.promise("P1")
 def test_the_second_waits_and_is_told_its_position(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
     assert scene.ask("c").effects == (Queued(ticket="c", position=2, ahead=("b",)),)
     assert scene.holders() == ["a"]
 
 
+@pytest.mark.promise("P2")
 def test_release_hands_over_to_the_next_in_order(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b", "c")
     decision = scene.tell(Released(ticket="a", token=1))
@@ -72,6 +74,7 @@ def test_release_hands_over_to_the_next_in_order(queue_of: QueueOf) -> None:
     assert scene.waiters() == ["c"]
 
 
+@pytest.mark.promise("P4")
 def test_a_revoked_holder_cannot_write_state(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
     decision = scene.tell(Broken(ticket="a", token=1, by="anna", reason="process gone"))
@@ -81,6 +84,7 @@ def test_a_revoked_holder_cannot_write_state(queue_of: QueueOf) -> None:
     assert holder_of(scene.lock, ticket="b", token=3) is not None
 
 
+@pytest.mark.promise("P5")
 def test_breaking_names_the_exact_grant(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
     assert refusal(scene.tell(Broken(ticket="a", token=9, by="x", reason=""))) is RefuseReason.STALE_TOKEN
@@ -104,6 +108,7 @@ def test_a_holder_that_asks_again_gets_the_same_token(scene: Scene) -> None:
     assert scene.lock is before
 
 
+@pytest.mark.promise("P2")
 def test_a_waiter_that_asks_again_keeps_its_place(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b", "c")
     assert scene.ask("b", at_s=5).effects == (Queued(ticket="b", position=1, ahead=()),)
@@ -136,6 +141,7 @@ def test_who_would_not_wait_is_granted_a_free_lock(scene: Scene) -> None:
     assert scene.ask("a", queue=False).effects == (Grant(ticket="a", token=1),)
 
 
+@pytest.mark.promise("P2")
 def test_better_classes_go_first_and_each_class_in_order(scene: Scene) -> None:
     scene.ask("holder")
     for ticket, priority in [
@@ -149,6 +155,7 @@ def test_better_classes_go_first_and_each_class_in_order(scene: Scene) -> None:
     assert scene.waiters() == ["apply1", "apply2", "plan1", "plan2", "drift1"]
 
 
+@pytest.mark.promise("P2")
 def test_a_plan_is_overtaken_by_four_later_applies_at_most(scene: Scene) -> None:
     scene.ask("holder")
     scene.ask("plan", priority=Priority.PLAN)
@@ -157,6 +164,7 @@ def test_a_plan_is_overtaken_by_four_later_applies_at_most(scene: Scene) -> None
     assert scene.waiters().index("plan") == 4
 
 
+@pytest.mark.promise("P1")
 def test_disjoint_claims_hold_side_by_side(scene: Scene) -> None:
     scene.ask("a", claim=claim_of(writes=["x.a"]))
     assert scene.ask("b", claim=claim_of(writes=["x.b"])).effects == (Grant(ticket="b", token=2),)
@@ -164,6 +172,7 @@ def test_disjoint_claims_hold_side_by_side(scene: Scene) -> None:
     assert may_write(scene.lock, 2)
 
 
+@pytest.mark.promise("P2")
 def test_nobody_is_overtaken_by_somebody_in_its_way(scene: Scene) -> None:
     scene.ask("a", claim=claim_of(writes=["x.a"]))
     scene.ask("whole")
@@ -353,6 +362,7 @@ def test_promoting_twice_changes_nothing_and_promoting_a_holder_is_refused(queue
     assert refusal(scene.tell(Promoted(ticket="a"))) is RefuseReason.NOT_WAITING
 
 
+@pytest.mark.promise("P5")
 def test_a_lapsed_lease_is_announced_and_takes_nothing_away(scene: Scene) -> None:
     scene.ask("a")
     assert scene.tell(Elapsed(), at_s=59).effects == ()

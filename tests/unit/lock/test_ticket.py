@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from interlock.lock.claim import WHOLE_STATE
 from interlock.lock.ticket import (
     OVERTAKEN_AT_MOST,
@@ -36,6 +38,7 @@ def waiter(arrival: int, priority: Priority = Priority.APPLY, *, doubted_s: floa
     )
 
 
+@pytest.mark.promise("P2")
 def test_inside_a_class_the_earlier_arrival_is_served_first() -> None:
     for priority in Priority:
         assert service_key(waiter(7, priority)) < service_key(waiter(8, priority))
@@ -45,6 +48,7 @@ def test_an_apply_passes_a_plan_that_came_shortly_before() -> None:
     assert service_key(waiter(9, Priority.APPLY)) < service_key(waiter(8, Priority.PLAN))
 
 
+@pytest.mark.promise("P2")
 def test_no_class_is_overtaken_by_more_later_arrivals_than_its_allowance() -> None:
     for priority, allowance in OVERTAKEN_AT_MOST.items():
         passed = [n for n in range(101, 200) if service_key(waiter(n)) < service_key(waiter(100, priority))]

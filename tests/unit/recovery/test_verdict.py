@@ -36,6 +36,7 @@ ROWS = [
 KINDS = (Says.ALIVE, Says.GONE, Says.SILENT, Says.NOTHING)
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(map(str, row)))
 @pytest.mark.parametrize("facts", [0, 2])
 def test_every_row_of_the_truth_table_holds_in_any_order_with_and_without_facts(
@@ -47,12 +48,14 @@ def test_every_row_of_the_truth_table_holds_in_any_order_with_and_without_facts(
         assert judge(order).conclusion is Conclusion(row[4])
 
 
+@pytest.mark.promise("P5")
 def test_more_of_the_same_testimony_changes_nothing() -> None:
     assert judge([say(Says.SILENT)] * 50).conclusion is Conclusion.UNDECIDED
     assert judge([say(Says.NOTHING)] * 50).conclusion is Conclusion.UNDECIDED
     assert judge([say(Says.GONE)] * 50).conclusion is Conclusion.UNDECIDED
 
 
+@pytest.mark.promise("P5")
 def test_blindness_never_leads_to_gone() -> None:
     for others in itertools.chain.from_iterable(itertools.combinations(KINDS[:3], n) for n in range(4)):
         blind = judge([*map(say, others), say(Says.NOTHING)])

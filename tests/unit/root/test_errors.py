@@ -1,3 +1,5 @@
+import pytest
+
 from interlock import errors
 from interlock.cli.status import table
 from interlock.errors import THIS_STATE, InterlockError, UsageError, command
@@ -6,11 +8,13 @@ FAMILIES = [value for value in vars(errors).values() if isinstance(value, type) 
 PROMISED = {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23, 30, 31, 32, 33, 34, 40, 41, 130, 131, 143}
 
 
+@pytest.mark.promise("P8")
 def test_each_family_has_a_code_and_an_exit_status_of_its_own() -> None:
     assert len({family.code for family in FAMILIES}) == len(FAMILIES)
     assert len({family.exit_status for family in FAMILIES}) == len(FAMILIES)
 
 
+@pytest.mark.promise("P8")
 def test_the_table_of_exit_statuses_is_the_promised_one() -> None:
     rows = table()
     assert {row.exit for row in rows} == PROMISED
