@@ -122,7 +122,7 @@ class StateInvalid(InterlockError):
 
 
 class PlanStale(InterlockError):
-    """The saved plan was made from another state than the current one."""
+    """The saved plan was made from another state, or from other files, than the current ones."""
 
     code = "plan-stale"
     exit_status = 21

@@ -259,7 +259,7 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     entry = Entry(at=now, kind="end", facts=facts)
     append(folder, entry)
     # They hold secrets in clear, and nobody can apply them any more; see run/standby.py for the second name.
-    for name in ("plan.tfplan", "plan.tfplan.approved", "show.jsonl"):
+    for name in ("plan.tfplan", "plan.tfplan.approved", "saved.tfplan", "show.jsonl"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "data", ignore_errors=True)
     if summary is not None:

@@ -26,7 +26,11 @@ def test_exactly_the_reviewed_plan_is_applied_once_and_stale_plans_are_refused_w
     assert desk.run("plan", module, "--state", "s", "--out", other).code == 0
     assert plan.stat().st_mode & 0o077 == 0
     assert b"127.0.0.1" not in plan.read_bytes()
-    (module / "later.tf").write_text('resource "terraform_data" "later" {}\n')  # not in the plan, so not applied
+    later = module / "later.tf"
+    later.write_text('resource "terraform_data" "later" {}\n')
+    moved = desk.apply_plain(module, "--plan", plan)
+    assert (moved.code, "later.tf" in moved.err) == (21, True), moved.err
+    later.unlink()
     applied = desk.apply_plain(module, "--plan", plan)
     assert applied.code == 0, applied.err
     assert names(desk) == {"kept", "work"}

@@ -62,6 +62,8 @@ class Follower:
             "note": lambda facts: self._line(str(facts["text"])),
             "state": self._state,
             "phase": self._phase,
+            "kept": lambda facts: self._line(f"kept  {facts['file']}  plan {_shown_digest(facts)}"),
+            "saved-plan": lambda facts: self._line(f"saved plan {_shown_digest(facts)}"),
             "retry": lambda facts: self._line(f"{facts['what']}; beginning again with a fresh plan", "33"),
         }
 
@@ -210,6 +212,12 @@ INTERRUPTS = {
     "decline": "declining the plan",
     "ignore": "the run is stopping already",
 }
+
+
+def _shown_digest(facts: Mapping[str, Any]) -> str:
+    from interlock.run.planned_files import short_digest
+
+    return short_digest(str(facts["digest"]))
 
 
 def _nothing(_facts: Mapping[str, Any]) -> None:

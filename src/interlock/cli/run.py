@@ -94,6 +94,13 @@ def apply(
     state: State = None,
     auto_approve: AutoApprove = False,
     plan_file: Annotated[Path | None, typer.Option("--plan", help="Apply this saved plan, if it is current.")] = None,
+    plan_digest: Annotated[
+        str | None,
+        typer.Option("--plan-digest", help="Apply the saved plan only if it has this digest.", metavar="DIGEST"),
+    ] = None,
+    allow_other_files: Annotated[
+        bool, typer.Option("--allow-other-files", help="Also apply a plan that was made from other files or values.")
+    ] = False,
     max_deletes: MaxDeletes = None,
     allow_destroy: AllowDestroy = False,
     wait: Wait = None,
@@ -118,6 +125,8 @@ def apply(
             state=state,
             auto_approve=auto_approve,
             plan_file=plan_file,
+            plan_digest=plan_digest,
+            allow_other_files=allow_other_files,
             max_deletes=max_deletes,
             allow_destroy=allow_destroy,
             wait=wait,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from interlock.checkout import CI_MARKS, is_watched
 from interlock.clock import SystemClock
 from interlock.compose.names import holds_configuration, names_of
-from interlock.compose.sites import check_reads, locate, tool_of
+from interlock.compose.sites import check_reads, locate
 from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
@@ -42,6 +42,8 @@ class Asked:
     json: bool = False
     auto_approve: bool = False
     plan_file: Path | None = None
+    plan_digest: str | None = None
+    allow_other_files: bool = False
     out: Path | None = None
     max_deletes: int | None = None
     allow_destroy: bool = False
@@ -139,6 +141,7 @@ def _root_module(directory: Path) -> Path:
 
 def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str], binary: Binary) -> Order:
     from interlock import host
+    from interlock.run.binary import tool_of
     from interlock.run.order import Look, Operation, Order
 
     extra = (*_flags_of(environ), *asked.extra)
@@ -170,6 +173,8 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         wait_s=parse_duration(asked.wait) if asked.wait is not None else settings.wait_s,
         queue=not asked.no_wait,
         plan_file=_file(asked.plan_file),
+        plan_digest=_digest(asked),
+        allow_other_files=asked.allow_other_files,
         out=_check_out(asked.out),
         max_deletes=next((limit for limit in limits if limit is not None), None),
         protected=own.protected if own else False,
@@ -264,3 +269,16 @@ def _file(path: Path | None) -> str | None:
     if not path.is_file():
         raise UsageError(f"there is no plan file {path}", fix="interlock plan --out FILE")
     return str(path.absolute())
+
+
+def _digest(asked: Asked) -> str | None:
+    if asked.plan_digest is None:
+        return None
+    from interlock.run.planned_files import SHORT_DIGEST, is_digest
+
+    if asked.plan_file is None:
+        raise UsageError("--plan-digest says which saved plan to apply, and there is none", fix="add --plan FILE")
+    if not is_digest(asked.plan_digest):
+        why = f"it has at least {SHORT_DIGEST} hexadecimal digits"
+        raise UsageError(f"{asked.plan_digest!r} is no digest of a plan", why=why, fix="sha256sum FILE")
+    return asked.plan_digest

@@ -86,7 +86,7 @@ def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None 
         is_configuration(path.name) and not is_configuration(path.name, Tool.TERRAFORM) for path in _in(directory)
     ):
         return Tool.TERRAFORM
-    from interlock.run.binary import find_binary
+    from interlock.run.binary import find_binary, tool_of
 
     try:
         binary = find_binary(terraform or read_settings(environ, directory).terraform, environ)
@@ -95,14 +95,10 @@ def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None 
     return tool_of(binary.name)
 
 
-def tool_of(program: str) -> Tool:
-    """Return which program a binary is, by its name or by that of the file to which it is a link."""
-    path = Path(program)
-    return Tool.TOFU if "tofu" in path.name or "tofu" in path.resolve().name else Tool.TERRAFORM
-
-
 def check_reads(program: str, directory: Path) -> None:
     """Refuse files that the program does not read: to Terraform a folder of OpenTofu's files is an empty one."""
+    from interlock.run.binary import tool_of
+
     tool = tool_of(program)
     if not any(is_configuration(entry.name, tool) for entry in directory.iterdir()):
         raise UsageError(

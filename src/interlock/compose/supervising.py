@@ -19,7 +19,7 @@ from interlock.compose.locks import breaker
 from interlock.compose.names import check_not_renamed
 from interlock.compose.sites import open_site_of, sources_of, tool_for
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
-from interlock.errors import FULL, BackendUnavailable, InterlockError, command, disk_full
+from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full
 from interlock.ids import RandomIds
 from interlock.settings import Settings
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _MAY_USE = re.compile(rb"genesyscloud|\bmodule\b")  # what a root module does not say itself, its modules may
 _CURRENT_S = 2.0  # how long a grant in a table is believed to be current by the run's own gateway
+SAVED_PLAN = "saved.tfplan"  # a run's private copy of the plan that it was given
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
 
 
@@ -179,6 +180,8 @@ async def _to_the_end(
         end = _failed(disk_full(error, folder), order) if error.errno in FULL else _defect(error, order, folder)
     except Exception as error:  # noqa: BLE001 - the last line of defence: it must be told, and the front end must end
         end = _defect(error, order, folder)
+    finally:
+        (folder / SAVED_PLAN).unlink(missing_ok=True)  # it holds secrets in clear
     exit_status = int(str(end["exit"]))
     journal.change(
         phase="ended",
@@ -251,6 +254,7 @@ async def _with_hands(
     directory = Path(order.directory)
     settings = Settings(home=Path(order.home))
     lock = _take_lock(folder)
+    order = await asyncio.to_thread(_with_own_plan, order, folder)
     binary = find_binary(order.terraform, environ)
     if order.operation is Operation.DRIFT:
         environ = {_RETRY_LIMIT: "0s", **environ}
@@ -385,6 +389,25 @@ async def _onsite_door(
         clock=SystemClock(),
         ids=RandomIds(),
     )
+
+
+def _with_own_plan(order: Order, folder: Path) -> Order:
+    """Return the order with a private copy of the saved plan: what is checked, and what is applied, is one file."""
+    if order.plan_file is None:
+        return order
+    from msgspec.structs import replace
+
+    from interlock.run.process import open_private
+
+    own = folder / SAVED_PLAN
+    try:
+        content = Path(order.plan_file).read_bytes()
+    except OSError as error:
+        what, why = f"the plan {order.plan_file} cannot be read", error.strerror or str(error)
+        raise UsageError(what, why=why, fix="interlock plan --out FILE") from error
+    with open_private(own) as file:
+        file.write(content)
+    return replace(order, plan_file=str(own))
 
 
 def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:

@@ -37,7 +37,18 @@ def given_scope(
         environ: The environment of Terraform; `TF_CLI_ARGS` and its like for the verb add flags.
         verb: Terraform's command.
     """
-    values: Values = {name: constant(variable.default) for name, variable in root.variables.items()}
+    defaults: Values = {name: constant(variable.default) for name, variable in root.variables.items()}
+    return _scope(root, defaults | given_values(root, tree, flags, environ, verb=verb))
+
+
+def given_values(
+    root: Module, tree: Tree, flags: Sequence[str], environ: Mapping[str, str], *, verb: str = "plan"
+) -> Values:
+    """Return the values that come from outside the configuration, as they are written; None for an uncertain one.
+
+    Args: as `given_scope`. Names that the module does not declare may be among them.
+    """
+    values: Values = {}
     for name, text in environ.items():
         if name.startswith(_PREFIX):
             values[name.removeprefix(_PREFIX)] = _typed(text, root.variables.get(name.removeprefix(_PREFIX)))
@@ -45,7 +56,7 @@ def given_scope(
     added = [word for name in (f"TF_CLI_ARGS_{verb}", "TF_CLI_ARGS") for word in _words(environ.get(name, ""))]
     for kind, text in _flags([*added, *flags]):
         values.update(_of_flag(kind, text, root, tree))
-    return _scope(root, values)
+    return values
 
 
 def planned_scope(root: Module, planned: Mapping[str, Known | None]) -> Scope:

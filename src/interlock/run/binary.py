@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from interlock.checkout import checkouts, find_program, is_within
 from interlock.errors import TerraformFailed, UsageError
+from interlock.source import Tool
 
 if TYPE_CHECKING:
     from interlock.terraform.versions import ToolVersion
@@ -88,6 +89,12 @@ def check_program(
         fix=f"take {shlex.quote(str(path.parent))} out of PATH, or, if you mean it, "
         f"name it: --terraform {shlex.quote(str(path))}",
     )
+
+
+def tool_of(program: str) -> Tool:
+    """Return which program a binary is, by its name or by that of the file to which it is a link."""
+    path = Path(program)
+    return Tool.TOFU if "tofu" in path.name or "tofu" in path.resolve().name else Tool.TERRAFORM
 
 
 def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> ToolVersion:

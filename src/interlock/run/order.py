@@ -47,6 +47,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         wait_s: Longest wait for the turn; None for no bound.
         queue: False: fail at once when the state is held.
         plan_file: A saved plan to apply; None to make one.
+        plan_digest: Digest, whole or short, that the saved plan must have; None when nobody named one.
+        allow_other_files: A saved plan may have been made from other files or values than the ones here.
         out: Where a copy of the plan is to be kept; None for nowhere.
         max_deletes: Most deletions; None for no limit.
         protected: Deletions need `allow_destroy`.
@@ -80,6 +82,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float | None = None
     queue: bool = True
     plan_file: str | None = None
+    plan_digest: str | None = None
+    allow_other_files: bool = False
     out: str | None = None
     max_deletes: int | None = None
     protected: bool = False

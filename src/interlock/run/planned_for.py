@@ -23,11 +23,14 @@ from pathlib import Path
 import msgspec
 
 from interlock.errors import PlanStale, UsageError
+from interlock.run.planned_files import HeldFiles, HeldModule
 
 LABEL_NAME = "interlock.json"
 """The entry that Interlock adds to a plan which it keeps for later."""
 
 _PLAN_AGAIN = "interlock plan --out FILE    and have that one reviewed"
+_MODULE, _LOCK = "tfconfig/m-", ".terraform.lock.hcl"
+_STATE_BYTES = 256 << 20  # of the state inside a plan
 _ENTRY_BYTES = 64 << 20  # of one entry that is read; the state in a plan is read elsewhere
 _VARIABLES, _BACKEND = 2, 13  # fields of the plan's message
 _KEY, _VALUE, _WORKSPACE, _MSGPACK = 1, 2, 3, 1  # fields of messages in it
@@ -141,6 +144,54 @@ def read_planned_configuration(plan: bytes, *, without: str) -> PlannedConfigura
         ]
         variables = {each.get(_KEY, b"").decode(errors="replace"): _variable(each.get(_VALUE, b"")) for each in entries}
         return PlannedConfiguration(files=files, variables=variables)
+
+
+def read_planned_files(plan: bytes, *, without: str) -> HeldFiles:
+    """Read the modules and the lock file that a plan holds.
+
+    Args:
+        plan: The file.
+        without: Name of a file of the root module that is left out: our own override, which is replaced anyway.
+
+    Raises:
+        UsageError: The bytes are no Terraform plan.
+    """
+    with _opened(plan) as archive:
+        entries = json.loads(_entry(archive, "tfconfig/modules.json"))
+        files: dict[str, dict[str, bytes]] = {str(entry["Key"]): {} for entry in entries}
+        if len(files) != len(entries):
+            raise ValueError("it has a module twice")
+        for name in archive.namelist():
+            if name.startswith(_MODULE):
+                key, _, file = name.removeprefix(_MODULE).rpartition("/")
+                if key or file != without:
+                    files[key][file] = _entry(archive, name)
+        modules = {
+            str(entry["Key"]): HeldModule(
+                source=str(entry.get("Source", "")),
+                version=str(entry.get("Version", "")),
+                folder=str(entry["Dir"]),
+                files=files[str(entry["Key"])],
+            )
+            for entry in entries
+        }
+        locked = _LOCK in archive.namelist()
+        return HeldFiles(modules=modules, lock=_entry(archive, _LOCK) if locked else None)
+
+
+def in_one_form(plan: bytes) -> bytes:
+    """Return a plan written anew from its entries, so that Terraform reads what was checked.
+
+    A zip may hold another one in its comment, or headers that contradict its directory; readers then disagree.
+
+    Raises:
+        UsageError: It is no plan, or names an entry twice.
+    """
+    fresh = io.BytesIO()
+    with _opened(plan) as archive, zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as target:
+        for info in archive.infolist():
+            target.writestr(zipfile.ZipInfo(info.filename), _entry(archive, info.filename, _STATE_BYTES))
+    return fresh.getvalue()
 
 
 def is_asking_again(plan: Path) -> bool:
@@ -275,6 +326,7 @@ def _opened(plan: bytes) -> Iterator[zipfile.ZipFile]:
     """Open a plan, and say of whatever cannot be read in it that it is no plan."""
     try:
         with zipfile.ZipFile(io.BytesIO(plan)) as archive:
+            _check_entries(archive.namelist())
             yield archive
     except (
         zipfile.BadZipFile,
@@ -287,6 +339,11 @@ def _opened(plan: bytes) -> Iterator[zipfile.ZipFile]:
         EOFError,
     ) as error:  # msgspec's errors are ValueErrors
         raise UsageError("this is not a saved plan", why=str(error), fix="interlock plan --out FILE") from error
+
+
+def _check_entries(names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise ValueError("it has an entry twice, so that two readers would see two plans")
 
 
 def _entry(archive: zipfile.ZipFile, name: str, limit: int = _ENTRY_BYTES) -> bytes:

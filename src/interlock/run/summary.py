@@ -43,6 +43,7 @@ class Summary(msgspec.Struct, kw_only=True):
         counts: `add`, `change`, `remove` of its plan.
         serial: Serial of the state that it left.
         job: URL of its CI job.
+        plan_digest: Digest of the plan that it kept for later, or applied; empty for none.
         in_flight: Operations that were cut off, so that nobody knows whether they took effect.
     """
 
@@ -66,6 +67,7 @@ class Summary(msgspec.Struct, kw_only=True):
     counts: dict[str, int] = {}
     serial: int | None = None
     job: str | None = None
+    plan_digest: str = ""
     in_flight: list[str] = []
 
     @property

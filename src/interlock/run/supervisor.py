@@ -41,12 +41,14 @@ from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
 from interlock.run.order import Operation, Order
 from interlock.run.phases import Phase, may_step
+from interlock.run.planned_files import check_digest, check_same, digest_of
 from interlock.run.planned_for import (
     Label,
     Target,
     check_label,
     check_place,
     check_targets,
+    in_one_form,
     is_asking_again,
     read_planned_for,
     with_label,
@@ -85,6 +87,7 @@ _CANNOT = (InterlockError, OSError)  # what a hand raises that could not do its 
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _NAMED = 5  # objects in one sentence
 _PACE_LIMIT = 40
+_REMEMBERED = 200  # runs that are asked whether they made a plan; older ones are cleared away anyway
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
 _MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
 _PRIORITY = {
@@ -163,6 +166,7 @@ class Supervisor:
         self._body: asyncio.Task[int] | None = None
         self._waits_since_s = 0.0
         self._is_stranded = False
+        self._saved = b""
         self._said_unprotected = False
 
     async def run(self) -> int:
@@ -355,6 +359,7 @@ class Supervisor:
         try:
             await self._hands.door.enter(self._journal.tell, timeout_s=self._wait_left_s())
             await (initialising if initialising is not None else self._initialise())
+            await self._take_saved()
             await self._open_gateway(seat)
             return await self._operate()
         finally:
@@ -425,7 +430,7 @@ class Supervisor:
 
     async def _attempt(self) -> int:
         plan_path = self._run_folder / "plan.tfplan"
-        if self._order.plan_file is not None:
+        if self._saved:
             facts = await self._read_saved(plan_path)
         else:
             facts = await self._plan(plan_path)
@@ -457,7 +462,9 @@ class Supervisor:
         await self._end_unchanged()
         if self._order.out is not None:
             label = Label(state=self._order.state, module=self._order.module, targets=await self._targets())
-            await asyncio.to_thread(_keep, self._run_folder / "plan.tfplan", Path(self._order.out), label)
+            digest = await asyncio.to_thread(_keep, self._run_folder / "plan.tfplan", Path(self._order.out), label)
+            self._journal.change(plan_digest=digest)
+            self._journal.tell("kept", {"file": self._order.out, "digest": digest})
         return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
 
     async def _targets(self) -> dict[str, Target]:
@@ -575,10 +582,44 @@ class Supervisor:
             extra=self._flags.plan,
         )
 
+    async def _take_saved(self) -> None:
+        """Read the saved plan once, and compare it with what is here before anything of it runs, or leads anywhere.
+
+        The gateway would send the OAuth client where the plan's provider block says, and `show` starts providers.
+        """
+        if self._order.plan_file is not None:
+            self._saved = await asyncio.to_thread(self._checked_saved, Path(self._order.plan_file))
+
+    def _checked_saved(self, path: Path) -> bytes:
+        from interlock.run.plan_comparison import find_planned_elsewhere  # most runs apply their own plan
+
+        order, plan = self._order, path.read_bytes()
+        digest = digest_of(plan)
+        if order.plan_digest is not None:
+            check_digest(plan, order.plan_digest)
+        self._journal.change(plan_digest=digest)
+        self._journal.tell("saved-plan", {"digest": digest})
+        plan = in_one_form(plan)
+        is_known = order.plan_digest is not None or self._was_kept_here(digest)
+        difference = find_planned_elsewhere(
+            plan, self._workspace, self._binary, flags=order.extra, environ=self._environ, vouched=is_known
+        )
+        if difference is not None and order.allow_other_files:
+            text = f"the plan was made from other files or values: {difference.subject}: {difference.why}"
+            self._journal.tell("note", {"text": text})
+        else:
+            check_same(difference)
+        return plan
+
+    def _was_kept_here(self, digest: str) -> bool:
+        """Say whether a run of this home made that plan; only the home's owner can say so."""
+        past = recent(self._run_folder.parent, limit=_REMEMBERED)
+        return any(run.plan_digest == digest and run.operation == Operation.PLAN.value for run in past)
+
     async def _read_saved(self, path: Path) -> PlanFacts:
         """Take a plan that was made, and reviewed, before."""
         self._enter(Phase.PLANNING)
-        content = await asyncio.to_thread(Path(self._order.plan_file or "").read_bytes)
+        content = self._saved
         current = await self._hands.door.current()
         await self._check_target(content)
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
@@ -905,15 +946,18 @@ def _ignore(event: AnyEvent) -> None:
     """Events of commands whose output is read as a whole."""
 
 
-def _keep(plan: Path, out: Path, label: Label) -> None:
+def _keep(plan: Path, out: Path, label: Label) -> str:
+    """Keep a plan for later, and return its digest."""
     try:
-        _write_private(out, with_label(plan.read_bytes(), label))
+        kept = with_label(plan.read_bytes(), label)
+        _write_private(out, kept)
     except OSError as error:
         raise UsageError(
             f"the plan could not be kept in {out}",
             why=error.strerror or str(error),
             fix="name a file that can be written",
         ) from error
+    return digest_of(kept)
 
 
 def _write_private(path: Path, content: bytes) -> None:

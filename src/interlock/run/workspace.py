@@ -29,7 +29,7 @@ IMPORTS_NAME = "interlock_imports.tf"  # blocks for which Terraform generates co
 HEADING = "# Written by Interlock for one run; the user's own files are not touched.\n"
 OVERRIDE = HEADING + 'terraform {\n  backend "http" {}\n}\n'
 ERRORED = "errored.tfstate"
-_LOCK_FILE = ".terraform.lock.hcl"
+LOCK_FILE = ".terraform.lock.hcl"
 _HIDDEN = frozenset(
     {".terraform", ERRORED, OVERRIDE_NAME, IMPORTS_NAME, "terraform.tfstate", "terraform.tfstate.backup"}
 )
@@ -102,6 +102,9 @@ class Workspace:
         try:
             os.utime(self.seed / "complete")  # it is used, so it stays; see retention.py
             shutil.copytree(self.seed / "data", self.data_dir, symlinks=True, dirs_exist_ok=True)
+            modules = _moved_modules(self.data_dir, self.seed / "data", self.data_dir)
+            if not all((self.directory / module["Dir"]).is_dir() for module in modules):
+                raise FileNotFoundError("modules")
         except OSError:  # it was removed at this very moment
             shutil.rmtree(self.data_dir, ignore_errors=True)
             self.data_dir.mkdir(mode=0o700)
@@ -120,6 +123,7 @@ class Workspace:
             (self.data_dir / "providers").rename(fresh / "providers")  # hundreds of megabytes: moved once, linked after
             (self.data_dir / "providers").symlink_to(self.seed / "providers")
         shutil.copytree(self.data_dir, fresh / "data", symlinks=True)
+        _moved_modules(fresh / "data", self.data_dir, self.seed / "data")
         (fresh / "complete").write_text(str(self.directory))  # whose it is: few of one module are kept
         self._publish(fresh)
 
@@ -215,6 +219,23 @@ def open_workspace(
     )
 
 
+def _moved_modules(data_dir: Path, before: Path, now: Path) -> list[dict[str, str]]:
+    """Let Terraform's list of modules name downloaded ones in the folder where they are now; return the list.
+
+    Terraform records absolute paths. Those of an ended run made every later one fail: its folder is gone.
+    """
+    manifest = data_dir / "modules" / "modules.json"
+    if not manifest.exists():
+        return []
+    document = json.loads(manifest.read_bytes())
+    modules: list[dict[str, str]] = document.get("Modules", [])
+    for module in modules:
+        if Path(module["Dir"]).is_relative_to(before):
+            module["Dir"] = str(now / Path(module["Dir"]).relative_to(before))
+    manifest.write_text(json.dumps(document))
+    return modules
+
+
 def _recorded(path: Path) -> Mapping[str, object]:
     """Return what `terraform init` recorded of the backend; empty when it recorded nothing that can be read."""
     try:
@@ -244,7 +265,7 @@ def initialisation_key(
     config = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
     for path in [
         *sorted(path for path in directory.iterdir() if is_configuration(path.name)),
-        directory / _LOCK_FILE,
+        directory / LOCK_FILE,
         Path(config),
     ]:
         with suppress(OSError):
@@ -313,7 +334,7 @@ def _give_back(folder: Path, directory: Path) -> list[str]:
     """Move everything in `folder` that is neither a link nor ours to `directory`; return the names."""
     moved = []
     for entry in sorted(folder.iterdir()):
-        if not entry.is_symlink() and entry.name not in _HIDDEN and entry.name != _LOCK_FILE:
+        if not entry.is_symlink() and entry.name not in _HIDDEN and entry.name != LOCK_FILE:
             _move_over(entry, directory / entry.name)
             moved.append(entry.name)
     return moved
