@@ -308,7 +308,7 @@ def test_late_copies_of_a_lock_over_connections_that_close_take_nothing(site: Si
     assert site.raw("LOCK", body=body)[0] == 200
     auth = base64.b64encode(f"e2e:{TOKEN}".encode()).decode()
     for query in ("", "?wait=0", "?wait=1m") * 5:
-        head = f"LOCK /state/{STATE}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {auth}\r\n"
+        head = f"LOCK /state/{STATE}{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {auth}\r\n"
         with socket.create_connection(("127.0.0.1", site.port)) as copy:
             copy.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         other = json.dumps({"ID": "other", "Who": "you@there"}).encode()

@@ -33,6 +33,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 def test_it_says_when_it_is_ready_serves_and_stops_at_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(DEFAULT_CLIENT.secret + "\n")
+    secret.chmod(0o600)
     with serve_in_thread(Simulation()) as served:
         child = start(
             "--listen",
@@ -99,6 +100,8 @@ def test_a_refused_client_ends_it_with_the_status_for_authentication() -> None:
         ("--listen", "127.0.0.1:0", "--upstream-api", "file:///etc", "--upstream-login", "http://a"),
         ("--listen", "127.0.0.1:0", "--upstream-api", "http://a/path", "--upstream-login", "http://a"),
         ("--listen", "0.0.0.0:0", "--region", "eu-central-1", "--open-login"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--count-uploads", "0.0.0.0:0"),
+        ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--host", "http://a:1/"),
         ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--secret-file", "/nonexistent"),
         ("--listen", "127.0.0.1:0", "--region", "eu-central-1", "--secret-command", "false"),
         ("--listen", "192.0.2.1:1", "--region", "eu-central-1"),

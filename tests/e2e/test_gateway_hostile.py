@@ -99,7 +99,9 @@ async def raw(address: Address, *pieces: bytes, limit_s: float = 10.0) -> bytes:
 
 
 def get(target: bytes, *headers: bytes, method: bytes = b"GET") -> bytes:
-    return b"\r\n".join([method + b" " + target + b" HTTP/1.1", b"Host: g", b"Connection: close", *headers, b"", b""])
+    return b"\r\n".join(
+        [method + b" " + target + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *headers, b"", b""]
+    )
 
 
 def status_of(answer: bytes) -> int:
@@ -138,7 +140,7 @@ async def test_no_request_line_reaches_another_host_or_another_place(
     "request_bytes",
     [
         get(b"/r/r1/tok/api/v2/users", b"Content-Length: 4", b"Transfer-Encoding: chunked", method=b"POST")
-        + b"0\r\n\r\nGET /r/r1/tok/api/v2/evil HTTP/1.1\r\nHost: g\r\n\r\n",
+        + b"0\r\n\r\nGET /r/r1/tok/api/v2/evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
         get(b"/r/r1/tok/api/v2/users", b"Content-Length: 1", b"Content-Length: 2", method=b"POST") + b"ab",
         get(b"/r/r1/tok/api/v2/users", b"Transfer-Encoding: xchunked", method=b"POST") + b"0\r\n\r\n",
         get(b"/r/r1/tok/api/v2/users", b"Transfer-Encoding : chunked", method=b"POST") + b"0\r\n\r\n",

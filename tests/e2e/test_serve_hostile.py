@@ -42,7 +42,7 @@ def test_three_hundred_half_sent_requests_do_not_block_a_server_with_256_descrip
     with ExitStack() as stack:
         for _ in range(300):
             stranger = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-            stranger.sendall(b"LOCK /state/prod HTTP/1.1\r\nHost: x\r\nContent-Le")
+            stranger.sendall(b"LOCK /state/prod HTTP/1.1\r\nHost: localhost\r\nContent-Le")
         honest = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-        honest.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        honest.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert honest.recv(4096).startswith(b"HTTP/1.1 200")

@@ -12,12 +12,13 @@ import hmac
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from interlock.backend.gate import RunGate, answer_request
 from interlock.backend.protocol import MAX_LOCK_BYTES, Answer, Refused, answer
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError
 from interlock.listening.guests import Guests, connections_max, listen
+from interlock.listening.strangers import ONLY_LOOPBACK, find_fault
 from interlock.state import MAX_STATE_BYTES
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -26,6 +27,7 @@ CONNECTIONS_MAX = 64  # a run has one client
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB on a busy machine
 ANSWER_TIMEOUT_S = 300.0  # likewise
 _LENGTH_DIGITS = 15  # a petabyte; Python refuses to read numbers of thousands of digits
+_NOT_FOUND = 404
 _LENGTH_REQUIRED = 411
 _TOO_LARGE = 413
 _BAD_REQUEST = 400
@@ -40,12 +42,14 @@ class Head:
         path: Without the query.
         query: By name; of a repeated name the last.
         headers: By name in lower case; of a repeated name the last.
+        fields: All of them, names in lower case, as they came.
     """
 
     method: str
     path: str = field(repr=False)
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    fields: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
 
     @property
     def keeps_open(self) -> bool:
@@ -73,16 +77,15 @@ def parse_head(text: bytes) -> Head:
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):  # noqa: PLR2004 - method, target, version
         raise UsageError("the request is not HTTP/1.1")
-    try:
-        target = urlsplit(words[1])
-    except ValueError as error:
-        raise UsageError("the request's target is no address") from error
-    pairs = (line.partition(":") for line in lines if line)
+    path, _, query = words[1].partition("?")
+    pairs = [line.partition(":") for line in lines if line]
+    fields = [(name.strip().lower(), value.strip()) for name, _, value in pairs]
     return Head(
         method=words[0],
-        path=target.path,
-        query=dict(parse_qsl(target.query, keep_blank_values=True)),
-        headers={name.strip().lower(): value.strip() for name, _, value in pairs},
+        path=path,
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+        headers=dict(fields),
+        fields=tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in fields),
     )
 
 
@@ -177,6 +180,8 @@ class _Site:
     def _check_address(self, head: Head) -> None:
         if not hmac.compare_digest(head.path.encode(), self._path):
             raise AuthenticationFailed("no run has this address", why="it has ended", fix="start a new run")
+        if fault := find_fault(head.fields, ONLY_LOOPBACK):
+            raise _Misspelled(fault, _NOT_FOUND)
 
     async def _answer(self, head: Head, body: bytes) -> Answer:
         return await answer_request(self._gate, head.method, head.query, body, md5=head.headers.get("content-md5"))

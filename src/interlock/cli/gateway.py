@@ -46,6 +46,10 @@ def gateway(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Also be an HTTPS_PROXY here that counts uploads past the gateway."),
     ] = None,
+    public: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="NAME", help="Name in the Host that a proxy passes on; repeatable."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON document when ready.")] = False,
 ) -> None:
     """Run the API gateway in front of Genesys Cloud until SIGINT, SIGTERM or SIGHUP.
@@ -61,8 +65,6 @@ def gateway(
     from interlock.gateway.service import Terms
 
     host, port = _address(listen)
-    if open_login and host not in {"127.0.0.1", "::1", "localhost"}:
-        raise _usage("--open-login needs a loopback address", "anybody who reaches it could use your OAuth client")
     api_url, login_url = _upstream(region or os.environ.get("GENESYSCLOUD_REGION"), upstream_api, upstream_login)
     terms = Terms(
         api_url=api_url,
@@ -72,6 +74,7 @@ def gateway(
         tokens=tokens,
         hold_s=hold,
         open_login=open_login,
+        names=tuple(public or ()),
     )
     proxy = _Uploads(*_address(count_uploads), domain=_domain(api_url)) if count_uploads else None
     uvloop.run(_serve(terms, host, port, uploads=proxy, json=json))
@@ -97,37 +100,42 @@ async def _serve(terms: Terms, host: str, port: int, *, uploads: _Uploads | None
     from interlock.cli import view
     from interlock.gateway.service import Gateway
     from interlock.listening.ending import Ending
+    from interlock.listening.strangers import is_loopback
 
     gate, ending = Gateway(terms), Ending()
-    address = await gate.start(host, port)
-    try:
-        trouble = await gate.check_login()
-        view.note(f"the gateway listens on {address.url} for {terms.api_url}")
-        if trouble:
-            view.note(f"  warning: no token yet, trying on: {trouble}")
-        if json:
-            _print_ready(address.url, terms)
-        async with _counting(uploads):
+    async with _counting(uploads) as proxy:  # first: an address that is refused ends it before anything is sent
+        try:
+            address = await gate.start(host, port)
+            trouble = await gate.check_login()
+            view.note(f"the gateway listens on {address.url} for {terms.api_url}")
+            if not is_loopback(address.host):
+                view.note("credentials and data cross the network in clear: let a proxy with TLS stand before it")
+            if trouble:
+                view.note(f"  warning: no token yet, trying on: {trouble}")
+            if proxy:
+                view.note(f"uploads: set HTTPS_PROXY={proxy} and NO_PROXY=127.0.0.1 for the tool")
+            if json:
+                _print_ready(address.url, terms)
             await ending.wait()
-        view.note("closing: calls under way may end")
-    finally:
-        await gate.aclose()
+            view.note("closing: calls under way may end")
+        finally:
+            await gate.aclose()
 
 
 @asynccontextmanager
-async def _counting(uploads: _Uploads | None) -> AsyncIterator[None]:
-    """Run the upload tunnel, if it is wanted, and tell in the end what passed."""
+async def _counting(uploads: _Uploads | None) -> AsyncIterator[str]:
+    """Run the upload tunnel, if it is wanted; yield its address, and tell in the end what passed."""
     if uploads is None:
-        yield
+        yield ""
         return
     from interlock.cli import view
+    from interlock.gateway.service import Address
     from interlock.gateway.tunnel import Tunnel
 
     tunnel = Tunnel(uploads.domain)
     host, port = await tunnel.start(uploads.host, uploads.port)
-    view.note(f"uploads: set HTTPS_PROXY=http://{host}:{port} and NO_PROXY=127.0.0.1 for the tool")
     try:
-        yield
+        yield Address(host=host, port=port).url
     finally:
         await tunnel.aclose()
         for name, count in sorted(tunnel.uploads.items()):
@@ -178,20 +186,15 @@ def _credentials(environment: Mapping[str, str], secret_file: str | None, comman
 
 
 def _secret(environment: Mapping[str, str], secret_file: str | None, command: str | None) -> str:
+    from pathlib import Path
+
+    from interlock.secret_file import read_secret_file
+
     if secret_file and command:
         raise _usage("two secrets were given", "--secret-file and --secret-command exclude each other")
     if secret_file:
-        return _read_secret(secret_file)
+        return read_secret_file(Path(secret_file), what="the file with the client secret")
     return _ask_command(command) if command else environment.get("GENESYSCLOUD_OAUTHCLIENT_SECRET", "")
-
-
-def _read_secret(path: str) -> str:
-    from pathlib import Path
-
-    try:
-        return Path(path).read_text(encoding="utf-8")[:4096].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _usage(f"the secret file {path!r} cannot be read", type(error).__name__) from error
 
 
 def _ask_command(command: str) -> str:

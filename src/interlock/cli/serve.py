@@ -18,9 +18,13 @@ def serve(
     token_file: Annotated[
         str | None, typer.Option("--token-file", help="File with the token; by default INTERLOCK_TOKEN, or a new one.")
     ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="NAME", help="Name in the Host that a proxy passes on; repeatable."),
+    ] = None,
 ) -> None:
     """Serve states to plain Terraform with backend "http": locking, FIFO queue, versions, quarantine."""
     from interlock.cli import view
     from interlock.compose import serve as run
 
-    run(listen, token_file, view.note)
+    run(listen, token_file, host or [], view.note)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from interlock.clock import SystemClock
 from interlock.compose.stores import open_embedded, read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
+from interlock.listening.strangers import is_loopback
+from interlock.secret_file import check_strength, making_command, read_secret_file, write_secret_file
 from interlock.settings import Settings
 
 _PORT_MAX = 65_535
-_TOKEN_CHARS = 16
+_ANOTHER = "env -u INTERLOCK_TOKEN interlock serve    makes a good one"
 
 
-def serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
-    """Serve the state backend until SIGINT, SIGTERM or SIGHUP."""
+def serve(listen: str, token_file: str | None, names: Sequence[str], say: Callable[[str], None]) -> None:
+    """Serve the state backend until SIGINT, SIGTERM or SIGHUP; `names` are those by which clients address it."""
     import uvloop
 
-    uvloop.run(_serve(listen, token_file, say))
+    uvloop.run(_serve(listen, token_file, names, say))
 
 
-async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]) -> None:
+async def _serve(listen: str, token_file: str | None, names: Sequence[str], say: Callable[[str], None]) -> None:
     from interlock.backend.asgi import SingleToken, create_app
     from interlock.backend.serving import serving
     from interlock.listening.ending import Ending
@@ -41,18 +42,11 @@ async def _serve(listen: str, token_file: str | None, say: Callable[[str], None]
             ids=RandomIds(),
             tokens=SingleToken(token),
         )
-        async with serving(app, host=host, port=port) as (_, bound):
+        async with serving(app, host=host, port=port, names=names) as (_, bound):
             say(f"serving states on http://{host}:{bound}/state/NAME, token in {where}; Ctrl-C ends it")
-            if not _is_loopback(host):
+            if not is_loopback(host):
                 say("token and states cross the network in clear: let a proxy with TLS stand before this address")
             await ending.wait()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -70,18 +64,10 @@ def parse_listen(text: str) -> tuple[str, int]:
 def _server_token(settings: Settings, token_file: str | None) -> tuple[str, str]:
     """Return the server's token and where a client finds it; a new one is written to a private file."""
     if token_file is None and settings.token is not None:
-        return settings.token.value, "INTERLOCK_TOKEN"
+        return check_strength(settings.token.value, what="INTERLOCK_TOKEN", fix=_ANOTHER), "INTERLOCK_TOKEN"
     path = Path(token_file) if token_file else settings.home / "server-token"
-    if not path.exists() and token_file is None:
+    if token_file is None and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        path.write_text(RandomIds().secret() + "\n")
-    try:
-        token = path.read_text().strip()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}", why=error.strerror or "", fix="name a file with a token") from error
-    if len(token) < _TOKEN_CHARS:
-        raise UsageError(
-            f"the token in {path} is too short", why=f"fewer than {_TOKEN_CHARS} characters", fix="use a longer one"
-        )
-    return token, str(path)
+        write_secret_file(path, RandomIds().secret())
+    token = read_secret_file(path, what="the file with the server's token")
+    return check_strength(token, what=f"the token in {path}", fix=making_command(path)), str(path)

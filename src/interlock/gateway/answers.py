@@ -61,11 +61,15 @@ def too_many(retry_after_s: int, why: str, *, correlation: str) -> Answer:
 
 def fenced(run: str, *, correlation: str) -> Answer:
     """Answer a run whose grant is no longer current."""
-    message = (
+    return api_error(409, "interlock.fenced", fenced_text(run), correlation=correlation)
+
+
+def fenced_text(run: str) -> str:
+    """Return what a run is told whose grant is no longer current."""
+    return (
         f"Interlock refused this call: run {run} no longer holds its lock, so it may change nothing any more. "
         "Nothing was sent to Genesys Cloud"
     )
-    return api_error(409, "interlock.fenced", message, correlation=correlation)
 
 
 def outcome_unknown(method: str, *, correlation: str) -> Answer:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from interlock.listening.guests import listen as listen_on
 from interlock.listening.http import HEAD_MAX, HEAD_S, HEADERS_MAX, GuardedProtocol, QuietServer
 from interlock.listening.http import new_server as new_guarded_server
+from interlock.listening.strangers import Names
 
 
 class ApiProtocol(GuardedProtocol):
@@ -20,9 +21,9 @@ class ApiProtocol(GuardedProtocol):
         return b"application/json", body
 
 
-def new_server(app: ASGIApp) -> QuietServer:
-    """Return a server for the proxy, not started."""
-    return new_guarded_server(app, protocol=ApiProtocol, lifespan="off", log_level="critical")
+def new_server(app: ASGIApp, names: Names) -> QuietServer:
+    """Return a server for the proxy, not started; it may be addressed under these names."""
+    return new_guarded_server(app, protocol=ApiProtocol, names=names, lifespan="off", log_level="critical")
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -45,7 +45,18 @@ from interlock.gateway.retries import (
     is_repeatable,
     judge,
 )
-from interlock.gateway.route import ANONYMOUS, NOWHERE, Door, NamedCaller, Refused, Route, RunCaller, find_route
+from interlock.gateway.route import (
+    ANONYMOUS,
+    LOGIN_PATH,
+    NOWHERE,
+    Door,
+    NamedCaller,
+    Refused,
+    Route,
+    RunCaller,
+    claimed_run,
+    find_route,
+)
 from interlock.gateway.rules import endpoint_of
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.turnstile import Turnstile
@@ -190,11 +201,11 @@ class Proxy:
         self.tally.calls += 1
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         route = find_route(scope["method"], raw_path, scope["query_string"])
+        if self._runs_only and not self._is_of_a_run(route, raw_path):
+            route = NOWHERE
         match route:
             case Refused():
                 await self._refuse(send, answers.refused(route, correlation=self._ids.fresh()))
-            case Route() if self._runs_only and not self._is_of_a_run(route):
-                await self._refuse(send, answers.refused(NOWHERE, correlation=self._ids.fresh()))
             case Route(door=Door.API):
                 await self._api(route, scope, receive, send)
             case Route(door=Door.LOGIN):
@@ -208,11 +219,17 @@ class Proxy:
             case _:
                 assert_never(route)
 
-    def _is_of_a_run(self, route: Route) -> bool:
-        """Say whether a request line is one of a run: a private gateway answers nothing else, not even a probe."""
-        if not isinstance(route.caller, RunCaller) or route.door not in {Door.API, Door.LOGIN}:
+    def _is_of_a_run(self, route: Route | Refused, raw_path: bytes) -> bool:
+        """Say whether a request is one of a run: a private gateway tells nobody else anything, not even what is wrong.
+
+        A call under a prefix that no run has is told so further on, as that of a run that ended is.
+        """
+        if isinstance(route, Route) and route.door is Door.API:
+            return isinstance(route.caller, RunCaller)
+        if isinstance(route, Route) and route.door is not Door.LOGIN:
             return False
-        return route.door is Door.API or self._callers.find(route.caller) is not None
+        caller = claimed_run(raw_path)
+        return caller is not None and self._callers.find(caller) is not None
 
     async def read(self, path: str) -> Ending:
         """Read something of the API for the gateway itself: in turn, within the budgets, as flow `gateway`.
@@ -236,9 +253,9 @@ class Proxy:
         return await self._fly(call, flight)
 
     async def _ready(self, send: Send) -> None:
-        pool = self._tokens.pool
-        status = 503 if pool.fault else 200
-        await _answer(send, answers.plain(status, {"status": pool.fault or "ready", "tokens": pool.minted}))
+        """Answer a probe, which shows no secret: it learns whether, and not what the login service said."""
+        has_fault = bool(self._tokens.pool.fault)
+        await _answer(send, answers.plain(503 if has_fault else 200, {"status": "no token" if has_fault else "ready"}))
 
     async def _refuse(self, send: Send, answer: Answer) -> None:
         self.tally.refused += 1
@@ -252,7 +269,18 @@ class Proxy:
         if isinstance(route.caller, RunCaller):
             await self._tokens.wait_first(_LOGIN_PATIENCE_S)
         answer = self._grant(route, scope, body) if isinstance(body, bytes) else _login_refusal(body)
+        if answer.status < 400 and isinstance(route.caller, RunCaller) and await self._is_lost(route.caller):  # noqa: PLR2004 - HTTP
+            self._fenced(route.caller.run, scope["method"], LOGIN_PATH)
+            answer = answers.login_error(409, "access_denied", answers.fenced_text(route.caller.run))
         await (_answer(send, answer) if answer.status < 400 else self._refuse(send, answer))  # noqa: PLR2004 - HTTP
+
+    async def _is_lost(self, caller: RunCaller) -> bool:
+        """Say whether a run certainly holds its lock no more; what cannot be told now is asked again at each call."""
+        run = self._callers.find(caller)
+        try:
+            return run is None or not await _is_current(run)
+        except InterlockError:
+            return False
 
     def _grant(self, route: Route, scope: Scope, body: bytes) -> Answer:
         form = _form(body)

@@ -15,6 +15,7 @@ refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -30,6 +31,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 ANONYMOUS = "-"
 """The flow of clients without a name."""
+
+LOGIN_PATH = "/oauth/token"
+"""Where clients log in, after their prefix."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/|\[\]{}\"^]*")
@@ -64,6 +68,15 @@ class Door(Enum):
     LOGIN = "login"
     HEALTH = "healthz"
     READY = "readyz"
+
+
+PATHS: Mapping[Door, str] = {
+    Door.API: "/api/v2/",
+    Door.LOGIN: LOGIN_PATH,
+    Door.HEALTH: "/healthz",
+    Door.READY: "/readyz",
+}
+"""Where each door is, after the prefix of its client; that of the API is the beginning of its paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +127,12 @@ def find_route(method: str, raw_path: bytes, query: bytes) -> Route | Refused:
     return Route(door=door, caller=caller)
 
 
+def claimed_run(raw_path: bytes) -> RunCaller | None:
+    """Return the run whose prefix a path has, whatever else is wrong with it; None for no such prefix."""
+    caller, _ = _caller(raw_path.decode("latin-1"))
+    return caller if isinstance(caller, RunCaller) else None
+
+
 NOWHERE = Refused(
     status=404,
     code="not.found",
@@ -123,9 +142,9 @@ NOWHERE = Refused(
 
 
 def _door(rest: str) -> Door | None:
-    if rest.startswith("/api/v2/"):
+    if rest.startswith(PATHS[Door.API]):
         return Door.API
-    return {"/oauth/token": Door.LOGIN, "/healthz": Door.HEALTH, "/readyz": Door.READY}.get(rest)
+    return next((door for door, path in PATHS.items() if path == rest), None)
 
 
 def _caller(path: str) -> tuple[Caller | None, str]:

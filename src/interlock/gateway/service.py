@@ -37,6 +37,8 @@ from interlock.gateway.upstream import Upstream, parse_base
 from interlock.genesys import login_limit, rate_limits
 from interlock.genesys.limits import CLIENT_TIMEOUT_S
 from interlock.ids import Ids, RandomIds
+from interlock.listening.guests import check_loopback
+from interlock.listening.strangers import ONLY_LOOPBACK, Names, names_of
 from interlock.lock import Priority
 from interlock.store import RecordStore
 
@@ -67,6 +69,7 @@ class Terms:
         client_priority: Class of clients that are no runs.
         open_login: Give placeholders to any client whatever it shows; for loopback only.
         runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
+        names: Names by which clients may address it, besides those of loopback.
         placeholder_key: At least 32 bytes, the same in all replicas; None for a fresh one.
     """
 
@@ -80,6 +83,7 @@ class Terms:
     client_priority: Priority = Priority.PLAN
     open_login: bool = False
     runs_only: bool = False
+    names: tuple[str, ...] = ()
     placeholder_key: bytes | None = None
 
 
@@ -158,20 +162,28 @@ class Gateway:
             UsageError: The address cannot be bound.
             BackendUnavailable: The server did not start.
         """
+        if self.terms.open_login:
+            why = f"anybody who reaches {host} could use your OAuth client"
+            fix = f"use --listen 127.0.0.1:{port}, or leave --open-login out"
+            check_loopback(host, port, what="a gateway with --open-login", why=why, fix=fix)
         listener = listen(host, port)
+        bound = listener.getsockname()
+        names = self._names(bound[0])
         await self._upstream.__aenter__()
         self._tokens.open()
         if self._sharing is not None:
             self._sharing.open()
-        self._server = new_server(self._proxy)
+        self._server = new_server(self._proxy, names)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="gateway")
         ready = asyncio.create_task(self._server.ready.wait())
         await asyncio.wait({ready, self._serving}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             ready.cancel()
             raise BackendUnavailable("the gateway did not start", fix="try again")
-        bound = listener.getsockname()
         return Address(host=bound[0], port=bound[1])
+
+    def _names(self, address: str) -> Names:
+        return ONLY_LOOPBACK if self.terms.runs_only else names_of(address, self.terms.names)
 
     async def check_login(self, limit_s: float = 15.0) -> str:
         """Wait for the login service's first answer.

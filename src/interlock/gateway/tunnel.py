@@ -1,6 +1,6 @@
 """A forward proxy for uploads: CONNECT to Genesys Cloud's hosts and its storage, nothing else; counts and passes on.
 
-A hand; what may pass is decided in `uploads.py`.
+It asks for no secret, so it listens on loopback alone. A hand; what may pass is decided in `uploads.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 
 from interlock.gateway.listener import listen
 from interlock.gateway.uploads import PORTS, Target, Uploaded, counted, may_tunnel, parse_connect
+from interlock.listening.guests import Guests, check_loopback, connections_max
 
 HEAD_MAX = 8 * 1024
 """Longest request head."""
@@ -39,13 +40,16 @@ class Tunnel:
         self._ports = ports
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._guests = Guests(min(TUNNELS_MAX, connections_max()))
 
     async def start(self, host: str, port: int = 0) -> tuple[str, int]:
         """Listen; return the address.
 
         Raises:
-            UsageError: It cannot be bound.
+            UsageError: It cannot be bound, or others than this machine would reach it.
         """
+        why = "it asks nobody for a secret, so it serves only this machine"
+        check_loopback(host, port, what="the upload proxy", why=why, fix="add --count-uploads 127.0.0.1:8182")
         listener = listen(host, port)
         self._server = await asyncio.start_server(self._accept, sock=listener, limit=HEAD_MAX)
         bound = listener.getsockname()
@@ -66,20 +70,23 @@ class Tunnel:
         self._open.add(task)
         try:
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                await self._serve(reader, writer)
+                if self._guests.enter(task, writer.transport.abort):
+                    await self._serve(task, reader, writer)
+                else:
+                    await self._refuse(writer, b"503 Service Unavailable")
         finally:
             self._open.discard(task)
+            self._guests.leave(task)
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, guest: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HEAD_S):
             head = await reader.readuntil(b"\r\n\r\n")
         target = parse_connect(head)
         if target is None or not may_tunnel(target, domain=self._domain, ports=self._ports):
             await self._refuse(writer, b"403 Forbidden")
-        elif len(self._open) > TUNNELS_MAX:
-            await self._refuse(writer, b"503 Service Unavailable")
         else:
+            self._guests.begin(guest)
             await self._join(target, reader, writer)
 
     async def _refuse(self, writer: asyncio.StreamWriter, status: bytes) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 PORTS = frozenset({443})
 """The only port that is tunnelled to."""
-STORAGE_SUFFIX = ".amazonaws.com"
-"""Presigned uploads go to the vendor's object storage there."""
 HOSTS_MAX = 64
 """Most hosts that are counted by name; further ones are counted as `(others)`."""
 
+_STORAGE = re.compile(r"(?:[a-z0-9][a-z0-9.-]*\.)?s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com")
+"""Presigned uploads go to Amazon's object storage. Other names below amazonaws.com are anybody's machines."""
 _CONNECT = re.compile(rb"CONNECT ([A-Za-z0-9.-]{1,253}):(\d{1,5}) HTTP/1\.[01]\r\n")
 
 
@@ -58,8 +58,8 @@ def may_tunnel(target: Target, *, domain: str, ports: Iterable[int] = PORTS) -> 
         domain: The region's, such as `mypurecloud.de`.
         ports: Ports that may be used.
     """
-    own = target.host == domain or target.host.endswith(f".{domain}")
-    return target.port in ports and (own or target.host.endswith(STORAGE_SUFFIX))
+    below = "." in domain and target.host.endswith(f".{domain}")  # below a top-level domain is everybody
+    return target.port in ports and (target.host == domain or below or _STORAGE.fullmatch(target.host) is not None)
 
 
 def counted(

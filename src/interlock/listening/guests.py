@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import resource
 import socket
 from collections.abc import Callable
 
 from interlock.errors import UsageError
+from interlock.listening.strangers import is_loopback
 
 CONNECTIONS_MAX = 2048
 """Most connections of one listener, where the process may open so many files."""
+
+PEER_SHARE = 4
+"""One peer beyond this machine may have at most this part of the connections, so that it alone keeps nobody out."""
 
 _BACKLOG = 2048
 
@@ -29,21 +34,33 @@ class Guests:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._most_of_one = max(most // PEER_SHARE, 1)
         self._idle: dict[object, Callable[[], None]] = {}  # oldest first
         self._busy: set[object] = set()
+        self._peers: dict[object, str] = {}
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._idle) + len(self._busy)
 
-    def enter(self, guest: object, close: Callable[[], None]) -> bool:
-        """Take a connection in; `close` ends it. The one that was idle longest makes room. False: nobody is idle."""
-        if len(self) >= self._most:
-            if not self._idle:
-                return False
-            oldest = next(iter(self._idle))
-            self._idle.pop(oldest)()
+    def enter(self, guest: object, close: Callable[[], None], *, peer: str = "") -> bool:
+        """Take a connection in, for which another may have to make room: the one that was idle longest.
+
+        Args:
+            guest: The connection.
+            close: Ends it.
+            peer: Address of its other end; empty for one on this machine, where all have the same.
+
+        Returns:
+            False when nobody is idle: there is no room.
+        """
+        if peer and self._of(peer) >= self._most_of_one and not self._show_out(peer):
+            return False
+        if len(self) >= self._most and not self._show_out():
+            return False
         self._idle[guest] = close
+        if peer:
+            self._peers[guest] = peer
         return True
 
     def begin(self, guest: object) -> None:
@@ -61,6 +78,37 @@ class Guests:
         """It is gone."""
         self._idle.pop(guest, None)
         self._busy.discard(guest)
+        self._peers.pop(guest, None)
+
+    def _of(self, peer: str) -> int:
+        return sum(each == peer for each in self._peers.values())
+
+    def _show_out(self, peer: str = "") -> bool:
+        """End the connection that was idle longest, of one peer or of all; False when there is none."""
+        oldest = next((each for each in self._idle if not peer or self._peers.get(each) == peer), None)
+        if oldest is None:
+            return False
+        close = self._idle.pop(oldest)
+        self._peers.pop(oldest, None)
+        close()
+        return True
+
+
+def peer_of(address: object) -> str:
+    """Return what tells one peer from another, from a socket's address; empty on loopback, where all are one.
+
+    A client may have as many IPv6 addresses as it likes, all of one network of 64 bits.
+    """
+    host = address[0] if isinstance(address, tuple) and address else ""
+    try:
+        found = ipaddress.ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    if found.is_loopback:
+        return ""
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))  # noqa: PLR2004 - IP
 
 
 def listen(host: str, port: int, *, what: str) -> socket.socket:
@@ -83,6 +131,20 @@ def listen(host: str, port: int, *, what: str) -> socket.socket:
         raise _cannot_listen(what, host, port, error) from error
     listener.setblocking(False)
     return listener
+
+
+def check_loopback(host: str, port: int, *, what: str, why: str, fix: str) -> None:
+    """Refuse an address beyond loopback, before it is listened on.
+
+    Raises:
+        UsageError: It is one, or none at all.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _cannot_listen(what, host, port, error) from error
+    if not all(is_loopback(str(address[0])) for *_, address in found):
+        raise UsageError(f"{what} may not listen on {host}:{port}", why=why, fix=fix)
 
 
 def _cannot_listen(what: str, host: str, port: int, error: OSError) -> UsageError:

@@ -2,8 +2,8 @@
 
 uvicorn's parser refuses what can be read in two ways (bad chunks, control characters in headers); this class adds a
 deadline and a size for the head, deadlines for the body and for taking the answer, a number of connections and of
-pipelined requests, and only request lines in origin form. What an application needs to know of a head before it is
-asked (a Host, an Origin) belongs in `head_fault`.
+pipelined requests, and only request lines in origin form. Requests that are not for us or that a web page makes
+(`strangers.py`) are refused before the application is asked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from interlock.listening.guests import Guests, connections_max
+from interlock.listening.guests import Guests, connections_max, peer_of
+from interlock.listening.strangers import ONLY_LOOPBACK, Names, find_fault
 
 HEAD_MAX = 64 * 1024
 """Longest request head in bytes."""
@@ -38,6 +39,8 @@ PIPELINED_MAX = 16
 """Most requests that wait behind one that is worked on; nobody needs them, and each takes memory."""
 KEEP_ALIVE_S = 30
 """Longest time between two requests of a connection."""
+_BAD_REQUEST = 400
+_NOT_FOUND = 404
 _LENGTHS = {b"content-length", b"transfer-encoding"}
 
 
@@ -45,6 +48,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection of a client that may be hostile. Subclasses say how a refusal looks."""
 
     guests: Guests
+    names: Names = ONLY_LOOPBACK
     _head_bytes = 0
     _reading_head = True
     _head_timer: asyncio.TimerHandle | None = None
@@ -52,12 +56,12 @@ class GuardedProtocol(HttpToolsProtocol):
     _answer_timer: asyncio.TimerHandle | None = None
     _body_until_s = 0.0
     _heard = False
-    _why = ""
+    _refused: tuple[int, str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; when there are too many, the one that was idle longest goes."""
         super().connection_made(transport)
-        if not self.guests.enter(self, transport.abort):
+        if not self.guests.enter(self, transport.abort, peer=peer_of(transport.get_extra_info("peername"))):
             self._refuse(503, "too many connections")
             return
         self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
@@ -102,10 +106,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """The head is there: refuse what only a forward proxy or a smuggler would send."""
         self._reading_head = False
         self._stop_timer()
-        fault = self._fault() or self.head_fault()
-        if fault:
-            self._why = fault
-            raise _BadHead(fault)
+        self._refused = self._foreign() or self._fault()
+        if self._refused is not None:
+            raise _BadHead(self._refused[1])
         self._body_until_s = self.loop.time() + BODY_S
         self._watch_body(BODY_SILENCE_S)
         self.guests.begin(self)
@@ -128,17 +131,22 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle.response_complete:
             self.guests.end(self, self.transport.abort)
 
-    def head_fault(self) -> str:
-        """Return why the head is refused; empty when it is not. For subclasses."""
-        return ""
-
     def refusal(self, status: int, why: str) -> tuple[bytes, bytes]:
         """Return content type and body of a refusal."""
         return b"text/plain", b"%d %s\n" % (status, why.encode())
 
-    def _fault(self) -> str:
+    def _foreign(self) -> tuple[int, str] | None:
+        """Return how a request that is not for us is refused: as if nothing were here."""
         if not self.url.startswith(b"/"):
-            return "the request line must be in origin form"
+            return _NOT_FOUND, "nothing is passed on from here: the request line must be in origin form"
+        fault = find_fault(self.headers, self.names)
+        return (_NOT_FOUND, fault) if fault else None
+
+    def _fault(self) -> tuple[int, str] | None:
+        why = self._misspelling()
+        return (_BAD_REQUEST, why) if why else None
+
+    def _misspelling(self) -> str:
         lengths = [name for name, _ in self.headers if name in _LENGTHS]
         if len(lengths) > 1:
             return "the length of the body is given twice"
@@ -204,7 +212,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser refused as everything else is refused."""
-        self._refuse(400, self._why or msg.rstrip("."))
+        self._refuse(*(self._refused or (_BAD_REQUEST, msg.rstrip("."))))
 
 
 class _BadHead(Exception):
@@ -229,16 +237,19 @@ class QuietServer(uvicorn.Server):
         yield
 
 
-def new_server(app: ASGIApp, *, protocol: type[GuardedProtocol] = GuardedProtocol, **options: Any) -> QuietServer:
+def new_server(
+    app: ASGIApp, *, protocol: type[GuardedProtocol] = GuardedProtocol, names: Names = ONLY_LOOPBACK, **options: Any
+) -> QuietServer:
     """Return a guarded server for an application, not started.
 
     Args:
         app: The application.
         protocol: How a refusal looks.
+        names: Under which names it may be addressed.
         options: Further ones of `uvicorn.Config`.
     """
     guests = Guests(connections_max())
-    guarded: Callable[..., asyncio.Protocol] = type("Guarded", (protocol,), {"guests": guests})
+    guarded: Callable[..., asyncio.Protocol] = type("Guarded", (protocol,), {"guests": guests, "names": names})
     config = uvicorn.Config(
         app,
         http=guarded,  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ class Line:
         self._writer = writer
 
     async def ask(self, method: str, path: str = PATH, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-        lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+        lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         return await self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
@@ -112,14 +112,14 @@ async def test_a_wrong_checksum_or_lock_id_is_refused_and_nothing_is_written() -
 
 async def test_a_body_beyond_the_limit_is_refused_before_it_is_read_and_ends_the_connection() -> None:
     async with opened(limit_bytes=100) as (line, _):
-        status, _ = await line.send(f"POST {PATH} HTTP/1.1\r\nContent-Length: 101\r\n\r\n".encode())
+        status, _ = await line.send(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 101\r\n\r\n".encode())
         assert status == 413
         assert await line.is_closed()
 
 
 async def test_a_length_of_thousands_of_digits_is_beyond_every_limit() -> None:
     async with opened() as (line, _):
-        head = f"POST {PATH} HTTP/1.1\r\nContent-Length: {'9' * 5000}\r\n\r\n"
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {'9' * 5000}\r\n\r\n"
         assert (await line.send(head.encode()))[0] == 413
 
 
@@ -132,11 +132,11 @@ async def test_who_does_not_show_the_address_in_time_is_hung_up_on(monkeypatch: 
 @pytest.mark.parametrize("header", ["Transfer-Encoding: chunked", "Content-Length: -1", "Content-Length: many"])
 async def test_a_body_of_unsaid_length_is_refused(header: str) -> None:
     async with opened() as (line, _):
-        assert (await line.send(f"POST {PATH} HTTP/1.1\r\n{header}\r\n\r\n".encode()))[0] == 411
+        assert (await line.send(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode()))[0] == 411
 
 
 @pytest.mark.parametrize(
-    "raw", [b"hello\r\n\r\n", b"GET / SPDY/3\r\n\r\n", b"GET http://[x HTTP/1.1\r\n\r\n", b"\xff \xfe\r\n\r\n"]
+    "raw", [b"hello\r\n\r\n", b"GET / SPDY/3\r\n\r\n", b"GET http:// [x HTTP/1.1\r\n\r\n", b"\xff \xfe\r\n\r\n"]
 )
 async def test_what_is_no_http_is_refused(raw: bytes) -> None:
     async with opened() as (line, _):

@@ -99,12 +99,12 @@ async def connect(server: Server) -> AsyncIterator[Connect]:
 
 async def test_half_sent_requests_never_keep_a_whole_one_out(connect: Connect, server: Server) -> None:
     held = await connect()
-    await held.send(b"LOCK /held HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    await held.send(b"LOCK /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
     await asyncio.wait_for(server.asked.wait(), PATIENCE_S)
     for _ in range(30):
         await (await connect()).send(b"GET /whole HTTP/1.1\r\nHost: ")
     honest = await connect()
-    await honest.send(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n")
+    await honest.send(b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await honest.answer() == b"200 0"
     server.go_on.set()
     assert await held.answer() == b"200 yours", "a request that is worked on was never in question"
@@ -126,7 +126,7 @@ async def test_a_head_that_is_too_long_is_refused(connect: Connect) -> None:
 async def test_a_body_that_stops_is_cut_off(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interlock.listening.http.BODY_SILENCE_S", 0.05)
     client = await connect()
-    await client.send(b"POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+    await client.send(b"POST /whole HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
     assert await client.rest() == b""
 
 
@@ -134,7 +134,7 @@ async def test_a_body_that_drips_is_cut_off_in_the_end(connect: Connect, monkeyp
     monkeypatch.setattr("interlock.listening.http.BODY_SILENCE_S", 0.02)
     monkeypatch.setattr("interlock.listening.http.BODY_S", 0.1)
     client = await connect()
-    await client.send(b"POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    await client.send(b"POST /whole HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
     ended = asyncio.ensure_future(client.rest())
     while not ended.done():
         client.writer.write(b"x")
@@ -147,7 +147,7 @@ async def test_a_body_that_was_answered_early_may_not_drip_on(
 ) -> None:
     monkeypatch.setattr("interlock.listening.http.LINGER_S", 0.05)
     client = await connect()
-    await client.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nx")
+    await client.send(b"POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nx")
     assert await client.answer() == b"401 no"
     assert await client.rest() == b""
 
@@ -158,10 +158,10 @@ async def test_those_who_do_not_take_their_answers_keep_nobody_out(
     monkeypatch.setattr("interlock.listening.http.ANSWER_SILENCE_S", 0.2)
     deaf = [await connect() for _ in range(8)]  # as many as the server takes
     for client in deaf:
-        await client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        await client.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
     await asyncio.gather(*(asyncio.wait_for(_gone(client), PATIENCE_S) for client in deaf))
     honest = await connect()
-    await honest.send(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n")
+    await honest.send(b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await honest.answer() == b"200 0"
 
 
@@ -179,32 +179,33 @@ async def test_a_held_request_lives_longer_than_every_limit(
     for name in ("HEAD_S", "BODY_SILENCE_S", "BODY_S", "LINGER_S"):
         monkeypatch.setattr(f"interlock.listening.http.{name}", 0.02)
     client = await connect()
-    await client.send(b"LOCK /held HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    await client.send(b"LOCK /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
     await asyncio.wait_for(server.asked.wait(), PATIENCE_S)
     for _ in range(10):  # each turn of the loop is later than all of the limits together
         await asyncio.sleep(0.02)
     server.go_on.set()
     assert await client.answer() == b"200 yours"
-    await client.send(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n")
+    await client.send(b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await client.answer() == b"200 0"
 
 
 async def test_a_few_pipelined_requests_are_answered_and_a_flood_is_refused(connect: Connect, server: Server) -> None:
     client = await connect()
-    await client.send(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+    await client.send(b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
     assert [await client.answer() for _ in range(5)] == [b"200 0"] * 5
     flood = await connect()
-    await flood.send(b"LOCK /held HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+    await flood.send(
+        b"LOCK /held HTTP/1.1\r\nHost: localhost\r\n\r\n" + b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500
+    )
     assert b"without waiting" in await flood.rest()
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET http://elsewhere/ HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
-        b"POST /whole HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
-        b"GET /whole HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"POST /whole HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"GET /whole HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n",
         b"NONSENSE\r\n\r\n",
     ],
 )
