@@ -7,8 +7,10 @@ what happened, why, and the next command. Views write the sentence; raisers give
 from __future__ import annotations
 
 import errno
-import shlex
+from pathlib import PurePath
 from typing import ClassVar, Final, Self
+
+from interlock.foreign_text import shell_word
 
 THIS_STATE: Final = "{state}"
 """Stands in a hint for the state or root module that the command at hand is about, where a raiser does not know it.
@@ -23,12 +25,20 @@ def command(*words: object) -> str:
     Args:
         words: The words after `interlock`, such as `"state", "restore", name, "--version", 7`.
     """
-    return " ".join(("interlock", *(text if text == THIS_STATE else shlex.quote(text) for text in map(str, words))))
+    return " ".join(("interlock", *map(_word, words)))
+
+
+def _word(word: object) -> str:
+    text = str(word)
+    if text == THIS_STATE:
+        return text
+    # a folder that is called like a flag must not become one
+    return shell_word(f"./{text}" if isinstance(word, PurePath) and text.startswith("-") else text)
 
 
 def fill_in(hint: str, state: str) -> str:
     """Return a hint with `THIS_STATE` replaced by a state's name or its folder, quoted for a shell."""
-    return hint.replace(THIS_STATE, shlex.quote(state))
+    return hint.replace(THIS_STATE, shell_word(state))
 
 
 class InterlockError(Exception):
@@ -167,7 +177,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 def disk_full(error: OSError, folder: object) -> BackendUnavailable:
     """Say that a disk is full: not a defect, and no fault of the run's."""
     return BackendUnavailable(
-        "the disk is full", why=f"{folder}: {error.strerror or error}", fix=f"df -h {shlex.quote(str(folder))}"
+        "the disk is full", why=f"{folder}: {error.strerror or error}", fix=f"df -h {shell_word(str(folder))}"
     )
 
 

@@ -6,11 +6,19 @@ beginning lets the next run find and replace it, so that a pull request has one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
+
+from interlock.foreign_text import code_block, code_span, many_lines, one_line
 
 MAX_COMMENT = 60_000  # characters; GitHub refuses more than 65,536 and counts some characters twice
 MAX_ROWS = 100  # of a list inside a comment
+MAX_NAME = 300  # characters of one name; a hundred of them leave room for the plan
+MAX_TEXT = 4000  # characters of an error or a command
+
+_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&*+,;=%-]{1,1000}\Z")  # what cannot end a Markdown link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +64,8 @@ class PlanReport:
 
 
 def mark(state: str) -> str:
-    """Return the hidden mark of a state's comment."""
-    return f"<!-- interlock plan {state} -->"
+    """Return the hidden mark of a state's comment, which no name can end."""
+    return f"<!-- interlock plan {one_line(state).replace('>', '&gt;')} -->"
 
 
 def markdown(report: PlanReport) -> str:
@@ -70,13 +78,13 @@ def markdown(report: PlanReport) -> str:
 
 def _head(report: PlanReport) -> Iterator[str]:
     yield mark(report.state)
-    yield f"### Interlock plan: `{report.state}`"
+    yield f"### Interlock plan: {code_span(report.state)}"
     yield ""
     if report.error:
-        yield f"**No plan:** {_inline(report.error)}"
+        yield f"**No plan:** {code_span(report.error, limit=MAX_TEXT)}"
         if report.next:
             yield ""
-            yield f"Next: {_inline(report.next)}"
+            yield f"Next: {code_span(report.next, limit=MAX_TEXT)}"
         return
     if report.is_empty:
         yield "**No changes.**"
@@ -107,16 +115,16 @@ def _drift(addresses: tuple[str, ...]) -> Iterator[str]:
     yield ""
     yield f"**Drift:** {len(addresses)} changed outside Terraform; applying may revert this:"
     yield ""
-    yield from (f"- `{_inline(address)}`" for address in addresses[:MAX_ROWS])
+    yield from (f"- {code_span(address, limit=MAX_NAME)}" for address in addresses[:MAX_ROWS])
     if len(addresses) > MAX_ROWS:
         yield f"- … and {len(addresses) - MAX_ROWS} more"
 
 
 def _tail(report: PlanReport) -> Iterator[str]:
-    known = [f"run `{report.run}`" if report.run else "", f"commit `{report.commit[:12]}`" if report.commit else ""]
+    known = {"run": report.run, "commit": report.commit[:12]}
+    found = [f"{name} {code_span(value, limit=MAX_NAME)}" for name, value in known.items() if value]
     if report.job:
-        known.append(f"[job]({report.job})")
-    found = [part for part in known if part]
+        found.append(f"[job](<{report.job}>)" if _ADDRESS.match(report.job) else code_span(report.job, limit=MAX_NAME))
     if found:
         yield ""
         yield f"<sub>{' · '.join(found)}</sub>"
@@ -126,23 +134,10 @@ def _folded(text: str, room: int) -> str:
     """Return the plan in a fold; a plan that is too long loses its middle, never its summary line."""
     if not text.strip():
         return "\n"
-    fence = "~" * max(4, _longest_run(text, "~") + 1)
+    text = many_lines(text, limit=None)
     if len(text) > room:
         half = max((room - 100) // 2, 0)
         cut = len(text) - 2 * half
         end = text[-half:] if half else ""
         text = f"{text[:half]}\n\n… {cut} characters left out; the whole plan is in the job's log …\n\n{end}"
-    return f"\n\n<details><summary>Plan</summary>\n\n{fence}\n{text.strip(chr(10))}\n{fence}\n\n</details>\n"
-
-
-def _longest_run(text: str, character: str) -> int:
-    longest = current = 0
-    for found in text:
-        current = current + 1 if found == character else 0
-        longest = max(longest, current)
-    return longest
-
-
-def _inline(text: str) -> str:
-    """Return text that stays on its line and opens no markup."""
-    return " ".join(text.replace("<", "‹").replace("`", "'").split())
+    return f"\n\n<details><summary>Plan</summary>\n\n{code_block(text)}\n\n</details>\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,11 +40,11 @@ def ls(
 
 def _show(entries: tuple[Entry, ...]) -> None:
     for entry in entries:
-        sys.stdout.write(f"{entry.number} {view.instant(entry.at)} {entry.action} {entry.subject} by {entry.by}\n")
+        view.say(f"{entry.number} {view.instant(entry.at)} {entry.action} {entry.subject} by {entry.by}")
         for name, value in entry.facts.items():
             text = "; ".join(value) if isinstance(value, list) else value
             if text not in (None, ""):
-                sys.stdout.write(f"    {name}: {text}\n")
+                view.say(f"    {name}: {text}")
     if not entries:
         view.note("nothing was decided yet")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,7 +62,10 @@ def aws(
         raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
     wanted, access = wanted_of(asked, os.environ)
     if terraform or policy:
-        sys.stdout.write(to_terraform(wanted) if terraform else view.as_json(iam_policy(wanted)) + "\n")
+        if terraform:
+            view.document(to_terraform(wanted))
+        else:
+            view.print_json(iam_policy(wanted))
         return
     account = open_account(wanted, access)
     done = asyncio.run(_bring_into_line(account, wanted, dry_run=dry_run, yes=yes or json, quiet=json))
@@ -75,10 +77,10 @@ def aws(
             "changed": bool(done) and not dry_run,
             "steps": rows,
         }
-        sys.stdout.write(view.as_json({**document, "policy": iam_policy(wanted)}) + "\n")
+        view.print_json({**document, "policy": iam_policy(wanted)})
         return
     view.note("what runs need is this policy:")
-    sys.stdout.write(view.as_json(iam_policy(wanted)) + "\n")
+    view.print_json(iam_policy(wanted))
 
 
 async def _bring_into_line(

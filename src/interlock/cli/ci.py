@@ -11,6 +11,7 @@ import typer
 
 from interlock.cli import view
 from interlock.errors import PolicyGate, UsageError
+from interlock.foreign_text import in_chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,9 +59,9 @@ def generate(
     pipeline = _pipeline(settings)
     if pipeline.aws is None and pipeline.server is None:
         view.note(
-            "neither pipeline.aws nor server is set: runs on different machines would not see each other's queue.\n"
-            "Use one self-hosted runner with a lasting INTERLOCK_HOME, or a backend that all machines share."
+            "neither pipeline.aws nor server is set: runs on different machines would not see each other's queue."
         )
+        view.note("Use one self-hosted runner with a lasting INTERLOCK_HOME, or a backend that all machines share.")
     if pipeline.server is not None:
         view.note("`server:` is set, which runs of this version refuse: the files are for a later one.")
     for line in _unusable(settings):
@@ -87,7 +88,8 @@ def _unusable(settings: Settings) -> Iterator[str]:
         located = locate(state.directory.resolve(), os.environ, state=name)
         if isinstance(located, Refused):
             error = located.error
-            yield f"runs of state {name} will be refused: {error.what}: {error.why}\nnext: {error.fix}"
+            yield f"runs of state {name} will be refused: {error.what}: {error.why}"
+            yield f"next: {error.fix}"
 
 
 def _action(path: Path, text: str) -> str:
@@ -115,7 +117,8 @@ def _write(root: Path, files: Mapping[str, str], plan: Mapping[str, str], *, for
     for path, text in files.items():
         if plan[path] == "foreign" and not force:
             # GitLab has one root file, which is the project's own; ours only needs to be included from it.
-            view.note(f"{path} is yours and was left alone; include the generated file from it:\n{text}")
+            view.note(f"{path} is yours and was left alone; include the generated file from it:")
+            view.notes(text)
             continue
         target = root / path
         try:
@@ -130,9 +133,10 @@ def _write(root: Path, files: Mapping[str, str], plan: Mapping[str, str], *, for
 def _show_files(told: list[dict[str, str]], *, dry_run: bool) -> None:
     for file in told:
         if dry_run:
-            typer.echo(f"# --- {file['path']} ({file['action']})\n{file['text']}")
+            view.say(f"# --- {file['path']} ({file['action']})")
+            view.document(f"{file['text']}\n")
         else:
-            typer.echo(f"{file['action']:<8}{file['path']}")
+            view.say(f"{file['action']:<8}{file['path']}")
 
 
 @app.command()
@@ -154,9 +158,9 @@ def check(
 
 def _show_checks(found: tuple[Check, ...]) -> None:
     for one in found:
-        typer.echo(f"{one.answer.value:<9}{one.subject}: {one.message}")
+        view.say(f"{one.answer.value:<9}{one.subject}: {one.message}")
         if one.fix:
-            typer.echo(f"         next  {one.fix}")
+            view.say(f"         next  {one.fix}")
 
 
 @app.command()
@@ -183,7 +187,7 @@ def seal(
         _platform(None).publish(label.name, sealed)
     _output("name", label.name)
     view.emit(
-        {"path": target, "name": label.name}, json=json, human=lambda: typer.echo(f"sealed  {target}  {label.name}")
+        {"path": target, "name": label.name}, json=json, human=lambda: view.say(f"sealed  {target}  {label.name}")
     )
 
 
@@ -207,7 +211,7 @@ def reviewed(
             fix="start this pipeline by hand, which plans anew and asks for approval, or review and merge again",
         )
     _replace(out, unseal(sealed, label, os.environ.get("INTERLOCK_PLAN_KEY", "")))
-    view.emit({"path": out, "name": label.name}, json=json, human=lambda: typer.echo(f"reviewed plan  {out}"))
+    view.emit({"path": out, "name": label.name}, json=json, human=lambda: view.say(f"reviewed plan  {out}"))
 
 
 @app.command()
@@ -224,7 +228,7 @@ def comment(
 
     body = markdown(read_report(summary, state, _settings().runs, os.environ))
     if dry_run:
-        typer.echo(body)
+        view.document(f"{body}\n")
     elif to_summary:
         _to_summary(body)
     else:
@@ -241,9 +245,9 @@ def _to_summary(body: str) -> None:
     elif folder:
         target = Path(folder) / "interlock-plan.md"
         target.write_text(body)
-        typer.echo(f"##vso[task.uploadsummary]{target}")
+        view.tell_azure("task.uploadsummary", {}, str(target))
     else:
-        typer.echo(body)
+        view.document(f"{body}\n")
 
 
 @app.command()
@@ -267,7 +271,7 @@ def login(
     if not token:
         raise UsageError("the Interlock server has no keyless login", why=server, fix="use a token in INTERLOCK_TOKEN")
     if show:
-        typer.echo(token)
+        view.say(token)
     else:
         _hand_on("INTERLOCK_TOKEN", token)
 
@@ -292,7 +296,7 @@ def _failure_text(state: str) -> str:
     from interlock.cli.plan_report import job_url
 
     where = job_url(os.environ)
-    return f"Interlock: a run of {state} failed" + (f" ({where})" if where else "")
+    return in_chat(f"Interlock: a run of {state} failed" + (f" ({where})" if where else ""))
 
 
 def _settings() -> Settings:
@@ -371,7 +375,7 @@ def _output(name: str, value: str) -> None:
         with Path(path).open("a") as file:
             file.write(f"{name}={value}\n")
     elif os.environ.get("TF_BUILD"):
-        view.note(f"##vso[task.setvariable variable={name};isOutput=true]{value}")
+        view.tell_azure("task.setvariable", {"variable": name, "isOutput": "true"}, value)
 
 
 def _hand_on(name: str, secret: str) -> None:
@@ -384,11 +388,11 @@ def _hand_on(name: str, secret: str) -> None:
     if "\n" in secret or "\r" in secret:
         raise UsageError("the server's token is malformed")
     if path:
-        typer.echo(f"::add-mask::{secret}")
+        view.tell_github("add-mask", secret)
         with Path(path).open("a") as file:
             file.write(f"{name}={secret}\n")
     elif os.environ.get("TF_BUILD"):
-        typer.echo(f"##vso[task.setvariable variable={name};issecret=true]{secret}")
+        view.tell_azure("task.setvariable", {"variable": name, "issecret": "true"}, secret)
     else:
         raise UsageError(
             "there is no later step to hand the token to", fix=f'export {name}="$(interlock ci login --print)"'

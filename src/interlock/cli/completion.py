@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from typing import Annotated
 
 import typer
+
+from interlock.cli import view
 
 app = typer.Typer()
 
@@ -25,4 +26,4 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Which shell to compl
     from typer._completion_shared import get_completion_script  # the public module re-exports it untyped
 
     script = get_completion_script(prog_name="interlock", complete_var="_INTERLOCK_COMPLETE", shell=shell.value)
-    sys.stdout.write(script + "\n")
+    view.document(script + "\n")

@@ -57,7 +57,7 @@ def demo(
         checks = _prove(stage, show)
         show.ending(checks, kept=keep)
         if json:
-            sys.stdout.write(view.as_json({"checks": checks, "runs": _history(stage)}) + "\n")
+            view.print_json({"checks": checks, "runs": _history(stage)})
         if not all(check.holds for check in checks):
             raise InterlockError("the demo did not come out as promised", fix="interlock demo --keep FOLDER, then look")
 
@@ -378,8 +378,7 @@ class _Narrator:
 
     def _write(self, text: str) -> None:
         if not self._quiet:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            view.notes(text, colours=True)
 
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if code and self._colour else text

@@ -206,7 +206,7 @@ def _print(graph: Graph, order: Order, output: Format, out: Path | None) -> None
 
 def _deliver(text: str, out: Path | None) -> None:
     if out is None:
-        sys.stdout.write(text)
+        view.document(text)
         return
     from interlock.disk import replace_file
 
@@ -335,11 +335,10 @@ def _impact_document(found: Impact) -> dict[str, object]:
 
 
 def _impact_text(found: Impact) -> None:
-    write = sys.stdout.write
-    write(f"{len(found.affected)} resources need {found.node}\n")
+    view.say(f"{len(found.affected)} resources need {found.node}")
     if found.warning:
-        write(f"  careful: {found.warning}\n")
+        view.say(f"  careful: {found.warning}")
     for each in found.affected:
         silent = "  (Terraform does not see this)" if each.is_silent else ""
         way = " <- ".join((found.node, *(edge.source for edge in reversed(each.via))))
-        write(f"  {way}{silent}\n")
+        view.say(f"  {way}{silent}")

@@ -40,6 +40,6 @@ def _show(rows: list[Checked]) -> None:
     for row in rows:
         mark, code = _MARKS[row.result]
         sign = f"\x1b[{code}m{mark}\x1b[0m" if colour else mark
-        sys.stdout.write(f"{sign} {row.name}: {row.text}\n")
+        view.say(f"{row.name}: {row.text}", mark=f"{sign} ")
         if row.fix:
-            sys.stdout.write(f"    next  {row.fix}\n")
+            view.say(f"    next  {row.fix}")

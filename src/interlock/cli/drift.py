@@ -122,7 +122,7 @@ def list_(
 ) -> None:
     """Show what the last scan found, with the decisions made since."""
     found = _in(directory, state, lambda room: room.scan())
-    sys.stdout.write(_report(found, Format.JSON if json else form))
+    view.document(_report(found, Format.JSON if json else form), colours=not json and form is Format.TEXT)
 
 
 @app.command()
@@ -215,7 +215,7 @@ def _run(asked: Asked, form: Format, *, gate: bool) -> int:
     if end.facts["exit"] not in {0, 2}:
         return conclude(end, folder=front.folder, json=form is Format.JSON)
     found = _scanned(front.folder, asked)
-    sys.stdout.write(_report(found, form))
+    view.document(_report(found, form), colours=form is Format.TEXT)
     if gate and found.open:
         error = _gated(found)
         view.say_failure(error.code, error.what, error.why, error.fix)
@@ -303,7 +303,7 @@ def _say(choice: Choice, remedies: list[Remedy], *, quiet: bool) -> None:
         place = f"  ({remedy.place})" if remedy.place else ""
         view.note(f"{choice.value}  {remedy.address}{place}: {remedy.advice}")
         if remedy.change and not quiet:
-            sys.stdout.write(remedy.change)
+            view.document(remedy.change)
 
 
 def _in(directory: Path, state: str | None, ask: Callable[[DriftRoom], Awaitable[_T]]) -> _T:

@@ -97,32 +97,32 @@ _RETRY: Final = {
 
 
 def _show(diagnosis: Diagnosis) -> None:
-    write = sys.stdout.write
     for place, cause in enumerate(diagnosis.causes):
-        write(_shown(cause, first=place == 0))
+        _say(cause, first=place == 0)
     if diagnosis.causes:
         return
     if not diagnosis.failed:
-        write("Nothing went wrong in this log.\n")
+        view.say("Nothing went wrong in this log.")
         return
-    write("This log shows a failure, but none of the known causes.\n")
+    view.say("This log shows a failure, but none of the known causes.")
     for error in diagnosis.unknown:
-        write(_lines(error))
+        _say_lines(error)
 
 
-def _lines(lines: Iterable[Line]) -> str:
+def _say_lines(lines: Iterable[Line]) -> None:
     from interlock.diagnosis.message import masked
 
-    return "".join(f"  line {line.number:<6} {masked(line.text.strip())}\n" for line in lines if line.text.strip())
+    for line in lines:
+        if line.text.strip():
+            view.say(f"  line {line.number:<6} {masked(line.text.strip())}")
 
 
-def _shown(cause: Cause, *, first: bool) -> str:
+def _say(cause: Cause, *, first: bool) -> None:
     from interlock.diagnosis.message import masked
 
     role = "root cause" if first else "follows from it" if cause.is_consequence else "also"
     times = f", {cause.count} times" if cause.count > 1 else ""
     where = f" ({cause.facts.address})" if cause.facts.address else ""
-    lines = _lines(cause.lines)
     known = {
         "api says": cause.facts.api_message,
         "correlation": cause.facts.correlation_id,
@@ -131,8 +131,11 @@ def _shown(cause: Cause, *, first: bool) -> str:
         if cause.is_cut_off
         else "",
     }
-    facts = "".join(f"  {name:<11} {value}\n" for name, value in known.items() if value)
-    return (
-        f"{role}: {cause.category.value}{where}: {cause.summary}{times}\n{lines}{facts}"
-        f"  retry       {_RETRY[cause.retry.value]}\n  next        {fill_in(cause.next, '.')}\n\n"
-    )
+    view.say(f"{role}: {cause.category.value}{where}: {cause.summary}{times}")
+    _say_lines(cause.lines)
+    for name, value in known.items():
+        if value:
+            view.say(f"  {name:<11} {value}")
+    view.say(f"  retry       {_RETRY[cause.retry.value]}")
+    view.say(f"  next        {fill_in(cause.next, '.')}")
+    view.say("")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from interlock.cli import view
+from interlock.foreign_text import one_line
 from interlock.run.interrupts import STANDS_S
 from interlock.run.transcript import Entry
 
@@ -101,13 +102,13 @@ class Follower:
 
     def _line(self, text: str, code: str = "") -> None:
         self._clear()
-        sys.stderr.write(self._paint(view.printable(text), code) + "\n")
+        sys.stderr.write(self._paint(one_line(text), code) + "\n")
         sys.stderr.flush()
 
     def _status(self, text: str) -> None:
         if self._live:
             # A longer line would wrap, and only its last row could be cleared.
-            shown = f"· {view.printable(text)}"[: max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, 1)]
+            shown = f"· {one_line(text)}"[: max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, 1)]
             sys.stderr.write(f"{_CLEAR}{self._paint(shown, '2')}")
             sys.stderr.flush()
 
@@ -151,9 +152,8 @@ class Follower:
         plan = self._folder / "plan.txt"
         if plan.exists():
             self._clear()
-            sys.stderr.write(plan.read_text(errors="replace"))
-        sys.stderr.write("Apply exactly this plan? [y/N] ")
-        sys.stderr.flush()
+            view.notes(plan.read_text(errors="replace"))
+        view.ask("Apply exactly this plan?")
 
     def _resource(self, facts: Mapping[str, Any]) -> None:
         address = facts["address"]
@@ -185,7 +185,8 @@ class Follower:
         where = f" [{facts['address']}]" if facts["address"] else ""
         self._line(f"{facts['severity']}: {facts['summary']}{where}{place}", code)
         if facts["severity"] == "error" and facts["detail"]:
-            self._line("  " + facts["detail"].strip().replace("\n", "\n  "))
+            for line in facts["detail"].strip().splitlines():
+                self._line(f"  | {line}")
 
     def _interrupt(self, facts: Mapping[str, Any]) -> None:
         self._line(INTERRUPTS.get(facts["action"], facts["action"]), "33")

@@ -143,13 +143,11 @@ async def _counting(uploads: _Uploads | None) -> AsyncIterator[str]:
 
 
 def _print_ready(url: str, terms: Terms) -> None:
-    import sys
-
     from interlock.cli import view
 
     ready = {"url": url, "api": terms.api_url, "login": terms.login_url, "tokens": terms.tokens}
     view.emit(ready, json=True, human=lambda: None)
-    sys.stdout.flush()
+    view.flush()
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -34,13 +33,13 @@ def init(
     if schema:
         from interlock.configuration import json_schema
 
-        sys.stdout.write(view.as_json(json_schema()) + "\n")
+        view.print_json(json_schema())
         return
     if not directory.is_dir():
         raise UsageError(f"{directory} is no folder", fix="name the repository's root")
     text = document(names_of(directory, root_modules(directory)))
     if just_print:
-        sys.stdout.write(text)
+        view.document(text)
         return
     target = directory / FILE_NAME
     if target.exists() and not force:

@@ -79,7 +79,12 @@ def lint(
     report = _lint(request)
     if write_baseline and baseline is not None:
         return _accept(report, baseline)
-    sys.stdout.write(_rendered(report, chosen, rules))
+    from interlock.cli import view
+
+    if chosen is Format.GITHUB:
+        view.github_commands(_rendered(report, chosen, rules))
+    else:
+        view.document(_rendered(report, chosen, rules), colours=chosen is Format.TEXT)
     return 1 if _fails(report, fail_on) else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,20 +92,20 @@ async def _look(state: str) -> dict[str, Any]:
 
 
 def _show(values: dict[str, Any]) -> None:
-    sys.stdout.write(f"state {values['state']}, highest token {values.get('token', 0)}\n")
+    view.say(f"state {values['state']}, highest token {values.get('token', 0)}")
     for holder in values["holders"]:
         for name in ("who", "run", "info", "token", "lock_id", "since", "renewed_at", "lapses_at"):
-            sys.stdout.write(f"  {name:<11} {view.plain(holder[name])}\n")
+            view.say(f"  {name:<11} {view.plain(holder[name])}")
     for lock in values.get("terraform", []):
         for name in ("id", "who", "operation", "created", "version", "run", "places"):
             text = ", ".join(lock[name]) if name == "places" else lock[name]
-            sys.stdout.write(f"  {name:<11} {view.plain(text)}\n")
+            view.say(f"  {name:<11} {view.plain(text)}")
     if not values["holders"] and not values.get("terraform"):
-        sys.stdout.write("  nobody holds it\n")
+        view.say("  nobody holds it")
     for waiter in values.get("waiters", []):
-        sys.stdout.write(f"  waits {waiter['position']}: {view.plain(waiter['who'])} {waiter['run']}\n")
+        view.say(f"  waits {waiter['position']}: {view.plain(waiter['who'])} {waiter['run']}")
     if values.get("paused"):
-        sys.stdout.write(f"  paused by {values['paused']['by']}: {values['paused']['reason']}\n")
+        view.say(f"  paused by {values['paused']['by']}: {values['paused']['reason']}")
 
 
 @app.command()
@@ -161,21 +160,21 @@ def show_explained(found: Explained) -> None:
     """Print evidence and verdict for people."""
     if found.verdict is None or found.lock is None:
         released = "; it was released while we watched" if found.released else ""
-        sys.stdout.write(f"nobody holds {found.address}{released}\n")
+        view.say(f"nobody holds {found.address}{released}")
         return
     run = f" run {found.lock['run']}" if found.lock.get("run") else ""
     at = found.lock.get("since")
     since = view.instant(at) if at is not None else found.lock.get("created") or "an unknown time"
     who, what = found.lock["who"] or "somebody unknown", found.lock["operation"] or "unknown operation"
-    sys.stdout.write(view.printable(f"{found.address} is held by {who}{run} since {since}\n"))
-    sys.stdout.write(view.printable(f"  lock id {found.lock['id'] or '?'}, {what}\n"))
+    view.say(f"{found.address} is held by {who}{run} since {since}")
+    view.say(f"  lock id {found.lock['id'] or '?'}, {what}")
     for item in found.evidence:
-        sys.stdout.write(view.printable(f"  {item.witness:<10} {item.says.value:<8} {item.text}\n"))
-    sys.stdout.write(f"verdict: {found.verdict.conclusion.value}\n")
+        view.say(f"  {item.witness:<10} {item.says.value:<8} {item.text}")
+    view.say(f"verdict: {found.verdict.conclusion.value}")
     for text in found.verdict.reasons:
-        sys.stdout.write(view.printable(f"  because {text}\n"))
+        view.say(f"  because {text}")
     for text in found.verdict.missing:
-        sys.stdout.write(f"  to know more: {fill_in(text, found.subject)}\n")
+        view.say(f"  to know more: {fill_in(text, found.subject)}")
 
 
 @app.command()

@@ -262,13 +262,24 @@ def _plan(walk: _Walk, target: Target) -> bool | None:
         walk.record("plan", "offered", f"next: {command('plan', directory)}")
         return None
     words = _plan_command(directory, target)
-    done = subprocess.run(words, cwd=directory, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    if done.returncode in (0, _CHANGES):
-        text = "no changes" if done.returncode == 0 else "there are changes; read them before you apply"
-        walk.record("plan", "clean" if done.returncode == 0 else "changes", text)
-        return done.returncode == 0
-    walk.record("plan", "failed", f"exit status {done.returncode}: {' '.join(words[-4:])}")
+    status = _run_shown(words, directory)
+    if status in (0, _CHANGES):
+        text = "no changes" if status == 0 else "there are changes; read them before you apply"
+        walk.record("plan", "clean" if status == 0 else "changes", text)
+        return status == 0
+    walk.record("plan", "failed", f"exit status {status}: {' '.join(words[-4:])}")
     return False
+
+
+def _run_shown(words: list[str], directory: Path) -> int:
+    """Run a command, show what it says, made fit to be shown, and return its exit status."""
+    with subprocess.Popen(
+        words, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            view.note(line.decode(errors="replace").rstrip("\r\n"))
+    return process.returncode
 
 
 def _plan_command(directory: Path, target: Target) -> list[str]:

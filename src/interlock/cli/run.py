@@ -242,7 +242,7 @@ def conclude(end: Entry, *, folder: Path, json: bool) -> int:
         document = as_plain(summary) if summary is not None else {}
         if facts["exit"] not in {0, 2}:
             document["error"] = {key: facts.get(key) for key in ("code", "exit", "what", "why", "next")}
-        sys.stdout.write(view.as_json(document) + "\n")
+        view.print_json(document)
     if facts["exit"] not in {0, 2}:
         view.say_failure(str(facts["code"]), str(facts["what"]), str(facts["why"]), str(facts["next"]))
     return int(facts["exit"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,12 +80,12 @@ def _show(summary: Summary | None, entries: list[Entry], folder: str) -> None:
         for name in ("run", "state", "operation", "who", "directory", "phase", "exit", "message", "serial", "job"):
             value = getattr(summary, name)
             if value not in (None, ""):
-                sys.stdout.write(f"{name:<10} {value}\n")
+                view.say(f"{name:<10} {value}")
         for operation in summary.in_flight:
-            sys.stdout.write(f"{'in flight':<10} {operation}\n")
-    sys.stdout.write(f"{'folder':<10} {folder}\n")
+            view.say(f"{'in flight':<10} {operation}")
+    view.say(f"{'folder':<10} {folder}")
     for entry in entries:
-        sys.stdout.write(f"{_line(entry)}\n")
+        view.say(f"{_line(entry)}")
 
 
 def _line(entry: Entry) -> str:
@@ -104,14 +103,14 @@ def logs(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Print a run's journal."""
-    import msgspec
-
     from interlock.compose import find_run
 
     for entry in _entries(str(find_run(run)), follow=follow):
-        text = msgspec.json.encode(entry).decode() if json else _line(entry)
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        if json:
+            view.print_line(entry)
+        else:
+            view.say(_line(entry))
+        view.flush()
 
 
 def _entries(folder: str, *, follow: bool) -> Iterator[Entry]:
@@ -162,9 +161,9 @@ def prune(
 def _show_removed(removed: Removed, *, dry_run: bool) -> None:
     verb = "would go" if dry_run else "removed"
     for name in removed.runs:
-        sys.stdout.write(f"run {name} {verb}\n")
+        view.say(f"run {name} {verb}")
     for name in removed.initialisations:
-        sys.stdout.write(f"initialisation {name} {verb}\n")
+        view.say(f"initialisation {name} {verb}")
     view.note(f"{len(removed.runs) + len(removed.initialisations)} {verb}, {view.size(removed.size_bytes)}")
 
 

@@ -91,12 +91,12 @@ def show(state: State, *, version: Number = None, json: Json = False) -> None:
 
 
 def _show(document: dict[str, Any]) -> None:
-    sys.stdout.write(f"lineage {document.get('lineage')}  serial {document.get('serial')}\n")
+    view.say(f"lineage {document.get('lineage')}  serial {document.get('serial')}")
     for instance in document["instances"]:
         attributes = instance["attributes"]
         identity = attributes.get("id", "") if isinstance(attributes, dict) else attributes
         deposed = f" (deposed {instance['deposed']})" if "deposed" in instance else ""
-        sys.stdout.write(f"{instance['address']}{deposed}  {identity}\n")
+        view.say(f"{instance['address']}{deposed}  {identity}")
 
 
 @app.command()
@@ -131,12 +131,12 @@ def _findings(state: str, findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         where = f"{finding.address}: " if finding.address else ""
         word = "error" if finding.refuses else "undecided" if finding.code in UNDECIDED else "note"
-        sys.stdout.write(f"{word}[{finding.code}] {where}{finding.message}\n")
+        view.say(f"{word}[{finding.code}] {where}{finding.message}")
     if any(finding.code in UNDECIDED for finding in findings):
         settle = command("recover", state, "--accept-deletions")
-        sys.stdout.write(f"only you can say whether that was meant; if it was: {settle}\n")
+        view.say(f"only you can say whether that was meant; if it was: {settle}")
     elif not any(finding.refuses for finding in findings):
-        sys.stdout.write("the state is whole\n")
+        view.say("the state is whole")
 
 
 @app.command()
@@ -235,16 +235,16 @@ def show_difference(found: dict[str, Any]) -> None:
     """Print a difference for people."""
     signs = {"added": "+", "removed": "-", "changed": "~"}
     for row in found["resources"][:_SHOWN]:
-        sys.stdout.write(f"{signs.get(row['change'], '?')} {row['address']}\n")
+        view.say(f"{signs.get(row['change'], '?')} {row['address']}")
         if row["change"] == "changed":
             for change in row["attributes"]:
-                sys.stdout.write(f"    {change.path}: {_change(change)}\n")
+                view.say(f"    {change.path}: {_change(change)}")
     for change in found["outputs"]:
-        sys.stdout.write(f"~ output {change.path}: {_change(change)}\n")
+        view.say(f"~ output {change.path}: {_change(change)}")
     if len(found["resources"]) > _SHOWN:
-        sys.stdout.write(f"… and {len(found['resources']) - _SHOWN} more; --json prints all\n")
+        view.say(f"… and {len(found['resources']) - _SHOWN} more; --json prints all")
     if not found["resources"] and not found["outputs"]:
-        sys.stdout.write("no difference in resources or outputs\n")
+        view.say("no difference in resources or outputs")
 
 
 def _change(change: AttributeChange) -> str:
@@ -400,7 +400,7 @@ async def _repair_own(room: OwnRoom, state: str, *, yes: bool, dry_run: bool) ->
 @app.command()
 def pull(state: State, *, version: Number = None) -> None:
     """Print a state as Terraform reads it. It may hold secrets."""
-    sys.stdout.buffer.write(_in(state, lambda room: room.body(version)))
+    view.raw(_in(state, lambda room: room.body(version)))
 
 
 @app.command()
@@ -515,16 +515,16 @@ def quarantine_show(
     """Show one refused write: why it was refused, and what it held."""
     found, body = _in_own(state, lambda room: room.quarantined(entry))
     if raw:
-        sys.stdout.buffer.write(body)
+        view.raw(body)
         return
     view.emit(found, json=json, human=lambda: _quarantined(found))
 
 
 def _quarantined(found: Any) -> None:
     for name in ("id", "reason", "why", "who", "run", "token", "serial", "lineage", "size_bytes", "at", "digest"):
-        sys.stdout.write(f"{name:<10} {view.plain(getattr(found, name))}\n")
+        view.say(f"{name:<10} {view.plain(getattr(found, name))}")
     for address in found.addresses:
-        sys.stdout.write(f"  {address}\n")
+        view.say(f"  {address}")
 
 
 @quarantine.command("diff")

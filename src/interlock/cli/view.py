@@ -1,6 +1,10 @@
-"""Human and JSON views of the same values.
+"""Human and JSON views of the same values, and the only writers of the command line.
 
 Results go to stdout; everything else goes to stderr. With `--json` stdout carries one JSON document and nothing else.
+
+Whatever is written here passes `interlock.foreign_text`, whoever's words it holds: a command that writes to stdout or
+stderr by itself would have to think of it each time, and one that forgets lets the person who named a lock steer the
+terminal or the CI runner of the person who looks at it. `tests/security/test_foreign_text.py` holds the commands to it.
 """
 
 from __future__ import annotations
@@ -8,16 +12,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from interlock.errors import InterlockError
+from interlock.foreign_text import CELL_CHARS, LINE_CHARS, indented, many_lines, one_line, safe_json
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
+_UNDER_WHY = "         | "  # a line of others' words must not look like one of ours
+_TOO_LONG = "the command is too long to be shown here; see --json"
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
@@ -28,7 +32,23 @@ def as_json(value: object) -> str:
     """Return `value` (dataclasses, datetimes, enums included) as one JSON document, two spaces of indent."""
     import msgspec
 
-    return msgspec.json.format(msgspec.json.encode(value, enc_hook=_encode), indent=2).decode()
+    return safe_json(msgspec.json.format(_encoded(value), indent=2).decode())
+
+
+def as_json_line(value: object) -> str:
+    """Return `value` as `as_json` does, on one line."""
+    return safe_json(_encoded(value).decode())
+
+
+def _encoded(value: object) -> bytes:
+    import msgspec
+
+    try:
+        return msgspec.json.encode(value, enc_hook=_encode)
+    except UnicodeEncodeError:  # half a character, as in a file name that is no UTF-8
+        import json
+
+        return json.dumps(msgspec.to_builtins(value, enc_hook=_encode)).encode()
 
 
 def _encode(value: object) -> object:
@@ -42,9 +62,72 @@ def _encode(value: object) -> object:
 def emit(value: object, *, json: bool, human: Callable[[], None]) -> None:
     """Print a result: as JSON, or by calling `human`."""
     if json:
-        sys.stdout.write(as_json(value) + "\n")
+        print_json(value)
     else:
         human()
+
+
+def print_json(value: object) -> None:
+    """Print a value as one JSON document on stdout."""
+    sys.stdout.write(as_json(value) + "\n")
+
+
+def print_line(value: object) -> None:
+    """Print a value as one line of JSON on stdout, for a stream of them."""
+    sys.stdout.write(as_json_line(value) + "\n")
+
+
+def flush() -> None:
+    """Let a reader have at once what was printed."""
+    sys.stdout.flush()
+
+
+def say(text: str, *, mark: str = "") -> None:
+    """Print one line of a result on stdout.
+
+    Args:
+        text: Its words, which may be anybody's.
+        mark: What stands before them: ours, so it may be coloured.
+    """
+    sys.stdout.write(f"{mark}{one_line(text)}\n")
+
+
+def document(text: str, *, colours: bool = False) -> None:
+    """Print a result of several lines on stdout, such as a report or a file that was asked for.
+
+    Args:
+        text: The lines; whoever made them has taken care that nobody else's line ends are among them.
+        colours: They may be coloured, because we did it.
+    """
+    sys.stdout.write(many_lines(text, limit=None, colours=colours and colour_allowed(sys.stdout)))
+
+
+def github_commands(text: str) -> None:
+    """Print commands to GitHub's runner on stdout, which their maker has escaped as the runner needs it."""
+    sys.stdout.write(text)
+
+
+def tell_github(name: str, text: str) -> None:
+    """Give GitHub's runner a command (stdout); the text cannot become another one."""
+    data = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    sys.stdout.write(f"::{name}::{data}\n")
+
+
+def tell_azure(name: str, properties: Mapping[str, str], text: str) -> None:
+    """Give Azure's agent a command (stdout); neither a property nor the text can become another one."""
+    told = ";".join(f"{key}={_for_azure(value)}" for key, value in properties.items())
+    sys.stdout.write(f"##vso[{name}{' ' if told else ''}{told}]{_for_azure(text)}\n")
+
+
+def _for_azure(text: str) -> str:
+    for char, code in (("%", "%AZP25"), (";", "%3B"), ("\r", "%0D"), ("\n", "%0A"), ("]", "%5D")):
+        text = text.replace(char, code)
+    return text
+
+
+def raw(body: bytes) -> None:
+    """Write bytes to stdout as they are: a person asked for the document itself, such as a state."""
+    sys.stdout.buffer.write(body)
 
 
 def failure(error: InterlockError, *, as_json: bool) -> int:
@@ -59,19 +142,15 @@ def failure(error: InterlockError, *, as_json: bool) -> int:
     return error.exit_status
 
 
-def printable(text: str) -> str:
-    """Return text that cannot steer the terminal: messages of an API, and names in locks, are others' words."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
-
-
 def say_failure(code: str, what: str, why: str, fix: str) -> None:
     """Print the three parts of a failure on stderr."""
     write = sys.stderr.write
-    write(f"{_bold_red(f'error[{code}]:')} {printable(what)}\n")
+    write(f"{_bold_red(f'error[{one_line(code)}]:')} {one_line(what)}\n")
     if why:
-        write(f"  why    {printable(why)}\n")
+        write(f"  why    {indented(why, _UNDER_WHY)}\n")
     if fix:
-        write(f"  next   {printable(fix)}\n")
+        # half a command line, pasted, would be another command
+        write(f"  next   {one_line(fix, limit=len(fix)) if len(fix) <= LINE_CHARS else _TOO_LONG}\n")
 
 
 def _failure_json(error: InterlockError) -> str:
@@ -88,35 +167,36 @@ def _bold_red(text: str) -> str:
     return f"\x1b[1;31m{text}\x1b[0m" if colour_allowed(sys.stderr) else text
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a Rich console on stdout or stderr that honours NO_COLOR and does not wrap when piped."""
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 200
-    return Console(file=stream, no_color=not colour_allowed(stream), highlight=False, width=width, soft_wrap=True)
-
-
 def forget_reader(stream: IO[str]) -> None:
     """Write to nowhere from now on: the reader of this stream has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def note(text: str) -> None:
-    """Tell the person something that is no result (stderr)."""
-    sys.stderr.write(text + "\n")
+    """Tell the person something that is no result, in one line (stderr)."""
+    sys.stderr.write(one_line(text) + "\n")
+
+
+def notes(text: str, *, colours: bool = False) -> None:
+    """Tell the person something of several lines (stderr).
+
+    Args:
+        text: The lines, whole; as for `document`, no line end in it is somebody else's.
+        colours: Keep its colours where the terminal has some, because we painted it.
+    """
+    sys.stderr.write(many_lines(text, limit=None, colours=colours and colour_allowed(sys.stderr)).rstrip("\n") + "\n")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
     """Print aligned columns on stdout without importing Rich; `empty` says what no rows mean."""
-    lines = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
+    lines = [[one_line(cell, limit=CELL_CHARS) for cell in row] for row in rows]
     if not lines:
         note(empty)
         return
     cells = [list(headings), *lines]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     for row in cells:
-        sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def duration(seconds: float) -> str:
@@ -160,13 +240,18 @@ def confirm(question: str, *, yes: bool) -> bool:
     # asyncio's own handler would note a Ctrl-C and let the reading go on.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        sys.stderr.write(f"{question} [y/N] ")
-        sys.stderr.flush()
+        ask(question)
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
     finally:
         signal.signal(signal.SIGINT, before)
 
 
+def ask(question: str) -> None:
+    """Print a yes/no question and leave the cursor behind it (stderr)."""
+    sys.stderr.write(f"{one_line(question)} [y/N] ")
+    sys.stderr.flush()
+
+
 def plain(value: Any) -> str:
     """Return a cell's text: `-` for nothing."""
-    return "-" if value in (None, "") else printable(str(value))
+    return "-" if value in (None, "") else one_line(value)

@@ -12,6 +12,7 @@ from interlock.address import parse_address
 from interlock.drift.decisions import Choice
 from interlock.drift.finding import Attribute, Finding, Kind
 from interlock.drift.unmanaged import import_block, skeleton
+from interlock.foreign_text import one_line
 from interlock.hcl import Module, Resource
 
 
@@ -115,10 +116,11 @@ def _has_instances(resource: Resource) -> bool:
 def _lines(attributes: Iterable[Attribute]) -> str:
     lines: list[str] = []
     for each in attributes:
+        path = one_line(each.path)  # a key of a map may hold a line end, and what follows would be configuration
         if each.sensitive:
-            lines.append(f"# {each.path}: sensitive; take the new value from the organisation")
+            lines.append(f"# {path}: sensitive; take the new value from the organisation")
         else:
             named = each.suggestion.startswith(("#", each.path))
-            nested = "" if named else f"# {each.path}\n"
+            nested = "" if named else f"# {path}\n"
             lines.append(f"{nested}{each.suggestion}")
     return "\n".join(lines) + "\n"

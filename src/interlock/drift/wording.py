@@ -45,7 +45,7 @@ def hcl_value(value: Any, names: Mapping[str, str], indent: str = "") -> str:
 def hcl_text(text: str) -> str:
     """Return a quoted template that means exactly `text`."""
     escaped = "".join(_ESCAPED.get(character) or _escape(character) for character in text)
-    return '"' + escaped.replace("${", "$${").replace("%{", "%%{") + '"'
+    return '"' + escaped.replace("##", r"#\u0023").replace("${", "$${").replace("%{", "%%{") + '"'  # see foreign_text
 
 
 def _escape(character: str) -> str:

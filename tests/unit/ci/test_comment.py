@@ -32,15 +32,15 @@ def test_a_comment_has_counts_plan_queue_calls_and_drift() -> None:
         "about 17",
         "**Drift:** 1 changed outside Terraform",
         "`genesyscloud_user.a`",
-        "run `r1` · commit `cccccccccccc` · [job](https://ci/1)",
+        "run `r1` · commit `cccccccccccc` · [job](<https://ci/1>)",
     ):
         assert part in text
 
 
 def test_a_failed_plan_says_why_and_what_next() -> None:
     text = markdown(PlanReport(state="prod", error="the lock is held", next="interlock queue ls"))
-    assert "**No plan:** the lock is held" in text
-    assert "Next: interlock queue ls" in text
+    assert "**No plan:** `the lock is held`" in text
+    assert "Next: `interlock queue ls`" in text
 
 
 def test_no_changes_are_said() -> None:
@@ -56,8 +56,8 @@ def test_a_long_plan_loses_its_middle() -> None:
 
 
 def test_a_plan_cannot_break_out_of_its_fence() -> None:
-    text = markdown(PlanReport(state="prod", add=1, text="~~~~~~\n</details>\n# heading"))
-    assert "\n~~~~~~~\n" in text
+    text = markdown(PlanReport(state="prod", add=1, text="``````\n</details>\n# heading"))
+    assert "\n```````\n" in text
 
 
 @settings(max_examples=60, deadline=None)

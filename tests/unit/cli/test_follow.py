@@ -84,7 +84,7 @@ def test_errors_are_shown_with_place_and_detail(follower: Follower, capsys: pyte
     )
     shown = capsys.readouterr().err
     assert "error: It broke [a.b] (m.tf:3)" in shown
-    assert "  two\n  lines" in shown
+    assert "  | two\n  | lines" in shown
 
 
 class BrokenPipe(io.StringIO):
@@ -123,4 +123,4 @@ def test_what_an_apply_did_is_said_at_its_end(follower: Follower, capsys: pytest
 
 def test_a_message_of_an_api_cannot_steer_the_terminal(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
     follower.show(entry("note", text="bad\x1b]0;title\x07 name"))
-    assert capsys.readouterr().err == "bad�]0;title� name\n"
+    assert capsys.readouterr().err == "bad\\x1b]0;title\\x07 name\n"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from interlock.drift import report
 from interlock.drift.finding import Finding, Kind, Scan
-from interlock.drift.formats.plain import clean
 from interlock.drift.report import SYMBOLS
+from interlock.foreign_text import code_span
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@-])")
+_CELL_CHARS = 1000
 
 
 def render_markdown(scan: Scan) -> str:
@@ -19,19 +18,19 @@ def render_markdown(scan: Scan) -> str:
 
 
 def _lines(scan: Scan) -> Iterator[str]:
-    yield f"### Drift of {_text(report.headline(scan))}"
-    yield f"\nRun `{scan.run}`, {report.instant(scan.at)}."
+    yield f"### Drift of {code_span(report.headline(scan))}"
+    yield f"\nRun {code_span(scan.run)}, {report.instant(scan.at)}."
     for section in report.sections(scan):
         yield f"\n#### {report.begun(section.title)}"
         for group in section.groups:
-            yield f"\n{_text(report.begun(group.title))}\n"
+            yield f"\n{code_span(report.begun(group.title))}\n"
             yield "| | object | attribute | state | organisation |"
             yield "|---|---|---|---|---|"
             for finding in group.findings:
                 yield from _rows(finding)
     if scan.notes:
         yield ""
-        yield from (f"- {_text(note)}" for note in scan.notes)
+        yield from (f"- {code_span(note)}" for note in scan.notes)
 
 
 def _rows(finding: Finding) -> Iterator[str]:
@@ -46,4 +45,4 @@ def _rows(finding: Finding) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", clean(text))
+    return code_span(text, limit=_CELL_CHARS, in_table=True)

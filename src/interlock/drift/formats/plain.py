@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator
 
 from interlock.drift import report
 from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict, choices
 from interlock.drift.report import SYMBOLS
 from interlock.errors import command
+from interlock.foreign_text import one_line
 
 _COLOURS = {Kind.GONE: "31", Kind.CHANGED: "33", Kind.CONTENT: "35", Kind.UNMANAGED: "36"}
 
@@ -59,8 +59,8 @@ def _next(scan: Scan) -> Iterator[str]:
 
 
 def clean(text: str) -> str:
-    """Replace what could drive a terminal: names and values come from other people."""
-    return "".join("�" if unicodedata.category(each) in {"Cc", "Cf", "Cs"} else each for each in text)
+    """Return a name or a value, which comes from other people, as one line that is safe to show."""
+    return one_line(text)
 
 
 def _plain(text: str, _code: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from interlock.foreign_text import safe_json
 from interlock.lint.report import Report
 
 
@@ -21,4 +22,4 @@ def render_json(report: Report) -> str:
         }
         for item in report.findings
     ]
-    return json.dumps({"findings": findings}, indent=2, ensure_ascii=False) + "\n"
+    return safe_json(json.dumps({"findings": findings}, indent=2, ensure_ascii=False)) + "\n"

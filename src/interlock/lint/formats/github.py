@@ -5,6 +5,7 @@ Source: "Workflow commands for GitHub Actions" and actions/toolkit packages/core
 
 from __future__ import annotations
 
+from interlock.foreign_text import one_line
 from interlock.lint.finding import Severity
 from interlock.lint.report import Report, Reported
 
@@ -22,7 +23,7 @@ def _command(item: Reported) -> str:
     if span.end_line == span.line:
         values["endColumn"] = span.end_column
     properties = ",".join(f"{name}={_property(str(value))}" for name, value in values.items())
-    text = _data(finding.message + "\n" + finding.fix)
+    text = _data(one_line(finding.message) + "\n" + one_line(finding.fix))
     return f"::{_COMMANDS[finding.severity]} {properties}::{text}\n"
 
 
@@ -31,4 +32,4 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data(one_line(text)).replace(":", "%3A").replace(",", "%2C")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from interlock.foreign_text import safe_json
 from interlock.lint.finding import Severity
 from interlock.lint.report import Report
 
@@ -29,4 +30,4 @@ def render_gitlab(report: Report) -> str:
         }
         for item in report.findings
     ]
-    return json.dumps(issues, indent=2, ensure_ascii=False) + "\n"
+    return safe_json(json.dumps(issues, indent=2, ensure_ascii=False)) + "\n"

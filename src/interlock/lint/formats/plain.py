@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
+from interlock.foreign_text import one_line
 from interlock.lint.finding import Severity
 from interlock.lint.report import Report, Reported
 
@@ -67,9 +68,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return text without control characters: a file must not be able to write to the reader's terminal."""
-    spaced = text.replace("\t", _TAB)
-    return "".join(char if unicodedata.category(char)[0] != "C" else "�" for char in spaced)
+    """Return text as one line that is safe to show: a file must not be able to write to the reader's terminal."""
+    return one_line(text.replace("\t", _TAB))
 
 
 def _width(text: str) -> int:

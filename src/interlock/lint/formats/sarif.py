@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from interlock.foreign_text import safe_json
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.report import Report, Reported
 from interlock.lint.rule import Rule
@@ -33,7 +34,8 @@ def render_sarif(report: Report, rules: Sequence[Rule], *, version: str) -> str:
         "originalUriBaseIds": {"SRCROOT": {"description": {"text": "the folder in which the linter ran"}}},
         "results": [_result(item, index) for item in report.findings],
     }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+    document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    return safe_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
 
 
 def _rule(rule: Rule) -> dict[str, object]:
