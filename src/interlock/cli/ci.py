@@ -225,8 +225,11 @@ def comment(
     """Put a plan into its pull request as one comment that is replaced from run to run."""
     from interlock.ci.comment import mark, markdown
     from interlock.cli.plan_report import read_report
+    from interlock.compose.stores import check_own
 
-    body = markdown(read_report(summary, state, _settings().runs, os.environ))
+    settings = _settings()
+    check_own(settings, os.environ)
+    body = markdown(read_report(summary, state, settings.runs, os.environ))
     if dry_run:
         view.document(f"{body}\n")
     elif to_summary:

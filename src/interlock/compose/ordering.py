@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from interlock.compose.sites import check_reads, locate
 from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
+from interlock.ownership import make_folder
 from interlock.settings import Settings, StateSettings, parse_duration
 
 if TYPE_CHECKING:
@@ -108,21 +108,15 @@ def _check_out(out: Path | None) -> str | None:
 
 def _make_home(home: Path) -> None:
     try:
-        for folder in (home, home / "runs", home / "trees", home / "cache"):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        everybodys = home.stat().st_mode & stat.S_IWOTH
+        make_folder(home)
+        for folder in ("runs", "trees", "cache"):
+            make_folder(home / folder)
     except OSError as error:
         raise UsageError(
             f"the folder {home} cannot be made",
             why=error.strerror or str(error),
             fix="set INTERLOCK_HOME to a folder that can be written",
         ) from error
-    if everybodys:
-        raise UsageError(
-            f"everybody on this machine may write to {home}",
-            why="whoever can put files there can change what your runs do and read what they hold",
-            fix=f"chmod go-w {home}    or set INTERLOCK_HOME to a folder of your own",
-        )
 
 
 def _root_module(directory: Path) -> Path:

@@ -10,6 +10,7 @@ from interlock.compose.stores import open_embedded, read_settings
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
 from interlock.listening.strangers import is_loopback
+from interlock.ownership import make_folder
 from interlock.secret_file import check_strength, making_command, read_secret_file, write_secret_file
 from interlock.settings import Settings
 
@@ -67,7 +68,7 @@ def _server_token(settings: Settings, token_file: str | None) -> tuple[str, str]
         return check_strength(settings.token.value, what="INTERLOCK_TOKEN", fix=_ANOTHER), "INTERLOCK_TOKEN"
     path = Path(token_file) if token_file else settings.home / "server-token"
     if token_file is None and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         write_secret_file(path, RandomIds().secret())
     token = read_secret_file(path, what="the file with the server's token")
     return check_strength(token, what=f"the token in {path}", fix=making_command(path)), str(path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from interlock.clock import Clock, SystemClock
 from interlock.errors import UsageError
 from interlock.ids import RandomIds
+from interlock.ownership import TRUST, check_home
 from interlock.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -56,16 +57,31 @@ def read_settings(environ: Mapping[str, str] | None = None, directory: Path | No
     """Return the settings that hold in `directory`, by default the current one; by default in our own environment.
 
     Raises:
-        UsageError: A value or a key is wrong, or they name a server.
+        UsageError: A value or a key is wrong, they name a server, or the home is not ours alone.
     """
-    settings = load(directory or Path.cwd(), os.environ if environ is None else environ, flags)
+    environ = os.environ if environ is None else environ
+    settings = load(directory or Path.cwd(), environ, flags)
     if settings.server is not None:
         raise UsageError(
             f"runs, queues and states of a server are not part of this version: {settings.server}",
             why=f"`server` is set ({settings.origins['server']}), and nothing may go past it",
             fix="unset INTERLOCK_SERVER, or take `server:` out of interlock.yaml",
         )
+    check_own(settings, environ)
     return settings
+
+
+def check_own(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Refuse a home that is not ours alone, unless the operator vouches for everybody who may write to it.
+
+    Every command comes by here before it opens the home.
+
+    Raises:
+        UsageError: See `interlock.ownership.check_home`.
+    """
+    if environ.get(TRUST) != "1":
+        database = settings.database.name
+        check_home(settings.home, (database, f"{database}-wal", f"{database}-shm", "server-token", "runs", "trees"))
 
 
 def me() -> str:

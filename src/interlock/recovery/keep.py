@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from interlock.errors import BackendUnavailable
+from interlock.ownership import make_folder
 
 MAX_KEPT = 1000  # files listed of one state
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
@@ -57,7 +58,7 @@ class Keep:
                 return kept.path
         path = self._of(address) / f"{now.astimezone(UTC).strftime(_STAMP)}-{digest}.tfstate"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
             _write(path, body)
         except OSError as error:
             raise BackendUnavailable(

@@ -137,7 +137,6 @@ async def open_case(text: str, asked: Asked, environ: Mapping[str, str]) -> Asyn
     settings, clock = read_settings(environ), SystemClock()
     target = await find_target(text, settings, environ)
     async with AsyncExitStack() as stack:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         embedded = await stack.enter_async_context(open_embedded(settings))
         desk = _Desk(
             subject=text,

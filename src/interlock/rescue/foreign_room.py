@@ -491,7 +491,6 @@ async def open_foreign_room(subject: str, target: Foreign, settings: Settings) -
     """Open a foreign state for as long as the context lasts."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         embedded = await stack.enter_async_context(open_embedded(settings))
         backend = await open_backend(target.found, target.directory, clock=clock, ids=RandomIds())
         stack.push_async_callback(backend.close)

@@ -15,6 +15,5 @@ _T = TypeVar("_T")
 async def with_log(act: Callable[[AuditLog], Awaitable[_T]]) -> _T:
     """Let `act` work with the audit log."""
     settings = read_settings()
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with open_embedded(settings) as embedded:
         return await act(AuditLog(embedded.store.records, SystemClock()))

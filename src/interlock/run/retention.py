@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from interlock.ownership import make_folder
 from interlock.run.summary import Summary, find_summary
 from interlock.run.workspace import ERRORED
 
@@ -141,7 +142,7 @@ def _old_seeds(seeds: Path, used: set[str], now: datetime) -> list[str]:
 
 
 def _remove(folders: Iterable[Path], trash: Path) -> None:
-    trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(trash)
     for folder in folders:
         with suppress(OSError):  # somebody else was quicker
             folder.rename(trash / folder.name)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.errors import UsageError, command
+from interlock.ownership import make_folder
 from interlock.run.process import open_private
 from interlock.source import is_configuration
 
@@ -118,7 +119,7 @@ class Workspace:
             return
         fresh = self.seed.with_name(f"{self.seed.name}.{os.getpid()}")
         shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
+        make_folder(fresh)
         if (self.data_dir / "providers").is_dir() and not (self.data_dir / "providers").is_symlink():
             (self.data_dir / "providers").rename(fresh / "providers")  # hundreds of megabytes: moved once, linked after
             (self.data_dir / "providers").symlink_to(self.seed / "providers")
@@ -279,7 +280,7 @@ def initialisation_key(
 
 def _take_tree(directory: Path, home: Path) -> tuple[Path, int]:
     trees = home / "trees" / hashlib.sha256(str(directory).encode()).hexdigest()[:16]
-    trees.mkdir(parents=True, exist_ok=True)
+    make_folder(trees)
     for number in range(_TREES):
         held = _reserve(trees / f"{number}.lock")
         if held is None:

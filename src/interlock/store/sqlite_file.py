@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
+from interlock.ownership import make_folder
 from interlock.store.ballast import give_up_ballast, is_full
 from interlock.store.records import StoreGone
 
@@ -248,7 +249,8 @@ def _create(path: Path) -> None:
         raise UsageError(
             f"the database {path} is a folder", why="a file is needed", fix=f"name a file, such as {path}/interlock.db"
         )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.parent.exists():
+        make_folder(path.parent)
     try:
         # Never opens an existing file: closing that descriptor would drop the locks of our other connections to it.
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)

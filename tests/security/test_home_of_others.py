@@ -1,0 +1,178 @@
+"""A home that somebody else could exchange is not believed, and what we make is nobody else's."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interlock.cli.main import COMMANDS, main
+from interlock.compose import read_settings
+from interlock.errors import UsageError
+from interlock.ownership import make_folder
+
+STRANGER = 4242
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a second Unix user can only be made up by root")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def refused(home: Path, **environ: str) -> UsageError:
+    with pytest.raises(UsageError, match="is not yours alone") as refusal:
+        read_settings({"INTERLOCK_HOME": str(home), **environ}, home)
+    assert refusal.value.exit_status == 3
+    assert "INTERLOCK_TRUST_HOME=1" in refusal.value.fix
+    return refusal.value
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777])
+def test_a_home_that_others_may_write_is_refused(home: Path, mode: int) -> None:
+    os.chown(home, -1, 1 if os.geteuid() == 0 else -1)
+    home.chmod(mode)
+    if mode == 0o770 and os.geteuid() != 0:
+        pytest.skip("only root can give a folder to a group that is not its own")
+    assert f"chmod go-w {home}" in refused(home).fix
+
+
+@pytest.mark.promise("P3")
+def test_a_home_below_a_folder_in_which_others_may_rename_it_is_refused(tmp_path: Path) -> None:
+    open_folder = tmp_path / "open"
+    home = open_folder / "below" / "home"
+    home.mkdir(parents=True, mode=0o700)
+    open_folder.chmod(0o777)
+    assert f"chmod go-w {open_folder}" in refused(home).fix
+    assert f"chmod go-w {open_folder}" in refused(open_folder / "not" / "yet").fix
+    open_folder.chmod(0o1777)
+    read_settings({"INTERLOCK_HOME": str(home)}, home)
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("name", ["interlock.db", "interlock.db-wal", "interlock.db-shm", "server-token"])
+def test_a_file_of_the_home_that_others_may_write_is_refused(home: Path, name: str) -> None:
+    (home / name).write_bytes(b"")
+    (home / name).chmod(0o666)
+    assert f"chmod go-w {home / name}" in refused(home).fix
+
+
+@AS_ROOT
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("which", [".", "interlock.db", "interlock.db-wal", "server-token"])
+def test_a_home_or_a_file_in_it_that_belongs_to_somebody_else_is_refused(home: Path, which: str) -> None:
+    if which != ".":
+        (home / which).write_bytes(b"")
+    os.chown(home / which, STRANGER, STRANGER)
+    assert f"uid {STRANGER}" in refused(home).why
+    assert read_settings({"INTERLOCK_HOME": str(home), "INTERLOCK_TRUST_HOME": "1"}, home).home == home
+
+
+@AS_ROOT
+@pytest.mark.promise("P3")
+def test_a_link_of_somebody_else_does_not_lead_to_a_home(home: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(home)
+    read_settings({"INTERLOCK_HOME": str(link)}, home)
+    os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
+    assert str(link) in refused(link).why
+
+
+@AS_ROOT
+@pytest.mark.promise("P3")
+def test_root_is_not_led_by_the_home_of_a_user(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    home = users / ".local" / "state" / "interlock"
+    home.mkdir(parents=True)
+    os.chown(users, STRANGER, STRANGER)
+    assert f"{users} belongs to uid {STRANGER}" in refused(home).why
+
+
+def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match="is not yours alone"):
+        read_settings({"INTERLOCK_HOME": str(tmp_path / "loop")}, tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777, 0o002])
+def test_what_is_made_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        make_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_new_home_holds_nothing_for_others_whatever_the_umask(tmp_path: Path) -> None:
+    home = tmp_path / "state" / "interlock"
+    script = "import os, sys; os.umask(0); from interlock.cli.main import main; sys.exit(main(['audit', 'ls']))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env={**os.environ, "INTERLOCK_HOME": str(home)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    made = [home.parent, home, *home.rglob("*")]
+    assert len(made) >= 3
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
+
+
+_LOOKING = [
+    ("lock", "ls"),
+    ("lock", "explain", "s"),
+    ("force-unlock", "s"),
+    ("queue", "ls"),
+    ("queue", "pause", "s", "--reason", "r"),
+    ("runs", "ls"),
+    ("runs", "show", "r"),
+    ("runs", "prune"),
+    ("wait", "r"),
+    ("state", "ls"),
+    ("state", "show", "s"),
+    ("state", "history", "s"),
+    ("state", "quarantine", "ls", "s"),
+    ("audit", "ls"),
+    ("audit", "verify"),
+    ("recover", "s"),
+    ("doctor", "."),
+    ("init", "."),
+    ("plan", "."),
+    ("serve", "--listen", "127.0.0.1:0"),
+    ("drift", "."),
+]
+
+
+@pytest.fixture
+def loose(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "module").mkdir()
+    (tmp_path / "module" / "main.tf").write_text('resource "terraform_data" "a" {}\n')
+    monkeypatch.chdir(tmp_path / "module")
+    monkeypatch.setenv("INTERLOCK_HOME", str(home))
+    home.chmod(0o777)
+    yield home
+    home.chmod(0o700)
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("words", _LOOKING, ids=" ".join)
+def test_no_command_opens_a_home_that_others_may_write(
+    loose: Path, words: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert words[0] in COMMANDS
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    told = "".join(capfd.readouterr())
+    assert "is not yours alone" in told
+    assert end.value.code in {1, 3} if words[0] == "doctor" else end.value.code == 3
+    assert list(loose.iterdir()) == []
