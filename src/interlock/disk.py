@@ -1,13 +1,17 @@
-"""A `Tree` on this machine's disk, and a file replaced in one step. A hand.
+"""A `Tree` on this machine's disk, and files written in one step. A hand.
 
 Knows: paths, limits. Knows nothing of what the files mean.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
+import stat
 from pathlib import Path
 
+from interlock.checkout import checkouts, is_within
 from interlock.source import MAX_FILE_BYTES, SourceUnreadable
 
 
@@ -57,21 +61,75 @@ def _unreadable(path: str, why: str) -> SourceUnreadable:
     return SourceUnreadable(f"{path} could not be read", why=why, fix=f"ls -l {path}", path=path)
 
 
+PRIVATE = 0o600
+"""The mode of a file that may hold secrets."""
+
+SHARED = 0o644
+"""The mode of a file that is made for a repository; the umask may take from it."""
+
+
+def write_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+    """Write a new file in the place of what has that name, in one step; it is on the disk when this returns.
+
+    It is ours, whoever the file before belonged to, and whoever has that one open reads nothing of it. A link of that
+    name is replaced, never followed: in a folder that others may write to, or in a checkout, it leads where they like.
+
+    Args:
+        path: Where to.
+        content: All of it.
+        mode: `PRIVATE` whatever the umask says, or `SHARED`.
+
+    Raises:
+        OSError: It cannot be written, or the name is that of something that is no file, such as a device; what was
+            there stays.
+    """
+    _refuse_no_file(path)
+    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(draft, flags, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if mode != SHARED:
+                os.fchmod(handle, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Refuse a device, a pipe or a folder: as root we would replace /dev/null for everybody."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+        raise OSError(errno.EEXIST, "it is no regular file", str(path))
+
+
 def replace_file(path: str, content: bytes) -> None:
-    """Write a file in one step: readers see the old content or the new one. The file's mode and a link to it stay.
+    """Write a file of a person's, in one step: readers see the old content or the new one.
+
+    The file's mode stays, and a link to it as long as it does not lead out of the checkout.
 
     Raises:
         SourceUnreadable: The folder or file may not be written.
     """
     target = Path(path).resolve()
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        mode = target.stat().st_mode if target.exists() else None
-        draft.write_bytes(content)
-        if mode is not None:
-            draft.chmod(mode & 0o7777)
-        draft.replace(target)
+        _refuse_way_out(Path(path), target)
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else SHARED
+        write_file(target, content, mode)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         why = error.strerror or "input/output error"
         raise SourceUnreadable(f"{path} could not be written", why=why, fix=f"ls -l {path}", path=path) from error
+
+
+def _refuse_way_out(path: Path, target: Path) -> None:
+    if path.is_symlink() and not is_within(target, checkouts(path.absolute().parent, {})):
+        raise OSError(errno.ELOOP, f"it is a link to {target}, which is outside the checkout", str(path))

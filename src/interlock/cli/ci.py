@@ -114,6 +114,8 @@ def _not_ours(paths: list[str]) -> UsageError:
 
 
 def _write(root: Path, files: Mapping[str, str], plan: Mapping[str, str], *, force: bool) -> None:
+    from interlock.disk import SHARED, write_file
+
     for path, text in files.items():
         if plan[path] == "foreign" and not force:
             # GitLab has one root file, which is the project's own; ours only needs to be included from it.
@@ -123,7 +125,7 @@ def _write(root: Path, files: Mapping[str, str], plan: Mapping[str, str], *, for
         target = root / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+            write_file(target, text.encode(), SHARED)
         except OSError as error:
             raise UsageError(
                 f"{path} cannot be written", why=error.strerror or str(error), fix=f"ls -ld {root}"
@@ -247,7 +249,7 @@ def _to_summary(body: str) -> None:
             file.write(body)
     elif folder:
         target = Path(folder) / "interlock-plan.md"
-        target.write_text(body)
+        _replace(target, body.encode())
         view.tell_azure("task.uploadsummary", {}, str(target))
     else:
         view.document(f"{body}\n")
@@ -361,10 +363,10 @@ def _read(path: Path, most: int) -> bytes:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file that only we can read: a plan holds secrets."""
+    from interlock.disk import write_file
+
     try:
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
+        write_file(path, content)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written", why=error.strerror or str(error), fix="name another file"

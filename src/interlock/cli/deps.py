@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,9 +209,13 @@ def _deliver(text: str, out: Path | None) -> None:
     if out is None:
         view.document(text)
         return
-    from interlock.disk import replace_file
+    from interlock.disk import SHARED, write_file
 
-    replace_file(str(out), text.encode())
+    try:
+        write_file(out, text.encode(), SHARED)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(f"{out} could not be written", why=why, fix=f"ls -ld {shlex.quote(str(out))}") from error
     view.note(f"wrote {out}")
 
 

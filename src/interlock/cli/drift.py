@@ -173,14 +173,24 @@ def import_(
     """Bring unmanaged objects under management: prints `import` blocks with their configuration."""
     from interlock.drift import Choice, imports_of
 
-    if out is not None and out.exists():
+    if out is not None and os.path.lexists(out):
         raise UsageError(f"{out} exists", why="it is not written over", fix="name another file")
     findings = _decide(
         Choice.IMPORT, words, None, everything, reason, state, directory, json=json, quiet=out is not None
     )
     if out is not None:
-        out.write_text(imports_of(findings))
+        _write_new(out, imports_of(findings))
         view.note(f"written to {out}; review it, then: interlock plan")
+
+
+def _write_new(out: Path, text: str) -> None:
+    from interlock.disk import SHARED, write_file
+
+    try:
+        write_file(out, text.encode(), SHARED)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(f"{out} cannot be written", why=why, fix="name a file in a folder of yours") from error
 
 
 def _look(directory: Path, types: str | None, names: list[str], divisions: list[str]) -> Look:

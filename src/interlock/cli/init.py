@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.source import is_configuration
 
 app = typer.Typer()
@@ -28,6 +29,7 @@ def init(
 ) -> None:
     """Write interlock.yaml with the root modules found below, each as a state."""
     from interlock.cli import view
+    from interlock.disk import SHARED, write_file
     from interlock.settings import FILE_NAME
 
     if schema:
@@ -42,9 +44,13 @@ def init(
         view.document(text)
         return
     target = directory / FILE_NAME
-    if target.exists() and not force:
+    if os.path.lexists(target) and not force:
         raise UsageError(f"{target} exists", why="it would be overwritten", fix="interlock init --force, or --print")
-    target.write_text(text)
+    try:
+        write_file(target, text.encode(), SHARED)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(f"{target} cannot be written", why=why, fix=command("init", directory, "--print")) from error
     view.note(f"wrote {target}; next: interlock doctor")
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from interlock.disk import replace_file
+from interlock.disk import write_file
 from interlock.errors import THIS_STATE, LockHeld, UsageError, command
 from interlock.existing.foreign import foreign_lock, held_by
 from interlock.existing.interface import (
@@ -106,7 +106,7 @@ class LocalBackend:
                 f"{self.path} changed while it was to be written", why="somebody wrote it", fix="try again"
             )
         if current is not None:
-            await asyncio.to_thread(replace_file, str(self.backup_path), current.body)
+            await asyncio.to_thread(write_file, self.backup_path, current.body)
         await asyncio.to_thread(self._write, body)
         stored = await self.read_state()
         assert stored is not None
@@ -183,8 +183,7 @@ class LocalBackend:
             raise self._refusal() from None
         self._held = handle
         raw = render_lock_info(info)
-        self.info_path.touch(mode=0o600)
-        self.info_path.write_bytes(raw)
+        write_file(self.info_path, raw)
         return foreign_lock(raw, mechanism="local", place=str(self.path))
 
     def _refusal(self) -> LockHeld:

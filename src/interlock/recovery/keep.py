@@ -7,12 +7,12 @@ plain Terraform states under the home, readable by their owner only.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from interlock.disk import write_file
 from interlock.errors import BackendUnavailable
 from interlock.ownership import make_folder
 
@@ -59,7 +59,7 @@ class Keep:
         path = self._of(address) / f"{now.astimezone(UTC).strftime(_STAMP)}-{digest}.tfstate"
         try:
             make_folder(path.parent)
-            _write(path, body)
+            write_file(path, body)
         except OSError as error:
             raise BackendUnavailable(
                 f"a copy of {address} could not be kept, so nothing was changed",
@@ -85,13 +85,3 @@ class Keep:
     def _of(self, address: str) -> Path:
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", address).strip("-.")[-60:] or "state"
         return self._folder / f"{slug}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
-
-
-def _write(path: Path, body: bytes) -> None:
-    draft = path.with_suffix(".tmp")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

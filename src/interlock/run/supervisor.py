@@ -7,7 +7,6 @@ end, Terraform finishes its operation, its state is saved, and only then the loc
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ import msgspec
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing
+from interlock.disk import write_file
 from interlock.errors import (
     InterlockError,
     Interrupted,
@@ -625,7 +625,7 @@ class Supervisor:
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
         self._prepare_apply(path)
         adapted = await asyncio.to_thread(self._adapted, content)
-        await asyncio.to_thread(_write_private, path, adapted)
+        await asyncio.to_thread(write_file, path, adapted)
         document = parse_plan(await self._shown(path))
         facts = settle.facts_of(document)
         self._say_plan(facts)
@@ -950,7 +950,7 @@ def _keep(plan: Path, out: Path, label: Label) -> str:
     """Keep a plan for later, and return its digest."""
     try:
         kept = with_label(plan.read_bytes(), label)
-        _write_private(out, kept)
+        write_file(out, kept)
     except OSError as error:
         raise UsageError(
             f"the plan could not be kept in {out}",
@@ -958,14 +958,6 @@ def _keep(plan: Path, out: Path, label: Label) -> str:
             fix="name a file that can be written",
         ) from error
     return digest_of(kept)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only we can read. What cannot be opened for writing, such as a folder, stays as it is."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(handle, 0o600)
-        file.write(content)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
