@@ -42,6 +42,9 @@ ENVIRONMENT = {
     "INTERLOCK_CI_SERVERS": "base URLs, by spaces, of CI servers that may be sent the environment's CI tokens",
     "INTERLOCK_EPHEMERAL_RUNNERS": "1: you vouch that no CI runner's machine outlives its job; see `lock explain`",
     "INTERLOCK_OPERATOR": "your name for the audit log, instead of user@host",
+    "INTERLOCK_AUDIT_KEY": "key that signs the audit log's entries, and with which `audit verify` checks them; at "
+    "least 32 characters, kept where who can write the home cannot read it; a secret",
+    "INTERLOCK_AUDIT_KEY_FILE": "file with that key",
     "INTERLOCK_DEBUG": "1: show where in the code an unexpected failure happened",
     "NO_COLOR": "no colour, whatever the terminal can do",
 }

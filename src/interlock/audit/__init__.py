@@ -3,6 +3,6 @@
 The log itself is a hand and is imported by full path: `interlock.audit.log`.
 """
 
-from interlock.audit.entry import Entry, chain_fault, decode, digest_of, encode
+from interlock.audit.entry import Entry, Head, Noted, chain_fault, decode, digest_of, encode, find_head
 
-__all__ = ["Entry", "chain_fault", "decode", "digest_of", "encode"]
+__all__ = ["Entry", "Head", "Noted", "chain_fault", "decode", "digest_of", "encode", "find_head"]

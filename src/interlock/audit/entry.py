@@ -1,7 +1,8 @@
 """One entry of the audit log, and the chain that entries make.
 
 Each entry holds the digest of the stored bytes of the entry before it. So an entry that was changed or taken out is
-noticed by everybody who walks the chain; only the newest one has no witness but its number.
+noticed by everybody who walks the chain. The digest of the newest one, the head, stands for all of them; it is noted
+elsewhere (the log's end, versions of states, what a person was told), so that a chain cut or made anew is noticed too.
 
 Knows: the values. How they are stored is the business of `log`.
 """
@@ -9,6 +10,7 @@ Knows: the values. How they are stored is the business of `log`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +39,7 @@ class Entry:
         by: Who decided: `user@host`.
         facts: What was seen and concluded, without secrets.
         previous: SHA-256 of the stored entry before this one; empty for the first.
+        signature: Made with a key outside the store, see `signing`; empty without one, and in entries of old.
         schema: Version of this form.
     """
 
@@ -48,6 +51,41 @@ class Entry:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     previous: str = ""
     schema: int = SCHEMA
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The newest entry at some time: number and digest of its stored form. All entries before it hang on it."""
+
+    number: int
+    digest: str
+
+    def __str__(self) -> str:
+        """As people note it down, and `parse_head` reads it."""
+        return f"{self.number}:{self.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A head that somebody noted outside the chain.
+
+    Attributes:
+        head: Its digest may be the beginning of one.
+        where: Who noted it, for people.
+    """
+
+    head: Head
+    where: str
+
+
+_HEAD = re.compile(r"([1-9]\d{0,11}):([0-9a-f]{12,64})")
+
+
+def find_head(text: str) -> Head | None:
+    """Read `12:3f2a…`, a number and at least twelve digits of the digest; None when it is none."""
+    match = _HEAD.fullmatch(text.strip())
+    return Head(number=int(match[1]), digest=match[2]) if match else None
 
 
 def encode(entry: Entry) -> bytes:

@@ -1,18 +1,34 @@
 """The audit log, kept in a record store. A hand.
 
 An entry is one record that must be absent before, so no entry is ever replaced; two that are written at once get
-numbers of their own. A second record remembers about where the end is; it is only a hint and may lag behind.
+numbers of their own. A second record remembers the head. It may lag behind by what was written at that moment, and is
+what a chain that was cut is noticed by.
 
 Decisions go on when an entry is damaged: the next one is written behind it and says that the chain is broken there.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from interlock.audit.entry import MAX_ENTRY_BYTES, Entry, Fact, chain_fault, decode, digest_of, encode
+import msgspec
+
+from interlock.audit.entry import (
+    MAX_ENTRY_BYTES,
+    Entry,
+    Fact,
+    Head,
+    Noted,
+    chain_fault,
+    decode,
+    digest_of,
+    encode,
+    find_head,
+)
+from interlock.audit.signing import AuditKey
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, StateInvalid, UsageError
 from interlock.store import Mismatch, Record, RecordDamaged, RecordStore
@@ -52,11 +68,22 @@ class AuditLog:
     Args:
         records: Where entries go.
         clock: For the instants of entries.
+        key: Signs them, and is what signatures are checked with; None without one.
+        told: Told the head after each entry, for a person to keep.
     """
 
-    def __init__(self, records: RecordStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        records: RecordStore,
+        clock: Clock,
+        *,
+        key: AuditKey | None = None,
+        told: Callable[[Head], None] | None = None,
+    ) -> None:
         self._records = records
         self._clock = clock
+        self._key = key
+        self._told = told
 
     async def append(self, action: str, *, subject: str, by: str, facts: Mapping[str, Fact]) -> Entry:
         """Write one entry behind the newest; see `Entry`.
@@ -76,6 +103,8 @@ class AuditLog:
                 facts={**facts, **_break_behind(last)},
                 previous=digest_of(last.value) if last is not None and last.value is not None else "",
             )
+            if self._key is not None:
+                entry = self._key.sign(entry)
             if await self._write(entry):
                 return entry
         raise BackendUnavailable("the audit log was not written", why="others wrote at the same time", fix="try again")
@@ -89,18 +118,57 @@ class AuditLog:
         """Return the entries that cannot be read, oldest first."""
         return tuple([Damaged(number=each.number, why=each.why) async for each in self._walk() if each.why])
 
-    async def verify(self) -> tuple[int, str]:
-        """Return how many entries are in order, and what is wrong with the next one; empty when all are in order."""
+    async def head(self) -> Head | None:
+        """Return the newest entry's number and digest, as the log's end has it; None when nothing was decided yet.
+
+        Raises:
+            RecordDamaged: The end cannot be read.
+        """
+        end = await self._records.get(_END)
+        found = _noted_end(end) if end is not None else None
+        if found is not None or end is None:
+            return found
+        last = await self._last()  # the end of a log of old has no digest
+        return Head(number=last.number, digest=digest_of(last.value)) if last is not None and last.value else None
+
+    async def verify(self, noted: Sequence[Noted] = ()) -> tuple[int, str]:
+        """Return how many entries are in order, and what is wrong with the next one; empty when all are in order.
+
+        Args:
+            noted: Heads that were noted elsewhere, beside the log's own end: each must be in the chain.
+        """
         older: bytes | None = None
         count = 0
+        signed = False
+        expected = [*await self._own_end(), *noted]
         async for stored in self._walk():
-            if stored.why or stored.value is None:
-                return count, f"entry {stored.number} cannot be read: {stored.why}"
-            fault = chain_fault(older, stored.value)
+            fault = _unreadable(stored) or chain_fault(older, stored.value or b"")
+            if fault or stored.value is None:
+                return count, fault
+            entry = decode(stored.value)
+            fault = _contradiction(entry, stored.value, expected) or self._signature_fault(entry, stored.value, signed)
             if fault:
                 return count, fault
-            older, count = stored.value, count + 1
-        return count, ""
+            older, count, signed = stored.value, count + 1, signed or bool(entry.signature)
+        return count, _cut(count, expected)
+
+    def _signature_fault(self, entry: Entry, stored: bytes, signed: bool) -> str:
+        if self._key is None:
+            return ""
+        if not entry.signature:
+            return f"entry {entry.number} is not signed, and one before it is: it was written without the key" * signed
+        return "" if self._key.fits(stored, entry) else f"the signature of entry {entry.number} is not of this key"
+
+    async def _own_end(self) -> list[Noted]:
+        try:
+            end = await self._records.get(_END)
+        except RecordDamaged:
+            return []
+        if end is None:
+            return []
+        # The end of a log of old says only how far it went.
+        found = _noted_end(end) or Head(number=_number_in(end), digest="")
+        return [Noted(head=found, where="the log's own end")]
 
     async def _write(self, entry: Entry) -> bool:
         stored = encode(entry)
@@ -111,7 +179,10 @@ class AuditLog:
         except Mismatch as mismatch:
             # Ours, when the answer to an earlier attempt of the same swap was lost.
             return mismatch.current is not None and mismatch.current.value == stored
-        await self._remember(entry.number)
+        head = Head(number=entry.number, digest=digest_of(stored))
+        await self._remember(head)
+        if self._told is not None:
+            self._told(head)
         return True
 
     async def _last(self) -> _Stored | None:
@@ -128,9 +199,10 @@ class AuditLog:
             return 0
         return _number_in(hint) if hint is not None else 0
 
-    async def _remember(self, number: int) -> None:
-        """Move the hint; that somebody else moved it meanwhile is fine."""
-        said = str(number).encode()
+    async def _remember(self, head: Head) -> None:
+        """Move the end; that somebody else moved it meanwhile is fine."""
+        number = head.number
+        said = json.dumps({"number": number, "digest": head.digest}).encode()
         with suppress(Mismatch):
             try:
                 hint = await self._records.get(_END)
@@ -191,9 +263,43 @@ def _number_of(key: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+def _unreadable(stored: _Stored) -> str:
+    readable = not stored.why and stored.value is not None
+    return "" if readable else f"entry {stored.number} cannot be read: {stored.why}"
+
+
+def _contradiction(entry: Entry, stored: bytes, expected: Sequence[Noted]) -> str:
+    """Say who noted another entry under this number; empty when nobody did."""
+    digest = digest_of(stored)
+    for each in expected:
+        if each.head.number == entry.number and not digest.startswith(each.head.digest):
+            return f"entry {entry.number} is another one than {each.where} has noted: the log was made anew"
+    return ""
+
+
+def _cut(count: int, expected: Sequence[Noted]) -> str:
+    """Say that entries are missing at the end; empty when nobody noted a later one."""
+    last = max(expected, key=lambda each: each.head.number, default=None)
+    if last is None or last.head.number <= count:
+        return ""
+    return f"the log ends with entry {count}, and {last.where} has noted entry {last.head.number}: it was cut"
+
+
 def _number_in(hint: Record) -> int:
-    """Return where the end is about; 0, the beginning, when it does not say: it is only a hint."""
-    return int(hint.value) if hint.value.isdigit() else 0
+    """Return where the end is about; 0, the beginning, when it does not say."""
+    if hint.value.isdigit():  # as earlier Interlocks wrote it
+        return int(hint.value)
+    found = _noted_end(hint)
+    return found.number if found is not None else 0
+
+
+def _noted_end(end: Record) -> Head | None:
+    """Return the head that the end names; None when it was written before ends had digests, or cannot be read."""
+    try:
+        said = msgspec.json.decode(end.value, type=dict[str, object])
+    except msgspec.MsgspecError:
+        return None
+    return find_head(f"{said.get('number')}:{said.get('digest')}")
 
 
 def _key(number: int) -> str:

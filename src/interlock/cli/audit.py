@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import view
-from interlock.errors import StateInvalid
+from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.audit import Entry
     from interlock.audit.log import AuditLog, Damaged
+    from interlock.rescue.log import Verified
 
 app = typer.Typer(help="Who broke and restored what, and on what grounds.", no_args_is_help=True)
 
@@ -50,16 +51,50 @@ def _show(entries: tuple[Entry, ...]) -> None:
 
 
 @app.command()
-def verify(*, json: Json = False) -> None:
-    """Walk the chain: exits 20 when an entry was changed or taken out."""
+def verify(
+    *,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="A head that a command printed, such as 12:3f2a…; it must be in the log."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Walk the chain: exits 20 when an entry was changed or taken out, or when the log was cut or made anew.
 
-    async def check(log: AuditLog) -> tuple[int, str]:
-        return await log.verify()
+    The log is compared with its own end, with what versions of states have noted, with --head, and with the key in
+    INTERLOCK_AUDIT_KEY or INTERLOCK_AUDIT_KEY_FILE.
+    """
+    from interlock.audit import find_head
+    from interlock.rescue.log import verify_log
 
-    from interlock.rescue.log import with_log
-
-    count, fault = asyncio.run(with_log(check))
-    values = {"entries": count, "fault": fault or None}
-    view.emit(values, json=json, human=lambda: view.note(fault or f"{count} entries, in order"))
-    if fault:
+    noted = find_head(head) if head is not None else None
+    if head is not None and noted is None:
+        raise UsageError(
+            f"{head!r} is no head of the audit log",
+            why="it is a number and at least twelve digits of a digest",
+            fix=command("audit", "ls"),
+        )
+    found = asyncio.run(verify_log(noted))
+    values = {
+        "entries": found.entries,
+        "fault": found.fault or None,
+        "head": str(found.head) if found.head else None,
+        "signed": found.signed,
+        "signatures_checked": found.checked,
+    }
+    view.emit(values, json=json, human=lambda: _show_verified(found))
+    if found.fault:
         raise typer.Exit(StateInvalid.exit_status)
+
+
+def _show_verified(found: Verified) -> None:
+    if found.fault:
+        view.note(found.fault)
+        return
+    view.note(f"{found.entries} entries, in order" + (f"; head {found.head}" if found.head else ""))
+    if found.checked:
+        view.note(f"{found.signed} of them are signed with this key")
+    elif found.signed:
+        view.note(
+            f"{found.signed} of them are signed; INTERLOCK_AUDIT_KEY or INTERLOCK_AUDIT_KEY_FILE is needed to check"
+        )

@@ -116,7 +116,7 @@ async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
 
     target = await find_target(walk.state, read_settings(), os.environ)
     await _lock(walk)
-    async with open_room(walk.state, os.environ) as room:
+    async with open_room(walk.state, os.environ, view.audited) as room:
         await _leftovers(walk, room, target)
         broken = await _state(walk, room)
     if broken or not plan:
@@ -133,7 +133,7 @@ async def _lock(walk: _Walk) -> None:
     from interlock.recovery.foreign import check_may_break
     from interlock.rescue.case import judged_of, open_case
 
-    async with open_case(walk.state, walk.asked, os.environ) as case:
+    async with open_case(walk.state, walk.asked, os.environ, view.audited) as case:
         found = await case.examine()
         if found.lock is None:
             walk.record("lock", "ok", "nobody holds it")

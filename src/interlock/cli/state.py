@@ -41,7 +41,7 @@ def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]]) 
     from interlock.rescue.rooms import open_room
 
     async def run() -> _T:
-        async with open_room(state, os.environ) as room:
+        async with open_room(state, os.environ, view.audited) as room:
             return await act(room)
 
     return asyncio.run(run())

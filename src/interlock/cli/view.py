@@ -15,10 +15,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from interlock.errors import InterlockError
+from interlock.errors import InterlockError, command
 from interlock.foreign_text import CELL_CHARS, LINE_CHARS, indented, many_lines, one_line, safe_json
+
+if TYPE_CHECKING:
+    from interlock.audit import Head
 
 _UNDER_WHY = "         | "  # a line of others' words must not look like one of ours
 _TOO_LONG = "the command is too long to be shown here; see --json"
@@ -185,6 +188,11 @@ def notes(text: str, *, colours: bool = False) -> None:
         colours: Keep its colours where the terminal has some, because we painted it.
     """
     sys.stderr.write(many_lines(text, limit=None, colours=colours and colour_allowed(sys.stderr)).rstrip("\n") + "\n")
+
+
+def audited(head: Head) -> None:
+    """Tell what the audit log's head is after a decision: kept in another log, it shows whether this one was cut."""
+    note(f"audit log: entry {head.number}; keep this: {command('audit', 'verify', '--head', head)}")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import Clock, SystemClock
-from interlock.errors import UsageError
+from interlock.errors import InterlockError, UsageError
 from interlock.ids import RandomIds
 from interlock.ownership import TRUST, check_home
 from interlock.settings import Settings, load
@@ -35,7 +35,22 @@ class Embedded:
         """The versions of the states; made when first asked for, since looking at a queue needs none of its imports."""
         from interlock.coordinator.archive import StateArchive
 
-        return StateArchive(self.coordinator, self.store.records, self.store.blobs, self.clock)
+        return StateArchive(
+            self.coordinator, self.store.records, self.store.blobs, self.clock, audit_head=self._audit_head
+        )
+
+    async def _audit_head(self) -> str:
+        """Return the head of the audit log for a version; empty when it cannot be read: a state is saved all the same.
+
+        Whether it can be read is said by `interlock audit verify`.
+        """
+        from interlock.audit.log import AuditLog
+
+        try:
+            head = await AuditLog(self.store.records, self.clock).head()
+        except InterlockError:
+            return ""
+        return "" if head is None else str(head)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -139,6 +139,7 @@ class StateArchive:
         blobs: Where states and descriptions go.
         clock: For the time of writing.
         ids: For salts, see `Version.salt`.
+        audit_head: Returns the head of the audit log, see `Version.audit`; empty when there is none.
     """
 
     def __init__(
@@ -148,7 +149,9 @@ class StateArchive:
         blobs: BlobStore,
         clock: Clock,
         ids: Ids | None = None,
+        audit_head: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
+        self._audit_head = audit_head
         self._ids = ids or RandomIds()
         self._coordinator = coordinator
         self._records = records
@@ -660,6 +663,8 @@ class StateArchive:
         )
 
     async def _move_head(self, state: str, version: Version, head: Head | None, writer: Writer) -> Written:
+        if self._audit_head is not None:
+            version = replace(version, audit=await self._audit_head())
         meta = await self._blobs.put(encode(version))
         await self._coordinator.update_head(
             state,

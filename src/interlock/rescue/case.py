@@ -32,6 +32,7 @@ from interlock.recovery.witnesses import ci, heartbeat, terraform
 from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.heartbeat import Watch
 from interlock.recovery.witnesses.terraform import Suspect
+from interlock.rescue.log import Told, open_log
 from interlock.rescue.target import Foreign, Own, Target, address_of_target, find_target, own_address, places_beside
 from interlock.run.summary import find_summary
 from interlock.settings import Settings
@@ -132,8 +133,10 @@ class Case(Protocol):
 
 
 @asynccontextmanager
-async def open_case(text: str, asked: Asked, environ: Mapping[str, str]) -> AsyncIterator[Case]:
-    """Open the lock of a state for as long as the context lasts."""
+async def open_case(
+    text: str, asked: Asked, environ: Mapping[str, str], told: Told | None = None
+) -> AsyncIterator[Case]:
+    """Open the lock of a state for as long as the context lasts; `told` hears of each decision that is written down."""
     settings, clock = read_settings(environ), SystemClock()
     target = await find_target(text, settings, environ)
     async with AsyncExitStack() as stack:
@@ -145,7 +148,7 @@ async def open_case(text: str, asked: Asked, environ: Mapping[str, str]) -> Asyn
             job=asked.reference(),
             settings=settings,
             environ=environ,
-            log=AuditLog(embedded.store.records, clock),
+            log=open_log(embedded, environ, told),
             clock=clock,
         )
         if isinstance(target, Own):

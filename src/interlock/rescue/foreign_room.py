@@ -31,6 +31,7 @@ from interlock.recovery.witnesses import lock as lock_witness
 from interlock.recovery.witnesses.process import render_name
 from interlock.rescue.case import keep_of
 from interlock.rescue.intent import DELETIONS_ACCEPTED, find_intent
+from interlock.rescue.log import Told, open_log
 from interlock.rescue.target import Foreign
 from interlock.rescue.traces import find_traces
 from interlock.settings import Settings
@@ -487,8 +488,10 @@ class ForeignRoom:
 
 
 @asynccontextmanager
-async def open_foreign_room(subject: str, target: Foreign, settings: Settings) -> AsyncIterator[ForeignRoom]:
-    """Open a foreign state for as long as the context lasts."""
+async def open_foreign_room(
+    subject: str, target: Foreign, settings: Settings, environ: Mapping[str, str], told: Told | None = None
+) -> AsyncIterator[ForeignRoom]:
+    """Open a foreign state for as long as the context lasts; `told` hears of each decision that is written down."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         embedded = await stack.enter_async_context(open_embedded(settings))
@@ -500,7 +503,7 @@ async def open_foreign_room(subject: str, target: Foreign, settings: Settings) -
             backend=backend,
             settings=settings,
             keep=keep_of(settings),
-            log=AuditLog(embedded.store.records, clock),
+            log=open_log(embedded, environ, told),
             clock=clock,
         )
 

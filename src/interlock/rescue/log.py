@@ -2,18 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
+from interlock.audit import Head, Noted, find_head
 from interlock.audit.log import AuditLog
+from interlock.audit.signing import AuditKey, parse_key
 from interlock.clock import SystemClock
 from interlock.compose import open_embedded, read_settings
+from interlock.compose.stores import Embedded
+from interlock.errors import InterlockError, UsageError
+
+KEY = "INTERLOCK_AUDIT_KEY"
+KEY_FILE = "INTERLOCK_AUDIT_KEY_FILE"
+_KEY_BYTES = 4096
+_VERSIONS_LOOKED_AT = 20  # newer than the first that has noted a head there are at most a few of earlier Interlocks
+
+Told = Callable[[Head], None]
+"""Is told the head after each decision, so that a person's own log has it."""
 
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a look at the whole log found.
+
+    Attributes:
+        entries: How many are in order.
+        fault: What is wrong with the next one; empty when all are in order.
+        head: The newest; None for an empty log.
+        signed: How many have a signature, whether or not it was checked.
+        checked: Whether there was a key to check signatures with.
+    """
+
+    entries: int
+    fault: str
+    head: Head | None
+    signed: int
+    checked: bool
+
+
+def open_log(embedded: Embedded, environ: Mapping[str, str], told: Told | None = None) -> AuditLog:
+    """Return the audit log of a home.
+
+    Raises:
+        UsageError: The key for it is set and is no key.
+    """
+    return AuditLog(embedded.store.records, SystemClock(), key=find_key(environ), told=told)
+
+
+def find_key(environ: Mapping[str, str]) -> AuditKey | None:
+    """Return the key that signs entries; None when the operator has set none.
+
+    Raises:
+        UsageError: It cannot be read, or is too short.
+    """
+    if text := environ.get(KEY):
+        return parse_key(text, said_by=KEY)
+    if not (named := environ.get(KEY_FILE)):
+        return None
+    try:
+        with Path(named).open("rb") as file:
+            content = file.read(_KEY_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the key file {named} cannot be read", why=str(error), fix=f"ls -l {named}") from error
+    return parse_key(content, said_by=named)
+
+
 async def with_log(act: Callable[[AuditLog], Awaitable[_T]]) -> _T:
     """Let `act` work with the audit log."""
-    settings = read_settings()
-    async with open_embedded(settings) as embedded:
-        return await act(AuditLog(embedded.store.records, SystemClock()))
+    async with open_embedded(read_settings()) as embedded:
+        return await act(open_log(embedded, os.environ))
+
+
+async def verify_log(noted: Head | None) -> Verified:
+    """Walk the log; compare it with its end, with what the states' versions have noted, and with a person's note.
+
+    Raises:
+        UsageError: The key is set and is no key.
+    """
+    async with open_embedded(read_settings()) as embedded:
+        log = open_log(embedded, os.environ)
+        own = [Noted(head=noted, where="the head that you named")] if noted is not None else []
+        count, fault = await log.verify([*own, *await _noted_in_states(embedded)])
+        signed = sum(bool(entry.signature) for entry in await log.entries())
+        head = None if fault else await log.head()
+        return Verified(entries=count, fault=fault, head=head, signed=signed, checked=find_key(os.environ) is not None)
+
+
+async def _noted_in_states(embedded: Embedded) -> list[Noted]:
+    found: list[Noted] = []
+    for name in [view.state for view in await embedded.coordinator.states()]:
+        try:
+            versions = await embedded.archive.history(name, limit=_VERSIONS_LOOKED_AT)
+        except InterlockError:  # `state verify` says what is wrong with a history
+            continue
+        said = next((version for version in versions if version.audit), None)
+        head = find_head(said.audit) if said is not None else None
+        if said is not None and head is not None:
+            found.append(Noted(head=head, where=f"version {said.number} of state {name}"))
+    return found

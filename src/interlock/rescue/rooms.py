@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from interlock.audit.entry import Fact
 from interlock.audit.log import AuditLog
-from interlock.clock import SystemClock
 from interlock.compose import StateRoom, me, open_embedded, read_settings
 from interlock.compose.sites import open_site_of
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
@@ -19,6 +18,7 @@ from interlock.onsite.site import Site
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.rescue.foreign_room import ForeignRoom, Planned, StoredVersion, open_foreign_room
 from interlock.rescue.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, find_intent
+from interlock.rescue.log import Told, open_log
 from interlock.rescue.target import Own, find_target, own_address
 from interlock.state import (
     REVIEWER,
@@ -104,10 +104,12 @@ class OwnRoom:
 
     Args:
         room: The state.
+        log: Where decisions are written down.
     """
 
-    def __init__(self, room: StateRoom) -> None:
+    def __init__(self, room: StateRoom, log: AuditLog) -> None:
         self.room = room
+        self.log = log
 
     async def body(self, text: str | None) -> bytes:
         """See `Room.body`."""
@@ -154,15 +156,19 @@ class OwnRoom:
     async def restored(self, plan: Restored) -> int:
         """See `Room.restored`."""
         assert isinstance(plan.chosen, Version)
-        return (await self.room.restore(plan.chosen)).version.serial
+        written = await self.room.restore(plan.chosen)
+        await self._note("state-restored", written.version, {"restored": plan.chosen.number})
+        return written.version.serial
+
+    async def _note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
+        """Write down what a person made current; the version itself says the same."""
+        said: dict[str, Fact] = {**facts, "version": made.number, "serial": made.serial, "sha256": made.digest}
+        await self.log.append(action, subject=own_address(self.room.state), by=me(), facts=said)
 
     async def accept_deletions(self) -> None:
         """See `Room.accept_deletions`."""
         facts: dict[str, Fact] = {"content": content_digest(await self.document(None))}
-        await self._log().append(DELETIONS_ACCEPTED, subject=own_address(self.room.state), by=me(), facts=facts)
-
-    def _log(self) -> AuditLog:
-        return AuditLog(self.room.embedded.store.records, SystemClock())
+        await self.log.append(DELETIONS_ACCEPTED, subject=own_address(self.room.state), by=me(), facts=facts)
 
     async def _losses(self) -> tuple[Finding, ...]:
         """Judge the last step of the chain. What a run of ours wrote was bounded by its plan when it was written."""
@@ -174,7 +180,7 @@ class OwnRoom:
             Snapshot(id=str(version.number), at=version.written_at, body=body)
             for version, body in zip(reversed(latest), bodies, strict=True)
         ]
-        intent = await find_intent(None, own_address(self.room.state), self.room.settings.runs, self._log())
+        intent = await find_intent(None, own_address(self.room.state), self.room.settings.runs, self.log)
         found = await asyncio.to_thread(judge_chain, steps, intent)
         return tuple(finding for finding in found.findings if finding.code in UNDECIDED)
 
@@ -187,6 +193,8 @@ class OwnRoom:
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """See `Room.pushed`."""
         written = await self.room.push(body, force=force)
+        if not written.repeated:
+            await self._note("state-pushed", written.version, {"forced": force})
         return {
             "version": written.version,
             "repeated": written.repeated,
@@ -311,15 +319,18 @@ def _suspects(addresses: tuple[str, ...], way: str) -> tuple[Finding, ...]:
 
 
 @asynccontextmanager
-async def open_room(text: str, environ: Mapping[str, str]) -> AsyncIterator[OwnRoom | ForeignStateRoom]:
-    """Open the state that a person names for as long as the context lasts."""
+async def open_room(
+    text: str, environ: Mapping[str, str], told: Told | None = None
+) -> AsyncIterator[OwnRoom | ForeignStateRoom]:
+    """Open the state that a person names for as long as the context lasts; `told` hears of each decision."""
     settings = read_settings(environ)
     target = await find_target(text, settings, environ)
     if isinstance(target, Own):
         async with open_embedded(settings) as embedded:
-            yield OwnRoom(StateRoom(state=target.state, settings=settings, embedded=embedded))
+            own = StateRoom(state=target.state, settings=settings, embedded=embedded)
+            yield OwnRoom(own, open_log(embedded, environ, told))
         return
-    async with open_foreign_room(text, target, settings) as room:
+    async with open_foreign_room(text, target, settings, environ, told) as room:
         yield ForeignStateRoom(room)
 
 

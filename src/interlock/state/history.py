@@ -74,6 +74,8 @@ class Version:
             `MAX_SUSPECT`; empty for a version like any other. Records of earlier Interlocks have no such field.
         salt: Stored before the bytes, so that no other attempt's blob has the same name: the blob of an attempt that
             failed can then be deleted without asking who else may need it. Empty in versions of earlier Interlocks.
+        audit: Head of the audit log when it was written, `12:3f2a…`, so that a log that is cut afterwards is noticed;
+            empty when nothing had been decided, and in versions of earlier Interlocks.
         schema: Version of this form.
     """
 
@@ -93,6 +95,7 @@ class Version:
     note: str = ""
     suspect: tuple[str, ...] = ()
     salt: str = ""
+    audit: str = ""
     schema: int = SCHEMA
 
     @property
