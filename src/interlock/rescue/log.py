@@ -14,11 +14,11 @@ from interlock.audit.signing import AuditKey, parse_key
 from interlock.clock import SystemClock
 from interlock.compose import open_embedded, read_settings
 from interlock.compose.stores import Embedded
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import InterlockError
+from interlock.secret_file import read_secret_file
 
 KEY = "INTERLOCK_AUDIT_KEY"
 KEY_FILE = "INTERLOCK_AUDIT_KEY_FILE"
-_KEY_BYTES = 4096
 _VERSIONS_LOOKED_AT = 20  # newer than the first that has noted a head there are at most a few of earlier Interlocks
 
 Told = Callable[[Head], None]
@@ -59,18 +59,13 @@ def find_key(environ: Mapping[str, str]) -> AuditKey | None:
     """Return the key that signs entries; None when the operator has set none.
 
     Raises:
-        UsageError: It cannot be read, or is too short.
+        UsageError: It cannot be read, others can read it, or it is too short.
     """
     if text := environ.get(KEY):
         return parse_key(text, said_by=KEY)
     if not (named := environ.get(KEY_FILE)):
         return None
-    try:
-        with Path(named).open("rb") as file:
-            content = file.read(_KEY_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the key file {named} cannot be read", why=str(error), fix=f"ls -l {named}") from error
-    return parse_key(content, said_by=named)
+    return parse_key(read_secret_file(Path(named), what="the key of the audit log"), said_by=named)
 
 
 async def with_log(act: Callable[[AuditLog], Awaitable[_T]]) -> _T:
