@@ -39,7 +39,7 @@ ENVIRONMENT = {
     "INTERLOCK_CI_TOKEN": "token for the CI platform's API (`interlock ci check` on GitLab); a secret",
     "INTERLOCK_ID_TOKEN": "GitLab's identity token for the job (`id_tokens`); a secret",
     "INTERLOCK_OIDC_AUDIENCE": "audience of the identity token that generated workflows ask for",
-    "INTERLOCK_CI_SERVERS": "base URLs, by spaces, of CI servers that may be sent the environment's CI tokens",
+    "INTERLOCK_CI_SERVERS": "https URLs, by spaces, of CI servers that may testify of a holder and get CI tokens",
     "INTERLOCK_EPHEMERAL_RUNNERS": "1: you vouch that no CI runner's machine outlives its job; see `lock explain`",
     "INTERLOCK_OPERATOR": "your name for the audit log, instead of user@host",
     "INTERLOCK_AUDIT_KEY": "key that signs the audit log's entries, and with which `audit verify` checks them; at "

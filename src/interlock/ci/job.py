@@ -58,9 +58,11 @@ def _azure(environ: Mapping[str, str]) -> JobReference | None:
     return parse_job(f"{base.rstrip('/')}/{project}/_build/results?buildId={build}")
 
 
-_GITHUB = re.compile(r"(https?://[^/\s]+)/([\w.-]+/[\w.-]+)/actions/runs/(\d+)(?:/attempts/(\d+))?(?:/job/\d+)?/?\Z")
-_GITLAB = re.compile(r"(https?://[^/\s]+)/(\S+?)/-/jobs/(\d+)/?\Z")
-_AZURE = re.compile(r"(https?://\S+?)/([^/\s]+)/_build/results\?buildId=(\d+)\S*\Z")
+_GITHUB = re.compile(
+    r"(https?://[^/\s?#\\@]+)/((?!\.)[\w.-]+/(?!\.{1,2}/)[\w.-]+)/actions/runs/(\d+)(?:/attempts/(\d+))?(?:/job/\d+)?/?\Z"
+)
+_GITLAB = re.compile(r"(https?://[^/\s?#\\@]+)/([^\s?#\\]+?)/-/jobs/(\d+)/?\Z")
+_AZURE = re.compile(r"(https?://[^\s?#\\@]+?)/(?!\.{1,2}/)([^/\s?#\\]+)/_build/results\?buildId=(\d+)\S*\Z")
 
 
 def parse_job(url: str) -> JobReference | None:

@@ -109,7 +109,9 @@ class Organisation:
         """Return the JSON object of an answer; None for 404. A 429 is waited out."""
         while True:
             try:
-                async with self._session.request(method, self._url + path, params=query, json=body) as reply:
+                async with self._session.request(
+                    method, self._url + path, params=query, json=body, allow_redirects=False
+                ) as reply:
                     if reply.status == _TOO_MANY:
                         wait_s = _seconds(reply.headers.get("Retry-After"))
                     else:

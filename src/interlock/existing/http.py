@@ -38,6 +38,7 @@ from interlock.existing.interface import (
     Unsupported,
 )
 from interlock.ids import Ids
+from interlock.sending import SameOrigin
 from interlock.state import MAX_STATE_BYTES
 from interlock.terraform.lockinfo import (
     MAX_LOCK_INFO_BYTES,
@@ -254,7 +255,7 @@ class Line:
     def _open(self) -> urllib.request.OpenerDirector:
         if self._opener is None:
             self._opener = urllib.request.build_opener(
-                _SameServer(), urllib.request.HTTPSHandler(context=_context(self._place))
+                SameOrigin(), urllib.request.HTTPSHandler(context=_context(self._place))
             )
         return self._opener
 
@@ -453,16 +454,6 @@ def _login_in(url: str) -> tuple[str, str]:
 def _without_login(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-class _SameServer(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect to another server: the credentials are for the one that is configured."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        if (old.scheme, old.netloc) != (new.scheme, new.netloc):
-            return None
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _context(place: HttpPlace) -> ssl.SSLContext:

@@ -323,18 +323,8 @@ class TfeBackend:
 
     async def _download(self, version: Any) -> bytes:
         url = str(_attributes(version).get("hosted-state-download-url") or "")
-        parts = urllib.parse.urlsplit(url)
-        own = urllib.parse.urlsplit(self._api.base)
         # An archive on another host is reached by a signed URL; the token is not for it.
-        headers = self._api.headers if parts.netloc == own.netloc else {}
-        store = Api(
-            base=f"{parts.scheme}://{parts.netloc}",
-            headers=headers,
-            title=self._api.title,
-            token_names="the API's",  # noqa: S106
-        )
-        query = dict(urllib.parse.parse_qsl(parts.query))
-        body = await asyncio.to_thread(lambda: store.find_bytes(parts.path, **query))
+        body = await asyncio.to_thread(self._api.download, url)
         if body is None:
             raise BackendUnavailable("a state version cannot be downloaded", why="it is not there", fix="try again")
         return body

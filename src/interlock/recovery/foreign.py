@@ -246,7 +246,8 @@ async def _look(
     evidence += lock.describe(locks, backend.describe().locking, now=now)
     if with_ci:
         job = job_of(held, inquiry.job)
-        evidence.append(await asyncio.to_thread(ci.collect, job, inquiry.environ, now=now, trust=inquiry.trust))
+        environ, trust, since = inquiry.environ, inquiry.trust, held.created_at
+        evidence.append(await asyncio.to_thread(ci.collect, job, environ, now=now, trust=trust, held_since=since))
     return evidence
 
 

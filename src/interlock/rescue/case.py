@@ -338,7 +338,12 @@ class OwnCase:
     async def _ask_ci(self, holder: Holder) -> Evidence:
         job = self.desk.job or _job_of_run(self.desk.settings.runs, holder.run)
         return await asyncio.to_thread(
-            ci.collect, job, self.desk.environ, now=self.desk.clock.now(), trust=self.desk.trust
+            ci.collect,
+            job,
+            self.desk.environ,
+            now=self.desk.clock.now(),
+            trust=self.desk.trust,
+            held_since=holder.lease.granted_at,
         )
 
     def _explain(self, evidence: tuple[Evidence, ...], verdict: Verdict | None) -> Explained:

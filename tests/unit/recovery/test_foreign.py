@@ -143,16 +143,17 @@ async def test_a_lock_of_another_host_is_undecided_until_the_ci_system_answers(r
     base = "/api/v3/repos/o/r/actions/runs/7"
     job = {
         "status": "completed",
-        "started_at": "2026-11-24T01:00:00Z",
-        "completed_at": "2026-11-24T02:00:00Z",
+        "started_at": "2025-12-31T22:50:00Z",
+        "completed_at": "2025-12-31T23:30:00Z",
         "labels": [],
         "runner_group_name": "GitHub Actions",
     }
     api.routes({base: {"status": "completed", "conclusion": "cancelled"}, f"{base}/jobs": {"jobs": [job]}})
     named = parse_job(f"{api.url}/o/r/actions/runs/7")
-    assert conclusion(await room.examine(job=named)) is Conclusion.GONE
+    vouched = {"INTERLOCK_CI_SERVERS": api.url}
+    assert conclusion(await room.examine(job=named, environ=vouched)) is Conclusion.GONE
     api.routes({base: {"status": "in_progress"}, f"{base}/jobs": {"jobs": [{"status": "in_progress", "name": "a"}]}})
-    assert conclusion(await room.examine(job=named)) is Conclusion.ALIVE
+    assert conclusion(await room.examine(job=named, environ=vouched)) is Conclusion.ALIVE
 
 
 async def test_the_job_that_a_run_of_ours_wrote_into_the_lock_is_asked() -> None:

@@ -6,13 +6,14 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, Any
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
+from interlock.sending import Elsewhere, Origin, SameOrigin, find_origin
 
 TIMEOUT_S = 30.0  # of one request
 MAX_ANSWER_BYTES = 300 << 20  # a sealed plan with some room; JSON answers are far smaller
@@ -54,8 +55,31 @@ class Api:
         return (None if content is None else self._decoded(content, path)), date
 
     def find_bytes(self, path: str, **query: str) -> bytes | None:
-        """Return the answer of a GET as bytes, or None for 404. Raises as `find`."""
-        return self._send("GET", path, query)
+        """Return the answer of a GET as bytes, also from where it is kept, or None for 404. Raises as `find`."""
+        return self._exchange("GET", path, query, follows=Elsewhere())[0]
+
+    def download(
+        self, url: str, *, accept: str = "*/*", is_ours: Callable[[Origin], bool] = lambda _: False
+    ) -> bytes | None:
+        """Return what is kept at an address that an answer named, or None for 404.
+
+        Args:
+            url: The address. It is not chosen by us, so the token goes there only if it is of our own origin.
+            accept: What is wanted.
+            is_ours: Says of another https origin that the token is for it too.
+
+        Raises as `find`, and:
+            UsageError: It is no such address, or less protected than our own.
+        """
+        origin, own = find_origin(url), find_origin(self.base)
+        if origin is None or own is None or not (origin.scheme == "https" or own.scheme == "http"):
+            raise UsageError(f"{self.title} keeps something at an address that is not https", why=_shown(origin))
+        is_trusted = origin == own or (origin.scheme == "https" and is_ours(origin))
+        headers = {**(self.headers if is_trusted else {}), "Accept": accept}
+        there = replace(self, base=origin.url, headers=headers)
+        parts = urllib.parse.urlsplit(url)
+        target = urllib.parse.urlunsplit(("", "", parts.path, parts.query, ""))  # as signed: nothing is spelled anew
+        return there.find_bytes(target)
 
     def send(self, method: str, path: str, body: object | bytes | None = None, **query: str) -> Any | None:
         """Send JSON (or bytes) and return the JSON answer, or None for 404 or an empty answer. Raises as `find`."""
@@ -90,7 +114,13 @@ class Api:
         return self._exchange(method, path, query, body)[0]
 
     def _exchange(
-        self, method: str, path: str, query: Mapping[str, str], body: object | bytes | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: object | bytes | None = None,
+        *,
+        follows: urllib.request.HTTPRedirectHandler | None = None,
     ) -> tuple[bytes | None, datetime | None]:
         url = self.base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         if not url.startswith(("https://", "http://")):
@@ -102,7 +132,7 @@ class Api:
             headers.setdefault("Content-Type", kind)
         request = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310 - checked above
         try:
-            with _opener().open(request, timeout=TIMEOUT_S) as answer:
+            with urllib.request.build_opener(follows or SameOrigin()).open(request, timeout=TIMEOUT_S) as answer:
                 return self._limited(answer), _date(answer.headers.get("Date"))
         except urllib.error.HTTPError as error:
             with error:
@@ -129,22 +159,14 @@ class Api:
                 why=f"{path} answered {code}",
                 fix=f"give the token in {self.token_names} the right to read this",
             )
+        if 300 <= code < 400:  # noqa: PLR2004 - HTTP's redirects
+            why = f"{path} answered {code}: it leads to another server, where our request does not go"
+            return BackendUnavailable(f"{self.title} did not answer", why=why, fix="check its address")
         return BackendUnavailable(f"{self.title} did not answer", why=f"{path} answered {code}", fix="try again later")
 
 
-class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, and sends the token only to the host that it is for: downloads are kept elsewhere."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if request is not None and urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc:
-            for name in ("Authorization", "Private-token", "Job-token"):
-                request.remove_header(name)
-        return request
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_SameHost())
+def _shown(origin: Origin | None) -> str:
+    return "it cannot be read" if origin is None else f"it is at {origin.url}"
 
 
 def _date(text: str | None) -> datetime | None:

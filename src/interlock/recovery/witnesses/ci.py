@@ -6,7 +6,7 @@ Cannot prove: anything about a machine that outlives its jobs. A job that is ove
 about processes on a self-hosted runner: a cancelled GitLab job of a shell executor runs on (gitlab-runner 27443), a
 runner that lost its connection is reported as failed while it works, and what was detached from the job, such as
 Interlock's own supervisor, is meant to live on. Nor does silence: an API that is down, refuses us or does not know the
-job says nothing.
+job says nothing. A server that nobody vouches for is not asked at all (`ci_servers`).
 Source: docs/facts/ci-systems.md#ci-5, #ci-11 and #ci-14.
 """
 
@@ -20,6 +20,7 @@ from interlock.ci.job import JobReference, find_job
 from interlock.errors import THIS_STATE, InterlockError, command
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.witnesses import ci_azure, ci_github, ci_gitlab
+from interlock.recovery.witnesses.ci_servers import doubt, naming_command
 from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage
 
 END_GRACE_S = 360.0
@@ -27,6 +28,9 @@ END_GRACE_S = 360.0
 
 GitHub ends what still runs five minutes after a cancellation; one more for the machine itself.
 """
+
+CLOCK_SKEW_S = 300.0
+"""How far the clock of whoever took the lock may be from the CI system's."""
 
 EPHEMERAL_OPTION = "--ephemeral-runners"
 
@@ -49,7 +53,14 @@ class Trust:
     ephemeral_runners: bool = False
 
 
-def collect(job: JobReference | None, environ: Mapping[str, str], *, now: datetime, trust: Trust) -> Evidence:
+def collect(
+    job: JobReference | None,
+    environ: Mapping[str, str],
+    *,
+    now: datetime,
+    trust: Trust,
+    held_since: datetime | None,
+) -> Evidence:
     """Ask the CI system about the holder's job. Blocks for as long as its API takes, see `Api`.
 
     Args:
@@ -57,10 +68,15 @@ def collect(job: JobReference | None, environ: Mapping[str, str], *, now: dateti
         environ: Where tokens and API addresses are.
         now: The observer's clock, only for the record.
         trust: What the operator vouches for.
+        held_since: When the lock was taken, by whatever clock; None when nobody knows.
     """
     if job is None:
         how_to = "if the holder is a CI job, name it: --job URL"
         return _say(Says.NOTHING, "neither the lock nor you name a CI job", "", now, how_to)
+    if why := doubt(job, environ):
+        how_to = naming_command(job, environ) or "look at its page yourself"
+        text = f"unverified: the CI server was not asked, since {why}"
+        return _say(Says.NOTHING, text, job.url, now, how_to)
     try:
         sighting = _LOOKS[job.system](job, environ)
     except InterlockError as error:
@@ -72,7 +88,7 @@ def collect(job: JobReference | None, environ: Mapping[str, str], *, now: dateti
         return _say(
             Says.NOTHING, f"the CI system could not be asked: {why}", job.url, now, f"look at {job.url} yourself"
         )
-    says, text, how_to = testify(sighting, trust=trust)
+    says, text, how_to = testify(sighting, trust=trust, held_since=held_since)
     return _say(says, text, job.url, now, how_to)
 
 
@@ -81,7 +97,7 @@ def is_ci(environ: Mapping[str, str]) -> bool:
     return environ.get("CI", "").lower() not in ("", "0", "false") or find_job(environ) is not None
 
 
-def testify(sighting: Sighting, *, trust: Trust) -> tuple[Says, str, str]:
+def testify(sighting: Sighting, *, trust: Trust, held_since: datetime | None) -> tuple[Says, str, str]:
     """Return what a sighting allows to say, a sentence, and how to get what is missing. Pure."""
     match sighting.stage:
         case Stage.RUNNING:
@@ -89,7 +105,20 @@ def testify(sighting: Sighting, *, trust: Trust) -> tuple[Says, str, str]:
         case Stage.UNCLEAR:
             return Says.NOTHING, sighting.text, sighting.how_to
         case Stage.OVER:
-            return _over(sighting, trust)
+            return _not_the_holder(sighting, held_since) or _over(sighting, trust)
+
+
+def _not_the_holder(sighting: Sighting, held_since: datetime | None) -> tuple[Says, str, str] | None:
+    """Refuse what is said of a job that did not run when the lock was taken: it says nothing of the holder.
+
+    A wrong address, by mistake or given by somebody, names a job that is long over; and a run that got the lock after
+    its job had ended shows by itself that its machine goes on.
+    """
+    if held_since is None or (ran := sighting.ran_at(held_since, skew_s=CLOCK_SKEW_S)):
+        return None
+    why = "nobody says whether it ran" if ran is None else "it did not run"
+    text = f"{sighting.text}, but {why} at {held_since:%Y-%m-%d %H:%M:%SZ}, when the lock was taken"
+    return Says.NOTHING, text, "name the job that took the lock: --job URL"
 
 
 def _over(sighting: Sighting, trust: Trust) -> tuple[Says, str, str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from interlock.ci.job import JobReference
 from interlock.ci.platforms.api import Api
-from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage, latest
-from interlock.recovery.witnesses.ci_token import may_have_token
+from interlock.recovery.witnesses.ci_servers import may_have_token
+from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage, earliest, latest
 
 TOKENS = ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
 _PUBLIC_HOST = "dev.azure.com"
@@ -46,6 +46,7 @@ def look(job: JobReference, environ: Mapping[str, str]) -> Sighting:
         text=f"Azure DevOps says that the {'job' if named else 'build'} is over ({result})",
         machine=Machine.ENDS_WITH_JOB if ran and not lasting else Machine.OUTLIVES_JOB,
         machine_name=lasting,
+        began_at=earliest(entry.get("startTime") for entry in ran),
         ended_at=latest(entry.get("finishTime") for entry in ran),
         asked_at=asked_at,
     )

@@ -14,8 +14,8 @@ from typing import Any
 
 from interlock.ci.job import JobReference
 from interlock.ci.platforms.api import Api
-from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage, latest
-from interlock.recovery.witnesses.ci_token import may_have_token
+from interlock.recovery.witnesses.ci_servers import may_have_token
+from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage, earliest, latest
 
 TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
 _HOSTED_GROUP = "GitHub Actions"
@@ -49,6 +49,7 @@ def look(job: JobReference, environ: Mapping[str, str]) -> Sighting:
         text=f"GitHub says that the {'job' if named else 'run'} is over ({found.get('conclusion')})",
         machine=Machine.ENDS_WITH_JOB if ran and not lasting else Machine.OUTLIVES_JOB,
         machine_name=str(lasting[0].get("runner_name") or "") if lasting else "",
+        began_at=earliest(entry.get("started_at") for entry in ran),
         ended_at=latest(entry.get("completed_at") for entry in ran),
         asked_at=asked_at,
     )

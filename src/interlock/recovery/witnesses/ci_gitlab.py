@@ -13,8 +13,8 @@ from typing import Any
 
 from interlock.ci.job import JobReference
 from interlock.ci.platforms.api import Api
+from interlock.recovery.witnesses.ci_servers import may_have_token
 from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage, parse_instant
-from interlock.recovery.witnesses.ci_token import may_have_token
 
 TOKENS = ("INTERLOCK_CI_TOKEN", "GITLAB_TOKEN")
 _PUBLIC = "https://gitlab.com"
@@ -46,6 +46,7 @@ def look(job: JobReference, environ: Mapping[str, str]) -> Sighting:
         text=f"GitLab says that the job is over ({status})",
         machine=Machine.ENDS_WITH_JOB if _is_hosted(job, runner) else Machine.OUTLIVES_JOB,
         machine_name=str(runner.get("description") or ""),
+        began_at=parse_instant(found.get("started_at")),
         ended_at=parse_instant(found.get("finished_at")),
         asked_at=asked_at,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 
@@ -32,6 +32,7 @@ class Sighting:
         text: One sentence for people.
         machine: Of all machines that the job ran on.
         machine_name: One that may outlive it; empty when there is none or it is not known.
+        began_at: When it, or the first of several, began, by the CI system's clock.
         ended_at: When it ended, by the CI system's clock.
         asked_at: When it was asked, by the same clock.
         how_to: For `UNCLEAR`: how to get clearer.
@@ -41,6 +42,7 @@ class Sighting:
     text: str
     machine: Machine = Machine.OUTLIVES_JOB
     machine_name: str = ""
+    began_at: datetime | None = None
     ended_at: datetime | None = None
     asked_at: datetime | None = None
     how_to: str = ""
@@ -50,6 +52,13 @@ class Sighting:
         if self.ended_at is None or self.asked_at is None:
             return None
         return (self.asked_at - self.ended_at).total_seconds()
+
+    def ran_at(self, instant: datetime, *, skew_s: float) -> bool | None:
+        """Say whether it ran at an instant of another clock, which may be off by `skew_s`; None when nobody knows."""
+        if self.began_at is None or self.ended_at is None:
+            return None
+        skew = timedelta(seconds=skew_s)
+        return self.began_at - skew <= instant <= self.ended_at + skew
 
 
 def parse_instant(text: object) -> datetime | None:
@@ -61,8 +70,20 @@ def parse_instant(text: object) -> datetime | None:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
+def earliest(instants: Iterable[object]) -> datetime | None:
+    """Return the earliest of several instants; None when there is none, or one cannot be read."""
+    known = _all_read(instants)
+    return min(known) if known else None
+
+
 def latest(instants: Iterable[object]) -> datetime | None:
     """Return the latest of several instants; None when there is none, or one cannot be read."""
+    known = _all_read(instants)
+    return max(known) if known else None
+
+
+def _all_read(instants: Iterable[object]) -> list[datetime]:
+    """Return all of them; none at all when one cannot be read."""
     read = [parse_instant(text) for text in instants]
     known = [instant for instant in read if instant is not None]
-    return max(known) if known and len(known) == len(read) else None
+    return known if len(known) == len(read) else []
