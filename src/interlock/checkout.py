@@ -13,6 +13,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from interlock.own_secrets import without_own_secrets
+
 _CI_FOLDERS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "BUILD_SOURCESDIRECTORY", "SYSTEM_DEFAULTWORKINGDIRECTORY")
 """Where CI systems put the checkout, which may come without a `.git` (a downloaded artifact, an export)."""
 
@@ -78,7 +80,7 @@ def ask_git(directory: Path, *arguments: str) -> str:
         result = subprocess.run(
             [git, *_HARMLESS_GIT, *arguments],
             cwd=directory,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
+            env={**without_own_secrets(os.environ), "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

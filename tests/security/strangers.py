@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -93,32 +93,39 @@ def knock(port: int, requests: Iterable[bytes]) -> list[Heard]:
 
 
 def knock_as_nobody(port: int, requests: Iterable[bytes]) -> list[Heard]:
-    """Do the same as Unix user 65534, in a process of that user; only root can become another user.
+    """Do the same as another Unix user."""
+    requests = list(requests)
+    answers = as_nobody(lambda: [_exchange(port, each).hex() for each in requests])
+    return [Heard(request, bytes.fromhex(answer)) for request, answer in zip(requests, answers, strict=True)]
+
+
+def as_nobody(act: Callable[[], list[str]]) -> list[str]:
+    """Return what `act` returns when Unix user 65534 does it; only root can become another user.
 
     The process is a fork: that user may not be allowed to start the Python of this environment.
     """
-    requests = list(requests)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child only opens sockets, and ends at once
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child only opens things, and ends at once
         child = os.fork()
     if not child:
-        _become_nobody_and_knock(port, requests, writing)
+        _become_nobody(act, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         told = pipe.read()
     assert os.waitpid(child, 0)[1] == 0
-    return [Heard(request, bytes.fromhex(answer)) for request, answer in zip(requests, json.loads(told), strict=True)]
+    found: list[str] = json.loads(told)
+    return found
 
 
-def _become_nobody_and_knock(port: int, requests: list[bytes], writing: int) -> NoReturn:
+def _become_nobody(act: Callable[[], list[str]], writing: int) -> NoReturn:
     status = 1
     try:
         os.setgroups([])
         os.setgid(_NOBODY)
         os.setuid(_NOBODY)
         with os.fdopen(writing, "wb") as pipe:
-            pipe.write(json.dumps([_exchange(port, each).hex() for each in requests]).encode())
+            pipe.write(json.dumps(act()).encode())
         status = 0
     finally:
         os._exit(status)

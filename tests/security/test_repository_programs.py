@@ -88,5 +88,5 @@ def test_nobody_watches_a_ci_job() -> None:
 
 @pytest.mark.promise("P10")
 def test_modules_of_the_checkout_do_not_come_before_ours_when_recover_plans(checkout: Path) -> None:
-    command = _plan_command(checkout, Foreign(found=Found(type="s3"), directory=checkout))
+    command, _ = _plan_command(checkout, Foreign(found=Found(type="s3"), directory=checkout))
     assert command[:3] == [sys.executable, "-P", "-m"]

@@ -19,6 +19,8 @@ from interlock.cli.state import difference, repair_in, restore_in, show_differen
 from interlock.errors import InterlockError, StateInvalid, TerraformFailed, command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock.recovery.foreign import Override
     from interlock.rescue.case import Asked
     from interlock.rescue.leftover import Leftover
@@ -261,8 +263,8 @@ def _plan(walk: _Walk, target: Target) -> bool | None:
     if not walk.agrees(f"Plan {directory}?"):
         walk.record("plan", "offered", f"next: {command('plan', directory)}")
         return None
-    words = _plan_command(directory, target)
-    status = _run_shown(words, directory)
+    words, environ = _plan_command(directory, target)
+    status = _run_shown(words, directory, environ)
     if status in (0, _CHANGES):
         text = "no changes" if status == 0 else "there are changes; read them before you apply"
         walk.record("plan", "clean" if status == 0 else "changes", text)
@@ -271,10 +273,15 @@ def _plan(walk: _Walk, target: Target) -> bool | None:
     return False
 
 
-def _run_shown(words: list[str], directory: Path) -> int:
+def _run_shown(words: list[str], directory: Path, environ: Mapping[str, str]) -> int:
     """Run a command, show what it says, made fit to be shown, and return its exit status."""
     with subprocess.Popen(
-        words, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words,
+        cwd=directory,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -282,15 +289,16 @@ def _run_shown(words: list[str], directory: Path) -> int:
     return process.returncode
 
 
-def _plan_command(directory: Path, target: Target) -> list[str]:
-    """Return our own plan where it works, which queues; plain Terraform's elsewhere."""
+def _plan_command(directory: Path, target: Target) -> tuple[list[str], Mapping[str, str]]:
+    """Return our own plan where it works, which queues; plain Terraform's elsewhere, which gets no secret of ours."""
     from interlock.rescue.target import Own
 
     if isinstance(target, Own) or target.found.type == "s3":
         # -P: it runs in the folder of a checkout, whose own modules would come before ours.
-        return [sys.executable, "-P", "-m", "interlock", "plan", str(directory), "--detailed-exitcode"]
+        return [sys.executable, "-P", "-m", "interlock", "plan", str(directory), "--detailed-exitcode"], os.environ
     from interlock.checkout import is_watched
     from interlock.compose import read_settings
+    from interlock.own_secrets import without_own_secrets
     from interlock.run.binary import check_program, find_binary
 
     asked = read_settings().terraform
@@ -298,4 +306,4 @@ def _plan_command(directory: Path, target: Target) -> list[str]:
     watched = is_watched(os.environ)
     if word := check_program(binary, asked=asked, directory=directory, environ=os.environ, watched=watched):
         view.note(word)
-    return [*binary.argv, "plan", "-input=false", "-detailed-exitcode", "-no-color"]
+    return [*binary.argv, "plan", "-input=false", "-detailed-exitcode", "-no-color"], without_own_secrets(os.environ)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from interlock.checkout import checkouts, find_program, is_within
 from interlock.errors import TerraformFailed, UsageError
+from interlock.own_secrets import without_own_secrets
 from interlock.source import Tool
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> Tool
         result = subprocess.run(
             [*binary.argv, "version", "-json"],
             cwd=cwd,
-            env={**environ, "CHECKPOINT_DISABLE": "1"},
+            env={**without_own_secrets(environ), "CHECKPOINT_DISABLE": "1"},
             capture_output=True,
             timeout=_VERSION_LIMIT_S,
             check=False,

@@ -30,6 +30,7 @@ from interlock.errors import (
     command,
 )
 from interlock.lock import Priority, Requested, Stage
+from interlock.own_secrets import without_own_secrets
 from interlock.run import settle
 from interlock.run.binary import Binary
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
@@ -71,10 +72,6 @@ from interlock.terraform.command import PlanMode
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import SENSITIVE, PlanFacts, hide_secrets, parse_plan, secret_texts
 
-_OWN_SECRETS = frozenset(
-    {"INTERLOCK_TOKEN", "INTERLOCK_PLAN_KEY", "INTERLOCK_NOTIFY_URL", "INTERLOCK_CI_TOKEN", "INTERLOCK_ID_TOKEN"}
-)
-"""Ours, for ourselves: Terraform, providers and what a configuration executes get none of them."""
 _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
     Cause.SIGTERM: "SIGTERM",
@@ -152,7 +149,7 @@ class Supervisor:
         self._binary = binary
         self._journal = journal
         self._run_folder = run_folder
-        self._environ = {name: value for name, value in environ.items() if name not in _OWN_SECRETS}
+        self._environ = without_own_secrets(environ)
         self._flags = divide_flags(order.extra)
         self._phase = Phase.PREPARING
         self._stopping: Cause | None = None
