@@ -21,6 +21,7 @@ from interlock.lock import Holder
 from interlock.recovery.witnesses.process import Recorded
 from interlock.recovery.witnesses.running import Role, read_process
 from interlock.run.cut_off import how_to_look
+from interlock.run.given_values import remove_given
 from interlock.run.leaving import is_left, read_allowed
 from interlock.run.settle import SAVE_FAILED, completed, following
 from interlock.run.stage import EventFile
@@ -261,6 +262,7 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     # They hold secrets in clear, and nobody can apply them any more; see run/standby.py for the second name.
     for name in ("plan.tfplan", "plan.tfplan.approved", "saved.tfplan", "show.jsonl"):
         (folder / name).unlink(missing_ok=True)
+    remove_given(folder)
     shutil.rmtree(folder / "data", ignore_errors=True)
     if summary is not None:
         summary.phase, summary.ended_at, summary.exit = "ended", now, error.exit_status

@@ -199,9 +199,28 @@ def _run(arguments: list[str]) -> int:
             raise
         from interlock.cli import view
 
-        failed = _translated(error).naming(_subject(arguments))
+        failed = _without_secrets(_translated(error).naming(_subject(arguments)), arguments)
         return view.failure(failed, as_json="--json" in _own(arguments))
     return result if isinstance(result, int) else 0
+
+
+def _without_secrets(error: InterlockError, arguments: list[str]) -> InterlockError:
+    """Hide in a failure what the environment or a `-var` of this command line says is secret; APIs quote what they got.
+
+    Which variables are sensitive is not asked here, so every value counts as secret.
+    """
+    from interlock.secrecy import environment_secrets, know_secrets
+
+    given = [value for name, value in os.environ.items() if name.startswith("TF_VAR_")]
+    if "--" in arguments:
+        from interlock.run.given_values import values_of
+
+        given += values_of(arguments[arguments.index("--") :])
+    known = know_secrets([*environment_secrets(os.environ), *given])
+    if known:
+        error.what, error.why, error.fix = map(known.hide, (error.what, error.why, error.fix))
+        error.facts = {name: known.hide_within(value) for name, value in error.facts.items()}
+    return error
 
 
 def _subject(arguments: list[str]) -> str:

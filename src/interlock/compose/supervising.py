@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ def _log_to(folder: Path) -> None:
 
 async def _supervise(order: Order, folder: Path, control: Control) -> int:
     from interlock import host
+    from interlock.run.given_values import find_known_secrets
     from interlock.run.summary import Summary
     from interlock.run.transcript import Journal
 
@@ -150,7 +152,7 @@ async def _supervise(order: Order, folder: Path, control: Control) -> int:
         starting="",
         job=order.job,
     )
-    journal = Journal(folder, summary, clock, control.ring)
+    journal = Journal(folder, summary, clock, control.ring, find_known_secrets(order, os.environ))
     journal.change()
     status = await _to_the_end(order, folder, journal, control, dict(os.environ))
     control.close()
@@ -177,11 +179,12 @@ async def _to_the_end(
     except InterlockError as error:
         end = _failed(error, order)
     except OSError as error:
-        end = _failed(disk_full(error, folder), order) if error.errno in FULL else _defect(error, order, folder)
+        end = _failed(disk_full(error, folder), order) if error.errno in FULL else _defect(error, order, journal)
     except Exception as error:  # noqa: BLE001 - the last line of defence: it must be told, and the front end must end
-        end = _defect(error, order, folder)
+        end = _defect(error, order, journal)
     finally:
         (folder / SAVED_PLAN).unlink(missing_ok=True)  # it holds secrets in clear
+    end = journal.hidden(end)
     exit_status = int(str(end["exit"]))
     journal.change(
         phase="ended",
@@ -217,14 +220,14 @@ async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, cont
         raise stopped(wished[0], "it was still preparing; nothing was started", run=journal.summary.run) from None
 
 
-def _defect(error: Exception, order: Order, folder: Path) -> dict[str, object]:
+def _defect(error: Exception, order: Order, journal: Journal) -> dict[str, object]:
     import traceback
 
-    traceback.print_exc()
+    sys.stderr.write(journal.known.hide("".join(traceback.format_exception(error))))  # to the run's log
     return _failed(
         InterlockError(
             f"Interlock failed: {type(error).__name__}: {error}",
-            why=f"this is a defect; the details are in {folder / 'supervisor.log'}",
+            why=f"this is a defect; the details are in {journal.folder / 'supervisor.log'}",
             fix=command("runs", "show", order.run),
         ),
         order,

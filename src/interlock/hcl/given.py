@@ -15,6 +15,7 @@ from interlock.hcl.expression import Call, Expression, Literal, ObjectValue, Tra
 from interlock.hcl.json_syntax import parse_json
 from interlock.hcl.module import Module, Variable
 from interlock.hcl.syntax import parse
+from interlock.secrecy import all_texts, sounds_secret
 from interlock.source import SourceUnreadable, Tree, join
 
 _PREFIX = "TF_VAR_"
@@ -57,6 +58,61 @@ def given_values(
     for kind, text in _flags([*added, *flags]):
         values.update(_of_flag(kind, text, root, tree))
     return values
+
+
+def secret_texts_given(root: Module, tree: Tree, flags: Sequence[str], environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the texts that are given to variables which may hold secrets, as written and as read.
+
+    A variable may when it is declared `sensitive` or `ephemeral`, when its name sounds so, or when it is not declared:
+    nobody has said then what it is.
+
+    Args:
+        root: The root module.
+        tree: Where files of variables are.
+        flags: The user's flags for Terraform.
+        environ: The environment of Terraform.
+    """
+    for name, text in _given(root, tree, flags, environ):
+        if _may_hold_secret(name, root.variables.get(name)):
+            yield text
+
+
+def _given(root: Module, tree: Tree, flags: Sequence[str], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield every value that is given to a variable from outside, by its name."""
+    for name, text in environ.items():
+        if name.startswith(_PREFIX):
+            yield from _readings(name.removeprefix(_PREFIX), text)
+    for name, expression in root.tfvars.items():
+        yield from ((name, text) for text in _texts_of(constant(expression)))
+    for kind, text in _flags(flags):
+        if kind == "var":
+            name, _, value = text.partition("=")
+            yield from _readings(name.strip(), value)
+        else:
+            for name, known in _of_flag(kind, text, root, tree).items():
+                yield from ((name, each) for each in _texts_of(known))
+
+
+def _readings(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield a value from a command line as it is written, and the texts in it if it is an expression."""
+    yield name, text
+    if text.lstrip()[:1] in ("{", "[", '"'):
+        file = parse("-var", f"value = {text}\n".encode())
+        known = None if file.problems else constant(file.body.get("value"))
+        yield from ((name, each) for each in _texts_of(known))
+
+
+def _texts_of(known: Known | None) -> Iterator[str]:
+    return all_texts(known.value) if known is not None else iter(())
+
+
+def _may_hold_secret(name: str, variable: Variable | None) -> bool:
+    return variable is None or sounds_secret(name) or _is_ephemeral(variable) or _is_sensitive(variable)
+
+
+def _is_sensitive(variable: Variable) -> bool:
+    written = variable.block.body.get("sensitive")
+    return written is not None and constant_flag(written) is not False
 
 
 def planned_scope(root: Module, planned: Mapping[str, Known | None]) -> Scope:
@@ -117,7 +173,7 @@ def _of_flag(kind: str, text: str, root: Module, tree: Tree) -> Values:
 
 def _typed(text: str, variable: Variable | None) -> Known | None:
     """Return a value from a command line or the environment: text as it is, for other types an expression."""
-    kind = _type_name(variable)
+    kind = type_name(variable)
     if kind == "bool":
         return {"true": Known(value=True), "false": Known(value=False)}.get(text)
     if kind in _PLAIN:
@@ -126,7 +182,7 @@ def _typed(text: str, variable: Variable | None) -> Known | None:
     return None if file.problems else constant(file.body.get("value"))
 
 
-def _type_name(variable: Variable | None) -> str:
+def type_name(variable: Variable | None) -> str:
     """Return the name of a variable's type, `string` without one; empty for a type that is built from others."""
     wanted = None if variable is None else variable.block.body.get("type")
     return "string" if wanted is None else _name_of(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import mmap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Protocol
 
 from interlock.host import ProcessName
-from interlock.run.process import Child, Ended
+from interlock.run.process import Child, Ended, open_private
 from interlock.run.protection import Kept, Level
+from interlock.secrecy import NO_KNOWN_SECRETS, KnownSecrets
 from interlock.terraform.events import (
     MAX_LINE_BYTES,
     AnyEvent,
     Apply,
     Diagnostic,
+    Provision,
     Severity,
     Stage,
     Unparsed,
@@ -37,11 +40,13 @@ class EventFile:
     Args:
         path: The file.
         secret: Bytes to be masked: Terraform names the address of its state in errors, and ours is a secret.
+        known: Secrets that Terraform, a provider or a validation may quote.
     """
 
-    def __init__(self, path: Path, secret: bytes = b"") -> None:
+    def __init__(self, path: Path, secret: bytes = b"", known: KnownSecrets = NO_KNOWN_SECRETS) -> None:
         self._path = path
         self._secret = secret
+        self._known = known
         self._offset = 0
         self._rest = b""
 
@@ -61,7 +66,8 @@ class EventFile:
         return events
 
     def _parse(self, line: bytes) -> AnyEvent:
-        return parse_event(line.replace(self._secret, _MASK) if self._secret else line)
+        event = parse_event(line.replace(self._secret, _MASK) if self._secret else line)
+        return hide_in_event(event, self._known) if self._known else event
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,17 +148,27 @@ class Start(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """One command in its process."""
+    """One command in its process.
+
+    Attributes:
+        child: The process.
+        output: What it prints.
+        stderr: What it says beside.
+        secret: The address of its state, which Terraform repeats in errors.
+        known: Secrets that are hidden in what it says, and in the files that keep it, when it has ended.
+        interruption: What the output says of being interrupted.
+    """
 
     child: Process
     output: Path
     stderr: Path
     secret: bytes = field(default=b"", repr=False)
+    known: KnownSecrets = NO_KNOWN_SECRETS
     interruption: Interruption = field(default_factory=Interruption)
 
     async def follow(self, on_event: Callable[[AnyEvent], None]) -> Outcome:
         """Hand every event to `on_event` as it comes, until the process has ended."""
-        file = EventFile(self.output, self.secret)
+        file = EventFile(self.output, self.secret, self.known)
         kept: list[AnyEvent] = []
 
         def take(event: AnyEvent) -> None:
@@ -169,6 +185,7 @@ class Running:
             ending.cancel()
         for path in (self.output, self.stderr):
             await asyncio.to_thread(_mask_file, path, self.secret)
+            await asyncio.to_thread(hide_in_file, path, self.known)
         text = _end_of(self.stderr, self.secret)
         return Outcome(ended=ending.result(), events=kept, text=text, interruption=self.interruption)
 
@@ -194,6 +211,49 @@ def _mask_file(path: Path, secret: bytes) -> None:
             except OSError:
                 path.unlink()
                 path.touch(mode=0o600)
+
+
+def hide_in_event(event: AnyEvent, known: KnownSecrets) -> AnyEvent:
+    """Return an event without known secrets in its sentences.
+
+    Addresses and ids stay: what is done with them must be done to the right object. The journal hides them there too.
+    """
+    match event:
+        case Diagnostic():
+            summary, detail = known.hide(event.summary), known.hide(event.detail)
+            return dataclasses.replace(event, message=known.hide(event.message), summary=summary, detail=detail)
+        case Provision():
+            return dataclasses.replace(event, message=known.hide(event.message), output=known.hide(event.output))
+        case _:
+            return dataclasses.replace(event, message=known.hide(event.message))
+
+
+def hide_in_file(path: Path, known: KnownSecrets) -> None:
+    """Take known secrets out of a file that is kept, line by line, so that a long output takes little memory.
+
+    Where the file cannot be written anew, as on a full disk, it goes.
+    """
+    if not known or not path.stat().st_size:
+        return
+    with path.open(errors="surrogateescape", newline="") as file:
+        if all(known.hide(line) == line for line in file if not _names_objects(line)):
+            return
+    fresh = path.with_suffix(f"{path.suffix}.hidden")
+    try:
+        with path.open(errors="surrogateescape", newline="") as file, open_private(fresh) as clean:
+            for line in file:
+                shown = line if _names_objects(line) else known.hide(line)
+                clean.write(shown.encode(errors="surrogateescape"))
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        path.unlink()
+        path.touch(mode=0o600)
+
+
+def _names_objects(line: str) -> bool:
+    """Whether a line says which object was or will be changed: recovery reads it, and it must be exact."""
+    return line.startswith("{") and ('"hook":' in line or '"change":' in line)
 
 
 def _end_of(path: Path, secret: bytes) -> str:
@@ -229,7 +289,8 @@ async def start(
     output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
     _put_aside(output)
     child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr, held=held, level=level)
-    return Running(child=child, output=output, stderr=stderr, secret=environ.get("TF_HTTP_ADDRESS", "").encode())
+    address = environ.get("TF_HTTP_ADDRESS", "").encode()
+    return Running(child=child, output=output, stderr=stderr, secret=address)
 
 
 def _put_aside(output: Path) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -36,6 +36,7 @@ from interlock.run.binary import Binary
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
 from interlock.run.endings import ApplyEnd, Parting, PlanEnd, judge_apply, judge_plan, may_repeat, part
 from interlock.run.gate import check_plan
+from interlock.run.given_values import PREFIX, hand_over, remove_given
 from interlock.run.heartbeat import keep_alive
 from interlock.run.initialising import is_only_override
 from interlock.run.interrupts import Action, Cause, Wishes, respond
@@ -149,8 +150,9 @@ class Supervisor:
         self._binary = binary
         self._journal = journal
         self._run_folder = run_folder
-        self._environ = without_own_secrets(environ)
-        self._flags = divide_flags(order.extra)
+        given = hand_over(divide_flags(order.extra), directory=Path(order.directory), folder=run_folder)
+        self._environ = {**without_own_secrets(environ), **given.environ}
+        self._flags = given.flags
         self._phase = Phase.PREPARING
         self._stopping: Cause | None = None
         self._wishes = Wishes()
@@ -670,6 +672,7 @@ class Supervisor:
         text = await asyncio.to_thread(rendered.read_text, errors="replace")
         if SENSITIVE in text:
             secrets = secret_texts(msgspec.json.decode(await self._shown(path)))
+            self._journal.learn(secrets)  # a provider may quote them when it fails
             rendered.write_text(await asyncio.to_thread(hide_secrets, text, secrets))
         rendered.rename(self._run_folder / "plan.txt")
 
@@ -849,7 +852,11 @@ class Supervisor:
             workspace=self._hands.door.workspace,
         )
         command = build_command(verb, options, place)
-        return (*self._binary.argv, *command.argv[1:]), merge_environment(self._environ, command)
+        environ = merge_environment(self._environ, command)
+        if verb is Verb.APPLY and not is_asking_again(Path(options.file)):
+            # the plan holds them: given again they change nothing, and Terraform quotes both where they differ
+            environ = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+        return (*self._binary.argv, *command.argv[1:]), environ
 
     async def _start(
         self, name: str, argv: tuple[str, ...], environ: Mapping[str, str], also: tuple[int, ...] = ()
@@ -857,9 +864,11 @@ class Supervisor:
         """Start a command; it keeps the locks on its tree and on the file that says the run lives, and `also`."""
         held = [handle for handle in (self._workspace.held, self._hands.alive, *also) if handle is not None]
         cwd, level = self._workspace.directory, self._hands.level
-        return await self._hands.start(
+        running = await self._hands.start(
             name, argv, environ, cwd=cwd, run_folder=self._run_folder, held=held, level=level
         )
+        # a plan's JSON is read as data and removed: with something hidden in it, it would be another plan
+        return running if name == "show" else replace(running, known=self._journal.known)
 
     # -- commands that wait to begin; see standby.py ------------------------------------------------------------------
 
@@ -905,6 +914,7 @@ class Supervisor:
     def _clear_away(self) -> None:
         """Forget our plan, which holds secrets in clear, and let the user have what Terraform made beside the files."""
         (self._run_folder / "plan.tfplan").unlink(missing_ok=True)
+        remove_given(self._run_folder)
         try:
             for name in self._workspace.give_back():
                 self._journal.tell("note", {"text": f"Terraform created {name} beside the configuration"})

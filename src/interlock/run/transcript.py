@@ -7,7 +7,7 @@ A line is written with one `write`, so a reader sees whole lines or a last parti
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +18,12 @@ import msgspec
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
 from interlock.run.summary import Summary, store_summary, write_summary
+from interlock.secrecy import NO_KNOWN_SECRETS, KnownSecrets
 
 JOURNAL = "journal.jsonl"
 ORDER = "order.json"
 LOG = "supervisor.log"
+_SENTENCES = frozenset({"message", "in_flight"})  # of a summary: what others said
 _MAX_LINE_BYTES = 1 << 20  # one entry; longer values are cut by the writer
 
 
@@ -48,14 +50,23 @@ class Journal:
         summary: What is known at the beginning; kept current by the caller through `change`.
         clock: For the instant of each entry.
         ring: Called after each entry, to wake a front end that follows.
+        known: Secrets that are hidden in whatever is written. More may be learned; see `learn`.
     """
 
-    def __init__(self, folder: Path, summary: Summary, clock: Clock, ring: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        summary: Summary,
+        clock: Clock,
+        ring: Callable[[], None],
+        known: KnownSecrets = NO_KNOWN_SECRETS,
+    ) -> None:
         self._file = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.folder = folder
         self._clock = clock
         self._ring = ring
         self.summary = summary
+        self.known = known
 
     def tell(self, kind: str, facts: Mapping[str, object]) -> None:
         """Append one entry.
@@ -64,7 +75,7 @@ class Journal:
         state, which can, is what counts. The gap shows in the journal as a missing step.
         """
         at = self._clock.now()
-        line = msgspec.json.encode(Entry(at=at, kind=kind, facts=dict(facts)), enc_hook=str)
+        line = msgspec.json.encode(Entry(at=at, kind=kind, facts=self.hidden(facts)), enc_hook=str)
         if len(line) > _MAX_LINE_BYTES:
             line = msgspec.json.encode(Entry(at=at, kind=kind, facts={"cut": len(line)}))
         with suppress(OSError):
@@ -74,8 +85,16 @@ class Journal:
     def change(self, **values: object) -> None:
         """Change fields of the summary and store it."""
         for name, value in values.items():
-            setattr(self.summary, name, value)
+            setattr(self.summary, name, self.known.hide_within(value) if name in _SENTENCES else value)
         write_summary(self.folder, self.summary)
+
+    def hidden(self, facts: Mapping[str, object]) -> dict[str, object]:
+        """Return facts as they may be written down and shown: without known secrets."""
+        return {name: self.known.hide_within(value) for name, value in facts.items()} if self.known else dict(facts)
+
+    def learn(self, texts: Iterable[str]) -> None:
+        """Hide these texts too from now on, such as what a plan marks as sensitive."""
+        self.known = self.known.and_of(texts)
 
     def announce(self, command: str) -> None:
         """Write down that a command of Terraform is about to be started, before it is.

@@ -154,7 +154,7 @@ class Secrets:
 
     def hide(self, text: str, mask: str = MASK) -> str:
         """Return a text with every secret in it replaced, and what is one by its looks."""
-        shown = hide_shapes(self._without_copies(text, mask))
+        shown = hide_shapes(self.without_copies(text, mask))
         return shown if mask is MASK or shown is text else shown.replace(MASK, mask)
 
     def is_clear(self, written: str) -> bool:
@@ -170,7 +170,8 @@ class Secrets:
                 self._shorts[name] = shown
         return shown
 
-    def _without_copies(self, text: str, mask: str) -> str:
+    def without_copies(self, text: str, mask: str = MASK) -> str:
+        """Return a text with every secret in it replaced, and nothing else."""
         if self.likely is None or len(text) < MIN_COPY_CHARS:
             return text
         parts: list[str] = []
