@@ -165,6 +165,7 @@ def test_a_missing_or_empty_row_in_postgresql_is_not_a_whole_state(desk: Desk, d
 @pytest.mark.promise("P5")
 def test_a_plain_terraform_on_our_own_backend_is_judged_by_its_host(desk: Desk) -> None:
     token = "e2e-server-token-0123"
+    (desk.folder / "token").touch(mode=0o600)
     (desk.folder / "token").write_text(token)
     server = desk.start("serve", "--listen", "127.0.0.1:0", "--token-file", desk.folder / "token")
     assert server.process.stderr is not None

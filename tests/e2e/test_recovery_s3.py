@@ -21,7 +21,7 @@ from interlock.testing.aws import LocalAws
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("recovery-s3")]
 
-NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -145,12 +145,15 @@ def test_from_another_host_it_is_undecided_until_the_ci_system_answers(desk: S3D
     assert any("--job" in text for text in found.verdict.missing)
 
     url = f"{api.url}/acme/contact-centre/actions/runs/7/attempts/1"
+    assert verdict(explain(desk, module, job=url)) == "undecided"
+    assert api.calls == []
+    desk.environ["INTERLOCK_CI_SERVERS"] = api.url
     run = "/api/v3/repos/acme/contact-centre/actions/runs/7/attempts/1"
     job: dict[str, Any] = {
         "name": "apply",
         "status": "completed",
-        "started_at": "2026-11-24T02:00:00Z",
-        "completed_at": "2026-11-24T02:30:00Z",
+        "started_at": "2026-11-24T07:50:00Z",  # the lock was taken at eight
+        "completed_at": "2026-11-24T08:30:00Z",
         "labels": ["ubuntu-24.04"],
         "runner_group_name": "GitHub Actions",
     }
