@@ -365,7 +365,9 @@ def read_document(path: Path) -> dict[str, Any]:
         text = path.read_bytes()
         if len(text) > _MAX_FILE_BYTES:
             raise UsageError(f"{path} is larger than 1 MiB", fix="keep only settings in it")
-        document = YAML(typ="safe", pure=True).load(text.decode())
+        reader = YAML(typ="safe", pure=True)
+        reader.composer.warn_double_anchors = False  # YAML allows it, and the warning would be Python's, on our stderr
+        document = reader.load(text.decode())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}", why=str(error), fix="interlock init") from error
     except YAMLError as error:

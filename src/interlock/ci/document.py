@@ -220,6 +220,7 @@ def _composed(source: SourceText) -> list[Any]:
 
     reader = YAML(typ="base", pure=True)
     reader.allow_duplicate_keys = True
+    reader.composer.warn_double_anchors = False  # YAML allows it, the last one counts; it would print on our stderr
     try:
         return [root for root in itertools.islice(reader.compose_all(source.text), 2) if root is not None]
     except MarkedYAMLError as error:

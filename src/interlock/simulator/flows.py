@@ -160,7 +160,9 @@ def parse_flow(body: bytes) -> tuple[str, Json]:
     if len(body) > MAX_FLOW_BYTES:
         raise ValueError(f"the flow file exceeds {MAX_FLOW_BYTES} bytes")
     try:
-        document = YAML(typ="safe", pure=True).load(body.decode())
+        reader = YAML(typ="safe", pure=True)
+        reader.composer.warn_double_anchors = False  # YAML allows it, the last one counts
+        document = reader.load(body.decode())
     except (YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("the flow file is not readable YAML") from error
     if not isinstance(document, dict) or len(document) != 1:

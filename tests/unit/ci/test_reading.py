@@ -161,3 +161,8 @@ def test_a_damaged_file_is_read_and_linted(edits: list[tuple[int, int, str]], pa
     sources = Sources(workflows=read_all(MemoryTree({path: text}), [path]))
     for rule in CI_RULES:
         assert all(finding.span.line >= 1 for finding in rule.check(sources))
+
+
+def test_an_anchor_that_is_given_twice_is_read_without_a_python_warning() -> None:
+    text = "a: &x {script: one}\nb: &x {script: two}\nc: *x\n"
+    assert len(read_all(MemoryTree({".gitlab-ci.yml": text}), [".gitlab-ci.yml"])) == 1

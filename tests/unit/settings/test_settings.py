@@ -55,6 +55,13 @@ def test_a_broken_file_is_a_usage_error_that_names_the_file(tmp_path: Path, text
     assert "interlock.yaml" in str(refusal.value)
 
 
+def test_an_anchor_that_is_given_twice_is_no_python_warning_on_our_stderr(tmp_path: Path) -> None:
+    (tmp_path / "interlock.yaml").write_text(
+        "version: 1\nstates:\n  a: &one {directory: x}\n  b: &one {directory: y}\n"
+    )
+    assert set(load(tmp_path, {"HOME": str(tmp_path)}).states) == {"a", "b"}
+
+
 def test_the_file_is_found_up_to_the_root_of_the_repository_and_not_beyond(tmp_path: Path) -> None:
     write(tmp_path, "run:\n  wait: 1m\n")
     inside = tmp_path / "repo" / "envs" / "prod"
