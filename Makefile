@@ -17,7 +17,7 @@ MATRIX_WORK ?= $(VENV)/matrix
 # Terraforms (and OpenTofus) that are asked which states they can read.
 TERRAFORMS ?= terraform
 
-.PHONY: demo test check bench chaos matrix state-mutants search lock clean
+.PHONY: demo test check bench chaos matrix snapshots state-mutants search lock clean
 
 demo: $(READY)
 	$(BIN)/interlock demo
@@ -37,6 +37,10 @@ chaos: $(READY)
 # Every operation under every fault on every Terraform that is there (tests/matrix); an hour or more.
 matrix: $(READY)
 	$(BIN)/python -m tests.matrix --work $(MATRIX_WORK)
+
+# Renews tests/snapshots/kept, what commands print at 80 columns; review the difference.
+snapshots: $(READY)
+	INTERLOCK_RENEW_SNAPSHOTS=1 $(BIN)/python -m pytest -q tests/snapshots -k reviewed
 
 # Renews tests/corpus/state_mutants.json: 1,400 states, a start of each Terraform for each.
 state-mutants: $(READY)

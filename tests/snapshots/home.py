@@ -1,4 +1,4 @@
-"""One home with something in every view: states, versions, a holder, waiters, refused writes, runs, drift, an audit log.
+"""One home with something in every view: versions, a holder, waiters, refused writes, runs, drift, an audit log.
 
 Time stands still, ids are counted, and who acts is always the same, so commands print the same on every machine.
 """

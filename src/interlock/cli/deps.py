@@ -201,7 +201,7 @@ def _print(graph: Graph, order: Order, output: Format, out: Path | None) -> None
         case Format.JSON:
             text = view.as_json(_document(graph, order)) + "\n"
         case Format.TEXT:
-            text = _text(graph, order)
+            text = view.fit(_text(graph, order)) if out is None else _text(graph, order)
     _deliver(text, out)
 
 

@@ -157,7 +157,7 @@ def _rendered(report: Report, form: Format, rules: tuple[Rule, ...]) -> str:
         case Format.GITLAB:
             return formats.render_gitlab(report)
         case Format.TEXT:
-            return formats.render_text(report, colour=view.colour_allowed(sys.stdout))
+            return view.fit(formats.render_text(report, colour=view.colour_allowed(sys.stdout)))
 
 
 def _fails(report: Report, fail_on: FailOn) -> bool:

@@ -10,8 +10,11 @@ terminal or the CI runner of the person who looks at it. `tests/security/test_fo
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
@@ -29,6 +32,13 @@ _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
 _KIB = 1024
+_GAP = 2  # spaces between two columns
+_MARK_CHARS = 2  # columns of a mark, whose colour takes none
+_PROSE = 30  # a column of sentences can be read when it is this wide
+_NARROWEST = 40
+_LABEL = re.compile(r"\s*\S+(?: \S+)*\s{2,}(?:\S+\s{2,})?")
+_WHOLE = re.compile(r"\s*(?:next\b|\d*\s*\|)")
+_COMMAND = re.compile(r"\binterlock [a-z-]+(?: [^\s:;,]+)*")
 
 
 def as_json(value: object) -> str:
@@ -86,13 +96,14 @@ def flush() -> None:
 
 
 def say(text: str, *, mark: str = "") -> None:
-    """Print one line of a result on stdout.
+    """Print one line of a result on stdout; on a terminal it is wrapped where it does not fit.
 
     Args:
         text: Its words, which may be anybody's.
         mark: What stands before them: ours, so it may be coloured.
     """
-    sys.stdout.write(f"{mark}{one_line(text)}\n")
+    wrapped = fit(one_line(text), taken=_MARK_CHARS if mark else 0)
+    sys.stdout.write(f"{mark}{many_lines(wrapped, limit=None)}\n")  # what begins a line now may be a runner's command
 
 
 def document(text: str, *, colours: bool = False) -> None:
@@ -203,8 +214,57 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str)
         return
     cells = [list(headings), *lines]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
-    for row in cells:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    kept = _fitting(widths)
+    for number, row in enumerate(cells):
+        say("  ".join(cell.ljust(width) for cell, width in zip(row[:kept], widths[:kept], strict=True)).rstrip())
+        rest = [f"{name.lower()} {cell}" for name, cell in zip(headings[kept:], row[kept:], strict=True) if cell]
+        if number and rest:
+            say(f"    {'  '.join(rest)}")
+
+
+def _fitting(widths: Sequence[int]) -> int:
+    """Return how many columns of a table fit; what follows goes below each row. A last column of prose is wrapped."""
+    known = columns()
+    if known is None or sum(widths) + _GAP * (len(widths) - 1) <= known:
+        return len(widths)
+    before_last = sum(widths[:-1]) + _GAP * (len(widths) - 1)
+    if widths[-1] > known // 2 and known - before_last >= _PROSE:
+        return len(widths)
+    ends = [sum(widths[: end + 1]) + _GAP * end for end in range(len(widths))]
+    return max(sum(end <= known for end in ends), 1)
+
+
+def columns() -> int | None:
+    """Return how wide the reader's terminal is; None when a result goes elsewhere, where nothing is wrapped.
+
+    A log is read by programs too, line by line.
+    """
+    return max(shutil.get_terminal_size().columns, _NARROWEST) if sys.stdout.isatty() else None
+
+
+def fit(text: str, *, taken: int = 0) -> str:
+    """Wrap lines that are wider than the reader's terminal; what follows a label stays below its first word.
+
+    A command to be typed stays on one line, so that it can be copied, and so do source lines and their marks.
+
+    Args:
+        text: One line or several.
+        taken: Columns of the first line that something else has.
+    """
+    known = columns()
+    if known is None:
+        return text
+    return "\n".join(_wrapped(line, known, taken) for line in text.split("\n"))
+
+
+def _wrapped(line: str, width: int, taken: int) -> str:
+    if len(line) + taken <= width or _WHOLE.match(line):
+        return line
+    label = _LABEL.match(line)
+    indent = len(label[0]) if label is not None and len(label[0]) < width // 2 else len(line) - len(line.lstrip()) + 2
+    glued = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), "x" * taken + line)
+    parts = textwrap.wrap(glued, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(parts).replace("\0", " ")[taken:]
 
 
 def duration(seconds: float) -> str:

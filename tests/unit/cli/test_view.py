@@ -1,3 +1,4 @@
+import io
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
@@ -49,8 +50,64 @@ def test_columns_are_aligned_and_an_empty_table_says_what_that_means(capsys: pyt
     assert capsys.readouterr().err == "nothing\n"
 
 
+def test_away_from_a_terminal_nothing_is_wrapped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert view.fit("word " * 40) == "word " * 40
+    view.table(("A", "B"), [("x" * 70, "y" * 70)], empty="")
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("short", "short"),
+        ("a sentence that is longer than forty columns", "a sentence that is longer than forty\n  columns"),
+        (
+            "  label   what it says goes on for a while here",
+            "  label   what it says goes on for a\n          while here",
+        ),
+        ("  next   a command that stays on one line, whatever", "  next   a command that stays on one line, whatever"),
+        ("12 | a line of a source file that stays as it is", "12 | a line of a source file that stays as it is"),
+        (
+            "then this: interlock state quarantine ls prod/routing, all",
+            "then this:\n  interlock state quarantine ls prod/routing,\n  all",
+        ),
+    ],
+)
+def test_sentences_are_wrapped_and_commands_stay_whole(line: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "columns", lambda: 40)
+    assert view.fit(line) == shown
+
+
+def test_columns_that_do_not_fit_go_below_their_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(view, "columns", lambda: 40)
+    view.table(("RUN", "STATE", "WHO"), [("r" * 16, "s" * 16, "ann@desk"), ("r", "s", "")], empty="")
+    assert capsys.readouterr().out.splitlines() == [
+        "RUN               STATE",
+        f"{'r' * 16}  {'s' * 16}",
+        "    who ann@desk",
+        "r                 s",
+    ]
+
+
+def test_a_last_column_of_sentences_is_wrapped_in_its_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(view, "columns", lambda: 50)
+    view.table(("EXIT", "CODE", "MEANING"), [("3", "usage", "the command or the configuration is wrong")], empty="")
+    assert capsys.readouterr().out.splitlines() == [
+        "EXIT  CODE   MEANING",
+        "3     usage  the command or the configuration is",
+        "             wrong",
+    ]
+
+
 def test_nobody_is_asked_where_nobody_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115, PTH123 - replaced after the test
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert view.confirm("Sure?", yes=True)
     with pytest.raises(UsageError, match="not a terminal"):
         view.confirm("Sure?", yes=False)
