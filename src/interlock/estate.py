@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from interlock import alive
@@ -18,6 +19,7 @@ from interlock.coordinator.archive import StateArchive, Writer
 from interlock.errors import InterlockError, StateNotSaved, Terminated, command
 from interlock.host import Life, ProcessName, ancestors, life_of, name_process
 from interlock.lock import Holder
+from interlock.recovery.known import Known, find_newer
 from interlock.recovery.witnesses.process import Recorded
 from interlock.recovery.witnesses.running import Role, read_process
 from interlock.run.cut_off import how_to_look
@@ -27,7 +29,7 @@ from interlock.run.settle import SAVE_FAILED, completed, following
 from interlock.run.stage import EventFile
 from interlock.run.stop_marker import has_marker
 from interlock.run.stopping import Asked, Listener, ask_once
-from interlock.run.summary import SUMMARY, find_summary, write_summary
+from interlock.run.summary import SUMMARY, find_summary, recent, write_summary
 from interlock.run.transcript import Entry, append
 from interlock.run.workspace import ERRORED
 from interlock.state import VersionKind
@@ -42,6 +44,8 @@ _ASKED_TEXTS = {
         "written; it goes on to its own end"
     ),
 }
+_RUNS_READ = 40  # newest runs of a state whose records are asked what was stored; each is a small file
+_VERSIONS_READ = 1000  # newest versions among which that is looked for before a state is called lost
 _SALVAGE = "salvage.lock"  # held by the one process that saves what a run left
 _SALVAGE_S = 0.05
 SAVED = "saved"  # an empty file that says: what the run could not save was stored
@@ -126,6 +130,19 @@ class LocalEstate:
         held = f", suspect: it lacks {', '.join(suspect[:_SAID])}" if suspect else ""
         return f"the state it could not save was stored as serial {written.version.serial}{held}; its lock was released"
 
+    async def find_lost(self, state: str) -> Known | None:
+        """Return what a run saw stored and is no version any more, as after an older database was put in its place."""
+        known = await asyncio.to_thread(known_of_runs, self.runs, state)
+        if not known:
+            return None
+        latest = await self.archive.history(state, limit=1)
+        lineage, serial, at = (latest[0].lineage, latest[0].serial, latest[0].written_at) if latest else ("", 0, None)
+        newer = partial(find_newer, known, lineage=lineage, serial=serial, at=at)
+        if newer(digests=frozenset()) is None:
+            return None
+        versions = await self.archive.history(state, limit=_VERSIONS_READ)
+        return newer(digests=frozenset(version.digest for version in versions))
+
     async def _stored_by(self, state: str, holder: Holder) -> bytes | None:
         """Return the current state, when this grant stored it."""
         current = await self.archive.current(state)
@@ -137,6 +154,20 @@ class LocalEstate:
         folder = self.runs / holder.run
         if holder.run and folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def known_of_runs(runs: Path, state: str) -> list[Known]:
+    """Return what runs of this machine saw stored.
+
+    Args:
+        runs: The folder of our runs.
+        state: State name.
+    """
+    return [
+        Known(lineage=seen.lineage, serial=seen.serial, digest=seen.digest, at=seen.at, source=f"run {summary.run}")
+        for summary in recent(runs, limit=_RUNS_READ, state=state)
+        if (seen := summary.seen) is not None
+    ]
 
 
 def find_unwritten(folder: Path) -> ProcessName | None:

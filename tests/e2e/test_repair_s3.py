@@ -267,6 +267,32 @@ def test_a_deleted_newest_version_is_a_lost_state_and_no_repair_hides_it(site: S
     backup.unlink()
 
 
+@pytest.mark.promise("P3")
+def test_a_deleted_newest_version_that_only_a_run_and_the_queue_know_of_is_a_lost_state_too(site: Site) -> None:
+    """The digest is of the older state again, so nothing that Terraform keeps says that there was a newer one."""
+    (site.module / "more.tf").write_text('resource "terraform_data" "more" {}\n')
+    applied = site.desk.run("apply", site.module, "--auto-approve")
+    assert applied.code == 0, applied.err
+    lost = site.body
+    newest = site.desk.aws.s3.head_object(Bucket=site.desk.bucket, Key=KEY)["VersionId"]
+    site.desk.aws.s3.delete_object(Bucket=site.desk.bucket, Key=KEY, VersionId=newest)
+    site.put(site.body, with_digest=True)  # a version more of the older bytes
+    newest = site.desk.aws.s3.head_object(Bucket=site.desk.bucket, Key=KEY)["VersionId"]
+    site.desk.aws.s3.delete_object(Bucket=site.desk.bucket, Key=KEY, VersionId=newest)
+    assert set(site.verify()) == {"state-lost"}
+    recovered = site.desk.run("recover", site.module, "--yes", "--json", "--no-plan", "--window", "0s")
+    assert recovered.code == StateInvalid.exit_status, recovered.err
+    planned = site.desk.run("plan", site.module)
+    assert planned.code == StateInvalid.exit_status, planned.err
+    assert "newer state" in planned.err
+
+    serial = json.loads(lost)["serial"]
+    assert site.restore("1") > serial  # the person says: go on from here
+    assert site.verify() == {}
+    (site.module / "more.tf").unlink()
+    assert site.desk.plain(site.module, "apply", "-auto-approve").code == 0
+
+
 def test_nothing_is_restored_over_a_sound_state_unless_a_version_is_named(site: Site) -> None:
     with pytest.raises(UsageError, match="is whole and follows"):
         site.restore()

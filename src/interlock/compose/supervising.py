@@ -20,7 +20,7 @@ from interlock.compose.locks import breaker
 from interlock.compose.names import check_not_renamed
 from interlock.compose.sites import open_site_of, sources_of, tool_for
 from interlock.compose.stores import Embedded, me, open_embedded, read_settings
-from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full
+from interlock.errors import FULL, BackendUnavailable, InterlockError, StateInvalid, UsageError, command, disk_full
 from interlock.ids import RandomIds
 from interlock.settings import Settings
 
@@ -300,10 +300,30 @@ async def _with_hands(
                 environ=environ,
             )
             await check_not_renamed(desk.coordinator, order)
+            await _check_not_lost(desk, order)
             control.attach(supervisor)
             return await _with_remedy(supervisor.run(), desk)
     finally:
         workspace.close()
+
+
+async def _check_not_lost(desk: Desk, order: Order) -> None:
+    """Refuse to plan against a state of ours that is older than what a run saw stored; the door of others looks itself.
+
+    Raises:
+        StateInvalid: As after an older database was put in the place of this one.
+    """
+    from interlock.estate import LocalEstate
+
+    estate = desk.recovery.estate
+    lost = await estate.find_lost(order.state) if desk.site is None and isinstance(estate, LocalEstate) else None
+    if lost is not None:
+        raise StateInvalid(
+            f"a newer version of state {order.state} than the stored one was lost",
+            why=f"{lost.spell()}; a plan against what is there would make again what that one had",
+            fix=command("state", "verify", order.state),
+            state=order.state,
+        )
 
 
 def _take_lock(folder: Path) -> int:

@@ -19,6 +19,9 @@ from interlock.lock import NEW_LOCK, Lock, LockBroken, from_data, to_data
 SCHEMA = 1
 """Version of the record around the lock; the lock has one of its own."""
 
+HEAD_S = 30 * 86_400.0
+"""How long a record that knows a stored version is kept at least: as long as the records of runs."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -105,9 +108,12 @@ def keep_s(value: bytes, at_least_s: float) -> float | None:
     """Return how long a record must be kept after this write; None for ever.
 
     A frozen state stays frozen until somebody thaws it. Otherwise the time is longer than every lease and patience in
-    the record, so nothing of it can be forgotten while it may still matter.
+    the record, so nothing of it can be forgotten while it may still matter. What was stored last is remembered for a
+    month: should it be deleted where it is, this may be all that knows of it.
     """
-    lock = decode(value).lock
+    record = decode(value)
+    lock = record.lock
+    at_least_s = at_least_s if record.head is None else max(at_least_s, HEAD_S)
     if lock.freeze is not None:
         return None
     leases = [holder.lease.lease_s for holder in lock.holders]

@@ -9,6 +9,7 @@ version before it is named.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.errors import THIS_STATE, InterlockError, LeaseLost, LockHeld, StateInvalid, WaitTimeout, command
+from interlock.estate import known_of_runs
 from interlock.existing import (
     ForeignLock,
     ForeignMoved,
@@ -31,6 +33,7 @@ from interlock.existing.s3 import S3Backend, md5_of
 from interlock.ids import Ids
 from interlock.lock import Stage, may_write, stage_of
 from interlock.onsite.succession import find_fault, is_suspect, judge_successor, parsed, review_reason, spell
+from interlock.onsite.witnessed import find_lost, known_of_head, remember
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Current, Seat, Tell
 from interlock.state import REVIEWER, Refusal, empty_document, parse_document, refusing, render_document, verify_state
@@ -124,6 +127,7 @@ class OnsiteDoor:
         if (self._before is None or self._before.is_absent) and self.own_workspace != "default":
             await self._make_workspace()
         self._check_sound()
+        await self._check_not_lost()
 
     async def leave(self) -> None:
         """See `Door.leave`. Also deletes a lock of ours whose taking seemed to fail: its answer may have been lost."""
@@ -222,6 +226,25 @@ class OnsiteDoor:
                 state=self.order.state,
             )
 
+    async def _check_not_lost(self) -> None:
+        """Refuse to plan against an older state whose newer version was deleted: it would make again what that had.
+
+        Raises:
+            StateInvalid: A run, or the queue, saw a newer state stored, which is no version any more.
+        """
+        if self._before is None or self._before.is_absent:
+            return  # nothing is stored: whether that was meant `interlock state verify` asks
+        head = (await self.coordinator.view(self.order.state)).head
+        of_runs = await asyncio.to_thread(known_of_runs, self.run_folder.parent, self.order.state)
+        lost = await find_lost(self.backend_hand, self._before, [*known_of_head(head), *of_runs])
+        if lost is not None:
+            raise StateInvalid(
+                "a newer state than the stored one was deleted",
+                why=f"{lost.spell()}; serial {_current(self._before).serial}, which is there now, is older",
+                fix=command("state", "verify", self.order.directory),
+                state=self.order.state,
+            )
+
     # -- what was written ---------------------------------------------------------------------------------------------
 
     def allow_deletions(self, addresses: frozenset[str]) -> None:
@@ -289,7 +312,23 @@ class OnsiteDoor:
         if _body(self._now) != document:
             self._now = await self.backend_hand.write_state(document, expected=self._now)
         self._accepted = _current(self._now)
+        await self._remember(self._now)
         return self._accepted
+
+    async def _remember(self, stored: StoredState | None) -> None:
+        """Write beside the lock what this run stored: whoever comes next sees that it was there, should it be deleted.
+
+        Raises:
+            LeaseLost: The grant is not current any more.
+        """
+        assert self._seat is not None
+        assert stored is not None
+        try:
+            await remember(self.coordinator, self.order.state, stored, run=self.order.run, token=self._seat.token)
+        except LeaseLost:
+            raise
+        except InterlockError:
+            return  # it is a witness more, and the state is stored
 
     async def _check_granted(self) -> None:
         """Ask the queue whether our grant is current: the backend fences nobody, and we may have been stopped.
@@ -332,14 +371,18 @@ class OnsiteDoor:
     async def _judge(self, before: StoredState | None, after: StoredState | None) -> None:
         refusal = find_fault(before, after, self._allowed)
         if refusal is None:
-            self._accepted = _current(after)
+            await self._accept(after)
         elif is_suspect(refusal):
             # Terraform has acted and stored what it knows. To call it wrong, and name the state before it as the one to
             # restore, would bring dead objects back after a good destroy.
             await self._hold_for_review(refusal, before)
-            self._accepted = _current(after)
+            await self._accept(after)
         else:
             self._refuse(refusal, before)
+
+    async def _accept(self, after: StoredState | None) -> None:
+        self._accepted = _current(after)
+        await self._remember(after)
 
     def _refuse(self, refusal: Refusal, before: StoredState | None) -> None:
         why, named = spell(refusal), self._keep(before)
@@ -377,7 +420,8 @@ def _current(stored: StoredState | None) -> Current:
     document = parsed(stored)
     if stored is None or document is None:
         return Current()
-    return Current(lineage=document.lineage, serial=document.serial, digest=blob_digest(stored.body))
+    digest = blob_digest(stored.body)
+    return Current(lineage=document.lineage, serial=document.serial, digest=digest, at=stored.modified_at)
 
 
 def _standing(lock: ForeignLock) -> dict[str, object]:

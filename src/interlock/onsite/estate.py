@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from interlock.existing import ForeignLock, find_reference
 from interlock.existing.s3 import S3Backend
 from interlock.lock import Holder
 from interlock.onsite.succession import is_suspect, judge_successor, review_reason, spell
-from interlock.run.settle import completed
+from interlock.onsite.witnessed import remember
+from interlock.run.settle import completed, following
 from interlock.run.summary import find_summary
 from interlock.state import REVIEWER, parse_document
 
@@ -50,6 +52,9 @@ class OnsiteEstate(LocalEstate):
             return await asyncio.to_thread(left_nothing, folder)
         body = completed(await asyncio.to_thread(kept.read_bytes), holder.run)
         current = await self.backend.read_state()
+        # While its lock is there nobody else wrote; so what is stored under its serial the run itself stored.
+        is_locked = any(_is_of(lock, holder.run) for lock in await self.backend.read_locks())
+        body = following(body, current.body if current is not None and current.body and is_locked else None)
         allowed = await asyncio.to_thread(planned_deletions, folder)
         refusal = judge_successor(current, parse_document(body), allowed)
         if refusal is not None and not is_suspect(refusal):
@@ -58,7 +63,9 @@ class OnsiteEstate(LocalEstate):
             summary = await asyncio.to_thread(find_summary, folder)
             reason = review_reason(refusal, holder.run, summary.directory if summary is not None else state)
             await self.coordinator.freeze(state, by=REVIEWER, reason=reason)
-        await self.backend.write_state(body, expected=current)
+        stored = await self.backend.write_state(body, expected=current)
+        with suppress(InterlockError):  # it is a witness more, and the state is stored
+            await remember(self.coordinator, state, stored, run=holder.run, token=holder.token)
         kept.unlink()
         (folder / SAVED).touch()
         held = f", suspect: {spell(refusal)}" if refusal is not None else ""

@@ -16,17 +16,24 @@ from datetime import datetime
 from pathlib import Path
 
 from interlock import __version__
+from interlock.audit.entry import Entry as AuditEntry
 from interlock.audit.entry import Fact
 from interlock.audit.log import AuditLog
 from interlock.clock import Clock, SystemClock
 from interlock.compose import me, open_embedded
+from interlock.compose.sites import open_site_of
+from interlock.coordinator import View
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
+from interlock.estate import known_of_runs
 from interlock.existing import ExistingBackend, StateVersion, StoredState
 from interlock.existing.opening import open_backend
 from interlock.host import name_process
 from interlock.ids import RandomIds
+from interlock.onsite.finding import SUPPORTED
+from interlock.onsite.witnessed import find_lost, known_of_head
 from interlock.recovery.damage import Chain, Snapshot, judge_chain, read_whole
 from interlock.recovery.keep import Keep
+from interlock.recovery.known import Known, find_newer
 from interlock.recovery.witnesses import lock as lock_witness
 from interlock.recovery.witnesses.process import render_name
 from interlock.rescue.case import keep_of
@@ -219,8 +226,8 @@ class ForeignRoom:
         stored = await self.backend.read_state()
         chain = await self._chain()
         if stored is None:
-            return (*self._about_absence(), *await self._about_locks())
-        about = self._about_digest(stored, await self.versions(), is_sound=chain.is_current_sound)
+            return (*await self._about_absence(), *await self._about_locks())
+        about = await self._about_what_is_missing(stored, is_sound=chain.is_current_sound)
         findings = [*about, *chain.findings, *await self._about_locks()]
         if not stored.is_absent:
             findings = [*verify_state(stored.body, thorough=True), *findings]
@@ -258,7 +265,7 @@ class ForeignRoom:
         if stored is None or stored.digest_agrees:
             return Repair(text="the digest agrees with the state, or the backend keeps none")
         chain = await self._chain()
-        about = self._about_digest(stored, await self.versions(), is_sound=chain.is_current_sound)
+        about = await self._about_what_is_missing(stored, is_sound=chain.is_current_sound)
         if lost := [finding for finding in about if finding.code == "state-lost"]:
             raise StateInvalid(
                 f"the digest of {self.subject} was not repaired",
@@ -405,15 +412,68 @@ class ForeignRoom:
         return kept[0]
 
     async def _highest_serial(self, lineage: str) -> int:
-        versions = await self.versions()
-        return max((one.serial for one in versions if one.lineage == lineage and one.serial is not None), default=0)
+        serials = [one.serial for one in await self.versions() if one.lineage == lineage and one.serial is not None]
+        lost = [one.serial for one in await self._known() if one.lineage == lineage]
+        return max([*serials, *lost], default=0)
 
-    def _about_absence(self) -> list[Finding]:
+    async def queue(self) -> View | None:
+        """Return the queue of our runs beside this state; None where there is none, or it may not be read."""
+        if self.target.found.type not in SUPPORTED:
+            return None
+        try:
+            async with open_site_of(self.target.found, self.target.directory) as site:
+                return await site.coordinator.view(site.state)
+        except InterlockError:  # who only uses plain Terraform needs no right to our queue
+            return None
+
+    async def _known(self) -> list[Known]:
+        """Return what was seen stored here: by runs of this machine, by the queue, by whoever made our copies."""
+        queue = await self.queue()
+        known = await asyncio.to_thread(self._copies, await self.log.entries(subject=self.address))
+        if queue is not None:
+            runs = await asyncio.to_thread(known_of_runs, self.settings.runs, queue.state)
+            known += [*known_of_head(queue.head), *runs]
+        return known
+
+    def _copies(self, entries: Sequence[AuditEntry]) -> list[Known]:
+        """Return our copies, but those of what was put aside on purpose: by a restore, by a push that was forced."""
+        replaced = {str(entry.facts.get("replaced")) for entry in entries}
+        forced = [entry.at for entry in entries if entry.facts.get("forced")]
+        found = []
+        for kept in self.keep.kept(self.address):
+            body = kept.path.read_bytes()
+            aside = str(kept.path) in replaced or any(at >= kept.at for at in forced)
+            document = None if aside else read_whole(body)
+            if document is not None:  # when it was stored is not known, only that it was
+                digest, source = hashlib.sha256(body).hexdigest(), str(kept.path)
+                found.append(
+                    Known(lineage=document.lineage, serial=document.serial, digest=digest, at=None, source=source)
+                )
+        return found
+
+    async def _about_what_is_missing(self, stored: StoredState, *, is_sound: bool) -> list[Finding]:
+        """Say what the digest beside the state, and those who saw it, know of a state that is not there."""
+        about = self._about_digest(stored, await self.versions(), is_sound=is_sound)
+        if any(finding.code == "state-lost" for finding in about):
+            return about
+        lost = await find_lost(self.backend, stored, await self._known())
+        if lost is None:
+            return about
+        document = _readable(stored)
+        there = f"serial {document.serial}, which is there now, is older" if document is not None else "nothing is left"
+        again = command("state", "restore", self.subject, "--version", (await self.version(None)).id)
+        text = f"{lost.spell()}; {there}"
+        return [*about, self._lost(text, stored, None, digest=lost.digest, otherwise=again)]
+
+    async def _about_absence(self) -> list[Finding]:
         """Say that there is no state. Where something knows of one, it was lost; else only a person can tell."""
         traces = find_traces("", directory=self.target.directory, runs=self.settings.runs, serial=0)
         kept = self.keep.kept(self.address)
-        if kept or traces:
+        known = find_newer(await self._known(), lineage="", serial=0, at=None, digests=frozenset())
+        if kept or traces or known is not None:
             text = f"{self.address} has no state"
+            if known is not None:
+                text += f"; {known.spell()}"
             if kept:
                 text += f"; our newest copy is {kept[0].path}"
             return [self._lost(text, None, None)]
@@ -447,7 +507,15 @@ class ForeignRoom:
         fix = command("state", "repair", self.subject) if is_sound else command("state", "restore", self.subject)
         return [Finding(code="digest-mismatch", message=f"{text}; {cause}: {fix}")]
 
-    def _lost(self, text: str, stored: StoredState | None, copy: StoredVersion | None) -> Finding:
+    def _lost(
+        self,
+        text: str,
+        stored: StoredState | None,
+        copy: StoredVersion | None,
+        *,
+        digest: str = "",
+        otherwise: str = "",
+    ) -> Finding:
         """Name a state that was there and is not any more, and what may still have it.
 
         A digest names the last write. When a bucket that keeps versions has none of that digest, the write was deleted:
@@ -456,7 +524,8 @@ class ForeignRoom:
         """
         document = _readable(stored)
         serial = document.serial if document is not None else 0
-        digest = (stored.digest_stored or "") if stored is not None else ""
+        if not digest:
+            digest = (stored.digest_stored or "") if stored is not None else ""
         traces = find_traces(digest, directory=self.target.directory, runs=self.settings.runs, serial=serial)
         places = [f"our copy: {command('state', 'restore', self.subject, '--version', copy.id)}"] if copy else []
         places += [
@@ -466,7 +535,9 @@ class ForeignRoom:
             for trace in traces
         ]
         where = "; ".join(places) or "nothing on this machine; look for backups, replicas of the bucket, other homes"
-        return Finding(code="state-lost", message=f"{text}: a newer state was deleted. What may still have it: {where}")
+        give_up = f"; when nothing has it, or it was deleted on purpose: {otherwise}" if otherwise else ""
+        message = f"{text}: a newer state was deleted. What may still have it: {where}{give_up}"
+        return Finding(code="state-lost", message=message)
 
     def _md5(self, version: StoredVersion) -> str:
         body = self._bodies.get(version.id)

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from interlock.audit.entry import Fact
 from interlock.audit.log import AuditLog
+from interlock.clock import SystemClock
 from interlock.compose import StateRoom, me, open_embedded, read_settings
 from interlock.compose.sites import open_site_of
-from interlock.errors import InterlockError, StateInvalid, UsageError, command
+from interlock.errors import StateInvalid, UsageError, command
+from interlock.estate import LocalEstate
 from interlock.onsite.finding import SUPPORTED
 from interlock.onsite.site import Site
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
@@ -129,9 +131,13 @@ class OwnRoom:
 
     async def findings(self, text: str | None) -> tuple[Finding, ...]:
         """See `Room.findings`. The archive refuses what a foreign backend accepts; its chain is walked all the same."""
-        found = verify_state(await self.room.body(text), thorough=True)
         if text is not None:
-            return found
+            return verify_state(await self.room.body(text), thorough=True)
+        lost = await self._lost()
+        if lost is not None and (await self.room.archive.current(self.room.state)) is None:
+            return (lost,)
+        found = verify_state(await self.room.body(text), thorough=True)
+        found = found if lost is None else (lost, *found)
         try:
             await self.room.archive.history(self.room.state, limit=HISTORY_MAX)
         except StateInvalid as error:
@@ -169,6 +175,25 @@ class OwnRoom:
         """See `Room.accept_deletions`."""
         facts: dict[str, Fact] = {"content": content_digest(await self.document(None))}
         await self.log.append(DELETIONS_ACCEPTED, subject=own_address(self.room.state), by=me(), facts=facts)
+
+    async def _lost(self) -> Finding | None:
+        """Name a state that a run saw stored and that is no version any more, as in an older copy of the database."""
+        estate = LocalEstate(runs=self.room.settings.runs, archive=self.room.archive, clock=SystemClock())
+        try:
+            lost = await estate.find_lost(self.room.state)
+        except StateInvalid:
+            return None  # the history is damaged, which is said below
+        if lost is None:
+            return None
+        state = self.room.state
+        latest = await self.room.archive.history(state, limit=1)
+        back = f"What may still have it: a later copy of {self.room.settings.database}, or a file: "
+        back += command("state", "push", "--state", state, "FILE")
+        if latest:
+            keep = command("state", "restore", state, "--version", str(latest[0].number))
+            back += f"; when nothing has it, this keeps what is there: {keep}"
+        text = f"{lost.spell()}, and the database does not have it: a newer state was lost. {back}"
+        return Finding(code="state-lost", message=text)
 
     async def _losses(self) -> tuple[Finding, ...]:
         """Judge the last step of the chain. What a run of ours wrote was bounded by its plan when it was written."""
@@ -278,14 +303,8 @@ class ForeignStateRoom:
 
     async def _review(self) -> str:
         """Return why the queue of this state is frozen for review; empty when it is not, or has none."""
-        found = self._site()
-        if found is None:
-            return ""
-        try:
-            async with found as site:
-                freeze = (await site.coordinator.view(site.state)).lock.freeze
-        except InterlockError:  # who only uses plain Terraform needs no right to our queue
-            return ""
+        queue = await self.room.queue()
+        freeze = queue.lock.freeze if queue is not None else None
         return freeze.reason if freeze is not None and freeze.by == REVIEWER else ""
 
     async def _end_review(self) -> None:

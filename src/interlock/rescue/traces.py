@@ -38,7 +38,7 @@ def find_traces(digest: str, *, directory: Path, runs: Path, serial: int) -> tup
     """Look for a state on this machine.
 
     Args:
-        digest: Its MD5 as the backend keeps it; empty when it is not known.
+        digest: Its MD5 as the backend keeps it, or its SHA-256 as runs keep it; empty when neither is known.
         directory: The root module.
         runs: The folder of our runs.
         serial: Serial of what is stored now; 0 for nothing. Runs that stored a higher one are named.
@@ -58,10 +58,14 @@ def _of_file(path: Path, digest: str) -> Trace | None:
     try:
         if not 0 < path.stat().st_size <= MAX_STATE_BYTES:
             return None
-        is_it = bool(digest) and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == digest
+        is_it = bool(digest) and digest in _digests(path.read_bytes())
     except OSError:
         return None
     return Trace(text=f"{path}{' is exactly the lost state' if is_it else ''}", path=path, is_it=is_it)
+
+
+def _digests(body: bytes) -> tuple[str, str]:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest(), hashlib.sha256(body).hexdigest()
 
 
 def _of_records(directory: Path, runs: Path, serial: int) -> Iterator[Trace]:

@@ -24,6 +24,7 @@ from interlock.run.endings import Conclusion, Known, conclude
 from interlock.run.leaving import is_left
 from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
 from interlock.run.stage import Outcome
+from interlock.run.summary import Seen
 from interlock.run.surroundings import Current, Door
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
@@ -131,9 +132,16 @@ async def _look(door: Door, journal: Journal) -> InterlockError | None:
 async def _tell_state(door: Door, journal: Journal) -> Current:
     current = await door.current()
     written = door.accepted()
-    journal.change(serial=current.serial)
+    journal.change(serial=current.serial, seen=seen_of(current))
     journal.tell("state", {"serial": current.serial, "number": current.number, "written": written is not None})
     return current
+
+
+def seen_of(current: Current) -> Seen | None:
+    """Return what a run's record keeps of the state that it saw stored; None when there is none."""
+    if not current.lineage:
+        return None
+    return Seen(lineage=current.lineage, serial=current.serial, digest=current.digest, at=current.at)
 
 
 async def _try_to_tell_state(door: Door, journal: Journal) -> None:

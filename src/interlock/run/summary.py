@@ -18,6 +18,22 @@ SUMMARY = "summary.json"
 _PACE_RUNS = 20  # holds that the expected start is computed from: recent enough to follow a growing state
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A state that a run saw stored at its end: evidence of it, should it be deleted.
+
+    Attributes:
+        lineage: Its lineage.
+        serial: Its serial.
+        digest: SHA-256 of its bytes, hex.
+        at: When it was stored, by the store's clock; None where the store does not say.
+    """
+
+    lineage: str
+    serial: int
+    digest: str
+    at: datetime | None = None
+
+
 class Summary(msgspec.Struct, kw_only=True):
     """What is known of a run so far.
 
@@ -42,6 +58,7 @@ class Summary(msgspec.Struct, kw_only=True):
             in `processes` yet; empty when there is none; None in records of versions that did not write it.
         counts: `add`, `change`, `remove` of its plan.
         serial: Serial of the state that it left.
+        seen: That state; None when there was none, and in records of versions that did not write it.
         job: URL of its CI job.
         plan_digest: Digest of the plan that it kept for later, or applied; empty for none.
         in_flight: Operations that were cut off, so that nobody knows whether they took effect.
@@ -66,6 +83,7 @@ class Summary(msgspec.Struct, kw_only=True):
     starting: str | None = None
     counts: dict[str, int] = {}
     serial: int | None = None
+    seen: Seen | None = None
     job: str | None = None
     plan_digest: str = ""
     in_flight: list[str] = []

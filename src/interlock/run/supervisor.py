@@ -472,7 +472,7 @@ class Supervisor:
     async def _end_unchanged(self) -> None:
         self._check_going_on()
         current = await self._hands.door.current()
-        self._journal.change(serial=current.serial)
+        self._journal.change(serial=current.serial, seen=settle.seen_of(current))
         self._journal.tell("state", {"serial": current.serial, "written": False})
 
     async def _scan(self, path: Path) -> int:

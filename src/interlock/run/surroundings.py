@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +21,16 @@ Tell = Callable[[str, Mapping[str, object]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Current:
-    """The stored state as far as a run needs it; lineage empty and serial 0 when there is none."""
+    """The stored state as far as a run needs it; lineage empty and serial 0 when there is none.
+
+    `at` is when it was stored by the store's own clock; None where the store does not say, or keeps a number.
+    """
 
     lineage: str = ""
     serial: int = 0
     digest: str = ""
     number: int = 0
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

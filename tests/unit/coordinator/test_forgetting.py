@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.names import key_of
-from interlock.coordinator.record import StateRecord, encode, keep_s
+from interlock.coordinator.record import HEAD_S, Head, StateRecord, encode, keep_s
 from interlock.lock import Requested
 from interlock.lock.lock import NEW_LOCK, Freeze
 from interlock.store.memory import MemoryRecords
-from interlock.testing.clock import FakeClock
+from interlock.testing.clock import START, FakeClock
 from interlock.testing.ids import CountingIds
 
 STATE = "prod"
@@ -64,3 +64,5 @@ def test_a_frozen_state_is_kept_for_ever() -> None:
     freeze = Freeze(reason="audit", by="me", since=datetime(2026, 1, 1, tzinfo=UTC))
     assert keep_s(encode(StateRecord(lock=replace(NEW_LOCK, freeze=freeze))), 1000.0) is None
     assert keep_s(encode(StateRecord()), 1000.0) == 1000.0
+    head = Head(number=1, digest="d", serial=1, lineage="l", size_bytes=1, written_at=START, token=1)
+    assert keep_s(encode(StateRecord(head=head)), 1000.0) == HEAD_S

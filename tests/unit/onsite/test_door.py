@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from interlock.existing.s3 import S3Backend, S3Place, md5_of
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Requested
 from interlock.onsite.door import OnsiteDoor
+from interlock.onsite.estate import OnsiteEstate
 from interlock.run.order import Operation, Order
+from interlock.run.summary import Seen, Summary, write_summary
 from interlock.run.surroundings import Seat
+from interlock.run.workspace import ERRORED
 from interlock.state import REVIEWER
 from interlock.store.dynamodb import DynamoRecords
 from interlock.store.polling import Polling
@@ -200,7 +204,9 @@ def state(*, serial: int = 1, lineage: str = "l", names: tuple[str, ...] = ("a",
 def world(aws: LocalAws, tmp_path: Path) -> World:
     bucket = aws.new_bucket()
     aws.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    made = World(aws=aws, folder=tmp_path, table=aws.new_table(), bucket=bucket)
+    folder = tmp_path / "runs" / "own"
+    folder.mkdir(parents=True)
+    made = World(aws=aws, folder=folder, table=aws.new_table(), bucket=bucket)
     made.store(state())
     return made
 
@@ -413,3 +419,93 @@ async def test_a_new_workspace_is_made_under_the_lock(world: World, aws: LocalAw
     assert (await door.current()).serial == 1
     assert await door.may_initialise()
     await door.leave()
+
+
+# -- a newer state that was deleted -----------------------------------------------------------------------------------
+
+
+def delete_newest(world: World, *, digest_of: bytes | None) -> None:
+    """Delete the newest version for good; the digest in the table is missing, or that of the older state."""
+    newest = world.aws.s3.head_object(Bucket=world.bucket, Key="k.tfstate")["VersionId"]
+    world.aws.s3.delete_object(Bucket=world.bucket, Key="k.tfstate", VersionId=newest)
+    key = {"LockID": {"S": world.place.path + "-md5"}}
+    world.aws.dynamodb.delete_item(TableName=world.table, Key=key)
+    if digest_of is not None:
+        world.aws.dynamodb.put_item(TableName=world.table, Item={**key, "Digest": {"S": md5_of(digest_of)}})
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("digest_of", [None, state()])
+async def test_a_run_does_not_plan_against_an_older_state_whose_newer_one_was_deleted(
+    world: World, digest_of: bytes | None
+) -> None:
+    await world.run("r1")
+    assert (await world.coordinator().view(STATE)).head is not None
+    delete_newest(world, digest_of=digest_of)
+    door = await world.granted("r2")
+    with pytest.raises(StateInvalid, match="newer state") as refused:
+        await door.enter(world.tell, timeout_s=1.0)
+    assert "serial 2 was stored" in refused.value.why
+    assert "run r1" in refused.value.why
+    await door.leave()
+    assert await world.locks() == []
+
+
+@pytest.mark.promise("P3")
+async def test_a_run_of_this_machine_is_a_witness_too(world: World) -> None:
+    door = await world.granted("r1")
+    await door.enter(world.tell, timeout_s=1.0)
+    world.store(state(serial=2))
+    await door.settle(world.tell)
+    current = await door.current()
+    assert current.at is not None
+    await door.leave()
+    folder = world.folder.parent / "r0"
+    folder.mkdir()
+    summary = Summary(
+        run="r0", state=STATE, operation="plan", who="a@b", directory="/d", phase="ended", started_at=current.at
+    )
+    summary.seen = Seen(lineage="l", serial=7, digest="d7", at=current.at + timedelta(seconds=5))
+    write_summary(folder, summary)
+    with pytest.raises(StateInvalid, match="newer state") as refused:
+        await world.door(world.coordinator(), "r2").enter(world.tell, timeout_s=1.0)
+    assert "run r0" in refused.value.why
+
+
+@pytest.mark.promise("P3")
+async def test_a_state_that_plain_terraform_or_a_person_put_there_later_is_not_called_old(world: World) -> None:
+    await world.run("r1")
+    for number, later in enumerate((state(serial=3), state(serial=1), state(serial=1, lineage="new"))):
+        world.store(later)
+        door = world.door(world.coordinator(), f"later{number}")
+        await door.enter(world.tell, timeout_s=1.0)
+        await door.leave()
+
+
+@pytest.mark.promise("P3", "P9")
+@pytest.mark.parametrize("is_held", [True, False])
+async def test_the_second_state_of_a_new_lineage_that_a_dead_run_left_is_stored(
+    world: World, tmp_path: Path, is_held: bool
+) -> None:
+    door = await world.granted("r1")
+    await door.enter(world.tell, timeout_s=1.0)
+    world.store(state(serial=1, lineage="new", names=("a",)))  # stored, and Terraform did not hear of it
+    folder = tmp_path / "runs" / "r1"
+    folder.mkdir()
+    (folder / ERRORED).write_bytes(state(serial=1, lineage="new", names=("a", "b")))
+    if not is_held:
+        await door.leave()
+    estate = OnsiteEstate(
+        runs=folder.parent,
+        archive=None,  # type: ignore[arg-type]  # the state is not kept there
+        clock=Hurried(),
+        backend=world.backend(),
+        coordinator=door.coordinator,
+    )
+    (holder,) = (await door.coordinator.view(STATE)).lock.holders
+    done = await estate.salvage(STATE, holder)
+    stored = await world.backend().read_state()
+    assert stored is not None
+    serial = json.loads(stored.body)["serial"]
+    assert (serial, "stored as serial 2" in done) == ((2, True) if is_held else (1, False))
+    assert await world.locks() == []

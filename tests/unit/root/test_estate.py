@@ -17,7 +17,7 @@ from interlock.host import ProcessName, name_process
 from interlock.lock import Holder, Requested
 from interlock.recovery.witnesses.process import Recorded
 from interlock.run.leaving import note_before_apply
-from interlock.run.summary import Summary, find_summary, write_summary
+from interlock.run.summary import Seen, Summary, find_summary, write_summary
 from interlock.run.transcript import read
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.testing.clock import START, FakeClock
@@ -259,3 +259,41 @@ def test_the_end_of_a_run_is_written_into_its_journal_and_summary(scene: Scene) 
     summary = find_summary(scene.folder)
     assert summary is not None
     assert (summary.phase, summary.exit, summary.code) == ("ended", 131, "state-not-saved")
+
+
+async def _stored(scene: Scene, document: bytes) -> None:
+    grant = await scene.coordinator.acquire(
+        "s", Requested(ticket="w", run="w", who="a", lease_s=6.0, patience_s=6.0), timeout_s=0.0
+    )
+    await scene.archive.write("s", document, writer=Writer(who="a", run="w", ticket="w", token=grant.token))
+    await scene.coordinator.release("s", ticket="w", token=grant.token)
+
+
+def _saw(scene: Scene, serial: int, digest: str) -> None:
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    summary.seen = Seen(lineage="l", serial=serial, digest=digest)
+    write_summary(scene.folder, summary)
+
+
+@pytest.mark.promise("P3")
+async def test_a_database_that_lacks_what_a_run_saw_stored_has_lost_it(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    assert await scene.estate.find_lost("s") is None
+    _saw(scene, 2, "d2")
+    lost = await scene.estate.find_lost("s")
+    assert lost is not None
+    assert lost.spell() == "serial 2 was stored (run r1)"
+    await _stored(scene, state(1, "a"))
+    assert await scene.estate.find_lost("s") == lost
+
+
+@pytest.mark.promise("P3")
+async def test_a_version_that_is_kept_is_not_lost_though_an_older_one_follows(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    await _stored(scene, state(1, "a"))
+    (version,) = await scene.archive.history("s", limit=1)
+    _saw(scene, 1, version.digest)
+    assert await scene.estate.find_lost("s") is None
+    _saw(scene, 9, version.digest)
+    assert await scene.estate.find_lost("s") is None, "these very bytes are there"
