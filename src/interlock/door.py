@@ -8,7 +8,7 @@ from typing import Final
 
 from interlock.backend.gate import RunGate
 from interlock.backend.loopback import serve_run
-from interlock.coordinator import Coordinator
+from interlock.coordinator import Coordinator, Head
 from interlock.coordinator.archive import StateArchive
 from interlock.errors import InterlockError
 from interlock.ids import Ids
@@ -101,7 +101,7 @@ class LoopbackDoor:
         if found is None:
             return Current()
         head = found[0]
-        return Current(lineage=head.lineage, serial=head.serial, digest=head.digest, number=head.number)
+        return _current(head)
 
     async def stored(self) -> bytes | None:
         """See `Door.stored`."""
@@ -116,8 +116,14 @@ class LoopbackDoor:
         """The context of `open_door` closes it."""
 
 
-def _current(version: Version) -> Current:
-    return Current(lineage=version.lineage, serial=version.serial, digest=version.digest, number=version.number)
+def _current(version: Version | Head) -> Current:
+    return Current(
+        lineage=version.lineage,
+        serial=version.serial,
+        digest=version.digest,
+        number=version.number,
+        at=version.written_at,
+    )
 
 
 @asynccontextmanager
@@ -125,7 +131,7 @@ async def open_door(
     coordinator: Coordinator, archive: StateArchive, *, ids: Ids, state: str, run: str, who: str
 ) -> AsyncIterator[LoopbackDoor]:
     """Serve one run's backend on a free loopback port."""
-    gate = RunGate(coordinator, archive, state=state, run=run, who=who)
+    gate = RunGate(coordinator, archive, state=state, run=run, who=who, plans_first=True)
     secret = ids.secret()
     async with serve_run(gate, secret) as port:
         yield LoopbackDoor(gate, archive, f"http://127.0.0.1:{port}/run/{secret}/state")

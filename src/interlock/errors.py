@@ -254,9 +254,9 @@ class Terminated(InterlockError):
 
 
 class StateNotSaved(InterlockError):
-    """The run was stopped and its newest state could not be stored."""
+    """The newest state could not be stored, or operations were cut off that may have taken effect without it."""
 
     code = "state-not-saved"
     exit_status = 131
     http_status = 500
-    meaning = "interrupted, state NOT saved (errored.tfstate kept and named)"
+    meaning = "state NOT or only partly saved (what was in flight, or the file that has the state, is named)"

@@ -41,6 +41,7 @@ from interlock.coordinator.view import standing_of
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, PolicyGate, UsageError
 from interlock.ids import Ids
 from interlock.lock import LockIdBound, LockIdUnbound, RefuseReason, holder_of
+from interlock.state import parse_document
 from interlock.state.history import Version, VersionKind
 from interlock.terraform.lockinfo import LockInfo
 
@@ -68,10 +69,12 @@ class RunGate:
         run: str,
         who: str,
         read_only: bool = False,
+        plans_first: bool = False,
     ) -> None:
         self._coordinator = coordinator
         self._archive = archive
         self._read_only = read_only
+        self._plans = plans_first
         self._writer = Writer(who=who, run=run)
         self._pinned: bytes | None = None
         self._accepted: Version | None = None
@@ -97,6 +100,7 @@ class RunGate:
             applying: Store it as suspect, since Terraform has acted; else refuse it.
         """
         self._writer = replace(self._writer, allowed_deletions=addresses, keeps_suspect=applying)
+        self._plans = self._plans and not applying
 
     def permit_writes(self) -> None:
         """End read-only: the run goes from its plan to its apply."""
@@ -203,6 +207,8 @@ class RunGate:
             if self._read_only:
                 raise PolicyGate(f"state {self.state!r} was not written", why="this run only plans")
             await self._check_lock_id(lock_id, body)
+            if self._plans and await self._is_of_nothing(body):
+                return Done(note="nothing is stored, and nothing was to be")
             self._note(await self._archive.write(self.state, body, writer=self._writer))
         except InterlockError as error:
             self._refused = error
@@ -212,6 +218,19 @@ class RunGate:
                 await self._archive.quarantine(self.state, body, writer=self._writer, error=error)
             raise
         return Done()
+
+    async def _is_of_nothing(self, body: bytes) -> bool:
+        """Say whether this is the empty state that Terraform writes when the plan of a new state is interrupted.
+
+        Stored, it would be version 1 of a state that nobody applied, and a saved plan of the new state would be stale.
+        It holds nothing that could be lost; whoever lost the grant is refused all the same.
+        """
+        view = await self._coordinator.view(self.state)
+        is_current = holder_of(view.lock, ticket=self._writer.ticket, token=self._writer.token) is not None
+        if view.head is not None or not is_current:
+            return False
+        document = parse_document(body)
+        return not document.instance_count() and not document.outputs and not document.objects()
 
     async def _check_lock_id(self, lock_id: str | None, body: bytes) -> None:
         """Refuse a lock id that is not bound to the grant: another Terraform found this address.

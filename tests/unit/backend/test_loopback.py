@@ -55,13 +55,17 @@ class Line:
 
 
 @asynccontextmanager
-async def opened(*, granted: bool = True, limit_bytes: int = 1 << 20) -> AsyncIterator[tuple[Line, StateArchive]]:
+async def opened(
+    *, granted: bool = True, limit_bytes: int = 1 << 20, plans_first: bool = False, applying: bool = False
+) -> AsyncIterator[tuple[Line, StateArchive]]:
     """Serve a gate, hold its state if wished, and connect to it."""
     clock, ids = FakeClock(), CountingIds()
     records = MemoryRecords(clock=clock)
     coordinator = LocalCoordinator(records, clock, ids)
     archive = StateArchive(coordinator, records, MemoryBlobs(), clock)
-    gate = RunGate(coordinator, archive, state="s", run="r1", who="a@b")
+    gate = RunGate(coordinator, archive, state="s", run="r1", who="a@b", plans_first=plans_first)
+    if applying:
+        gate.allow_deletions(frozenset(), applying=True)
     if granted:
         request = Requested(ticket="r1", run="r1", who="a@b", lease_s=6.0, patience_s=15.0)
         grant = await coordinator.acquire("s", request, timeout_s=0.0)
@@ -81,6 +85,32 @@ async def test_one_connection_carries_a_whole_apply() -> None:
         assert await line.ask("GET") == (200, state(1))
         assert (await line.ask("UNLOCK", body=LOCK))[0] == 200
         assert [version.serial for version in await archive.history("s")] == [1]
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("applying", [False, True])
+async def test_an_interrupted_plan_of_a_new_state_leaves_no_version(applying: bool) -> None:
+    """Terraform then writes the empty state that it began with (seen with 1.11.4)."""
+    async with opened(plans_first=True, applying=applying) as (line, archive):
+        assert (await line.ask("LOCK", body=LOCK))[0] == 200
+        assert (await line.ask("POST", f"{PATH}?ID=lock-1", state(1)))[0] == 200
+        assert [version.serial for version in await archive.history("s")] == ([1] if applying else [])
+
+
+@pytest.mark.promise("P3")
+async def test_whatever_an_interrupted_plan_writes_that_holds_something_is_stored() -> None:
+    holds = json.loads(state(1)) | {"outputs": {"a": {"value": 1, "type": "number"}}}
+    async with opened(plans_first=True) as (line, archive):
+        assert (await line.ask("LOCK", body=LOCK))[0] == 200
+        assert (await line.ask("POST", f"{PATH}?ID=lock-1", json.dumps(holds).encode()))[0] == 200
+        assert [version.serial for version in await archive.history("s")] == [1]
+
+
+@pytest.mark.promise("P4")
+async def test_an_empty_state_of_a_plan_that_was_never_granted_is_refused_like_any_other() -> None:
+    async with opened(granted=False, plans_first=True) as (line, archive):
+        assert (await line.ask("POST", f"{PATH}?ID=lock-1", state(1)))[0] == 409
+        assert await archive.history("s") == ()
 
 
 async def test_before_the_grant_a_run_may_only_read() -> None:

@@ -9,7 +9,7 @@ from interlock.errors import StateNotSaved
 
 RULE: Final = Rule(
     category=Category.STATE_NOT_SAVED,
-    meaning="the newest state could not be stored; what was changed is only in errored.tfstate",
+    meaning="the newest state could not be stored; errored.tfstate, or the file that the run names, has it",
     retry=Retry.NO,
     error=StateNotSaved,
     signs=(
@@ -33,6 +33,6 @@ RULE: Final = Rule(
     ),
     advice=(
         "keep errored.tfstate, do not apply again: interlock state push errored.tfstate    (it checks "
-        "lineage and serial)"
+        "lineage and serial; for another file name that)"
     ),
 )
