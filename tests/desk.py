@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from interlock.compose import Embedded, open_embedded
+from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.recovery.witnesses.running import look_around
 from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Entry, read
@@ -228,27 +228,27 @@ class Desk:
         """Return the entries of a run, all or of one kind."""
         return [entry for entry in read(self.run_folder(run)) if kind in ("", entry.kind)]
 
-    def ask(self, question: Callable[[Embedded], Any]) -> Any:
+    def ask(self, question: Callable[[EmbeddedHome], Any]) -> Any:
         """Ask, or tell, the stores something; `question` returns an awaitable."""
 
         async def answer() -> Any:
-            async with open_embedded(load(self.folder, self.environ)) as embedded:
-                return await question(embedded)
+            async with open_home(load(self.folder, self.environ)) as home:
+                return await question(home)
 
         return asyncio.run(answer())
 
     def lock(self, state: str = "s") -> Any:
         """Return the lock of a state."""
-        return self.ask(lambda embedded: embedded.coordinator.view(state)).lock
+        return self.ask(lambda home: home.coordinator.view(state)).lock
 
     def history(self, state: str = "s") -> list[Any]:
         """Return the versions of a state, newest first."""
-        versions: list[Any] = list(self.ask(lambda embedded: embedded.archive.history(state)))
+        versions: list[Any] = list(self.ask(lambda home: home.archive.history(state)))
         return versions
 
     def quarantined(self, state: str = "s") -> list[Any]:
         """Return the refused writes of a state."""
-        entries: list[Any] = list(self.ask(lambda embedded: embedded.archive.quarantined(state)))
+        entries: list[Any] = list(self.ask(lambda home: home.archive.quarantined(state)))
         return entries
 
     # -- waiting ----------------------------------------------------------------------------------------------------

@@ -12,32 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec
 from urllib.parse import unquote
 
-from interlock.clock import SystemClock
-from interlock.compose import (
-    check_reads,
-    holds_configuration,
-    locate,
-    open_embedded,
-    open_site_of,
-    read_settings,
-    state_name,
-)
-from interlock.compose.sites import tool_for
 from interlock.coordinator import Coordinator
 from interlock.coordinator.names import key_prefix, state_of
 from interlock.disk import DiskTree
 from interlock.errors import InterlockError, UsageError, command, fill_in
-from interlock.existing import Found
 from interlock.hcl import read_module
-from interlock.ids import RandomIds
-from interlock.onsite.finding import Existing, Located, Own, Refused
+from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.onsite.site import Site
 from interlock.settings import Settings
+from interlock.site.in_sight import check_reads, tool_for
+from interlock.site.opening import has_queue, open_site_of
+from interlock.site.ref import Own, StateRef
+from interlock.site.which import holds_configuration, ref_of_run
 
 if TYPE_CHECKING:
     from interlock.api_way import Way
     from interlock.gateway.service import Terms
-    from interlock.store.sqlite import SqliteStore
 
 _READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
 _LOW_BYTES = 1 << 30
@@ -82,15 +72,22 @@ async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> l
         return [_failed("settings", error)]
     rows = [_settings(settings)]
     rows += await asyncio.to_thread(_guarded, _terraform, settings, directory, environ)
-    located = await asyncio.to_thread(locate, directory.resolve(), environ)
-    if isinstance(located, Existing):
-        rows += await _site(located.found, directory)
+    ref = await asyncio.to_thread(_find_state, settings, directory, environ)
+    if isinstance(ref, StateRef) and has_queue(ref) and not ref.is_own:
+        rows += await _site(ref, settings, directory)
     else:
-        rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, environ, located)
-        rows += await _store(settings, directory)
+        rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, ref)
+        rows += await _store(settings, ref)
     rows += await _api(settings, directory, environ)
     rows += _left_behind(settings)
     return rows
+
+
+def _find_state(settings: Settings, directory: Path, environ: Mapping[str, str]) -> StateRef | InterlockError:
+    try:
+        return ref_of_run(directory.resolve(), settings, environ)
+    except InterlockError as error:
+        return error
 
 
 def _guarded(look: Callable[P, list[Checked]], *args: P.args, **kwargs: P.kwargs) -> list[Checked]:
@@ -127,22 +124,21 @@ def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) 
 def _configuration(
     settings: Settings,
     directory: Path,
-    environ: Mapping[str, str],  # noqa: ARG001 - one shape for all looks
-    located: Located | None,
+    ref: StateRef | InterlockError,
 ) -> list[Checked]:
     """Say what a run would do with the configuration, or why it would refuse it."""
     broken = _broken(directory)
     if broken:
         return broken
-    if isinstance(located, Refused):
-        raise located.error
-    name = state_name(settings, directory, None)
-    own = isinstance(located, Own) and located.in_place
+    if isinstance(ref, InterlockError):
+        raise ref
+    where = ref.for_runs().where
+    own = isinstance(where, Own) and where.in_place
     how = 'declares backend "http" {} itself, runs in place' if own else "runs from a tree of links with one override"
     named = "named in interlock.yaml" if settings.state_for(directory) else "named after the folder"
     return [
         Checked(name="configuration", result="ok", text=how),
-        Checked(name="state", result="ok", text=f"{name} ({named})"),
+        Checked(name="state", result="ok", text=f"{ref.queue} ({named})"),
     ]
 
 
@@ -163,11 +159,12 @@ def _broken(directory: Path) -> list[Checked]:
     return [Checked(name="configuration", result="problem", text=text, fix="interlock lint") for text in found]
 
 
-async def _site(found: Found, directory: Path) -> list[Checked]:
+async def _site(ref: StateRef, settings: Settings, directory: Path) -> list[Checked]:
     """Say what a state that stays where it is needs, and where each of its settings comes from."""
     from interlock.existing.inspection import inspect
     from interlock.existing.s3 import access_of
 
+    found = ref.found
     rows = [
         Checked(name="backend", result="ok", text=f'backend "{found.type}", used as it is'),
         *(
@@ -178,9 +175,9 @@ async def _site(found: Found, directory: Path) -> list[Checked]:
         *(Checked(name="backend", result="note", text=doubt) for doubt in found.doubts),
     ]
     try:
-        async with open_site_of(found, directory) as site:
+        async with open_home(settings, make=False) as home, open_site_of(ref, home) as site:
             rows.append(Checked(name="state", result="ok", text=f"queues as {site.state}"))
-            seen = await inspect(site.backend, access_of(found), clock=SystemClock(), ids=RandomIds())
+            seen = await inspect(site.backend, access_of(found), clock=home.clock, ids=home.ids)
             rows += [
                 Checked(name=row.name, result=row.result, text=row.text, fix=fill_in(row.fix, str(directory)))
                 for row in seen
@@ -211,24 +208,26 @@ def _no_store_yet(settings: Settings) -> Checked:
     return Checked(name="store", result="note", text=f"{settings.database} does not exist yet; the first run makes it")
 
 
-async def _store(settings: Settings, directory: Path) -> list[Checked]:
+async def _store(settings: Settings, ref: StateRef | InterlockError) -> list[Checked]:
     if not settings.database.exists():
         return [_no_store_yet(settings)]
     rows: list[Checked] = []
     try:
-        async with open_embedded(settings) as embedded:
-            rows += await _whole(settings, embedded.store)
-            views = await embedded.coordinator.states()
-            rows += await _queue(embedded.coordinator, settings, directory)
+        async with open_home(settings) as home:
+            rows += await _whole(home)
+            views = await home.coordinator.states()
+            if isinstance(ref, StateRef) and ref.is_own:
+                rows += await _queue(home.coordinator, ref.queue)
             rows.append(_room(settings, len(views)))
     except InterlockError as error:
         rows.append(_failed("store", error))
     return rows
 
 
-async def _whole(settings: Settings, store: SqliteStore) -> list[Checked]:
+async def _whole(home: EmbeddedHome) -> list[Checked]:
     """Look at the file and every record in it."""
-    faults = await store.faults()
+    settings = home.settings
+    faults = await home.store.faults()
     if not faults:
         return [Checked(name="store", result="ok", text=f"{settings.database} is whole")]
     return [
@@ -250,8 +249,8 @@ def _remedy(key: str, settings: Settings) -> str:
     return f"cp -p {settings.database} {settings.database}.damaged    then restore the file from a backup"
 
 
-async def _queue(coordinator: Coordinator, settings: Settings, directory: Path) -> list[Checked]:
-    view = await coordinator.view(state_name(settings, directory, None))
+async def _queue(coordinator: Coordinator, state: str) -> list[Checked]:
+    view = await coordinator.view(state)
     lock = view.lock
     if not lock.holders:
         return [Checked(name="lock", result="ok", text="the state is free")]

@@ -21,9 +21,9 @@ from random import Random
 from tests.desk import Desk, Started, is_interlock, tree
 
 from interlock.clock import SystemClock
-from interlock.compose import open_embedded
 from interlock.coordinator import View
 from interlock.errors import InterlockError
+from interlock.home.embedded import open_home
 from interlock.run.summary import find_summary, write_summary
 from interlock.settings import load
 
@@ -333,14 +333,14 @@ def _come_to_rest(story: Story) -> None:
 
 async def _observe(story: Story, rested: threading.Event) -> None:
     settings = load(story.desk.folder, story.desk.environ)
-    async with open_embedded(settings) as embedded:
+    async with open_home(settings) as home:
 
         async def watch(state: str) -> None:
             views = story.seen.setdefault(state, [])
             while not rested.is_set():
                 try:
                     seen = views[-1].version if views else None
-                    view = await embedded.coordinator.watch(state, seen=seen, timeout_s=0.5)
+                    view = await home.coordinator.watch(state, seen=seen, timeout_s=0.5)
                 except InterlockError as error:
                     story.failures.append(f"the observer: {error}")
                     await SystemClock().sleep(0.5)

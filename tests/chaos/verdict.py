@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.chaos.trouble import STATES, Attempt, Story, job_url
 
-from interlock.compose import open_embedded
 from interlock.coordinator import View
+from interlock.home.embedded import open_home
 from interlock.run.stage import EventFile
 from interlock.run.summary import Summary
 from interlock.settings import load
@@ -105,10 +105,10 @@ def _in_order(state: str, views: list[View]) -> Iterator[str]:
 
 async def _versions(story: Story, state: str, runs: list[Summary], views: list[View]) -> list[str]:
     broken = []
-    async with open_embedded(load(story.desk.folder, story.desk.environ)) as embedded:
-        history = list(reversed(await embedded.archive.history(state)))
+    async with open_home(load(story.desk.folder, story.desk.environ)) as home:
+        history = list(reversed(await home.archive.history(state)))
         for version in history:
-            body = await embedded.archive.read_version(state, version)
+            body = await home.archive.read_version(state, version)
             if refusing(verify_state(body)):
                 broken.append(f"P6 {state}: version {version.number} is not whole")
     kept = {version.number: version.digest for version in history}
@@ -142,9 +142,9 @@ def _chain(state: str, history: list[Version]) -> Iterator[str]:
 
 async def _acknowledged(story: Story) -> list[str]:
     broken = []
-    async with open_embedded(load(story.desk.folder, story.desk.environ)) as embedded:
+    async with open_home(load(story.desk.folder, story.desk.environ)) as home:
         for state, digests in story.acknowledged.items():
-            kept = {version.digest for version in await embedded.archive.history(state)}
+            kept = {version.digest for version in await home.archive.history(state)}
             lost = [digest for digest in digests if digest not in kept]
             broken += [f"P3 {state}: {len(lost)} of {len(digests)} acknowledged versions are lost"] if lost else []
     return broken
@@ -217,11 +217,11 @@ def _signals(story: Story, summary: Summary) -> Iterator[str]:
 async def _completed_is_saved(story: Story, runs: list[Summary]) -> list[str]:
     """What Terraform called completed is in a version that its run stored, unless the run says that it is not."""
     broken = []
-    async with open_embedded(load(story.desk.folder, story.desk.environ)) as embedded:
+    async with open_home(load(story.desk.folder, story.desk.environ)) as home:
         for state in STATES:
             stored: dict[str, bytes] = {}
-            for version in await embedded.archive.history(state):
-                stored[version.run] = stored.get(version.run, b"") + await embedded.archive.read_version(state, version)
+            for version in await home.archive.history(state):
+                stored[version.run] = stored.get(version.run, b"") + await home.archive.read_version(state, version)
             for summary in runs:
                 if summary.state == state and summary.exit in {0, *_STOPS}:
                     lost = [each for each in _made(story, summary) if each.encode() not in stored.get(summary.run, b"")]

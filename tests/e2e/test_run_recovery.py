@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.desk import STEP_S, Desk
 
-from interlock.compose import Embedded
+from interlock.home.embedded import EmbeddedHome
 from interlock.lock import Broken
 from interlock.run.summary import Summary
 
@@ -113,8 +113,8 @@ def break_grant(desk: Desk, summary: Summary) -> None:
     assert summary.token is not None
     broken = Broken(ticket=summary.run, token=summary.token, by="a test", reason="to see what a fenced run does")
 
-    async def act(embedded: Embedded) -> Any:
-        await embedded.coordinator.break_("s", broken)
+    async def act(home: EmbeddedHome) -> Any:
+        await home.coordinator.break_("s", broken)
 
     desk.ask(act)
 

@@ -18,11 +18,11 @@ from tests.security.poison import AT_START, POISON, TERRAFORMS
 
 from interlock.audit.log import AuditLog
 from interlock.clock import SystemClock
-from interlock.compose.stores import open_embedded
 from interlock.coordinator.archive import Writer
 from interlock.drift.finding import Attribute, Cause, Finding, Kind, Scan
 from interlock.drift.ledger import LedgerBook
 from interlock.errors import StateInvalid
+from interlock.home.embedded import open_home
 from interlock.lock import Requested
 from interlock.run.summary import Summary, store_summary
 from interlock.run.transcript import Entry, append
@@ -54,7 +54,7 @@ def poisoned_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def _fill(home: Path) -> None:
-    async with open_embedded(load(home, {"INTERLOCK_HOME": str(home)})) as embedded:
+    async with open_home(load(home, {"INTERLOCK_HOME": str(home)})) as embedded:
         coordinator, archive = embedded.coordinator, embedded.archive
         request = Requested(ticket=AT_START, run=POISON[:100], who=POISON, info=POISON, lease_s=60, patience_s=40)
         held = await coordinator.request(STATE, request)

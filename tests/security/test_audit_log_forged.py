@@ -12,8 +12,8 @@ from interlock.audit import Head, Noted, decode, digest_of, encode, find_head
 from interlock.audit.log import AuditLog
 from interlock.audit.signing import AuditKey, parse_key
 from interlock.cli.main import main
-from interlock.compose import open_embedded, read_settings
 from interlock.errors import UsageError
+from interlock.home.embedded import open_home, read_settings
 from interlock.rescue.rooms import open_room
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
@@ -171,7 +171,7 @@ async def test_a_cut_is_found_from_the_history_of_the_states(home: Path, capfd: 
         await room.pushed(STATE, force=True)
         await room.pushed(STATE.replace(b'"serial":1', b'"serial":9'), force=True)
     assert [head.number for head in told] == [1, 2]
-    async with open_embedded(read_settings()) as embedded:
+    async with open_home(read_settings()) as embedded:
         versions = await embedded.archive.history("s")
         assert [version.audit for version in versions] == [str(told[0]), ""]
         await embedded.store.records.swap(

@@ -148,11 +148,11 @@ def _filled(argv: list[str], home: Path) -> list[str]:
         return argv
     import asyncio
 
-    from interlock.compose.stores import open_embedded
+    from interlock.home.embedded import open_home
     from interlock.settings import load as load_settings
 
     async def find() -> str:
-        async with open_embedded(load_settings(home, {"INTERLOCK_HOME": str(home)})) as embedded:
+        async with open_home(load_settings(home, {"INTERLOCK_HOME": str(home)})) as embedded:
             return (await embedded.archive.quarantined(STATE))[0].id
 
     return [asyncio.run(find()) if word == "<id>" else word for word in argv]

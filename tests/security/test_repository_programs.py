@@ -11,9 +11,9 @@ from interlock.cli.recover import _plan_command
 from interlock.compose.ordering import Asked, _checked_order
 from interlock.errors import UsageError
 from interlock.existing import Found
-from interlock.rescue.target import Foreign
 from interlock.run.binary import check_program, find_binary
 from interlock.run.order import Operation
+from interlock.site.ref import Existing, StateRef
 
 
 @pytest.fixture
@@ -88,5 +88,7 @@ def test_nobody_watches_a_ci_job() -> None:
 
 @pytest.mark.promise("P10")
 def test_modules_of_the_checkout_do_not_come_before_ours_when_recover_plans(checkout: Path) -> None:
-    command, _ = _plan_command(checkout, Foreign(found=Found(type="s3"), directory=checkout))
+    where = Existing(found=Found(type="s3"))
+    ref = StateRef(queue="s3/b/k", address="s3://b/k", where=where, directory=checkout)
+    command, _ = _plan_command(checkout, ref)
     assert command[:3] == [sys.executable, "-P", "-m"]

@@ -15,8 +15,8 @@ import pytest
 from interlock.checkout import ask_git
 from interlock.cli.recover import _plan_command
 from interlock.own_secrets import OWN_SECRETS, without_own_secrets
-from interlock.rescue.target import Foreign
 from interlock.run.binary import Binary, version_of
+from interlock.site.ref import Existing, StateRef
 
 ROOT = Path(__file__).parents[2]
 HUSH = dict.fromkeys(OWN_SECRETS, "hush")
@@ -65,7 +65,9 @@ def test_the_plain_plan_at_the_end_of_a_recovery_gets_none(tmp_path: Path, monke
     }.items():
         monkeypatch.setenv(name, value)
     found = cast("Any", SimpleNamespace(type="gcs"))
-    words, environ = _plan_command(module, Foreign(found=found, directory=module))
+    words, environ = _plan_command(
+        module, StateRef(queue="pg/x", address="pg://x", where=Existing(found=found), directory=module)
+    )
     subprocess.run(words, env=environ, check=True)
     assert "hush" not in (tmp_path / "seen").read_text()
     assert without_own_secrets({"HOME": "/h", **HUSH}) == {"HOME": "/h"}

@@ -79,15 +79,14 @@ def generate(
 
 def _unusable(settings: Settings) -> Iterator[str]:
     """Yield what keeps runs from a state of interlock.yaml: in the generated jobs they would end with status 3."""
-    from interlock.compose import locate
-    from interlock.onsite.finding import Refused
+    from interlock.site.which import ref_of_run
 
     for name, state in settings.states.items():
         if state.directory is None or not state.directory.is_dir():
             continue
-        located = locate(state.directory.resolve(), os.environ, state=name)
-        if isinstance(located, Refused):
-            error = located.error
+        try:
+            ref_of_run(state.directory.resolve(), settings, os.environ).for_runs()
+        except UsageError as error:
             yield f"runs of state {name} will be refused: {error.what}: {error.why}"
             yield f"next: {error.fix}"
 
@@ -227,7 +226,7 @@ def comment(
     """Put a plan into its pull request as one comment that is replaced from run to run."""
     from interlock.ci.comment import mark, markdown
     from interlock.cli.plan_report import read_report
-    from interlock.compose.stores import check_own
+    from interlock.home.embedded import check_own
 
     settings = _settings()
     check_own(settings, os.environ)

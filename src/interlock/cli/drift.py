@@ -194,9 +194,9 @@ def _write_new(out: Path, text: str) -> None:
 
 
 def _look(directory: Path, types: str | None, names: list[str], divisions: list[str]) -> Look:
-    from interlock.compose import read_settings
     from interlock.drift import full_types
     from interlock.genesys.listings import listed_types
+    from interlock.home.embedded import read_settings
     from interlock.run.order import Look
 
     words = [word.strip() for word in types.split(",") if word.strip()] if types is not None else None
@@ -282,8 +282,8 @@ def _decide(
     quiet: bool = False,
 ) -> list[Finding]:
     from interlock.clock import SystemClock
-    from interlock.compose import me
     from interlock.drift import Ruling, find_remedy
+    from interlock.home.embedded import me
 
     if bool(words) == everything:
         raise UsageError("name what to decide about", why="either addresses or ids, or --all", fix="interlock drift ls")
@@ -320,7 +320,7 @@ def _in(directory: Path, state: str | None, ask: Callable[[DriftRoom], Awaitable
     from interlock.compose import drift_room
 
     async def answer() -> _T:
-        async with drift_room(directory, state) as room:
+        async with drift_room(directory, state, os.environ) as room:
             return await ask(room)
 
     return asyncio.run(answer())

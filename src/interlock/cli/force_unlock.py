@@ -68,7 +68,7 @@ def make_override(verified: str, operator: str | None) -> Override:
     Raises:
         UsageError: The reason or the name says nothing.
     """
-    from interlock.compose import me
+    from interlock.home.embedded import me
     from interlock.recovery.foreign import Override
 
     name = (operator or me()).strip()

@@ -62,9 +62,7 @@ def names_of(directory: Path, modules: Sequence[Path]) -> dict[str, Path]:
     """
     import asyncio
 
-    from interlock.compose import states_so_far
-
-    used = asyncio.run(states_so_far([directory / module for module in modules]))
+    used = asyncio.run(_used([directory / module for module in modules]))
     named: dict[str, Path] = {}
     for module, name in zip(modules, used, strict=True):
         wanted = name or _name(module)
@@ -72,6 +70,14 @@ def names_of(directory: Path, modules: Sequence[Path]) -> dict[str, Path]:
             wanted += "-2"
         named[wanted] = module
     return named
+
+
+async def _used(folders: Sequence[Path]) -> list[str | None]:
+    from interlock.home.embedded import open_home, read_settings
+    from interlock.site.earlier import states_so_far
+
+    async with open_home(read_settings(), make=False) as home:
+        return await states_so_far(home, folders)
 
 
 def document(states_by_name: Mapping[str, Path]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from interlock.cli import view
-from interlock.cli.queue import lock_values
+from interlock.cli.queue import lock_values, queue_values
 from interlock.errors import command, fill_in
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ Ephemeral = Annotated[
 def ls(*, json: Json = False) -> None:
     """List the states that are held."""
     from interlock.clock import SystemClock
-    from interlock.compose import views
+    from interlock.compose import queues
 
     now = SystemClock().now()
-    rows = [
-        {"state": found.state, **holder}
-        for found in asyncio.run(views(None))
-        for holder in lock_values(found.lock)["holders"]
-    ]
+    found = [queue_values(one) for one in asyncio.run(queues(None, os.environ))]
+    rows = [{"state": one["state"], **holder} for one in found for holder in one["holders"]]
+    for one in found:
+        if one.get("trouble"):
+            view.note(f"{one['state']} could not be asked: {one['trouble']}")
     view.emit(
         {"locks": rows},
         json=json,
@@ -73,22 +74,16 @@ def show(state: State, *, json: Json = False) -> None:
 
 
 async def _look(state: str) -> dict[str, Any]:
-    import os
-
-    from interlock.compose import views
     from interlock.rescue.case import lock_values as foreign_values
     from interlock.rescue.case import look
-    from interlock.rescue.target import Own, address_of_target
 
-    target, locks = await look(state, os.environ)
-    if isinstance(target, Own):
-        found = await views(target.state)
-    else:
-        found = await views(state) if target.found.type == "s3" else []
-    values = {"state": found[0].state, **lock_values(found[0].lock)} if found else {"state": state, "holders": []}
-    if isinstance(target, Own):
+    ref, view, locks = await look(state, os.environ)
+    values: dict[str, Any] = {"state": ref.queue, "holders": []}
+    if view is not None:
+        values |= lock_values(view.lock)
+    if ref.is_own:
         return values
-    return {**values, "address": address_of_target(target), "terraform": [foreign_values((lock,)) for lock in locks]}
+    return {**values, "address": ref.address, "terraform": [foreign_values((lock,)) for lock in locks]}
 
 
 def _show(values: dict[str, Any]) -> None:
@@ -133,8 +128,6 @@ def explain(
 
 
 async def _examine(state: str, asked: Any) -> Explained:
-    import os
-
     from interlock.rescue.case import open_case
 
     async with open_case(state, asked, os.environ) as case:
@@ -192,8 +185,6 @@ def acquire(
 
     On an existing backend this is Terraform's own lock, so plain Terraform stays out too.
     """
-    import os
-
     from interlock.rescue import by_hand
 
     held = asyncio.run(by_hand.acquire(state, reason=reason, lease=lease, wait=wait, environ=os.environ))
@@ -208,8 +199,6 @@ def acquire(
 @app.command()
 def release(state: State, *, json: Json = False) -> None:
     """Give back a state that was acquired by hand. A run's lock is the run's: see interlock runs cancel."""
-    import os
-
     from interlock.rescue import by_hand
 
     held = asyncio.run(by_hand.release(state, environ=os.environ))

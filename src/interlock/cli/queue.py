@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from interlock.errors import command
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from interlock.coordinator import View
+    from interlock.compose import Queue
     from interlock.coordinator.local import LocalCoordinator
     from interlock.lock import Lock
 
@@ -28,16 +29,21 @@ RunId = Annotated[str, typer.Argument(help="The waiting run.")]
 def ls(state: Annotated[str | None, typer.Argument(help="Only this state.")] = None, *, json: Json = False) -> None:
     """List holders and waiters in order of service."""
     from interlock.clock import SystemClock
-    from interlock.compose import views
+    from interlock.compose import queues
 
     now = SystemClock().now()
-    rows = [queue_values(found) for found in asyncio.run(views(state))]
+    rows = [queue_values(found) for found in asyncio.run(queues(state, os.environ))]
     view.emit({"states": rows}, json=json, human=lambda: _show(rows, now))
 
 
-def queue_values(found: View) -> dict[str, Any]:
-    """Return one state's queue as plain values."""
-    return {"state": found.state, **lock_values(found.lock)}
+def queue_values(found: Queue) -> dict[str, Any]:
+    """Return one state's queue as plain values. One that could not be seen has its `trouble` in the place of a lock."""
+    values: dict[str, Any] = {"state": found.state}
+    if found.address:
+        values["address"] = found.address
+    if found.view is None:
+        return {**values, "trouble": found.trouble, "holders": [], "waiters": [], "paused": None}
+    return {**values, **lock_values(found.view.lock)}
 
 
 def lock_values(lock: Lock) -> dict[str, Any]:
@@ -84,6 +90,8 @@ def _show(rows: list[dict[str, Any]], now: datetime) -> None:
     lines = [line for row in rows for line in _lines(row, now)]
     view.table(("STATE", "PLACE", "RUN", "WHO", "WHAT", "FOR"), lines, empty="nobody holds or waits for a state")
     for row in rows:
+        if row.get("trouble"):
+            view.note(f"{row['state']} could not be asked: {row['trouble']}")
         if row["paused"]:
             view.note(f"{row['state']} is paused by {row['paused']['by']}: {row['paused']['reason']}")
 
@@ -107,22 +115,24 @@ def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
 @app.command()
 def bump(state: State, run: RunId) -> None:
     """Put a waiting run at the front of the queue."""
-    from interlock.compose import change_lock, me
+    from interlock.compose import change_lock
+    from interlock.home.embedded import me
 
-    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.promote(name, run, by=me())))
+    asyncio.run(change_lock(state, os.environ, lambda coordinator, name: coordinator.promote(name, run, by=me())))
     view.note(f"{run} is next")
 
 
 @app.command()
 def cancel(state: State, run: RunId) -> None:
     """Take a waiting run out of the queue; it ends with exit status 11."""
-    from interlock.compose import change_lock, me
+    from interlock.compose import change_lock
+    from interlock.home.embedded import me
 
     async def leave(coordinator: LocalCoordinator, name: str) -> None:
         await check_waits(coordinator, name, run)
         await coordinator.withdraw(name, run, by=me(), reason="cancelled in the queue")
 
-    asyncio.run(change_lock(state, leave))
+    asyncio.run(change_lock(state, os.environ, leave))
     view.note(f"{run} has left the queue")
 
 
@@ -142,16 +152,21 @@ async def check_waits(coordinator: LocalCoordinator, state: str, ticket: str) ->
 @app.command()
 def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Why; waiters see it.")]) -> None:
     """Grant nobody from now on; who holds goes on."""
-    from interlock.compose import change_lock, me
+    from interlock.compose import change_lock
+    from interlock.home.embedded import me
 
-    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.freeze(name, by=me(), reason=reason)))
-    view.note(f"paused; to end it: {command('queue', 'resume', state)}")
+    async def freeze(coordinator: LocalCoordinator, name: str) -> None:
+        await coordinator.freeze(name, by=me(), reason=reason)
+
+    ref = asyncio.run(change_lock(state, os.environ, freeze))
+    view.note(f"{ref.queue} is paused; to end it: {command('queue', 'resume', ref.queue)}")
 
 
 @app.command()
 def resume(state: State) -> None:
     """Grant again, in order."""
-    from interlock.compose import change_lock, me
+    from interlock.compose import change_lock
+    from interlock.home.embedded import me
 
-    asyncio.run(change_lock(state, lambda coordinator, name: coordinator.thaw(name, by=me())))
-    view.note("resumed")
+    ref = asyncio.run(change_lock(state, os.environ, lambda coordinator, name: coordinator.thaw(name, by=me())))
+    view.note(f"{ref.queue} is resumed")

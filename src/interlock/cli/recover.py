@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from interlock.rescue.case import Asked
     from interlock.rescue.leftover import Leftover
     from interlock.rescue.rooms import ForeignStateRoom, OwnRoom
-    from interlock.rescue.target import Target
+    from interlock.site.ref import StateRef
     from interlock.state import Finding
 
 app = typer.Typer()
@@ -112,18 +112,15 @@ def recover(
 
 async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
     """Go through all steps; say whether the state is damaged still, and whether the plan is clean (None: not made)."""
-    from interlock.compose import read_settings
     from interlock.rescue.rooms import open_room
-    from interlock.rescue.target import find_target
 
-    target = await find_target(walk.state, read_settings(), os.environ)
     await _lock(walk)
     async with open_room(walk.state, os.environ, view.audited) as room:
-        await _leftovers(walk, room, target)
+        await _leftovers(walk, room)
         broken = await _state(walk, room)
     if broken or not plan:
         return broken, None
-    return False, await asyncio.to_thread(_plan, walk, target)
+    return False, await asyncio.to_thread(_plan, walk, room.ref)
 
 
 async def _lock(walk: _Walk) -> None:
@@ -155,19 +152,18 @@ async def _lock(walk: _Walk) -> None:
         walk.record("lock", "done", f"{freed.text}{kept}")
 
 
-async def _leftovers(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target) -> None:
-    from interlock.compose import read_settings
-    from interlock.rescue.leftover import find_files, judge_file, queue_name
+async def _leftovers(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> None:
+    from interlock.rescue.leftover import find_files, judge_file
 
-    files = find_files(target, queue_name(target), read_settings())
+    files = find_files(room.ref, room.home.settings)
     if not files:
         walk.record("errored.tfstate", "ok", "no run left an unsaved state")
     for path in files:
         leftover = await judge_file(path, room)
-        await _leftover(walk, room, target, leftover)
+        await _leftover(walk, room, leftover)
 
 
-async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target, leftover: Leftover) -> None:
+async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftover) -> None:
     from interlock.rescue.leftover import Fit, put_away
 
     match leftover.fit:
@@ -177,13 +173,13 @@ async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Targe
         case Fit.STORED:
             text = f"{leftover.path} is stored already"
             if walk.agrees(f"Put {leftover.path}, whose content is stored already, away?"):
-                text = f"{text}; moved to {await put_away(leftover, target, os.environ)}"
+                text = f"{text}; moved to {await put_away(leftover, room.ref, os.environ)}"
             walk.record("errored.tfstate", "ok", text)
         case Fit.FOLLOWS:
-            await _push(walk, room, target, leftover)
+            await _push(walk, room, leftover)
 
 
-async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target, leftover: Leftover) -> None:
+async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftover) -> None:
     from interlock.rescue.leftover import put_away
 
     assert leftover.document is not None
@@ -199,7 +195,7 @@ async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, target: Target, l
         walk.record("errored.tfstate", "offered", f"{leftover.path} (serial {serial}) follows the state; not pushed")
         return
     await room.pushed(leftover.body, force=False)
-    kept = await put_away(leftover, target, os.environ)
+    kept = await put_away(leftover, room.ref, os.environ)
     walk.record("errored.tfstate", "done", f"{leftover.path} was stored as serial {serial} and moved to {kept}")
 
 
@@ -253,9 +249,9 @@ async def _findings(room: OwnRoom | ForeignStateRoom) -> list[Finding]:
         return []  # there is no state: nothing was ever saved, so nothing is damaged
 
 
-def _plan(walk: _Walk, target: Target) -> bool | None:
+def _plan(walk: _Walk, ref: StateRef) -> bool | None:
     """Make a plan; say whether it is clean; None when it was not made."""
-    directory = target.directory
+    directory = ref.directory
     if directory is None:
         next_step = command("plan", "--state", walk.state)
         walk.record("plan", "skipped", f"no root module is known; next, in its folder: {next_step}")
@@ -263,7 +259,7 @@ def _plan(walk: _Walk, target: Target) -> bool | None:
     if not walk.agrees(f"Plan {directory}?"):
         walk.record("plan", "offered", f"next: {command('plan', directory)}")
         return None
-    words, environ = _plan_command(directory, target)
+    words, environ = _plan_command(directory, ref)
     status = _run_shown(words, directory, environ)
     if status in (0, _CHANGES):
         text = "no changes" if status == 0 else "there are changes; read them before you apply"
@@ -289,17 +285,19 @@ def _run_shown(words: list[str], directory: Path, environ: Mapping[str, str]) ->
     return process.returncode
 
 
-def _plan_command(directory: Path, target: Target) -> tuple[list[str], Mapping[str, str]]:
+def _plan_command(directory: Path, ref: StateRef) -> tuple[list[str], Mapping[str, str]]:
     """Return our own plan where it works, which queues; plain Terraform's elsewhere, which gets no secret of ours."""
-    from interlock.rescue.target import Own
-
-    if isinstance(target, Own) or target.found.type == "s3":
-        # -P: it runs in the folder of a checkout, whose own modules would come before ours.
-        return [sys.executable, "-P", "-m", "interlock", "plan", str(directory), "--detailed-exitcode"], os.environ
     from interlock.checkout import is_watched
-    from interlock.compose import read_settings
+    from interlock.home.embedded import read_settings
     from interlock.own_secrets import without_own_secrets
     from interlock.run.binary import check_program, find_binary
+    from interlock.site.opening import has_queue
+
+    if has_queue(ref):
+        named = ["--state", ref.queue] if ref.is_own else []
+        # -P: it runs in the folder of a checkout, whose own modules would come before ours.
+        words = [sys.executable, "-P", "-m", "interlock", "plan", str(directory), "--detailed-exitcode", *named]
+        return words, os.environ
 
     asked = read_settings().terraform
     binary = find_binary(asked, os.environ)

@@ -32,7 +32,7 @@ def ls(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    from interlock.compose import read_settings
+    from interlock.home.embedded import read_settings
     from interlock.run.summary import as_plain, recent
 
     settings = read_settings()

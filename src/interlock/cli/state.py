@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from interlock.cli import view
 from interlock.errors import StateInvalid, UsageError
 
 if TYPE_CHECKING:
-    from interlock.compose import StateRoom
+    from interlock.compose import StateRoom, StoredState
     from interlock.rescue.foreign_room import Repair, StoredVersion
     from interlock.rescue.rooms import ForeignStateRoom, OwnRoom, Restored
     from interlock.state import AttributeChange, Diff, Document, Finding, Quarantined, Retention, Version
@@ -36,8 +37,6 @@ _SHOWN = 200  # changes shown to a person without --all
 
 def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]]) -> _T:
     """Open the state that is meant, let `act` work on it, close it."""
-    import os
-
     from interlock.rescue.rooms import open_room
 
     async def run() -> _T:
@@ -57,21 +56,13 @@ def _in_own(state: str, act: Callable[[StateRoom], Awaitable[_T]]) -> _T:
 @app.command("ls")
 def ls(*, json: Json = False) -> None:
     """List states with their current version."""
-    from interlock.compose import views
+    from interlock.compose import stored_states
 
-    found = [found for found in asyncio.run(views(None)) if found.head is not None]
-    rows = [{"state": one.state, "head": one.head} for one in found]
-    lines = [
-        (
-            one.state,
-            str(one.head.number),
-            str(one.head.serial),
-            view.size(one.head.size_bytes),
-            view.instant(one.head.written_at),
-        )
-        for one in found
-        if one.head is not None
+    found = asyncio.run(stored_states(os.environ))
+    rows = [
+        {"state": one.state, "head": one.head, **({"address": one.address} if one.address else {})} for one in found
     ]
+    lines = [_stored_line(one) for one in found]
     view.emit(
         {"states": rows},
         json=json,
@@ -79,6 +70,13 @@ def ls(*, json: Json = False) -> None:
             ("STATE", "VERSION", "SERIAL", "SIZE", "WRITTEN"), lines, empty="no states yet; interlock apply"
         ),
     )
+
+
+def _stored_line(one: StoredState) -> tuple[str, ...]:
+    if one.head is None:
+        return (one.state, "", "", "", f"at {one.address}")
+    size, written = view.size(one.head.size_bytes), view.instant(one.head.written_at)
+    return (one.state, str(one.head.number), str(one.head.serial), size, written)
 
 
 @app.command()

@@ -10,32 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from interlock.compose.drifting import DriftRoom, drift_room
-    from interlock.compose.locks import breaker, change_lock, hold_by_hand, holding, release_by_hand, views
-    from interlock.compose.names import (
-        check_not_renamed,
-        find_root_module,
-        holds_configuration,
-        is_state_name,
-        meant_state,
-        named_state,
-        state_name,
-        states_so_far,
-    )
+    from interlock.compose.locks import Queue, breaker, change_lock, hold_by_hand, holding, queues, release_by_hand
     from interlock.compose.ordering import Asked, order_run
     from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_abandoned, prune_runs
     from interlock.compose.serving import parse_listen, serve
-    from interlock.compose.sites import (
-        BootstrapAsked,
-        check_reads,
-        declared_site,
-        locate,
-        named_site,
-        open_account,
-        open_site_of,
-        wanted_of,
-    )
-    from interlock.compose.states import StateRoom, prune_state
-    from interlock.compose.stores import Embedded, me, open_embedded, read_settings
+    from interlock.compose.sites import BootstrapAsked, open_account, wanted_of
+    from interlock.compose.states import StateRoom, StoredState, prune_state, stored_states
     from interlock.compose.supervising import Desk, at_most_every, diagnose_failure, open_desk, supervise
 
 __all__ = [
@@ -43,46 +23,32 @@ __all__ = [
     "BootstrapAsked",
     "Desk",
     "DriftRoom",
-    "Embedded",
+    "Queue",
     "StateRoom",
+    "StoredState",
     "at_most_every",
     "await_run",
     "breaker",
     "bury",
     "cancel_run",
     "change_lock",
-    "check_not_renamed",
-    "check_reads",
-    "declared_site",
     "diagnose_failure",
     "drift_room",
-    "find_root_module",
     "find_run",
     "hold_by_hand",
     "holding",
-    "holds_configuration",
     "is_abandoned",
-    "is_state_name",
-    "locate",
-    "me",
-    "meant_state",
-    "named_site",
-    "named_state",
     "open_account",
     "open_desk",
-    "open_embedded",
-    "open_site_of",
     "order_run",
     "parse_listen",
     "prune_runs",
     "prune_state",
-    "read_settings",
+    "queues",
     "release_by_hand",
     "serve",
-    "state_name",
-    "states_so_far",
+    "stored_states",
     "supervise",
-    "views",
     "wanted_of",
 ]
 
@@ -92,22 +58,13 @@ _MODULES = {
         "drift_room",
     ),
     "locks": (
+        "Queue",
         "breaker",
         "change_lock",
         "hold_by_hand",
         "holding",
+        "queues",
         "release_by_hand",
-        "views",
-    ),
-    "names": (
-        "check_not_renamed",
-        "find_root_module",
-        "holds_configuration",
-        "is_state_name",
-        "meant_state",
-        "named_state",
-        "state_name",
-        "states_so_far",
     ),
     "ordering": (
         "Asked",
@@ -127,23 +84,14 @@ _MODULES = {
     ),
     "sites": (
         "BootstrapAsked",
-        "check_reads",
-        "declared_site",
-        "locate",
-        "named_site",
         "open_account",
-        "open_site_of",
         "wanted_of",
     ),
     "states": (
         "StateRoom",
+        "StoredState",
         "prune_state",
-    ),
-    "stores": (
-        "Embedded",
-        "me",
-        "open_embedded",
-        "read_settings",
+        "stored_states",
     ),
     "supervising": (
         "Desk",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.compose.names import state_name
-from interlock.compose.sites import named_site
-from interlock.compose.stores import open_embedded, read_settings
 from interlock.errors import UsageError, command
+from interlock.home.embedded import open_home, read_settings
 from interlock.settings import Settings
+from interlock.site.which import resolve
 
 if TYPE_CHECKING:
     from interlock.drift import Finding, Ledger, Ruling, Scan
@@ -67,20 +66,14 @@ class DriftRoom:
 
 
 @asynccontextmanager
-async def drift_room(directory: Path, named: str | None) -> AsyncIterator[DriftRoom]:
+async def drift_room(directory: Path, named: str | None, environ: Mapping[str, str]) -> AsyncIterator[DriftRoom]:
     """Open the drift of a state: as named, or that of a root module."""
-    from interlock.coordinator import check_state_name
-    from interlock.drift.ledger import LedgerBook
-
-    settings = read_settings(directory=directory if directory.is_dir() else None)
-    if named is None and (found := named_site(str(directory))) is not None:
-        from interlock.onsite.finding import state_of
-
-        named = state_of(found)
-    state = check_state_name(named) if named is not None else state_name(settings, directory, None)
-    async with open_embedded(settings) as embedded:
-        book = LedgerBook(embedded.store.records, embedded.store.blobs)
-        yield DriftRoom(state=state, directory=_module_of(settings, state, directory), book=book)
+    settings = read_settings(environ, directory if directory.is_dir() else None)
+    async with open_home(settings) as home:
+        ref = await resolve(named if named is not None else str(directory.absolute()), home, environ)
+        yield DriftRoom(
+            state=ref.queue, directory=ref.directory or _module_of(settings, ref.queue, directory), book=home.drift
+        )
 
 
 def _module_of(settings: Settings, state: str, directory: Path) -> Path:

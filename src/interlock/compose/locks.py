@@ -3,62 +3,100 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.compose.names import meant_state
-from interlock.compose.sites import named_site, open_site_of
-from interlock.compose.stores import Embedded, me, open_embedded, read_settings
-from interlock.errors import UsageError, command
-from interlock.settings import Settings, parse_duration
+from interlock.errors import InterlockError, UsageError, command
+from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
+from interlock.site.opening import open_queue
+from interlock.site.which import reopened, resolve
 
 if TYPE_CHECKING:
     from interlock.coordinator import View
     from interlock.coordinator.local import LocalCoordinator
+    from interlock.home.known import KnownState
     from interlock.lock import Requested
     from interlock.recovery.breaker import Breaker
     from interlock.run.surroundings import Seat
+    from interlock.site.ref import StateRef
 
 _BY_HAND = "by hand"
+_ELSEWHERE_S = 10.0  # longest look at a queue elsewhere, when all are listed
 
 
-async def views(state: str | None) -> list[View]:
-    """Return one state, or all that anybody ever asked for."""
-    settings = read_settings()
-    if state is not None and (found := named_site(state)) is not None:
-        async with open_site_of(found, Path(state)) as site:
-            return [await site.coordinator.view(site.state)]
-    if not settings.database.exists():
-        return []
-    async with open_embedded(settings) as embedded:
-        if state is not None:
-            return [await embedded.coordinator.view(await meant_state(embedded, settings, state))]
-        return await embedded.coordinator.states()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """One state's queue, or why it could not be seen.
+
+    Attributes:
+        state: The name under which it queues.
+        view: Its lock and what is stored of it; None when it could not be seen.
+        address: Where a state elsewhere is; empty for our own.
+        trouble: Why it could not be seen; empty otherwise.
+    """
+
+    state: str
+    view: View | None
+    address: str = ""
+    trouble: str = ""
 
 
-async def change_lock(state: str, change: Callable[[LocalCoordinator, str], Awaitable[object]]) -> None:
-    """Let `change` act on one state's lock."""
-    settings = read_settings()
-    if (found := named_site(state)) is not None:
-        async with open_site_of(found, Path(state)) as site:
-            await change(site.coordinator, site.state)
-            return
-    async with open_embedded(settings) as embedded:
-        await change(embedded.coordinator, await meant_state(embedded, settings, state))
+async def queues(subject: str | None, environ: Mapping[str, str]) -> list[Queue]:
+    """Return one state's queue, or those of all states that anybody here ever worked with, wherever they are."""
+    async with open_home(read_settings(environ), make=False) as home:
+        if subject is not None:
+            ref = await resolve(subject, home, environ)
+            async with open_queue(ref, home) as coordinator:
+                return [_seen(ref, await coordinator.view(ref.queue))]
+        own = [Queue(state=view.state, view=view) for view in await home.coordinator.states()]
+        elsewhere = [known for known in await home.states.all() if _is_listed(known, home)]
+        return [*own, *await asyncio.gather(*(_look(known, home, environ) for known in elsewhere))]
+
+
+def _is_listed(known: KnownState, home: EmbeddedHome) -> bool:
+    from interlock.home.known import FORGOTTEN_AFTER
+
+    return bool(known.type) and home.clock.now() - known.seen_at < FORGOTTEN_AFTER
+
+
+async def _look(known: KnownState, home: EmbeddedHome, environ: Mapping[str, str]) -> Queue:
+    """Look at the queue of a state elsewhere; what hinders that is told, and hides no other state."""
+    try:
+        async with asyncio.timeout(_ELSEWHERE_S):
+            ref = await asyncio.to_thread(reopened, known, environ)
+            async with open_queue(ref, home) as coordinator:
+                return _seen(ref, await coordinator.view(ref.queue))
+    except InterlockError as error:
+        trouble = f"{error.what}{f': {error.why}' if error.why else ''}"
+    except TimeoutError:
+        trouble = f"no answer within {_ELSEWHERE_S:g}s"
+    return Queue(state=known.queue, view=None, address=known.address, trouble=trouble)
+
+
+def _seen(ref: StateRef, view: View) -> Queue:
+    return Queue(state=ref.queue, view=view, address="" if ref.is_own else ref.address)
+
+
+async def change_lock(
+    subject: str, environ: Mapping[str, str], change: Callable[[LocalCoordinator, str], Awaitable[object]]
+) -> StateRef:
+    """Let `change` act on one state's lock; return which state that was."""
+    async with open_home(read_settings(environ)) as home:
+        ref = await resolve(subject, home, environ)
+        async with open_queue(ref, home) as coordinator:
+            await change(coordinator, ref.queue)
+        return ref
 
 
 @asynccontextmanager
-async def holding(
-    embedded: Embedded, settings: Settings, state: str, info: str, *, settles_review: bool = False
-) -> AsyncIterator[Seat]:
+async def holding(home: EmbeddedHome, state: str, info: str, *, settles_review: bool = False) -> AsyncIterator[Seat]:
     """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
 
     Args:
-        embedded: The stores.
-        settings: For lease and wait.
+        home: Ours.
         state: State name.
         info: What for.
         settles_review: The command settles a suspect version. The freeze that protects it ends with our grant, and we
@@ -69,19 +107,19 @@ async def holding(
     from interlock.run.surroundings import Seat
 
     request = Requested(
-        ticket=embedded.coordinator.new_ticket(),
+        ticket=home.coordinator.new_ticket(),
         who=me(),
         info=info,
-        lease_s=settings.lease_s,
-        patience_s=max(settings.lease_s, 15.0),
+        lease_s=home.settings.lease_s,
+        patience_s=max(home.settings.lease_s, 15.0),
     )
     if settles_review:
-        await _end_review(embedded, state, request)
-    grant = await embedded.coordinator.acquire(state, request, timeout_s=settings.wait_s)
+        await _end_review(home, state, request)
+    grant = await home.coordinator.acquire(state, request, timeout_s=home.settings.wait_s)
     renewing = asyncio.create_task(
         keep_alive(
-            lambda: embedded.coordinator.renew(state, ticket=grant.ticket, token=grant.token),
-            every_s=settings.heartbeat_s,
+            lambda: home.coordinator.renew(state, ticket=grant.ticket, token=grant.token),
+            every_s=home.settings.heartbeat_s,
             clock=SystemClock(),
             lost=lambda _: None,  # the write itself is refused then, which is what counts
             tell=lambda _kind, _facts: None,
@@ -91,45 +129,42 @@ async def holding(
         yield Seat(ticket=grant.ticket, token=grant.token)
     finally:
         renewing.cancel()
-        await embedded.coordinator.release(state, ticket=grant.ticket, token=grant.token)
+        await home.coordinator.release(state, ticket=grant.ticket, token=grant.token)
 
 
-async def _end_review(embedded: Embedded, state: str, request: Requested) -> None:
+async def _end_review(home: EmbeddedHome, state: str, request: Requested) -> None:
     """Take the first place in the queue, then thaw the state if it was frozen for its suspect version."""
     from interlock.lock import waiter_of
     from interlock.state import REVIEWER
 
-    coordinator = embedded.coordinator
+    coordinator = home.coordinator
     freeze = (await coordinator.view(state)).lock.freeze
     if freeze is None or freeze.by != REVIEWER:
         return
     await coordinator.request(state, request)
     if waiter_of((await coordinator.view(state)).lock, ticket=request.ticket) is not None:
         await coordinator.promote(state, request.ticket, by=request.who)
-    await embedded.archive.end_review(state, by=request.who)
+    await home.archive.end_review(state, by=request.who)
 
 
-async def hold_by_hand(text: str, *, reason: str, lease: str, wait: str | None) -> tuple[str, int]:
+async def hold_by_hand(
+    home: EmbeddedHome, state: str, *, reason: str, lease_s: float, wait_s: float | None
+) -> tuple[str, int]:
     """Acquire a state for a person; return ticket and token. It has no heartbeat, only a long lease."""
     from interlock.lock import Requested
 
-    settings = read_settings()
-    async with open_embedded(settings) as embedded:
-        request = Requested(
-            ticket=embedded.coordinator.new_ticket(),
-            who=me(),
-            info=f"{_BY_HAND}: {reason}",
-            lease_s=parse_duration(lease),
-            patience_s=15.0,
-        )
-        wait_s = parse_duration(wait) if wait is not None else settings.wait_s
-        grant = await embedded.coordinator.acquire(
-            await meant_state(embedded, settings, text), request, timeout_s=wait_s
-        )
-        return grant.ticket, grant.token
+    request = Requested(
+        ticket=home.coordinator.new_ticket(),
+        who=me(),
+        info=f"{_BY_HAND}: {reason}",
+        lease_s=lease_s,
+        patience_s=15.0,
+    )
+    grant = await home.coordinator.acquire(state, request, timeout_s=wait_s)
+    return grant.ticket, grant.token
 
 
-async def release_by_hand(text: str) -> int:
+async def release_by_hand(home: EmbeddedHome, state: str) -> int:
     """Give back a state that was acquired by hand; return its token.
 
     Raises:
@@ -138,27 +173,24 @@ async def release_by_hand(text: str) -> int:
     """
     from interlock.errors import LockHeld
 
-    settings = read_settings()
-    async with open_embedded(settings) as embedded:
-        state = await meant_state(embedded, settings, text)
-        holders = (await embedded.coordinator.view(state)).lock.holders
-        if not holders:
-            raise UsageError(f"nobody holds state {state}", fix=command("lock", "show", state))
-        holder = holders[0]
-        if holder.run or not holder.info.startswith(_BY_HAND):
-            raise LockHeld(
-                f"state {state} is held by {holder.run or holder.who}",
-                why="only a lock that was acquired by hand is released by hand",
-                fix=command("runs", "cancel", holder.run) if holder.run else command("lock", "explain", state),
-            )
-        await embedded.coordinator.release(state, ticket=holder.ticket, token=holder.token)
-        return holder.token
+    holders = (await home.coordinator.view(state)).lock.holders
+    if not holders:
+        raise UsageError(f"nobody holds state {state}", fix=command("lock", "show", state))
+    holder = holders[0]
+    if holder.run or not holder.info.startswith(_BY_HAND):
+        raise LockHeld(
+            f"state {state} is held by {holder.run or holder.who}",
+            why="only a lock that was acquired by hand is released by hand",
+            fix=command("runs", "cancel", holder.run) if holder.run else command("lock", "explain", state),
+        )
+    await home.coordinator.release(state, ticket=holder.ticket, token=holder.token)
+    return holder.token
 
 
-def breaker(embedded: Embedded, settings: Settings) -> Breaker:
+def breaker(home: EmbeddedHome) -> Breaker:
     """Return what recovers locks of dead runs in embedded mode."""
     from interlock.estate import LocalEstate
     from interlock.recovery.breaker import Breaker
 
-    estate = LocalEstate(runs=settings.runs, archive=embedded.archive, clock=SystemClock())
-    return Breaker(coordinator=embedded.coordinator, estate=estate, clock=SystemClock(), by=me())
+    estate = LocalEstate(runs=home.runs, archive=home.archive, clock=home.clock)
+    return Breaker(coordinator=home.coordinator, estate=estate, clock=home.clock, by=me())

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 from interlock.checkout import CI_MARKS, is_watched
 from interlock.clock import SystemClock
-from interlock.compose.names import holds_configuration, names_of
-from interlock.compose.sites import check_reads, locate
-from interlock.compose.stores import read_settings
 from interlock.errors import UsageError
+from interlock.home.embedded import read_settings
 from interlock.ids import RandomIds
 from interlock.ownership import make_folder
 from interlock.settings import Settings, StateSettings, parse_duration
+from interlock.site.in_sight import check_reads
+from interlock.site.ref import Own
+from interlock.site.which import holds_configuration, ref_of_run
 
 if TYPE_CHECKING:
-    from interlock.existing import Found
-    from interlock.onsite.finding import Located
     from interlock.run.binary import Binary
     from interlock.run.front_end import FrontEnd, Spare
     from interlock.run.order import Look, Operation, Order
@@ -139,26 +138,16 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
     from interlock.run.order import Look, Operation, Order
 
     extra = (*_flags_of(environ), *asked.extra)
-    located = locate(
-        directory, environ, extra, tool=tool_of(binary.name), state=asked.state or settings.state_for(directory)
-    )
-    found, in_place = _found_of(located)
-    former: tuple[str, ...] = ()
-    if found is None:
-        name, former = names_of(settings, directory, asked.state)
-        own = settings.states.get(name)
-    else:
-        from interlock.onsite.finding import state_of
-
-        name = _site_name(state_of(found), asked.state)
-        own = settings.states.get(settings.state_for(directory) or name)
-    pace = _pace(settings, onsite=found is not None)
+    ref = ref_of_run(directory, settings, environ, extra, tool=tool_of(binary.name), named=asked.state).for_runs()
+    where = ref.where
+    own = settings.states.get(ref.queue if ref.is_own else settings.state_for(directory) or ref.queue)
+    pace = _pace(settings, onsite=not ref.is_own)
     limits = [asked.max_deletes, *_deletions(settings, own)]
     return Order(
         run=RandomIds().run(SystemClock().now()),
         operation=asked.operation,
         directory=str(directory),
-        state=name,
+        state=ref.queue,
         who=host.who(),
         home=str(settings.home),
         terraform=binary.name,
@@ -177,14 +166,15 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
         lease_s=pace[0],
         heartbeat_s=pace[1],
         patience_s=pace[2],
-        backend=found.type if found is not None else "",
+        backend="" if isinstance(where, Own) else where.found.type,
         job=_job_url(environ),
         deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
         retries=asked.retries,
         gateway=not asked.no_gateway,
-        in_place=in_place,
+        in_place=isinstance(where, Own) and where.in_place,
         protect=settings.protect_terraform,
-        former=former,
+        former=where.former if isinstance(where, Own) else (),
+        named=asked.state is not None,
         module=_module(directory),
         look=asked.look or Look(),
         drift_gate=asked.operation is Operation.APPLY
@@ -213,31 +203,6 @@ def _flags_of(environ: Mapping[str, str]) -> tuple[str, ...]:
     from interlock.existing.discovery import environment_configs
 
     return tuple(f"-backend-config={value}" for value in environment_configs(environ))
-
-
-def _found_of(located: Located | None) -> tuple[Found | None, bool]:
-    """Return the backend where the state stays, None for our own, and whether our own is declared.
-
-    Raises:
-        UsageError: The state is where runs cannot work on it.
-    """
-    if located is None:
-        return None, False
-    from interlock.onsite.finding import Existing, Own, Refused
-
-    if isinstance(located, Refused):
-        raise located.error
-    return located.found if isinstance(located, Existing) else None, isinstance(located, Own) and located.in_place
-
-
-def _site_name(name: str, asked: str | None) -> str:
-    if asked not in (None, name):
-        raise UsageError(
-            f"--state {asked} does not name this state",
-            why=f"the configuration's own backend decides which one it is: {name}",
-            fix="leave out --state",
-        )
-    return name
 
 
 def _pace(settings: Settings, *, onsite: bool) -> tuple[float, float, float]:

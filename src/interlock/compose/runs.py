@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.compose.stores import me, read_settings
 from interlock.compose.supervising import open_desk
 from interlock.errors import UsageError, command
+from interlock.home.embedded import me, read_settings
 from interlock.settings import parse_duration
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from interlock.clock import SystemClock
-from interlock.compose.stores import open_embedded, read_settings
 from interlock.errors import UsageError
+from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.listening.strangers import is_loopback
 from interlock.ownership import make_folder
@@ -34,11 +34,11 @@ async def _serve(listen: str, token_file: str | None, names: Sequence[str], say:
     settings = read_settings()
     host, port = parse_listen(listen)
     token, where = _server_token(settings, token_file)
-    async with open_embedded(settings) as embedded:
-        await embedded.store.keep_room()
+    async with open_home(settings) as home:
+        await home.store.keep_room()
         app = create_app(
-            embedded.coordinator,
-            embedded.archive,
+            home.coordinator,
+            home.archive,
             clock=SystemClock(),
             ids=RandomIds(),
             tokens=SingleToken(token),

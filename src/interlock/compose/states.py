@@ -7,15 +7,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.compose.locks import holding
-from interlock.compose.stores import Embedded, me
 from interlock.errors import InterlockError, UsageError, command
-from interlock.settings import Settings
+from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock.coordinator.archive import StateArchive, Writer, Written
+    from interlock.coordinator.record import Head
     from interlock.run.surroundings import Seat
     from interlock.state import Document, Quarantined, RestorePlan, Version
     from interlock.state import Retention as VersionRetention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredState:
+    """A state in a list.
+
+    Attributes:
+        state: Its name.
+        head: What is current; None for one that stays elsewhere, which a list does not ask.
+        address: Where one elsewhere is; empty for our own.
+    """
+
+    state: str
+    head: Head | None = None
+    address: str = ""
+
+
+async def stored_states(environ: Mapping[str, str]) -> list[StoredState]:
+    """Return the states that have content here, and those elsewhere that were worked with from here."""
+    async with open_home(read_settings(environ), make=False) as home:
+        own = [StoredState(state=one.state, head=one.head) for one in await home.coordinator.states() if one.head]
+        known = [StoredState(state=one.queue, address=one.address) for one in await home.states.all() if one.type]
+        return [*own, *known]
+
 
 _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 
@@ -25,13 +51,12 @@ class StateRoom:
     """One state of embedded mode, for a person's command."""
 
     state: str
-    settings: Settings
-    embedded: Embedded
+    home: EmbeddedHome
 
     @property
     def archive(self) -> StateArchive:
         """Where its versions are."""
-        return self.embedded.archive
+        return self.home.archive
 
     async def version(self, text: str | None) -> Version:
         """Return a version: a number, `serial:N`, the beginning of a digest; None for the current one.
@@ -88,7 +113,7 @@ class StateRoom:
 
     async def restore(self, version: Version) -> Written:
         """Make a version current again, under the lock."""
-        async with holding(self.embedded, self.settings, self.state, "state restore", settles_review=True) as seat:
+        async with holding(self.home, self.state, "state restore", settles_review=True) as seat:
             return await self.archive.restore(self.state, version, writer=_writer(seat))
 
     async def suspect(self) -> Version | None:
@@ -98,14 +123,14 @@ class StateRoom:
 
     async def accept(self) -> Version | None:
         """Let a suspect current version stand and end its review; None when it is not suspect."""
-        async with holding(self.embedded, self.settings, self.state, "state accept", settles_review=True) as seat:
+        async with holding(self.home, self.state, "state accept", settles_review=True) as seat:
             return await self.archive.accept(self.state, writer=_writer(seat))
 
     async def push(self, body: bytes, *, force: bool) -> Written:
         """Store a document as the next version, under the lock."""
         from interlock.state import VersionKind
 
-        async with holding(self.embedded, self.settings, self.state, "state push", settles_review=True) as seat:
+        async with holding(self.home, self.state, "state push", settles_review=True) as seat:
             return await self.archive.write(
                 self.state, body, writer=_writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
             )
@@ -120,9 +145,9 @@ class StateRoom:
 
         with suppress(Mismatch):
             record = self.archive.rebuilt_record(version)
-            await self.embedded.store.records.replace_damaged(key_of(self.state), record)
+            await self.home.store.records.replace_damaged(key_of(self.state), record)
             return
-        async with holding(self.embedded, self.settings, self.state, "state repair") as seat:
+        async with holding(self.home, self.state, "state repair") as seat:
             await self.archive.reattach(self.state, version, writer=_writer(seat))
 
     async def quarantined(self, text: str) -> tuple[Quarantined, bytes]:
@@ -154,7 +179,7 @@ async def prune_state(room: StateRoom, policy: VersionRetention, *, dry_run: boo
     """Delete the bytes of old versions, under the lock: else a write could come to need bytes that are about to go."""
     if dry_run:
         return await room.archive.prunable(room.state, policy)
-    async with holding(room.embedded, room.settings, room.state, command("state", "prune", room.state)):
+    async with holding(room.home, room.state, command("state", "prune", room.state)):
         return await room.archive.prune(room.state, policy)
 
 

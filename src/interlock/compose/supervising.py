@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.clock import SystemClock
 from interlock.compose.locks import breaker
-from interlock.compose.names import check_not_renamed
-from interlock.compose.sites import open_site_of, sources_of, tool_for
-from interlock.compose.stores import Embedded, me, open_embedded, read_settings
 from interlock.errors import FULL, BackendUnavailable, InterlockError, StateInvalid, UsageError, command, disk_full
+from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.settings import Settings
+from interlock.site.earlier import check_not_renamed
+from interlock.site.in_sight import sources_of, tool_for
+from interlock.site.opening import open_site_of, remember
+from interlock.site.ref import StateRef
+from interlock.site.which import own_ref, ref_of_run
 
 if TYPE_CHECKING:
     from interlock.api_way import Need, RunGateway
@@ -51,13 +54,15 @@ class Desk:
     """What one run works with: the queue of its state, and what recovers it.
 
     Attributes:
-        embedded: This machine's own stores: runs, budgets, and the state when it is ours.
+        home: This machine's own stores: runs, budgets, and the state when it is ours.
+        ref: The state.
         coordinator: The queue.
         recovery: What breaks grants of dead runs.
         site: The state when it stays where it is; None for our own backend.
     """
 
-    embedded: Embedded
+    home: EmbeddedHome
+    ref: StateRef
     coordinator: LocalCoordinator
     recovery: Breaker
     site: Site | None = None
@@ -66,32 +71,50 @@ class Desk:
 @asynccontextmanager
 async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Desk]:
     """Open what a run works with for as long as the context lasts."""
-    async with open_embedded(settings) as embedded:
-        await embedded.store.keep_room()
-        if not order.backend:
-            own = breaker(embedded, settings)
-            yield Desk(embedded=embedded, coordinator=embedded.coordinator, recovery=own)
+    async with open_home(settings) as home:
+        await home.store.keep_room()
+        ref = await asyncio.to_thread(_ref_of, order, settings, environ)
+        if ref.is_own:
+            yield Desk(home=home, ref=ref, coordinator=home.coordinator, recovery=breaker(home))
             return
         from interlock.onsite.estate import OnsiteEstate
-        from interlock.onsite.finding import find_existing
         from interlock.recovery.breaker import Breaker
 
-        directory = Path(order.directory)
-        tool = tool_for(directory, environ, order.terraform)
-        found = await asyncio.to_thread(find_existing, directory, environ, order.extra, tool)
-        assert found is not None, "the order was made for a state that stays where it is"
-        async with open_site_of(found, Path(order.directory)) as site:
+        async with open_site_of(ref, home) as site:
             await site.coordinator.view(site.state)  # fails early; and from now on AWS's clock is known
             clock = SystemClock()
             estate = OnsiteEstate(
                 runs=settings.runs,
-                archive=embedded.archive,
+                archive=home.archive,
                 clock=clock,
                 backend=site.backend,
                 coordinator=site.coordinator,
             )
             recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=clock, by=me())
-            yield Desk(embedded=embedded, coordinator=site.coordinator, recovery=recovery, site=site)
+            yield Desk(home=home, ref=ref, coordinator=site.coordinator, recovery=recovery, site=site)
+
+
+def _ref_of(order: Order, settings: Settings, environ: Mapping[str, str]) -> StateRef:
+    """Return the state of an order: the very one that was found when it was made."""
+    directory = Path(order.directory)
+    if not order.backend:
+        return own_ref(order.state, directory=directory)
+    tool = tool_for(directory, environ, order.terraform)
+    ref = ref_of_run(directory, settings, environ, order.extra, tool=tool).for_runs()
+    assert not ref.is_own, "the order was made for a state that stays where it is"
+    return ref
+
+
+async def _check_identity(desk: Desk, order: Order) -> None:
+    """See that the state is the one that this root module had so far, and remember that it is.
+
+    Raises:
+        UsageError: See `check_not_renamed`.
+    """
+    if desk.ref.is_own:
+        await check_not_renamed(desk.home, order)
+    with suppress(BackendUnavailable):  # what is remembered only helps people; the run's own writes tell of a full disk
+        await remember(desk.ref, desk.home)
 
 
 def supervise(number: int) -> int:
@@ -263,7 +286,7 @@ async def _with_hands(
         environ = {_RETRY_LIMIT: "0s", **environ}
     need = await asyncio.to_thread(_gateway_need, order, environ)
     journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
-    own = await asyncio.to_thread(_own_backend, order, environ)
+    own = await asyncio.to_thread(_own_backend, order, settings, environ)
     need = _told(need, journal)
     workspace = await asyncio.to_thread(
         open_workspace,
@@ -299,7 +322,7 @@ async def _with_hands(
                 run_folder=folder,
                 environ=environ,
             )
-            await check_not_renamed(desk.coordinator, order)
+            await _check_identity(desk, order)
             await _check_not_lost(desk, order)
             control.attach(supervisor)
             return await _with_remedy(supervisor.run(), desk)
@@ -366,15 +389,13 @@ def _protection(order: Order, journal: Journal, environ: Mapping[str, str]) -> L
     return level
 
 
-def _own_backend(order: Order, environ: Mapping[str, str]) -> OwnBackend | None:
-    if not order.backend:
+def _own_backend(order: Order, settings: Settings, environ: Mapping[str, str]) -> OwnBackend | None:
+    ref = _ref_of(order, settings, environ)
+    if ref.is_own:
         return None
-    from interlock.onsite.finding import find_existing
     from interlock.onsite.site import own_backend
 
-    directory = Path(order.directory)
-    found = find_existing(directory, environ, order.extra, tool_for(directory, environ, order.terraform))
-    return None if found is None else own_backend(found, directory, environ, order.extra)
+    return own_backend(ref.found, ref.root_module, environ, order.extra)
 
 
 def _door(
@@ -385,8 +406,8 @@ def _door(
     from interlock.door import open_door
 
     return open_door(
-        desk.embedded.coordinator,
-        desk.embedded.archive,
+        desk.home.coordinator,
+        desk.home.archive,
         ids=RandomIds(),
         state=order.state,
         run=order.run,
@@ -494,7 +515,7 @@ def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
     return RunGateway(
         need,
         ids=RandomIds(),
-        store=desk.embedded.store.records,
+        store=desk.home.store.records,
         is_current=is_current if desk.site is None else at_most_every(_CURRENT_S, is_current),
         own_backend=desk.site is not None,
     )
@@ -510,17 +531,17 @@ def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mappi
     from interlock.drift_review import DriftReview, Means
 
     async def states() -> AsyncIterator[tuple[str, bytes]]:
-        for view in await desk.embedded.coordinator.states():
-            if view.state != order.state and (found := await desk.embedded.archive.current(view.state)) is not None:
+        for view in await desk.home.coordinator.states():
+            if view.state != order.state and (found := await desk.home.archive.current(view.state)) is not None:
                 yield view.state, found[1]
 
     async def written_at() -> datetime | None:
-        versions = () if desk.site is not None else await desk.embedded.archive.history(order.state, limit=1)
+        versions = () if desk.site is not None else await desk.home.archive.history(order.state, limit=1)
         return versions[0].written_at if versions else None
 
     means = Means(
-        records=desk.embedded.store.records,
-        blobs=desk.embedded.store.blobs,
+        records=desk.home.store.records,
+        blobs=desk.home.store.blobs,
         way=gateway,
         states=states,
         written_at=written_at,

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from interlock import __version__
-from interlock.clock import SystemClock
-from interlock.compose import hold_by_hand, me, read_settings, release_by_hand
+from interlock.compose import hold_by_hand, release_by_hand
 from interlock.errors import LockHeld, UsageError, command
 from interlock.existing.opening import open_backend
-from interlock.ids import RandomIds
+from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
 from interlock.recovery.foreign import BY_HAND
-from interlock.rescue.target import Foreign, Own, find_target
 from interlock.settings import parse_duration
+from interlock.site.ref import StateRef
+from interlock.site.which import resolve
 from interlock.terraform.lockinfo import build_lock_info
 
 RETRY_S = 2.0  # between two attempts while somebody else holds
@@ -51,27 +51,29 @@ async def acquire(text: str, *, reason: str, lease: str, wait: str | None, envir
         LockHeld: Somebody holds it for longer than `wait`.
         UsageError: The lock would end with this command.
     """
-    settings = read_settings(environ)
-    target = await find_target(text, settings, environ)
-    if isinstance(target, Own):
-        ticket, token = await hold_by_hand(text, reason=reason, lease=lease, wait=wait)
-        return Held(id=ticket, token=token)
-    if target.found.type in _TRANSIENT:
-        raise UsageError(
-            f'backend "{target.found.type}" cannot be held by hand',
-            why="its lock belongs to a process, and this command ends",
-            fix=f"{command('queue', 'pause', text, '--reason', reason)}, or stop the pipelines for as long as you need",
-        )
-    wait_s = parse_duration(wait) if wait is not None else settings.wait_s or 0.0
-    return await _take(target, reason, wait_s)
+    async with open_home(read_settings(environ)) as home:
+        ref = await resolve(text, home, environ)
+        wait_s = parse_duration(wait) if wait is not None else home.settings.wait_s
+        if ref.is_own:
+            ticket, token = await hold_by_hand(
+                home, ref.queue, reason=reason, lease_s=parse_duration(lease), wait_s=wait_s
+            )
+            return Held(id=ticket, token=token)
+        if ref.found.type in _TRANSIENT:
+            raise UsageError(
+                f'backend "{ref.found.type}" cannot be held by hand',
+                why="its lock belongs to a process, and this command ends",
+                fix="stop the pipelines for as long as you need",
+            )
+        return await _take(ref, home, reason, wait_s or 0.0)
 
 
-async def _take(target: Foreign, reason: str, wait_s: float) -> Held:
-    clock = SystemClock()
-    backend = await open_backend(target.found, target.directory, clock=clock, ids=RandomIds())
+async def _take(ref: StateRef, home: EmbeddedHome, reason: str, wait_s: float) -> Held:
+    clock = home.clock
+    backend = await open_backend(ref.found, ref.root_module, clock=clock, ids=home.ids)
     until_s = clock.monotonic() + wait_s
     info = build_lock_info(
-        id=RandomIds().fresh(),
+        id=home.ids.fresh(),
         operation=BY_HAND,
         who=me(),
         version=f"interlock-{__version__}",
@@ -99,10 +101,15 @@ async def release(text: str, *, environ: Mapping[str, str]) -> Held:
         UsageError: Nobody holds it.
         LockHeld: It is not a lock that was acquired by hand.
     """
-    target = await find_target(text, read_settings(environ), environ)
-    if isinstance(target, Own):
-        return Held(id="", token=await release_by_hand(text))
-    backend = await open_backend(target.found, target.directory, clock=SystemClock(), ids=RandomIds())
+    async with open_home(read_settings(environ)) as home:
+        ref = await resolve(text, home, environ)
+        if ref.is_own:
+            return Held(id="", token=await release_by_hand(home, ref.queue))
+        return await _give(ref, home, text)
+
+
+async def _give(ref: StateRef, home: EmbeddedHome, text: str) -> Held:
+    backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
     try:
         locks = await backend.read_locks()
         if not locks:

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 from interlock.audit.log import AuditLog
 from interlock.ci.job import JobReference, parse_job
 from interlock.clock import Clock, SystemClock
-from interlock.compose import Embedded, breaker, me, open_embedded, read_settings
-from interlock.coordinator import Coordinator
+from interlock.compose import breaker
+from interlock.coordinator import Coordinator, View
 from interlock.errors import InterlockError, LeaseLost, LockHeld, UsageError, command, fill_in
 from interlock.estate import LocalEstate, find_recorded
 from interlock.existing import ExistingBackend, ForeignLock, find_reference
 from interlock.existing.opening import open_backend
+from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.lock import Holder
 from interlock.recovery import Evidence, Says, Verdict, judge
@@ -33,9 +34,12 @@ from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.heartbeat import Watch
 from interlock.recovery.witnesses.terraform import Suspect
 from interlock.rescue.log import Told, open_log
-from interlock.rescue.target import Foreign, Own, Target, address_of_target, find_target, own_address, places_beside
+from interlock.rescue.places import places_beside
 from interlock.run.summary import find_summary
 from interlock.settings import Settings
+from interlock.site.opening import has_queue, open_queue, open_site_of
+from interlock.site.ref import StateRef, own_address
+from interlock.site.which import resolve
 from interlock.state import Finding, verify_state
 
 _LOOK_S = 0.2  # between two looks at a record of ours
@@ -138,23 +142,23 @@ async def open_case(
 ) -> AsyncIterator[Case]:
     """Open the lock of a state for as long as the context lasts; `told` hears of each decision that is written down."""
     settings, clock = read_settings(environ), SystemClock()
-    target = await find_target(text, settings, environ)
     async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(open_embedded(settings))
+        home = await stack.enter_async_context(open_home(settings))
+        ref = await resolve(text, home, environ)
         desk = _Desk(
             subject=text,
-            target=target,
+            ref=ref,
             asked=asked,
             job=asked.reference(),
             settings=settings,
             environ=environ,
-            log=open_log(embedded, environ, told),
+            log=open_log(home, environ, told),
             clock=clock,
         )
-        if isinstance(target, Own):
-            yield OwnCase(desk, embedded.coordinator, breaker(embedded, settings), state=target.state)
+        if ref.is_own:
+            yield OwnCase(desk, home.coordinator, breaker(home), state=ref.queue)
         else:
-            yield await _foreign_case(desk, target, embedded, stack)
+            yield await _foreign_case(desk, home, stack)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +166,7 @@ class _Desk:
     """What every case needs."""
 
     subject: str
-    target: Target
+    ref: StateRef
     asked: Asked
     job: JobReference | None
     settings: Settings
@@ -173,7 +177,7 @@ class _Desk:
     @property
     def directory(self) -> Path | None:
         """The root module, as far as it is known."""
-        return self.target.directory
+        return self.ref.directory
 
     @property
     def trust(self) -> Trust:
@@ -181,16 +185,16 @@ class _Desk:
         return Trust(ephemeral_runners=self.asked.ephemeral_runners)
 
 
-async def _foreign_case(desk: _Desk, target: Foreign, embedded: Embedded, stack: AsyncExitStack) -> Case:
+async def _foreign_case(desk: _Desk, home: EmbeddedHome, stack: AsyncExitStack) -> Case:
     """Return the case of Terraform's lock, or of the queue beside it when the lock is that of a queued run, or none."""
-    if target.found.type != "s3":
-        backend = await open_backend(target.found, target.directory, clock=desk.clock, ids=RandomIds())
+    ref = desk.ref
+    if not has_queue(ref):
+        backend = await open_backend(ref.found, ref.root_module, clock=desk.clock, ids=RandomIds())
         stack.push_async_callback(backend.close)
         return ForeignCase(desk, backend)
-    from interlock.compose import open_site_of
     from interlock.onsite.estate import OnsiteEstate
 
-    site = await stack.enter_async_context(open_site_of(target.found, target.directory))
+    site = await stack.enter_async_context(open_site_of(ref, home))
     holders = await _queue_holders(site.coordinator, site.state)
     locks = await site.backend.read_locks()
     reference = find_reference(locks[0].info) if locks else None
@@ -201,7 +205,7 @@ async def _foreign_case(desk: _Desk, target: Foreign, embedded: Embedded, stack:
         desk = replace(desk, asked=replace(desk.asked, lock_id=None))  # Terraform's id of the very run that holds
     estate = OnsiteEstate(
         runs=desk.settings.runs,
-        archive=embedded.archive,
+        archive=home.archive,
         clock=desk.clock,
         backend=site.backend,
         coordinator=site.coordinator,
@@ -223,17 +227,21 @@ def keep_of(settings: Settings) -> Keep:
     return Keep(settings.home / "kept")
 
 
-async def look(text: str, environ: Mapping[str, str]) -> tuple[Target, tuple[ForeignLock, ...]]:
-    """Return what is meant, and Terraform's own locks on it, without watching anybody."""
-    settings, clock = read_settings(environ), SystemClock()
-    target = await find_target(text, settings, environ)
-    if isinstance(target, Own):
-        return target, ()
-    backend = await open_backend(target.found, target.directory, clock=clock, ids=RandomIds())
-    try:
-        return target, await backend.read_locks()
-    finally:
-        await backend.close()
+async def look(text: str, environ: Mapping[str, str]) -> tuple[StateRef, View | None, tuple[ForeignLock, ...]]:
+    """Return what is meant, its queue where it has one, and Terraform's own locks on it, without watching anybody."""
+    async with open_home(read_settings(environ), make=False) as home:
+        ref = await resolve(text, home, environ)
+        view = None
+        if has_queue(ref):
+            async with open_queue(ref, home) as coordinator:
+                view = await coordinator.view(ref.queue)
+        if ref.is_own:
+            return ref, view, ()
+        backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+        try:
+            return ref, view, await backend.read_locks()
+        finally:
+            await backend.close()
 
 
 # -- our own queue ----------------------------------------------------------------------------------------------------
@@ -333,7 +341,7 @@ class OwnCase:
             directory=self.desk.directory,
             in_ci=ci.is_ci(self.desk.environ),
         )
-        return [stood, *await asyncio.to_thread(terraform.collect, suspect, places_beside(self.desk.target), now=now)]
+        return [stood, *await asyncio.to_thread(terraform.collect, suspect, places_beside(self.desk.ref), now=now)]
 
     async def _ask_ci(self, holder: Holder) -> Evidence:
         job = self.desk.job or _job_of_run(self.desk.settings.runs, holder.run)
@@ -349,7 +357,7 @@ class OwnCase:
     def _explain(self, evidence: tuple[Evidence, ...], verdict: Verdict | None) -> Explained:
         return Explained(
             subject=self.desk.subject,
-            address=address_of_target(self.desk.target),
+            address=self.desk.ref.address,
             backend="interlock" if self.backend is None else self.backend.describe().type,
             lock=None if verdict is None or self._holder is None else _holder_values(self._holder),
             evidence=evidence,
@@ -448,7 +456,7 @@ class ForeignCase:
             window_s=min(asked.window_s, MAX_WATCH_S),
             trust=self.desk.trust,
             environ=self.desk.environ,
-            place_of=places_beside(self.desk.target),
+            place_of=places_beside(self.desk.ref),
             processes_of=lambda run: find_recorded(self.desk.settings.runs / run),
         )
         self._judged = await examine(self.backend, inquiry, clock=self.desk.clock)

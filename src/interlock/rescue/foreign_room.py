@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,17 +19,13 @@ from interlock import __version__
 from interlock.audit.entry import Entry as AuditEntry
 from interlock.audit.entry import Fact
 from interlock.audit.log import AuditLog
-from interlock.clock import Clock, SystemClock
-from interlock.compose import me, open_embedded
-from interlock.compose.sites import open_site_of
 from interlock.coordinator import View
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.estate import known_of_runs
 from interlock.existing import ExistingBackend, StateVersion, StoredState
 from interlock.existing.opening import open_backend
+from interlock.home.embedded import EmbeddedHome, me
 from interlock.host import name_process
-from interlock.ids import RandomIds
-from interlock.onsite.finding import SUPPORTED
 from interlock.onsite.witnessed import find_lost, known_of_head
 from interlock.recovery.damage import Chain, Snapshot, judge_chain, read_whole
 from interlock.recovery.keep import Keep
@@ -39,9 +35,9 @@ from interlock.recovery.witnesses.process import render_name
 from interlock.rescue.case import keep_of
 from interlock.rescue.intent import DELETIONS_ACCEPTED, find_intent
 from interlock.rescue.log import Told, open_log
-from interlock.rescue.target import Foreign
 from interlock.rescue.traces import find_traces
-from interlock.settings import Settings
+from interlock.site.opening import has_queue, open_site_of
+from interlock.site.ref import StateRef
 from interlock.state import (
     Document,
     Finding,
@@ -134,21 +130,19 @@ class ForeignRoom:
 
     Attributes:
         subject: What the person named.
-        target: Where it is.
+        ref: Where it is.
         backend: The same, opened.
-        settings: Ours.
+        home: Ours.
         keep: Where what is replaced is kept.
         log: The audit log.
-        clock: Ours.
     """
 
     subject: str
-    target: Foreign
+    ref: StateRef
     backend: ExistingBackend
-    settings: Settings
+    home: EmbeddedHome
     keep: Keep
     log: AuditLog
-    clock: Clock
     _bodies: dict[str, bytes] = field(default_factory=dict, init=False)
 
     @property
@@ -350,7 +344,7 @@ class ForeignRoom:
         """Keep what is there, write under the lock, look at it again, and record it."""
         kept: Path | None = None
         if stored is not None and not stored.is_absent:
-            kept = await asyncio.to_thread(self.keep.save, self.address, stored.body, now=self.clock.now())
+            kept = await asyncio.to_thread(self.keep.save, self.address, stored.body, now=self.home.clock.now())
         async with self._holding(action):
             done = await self.backend.write_state(body, expected=stored)
         if done.body != body or not done.digest_agrees:
@@ -360,7 +354,7 @@ class ForeignRoom:
                 fix=command("state", "verify", self.subject),
             )
         # What we wrote is kept too: where the backend keeps one version, ours may be the only other copy.
-        await asyncio.to_thread(self.keep.save, self.address, body, now=self.clock.now())
+        await asyncio.to_thread(self.keep.save, self.address, body, now=self.home.clock.now())
         recorded = {**facts, "replaced": str(kept) if kept else None, "sha256": hashlib.sha256(body).hexdigest()}
         await self.log.append(action, subject=self.address, by=me(), facts=recorded)
         return done
@@ -369,11 +363,11 @@ class ForeignRoom:
     async def _holding(self, what: str) -> AsyncIterator[None]:
         """Hold Terraform's lock."""
         info = build_lock_info(
-            id=RandomIds().fresh(),
+            id=self.home.ids.fresh(),
             operation=what,
             who=me(),
             version=f"interlock-{__version__}",
-            now=self.clock.now(),
+            now=self.home.clock.now(),
             path=self.address,
         )
         named = replace(info, info=render_name(name_process(os.getpid())))
@@ -391,7 +385,7 @@ class ForeignRoom:
     async def _chain(self) -> Chain:
         versions = [one for one in await self.versions() if one.number and not one.is_deletion and one.digest]
         snapshots = [Snapshot(id=one.id, at=one.at, body=self._bodies[one.id]) for one in reversed(versions)]
-        intent = await find_intent(self.target.directory, self.address, self.settings.runs, self.log)
+        intent = await find_intent(self.ref.root_module, self.address, self.home.runs, self.log)
         return await asyncio.to_thread(judge_chain, snapshots, intent)
 
     async def _newest_sound(self) -> StoredVersion:
@@ -418,10 +412,10 @@ class ForeignRoom:
 
     async def queue(self) -> View | None:
         """Return the queue of our runs beside this state; None where there is none, or it may not be read."""
-        if self.target.found.type not in SUPPORTED:
+        if not has_queue(self.ref):
             return None
         try:
-            async with open_site_of(self.target.found, self.target.directory) as site:
+            async with open_site_of(self.ref, self.home) as site:
                 return await site.coordinator.view(site.state)
         except InterlockError:  # who only uses plain Terraform needs no right to our queue
             return None
@@ -431,7 +425,7 @@ class ForeignRoom:
         queue = await self.queue()
         known = await asyncio.to_thread(self._copies, await self.log.entries(subject=self.address))
         if queue is not None:
-            runs = await asyncio.to_thread(known_of_runs, self.settings.runs, queue.state)
+            runs = await asyncio.to_thread(known_of_runs, self.home.runs, queue.state)
             known += [*known_of_head(queue.head), *runs]
         return known
 
@@ -467,7 +461,7 @@ class ForeignRoom:
 
     async def _about_absence(self) -> list[Finding]:
         """Say that there is no state. Where something knows of one, it was lost; else only a person can tell."""
-        traces = find_traces("", directory=self.target.directory, runs=self.settings.runs, serial=0)
+        traces = find_traces("", directory=self.ref.root_module, runs=self.home.runs, serial=0)
         kept = self.keep.kept(self.address)
         known = find_newer(await self._known(), lineage="", serial=0, at=None, digests=frozenset())
         if kept or traces or known is not None:
@@ -526,7 +520,7 @@ class ForeignRoom:
         serial = document.serial if document is not None else 0
         if not digest:
             digest = (stored.digest_stored or "") if stored is not None else ""
-        traces = find_traces(digest, directory=self.target.directory, runs=self.settings.runs, serial=serial)
+        traces = find_traces(digest, directory=self.ref.root_module, runs=self.home.runs, serial=serial)
         places = [f"our copy: {command('state', 'restore', self.subject, '--version', copy.id)}"] if copy else []
         places += [
             f"{trace.text}: {command('state', 'push', '--state', self.subject, trace.path)}"
@@ -548,7 +542,7 @@ class ForeignRoom:
             locks = await self.backend.read_locks()
         except InterlockError as error:
             return [Finding(code="lock-unknown", message=f"the lock cannot be read: {error.what}", refuses=False)]
-        odd = lock_witness.describe(locks, self.backend.describe().locking, now=self.clock.now())
+        odd = lock_witness.describe(locks, self.backend.describe().locking, now=self.home.clock.now())
         findings = [Finding(code="odd-lock", message=item.text, refuses=False) for item in odd]
         if locks:
             who = locks[0].who or "somebody unknown"
@@ -560,23 +554,15 @@ class ForeignRoom:
 
 @asynccontextmanager
 async def open_foreign_room(
-    subject: str, target: Foreign, settings: Settings, environ: Mapping[str, str], told: Told | None = None
+    subject: str, ref: StateRef, home: EmbeddedHome, environ: Mapping[str, str], told: Told | None = None
 ) -> AsyncIterator[ForeignRoom]:
     """Open a foreign state for as long as the context lasts; `told` hears of each decision that is written down."""
-    clock = SystemClock()
-    async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(open_embedded(settings))
-        backend = await open_backend(target.found, target.directory, clock=clock, ids=RandomIds())
-        stack.push_async_callback(backend.close)
-        yield ForeignRoom(
-            subject=subject,
-            target=target,
-            backend=backend,
-            settings=settings,
-            keep=keep_of(settings),
-            log=open_log(embedded, environ, told),
-            clock=clock,
-        )
+    backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+    try:
+        log = open_log(home, environ, told)
+        yield ForeignRoom(subject=subject, ref=ref, backend=backend, home=home, keep=keep_of(home.settings), log=log)
+    finally:
+        await backend.close()
 
 
 def _described(entry: StateVersion, body: bytes | None, *, number: int) -> StoredVersion:

@@ -12,14 +12,14 @@ from enum import Enum
 from pathlib import Path
 
 from interlock.clock import SystemClock
-from interlock.compose import read_settings
-from interlock.errors import InterlockError, StateInvalid, UsageError
+from interlock.errors import StateInvalid, UsageError
+from interlock.home.embedded import read_settings
 from interlock.recovery.damage import read_whole
 from interlock.rescue.case import keep_of
 from interlock.rescue.rooms import ForeignStateRoom, OwnRoom
-from interlock.rescue.target import Own, Target, address_of_target
 from interlock.run.summary import find_summary
 from interlock.settings import Settings
+from interlock.site.ref import StateRef
 from interlock.state import MAX_STATE_BYTES, Document, Footing, Refusal, Step, content_digest, judge
 
 NAME = "errored.tfstate"
@@ -57,21 +57,20 @@ class Leftover:
     why: str = ""
 
 
-def find_files(target: Target, state: str, settings: Settings) -> list[Path]:
+def find_files(ref: StateRef, settings: Settings) -> list[Path]:
     """Return the files of a state: in its root module, and in the folders of our own runs; newest first.
 
     Args:
-        target: What is meant.
-        state: The name under which its runs queue.
+        ref: The state.
         settings: Ours.
     """
     found = []
-    directory = target.directory
+    directory = ref.directory
     if directory is not None and (directory / NAME).is_file():
         found.append(directory / NAME)
     for path in settings.runs.glob(f"*/{NAME}") if settings.runs.is_dir() else ():
         summary = find_summary(path.parent)
-        if summary is not None and (summary.state == state or summary.directory == str(directory)):
+        if summary is not None and (summary.state == ref.queue or summary.directory == str(directory)):
             found.append(path)
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:MAX_FILES]
 
@@ -103,10 +102,10 @@ async def judge_file(path: Path, room: OwnRoom | ForeignStateRoom) -> Leftover:
     return Leftover(path=path, body=body, document=document, fit=Fit.FOLLOWS)
 
 
-async def put_away(leftover: Leftover, target: Target, environ: Mapping[str, str]) -> Path:
+async def put_away(leftover: Leftover, ref: StateRef, environ: Mapping[str, str]) -> Path:
     """Move a file that was dealt with to the kept states, so that it is not offered again; return where it is."""
     keep = keep_of(read_settings(environ))
-    kept = await asyncio.to_thread(keep.save, address_of_target(target), leftover.body, now=SystemClock().now())
+    kept = await asyncio.to_thread(keep.save, ref.address, leftover.body, now=SystemClock().now())
     leftover.path.unlink(missing_ok=True)
     return kept
 
@@ -123,15 +122,3 @@ async def _current(room: OwnRoom | ForeignStateRoom) -> Document | None:
 
 def _footing(document: Document) -> Footing:
     return Footing(lineage=document.lineage, serial=document.serial, digest=content_digest(document))
-
-
-def queue_name(target: Target) -> str:
-    """Return the name under which runs of this state queue."""
-    if isinstance(target, Own):
-        return target.state
-    from interlock.onsite.finding import state_of
-
-    try:
-        return state_of(target.found)
-    except InterlockError:
-        return ""

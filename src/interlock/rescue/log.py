@@ -12,9 +12,8 @@ from interlock.audit import Head, Noted, find_head
 from interlock.audit.log import AuditLog
 from interlock.audit.signing import AuditKey, parse_key
 from interlock.clock import SystemClock
-from interlock.compose import open_embedded, read_settings
-from interlock.compose.stores import Embedded
 from interlock.errors import InterlockError
+from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.secret_file import read_secret_file
 
 KEY = "INTERLOCK_AUDIT_KEY"
@@ -46,13 +45,13 @@ class Verified:
     checked: bool
 
 
-def open_log(embedded: Embedded, environ: Mapping[str, str], told: Told | None = None) -> AuditLog:
+def open_log(home: EmbeddedHome, environ: Mapping[str, str], told: Told | None = None) -> AuditLog:
     """Return the audit log of a home.
 
     Raises:
         UsageError: The key for it is set and is no key.
     """
-    return AuditLog(embedded.store.records, SystemClock(), key=find_key(environ), told=told)
+    return AuditLog(home.store.records, SystemClock(), key=find_key(environ), told=told)
 
 
 def find_key(environ: Mapping[str, str]) -> AuditKey | None:
@@ -70,8 +69,8 @@ def find_key(environ: Mapping[str, str]) -> AuditKey | None:
 
 async def with_log(act: Callable[[AuditLog], Awaitable[_T]]) -> _T:
     """Let `act` work with the audit log."""
-    async with open_embedded(read_settings()) as embedded:
-        return await act(open_log(embedded, os.environ))
+    async with open_home(read_settings()) as home:
+        return await act(open_log(home, os.environ))
 
 
 async def verify_log(noted: Head | None) -> Verified:
@@ -80,20 +79,20 @@ async def verify_log(noted: Head | None) -> Verified:
     Raises:
         UsageError: The key is set and is no key.
     """
-    async with open_embedded(read_settings()) as embedded:
-        log = open_log(embedded, os.environ)
+    async with open_home(read_settings()) as home:
+        log = open_log(home, os.environ)
         own = [Noted(head=noted, where="the head that you named")] if noted is not None else []
-        count, fault = await log.verify([*own, *await _noted_in_states(embedded)])
+        count, fault = await log.verify([*own, *await _noted_in_states(home)])
         signed = sum(bool(entry.signature) for entry in await log.entries())
         head = None if fault else await log.head()
         return Verified(entries=count, fault=fault, head=head, signed=signed, checked=find_key(os.environ) is not None)
 
 
-async def _noted_in_states(embedded: Embedded) -> list[Noted]:
+async def _noted_in_states(home: EmbeddedHome) -> list[Noted]:
     found: list[Noted] = []
-    for name in [view.state for view in await embedded.coordinator.states()]:
+    for name in [view.state for view in await home.coordinator.states()]:
         try:
-            versions = await embedded.archive.history(name, limit=_VERSIONS_LOOKED_AT)
+            versions = await home.archive.history(name, limit=_VERSIONS_LOOKED_AT)
         except InterlockError:  # `state verify` says what is wrong with a history
             continue
         said = next((version for version in versions if version.audit), None)

@@ -10,18 +10,18 @@ from typing import Any, Protocol
 
 from interlock.audit.entry import Fact
 from interlock.audit.log import AuditLog
-from interlock.clock import SystemClock
-from interlock.compose import StateRoom, me, open_embedded, read_settings
-from interlock.compose.sites import open_site_of
+from interlock.compose import StateRoom
 from interlock.errors import StateInvalid, UsageError, command
 from interlock.estate import LocalEstate
-from interlock.onsite.finding import SUPPORTED
+from interlock.home.embedded import me, open_home, read_settings
 from interlock.onsite.site import Site
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.rescue.foreign_room import ForeignRoom, Planned, StoredVersion, open_foreign_room
 from interlock.rescue.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, find_intent
 from interlock.rescue.log import Told, open_log
-from interlock.rescue.target import Own, find_target, own_address
+from interlock.site.opening import has_queue, open_site_of
+from interlock.site.ref import StateRef, own_address
+from interlock.site.which import resolve
 from interlock.state import (
     REVIEWER,
     Document,
@@ -109,8 +109,10 @@ class OwnRoom:
         log: Where decisions are written down.
     """
 
-    def __init__(self, room: StateRoom, log: AuditLog) -> None:
+    def __init__(self, room: StateRoom, ref: StateRef, log: AuditLog) -> None:
         self.room = room
+        self.ref = ref
+        self.home = room.home
         self.log = log
 
     async def body(self, text: str | None) -> bytes:
@@ -178,7 +180,7 @@ class OwnRoom:
 
     async def _lost(self) -> Finding | None:
         """Name a state that a run saw stored and that is no version any more, as in an older copy of the database."""
-        estate = LocalEstate(runs=self.room.settings.runs, archive=self.room.archive, clock=SystemClock())
+        estate = LocalEstate(runs=self.home.runs, archive=self.home.archive, clock=self.home.clock)
         try:
             lost = await estate.find_lost(self.room.state)
         except StateInvalid:
@@ -187,7 +189,7 @@ class OwnRoom:
             return None
         state = self.room.state
         latest = await self.room.archive.history(state, limit=1)
-        back = f"What may still have it: a later copy of {self.room.settings.database}, or a file: "
+        back = f"What may still have it: a later copy of {self.home.settings.database}, or a file: "
         back += command("state", "push", "--state", state, "FILE")
         if latest:
             keep = command("state", "restore", state, "--version", str(latest[0].number))
@@ -205,7 +207,7 @@ class OwnRoom:
             Snapshot(id=str(version.number), at=version.written_at, body=body)
             for version, body in zip(reversed(latest), bodies, strict=True)
         ]
-        intent = await find_intent(None, own_address(self.room.state), self.room.settings.runs, self.log)
+        intent = await find_intent(None, own_address(self.room.state), self.home.runs, self.log)
         found = await asyncio.to_thread(judge_chain, steps, intent)
         return tuple(finding for finding in found.findings if finding.code in UNDECIDED)
 
@@ -237,6 +239,8 @@ class ForeignStateRoom:
 
     def __init__(self, room: ForeignRoom) -> None:
         self.room = room
+        self.ref = room.ref
+        self.home = room.home
 
     async def body(self, text: str | None) -> bytes:
         """See `Room.body`."""
@@ -315,8 +319,8 @@ class ForeignStateRoom:
 
     def _site(self) -> AbstractAsyncContextManager[Site] | None:
         """Return the state with its queue; None where runs have none."""
-        target = self.room.target
-        return open_site_of(target.found, target.directory) if target.found.type in SUPPORTED else None
+        ref = self.room.ref
+        return open_site_of(ref, self.room.home) if has_queue(ref) else None
 
     async def accept_deletions(self) -> None:
         """See `Room.accept_deletions`."""
@@ -343,14 +347,13 @@ async def open_room(
 ) -> AsyncIterator[OwnRoom | ForeignStateRoom]:
     """Open the state that a person names for as long as the context lasts; `told` hears of each decision."""
     settings = read_settings(environ)
-    target = await find_target(text, settings, environ)
-    if isinstance(target, Own):
-        async with open_embedded(settings) as embedded:
-            own = StateRoom(state=target.state, settings=settings, embedded=embedded)
-            yield OwnRoom(own, open_log(embedded, environ, told))
-        return
-    async with open_foreign_room(text, target, settings, environ, told) as room:
-        yield ForeignStateRoom(room)
+    async with open_home(settings) as home:
+        ref = await resolve(text, home, environ)
+        if ref.is_own:
+            yield OwnRoom(StateRoom(state=ref.queue, home=home), ref, open_log(home, environ, told))
+            return
+        async with open_foreign_room(text, ref, home, environ, told) as room:
+            yield ForeignStateRoom(room)
 
 
 def own_room(room: OwnRoom | ForeignStateRoom, subject: str) -> StateRoom:

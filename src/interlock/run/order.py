@@ -63,6 +63,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         in_place: The configuration declares an empty `backend "http" {}` itself.
         backend: Type of the configuration's own backend, when the state stays there; empty for ours.
         former: Names under which the state may have been kept before it got this one.
+        named: The person named the state with `--state`, so that no other can be meant.
         patience_s: Silence after which a waiting supervisor is passed over.
         module: The root module's path in its repository; empty outside one.
         look: What a drift scan looks for beside the state.
@@ -99,6 +100,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     protect: str = "auto"
     backend: str = ""
     former: tuple[str, ...] = ()
+    named: bool = False
     patience_s: float = 15.0
     module: str = ""
     look: Look = Look()

@@ -24,6 +24,7 @@ from interlock.store.records import RecordStore
 
 if TYPE_CHECKING:
     from interlock.store.s3 import S3Place
+    from interlock.store.sqlite import Fault
 
 URL_BYTES_MAX = 4096
 _S3_FORM = "write s3://bucket/prefix/?table=locks&region=eu-central-1"
@@ -45,6 +46,14 @@ class Store(Protocol):
         """Immutable bytes."""
         ...
 
+    async def keep_room(self) -> bool:
+        """Make sure that a state can still be stored on a disk that gets full; False when there is too little room."""
+        ...
+
+    async def faults(self) -> tuple[Fault, ...]:
+        """Return what is damaged, as far as this kind of store can tell without being asked for each record."""
+        ...
+
     async def close(self) -> None:
         """Close both."""
         ...
@@ -56,6 +65,14 @@ class MemoryStore:
 
     records: MemoryRecords
     blobs: MemoryBlobs
+
+    async def keep_room(self) -> bool:
+        """See `Store.keep_room`. Nothing of it is on a disk of ours."""
+        return True
+
+    async def faults(self) -> tuple[Fault, ...]:
+        """See `Store.faults`. Each record's damage is told when it is read."""
+        return ()
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -69,6 +86,14 @@ class AwsStore:
 
     records: RecordStore
     blobs: BlobStore
+
+    async def keep_room(self) -> bool:
+        """See `Store.keep_room`. Nothing of it is on a disk of ours."""
+        return True
+
+    async def faults(self) -> tuple[Fault, ...]:
+        """See `Store.faults`. Each record's damage is told when it is read."""
+        return ()
 
     async def close(self) -> None:
         """See `Store.close`."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def scanned(folder: Path) -> Path:
     scan = Scan(state="s", run="r", at=datetime(2026, 11, 24, tzinfo=UTC), salt="s", findings=findings)
 
     async def keep() -> None:
-        async with drift_room(folder, "s") as room:
+        async with drift_room(folder, "s", os.environ) as room:
             await room.book.keep(scan, lambda ledger: ledger)
 
     asyncio.run(keep())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from interlock.compose.sites import locate
-from interlock.onsite.finding import Existing, Located, Own, Refused
+from interlock.onsite.finding import Existing, Located, Own, Refused, locate_state
+from interlock.site.in_sight import may_be_elsewhere
 from interlock.source import Tool
 
 pytestmark = pytest.mark.promise("P11")
@@ -34,7 +34,9 @@ def look(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return locate(folder, environ or {}, flags, tool=tool, state="prod/app") or Own(in_place=False)
+    if not may_be_elsewhere(folder, environ or {}, flags):
+        return Own(in_place=False)
+    return locate_state(folder, environ or {}, flags, tool=tool, state="prod/app")
 
 
 def refusal(located: Located) -> str:

@@ -20,7 +20,7 @@ def test_a_name_that_is_not_promised_is_not_there() -> None:
 
 
 def test_looking_at_a_queue_loads_nothing_that_runs_terraform() -> None:
-    program = "import sys; from interlock.compose import views; print(*sorted(sys.modules))"
+    program = "import sys; from interlock.compose import queues; print(*sorted(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "interlock.compose.locks" in shown
     assert not {"interlock.compose.supervising", "interlock.compose.ordering", "interlock.run"} & set(shown)

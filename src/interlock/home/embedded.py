@@ -1,0 +1,184 @@
+"""The home of embedded mode: everything in one folder of this machine, its stores in one SQLite file. A hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.clock import Clock, SystemClock
+from interlock.errors import InterlockError, UsageError
+from interlock.ids import Ids, RandomIds
+from interlock.ownership import TRUST, check_home
+from interlock.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlock.coordinator.archive import StateArchive
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.drift.ledger import LedgerBook
+    from interlock.home.known import KnownState, KnownStates
+    from interlock.store.opening import Store
+
+
+class EmbeddedHome:
+    """See `interlock.home.interface.Home`. What a command does not ask for is not imported: each part is made late.
+
+    Args:
+        settings: What holds for this command.
+        store: Records and blobs, opened.
+        coordinator: Queues and locks on the same records.
+        clock: For instants.
+        ids: For tickets.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, coordinator: LocalCoordinator, *, clock: Clock, ids: Ids
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.coordinator = coordinator
+        self.clock = clock
+        self.ids = ids
+
+    @property
+    def runs(self) -> Path:
+        """See `Home.runs`."""
+        return self.settings.runs
+
+    @cached_property
+    def archive(self) -> StateArchive:
+        """See `Home.archive`."""
+        from interlock.coordinator.archive import StateArchive
+
+        return StateArchive(
+            self.coordinator, self.store.records, self.store.blobs, self.clock, audit_head=self._audit_head
+        )
+
+    async def _audit_head(self) -> str:
+        """Return the head of the audit log for a version; empty when it cannot be read: a state is saved all the same.
+
+        Whether it can be read is said by `interlock audit verify`.
+        """
+        from interlock.audit.log import AuditLog
+
+        try:
+            head = await AuditLog(self.store.records, self.clock).head()
+        except InterlockError:
+            return ""
+        return "" if head is None else str(head)
+
+    @cached_property
+    def drift(self) -> LedgerBook:
+        """See `Home.drift`."""
+        from interlock.drift.ledger import LedgerBook
+
+        return LedgerBook(self.store.records, self.store.blobs)
+
+    @cached_property
+    def states(self) -> KnownStates:
+        """See `Home.states`."""
+        from interlock.home.known import KnownStates
+
+        return KnownStates(self.store.records)
+
+    async def keeps(self, state: str) -> bool:
+        """See `Home.keeps`."""
+        return (await self.coordinator.view(state)).version is not None
+
+    async def has_version(self, state: str) -> bool:
+        """See `Home.has_version`."""
+        return (await self.coordinator.view(state)).head is not None
+
+    async def known(self, word: str) -> KnownState | None:
+        """See `Home.known`."""
+        return await self.states.find(word)
+
+    async def known_in(self, directory: Path) -> Sequence[KnownState]:
+        """See `Home.known_in`."""
+        return await self.states.of_folder(str(directory))
+
+    def state_of_run(self, run: str) -> str | None:
+        """See `Home.state_of_run`."""
+        from interlock.run.summary import find_summary
+
+        summary = find_summary(self.runs / run)
+        return None if summary is None else summary.state
+
+    async def state_of_lock(self, lock_id: str) -> str | None:
+        """See `Home.state_of_lock`."""
+        for view in await self.coordinator.states():
+            if any(holder.lock_id == lock_id for holder in view.lock.holders):
+                return view.state
+        return None
+
+
+@asynccontextmanager
+async def open_home(settings: Settings, *, make: bool = True) -> AsyncIterator[EmbeddedHome]:
+    """Open a home for as long as the context lasts.
+
+    Args:
+        settings: Where it is.
+        make: Make its database when there is none yet. Commands that only look say False, and see an empty home.
+    """
+    from interlock.coordinator.local import LocalCoordinator
+
+    clock, ids = SystemClock(), RandomIds()
+    store = await _open_store(settings, clock, make=make)
+    try:
+        yield EmbeddedHome(settings, store, LocalCoordinator(store.records, clock, ids), clock=clock, ids=ids)
+    finally:
+        await store.close()
+
+
+async def _open_store(settings: Settings, clock: Clock, *, make: bool) -> Store:
+    if not make and not settings.database.exists():
+        from interlock.store.memory import MemoryBlobs, MemoryRecords
+        from interlock.store.opening import MemoryStore
+
+        return MemoryStore(records=MemoryRecords(clock=clock), blobs=MemoryBlobs())
+    from interlock.store.sqlite import SqliteStore
+
+    return await SqliteStore.open(settings.database, clock=clock)
+
+
+def read_settings(environ: Mapping[str, str] | None = None, directory: Path | None = None, **flags: object) -> Settings:
+    """Return the settings that hold in `directory`, by default the current one; by default in our own environment.
+
+    Raises:
+        UsageError: A value or a key is wrong, they name a server, or the home is not ours alone.
+    """
+    environ = os.environ if environ is None else environ
+    settings = load(directory or Path.cwd(), environ, flags)
+    if settings.server is not None:
+        raise UsageError(
+            f"runs, queues and states of a server are not part of this version: {settings.server}",
+            why=f"`server` is set ({settings.origins['server']}), and nothing may go past it",
+            fix="unset INTERLOCK_SERVER, or take `server:` out of interlock.yaml",
+        )
+    check_own(settings, environ)
+    return settings
+
+
+def check_own(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Refuse a home that is not ours alone, unless the operator vouches for everybody who may write to it.
+
+    Every command comes by here before it opens the home.
+
+    Raises:
+        UsageError: See `interlock.ownership.check_home`.
+    """
+    if environ.get(TRUST) != "1":
+        database = settings.database.name
+        check_home(settings.home, (database, f"{database}-wal", f"{database}-shm", "server-token", "runs", "trees"))
+
+
+def me() -> str:
+    """Return who acts, as Terraform spells it: `user@host`."""
+    from interlock import host
+
+    return host.who()

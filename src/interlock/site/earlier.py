@@ -1,0 +1,126 @@
+"""A root module whose state was kept under another name before: found before an empty state is begun. A hand.
+
+Names change when interlock.yaml gives one, when a folder is moved or cloned, when it becomes a repository or gets an
+origin. A plan against the empty state of the new name would create everything a second time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.errors import InterlockError, UsageError, command
+from interlock.settings import default_state_names
+from interlock.site.identity import Identity, identities_of
+from interlock.source import MAX_FILE_BYTES, is_configuration
+
+if TYPE_CHECKING:
+    from interlock.home.embedded import EmbeddedHome
+    from interlock.home.known import KnownState
+    from interlock.run.order import Order
+
+_RESOURCE = re.compile(rb'^[ \t]*resource[ \t]+"([^"\n]{1,200})"[ \t]+"([^"\n]{1,200})"', re.MULTILINE)
+_ALIKE = 0.5  # share of a state's resources that a moved configuration declares; people rarely move and rewrite at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """A state that a root module most likely had before.
+
+    Attributes:
+        state: Its name.
+        why: What speaks for it, for people.
+    """
+
+    state: str
+    why: str
+
+
+async def check_not_renamed(home: EmbeddedHome, order: Order) -> None:
+    """Refuse to begin an empty state for a root module that had one under another name.
+
+    Raises:
+        UsageError: It had one, and nobody said with `--state` which is meant.
+    """
+    if order.named or await home.has_version(order.state):
+        return
+    earlier = await find_earlier(home, Path(order.directory), order.former, state=order.state)
+    if earlier is None:
+        return
+    words = (order.operation.value, order.directory, "--state")
+    raise UsageError(
+        f"state {order.state} is empty, and {order.directory} seems to have had its state as {earlier.state} so far",
+        why=f"{earlier.why}; a plan against the empty state would create everything a second time",
+        fix=f"{command(*words, earlier.state)}    or, for a new one: {command(*words, order.state)}",
+    )
+
+
+async def states_so_far(home: EmbeddedHome, directories: Sequence[Path]) -> list[str | None]:
+    """Return the state that each root module has had so far without being named; None where there is none."""
+    found = [await find_earlier(home, each.resolve(), default_state_names(each)) for each in directories]
+    return [None if earlier is None else earlier.state for earlier in found]
+
+
+async def find_earlier(
+    home: EmbeddedHome, directory: Path, former: Sequence[str], *, state: str | None = None
+) -> Earlier | None:
+    """Return the state with content that a root module most likely had before.
+
+    Args:
+        home: Where states are.
+        directory: The root module, absolute.
+        former: Names that were right for it at another time.
+        state: The name that is right now, which is not looked for.
+    """
+    for name in former:
+        if name != state and await home.has_version(name):
+            return Earlier(state=name, why="that was its name before it had another one, a repository or an origin")
+    candidates = [known for known in await home.states.all() if not known.type and known.queue not in {state, *former}]
+    if not candidates:
+        return None
+    identity = identities_of(directory)
+    for known in sorted(candidates, key=lambda each: each.seen_at, reverse=True):
+        if await home.has_version(known.queue) and (why := await _speaks(known, directory, identity, home)):
+            return Earlier(state=known.queue, why=why)
+    return None
+
+
+async def _speaks(known: KnownState, directory: Path, identity: Identity, home: EmbeddedHome) -> str:
+    """Say why a state is that of a root module; empty when nothing speaks for it."""
+    if str(directory) in known.folders:
+        return "it was used from this folder"
+    if known.module == identity.module and not set(identity.repositories).isdisjoint(known.repositories):
+        return f"it was used from {known.folders[0]}, the same folder of the same repository"
+    if any(Path(folder).exists() for folder in known.folders):
+        return ""  # a copy beside its original is most likely meant to become another state
+    if await _is_alike(known.queue, directory, home):
+        return f"it was used from {known.folders[0]}, which is gone, and holds what is configured here"
+    return ""
+
+
+async def _is_alike(state: str, directory: Path, home: EmbeddedHome) -> bool:
+    """Say whether a state holds mostly what a root module declares."""
+    from interlock.state import parse_document
+
+    try:
+        found = await home.archive.current(state)
+        if found is None:
+            return False
+        held = {f"{each.type}.{each.name}" for each in parse_document(found[1]).resources if each.mode == "managed"}
+    except InterlockError:  # a damaged state says nothing of whose it is; it is told where it is asked for
+        return False
+    declared = _declared(directory)
+    return bool(held) and len(held & declared) >= _ALIKE * len(held)
+
+
+def _declared(directory: Path) -> frozenset[str]:
+    """Return the resources that the files of a folder begin, by a look that needs no HCL reader."""
+    found: set[str] = set()
+    for path in directory.iterdir():
+        if is_configuration(path.name) and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
+            pairs = _RESOURCE.findall(path.read_bytes())
+            found |= {b".".join(pair).decode(errors="replace") for pair in pairs}
+    return frozenset(found)

@@ -1,0 +1,64 @@
+"""What lies in a folder and may say where its state is: which program would run it, and which words it holds. A hand.
+
+Cheap on purpose: every run asks here before anything that reads HCL is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from interlock.errors import UsageError
+from interlock.settings import load
+from interlock.source import Tool, is_configuration
+
+# As `STATE_WORDS` of `interlock.existing.discovery`, whose import costs more than this look.
+_BACKEND_WORD = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")
+
+
+def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None = None) -> Tool:
+    """Return the program that would run a root module. It matters only where there are files that Terraform skips."""
+    if not any(
+        is_configuration(path.name) and not is_configuration(path.name, Tool.TERRAFORM) for path in directory.iterdir()
+    ):
+        return Tool.TERRAFORM
+    from interlock.run.binary import find_binary, tool_of
+
+    try:
+        binary = find_binary(terraform or load(directory, environ).terraform, environ)
+    except UsageError:  # none is installed; nothing is run then, and OpenTofu reads everything
+        return Tool.TOFU
+    return tool_of(binary.name)
+
+
+def check_reads(program: str, directory: Path) -> None:
+    """Refuse files that the program does not read: to Terraform a folder of OpenTofu's files is an empty one."""
+    from interlock.run.binary import tool_of
+
+    tool = tool_of(program)
+    if not any(is_configuration(entry.name, tool) for entry in directory.iterdir()):
+        raise UsageError(
+            f"{directory} holds only OpenTofu's files",
+            why=f"{program} does not read .tofu files and would see an empty configuration",
+            fix="install tofu, or name it with --terraform",
+        )
+
+
+def may_be_elsewhere(directory: Path, environ: Mapping[str, str], extra: Sequence[str]) -> bool:
+    """Say whether anything may speak of a state elsewhere: a word in a file, a flag, an earlier init, a local state."""
+    words = " ".join([*extra, *(environ.get(name, "") for name in ("TF_CLI_ARGS", "TF_CLI_ARGS_init"))])
+    beside = ("terraform.tfstate", "terraform.tfstate.d")
+    data_dir = directory / (environ.get("TF_DATA_DIR") or ".terraform")
+    return (
+        "backend-config" in words
+        or environ.get("TF_WORKSPACE", "default") not in {"", "default"}
+        or any((directory / name).exists() for name in beside)
+        or any((data_dir / name).exists() for name in ("terraform.tfstate", "environment"))
+        or any(_BACKEND_WORD.search(path.read_bytes()) for path in sources_of(directory))
+    )
+
+
+def sources_of(directory: Path) -> list[Path]:
+    """Return the configuration files of a folder, of Terraform and OpenTofu."""
+    return [path for path in directory.iterdir() if is_configuration(path.name) and path.is_file()]

@@ -1,0 +1,75 @@
+"""The queue of a state, opened wherever it is. A hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from interlock.errors import UsageError, command
+from interlock.home.known import KnownState
+from interlock.site.ref import Existing, StateRef
+
+if TYPE_CHECKING:
+    from interlock.coordinator.local import LocalCoordinator
+    from interlock.home.embedded import EmbeddedHome
+    from interlock.onsite.site import Site
+
+
+@asynccontextmanager
+async def open_queue(ref: StateRef, home: EmbeddedHome) -> AsyncIterator[LocalCoordinator]:
+    """Open the queue of a state for as long as the context lasts, and remember where it is.
+
+    Raises:
+        UsageError: The state is on a backend beside which no queue can be kept.
+    """
+    if ref.is_own:
+        yield home.coordinator
+        return
+    if not has_queue(ref):
+        raise UsageError(
+            f'a state on backend "{ref.found.type}" has no queue',
+            why="Interlock keeps queues on its own backend and beside s3",
+            fix=command("lock", "show", ref.root_module),
+        )
+    async with open_site_of(ref, home) as site:
+        await remember(ref, home)
+        yield site.coordinator
+
+
+def has_queue(ref: StateRef) -> bool:
+    """Say whether a state has a queue: our own has, and those elsewhere beside which one can be kept."""
+    from interlock.onsite.finding import SUPPORTED
+
+    return ref.is_own or ref.found.type in SUPPORTED
+
+
+def open_site_of(ref: StateRef, home: EmbeddedHome) -> AbstractAsyncContextManager[Site]:
+    """Open a state that stays where it is, with its queue."""
+    from interlock.onsite.site import open_site
+
+    return open_site(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+
+
+async def remember(ref: StateRef, home: EmbeddedHome) -> None:
+    """Write down that a state was worked with, so that its queue's name leads to it from now on."""
+    await home.states.remember(known_of(ref, home))
+
+
+def known_of(ref: StateRef, home: EmbeddedHome) -> KnownState:
+    """Return what is remembered of a state."""
+    from interlock.site.identity import identities_of
+
+    where = ref.where
+    identity = identities_of(ref.directory) if ref.directory is not None else None
+    return KnownState(
+        queue=ref.queue,
+        address=ref.address,
+        type=where.found.type if isinstance(where, Existing) else "",
+        workspace=where.found.workspace if isinstance(where, Existing) else "default",
+        flags=where.flags if isinstance(where, Existing) else (),
+        folders=(str(ref.directory),) if ref.directory is not None else (),
+        repositories=identity.repositories if identity is not None else (),
+        module=identity.module if identity is not None else "",
+        seen_at=home.clock.now(),
+    )

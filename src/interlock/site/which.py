@@ -1,0 +1,391 @@
+"""Which state is meant: the only place that turns what a person typed, or what a run was ordered for, into a state.
+
+Every command asks here, so no two of them can mean different states by one word (promise P11). A hand: it reads
+folders, and asks what this home remembers.
+
+What a person may type, in the order in which it is tried:
+
+1. a path (with `/` at its beginning, `.`, `~`): the folder of a root module;
+2. an address: `interlock:NAME`, `s3://bucket/key`;
+3. a name that interlock.yaml gives: the state of its directory, wherever that is;
+4. the name of a state that is kept here, or of the queue of one that stays elsewhere;
+5. a folder without such a path: the state of its root module;
+6. the id of a run, or of a lock: the state that it is for;
+7. any other name: a state of Interlock's own backend that does not exist yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from interlock.coordinator.names import check_state_name
+from interlock.errors import UsageError, command
+from interlock.settings import Settings, default_state_names, load
+from interlock.site.in_sight import may_be_elsewhere, tool_for
+from interlock.site.ref import Existing, Own, StateRef, is_lock_id, is_run_id, own_address
+from interlock.source import Tool, is_configuration
+
+if TYPE_CHECKING:
+    from interlock.existing import Found
+    from interlock.home.known import KnownState
+    from interlock.onsite.finding import Located
+
+_LISTED = 5  # states that are named where one has to be chosen
+
+
+class Memory(Protocol):
+    """What a home remembers of states; the part of `interlock.home.Home` that is asked here."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings under which the command runs."""
+        ...
+
+    async def keeps(self, state: str) -> bool:
+        """Say whether a state of Interlock's own backend was ever asked for under this name."""
+        ...
+
+    async def has_version(self, state: str) -> bool:
+        """Say whether such a state has content."""
+        ...
+
+    async def known(self, word: str) -> KnownState | None:
+        """Return a state that was worked with, by its queue or its address."""
+        ...
+
+    async def known_in(self, directory: Path) -> Sequence[KnownState]:
+        """Return the states that were worked with from a root module, the newest first."""
+        ...
+
+    def state_of_run(self, run: str) -> str | None:
+        """Return the queue of a run's state; None when there is no such run."""
+        ...
+
+    async def state_of_lock(self, lock_id: str) -> str | None:
+        """Return the state of Interlock's own backend that a lock id holds; None when none does."""
+        ...
+
+
+async def resolve(subject: str, home: Memory, environ: Mapping[str, str]) -> StateRef:
+    """Return the state that a person means.
+
+    One on which runs cannot work can be looked at and repaired all the same, as long as it is certain where it is; see
+    `StateRef.for_runs`.
+
+    Raises:
+        UsageError: The name is no state name, the folder cannot be read, it is not certain where its state is, or more
+            than one state may be meant.
+    """
+    folder = find_root_module(subject)
+    if folder is not None and (is_path(subject) or not is_state_name(subject)):
+        return await _of_folder(folder, home, environ)
+    if is_path(subject):
+        raise UsageError(
+            f"{subject[:200]} is not the folder of a root module",
+            why="there is no such folder, or no configuration in it",
+            fix="name the folder that holds the .tf files, or a state: interlock state ls",
+        )
+    if ":" in subject:
+        return await _of_address(subject, home, environ)
+    return await _of_name(subject, folder, home, environ)
+
+
+def ref_of_run(
+    directory: Path,
+    settings: Settings,
+    environ: Mapping[str, str],
+    extra: Sequence[str] = (),
+    *,
+    tool: Tool | None = None,
+    named: str | None = None,
+) -> StateRef:
+    """Return the state on which a run in `directory` works.
+
+    Args:
+        directory: The root module, absolute.
+        settings: Those that hold there.
+        environ: The environment in which Terraform would run.
+        extra: The user's flags for Terraform.
+        tool: The program that would run; None to look which one that is.
+        named: The state as given by `--state`.
+
+    Raises:
+        UsageError: It is not certain where the state is, or `--state` names another one than the configuration does.
+    """
+    usual = named or settings.state_for(directory)
+    match _locate(directory, environ, extra, tool=tool, state=usual):
+        case None:
+            return _own_of(directory, settings, named, in_place=False)
+        case located:
+            return _of_located(located, directory, settings, named, tuple(extra))
+
+
+def _of_located(
+    located: Located, directory: Path, settings: Settings, named: str | None, extra: tuple[str, ...]
+) -> StateRef:
+    from interlock.onsite import finding
+
+    if isinstance(located, finding.Own):
+        return _own_of(directory, settings, named, in_place=located.in_place)
+    if isinstance(located, finding.Refused) and not located.is_certain:
+        raise located.error
+    refusal = located.error if isinstance(located, finding.Refused) else None
+    ref = _existing_ref(located.found, directory, refusal=refusal, flags=_flags_in(extra))
+    if named not in (None, ref.queue):
+        raise UsageError(
+            f"--state {named} does not name this state",
+            why=f"the configuration's own backend decides which one it is: {ref.queue}",
+            fix="leave out --state",
+        )
+    return ref
+
+
+def own_ref(state: str, *, directory: Path | None = None) -> StateRef:
+    """Return a state of Interlock's own backend by its name.
+
+    Raises:
+        UsageError: It is no state name.
+    """
+    return StateRef(queue=check_state_name(state), address=own_address(state), where=Own(), directory=directory)
+
+
+def _own_of(directory: Path, settings: Settings, named: str | None, *, in_place: bool) -> StateRef:
+    usual = default_state_names(directory) if named is None else ()
+    name = check_state_name(named or settings.state_for(directory) or usual[0])
+    former = tuple(each for each in usual if each != name)
+    return StateRef(
+        queue=name, address=own_address(name), where=Own(in_place=in_place, former=former), directory=directory
+    )
+
+
+def _existing_ref(found: Found, directory: Path, *, refusal: UsageError | None, flags: tuple[str, ...]) -> StateRef:
+    from interlock.existing.opening import address_of
+    from interlock.onsite.naming import name_of
+
+    address = address_of(found, directory)
+    if address is None:
+        if refusal is not None:
+            raise refusal
+        raise UsageError(f"where the state of {directory} is cannot be told", fix=command("doctor", directory))
+    place = address.partition("://")[2] or address
+    return StateRef(
+        queue=name_of(found.type, place),
+        address=address,
+        where=Existing(found=found, refusal=refusal, flags=flags),
+        directory=directory,
+    )
+
+
+# -- folders ----------------------------------------------------------------------------------------------------------
+
+
+async def _of_folder(folder: Path, home: Memory, environ: Mapping[str, str]) -> StateRef:
+    """Return the state of a root module as a run in it would find it; with the flags of an earlier run if it must."""
+    directory = folder.resolve()
+    settings = load(directory, environ)  # those of the folder: a run in it reads the same
+    try:
+        ref = ref_of_run(directory, settings, environ)
+    except UsageError as error:
+        return await _as_before(directory, home, environ, error)
+    if isinstance(ref.where, Existing) and _is_left_over(ref.where.found):
+        own = _own_of(directory, settings, None, in_place=False)
+        if _local_state_is_empty(directory) or await home.has_version(own.queue):
+            return own
+    return ref
+
+
+async def _as_before(directory: Path, home: Memory, environ: Mapping[str, str], error: UsageError) -> StateRef:
+    """Return the state that earlier runs in a folder worked on with flags that were typed for them.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    known = [each for each in await home.known_in(directory) if each.flags]
+    if not known:
+        raise error
+    if len(known) > 1:
+        names = [each.queue for each in known[:_LISTED]]
+        raise UsageError(
+            f"{directory} is the root module of {len(known)} states",
+            why=f"its backend is completed by flags, and runs here used {', '.join(names)}",
+            fix=f"name the state, such as {names[0]}",
+        )
+    return reopened(known[0], environ)
+
+
+def _is_left_over(found: Found) -> bool:
+    """Say whether only a file of an undeclared local backend lies in the folder."""
+    return found.type == "local" and not found.is_declared
+
+
+def _local_state_is_empty(directory: Path) -> bool:
+    left = directory / "terraform.tfstate"
+    return not left.is_file() or not left.stat().st_size
+
+
+def _own_folder(state: str, folder: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the folder when it is the root module of this very state of ours, and not merely of the same name."""
+    directory = folder.resolve()
+    with suppress(UsageError):
+        ref = ref_of_run(directory, load(directory, environ), environ)
+        if ref.is_own and ref.queue == state:
+            return directory
+    return None
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+async def _of_name(name: str, folder: Path | None, home: Memory, environ: Mapping[str, str]) -> StateRef:
+    """Return the state with a name; a folder of that name comes after the states that are there."""
+    declared = home.settings.states.get(name)
+    if declared is not None and declared.directory is not None:
+        return await _of_declared(name, declared.directory, home, environ)
+    check_state_name(name)
+    if declared is not None or await home.keeps(name):
+        return own_ref(name, directory=None if folder is None else _own_folder(name, folder, environ))
+    if (known := await home.known(name)) is not None:
+        return reopened(known, environ)
+    if folder is not None:
+        return await _of_folder(folder, home, environ)
+    return await _of_id(name, home, environ)
+
+
+async def _of_declared(name: str, folder: Path, home: Memory, environ: Mapping[str, str]) -> StateRef:
+    """Return the state to which interlock.yaml gives a name: that of its directory, wherever it is."""
+    if folder.is_dir() and holds_configuration(folder):
+        ref = await _of_folder(folder, home, environ)
+        return ref if not ref.is_own else replace(ref, queue=name, address=own_address(name))
+    if await home.keeps(name):
+        return own_ref(name)
+    raise UsageError(
+        f"the directory of state {name} holds no configuration here: {folder}",
+        why="interlock.yaml says that it is the state's root module, and only that says where the state is",
+        fix="run the command in a checkout that has it, or correct `directory` in interlock.yaml",
+    )
+
+
+async def _of_address(address: str, home: Memory, environ: Mapping[str, str]) -> StateRef:
+    """Return the state with an address, as commands print it."""
+    kind, _, rest = address.partition(":")
+    if f"{kind}:" == own_address("") and not rest.startswith("//"):
+        return own_ref(rest)
+    if (known := await home.known(address)) is not None:
+        return reopened(known, environ)
+    if "://" not in address:
+        check_state_name(address)
+    raise UsageError(
+        f"no state at {address[:200]} is known here",
+        why="a state that stays elsewhere is reached through the configuration that declares it",
+        fix="name the folder of its root module",
+    )
+
+
+def reopened(known: KnownState, environ: Mapping[str, str]) -> StateRef:
+    """Return a state elsewhere that was worked with, found again from one of the folders that it was found from.
+
+    Raises:
+        UsageError: None of them leads to it any more.
+    """
+    if not known.type:
+        return own_ref(known.queue)
+    there = [Path(folder) for folder in known.folders if Path(folder).is_dir()]
+    for directory in there:
+        with suppress(UsageError, OSError):
+            ref = ref_of_run(directory, load(directory, environ), _of_workspace(environ, known), known.flags)
+            if ref.address == known.address:
+                return ref
+    why = "none of these folders is there any more" if not there else "the configuration there says another place now"
+    raise UsageError(
+        f"state {known.queue} cannot be reached from here",
+        why=f"it was used from {', '.join(known.folders[:_LISTED])}; {why}",
+        fix="name the folder of its root module",
+    )
+
+
+def _of_workspace(environ: Mapping[str, str], known: KnownState) -> Mapping[str, str]:
+    """Return the environment in which the state's workspace is chosen, whatever `.terraform` says by now."""
+    return {**environ, "TF_WORKSPACE": known.workspace}
+
+
+async def _of_id(text: str, home: Memory, environ: Mapping[str, str]) -> StateRef:
+    """Return the state of a run or of a lock; else the state of this name that is to be."""
+    if is_run_id(text) and (queue := home.state_of_run(text)) is not None:
+        return await resolve(queue, home, environ)
+    if is_lock_id(text):
+        state = await home.state_of_lock(text)
+        if state is None:
+            raise UsageError(
+                f"no lock {text} is here",
+                why="a lock of a state that stays elsewhere is found through its root module",
+                fix="interlock lock ls    or: interlock lock explain DIRECTORY",
+            )
+        return own_ref(state)
+    return own_ref(text)
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def is_path(text: str) -> bool:
+    """Say whether a text is spelled as a path, so that no state can be meant: `./name`, `/x`, `..`, `~/x`, `x/`."""
+    return text in {".", ".."} or text.startswith(("/", "./", "../", "~")) or text.endswith("/")
+
+
+def is_state_name(text: str) -> bool:
+    """Say whether a state may have this name."""
+    try:
+        check_state_name(text)
+    except UsageError:
+        return False
+    return True
+
+
+def find_root_module(text: str) -> Path | None:
+    """Return the folder that a person names in the place of a state; None when it is the name of a state."""
+    folder = Path(text)
+    try:
+        if not text or not folder.is_dir():
+            return None
+        return folder if text in {".", ".."} or holds_configuration(folder) else None
+    except (OSError, ValueError):  # too long for a path, or with a zero byte
+        return None
+
+
+def holds_configuration(folder: Path) -> bool:
+    """Say whether a folder holds Terraform or OpenTofu files."""
+    return any(is_configuration(entry.name) for entry in folder.iterdir())
+
+
+def _locate(
+    directory: Path,
+    environ: Mapping[str, str],
+    extra: Sequence[str],
+    *,
+    tool: Tool | None,
+    state: str | None,
+) -> Located | None:
+    """Return what the configuration says; None where nothing in sight speaks of a state elsewhere.
+
+    Then it is Interlock's own, and the HCL reader need not be imported.
+    """
+    if not may_be_elsewhere(directory, environ, extra):
+        return None
+    from interlock.onsite.finding import locate_state
+
+    return locate_state(directory, environ, extra, tool=tool or tool_for(directory, environ), state=state)
+
+
+def _flags_in(extra: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the `-backend-config` flags that may be remembered: files and settings, no secrets."""
+    if not extra:
+        return ()
+    from interlock.existing.discovery import backend_configs
+    from interlock.existing.vocabulary import SECRETS
+
+    given = (text for text in backend_configs(extra) if text.partition("=")[0].strip() not in SECRETS)
+    return tuple(f"-backend-config={text}" for text in given)
