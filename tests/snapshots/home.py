@@ -17,7 +17,8 @@ import pytest
 from interlock import host
 from interlock.audit.log import AuditLog
 from interlock.clock import SystemClock
-from interlock.compose import Embedded, drift_room, open_embedded, read_settings
+from interlock.compose import drift_room
+from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.coordinator.archive import Writer
 from interlock.drift import Attribute, Finding, Kind, Scan
 from interlock.drift.finding import digest_of
@@ -79,7 +80,7 @@ def state(serial: int, *names: str, lineage: str = "5f0d2c1e-routing", **attribu
 async def furnish(machine: Machine, folder: Path) -> None:
     """Fill the home that the environment names."""
     settings = read_settings()
-    async with open_embedded(settings) as embedded:
+    async with open_home(settings) as embedded:
         await _written(machine, embedded)
         await _zombie(machine, embedded)
         await _queue(machine, embedded)
@@ -89,19 +90,19 @@ async def furnish(machine: Machine, folder: Path) -> None:
     machine.at(0)
 
 
-async def _grant(embedded: Embedded, name: str, run: str, **more: Any) -> Writer:
+async def _grant(embedded: EmbeddedHome, name: str, run: str, **more: Any) -> Writer:
     asked = Requested(ticket=run, run=run, who="ann@desk", lease_s=60, patience_s=40, **more)
     standing = await embedded.coordinator.request(name, asked)
     assert standing.token
     return Writer(who="ann@desk", run=run, ticket=run, token=standing.token)
 
 
-async def _end(embedded: Embedded, name: str, writer: Writer) -> None:
+async def _end(embedded: EmbeddedHome, name: str, writer: Writer) -> None:
     assert writer.ticket
     await embedded.coordinator.release(name, ticket=writer.ticket, token=writer.token)
 
 
-async def _written(machine: Machine, embedded: Embedded) -> None:
+async def _written(machine: Machine, embedded: EmbeddedHome) -> None:
     bodies = [state(1, "orders"), state(2, "orders", "returns"), state(3, "orders", "returns", description="changed")]
     for number, body in enumerate(bodies):
         machine.at(300 - 60 * number)
@@ -115,7 +116,7 @@ async def _written(machine: Machine, embedded: Embedded) -> None:
     await embedded.coordinator.freeze(USERS, by="bob@desk", reason="change freeze until Monday")
 
 
-async def _zombie(machine: Machine, embedded: Embedded) -> None:
+async def _zombie(machine: Machine, embedded: EmbeddedHome) -> None:
     machine.at(40)
     zombie = await _grant(embedded, ROUTING, "run5")
     assert zombie.ticket
@@ -129,7 +130,7 @@ async def _zombie(machine: Machine, embedded: Embedded) -> None:
     await embedded.archive.quarantine(ROUTING, state(2, "orders"), writer=zombie, error=lost)
 
 
-async def _queue(machine: Machine, embedded: Embedded) -> None:
+async def _queue(machine: Machine, embedded: EmbeddedHome) -> None:
     machine.at(2)
     await _grant(embedded, ROUTING, run_id(machine.now, 6), priority=Priority.APPLY, info="https://ci.example/job/7")
     for number, priority in ((7, Priority.APPLY), (8, Priority.PLAN)):
@@ -139,7 +140,7 @@ async def _queue(machine: Machine, embedded: Embedded) -> None:
         await embedded.coordinator.request(ROUTING, asked)
 
 
-async def _audited(machine: Machine, embedded: Embedded) -> None:
+async def _audited(machine: Machine, embedded: EmbeddedHome) -> None:
     log = AuditLog(embedded.store.records, SystemClock())
     machine.at(40)
     await log.append("force-unlock", subject=ROUTING, by="ann@desk", facts={"verdict": "gone", "run": "run5"})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from interlock.checkout import ask_git
 from interlock.settings import plain_origin
 
-_GIT_S = 10.0
 _ROOTS_MAX = 3  # first commits that are kept; a repository made of several joined ones has more than one
 
 
@@ -27,23 +26,13 @@ class Identity:
 
 def identities_of(directory: Path) -> Identity:
     """Return the identity of a root module; of a folder outside a repository, or without git, an empty one."""
-    top = _git(directory, "rev-parse", "--show-toplevel")
+    top = ask_git(directory, "rev-parse", "--show-toplevel")
     if not top:
         return Identity()
-    origin = _git(directory, "config", "--get", "remote.origin.url")
-    shallow = _git(directory, "rev-parse", "--is-shallow-repository") == "true"
+    origin = ask_git(directory, "config", "--get", "remote.origin.url")
+    shallow = ask_git(directory, "rev-parse", "--is-shallow-repository") == "true"
     # The oldest commit of a shallow clone is where the clone was cut, and another in each of them.
-    roots = [] if shallow else _git(directory, "rev-list", "--max-parents=0", "HEAD").split()
+    roots = [] if shallow else ask_git(directory, "rev-list", "--max-parents=0", "HEAD").split()
     found = [f"origin:{plain_origin(origin)}"] if origin else []
     found += [f"root:{commit}" for commit in roots[:_ROOTS_MAX]]
-    return Identity(repositories=tuple(found), module=_git(directory, "rev-parse", "--show-prefix").rstrip("/"))
-
-
-def _git(directory: Path, *arguments: str) -> str:
-    try:
-        result = subprocess.run(
-            ["git", *arguments], cwd=directory, capture_output=True, text=True, timeout=_GIT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
+    return Identity(repositories=tuple(found), module=ask_git(directory, "rev-parse", "--show-prefix").rstrip("/"))
