@@ -38,7 +38,7 @@ _LISTED = 5  # states that are named where one has to be chosen
 
 
 class Memory(Protocol):
-    """What a home remembers of states; the part of `interlock.home.Home` that is asked here."""
+    """What a home remembers of states; the part of `interlock.home.interface.Home` that is asked here."""
 
     @property
     def settings(self) -> Settings:
@@ -322,7 +322,7 @@ async def _of_id(text: str, home: Memory, environ: Mapping[str, str]) -> StateRe
             raise UsageError(
                 f"no lock {text} is here",
                 why="a lock of a state that stays elsewhere is found through its root module",
-                fix="interlock lock ls    or: interlock lock explain DIRECTORY",
+                fix="interlock lock ls    or name the folder of the root module",
             )
         return own_ref(state)
     return own_ref(text)

@@ -1,0 +1,89 @@
+"""What every home is: one queue, one set of states and one memory for all the people and pipelines that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from interlock.clock import Clock
+from interlock.coordinator import Coordinator
+from interlock.coordinator.archive import StateArchive
+from interlock.drift.ledger import LedgerBook
+from interlock.home.known import KnownState, KnownStates
+from interlock.ids import Ids
+from interlock.settings import Settings
+from interlock.store.opening import Store
+
+
+class Home(Protocol):
+    """Where a command works. Made in one place and passed in; nothing else opens a store or constructs a clock."""
+
+    @property
+    def settings(self) -> Settings:
+        """What holds for this command."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Records and blobs."""
+        ...
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """Queues and locks of the states that are kept here."""
+        ...
+
+    @property
+    def archive(self) -> StateArchive:
+        """Versions of the states that are kept here."""
+        ...
+
+    @property
+    def drift(self) -> LedgerBook:
+        """Scans and decisions about drift."""
+        ...
+
+    @property
+    def states(self) -> KnownStates:
+        """The states that were worked with from here, wherever they are."""
+        ...
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds one folder a run."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """For instants and durations."""
+        ...
+
+    @property
+    def ids(self) -> Ids:
+        """For tickets and ids."""
+        ...
+
+    async def keeps(self, state: str) -> bool:
+        """Say whether a state of Interlock's own backend was ever asked for under this name."""
+        ...
+
+    async def has_version(self, state: str) -> bool:
+        """Say whether such a state has content."""
+        ...
+
+    async def known(self, word: str) -> KnownState | None:
+        """Return a state that was worked with, by its queue or its address."""
+        ...
+
+    async def known_in(self, directory: Path) -> Sequence[KnownState]:
+        """Return the states that were worked with from a root module, the newest first."""
+        ...
+
+    def state_of_run(self, run: str) -> str | None:
+        """Return the queue of a run's state; None when there is no such run."""
+        ...
+
+    async def state_of_lock(self, lock_id: str) -> str | None:
+        """Return the state of Interlock's own backend that a lock id holds; None when none does."""
+        ...
