@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +19,11 @@ from interlock import host
 from interlock.audit.log import AuditLog
 from interlock.clock import SystemClock
 from interlock.compose import drift_room
-from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.coordinator.archive import Writer
 from interlock.drift import Attribute, Finding, Kind, Scan
 from interlock.drift.finding import digest_of
 from interlock.errors import InterlockError, StateInvalid
+from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.ids import RandomIds, run_id
 from interlock.lock import Broken, Priority, Requested
 from interlock.run.summary import Summary, write_summary
@@ -181,5 +182,5 @@ async def _drifted(machine: Machine, folder: Path) -> None:
         ),
     )  # fmt: skip
     scan = Scan(state=ROUTING, run="run3", at=machine.at(30), salt="s", findings=findings)
-    async with drift_room(folder, ROUTING) as room:
+    async with drift_room(folder, ROUTING, os.environ) as room:
         await room.book.keep(scan, lambda ledger: ledger)
