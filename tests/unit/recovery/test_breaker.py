@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import pytest
 
 from interlock.coordinator.local import LocalCoordinator
-from interlock.errors import InterlockError, StateInvalid
+from interlock.errors import InterlockError, LeaseLost, StateInvalid
 from interlock.host import ProcessName
 from interlock.lock import Grant, Holder, Requested
 from interlock.recovery.breaker import Breaker
@@ -154,3 +154,13 @@ async def test_a_grant_that_has_ended_meanwhile_is_left_at_that(scene: Scene) ->
     await scene.coordinator.release("s", ticket=grant.ticket, token=grant.token)
     assert await scene.breaker.recover("s", holder, reason="gone") is None
     assert scene.estate.done == ["salvage s"]
+
+
+@pytest.mark.promise("P5")
+async def test_a_grant_that_ended_while_its_state_was_saved_is_not_broken_and_its_run_not_closed(scene: Scene) -> None:
+    """Somebody else was quicker: what they recorded of that run stands."""
+    await scene.hold()
+    (holder,) = (await scene.coordinator.view("s")).lock.holders
+    scene.estate.failure = LeaseLost("the grant is not current", why="it was broken", fix="look")
+    assert await scene.breaker.recover("s", holder, reason="gone") is None
+    assert (await scene.holders(), scene.estate.done) == (["r1"], ["salvage s"])

@@ -16,7 +16,7 @@ import pytest
 from interlock.audit.log import AuditLog
 from interlock.ci.job import parse_job
 from interlock.errors import BackendUnavailable, LockHeld, UsageError
-from interlock.existing import ForeignMoved
+from interlock.existing import ForeignMoved, StoredState
 from interlock.existing.foreign import Reference, render_reference
 from interlock.host import ProcessName, name_process
 from interlock.recovery import Conclusion, Says
@@ -378,3 +378,24 @@ def _terraform(**more: Any) -> Running:
         "started_at": None,
     }
     return Running(**{**usual, **more})
+
+
+@pytest.mark.promise("P5")
+async def test_a_lock_that_changes_hands_at_the_very_end_of_the_watch_is_not_gone(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found about the holder is about the lock that was there then."""
+    room.backend.hold(info())
+    looks, read_state = list[int](), room.backend.read_state
+
+    async def changes_at_the_last_look() -> StoredState | None:
+        looks.append(1)
+        if len(looks) == 2:  # the look at the state after the watch
+            room.backend.hold(info(lock_id="lock-2"))
+        return await read_state()
+
+    monkeypatch.setattr(room.backend, "read_state", changes_at_the_last_look)
+    judged = await room.examine()
+    assert conclusion(judged) is Conclusion.ALIVE
+    assert judged.lock is not None
+    assert judged.lock.id == "lock-2"

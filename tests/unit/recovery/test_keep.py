@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from interlock.recovery.keep import Keep
 
@@ -30,3 +33,33 @@ def test_states_of_two_addresses_that_look_alike_are_kept_apart(tmp_path: Path) 
     assert keep.kept("s3:--b-app") == []
     assert keep.kept("../../etc") == []
     assert keep.save("../../etc", b"x", now=NOW).is_relative_to(tmp_path)
+
+
+@pytest.mark.promise("P3")
+def test_other_bytes_under_the_same_digits_are_not_taken_for_a_copy(tmp_path: Path) -> None:
+    keep = Keep(tmp_path)
+    first = keep.save("a", b"one", now=NOW)
+    first.chmod(0o600)
+    first.write_bytes(b"two")  # a disk that lost what it had, or a collision of twelve digits
+    second = keep.save("a", b"one", now=NOW + timedelta(hours=1))
+    assert second != first
+    assert second.read_bytes() == b"one"
+
+
+@pytest.mark.promise("P3", "P5")
+def test_a_copy_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock is broken after this returned: a name without bytes, after a power failure, would be no copy."""
+    steps, fsync, replace = list[str](), os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        steps.append("fsync")
+        fsync(handle)
+
+    def named(draft: Path, target: Path) -> Path:
+        steps.append("name")
+        return replace(draft, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", named)
+    Keep(tmp_path).save("a", b"one", now=NOW)
+    assert steps[:2] == ["fsync", "name"]

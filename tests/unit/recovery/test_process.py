@@ -10,6 +10,7 @@ import pytest
 
 from interlock.host import Life, ProcessName, name_process
 from interlock.recovery import Evidence, Says
+from interlock.recovery.witnesses import process
 from interlock.recovery.witnesses.process import Recorded, collect
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -89,3 +90,16 @@ def test_a_free_lock_file_proves_it_also_for_a_run_of_another_container_of_this_
     inside = {"supervisor": replace(name_process(os.getpid()), namespace="pid:[1]")}
     assert says(Recorded(processes=inside, kernel=UNSEEN)) == [Says.NOTHING]
     assert says(Recorded(processes=inside, kernel=FREE)) == [Says.GONE]
+
+
+@pytest.mark.promise("P5")
+def test_what_a_terraform_that_has_ended_left_running_keeps_the_run_alive(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = name_process(child.pid)
+    child.kill()
+    child.wait()
+    monkeypatch.setattr(process, "group_members", lambda leader: [4711] if leader == gone.pid else [])
+    (item,) = look(terraform=gone)
+    assert item.says is Says.ALIVE
+    assert "4711" in item.text

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from interlock.recovery import Conclusion, Evidence, Says, judge
+from interlock.recovery.verdict import weigh
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -75,3 +76,17 @@ def test_undecided_says_how_to_get_each_missing_fact_once() -> None:
         "its lease or lock has not stood still for the whole watch yet; wait and look again",
     )
     assert judge([]).missing == ("nothing shows whether the holder's process still runs",)
+
+
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("has_gap", [False, True])
+@pytest.mark.parametrize("record", [Says.ALIVE, Says.GONE, Says.NOTHING])
+@pytest.mark.parametrize("kernel", [Says.ALIVE, Says.GONE, Says.NOTHING])
+def test_the_kernel_and_the_record_of_a_run_together(kernel: Says, record: Says, has_gap: bool) -> None:
+    expected = {
+        (Says.NOTHING, Says.GONE): Says.NOTHING if has_gap else Says.GONE,
+        (Says.NOTHING, Says.NOTHING): Says.NOTHING,
+        (Says.GONE, Says.GONE): Says.GONE,
+        (Says.GONE, Says.NOTHING): Says.GONE,
+    }
+    assert weigh(kernel, record, has_gap=has_gap) is expected.get((kernel, record), Says.ALIVE)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from interlock import alive
 from interlock.coordinator.archive import StateArchive, Writer
@@ -297,3 +298,52 @@ async def test_a_version_that_is_kept_is_not_lost_though_an_older_one_follows(tm
     assert await scene.estate.find_lost("s") is None
     _saw(scene, 9, version.digest)
     assert await scene.estate.find_lost("s") is None, "these very bytes are there"
+
+
+# -- who is asked to stop, and what is told ---------------------------------------------------------------------------
+
+ELSEWHERE = ProcessName(host="elsewhere", machine="m", boot="b", namespace="n", pid=1, started="1")
+
+
+@pytest.mark.promise("P5", "P9")
+@pytest.mark.parametrize("unseen", ["supervisor", "terraform"])
+async def test_nobody_is_asked_to_stop_on_behalf_of_a_process_that_cannot_be_seen(
+    scene: Scene, unseen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unknown is not gone: the supervisor may live, and what has Terraform's number here may be anybody."""
+
+    async def asks(*_: object, **__: object) -> None:
+        pytest.fail("somebody was asked to stop")
+
+    monkeypatch.setattr("interlock.estate.ask_once", asks)
+    gone, ours = ended_process(), name_process(os.getpid())
+    processes = {"supervisor": gone, "terraform": ours} | {unseen: ELSEWHERE}
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    summary.processes = processes
+    write_summary(scene.folder, summary)
+    assert await scene.estate.ask_to_stop("r1") == ""
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_apply_that_was_cut_off_is_not_told_as_saved_though_a_state_of_it_was_stored(
+    scene: Scene, saved: bool
+) -> None:
+    said = event("apply_start", hook=hook("t.a")) + event("log", **{"@message": "Two interrupts received. Exiting"})
+    said += event("diagnostic", diagnostic={"severity": "error", "summary": "operation canceled", "detail": ""})
+    (scene.folder / "apply.jsonl").write_text(said)
+    if saved:
+        (scene.folder / "saved").touch()
+    assert isinstance(outcome_of(scene.folder), StateNotSaved)
+
+
+@pytest.mark.promise("P3", "P4")
+@pytest.mark.parametrize("token", [0, 1])
+async def test_a_left_state_of_a_serial_that_another_grant_stored_does_not_follow_it(scene: Scene, token: int) -> None:
+    holder = await scene.hold()
+    writer = Writer(who="a", run="r1", ticket="r1", token=holder.token)
+    await scene.archive.write("s", state(1, "a"), writer=writer)
+    other = structs.replace(holder, token=holder.token - token)
+    found = await scene.estate._stored_by("s", other)
+    assert (found is None) == bool(token)

@@ -150,3 +150,12 @@ def test_a_marker_of_the_supervisor_holds_for_recovery(tmp_path: Path) -> None:
     leave_marker(tmp_path, us, by="the supervisor", now=FakeClock().now())
     asked = asyncio.run(ask_once(us, folder=tmp_path, is_stopping=lambda: False, by="recovery", clock=FakeClock()))
     assert asked is Asked.BEFORE
+
+
+@pytest.mark.promise("P9")
+async def test_nobody_waits_for_a_process_that_has_ended(counter: Counter, tmp_path: Path) -> None:
+    counter.process.kill()
+    counter.process.wait()
+    clock = FakeClock()  # it never moves: who sleeps, sleeps for ever
+    asked = ask_once(counter.name, folder=tmp_path, is_stopping=lambda: False, by="a test", clock=clock)
+    assert await asyncio.wait_for(asked, 20) is Asked.GONE
