@@ -34,7 +34,9 @@ ENVIRONMENT = {
     "INTERLOCK_UPSTREAM_API": "where the run's API gateway sends API calls, instead of the home region's host; "
     "with `_EU_WEST_2` and the like appended, instead of that region's",
     "INTERLOCK_UPSTREAM_LOGIN": "where it gets tokens, instead of the home region's host; likewise",
-    "INTERLOCK_PLAN_KEY": "key with which `interlock ci` seals reviewed plans; a secret of the CI system",
+    "INTERLOCK_PLAN_KEY": "key with which the apply job opens sealed plans; a secret of that job alone",
+    "INTERLOCK_SEAL_KEY": "key with which the seal job vouches for plans; a secret of that job alone",
+    "INTERLOCK_WRAP_KEY": "public key with which plan jobs wrap plans",
     "INTERLOCK_NOTIFY_URL": "webhook that `interlock ci notify` tells of failed runs; a secret",
     "INTERLOCK_CI_TOKEN": "token for the CI platform's API (`interlock ci check` on GitLab); a secret",
     "INTERLOCK_ID_TOKEN": "GitLab's identity token for the job (`id_tokens`); a secret",

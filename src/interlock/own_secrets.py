@@ -8,6 +8,7 @@ OWN_SECRETS = frozenset(
     {
         "INTERLOCK_TOKEN",
         "INTERLOCK_PLAN_KEY",
+        "INTERLOCK_SEAL_KEY",
         "INTERLOCK_NOTIFY_URL",
         "INTERLOCK_CI_TOKEN",
         "INTERLOCK_ID_TOKEN",

@@ -32,9 +32,12 @@ def test_the_example_configuration_gives_pipelines_for_every_system(tmp_path: Pa
 def test_every_generated_file_and_secret_is_named(page: str, vendor: Vendor, tmp_path: Path) -> None:
     text = (HOWTO / page).read_text()
     (tmp_path / "interlock.yaml").write_text(
-        "version: 1\nstates: {prod: {directory: infra}}\npipeline: {notify: true}\n"
+        "version: 1\nstates: {prod: {directory: infra}}\npipeline: {notify: true, "
+        f"plan_key: ilwrap_{'A' * 43}, package_sha256: {'a' * 64}, image: 'terraform@sha256:{'a' * 64}'}}\n"
     )
     files = render(vendor, _pipeline(load(tmp_path, {"HOME": str(tmp_path)})))
     assert [path for path in files if Path(path).name not in text] == []
-    used = set(re.findall(r"secrets\.(\w+)|\$\((GENESYS\w+SECRET|INTERLOCK_PLAN_KEY)\)", "".join(files.values())))
+    used = set(
+        re.findall(r"secrets\.(\w+)|\$\((GENESYS\w+SECRET|INTERLOCK_(?:SEAL|PLAN)_KEY)\)", "".join(files.values()))
+    )
     assert [name for pair in used for name in pair if name and name not in text] == []

@@ -14,6 +14,7 @@ from typing import Final
 from interlock.foreign_text import code_block, code_span, many_lines, one_line
 
 MAX_COMMENT = 60_000  # characters; GitHub refuses more than 65,536 and counts some characters twice
+_SHORT = 16  # digits of a digest that people compare; see `interlock.run.planned_files`
 MAX_ROWS = 100  # of a list inside a comment
 MAX_NAME = 300  # characters of one name; a hundred of them leave room for the plan
 MAX_TEXT = 4000  # characters of an error or a command
@@ -40,6 +41,7 @@ class PlanReport:
         error: What went wrong; "" for a plan that was made.
         next: What to do about it.
         job: URL of the CI job.
+        digest: Digest of the plan file, "" when none was kept.
     """
 
     state: str
@@ -56,6 +58,7 @@ class PlanReport:
     error: str = ""
     next: str = ""
     job: str = ""
+    digest: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -121,7 +124,7 @@ def _drift(addresses: tuple[str, ...]) -> Iterator[str]:
 
 
 def _tail(report: PlanReport) -> Iterator[str]:
-    known = {"run": report.run, "commit": report.commit[:12]}
+    known = {"plan": report.digest.removeprefix("sha256:")[:_SHORT], "run": report.run, "commit": report.commit[:12]}
     found = [f"{name} {code_span(value, limit=MAX_NAME)}" for name, value in known.items() if value]
     if report.job:
         found.append(f"[job](<{report.job}>)" if _ADDRESS.match(report.job) else code_span(report.job, limit=MAX_NAME))

@@ -15,6 +15,7 @@ from typing import Any
 from interlock.errors import UsageError
 
 MAX_STATES = 200  # jobs of one generated workflow; GitHub allows 256 in a matrix and shows no more
+REQUIREMENTS_FILE = "interlock.requirements.txt"  # beside interlock.yaml
 MAX_MINUTES = 6 * 60.0  # a hosted job ends after six hours whatever the file says
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}\Z")
@@ -26,8 +27,16 @@ _REGION = re.compile(r"[a-z0-9-]{5,30}\Z")
 _CRON = re.compile(r"[0-9*,/-]+(?: [0-9A-Z*,/-]+){4}\Z")
 _URL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[\w./-]*)?\Z")
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-_IMAGE = re.compile(r"[a-z0-9][\w./:@-]{2,254}\Z")
+_IMAGE = re.compile(r"[a-z0-9][\w./:@-]{2,254}@sha256:[0-9a-f]{64}\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_WHEEL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?/[\w./+-]{1,300}\.whl\Z")
+_WRAP_KEY = re.compile(r"ilwrap_[A-Za-z0-9_-]{43}\Z")
 _MINUTES = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?\Z")
+
+
+def slug_of(state: str) -> str:
+    """Return a state's name as part of the names of jobs, groups and artifacts: lower case, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", state.lower()).strip("-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +47,18 @@ class Target:
         name: The state's name.
         directory: Its root module, relative to the repository.
         environment: The CI environment with its approvals and secrets.
+        locked: Whether the root module has a lock file of its providers, so that no other is installed.
     """
 
     name: str
     directory: str
     environment: str
+    locked: bool = False
 
     @property
     def slug(self) -> str:
         """The name as part of job and group names: lower case, digits and hyphens."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return slug_of(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +92,12 @@ class Pipeline:
         plan_min: Time limit of a plan without its waiting.
         apply_min: Time limit of an apply without its waiting.
         runner: The machine label (GitHub, Azure).
-        image: A container image that has Terraform and Interlock (GitLab); "" to install them.
+        image: A container image with its digest (GitLab): Terraform's, or one with Interlock too (`installed`).
+        installed: The image or runner has Interlock already; nothing is installed.
+        package_sha256: Checksums of Interlock's own files in the package index, or of the wheel.
+        wheel: Address of Interlock's wheel; "" for the package index.
+        plan_key: The public key with which plan jobs wrap plans.
+        tofu_sha256: Checksum of OpenTofu's archive for Linux on amd64 (Azure).
     """
 
     targets: tuple[Target, ...]
@@ -101,6 +117,27 @@ class Pipeline:
     apply_min: int = 120
     runner: str = "ubuntu-24.04"
     image: str = ""
+    installed: bool = False
+    package_sha256: tuple[str, ...] = ()
+    wheel: str = ""
+    plan_key: str = ""
+    tofu_sha256: str = ""
+
+    @property
+    def gitlab_image(self) -> str:
+        """The image of GitLab's jobs.
+
+        Raises:
+            UsageError: None was chosen: a tag is whatever its owner points it at today.
+        """
+        if not self.image:
+            name = "ghcr.io/opentofu/opentofu" if self.tool == "tofu" else "hashicorp/terraform"
+            raise UsageError(
+                "pipeline.image is missing",
+                why="GitLab's jobs run in an image, and without its digest it is whatever the tag names that day",
+                fix=f"docker buildx imagetools inspect {name}:{self.tool_version}    and set pipeline.image",
+            )
+        return self.image
 
     def limit_min(self, work_min: int) -> int:
         """Return a job's whole limit: its turn, its work, and time to end well."""
@@ -116,6 +153,7 @@ class StateFacts:
 
     directory: str | None
     environment: str | None
+    locked: bool = False
 
 
 def read_pipeline(
@@ -143,6 +181,7 @@ def read_pipeline(
         raise UsageError(
             "there is no state to deploy", why="interlock.yaml lists no state with a directory", fix="interlock init"
         )
+    installed = _flag(section, "installed")
     tool = "tofu" if "tofu" in section else "terraform"
     return Pipeline(
         targets=_distinct(targets),
@@ -162,12 +201,43 @@ def read_pipeline(
         apply_min=_minutes(section, "apply_timeout", 120),
         runner=_text(section, "runner", _WORD, "ubuntu-24.04"),
         image=_text(section, "image", _IMAGE, "") if "image" in section else "",
+        installed=installed,
+        package_sha256=_checksums(section, installed),
+        wheel=_text(section, "wheel", _WHEEL, "") if "wheel" in section else "",
+        plan_key=_plan_key(section),
+        tofu_sha256=_text(section, "tofu_sha256", _SHA256, "") if "tofu_sha256" in section else "",
     )
+
+
+def _checksums(section: Mapping[str, Any], installed: bool) -> tuple[str, ...]:
+    """Return the checksums of our own package; without one anybody who has the index has production's secrets."""
+    value = section.get("package_sha256", [])
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(one, str) and _SHA256.match(one) for one in listed):
+        raise UsageError("pipeline.package_sha256 must be a SHA-256, or a list of them", fix="sha256sum WHEEL")
+    if not listed and not installed:
+        raise UsageError(
+            "pipeline.package_sha256 is missing",
+            why="the jobs hold production's secrets, and would install whatever the package index serves that day",
+            fix="pip download --no-deps interlock && sha256sum interlock-*    or set pipeline.installed: true",
+        )
+    return tuple(listed)
+
+
+def _plan_key(section: Mapping[str, Any]) -> str:
+    if "plan_key" not in section:
+        raise UsageError(
+            "pipeline.plan_key is missing",
+            why="plans are wrapped with it, so that no job that runs a change's code can read or seal another plan",
+            fix="interlock ci keys",
+        )
+    return _text(section, "plan_key", _WRAP_KEY, "")
 
 
 _KEYS = (
     *("environment", "branch", "terraform", "tofu", "genesys_region", "aws", "audience", "drift", "notify"),
     *("wait", "plan_timeout", "apply_timeout", "runner", "image", "package"),
+    *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256"),
 )
 
 
@@ -178,6 +248,7 @@ def _targets(states: Mapping[str, StateFacts], default_environment: str) -> Iter
                 name=_checked(f"the state name {name!r}", name, _NAME),
                 directory=_checked(f"the directory of {name}", facts.directory, _DIRECTORY),
                 environment=_checked(f"the environment of {name}", facts.environment or default_environment, _WORD),
+                locked=facts.locked,
             )
 
 

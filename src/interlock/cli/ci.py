@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import view
-from interlock.errors import PolicyGate, UsageError
+from interlock.errors import PolicyGate, UsageError, command
 from interlock.foreign_text import in_chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from interlock.ci.checks import Check
+    from interlock.ci.comment import PlanReport
     from interlock.ci.pipeline import Pipeline
     from interlock.ci.platforms.opening import Platform
-    from interlock.ci.seal import Label
     from interlock.settings import Settings
 
 app = typer.Typer(help="Generate and check CI workflows.", no_args_is_help=True)
@@ -165,78 +165,227 @@ def _show_checks(found: tuple[Check, ...]) -> None:
 
 
 @app.command()
-def seal(
+def keys(*, json: Json = False) -> None:
+    """Make the keys with which plans are wrapped, sealed and opened; each belongs in one place alone."""
+    import secrets
+
+    from interlock.ci.seal import KEY_BYTES, make_keys
+
+    made = make_keys(secrets.token_bytes(2 * KEY_BYTES))
+    told = {"INTERLOCK_SEAL_KEY": made.seal, "INTERLOCK_PLAN_KEY": made.plan, "pipeline.plan_key": made.wrap}
+    view.emit(told, json=json, human=lambda: _show_keys(told))
+
+
+_KEY_PLACES = {
+    "INTERLOCK_SEAL_KEY": "a secret of the seal jobs alone (environment NAME-seal)",
+    "INTERLOCK_PLAN_KEY": "a secret of the apply jobs alone (environment NAME)",
+    "pipeline.plan_key": "public, in interlock.yaml",
+}
+
+
+def _show_keys(told: Mapping[str, str]) -> None:
+    for name, key in told.items():
+        view.document(f"# {_KEY_PLACES[name]}\n{name}: {key}\n")
+
+
+@app.command()
+def wrap(
     plan: Annotated[Path, typer.Argument(help="The plan file.")],
     *,
-    state: State,
-    tree: Tree = None,
-    publish: Annotated[bool, typer.Option("--publish", help="Keep it in the project's package registry.")] = False,
     json: Json = False,
 ) -> None:
-    """Seal a plan with INTERLOCK_PLAN_KEY, so that it can wait for its merge where others can read."""
+    """Wrap a plan with the public key in INTERLOCK_WRAP_KEY, so that only the apply job can read it."""
     import secrets
 
     from interlock.ci import seal as sealing
 
-    label = _label(state, tree)
     content = _read(plan, sealing.MAX_PLAN_BYTES)
-    salt, nonce = secrets.token_bytes(sealing.SALT_BYTES), secrets.token_bytes(sealing.NONCE_BYTES)
-    sealed = sealing.seal(content, label, os.environ.get("INTERLOCK_PLAN_KEY", ""), salt=salt, nonce=nonce)
-    target = plan.with_name(plan.name + ".sealed")
-    _replace(target, sealed)
-    if publish:
-        _platform(None).publish(label.name, sealed)
-    _output("name", label.name)
-    view.emit(
-        {"path": target, "name": label.name}, json=json, human=lambda: view.say(f"sealed  {target}  {label.name}")
+    ephemeral, nonce = secrets.token_bytes(sealing.KEY_BYTES), secrets.token_bytes(sealing.NONCE_BYTES)
+    key = os.environ.get("INTERLOCK_WRAP_KEY", "")
+    wrapped = sealing.wrap(content, key, ephemeral=ephemeral, nonce=nonce)
+    target = plan.with_name(plan.name + ".wrapped")
+    _replace(target, wrapped)
+    digest = sealing.wrapped_digest(wrapped)
+    view.emit({"path": target, "digest": digest}, json=json, human=lambda: view.say(f"wrapped  {target}  {digest}"))
+
+
+Out = Annotated[Path, typer.Option("--out", help="The file to write.", metavar="FILE")]
+
+
+@app.command()
+def seal(
+    *,
+    state: State,
+    out: Out,
+    branch: Annotated[str, typer.Option("--branch", help="The branch that is deployed.")] = "main",
+    name: Annotated[
+        str | None, typer.Option("--name", help="The state as part of job names, if not as `ci generate` writes it.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find the plan that was reviewed, and seal it with INTERLOCK_SEAL_KEY for this pipeline; exit 41 without one.
+
+    Run it in a job of its own, which runs no code of the change and alone has the key.
+    """
+    from interlock.ci import seal as sealing
+    from interlock.ci.pipeline import slug_of
+
+    source = _platform(None).source(name or slug_of(state), state=state, branch=branch)
+    binding = sealing.bind(
+        source.wrapped,
+        state=state,
+        workspace=_workspace(),
+        run=source.run,
+        attempt=source.attempt,
+        commit=source.commit,
+        tree=source.tree,
+        pipeline=_pipeline_run(),
     )
+    _replace(out, sealing.seal(source.wrapped, binding, os.environ.get("INTERLOCK_SEAL_KEY", "")))
+    _output("digest", binding.digest)
+    _output("run", binding.run)
+    facts = {
+        "path": out,
+        "digest": binding.digest,
+        "run": binding.run,
+        "attempt": binding.attempt,
+        "source": source.words,
+    }
+    lines = (
+        f"plan `{binding.digest[:_SHORT]}` of state `{state}`",
+        f"made by run {binding.run}, attempt {binding.attempt}, of commit {binding.commit[:12]}: {source.words}",
+    )
+    if os.environ.get("GITHUB_STEP_SUMMARY"):
+        _to_summary("\n\n".join(lines) + "\n")
+    view.emit(facts, json=json, human=lambda: view.say("sealed  " + "; ".join(lines).replace("`", "")))
 
 
 @app.command()
 def reviewed(
+    sealed: Annotated[Path | None, typer.Argument(help="The sealed plan; or name an artifact.")] = None,
     *,
     state: State,
-    out: Annotated[Path, typer.Option("--out", help="Where to write the plan.", metavar="FILE")],
+    out: Out,
+    artifact: Annotated[str | None, typer.Option("--artifact", help="The artifact of this run that holds it.")] = None,
+    run: Annotated[str, typer.Option("--run", help="The run that was reviewed.", metavar="ID")],
+    plan_digest: Annotated[str, typer.Option("--plan-digest", help="The digest that was reviewed.", metavar="DIGEST")],
     tree: Tree = None,
     json: Json = False,
 ) -> None:
-    """Fetch and open the plan that was made from exactly these files, or leave with 41."""
-    from interlock.ci.seal import unseal
+    """Open the plan that was sealed in this pipeline for exactly these files and this state, or leave with 41."""
+    from interlock.ci import seal as sealing
 
-    label = _label(state, tree)
-    sealed = _platform(None).fetch(label.name)
-    if sealed is None:
-        raise PolicyGate(
-            f"there is no reviewed plan of {state} for these files",
-            why=f"no plan named {label.name} was kept: the branch has moved since the review, or the plan has expired",
-            fix="start this pipeline by hand, which plans anew and asks for approval, or review and merge again",
-        )
-    _replace(out, unseal(sealed, label, os.environ.get("INTERLOCK_PLAN_KEY", "")))
-    view.emit({"path": out, "name": label.name}, json=json, human=lambda: view.say(f"reviewed plan  {out}"))
+    content = _artifact(artifact) if artifact is not None else _read(_named(sealed), sealing.MAX_PLAN_BYTES + 65536)
+    plan, binding = sealing.unseal(content, os.environ.get("INTERLOCK_PLAN_KEY", ""))
+    sealing.check_binding(
+        binding,
+        state=state,
+        workspace=_workspace(),
+        tree=_tree(tree),
+        run=run,
+        pipeline=_pipeline_run(),
+        digest=plan_digest,
+    )
+    _replace(out, plan)
+    facts = {"path": out, "digest": binding.digest, "run": binding.run}
+    view.emit(facts, json=json, human=lambda: view.say(f"reviewed plan  {out}  {binding.digest[:_SHORT]}"))
+
+
+_SHORT = 16  # digits of a digest that people compare; see `interlock.run.planned_files`
+
+
+def _workspace() -> str:
+    return os.environ.get("TF_WORKSPACE") or "default"
+
+
+def _pipeline_run() -> str:
+    """Return the id of this run of the CI system, as sealing and opening jobs of one pipeline share it."""
+    names = ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_BUILDID")
+    found = next((os.environ[name] for name in names if os.environ.get(name)), "")
+    if not found:
+        raise UsageError("this is no job of a pipeline", why="a plan is sealed for one", fix="run it in a CI job")
+    return found
+
+
+def _named(path: Path | None) -> Path:
+    if path is None:
+        raise UsageError("no sealed plan is named", fix="name its file, or its artifact with --artifact NAME")
+    return path
+
+
+def _artifact(name: str) -> bytes:
+    from interlock.ci.platforms.github import GitHub
+
+    platform = _platform(None)
+    found = platform.own(name) if isinstance(platform, GitHub) else None
+    if found is None:
+        raise PolicyGate(f"this run has kept no {name}", why="the job before did not make it", fix="run the jobs again")
+    return found
 
 
 @app.command()
 def comment(
-    summary: Annotated[Path, typer.Argument(help="What `interlock plan --json` printed.")],
+    summary: Annotated[
+        Path | None, typer.Argument(help="What `interlock plan --json` printed, or with --kept what --keep wrote.")
+    ] = None,
     *,
     state: State,
     to_summary: Annotated[bool, typer.Option("--to-summary", help="Write to the job's page, not a comment.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the comment.")] = False,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Write the facts to a file, for a job that may comment.")
+    ] = None,
+    kept: Annotated[bool, typer.Option("--kept", help="The file is what --keep wrote.")] = False,
+    artifact: Annotated[
+        str | None, typer.Option("--artifact", help="The artifact of this run with what --keep wrote (GitHub).")
+    ] = None,
 ) -> None:
-    """Put a plan into its pull request as one comment that is replaced from run to run."""
-    from interlock.ci.comment import mark, markdown
-    from interlock.cli.plan_report import read_report
-    from interlock.home.embedded import check_own
+    """Put a plan into its pull request as one comment that is replaced from run to run.
 
-    settings = _settings()
-    check_own(settings, os.environ)
-    body = markdown(read_report(summary, state, settings.runs, os.environ))
+    The job that plans runs the change's code and should have no right to comment: it keeps the facts, and another job
+    writes the comment from them.
+    """
+    import msgspec
+
+    from interlock.ci.comment import mark, markdown
+
+    report = _report(summary, artifact, state, kept=kept)
+    if keep is not None:
+        _replace(keep, msgspec.json.encode(report))
+        return
+    body = markdown(report)
     if dry_run:
         view.document(f"{body}\n")
     elif to_summary:
         _to_summary(body)
     else:
         view.note(f"commented  {_platform(None).comment(body, mark(state))}")
+
+
+_MAX_REPORT_BYTES = 32 << 20  # six times the text of a rendered plan that is read
+
+
+def _report(summary: Path | None, artifact: str | None, state: str, *, kept: bool) -> PlanReport:
+    """Return the facts of a plan: from this machine's run, or from what another job kept."""
+    from dataclasses import replace
+
+    import msgspec
+
+    from interlock.ci.comment import PlanReport
+    from interlock.cli.plan_report import read_report
+    from interlock.home.embedded import check_own
+
+    if artifact is None and not kept:
+        settings = _settings()
+        check_own(settings, os.environ)
+        return read_report(_named(summary), state, settings.runs, os.environ)
+    content = _artifact(artifact) if artifact is not None else _read(_named(summary), _MAX_REPORT_BYTES)
+    try:
+        found = msgspec.json.decode(content[:_MAX_REPORT_BYTES], type=PlanReport)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        fix = command("ci", "comment", "plan.json", "--state", state, "--keep", "report.json")
+        raise UsageError("this is not what --keep wrote", why=str(error), fix=fix) from error
+    return replace(found, state=state)  # the job that made it does not choose whose comment is replaced
 
 
 def _to_summary(body: str) -> None:
@@ -319,6 +468,7 @@ def _pipeline(settings: Settings) -> Pipeline:
         name: StateFacts(
             directory=None if state.directory is None else Path(os.path.relpath(state.directory, base)).as_posix(),
             environment=state.environment,
+            locked=state.directory is not None and (state.directory / ".terraform.lock.hcl").is_file(),
         )
         for name, state in settings.states.items()
     }
@@ -333,20 +483,23 @@ def _platform(which: Platforms | None) -> Platform:
     return open_platform(os.environ, Vendor(which.value) if which else None)
 
 
-def _label(state: str, tree: str | None) -> Label:
-    """Return what a plan is for; the tree is that of the commit which is checked out."""
+def _tree(tree: str | None) -> str:
+    """Return the git tree of the commit that is checked out, unless one is given."""
     import re
-
-    from interlock.checkout import ask_git
-    from interlock.ci.seal import Label
+    import subprocess
 
     if tree is None:
-        tree = ask_git(Path.cwd(), "rev-parse", "HEAD^{tree}")
+        command = ["git", "rev-parse", "HEAD^{tree}"]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UsageError("git cannot be asked for the tree", why=str(error), fix="pass --tree") from error
+        tree = result.stdout.strip() if result.returncode == 0 else ""
     if not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", tree):
         raise UsageError(
-            "this is no git checkout", why="a plan is kept by the files it was made from", fix="pass --tree"
+            "this is no git checkout", why="a plan is good for the files that it was made from", fix="pass --tree"
         )
-    return Label(state=state, tree=tree)
+    return tree
 
 
 def _read(path: Path, most: int) -> bytes:
@@ -373,13 +526,16 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _output(name: str, value: str) -> None:
-    """Hand a value to later steps: a step output on GitHub and Azure."""
+    """Hand a value to later jobs: a step output on GitHub and Azure, a line of a dotenv report on GitLab."""
     path = os.environ.get("GITHUB_OUTPUT")
     if path:
         with Path(path).open("a") as file:
             file.write(f"{name}={value}\n")
     elif os.environ.get("TF_BUILD"):
         view.tell_azure("task.setvariable", {"variable": name, "isOutput": "true"}, value)
+    elif os.environ.get("GITLAB_CI"):
+        with Path("interlock.env").open("a") as file:
+            file.write(f"PLAN_{name.upper()}={value}\n")
 
 
 def _hand_on(name: str, secret: str) -> None:

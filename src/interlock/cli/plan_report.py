@@ -52,6 +52,7 @@ def read_report(path: Path, state: str, runs: Path, environ: Mapping[str, str]) 
         error=str(error.get("what", "")),
         next=str(error.get("next", "")),
         job=job_url(environ),
+        digest=str(summary.get("plan_digest") or ""),
     )
 
 

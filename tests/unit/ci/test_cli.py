@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from interlock.ci.seal import make_keys, seal, unseal
 from interlock.cli.main import main
 
 CONFIGURATION = """\
@@ -17,10 +18,13 @@ states:
   prod/routing: {directory: infra, environment: production}
   listed-only: {}
 pipeline:
+  package_sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+  plan_key: ilwrap_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+  image: hashicorp/terraform:1.11.4@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   genesys_region: eu-central-1
 """
 TREE = "a" * 40
-KEY = "k" * 44
+KEYS = make_keys(b"s" * 64)
 
 Run = Callable[..., int]
 
@@ -83,7 +87,7 @@ def test_a_dry_run_writes_nothing_and_json_is_one_document(
     assert run("generate", "gitlab", "--dry-run", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["written"] is False
-    assert [file["action"] for file in document["files"]] == ["create", "create"]
+    assert [file["action"] for file in document["files"]] == ["create", "create", "create"]
     assert not (tmp_path / ".gitlab-ci.yml").exists()
 
 
@@ -129,48 +133,105 @@ def test_check_reports_each_setting_and_fails_when_one_is_wrong(
     assert run("check", "--platform", "gitlab", "--repair") == 0
 
 
-def test_a_sealed_plan_travels_and_opens_for_the_same_tree_only(
-    run: Run, tmp_path: Path, fake_api: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def planned(run: Run, tmp_path: Path, fake_api: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A merge request whose plan was made before it was approved, and the environment of a job on the branch."""
     for name, value in {
         "GITLAB_CI": "true",
         "CI_API_V4_URL": fake_api.url,
         "CI_PROJECT_ID": "7",
-        "CI_JOB_TOKEN": "job",
-        "INTERLOCK_PLAN_KEY": KEY,
+        "INTERLOCK_CI_TOKEN": "x",
+        "CI_COMMIT_SHA": "c" * 40,
+        "CI_PIPELINE_ID": "90",
+        "CI_PIPELINE_SOURCE": "push",
+        "INTERLOCK_WRAP_KEY": KEYS.wrap,
+        "INTERLOCK_SEAL_KEY": KEYS.seal,
+        "INTERLOCK_PLAN_KEY": KEYS.plan,
     }.items():
         monkeypatch.setenv(name, value)
-    path = f"/projects/7/packages/generic/interlock-plans/interlock-plan-prod-{TREE}/plan.sealed"
-    fake_api.on("PUT", path, {}, status=201)
     (tmp_path / "plan.bin").write_bytes(b"the plan")
-    assert run("seal", "plan.bin", "--state", "prod", "--tree", TREE, "--publish") == 0
-    sealed = (tmp_path / "plan.bin.sealed").read_bytes()
-    assert (tmp_path / "plan.bin.sealed").stat().st_mode & 0o077 == 0
-    assert fake_api.sent("PUT")[0].body == sealed
-    fake_api.on("GET", path, sealed)
-    assert run("reviewed", "--state", "prod", "--out", "got.bin", "--tree", TREE) == 0
-    assert (tmp_path / "got.bin").read_bytes() == b"the plan"
-    capsys.readouterr()
-    assert run("reviewed", "--state", "prod", "--out", "other.bin", "--tree", "b" * 40) == 41
-    assert "no reviewed plan" in capsys.readouterr().err
-    assert not (tmp_path / "other.bin").exists()
+    assert run("wrap", "plan.bin") == 0
+    wrapped = (tmp_path / "plan.bin.wrapped").read_bytes()
+    merge = {"iid": 3, "state": "merged", "target_branch": "main", "merge_commit_sha": "c" * 40, "sha": "d" * 40}
+    merge |= {"source_project_id": 7, "target_project_id": 7, "merged_at": "2026-11-30T12:00:00Z"}
+    fake_api.on("GET", f"/projects/7/repository/commits/{'c' * 40}/merge_requests", [merge])
+    fake_api.on("GET", "/projects/7/repository/tree", [{"mode": "100644", "name": "main.tf", "id": "e" * 40}])
+    fake_api.on("GET", "/projects/7/merge_requests/3/pipelines", [{"id": 50, "sha": "d" * 40}])
+    job = {"id": 501, "name": "plan:prod", "status": "success", "finished_at": "2026-11-30T11:00:00Z"}
+    fake_api.on("GET", "/projects/7/pipelines/50/jobs", [job])
+    fake_api.on("GET", "/projects/7/jobs/501/artifacts/plan.bin.wrapped", wrapped)
+    return fake_api
 
 
-def test_sealing_outside_a_checkout_or_without_a_key_is_refused(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "plan.bin").write_bytes(b"x")
-    assert run("seal", "plan.bin", "--state", "prod") == 3
-    assert run("seal", "plan.bin", "--state", "prod", "--tree", TREE) == 3
-    assert run("seal", "gone.bin", "--state", "prod", "--tree", TREE) == 3
-
-
-def test_seal_hands_the_artifacts_name_to_later_steps(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_reviewed_plan_is_sealed_for_this_pipeline_and_opens_in_it_alone(
+    run: Run, tmp_path: Path, planned: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("INTERLOCK_PLAN_KEY", KEY)
-    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "out"))
-    (tmp_path / "plan.bin").write_bytes(b"x")
-    assert run("seal", "plan.bin", "--state", "prod", "--tree", TREE) == 0
-    assert (tmp_path / "out").read_text() == f"name=interlock-plan-prod-{TREE}\n"
+    assert run("seal", "--state", "prod", "--out", "plan.sealed") == 0
+    handed = dict(line.split("=") for line in (tmp_path / "interlock.env").read_text().splitlines())
+    _, binding = unseal((tmp_path / "plan.sealed").read_bytes(), KEYS.plan)
+    assert handed == {"PLAN_DIGEST": binding.digest, "PLAN_RUN": "50"}
+    assert (binding.attempt, binding.commit, binding.pipeline) == ("501", "d" * 40, "90")
+    told = ("--state", "prod", "--out", "got.bin", "--run", "50", "--plan-digest", binding.digest)
+    assert run("reviewed", "plan.sealed", *told, "--tree", binding.tree) == 0
+    assert (tmp_path / "got.bin").read_bytes() == b"the plan"
+    assert (tmp_path / "got.bin").stat().st_mode & 0o077 == 0
+    (tmp_path / "got.bin").unlink()
+    capsys.readouterr()
+    assert run("reviewed", "plan.sealed", *told, "--tree", TREE) == 41
+    assert "not the plan that was reviewed" in capsys.readouterr().err
+    monkeypatch.setenv("CI_PIPELINE_ID", "91")  # an old sealed plan, kept for another day
+    assert run("reviewed", "plan.sealed", *told, "--tree", binding.tree) == 41
+    assert not (tmp_path / "got.bin").exists()
+
+
+def test_a_plan_that_was_made_again_after_the_approval_is_not_applied(
+    run: Run, planned: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = {"id": 502, "name": "plan:prod", "status": "success", "finished_at": "2026-11-30T11:40:00Z"}
+    planned.on("GET", "/projects/7/pipelines/50/jobs", [late])
+    approved = [{"approved_at": "2026-11-30T11:30:00Z"}]
+    planned.on("GET", "/projects/7/merge_requests/3/approvals", {"approved_by": approved})
+    assert run("seal", "--state", "prod", "--out", "plan.sealed") == 41
+    assert "after the approval" in capsys.readouterr().err
+
+
+def test_a_commit_that_came_without_a_merge_request_is_not_applied(run: Run, planned: Any) -> None:
+    planned.on("GET", f"/projects/7/repository/commits/{'c' * 40}/merge_requests", [])
+    assert run("seal", "--state", "prod", "--out", "plan.sealed") == 41
+
+
+def test_a_plan_that_somebody_else_sealed_is_refused(run: Run, tmp_path: Path, planned: Any) -> None:
+    assert run("seal", "--state", "prod", "--out", "plan.sealed") == 0
+    content = (tmp_path / "plan.sealed").read_bytes()
+    plan, binding = unseal(content, KEYS.plan)
+    wrapped = (tmp_path / "plan.bin.wrapped").read_bytes()
+    (tmp_path / "plan.sealed").write_bytes(seal(wrapped, binding, make_keys(b"f" * 64).seal))
+    told = ("--state", "prod", "--out", "got.bin", "--run", "50", "--plan-digest", binding.digest)
+    assert run("reviewed", "plan.sealed", *told, "--tree", binding.tree) == 41
+    assert plan == b"the plan"
+
+
+def test_wrapping_and_sealing_without_a_key_and_outside_a_pipeline_are_refused(
+    run: Run, tmp_path: Path, planned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("wrap", "gone.bin") == 3
+    for name in ("INTERLOCK_WRAP_KEY", "INTERLOCK_SEAL_KEY"):
+        monkeypatch.setenv(name, "")
+    assert run("wrap", "plan.bin") == 3
+    assert run("seal", "--state", "prod", "--out", "plan.sealed") == 3
+    monkeypatch.setenv("CI_PIPELINE_ID", "")
+    assert run("seal", "--state", "prod", "--out", "plan.sealed") == 3
+    assert not (tmp_path / "plan.sealed").exists()
+
+
+def test_keys_are_made_anew_and_each_says_where_it_belongs(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("keys", "--json") == 0
+    one = json.loads(capsys.readouterr().out)
+    assert run("keys", "--json") == 0
+    assert set(one) == {"INTERLOCK_SEAL_KEY", "INTERLOCK_PLAN_KEY", "pipeline.plan_key"}
+    assert not set(one.values()) & set(json.loads(capsys.readouterr().out).values())
+    assert run("keys") == 0
+    assert "seal jobs alone" in capsys.readouterr().out
 
 
 def test_login_trades_the_jobs_identity_for_a_token(

@@ -10,8 +10,11 @@ from interlock.errors import UsageError
 STATES = {"prod/routing": StateFacts(directory="infra/routing", environment=None)}
 
 
+NEEDED = {"package_sha256": "a" * 64, "plan_key": "ilwrap_" + "A" * 43}
+
+
 def pipeline(section: dict[str, Any], states: dict[str, StateFacts] | None = None) -> Pipeline:
-    return read_pipeline(section, states or STATES, server=None, interlock_version="1.2.3")
+    return read_pipeline(NEEDED | section, states or STATES, server=None, interlock_version="1.2.3")
 
 
 def test_an_empty_section_gives_a_pipeline() -> None:
@@ -66,6 +69,11 @@ def test_limits_hold_waiting_and_work_and_end_before_the_machine_does() -> None:
         ({"aws": "role"}, "must be a mapping"),
         ({"aws": {"region": "eu-central-1"}}, "lacks plan_role, apply_role"),
         ({"aws": {"regions": "x"}}, "write 'region'"),
+        ({"package_sha256": []}, "package_sha256 is missing"),
+        ({"package_sha256": ["short"]}, "must be a SHA-256"),
+        ({"plan_key": "ilplan_" + "A" * 86}, "cannot go into"),
+        ({"image": "hashicorp/terraform:1.11.4"}, "cannot go into"),
+        ({"wheel": "http://example.com/x.whl"}, "cannot go into"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(section: dict[str, Any], words: str) -> None:

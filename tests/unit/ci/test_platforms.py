@@ -16,8 +16,9 @@ from interlock.ci.platforms.azure import Azure, open_azure
 from interlock.ci.platforms.github import GitHub, only_file, open_github
 from interlock.ci.platforms.gitlab import GitLab, open_gitlab
 from interlock.ci.platforms.opening import find_vendor, identity, open_platform
+from interlock.ci.reviewed import Source
 from interlock.ci.workflow import Vendor
-from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.errors import AuthenticationFailed, BackendUnavailable, PolicyGate, UsageError
 
 PIPELINE = Pipeline(targets=(Target(name="prod/routing", directory="infra", environment="production"),))
 MARK = "<!-- interlock plan prod -->"
@@ -110,26 +111,100 @@ def test_a_github_job_without_a_pull_request_says_so(fake_api: Any) -> None:
         github(fake_api).comment("x", MARK)
 
 
-def test_the_newest_plan_of_our_own_branches_is_fetched(fake_api: Any) -> None:
-    def artifact(number: int, at: str, *, head: int = 1, expired: bool = False) -> dict[str, object]:
-        run = {"head_repository_id": head, "repository_id": 1}
-        return {"id": number, "name": "n", "created_at": at, "expired": expired, "workflow_run": run}
-
-    listed = [
-        artifact(1, "2026-01-01"),
-        artifact(2, "2026-01-03"),
-        artifact(3, "2026-01-04", head=666),
-        artifact(4, "2026-01-05", expired=True),
-    ]
-    fake_api.on("GET", "/repos/o/r/actions/artifacts", {"artifacts": listed})
-    fake_api.on("GET", "/repos/o/r/actions/artifacts/2/zip", zipped("plan.bin.sealed", b"sealed"))
-    assert github(fake_api).fetch("n") == b"sealed"
-    assert fake_api.seen[0].query["name"] == "n"
+RUN = {"id": 50, "head_sha": "d" * 40, "event": "pull_request", "head_repository": {"full_name": "o/r"}}
+PULL = {
+    "number": 5,
+    "merged_at": "2026-11-30T12:00:00Z",
+    "merge_commit_sha": "c" * 40,
+    "base": {"ref": "main"},
+    "head": {"sha": "d" * 40, "repo": {"full_name": "o/r"}},
+}
+RUNS = "/repos/o/r/actions/workflows/interlock-plan.yml/runs"
+REVIEWS = "/repos/o/r/pulls/5/reviews"
 
 
-def test_no_plan_is_none(fake_api: Any) -> None:
-    fake_api.on("GET", "/repos/o/r/actions/artifacts", {"artifacts": []})
-    assert github(fake_api).fetch("n") is None
+def artifact(number: int, at: str, name: str = "interlock-plan-prod-1", **more: object) -> dict[str, object]:
+    return {"id": number, "name": name, "created_at": f"2026-11-30T{at}:00Z", "expired": False, **more}
+
+
+@pytest.fixture
+def merged(fake_api: Any) -> Any:
+    """A merged pull request of this repository with one plan, made an hour before the merge."""
+    fake_api.on("GET", f"/repos/o/r/commits/{'c' * 40}/pulls", [PULL])
+    for commit in ("c" * 40, "d" * 40):
+        fake_api.on("GET", f"/repos/o/r/git/commits/{commit}", {"tree": {"sha": "a" * 40}})
+    fake_api.on("GET", RUNS, {"workflow_runs": [RUN]})
+    fake_api.on("GET", "/repos/o/r/actions/runs/50/artifacts", {"artifacts": [artifact(1, "11:00")]})
+    for number in (1, 2, 3):
+        content = zipped("plan.bin.wrapped", f"plan {number}".encode())
+        fake_api.on("GET", f"/repos/o/r/actions/artifacts/{number}/zip", content)
+    return fake_api
+
+
+def source(api: Any, **more: str) -> Source:
+    environ = {"GITHUB_SHA": "c" * 40, "GITHUB_RUN_ID": "90", "GITHUB_EVENT_NAME": "push", **more}
+    return github(api, **environ).source("prod", state="prod", branch="main")
+
+
+@pytest.mark.promise("P11")
+def test_the_plan_of_the_merged_pull_request_is_found_by_run_and_commit(merged: Any) -> None:
+    found = source(merged)
+    assert (found.run, found.attempt, found.commit, found.tree) == ("50", "1", "d" * 40, "a" * 40)
+    assert found.wrapped == b"plan 1"
+
+
+@pytest.mark.promise("P11")
+def test_a_plan_of_a_repetition_after_the_approval_is_not_taken(merged: Any) -> None:
+    both = [artifact(1, "11:00"), artifact(2, "11:40", "interlock-plan-prod-2")]
+    merged.on("GET", "/repos/o/r/actions/runs/50/artifacts", {"artifacts": both})
+    approval = {"state": "APPROVED", "commit_id": "d" * 40, "submitted_at": "2026-11-30T11:30:00Z"}
+    merged.on("GET", REVIEWS, [approval])
+    assert source(merged).wrapped == b"plan 1"
+    merged.on("GET", REVIEWS, [])
+    assert source(merged).attempt == "2"
+    merged.on("GET", "/repos/o/r/actions/runs/50/artifacts", {"artifacts": both[1:]})
+    merged.on("GET", REVIEWS, [approval])
+    with pytest.raises(PolicyGate, match="no reviewed plan"):
+        source(merged)
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        (f"/repos/o/r/commits/{'c' * 40}/pulls", []),
+        (f"/repos/o/r/commits/{'c' * 40}/pulls", [{**PULL, "merged_at": None}]),
+        (f"/repos/o/r/commits/{'c' * 40}/pulls", [{**PULL, "merge_commit_sha": "e" * 40}]),
+        (f"/repos/o/r/commits/{'c' * 40}/pulls", [{**PULL, "base": {"ref": "other"}}]),
+        (f"/repos/o/r/commits/{'c' * 40}/pulls", [{**PULL, "head": {"sha": "d" * 40, "repo": {"full_name": "f/r"}}}]),
+        (f"/repos/o/r/git/commits/{'d' * 40}", {"tree": {"sha": "b" * 40}}),
+        (RUNS, {"workflow_runs": []}),
+        (RUNS, {"workflow_runs": [{**RUN, "head_repository": {"full_name": "f/r"}}]}),
+        (RUNS, {"workflow_runs": [{**RUN, "head_sha": "e" * 40}]}),
+        (RUNS, {"workflow_runs": [{**RUN, "event": "workflow_dispatch"}]}),
+        ("/repos/o/r/actions/runs/50/artifacts", {"artifacts": [artifact(1, "11:00", "interlock-plan-other-1")]}),
+        ("/repos/o/r/actions/runs/50/artifacts", {"artifacts": [artifact(1, "11:00", expired=True)]}),
+        (REVIEWS, [{"state": "APPROVED", "commit_id": "e" * 40, "submitted_at": "2026-11-30T11:30:00Z"}]),
+    ],
+)
+def test_a_plan_that_nobody_reviewed_for_these_files_is_refused(merged: Any, path: str, answer: object) -> None:
+    merged.on("GET", path, answer)
+    with pytest.raises(PolicyGate, match="no reviewed plan"):
+        source(merged)
+
+
+def test_by_hand_only_the_plan_of_this_very_run_counts(merged: Any) -> None:
+    merged.on("GET", "/repos/o/r/actions/runs/90/artifacts", {"artifacts": [artifact(3, "11:00")]})
+    found = source(merged, GITHUB_EVENT_NAME="workflow_dispatch")
+    assert (found.run, found.commit, found.wrapped) == ("90", "c" * 40, b"plan 3")
+
+
+def test_an_artifact_of_another_run_is_never_this_runs_own(merged: Any) -> None:
+    own = github(merged, GITHUB_RUN_ID="90")
+    assert own.own("interlock-sealed-prod") is None
+    found = {"artifacts": [artifact(3, "11:00", "interlock-sealed-prod")]}
+    merged.on("GET", "/repos/o/r/actions/runs/90/artifacts", found)
+    assert own.own("interlock-sealed-prod") == b"plan 3"
 
 
 # With names: a zip holds the time of its making, and workers must collect the same names.
@@ -199,18 +274,6 @@ def test_a_gitlab_note_is_made_once_and_then_replaced(fake_api: Any) -> None:
         gitlab(fake_api).comment("x", MARK)
 
 
-def test_a_plan_goes_through_gitlabs_package_registry(fake_api: Any) -> None:
-    path = "/projects/7/packages/generic/interlock-plans/n/plan.sealed"
-    lab = gitlab(fake_api, CI_JOB_TOKEN="job")
-    assert lab.fetch("n") is None
-    fake_api.on("PUT", path, {"message": "201 Created"}, status=201)
-    lab.publish("n", b"\0sealed")
-    fake_api.on("GET", path, b"\0sealed")
-    assert lab.fetch("n") == b"\0sealed"
-    assert fake_api.sent("PUT")[0].body == b"\0sealed"
-    assert {request.headers.get("job-token") for request in fake_api.seen} == {"job"}
-
-
 def test_the_identity_of_a_gitlab_job() -> None:
     assert identity({"GITLAB_CI": "true", "INTERLOCK_ID_TOKEN": "jwt"}, "interlock") == "jwt"
     with pytest.raises(UsageError, match="identity"):
@@ -248,12 +311,35 @@ def test_an_azure_thread_is_made_once_and_then_replaced(fake_api: Any) -> None:
         azure(fake_api, SYSTEM_PULLREQUEST_PULLREQUESTID="8", BUILD_REPOSITORY_PROVIDER="GitHub").comment("x", MARK)
 
 
-def test_a_plan_is_found_in_the_newest_build_that_has_it(fake_api: Any) -> None:
-    fake_api.on("GET", "/org/p/_apis/build/builds", {"value": [{"id": 3}, {"id": 2}]})
-    resource = {"downloadUrl": f"{fake_api.url}/content?format=zip"}
-    fake_api.on("GET", "/org/p/_apis/build/builds/2/artifacts", {"resource": resource})
-    fake_api.on("GET", "/content", zipped("n/plan.bin.sealed", b"sealed"))
-    assert azure(fake_api, SYSTEM_DEFINITIONID="1").fetch("n") == b"sealed"
+@pytest.mark.promise("P11")
+def test_the_plan_of_the_completed_pull_request_is_found_in_its_own_build(fake_api: Any) -> None:
+    pull = {"pullRequestId": 8, "closedDate": "2026-11-30T12:00:00Z", "lastMergeCommit": {"commitId": "c" * 40}}
+    pull["lastMergeSourceCommit"] = {"commitId": "d" * 40}
+    repository = "/org/p/_apis/git/repositories/r"
+    build = {"id": 3, "finishTime": "2026-11-30T11:00:00Z", "sourceVersion": "e" * 40}
+    build["triggerInfo"] = {"pr.sourceSha": "d" * 40}
+    later = {**build, "id": 4, "finishTime": "2026-11-30T12:30:00Z"}
+    running = {**build, "id": 5, "finishTime": None}
+    foreign = {**build, "id": 6, "triggerInfo": {"pr.sourceSha": "f" * 40}}
+    fake_api.on("GET", f"{repository}/pullrequests", {"value": [pull]})
+    fake_api.on("GET", "/org/p/_apis/build/builds", {"value": [running, later, foreign, build]})
+    for number in (3, 4, 5, 6):
+        resource = {"downloadUrl": f"{fake_api.url}/content/{number}"}
+        found = {"value": [{"name": "interlock-plan-prod-1", "resource": resource}]}
+        fake_api.on("GET", f"/org/p/_apis/build/builds/{number}/artifacts", found)
+        fake_api.on("GET", f"/content/{number}", zipped("a/plan.bin.wrapped", f"plan {number}".encode()))
+    for commit in ("c" * 40, "e" * 40):
+        fake_api.on("GET", f"{repository}/commits/{commit}", {"treeId": "a" * 40})
+    job = {"SYSTEM_DEFINITIONID": "1", "BUILD_REPOSITORY_ID": "r", "BUILD_SOURCEVERSION": "c" * 40}
+    taken = azure(fake_api, **job).source("prod", state="prod", branch="main")
+    assert (taken.run, taken.attempt, taken.commit, taken.wrapped) == ("3", "1", "e" * 40, b"plan 3")
+    fake_api.on("GET", f"{repository}/commits/{'e' * 40}", {"treeId": "b" * 40})
+    with pytest.raises(PolicyGate, match="no reviewed plan"):
+        azure(fake_api, **job).source("prod", state="prod", branch="main")
+    fake_api.on("GET", f"{repository}/pullrequests", {"value": [{**pull, "forkSource": {}}]})
+    fake_api.on("GET", f"{repository}/pullrequests", {"value": []})
+    with pytest.raises(PolicyGate, match="nobody reviewed"):
+        azure(fake_api, **job).source("prod", state="prod", branch="main")
 
 
 def test_the_identity_of_an_azure_job(fake_api: Any) -> None:
@@ -302,24 +388,33 @@ def test_the_platform_is_known_by_its_variables(environ: dict[str, str], vendor:
 
 
 def test_a_refused_token_and_a_broken_server_are_told_apart(fake_api: Any) -> None:
-    fake_api.on("GET", "/repos/o/r/actions/artifacts", {}, status=401)
+    fake_api.on("GET", "/repos/o/r/actions/runs/90/artifacts", {}, status=401)
     with pytest.raises(AuthenticationFailed):
-        github(fake_api).fetch("n")
-    fake_api.on("GET", "/repos/o/r/actions/artifacts", {}, status=502)
+        github(fake_api, GITHUB_RUN_ID="90").own("n")
+    fake_api.on("GET", "/repos/o/r/actions/runs/90/artifacts", {}, status=502)
     with pytest.raises(BackendUnavailable):
-        github(fake_api).fetch("n")
-    fake_api.on("GET", "/repos/o/r/actions/artifacts", b"<html>")
+        github(fake_api, GITHUB_RUN_ID="90").own("n")
+    fake_api.on("GET", "/repos/o/r/actions/runs/90/artifacts", b"<html>")
     with pytest.raises(BackendUnavailable, match="not JSON"):
-        github(fake_api).fetch("n")
+        github(fake_api, GITHUB_RUN_ID="90").own("n")
 
 
 def test_a_server_that_is_not_there_is_said(fake_api: Any) -> None:
-    hub = open_github({"GITHUB_API_URL": "http://127.0.0.1:9", "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": TOKEN})
+    hub = open_github(
+        {
+            "GITHUB_API_URL": "http://127.0.0.1:9",
+            "GITHUB_REPOSITORY": "o/r",
+            "GITHUB_TOKEN": TOKEN,
+            "GITHUB_RUN_ID": "90",
+        }
+    )
     with pytest.raises(BackendUnavailable, match="cannot be reached"):
-        hub.fetch("n")
+        hub.own("n")
 
 
 def test_an_address_of_another_kind_is_refused() -> None:
-    hub = open_github({"GITHUB_API_URL": "file:///etc", "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": TOKEN})
+    hub = open_github(
+        {"GITHUB_API_URL": "file:///etc", "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": TOKEN, "GITHUB_RUN_ID": "90"}
+    )
     with pytest.raises(UsageError):
-        hub.fetch("n")
+        hub.own("n")

@@ -19,8 +19,9 @@ from jsonschema import Draft7Validator, TypeChecker, validators  # type: ignore[
 from ruamel.yaml import YAML
 
 from interlock.ci import Vendor, find, read_all
-from interlock.ci.pipeline import Aws, Pipeline, Target
+from interlock.ci.pipeline import REQUIREMENTS_FILE, Aws, Pipeline, Target
 from interlock.ci.rendering import HEADER, VENDORS, render
+from interlock.ci.seal import make_keys
 from interlock.lint import Sources
 from interlock.lint.rules.ci import CI_RULES
 from interlock.source import MemoryTree
@@ -30,10 +31,14 @@ BARE = Pipeline(
     tool="tofu",
     tool_version="1.10.0",
     drift_cron="",
+    image=f"registry.example.com/tofu:1.10.0@sha256:{'0' * 64}",
+    package_sha256=("a" * 64,),
+    plan_key=make_keys(b"k" * 64).wrap,
+    tofu_sha256="b" * 64,
 )
 FULL = Pipeline(
     targets=(
-        Target(name="prod/routing", directory="infra/routing", environment="production"),
+        Target(name="prod/routing", directory="infra/routing", environment="production", locked=True),
         Target(name="prod/users", directory="infra/users", environment="production"),
         Target(name="test", directory="infra/routing", environment="test"),
     ),
@@ -44,14 +49,17 @@ FULL = Pipeline(
     ),
     server="https://interlock.example.com",
     notify=True,
+    image=BARE.image,
+    package_sha256=("a" * 64, "b" * 64),
+    plan_key=BARE.plan_key,
 )
-IMAGE = replace(FULL, image="registry.example.com/ci/interlock:1.2.3", server=None)
+IMAGE = replace(FULL, image=f"registry.example.com/ci/interlock:1@sha256:{'1' * 64}", server=None, installed=True)
 PIPELINES = {"bare": BARE, "full": FULL, "image": IMAGE}
 EVERY = [(name, vendor) for name in PIPELINES for vendor in VENDORS]
 
 
 def files(name: str, vendor: Vendor) -> Mapping[str, str]:
-    return render(vendor, PIPELINES[name])
+    return {path: text for path, text in render(vendor, PIPELINES[name]).items() if path != REQUIREMENTS_FILE}
 
 
 @pytest.mark.parametrize(("name", "vendor"), EVERY)

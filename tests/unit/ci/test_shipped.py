@@ -142,10 +142,3 @@ def test_the_azure_template_has_no_findings_where_it_is_used() -> None:
     assert {operation.verb for _, operation in workflow.jobs[0].operations()} == {"plan", "apply", "drift", "wait"}
     sources = Sources(workflows=(workflow,))
     assert [one.rule for rule in CI_RULES for one in rule.check(sources)] == []
-
-
-def test_the_versions_shown_in_the_templates_are_the_defaults_of_generated_files() -> None:
-    from interlock.ci.pipeline import Pipeline
-
-    header, _ = documents(COMPONENT)
-    assert header["spec"]["inputs"]["terraform_version"]["default"] == Pipeline(targets=()).tool_version

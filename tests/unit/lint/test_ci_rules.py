@@ -45,6 +45,78 @@ def github(job: str, *, top: str = "on: {push: {branches: [main, develop]}}") ->
 APPLY = "steps:\n  - run: terraform apply plan.bin"
 
 CASES = [
+    # ci-unpinned-install
+    *(
+        Case(
+            rule="ci-unpinned-install",
+            about=command,
+            path=GITHUB,
+            text=github(f"steps:\n  - run: {command}\n  - run: terraform plan"),
+            places=[(6, 14)] if fires else [],
+        )
+        for command, fires in (
+            ("pip install interlock", True),
+            ("python3.13 -I -m pip install --quiet interlock==1.0", True),
+            ("pip install --index-url https://example.com interlock", True),
+            ("pipx install interlock", True),
+            ("curl -sSf https://example.com/install.sh | sh", True),
+            ("pip install --require-hashes -r requirements.txt", False),
+            ("pip install --index-url https://example.com -e .", False),
+            ("pip install ./dist/interlock.whl", False),
+            (f"pip install https://example.com/interlock.whl#sha256={'a' * 64}", False),
+            ("pip --version", False),
+            ("curl -sSf -o x https://example.com/x", False),
+        )
+    ),
+    Case(
+        rule="ci-unpinned-install",
+        about="an install of requirements without checksums",
+        path=GITHUB,
+        text=github("steps:\n  - run: pip install -r requirements.txt\n  - run: terraform plan"),
+        places=[(6, 14)],
+    ),
+    # ci-key-beside-change
+    Case(
+        rule="ci-key-beside-change",
+        about="a key of the whole job",
+        path=GITHUB,
+        text=github("env: {INTERLOCK_SEAL_KEY: x}\nsteps: [{run: interlock plan}]"),
+        places=[(5, 11)],
+    ),
+    Case(
+        rule="ci-key-beside-change",
+        about="a seal job, and an apply job that opens",
+        path=GITHUB,
+        text=github("env: {INTERLOCK_PLAN_KEY: x}\nsteps: [{run: interlock apply . --plan p}]"),
+    ),
+    # ci-plan-of-newest-run
+    Case(
+        rule="ci-plan-of-newest-run",
+        about="the last pipeline of a ref",
+        path=GITLAB,
+        text='apply:\n  script:\n    - curl "$CI_API_V4_URL/projects/1/jobs/artifacts/main/download?job=plan" -o p\n'
+        "    - terraform apply plan.bin\n",
+        places=[(3, 7)],
+    ),
+    Case(
+        rule="ci-plan-of-newest-run",
+        about="an action without a run",
+        path=GITHUB,
+        text=github(
+            "steps:\n  - uses: dawidd6/action-download-artifact@0\n    with: {workflow: plan.yml}\n"
+            "  - run: terraform apply plan.bin"
+        ),
+        places=[(6, 15)],
+    ),
+    Case(
+        rule="ci-plan-of-newest-run",
+        about="an action with the run",
+        path=GITHUB,
+        text=github(
+            "steps:\n  - uses: dawidd6/action-download-artifact@0\n    with: {run_id: 7}\n"
+            "  - run: terraform apply plan.bin"
+        ),
+    ),
     # ci-unserialized
     Case(rule="ci-unserialized", about="an apply alone", path=GITHUB, text=github(APPLY), places=[(3, 3)]),
     Case(rule="ci-unserialized", about="a plan alone", path=GITHUB, text=github("steps: [{run: terraform plan}]")),
@@ -880,8 +952,9 @@ def test_the_rules_of_the_issue_are_all_here_in_order() -> None:
     assert [rule.name for rule in CI_RULES] == [
         "ci-unserialized", "ci-group-per-ref", "ci-cancel-in-progress", "ci-pending-dropped", "ci-gitlab-unordered",
         "ci-azure-run-latest", "ci-lock-disabled", "ci-no-lock-timeout", "ci-parallelism", "ci-unreviewed-apply",
-        "ci-force-unlock", "ci-step-without-credentials", "ci-signal-lost", "ci-timeout", "ci-retry-no-backoff",
-        "ci-long-lived-secret", "ci-unpinned-action", "ci-fork-secrets", "ci-plan-exposed", "ci-terraform-unpinned",
+        "ci-plan-of-newest-run", "ci-key-beside-change", "ci-force-unlock", "ci-step-without-credentials",
+        "ci-signal-lost", "ci-timeout", "ci-retry-no-backoff", "ci-long-lived-secret", "ci-unpinned-action",
+        "ci-unpinned-install", "ci-fork-secrets", "ci-plan-exposed", "ci-terraform-unpinned",
     ]  # fmt: skip
 
 

@@ -6,12 +6,14 @@ import base64
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
 from interlock.ci.platforms.api import Api, required
 from interlock.ci.platforms.github import only_file
+from interlock.ci.reviewed import Kept, Source, attempt_in, check_tree, choose, no_plan, parse_instant
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 from interlock.sending import Origin
 
@@ -91,31 +93,78 @@ class Azure:
         self.api.send("POST", threads, {"comments": [first], "status": 4}, **version)  # 4: closed, needs no answer
         return str(number)
 
-    def fetch(self, name: str) -> bytes | None:
-        """Return the artifact of that name from the newest build of this pipeline that has it."""
+    def source(self, slug: str, *, state: str, branch: str) -> Source:
+        """Return the plan that was reviewed: for a merge the pull request's, by hand this build's own.
+
+        Args:
+            slug: The state as part of names.
+            state: The state, for messages.
+            branch: The branch that is deployed.
+
+        Raises:
+            PolicyGate: There is none for these files.
+        """
+        commit = required(self.environ, "BUILD_SOURCEVERSION", title="no commit", fix="run in Azure Pipelines")
+        if self.environ.get("BUILD_REASON") == "Manual":
+            build = required(self.environ, "BUILD_BUILDID", title="no build", fix="run in Azure Pipelines")
+            kept = choose(self._kept([{"id": build}], slug), until=None, state=state)
+            return self._taken(kept, commit, "planned by this build")
+        pull = self._merged(commit, branch, state)
+        until = parse_instant(pull.get("closedDate"))
+        builds = self._planned(int(pull["pullRequestId"]), str((pull.get("lastMergeSourceCommit") or {})["commitId"]))
+        kept = choose(self._kept(builds, slug), until=until, state=state)
+        planned = next(str(one.get("sourceVersion")) for one in builds if str(one["id"]) == kept.run)
+        check_tree(self._tree(planned), self._tree(commit), state=state)
+        return self._taken(kept, planned, f"pull request {pull['pullRequestId']}")
+
+    def _taken(self, kept: Kept, commit: str, words: str) -> Source:
+        wrapped = self._download(kept.where)
+        if wrapped is None:
+            raise BackendUnavailable("Azure no longer has the reviewed plan", fix="plan again and have it reviewed")
+        tree = self._tree(commit)
+        return Source(run=kept.run, attempt=kept.attempt, commit=commit, tree=tree, wrapped=wrapped, words=words)
+
+    def _repository(self) -> str:
+        found = required(self.environ, "BUILD_REPOSITORY_ID", title="no repository", fix="run in Azure Pipelines")
+        return f"/_apis/git/repositories/{urllib.parse.quote(found, safe='')}"
+
+    def _tree(self, commit: str) -> str:
+        path = f"{self._repository()}/commits/{urllib.parse.quote(commit, safe='')}"
+        return str((self.api.find(path, **{"api-version": _VERSION}) or {}).get("treeId") or "")
+
+    def _merged(self, commit: str, branch: str, state: str) -> Mapping[str, Any]:
+        """Return the pull request (of Azure Repos) whose merge made this commit."""
+        query = {"searchCriteria.status": "completed", "searchCriteria.targetRefName": f"refs/heads/{branch}"}
+        found = self.api.find(f"{self._repository()}/pullrequests", **query, **{"$top": "100", "api-version": _VERSION})
+        for pull in (found or {}).get("value") or []:
+            if (pull.get("lastMergeCommit") or {}).get("commitId") == commit and not pull.get("forkSource"):
+                return dict(pull)
+        raise no_plan(state, "no completed pull request of this repository made this commit, so nobody reviewed it")
+
+    def _planned(self, number: int, head: str) -> list[Mapping[str, Any]]:
+        """Return the builds of this pipeline for the pull request's last commit."""
         definition = required(self.environ, "SYSTEM_DEFINITIONID", title="no pipeline", fix="run in Azure Pipelines")
-        query = {"definitions": definition, "queryOrder": "queueTimeDescending", "$top": str(MAX_BUILDS)}
-        found = self.api.find("/_apis/build/builds", **query, **{"api-version": _VERSION}) or {}
-        for build in found.get("value") or []:
-            artifact = self.api.find(
-                f"/_apis/build/builds/{build['id']}/artifacts", artifactName=name, **{"api-version": _VERSION}
-            )
-            url = ((artifact or {}).get("resource") or {}).get("downloadUrl")
-            if url:
-                return self._download(str(url))
-        return None
+        query = {"definitions": definition, "reasonFilter": "pullRequest", "branchName": f"refs/pull/{number}/merge"}
+        found = self.api.find("/_apis/build/builds", **query, **{"$top": str(MAX_BUILDS), "api-version": _VERSION})
+        return [
+            build
+            for build in (found or {}).get("value") or []
+            if (build.get("triggerInfo") or {}).get("pr.sourceSha") == head
+        ]
+
+    def _kept(self, builds: list[Mapping[str, Any]], slug: str) -> Iterator[Kept]:
+        for build in builds:
+            made_at = parse_instant(build.get("finishTime")) or datetime.max.replace(tzinfo=UTC)
+            path = f"/_apis/build/builds/{build['id']}/artifacts"
+            for artifact in (self.api.find(path, **{"api-version": _VERSION}) or {}).get("value") or []:
+                attempt = attempt_in(str(artifact.get("name")), slug)
+                url = (artifact.get("resource") or {}).get("downloadUrl")
+                if attempt is not None and url:
+                    yield Kept(run=str(build["id"]), attempt=attempt, made_at=made_at, where=str(url))
 
     def _download(self, url: str) -> bytes | None:
         archive = self.api.download(url, accept="application/zip", is_ours=_is_microsofts)
         return None if archive is None else only_file(archive)
-
-    def publish(self, name: str, sealed: bytes) -> None:
-        """Refuse: a `publish:` step does it.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(f"Azure takes {name} ({len(sealed)} bytes) from a publish: step", fix="leave out --publish")
 
 
 def azure_identity(environ: Mapping[str, str], audience: str) -> str:

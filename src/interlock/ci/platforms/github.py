@@ -8,15 +8,18 @@ import urllib.parse
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
 from interlock.ci.platforms.api import MAX_ANSWER_BYTES, Api, required
+from interlock.ci.reviewed import Kept, Source, attempt_in, check_tree, choose, no_plan, parse_instant
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 
 _TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
+PLAN_WORKFLOW = "interlock-plan.yml"
 MAX_PAGES = 20  # of comments or artifacts that are looked through
 
 
@@ -92,31 +95,104 @@ class GitHub:
             raise UsageError("this job belongs to no pull request", fix="use --to-summary outside pull requests")
         return number
 
-    def fetch(self, name: str) -> bytes | None:
-        """Return the newest unexpired artifact of that name that this repository's own branches made."""
-        newest: dict[str, Any] | None = None
-        found = self.api.find(f"/repos/{self.repository}/actions/artifacts", name=name, per_page="100") or {}
-        for artifact in found.get("artifacts") or []:
-            run = artifact.get("workflow_run") or {}
-            # A fork's run belongs to this repository's list too; its plan is a stranger's.
-            own = run.get("head_repository_id") == run.get("repository_id")
-            newer = newest is None or str(artifact.get("created_at")) > str(newest.get("created_at"))
-            if artifact.get("name") == name and not artifact.get("expired") and own and newer:
-                newest = artifact
-        if newest is None:
-            return None
-        archive = self.api.find_bytes(f"/repos/{self.repository}/actions/artifacts/{newest['id']}/zip")
-        return None if archive is None else only_file(archive)
+    def source(self, slug: str, *, state: str, branch: str) -> Source:
+        """Return the plan that was reviewed: for a merge the pull request's, by hand this run's own.
 
-    def publish(self, name: str, sealed: bytes) -> None:
-        """Refuse: GitHub takes artifacts only from its upload action.
+        Args:
+            slug: The state as part of names.
+            state: The state, for messages.
+            branch: The branch that is deployed.
 
         Raises:
-            UsageError: Always.
+            PolicyGate: There is none for these files.
         """
-        raise UsageError(
-            f"GitHub takes {name} ({len(sealed)} bytes) only from actions/upload-artifact", fix="leave out --publish"
-        )
+        commit = required(self.environ, "GITHUB_SHA", title="no commit", fix="run in GitHub Actions")
+        if self.environ.get("GITHUB_EVENT_NAME") == "workflow_dispatch":
+            run = required(self.environ, "GITHUB_RUN_ID", title="no run", fix="run in GitHub Actions")
+            kept = choose(self._kept([run], slug), until=None, state=state)
+            return self._taken(kept, commit, "planned by this run")
+        pull = self._merged(commit, branch, state)
+        head, number = str(pull["head"]["sha"]), int(pull["number"])
+        check_tree(self._tree(head), self._tree(commit), state=state)
+        kept = choose(self._kept(self._planned(head), slug), until=self._approved_at(pull, head, state), state=state)
+        return self._taken(kept, head, f"pull request {number}")
+
+    def _taken(self, kept: Kept, commit: str, words: str) -> Source:
+        archive = self.api.find_bytes(f"/repos/{self.repository}/actions/artifacts/{kept.where}/zip")
+        if archive is None:
+            raise BackendUnavailable("GitHub no longer has the reviewed plan", fix="plan again and have it reviewed")
+        tree, wrapped = self._tree(commit), only_file(archive)
+        return Source(run=kept.run, attempt=kept.attempt, commit=commit, tree=tree, wrapped=wrapped, words=words)
+
+    def _tree(self, commit: str) -> str:
+        found = self.api.find(f"/repos/{self.repository}/git/commits/{urllib.parse.quote(commit, safe='')}") or {}
+        return str((found.get("tree") or {}).get("sha") or "")
+
+    def _merged(self, commit: str, branch: str, state: str) -> Mapping[str, Any]:
+        """Return the pull request whose merge made this commit."""
+        for pull in self.api.find(f"/repos/{self.repository}/commits/{commit}/pulls", per_page="100") or []:
+            own = ((pull.get("head") or {}).get("repo") or {}).get("full_name") == self.repository
+            here = pull.get("merge_commit_sha") == commit and (pull.get("base") or {}).get("ref") == branch
+            if pull.get("merged_at") and own and here:
+                return dict(pull)
+        raise no_plan(state, "no merged pull request of this repository made this commit, so nobody reviewed it")
+
+    def _approved_at(self, pull: Mapping[str, Any], head: str, state: str) -> datetime | None:
+        """Return when the head was approved last; the merge where nobody had to approve."""
+        reviews: list[Mapping[str, Any]] = []
+        for page in range(1, MAX_PAGES + 1):
+            path = f"/repos/{self.repository}/pulls/{pull['number']}/reviews"
+            found = self.api.find(path, per_page="100", page=str(page)) or []
+            reviews += found
+            if len(found) < 100:  # noqa: PLR2004 - per_page above
+                break
+        approvals = [review for review in reviews if review.get("state") == "APPROVED"]
+        if not approvals:
+            return parse_instant(pull["merged_at"])
+        at = [parse_instant(review.get("submitted_at")) for review in approvals if review.get("commit_id") == head]
+        found_at = [one for one in at if one is not None]
+        if not found_at:
+            raise no_plan(state, "the pull request was approved before its last commit, and not after")
+        return max(found_at)
+
+    def _planned(self, head: str) -> list[str]:
+        """Return the runs of our plan workflow for a commit of this repository's own branches."""
+        path = f"/repos/{self.repository}/actions/workflows/{PLAN_WORKFLOW}/runs"
+        found = self.api.find(path, head_sha=head, event="pull_request", per_page="100") or {}
+        return [
+            str(run["id"])
+            for run in found.get("workflow_runs") or []
+            # A fork's run belongs to this repository's list too; its plan is a stranger's.
+            if run.get("head_sha") == head
+            and (run.get("head_repository") or {}).get("full_name") == self.repository
+            and run.get("event") == "pull_request"
+        ]
+
+    def _kept(self, runs: list[str], slug: str) -> Iterator[Kept]:
+        for run in runs:
+            for artifact in self._artifacts(run):
+                attempt = attempt_in(str(artifact.get("name")), slug)
+                made_at = parse_instant(artifact.get("created_at"))
+                if attempt is not None and made_at is not None and not artifact.get("expired"):
+                    yield Kept(run=run, attempt=attempt, made_at=made_at, where=str(artifact["id"]))
+
+    def _artifacts(self, run: str) -> Iterator[Mapping[str, Any]]:
+        for page in range(1, MAX_PAGES + 1):
+            path = f"/repos/{self.repository}/actions/runs/{urllib.parse.quote(run, safe='')}/artifacts"
+            found = (self.api.find(path, per_page="100", page=str(page)) or {}).get("artifacts") or []
+            yield from found
+            if len(found) < 100:  # noqa: PLR2004 - per_page above
+                return
+
+    def own(self, name: str) -> bytes | None:
+        """Return the newest artifact of that name that this very run has kept; None when there is none."""
+        run = required(self.environ, "GITHUB_RUN_ID", title="no run", fix="run in GitHub Actions")
+        found = [one for one in self._artifacts(run) if one.get("name") == name and not one.get("expired")]
+        if not found:
+            return None
+        newest = max(found, key=lambda one: str(one.get("created_at")))
+        archive = self.api.find_bytes(f"/repos/{self.repository}/actions/artifacts/{newest['id']}/zip")
+        return None if archive is None else only_file(archive)
 
 
 def github_identity(environ: Mapping[str, str], audience: str) -> str:
@@ -164,7 +240,7 @@ def only_file(archive: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             files = [entry for entry in opened.infolist() if not entry.is_dir()]
             if len(files) != 1 or files[0].file_size > MAX_ANSWER_BYTES:
-                raise UsageError("the artifact is not one sealed plan", why=f"it holds {len(files)} files")
+                raise UsageError("the artifact is not one file", why=f"it holds {len(files)} files")
             return opened.read(files[0])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise UsageError("the artifact cannot be unpacked", why=str(error), fix="plan again") from error

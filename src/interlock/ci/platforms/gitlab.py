@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
 from interlock.ci.platforms.api import Api, required
-from interlock.errors import AuthenticationFailed, UsageError
+from interlock.ci.reviewed import Kept, Source, check_tree, choose, no_plan, parse_instant, tree_id
+from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 
 _TOKENS = ("INTERLOCK_CI_TOKEN", "GITLAB_TOKEN")
-_PACKAGE = "interlock-plans"
-_FILE = "plan.sealed"
+WRAPPED_FILE = "plan.bin.wrapped"
 ORDERED = "oldest_first"
 MAX_PAGES = 20  # of notes that are looked through
 
@@ -109,21 +110,75 @@ class GitLab:
         self.api.send("POST", notes, {"body": body})
         return url
 
-    def fetch(self, name: str) -> bytes | None:
-        """Return the sealed plan of that name from the project's package registry."""
-        return self._packages().find_bytes(self._package(name))
+    def source(self, slug: str, *, state: str, branch: str) -> Source:
+        """Return the plan that was reviewed: for a merge the merge request's, by hand this pipeline's own.
 
-    def publish(self, name: str, sealed: bytes) -> None:
-        """Keep a sealed plan in the project's package registry, where the branch's pipeline can reach it."""
-        self._packages().send("PUT", self._package(name), sealed)
+        Args:
+            slug: The state as part of job names.
+            state: The state, for messages.
+            branch: The branch that is deployed.
 
-    def _package(self, name: str) -> str:
-        return f"{self.project}/packages/generic/{_PACKAGE}/{urllib.parse.quote(name, safe='')}/{_FILE}"
+        Raises:
+            PolicyGate: There is none for these files.
+        """
+        commit = required(self.environ, "CI_COMMIT_SHA", title="no commit", fix="run in GitLab CI")
+        if self.environ.get("CI_PIPELINE_SOURCE") == "web":
+            pipeline = required(self.environ, "CI_PIPELINE_ID", title="no pipeline", fix="run in GitLab CI")
+            kept = choose(self._kept([pipeline], f"plan-anew:{slug}"), until=None, state=state)
+            return self._taken(kept, commit, "planned by this pipeline")
+        merge = self._merged(commit, branch, state)
+        head, number = str(merge["sha"]), str(merge["iid"])
+        check_tree(self._tree(head), self._tree(commit), state=state)
+        pipelines = self._planned(number, head)
+        kept = choose(self._kept(pipelines, f"plan:{slug}"), until=self._approved_at(merge), state=state)
+        return self._taken(kept, head, f"merge request {number}")
 
-    def _packages(self) -> Api:
-        """Return the API with the job's own token: a pipeline may always use its project's packages."""
-        own = self.environ.get("CI_JOB_TOKEN")
-        return replace(self.api, headers={"JOB-TOKEN": own}) if own else self.api
+    def _taken(self, kept: Kept, commit: str, words: str) -> Source:
+        wrapped = self.api.find_bytes(f"{self.project}/jobs/{kept.attempt}/artifacts/{WRAPPED_FILE}")
+        if wrapped is None:
+            raise BackendUnavailable("GitLab no longer has the reviewed plan", fix="plan again and have it reviewed")
+        tree = self._tree(commit)
+        return Source(run=kept.run, attempt=kept.attempt, commit=commit, tree=tree, wrapped=wrapped, words=words)
+
+    def _tree(self, commit: str) -> str:
+        entries: list[Mapping[str, Any]] = []
+        for page in range(1, MAX_PAGES + 1):
+            found = self.api.find(f"{self.project}/repository/tree", ref=commit, per_page="100", page=str(page)) or []
+            entries += found
+            if len(found) < 100:  # noqa: PLR2004 - per_page above
+                return tree_id(entries)
+        return ""
+
+    def _merged(self, commit: str, branch: str, state: str) -> Mapping[str, Any]:
+        """Return the merge request whose merge made this commit."""
+        path = f"{self.project}/repository/commits/{urllib.parse.quote(commit, safe='')}/merge_requests"
+        for merge in self.api.find(path) or []:
+            made = commit in (merge.get("merge_commit_sha"), merge.get("squash_commit_sha"), merge.get("sha"))
+            own = merge.get("source_project_id") == merge.get("target_project_id")  # a fork's plan is a stranger's
+            if merge.get("state") == "merged" and merge.get("target_branch") == branch and made and own:
+                return dict(merge)
+        raise no_plan(state, "no merged merge request of this project made this commit, so nobody reviewed it")
+
+    def _approved_at(self, merge: Mapping[str, Any]) -> datetime | None:
+        """Return when it was approved last; the merge where nobody had to approve, or GitLab does not say when."""
+        found = self.api.find(f"{self.project}/merge_requests/{merge['iid']}/approvals") or {}
+        at = [parse_instant(one.get("approved_at")) for one in found.get("approved_by") or []]
+        known = [one for one in at if one is not None]
+        return max(known) if known else parse_instant(merge.get("merged_at"))
+
+    def _planned(self, number: str, head: str) -> list[str]:
+        found = self.api.find(f"{self.project}/merge_requests/{number}/pipelines", per_page="100") or []
+        return [str(pipeline["id"]) for pipeline in found if pipeline.get("sha") == head]
+
+    def _kept(self, pipelines: list[str], job: str) -> Iterator[Kept]:
+        """Yield the successful jobs of that name, repeated ones too: each has its own id and artifacts for ever."""
+        for pipeline in pipelines:
+            path = f"{self.project}/pipelines/{pipeline}/jobs"
+            for found in self.api.find(path, include_retried="true", per_page="100") or []:
+                made_at = parse_instant(found.get("finished_at"))
+                if found.get("name") == job and found.get("status") == "success" and made_at is not None:
+                    number = str(found["id"])
+                    yield Kept(run=pipeline, attempt=number, made_at=made_at, where=number)
 
 
 def gitlab_identity(environ: Mapping[str, str], audience: str) -> str:

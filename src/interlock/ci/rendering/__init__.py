@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from interlock.ci.pipeline import Pipeline
+from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline
 from interlock.ci.rendering import azure, github, gitlab
+from interlock.ci.rendering.requirements import requirements_text
 from interlock.ci.workflow import Vendor
 
 __all__ = ["HEADER", "VENDORS", "render"]
@@ -23,4 +24,7 @@ def render(vendor: Vendor, pipeline: Pipeline) -> Mapping[str, str]:
         vendor: One of `VENDORS`.
         pipeline: What to write.
     """
-    return _RENDERERS[vendor](pipeline)
+    found = dict(_RENDERERS[vendor](pipeline))
+    if not pipeline.installed:
+        found[REQUIREMENTS_FILE] = requirements_text(pipeline)
+    return found

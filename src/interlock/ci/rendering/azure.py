@@ -7,35 +7,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from interlock.ci.pipeline import CLOSING_MIN, Pipeline
+from interlock.ci.pipeline import CLOSING_MIN, REQUIREMENTS_FILE, Pipeline
 from interlock.ci.rendering.templates import template
 
 FILE = "interlock.azure-pipelines.yml"
 
-_SETUP = """\
-              - checkout: self
-                fetchDepth: 1
-                persistCredentials: false
+_INSTALL = """\
+<% if not p.installed %>
               - task: UsePythonVersion@0
                 inputs:
                   versionSpec: "3.13"
+              # -I: nothing of the checkout is imported. Everything is named with its checksum.
+              - bash: >-
+                  python -I -m pip install --disable-pip-version-check --quiet
+                  --require-hashes --requirement "$REQUIREMENTS"
+                displayName: Install Interlock
+                env:
+                  REQUIREMENTS: << requirements | yaml >>
+<% endif %>
+"""
+
+_CHECKOUT = """\
+              - checkout: self
+                fetchDepth: 1
+                persistCredentials: false
+"""
+
+_SETUP = (
+    _CHECKOUT
+    + _INSTALL
+    + """\
 <% if p.tool == "terraform" %>
               - task: TerraformInstaller@1
                 inputs:
-                  terraformVersion: << p.tool_version >>
+                  terraformVersion: << p.tool_version | yaml >>
 <% else %>
               - bash: |
                   set -eu
-                  name="tofu_<< p.tool_version >>_linux_amd64.tar.gz"
-                  base="https://github.com/opentofu/opentofu/releases/download/v<< p.tool_version >>"
-                  curl --fail --silent --show-error --location --remote-name "$base/$name"
-                  curl --fail --silent --show-error --location "$base/tofu_<< p.tool_version >>_SHA256SUMS" |
-                    grep " $name\\$" | sha256sum --check
-                  sudo tar --extract --gzip --file "$name" --directory /usr/local/bin tofu
+                  name="tofu_$TOFU_VERSION""_linux_amd64.tar.gz"
+                  base="https://github.com/opentofu/opentofu/releases/download/v$TOFU_VERSION"
+                  curl --fail --silent --show-error --location --output "$AGENT_TEMPDIRECTORY/$name" "$base/$name"
+                  printf '%s  %s\\n' "$TOFU_SHA256" "$AGENT_TEMPDIRECTORY/$name" | sha256sum --check --strict
+                  sudo tar --extract --gzip --file "$AGENT_TEMPDIRECTORY/$name" --directory /usr/local/bin tofu
                 displayName: Install OpenTofu
+                env:
+                  TOFU_VERSION: << p.tool_version | yaml >>
+                  TOFU_SHA256: << p.tofu_sha256 | yaml >>
 <% endif %>
-              - bash: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
-                displayName: Install Interlock
 <% if p.server %>
               - bash: interlock ci login
                 displayName: Log in to Interlock
@@ -43,10 +61,11 @@ _SETUP = """\
                   SYSTEM_ACCESSTOKEN: $(System.AccessToken)
 <% endif %>
 """
+)
 
 _ENV = """\
                 env:
-                  GENESYSCLOUD_REGION: << p.genesys_region >>
+                  GENESYSCLOUD_REGION: << p.genesys_region | yaml >>
                   GENESYSCLOUD_OAUTHCLIENT_ID: $(GENESYSCLOUD_OAUTHCLIENT_ID)
                   GENESYSCLOUD_OAUTHCLIENT_SECRET: $(GENESYSCLOUD_OAUTHCLIENT_SECRET)
 <% if p.server %>
@@ -63,8 +82,8 @@ def _running(command: str, name: str, connection: str) -> str:
               - task: AWSShellScript@1
                 displayName: {name}
                 inputs:
-                  awsCredentials: << p.aws.connection >>-{connection}
-                  regionName: << p.aws.region >>
+                  awsCredentials: << (p.aws.connection ~ "-{connection}") | yaml >>
+                  regionName: << p.aws.region | yaml >>
                   scriptType: inline
                   disableAutoCwd: true
                   workingDirectory: $(Build.SourcesDirectory)
@@ -95,44 +114,89 @@ _NOTIFY = """\
 <% endif %>
 """
 
+_LOCKFILE = "<% if target.locked %> -- -lockfile=readonly<% endif %>"
+
 _PLAN_STEPS = (
     _SETUP
     + _running(
-        'exec interlock plan "$DIRECTORY" --state "$STATE" --out "$AGENT_TEMPDIRECTORY/plan.bin" --json > '
-        '"$AGENT_TEMPDIRECTORY/plan.json"',
+        'exec interlock plan "$DIRECTORY" --state "$STATE" --out "$AGENT_TEMPDIRECTORY/plan.bin" --json'
+        + _LOCKFILE
+        + ' > "$AGENT_TEMPDIRECTORY/plan.json"',
         "Plan",
         "plan",
     )
     + _WAIT
     + """\
-              - bash: interlock ci seal "$AGENT_TEMPDIRECTORY/plan.bin" --state "$STATE"
-                name: seal
-                displayName: Seal the plan
+              # Only with a public key: what this change runs can neither read other plans nor seal one.
+              - bash: interlock ci wrap "$AGENT_TEMPDIRECTORY/plan.bin"
+                displayName: Wrap the plan
                 env:
-                  INTERLOCK_PLAN_KEY: $(INTERLOCK_PLAN_KEY)
-              - publish: $(Agent.TempDirectory)/plan.bin.sealed
-                artifact: $(seal.name)
+                  INTERLOCK_WRAP_KEY: << p.plan_key | yaml >>
+              - publish: $(Agent.TempDirectory)/plan.bin.wrapped
+                artifact: interlock-plan-<< target.slug | word >>-$(System.JobAttempt)
                 displayName: Keep the plan
-              - bash: interlock ci comment "$AGENT_TEMPDIRECTORY/plan.json" --state "$STATE"
-                displayName: Comment
+              - bash: |
+                  interlock ci comment "$AGENT_TEMPDIRECTORY/plan.json" --state "$STATE" \\
+                    --keep "$AGENT_TEMPDIRECTORY/report.json"
+                displayName: Write the report
                 condition: not(canceled())
+              - publish: $(Agent.TempDirectory)/report.json
+                artifact: interlock-report-<< target.slug | word >>-$(System.JobAttempt)
+                displayName: Keep the report
+                condition: not(canceled())
+"""
+)
+
+_COMMENT_STEPS = (
+    _CHECKOUT
+    + _INSTALL
+    + """\
+              - download: current
+                artifact: interlock-report-<< target.slug | word >>-$(System.JobAttempt)
+              - bash: interlock ci comment "$PIPELINE_WORKSPACE/$REPORT/report.json" --kept --state "$STATE"
+                displayName: Comment
                 env:
+                  REPORT: interlock-report-<< target.slug | word >>-$(System.JobAttempt)
                   SYSTEM_ACCESSTOKEN: $(System.AccessToken)
+"""
+)
+
+_SEAL_STEPS = (
+    _CHECKOUT
+    + _INSTALL
+    + """\
+              - bash: |
+                  interlock ci seal --state "$STATE" --branch "$BRANCH" --out "$AGENT_TEMPDIRECTORY/plan.sealed"
+                  printf '##vso[task.setvariable variable=artifact;isOutput=true]%s\\n' "$ARTIFACT"
+                name: seal
+                displayName: Seal the reviewed plan
+                env:
+                  ARTIFACT: interlock-sealed-<< target.slug | word >>-$(System.JobAttempt)
+                  BRANCH: << p.branch | yaml >>
+                  INTERLOCK_SEAL_KEY: $(INTERLOCK_SEAL_KEY)
+                  SYSTEM_ACCESSTOKEN: $(System.AccessToken)
+              - publish: $(Agent.TempDirectory)/plan.sealed
+                artifact: interlock-sealed-<< target.slug | word >>-$(System.JobAttempt)
+                displayName: Keep the sealed plan
 """
 )
 
 _APPLY_STEPS = (
     _SETUP
     + """\
-              # The plan that was made from exactly this tree of files. None: exit 41, and nothing is applied.
-              - bash: interlock ci reviewed --state "$STATE" --out "$AGENT_TEMPDIRECTORY/plan.bin"
+              - download: current
+                artifact: $(SEALED)
+              # The plan that was sealed in this pipeline for exactly this tree of files. Another one: exit 41.
+              - bash: |
+                  interlock ci reviewed "$PIPELINE_WORKSPACE/$SEALED/plan.sealed" --state "$STATE" \\
+                    --run "$PLAN_RUN" --plan-digest "$PLAN_DIGEST" --out "$AGENT_TEMPDIRECTORY/plan.bin"
                 displayName: Take the reviewed plan
                 env:
-                  SYSTEM_ACCESSTOKEN: $(System.AccessToken)
                   INTERLOCK_PLAN_KEY: $(INTERLOCK_PLAN_KEY)
 """
     + _running(
-        'exec interlock apply "$DIRECTORY" --state "$STATE" --plan "$AGENT_TEMPDIRECTORY/plan.bin" --auto-approve',
+        'exec interlock apply "$DIRECTORY" --state "$STATE" --plan "$AGENT_TEMPDIRECTORY/plan.bin"'
+        ' --plan-digest "$PLAN_DIGEST" --auto-approve' + _LOCKFILE + "\n",
         "Apply",
         "apply",
     )
@@ -142,7 +206,7 @@ _APPLY_STEPS = (
 
 _DRIFT_STEPS = (
     _SETUP
-    + _running('exec interlock drift "$DIRECTORY" --state "$STATE" --gate', "Look for drift", "plan")
+    + _running('exec interlock drift "$DIRECTORY" --state "$STATE" --gate' + _LOCKFILE + "\n", "Look for drift", "plan")
     + _WAIT
     + _NOTIFY
 )
@@ -151,14 +215,19 @@ _IN_A_JOB, _IN_A_STRATEGY = -4, 2  # columns from where the steps above are writ
 
 _JOB_VARIABLES = """\
         variables:
-          DIRECTORY: << target.directory >>
-          STATE: << target.name >>
-          INTERLOCK_VERSION: << p.interlock_version >>
-          INTERLOCK_WAIT: << p.wait_min >>m
+          DIRECTORY: << target.directory | yaml >>
+          STATE: << target.name | yaml >>
+          INTERLOCK_WAIT: << (p.wait_min ~ "m") | yaml >>
+          PYTHONSAFEPATH: "1"
 <% if p.server %>
-          INTERLOCK_SERVER: << p.server >>
-          INTERLOCK_OIDC_AUDIENCE: << p.audience >>
+          INTERLOCK_SERVER: << p.server | yaml >>
+          INTERLOCK_OIDC_AUDIENCE: << p.audience | yaml >>
 <% endif %>
+"""
+_SMALL_VARIABLES = """\
+        variables:
+          STATE: << target.name | yaml >>
+          PYTHONSAFEPATH: "1"
 """
 
 
@@ -175,46 +244,49 @@ _TEXT = (
 # Written by `interlock ci generate azure`. Change interlock.yaml and run it again instead of editing this file.
 #
 # Needed in Azure DevOps (`interlock ci check` looks for what it can see):
-#   - the variable group `interlock` with the secrets GENESYSCLOUD_OAUTHCLIENT_ID, GENESYSCLOUD_OAUTHCLIENT_SECRET and
-#     INTERLOCK_PLAN_KEY
+#   - three variable groups with secrets:
+#       interlock        GENESYSCLOUD_OAUTHCLIENT_ID and _SECRET of a client that only reads
+#       interlock-seal   INTERLOCK_SEAL_KEY; add the check Branch control: refs/heads/<< p.branch | bare >> alone
+#       interlock-apply  GENESYSCLOUD_OAUTHCLIENT_ID and _SECRET that may write, INTERLOCK_PLAN_KEY; the same check
 #   - the environments named below, with approvals and the Exclusive Lock check
 <% if p.aws %>
-#   - service connections << p.aws.connection >>-plan (<< p.aws.plan_role >>)
-#     and << p.aws.connection >>-apply (<< p.aws.apply_role >>), both with OIDC
+#   - service connections << p.aws.connection | bare >>-plan (<< p.aws.plan_role | bare >>)
+#     and << p.aws.connection | bare >>-apply (<< p.aws.apply_role | bare >>), both with OIDC
 <% endif %>
-#   - in Azure Repos: a branch policy on << p.branch >> that runs this pipeline (`pr:` is for GitHub repositories)
+#   - in Azure Repos: a branch policy on << p.branch | bare >> that runs this pipeline; `pr:` is for GitHub
 
 trigger:
   branches:
-    include: [<< p.branch >>]
+    include: [<< p.branch | yaml >>]
 
 pr:
   autoCancel: true # a newer commit makes a preview void
   branches:
-    include: [<< p.branch >>]
+    include: [<< p.branch | yaml >>]
 
 <% if p.drift_cron %>
 schedules:
-  - cron: "<< p.drift_cron >>"
+  - cron: << p.drift_cron | yaml >>
     displayName: drift
     always: true
     branches:
-      include: [<< p.branch >>]
+      include: [<< p.branch | yaml >>]
 
 <% endif %>
 # Every deployment gets its turn; the default, runLatest, cancels all but the newest.
 lockBehavior: sequential
 
 pool:
-  vmImage: << p.runner >>
+  vmImage: << p.runner | yaml >>
 
 variables:
   - group: interlock
 
 stages:
 <% for target in p.targets %>
-  - stage: plan_<< target.slug | replace("-", "_") >>
-    displayName: plan << target.name >>
+<% set stage = target.slug | replace("-", "_") | word %>
+  - stage: plan_<< stage >>
+    displayName: << ("plan " ~ target.name) | yaml >>
     dependsOn: []
     # On the branch only by hand: to plan anew, for instance when the reviewed plan is stale.
     condition: or(eq(variables['Build.Reason'], 'PullRequest'), eq(variables['Build.Reason'], 'Manual'))
@@ -229,20 +301,56 @@ stages:
 """
     + _shifted(_PLAN_STEPS, _IN_A_JOB)
     + """\
-  - stage: apply_<< target.slug | replace("-", "_") >>
-    displayName: apply << target.name >>
-    dependsOn: plan_<< target.slug | replace("-", "_") >>
-    condition: and(in(dependencies.plan_<< target.slug | replace("-", "_") >>.result, 'Succeeded', 'Skipped'), \
-eq(variables['Build.SourceBranch'], 'refs/heads/<< p.branch >>'), ne(variables['Build.Reason'], 'Schedule'))
+      # The right to write comments is used in a job that runs no code of the change.
+      - job: comment
+        dependsOn: plan
+        condition: and(not(canceled()), eq(variables['Build.Reason'], 'PullRequest'))
+        timeoutInMinutes: 10
+"""
+    + _SMALL_VARIABLES
+    + """\
+        steps:
+"""
+    + _shifted(_COMMENT_STEPS, _IN_A_JOB)
+    + """\
+  # The only job with the signing key. It runs no code of the change: no init, no provider, no script of the checkout.
+  - stage: seal_<< stage >>
+    displayName: << ("seal the plan of " ~ target.name) | yaml >>
+    dependsOn: plan_<< stage >>
+    condition: and(in(dependencies.plan_<< stage >>.result, 'Succeeded', 'Skipped'), \
+eq(variables['Build.SourceBranch'], << ("refs/heads/" ~ p.branch) | expr >>), ne(variables['Build.Reason'], 'Schedule'))
+    variables:
+      - group: interlock-seal
+    jobs:
+      - job: seal
+        timeoutInMinutes: 15
+"""
+    + _SMALL_VARIABLES
+    + """\
+        steps:
+"""
+    + _shifted(_SEAL_STEPS, _IN_A_JOB)
+    + """\
+  - stage: apply_<< stage >>
+    displayName: << ("apply " ~ target.name) | yaml >>
+    dependsOn: seal_<< stage >>
+    condition: and(succeeded(), \
+eq(variables['Build.SourceBranch'], << ("refs/heads/" ~ p.branch) | expr >>), ne(variables['Build.Reason'], 'Schedule'))
     lockBehavior: sequential
+    variables:
+      - group: interlock-apply
     jobs:
       - deployment: apply
-        environment: << target.environment >>
+        environment: << target.environment | yaml >>
         timeoutInMinutes: << p.limit_min(p.apply_min) >>
         cancelTimeoutInMinutes: << closing >>
 """
     + _JOB_VARIABLES
     + """\
+          # What the approvers saw in the log of the stage before.
+          PLAN_DIGEST: $[ stageDependencies.seal_<< stage >>.seal.outputs['seal.digest'] ]
+          PLAN_RUN: $[ stageDependencies.seal_<< stage >>.seal.outputs['seal.run'] ]
+          SEALED: $[ stageDependencies.seal_<< stage >>.seal.outputs['seal.artifact'] ]
         strategy:
           runOnce:
             deploy:
@@ -251,8 +359,8 @@ eq(variables['Build.SourceBranch'], 'refs/heads/<< p.branch >>'), ne(variables['
     + _shifted(_APPLY_STEPS, _IN_A_STRATEGY)
     + """\
 <% if p.drift_cron %>
-  - stage: drift_<< target.slug | replace("-", "_") >>
-    displayName: drift << target.name >>
+  - stage: drift_<< stage >>
+    displayName: << ("drift " ~ target.name) | yaml >>
     dependsOn: []
     condition: eq(variables['Build.Reason'], 'Schedule')
     jobs:
@@ -276,16 +384,11 @@ eq(variables['Build.SourceBranch'], 'refs/heads/<< p.branch >>'), ne(variables['
       - job: check
         timeoutInMinutes: 10
         variables:
-          INTERLOCK_VERSION: << p.interlock_version >>
+          PYTHONSAFEPATH: "1"
         steps:
-          - checkout: self
-            fetchDepth: 1
-            persistCredentials: false
-          - task: UsePythonVersion@0
-            inputs:
-              versionSpec: "3.13"
-          - bash: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
-            displayName: Install Interlock
+"""
+    + _shifted(_CHECKOUT + _INSTALL, _IN_A_JOB)
+    + """\
           - bash: interlock ci check
             displayName: Check
             env:
@@ -296,4 +399,4 @@ eq(variables['Build.SourceBranch'], 'refs/heads/<< p.branch >>'), ne(variables['
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the Azure file by path."""
-    return {FILE: template(_TEXT).render(p=pipeline, closing=CLOSING_MIN)}
+    return {FILE: template(_TEXT).render(p=pipeline, closing=CLOSING_MIN, requirements=REQUIREMENTS_FILE)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interlock.ci.pipeline import Pipeline
+from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline
 from interlock.ci.rendering.templates import template
 
 
@@ -39,52 +39,92 @@ _HEAD = """\
 # Written by `interlock ci generate github`. Change interlock.yaml and run it again instead of editing this file.
 """
 
-_SETUP = """\
-      - uses: << pins.checkout >>
+_CHECKOUT = """\
+      - uses: << pins.checkout | pin >>
         with:
           persist-credentials: false
-      - uses: << pins.python >>
+<% if is_change %>
+          ref: ${{ github.event.pull_request.head.sha }}
+<% endif %>
+"""
+
+_SPARSE = """\
+      # One file of checksums, and nothing that could run here.
+      - uses: << pins.checkout | pin >>
+        with:
+          persist-credentials: false
+          sparse-checkout: << requirements | yaml >>
+          sparse-checkout-cone-mode: false
+"""
+
+_SPARSE_BASE = (
+    _SPARSE
+    + """\
+          ref: ${{ github.event.pull_request.base.sha }}
+"""
+)
+
+_INSTALL = """\
+<% if not p.installed %>
+      - uses: << pins.python | pin >>
         with:
           python-version: "3.13"
+      # -I: nothing of the checkout is imported. Everything is named with its checksum.
+      - name: Install Interlock
+        env:
+          REQUIREMENTS: << requirements | yaml >>
+        run: python -I -m pip install --disable-pip-version-check --quiet --require-hashes --requirement "$REQUIREMENTS"
+<% endif %>
+"""
+
+_SETUP = (
+    _CHECKOUT
+    + _INSTALL
+    + """\
 <% if p.tool == "tofu" %>
-      - uses: << pins.tofu >>
+      - uses: << pins.tofu | pin >>
         with:
-          tofu_version: << p.tool_version >>
+          tofu_version: << p.tool_version | yaml >>
           tofu_wrapper: false
 <% else %>
-      - uses: << pins.terraform >>
+      - uses: << pins.terraform | pin >>
         with:
-          terraform_version: << p.tool_version >>
+          terraform_version: << p.tool_version | yaml >>
           terraform_wrapper: false
 <% endif %>
 <% if p.aws %>
-      - uses: << pins.aws >>
+      - uses: << pins.aws | pin >>
         with:
-          aws-region: << p.aws.region >>
-          role-to-assume: << role >>
+          aws-region: << p.aws.region | yaml >>
+          role-to-assume: << role | yaml >>
 <% endif %>
-      - name: Install Interlock
-        run: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
 <% if p.server %>
       - name: Log in to Interlock
         run: interlock ci login
 <% endif %>
 """
+)
 
 _ENV = """\
     env:
-      DIRECTORY: << target.directory >>
-      STATE: << target.name >>
-      INTERLOCK_VERSION: << p.interlock_version >>
-      INTERLOCK_WAIT: << p.wait_min >>m
+      DIRECTORY: << target.directory | yaml >>
+      STATE: << target.name | yaml >>
+      INTERLOCK_WAIT: << (p.wait_min ~ "m") | yaml >>
+      PYTHONSAFEPATH: "1"
 <% if p.server %>
-      INTERLOCK_SERVER: << p.server >>
-      INTERLOCK_OIDC_AUDIENCE: << p.audience >>
+      INTERLOCK_SERVER: << p.server | yaml >>
+      INTERLOCK_OIDC_AUDIENCE: << p.audience | yaml >>
 <% endif %>
 """
 
+_SMALL_ENV = """\
+    env:
+      STATE: << target.name | yaml >>
+      PYTHONSAFEPATH: "1"
+"""
+
 _CREDENTIALS = """\
-          GENESYSCLOUD_REGION: << p.genesys_region >>
+          GENESYSCLOUD_REGION: << p.genesys_region | yaml >>
           GENESYSCLOUD_OAUTHCLIENT_ID: ${{ secrets.GENESYSCLOUD_OAUTHCLIENT_ID }}
           GENESYSCLOUD_OAUTHCLIENT_SECRET: ${{ secrets.GENESYSCLOUD_OAUTHCLIENT_SECRET }}
 """
@@ -115,20 +155,30 @@ _PLAN_STEPS = (
     + """\
         run: |
           exec interlock plan "$DIRECTORY" --state "$STATE" \\
-            --out "$RUNNER_TEMP/plan.bin" --json > "$RUNNER_TEMP/plan.json"
+            --out "$RUNNER_TEMP/plan.bin" --json<< readonly >> > "$RUNNER_TEMP/plan.json"
 """
     + _WAIT
     + """\
-      - name: Seal the plan
-        id: seal
+      # Only with a public key: what this change runs can neither read other plans nor seal one.
+      - name: Wrap the plan
         env:
-          INTERLOCK_PLAN_KEY: ${{ secrets.INTERLOCK_PLAN_KEY }}
-        run: interlock ci seal "$RUNNER_TEMP/plan.bin" --state "$STATE"
+          INTERLOCK_WRAP_KEY: << p.plan_key | yaml >>
+        run: interlock ci wrap "$RUNNER_TEMP/plan.bin"
       - name: Keep the plan
-        uses: << pins.upload >>
+        uses: << pins.upload | pin >>
         with:
-          name: ${{ steps.seal.outputs.name }}
-          path: ${{ runner.temp }}/plan.bin.sealed
+          name: interlock-plan-<< target.slug | word >>-${{ github.run_attempt }}
+          path: ${{ runner.temp }}/plan.bin.wrapped
+          retention-days: 30
+      - name: Write the report
+        if: ${{ !cancelled() }}
+        run: interlock ci comment "$RUNNER_TEMP/plan.json" --state "$STATE" --keep "$RUNNER_TEMP/report.json"
+      - name: Keep the report
+        if: ${{ !cancelled() }}
+        uses: << pins.upload | pin >>
+        with:
+          name: interlock-report-<< target.slug | word >>
+          path: ${{ runner.temp }}/report.json
           retention-days: 30
           overwrite: true
 """
@@ -141,41 +191,63 @@ name: interlock plan
 
 on:
   pull_request:
-    branches: [<< p.branch >>]
+    branches: [<< p.branch | yaml >>]
 
 permissions: {}
 
 jobs:
 <% for target in p.targets %>
-  plan-<< target.slug >>:
-    name: plan << target.name >>
+<% set readonly = (" -- -lockfile=readonly" if target.locked else "") | flags %>
+  plan-<< target.slug | word >>:
+    name: << ("plan " ~ target.name) | yaml >>
     # A pull request from a fork gets no secrets; its plan could only fail.
     if: github.event.pull_request.head.repo.full_name == github.repository
-    runs-on: << p.runner >>
+    runs-on: << p.runner | yaml >>
     timeout-minutes: << p.limit_min(p.plan_min) >>
-    environment: << target.environment >>-plan
+    environment: << (target.environment ~ "-plan") | yaml >>
     permissions:
       contents: read # check out
       id-token: write # log in to AWS and Interlock as this job
-      pull-requests: write # the comment with the plan
     # A newer commit makes this preview void. What is applied is never cancelled: see interlock-apply.yml.
     concurrency:
-      group: interlock-plan-<< target.slug >>-${{ github.event.pull_request.number }}
+      group: interlock-plan-<< target.slug | word >>-${{ github.event.pull_request.number }}
       cancel-in-progress: true
 """
     + _ENV
     + """\
     steps:
 <% set role = p.aws.plan_role if p.aws else "" %>
+<% set is_change = true %>
 """
     + _SETUP
     + _PLAN_STEPS
     + """\
+  # The right to write comments is in a job that runs no code of the change.
+  comment-<< target.slug | word >>:
+    name: << ("comment " ~ target.name) | yaml >>
+    needs: plan-<< target.slug | word >>
+    if: ${{ !cancelled() && needs.plan-<< target.slug | word >>.result != 'skipped' }}
+    runs-on: << p.runner | yaml >>
+    timeout-minutes: 10
+    permissions:
+      contents: read # the file of checksums
+      actions: read # fetch the report
+      pull-requests: write # the comment with the plan
+    concurrency:
+      group: interlock-comment-<< target.slug | word >>-${{ github.event.pull_request.number }}
+      cancel-in-progress: true
+"""
+    + _SMALL_ENV
+    + """\
+    steps:
+"""
+    + _SPARSE_BASE
+    + _INSTALL
+    + """\
       - name: Comment
-        if: ${{ !cancelled() }}
         env:
           GITHUB_TOKEN: ${{ github.token }}
-        run: interlock ci comment "$RUNNER_TEMP/plan.json" --state "$STATE"
+        run: interlock ci comment --artifact "interlock-report-<< target.slug | word >>" --state "$STATE"
 <% endfor %>
 """
 )
@@ -187,7 +259,7 @@ name: interlock apply
 
 on:
   push:
-    branches: [<< p.branch >>]
+    branches: [<< p.branch | yaml >>]
   # By hand: plan anew, for instance when the reviewed plan is stale. The environment's reviewers see it before it runs.
   workflow_dispatch:
 
@@ -195,23 +267,25 @@ permissions: {}
 
 jobs:
 <% for target in p.targets %>
-  plan-<< target.slug >>:
-    name: plan << target.name >> anew
+<% set readonly = (" -- -lockfile=readonly" if target.locked else "") | flags %>
+  plan-<< target.slug | word >>:
+    name: << ("plan " ~ target.name ~ " anew") | yaml >>
     if: github.event_name == 'workflow_dispatch'
-    runs-on: << p.runner >>
+    runs-on: << p.runner | yaml >>
     timeout-minutes: << p.limit_min(p.plan_min) >>
-    environment: << target.environment >>-plan
+    environment: << (target.environment ~ "-plan") | yaml >>
     permissions:
       contents: read # check out
       id-token: write # log in to AWS and Interlock as this job
     concurrency:
-      group: interlock-plan-<< target.slug >>-by-hand
+      group: interlock-plan-<< target.slug | word >>-by-hand
       cancel-in-progress: true
 """
     + _ENV
     + """\
     steps:
 <% set role = p.aws.plan_role if p.aws else "" %>
+<% set is_change = false %>
 """
     + _SETUP
     + _PLAN_STEPS
@@ -220,44 +294,94 @@ jobs:
         if: ${{ !cancelled() }}
         run: interlock ci comment "$RUNNER_TEMP/plan.json" --state "$STATE" --to-summary
 
-  apply-<< target.slug >>:
-    name: apply << target.name >>
-    needs: plan-<< target.slug >>
+  # The only job with the signing key. It runs no code of the change: no init, no provider, no script of the checkout.
+  # It finds the run that was reviewed and seals that run's plan for this pipeline; its page shows the plan's digest.
+  seal-<< target.slug | word >>:
+    name: << ("seal the plan of " ~ target.name) | yaml >>
+    needs: plan-<< target.slug | word >>
     if: >-
-      ${{ !cancelled() && needs.plan-<< target.slug >>.result != 'failure'
-      && github.ref == 'refs/heads/<< p.branch >>' }}
-    runs-on: << p.runner >>
+      ${{ !cancelled() && needs.plan-<< target.slug | word >>.result != 'failure'
+      && github.ref == << ("refs/heads/" ~ p.branch) | expr >> }}
+    runs-on: << p.runner | yaml >>
+    timeout-minutes: 15
+    environment: << (target.environment ~ "-seal") | yaml >>
+    permissions:
+      contents: read # the file of checksums, trees of commits
+      actions: read # fetch the wrapped plan
+      pull-requests: read # which change this is, and when it was approved
+    outputs:
+      digest: ${{ steps.seal.outputs.digest }}
+      run: ${{ steps.seal.outputs.run }}
+    concurrency:
+      group: interlock-seal-<< target.slug | word >>-${{ github.run_id }}
+      cancel-in-progress: false
+"""
+    + _SMALL_ENV
+    + """\
+    steps:
+"""
+    + _SPARSE
+    + _INSTALL
+    + """\
+      - name: Seal the reviewed plan
+        id: seal
+        env:
+          GITHUB_TOKEN: ${{ github.token }}
+          INTERLOCK_SEAL_KEY: ${{ secrets.INTERLOCK_SEAL_KEY }}
+          BRANCH: << p.branch | yaml >>
+        run: interlock ci seal --state "$STATE" --branch "$BRANCH" --out "$RUNNER_TEMP/plan.sealed"
+      - name: Keep the sealed plan
+        uses: << pins.upload | pin >>
+        with:
+          name: interlock-sealed-<< target.slug | word >>
+          path: ${{ runner.temp }}/plan.sealed
+          retention-days: 30
+          overwrite: true
+
+  apply-<< target.slug | word >>:
+    name: << ("apply " ~ target.name) | yaml >>
+    needs: seal-<< target.slug | word >>
+    if: ${{ !cancelled() && needs.seal-<< target.slug | word >>.result == 'success' }}
+    runs-on: << p.runner | yaml >>
     timeout-minutes: << p.limit_min(p.apply_min) >>
-    environment: << target.environment >>
+    environment: << target.environment | yaml >>
     permissions:
       contents: read # check out
       id-token: write # log in to AWS and Interlock as this job
-      actions: read # fetch the reviewed plan
+      actions: read # fetch the sealed plan
     # One queue for each state, whatever the branch; everybody in it gets a turn and nobody is cancelled.
     concurrency:
-      group: interlock-<< target.slug >>
+      group: interlock-<< target.slug | word >>
       cancel-in-progress: false
       queue: max
 """
     + _ENV
     + """\
+      # What the approvers saw on the page of the job before.
+      PLAN_DIGEST: ${{ needs.seal-<< target.slug | word >>.outputs.digest }}
+      PLAN_RUN: ${{ needs.seal-<< target.slug | word >>.outputs.run }}
     steps:
 <% set role = p.aws.apply_role if p.aws else "" %>
+<% set is_change = false %>
 """
     + _SETUP
     + """\
-      # The plan that was made from exactly this tree of files. None: exit 41, and nothing is applied.
+      # The plan that was sealed in this pipeline for exactly this tree of files. Another one: exit 41.
       - name: Take the reviewed plan
         env:
           GITHUB_TOKEN: ${{ github.token }}
           INTERLOCK_PLAN_KEY: ${{ secrets.INTERLOCK_PLAN_KEY }}
-        run: interlock ci reviewed --state "$STATE" --out "$RUNNER_TEMP/plan.bin"
+        run: |
+          interlock ci reviewed --artifact "interlock-sealed-<< target.slug | word >>" --state "$STATE" \\
+            --run "$PLAN_RUN" --plan-digest "$PLAN_DIGEST" --out "$RUNNER_TEMP/plan.bin"
       - name: Apply
         env:
 """
     + _CREDENTIALS
     + """\
-        run: exec interlock apply "$DIRECTORY" --state "$STATE" --plan "$RUNNER_TEMP/plan.bin" --auto-approve
+        run: |
+          exec interlock apply "$DIRECTORY" --state "$STATE" --plan "$RUNNER_TEMP/plan.bin" \\
+            --plan-digest "$PLAN_DIGEST" --auto-approve<< readonly >>
 """
     + _WAIT
     + _NOTIFY
@@ -276,29 +400,31 @@ name: interlock drift
 
 on:
   schedule:
-    - cron: "<< p.drift_cron >>"
+    - cron: << p.drift_cron | yaml >>
   workflow_dispatch:
 
 permissions: {}
 
 jobs:
 <% for target in p.targets %>
-  drift-<< target.slug >>:
-    name: drift << target.name >>
-    runs-on: << p.runner >>
+<% set readonly = (" -- -lockfile=readonly" if target.locked else "") | flags %>
+  drift-<< target.slug | word >>:
+    name: << ("drift " ~ target.name) | yaml >>
+    runs-on: << p.runner | yaml >>
     timeout-minutes: << p.limit_min(p.plan_min) >>
-    environment: << target.environment >>-plan
+    environment: << (target.environment ~ "-plan") | yaml >>
     permissions:
       contents: read # check out
       id-token: write # log in to AWS and Interlock as this job
     concurrency:
-      group: interlock-drift-<< target.slug >>
+      group: interlock-drift-<< target.slug | word >>
       cancel-in-progress: true
 """
     + _ENV
     + """\
     steps:
 <% set role = p.aws.plan_role if p.aws else "" %>
+<% set is_change = false %>
 """
     + _SETUP
     + """\
@@ -307,7 +433,7 @@ jobs:
 """
     + _CREDENTIALS
     + """\
-        run: exec interlock drift "$DIRECTORY" --state "$STATE" --gate
+        run: exec interlock drift "$DIRECTORY" --state "$STATE" --gate<< readonly >>
 """
     + _WAIT
     + _NOTIFY
@@ -316,7 +442,7 @@ jobs:
 <% endfor %>
   settings:
     name: check what the files cannot say
-    runs-on: << p.runner >>
+    runs-on: << p.runner | yaml >>
     timeout-minutes: 10
     permissions:
       contents: read # check out
@@ -325,16 +451,13 @@ jobs:
       group: interlock-settings
       cancel-in-progress: true
     env:
-      INTERLOCK_VERSION: << p.interlock_version >>
+      PYTHONSAFEPATH: "1"
     steps:
-      - uses: << pins.checkout >>
-        with:
-          persist-credentials: false
-      - uses: << pins.python >>
-        with:
-          python-version: "3.13"
-      - name: Install Interlock
-        run: python -m pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
+<% set is_change = false %>
+"""
+    + _CHECKOUT
+    + _INSTALL
+    + """\
       - name: Check
         env:
           GITHUB_TOKEN: ${{ github.token }}
@@ -349,6 +472,9 @@ def render(pipeline: Pipeline) -> Mapping[str, str]:
     if pipeline.drift_cron:
         files["interlock-drift.yml"] = _DRIFT
     return {
-        f".github/workflows/{name}": template(text).render(p=pipeline, pins=PINS).rstrip("\n") + "\n"
+        f".github/workflows/{name}": template(text)
+        .render(p=pipeline, pins=PINS, requirements=REQUIREMENTS_FILE)
+        .rstrip("\n")
+        + "\n"
         for name, text in files.items()
     }

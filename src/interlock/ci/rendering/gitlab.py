@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from interlock.ci.pipeline import Pipeline
+from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline
 from interlock.ci.rendering.templates import template
 
 FILE = ".gitlab/interlock.gitlab-ci.yml"
@@ -22,64 +22,74 @@ include:
 _TEXT = """\
 # Written by `interlock ci generate gitlab`. Change interlock.yaml and run it again instead of editing this file.
 #
-# Needed in the project's CI/CD variables (protected, masked, scoped to the environments named below):
-#   GENESYSCLOUD_OAUTHCLIENT_ID, GENESYSCLOUD_OAUTHCLIENT_SECRET, INTERLOCK_PLAN_KEY
-#   INTERLOCK_CI_TOKEN: a project access token with scope api, for the merge request comment and `interlock ci check`
+# Needed in the project's CI/CD variables, all protected and masked, each scoped to the environment that it is for:
+#   GENESYSCLOUD_OAUTHCLIENT_ID, GENESYSCLOUD_OAUTHCLIENT_SECRET: the plan and apply environments named below
+#   INTERLOCK_SEAL_KEY: the seal environments alone, whose jobs run no code of a change
+#   INTERLOCK_PLAN_KEY: the apply environments alone
+#   INTERLOCK_CI_TOKEN: a project access token; scope read_api in the seal environments, scope api (role Reporter) in
+#   the comment environments, and for `interlock ci check`
 <% if p.notify %>
 #   INTERLOCK_NOTIFY_URL: a webhook that is told about failures
 <% endif %>
 
-stages: [plan, apply, drift]
+stages: [plan, seal, apply, drift]
 
-.interlock:
+# What every job has; it holds no identity.
+.interlock-base:
   image:
-<% if p.image %>
-    name: << p.image >>
-<% elif p.tool == "tofu" %>
-    name: ghcr.io/opentofu/opentofu:<< p.tool_version >>
-<% else %>
-    name: hashicorp/terraform:<< p.tool_version >>
-<% endif %>
+    name: << p.gitlab_image | yaml >>
     entrypoint: [""]
   variables:
     GIT_DEPTH: "1"
-    INTERLOCK_VERSION: << p.interlock_version >>
-    INTERLOCK_WAIT: << p.wait_min >>m
-    GENESYSCLOUD_REGION: << p.genesys_region >>
+    INTERLOCK_WAIT: << (p.wait_min ~ "m") | yaml >>
+    PYTHONSAFEPATH: "1"
+  before_script: &install
+<% if p.installed %>
+    - interlock --version
+<% else %>
+    - apk add --no-cache python3 py3-pip git
+    - python3 -I -m venv /opt/interlock
+    # -I: nothing of the checkout is imported. Everything is named with its checksum.
+    - >-
+      /opt/interlock/bin/python -I -m pip install --disable-pip-version-check --quiet
+      --require-hashes --requirement << requirements | sh >>
+    - export PATH="/opt/interlock/bin:$PATH"
+<% endif %>
+
+# A job that runs Terraform: it logs in, and its supervisor outlives it.
+.interlock:
+  extends: .interlock-base
+  variables:
+    GENESYSCLOUD_REGION: << p.genesys_region | yaml >>
 <% if p.server %>
-    INTERLOCK_SERVER: << p.server >>
+    INTERLOCK_SERVER: << p.server | yaml >>
 <% endif %>
 <% if p.aws %>
-    AWS_REGION: << p.aws.region >>
+    AWS_REGION: << p.aws.region | yaml >>
     AWS_WEB_IDENTITY_TOKEN_FILE: /tmp/interlock-aws-token
 <% endif %>
 <% if p.server or p.aws %>
   id_tokens:
 <% if p.server %>
     INTERLOCK_ID_TOKEN:
-      aud: << p.audience >>
+      aud: << p.audience | yaml >>
 <% endif %>
 <% if p.aws %>
     INTERLOCK_AWS_TOKEN:
       aud: sts.amazonaws.com
 <% endif %>
-<% endif %>
   before_script:
+    - *install
 <% if p.aws %>
     - (umask 077 && printf '%s' "$INTERLOCK_AWS_TOKEN" > "$AWS_WEB_IDENTITY_TOKEN_FILE")
-<% endif %>
-<% if not p.image %>
-    - apk add --no-cache python3 py3-pip git
-    - python3 -m venv /opt/interlock
-    - /opt/interlock/bin/pip install --disable-pip-version-check --quiet "<< p.package >>==$INTERLOCK_VERSION"
-    - export PATH="/opt/interlock/bin:$PATH"
 <% endif %>
 <% if p.server %>
     - export INTERLOCK_TOKEN="$(interlock ci login --print)"
 <% endif %>
+<% endif %>
   # A cancelled job signals the script and then runs this: the supervisor lets Terraform finish, and we wait for it.
   after_script:
-<% if not p.image %>
+<% if not p.installed %>
     - export PATH="/opt/interlock/bin:$PATH"
 <% endif %>
     - interlock wait
@@ -91,81 +101,158 @@ stages: [plan, apply, drift]
   extends: .interlock
   stage: plan
   timeout: << p.limit_min(p.plan_min) >> minutes
+  variables:
+    # Only a public key: what this change runs can neither read other plans nor seal one.
+    INTERLOCK_WRAP_KEY: << p.plan_key | yaml >>
+    LOCKFILE: ""
   script:
-    - interlock plan "$DIRECTORY" --state "$STATE" --out plan.bin --json > plan.json
-    - interlock ci seal plan.bin --state "$STATE" --publish
-    - interlock ci comment plan.json --state "$STATE"
+    - interlock plan "$DIRECTORY" --state "$STATE" --out plan.bin --json -- ${LOCKFILE:+"$LOCKFILE"} > plan.json
+    - interlock ci wrap plan.bin
+    - interlock ci comment plan.json --state "$STATE" --keep report.json
+  artifacts:
+    paths: [plan.bin.wrapped, report.json]
+    access: developer
+    expire_in: 30 days
+
+# The token that may write comments is in a job that runs no code of the change.
+.interlock-comment:
+  extends: .interlock-base
+  stage: seal
+  timeout: 10 minutes
+  script:
+    - interlock ci comment report.json --kept --state "$STATE"
+
+# The only jobs with the signing key. They run no code of the change: no init, no provider, no script of the checkout.
+.interlock-seal:
+  extends: .interlock-base
+  stage: seal
+  timeout: 15 minutes
+  interruptible: false
+  dependencies: []
+  variables:
+    BRANCH: << p.branch | yaml >>
+<% if p.installed %>
+    GIT_STRATEGY: none
+<% endif %>
+  script:
+    - interlock ci seal --state "$STATE" --branch "$BRANCH" --out plan.sealed
+  artifacts:
+    paths: [plan.sealed]
+    reports:
+      dotenv: interlock.env
+    access: developer
+    expire_in: 30 days
 
 .interlock-apply:
   extends: .interlock
   stage: apply
   timeout: << p.limit_min(p.apply_min) >> minutes
   interruptible: false
+  variables:
+    LOCKFILE: ""
   script:
-    # The plan that was made from exactly this tree of files. None: exit 41, and nothing is applied.
-    - interlock ci reviewed --state "$STATE" --out plan.bin
-    - interlock apply "$DIRECTORY" --state "$STATE" --plan plan.bin --auto-approve
+    # The plan that was sealed in this pipeline for exactly this tree of files. Another one: exit 41.
+    - interlock ci reviewed plan.sealed --state "$STATE" --run "$PLAN_RUN" --plan-digest "$PLAN_DIGEST" --out plan.bin
+    - >-
+      interlock apply "$DIRECTORY" --state "$STATE" --plan plan.bin --plan-digest "$PLAN_DIGEST" --auto-approve
+      -- ${LOCKFILE:+"$LOCKFILE"}
 <% for target in p.targets %>
 
-plan:<< target.slug >>:
+plan:<< target.slug | word >>:
   extends: .interlock-plan
   # A newer commit makes this preview void.
   interruptible: true
   environment:
-    name: << target.environment >>-plan
+    name: << (target.environment ~ "-plan") | yaml >>
     action: prepare
   variables:
-    DIRECTORY: << target.directory >>
-    STATE: << target.name >>
+    DIRECTORY: << target.directory | yaml >>
+    STATE: << target.name | yaml >>
+<% if target.locked %>
+    LOCKFILE: -lockfile=readonly
+<% endif %>
 <% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.plan_role >>
+    AWS_ROLE_ARN: << p.aws.plan_role | yaml >>
 <% endif %>
   rules:
-    - if: $CI_PIPELINE_SOURCE == "merge_request_event" && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch >>"
+    - if: >-
+        $CI_PIPELINE_SOURCE == "merge_request_event"
+        && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
+
+comment:<< target.slug | word >>:
+  extends: .interlock-comment
+  needs: ["plan:<< target.slug | word >>"]
+  environment:
+    name: << (target.environment ~ "-comment") | yaml >>
+    action: access
+  variables:
+    STATE: << target.name | yaml >>
+  rules:
+    - if: >-
+        $CI_PIPELINE_SOURCE == "merge_request_event"
+        && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
 
 # By hand (Build > Pipelines > New pipeline): plan anew, for instance when the reviewed plan is stale.
-plan-anew:<< target.slug >>:
-  extends: plan:<< target.slug >>
+plan-anew:<< target.slug | word >>:
+  extends: plan:<< target.slug | word >>
   interruptible: false
   rules:
-    - if: $CI_PIPELINE_SOURCE == "web" && $CI_COMMIT_BRANCH == "<< p.branch >>"
+    - if: $CI_PIPELINE_SOURCE == "web" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
 
-apply:<< target.slug >>:
-  extends: .interlock-apply
-  # One queue for each state, whatever the branch. Its process mode must be oldest_first; the job below checks that.
-  resource_group: interlock-<< target.slug >>
+seal:<< target.slug | word >>:
+  extends: .interlock-seal
   environment:
-    name: << target.environment >>
+    name: << (target.environment ~ "-seal") | yaml >>
+    action: prepare
+  variables:
+    STATE: << target.name | yaml >>
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "web" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
+    - if: $CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
+
+apply:<< target.slug | word >>:
+  extends: .interlock-apply
+  needs: ["seal:<< target.slug | word >>"]
+  # One queue for each state, whatever the branch. Its process mode must be oldest_first; the job below checks that.
+  resource_group: interlock-<< target.slug | word >>
+  environment:
+    name: << target.environment | yaml >>
     deployment_tier: production
   variables:
-    DIRECTORY: << target.directory >>
-    STATE: << target.name >>
+    DIRECTORY: << target.directory | yaml >>
+    STATE: << target.name | yaml >>
+<% if target.locked %>
+    LOCKFILE: -lockfile=readonly
+<% endif %>
 <% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.apply_role >>
+    AWS_ROLE_ARN: << p.aws.apply_role | yaml >>
 <% endif %>
   rules:
-    - if: $CI_PIPELINE_SOURCE == "web" && $CI_COMMIT_BRANCH == "<< p.branch >>"
+    - if: $CI_PIPELINE_SOURCE == "web" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
       when: manual
-    - if: $CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "<< p.branch >>"
+    - if: $CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
 <% if p.drift_cron %>
 
-# Runs in a scheduled pipeline: Build > Pipeline schedules, cron "<< p.drift_cron >>" on << p.branch >>.
-drift:<< target.slug >>:
+# Runs in a scheduled pipeline: Build > Pipeline schedules, cron "<< p.drift_cron | bare >>" on << p.branch | bare >>.
+drift:<< target.slug | word >>:
   extends: .interlock
   stage: drift
   timeout: << p.limit_min(p.plan_min) >> minutes
   interruptible: true
   environment:
-    name: << target.environment >>-plan
+    name: << (target.environment ~ "-plan") | yaml >>
     action: prepare
   variables:
-    DIRECTORY: << target.directory >>
-    STATE: << target.name >>
+    DIRECTORY: << target.directory | yaml >>
+    STATE: << target.name | yaml >>
+<% if target.locked %>
+    LOCKFILE: -lockfile=readonly
+<% endif %>
 <% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.plan_role >>
+    AWS_ROLE_ARN: << p.aws.plan_role | yaml >>
 <% endif %>
   script:
-    - interlock drift "$DIRECTORY" --state "$STATE" --gate
+    - interlock drift "$DIRECTORY" --state "$STATE" --gate -- ${LOCKFILE:+"$LOCKFILE"}
   rules:
     - if: $CI_PIPELINE_SOURCE == "schedule"
 <% endif %>
@@ -173,10 +260,9 @@ drift:<< target.slug >>:
 
 # What this file cannot say: the process mode of the resource groups, and who may deploy to the environments.
 settings:
-  extends: .interlock
+  extends: .interlock-base
   stage: drift
   timeout: 10 minutes
-  id_tokens: {}
   script:
     - interlock ci check
   rules:
@@ -186,4 +272,4 @@ settings:
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the GitLab files by path: the pipeline, and a root file that includes it."""
-    return {FILE: template(_TEXT).render(p=pipeline), ROOT_FILE: _ROOT}
+    return {FILE: template(_TEXT).render(p=pipeline, requirements=REQUIREMENTS_FILE), ROOT_FILE: _ROOT}

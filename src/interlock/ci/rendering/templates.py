@@ -1,6 +1,6 @@
-"""How the templates of this folder are filled in: `<< value >>` and `<% statement %>`, since CI files use braces.
+"""How the templates of this folder are filled in: `<< value | yaml >>`, `<% statement %>`; CI files use braces.
 
-Values need no escaping: `pipeline.read_pipeline` lets only harmless ones through.
+Only words that `quoting` has spelled get in; a bare text is an error of ours.
 """
 
 from __future__ import annotations
@@ -9,10 +9,20 @@ from functools import cache
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from interlock.ci.quoting import (
+    Spelled,
+    bare_text,
+    checked_spelling,
+    expression_text,
+    job_word,
+    shell_word,
+    yaml_scalar,
+)
+
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         block_start_string="<%",
         block_end_string="%>",
         variable_start_string="<<",
@@ -23,8 +33,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - YAML, not HTML; values are checked at the door
+        finalize=checked_spelling,
+        autoescape=False,  # noqa: S701 - YAML, not HTML; every value is spelled
     )
+    environment.filters.update(
+        yaml=yaml_scalar,
+        bare=bare_text,
+        sh=shell_word,
+        expr=expression_text,
+        word=job_word,
+        flags=Spelled,  # our own words, never a value
+        pin=lambda pin: Spelled(str(pin)),
+    )
+    return environment
 
 
 @cache

@@ -13,7 +13,7 @@ from interlock.lint.rule import Rule, Sources, Subject
 
 _NAMES = re.compile(r"(?:.*\.tfstate(?:\..*)?|tf-?plan.*|.*\.tf-?plan(?:\.\w+)?)\Z", re.IGNORECASE)
 _HARMLESS = re.compile(
-    r"\.(?:enc|gpg|age|asc|sealed|pgp|sops|txt|md|html|log)\Z"
+    r"\.(?:enc|gpg|age|asc|sealed|wrapped|pgp|sops|txt|md|html|log)\Z"
 )  # sealed, or text that Terraform masks
 
 
@@ -50,7 +50,7 @@ RULE = Rule(
     why="Plans and states hold secret values in the clear, whatever `sensitive` hides on the screen. Artifacts of a "
     "public "
     "repository can be downloaded by anybody who is signed in, those of a private one by every reader.",
-    fix="Seal the file before it is uploaded (`interlock ci seal`), or on GitLab set `artifacts:access: developer`.",
+    fix="Seal the file before it is uploaded (`interlock ci wrap`), or on GitLab set `artifacts:access: developer`.",
     bad={
         ".github/workflows/plan.yml": "on: pull_request\njobs:\n  plan:\n    runs-on: ubuntu-24.04\n    steps:\n"
         "      - run: terraform plan -out=plan.bin\n"
@@ -59,9 +59,9 @@ RULE = Rule(
     },
     good={
         ".github/workflows/plan.yml": "on: pull_request\njobs:\n  plan:\n    runs-on: ubuntu-24.04\n    steps:\n"
-        "      - run: terraform plan -out=plan.bin\n      - run: interlock ci seal plan.bin --state prod\n"
+        "      - run: terraform plan -out=plan.bin\n      - run: interlock ci wrap plan.bin\n"
         "      - uses: actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f\n"
-        "        with: {name: plan, path: plan.bin.sealed}\n"
+        "        with: {name: plan, path: plan.bin.wrapped}\n"
     },
     check=distinct(_check),
 )
