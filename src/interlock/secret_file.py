@@ -12,12 +12,8 @@ import stat
 from pathlib import Path
 
 from interlock.errors import UsageError
+from interlock.own_secrets import weakness
 
-CHARS_MIN = 16
-"""Fewest characters of a token: 64 bits even when they are hexadecimal."""
-DIFFERENT_MIN = 8
-"""Fewest different characters: `aaaaaaaaaaaaaaaa` and `changemechangeme` have fewer; of 16 random hexadecimal digits
-one in a hundred, of 32 one in ten million."""
 BYTES_MAX = 64 * 1024
 """Longest file; a secret is far shorter."""
 
@@ -65,12 +61,7 @@ def check_strength(secret: str, *, what: str, fix: str) -> str:
     Raises:
         UsageError: It is short, or has few different characters.
     """
-    why = ""
-    if len(secret) < CHARS_MIN:
-        why = f"it has fewer than {CHARS_MIN} characters"
-    elif len(set(secret)) < DIFFERENT_MIN:
-        why = f"it has fewer than {DIFFERENT_MIN} different characters"
-    if why:
+    if why := weakness(secret):
         raise UsageError(f"{what} can be guessed", why=why, fix=fix)
     return secret
 

@@ -20,6 +20,7 @@ from interlock.simulator.provider.install import install
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.xdist_group("run-from-outside"),
     pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at processes and sockets through /proc"),
 ]
 CENTRE = """
@@ -40,7 +41,10 @@ resource "genesyscloud_routing_skill" "home" {
 resource "terraform_data" "waits" {
   depends_on = [genesyscloud_routing_skill.home]
   provisioner "local-exec" {
-    command = "i=0; while [ -e '${var.gate}' ] && [ $i -lt 1200 ]; do i=$((i+1)); sleep 0.05; done"
+    command = <<-EOT
+      cat interlock_override.tf; echo $GENESYSCLOUD_OAUTHCLIENT_SECRET $TF_HTTP_ADDRESS
+      i=0; while [ -e '${var.gate}' ] && [ $i -lt 1200 ]; do i=$((i+1)); sleep 0.05; done
+    EOT
   }
 }
 """
@@ -120,8 +124,6 @@ def scene() -> Iterator[Scene]:
         try:
             scene = Scene(desk, served)
             yield scene
-            scene.gate.unlink(missing_ok=True)
-            assert scene.started.wait().code == 0
         finally:
             desk.close()
 
@@ -168,9 +170,10 @@ def test_the_secrets_of_a_run_are_in_no_file_but_the_override_and_the_plan_that_
     files = [path for path in scene.desk.home.rglob("*") if path.is_file() and not path.is_symlink()]
     content = {path: path.read_bytes() for path in files}
     found = {path.name for path, text in content.items() if prefix.encode() in text}
-    assert found <= {"interlock_override.tf", "plan.tfplan"}
+    assert found <= {"interlock_override.tf", "plan.tfplan", "apply.jsonl"}  # the last until Terraform has ended
     never = (address, DEFAULT_CLIENT.secret, *OURS.values())
-    assert [path for path, text in content.items() for secret in never if secret.encode() in text] == []
+    written = {path: text for path, text in content.items() if path.name != "apply.jsonl"}
+    assert [path for path, text in written.items() for secret in never if secret.encode() in text] == []
     assert stat.S_IMODE(scene.desk.home.stat().st_mode) == 0o700
 
 
@@ -190,3 +193,22 @@ def _opens(path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.promise("P10")
+def test_what_terraform_quotes_of_the_way_to_the_api_is_hidden_where_it_is_shown_and_kept(scene: Scene) -> None:
+    """The local-exec prints what a provider quotes when a call fails: the address with the run's prefix."""
+    placeholder = next(
+        found[1]
+        for pid in scene.pids
+        if pid != scene.supervisor and (found := re.search(r"OAUTHCLIENT_SECRET=([^\0]+)", scene.environ(pid)))
+    )
+    never = (placeholder, *scene.secrets())
+    scene.gate.unlink()
+    answer = scene.started.wait()
+    assert answer.code == 0, answer.err
+    shown = answer.out + answer.err + scene.desk.run("runs", "logs", scene.run.run).out
+    assert [secret for secret in never if secret in shown] == []
+    files = [path for path in scene.desk.run_folder(scene.run.run).rglob("*") if path.is_file()]
+    assert [path for path in files for secret in never if secret.encode() in path.read_bytes()] == []
+    assert "path_value" in scene.desk.run_folder(scene.run.run).joinpath("apply.jsonl").read_text()

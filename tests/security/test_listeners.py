@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from interlock.audit.signing import parse_key
 from interlock.cli import view
 from interlock.cli.main import COMMANDS
 from interlock.compose.serving import _server_token
@@ -47,6 +48,13 @@ def test_a_token_that_can_be_guessed_opens_no_server(tmp_path: Path, token: str)
     subprocess.run(["sh", "-c", refused.value.fix], check=True)
     assert len(_server_token(settings(tmp_path), str(path))[0]) > 40
     assert _server_token(settings(tmp_path, GOOD), None)[0] == GOOD
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("key", ["", "short", "k" * 64, "0123" * 16])
+def test_a_key_that_can_be_guessed_signs_no_audit_log(key: str) -> None:
+    with pytest.raises(UsageError, match="can be guessed"):
+        parse_key(key, said_by="INTERLOCK_AUDIT_KEY")
 
 
 @pytest.mark.promise("P10")

@@ -60,11 +60,17 @@ class RunGateway:
         self._override = self._base
         self._open: list[Gateway] = []
         self._url = ""
+        self._secrets: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
         """Where the run's own calls to the default configuration's organisation go; empty while nothing is open."""
         return self._url if self._open else ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """See `Gateway.secrets`: providers quote the address of a call that failed, and with it their prefix."""
+        return self._secrets
 
     @property
     def client(self) -> str:
@@ -83,6 +89,7 @@ class RunGateway:
     async def open(self, run: str, priority: Priority, seat: Seat, folder: Path) -> Mapping[str, str]:
         """See `Gateway.open`."""
         secret = self._ids.fresh()
+        self._secrets = (secret,)
         blocks = []
         for way, gateway in self._gateways:
             prefix, port = await self._open_way(way, gateway, run, priority, seat, secret)
@@ -105,7 +112,9 @@ class RunGateway:
         self._open.append(gateway)
         real = way.terms.credentials
         logins = (real, Credentials(client_id=real.client_id, secret=Secret(secret)))
-        prefix = gateway.add_run(run, priority, f"{seat.token}-{self._ids.fresh()}", is_current, logins=logins)
+        token = f"{seat.token}-{self._ids.fresh()}"
+        self._secrets += (token,)
+        prefix = gateway.add_run(run, priority, token, is_current, logins=logins)
         if way is self._need.main:
             self._url = address.url + prefix
         return prefix, address.port

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from interlock.audit.entry import Entry, encode
 from interlock.errors import UsageError
+from interlock.own_secrets import weakness
 
 KEY_CHARS_MIN = 32
 """As many random characters as make guessing hopeless: 128 bits and more, whatever the alphabet."""
@@ -52,13 +53,13 @@ def parse_key(text: str, *, said_by: str) -> AuditKey:
         said_by: The variable or file, for people.
 
     Raises:
-        UsageError: It is too short to be a key.
+        UsageError: It is too short to be a key, or has few different characters.
     """
     key = text.strip()
-    if len(key) < KEY_CHARS_MIN:
+    if why := weakness(key, chars_min=KEY_CHARS_MIN):
         raise UsageError(
-            f"the key in {said_by} is too short",
-            why=f"fewer than {KEY_CHARS_MIN} characters can be guessed",
+            f"the key in {said_by} can be guessed",
+            why=why,
             fix="make one: openssl rand -hex 32",
         )
     return AuditKey(secret=key.encode())

@@ -252,8 +252,12 @@ def hide_in_file(path: Path, known: KnownSecrets) -> None:
 
 
 def _names_objects(line: str) -> bool:
-    """Whether a line says which object was or will be changed: recovery reads it, and it must be exact."""
-    return line.startswith("{") and ('"hook":' in line or '"change":' in line)
+    """Whether a line says which object was or will be changed: recovery reads it, and it must be exact.
+
+    What a provisioner printed names its object too, but recovery does not need it, and a secret may stand there.
+    """
+    names = line.startswith("{") and ('"hook":' in line or '"change":' in line)
+    return names and '"type":"provision_progress"' not in line
 
 
 def _end_of(path: Path, secret: bytes) -> str:

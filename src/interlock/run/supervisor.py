@@ -396,6 +396,7 @@ class Supervisor:
         if self._hands.gateway is not None:
             priority, folder = _PRIORITY[self._order.operation], self._workspace.folder
             self._environ |= await self._hands.gateway.open(self._order.run, priority, seat, folder)
+            self._journal.learn(self._hands.gateway.secrets)
 
     async def _close_gateway(self) -> None:
         """Close it; the run's outcome is known by now, and a failure here must not take its place."""

@@ -170,6 +170,11 @@ class Gateway(Protocol):
         """
         ...
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What opens this way, and so is hidden in whatever is shown or kept; nothing while it is not open."""
+        ...
+
     async def targets(self) -> Mapping[str, Target]:
         """Return where each provider configuration leads, by its label; asks each organisation for its id."""
         ...

@@ -420,6 +420,11 @@ class FakeGateway:
         await self.diary.step("gateway.open")
         return {"GATEWAY": "http://localhost"}
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """See `Gateway.secrets`."""
+        return ()
+
     async def targets(self) -> Mapping[str, Target]:
         """See `Gateway.targets`."""
         await self.diary.step("gateway.targets")
