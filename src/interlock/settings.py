@@ -358,16 +358,18 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: It cannot be read, is too large, or is no YAML mapping.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    from interlock.bounded import OutOfBounds, read_yaml
+
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(_MAX_FILE_BYTES + 1)
         if len(text) > _MAX_FILE_BYTES:
             raise UsageError(f"{path} is larger than 1 MiB", fix="keep only settings in it")
-        reader = YAML(typ="safe", pure=True)
-        reader.composer.warn_double_anchors = False  # YAML allows it, and the warning would be Python's, on our stderr
-        document = reader.load(text.decode())
+        document = read_yaml(text.decode())
+    except OutOfBounds as error:
+        raise UsageError(f"{path} is not read", why=str(error), fix="keep only settings in it") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}", why=str(error), fix="interlock init") from error
     except YAMLError as error:

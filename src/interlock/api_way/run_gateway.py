@@ -10,7 +10,6 @@ gateway, Terraform's environment holds a placeholder instead of the client's sec
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from interlock.api_way.need import GATEWAY_HOST, Need, Way
 from interlock.api_way.provider_settings import ENVIRONMENT, PROVIDER, ProviderLogin
+from interlock.bounded import read_json
 from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
 from interlock.gateway.service import Gateway
 from interlock.genesys import rate_limits
@@ -183,7 +183,7 @@ class RunGateway:
 def _organisation(body: bytes) -> str:
     """Return the id of an organisation from the API's answer; empty when there is none in it."""
     try:
-        document = json.loads(body)
+        document = read_json(body)
     except ValueError:
         return ""
     found = document.get("id") if isinstance(document, dict) else None

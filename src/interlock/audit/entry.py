@@ -17,6 +17,7 @@ from datetime import datetime
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.errors import StateInvalid
 
 SCHEMA = 1
@@ -101,7 +102,7 @@ def decode(data: bytes) -> Entry:
     """
     what = "an entry of the audit log cannot be read"
     try:
-        entry = msgspec.json.decode(data, type=Entry)
+        entry = decode_json(data, type=Entry)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(what, why=str(error), fix="interlock audit verify", finding="bad-audit") from error
     if entry.schema > SCHEMA:

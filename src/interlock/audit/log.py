@@ -29,6 +29,7 @@ from interlock.audit.entry import (
     find_head,
 )
 from interlock.audit.signing import AuditKey
+from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, StateInvalid, UsageError
 from interlock.store import Mismatch, Record, RecordDamaged, RecordStore
@@ -296,7 +297,7 @@ def _number_in(hint: Record) -> int:
 def _noted_end(end: Record) -> Head | None:
     """Return the head that the end names; None when it was written before ends had digests, or cannot be read."""
     try:
-        said = msgspec.json.decode(end.value, type=dict[str, object])
+        said = decode_json(end.value, type=dict[str, object])
     except msgspec.MsgspecError:
         return None
     return find_head(f"{said.get('number')}:{said.get('digest')}")

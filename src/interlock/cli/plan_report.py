@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interlock.bounded import read_json
 from interlock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,11 +69,10 @@ def job_url(environ: Mapping[str, str]) -> str:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    import json
 
     try:
         with path.open("rb") as file:
-            document = json.loads(file.read(MAX_SUMMARY_BYTES + 1))
+            document = read_json(file.read(MAX_SUMMARY_BYTES + 1))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{path} is not what `interlock plan --json` prints", why=str(error), fix=f"interlock plan --json > {path}"

@@ -412,12 +412,24 @@ def push(
     json: Json = False,
 ) -> None:
     """Store a state file as the next version, under the lock, with its lineage and serial as they are."""
-    try:
-        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {file}", why=error.strerror or "", fix="name a state file") from error
+    body = _state_in(file)
     written = _in(state, lambda room: room.pushed(body, force=force))
     view.emit({"state": state, **written}, json=json, human=lambda: view.note(_say_pushed(written)))
+
+
+def _state_in(file: Path) -> bytes:
+    from interlock.bounded import OutOfBounds, read_at_most
+    from interlock.state.document import MAX_STATE_BYTES
+
+    try:
+        if str(file) == "-":
+            return read_at_most(sys.stdin.buffer, MAX_STATE_BYTES)
+        with file.open("rb") as stream:
+            return read_at_most(stream, MAX_STATE_BYTES)
+    except OSError as error:
+        raise UsageError(f"cannot read {file}", why=error.strerror or "", fix="name a state file") from error
+    except OutOfBounds as error:
+        raise StateInvalid(f"{file} is no state that is taken", why=str(error), fix="name a state file") from error
 
 
 def _say_pushed(written: Mapping[str, Any]) -> str:

@@ -227,6 +227,9 @@ def _file(path: Path | None) -> str | None:
         return None
     if not path.is_file():
         raise UsageError(f"there is no plan file {path}", fix="interlock plan --out FILE")
+    from interlock.run.plan_size import check_plan_file
+
+    check_plan_file(path)
     return str(path.absolute())
 
 

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from interlock.bounded import decode_json
 from interlock.errors import BackendUnavailable, InterlockError, StateInvalid
 from interlock.state.history import Version, check_link, decode_version
 from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, RecordDamaged, RecordStore, blob_digest
@@ -305,7 +306,7 @@ def _key(state: str) -> str:
 
 def _decode_end(value: bytes) -> End:
     try:
-        data = msgspec.json.decode(value, type=dict[str, object])
+        data = decode_json(value, type=dict[str, object])
         if set(End.__struct_fields__) - set(data):
             raise msgspec.ValidationError("a field is missing")
         end = msgspec.convert(data, End)

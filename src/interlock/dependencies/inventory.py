@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from interlock.address import Address, InstanceKey
-from interlock.errors import UsageError
+from interlock.errors import TerraformFailed, UsageError
 from interlock.state import Document, ObjectKey
-from interlock.terraform.plan import MAX_PLAN_BYTES
+from interlock.terraform.plan import read_plan_json
 
 MAX_ID_CHARS: Final = 512
 _MAX_DEPTH: Final = 100  # modules in modules
@@ -66,12 +65,10 @@ def from_plan_json(data: bytes | str) -> Inventory:
     Raises:
         UsageError: It is no such document.
     """
-    if len(data) > MAX_PLAN_BYTES:
-        raise _unreadable(f"it has more than {MAX_PLAN_BYTES} bytes")
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable("it is not JSON") from error
+        document = read_plan_json(data)
+    except TerraformFailed as error:
+        raise _unreadable(error.why) from error
     if not isinstance(document, dict) or "format_version" not in document:
         raise _unreadable("it has no format_version")
     prior = document.get("prior_state")

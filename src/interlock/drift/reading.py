@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from interlock.drift.inventory import Inventory, inventory_of
 from interlock.errors import TerraformFailed
 from interlock.secrecy import Secrets, gather_secrets, hide_within, is_named_pair, is_placed, secret_places
-from interlock.terraform.plan import MAX_PLAN_BYTES, secret_texts, spell_path
+from interlock.terraform.plan import read_plan_json, secret_texts, spell_path
 
 MAX_DIFFERENCES = 1000  # of one object; beyond it the object counts as changed as a whole
 
@@ -108,10 +108,8 @@ def read_plan(shown: bytes) -> ReadPlan:
     Raises:
         TerraformFailed: It is too large, or not the JSON of a plan.
     """
-    if len(shown) > MAX_PLAN_BYTES:
-        raise _unreadable(f"it has {len(shown)} bytes; the limit is {MAX_PLAN_BYTES}")
+    document = read_plan_json(shown)
     try:
-        document = json.loads(shown)
         secrets = gather_secrets(secret_texts(document))
         drifted = tuple(_drifted(entry, secrets) for entry in _entries(document, "resource_drift"))
         inventory = inventory_of(document.get("prior_state") or {})

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.bounded import read_json
 from interlock.clock import Clock
 from interlock.errors import UsageError
 from interlock.existing.hazards import Objects, find_hazards
@@ -514,7 +515,7 @@ class S3Account:
             versioning=str(versioning.get("Status", "")),
             encryption=encryption.get("ServerSideEncryptionConfiguration"),
             public_block=block.get("PublicAccessBlockConfiguration"),
-            policy=json.loads(policy["Policy"]) if policy.get("Policy") else None,
+            policy=read_json(policy["Policy"]) if policy.get("Policy") else None,
             rules=tuple(rules.get("Rules", ())),
         )
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from interlock.bounded import read_json
 from interlock.clock import Clock
 from interlock.errors import THIS_STATE, BackendUnavailable, InterlockError, UsageError, command
 from interlock.existing.http import HttpBackend, Reply, place_of, without_secrets
@@ -173,7 +174,7 @@ class GitLabBackend(HttpBackend):
         body = json.dumps({"query": _QUERY, "variables": {"path": self.state.project, "name": self.state.name}})
         try:
             reply = await self.line.send("POST", f"{self.state.api.removesuffix('/v4')}/graphql", body.encode())
-            state = _terraform_state(json.loads(reply.body)) if reply.status == _OK else None
+            state = _terraform_state(read_json(reply.body)) if reply.status == _OK else None
         except (InterlockError, ValueError):
             return False
         return state is not None and state.get("lockedAt") is None

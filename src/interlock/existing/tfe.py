@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from interlock.bounded import read_json
 from interlock.ci.platforms.api import Api
 from interlock.errors import THIS_STATE, BackendUnavailable, InterlockError, LockHeld, UsageError, command
 from interlock.existing.foreign import held_by
@@ -104,7 +105,7 @@ def find_token(hostname: str, environ: Mapping[str, str], home: Path) -> str | N
     if environ.get(name):
         return environ[name]
     try:
-        stored = json.loads((home / _CREDENTIALS).read_bytes())
+        stored = read_json((home / _CREDENTIALS).read_bytes())
         token = stored["credentials"][hostname]["token"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.gateway.budget import CLOCK_DRIFT, RESET_MAX_S
 
 SCHEMA = 1
@@ -170,7 +171,7 @@ def to_bytes(ledger: Ledger) -> bytes:
 def from_bytes(raw: bytes, *, now_s: float) -> Ledger:
     """Read a stored ledger. One that cannot be read, or of another schema, is begun anew: budgets are no state."""
     try:
-        ledger = msgspec.json.decode(raw, type=Ledger)
+        ledger = decode_json(raw, type=Ledger)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Ledger(lost_at_s=now_s)
     return ledger if ledger.schema == SCHEMA else Ledger(lost_at_s=now_s)

@@ -5,7 +5,7 @@ Source: genesys/data/limits.json, `read_limits_at_run_time`: items have namespac
 
 from __future__ import annotations
 
-import json
+from interlock.bounded import read_json
 
 PATH = "/api/v2/organizations/limits/namespaces/platform.api"
 """Needs the permission Limits > Organization > View; without it the documented limits stay."""
@@ -18,7 +18,7 @@ _VALUE_MAX = 1_000_000
 def read_token_limit(body: bytes) -> int | None:
     """Return the requests a minute of one token; None when the answer does not say."""
     try:
-        document = json.loads(body[:_DOCUMENT_MAX])
+        document = read_json(body[:_DOCUMENT_MAX])
     except ValueError:
         return None
     entities = document.get("entities") if isinstance(document, dict) else document

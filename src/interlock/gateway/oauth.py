@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from interlock.bounded import read_json
 from interlock.genesys.limits import LOGIN_LIMIT_ERROR, LoginLimit
 
 POOL_MAX = 50
@@ -230,7 +231,7 @@ class NotMinted:
 def read_login_answer(status: int, body: bytes) -> Minted | NotMinted:
     """Read what the login service answered to a token request; never raises."""
     try:
-        document = json.loads(body[:_ANSWER_MAX])
+        document = read_json(body[:_ANSWER_MAX])
     except ValueError:
         document = None
     fields = document if isinstance(document, dict) else {}
@@ -288,7 +289,7 @@ class Placeholders:
         parts = text.split(".") if len(text) <= _PLACEHOLDER_MAX and text.isascii() else []
         if len(parts) != 3 or parts[0] != _PREFIX or not hmac.compare_digest(parts[2], self._mac(parts[1])):  # noqa: PLR2004 - prefix, payload, mac
             return None
-        subject, until = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+        subject, until = read_json(base64.urlsafe_b64decode(parts[1] + "=="))
         return str(subject) if now_unix_s < until else None
 
     def _mac(self, payload: str) -> str:

@@ -7,9 +7,9 @@ The standard library's reader keeps no positions and nests as deep as its input,
 from __future__ import annotations
 
 import itertools
-import json
 import re
 
+from interlock.bounded import read_json
 from interlock.hcl.body import Body, File, Problem, body_of
 from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
 from interlock.hcl.syntax import MAX_NESTING, Places, parse_template
@@ -134,7 +134,7 @@ class _JsonReader:
 
     def _string(self, word: str, start: int) -> str:
         try:
-            text = str(json.loads(word))
+            text = str(read_json(word))
         except ValueError as error:
             raise _Broken(start, "this string has an escape that JSON does not know") from error
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a pair is no character

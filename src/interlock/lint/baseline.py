@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from interlock.bounded import read_json
 from interlock.errors import UsageError
 from interlock.lint.report import Reported
 
@@ -36,7 +37,7 @@ def parse_baseline(path: str, content: bytes) -> frozenset[str]:
         UsageError: The file is no baseline of this version.
     """
     try:
-        document = json.loads(content)
+        document = read_json(content)
         entries = {VERSION: document["findings"]}[document["version"]]
         return frozenset(str(entry["fingerprint"]) for entry in entries[:MAX_ENTRIES])
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.errors import LeaseLost, StateNotSaved, command
 from interlock.run.stage import Outcome
 from interlock.state import parse_document
@@ -56,7 +57,7 @@ def drop_saved(unsaved: dict[str, str], stored: bytes | None) -> None:
 
 def _id_of(raw: msgspec.Raw) -> str | None:
     try:
-        return msgspec.json.decode(raw, type=_Instance).attributes.id
+        return decode_json(raw, type=_Instance).attributes.id
     except msgspec.MsgspecError:
         return None
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Self, TextIO
 
-import msgspec
-
+from interlock.bounded import decode_json
 from interlock.clock import SystemClock
 from interlock.errors import FULL, InterlockError, disk_full
 from interlock.run.control import END
@@ -162,7 +161,7 @@ class FrontEnd:
         line, is_whole, _ = rest.partition(b"\n")
         if not is_told or not is_whole:
             return None
-        return Entry(at=SystemClock().now(), kind="end", facts=msgspec.json.decode(line, type=dict[str, Any]))
+        return Entry(at=SystemClock().now(), kind="end", facts=decode_json(line, type=dict[str, Any]))
 
     def _check_it_began(self) -> None:
         if find_summary(self.folder) is None:

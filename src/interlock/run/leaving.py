@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.run.process import open_private
 
 ALLOWED = "may-delete.json"
@@ -49,7 +50,7 @@ def read_allowed(folder: Path) -> frozenset[str] | None:
         folder: The run's folder.
     """
     try:
-        return frozenset(msgspec.json.decode((folder / ALLOWED).read_bytes(), type=list[str]))
+        return frozenset(decode_json((folder / ALLOWED).read_bytes(), type=list[str]))
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
@@ -65,7 +66,7 @@ def is_left(errored: Path, folder: Path) -> bool:
     if now is None:
         return False
     try:
-        earlier = msgspec.json.decode((folder / EARLIER).read_bytes(), type=_Mark)
+        earlier = decode_json((folder / EARLIER).read_bytes(), type=_Mark)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return True
     return now != earlier

@@ -7,6 +7,7 @@ from enum import Enum
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.errors import UsageError
 
 MASK = "(masked)"
@@ -138,6 +139,6 @@ def decode(text: bytes) -> Order:
         UsageError: The text is no order of this version.
     """
     try:
-        return msgspec.json.decode(text, type=Order)
+        return decode_json(text, type=Order)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError("the run's order cannot be read", why=str(error), fix="start a new run") from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from interlock.bounded import read_json
 from interlock.disk import DiskTree
 from interlock.errors import UsageError
 from interlock.hcl import read_folder
@@ -143,7 +143,7 @@ def _contents(folder: Path) -> dict[str, bytes | str]:
 def _manifest(data_dir: Path) -> list[dict[str, str]]:
     """Return Terraform's list of modules; none when the configuration calls none."""
     path = data_dir / _MANIFEST
-    document = json.loads(path.read_bytes()) if path.exists() else {}
+    document = read_json(path.read_bytes()) if path.exists() else {}
     entries: list[dict[str, str]] = document.get("Modules", [])
     return entries
 

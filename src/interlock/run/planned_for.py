@@ -11,7 +11,6 @@ Source: internal/plans/planfile and internal/plans/planproto in Terraform: a zip
 from __future__ import annotations
 
 import io
-import json
 import posixpath
 import zipfile
 import zlib
@@ -22,7 +21,9 @@ from pathlib import Path
 
 import msgspec
 
+from interlock.bounded import decode_json, read_json
 from interlock.errors import PlanStale, UsageError
+from interlock.run.plan_size import check_size
 from interlock.run.planned_files import HeldFiles, HeldModule
 
 LABEL_NAME = "interlock.json"
@@ -116,7 +117,7 @@ def read_planned_for(plan: bytes) -> PlannedFor:
             backend=parts.get(_KEY, b"").decode(errors="replace"),
             place=place if isinstance(place, dict) else {},
             workspace=parts.get(_WORKSPACE, b"default").decode(errors="replace"),
-            label=msgspec.json.decode(_entry(archive, LABEL_NAME), type=Label) if named else None,
+            label=decode_json(_entry(archive, LABEL_NAME), type=Label) if named else None,
         )
 
 
@@ -131,7 +132,7 @@ def read_planned_configuration(plan: bytes, *, without: str) -> PlannedConfigura
         UsageError: The bytes are no Terraform plan.
     """
     with _opened(plan) as archive:
-        modules = json.loads(_entry(archive, "tfconfig/modules.json"))
+        modules = read_json(_entry(archive, "tfconfig/modules.json"))
         folders = {f"tfconfig/m-{module['Key']}": str(module["Dir"]) for module in modules}
         files = {
             posixpath.join(folders[folder], name): _entry(archive, entry)
@@ -157,7 +158,7 @@ def read_planned_files(plan: bytes, *, without: str) -> HeldFiles:
         UsageError: The bytes are no Terraform plan.
     """
     with _opened(plan) as archive:
-        entries = json.loads(_entry(archive, "tfconfig/modules.json"))
+        entries = read_json(_entry(archive, "tfconfig/modules.json"))
         files: dict[str, dict[str, bytes]] = {str(entry["Key"]): {} for entry in entries}
         if len(files) != len(entries):
             raise ValueError("it has a module twice")
@@ -199,7 +200,8 @@ def is_asking_again(plan: Path) -> bool:
 
     Every other value may be given once more too then, when it is the same. False for a plan that is not there yet.
     """
-    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(plan) as archive:
+    with suppress(OSError, zipfile.BadZipFile, UsageError), zipfile.ZipFile(plan) as archive:
+        check_size(archive)
         return any(b"ephemeral" in archive.read(name) for name in archive.namelist() if name.startswith("tfconfig/"))
     return False
 
@@ -223,6 +225,7 @@ def with_override(plan: bytes, name: str, text: str) -> bytes:
         text: Its new content.
     """
     with zipfile.ZipFile(io.BytesIO(plan)) as archive:
+        check_size(archive)
         entries = [(info, archive.read(info)) for info in archive.infolist()]
     if not any(info.filename.endswith("/" + name) for info, _ in entries):
         return plan
@@ -326,6 +329,7 @@ def _opened(plan: bytes) -> Iterator[zipfile.ZipFile]:
     """Open a plan, and say of whatever cannot be read in it that it is no plan."""
     try:
         with zipfile.ZipFile(io.BytesIO(plan)) as archive:
+            check_size(archive)
             _check_entries(archive.namelist())
             yield archive
     except (

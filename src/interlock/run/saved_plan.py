@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.errors import PlanStale, StateInvalid, UsageError
+from interlock.run.plan_size import check_size
 from interlock.state import Document, ObjectKey, find_lost, parse_document
 from interlock.state.document import compact
 from interlock.terraform.plan import PlanFacts
-
-_STATE_BYTES = 256 << 20  # the state inside a plan; a larger one would not be accepted by the backend either
 
 
 class _Header(msgspec.Struct):
@@ -41,9 +41,8 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-            if archive.getinfo("tfstate").file_size > _STATE_BYTES:
-                raise UsageError("the state inside the plan is too large", fix="make a new plan")
-            header = msgspec.json.decode(archive.read("tfstate"), type=_Header)
+            check_size(archive)
+            header = decode_json(archive.read("tfstate"), type=_Header)
     except (
         zipfile.BadZipFile,
         KeyError,
@@ -86,7 +85,8 @@ def read_refresh(plan: bytes, stored: bytes | None) -> Refresh | None:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-            after = _state_in(archive, "tfstate")
+            check_size(archive)
+            after = parse_document(archive.read("tfstate"))
         before = parse_document(stored) if stored else None
         if before is None:
             return Refresh()
@@ -94,7 +94,7 @@ def read_refresh(plan: bytes, stored: bytes | None) -> Refresh | None:
             return None
         lost = find_lost(before, after)
         return Refresh(gone=frozenset(str(key) for key in lost), differs=_managed(before) != _managed(after))
-    except (zipfile.BadZipFile, KeyError, StateInvalid, NotImplementedError, EOFError, RuntimeError):
+    except (zipfile.BadZipFile, KeyError, StateInvalid, UsageError, NotImplementedError, EOFError, RuntimeError):
         return None
 
 
@@ -106,12 +106,6 @@ def with_refresh(facts: PlanFacts, plan: Path, stored: bytes | None) -> PlanFact
     return replace(
         facts, may_delete=facts.may_delete | found.gone, refreshed_out=found.gone, refresh_differs=found.differs
     )
-
-
-def _state_in(archive: zipfile.ZipFile, name: str) -> Document:
-    if archive.getinfo(name).file_size > _STATE_BYTES:
-        raise KeyError(name)
-    return parse_document(archive.read(name))
 
 
 def _managed(document: Document) -> dict[ObjectKey, bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.host import ProcessName
 
 SUMMARY = "summary.json"
@@ -124,7 +125,7 @@ def store_summary(folder: Path, summary: Summary) -> None:
 def find_summary(folder: Path) -> Summary | None:
     """Return the summary of the run in `folder`; None when there is none that can be read."""
     try:
-        return msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Summary)
+        return decode_json((folder / SUMMARY).read_bytes(), type=Summary)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

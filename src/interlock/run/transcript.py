@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
 from interlock.run.summary import Summary, store_summary, write_summary
@@ -146,7 +147,7 @@ class Reader:
         self._offset += len(whole)
         for line in whole.splitlines():
             try:
-                yield msgspec.json.decode(line, type=Entry)
+                yield decode_json(line, type=Entry)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue  # torn by a crash of the machine; the lines around it are still good
 

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from interlock.bounded import read_json
 from interlock.errors import UsageError, command
 from interlock.ownership import make_folder
 from interlock.run.process import open_private
@@ -146,7 +147,7 @@ class Workspace:
         manifest = self.data_dir / "modules" / "modules.json"
         if self.folder == self.directory or not manifest.exists():
             return
-        document = json.loads(manifest.read_bytes())
+        document = read_json(manifest.read_bytes())
         for module in document.get("Modules", []):
             if Path(module["Dir"]).is_absolute() and not Path(module["Dir"]).is_relative_to(self.data_dir):
                 module["Dir"] = os.path.relpath(module["Dir"], self.directory)
@@ -228,7 +229,7 @@ def _moved_modules(data_dir: Path, before: Path, now: Path) -> list[dict[str, st
     manifest = data_dir / "modules" / "modules.json"
     if not manifest.exists():
         return []
-    document = json.loads(manifest.read_bytes())
+    document = read_json(manifest.read_bytes())
     modules: list[dict[str, str]] = document.get("Modules", [])
     for module in modules:
         if Path(module["Dir"]).is_relative_to(before):
@@ -240,7 +241,7 @@ def _moved_modules(data_dir: Path, before: Path, now: Path) -> list[dict[str, st
 def _recorded(path: Path) -> Mapping[str, object]:
     """Return what `terraform init` recorded of the backend; empty when it recorded nothing that can be read."""
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     backend = document.get("backend") if isinstance(document, dict) else None

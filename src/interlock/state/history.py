@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.errors import StateInvalid
 
 SCHEMA = 2
@@ -244,7 +245,7 @@ def _decode(data: bytes, kind: type[_T]) -> _T:
     if len(data) > MAX_DESCRIPTION_BYTES:
         raise StateInvalid(what, why=f"it has {len(data)} bytes", finding="bad-history")
     try:
-        value = msgspec.json.decode(data, type=kind)
+        value = decode_json(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(what, why=str(error), finding="bad-history") from error
     if value.schema > SCHEMA:

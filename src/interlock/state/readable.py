@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias
@@ -67,7 +68,7 @@ _PATHS: Final = msgspec.json.Decoder(list[list[_Step | None] | None] | None)
 _CHECKS: Final = msgspec.json.Decoder(list[_Check | None] | None)
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _ROWS: Final = msgspec.json.Decoder(list[dict[str, Raw] | None] | None)
-_BROKEN: Final = (msgspec.MsgspecError, RecursionError)
+_BROKEN: Final = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
 def is_version(text: str) -> bool:
@@ -96,10 +97,13 @@ def is_private(value: object) -> bool:
 def fault_of_marks(raw: Raw) -> str:
     """Say what is wrong with `sensitive_attributes`; empty when it can be read."""
     try:
-        for path in _PATHS.decode(raw) or ():
-            for step in path or ():
-                if fault := _fault_of_step(step or _Step()):
-                    return fault
+        steps = [step or _Step() for path in _PATHS.decode(raw) or () for step in path or ()]
+        for step in steps:
+            if fault := _fault_of_step(step):
+                return fault
+        # A step has a type and a value. A third name is rare, so only then each object is taken apart.
+        if msgspec.json.format(raw, indent=-1).count(b'":') != 2 * len(steps) and _names_twice(raw):
+            return "a step of a path has a field twice, or twice but for upper and lower case: Go takes the last one"
     except _BROKEN:
         return "it is no list of paths"
     return ""
@@ -140,9 +144,8 @@ def fault_of_checks(raw: Raw) -> str:
     try:
         if raw == Raw(b"null"):
             return ""
-        for row in _ROWS.decode(raw) or ():
-            if _has_twin(row or (), _Check):
-                return "check_results has a field that differs from a known one in upper and lower case only"
+        if _names_twice(raw) or any(_has_twin(row or (), _Check) for row in _ROWS.decode(raw) or ()):
+            return "check_results has a field twice, or one that differs from a known one in upper and lower case only"
         for check in _CHECKS.decode(raw) or ():
             each = check or _Check()
             kind, address = each.object_kind or "", each.config_addr or ""
@@ -159,6 +162,19 @@ def fault_of_checks(raw: Raw) -> str:
 def _has_twin(names: Iterable[str], known: type[Struct]) -> bool:
     fields = known.__struct_fields__
     return any(name not in fields and name.casefold() in fields for name in names)
+
+
+def _names_twice(raw: Raw) -> bool:
+    """Say whether any object has two names that are one to Go's reader, which does not look at case."""
+    doubled = False
+
+    def look(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal doubled
+        doubled = doubled or len({name.casefold() for name, _ in pairs}) < len(pairs)
+        return dict(pairs)
+
+    json.loads(bytes(raw), object_pairs_hook=look, parse_int=str, parse_float=str)
+    return doubled
 
 
 def _decoded(raw: Raw) -> object:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from interlock.bounded import read_json
 from interlock.errors import UsageError
 
 MAX_LOCK_INFO_BYTES: Final = 64 * 1024  # a real one has about 250; a Consul one some more
@@ -76,7 +77,7 @@ def parse_lock_info(data: bytes | str) -> LockInfo:
     if len(data) > MAX_LOCK_INFO_BYTES:
         raise _unreadable(f"it has {len(data)} bytes; a lock document has at most {MAX_LOCK_INFO_BYTES}")
     try:
-        document = _with_whole_characters(json.loads(data))
+        document = _with_whole_characters(read_json(data))
     except (ValueError, RecursionError) as error:
         raise _unreadable("it is not JSON") from error
     if not isinstance(document, dict):
@@ -119,7 +120,7 @@ def _with_whole_characters(document: object) -> object:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.loads(text.encode(errors="replace"))
+        return read_json(text.encode(errors="replace"))
     return document
 
 

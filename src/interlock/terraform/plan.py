@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
+from interlock.bounded import OutOfBounds, is_deeper, read_json
 from interlock.errors import TerraformFailed
 from interlock.secrecy import (
     MIN_COPY_CHARS,
@@ -28,7 +30,12 @@ from interlock.terraform.events import Action, ChangeSummary, Event, Outputs, Pl
 
 MAX_PLAN_BYTES: Final = 512 * 1024 * 1024  # `show -json` of a plan over a 100 MB state has about four copies of it
 MIN_SECRET_CHARS: Final = MIN_COPY_CHARS
+MAX_PLAN_VALUES: Final = 8_000_000  # of the JSON: some 1 GB when they are objects; a plan over a 25 MB state has fewer
+MAX_PLAN_DEPTH: Final = 200  # the deepest provider schema seen has 12
 MAX_ATTRIBUTES: Final = 10_000  # per resource; what is changed beyond it is only counted
+MAX_COUNTED: Final = 10_000  # per resource; what is changed beyond both is not looked at
+MAX_ALL_ATTRIBUTES: Final = 300_000  # of all resources together: a deep one takes half a millisecond
+MAX_PATH_CHARS: Final = 1_000  # of one attribute's path: a deep or oddly named one times 10,000 fills the memory
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -161,7 +168,7 @@ class ResourceChange:
         action: The same in one word; a moved-only entry is `MOVE`.
         deposed: Key of a deposed object, else empty.
         attributes: What differs; values of sensitive attributes are masked.
-        left_out: How many differing attributes beyond `MAX_ATTRIBUTES` are not listed.
+        left_out: How many differing attributes beyond `MAX_ATTRIBUTES` are not listed, counted up to `MAX_COUNTED`.
     """
 
     address: str
@@ -242,12 +249,7 @@ def parse_plan(data: bytes | str) -> PlanDocument:
     Raises:
         TerraformFailed: It is too large, no JSON object, or not a plan of format 0.x or 1.x.
     """
-    if len(data) > MAX_PLAN_BYTES:
-        raise _unreadable(f"it has {len(data)} bytes; the limit is {MAX_PLAN_BYTES}")
-    try:
-        document = json.loads(data, parse_float=_number)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable("it is not JSON") from error
+    document = read_plan_json(data, parse_float=_number)
     if not isinstance(document, dict) or "format_version" not in document:
         raise _unreadable("it has no format_version")
     if _text(document, "format_version").partition(".")[0] not in {"0", "1"}:
@@ -256,6 +258,33 @@ def parse_plan(data: bytes | str) -> PlanDocument:
         return _plan(document)
     except (RecursionError, TypeError, AttributeError, KeyError) as error:
         raise _unreadable("its parts are not as expected") from error
+
+
+def read_plan_json(data: bytes | str, *, parse_float: Callable[[str], Any] | None = None) -> Any:
+    """Return the values of a plan's JSON, which a small plan file can make as large as its author likes.
+
+    Args:
+        data: What `terraform show -json` printed.
+        parse_float: How numbers with a fraction are read.
+
+    Raises:
+        TerraformFailed: It has too many bytes or values, is nested too deeply, or is no JSON.
+    """
+    if len(data) > MAX_PLAN_BYTES:
+        raise _unreadable(f"it has {len(data)} bytes; the limit is {MAX_PLAN_BYTES}")
+    # Each value but the first of its list or object has a comma before it, so this is known before any takes memory.
+    commas = data.count(",") if isinstance(data, str) else data.count(b",")
+    if commas > MAX_PLAN_VALUES:
+        raise _unreadable(f"it has more than {MAX_PLAN_VALUES} values")
+    try:
+        document = read_json(data, parse_float=parse_float)
+    except OutOfBounds as error:
+        raise _unreadable(str(error)) from error
+    except ValueError as error:
+        raise _unreadable("it is not JSON") from error
+    if is_deeper(document, MAX_PLAN_DEPTH):
+        raise _unreadable(f"it is nested more than {MAX_PLAN_DEPTH} levels deep")
+    return document
 
 
 def _unreadable(why: str) -> TerraformFailed:
@@ -271,11 +300,12 @@ def _number(text: str) -> float | str:
 def _plan(document: Mapping[str, Any]) -> PlanDocument:
     secrets = gather_secrets(secret_texts(document))
     outputs = sorted((document.get("output_changes") or {}).items())
+    room = iter(range(MAX_ALL_ATTRIBUTES))
     return PlanDocument(
         format_version=_text(document, "format_version"),
         terraform_version=_text(document, "terraform_version"),
-        changes=tuple(_resource_change(entry, secrets) for entry in document.get("resource_changes") or ()),
-        drift=tuple(_resource_change(entry, secrets) for entry in document.get("resource_drift") or ()),
+        changes=tuple(_resource_change(entry, secrets, room) for entry in document.get("resource_changes") or ()),
+        drift=tuple(_resource_change(entry, secrets, room) for entry in document.get("resource_drift") or ()),
         outputs=tuple(_output_change(name, change, secrets) for name, change in outputs),
         applyable=_flag(document, "applyable"),
         complete=_flag(document, "complete"),
@@ -371,12 +401,16 @@ def _flag(document: Mapping[str, Any], name: str) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _resource_change(entry: Mapping[str, Any], secrets: Secrets) -> ResourceChange:
+def _resource_change(entry: Mapping[str, Any], secrets: Secrets, room: Iterator[int]) -> ResourceChange:
+    """Return one change; each differing attribute takes one step of `room`, which all changes share."""
     change = entry["change"]
     actions = tuple(str(word) for word in change.get("actions") or ())
     previous = _text(entry, "previous_address")
     action = _one_action(actions)
-    attributes = [] if action is Action.NOOP else list(_attributes(change, secrets))
+    every = iter(()) if action is Action.NOOP else _attributes(change, secrets)
+    differing = (attribute for attribute, _ in zip(every, room, strict=False))
+    attributes = tuple(islice(differing, MAX_ATTRIBUTES))
+    left_out = sum(1 for _ in islice(differing, MAX_COUNTED))
     return ResourceChange(
         address=entry["address"],
         previous=previous,
@@ -389,8 +423,8 @@ def _resource_change(entry: Mapping[str, Any], secrets: Secrets) -> ResourceChan
         deposed=_text(entry, "deposed"),
         reason=_text(entry, "action_reason"),
         importing=_text(change.get("importing") or {}, "id"),
-        attributes=tuple(attributes[:MAX_ATTRIBUTES]),
-        left_out=max(len(attributes) - MAX_ATTRIBUTES, 0),
+        attributes=attributes,
+        left_out=left_out,
     )
 
 
@@ -549,9 +583,11 @@ def _masked(value: Any, sensitive: Any, secrets: Secrets) -> Json:
 
 
 def spell_path(path: tuple[str | int, ...]) -> str:
-    """Spell the way to a value as people write it: `members[0].name`."""
+    """Spell the way to a value as people write it: `members[0].name`; one that is very long is cut."""
     text = ""
     for step in path:
+        if len(text) > MAX_PATH_CHARS:
+            return f"{text[:MAX_PATH_CHARS]}…"
         if isinstance(step, int):
             text += f"[{step}]"
         elif _PLAIN_KEY.fullmatch(step):

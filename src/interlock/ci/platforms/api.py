@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, Any
 
+from interlock.bounded import read_json
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
 from interlock.sending import Elsewhere, Origin, SameOrigin, find_origin
 
@@ -104,7 +105,7 @@ class Api:
 
     def _decoded(self, content: bytes, path: str) -> Any:
         try:
-            return json.loads(content)
+            return read_json(content)
         except ValueError as error:
             raise BackendUnavailable(f"{self.title} answered {path} with something that is not JSON") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import urllib.parse
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from interlock.bounded import read_json
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
 from interlock.ci.platforms.api import MAX_ANSWER_BYTES, Api, required
@@ -87,7 +87,7 @@ class GitHub:
     def _pull_request(self) -> int:
         path = self.environ.get("GITHUB_EVENT_PATH", "")
         try:
-            event = json.loads(Path(path).read_bytes()) if path else {}
+            event = read_json(Path(path).read_bytes()) if path else {}
         except (OSError, ValueError):
             event = {}
         number = (event.get("pull_request") or {}).get("number") if isinstance(event, dict) else None

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.errors import THIS_STATE, command
 from interlock.host import Life, ProcessName, group_members, life_of
 from interlock.recovery.evidence import Evidence, Says
@@ -108,6 +109,6 @@ def parse_name(info: str) -> ProcessName | None:
     if not info.startswith(_NAMED):
         return None
     try:
-        return msgspec.json.decode(info.removeprefix(_NAMED), type=ProcessName)
+        return decode_json(info.removeprefix(_NAMED), type=ProcessName)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
