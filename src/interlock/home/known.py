@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.store import Mismatch, Record, RecordDamaged, RecordStore
 from interlock.store.records import KEY_BYTES_MAX, LIST_LIMIT_MAX
 
@@ -148,6 +149,6 @@ class KnownStates:
 
 def _read(value: bytes) -> KnownState | None:
     try:
-        return msgspec.json.decode(value, type=KnownState)
+        return decode_json(value, type=KnownState)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
