@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from interlock.bounded import decode_json
 from interlock.errors import PolicyGate, UsageError, command
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def unseal(sealed: bytes, plan_key: str) -> tuple[bytes, Binding]:
     text, signature, wrapped = _parted(sealed)
     try:
         Ed25519PublicKey.from_public_bytes(key[KEY_BYTES:]).verify(signature, _SEALED + text)
-        binding = msgspec.json.decode(text, type=Binding)
+        binding = decode_json(text, type=Binding)
     except (InvalidSignature, msgspec.MsgspecError, UnicodeDecodeError):
         why = "somebody else than the seal job made it, it was changed, or the two keys are not a pair"
         raise _refused(why) from None

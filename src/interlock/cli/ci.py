@@ -371,6 +371,7 @@ def _report(summary: Path | None, artifact: str | None, state: str, *, kept: boo
 
     import msgspec
 
+    from interlock.bounded import decode_json
     from interlock.ci.comment import PlanReport
     from interlock.cli.plan_report import read_report
     from interlock.home.embedded import check_own
@@ -381,7 +382,7 @@ def _report(summary: Path | None, artifact: str | None, state: str, *, kept: boo
         return read_report(_named(summary), state, settings.runs, os.environ)
     content = _artifact(artifact) if artifact is not None else _read(_named(summary), _MAX_REPORT_BYTES)
     try:
-        found = msgspec.json.decode(content[:_MAX_REPORT_BYTES], type=PlanReport)
+        found = decode_json(content[:_MAX_REPORT_BYTES], type=PlanReport)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         fix = command("ci", "comment", "plan.json", "--state", state, "--keep", "report.json")
         raise UsageError("this is not what --keep wrote", why=str(error), fix=fix) from error
