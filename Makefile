@@ -46,9 +46,10 @@ snapshots: $(READY)
 state-mutants: $(READY)
 	$(BIN)/python -m tests.state_mutants $(TERRAFORMS)
 
-# Every order of events around the lock at a larger scope than the tests search; minutes to an hour.
+# Every order of events around the lock at larger scopes than the tests search, smallest first, for at most so long.
+SEARCH_MINUTES ?= 60
 search: $(READY)
-	$(BIN)/python -m tests.simulation.lock_search
+	$(BIN)/python -m tests.simulation.lock_search $(SEARCH_MINUTES)
 
 $(READY): requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none of python3.13, python3.12, python3.11, python3 is"; exit 1; }

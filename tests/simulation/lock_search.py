@@ -6,19 +6,24 @@ repeat, give up, unlock; a network that loses, doubles, delays and reorders what
 connections that close at any step; a store that fails before or after it wrote; a server that dies between two steps.
 A broken promise is reported with the shortest way to it.
 
-    python -m tests.simulation.lock_search       searches the larger scope (minutes), prints what it visited
+    python -m tests.simulation.lock_search [MINUTES]    searches larger scopes; says what it visited, and what not
 """
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any, Final
 
+import msgspec
+import msgspec.structs
 from msgspec import structs
 
 from interlock.backend.lock_request import Ask, Listen, LockRequest, Phase, Reply, Step, Tell
@@ -45,6 +50,7 @@ from interlock.lock.invariants import broken_rules, broken_steps
 from interlock.lock.ticket import NOBODY_SAID
 from interlock.terraform.lockinfo import LockInfo
 
+TOLD_EVERY = 10_000  # worlds: some seconds
 NOW = datetime(2026, 1, 1, tzinfo=UTC)  # the world's instant never moves: when time passes, the record grows older
 TICK_S = 9.0  # longer than the patience with a client that asked once, and than that with a broken connection
 
@@ -153,18 +159,27 @@ class Found:
         return f"{self.promise}\n{steps}\n({self.worlds} worlds were visited)"
 
 
-def search(scope: Scope, *, most: int = sys.maxsize) -> Found:
-    """Visit every world that can be reached within the scope, nearest first; stop at the first broken promise."""
-    first = World(
-        clients=tuple(Client(name, way) for name, way in zip("abc", scope.ways, strict=False)),
-        faults=scope.faults,
-        ticks=scope.ticks,
-        bumps=scope.bumps,
-    )
+def search(
+    scope: Scope, *, most: int = sys.maxsize, reduce: bool = True, told: Callable[[int, int, int], None] | None = None
+) -> Found:
+    """Visit every world that can be reached within the scope, nearest first; stop at the first broken promise.
+
+    Args:
+        scope: What may happen how often.
+        most: Worlds at most.
+        reduce: Visit one of the worlds that differ only in the names of clients that ask alike; see `canonical`.
+        told: Told after every so many worlds: worlds, events, how many wait to be looked at.
+    """
+    same = canonical if reduce else _as_it_is
+    first = first_world(scope)
     came_from: dict[World, tuple[World, str] | None] = {first: None}
     ahead, events = deque([first]), 0
+    visited = 0
     while ahead:
         world = ahead.popleft()
+        visited += 1
+        if told is not None and visited % TOLD_EVERY == 0:
+            told(len(came_from), events, len(ahead))
         for move in moves(world, scope):
             label, after = "", world
             try:
@@ -173,6 +188,7 @@ def search(scope: Scope, *, most: int = sys.maxsize) -> Found:
             except Broken as broken:
                 return Found(len(came_from), events, str(broken), (*_way_to(world, came_from), label or broken.args[1]))
             events += 1
+            after = same(after)
             if after not in came_from:
                 if len(came_from) >= most:
                     raise AssertionError(f"more than {most} worlds: choose a smaller scope")
@@ -181,12 +197,106 @@ def search(scope: Scope, *, most: int = sys.maxsize) -> Found:
     return Found(len(came_from), events)
 
 
+def first_world(scope: Scope) -> World:
+    """Return the world in which nothing has happened yet."""
+    clients = tuple(Client(name, way) for name, way in zip("abc", scope.ways, strict=False))
+    return World(clients=clients, faults=scope.faults, ticks=scope.ticks, bumps=scope.bumps)
+
+
 def _way_to(world: World, came_from: dict[World, tuple[World, str] | None]) -> tuple[str, ...]:
     labels: list[str] = []
     while (step := came_from[world]) is not None:
         world, label = step
         labels.append(label)
     return tuple(reversed(labels))
+
+
+# -- which worlds are the same ----------------------------------------------------------------------------------------
+
+_NAME = re.compile(r"\b([abc])(?=\d)")  # of a client, in its lock ids and what is made from them
+
+
+def canonical(world: World) -> World:
+    """Return the world in which clients that ask alike are named in the order of where they are.
+
+    Nothing looks at a name but to compare it with another (a test tries that), so what may happen to two clients that
+    ask alike may happen to them with their names exchanged, and one of the two histories need not be searched.
+    """
+    places = sorted(range(len(world.clients)), key=lambda n: (world.clients[n].way.value, _place(world, n), n))
+    clients = tuple(world.clients[n] for n in places)
+    names = [client.name for client in world.clients]
+    if [client.name for client in clients] == names:
+        return world
+    spelling = tuple((client.name, name) for client, name in zip(clients, names, strict=True))
+    return _renamed_world(replace(world, clients=clients), spelling)
+
+
+def _as_it_is(world: World) -> World:
+    return world
+
+
+def _place(world: World, n: int) -> tuple[object, ...]:
+    """Return where a client is, without its name; worlds may share it, then both are visited."""
+    client, name = world.clients[n], world.clients[n].name
+    lock = world.lock
+    return (
+        client.used,
+        client.at.value,
+        client.tries,
+        tuple(place for place, holder in enumerate(lock.holders) if holder.ticket[0] == name),
+        tuple(place for place, waiter in enumerate(lock.waiters) if waiter.ticket[0] == name),
+        tuple(place for place, gone in enumerate(lock.departed) if gone.ticket[0] == name),
+        tuple(sorted(_sight(attempt) for attempt in world.attempts if attempt.lock_id[0] == name)),
+        tuple(lock_id[1:] for lock_id in world.unlocks if lock_id[0] == name),
+        tuple(sorted(lock_id[1:] for lock_id in world.ended if lock_id[0] == name)),
+        tuple(sorted(lock_id[1:] for lock_id in world.bumped if lock_id[0] == name)),
+    )
+
+
+def _sight(attempt: Attempt) -> tuple[str, int, str, str, bool, bool]:
+    phase, step = attempt.request.phase.value, type(attempt.step).__name__
+    return (attempt.lock_id[1:], attempt.number, phase, step, attempt.listened, attempt.closed)
+
+
+Spelling = tuple[tuple[str, str], ...]
+"""Old and new name of each client."""
+
+
+def _renamed_world(world: World, spelling: Spelling) -> World:
+    names = dict(spelling)
+    return replace(
+        world,
+        clients=tuple(replace(client, name=names[client.name]) for client in world.clients),
+        lock=_renamed(world.lock, spelling),
+        attempts=_sorted(tuple(_renamed(attempt, spelling) for attempt in world.attempts)),
+        unlocks=tuple(_renamed(lock_id, spelling) for lock_id in world.unlocks),
+        ended=frozenset(_renamed(lock_id, spelling) for lock_id in world.ended),
+        bumped=frozenset(_renamed(lock_id, spelling) for lock_id in world.bumped),
+    )
+
+
+def _renamed(part: Any, spelling: Spelling) -> Any:
+    """Return a part of a world with the clients' names exchanged in every text of it."""
+    if isinstance(part, str | msgspec.Struct):
+        return _renamed_often(part, spelling)
+    if isinstance(part, tuple):
+        return tuple(_renamed(one, spelling) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{each.name: _renamed(getattr(part, each.name), spelling) for each in fields(part)})
+    assert not part or not isinstance(part, Mapping | set | frozenset | list), (
+        "it may hold names, and nobody exchanges them"
+    )
+    return part
+
+
+@lru_cache(maxsize=1 << 16)
+def _renamed_often(part: str | msgspec.Struct, spelling: Spelling) -> Any:
+    """Do so for what occurs in many worlds."""
+    if isinstance(part, str):
+        names = dict(spelling)
+        return _NAME.sub(lambda found: names[found[1]], part)
+    changed = {name: _renamed(getattr(part, name), spelling) for name in part.__struct_fields__}
+    return msgspec.structs.replace(part, **changed)
 
 
 # -- what must hold ---------------------------------------------------------------------------------------------------
@@ -515,15 +625,52 @@ def _older(lock: Lock) -> Lock:
     return structs.replace(lock, waiters=waiters)
 
 
+SCOPES: Final = (
+    # small ones first: each is finished before the next begins, and what was finished is said
+    Scope(ways=(Way.POLLS,) * 3, ids=1, tries=2, faults=1),
+    Scope(ways=(Way.WAITS,) * 3, ids=1, tries=1, faults=1),
+    Scope(ways=(Way.PLANS, Way.POLLS, Way.WAITS), ids=1, tries=1, faults=1, bumps=1),
+    Scope(ways=(Way.WAITS, Way.POLLS, Way.POLLS), ids=1, tries=2, faults=1),
+    Scope(ways=(Way.POLLS,) * 2, ids=2, tries=2, faults=2),
+    Scope(ways=(Way.WAITS,) * 2, ids=2, tries=2, faults=2),
+    Scope(ways=(Way.POLLS,) * 3, ids=2, tries=1, faults=1),
+    Scope(ways=(Way.POLLS,) * 3, ids=2, tries=2, faults=2),
+)
+
+
+class _OutOfTime(Exception):
+    pass
+
+
+def _main(minutes: float) -> int:
+    """Search one scope after the other until the time is up; return 1 when a promise is broken."""
+    until_s = time.monotonic() + 60 * minutes
+    for number, scope in enumerate(SCOPES):
+        began_s = time.monotonic()
+        print(f"{number + 1} of {len(SCOPES)}: {_spelled(scope)}", flush=True)  # noqa: T201 - this is a command
+        try:
+            found = search(scope, told=partial(_tell, began_s, until_s))
+        except _OutOfTime:
+            left = len(SCOPES) - number
+            print(f"{minutes:g} minutes are over: {number} scopes were searched wholly, {left} were not")  # noqa: T201
+            return 0
+        print(f"  {found} ({time.monotonic() - began_s:.0f} s)", flush=True)  # noqa: T201
+        if found.promise:
+            return 1
+    return 0
+
+
+def _spelled(scope: Scope) -> str:
+    ways = ", ".join(way.value for way in scope.ways)
+    return f"{ways}; ids {scope.ids}, tries {scope.tries}, mishaps {scope.faults}, promotions {scope.bumps}"
+
+
+def _tell(began_s: float, until_s: float, worlds: int, events: int, ahead: int) -> None:
+    now_s = time.monotonic()
+    print(f"  {now_s - began_s:.0f} s: {worlds} worlds, {events} events, {ahead} to look at", flush=True)  # noqa: T201
+    if now_s > until_s:
+        raise _OutOfTime
+
+
 if __name__ == "__main__":
-    worst = 0
-    for ways in (
-        (Way.POLLS,) * 3,
-        (Way.WAITS, Way.POLLS, Way.POLLS),
-        (Way.WAITS,) * 3,
-        (Way.PLANS, Way.POLLS, Way.WAITS),
-    ):
-        found = search(Scope(ways=ways, faults=2, bumps=1 if Way.PLANS in ways else 0))
-        print(", ".join(way.value for way in ways), "-", found, flush=True)  # noqa: T201 - this is a command
-        worst = max(worst, bool(found.promise))
-    sys.exit(worst)
+    sys.exit(_main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0))

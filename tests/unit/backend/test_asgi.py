@@ -662,3 +662,13 @@ async def test_a_closed_gate_answers_nobody(site: Site) -> None:
     site.runs.close(run.secret)
     assert (await run.ask("GET")).status == 401
     assert (await site.ask("GET", "/run/guess/state", token=None)).status == 401
+
+
+@pytest.mark.promise("P4")
+async def test_a_deletion_that_names_no_lock_is_refused_for_that_also_while_its_client_holds(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    await site.ask("POST", body=state(1), query="ID=a")
+    refused = await site.ask("DELETE")
+    assert refused.status == 409
+    assert b"names no lock" in refused.body
+    assert (await site.ask("GET")).body == state(1)

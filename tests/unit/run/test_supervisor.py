@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -449,6 +450,42 @@ async def test_a_defect_of_ours_during_an_apply_stops_it_and_leaves_lock_and_gra
     await check_laws(scene, kept=True)
 
 
+@pytest.mark.promise("P9")
+async def test_an_apply_that_was_asked_already_is_not_asked_again_when_we_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, follow = Scene(tmp_path), Running.follow
+
+    async def fails(running: Running, on_event: Callable[[AnyEvent], None]) -> Outcome:
+        outcome = await follow(running, on_event)
+        if running.output.name == "apply.jsonl":
+            raise RuntimeError("a defect")
+        return outcome
+
+    monkeypatch.setattr(Running, "follow", fails)
+    scene.wish(Cause.SIGTERM, at="during:apply")
+    with pytest.raises(RuntimeError, match="a defect"):
+        await scene.run()
+    assert scene.diary.steps.count("ask:apply") == 1
+    assert "ask:nobody" not in scene.diary.steps
+    await check_laws(scene, kept=True)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_what_a_terraform_that_was_cut_off_could_store_is_not_called_unsaved(
+    tmp_path: Path, is_stored: bool
+) -> None:
+    scene = Scene(tmp_path)
+    scene.terraform.ends["apply"] = Ending(says=STOPPING + APPLIED + CUT, code=1, stores=True)
+    if is_stored:
+        scene.diary.meets["door.rest"] = lambda: setattr(scene.door, "document", MADE)
+    outcome = await scene.run()
+    assert isinstance(outcome, StateNotSaved)
+    assert ("terraform_data.a" in outcome.why) == (not is_stored)
+    await check_laws(scene)
+
+
 @pytest.mark.promise("P1", "P9")
 async def test_a_grant_is_kept_whatever_keeps_the_door_from_being_left(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
@@ -456,6 +493,27 @@ async def test_a_grant_is_kept_whatever_keeps_the_door_from_being_left(tmp_path:
     with pytest.raises(RuntimeError, match="a defect"):
         await scene.run()
     await check_laws(scene, kept=True)
+
+
+MADE = json.dumps(
+    {
+        "version": 4,
+        "terraform_version": "1.11.4",
+        "serial": 1,
+        "lineage": "l",
+        "outputs": {},
+        "resources": [
+            {
+                "mode": "managed",
+                "type": "terraform_data",
+                "name": "a",
+                "provider": "provider.p",
+                "instances": [{"attributes": {"id": "1"}}],
+            }
+        ],
+    }
+).encode()
+"""A state that has what the fake Terraform makes."""
 
 
 # -- a lost lease -----------------------------------------------------------------------------------------------------
