@@ -52,6 +52,11 @@ def zipped(name: str, content: bytes) -> bytes:
 # -- GitHub ----------------------------------------------------------------------------------------------------------
 
 ENVIRONMENT = "/repos/o/r/environments/production"
+LIMITED = {"deployment_branch_policy": {"protected_branches": True}}
+
+
+def seal_environment(api: Any, answer: object = LIMITED) -> None:
+    api.on("GET", f"{ENVIRONMENT}-seal", answer)
 
 
 def test_a_protected_github_environment_is_good(fake_api: Any) -> None:
@@ -59,7 +64,9 @@ def test_a_protected_github_environment_is_good(fake_api: Any) -> None:
     fake_api.on(
         "GET", ENVIRONMENT, {"protection_rules": rules, "deployment_branch_policy": {"protected_branches": True}}
     )
-    assert answers(list(github(fake_api).checks(PIPELINE))) == [("environment production", "good")] * 2
+    seal_environment(fake_api)
+    found = answers(list(github(fake_api).checks(PIPELINE)))
+    assert found == [("environment production", "good")] * 2 + [("environment production-seal", "good")]
     assert fake_api.seen[0].headers["authorization"] == f"Bearer {TOKEN}"
 
 
@@ -76,18 +83,21 @@ def test_a_protected_github_environment_is_good(fake_api: Any) -> None:
 )
 def test_an_unprotected_github_environment_is_wrong(fake_api: Any, answer: object, expected: list[str]) -> None:
     fake_api.on("GET", ENVIRONMENT, answer)
+    seal_environment(fake_api, {"protection_rules": []})
     found = list(github(fake_api).checks(PIPELINE))
-    assert [check.answer.value for check in found] == expected
+    assert [check.answer.value for check in found] == [*expected, "wrong"]
     assert all(check.fix for check in found if check.answer is Answer.WRONG)
 
 
 def test_a_missing_github_environment_is_wrong(fake_api: Any) -> None:
-    assert answers(list(github(fake_api).checks(PIPELINE))) == [("environment production", "wrong")]
+    found = answers(list(github(fake_api).checks(PIPELINE)))
+    assert found == [("environment production", "wrong"), ("environment production-seal", "wrong")]
 
 
 def test_what_a_token_may_not_read_is_unknown(fake_api: Any) -> None:
     fake_api.on("GET", ENVIRONMENT, {}, status=403)
-    (check,) = github(fake_api).checks(PIPELINE)
+    seal_environment(fake_api)
+    check, _ = github(fake_api).checks(PIPELINE)
     assert check.answer is Answer.UNKNOWN
     assert TOKEN not in f"{check} {github(fake_api)}"
 

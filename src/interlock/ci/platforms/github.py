@@ -40,9 +40,12 @@ class GitHub:
     def checks(self, pipeline: Pipeline) -> Iterator[Check]:
         """Yield whether each environment has reviewers and admits only the branch."""
         for name in dict.fromkeys(target.environment for target in pipeline.targets):
-            yield from self._environment(name, pipeline.branch)
+            yield from self._environment(name, pipeline.branch, asks=True)
+            # A pull request's own workflow file could name it otherwise, and would get the key that vouches for plans.
+            yield from self._environment(f"{name}-seal", pipeline.branch, asks=False)
 
-    def _environment(self, name: str, branch: str) -> Iterator[Check]:
+    def _environment(self, name: str, branch: str, *, asks: bool) -> Iterator[Check]:
+        """Yield what is to be said of one environment; `asks`: somebody must approve a deployment to it."""
         subject = f"environment {name}"
         where = f"Settings > Environments > {name}"
         try:
@@ -51,14 +54,17 @@ class GitHub:
             yield unknown(subject, error.why, f"run with a token that may read environments ({' or '.join(_TOKENS)})")
             return
         if found is None:
-            yield wrong(subject, "it does not exist, so nobody is asked before an apply", f"create it in {where}")
+            yield wrong(subject, "it does not exist, so any branch's job may make and use it", f"create it in {where}")
             return
+        if asks:
+            yield self._reviewers(subject, found, where)
+        yield self._branches(subject, found, where, branch)
+
+    def _reviewers(self, subject: str, found: Mapping[str, Any], where: str) -> Check:
         rules = {rule.get("type"): rule for rule in found.get("protection_rules") or []}
         if (rules.get("required_reviewers") or {}).get("reviewers"):
-            yield good(subject, "an apply waits for its reviewers")
-        else:
-            yield wrong(subject, "no reviewers are required", f"add required reviewers in {where}")
-        yield self._branches(subject, found, where, branch)
+            return good(subject, "an apply waits for its reviewers")
+        return wrong(subject, "no reviewers are required", f"add required reviewers in {where}")
 
     def _branches(self, subject: str, found: Mapping[str, Any], where: str, branch: str) -> Check:
         if found.get("deployment_branch_policy"):
