@@ -32,6 +32,7 @@ TEXT_CHARS: Final = 64_000  # of a message of several lines
 _BLANK: Final = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef"
 _BLANKS: Final = re.compile(f"[{_BLANK}]")
 _CANDIDATE: Final = re.compile(r"[^\x20-\x7e]")
+_JSON_CANDIDATE: Final = re.compile(r"[^\x20-\x7e\n]")
 _ZWNJ, _ZWJ = "\u200c", "\u200d"
 _PLAIN: Final = "\x1b[0m"
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]{0,40}m")
@@ -76,7 +77,7 @@ def indented(text: str, by: str) -> str:
 def safe_json(document: str) -> str:
     """Return a JSON text of the same value, in which nothing is hidden and nothing is a CI runner's command."""
     if not (document.isascii() and "\x7f" not in document):
-        document = _CANDIDATE.sub(_json_escape, document)
+        document = _JSON_CANDIDATE.sub(_json_escape, document)
     return _COMMAND.sub(lambda found: f"{found[0][:-1]}\\u{ord(found[0][-1]):04x}", document)
 
 
@@ -188,7 +189,7 @@ def _without_commands(line: str) -> str:
 
 def _json_escape(found: re.Match[str]) -> str:
     char = found[0]
-    if char == "\n" or _is_seen(char):
+    if _is_seen(char):
         return char
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

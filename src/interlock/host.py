@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 
 from interlock.checkout import find_program
+from interlock.foreign_text import one_line
 
 _PROC = Path("/proc")
 _START_TIME_FIELD = 22 - 3  # proc(5) counts from 1, and the name in brackets ends field 2
@@ -232,13 +233,16 @@ def ancestors(pid: int) -> list[int]:
     return above
 
 
+_WHO_CHARS = 300  # a host name has 253 at most
+
+
 def who() -> str:
     """Return `user@host` as Terraform writes it in a lock's `Who`."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = ""
-    return f"{user}@{socket.gethostname()}"
+    return one_line(f"{user}@{socket.gethostname()}", limit=_WHO_CHARS)  # USER may say anything
 
 
 def _stat(pid: int) -> list[str]:

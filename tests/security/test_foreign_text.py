@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,6 +249,42 @@ def test_a_next_command_means_what_it_says_when_it_is_pasted(tmp_path: Path) -> 
     said = subprocess.run(["bash", "-c", script], capture_output=True, timeout=30, cwd=tmp_path, check=True).stdout
     assert said.decode().split("\0")[2:-1] == words
     assert command("plan", Path("-rf")) == "interlock plan ./-rf"
+
+
+def test_a_lock_document_gains_nothing_at_the_terminal_of_another_terraform() -> None:
+    from interlock.backend.protocol import Held, Refused, Take, answer, read_intent
+    from interlock.errors import LockHeld, UsageError
+    from interlock.terraform.lockinfo import LockInfo
+
+    words = dict.fromkeys(("Operation", "Info", "Who", "Version", "Created", "Path"), POISON)
+    taken = read_intent("LOCK", {}, json.dumps({"ID": "1", **words}).encode())
+    assert isinstance(taken, Take)
+    older = LockInfo(id="2", operation=POISON, info=POISON, who=POISON, created=POISON, path=POISON)
+    for holder in (taken.info, older):
+        document = json.loads(answer(Held(holder=holder, why=POISON)).body)
+        assert [fault for text in document.values() for fault in faults(text)] == []
+    with pytest.raises(UsageError, match="lock id"):
+        read_intent("LOCK", {}, json.dumps({"ID": AT_START, **words}).encode())
+    refused = answer(Refused(error=LockHeld(POISON, why=POISON, fix=POISON), status=423))
+    assert faults(refused.body.decode()) == []
+
+
+def test_a_user_name_from_the_environment_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from interlock import host
+
+    monkeypatch.setenv("LOGNAME", POISON)
+    assert faults(host.who()) == []
+    assert "\n" not in host.who()
+
+
+def test_json_has_the_same_value_as_what_was_said() -> None:
+    from interlock.cli.view import as_json, as_json_line
+
+    for spell in (as_json, as_json_line):
+        assert json.loads(spell({POISON: [POISON, AT_START, "Zoë 王"]})) == {POISON: [POISON, AT_START, "Zoë 王"]}
+        assert faults(spell({POISON: [POISON, AT_START]})) == []
+        assert "Zoë 王" in spell("Zoë 王")
+    assert json.loads(as_json("name\udce9")) == "name\udce9"  # of a file whose name is no UTF-8
 
 
 WRITERS = {"view.py", "follow.py", "main.py", "overview.py"}

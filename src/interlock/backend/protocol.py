@@ -25,7 +25,8 @@ from datetime import datetime
 from typing import Any, TypeAlias, assert_never
 
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in
-from interlock.terraform.lockinfo import LockInfo, parse_lock_info, render_lock_info
+from interlock.foreign_text import one_line, safe_json
+from interlock.terraform.lockinfo import LockInfo, parse_lock_info, plain_lock_info, render_lock_info
 
 MAX_WAIT_S = 3600.0  # one held request; proxies cut earlier, and a client may ask again and keep its place
 MAX_LOCK_BYTES = 64 * 1024  # a lock document has 250 bytes
@@ -233,7 +234,9 @@ def answer(outcome: Outcome, *, client_version: str = "") -> Answer:
         case Taken():
             return Answer(status=200, headers=_JSON, body=render_lock_info(outcome.info))
         case Held():
-            return Answer(status=423, headers=_JSON, body=render_lock_info(_shown(outcome, client_version)))
+            return Answer(
+                status=423, headers=_JSON, body=render_lock_info(plain_lock_info(_shown(outcome, client_version)))
+            )
         case Refused():
             return _refused(outcome)
         case _:
@@ -292,7 +295,7 @@ def _refused(outcome: Refused) -> Answer:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
+    return safe_json(json.dumps(value, ensure_ascii=False)).encode()  # Terraform prints it as it is
 
 
 def _query_wait(query: Mapping[str, str]) -> float | None:
@@ -310,9 +313,9 @@ def _query_id(query: Mapping[str, str]) -> str | None:
 
 def _bounded(info: LockInfo) -> LockInfo:
     _check_id(info.id)
-    return info
+    return plain_lock_info(info)
 
 
 def _check_id(value: str) -> None:
-    if len(value) > MAX_ID_CHARS or not value.isprintable():
+    if one_line(value, limit=MAX_ID_CHARS) != value:
         raise UsageError("the lock id is not usable", why=f"it is not {MAX_ID_CHARS} printable characters at most")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 
 from interlock.cli import view
 from interlock.errors import PolicyGate, UsageError, command
-from interlock.foreign_text import in_chat
+from interlock.foreign_text import in_chat, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -422,6 +423,10 @@ def login(
     api = Api(base=server.rstrip("/"), headers={}, title="the Interlock server", token_names="the job's identity")  # noqa: S106
     answer = api.send("POST", "/api/v1/login/oidc", {"token": signed}) or {}
     token = str(answer.get("token", ""))
+    if token and not re.fullmatch(r"[\x21-\x7e]{1,16384}", token):
+        raise UsageError(
+            "the server's token is malformed", why="it holds spaces, line ends or no ASCII", fix=f"ask {server}"
+        )
     if not token:
         raise UsageError("the Interlock server has no keyless login", why=server, fix="use a token in INTERLOCK_TOKEN")
     if show:
@@ -531,7 +536,7 @@ def _output(name: str, value: str) -> None:
     path = os.environ.get("GITHUB_OUTPUT")
     if path:
         with Path(path).open("a") as file:
-            file.write(f"{name}={value}\n")
+            file.write(f"{name}={one_line(value)}\n")
     elif os.environ.get("TF_BUILD"):
         view.tell_azure("task.setvariable", {"variable": name, "isOutput": "true"}, value)
     elif os.environ.get("GITLAB_CI"):

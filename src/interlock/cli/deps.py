@@ -13,6 +13,7 @@ import typer
 
 from interlock.cli import view
 from interlock.errors import UsageError
+from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from interlock.dependencies import Edge, Graph, Impact, Inventory, Order, Root
@@ -285,7 +286,7 @@ def _text(graph: Graph, order: Order) -> str:
     for cycle in graph.cycles():
         lines += _cycle_text(graph, cycle)
     lines += _order_text(order)
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(one_line, lines)) + "\n"  # evidence quotes the configuration
 
 
 def _cycle_text(graph: Graph, cycle: tuple[str, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from interlock.cli import view
 from interlock.cli.run import Extra, NoGateway, NoWait, State, Terraform, Wait, after_a_kill, conclude, divide
 from interlock.errors import DriftGate, UsageError
+from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from interlock.compose import Asked, DriftRoom
@@ -288,7 +289,7 @@ def _decide(
     if bool(words) == everything:
         raise UsageError("name what to decide about", why="either addresses or ids, or --all", fix="interlock drift ls")
     paths = frozenset(attributes or ())
-    ruling = Ruling(choice=choice, paths=paths, who=me(), at=SystemClock().now(), reason=reason)
+    ruling = Ruling(choice=choice, paths=paths, who=me(), at=SystemClock().now(), reason=one_line(reason))
 
     async def decide(room: DriftRoom) -> tuple[list[Finding], Path]:
         return await room.decide(tuple(words or ()), ruling), room.directory

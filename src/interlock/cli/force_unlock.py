@@ -11,6 +11,7 @@ import typer
 from interlock.cli import view
 from interlock.cli.lock import Ephemeral, Job, LockId, State, explained, show_explained
 from interlock.errors import StateInvalid, UsageError, command
+from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from interlock.recovery.foreign import Override
@@ -72,13 +73,13 @@ def make_override(verified: str, operator: str | None) -> Override:
     from interlock.recovery.foreign import Override
 
     name = (operator or me()).strip()
-    if not verified.strip() or not name or len(name) > _NAME_CHARS:
+    if not verified.strip() or not name or one_line(name, limit=_NAME_CHARS) != name:
         raise UsageError(
             "--i-have-verified needs a reason, and a name",
             why="both are kept in the audit log",
             fix='--i-have-verified "the runner vm-17 was deleted at 02:40" --operator "Ann Lee"',
         )
-    return Override(operator=name, reason=verified.strip())
+    return Override(operator=name, reason=one_line(verified.strip()))
 
 
 async def _act(

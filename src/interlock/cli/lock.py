@@ -12,6 +12,7 @@ import typer
 from interlock.cli import view
 from interlock.cli.queue import lock_values, queue_values
 from interlock.errors import command, fill_in
+from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from interlock.rescue.case import Explained
@@ -187,7 +188,7 @@ def acquire(
     """
     from interlock.rescue import by_hand
 
-    held = asyncio.run(by_hand.acquire(state, reason=reason, lease=lease, wait=wait, environ=os.environ))
+    held = asyncio.run(by_hand.acquire(state, reason=one_line(reason), lease=lease, wait=wait, environ=os.environ))
     under = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
     view.emit(
         {"state": state, "ticket": held.id, "token": held.token},

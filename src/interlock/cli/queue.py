@@ -10,6 +10,7 @@ import typer
 
 from interlock.cli import view
 from interlock.errors import command
+from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -156,7 +157,7 @@ def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Wh
     from interlock.home.embedded import me
 
     async def freeze(coordinator: LocalCoordinator, name: str) -> None:
-        await coordinator.freeze(name, by=me(), reason=reason)
+        await coordinator.freeze(name, by=me(), reason=one_line(reason))
 
     ref = asyncio.run(change_lock(state, os.environ, freeze))
     view.note(f"{ref.queue} is paused; to end it: {command('queue', 'resume', ref.queue)}")

@@ -43,25 +43,24 @@ _COMMAND = re.compile(r"\binterlock [a-z-]+(?: [^\s:;,]+)*")
 
 def as_json(value: object) -> str:
     """Return `value` (dataclasses, datetimes, enums included) as one JSON document, two spaces of indent."""
-    import msgspec
-
-    return safe_json(msgspec.json.format(_encoded(value), indent=2).decode())
+    return _as_json(value, indent=2)
 
 
 def as_json_line(value: object) -> str:
     """Return `value` as `as_json` does, on one line."""
-    return safe_json(_encoded(value).decode())
+    return _as_json(value, indent=0)
 
 
-def _encoded(value: object) -> bytes:
+def _as_json(value: object, *, indent: int) -> str:
     import msgspec
 
     try:
-        return msgspec.json.encode(value, enc_hook=_encode)
+        encoded = msgspec.json.encode(value, enc_hook=_encode)
     except UnicodeEncodeError:  # half a character, as in a file name that is no UTF-8
         import json
 
-        return json.dumps(msgspec.to_builtins(value, enc_hook=_encode)).encode()
+        return safe_json(json.dumps(msgspec.to_builtins(value, enc_hook=_encode), indent=indent or None))
+    return safe_json((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
 
 
 def _encode(value: object) -> object:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from interlock.checkout import CI_MARKS, is_watched
 from interlock.clock import SystemClock
 from interlock.errors import UsageError
+from interlock.foreign_text import one_line
 from interlock.home.embedded import read_settings
 from interlock.ids import RandomIds
 from interlock.ownership import make_folder
@@ -219,7 +220,7 @@ def _job_url(environ: Mapping[str, str]) -> str | None:
     from interlock.ci.job import find_job
 
     job = find_job(environ)
-    return job.url if job else None
+    return one_line(job.url) if job and job.url else None
 
 
 def _file(path: Path | None) -> str | None:

@@ -13,6 +13,7 @@ from html import escape
 from typing import Final
 
 from interlock.dependencies.graph import Edge, Graph, Node
+from interlock.foreign_text import one_line
 
 MAX_MERMAID_EDGES: Final = 500  # renderers refuse more by default
 _COLUMN_PX: Final = 360
@@ -184,11 +185,11 @@ def _row(edge: Edge) -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    return text.replace('"', "#quot;")
+    return one_line(text).replace('"', "#quot;")
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 

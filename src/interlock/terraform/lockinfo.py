@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from interlock.bounded import read_json
 from interlock.errors import UsageError
+from interlock.foreign_text import one_line
 
 MAX_LOCK_INFO_BYTES: Final = 64 * 1024  # a real one has about 250; a Consul one some more
 MAX_FIELD_CHARS: Final = 4096
+MAX_WORD_CHARS: Final = 1000  # of a field that is shown to others
 
 _FIELDS: Final = {
     "ID": "id",
@@ -97,6 +99,22 @@ def render_lock_info(info: LockInfo) -> bytes:
     """Write the complete document, all seven fields, on one line (1.15 needs JSON with a non-empty `ID`)."""
     document = {name: getattr(info, attribute) for name, attribute in _FIELDS.items()}
     return json.dumps({**document, **info.more}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def plain_lock_info(info: LockInfo) -> LockInfo:
+    """Return a lock document whose words for people are one line each and steer no terminal; the id stays exact.
+
+    Terraform prints them as they are, to whoever waits for the lock.
+    """
+    return replace(
+        info,
+        operation=one_line(info.operation, limit=MAX_WORD_CHARS),
+        info=one_line(info.info, limit=MAX_WORD_CHARS),
+        who=one_line(info.who, limit=MAX_WORD_CHARS),
+        version=one_line(info.version, limit=MAX_WORD_CHARS),
+        created=one_line(info.created, limit=MAX_WORD_CHARS),
+        path=one_line(info.path, limit=MAX_WORD_CHARS),
+    )
 
 
 def parse_go_time(text: str) -> datetime | None:
