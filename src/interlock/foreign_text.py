@@ -65,6 +65,8 @@ def many_lines(text: str, *, limit: int | None = TEXT_CHARS, colours: bool = Fal
             so a colour in what it prints is a provider's or a resource's.
     """
     cut = f"\n… ({len(text) - limit} more characters)" if limit is not None and len(text) > limit else ""
+    if not cut and "::" not in text and _is_visible(text.replace("\n", "")) and not _may_command(text):
+        return text  # a state of 20 MB has a million lines, and nearly none has anything to hide
     line = _coloured if colours else _shown
     return "\n".join(map(line, text[:limit].replace("\r\n", "\n").split("\n"))) + cut
 
@@ -76,8 +78,10 @@ def indented(text: str, by: str) -> str:
 
 def safe_json(document: str) -> str:
     """Return a JSON text of the same value, in which nothing is hidden and nothing is a CI runner's command."""
-    if not (document.isascii() and "\x7f" not in document):
+    if not _is_visible(document.replace("\n", "")):
         document = _JSON_CANDIDATE.sub(_json_escape, document)
+    if not _may_command(document):
+        return document
     return _COMMAND.sub(lambda found: f"{found[0][:-1]}\\u{ord(found[0][-1]):04x}", document)
 
 
@@ -145,9 +149,20 @@ def _coloured(line: str) -> str:
 
 
 def _visible(line: str) -> str:
-    if line.isprintable() and (line.isascii() or not _BLANKS.search(line)):
+    if _is_visible(line):
         return line
     return _CANDIDATE.sub(_spelled, line)
+
+
+def _is_visible(text: str) -> bool:
+    if text.isascii():
+        return text.isprintable()
+    kinds = "".join(set(text))  # a pattern over 20 MB takes seconds, and there are few different characters
+    return kinds.isprintable() and not _BLANKS.search(kinds)
+
+
+def _may_command(text: str) -> bool:
+    return "##" in text or "section_" in text
 
 
 def _spelled(found: re.Match[str]) -> str:
@@ -182,7 +197,7 @@ def _is_joining(found: re.Match[str]) -> bool:
 
 
 def _without_commands(line: str) -> str:
-    if "##" in line or "ection_" in line.lower():
+    if _may_command(line):
         line = _COMMAND.sub(lambda found: f"{found[0][:-1]}\\x{ord(found[0][-1]):02x}", line)
     return _AT_START.sub(r"\1:\\x3a", line, count=1) if line.lstrip().startswith("::") else line
 
