@@ -79,6 +79,8 @@ RUNS_AS: dict[str, list[list[str]]] = {
     "ci reviewed": [["ci", "reviewed", "--state", POISON, "--out", "x", "--tree", "0" * 40]],
     "ci comment": [["ci", "comment", "summary.json", "--state", LINE, "--dry-run"],
                    ["ci", "comment", POISON, "--state", "s"]],
+    "ci keys": [["ci", "keys"]],
+    "ci wrap": [["ci", "wrap", POISON], ["ci", "wrap", "plan.tfplan"]],
     "ci login": [["ci", "login"]],
     "ci notify": [["ci", "notify", "--state", POISON]],
     "explain": [["explain", "log.txt"], ["explain", POISON]],
