@@ -8,10 +8,11 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from interlock import alive
 from interlock.clock import Clock
@@ -53,8 +54,7 @@ _SAID = 5  # objects named in one sentence
 _NAMED = 20  # objects named in a message; the journal has all of them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalEstate:
+class LocalEstate(Struct, frozen=True, kw_only=True):
     """The runs of one home.
 
     Attributes:

@@ -14,9 +14,10 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from msgspec import Struct
 
 from interlock.checkout import find_program
 from interlock.foreign_text import one_line
@@ -43,8 +44,7 @@ class Life(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessName:
+class ProcessName(Struct, frozen=True, kw_only=True):
     """One process, named so that it cannot be mistaken for a later one.
 
     Attributes:

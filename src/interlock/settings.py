@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec import Struct
+
 from interlock.authority import check_address, check_repository
 from interlock.checkout import ask_git, checkouts, is_within
 from interlock.errors import UsageError
@@ -52,8 +55,7 @@ class Secret:
         return "(secret)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateSettings:
+class StateSettings(Struct, frozen=True, kw_only=True):
     """What interlock.yaml says of one state.
 
     Attributes:
@@ -69,8 +71,7 @@ class StateSettings:
     environment: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """Everything that the person, the machine and the repository decide.
 
     Attributes:
@@ -98,10 +99,10 @@ class Settings:
     heartbeat_s: float = DEFAULT_HEARTBEAT_S
     max_deletes: int | None = None
     protect_terraform: str = "auto"
-    states: Mapping[str, StateSettings] = field(default_factory=dict)
-    sections: Mapping[str, Any] = field(default_factory=dict)
+    states: Mapping[str, StateSettings] = msgspec.field(default_factory=dict)
+    sections: Mapping[str, Any] = msgspec.field(default_factory=dict)
     path: Path | None = None
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def database(self) -> Path:
@@ -172,8 +173,7 @@ def _joined(before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, An
     return joined
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
+class _File(Struct, frozen=True, kw_only=True):
     """A file of settings.
 
     Attributes:

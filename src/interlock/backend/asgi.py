@@ -18,10 +18,10 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol, Self
 
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response

@@ -20,9 +20,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in
 from interlock.foreign_text import one_line, safe_json
@@ -38,13 +41,11 @@ _VERSION = re.compile(r"(\d+)\.(\d+)")
 _SHOWS_HOLDER = (1, 15)  # from this Terraform on the holder's whole document is shown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """GET: read the state."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class Write(Struct, frozen=True, kw_only=True):
     """POST: replace the state.
 
     Attributes:
@@ -54,8 +55,7 @@ class Write:
     lock_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Take:
+class Take(Struct, frozen=True, kw_only=True):
     """LOCK: take the lock, or a place in its queue.
 
     Attributes:
@@ -67,8 +67,7 @@ class Take:
     wait_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Give:
+class Give(Struct, frozen=True, kw_only=True):
     """UNLOCK: give the lock back.
 
     Attributes:
@@ -79,8 +78,7 @@ class Give:
     lock_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delete:
+class Delete(Struct, frozen=True, kw_only=True):
     """DELETE: remove the state."""
 
     lock_id: str | None
@@ -96,27 +94,23 @@ class Found:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absent:
+class Absent(Struct, frozen=True, kw_only=True):
     """There is no state yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(Struct, frozen=True, kw_only=True):
     """Written, unlocked or deleted."""
 
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """The lock is held by the asker."""
 
     info: LockInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """Somebody else holds the lock, or stands in front.
 
     Attributes:
@@ -134,8 +128,7 @@ class Held:
     is_free: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Struct, frozen=True, kw_only=True):
     """A request that was not carried out."""
 
     error: InterlockError

@@ -11,8 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interlock import __version__
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
@@ -29,8 +28,7 @@ _HELP = frozenset({"--help"})
 _MISUSED = "the command line is wrong; nothing was done"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One command: where its `typer.Typer` lives, one line about it, and the panel of `--help` it stands in."""
 
     target: str

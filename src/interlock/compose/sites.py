@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from interlock.clock import SystemClock
 from interlock.errors import UsageError
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     from interlock.store.aws import AwsAccess
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootstrapAsked:
+class BootstrapAsked(Struct, frozen=True, kw_only=True):
     """What `interlock bootstrap aws` was told; what is None comes from the root module's backend."""
 
     directory: Path

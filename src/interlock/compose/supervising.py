@@ -10,10 +10,11 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from interlock.clock import SystemClock
 from interlock.compose.locks import breaker
@@ -49,8 +50,7 @@ SAVED_PLAN = "saved.tfplan"  # a run's private copy of the plan that it was give
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Struct, frozen=True, kw_only=True):
     """What one run works with: the queue of its state, and what recovers it.
 
     Attributes:

@@ -13,12 +13,12 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.coordinator.chain import MAX_HISTORY, Chain

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from interlock.coordinator import Coordinator
@@ -20,8 +19,7 @@ from interlock.run.summary import find_summary
 from interlock.state import REVIEWER, parse_document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnsiteEstate(LocalEstate):
+class OnsiteEstate(LocalEstate, frozen=True, kw_only=True):
     """The runs of one home on one existing state.
 
     Attributes:

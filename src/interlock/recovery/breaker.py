@@ -6,8 +6,9 @@ Used by every waiting run of embedded mode (`attend`), so a queue stands behind 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
@@ -56,8 +57,7 @@ class Estate(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(Struct, frozen=True, kw_only=True):
     """Recovers locks of dead runs.
 
     Attributes:

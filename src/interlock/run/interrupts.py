@@ -19,9 +19,11 @@ Never the process group: the Genesys Cloud provider plugin exits at once on a si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.run.phases import Phase
 
@@ -72,8 +74,7 @@ _PATIENT: Final = {
 """What every wish means in the phases in which no Terraform works that could lose something."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class Wishes(Struct, frozen=True, kw_only=True):
     """What was answered so far while Terraform worked: instants of one monotonic clock in seconds; None for never."""
 
     stopped_s: float | None = None

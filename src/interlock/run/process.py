@@ -17,17 +17,17 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from interlock.errors import TerraformFailed
 from interlock.host import ProcessName, name_process
 from interlock.run.protection import Kept, Level, Protection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """How a process ended: its exit code, or minus the signal that killed it."""
 
     code: int

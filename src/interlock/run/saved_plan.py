@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.bounded import decode_json
 from interlock.errors import PlanStale, StateInvalid, UsageError
@@ -25,8 +26,7 @@ class _Header(msgspec.Struct):
     serial: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedFrom:
+class PlannedFrom(Struct, frozen=True, kw_only=True):
     """Lineage and serial of the state that a plan was made from; empty and 0 for no state."""
 
     lineage: str
@@ -55,8 +55,7 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
     return PlannedFrom(lineage=header.lineage, serial=header.serial)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh:
+class Refresh(Struct, frozen=True, kw_only=True):
     """What planning made of the state that it was given, before anything is applied.
 
     Attributes:

@@ -10,8 +10,9 @@ import os
 import resource
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, StateInvalid
@@ -37,8 +38,7 @@ STATE_COPIES = 4
 Tell = Callable[[str, dict[str, object]], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(Struct, frozen=True, kw_only=True):
     """A state that could not be stored.
 
     Attributes:

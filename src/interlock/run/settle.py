@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.coordinator import Standing
@@ -190,8 +191,7 @@ def following(body: bytes, stored: bytes | None) -> bytes:
     return render_document(left.with_serial(last.serial + 1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saving:
+class Saving(Struct, frozen=True, kw_only=True):
     """How a state that could not be stored is kept and offered again.
 
     Attributes:

@@ -15,8 +15,9 @@ from __future__ import annotations
 import signal
 import struct
 import sys
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 DEAF_TO: Final = (signal.SIGHUP, signal.SIGTERM)
 
@@ -35,8 +36,7 @@ _NUMBER, _ARCHITECTURE, _SIGNAL, _ACTION = 0, 4, 16, 24
 _HALF_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class _Step(Struct, frozen=True, kw_only=True):
     """One instruction; jumps go to named places further down, or to the next step."""
 
     code: int

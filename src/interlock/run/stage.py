@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+from msgspec import Struct
+
 from interlock.host import ProcessName
 from interlock.run.process import Child, Ended, open_private
 from interlock.run.protection import Kept, Level
@@ -70,8 +73,7 @@ class EventFile:
         return hide_in_event(event, self._known) if self._known else event
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, kw_only=True):
     """How a command ended.
 
     Attributes:
@@ -82,9 +84,9 @@ class Outcome:
     """
 
     ended: Ended
-    events: list[AnyEvent] = field(default_factory=list)
+    events: list[AnyEvent] = msgspec.field(default_factory=list)
     text: str = ""
-    interruption: Interruption = field(default_factory=Interruption)
+    interruption: Interruption = msgspec.field(default_factory=Interruption)
 
     @property
     def was_cut(self) -> bool:

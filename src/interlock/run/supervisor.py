@@ -10,10 +10,11 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct, field
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing
@@ -96,8 +97,7 @@ _PRIORITY = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hands:
+class Hands(Struct, frozen=True, kw_only=True):
     """The real things that a supervisor works with; `compose` chooses them.
 
     `level` says which signals Terraform does not hear.

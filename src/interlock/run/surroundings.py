@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from interlock.errors import InterlockError
 from interlock.lock import Priority
@@ -19,8 +20,7 @@ Tell = Callable[[str, Mapping[str, object]], None]
 """Writes one entry to the run's journal: kind and facts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Current:
+class Current(Struct, frozen=True, kw_only=True):
     """The stored state as far as a run needs it; lineage empty and serial 0 when there is none.
 
     `at` is when it was stored by the store's own clock; None where the store does not say, or keeps a number.
@@ -33,8 +33,7 @@ class Current:
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class Seat(Struct, frozen=True, kw_only=True):
     """The right to act that a run was granted."""
 
     ticket: str

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from interlock.errors import StateInvalid
 from interlock.secrecy import NO_SECRETS, Secrets, sounds_secret
@@ -93,8 +93,7 @@ class OutputChange:
         return _kind(self.before, self.after)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderChange:
+class HeaderChange(Struct, frozen=True, kw_only=True):
     """A resource block that came, went or has another provider; without its instances."""
 
     key: ResourceKey
@@ -102,8 +101,7 @@ class HeaderChange:
     after: Resource | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributeChange:
+class AttributeChange(Struct, frozen=True, kw_only=True):
     """One attribute of one object that differs.
 
     Attributes:

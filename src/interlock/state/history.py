@@ -9,12 +9,12 @@ Knows: the values. How they are stored is the business of `coordinator.archive`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from interlock.bounded import decode_json
 from interlock.errors import StateInvalid
@@ -51,8 +51,7 @@ class VersionKind(Enum):
     """A tombstone: the state is absent from here on; its history stays."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Struct, frozen=True, kw_only=True):
     """One stored, immutable state snapshot.
 
     Attributes:
@@ -105,8 +104,7 @@ class Version:
         return self.kind is VersionKind.DELETE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantined:
+class Quarantined(Struct, frozen=True, kw_only=True):
     """A refused write. Its bytes are kept: they may be the only record of real objects.
 
     Attributes:
@@ -144,8 +142,7 @@ class Quarantined:
     schema: int = SCHEMA
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class Retention(Struct, frozen=True, kw_only=True):
     """Which versions keep their bytes. A version is kept when any rule keeps it.
 
     Attributes:

@@ -8,9 +8,10 @@ Knows: document. Source: docs/facts/terraform-state.md#state-6 and #state-9.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from interlock.state.document import Document, ObjectKey, Resource, group_resources, index_objects
 
@@ -29,8 +30,7 @@ class Step(Enum):
     """The current document again: a repeated request. Nothing needs to be stored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footing:
+class Footing(Struct, frozen=True, kw_only=True):
     """Where a document stands: what the rules need to know of it.
 
     Attributes:
@@ -44,8 +44,7 @@ class Footing:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """Why a document may not become current.
 
     Attributes:

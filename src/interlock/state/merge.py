@@ -10,11 +10,11 @@ Knows: document. The table it follows is in docs/facts/terraform-merging.md#merg
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 from interlock.state.document import (
     MAX_SERIAL,
@@ -33,8 +33,7 @@ from interlock.state.document import (
 _K = TypeVar("_K")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
+class Merged(Struct, frozen=True, kw_only=True):
     """A merge that worked.
 
     Attributes:
@@ -51,8 +50,7 @@ class Merged:
     dirty_outputs: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
+class Conflict(Struct, frozen=True, kw_only=True):
     """One instance that both sides changed by plan, or a document that has no common past with the trunk.
 
     Attributes:
@@ -64,8 +62,7 @@ class Conflict:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflicted:
+class Conflicted(Struct, frozen=True, kw_only=True):
     """A merge that must not happen. Admission should have made it impossible: keep `ours`, freeze the state."""
 
     conflicts: tuple[Conflict, ...]
@@ -74,8 +71,7 @@ class Conflicted:
 MergeResult: TypeAlias = Merged | Conflicted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writes:
+class Writes(Struct, frozen=True, kw_only=True):
     """Who may have written what.
 
     Attributes:
@@ -93,8 +89,7 @@ class Writes:
         return str(address) in self.planned or address.config() in self.planned
 
 
-@dataclass(slots=True)
-class _Outcome:
+class _Outcome(Struct):
     """What the merge of the instances gathered so far."""
 
     resources: dict[ResourceKey, Resource] = field(default_factory=dict)

@@ -8,15 +8,14 @@ Knows: document, diff, lineage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from interlock.errors import StateInvalid
 from interlock.state.diff import Diff, Kind, diff_documents
 from interlock.state.document import MAX_SERIAL, Document, render_document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestorePlan:
+class RestorePlan(Struct, frozen=True, kw_only=True):
     """What a restore would do.
 
     Attributes:

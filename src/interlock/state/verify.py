@@ -13,7 +13,6 @@ Knows: document, addresses, doubles, readable. Source of the rules: Terraform's 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 from msgspec import Raw, Struct
@@ -57,8 +56,7 @@ _DEPOSED_BYTES = 8
 _MAX_UINT64 = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One thing noticed in a state.
 
     Attributes:
@@ -164,8 +162,7 @@ class _Findings:
         return any(finding.refuses for finding in self.rows)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(Struct, frozen=True, kw_only=True):
     """What was met so far: objects, and texts that were found to be good."""
 
     objects: set[ObjectKey]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from interlock.errors import UsageError
 
 MAX_FLAGS: Final = 1000  # a Linux argument list holds far more; nobody types this many
@@ -91,8 +93,7 @@ class HttpBackend:
     retry_wait_max_s: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Which program works where.
 
     Attributes:
@@ -295,8 +296,7 @@ def _arguments(verb: Verb, options: Options) -> tuple[str, ...]:
     return (options.file,) if options.file else ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserFlags:
+class UserFlags(Struct, frozen=True, kw_only=True):
     """The user's flags, each list for the command that understands it.
 
     Attributes:

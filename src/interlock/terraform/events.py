@@ -9,12 +9,12 @@ Source: docs/facts/terraform-runs.md#run-14, and runs of Terraform 1.11.4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # outputs and diagnostics may carry documents; a longer line is cut
 MAX_TEXT_CHARS: Final = 64 * 1024  # what is kept of a line that is not an event
@@ -53,8 +53,7 @@ class Severity(Enum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class Resource(Struct, frozen=True, kw_only=True):
     """A resource instance as the events name it; `key` is its index as text, empty without one."""
 
     address: str
@@ -65,16 +64,14 @@ class Resource:
     provider: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """What all events have: the sentence for people, and when it was said (None when Terraform gave no time)."""
 
     message: str = ""
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version(Event):
+class Version(Event, frozen=True, kw_only=True):
     """The first line: which tool speaks, and the version of its JSON output."""
 
     product: str
@@ -82,8 +79,7 @@ class Version(Event):
     ui: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh(Event):
+class Refresh(Event, frozen=True, kw_only=True):
     """One resource is being read (start) or was read (complete)."""
 
     stage: Stage
@@ -91,8 +87,7 @@ class Refresh(Event):
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedChange(Event):
+class PlannedChange(Event, frozen=True, kw_only=True):
     """One planned change. `previous` is the address before a move; `importing` the id of an object being imported."""
 
     resource: Resource
@@ -102,8 +97,7 @@ class PlannedChange(Event):
     importing: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceDrift(Event):
+class ResourceDrift(Event, frozen=True, kw_only=True):
     """What the refresh found changed outside Terraform; `delete` means that the object is gone."""
 
     resource: Resource
@@ -111,8 +105,7 @@ class ResourceDrift(Event):
     previous: Resource | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Apply(Event):
+class Apply(Event, frozen=True, kw_only=True):
     """One resource operation. On `complete` the id is known, so these events are a journal of what exists."""
 
     stage: Stage
@@ -122,8 +115,7 @@ class Apply(Event):
     elapsed_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provision(Event):
+class Provision(Event, frozen=True, kw_only=True):
     """One provisioner; `output` is a line that the user's own command printed."""
 
     stage: Stage
@@ -132,8 +124,7 @@ class Provision(Event):
     output: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeSummary(Event):
+class ChangeSummary(Event, frozen=True, kw_only=True):
     """The counts. `operation` is plan, apply or destroy; after a failed apply there is no such event."""
 
     operation: str
@@ -144,8 +135,7 @@ class ChangeSummary(Event):
     forget: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(Struct, frozen=True, kw_only=True):
     """One root output; `value` is its JSON text, empty when sensitive or not known yet."""
 
     name: str
@@ -154,15 +144,13 @@ class Output:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs(Event):
+class Outputs(Event, frozen=True, kw_only=True):
     """The root outputs, of a plan (with actions) or of an apply (with values)."""
 
     outputs: tuple[Output, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnostic(Event):
+class Diagnostic(Event, frozen=True, kw_only=True):
     """An error or warning. `line` and `column` count from 1; 0 means that no place was given."""
 
     severity: Severity
@@ -174,29 +162,25 @@ class Diagnostic(Event):
     column: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateLock(Event):
+class StateLock(Event, frozen=True, kw_only=True):
     """Terraform takes (`acquire`) or gives back (`release`) the state lock; said only when it takes over 0.4 s."""
 
     step: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log(Event):
+class Log(Event, frozen=True, kw_only=True):
     """A sentence without data: `log`, or `init_output` with its message code."""
 
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Other(Event):
+class Other(Event, frozen=True, kw_only=True):
     """A JSON event of a type that we do not know, or whose payload is not as expected."""
 
     type: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unparsed(Event):
+class Unparsed(Event, frozen=True, kw_only=True):
     """A line that is not an event, in `message` (at most `MAX_TEXT_CHARS` of it; `cut` says that there was more)."""
 
     cut: bool = False

@@ -10,8 +10,9 @@ Source: docs/facts/terraform-runs.md#run-8, and internal/command/meta.go and int
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from interlock.terraform.events import Action, AnyEvent, Apply, Diagnostic, Log, Severity, Stage, Unparsed
 
@@ -27,8 +28,7 @@ Operation: TypeAlias = tuple[str, Action]
 """Address and what is done to it; a replacement is two."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Interruption:
+class Interruption(Struct, kw_only=True):
     """A fold over the events of one command.
 
     Attributes:

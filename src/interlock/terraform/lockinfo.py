@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from interlock.bounded import read_json
 from interlock.errors import UsageError
@@ -33,8 +35,7 @@ _BLOCK_LINE: Final = re.compile(r"\s*(ID|Path|Operation|Who|Version|Created|Info
 _GO_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?\s*(Z|[+-]\d\d:?\d\d)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockInfo:
+class LockInfo(Struct, frozen=True, kw_only=True):
     """Who holds a lock, as Terraform writes it down.
 
     Attributes:

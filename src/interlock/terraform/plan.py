@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.bounded import OutOfBounds, is_deeper, read_json
 from interlock.errors import TerraformFailed
@@ -48,8 +50,7 @@ _HIDDEN: Final = hide_shapes("-----BEGIN PRIVATE KEY-----")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class Counts(Struct, frozen=True, kw_only=True):
     """Terraform's own counts: a replacement is one `add` and one `remove`."""
 
     add: int = 0
@@ -59,8 +60,7 @@ class Counts:
     forget: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanFacts:
+class PlanFacts(Struct, frozen=True, kw_only=True):
     """What the events of a plan said.
 
     Attributes:
@@ -140,8 +140,7 @@ def _may_delete(changes: Iterable[PlannedChange], drift: Iterable[ResourceDrift]
             yield gone.previous.address
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributeChange:
+class AttributeChange(Struct, frozen=True, kw_only=True):
     """One attribute before and after.
 
     Attributes:
@@ -159,8 +158,7 @@ class AttributeChange:
     forces_replacement: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceChange:
+class ResourceChange(Struct, frozen=True, kw_only=True):
     """One entry of `resource_changes` or `resource_drift`.
 
     Attributes:
@@ -186,8 +184,7 @@ class ResourceChange:
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputChange:
+class OutputChange(Struct, frozen=True, kw_only=True):
     """One root output's change."""
 
     name: str
@@ -197,8 +194,7 @@ class OutputChange:
     sensitive: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanDocument:
+class PlanDocument(Struct, frozen=True, kw_only=True):
     """A plan as `terraform show -json` tells it.
 
     Attributes:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.coordinator.chain import PAGE, Chain, _key
 from interlock.errors import BackendUnavailable, StateInvalid

@@ -20,7 +20,8 @@ ELSEWHERE = ProcessName(host="elsewhere", machine="m", boot="b", namespace="n", 
 def dead() -> ProcessName:
     """Return the name of a process that was certainly here and is certainly gone: an earlier one with our pid."""
     import os
-    from dataclasses import replace
+
+    from msgspec.structs import replace
 
     from interlock.host import name_process
 

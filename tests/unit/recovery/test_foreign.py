@@ -171,9 +171,9 @@ async def test_the_job_that_a_run_of_ours_wrote_into_the_lock_is_asked() -> None
 
 
 async def test_a_lock_that_a_person_took_is_never_gone(room: Room) -> None:
-    from dataclasses import replace
+    from msgspec import structs
 
-    room.backend.hold(replace(info(), operation=BY_HAND, path="moving queues"))
+    room.backend.hold(structs.replace(info(), operation=BY_HAND, path="moving queues"))
     judged = await room.examine()
     assert conclusion(judged) is Conclusion.UNDECIDED
     assert any("by hand (moving queues)" in item.text for item in judged.evidence)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.host import Life, ProcessName, name_process
 from interlock.recovery import Evidence, Says

@@ -1,11 +1,11 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.host import Life, ProcessName, group_members, life_of, name_process, who
 

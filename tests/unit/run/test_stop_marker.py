@@ -1,8 +1,8 @@
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.host import name_process
 from interlock.run.stop_marker import has_marker, leave_marker

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.errors import StateInvalid
 from interlock.state import Quarantined, Retention, Version, VersionKind, current_at, highest_serial, plan_pruning
@@ -22,7 +22,7 @@ def _version(number: int, *, age_h: float = 0, **more: object) -> Version:
         written_at=NOW - timedelta(hours=age_h),
         size_bytes=10,
     )
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(made, **more)
 
 
 def test_descriptions_survive_storing() -> None:

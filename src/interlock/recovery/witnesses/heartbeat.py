@@ -6,15 +6,15 @@ Cannot prove: that the holder is gone. Wall clocks of two machines are never com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from interlock.lock import Holder
 from interlock.recovery.evidence import Evidence, Says
 
 
-@dataclass(slots=True)
-class _Sighting:
+class _Sighting(Struct):
     beat: int
     since_s: float
 

@@ -8,10 +8,10 @@ Cannot prove: anything about another machine; anything from a record that may be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
+from msgspec import Struct, field
 
 from interlock.bounded import decode_json
 from interlock.errors import THIS_STATE, command
@@ -24,8 +24,7 @@ _NAMED = "interlock process "  # begins the `Info` of a lock that a command of o
 _GROUP_LEADER = "terraform"  # started in a session of its own, so its pid names the group of everything it started
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(Struct, frozen=True, kw_only=True):
     """What is written down of a holder's processes, and what the kernel says of them.
 
     Attributes:

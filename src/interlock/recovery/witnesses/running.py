@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
+from msgspec import Struct
+
 from interlock.host import INITIAL_PIDS, boot_id, hides_processes, ps_program
 
 _PROC = Path("/proc")
@@ -74,8 +76,7 @@ class Running:
         return f"{name} {verb}".strip() if self.role is Role.TERRAFORM else name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Sight(Struct, frozen=True, kw_only=True):
     """What this machine is, and what can be seen of it from here.
 
     Attributes:
