@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from interlock.ci.shell import Command, Loop, Word, parse
+from interlock.options import is_switch
 from interlock.source import Span
 
 Locate = Callable[[int, int], Span]
@@ -31,12 +32,6 @@ _BOOLEAN = frozenset(
         *("reconfigure", "recursive", "refresh", "refresh-only", "upgrade", "verify-plugins", "write"),
     }
 )  # a Terraform flag outside this list takes the next word when it has no `=`
-_INTERLOCK_BOOLEAN = frozenset(
-    {
-        *("json", "auto-approve", "detailed-exitcode", "yes", "gate", "no-color", "dry-run", "quiet", "verbose"),
-        *("allow-destroy", "refresh-only", "no-wait", "no-gateway"),
-    }
-)
 
 
 class Tool(enum.Enum):
@@ -439,6 +434,7 @@ def _arguments(tool: Tool, program: Program) -> tuple[list[Flag], list[Argument]
     arguments: list[Argument] = []
     words = list(program.words[1:])
     passed_on = False
+    verb = next((word.text for word in words if not word.text.startswith("-")), "")
     while words:
         word = words.pop(0)
         if word.text == "--":
@@ -449,20 +445,21 @@ def _arguments(tool: Tool, program: Program) -> tuple[list[Flag], list[Argument]
                 arguments.append(Argument(text=word.text, span=program.locate(word.start, word.end)))
             continue
         name, equals, value = word.text.lstrip("-").partition("=")
-        boolean = _INTERLOCK_BOOLEAN if tool is Tool.INTERLOCK and not passed_on else _BOOLEAN
+        ours = tool is Tool.INTERLOCK and not passed_on
+        takes_value = not is_switch(verb, name) if ours else _takes_value(tool, name)
         end = word.end
         given: str | None = value if equals else None
-        if not equals and _takes_value(tool, name, boolean) and words and not words[0].text.startswith("-"):
+        if not equals and takes_value and words and not words[0].text.startswith("-"):
             taken = words.pop(0)
             given, end = taken.text, taken.end
         flags.append(Flag(name=name, value=given, span=program.locate(word.start, end)))
     return flags, arguments
 
 
-def _takes_value(tool: Tool, name: str, boolean: frozenset[str]) -> bool:
+def _takes_value(tool: Tool, name: str) -> bool:
     if tool is Tool.TERRAGRUNT and (name.startswith("terragrunt-") or name in ("all", "non-interactive")):
         return name.endswith(("-dir", "-config", "-parallelism", "-log-level", "-iam-role", "-source"))
-    return name not in boolean and name not in ("help", "version")
+    return name not in _BOOLEAN and name not in ("help", "version")
 
 
 def _in_context(operation: Operation, program: Program, programs: tuple[Program, ...], index: int) -> Operation:

