@@ -124,7 +124,7 @@ def _check_owner(path: Path, found: os.stat_result, home: Path, *, roots_too: bo
     raise _not_ours(
         home,
         f"{path} belongs to {_name(found.st_uid)}, and this is {_name(me)}: who owns it can exchange locks and states",
-        f"ls -ld {_quoted(path)}    then run as {_name(found.st_uid)}, or let root give it to {_name(me)} (chown)",
+        f"ls -ld {_quoted(path)}    then run as {_name(found.st_uid)}, or let root give it to {_name(me)} with chown,",
     )
 
 
@@ -148,7 +148,7 @@ def _is_private_group(gid: int) -> bool:
 
 
 def _not_ours(home: Path, why: str, fix: str) -> UsageError:
-    out = f"; where nobody else uses this machine (a container, a runner of one job): export {TRUST}=1"
+    out = f"    or, where nobody else uses this machine (a container, a runner of one job): export {TRUST}=1"
     return UsageError(f"the home {home} is not yours alone", why=why, fix=fix + out)
 
 

@@ -418,7 +418,11 @@ def login(
 
     server = _settings().server
     if not server:
-        raise UsageError("no server to log in to", fix="set `server:` in interlock.yaml, or INTERLOCK_SERVER")
+        raise UsageError(
+            "no server to log in to",
+            why="the job's identity goes there, so only an operator may name it, and not the repository's file",
+            fix="export INTERLOCK_SERVER=https://HOST",
+        )
     signed = identity(os.environ, os.environ.get("INTERLOCK_OIDC_AUDIENCE") or "interlock")
     api = Api(base=server.rstrip("/"), headers={}, title="the Interlock server", token_names="the job's identity")  # noqa: S106
     answer = api.send("POST", "/api/v1/login/oidc", {"token": signed}) or {}
