@@ -124,7 +124,7 @@ def _check_owner(path: Path, found: os.stat_result, home: Path, *, roots_too: bo
     raise _not_ours(
         home,
         f"{path} belongs to {_name(found.st_uid)}, and this is {_name(me)}: who owns it can exchange locks and states",
-        f"ls -ld {_quoted(path)}    then run as {_name(found.st_uid)}, or let root give it to {_name(me)} with chown,",
+        f"ls -ld {_quoted(path)}    then run as {_name(found.st_uid)}, or let root give it to {_name(me)} with chown",
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from interlock.cli.main import COMMANDS, main
-from interlock.compose import read_settings
 from interlock.errors import UsageError
+from interlock.home.embedded import read_settings
 from interlock.ownership import make_folder
 
 STRANGER = 4242
