@@ -147,7 +147,8 @@ def _section(proofs: list[Proof]) -> str:
             text += f"\n`{file}`\n\n"
             text += "".join(f"- {_sentence(p.name)}\n" for p in proofs if (p.file, p.level) == (file, level))
     others = sorted({proof.file for proof in proofs if proof.level == OTHER})
-    return text + (f"\nBesides: {', '.join(f'`{file}`' for file in others)}.\n" if others else "")
+    text += f"\n### {proofs[0].promise}, besides\n\n" if others else ""
+    return text + "".join(f"- `{file}`\n" for file in others)
 
 
 def _sentence(name: str) -> str:

@@ -45,6 +45,7 @@ def test_the_promises_are_those_of_the_architecture(writer: dict[str, Any]) -> N
 
 def test_every_test_that_the_page_names_is_there_and_marked(writer: dict[str, Any], proofs: list[Any]) -> None:
     known = {(proof.promise, proof.file, writer["_sentence"](proof.name)) for proof in proofs}
+    files = {(proof.promise, proof.file) for proof in proofs}
     promise = file = ""
     unknown = []
     for line in PAGE.read_text("utf-8").splitlines():
@@ -52,6 +53,8 @@ def test_every_test_that_the_page_names_is_there_and_marked(writer: dict[str, An
             promise = heading[1]
         elif named := re.fullmatch(r"`(tests/\S+)`", line):
             file = named[1]
+        elif besides := re.fullmatch(r"- `(tests/\S+)`", line):
+            unknown += [f"{promise} {besides[1]}"] if (promise, besides[1]) not in files else []
         elif promise and line.startswith("- ") and (promise, file, line[2:]) not in known:
             unknown.append(f"{promise} {file}: {line[2:]}")
     assert not unknown, f"{RENEW}\n" + "\n".join(unknown)
