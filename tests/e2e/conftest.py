@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.desk import Desk
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leftovers() -> Iterator[None]:
+    """Find what the tests of a module left open before a test of another folder is blamed for it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -38,19 +38,24 @@ class Upstream:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
-                )
-                body = await reader.readexactly(length)
-                if b"/oauth/token" in head.split(b"\r\n")[0]:
-                    await _send(writer, b'{"access_token":"t","token_type":"bearer","expires_in":3600}')
-                    continue
-                self.requests.append(head + body)
-                await self.answer(head, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    await self._answer_one(reader, writer)
+        finally:
+            writer.close()  # also when the test ends first
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
+        body = await reader.readexactly(length)
+        if b"/oauth/token" in head.split(b"\r\n")[0]:
+            await _send(writer, b'{"access_token":"t","token_type":"bearer","expires_in":3600}')
+            return
+        self.requests.append(head + body)
+        await self.answer(head, writer)
 
 
 async def _send(writer: asyncio.StreamWriter, body: bytes, extra: bytes = b"") -> None:
