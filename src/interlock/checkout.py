@@ -27,8 +27,16 @@ _HARMLESS_GIT = (
     *("-c", "core.fsmonitor=false"),
     *("-c", f"core.hooksPath={os.devnull}"),
     *("-c", "core.pager=cat"),
-    *("-c", "protocol.ext.allow=never"),
+    # A folder that is built like a bare repository is one to git, and its `config` is then a file of a change.
+    *("-c", "safe.bareRepository=explicit"),
 )
+_NO_TRANSPORT = {
+    # An object that is missing is fetched by a program that the configuration names. No question of ours needs one.
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
 
 
 def checkouts(directory: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -80,7 +88,7 @@ def ask_git(directory: Path, *arguments: str) -> str:
         result = subprocess.run(
             [git, *_HARMLESS_GIT, *arguments],
             cwd=directory,
-            env={**without_own_secrets(os.environ), "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
+            env={**without_own_secrets(os.environ), **_NO_TRANSPORT},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,6 +1,7 @@
 """What a branch writes into a checkout decides neither where secrets go nor which programs run."""
 
 import os
+import re
 import runpy
 import subprocess
 from pathlib import Path
@@ -188,6 +189,43 @@ def test_git_does_not_run_what_the_repository_configures(tmp_path: Path) -> None
     assert ask_git(tmp_path / "r", "status", "--porcelain") == ""
     assert ask_git(tmp_path / "r", "rev-parse", "--show-toplevel") == str(tmp_path / "r")
     assert not (tmp_path / "ran").exists()
+
+
+def partial_clone(config: Path, folder: Path, bad: Path) -> None:
+    """Write a git configuration that lacks the commit of HEAD and has a program to fetch it with."""
+    remote = f'url = "{folder}"\n promisor = true\n uploadpack = "{bad}"\n'
+    is_bare = str(config.parent == folder).lower()
+    core = f'[core]\n repositoryformatversion = 1\n bare = {is_bare}\n sshCommand = "{bad}"\n'
+    config.write_text(f'{core}[extensions]\n partialClone = origin\n[remote "origin"]\n {remote}')
+    (config.parent / "HEAD").write_text("12" * 20 + "\n")
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("kind", ["a folder built like a bare repository", "a repository from an archive"])
+def test_a_module_that_git_takes_for_a_partial_clone_runs_nothing_and_is_no_other_repository(
+    tmp_path: Path, kind: str
+) -> None:
+    outer = tmp_path / "outer"
+    subprocess.run(["git", "init", "--quiet", outer], check=True)
+    bad = program(tmp_path / "bad.sh", tmp_path / "ran")
+    module = outer / "module"
+    for name in ("objects", "refs"):
+        (module / name).mkdir(parents=True)
+    partial_clone(module / "config" if "bare" in kind else outer / ".git" / "config", module, bad)
+    asked = module if "bare" in kind else outer
+    assert ask_git(asked, "rev-list", "--max-parents=0", "HEAD") == ""
+    if "bare" in kind:
+        assert ask_git(asked, "config", "--get", "remote.origin.url") == "", (
+            "a change must not choose whose state it is"
+        )
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.promise("P10")
+def test_git_is_started_in_one_place_where_it_runs_nothing_of_a_repository() -> None:
+    starts = re.compile(r"""\[\s*["']git["']""")
+    sources = {path: path.read_text() for path in (ROOT / "src").rglob("*.py")}
+    assert [str(path) for path, text in sources.items() if starts.search(text)] == []
 
 
 def test_a_link_in_a_checkout_is_of_the_checkout_wherever_it_leads(checkout: Path, tmp_path: Path) -> None:

@@ -496,15 +496,11 @@ def _platform(which: Platforms | None) -> Platform:
 def _tree(tree: str | None) -> str:
     """Return the git tree of the commit that is checked out, unless one is given."""
     import re
-    import subprocess
+
+    from interlock.checkout import ask_git
 
     if tree is None:
-        command = ["git", "rev-parse", "HEAD^{tree}"]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UsageError("git cannot be asked for the tree", why=str(error), fix="pass --tree") from error
-        tree = result.stdout.strip() if result.returncode == 0 else ""
+        tree = ask_git(Path.cwd(), "rev-parse", "HEAD^{tree}")
     if not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", tree):
         raise UsageError(
             "this is no git checkout", why="a plan is good for the files that it was made from", fix="pass --tree"
