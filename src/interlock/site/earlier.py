@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, UsageError, command
+from interlock.foreign_text import one_line
 from interlock.settings import default_state_names
 from interlock.site.identity import Identity, identities_of
+from interlock.site.which import holds_configuration
 from interlock.source import MAX_FILE_BYTES, is_configuration
 
 if TYPE_CHECKING:
@@ -76,44 +78,81 @@ async def find_earlier(
         state: The name that is right now, which is not looked for.
     """
     for name in former:
-        if name != state and await home.has_version(name):
+        if name != state and await _has_resources(home, name):
             return Earlier(state=name, why="that was its name before it had another one, a repository or an origin")
     candidates = [known for known in await home.states.all() if not known.type and known.queue not in {state, *former}]
     if not candidates:
         return None
     identity = identities_of(directory)
     for known in sorted(candidates, key=lambda each: each.seen_at, reverse=True):
-        if await home.has_version(known.queue) and (why := await _speaks(known, directory, identity, home)):
+        why = await _speaks(known, directory, identity, home)
+        if why and await _has_resources(home, known.queue):
             return Earlier(state=known.queue, why=why)
     return None
 
 
 async def _speaks(known: KnownState, directory: Path, identity: Identity, home: EmbeddedHome) -> str:
     """Say why a state is that of a root module; empty when nothing speaks for it."""
+    is_same = not set(identity.repositories).isdisjoint(known.repositories)
+    before = one_line(known.folders[0]) if known.folders else "another folder"
     if str(directory) in known.folders:
-        return "it was used from this folder"
-    if known.module == identity.module and not set(identity.repositories).isdisjoint(known.repositories):
-        return f"it was used from {known.folders[0]}, the same folder of the same repository"
-    if any(Path(folder).exists() for folder in known.folders):
+        # Pipelines that mount every repository at one path use that path for states that have nothing in common.
+        is_other = not is_same and identity.repositories and known.repositories
+        return "" if is_other and not await _is_alike(known.queue, directory, home) else "it was used from this folder"
+    if is_same and known.module == identity.module:
+        return f"it was used from {before}, the same folder of the same repository"
+    if (is_same and _is_module(identity, known.module)) or any(map(_is_there, known.folders)):
         return ""  # a copy beside its original is most likely meant to become another state
     if await _is_alike(known.queue, directory, home):
-        return f"it was used from {known.folders[0]}, which is gone, and holds what is configured here"
+        return f"it was used from {before}, which is gone, and holds what is configured here"
     return ""
+
+
+def _is_module(identity: Identity, module: str) -> bool:
+    """Say whether the checkout has that root module still: a job's checkout is gone, and so is each folder known."""
+    try:
+        return identity.top is not None and holds_configuration(identity.top / module)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_there(folder: str) -> bool:
+    """Say whether a folder is seen to be there. One that may not be looked at may be gone: then it is asked."""
+    try:
+        return Path(folder).exists()
+    except OSError:
+        return False
+
+
+async def _has_resources(home: EmbeddedHome, state: str) -> bool:
+    """Say whether a state has anything that would be created a second time; a damaged one may have."""
+    if not await home.has_version(state):
+        return False
+    try:
+        return bool(await _held(home, state))
+    except InterlockError:
+        return True
 
 
 async def _is_alike(state: str, directory: Path, home: EmbeddedHome) -> bool:
     """Say whether a state holds mostly what a root module declares."""
-    from interlock.state import parse_document
-
     try:
-        found = await home.archive.current(state)
-        if found is None:
-            return False
-        held = {f"{each.type}.{each.name}" for each in parse_document(found[1]).resources if each.mode == "managed"}
+        held = await _held(home, state)
     except InterlockError:  # a damaged state says nothing of whose it is; it is told where it is asked for
         return False
-    declared = _declared(directory)
-    return bool(held) and len(held & declared) >= _ALIKE * len(held)
+    return bool(held) and len(held & _declared(directory)) >= _ALIKE * len(held)
+
+
+async def _held(home: EmbeddedHome, state: str) -> frozenset[str]:
+    """Return the managed resources of a state, without modules and instances."""
+    from interlock.state import parse_document
+
+    found = await home.archive.current(state)
+    if found is None:
+        return frozenset()
+    return frozenset(
+        f"{each.type}.{each.name}" for each in parse_document(found[1]).resources if each.mode == "managed"
+    )
 
 
 def _declared(directory: Path) -> frozenset[str]:

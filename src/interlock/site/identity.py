@@ -18,10 +18,12 @@ class Identity:
     Attributes:
         repositories: `origin:…` and `root:COMMIT` of the repository; clones share them. Empty outside one.
         module: The path in the repository; empty at its top and outside one.
+        top: Where the repository is checked out; None outside one.
     """
 
     repositories: tuple[str, ...] = ()
     module: str = ""
+    top: Path | None = None
 
 
 def identities_of(directory: Path) -> Identity:
@@ -35,4 +37,5 @@ def identities_of(directory: Path) -> Identity:
     roots = [] if shallow else ask_git(directory, "rev-list", "--max-parents=0", "HEAD").split()
     found = [f"origin:{plain_origin(origin)}"] if origin else []
     found += [f"root:{commit}" for commit in roots[:_ROOTS_MAX]]
-    return Identity(repositories=tuple(found), module=ask_git(directory, "rev-parse", "--show-prefix").rstrip("/"))
+    module = ask_git(directory, "rev-parse", "--show-prefix").rstrip("/")
+    return Identity(repositories=tuple(found), module=module, top=Path(top))
