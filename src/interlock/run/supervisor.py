@@ -17,12 +17,11 @@ import msgspec
 from msgspec import Struct, field
 
 from interlock.clock import Clock
-from interlock.coordinator import Coordinator, Standing
+from interlock.coordinator import Coordinator
 from interlock.disk import write_file
 from interlock.errors import (
     InterlockError,
     Interrupted,
-    LeaseLost,
     PolicyGate,
     Superseded,
     Terminated,
@@ -30,15 +29,13 @@ from interlock.errors import (
     UsageError,
     command,
 )
-from interlock.lock import Priority, Requested, Stage
 from interlock.own_secrets import without_own_secrets
 from interlock.run import settle
 from interlock.run.binary import Binary
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
-from interlock.run.endings import ApplyEnd, Parting, PlanEnd, judge_apply, judge_plan, may_repeat, part
+from interlock.run.endings import ApplyEnd, PlanEnd, judge_apply, judge_plan, may_repeat
 from interlock.run.gate import check_plan
 from interlock.run.given_values import PREFIX, hand_over, remove_given
-from interlock.run.heartbeat import keep_alive
 from interlock.run.initialising import is_only_override
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
@@ -64,10 +61,11 @@ from interlock.run.saving import PATIENCE_LEASES, check_room
 from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import Ask, ask_once
-from interlock.run.summary import pace_s, recent
+from interlock.run.summary import recent
 from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
 from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
+from interlock.run.turn import CANNOT, PRIORITY, Turn
 from interlock.run.workspace import HEADING, IMPORTS_NAME, OVERRIDE, OVERRIDE_NAME, Workspace
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode
@@ -82,19 +80,11 @@ _CAUSES = {
     Cause.CANCELLED: "somebody cancelled it",
     Cause.LEASE_LOST: "its lease was lost",
 }
-_CANNOT = (InterlockError, OSError)  # what a hand raises that could not do its part
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _NAMED = 5  # objects in one sentence
-_PACE_LIMIT = 40
 _REMEMBERED = 200  # runs that are asked whether they made a plan; older ones are cleared away anyway
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
 _MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
-_PRIORITY = {
-    Operation.PLAN: Priority.PLAN,
-    Operation.APPLY: Priority.APPLY,
-    Operation.DESTROY: Priority.APPLY,
-    Operation.DRIFT: Priority.DRIFT,
-}
 
 
 class Hands(Struct, frozen=True, kw_only=True):
@@ -145,7 +135,6 @@ class Supervisor:
     ) -> None:
         self._order = order
         self._hands = hands
-        self._attempt_id = hands.coordinator.new_ticket()
         self._workspace = workspace
         self._binary = binary
         self._journal = journal
@@ -157,14 +146,21 @@ class Supervisor:
         self._stopping: Cause | None = None
         self._wishes = Wishes()
         self._parallelism: int | None = None
-        self._lost: LeaseLost | None = None
         self._running: Running | None = None
         self._asking: asyncio.Task[None] | None = None
         self._standbys: dict[str, asyncio.Task[Standby | None]] = {}
         self._approval: asyncio.Future[bool] | None = None
         self._body: asyncio.Task[int] | None = None
-        self._waits_since_s = 0.0
-        self._is_stranded = False
+        self._turn = Turn(
+            order=order,
+            coordinator=hands.coordinator,
+            rescuer=hands.rescuer,
+            clock=hands.clock,
+            journal=journal,
+            runs=run_folder.parent,
+            on_next=self._prepare_plan,
+            on_lost=lambda: self.wish(Cause.LEASE_LOST),
+        )
         self._saved = b""
         self._said_unprotected = False
 
@@ -240,8 +236,8 @@ class Supervisor:
         return self._stopped("it left the queue; nothing was started")
 
     def _stopped(self, detail: str) -> InterlockError:
-        if self._lost is not None:
-            return self._lost
+        if self._turn.lost is not None:
+            return self._turn.lost
         return stopped(self._stopping, detail, run=self._order.run)
 
     def _check_going_on(self) -> None:
@@ -259,104 +255,28 @@ class Supervisor:
 
     async def _whole(self) -> int:
         await self._hands.before()
-        self._waits_since_s = self._hands.clock.monotonic()
+        self._turn.begin()
         self._enter(Phase.QUEUED)
-        seats: list[Seat] = []
         try:
             async with asyncio.TaskGroup() as group:
                 early = await self._hands.door.may_initialise()
                 initialising = group.create_task(self._initialise()) if early else None
-                seats.append(await self._take_turn())
-                heartbeat = group.create_task(self._beat(seats[0]))
+                seat = await self._turn.take()
+                heartbeat = group.create_task(self._turn.keep(seat))
                 try:
-                    return await self._hold(seats[0], initialising)
+                    return await self._hold(seat, initialising)
                 finally:
                     heartbeat.cancel()
         finally:
             try:
-                await self._give_back(seats)
+                await self._turn.give_back()
             finally:
                 await self._dismiss_standbys()
-
-    async def _take_turn(self) -> Seat:
-        """Wait for the grant; look after a holder that seems gone meanwhile."""
-        attending = asyncio.create_task(self._attend())
-        pace = pace_s(recent(self._run_folder.parent, limit=_PACE_LIMIT, state=self._order.state))
-        coordinator, wait_s = self._hands.coordinator, self._order.wait_s
-        try:
-            grant = await coordinator.acquire(
-                self._order.state,
-                self._request(),
-                timeout_s=wait_s,
-                on_change=lambda standing: self._say_standing(standing, pace),
-            )
-        finally:
-            attending.cancel()
-        seat = Seat(ticket=grant.ticket, token=grant.token)
-        self._journal.change(token=seat.token, held_at=self._hands.clock.now())
-        self._journal.tell("granted", {"token": seat.token})
-        return seat
-
-    async def _attend(self) -> None:
-        """A failure to look after a silent holder costs nothing but time; it is said and the wait goes on."""
-        try:
-            await self._hands.rescuer.attend(self._order.state, self._journal.tell)
-        except InterlockError as error:
-            self._journal.tell("note", {"text": f"cannot look after the holder: {error}"})
-
-    def _request(self) -> Requested:
-        order = self._order
-        return Requested(
-            ticket=order.run,
-            run=order.run,
-            who=order.who,
-            info=f"interlock {order.operation.value}" + (f" {order.job}" if order.job else ""),
-            priority=_PRIORITY[order.operation],
-            lease_s=order.lease_s,
-            patience_s=order.patience_s,
-            queue=order.queue,
-            attempt=self._attempt_id,
-        )
-
-    def _say_standing(self, standing: Standing, pace: float | None) -> None:
-        if standing.stage is Stage.WAITING:
-            if standing.position == 1:
-                self._prepare_plan()
-            self._journal.tell("standing", settle.standing_facts(standing, pace, self._hands.clock.now()))
-
-    async def _beat(self, seat: Seat) -> None:
-        await keep_alive(
-            lambda: self._hands.coordinator.renew(self._order.state, ticket=seat.ticket, token=seat.token),
-            every_s=self._order.heartbeat_s,
-            clock=self._hands.clock,
-            lost=self._lease_lost,
-            tell=self._journal.tell,
-        )
-
-    def _lease_lost(self, error: LeaseLost) -> None:
-        self._lost = error
-        self._journal.tell("lease-lost", {"why": error.why})
-        self.wish(Cause.LEASE_LOST)
-
-    async def _give_back(self, seats: list[Seat]) -> None:
-        """Leave the queue or release the grant; a failure here is said, not raised: recovery will find us gone."""
-        coordinator, state = self._hands.coordinator, self._order.state
-        try:
-            match part(granted=bool(seats), lease_lost=self._lost is not None, stranded=self._is_stranded):
-                case Parting.WITHDRAW:
-                    await to_its_end(coordinator.withdraw(state, self._order.run, attempt=self._attempt_id))
-                case Parting.RELEASE:
-                    self._journal.change(released_at=self._hands.clock.now())
-                    await to_its_end(coordinator.release(state, ticket=seats[0].ticket, token=seats[0].token))
-                case Parting.KEEP:
-                    pass
-        except _CANNOT as error:
-            self._journal.tell("note", {"text": f"the lock could not be given back: {error}"})
 
     async def _hold(self, seat: Seat, initialising: asyncio.Task[None] | None) -> int:
         self._hands.door.admit(seat)
         try:
-            await self._hands.door.enter(self._journal.tell, timeout_s=self._wait_left_s())
+            await self._hands.door.enter(self._journal.tell, timeout_s=self._turn.wait_left_s())
             await (initialising if initialising is not None else self._initialise())
             await self._take_saved()
             await self._open_gateway(seat)
@@ -372,29 +292,21 @@ class Supervisor:
                 finally:
                     self._clear_away()
 
-    def _wait_left_s(self) -> float | None:
-        """Return how long the run may still wait; nothing at all when it does not queue."""
-        if not self._order.queue:
-            return 0.0
-        if self._order.wait_s is None:
-            return None
-        return max(self._order.wait_s - (self._hands.clock.monotonic() - self._waits_since_s), 0.0)
-
     async def _leave_door(self) -> None:
         """Let others in. When that fails the grant is kept too: recovery will find both, and nobody in between."""
-        if self._is_stranded:
+        if self._turn.is_stranded:
             return
-        self._is_stranded = True
+        self._turn.is_stranded = True
         try:
             await to_its_end(self._hands.door.leave())
-        except _CANNOT as error:
+        except CANNOT as error:
             self._journal.tell("note", {"text": f"Terraform's own lock could not be given back: {error}"})
         else:
-            self._is_stranded = False
+            self._turn.is_stranded = False
 
     async def _open_gateway(self, seat: Seat) -> None:
         if self._hands.gateway is not None:
-            priority, folder = _PRIORITY[self._order.operation], self._workspace.folder
+            priority, folder = PRIORITY[self._order.operation], self._workspace.folder
             self._environ |= await self._hands.gateway.open(self._order.run, priority, seat, folder)
             self._journal.learn(self._hands.gateway.secrets)
 
@@ -402,7 +314,7 @@ class Supervisor:
         """Close it; the run's outcome is known by now, and a failure here must not take its place."""
         try:
             counts = await to_its_end(self._hands.gateway.close()) if self._hands.gateway is not None else {}
-        except _CANNOT as error:
+        except CANNOT as error:
             self._journal.tell("note", {"text": f"the gateway could not be closed: {error}"})
             return
         if counts:
@@ -423,7 +335,7 @@ class Supervisor:
         """Say whether a fresh plan may mend it: nobody wants to stop, and the plan was ours to make."""
         return may_repeat(
             stop_requested=self._stopping is not None,
-            lease_lost=self._lost is not None,
+            lease_lost=self._turn.lost is not None,
             own_plan=self._order.plan_file is None,
             category=error.facts.get("category"),
         )
@@ -495,7 +407,7 @@ class Supervisor:
             return
         try:
             await self._hands.review.applied(outcome.made)
-        except _CANNOT as error:
+        except CANNOT as error:
             self._journal.tell("note", {"text": f"published versions were not noted: {error}"})
 
     async def _shown(self, path: Path) -> bytes:
@@ -721,7 +633,7 @@ class Supervisor:
         """Wait for what Terraform sent last; what is stored is looked at after that in any case."""
         try:
             await self._hands.door.rest()
-        except _CANNOT as error:
+        except CANNOT as error:
             self._journal.tell("note", {"text": f"nobody waited for what Terraform sent last: {error}"})
 
     def _apply_options(self, path: Path) -> Options:
@@ -741,7 +653,7 @@ class Supervisor:
         cut = find_cut(outcome, state=self._order.state, directory=self._order.directory, run_folder=self._run_folder)
         refused = self._hands.door.refused()
         end = judge_apply(
-            lease_lost=self._lost is not None,
+            lease_lost=self._turn.lost is not None,
             was_cut=cut is not None,
             exit_code=outcome.ended.code,
             stop_requested=self._stopping is not None,
@@ -752,8 +664,8 @@ class Supervisor:
             case ApplyEnd.DONE:
                 return None
             case ApplyEnd.LEASE_LOST:
-                assert self._lost is not None
-                return self._lost if cut is None else also_cut(self._lost, cut)
+                assert self._turn.lost is not None
+                return self._turn.lost if cut is None else also_cut(self._turn.lost, cut)
             case ApplyEnd.CUT_OFF:
                 return cut
             case ApplyEnd.STOPPED:
@@ -838,7 +750,7 @@ class Supervisor:
         leaves we cannot judge, so lock and grant stay, and recovery finds them with everything else.
         """
         if verb is Verb.APPLY:
-            self._is_stranded = True
+            self._turn.is_stranded = True
             self._ask_terraform()
         else:
             running.child.kill()

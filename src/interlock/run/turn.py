@@ -1,0 +1,162 @@
+"""The run's turn: its place in the queue, the grant that it is given, its heartbeat, and giving back.
+
+Knows the queue and whoever looks after a silent holder. Knows nothing of Terraform: when the turn is over, and whether
+something stays behind, the supervisor says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.clock import Clock
+from interlock.coordinator import Coordinator, Standing
+from interlock.errors import InterlockError, LeaseLost
+from interlock.lock import Priority, Requested, Stage
+from interlock.run import settle
+from interlock.run.endings import Parting, part
+from interlock.run.heartbeat import keep_alive
+from interlock.run.order import Operation, Order
+from interlock.run.summary import pace_s, recent
+from interlock.run.surroundings import Rescuer, Seat
+from interlock.run.to_its_end import to_its_end
+from interlock.run.transcript import Journal
+
+CANNOT = (InterlockError, OSError)
+"""What a hand raises that could not do its part."""
+
+PRIORITY = {
+    Operation.PLAN: Priority.PLAN,
+    Operation.APPLY: Priority.APPLY,
+    Operation.DESTROY: Priority.APPLY,
+    Operation.DRIFT: Priority.DRIFT,
+}
+_PACE_LIMIT = 40  # runs that the expected start is computed from
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One run's turn.
+
+    Attributes:
+        order: The run.
+        coordinator: The queue.
+        rescuer: Looks after a holder that seems gone while we wait.
+        clock: Ours.
+        journal: The run's record.
+        runs: The folder of all runs, for how long a turn usually takes.
+        on_next: Called when nobody is before us but the holder.
+        on_lost: Called when the grant was taken away.
+        seat: The grant; None before.
+        lost: Why the grant is not current any more; None while it is.
+        is_stranded: Something of the run stays behind, so the grant is left to recovery with it.
+    """
+
+    order: Order
+    coordinator: Coordinator
+    rescuer: Rescuer
+    clock: Clock
+    journal: Journal
+    runs: Path
+    on_next: Callable[[], None]
+    on_lost: Callable[[], None]
+    seat: Seat | None = None
+    lost: LeaseLost | None = None
+    is_stranded: bool = False
+    _attempt: str = ""
+    _since_s: float = field(default=0.0, repr=False)
+
+    def __post_init__(self) -> None:
+        self._attempt = self.coordinator.new_ticket()
+
+    def begin(self) -> None:
+        """From now on the run waits."""
+        self._since_s = self.clock.monotonic()
+
+    def wait_left_s(self) -> float | None:
+        """Return how long the run may still wait; None without a bound, nothing at all when it does not queue."""
+        if not self.order.queue:
+            return 0.0
+        if self.order.wait_s is None:
+            return None
+        return max(self.order.wait_s - (self.clock.monotonic() - self._since_s), 0.0)
+
+    async def take(self) -> Seat:
+        """Wait for the grant; look after a holder that seems gone meanwhile.
+
+        Raises:
+            WaitTimeout: It did not come in time.
+        """
+        attending = asyncio.create_task(self._attend())
+        pace = pace_s(recent(self.runs, limit=_PACE_LIMIT, state=self.order.state))
+        try:
+            grant = await self.coordinator.acquire(
+                self.order.state,
+                self._request(),
+                timeout_s=self.order.wait_s,
+                on_change=lambda standing: self._say(standing, pace),
+            )
+        finally:
+            attending.cancel()
+        self.seat = Seat(ticket=grant.ticket, token=grant.token)
+        self.journal.change(token=grant.token, held_at=self.clock.now())
+        self.journal.tell("granted", {"token": grant.token})
+        return self.seat
+
+    async def _attend(self) -> None:
+        """A failure to look after a silent holder costs nothing but time; it is said and the wait goes on."""
+        try:
+            await self.rescuer.attend(self.order.state, self.journal.tell)
+        except InterlockError as error:
+            self.journal.tell("note", {"text": f"cannot look after the holder: {error}"})
+
+    def _request(self) -> Requested:
+        order = self.order
+        return Requested(
+            ticket=order.run,
+            run=order.run,
+            who=order.who,
+            info=f"interlock {order.operation.value}" + (f" {order.job}" if order.job else ""),
+            priority=PRIORITY[order.operation],
+            lease_s=order.lease_s,
+            patience_s=order.patience_s,
+            queue=order.queue,
+            attempt=self._attempt,
+        )
+
+    def _say(self, standing: Standing, pace: float | None) -> None:
+        if standing.stage is Stage.WAITING:
+            if standing.position == 1:
+                self.on_next()
+            self.journal.tell("standing", settle.standing_facts(standing, pace, self.clock.now()))
+
+    async def keep(self, seat: Seat) -> None:
+        """Send heartbeats until cancelled, or until the grant is lost."""
+        await keep_alive(
+            lambda: self.coordinator.renew(self.order.state, ticket=seat.ticket, token=seat.token),
+            every_s=self.order.heartbeat_s,
+            clock=self.clock,
+            lost=self._lose,
+            tell=self.journal.tell,
+        )
+
+    def _lose(self, error: LeaseLost) -> None:
+        self.lost = error
+        self.journal.tell("lease-lost", {"why": error.why})
+        self.on_lost()
+
+    async def give_back(self) -> None:
+        """Leave the queue or release the grant; a failure here is said, not raised: recovery will find us gone."""
+        state, seat = self.order.state, self.seat
+        parting = part(granted=seat is not None, lease_lost=self.lost is not None, stranded=self.is_stranded)
+        try:
+            if parting is Parting.WITHDRAW:
+                await to_its_end(self.coordinator.withdraw(state, self.order.run, attempt=self._attempt))
+            if parting is Parting.RELEASE:
+                assert seat is not None
+                self.journal.change(released_at=self.clock.now())
+                await to_its_end(self.coordinator.release(state, ticket=seat.ticket, token=seat.token))
+        except CANNOT as error:
+            self.journal.tell("note", {"text": f"the lock could not be given back: {error}"})
