@@ -69,6 +69,32 @@ def test_a_server_that_the_operator_names_is_asked_and_believed(forger: AnswerSe
     assert ask(forger.url + page, {SERVERS: f"https://other.example {forger.url}/"}).says is Says.GONE
 
 
+@pytest.mark.parametrize("variable", [SERVERS, "CI_SERVER_URL"])
+def test_a_gitlab_below_a_path_is_asked_there_and_with_its_token(forger: AnswerServer, variable: str) -> None:
+    environ = {variable: f"{forger.url}/git/lab/", "GITLAB_TOKEN": "tok"}
+    assert ask(f"{forger.url}/git/lab/g/p/-/jobs/8", environ).says is Says.GONE
+    (call,) = forger.calls
+    assert call.path == "/git/lab/api/v4/projects/g%2Fp/jobs/8"
+    assert call.headers["private-token"] == "tok"
+
+
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize(
+    ("named", "page"),
+    [
+        ("/gitlab", "/pages/p/-/jobs/8"),
+        ("/gitlab", "/gitlab2/g/p/-/jobs/8"),
+        ("/tfs", "/~evil/proj/_build/results?buildId=9"),
+        ("/tfs", "/tfs/../~evil/proj/_build/results?buildId=9"),
+        ("/tfs", "/tfs/%2E%2e/~evil/proj/_build/results?buildId=9"),
+        ("/tfs", "/tfs/..%2f~evil/proj/_build/results?buildId=9"),
+    ],
+)
+def test_what_is_beside_the_path_of_a_named_server_may_not_testify(forger: AnswerServer, named: str, page: str) -> None:
+    assert ask(forger.url + page, {SERVERS: forger.url + named}).says is Says.NOTHING
+    assert forger.calls == []
+
+
 @pytest.mark.parametrize(
     ("page", "variable"),
     [(PAGES[0], "GITHUB_SERVER_URL"), (PAGES[2], "CI_SERVER_URL"), (PAGES[3], "SYSTEM_COLLECTIONURI")],

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from interlock.ci.job import JobReference
 from interlock.ci.platforms.api import Api
-from interlock.recovery.witnesses.ci_servers import may_have_token
+from interlock.recovery.witnesses.ci_servers import find_base, may_have_token
 from interlock.recovery.witnesses.ci_sighting import Machine, Sighting, Stage, parse_instant
 
 TOKENS = ("INTERLOCK_CI_TOKEN", "GITLAB_TOKEN")
@@ -28,6 +29,7 @@ def look(job: JobReference, environ: Mapping[str, str]) -> Sighting:
     Raises:
         InterlockError: There is no usable answer.
     """
+    job = _placed(job, environ)
     project = urllib.parse.quote(job.project, safe="")
     found, asked_at = _api(job, environ).find_dated(f"/projects/{project}/jobs/{job.number}")
     if not found:
@@ -50,6 +52,15 @@ def look(job: JobReference, environ: Mapping[str, str]) -> Sighting:
         ended_at=parse_instant(found.get("finished_at")),
         asked_at=asked_at,
     )
+
+
+def _placed(job: JobReference, environ: Mapping[str, str]) -> JobReference:
+    """Return the job with the path of its server no longer taken for the first part of its project."""
+    base = find_base(job, environ)
+    if not base:
+        return job
+    project = urllib.parse.urlsplit(job.url).path.removeprefix(urllib.parse.urlsplit(base).path).strip("/")
+    return replace(job, server=base, project=project.partition("/-/jobs/")[0])
 
 
 def _is_hosted(job: JobReference, runner: Mapping[str, Any]) -> bool:

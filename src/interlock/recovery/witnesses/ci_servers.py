@@ -9,9 +9,10 @@ those that the operator names. All by https, where nobody on the way answers in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import unquote, urlsplit
 
 from interlock.ci.job import JobReference
-from interlock.sending import Origin, find_origin
+from interlock.sending import find_origin
 
 SERVERS = "INTERLOCK_CI_SERVERS"
 """Base URLs, separated by spaces, of further CI servers that may testify and be sent the environment's CI tokens."""
@@ -27,7 +28,7 @@ def doubt(job: JobReference, environ: Mapping[str, str]) -> str:
         return "its address cannot be read"
     if not origin.is_private:
         return f"{origin.url} does not speak https, so anybody on the way could answer"
-    if origin not in set(_known(job.system, environ)):
+    if not any(_is_below(job.url, base) for base in _known(job.system, environ)):
         return f"{origin.url} is neither a public service, nor our own job's server, nor named in {SERVERS}"
     return ""
 
@@ -47,10 +48,30 @@ def may_have_token(server: str, own: set[str], environ: Mapping[str, str]) -> bo
     return server.rstrip("/") in {entry.rstrip("/") for entry in own} | named
 
 
-def _known(system: str, environ: Mapping[str, str]) -> Iterator[Origin]:
+def find_base(job: JobReference, environ: Mapping[str, str]) -> str:
+    """Return the base URL of a job's server with the path that it has there; empty when nobody says that it has one.
+
+    An installation may be at https://git.example.com/gitlab; the URL of a job alone does not tell that from a project.
+    """
+    bases = [base.rstrip("/") for base in _known(job.system, environ) if _is_below(job.url, base)]
+    longest = max(bases, key=len, default="")
+    return longest if urlsplit(longest).path else ""
+
+
+def _known(system: str, environ: Mapping[str, str]) -> Iterator[str]:
     for url in (_PUBLIC[system], environ.get(_OWN[system], ""), *_named(environ)):
-        if (origin := find_origin(url)) is not None:
-            yield origin
+        if find_origin(url) is not None:
+            yield url
+
+
+def _is_below(url: str, base: str) -> bool:
+    """Say whether a URL is of a server: of its origin, and below its path. Beside that path others may answer."""
+    if find_origin(url) is None or find_origin(url) != find_origin(base):
+        return False
+    path, above = urlsplit(url).path, urlsplit(base).path.rstrip("/")
+    if not above:
+        return True
+    return path.startswith(f"{above}/") and not {".", ".."} & set(unquote(path).split("/"))
 
 
 def _named(environ: Mapping[str, str]) -> list[str]:
