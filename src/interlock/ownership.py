@@ -68,6 +68,11 @@ def make_folder(folder: Path) -> None:
             each.chmod(0o700)
 
 
+def lets_others_write(found: os.stat_result) -> bool:
+    """Say whether a mode lets others write to a file or folder; a group that is one user's own is nobody else."""
+    return bool(found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_private_group(found.st_gid)))
+
+
 def _walk(home: Path) -> Path | None:
     """Go the way as the system does, link by link; return where it ends, None when there is nothing yet."""
     here, ahead, links = Path(os.sep), list(home.absolute().parts[1:]), 0
@@ -129,7 +134,7 @@ def _check_owner(path: Path, found: os.stat_result, home: Path, *, roots_too: bo
 
 
 def _check_mode(path: Path, found: os.stat_result, home: Path) -> None:
-    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_private_group(found.st_gid)):
+    if lets_others_write(found):
         mode = stat.S_IMODE(found.st_mode)
         raise _not_ours(
             home,

@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import shlex
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from msgspec import Struct
 from interlock.authority import check_address, check_repository
 from interlock.checkout import ask_git, checkouts, is_within
 from interlock.errors import UsageError
+from interlock.ownership import lets_others_write
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -213,7 +213,7 @@ def _doubt(path: Path) -> str:
         found = path.stat()
     except OSError:
         return ""  # reading it will say so
-    if found.st_mode & stat.S_IWOTH:
+    if lets_others_write(found):
         return f"chmod go-w {shlex.quote(str(path))}"
     return "" if found.st_uid in {os.geteuid(), 0} else f"chown {os.geteuid()} {shlex.quote(str(path))}"
 

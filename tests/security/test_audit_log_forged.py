@@ -71,6 +71,20 @@ async def test_a_log_that_was_cut_at_its_end_or_emptied_is_noticed(
 
 
 @pytest.mark.promise("P5")
+@pytest.mark.parametrize("end", [None, b"", b"{}", b"0", b"gone", b'{"number": -1, "digest": ""}'])
+async def test_a_log_that_was_cut_and_lost_its_end_is_noticed(
+    records: MemoryRecords, clock: FakeClock, end: bytes | None
+) -> None:
+    await three(records, clock)
+    await put(records, f"audit/{3:012d}", None)
+    await put(records, "audit-end", end)
+    count, fault = await AuditLog(records, clock).verify()
+    assert (count, "nothing here tells whether entries were cut off" in fault) == (2, True)
+    await AuditLog(records, clock).append("x", subject="s", by="me", facts={})
+    assert await AuditLog(records, clock).verify() == (3, "")
+
+
+@pytest.mark.promise("P5")
 async def test_a_log_that_was_made_anew_is_noticed(records: MemoryRecords, clock: FakeClock) -> None:
     await three(records, clock)
     await rewrite(records, end=False)
@@ -206,3 +220,17 @@ def test_a_forced_act_prints_the_head_as_a_command_that_checks_it(
     assert run("audit", "verify", "--head", "nonsense") == 3
     monkeypatch.setenv("INTERLOCK_AUDIT_KEY", "another-one-" * 4)
     assert run("audit", "verify") == 20
+
+
+@pytest.mark.promise("P5")
+def test_a_log_without_signatures_in_the_place_of_a_signed_one_is_not_called_signed(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.json").write_bytes(STATE)
+    assert run("state", "push", str(tmp_path / "one.json"), "--state", "s", "--force") == 0
+    monkeypatch.setenv("INTERLOCK_AUDIT_KEY", "not-random-" * 4)
+    capfd.readouterr()
+    assert run("audit", "verify") == 0, "a key that is new must not condemn what was decided before it"
+    told = capfd.readouterr().err
+    assert "0 of them are signed with this key" in told
+    assert "the key says nothing of the 1 before" in told

@@ -117,12 +117,14 @@ def test_the_operators_file_may_say_everything_and_overrides_the_branch(checkout
 
 
 @pytest.mark.promise("P10")
+@pytest.mark.parametrize("mode", [0o666, 0o660])
 def test_an_operators_file_that_others_may_write_has_no_more_to_say_than_a_branch(
-    checkout: Path, tmp_path: Path
+    checkout: Path, tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("interlock.ownership._is_private_group", lambda _gid: False)
     named = tmp_path / "operator.yaml"
     named.write_text("home: /elsewhere\n")
-    named.chmod(0o666)
+    named.chmod(mode)
     with pytest.raises(UsageError, match="may not set `home`") as refusal:
         load(checkout, {"INTERLOCK_CONFIG": str(named)})
     assert f"chmod go-w {named}" in refusal.value.fix

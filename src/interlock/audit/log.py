@@ -141,7 +141,8 @@ class AuditLog:
         older: bytes | None = None
         count = 0
         signed = False
-        expected = [*await self._own_end(), *noted]
+        end, end_fault = await self._own_end()
+        expected = [*end, *noted]
         async for stored in self._walk():
             fault = _unreadable(stored) or chain_fault(older, stored.value or b"")
             if fault or stored.value is None:
@@ -151,7 +152,8 @@ class AuditLog:
             if fault:
                 return count, fault
             older, count, signed = stored.value, count + 1, signed or bool(entry.signature)
-        return count, _cut(count, expected)
+        # An entry is written before the end: of a log of one entry the end may be missing without anybody's doing.
+        return count, _cut(count, expected) or (end_fault if count > 1 else "")
 
     def _signature_fault(self, entry: Entry, stored: bytes, signed: bool) -> str:
         if self._key is None:
@@ -160,16 +162,19 @@ class AuditLog:
             return f"entry {entry.number} is not signed, and one before it is: it was written without the key" * signed
         return "" if self._key.fits(stored, entry) else f"the signature of entry {entry.number} is not of this key"
 
-    async def _own_end(self) -> list[Noted]:
+    async def _own_end(self) -> tuple[list[Noted], str]:
+        """Return what the end has noted, or why nothing."""
         try:
             end = await self._records.get(_END)
-        except RecordDamaged:
-            return []
+        except RecordDamaged as error:
+            return [], _endless(f"cannot be read ({error.why or error.what})")
         if end is None:
-            return []
+            return [], _endless("is missing")
         # The end of a log of old says only how far it went.
         found = _noted_end(end) or Head(number=_number_in(end), digest="")
-        return [Noted(head=found, where="the log's own end")]
+        if not found.number:
+            return [], _endless("cannot be read")
+        return [Noted(head=found, where="the log's own end")], ""
 
     async def _write(self, entry: Entry) -> bool:
         stored = encode(entry)
@@ -284,6 +289,10 @@ def _cut(count: int, expected: Sequence[Noted]) -> str:
     if last is None or last.head.number <= count:
         return ""
     return f"the log ends with entry {count}, and {last.where} has noted entry {last.head.number}: it was cut"
+
+
+def _endless(how: str) -> str:
+    return f"the log's own end {how}: nothing here tells whether entries were cut off"
 
 
 def _number_in(hint: Record) -> int:

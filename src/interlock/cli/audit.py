@@ -94,6 +94,8 @@ def _show_verified(found: Verified) -> None:
     view.note(f"{found.entries} entries, in order" + (f"; head {found.head}" if found.head else ""))
     if found.checked:
         view.note(f"{found.signed} of them are signed with this key")
+        if unsigned := found.entries - found.signed:
+            view.note(f"the key says nothing of the {unsigned} before: whoever could write the home could write them")
     elif found.signed:
         view.note(
             f"{found.signed} of them are signed; INTERLOCK_AUDIT_KEY or INTERLOCK_AUDIT_KEY_FILE is needed to check"
