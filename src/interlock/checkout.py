@@ -47,9 +47,20 @@ def checkouts(directory: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
         environ: The environment; CI systems say there where they put the checkout.
     """
     where = directory.resolve()
-    top = next((folder for folder in (where, *where.parents) if (folder / ".git").exists()), where)
+    tops = [folder for folder in (where, *where.parents) if (folder / ".git").exists()] or [where]
+    above = [folder for folder in tops[1:] if _git_folder(tops[0]).is_relative_to(_git_folder(folder))]
     said = (Path(environ[name]) for name in _CI_FOLDERS if environ.get(name))
-    return (top, *(folder.resolve() for folder in said if folder.is_absolute()))
+    return (tops[0], *above, *(folder.resolve() for folder in said if folder.is_absolute()))
+
+
+def _git_folder(top: Path) -> Path:
+    """Return where git keeps a checkout's data; a submodule's are in those of the checkout that it is part of."""
+    named = top / ".git"
+    try:
+        text = named.read_text(errors="replace") if named.is_file() else ""
+    except OSError:
+        text = ""
+    return (top / text.removeprefix("gitdir:").strip() if text.startswith("gitdir:") else named).resolve()
 
 
 def is_within(path: Path, folders: tuple[Path, ...]) -> bool:

@@ -230,6 +230,37 @@ def test_git_is_started_in_one_place_where_it_runs_nothing_of_a_repository() -> 
     assert [str(path) for path, text in sources.items() if starts.search(text)] == []
 
 
+def git(*words: str | Path) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always")
+    subprocess.run(["git", *who, *words], check=True, capture_output=True)
+
+
+@pytest.mark.promise("P10")
+def test_a_submodule_makes_no_operator_of_whoever_writes_the_repository_around_it(tmp_path: Path) -> None:
+    for name in ("outer", "inner"):
+        git("init", "--quiet", tmp_path / name)
+        git("-C", tmp_path / name, "commit", "--quiet", "--allow-empty", "--message", "x")
+    git("-C", tmp_path / "outer", "submodule", "add", tmp_path / "inner", "module")
+    git("-C", tmp_path / "outer", "commit", "--quiet", "--all", "--message", "x")
+    git("-C", tmp_path / "outer", "worktree", "add", tmp_path / "tree")
+    git("-C", tmp_path / "tree", "submodule", "update", "--init")
+    for outer in (tmp_path / "outer", tmp_path / "tree"):
+        (outer / "interlock.yaml").write_text("home: /elsewhere\n")
+        assert outer in checkouts(outer / "module", {})
+        with pytest.raises(UsageError, match="may not set `home`"):
+            load(outer / "module", {"INTERLOCK_CONFIG": str(outer / "interlock.yaml")})
+
+
+def test_a_repository_below_another_of_its_owner_leaves_the_operators_file_alone(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "work" / "infra"):  # people keep their dotfiles in a repository
+        git("init", "--quiet", folder)
+    own = tmp_path / ".config" / "interlock" / "interlock.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(f"home: {tmp_path / 'home'}\n")
+    settings = load(tmp_path / "work" / "infra", {"HOME": str(tmp_path)})
+    assert settings.home == tmp_path / "home"
+
+
 def test_a_link_in_a_checkout_is_of_the_checkout_wherever_it_leads(checkout: Path, tmp_path: Path) -> None:
     tops = checkouts(checkout, {})
     (checkout / "away").symlink_to("/usr/bin/env")
