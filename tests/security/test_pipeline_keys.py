@@ -181,11 +181,10 @@ POISON = (
 def test_a_name_that_a_ci_system_or_shell_would_evaluate_gets_into_no_file(poison: str) -> None:
     needed: dict[str, Any] = {"package_sha256": "a" * 64, "plan_key": KEYS.wrap, "image": PIPELINE.image}
     fine = StateFacts(directory="infra", environment="production")
-    for states in (
-        {poison: fine},
-        {"a": replace(fine, directory=poison)} if poison else {poison: fine},
-        {"a": replace(fine, environment=poison)} if poison else {poison: fine},
-    ):
+    many: list[dict[str, StateFacts]] = [{poison: fine}]
+    if poison:
+        many += [{"a": replace(fine, directory=poison)}, {"a": replace(fine, environment=poison)}]
+    for states in many:
         with pytest.raises(UsageError):
             read_pipeline(needed, states, server=None, interlock_version="1.0.0")
     for key in (

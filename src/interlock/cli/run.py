@@ -28,8 +28,8 @@ Extra = Annotated[list[str] | None, typer.Argument(help="Flags for Terraform, af
 def run_flag(name: str, **more: Any) -> Any:
     """Return an option of runs as Typer has it; see `interlock.options`."""
     option = run_option(name)
-    shown = {"metavar": option.value} if option.value in {"NAME", "TIME", "PATH", "DIGEST"} else {}
-    return typer.Option(option.flag, help=option.help, **shown, **more)
+    metavar = option.value if option.value in {"NAME", "TIME", "PATH", "DIGEST"} else None
+    return typer.Option(option.flag, help=option.help, metavar=metavar, **more)
 
 
 State = Annotated[str | None, run_flag("state")]

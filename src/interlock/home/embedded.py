@@ -14,6 +14,7 @@ from interlock.errors import InterlockError, UsageError
 from interlock.ids import Ids, RandomIds
 from interlock.ownership import TRUST, check_home
 from interlock.settings import Settings, load
+from interlock.store.checksums import RecordDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,12 +88,18 @@ class EmbeddedHome:
         return KnownStates(self.store.records)
 
     async def keeps(self, state: str) -> bool:
-        """See `Home.keeps`."""
-        return (await self.coordinator.view(state)).version is not None
+        """See `Home.keeps`. A record that cannot be read is there: it is told, and repaired, under this name."""
+        try:
+            return (await self.coordinator.view(state)).version is not None
+        except RecordDamaged:
+            return True
 
     async def has_version(self, state: str) -> bool:
-        """See `Home.has_version`."""
-        return (await self.coordinator.view(state)).head is not None
+        """See `Home.has_version`. What a damaged record hides is no reason to begin anew."""
+        try:
+            return (await self.coordinator.view(state)).head is not None
+        except RecordDamaged:
+            return True
 
     async def known(self, word: str) -> KnownState | None:
         """See `Home.known`."""

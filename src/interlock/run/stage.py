@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import mmap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -223,11 +222,11 @@ def hide_in_event(event: AnyEvent, known: KnownSecrets) -> AnyEvent:
     match event:
         case Diagnostic():
             summary, detail = known.hide(event.summary), known.hide(event.detail)
-            return dataclasses.replace(event, message=known.hide(event.message), summary=summary, detail=detail)
+            return msgspec.structs.replace(event, message=known.hide(event.message), summary=summary, detail=detail)
         case Provision():
-            return dataclasses.replace(event, message=known.hide(event.message), output=known.hide(event.output))
+            return msgspec.structs.replace(event, message=known.hide(event.message), output=known.hide(event.output))
         case _:
-            return dataclasses.replace(event, message=known.hide(event.message))
+            return msgspec.structs.replace(event, message=known.hide(event.message))
 
 
 def hide_in_file(path: Path, known: KnownSecrets) -> None:
