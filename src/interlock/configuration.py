@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from interlock.errors import UsageError
-from interlock.settings import StateSettings, parse_duration
+from interlock.settings import parse_duration
 
 
 def _duration(value: object) -> float:
@@ -116,7 +116,10 @@ class Document(_Section):
         return list(model.model_fields)
 
     def settings(self, base: Path) -> dict[str, object]:
-        """Return the values that were given, by setting name; paths are resolved against `base`."""
+        """Return the values that were given, by setting name; paths are resolved against `base`.
+
+        States are the values that were given of each, by its name.
+        """
         found: dict[str, object] = {
             "home": base / Path(self.home).expanduser() if self.home else None,
             "server": self.server,
@@ -141,13 +144,10 @@ def _program(terraform: str | None, base: Path) -> str | None:
     return str(base / Path(terraform).expanduser()) if terraform and "/" in terraform else terraform
 
 
-def _state(state: State, base: Path) -> StateSettings:
-    return StateSettings(
-        directory=base / state.directory if state.directory is not None else None,
-        protected=state.protected,
-        max_deletes=state.max_deletes,
-        environment=state.environment,
-    )
+def _state(state: State, base: Path) -> dict[str, object]:
+    """Return what the file says of a state, and nothing that it leaves open: another file may say that."""
+    said: dict[str, object] = state.model_dump(exclude_unset=True, exclude_none=True)
+    return {**said, "directory": base / state.directory} if state.directory is not None else said
 
 
 def json_schema() -> dict[str, Any]:

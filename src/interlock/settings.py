@@ -159,18 +159,27 @@ def load(directory: Path, environ: Mapping[str, str], flags: Mapping[str, object
     ):
         values.update(_joined(values, found))
         origins.update(dict.fromkeys(found, source))
+    values["states"] = {name: StateSettings(**said) for name, said in values.get("states", {}).items()}
     return _checked(Settings(**values, path=find_file(directory, environ), origins=origins))
 
 
 def _joined(before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file says on top of those before it: states by name, and sections key by key."""
+    """Return what a file says on top of those before it: states and sections key by key."""
     joined = dict(found)
-    if "states" in found:
-        joined["states"] = {**before.get("states", {}), **found["states"]}
+    older = before.get("states", {})
+    if "max_deletes" in found:  # whose word is above that of a file is above what the file says of single states
+        older = {
+            name: {key: value for key, value in said.items() if key != "max_deletes"} for name, said in older.items()
+        }
+    if older or "states" in found:
+        joined["states"] = _over(older, found.get("states", {}))
     if "sections" in found:
-        older = before.get("sections", {})
-        joined["sections"] = {name: {**older.get(name, {}), **own} for name, own in found["sections"].items()}
+        joined["sections"] = _over(before.get("sections", {}), found["sections"])
     return joined
+
+
+def _over(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    return {**older, **{name: {**older.get(name, {}), **said} for name, said in newer.items()}}
 
 
 class _File(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from interlock.authority import ADDRESSES, KEYS, Authority, check_address
 from interlock.checkout import ask_git, checkouts, find_program, is_within
 from interlock.errors import UsageError
-from interlock.settings import load
+from interlock.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,6 +115,43 @@ def test_the_operators_file_may_say_everything_and_overrides_the_branch(checkout
     assert set(settings.states) == {"prod", "test"}
     assert settings.path == checkout / "interlock.yaml"
     assert settings.origins["max_deletes"] == str(folder / "interlock.yaml")
+
+
+@pytest.fixture
+def beside(checkout: Path, tmp_path: Path) -> Callable[[str, str], Settings]:
+    """Return what holds in `prod` of a checkout with this file, beside this file of the operator."""
+
+    def read(branchs: str, operators: str) -> Settings:
+        own = tmp_path / "config" / "interlock" / "interlock.yaml"
+        own.parent.mkdir(parents=True)
+        own.write_text(operators)
+        (checkout / "interlock.yaml").write_text(branchs)
+        return load(checkout / "prod", {"XDG_CONFIG_HOME": str(tmp_path / "config")})
+
+    return read
+
+
+@pytest.mark.promise("P1")
+def test_a_word_of_the_operator_about_a_state_leaves_it_the_same_state(
+    checkout: Path, beside: Callable[[str, str], Settings]
+) -> None:
+    settings = beside(
+        "states:\n  prod: {directory: prod, environment: production, max_deletes: 3}\n",
+        "states:\n  prod: {protected: true}\n",
+    )
+    assert settings.state_for(checkout / "prod") == "prod", "else an empty state is used, and everything created again"
+    prod = settings.states["prod"]
+    assert (prod.protected, prod.environment, prod.max_deletes) == (True, "production", 3)
+
+
+@pytest.mark.promise("P10")
+def test_a_branch_gives_no_state_more_deletions_than_the_operator(beside: Callable[[str, str], Settings]) -> None:
+    settings = beside(
+        "states:\n  prod: {max_deletes: 900}\n  test: {max_deletes: 900}\n",
+        "run:\n  max_deletes: 0\nstates:\n  test: {max_deletes: 5}\n",
+    )
+    assert settings.max_deletes == 0
+    assert (settings.states["prod"].max_deletes, settings.states["test"].max_deletes) == (None, 5)
 
 
 @pytest.mark.promise("P10")
