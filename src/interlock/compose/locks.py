@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _BY_HAND = "by hand"
 _ELSEWHERE_S = 10.0  # longest look at a queue elsewhere, when all are listed
+_AT_ONCE = 8  # looks at a time; each makes clients of its own, and with sixty at once none was answered in its time
+_ALL_S = 60.0  # after it no further look begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,16 @@ async def queues(subject: str | None, environ: Mapping[str, str]) -> list[Queue]
                 return [_seen(ref, await coordinator.view(ref.queue))]
         own = [Queue(state=view.state, view=view) for view in await home.coordinator.states()]
         elsewhere = [known for known in await home.states.all() if _is_listed(known, home)]
-        return [*own, *await asyncio.gather(*(_look(known, home, environ) for known in elsewhere))]
+        turns, until_s = asyncio.Semaphore(_AT_ONCE), home.clock.monotonic() + _ALL_S
+
+        async def in_turn(known: KnownState) -> Queue:
+            async with turns:
+                if home.clock.monotonic() < until_s:
+                    return await _look(known, home, environ)
+            trouble = f"the others took {_ALL_S:g}s; name it to ask it alone"
+            return Queue(state=known.queue, view=None, address=known.address, trouble=trouble)
+
+        return [*own, *await asyncio.gather(*map(in_turn, elsewhere))]
 
 
 def _is_listed(known: KnownState, home: EmbeddedHome) -> bool:
@@ -67,7 +78,7 @@ async def _look(known: KnownState, home: EmbeddedHome, environ: Mapping[str, str
     try:
         async with asyncio.timeout(_ELSEWHERE_S):
             ref = await asyncio.to_thread(reopened, known, environ)
-            async with open_queue(ref, home) as coordinator:
+            async with open_queue(ref, home, is_use=False) as coordinator:
                 return _seen(ref, await coordinator.view(ref.queue))
     except InterlockError as error:
         trouble = f"{error.what}{f': {error.why}' if error.why else ''}"

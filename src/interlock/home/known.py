@@ -28,6 +28,7 @@ FORGOTTEN_AFTER = timedelta(days=180)
 """A state elsewhere that nobody here used for so long is no longer listed."""
 
 _PREFIX = "known/"
+_OWN = "interlock:"  # as `interlock.site.ref.OWN`, which is a floor above
 _REFRESH = timedelta(hours=12)  # how old the instant may be before a use writes it anew: not each run writes
 _ATTEMPTS = 5
 
@@ -100,7 +101,7 @@ class KnownStates:
                     await self._records.replace_damaged(_PREFIX + known.queue, msgspec.json.encode(known))
                     return
                 continue
-            before = None if record is None else _read(record.value)
+            before = None if record is None else _read(record)
             after = merged(before, known)
             if after == before:
                 return
@@ -118,7 +119,7 @@ class KnownStates:
                 and word.isprintable()
                 and (record := await self._records.get(_PREFIX + word)) is not None
             ):
-                return _read(record.value)
+                return _read(record)
         if ":" not in word:
             return None
         return next((known for known in await self.all() if known.address == word), None)
@@ -133,7 +134,7 @@ class KnownStates:
         found: list[KnownState] = []
         after = ""
         while page := await self._page(after):
-            found.extend(known for record in page if (known := _read(record.value)) is not None)
+            found.extend(known for record in page if (known := _read(record)) is not None)
             after = page[-1].key
         return found
 
@@ -147,8 +148,11 @@ class KnownStates:
         return await self._records.list(_PREFIX, after=after, limit=LIST_LIMIT_MAX)
 
 
-def _read(value: bytes) -> KnownState | None:
+def _read(record: Record) -> KnownState | None:
+    """Return what a record says; None when it cannot be read, or is of another state than it is kept for."""
     try:
-        return decode_json(value, type=KnownState)
+        known = decode_json(record.value, type=KnownState)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    is_own = not known.type and known.address == f"{_OWN}{known.queue}"
+    return known if record.key == _PREFIX + known.queue and (known.type or is_own) else None

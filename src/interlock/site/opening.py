@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from interlock.errors import UsageError, command
+from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.home.known import KnownState
 from interlock.site.ref import Existing, StateRef
 
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_queue(ref: StateRef, home: EmbeddedHome) -> AsyncIterator[LocalCoordinator]:
+async def open_queue(ref: StateRef, home: EmbeddedHome, *, is_use: bool = True) -> AsyncIterator[LocalCoordinator]:
     """Open the queue of a state for as long as the context lasts, and remember where it is.
+
+    Args:
+        ref: The state.
+        home: Where it is remembered. A home that cannot be written keeps nobody from a queue that is not in it.
+        is_use: Somebody asks for this very state; a list of all is no use, or no state would ever be forgotten.
 
     Raises:
         UsageError: The state is on a backend beside which no queue can be kept.
@@ -33,7 +39,9 @@ async def open_queue(ref: StateRef, home: EmbeddedHome) -> AsyncIterator[LocalCo
             fix=command("lock", "show", ref.root_module),
         )
     async with open_site_of(ref, home) as site:
-        await remember(ref, home)
+        if is_use:
+            with suppress(BackendUnavailable):
+                await remember(ref, home)
         yield site.coordinator
 
 
@@ -53,7 +61,7 @@ def open_site_of(ref: StateRef, home: EmbeddedHome) -> AbstractAsyncContextManag
 
 async def remember(ref: StateRef, home: EmbeddedHome) -> None:
     """Write down that a state was worked with, so that its queue's name leads to it from now on."""
-    await home.states.remember(known_of(ref, home))
+    await home.states.remember(await asyncio.to_thread(known_of, ref, home))  # it asks git
 
 
 def known_of(ref: StateRef, home: EmbeddedHome) -> KnownState:

@@ -293,7 +293,7 @@ def reopened(known: KnownState, environ: Mapping[str, str]) -> StateRef:
     """
     if not known.type:
         return own_ref(known.queue)
-    there = [Path(folder) for folder in known.folders if Path(folder).is_dir()]
+    there = [Path(folder) for folder in known.folders if _is_folder(folder)]
     for directory in there:
         with suppress(UsageError, OSError):
             ref = ref_of_run(directory, load(directory, environ), _of_workspace(environ, known), known.flags)
@@ -305,6 +305,13 @@ def reopened(known: KnownState, environ: Mapping[str, str]) -> StateRef:
         why=f"it was used from {', '.join(known.folders[:_LISTED])}; {why}",
         fix="name the folder of its root module",
     )
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # too long, or in a folder that we may not look into
+        return False
 
 
 def _of_workspace(environ: Mapping[str, str], known: KnownState) -> Mapping[str, str]:

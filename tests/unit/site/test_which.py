@@ -255,3 +255,14 @@ def _known(house: House) -> list[KnownState]:
             return await home.states.all()
 
     return asyncio.run(answer())
+
+
+def test_a_remembered_folder_that_cannot_be_looked_at_is_told_like_one_that_is_gone(house: House) -> None:
+    async def strange(home: EmbeddedHome) -> None:
+        seen_at = datetime(2026, 3, 1, tzinfo=UTC)
+        await home.states.remember(
+            KnownState(queue=QUEUE, address=ADDRESS, type="s3", folders=("/" + "x" * 5000,), seen_at=seen_at)
+        )
+
+    with pytest.raises(UsageError, match="cannot be reached"):
+        house.ask(QUEUE, None, strange)
