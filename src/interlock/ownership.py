@@ -113,11 +113,15 @@ def _check_file(file: Path, home: Path) -> None:
         found = file.lstat()
     except FileNotFoundError:
         return
-    if stat.S_ISLNK(found.st_mode):
+    links = 0
+    while stat.S_ISLNK(found.st_mode):
+        links += 1
+        if links > _LINKS_MAX:
+            raise _not_ours(home, f"{file} is a link that leads to itself", f"ls -l {_quoted(file)}")
         _check_owner(file, found, home, roots_too=False)
-        place = _walk(file.parent / file.readlink().parent)
-        found = file.stat()
-        file = (place or file.parent) / file.readlink().name
+        target = file.parent / file.readlink()
+        file = (_walk(target.parent) or target.parent) / target.name
+        found = file.lstat()
     _check_owner(file, found, home, roots_too=False)
     _check_mode(file, found, home)
 

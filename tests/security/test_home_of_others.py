@@ -12,7 +12,7 @@ import pytest
 from interlock.cli.main import COMMANDS, main
 from interlock.errors import UsageError
 from interlock.home.embedded import read_settings
-from interlock.ownership import make_folder
+from interlock.ownership import check_home, make_folder
 
 STRANGER = 4242
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a second Unix user can only be made up by root")
@@ -92,6 +92,29 @@ def test_root_is_not_led_by_the_home_of_a_user(tmp_path: Path) -> None:
     home.mkdir(parents=True)
     os.chown(users, STRANGER, STRANGER)
     assert f"{users} belongs to uid {STRANGER}" in refused(home).why
+
+
+@pytest.mark.promise("P10")
+def test_a_database_is_not_reached_through_a_link_in_a_folder_that_others_may_write(home: Path, tmp_path: Path) -> None:
+    home.mkdir(mode=0o700, exist_ok=True)
+    ours, open_to_all = tmp_path / "disk", tmp_path / "open"
+    ours.mkdir(mode=0o700)
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    (ours / "real.db").touch(mode=0o600)
+    (ours / "near.db").symlink_to("real.db")
+    (home / "interlock.db").unlink(missing_ok=True)
+    (home / "interlock.db").symlink_to(ours / "near.db")
+    check_home(home, ["interlock.db"])
+    (ours / "near.db").unlink()
+    (ours / "near.db").symlink_to(open_to_all / "far.db")
+    (open_to_all / "far.db").symlink_to(ours / "real.db")
+    with pytest.raises(UsageError, match="is not yours alone"):
+        check_home(home, ["interlock.db"])
+    (ours / "near.db").unlink()
+    (ours / "near.db").symlink_to(ours / "near.db")
+    with pytest.raises(UsageError, match="is not yours alone"):
+        check_home(home, ["interlock.db"])
 
 
 def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
