@@ -79,7 +79,13 @@ def _check_private(found: os.stat_result, path: Path, what: str) -> None:
         raise UsageError(f"{what} is not yours: {path}", why=why, fix=f"sudo chown {os.geteuid()} {name}")
     if stat.S_IMODE(found.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
         why = f"its mode is {stat.S_IMODE(found.st_mode):04o}; only its owner may read or write it"
-        raise UsageError(f"{what} is open to others: {path}", why=why, fix=f"chmod 600 {name}")
+        fix = f"chmod 600 {name}" if found.st_uid == os.geteuid() else _copying(name)
+        raise UsageError(f"{what} is open to others: {path}", why=why, fix=fix)
+
+
+def _copying(name: str) -> str:
+    # Root's, and shared with us by a group: so containers get secrets, in a mount whose modes nobody there can change.
+    return f'(umask 077; cat {name} > "$HOME/interlock-secret")    and name that file'
 
 
 def _list(path: Path) -> str:

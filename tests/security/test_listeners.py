@@ -22,7 +22,7 @@ from interlock.gateway.service import Address, Gateway, Terms
 from interlock.gateway.tunnel import Tunnel
 from interlock.gateway.uploads import Target, may_tunnel
 from interlock.listening.guests import PEER_SHARE, Guests, peer_of
-from interlock.secret_file import read_secret_file
+from interlock.secret_file import _check_private, read_secret_file
 from interlock.settings import Secret, Settings
 
 GOOD = "4Yq0xVd2m9QeT7bLs1Zr"
@@ -105,6 +105,16 @@ def test_the_gateway_refuses_a_secret_file_that_others_can_read(
     answer = run_gateway(words)
     assert isinstance(answer, UsageError)
     assert answer.fix == f"chmod 600 {path}"
+
+
+def test_a_mounted_secret_of_root_that_nobody_in_the_container_can_change_has_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    kubernetes = os.stat_result((0o100440, 1, 1, 1, 0, 2000, 10, 0, 0, 0))
+    with pytest.raises(UsageError, match="open to others") as refusal:
+        _check_private(kubernetes, Path("/run/secrets/token"), "the file with the server's token")
+    assert refusal.value.fix.startswith("(umask 077; cat /run/secrets/token > ")
 
 
 def run_gateway(words: list[str]) -> BaseException | None:
