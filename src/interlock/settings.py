@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,6 +203,8 @@ def _files(directory: Path, environ: Mapping[str, str]) -> list[_File]:
     paths = [path for path in (own if own.is_file() else None, found) if path is not None]
     if not paths:
         return []
+    if found is not None and not environ.get("INTERLOCK_CONFIG"):
+        _check_planted(found, directory)
     tops = checkouts(directory, environ)
     return sorted(
         (_file(path, tops, searched=path is found and not environ.get("INTERLOCK_CONFIG")) for path in paths),
@@ -214,6 +217,20 @@ def _file(path: Path, tops: tuple[Path, ...], *, searched: bool) -> _File:
         return _File(path=path, is_operators=False)
     doubt = _doubt(path)
     return _File(path=path, is_operators=not doubt, doubt=doubt)
+
+
+def _check_planted(path: Path, directory: Path) -> None:
+    """Refuse a file that a stranger put where everybody may write, such as /tmp, above a folder of ours without git."""
+    try:
+        found, folder, module = path.stat(), path.parent.stat(), directory.stat()
+    except OSError:
+        return  # reading it will say so
+    if folder.st_mode & stat.S_IWOTH and found.st_uid not in {os.geteuid(), 0, module.st_uid}:
+        raise UsageError(
+            f"{path} is somebody else's",
+            why=f"user {found.st_uid} put it where everybody may write, and it would name your states and limits",
+            fix=f"touch {shlex.quote(str(directory.resolve() / FILE_NAME))}    a file of your own is found first",
+        )
 
 
 def _doubt(path: Path) -> str:

@@ -1,6 +1,7 @@
 """A home that somebody else could exchange is not believed, and what we make is nobody else's."""
 
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from interlock.cli.main import COMMANDS, main
 from interlock.errors import UsageError
 from interlock.home.embedded import read_settings
 from interlock.ownership import check_home, make_folder
+from interlock.settings import load
 
 STRANGER = 4242
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a second Unix user can only be made up by root")
@@ -199,3 +201,31 @@ def test_no_command_opens_a_home_that_others_may_write(
     assert "is not yours alone" in told
     assert end.value.code in {1, 3} if words[0] == "doctor" else end.value.code == 3
     assert list(loose.iterdir()) == []
+
+
+@AS_ROOT
+@pytest.mark.promise("P10")
+def test_a_stranger_names_no_state_of_ours_by_a_file_above_our_folder(tmp_path: Path) -> None:
+    shared = tmp_path / "tmp"
+    module = shared / "infra"
+    module.mkdir(parents=True)
+    shared.chmod(0o1777)
+    planted = shared / "interlock.yaml"
+    planted.write_text("states:\n  theirs: {directory: infra, max_deletes: 900}\n")
+    os.chown(planted, STRANGER, STRANGER)
+    with pytest.raises(UsageError, match="is somebody else's") as refusal:
+        load(module, {})
+    subprocess.run(shlex.split(refusal.value.fix.partition("    ")[0]), check=True)
+    assert load(module, {}).path == module / "interlock.yaml"
+
+
+@AS_ROOT
+def test_a_checkout_that_a_runner_made_for_the_user_of_a_container_is_read(tmp_path: Path) -> None:
+    """GitLab's helper makes all of it 0777 and 0666, and Docker's workspaces belong to the runner."""
+    module = tmp_path / "build" / "module"
+    module.mkdir(parents=True)
+    (module.parent / "interlock.yaml").write_text("states:\n  ours: {directory: module}\n")
+    for each in (module.parent, module, module.parent / "interlock.yaml"):
+        os.chown(each, STRANGER, STRANGER)
+        each.chmod(0o777)
+    assert load(module, {}).state_for(module) == "ours"
