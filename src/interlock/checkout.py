@@ -30,6 +30,11 @@ _HARMLESS_GIT = (
     # A folder that is built like a bare repository is one to git, and its `config` is then a file of a change.
     *("-c", "safe.bareRepository=explicit"),
 )
+_OF_A_HOOK = frozenset(
+    ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+)
+"""git tells its hooks which repository they are for; a module has another place in it then, and another state."""
+
 _NO_TRANSPORT = {
     # An object that is missing is fetched by a program that the configuration names. No question of ours needs one.
     "GIT_ALLOW_PROTOCOL": "",
@@ -99,7 +104,7 @@ def ask_git(directory: Path, *arguments: str) -> str:
         result = subprocess.run(
             [git, *_HARMLESS_GIT, *arguments],
             cwd=directory,
-            env={**without_own_secrets(os.environ), **_NO_TRANSPORT},
+            env=_gits_environment(directory),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -110,3 +115,10 @@ def ask_git(directory: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def _gits_environment(directory: Path) -> dict[str, str]:
+    where = directory.resolve()
+    unwanted = _OF_A_HOOK if any((folder / ".git").exists() for folder in (where, *where.parents)) else ()
+    kept = {name: value for name, value in without_own_secrets(os.environ).items() if name not in unwanted}
+    return {**kept, **_NO_TRANSPORT}

@@ -146,3 +146,21 @@ def test_everything_in_the_gateway_section_is_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refusal:
         load(write(tmp_path, "gateway:\n  token: 5\n"), {})
     assert "tokens" in refusal.value.fix
+
+
+@pytest.mark.promise("P1")
+def test_a_hook_of_git_does_not_give_a_module_another_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str | Path) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+
+    repository, tree = tmp_path / "r", tmp_path / "tree"
+    git("init", "--quiet", repository)
+    git("-C", repository, "remote", "add", "origin", "https://git.example/o/r.git")
+    git("-C", repository, "commit", "--quiet", "--allow-empty", "--message", "x")
+    git("-C", repository, "worktree", "add", tree)
+    (tree / "prod").mkdir()
+    name = default_state_name(tree / "prod")
+    for said in (str(repository / ".git" / "worktrees" / "tree"), ".git"):
+        monkeypatch.setenv("GIT_DIR", said)
+        monkeypatch.setenv("GIT_INDEX_FILE", f"{said}/index")
+        assert default_state_name(tree / "prod") == name
