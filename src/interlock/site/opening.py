@@ -8,12 +8,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import TYPE_CHECKING
 
 from interlock.errors import BackendUnavailable, UsageError, command
-from interlock.home.known import KnownState
 from interlock.site.ref import Existing, StateRef
 
 if TYPE_CHECKING:
     from interlock.coordinator.local import LocalCoordinator
     from interlock.home.embedded import EmbeddedHome
+    from interlock.home.known import KnownState
     from interlock.onsite.site import Site
 
 
@@ -66,6 +66,7 @@ async def remember(ref: StateRef, home: EmbeddedHome) -> None:
 
 def known_of(ref: StateRef, home: EmbeddedHome) -> KnownState:
     """Return what is remembered of a state."""
+    from interlock.home.known import KnownState
     from interlock.site.identity import identities_of
 
     where = ref.where

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from interlock.errors import UsageError
-from interlock.existing.interface import Found
+
+if TYPE_CHECKING:
+    from interlock.existing.interface import Found
 
 OWN = "interlock:"
 """Begins the address of a state in Interlock's own backend."""

@@ -24,3 +24,4 @@ def test_looking_at_a_queue_loads_nothing_that_runs_terraform() -> None:
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "interlock.compose.locks" in shown
     assert not {"interlock.compose.supervising", "interlock.compose.ordering", "interlock.run"} & set(shown)
+    assert not {"interlock.existing", "interlock.terraform", "interlock.hcl"} & set(shown)
