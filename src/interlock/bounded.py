@@ -11,6 +11,7 @@ Knows: texts. Reads no files.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, TypeVar
 
@@ -21,6 +22,8 @@ MAX_DEPTH = 60
 
 MAX_YAML_VALUES = 100_000
 """Values of one YAML file, each counted as often as aliases name it: nine aliases of nine each are a billion."""
+
+_QUOTED = re.compile(r"""(["']).*(?:\1)""", re.DOTALL)
 
 _TOO_DEEP = "it is nested too deeply"
 
@@ -88,6 +91,17 @@ def read_yaml(text: str) -> Any:
     if _count(document, {}) > MAX_YAML_VALUES:
         raise OutOfBounds(f"it has more than {MAX_YAML_VALUES} values")
     return document
+
+
+def yaml_fault(error: Exception) -> str:
+    """Return what is wrong with a YAML text and where, and nothing of the text itself.
+
+    Whoever writes a checkout can put a link in the place of a file of settings. What the parser quotes would show a
+    line of the file behind it, such as one of credentials, in the log of the job that reads it.
+    """
+    mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", None) or "")
+    what = " ".join(_QUOTED.sub("\u2026", problem).split()) or "it cannot be read"
+    return what if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {what}"
 
 
 def _check_events(events: Iterator[Any]) -> None:

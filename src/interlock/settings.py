@@ -386,7 +386,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     from ruamel.yaml.error import YAMLError
 
-    from interlock.bounded import OutOfBounds, read_yaml
+    from interlock.bounded import OutOfBounds, read_yaml, yaml_fault
 
     try:
         with path.open("rb") as file:
@@ -399,9 +399,8 @@ def read_document(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}", why=str(error), fix="interlock init") from error
     except YAMLError as error:
-        raise UsageError(
-            f"{path} is not valid YAML", why=" ".join(str(error).split()), fix="correct the file"
-        ) from error
+        # without its cause, whose text quotes the file
+        raise UsageError(f"{path} is not valid YAML", why=yaml_fault(error), fix="correct the file") from None
     if document is None:
         return {}
     if not isinstance(document, dict):

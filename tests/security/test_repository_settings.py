@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import subprocess
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,38 @@ def test_a_repository_below_another_of_its_owner_leaves_the_operators_file_alone
     own.write_text(f"home: {tmp_path / 'home'}\n")
     settings = load(tmp_path / "work" / "infra", {"HOME": str(tmp_path)})
     assert settings.home == tmp_path / "home"
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "[default]\naws_secret_access_key = hunter2\n",
+        "hunter2: *hunter2\n",
+        "a: 1\nhunter2: x: y\n",
+        "a: hunter2\na: 'hunter2 \"hunter2\" it''s hunter2'\n",
+        "a: !!hunter2 b\n",
+        "a: &hunter2 1\n b\n",
+        "a: '\\hunter2\n",
+        'a: "\\hunter2"\n',
+        "a: @hunter2\n",
+        "hunter2\n",
+        "- hunter2\n",
+        "version: hunter2\n",
+        "states: hunter2\n",
+        "terraform: hunter2\n",
+        "gateway:\n  upstream_api: hunter2\n",
+    ],
+)
+def test_a_link_in_the_place_of_our_settings_shows_nothing_of_the_file_behind_it(
+    checkout: Path, tmp_path: Path, kept: str
+) -> None:
+    (tmp_path / "credentials").write_text(kept)
+    (checkout / "interlock.yaml").symlink_to(tmp_path / "credentials")
+    with pytest.raises(UsageError) as refusal:
+        load(checkout, {})
+    assert "hunter2" not in f"{refusal.value.what} {refusal.value.why} {refusal.value.fix}"
+    assert "hunter2" not in "".join(traceback.format_exception(refusal.value))
 
 
 def test_a_link_in_a_checkout_is_of_the_checkout_wherever_it_leads(checkout: Path, tmp_path: Path) -> None:
