@@ -131,5 +131,10 @@ def replace_file(path: str, content: bytes) -> None:
 
 
 def _refuse_way_out(path: Path, target: Path) -> None:
-    if path.is_symlink() and not is_within(target, checkouts(path.absolute().parent, {})):
+    if leads_out(path):
         raise OSError(errno.ELOOP, f"it is a link to {target}, which is outside the checkout", str(path))
+
+
+def leads_out(path: Path) -> bool:
+    """Say whether a file is a link to one outside its checkout; the author of the link may not be able to read that."""
+    return path.is_symlink() and not is_within(path.resolve(), checkouts(path.absolute().parent, {}))

@@ -13,6 +13,7 @@ import pytest
 
 from interlock.authority import ADDRESSES, KEYS, Authority, check_address
 from interlock.checkout import ask_git, checkouts, find_program, is_within
+from interlock.cli.main import main
 from interlock.errors import UsageError
 from interlock.settings import Settings, load
 
@@ -330,6 +331,24 @@ def test_a_link_in_the_place_of_our_settings_shows_nothing_of_the_file_behind_it
         load(checkout, {})
     assert "hunter2" not in f"{refusal.value.what} {refusal.value.why} {refusal.value.fix}"
     assert "hunter2" not in "".join(traceback.format_exception(refusal.value))
+
+
+@pytest.mark.promise("P10")
+def test_a_link_in_the_place_of_a_pipeline_or_a_configuration_shows_no_line_of_the_file_behind_it(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "credentials").write_text("[default]\naws_secret_access_key = hunter2 hunter3\n")
+    (checkout / "main.tf").write_text('resource "terraform_data" "a" {}\nresource {\n')
+    (checkout / ".github" / "workflows").mkdir(parents=True)
+    for name in (".gitlab-ci.yml", "azure-pipelines.yml", ".github/workflows/a.yml", "b.tf", "terraform.tfvars"):
+        (checkout / name).symlink_to(tmp_path / "credentials")
+    monkeypatch.chdir(checkout)
+    with pytest.raises(SystemExit):
+        main(["lint"])
+    told = "".join(capfd.readouterr())
+    assert "terraform.tfvars:" in told
+    assert "| resource {" in told, "a line of the checkout's own is shown"
+    assert "hunter" not in told
 
 
 def test_a_link_in_a_checkout_is_of_the_checkout_wherever_it_leads(checkout: Path, tmp_path: Path) -> None:

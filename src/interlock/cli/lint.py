@@ -107,7 +107,7 @@ def _lint(request: Request) -> Report:
 
     gc.disable()  # a quarter of the time would go into looking for circles among values that have none
     try:
-        return run(DiskTree(), request)
+        return _without_foreign_lines(run(DiskTree(), request))
     finally:
         gc.enable()
 
@@ -121,6 +121,17 @@ def _fix(request: Request) -> None:
     for path, content in fix(DiskTree(), request).items():
         replace_file(path, content)
         view.note(f"fixed {path}")
+
+
+def _without_foreign_lines(report: Report) -> Report:
+    """Leave out lines of files that links in the checkout lead to: a change could show any file in a job's log."""
+    from dataclasses import replace
+
+    from interlock.disk import leads_out
+
+    foreign = {path for path in {item.finding.span.path for item in report.findings} if leads_out(Path(path))}
+    findings = (replace(item, line_text="") if item.finding.span.path in foreign else item for item in report.findings)
+    return replace(report, findings=tuple(findings))
 
 
 def _accept(report: Report, baseline: str) -> int:
