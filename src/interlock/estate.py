@@ -156,17 +156,18 @@ class LocalEstate(Struct, frozen=True, kw_only=True):
             close_run(folder, outcome_of(folder), self.clock.now())
 
 
-def known_of_runs(runs: Path, state: str) -> list[Known]:
+def known_of_runs(runs: Path, state: str, store: str | None = None) -> list[Known]:
     """Return what runs of this machine saw stored.
 
     Args:
         runs: The folder of our runs.
         state: State name.
+        store: Which of several stores that may have a state of this name; None where there is one.
     """
     return [
         Known(lineage=seen.lineage, serial=seen.serial, digest=seen.digest, at=seen.at, source=f"run {summary.run}")
         for summary in recent(runs, limit=_RUNS_READ, state=state)
-        if (seen := summary.seen) is not None
+        if (seen := summary.seen) is not None and (store is None or summary.store in (None, store))
     ]
 
 

@@ -322,6 +322,8 @@ async def _with_hands(
                 run_folder=folder,
                 environ=environ,
             )
+            if desk.site is not None:
+                journal.change(store=desk.site.backend.store)
             await _check_identity(desk, order)
             await _check_not_lost(desk, order)
             control.attach(supervisor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from interlock.clock import Clock
 from interlock.disk import DiskTree
@@ -64,6 +65,18 @@ def address_of(found: Found, directory: Path) -> str | None:
         return _address(found, directory)
     except UsageError:
         return None
+
+
+def store_of(found: Found) -> str:
+    """Return what tells apart two stores that may each have a bucket of one name; empty for AWS itself.
+
+    Names of buckets are unique within AWS alone: two MinIO servers, or LocalStack and AWS, share them.
+    """
+    url = found.text("endpoints.s3") or ""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower() or url
+    except ValueError:  # half of an IPv6 address
+        return url
 
 
 def _address(found: Found, directory: Path) -> str | None:

@@ -25,6 +25,7 @@ from interlock.existing.interface import (
     StateVersion,
     StoredState,
 )
+from interlock.existing.opening import store_of
 from interlock.ids import Ids
 from interlock.store.aws import AwsAccess, AwsCaller, AwsKeys, AwsRole, Refused, connect_all
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
@@ -196,6 +197,11 @@ class S3Backend:
         self._table = AwsCaller(
             place=f'DynamoDB table "{place.table}"', remedy=_table_remedy(place.table), clock=clock, ids=ids
         )
+
+    @property
+    def store(self) -> str:
+        """Which S3 this is; see `store_of`."""
+        return store_of(self._found)
 
     @property
     def requests(self) -> Mapping[str, int]:

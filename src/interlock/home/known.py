@@ -41,6 +41,8 @@ class KnownState(msgspec.Struct, frozen=True, kw_only=True):
         address: What names it among all states: `interlock:NAME`, `s3://bucket/key`.
         type: Terraform's word for its backend; empty for Interlock's own.
         workspace: Terraform's workspace.
+        stores: In which stores; more than one where two servers each have such a bucket. Empty in records of versions
+            that did not write it.
         flags: `-backend-config` flags with which it was found, without secrets.
         folders: Root modules, newest first, absolute.
         repositories: What identifies the repositories of those folders.
@@ -53,6 +55,7 @@ class KnownState(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     type: str = ""
     workspace: str = "default"
+    stores: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
@@ -67,6 +70,7 @@ def merged(before: KnownState | None, now: KnownState) -> KnownState:
         return now
     return msgspec.structs.replace(
         now,
+        stores=_joined(now.stores, before.stores, MAX_FOLDERS),
         folders=_joined(now.folders, before.folders, MAX_FOLDERS),
         repositories=_joined(now.repositories, before.repositories, MAX_REPOSITORIES),
         seen_at=now.seen_at if now.seen_at - before.seen_at > _REFRESH else before.seen_at,

@@ -235,7 +235,9 @@ class OnsiteDoor:
         if self._before is None or self._before.is_absent:
             return  # nothing is stored: whether that was meant `interlock state verify` asks
         head = (await self.coordinator.view(self.order.state)).head
-        of_runs = await asyncio.to_thread(known_of_runs, self.run_folder.parent, self.order.state)
+        of_runs = await asyncio.to_thread(
+            known_of_runs, self.run_folder.parent, self.order.state, self.backend_hand.store
+        )
         lost = await find_lost(self.backend_hand, self._before, [*known_of_head(head), *of_runs])
         if lost is not None:
             raise StateInvalid(

@@ -25,7 +25,7 @@ from interlock.coordinator import View
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.estate import known_of_runs
 from interlock.existing import ExistingBackend, StateVersion, StoredState
-from interlock.existing.opening import open_backend
+from interlock.existing.opening import open_backend, store_of
 from interlock.home.embedded import EmbeddedHome, me
 from interlock.host import name_process
 from interlock.onsite.witnessed import find_lost, known_of_head
@@ -427,7 +427,7 @@ class ForeignRoom:
         queue = await self.queue()
         known = await asyncio.to_thread(self._copies, await self.log.entries(subject=self.address))
         if queue is not None:
-            runs = await asyncio.to_thread(known_of_runs, self.home.runs, queue.state)
+            runs = await asyncio.to_thread(known_of_runs, self.home.runs, queue.state, store_of(self.ref.found))
             known += [*known_of_head(queue.head), *runs]
         return known
 

@@ -60,6 +60,8 @@ class Summary(msgspec.Struct, kw_only=True):
         counts: `add`, `change`, `remove` of its plan.
         serial: Serial of the state that it left.
         seen: That state; None when there was none, and in records of versions that did not write it.
+        store: Which server's; see `interlock.existing.opening.store_of`. None for our own, and in records of versions
+            that did not write it.
         job: URL of its CI job.
         plan_digest: Digest of the plan that it kept for later, or applied; empty for none.
         in_flight: Operations that were cut off, so that nobody knows whether they took effect.
@@ -85,6 +87,7 @@ class Summary(msgspec.Struct, kw_only=True):
     counts: dict[str, int] = {}
     serial: int | None = None
     seen: Seen | None = None
+    store: str | None = None
     job: str | None = None
     plan_digest: str = ""
     in_flight: list[str] = []

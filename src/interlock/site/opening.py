@@ -76,6 +76,7 @@ def known_of(ref: StateRef, home: EmbeddedHome) -> KnownState:
         address=ref.address,
         type=where.found.type if isinstance(where, Existing) else "",
         workspace=where.found.workspace if isinstance(where, Existing) else "default",
+        stores=(ref.store,),
         flags=where.flags if isinstance(where, Existing) else (),
         folders=(str(ref.directory),) if ref.directory is not None else (),
         repositories=identity.repositories if identity is not None else (),

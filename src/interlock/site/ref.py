@@ -78,6 +78,13 @@ class StateRef:
         return self.where.found
 
     @property
+    def store(self) -> str:
+        """Which of several stores that may each have a state at this address; see `interlock.existing.opening`."""
+        from interlock.existing.opening import store_of
+
+        return store_of(self.where.found) if isinstance(self.where, Existing) else ""
+
+    @property
     def root_module(self) -> Path:
         """The folder from which a state elsewhere was found; only for one that stays there."""
         assert self.directory is not None, f"nobody knows the root module of {self.queue}"

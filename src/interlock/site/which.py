@@ -289,21 +289,39 @@ def reopened(known: KnownState, environ: Mapping[str, str]) -> StateRef:
     """Return a state elsewhere that was worked with, found again from one of the folders that it was found from.
 
     Raises:
-        UsageError: None of them leads to it any more.
+        UsageError: None of them leads to it any more; or they lead to states of one address on several servers.
     """
     if not known.type:
         return own_ref(known.queue)
     there = [Path(folder) for folder in known.folders if _is_folder(folder)]
+    by_store: dict[str, StateRef] = {}
     for directory in there:
         with suppress(UsageError, OSError):
             ref = ref_of_run(directory, load(directory, environ), _of_workspace(environ, known), known.flags)
-            if ref.address == known.address:
-                return ref
+            if ref.address == known.address and (not known.stores or ref.store in known.stores):
+                by_store.setdefault(ref.store, ref)
+        if by_store and len(known.stores) <= 1:
+            break
+    if len(by_store) > 1:
+        raise _on_several(known, by_store)
+    if by_store:
+        return next(iter(by_store.values()))
     why = "none of these folders is there any more" if not there else "the configuration there says another place now"
     raise UsageError(
         f"state {known.queue} cannot be reached from here",
         why=f"it was used from {', '.join(known.folders[:_LISTED])}; {why}",
         fix="name the folder of its root module",
+    )
+
+
+def _on_several(known: KnownState, by_store: Mapping[str, StateRef]) -> UsageError:
+    """Say that a name means more than one state: what is done to one of them would be taken for done to the other."""
+    first = next(iter(by_store.values())).root_module
+    places = [f"{ref.store or 'AWS'} ({ref.root_module})" for ref in by_store.values()]
+    return UsageError(
+        f"{known.queue} is the name of {len(by_store)} states",
+        why=f"bucket and key are the same on {', '.join(places[:_LISTED])}",
+        fix=f"name the folder of its root module: {command('lock', 'show', first)}",
     )
 
 

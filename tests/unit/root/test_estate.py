@@ -13,7 +13,7 @@ from interlock import alive
 from interlock.coordinator.archive import StateArchive, Writer
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Terminated
-from interlock.estate import LocalEstate, close_run, outcome_of
+from interlock.estate import LocalEstate, close_run, known_of_runs, outcome_of
 from interlock.host import ProcessName, name_process
 from interlock.lock import Holder, Requested
 from interlock.recovery.witnesses.process import Recorded
@@ -347,3 +347,18 @@ async def test_a_left_state_of_a_serial_that_another_grant_stored_does_not_follo
     other = structs.replace(holder, token=holder.token - token)
     found = await scene.estate._stored_by("s", other)
     assert (found is None) == bool(token)
+
+
+@pytest.mark.promise("P8")
+async def test_what_was_stored_on_another_server_with_such_a_bucket_is_no_witness(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _saw(scene, 2, "d2")
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    runs = scene.folder.parent
+    assert [one.serial for one in known_of_runs(runs, "s", "")] == [2], "an older record counts everywhere"
+    summary.store = "localhost:4566"
+    write_summary(scene.folder, summary)
+    assert known_of_runs(runs, "s", "") == []
+    assert [one.serial for one in known_of_runs(runs, "s", "localhost:4566")] == [2]
+    assert [one.serial for one in known_of_runs(runs, "s")] == [2]

@@ -266,3 +266,37 @@ def test_a_remembered_folder_that_cannot_be_looked_at_is_told_like_one_that_is_g
 
     with pytest.raises(UsageError, match="cannot be reached"):
         house.ask(QUEUE, None, strange)
+
+
+def at(url: str) -> str:
+    return S3.replace('region = "eu-west-1"', f'region = "eu-west-1"\n    endpoints = {{ s3 = "{url}" }}')
+
+
+def test_one_address_on_two_servers_is_two_states_and_the_name_alone_means_neither(house: House) -> None:
+    first = house.module("first", at("http://one.example:9000"))
+    second = house.module("second", at("http://two.example:9000"))
+    with pytest.raises(UsageError, match="is the name of 2 states") as told:
+        house.ask(QUEUE, None, used(house, first), used(house, second))
+    assert "one.example:9000" in told.value.why
+    assert house.ask("./first").directory == first
+    assert house.ask("./second").directory == second
+
+
+def test_a_remembered_folder_that_leads_to_another_server_now_is_told(house: House) -> None:
+    folder = house.module("cc", S3)
+    assert house.ask(QUEUE, None, used(house, folder)).directory == folder
+    house.module("cc", at("http://attacker.example"))
+    with pytest.raises(UsageError, match="cannot be reached"):
+        house.ask(QUEUE)
+
+
+def test_a_record_without_stores_is_believed_as_before(house: House) -> None:
+    folder = house.module("cc", at("http://one.example"))
+
+    async def older(home: EmbeddedHome) -> None:
+        seen_at = datetime(2026, 3, 1, tzinfo=UTC)
+        await home.states.remember(
+            KnownState(queue=QUEUE, address=ADDRESS, type="s3", folders=(str(folder),), seen_at=seen_at)
+        )
+
+    assert house.ask(QUEUE, None, older).directory == folder
