@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,6 @@ from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.audit import Entry
-    from interlock.audit.log import AuditLog, Damaged
     from interlock.rescue.log import Verified
 
 app = typer.Typer(help="Who broke and restored what, and on what grounds.", no_args_is_help=True)
@@ -23,17 +23,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 @app.command("ls")
 def ls(
     *,
-    subject: Annotated[str | None, typer.Option("--state", help="Only this state name or address.")] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--state", help="Only this state: its name or address, or the folder of its root module."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the decisions, oldest first, as this machine's log has them."""
+    from interlock.rescue.log import decisions
 
-    async def read(log: AuditLog) -> tuple[tuple[Entry, ...], tuple[Damaged, ...]]:
-        return await log.entries(subject=subject), await log.damaged()
-
-    from interlock.rescue.log import with_log
-
-    entries, damaged = asyncio.run(with_log(read))
+    entries, damaged = asyncio.run(decisions(subject, os.environ))
     view.emit({"entries": entries, "damaged": damaged}, json=json, human=lambda: _show(entries))
     for each in damaged:
         view.note(f"entry {each.number} cannot be read: {each.why}")

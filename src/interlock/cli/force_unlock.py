@@ -89,7 +89,7 @@ async def _act(
 
     from interlock.rescue.case import open_case
 
-    async with open_case(state, asked, os.environ, view.audited) as case:
+    async with open_case(state, asked, os.environ, view.audited, make=not dry_run) as case:
         found = await case.examine()
         if not quiet:
             show_explained(found)

@@ -131,7 +131,7 @@ def explain(
 async def _examine(state: str, asked: Any) -> Explained:
     from interlock.rescue.case import open_case
 
-    async with open_case(state, asked, os.environ) as case:
+    async with open_case(state, asked, os.environ, make=False) as case:
         return await case.examine()
 
 

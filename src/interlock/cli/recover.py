@@ -115,7 +115,7 @@ async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
     from interlock.rescue.rooms import open_room
 
     await _lock(walk)
-    async with open_room(walk.state, os.environ, view.audited) as room:
+    async with open_room(walk.state, os.environ, view.audited, make=not walk.dry_run) as room:
         await _leftovers(walk, room)
         broken = await _state(walk, room)
     if broken or not plan:
@@ -132,7 +132,7 @@ async def _lock(walk: _Walk) -> None:
     from interlock.recovery.foreign import check_may_break
     from interlock.rescue.case import judged_of, open_case
 
-    async with open_case(walk.state, walk.asked, os.environ, view.audited) as case:
+    async with open_case(walk.state, walk.asked, os.environ, view.audited, make=not walk.dry_run) as case:
         found = await case.examine()
         if found.lock is None:
             walk.record("lock", "ok", "nobody holds it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,16 +28,17 @@ _FOLLOW_S = 0.1  # how often a followed journal is read
 @app.command("ls")
 def ls(
     *,
-    state: Annotated[str | None, typer.Option("--state", help="Only this state.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Only this state: its name, or the folder of its root module.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")] = 20,
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    from interlock.home.embedded import read_settings
-    from interlock.run.summary import as_plain, recent
+    from interlock.compose import recent_runs
+    from interlock.run.summary import as_plain
 
-    settings = read_settings()
-    found = recent(settings.runs, limit=limit, state=state)
+    found = recent_runs(state, os.environ, limit=limit)
     view.emit(
         {"runs": [as_plain(summary) for summary in found]},
         json=json,

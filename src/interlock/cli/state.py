@@ -35,22 +35,22 @@ _T = TypeVar("_T")
 _SHOWN = 200  # changes shown to a person without --all
 
 
-def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]]) -> _T:
-    """Open the state that is meant, let `act` work on it, close it."""
+def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]], *, changes: bool = False) -> _T:
+    """Open the state that is meant, let `act` work on it, close it. Who only looks makes no home."""
     from interlock.rescue.rooms import open_room
 
     async def run() -> _T:
-        async with open_room(state, os.environ, view.audited) as room:
+        async with open_room(state, os.environ, view.audited, make=changes) as room:
             return await act(room)
 
     return asyncio.run(run())
 
 
-def _in_own(state: str, act: Callable[[StateRoom], Awaitable[_T]]) -> _T:
+def _in_own(state: str, act: Callable[[StateRoom], Awaitable[_T]], *, changes: bool = False) -> _T:
     """Likewise, for what only our own backend has."""
     from interlock.rescue.rooms import own_room
 
-    return _in(state, lambda room: act(own_room(room, state)))
+    return _in(state, lambda room: act(own_room(room, state)), changes=changes)
 
 
 @app.command("ls")
@@ -275,7 +275,7 @@ def restore(
     async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
         return await restore_in(room, state, version, yes=yes, dry_run=dry_run)
 
-    values = _in(state, act)
+    values = _in(state, act, changes=not dry_run)
     if json:
         view.emit(values, json=True, human=lambda: None)
 
@@ -327,7 +327,7 @@ def accept(state: State, *, yes: Yes = False, json: Json = False) -> None:
     async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
         return await accept_in(room, state, yes=yes)
 
-    values = _in(state, act)
+    values = _in(state, act, changes=True)
     view.emit(values, json=json, human=lambda: None)
 
 
@@ -354,7 +354,7 @@ def repair(state: State, *, yes: Yes = False, dry_run: DryRun = False, json: Jso
     async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
         return await repair_in(room, state, yes=yes, dry_run=dry_run)
 
-    values = _in(state, act)
+    values = _in(state, act, changes=not dry_run)
     view.emit(values, json=json, human=lambda: None)
 
 
@@ -413,7 +413,7 @@ def push(
 ) -> None:
     """Store a state file as the next version, under the lock, with its lineage and serial as they are."""
     body = _state_in(file)
-    written = _in(state, lambda room: room.pushed(body, force=force))
+    written = _in(state, lambda room: room.pushed(body, force=force), changes=True)
     view.emit({"state": state, **written}, json=json, human=lambda: view.note(_say_pushed(written)))
 
 
@@ -460,7 +460,7 @@ def prune(
         daily_for_s=parse_duration(daily_for),
         weekly_for_s=parse_duration(weekly_for),
     )
-    gone = _in_own(state, lambda room: _pruned(room, policy, yes=yes, dry_run=dry_run))
+    gone = _in_own(state, lambda room: _pruned(room, policy, yes=yes, dry_run=dry_run), changes=not dry_run)
     numbers = [version.number for version in gone]
     values = {"state": state, "versions": numbers, "bytes": sum(v.size_bytes for v in gone), "removed": not dry_run}
     view.emit(values, json=json, human=lambda: view.note(_say_pruned(gone, dry_run=dry_run)))
@@ -550,5 +550,5 @@ def quarantine_discard(state: State, entry: EntryId, *, yes: Yes = False) -> Non
     """Forget one refused write."""
     found, _ = _in_own(state, lambda room: room.quarantined(entry))
     if view.confirm(f"Forget the refused write {found.id} of {found.who}? Its bytes are lost then.", yes=yes):
-        _in_own(state, lambda room: room.archive.discard(room.state, found.id))
+        _in_own(state, lambda room: room.archive.discard(room.state, found.id), changes=True)
         view.note("forgotten")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from interlock.compose.drifting import DriftRoom, drift_room
     from interlock.compose.locks import Queue, breaker, change_lock, hold_by_hand, holding, queues, release_by_hand
     from interlock.compose.ordering import Asked, order_run
-    from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_abandoned, prune_runs
+    from interlock.compose.runs import await_run, bury, cancel_run, find_run, is_abandoned, prune_runs, recent_runs
     from interlock.compose.serving import parse_listen, serve
     from interlock.compose.sites import BootstrapAsked, open_account, wanted_of
     from interlock.compose.states import StateRoom, StoredState, prune_state, stored_states
@@ -45,6 +45,7 @@ __all__ = [
     "prune_runs",
     "prune_state",
     "queues",
+    "recent_runs",
     "release_by_hand",
     "serve",
     "stored_states",
@@ -77,6 +78,7 @@ _MODULES = {
         "find_run",
         "is_abandoned",
         "prune_runs",
+        "recent_runs",
     ),
     "serving": (
         "parse_listen",

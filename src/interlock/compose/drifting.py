@@ -67,9 +67,9 @@ class DriftRoom:
 
 @asynccontextmanager
 async def drift_room(directory: Path, named: str | None, environ: Mapping[str, str]) -> AsyncIterator[DriftRoom]:
-    """Open the drift of a state: as named, or that of a root module."""
+    """Open the drift of a state: as named, or that of a root module. It makes no home: there is a scan, or nothing."""
     settings = read_settings(environ, directory if directory.is_dir() else None)
-    async with open_home(settings) as home:
+    async with open_home(settings, make=False) as home:
         ref = await resolve(named if named is not None else str(directory.absolute()), home, environ)
         yield DriftRoom(
             state=ref.queue, directory=ref.directory or _module_of(settings, ref.queue, directory), book=home.drift

@@ -12,16 +12,36 @@ from typing import TYPE_CHECKING
 from interlock.clock import SystemClock
 from interlock.compose.supervising import open_desk
 from interlock.errors import UsageError, command
-from interlock.home.embedded import me, read_settings
+from interlock.home.embedded import me, open_home, read_settings
 from interlock.settings import parse_duration
 
 if TYPE_CHECKING:
     from interlock.run.retention import Removed, Retention
+    from interlock.run.summary import Summary
     from interlock.run.transcript import Entry, Reader
 
 _ANSWER_S = 3.0  # how long `runs cancel` waits for the supervisor's answer; a living one gives it within milliseconds
 _ANSWER_LOOK_S = 0.05
 _BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone, so that its Terraform can be stopped
+
+
+def recent_runs(state: str | None, environ: Mapping[str, str], *, limit: int) -> list[Summary]:
+    """Return the newest runs, at most `limit`, of the state that is meant or of all.
+
+    Raises:
+        UsageError: No state can be meant.
+    """
+    from interlock.run.summary import recent
+
+    settings = read_settings(environ)
+    return recent(settings.runs, limit=limit, state=None if state is None else asyncio.run(_queue_of(state, environ)))
+
+
+async def _queue_of(state: str, environ: Mapping[str, str]) -> str:
+    from interlock.site.which import names_of
+
+    async with open_home(read_settings(environ), make=False) as home:
+        return (await names_of(state, home, environ))[0]
 
 
 def find_run(text: str) -> Path:

@@ -138,12 +138,20 @@ class Case(Protocol):
 
 @asynccontextmanager
 async def open_case(
-    text: str, asked: Asked, environ: Mapping[str, str], told: Told | None = None
+    text: str, asked: Asked, environ: Mapping[str, str], told: Told | None = None, *, make: bool = True
 ) -> AsyncIterator[Case]:
-    """Open the lock of a state for as long as the context lasts; `told` hears of each decision that is written down."""
+    """Open the lock of a state for as long as the context lasts.
+
+    Args:
+        text: What the person typed.
+        asked: What is asked about the lock.
+        environ: The environment.
+        told: Hears of each decision that is written down.
+        make: See `open_home`; False for who only looks.
+    """
     settings, clock = read_settings(environ), SystemClock()
     async with AsyncExitStack() as stack:
-        home = await stack.enter_async_context(open_home(settings))
+        home = await stack.enter_async_context(open_home(settings, make=make))
         ref = await resolve(text, home, environ)
         desk = _Desk(
             subject=text,

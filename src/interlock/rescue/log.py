@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from interlock.audit import Head, Noted, find_head
-from interlock.audit.log import AuditLog
+from interlock.audit import Entry, Head, Noted, find_head
+from interlock.audit.log import AuditLog, Damaged
 from interlock.audit.signing import AuditKey, parse_key
 from interlock.clock import SystemClock
 from interlock.errors import InterlockError
 from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.secret_file import read_secret_file
+from interlock.site.which import names_of
 
 KEY = "INTERLOCK_AUDIT_KEY"
 KEY_FILE = "INTERLOCK_AUDIT_KEY_FILE"
@@ -22,8 +22,6 @@ _VERSIONS_LOOKED_AT = 20  # newer than the first that has noted a head there are
 
 Told = Callable[[Head], None]
 """Is told the head after each decision, so that a person's own log has it."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +65,22 @@ def find_key(environ: Mapping[str, str]) -> AuditKey | None:
     return parse_key(read_secret_file(Path(named), what="the key of the audit log"), said_by=named)
 
 
-async def with_log(act: Callable[[AuditLog], Awaitable[_T]]) -> _T:
-    """Let `act` work with the audit log."""
-    async with open_home(read_settings()) as home:
-        return await act(open_log(home, os.environ))
+async def decisions(subject: str | None, environ: Mapping[str, str]) -> tuple[tuple[Entry, ...], tuple[Damaged, ...]]:
+    """Return the entries about the state that is meant, or all, and those that cannot be read.
+
+    Raises:
+        UsageError: No state can be meant, and nothing was decided about a subject of this name.
+    """
+    async with open_home(read_settings(environ), make=False) as home:
+        log = open_log(home, environ)
+        entries, damaged = await log.entries(), await log.damaged()
+        if subject is None:
+            return entries, damaged
+        named = tuple(entry for entry in entries if entry.subject == subject)
+        if not named:
+            _, address = await names_of(subject, home, environ)
+            named = tuple(entry for entry in entries if entry.subject == address)
+        return named, damaged
 
 
 async def verify_log(noted: Head | None) -> Verified:
@@ -79,7 +89,7 @@ async def verify_log(noted: Head | None) -> Verified:
     Raises:
         UsageError: The key is set and is no key.
     """
-    async with open_home(read_settings()) as home:
+    async with open_home(read_settings(), make=False) as home:
         log = open_log(home, os.environ)
         own = [Noted(head=noted, where="the head that you named")] if noted is not None else []
         count, fault = await log.verify([*own, *await _noted_in_states(home)])

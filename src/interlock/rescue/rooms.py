@@ -345,11 +345,18 @@ def _suspects(addresses: tuple[str, ...], way: str) -> tuple[Finding, ...]:
 
 @asynccontextmanager
 async def open_room(
-    text: str, environ: Mapping[str, str], told: Told | None = None
+    text: str, environ: Mapping[str, str], told: Told | None = None, *, make: bool = True
 ) -> AsyncIterator[OwnRoom | ForeignStateRoom]:
-    """Open the state that a person names for as long as the context lasts; `told` hears of each decision."""
+    """Open the state that a person names for as long as the context lasts.
+
+    Args:
+        text: What the person typed.
+        environ: The environment.
+        told: Hears of each decision.
+        make: See `open_home`; False for who only looks.
+    """
     settings = read_settings(environ)
-    async with open_home(settings) as home:
+    async with open_home(settings, make=make) as home:
         ref = await resolve(text, home, environ)
         if ref.is_own:
             yield OwnRoom(StateRoom(state=ref.queue, home=home), ref, open_log(home, environ, told))
@@ -367,8 +374,9 @@ def own_room(room: OwnRoom | ForeignStateRoom, subject: str) -> StateRoom:
     if isinstance(room, ForeignStateRoom):
         kept = [kept.path for kept in room.room.keep.kept(room.room.address)]
         raise UsageError(
-            f"{subject} has no quarantine",
-            why=f"its backend, {room.room.address}, refuses no writes",
-            fix=f"states that were replaced are in {kept[0].parent}" if kept else "nothing was replaced yet",
+            f"{subject} has no quarantine, and none of its versions can be pruned here",
+            why=f"its backend, {room.room.address}, refuses no writes and keeps its versions itself"
+            + (f"; states that were replaced are in {kept[0].parent}" if kept else ""),
+            fix=command("state", "history", subject),
         )
     return room.room

@@ -94,6 +94,25 @@ async def resolve(subject: str, home: Memory, environ: Mapping[str, str]) -> Sta
     return await _of_name(subject, folder, home, environ)
 
 
+async def names_of(subject: str, home: Memory, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return queue and address of the state that a person means, for what is only looked up by them.
+
+    What was done to a state is told also when its folder is gone by now.
+
+    Raises:
+        UsageError: See `resolve`.
+    """
+    try:
+        ref = await resolve(subject, home, environ)
+    except UsageError:
+        queue = home.state_of_run(subject) if is_run_id(subject) else None
+        known = await home.known(queue or subject)
+        if known is None:
+            raise
+        return known.queue, known.address
+    return ref.queue, ref.address
+
+
 def ref_of_run(
     directory: Path,
     settings: Settings,
