@@ -132,9 +132,9 @@ def _own_run(environ: Mapping[str, str]) -> Path | None:
     from interlock.run.summary import recent
 
     runs, job = read_settings(environ).runs, find_job(environ)
-    here = str(Path.cwd().resolve())
+    here = Path.cwd().resolve()
     for summary in recent(runs, limit=100):
-        if summary.job == job.url if job is not None else summary.directory.startswith(here):
+        if summary.job == job.url if job is not None else Path(summary.directory).is_relative_to(here):
             return runs / summary.run
     return None
 
