@@ -155,6 +155,8 @@ def _of_located(
     refusal = located.error if isinstance(located, finding.Refused) else None
     ref = _existing_ref(located.found, directory, refusal=refusal, flags=_flags_in(extra))
     if named not in (None, ref.queue):
+        if refusal is not None:  # no run works on it by any name; this says how the state gets the one meant
+            raise refusal
         raise UsageError(
             f"--state {named} does not name this state",
             why=f"the configuration's own backend decides which one it is: {ref.queue}",
