@@ -81,7 +81,7 @@ async def test_a_state_that_is_only_listed_is_forgotten_in_time(
     ref = ref_of_run(tmp_path, settings, environ)
     async with open_home(settings) as home:
         clock = home.clock
-        home.clock = SimpleNamespace(now=lambda: LONG_AGO)  # type: ignore[assignment]
+        home.clock = SimpleNamespace(now=lambda: LONG_AGO)
         await remember(ref, home)
         home.clock = clock
         async with open_queue(ref, home, is_use=is_use):
