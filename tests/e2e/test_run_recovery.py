@@ -152,7 +152,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(desk: Desk, module: Path) 
 def test_a_front_end_that_leaves_while_it_buries_its_run_does_not_say_that_the_state_is_saved(
     desk: Desk, module: Path, number: int
 ) -> None:
-    run = desk.apply(module, hold=20)
+    run = desk.apply(module, hold=8)
     summary = desk.until_working()
     kill(summary, "terraform", signal.SIGSTOP)  # so that it cannot end meanwhile
     kill(summary)

@@ -208,7 +208,9 @@ class Scene:
                 return self.desk.run(way, *common, "--auto-approve", *flags)
             case way if way == REFRESH_ONLY:
                 self._plan_refresh(plan)
-        return self.desk.run("apply", *common, "--plan", plan, "--auto-approve")
+        # The plan of plain Terraform has the backend file of its own, which is not there any more.
+        other = ("--allow-other-files",) if operation.way == REFRESH_ONLY else ()
+        return self.desk.run("apply", *common, "--plan", plan, "--auto-approve", *other)
 
     def _plan_refresh(self, plan: Path) -> None:
         """Make a saved plan with plain Terraform: Interlock's own look at drift applies nothing."""
