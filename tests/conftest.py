@@ -40,12 +40,12 @@ _lend_terraform()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let a file or a socket that was left open fail the test in which that is noticed, but not end-to-end tests.
 
-    Those run servers, clients and processes beside each other; what one leaves open may be found in the middle of
+    Those, and attacks, run servers, clients and processes beside each other; what one leaves open may be found in the middle of
     another. There it is a warning of the summary.
     """
     strict = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
     for item in items:
-        if "e2e" not in item.path.relative_to(Path(__file__).parent).parts:
+        if not {"e2e", "security"} & set(item.path.relative_to(Path(__file__).parent).parts):
             item.add_marker(strict)
 
 

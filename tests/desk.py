@@ -198,6 +198,9 @@ class Desk:
             if started.process.poll() is None:
                 started.process.kill()
                 started.process.wait(STEP_S)
+            for pipe in (started.process.stdout, started.process.stderr):
+                if pipe is not None:
+                    pipe.close()  # else it is found open in the middle of another test
         for summary in self.runs():
             if summary.exit is None:
                 self.stop_supervisor(summary)

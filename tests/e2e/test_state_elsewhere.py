@@ -159,7 +159,10 @@ def test_generated_pipelines_come_with_a_word_about_states_that_their_runs_would
         "cc",
         'terraform {\n  cloud {\n    organization = "acme-cc"\n    workspaces {\n      name = "p"\n    }\n  }\n}\n',
     )
-    (desk.folder / "interlock.yaml").write_text("version: 1\nstates:\n  prod/cc:\n    directory: cc\n")
+    (desk.folder / "interlock.yaml").write_text(
+        "version: 1\nstates:\n  prod/cc:\n    directory: cc\npipeline:\n  installed: true\n"
+        f"  plan_key: {make_keys(bytes(64)).wrap}\n"
+    )
     answer = desk.run("ci", "generate", "github", "--dry-run")
     assert answer.code == 0, answer.err
     assert 'state prod/cc will be refused: runs cannot use backend "cloud" yet' in answer.err

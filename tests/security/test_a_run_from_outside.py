@@ -76,7 +76,10 @@ class Scene:
         return None
 
     def environ(self, pid: int) -> str:
-        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+        try:
+            return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):  # a program that Terraform started has ended meanwhile
+            return ""
 
     def secrets(self) -> tuple[str, str]:
         """Return the secrets of the run's state address and of its gateway's prefix."""

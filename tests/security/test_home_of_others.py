@@ -138,7 +138,8 @@ def test_what_is_made_is_its_owners_alone_whatever_the_umask(tmp_path: Path, uma
 
 def test_a_new_home_holds_nothing_for_others_whatever_the_umask(tmp_path: Path) -> None:
     home = tmp_path / "state" / "interlock"
-    script = "import os, sys; os.umask(0); from interlock.cli.main import main; sys.exit(main(['audit', 'ls']))"
+    words = ["queue", "pause", "s", "--reason", "r"]
+    script = f"import os, sys; os.umask(0); from interlock.cli.main import main; sys.exit(main({words}))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", script],
         env={**os.environ, "INTERLOCK_HOME": str(home)},

@@ -262,6 +262,10 @@ Spelling = tuple[tuple[str, str], ...]
 """Old and new name of each client."""
 
 
+_UNHASHABLE = (LockInfo, Held, Take, Taken)
+"""A lock document has a mapping of what Terraform may add to it; so has what holds one."""
+
+
 def _renamed_world(world: World, spelling: Spelling) -> World:
     names = dict(spelling)
     return replace(
@@ -277,8 +281,10 @@ def _renamed_world(world: World, spelling: Spelling) -> World:
 
 def _renamed(part: Any, spelling: Spelling) -> Any:
     """Return a part of a world with the clients' names exchanged in every text of it."""
-    if isinstance(part, str | msgspec.Struct):
+    if isinstance(part, str):
         return _renamed_often(part, spelling)
+    if isinstance(part, msgspec.Struct):
+        return (_renamed_once if type(part) in _UNHASHABLE else _renamed_often)(part, spelling)
     if isinstance(part, tuple):
         return tuple(_renamed(one, spelling) for one in part)
     if is_dataclass(part) and not isinstance(part, type):
@@ -295,6 +301,10 @@ def _renamed_often(part: str | msgspec.Struct, spelling: Spelling) -> Any:
     if isinstance(part, str):
         names = dict(spelling)
         return _NAME.sub(lambda found: names[found[1]], part)
+    return _renamed_once(part, spelling)
+
+
+def _renamed_once(part: msgspec.Struct, spelling: Spelling) -> Any:
     changed = {name: _renamed(getattr(part, name), spelling) for name in part.__struct_fields__}
     return msgspec.structs.replace(part, **changed)
 

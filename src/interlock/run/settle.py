@@ -114,8 +114,8 @@ def _known(failure: InterlockError | None) -> Known:
             return Known.NOTHING
         case LeaseLost():
             return Known.LEASE_LOST
-        case StateNotSaved():
-            return Known.NOT_SAVED
+        case StateNotSaved() if "category" not in failure.facts:
+            return Known.NOT_SAVED  # what we saw; what only Terraform said is mended when we store what it left
         case _:
             return Known.OTHER
 

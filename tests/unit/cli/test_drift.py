@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 
 from interlock.cli.main import main
-from interlock.compose import drift_room
 from interlock.drift import Attribute, Finding, Kind, Scan
 from interlock.drift.finding import digest_of
+from interlock.home.embedded import open_home, read_settings
 
 QUEUE = "genesyscloud_routing_queue.orders"
 SKILL = "genesyscloud_routing_skill.fraud"
@@ -51,8 +50,8 @@ def scanned(folder: Path) -> Path:
     scan = Scan(state="s", run="r", at=datetime(2026, 11, 24, tzinfo=UTC), salt="s", findings=findings)
 
     async def keep() -> None:
-        async with drift_room(folder, "s", os.environ) as room:
-            await room.book.keep(scan, lambda ledger: ledger)
+        async with open_home(read_settings()) as home:
+            await home.drift.keep(scan, lambda ledger: ledger)
 
     asyncio.run(keep())
     return folder

@@ -181,6 +181,15 @@ async def test_a_lease_that_is_found_lost_in_the_end_decides_the_exit_status(roo
 
 
 @pytest.mark.promise("P8")
+async def test_a_failure_to_save_that_only_terraform_reports_is_mended_by_storing_what_it_left(room: Room) -> None:
+    door = FakeDoor(WRITTEN)
+    room.space.errored.write_bytes(STATE)
+    said = StateNotSaved("the newest state could not be stored", category="state-not-saved")
+    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=said)
+    assert door.pushed == [STATE]
+
+
+@pytest.mark.promise("P8")
 async def test_a_suspect_state_is_neither_a_success_nor_a_lost_state(room: Room) -> None:
     door = FakeDoor(WRITTEN, accepted=WRITTEN)
     door.lacking = ("a.b", "a.c")
