@@ -40,8 +40,8 @@ _lend_terraform()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let a file or a socket that was left open fail the test in which that is noticed, but not end-to-end tests.
 
-    Those, and attacks, run servers, clients and processes beside each other; what one leaves open may be found in the middle of
-    another. There it is a warning of the summary.
+    Those, and attacks, run servers, clients and processes beside each other; what one leaves open may be found in the
+    middle of another. There it is a warning of the summary.
     """
     strict = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
     for item in items:

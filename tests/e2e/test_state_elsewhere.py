@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from tests.desk import Desk
 
+from interlock.ci.seal import make_keys
+
 pytestmark = [pytest.mark.e2e, pytest.mark.promise("P11")]
 
 PATH = "/api/v4/projects/1/terraform/state/prod"
