@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.compose.supervising import open_desk
 from interlock.errors import UsageError, command
 from interlock.home.embedded import me, open_home, read_settings
 from interlock.settings import parse_duration
@@ -183,6 +182,7 @@ def bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Ent
 
 
 async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
+    from interlock.compose.supervising import open_desk
     from interlock.errors import Terminated
     from interlock.estate import close_run, outcome_of
     from interlock.run.order import decode
