@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -156,6 +157,27 @@ def test_a_plan_with_two_configurations_for_two_readers_is_refused(desk: Desk) -
     answer = apply(desk, plan)
     assert (answer.code, "twice" in answer.err) == (3, True), answer.err
     assert desk.history() == []
+
+
+def test_a_plan_that_names_a_modules_folder_twice_runs_the_script_that_was_compared(desk: Desk) -> None:
+    """Go's reader of JSON takes `dir` for `Dir`, and the last one counts: scripts would come from there."""
+    root, plan = root_of(desk), desk.folder / "p.tfplan"
+    runs = 'provisioner "local-exec" {\n    command = "sh ${path.module}/s.sh"\n  }'
+    script = f'resource "terraform_data" "s" {{\n  {runs}\n}}\n'
+    write(root, {"inside/m.tf": script, "inside/s.sh": f"touch {desk.folder}/ours"})
+    write(desk.folder / "evil", {"s.sh": f"touch {desk.folder}/stolen"})
+    assert desk.run("plan", root, "--state", "s", "--out", plan).code == 0
+    with zipfile.ZipFile(plan) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    modules = json.loads(entries["tfconfig/modules.json"])
+    modules[-1]["dir"] = str(desk.folder / "evil")
+    assert modules[-1]["Key"] == "inside"
+    with zipfile.ZipFile(plan, "w") as archive:
+        for name, content in (entries | {"tfconfig/modules.json": json.dumps(modules).encode()}).items():
+            archive.writestr(name, content)
+    applied = apply(desk, plan)
+    assert not (desk.folder / "stolen").exists()
+    assert (applied.code, (desk.folder / "ours").exists()) == (0, True), applied.err
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -30,7 +30,8 @@ LABEL_NAME = "interlock.json"
 """The entry that Interlock adds to a plan which it keeps for later."""
 
 _PLAN_AGAIN = "interlock plan --out FILE    and have that one reviewed"
-_MODULE, _LOCK = "tfconfig/m-", ".terraform.lock.hcl"
+_MODULE, _MODULES, _LOCK = "tfconfig/m-", "tfconfig/modules.json", ".terraform.lock.hcl"
+_MODULE_FIELDS = ("Key", "Source", "Version", "Dir")
 _STATE_BYTES = 256 << 20  # of the state inside a plan
 _ENTRY_BYTES = 64 << 20  # of one entry that is read; the state in a plan is read elsewhere
 _VARIABLES, _BACKEND = 2, 13  # fields of the plan's message
@@ -109,8 +110,8 @@ def read_planned_for(plan: bytes) -> PlannedFor:
         UsageError: The bytes are no Terraform plan.
     """
     with _opened(plan) as archive:
-        backend = next((value for number, value in _message(_entry(archive, "tfplan")) if number == _BACKEND), b"")
-        parts = dict(_message(backend))
+        backend = _once(_message(_entry(archive, "tfplan")), only=_BACKEND).get(_BACKEND, b"")
+        parts = _once(_message(backend))
         named = LABEL_NAME in archive.namelist()
         place = _decoded(parts.get(_VALUE, b""))
         return PlannedFor(
@@ -132,7 +133,7 @@ def read_planned_configuration(plan: bytes, *, without: str) -> PlannedConfigura
         UsageError: The bytes are no Terraform plan.
     """
     with _opened(plan) as archive:
-        modules = read_json(_entry(archive, "tfconfig/modules.json"))
+        modules = read_json(_entry(archive, _MODULES))
         folders = {f"tfconfig/m-{module['Key']}": str(module["Dir"]) for module in modules}
         files = {
             posixpath.join(folders[folder], name): _entry(archive, entry)
@@ -158,7 +159,7 @@ def read_planned_files(plan: bytes, *, without: str) -> HeldFiles:
         UsageError: The bytes are no Terraform plan.
     """
     with _opened(plan) as archive:
-        entries = read_json(_entry(archive, "tfconfig/modules.json"))
+        entries = read_json(_entry(archive, _MODULES))
         files: dict[str, dict[str, bytes]] = {str(entry["Key"]): {} for entry in entries}
         if len(files) != len(entries):
             raise ValueError("it has a module twice")
@@ -183,7 +184,8 @@ def read_planned_files(plan: bytes, *, without: str) -> HeldFiles:
 def in_one_form(plan: bytes) -> bytes:
     """Return a plan written anew from its entries, so that Terraform reads what was checked.
 
-    A zip may hold another one in its comment, or headers that contradict its directory; readers then disagree.
+    A zip may hold another one in its comment, or headers that contradict its directory; readers then disagree. So do
+    readers of JSON: Go takes `dir` for `Dir`, so the list of modules is written anew as well.
 
     Raises:
         UsageError: It is no plan, or names an entry twice.
@@ -191,8 +193,15 @@ def in_one_form(plan: bytes) -> bytes:
     fresh = io.BytesIO()
     with _opened(plan) as archive, zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as target:
         for info in archive.infolist():
-            target.writestr(zipfile.ZipInfo(info.filename), _entry(archive, info.filename, _STATE_BYTES))
+            content = _entry(archive, info.filename, _STATE_BYTES)
+            plain = _modules_in_one_form(content) if info.filename == _MODULES else content
+            target.writestr(zipfile.ZipInfo(info.filename), plain)
     return fresh.getvalue()
+
+
+def _modules_in_one_form(content: bytes) -> bytes:
+    entries = [{name: entry[name] for name in _MODULE_FIELDS if name in entry} for entry in read_json(content)]
+    return msgspec.json.encode(entries)
 
 
 def is_asking_again(plan: Path) -> bool:
@@ -378,6 +387,19 @@ def _message(content: bytes) -> Iterator[tuple[int, bytes]]:
             at += _FIXED[wire]
         else:
             raise ValueError("the plan has a field of an unknown kind")
+
+
+def _once(fields: Iterator[tuple[int, bytes]], *, only: int | None = None) -> dict[int, bytes]:
+    """Return fields by number. Terraform merges a field that comes again, so that one of two readers would be deceived.
+
+    Raises:
+        ValueError: One comes twice.
+    """
+    found: dict[int, bytes] = {}
+    for number, value in fields:
+        if only in (None, number) and found.setdefault(number, value) is not value:
+            raise ValueError("the plan names its backend twice")
+    return found
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:

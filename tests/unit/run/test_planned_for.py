@@ -94,6 +94,21 @@ def test_a_plan_that_would_write_to_another_backend_or_workspace_is_refused() ->
 
 
 @pytest.mark.promise("P11")
+@pytest.mark.parametrize("again", [field(13, field(1, b"local")), field(13, b"")])
+def test_a_plan_that_names_a_second_backend_for_another_reader_is_refused(again: bytes) -> None:
+    """Terraform merges the two: the last one counts."""
+    buffer = io.BytesIO(plan_bytes())
+    with zipfile.ZipFile(buffer) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content + again if name == "tfplan" else content)
+    with pytest.raises(UsageError) as refused:
+        read_planned_for(buffer.getvalue())
+    assert "backend twice" in refused.value.why
+
+
+@pytest.mark.promise("P11")
 def test_a_plan_for_another_organisation_is_refused_and_one_with_another_client_of_the_same_is_not() -> None:
     def check(then: Target, now: Target) -> None:
         labelled = with_label(plan_bytes(), Label(state="s", targets={"provider genesyscloud": then}))
