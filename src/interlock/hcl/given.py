@@ -21,6 +21,7 @@ from interlock.source import SourceUnreadable, Tree, join
 _PREFIX = "TF_VAR_"
 _PLAIN = frozenset({"string", "number"})  # types whose value on a command line is taken as it is
 _DIGITS = 15  # of a number that is taken from text
+_FLAGS = {"true": Known(value=True), "1": Known(value=True), "false": Known(value=False), "0": Known(value=False)}
 _COLLECTIONS = frozenset({"list", "set", "map"})
 
 Values = dict[str, Known | None]
@@ -175,7 +176,7 @@ def _typed(text: str, variable: Variable | None) -> Known | None:
     """Return a value from a command line or the environment: text as it is, for other types an expression."""
     kind = type_name(variable)
     if kind == "bool":
-        return {"true": Known(value=True), "false": Known(value=False)}.get(text)
+        return _FLAGS.get(text)
     if kind in _PLAIN:
         return Known(value=text)
     file = parse("-var", f"value = {text}\n".encode())
@@ -229,8 +230,7 @@ def _as_text(value: Value) -> Known | None:
 
 
 def _as_flag(value: Value) -> Known | None:
-    named = {"true": Known(value=True), "false": Known(value=False)}
-    return Known(value=value) if isinstance(value, bool) else named.get(value) if isinstance(value, str) else None
+    return Known(value=value) if isinstance(value, bool) else _FLAGS.get(value) if isinstance(value, str) else None
 
 
 def _as_number(value: Value) -> Known | None:

@@ -10,7 +10,7 @@ from interlock.bounded import read_json
 from interlock.disk import DiskTree
 from interlock.errors import UsageError
 from interlock.hcl import read_folder
-from interlock.hcl.given import ephemeral_names, given_values
+from interlock.hcl.given import ephemeral_names, given_values, type_name
 from interlock.run.binary import Binary, tool_of
 from interlock.run.planned_files import (
     Difference,
@@ -59,7 +59,7 @@ def find_planned_elsewhere(
     return find_variable_difference(
         read_planned_configuration(plan, without=OVERRIDE_NAME).variables,
         given_values(root, tree, flags, environ),
-        declared=frozenset(root.variables) - frozenset(ephemeral_names(root)),
+        declared={name: type_name(root.variables[name]) for name in set(root.variables) - set(ephemeral_names(root))},
         vouched=vouched,
     )
 

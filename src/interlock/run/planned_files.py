@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SHORT_DIGEST = 16  # hex digits that people compare; chance to meet another plan of the same: 1 in 2^64
 _LONGEST_DIGEST = 64
 _PREFIX = "sha256:"
+_FLAGS = {"1": "true", "0": "false"}  # what else Terraform takes for a bool
 _AGAIN = "interlock plan --out FILE    and have that one reviewed"
 
 
@@ -208,7 +209,7 @@ def find_variable_difference(
     planned: Mapping[str, object],
     given: Mapping[str, Known | None],
     *,
-    declared: frozenset[str],
+    declared: Mapping[str, str],
     vouched: bool,
 ) -> Difference | None:
     """Return the first variable whose value in the plan is not the one given here; None when there is none.
@@ -216,7 +217,8 @@ def find_variable_difference(
     Args:
         planned: What the plan holds: the values that somebody gave when it was made.
         given: What flags, environment and files give here; None for a value that cannot be told.
-        declared: The root module's variables whose values a plan holds: not the ephemeral ones.
+        declared: The root module's variables whose values a plan holds (not the ephemeral ones) and the names of their
+            types; empty for a type that is built from others.
         vouched: Somebody answers for this very plan (its digest was checked, or it was made here). Values that were
             given then and are not given now are its own business then.
     """
@@ -224,7 +226,10 @@ def find_variable_difference(
         subject = f"variable {name}"
         if name in planned and name in given:
             known = given[name]
-            if known is None or not _is_same(planned[name], known.value):
+            if known is None:
+                why = "whether the plan was made with the value that is given here cannot be told"
+                return Difference(subject=subject, why=why)
+            if not _is_same(planned[name], known.value, declared[name]):
                 return Difference(subject=subject, why="the plan was made with another value than is given here")
         elif name in given:
             return Difference(subject=subject, why="a value is given here, and the plan was made without one")
@@ -234,24 +239,39 @@ def find_variable_difference(
     return None
 
 
-def _is_same(planned: object, given: object) -> bool:
-    """Compare values as Terraform converts them: text and number of the same meaning are the same to a typed variable.
+def _is_same(planned: object, given: object, kind: str) -> bool:
+    """Compare values as Terraform converts them to a type; "1.10" and "1.1" are the same number and not the same text.
 
     A plan spells numbers that no float holds exactly as text.
     """
     if isinstance(planned, Mapping) and isinstance(given, Mapping):
-        return set(planned) == set(given) and all(_is_same(planned[key], given[key]) for key in planned)
+        return set(planned) == set(given) and all(_is_same(planned[key], given[key], "") for key in planned)
     if isinstance(planned, list) and isinstance(given, list):
-        return len(planned) == len(given) and all(map(_is_same, planned, given))
+        return len(planned) == len(given) and all(_is_same(*pair, "") for pair in zip(planned, given, strict=True))
     if planned is None or given is None or isinstance(planned, Mapping | list) or isinstance(given, Mapping | list):
         return planned is None and given is None
-    return _spelled(planned) == _spelled(given)
+    return _spelled(planned, kind) == _spelled(given, kind)
 
 
-def _spelled(value: object) -> str | Decimal:
+def _spelled(value: object, kind: str) -> str | Decimal:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if kind == "number":
+        return _number(str(value))
+    text = _plain(value) if isinstance(value, float) else str(value)
+    return _FLAGS.get(text, text) if kind == "bool" else text
+
+
+def _number(text: str) -> str | Decimal:
+    """Return the number that a text is; the text itself for any other, also `NaN`, which would differ from itself."""
     try:
-        return Decimal(str(value))
+        number = Decimal(text)
     except InvalidOperation:
-        return str(value)
+        return text
+    return number if number.is_finite() else text
+
+
+def _plain(value: float) -> str:
+    """Spell a fraction as Terraform does, without an exponent."""
+    text = format(Decimal(repr(value)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -67,10 +67,11 @@ def test_line_ends_are_told_from_other_content() -> None:
         check_same(found)
 
 
-def variables(planned: dict[str, object], given_: dict[str, object], *, vouched: bool = False) -> str:
+def variables(
+    planned: dict[str, object], given_: dict[str, object], *, vouched: bool = False, kind: str = "string"
+) -> str:
     known = {name: None if value is ... else Known(value=value) for name, value in given_.items()}  # type: ignore[arg-type]
-    names = frozenset({"a", "b"})
-    return subject(find_variable_difference(planned, known, declared=names, vouched=vouched))
+    return subject(find_variable_difference(planned, known, declared={"a": kind, "b": ""}, vouched=vouched))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,11 @@ def variables(planned: dict[str, object], given_: dict[str, object], *, vouched:
     [
         ("5", 5),
         ("0.1", 0.1),
-        ("1e3", 1000),
+        ("NaN", "NaN"),
+        ("sNaN", "sNaN"),
+        ("1e3", "1e3"),
+        ("100000000000000000000000", 1e23),
+        ("0.00001", 1e-5),
         (123456789012345678901234567890, "123456789012345678901234567890"),
         ("true", True),
         (None, None),
@@ -87,6 +92,33 @@ def variables(planned: dict[str, object], given_: dict[str, object], *, vouched:
 )
 def test_values_that_terraform_takes_for_the_same_are_the_same(planned: object, given_: object) -> None:
     assert variables({"a": planned}, {"a": given_}) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "planned", "given_"),
+    [("number", "1e3", 1000), ("number", "7.0", "7"), ("number", 7, "7.0"), ("bool", "1", True), ("bool", False, "0")],
+)
+def test_a_type_says_which_spellings_are_the_same(kind: str, planned: object, given_: object) -> None:
+    assert variables({"a": planned}, {"a": given_}, kind=kind) == ""
+    assert variables({"a": planned}, {"a": given_}) == "variable a"
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize(
+    ("planned", "given_"),
+    [
+        ("1.10", "1.1"),
+        ("+4930123", "4930123"),
+        ("0049", "49"),
+        ("1_0", "10"),
+        ("1e3", "1000"),
+        ("1.10", 1.1),
+        (["007"], ["7"]),
+        ({"v": "1.10"}, {"v": 1.1}),
+    ],
+)
+def test_a_plan_with_another_text_that_is_the_same_number_is_refused(planned: object, given_: object) -> None:
+    assert variables({"a": planned}, {"a": given_}) == "variable a"
 
 
 @pytest.mark.parametrize(
