@@ -107,6 +107,23 @@ def test_a_clone_does_not_begin_an_empty_state(desk: Desk) -> None:
     assert desk.run("plan", clone / "cc", "--detailed-exitcode").code == 0
 
 
+def test_the_plan_that_a_repair_names_next_is_that_of_the_state_wherever_it_is_typed(desk: Desk) -> None:
+    module = desk.module("cc", KEPT)
+    assert desk.run("apply", module, "--state", "prod", "--auto-approve").code == 0
+    assert (
+        desk.run(
+            "apply", desk.module("cc", KEPT.replace('"kept"\n', '"new"\n')), "--state", "prod", "--auto-approve"
+        ).code
+        == 0
+    )
+    restored = desk.run("state", "restore", "prod", "--version", "1", "--yes")
+    assert restored.code == 0, restored.err
+    words = shlex.split(restored.err[restored.err.index("next: interlock ") :])[2:]
+    planned = desk.run(*words, "--detailed-exitcode", cwd=Path("/"))
+    assert planned.code == 2, planned.err
+    assert "state prod" in planned.err
+
+
 def test_a_copy_beside_its_original_and_another_folder_are_states_of_their_own(desk: Desk) -> None:
     original = desk.module("original", KEPT)
     assert desk.run("apply", original, "--auto-approve").code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -142,5 +141,4 @@ def _show_freed(state: str, freed: Freed | None) -> None:
     elif not freed.digest_agrees:
         view.note(f"the digest does not agree with the state; next: {command('state', 'repair', state)}")
     else:
-        directory = [state] if Path(state).is_dir() else []
-        view.note(f"the state is whole; next: {command('plan', *directory)}")
+        view.note(f"the state is whole; next: {freed.plan}")

@@ -113,14 +113,16 @@ def recover(
 async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
     """Go through all steps; say whether the state is damaged still, and whether the plan is clean (None: not made)."""
     from interlock.rescue.rooms import open_room
+    from interlock.site.opening import plan_hint
 
     await _lock(walk)
     async with open_room(walk.state, os.environ, view.audited, make=not walk.dry_run) as room:
         await _leftovers(walk, room)
         broken = await _state(walk, room)
+        hint = await plan_hint(room.ref, room.home)
     if broken or not plan:
         return broken, None
-    return False, await asyncio.to_thread(_plan, walk, room.ref)
+    return False, await asyncio.to_thread(_plan, walk, room.ref, hint)
 
 
 async def _lock(walk: _Walk) -> None:
@@ -249,15 +251,14 @@ async def _findings(room: OwnRoom | ForeignStateRoom) -> list[Finding]:
         return []  # there is no state: nothing was ever saved, so nothing is damaged
 
 
-def _plan(walk: _Walk, ref: StateRef) -> bool | None:
+def _plan(walk: _Walk, ref: StateRef, hint: str) -> bool | None:
     """Make a plan; say whether it is clean; None when it was not made."""
     directory = ref.directory
     if directory is None:
-        next_step = command("plan", "--state", walk.state)
-        walk.record("plan", "skipped", f"no root module is known; next, in its folder: {next_step}")
+        walk.record("plan", "skipped", f"no root module is known; next: {hint}")
         return None
     if not walk.agrees(f"Plan {directory}?"):
-        walk.record("plan", "offered", f"next: {command('plan', directory)}")
+        walk.record("plan", "offered", f"next: {hint}")
         return None
     words, environ = _plan_command(directory, ref)
     status = _run_shown(words, directory, environ)

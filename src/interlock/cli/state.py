@@ -299,8 +299,14 @@ async def restore_in(
     if dry_run or not view.confirm(f"Restore {planned.label} of {state}?", yes=yes):
         return values
     serial = await room.restored(planned)
-    view.note(f"restored as serial {serial}; next: interlock plan")
+    view.note(f"restored as serial {serial}; next: {await _next_plan(room)}")
     return {**values, "done": True, "serial": serial}
+
+
+async def _next_plan(room: OwnRoom | ForeignStateRoom) -> str:
+    from interlock.site.opening import plan_hint
+
+    return await plan_hint(room.ref, room.home)
 
 
 def _show_plan(planned: Restored) -> None:
@@ -340,7 +346,7 @@ async def accept_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool) 
     if found and not view.confirm(f"Let the current version of {state} stand?", yes=yes):
         return {"state": state, "lacks": lacks, "done": False}
     await room.accepted()
-    view.note("accepted; next: interlock plan" if found else "the current version is not suspect")
+    view.note(f"accepted; next: {await _next_plan(room)}" if found else "the current version is not suspect")
     return {"state": state, "lacks": lacks, "done": bool(found)}
 
 
@@ -391,7 +397,7 @@ async def _repair_own(room: OwnRoom, state: str, *, yes: bool, dry_run: bool) ->
     if dry_run or not view.confirm(f"Make version {lost.number} of {state} current again?", yes=yes):
         return values
     await room.room.reattach(lost)
-    view.note("repaired; next: interlock plan")
+    view.note(f"repaired; next: {await _next_plan(room)}")
     return {**values, "done": True}
 
 

@@ -37,7 +37,7 @@ from interlock.rescue.log import Told, open_log
 from interlock.rescue.places import places_beside
 from interlock.run.summary import find_summary
 from interlock.settings import Settings
-from interlock.site.opening import has_queue, open_queue, open_site_of
+from interlock.site.opening import has_queue, open_queue, open_site_of, plan_hint
 from interlock.site.ref import StateRef, own_address
 from interlock.site.which import resolve
 from interlock.state import Finding, verify_state
@@ -111,12 +111,14 @@ class Freed:
         snapshot: Where the state is kept as it was; empty when there was none.
         findings: What is wrong with the state now.
         digest_agrees: Whether Terraform accepts the state that is stored.
+        plan: The command that plans the state.
     """
 
     text: str
     snapshot: str
     findings: tuple[Finding, ...]
     digest_agrees: bool = True
+    plan: str
 
 
 class Case(Protocol):
@@ -162,6 +164,7 @@ async def open_case(
             environ=environ,
             log=open_log(home, environ, told),
             clock=clock,
+            plan=await plan_hint(ref, home),
         )
         if ref.is_own:
             yield OwnCase(desk, home.coordinator, breaker(home), state=ref.queue)
@@ -171,7 +174,7 @@ async def open_case(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Desk:
-    """What every case needs."""
+    """What every case needs. `plan` is the command that plans the state; see `plan_hint`."""
 
     subject: str
     ref: StateRef
@@ -181,6 +184,7 @@ class _Desk:
     environ: Mapping[str, str]
     log: AuditLog
     clock: Clock
+    plan: str
 
     @property
     def directory(self) -> Path | None:
@@ -317,7 +321,7 @@ class OwnCase:
                 fix=command("lock", "show", self.state),
             )
         await self.desk.log.append("force-unlock", subject=explained.address, by=me(), facts={**facts, "done": done})
-        return Freed(text=done, snapshot=snapshot, findings=await self._verify())
+        return Freed(text=done, snapshot=snapshot, findings=await self._verify(), plan=self.desk.plan)
 
     def _pick(self, holders: tuple[Holder, ...]) -> Holder | None:
         wanted = self.desk.asked.lock_id
@@ -497,6 +501,7 @@ class ForeignCase:
             snapshot=str(broken.snapshot or ""),
             findings=broken.findings,
             digest_agrees=broken.digest_agrees,
+            plan=self.desk.plan,
         )
 
 

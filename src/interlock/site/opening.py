@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.errors import BackendUnavailable, UsageError, command
@@ -57,6 +58,28 @@ def open_site_of(ref: StateRef, home: EmbeddedHome) -> AbstractAsyncContextManag
     from interlock.onsite.site import open_site
 
     return open_site(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+
+
+async def plan_hint(ref: StateRef, home: EmbeddedHome) -> str:
+    """Return what a person types to plan a state, wherever that person stands; it runs as printed.
+
+    A state that was named alone is planned in the folder that it was used from last.
+    """
+    if not has_queue(ref):
+        from interlock.foreign_text import shell_word
+
+        return f"terraform {shell_word(f'-chdir={ref.root_module}')} plan"
+    folder = ref.directory or await _last_folder(ref, home)
+    named = ("--state", ref.queue) if ref.is_own else ()
+    if folder is None:
+        return f"{command('plan', *named)}    in the folder of its root module"
+    return command("plan", folder, *named)
+
+
+async def _last_folder(ref: StateRef, home: EmbeddedHome) -> Path | None:
+    known = await home.known(ref.queue)
+    folders = (Path(folder) for folder in (known.folders if known is not None else ()))
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 async def remember(ref: StateRef, home: EmbeddedHome) -> None:
