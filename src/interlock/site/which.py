@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from interlock.coordinator.names import check_state_name
 from interlock.errors import UsageError, command
@@ -31,46 +31,14 @@ from interlock.source import Tool, is_configuration
 
 if TYPE_CHECKING:
     from interlock.existing import Found
+    from interlock.home.interface import Home
     from interlock.home.known import KnownState
     from interlock.onsite.finding import Located
 
 _LISTED = 5  # states that are named where one has to be chosen
 
 
-class Memory(Protocol):
-    """What a home remembers of states; the part of `interlock.home.interface.Home` that is asked here."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings under which the command runs."""
-        ...
-
-    async def keeps(self, state: str) -> bool:
-        """Say whether a state of Interlock's own backend was ever asked for under this name."""
-        ...
-
-    async def has_version(self, state: str) -> bool:
-        """Say whether such a state has content."""
-        ...
-
-    async def known(self, word: str) -> KnownState | None:
-        """Return a state that was worked with, by its queue or its address."""
-        ...
-
-    async def known_in(self, directory: Path) -> Sequence[KnownState]:
-        """Return the states that were worked with from a root module, the newest first."""
-        ...
-
-    def state_of_run(self, run: str) -> str | None:
-        """Return the queue of a run's state; None when there is no such run."""
-        ...
-
-    async def state_of_lock(self, lock_id: str) -> str | None:
-        """Return the state of Interlock's own backend that a lock id holds; None when none does."""
-        ...
-
-
-async def resolve(subject: str, home: Memory, environ: Mapping[str, str]) -> StateRef:
+async def resolve(subject: str, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state that a person means.
 
     One on which runs cannot work can be looked at and repaired all the same, as long as it is certain where it is; see
@@ -94,7 +62,7 @@ async def resolve(subject: str, home: Memory, environ: Mapping[str, str]) -> Sta
     return await _of_name(subject, folder, home, environ)
 
 
-async def names_of(subject: str, home: Memory, environ: Mapping[str, str]) -> tuple[str, str]:
+async def names_of(subject: str, home: Home, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return queue and address of the state that a person means, for what is only looked up by them.
 
     What was done to a state is told also when its folder is gone by now.
@@ -204,7 +172,7 @@ def _existing_ref(found: Found, directory: Path, *, refusal: UsageError | None, 
 # -- folders ----------------------------------------------------------------------------------------------------------
 
 
-async def _of_folder(folder: Path, home: Memory, environ: Mapping[str, str]) -> StateRef:
+async def _of_folder(folder: Path, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state of a root module as a run in it would find it; with the flags of an earlier run if it must."""
     directory = folder.resolve()
     settings = load(directory, environ)  # those of the folder: a run in it reads the same
@@ -219,7 +187,7 @@ async def _of_folder(folder: Path, home: Memory, environ: Mapping[str, str]) -> 
     return ref
 
 
-async def _as_before(directory: Path, home: Memory, environ: Mapping[str, str], error: UsageError) -> StateRef:
+async def _as_before(directory: Path, home: Home, environ: Mapping[str, str], error: UsageError) -> StateRef:
     """Return the state that earlier runs in a folder worked on with flags that were typed for them.
 
     Raises:
@@ -261,7 +229,7 @@ def _own_folder(state: str, folder: Path, environ: Mapping[str, str]) -> Path | 
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-async def _of_name(name: str, folder: Path | None, home: Memory, environ: Mapping[str, str]) -> StateRef:
+async def _of_name(name: str, folder: Path | None, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state with a name; a folder of that name comes after the states that are there."""
     declared = home.settings.states.get(name)
     if declared is not None and declared.directory is not None:
@@ -276,7 +244,7 @@ async def _of_name(name: str, folder: Path | None, home: Memory, environ: Mappin
     return await _of_id(name, home, environ)
 
 
-async def _of_declared(name: str, folder: Path, home: Memory, environ: Mapping[str, str]) -> StateRef:
+async def _of_declared(name: str, folder: Path, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state to which interlock.yaml gives a name: that of its directory, wherever it is."""
     if folder.is_dir() and holds_configuration(folder):
         ref = await _of_folder(folder, home, environ)
@@ -290,7 +258,7 @@ async def _of_declared(name: str, folder: Path, home: Memory, environ: Mapping[s
     )
 
 
-async def _of_address(address: str, home: Memory, environ: Mapping[str, str]) -> StateRef:
+async def _of_address(address: str, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state with an address, as commands print it."""
     kind, _, rest = address.partition(":")
     if f"{kind}:" == own_address("") and not rest.startswith("//"):
@@ -358,7 +326,7 @@ def _of_workspace(environ: Mapping[str, str], known: KnownState) -> Mapping[str,
     return {**environ, "TF_WORKSPACE": known.workspace}
 
 
-async def _of_id(text: str, home: Memory, environ: Mapping[str, str]) -> StateRef:
+async def _of_id(text: str, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state of a run or of a lock; else the state of this name that is to be."""
     if is_run_id(text) and (queue := home.state_of_run(text)) is not None:
         return await resolve(queue, home, environ)
