@@ -419,8 +419,13 @@ def _decoded(dynamic: bytes) -> object:
 
 
 def _variable(dynamic: bytes) -> object:
-    """Return the value of a variable, which is packed with its type; `UNREADABLE` when it is not all known."""
+    """Return the value of a variable, which is packed with its type; `UNREADABLE` when it is not all known.
+
+    A null has no type.
+    """
     value = _decoded(dynamic)
+    if dynamic and value is None:
+        return None
     if not isinstance(value, list) or len(value) != 2 or not _is_plain(value[1]):  # noqa: PLR2004 - type and value
         return UNREADABLE
     return value[1]

@@ -47,10 +47,11 @@ def plan_bytes(
 ) -> bytes:
     backend = field(1, b"http") + field(2, dynamic(config or {"address": None})) + field(3, workspace.encode())
     region = field(1, b"region") + field(2, dynamic([b'"string"', "eu-west-2"]))
+    null = field(1, b"null") + field(2, dynamic(None))
     odd = field(1, b"odd") + field(2, dynamic([b'"string"', msgspec.msgpack.Ext(0, b"")]))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("tfplan", b"\x08\x03" + field(2, region) + field(2, odd) + field(13, backend))
+        archive.writestr("tfplan", b"\x08\x03" + field(2, region) + field(2, odd) + field(2, null) + field(13, backend))
         archive.writestr(name, state)
         archive.writestr("tfconfig/modules.json", '[{"Key": "", "Dir": "."}, {"Key": "m", "Dir": "../m"}]')
         for path, text in (files or {}).items():
@@ -136,7 +137,7 @@ def test_a_plan_holds_its_configuration_and_its_values_of_variables() -> None:
     files = {"tfconfig/m-/main.tf": "a", "tfconfig/m-/interlock_override.tf": "b", "tfconfig/m-m/m.tf": "c"}
     held = read_planned_configuration(plan_bytes(files=files), without="interlock_override.tf")
     assert held.files == {"./main.tf": b"a", "../m/m.tf": b"c"}
-    assert held.variables == {"region": "eu-west-2", "odd": UNREADABLE}
+    assert held.variables == {"region": "eu-west-2", "odd": UNREADABLE, "null": None}
 
 
 def test_a_plan_keeps_everything_but_the_text_of_the_override() -> None:
