@@ -170,6 +170,31 @@ def test_values_of_variables_are_secret_when_the_configuration_says_so_or_nobody
     assert found == {"ephemeral-1", "from-file", "token-1", "stray-1", '{ key = "deep" }', "deep"}
 
 
+def test_what_a_command_names_openly_and_our_own_words_are_no_secrets() -> None:
+    values = ["orders", "apply", "latest", "var-secret"]
+    known = know_secrets(["oauth-secret"], given=values, named=["eu/orders", "/srv/infra"])
+    line = "interlock apply --state eu/orders"
+    assert known.hide(f"{line} oauth-secret") == f"{line} (sensitive)"
+    later = known.and_of(["orders", "infra", "planned-secret"])
+    assert later.hide(f"{line} planned-secret oauth-secret") == f"{line} (sensitive) (sensitive)"
+    assert known.hide("var-secret") == "(sensitive)"
+    assert know_secrets(["orders"], named=["orders"]).hide("orders") == "(sensitive)"  # a credential is one anywhere
+    assert know_secrets([], named=["orders"]).and_of(["orders"]).hide("orders") == "orders"
+
+
+@pytest.mark.e2e
+def test_a_next_line_can_be_typed_though_a_variable_has_the_name_of_the_state_or_of_a_command(desk: Desk) -> None:
+    """A pipeline for all root modules gives each of them all variables; Terraform ignores what is not declared."""
+    module = desk.module("orders-module", 'output "x" { value = 1 }\n')
+    environ = {"TF_VAR_domain": "orders", "TF_VAR_kind": "apply", "TF_VAR_word": "module"}
+    said = desk.run("apply", module, "--state", "orders", "--auto-approve", environ=environ).err
+    assert "state orders" in said
+    missing = desk.run("plan", f"{module}-not", "--state", "orders", environ=environ)
+    assert "(sensitive)" not in missing.err
+    assert "orders-module-not" in missing.err
+    assert "(sensitive)" not in kept(desk.home)
+
+
 # -- where it is hidden -----------------------------------------------------------------------------------------------
 
 

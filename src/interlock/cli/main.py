@@ -214,7 +214,8 @@ def _without_secrets(error: InterlockError, arguments: list[str]) -> InterlockEr
         from interlock.run.given_values import values_of
 
         given += values_of(arguments[arguments.index("--") :])
-    known = know_secrets([*environment_secrets(os.environ), *given])
+    named = (*_own(arguments), os.environ.get("PWD", ""))
+    known = know_secrets(environment_secrets(os.environ), given=given, named=named)
     if known:
         error.what, error.why, error.fix = map(known.hide, (error.what, error.why, error.fix))
         error.facts = {name: known.hide_within(value) for name, value in error.facts.items()}

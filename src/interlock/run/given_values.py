@@ -47,7 +47,8 @@ class Handed:
 
 def find_known_secrets(order: Order, environ: Mapping[str, str]) -> KnownSecrets:
     """Return what is known to be secret before a run begins: credentials, and values of variables that may be."""
-    return know_secrets([*environment_secrets(environ), *_values(order, environ), *_backend_secrets(order.extra)])
+    credentials = [*environment_secrets(environ), *_backend_secrets(order.extra)]
+    return know_secrets(credentials, given=_values(order, environ), named=(order.state, order.directory))
 
 
 def _values(order: Order, environ: Mapping[str, str]) -> Iterator[str]:

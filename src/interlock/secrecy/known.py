@@ -4,6 +4,8 @@ Where they occur in what Terraform or an API says, they are hidden, in every spe
 `MIN_KNOWN_CHARS` characters is not looked for: it would be found everywhere, and tells next to nothing. One that is
 shorter than `MIN_COPY_CHARS` is hidden where it stands as a word of its own. Everyday words and words of
 configurations, such as `true` or `prod`, are none: without them logs could not be read, and guessing them is no work.
+Neither is what a command names openly, such as its state: a pipeline gives `TF_VAR_domain=orders` to a run of `orders`,
+and every next line would be a command that fails.
 
 Pure.
 """
@@ -22,6 +24,23 @@ _COMMON: Final = frozenset(
     {"true", "false", "null", "none", "test", "prod", "production", "staging", "stage", "main", "root", "admin", "user"}
     | {"default", "enabled", "disabled", "local", "localhost", "genesyscloud", "terraform", "interlock", "password"}
     | {"secret", "token", "unknown", "string", "number", "managed"}
+    # words of our own commands
+    | {
+        "apply",
+        "plan",
+        "destroy",
+        "drift",
+        "state",
+        "lock",
+        "queue",
+        "runs",
+        "logs",
+        "show",
+        "latest",
+        "recover",
+        "module",
+    }
+    | {"help", "file", "folder", "auto-approve", "json", "doctor", "wait", "init"}
 )
 # Named otherwise than `sounds_secret` looks for: in one word, or by a product's own word.
 _ALSO_SECRET: Final = frozenset({"PGPASSWORD", "MYSQL_PWD", "SSHPASS", "GITHUB_PAT", "ARM_SAS_TOKEN", "CI_JOB_JWT"})
@@ -35,6 +54,7 @@ class KnownSecrets:
     copies: Secrets = NO_SECRETS
     words: re.Pattern[str] | None = field(default=None, repr=False)
     _texts: frozenset[str] = field(default=frozenset(), repr=False)
+    _open: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -43,7 +63,7 @@ class KnownSecrets:
     def and_of(self, texts: Iterable[str]) -> KnownSecrets:
         """Return these and others."""
         more = frozenset(texts) - self._texts
-        return know_secrets(self._texts | more) if more else self
+        return know_secrets(self._texts, given=more, named=self._open) if more else self
 
     def hide(self, text: str) -> str:
         """Return a text with every known secret in it replaced."""
@@ -64,12 +84,20 @@ class KnownSecrets:
 NO_KNOWN_SECRETS: Final = KnownSecrets()
 
 
-def know_secrets(texts: Iterable[str]) -> KnownSecrets:
-    """Return the secrets among these texts that are worth hiding."""
-    found = frozenset(each for each in map(str.strip, texts) if _is_worth_hiding(each))
+def know_secrets(texts: Iterable[str], *, given: Iterable[str] = (), named: Iterable[str] = ()) -> KnownSecrets:
+    """Return the secrets among texts that are worth hiding.
+
+    Args:
+        texts: Credentials.
+        given: Values that may be secret; one that stands in `named` is not.
+        named: What the command names openly, such as its state and folder.
+    """
+    shown = frozenset(named)
+    unnamed = (each for each in given if not any(each.strip() in name for name in shown))
+    found = frozenset(each for each in map(str.strip, (*texts, *unnamed)) if _is_worth_hiding(each))
     short = sorted(map(re.escape, (each for each in found if len(each) < MIN_COPY_CHARS)))
     words = re.compile(rf"(?<!\w)(?:{'|'.join(short)})(?!\w)") if short else None
-    return KnownSecrets(gather_secrets(found), words, found) if found else NO_KNOWN_SECRETS
+    return KnownSecrets(gather_secrets(found), words, found, shown)
 
 
 def _is_worth_hiding(text: str) -> bool:
