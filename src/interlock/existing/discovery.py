@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from interlock.existing.interface import Found, Origin
-from interlock.existing.vocabulary import SECRETS, UNKNOWN, VOCABULARIES, Vocabulary
+from interlock.existing.vocabulary import UNKNOWN, VOCABULARIES, Vocabulary, is_credential
 from interlock.hcl import (
     Backend,
     Body,
@@ -137,7 +137,7 @@ def from_environment(kind: str, environ: Mapping[str, str]) -> dict[str, object]
 def _origins(reading: _Reading) -> Iterator[Origin]:
     for name, given in sorted(reading.settings.items()):
         plain = str(given.value).lower() if isinstance(given.value, bool) else str(given.value)
-        shown = "(set)" if name in SECRETS else plain
+        shown = "(set)" if is_credential(name, plain) else plain
         yield Origin(name=name, value=shown, source=given.source)
 
 
@@ -249,7 +249,8 @@ def _read_cache(tree: Tree, data_dir: str, kind: str, words: Vocabulary, reading
     for name, value in config.items():
         now = reading.settings.get(words.renamed.get(name, name))
         if now is not None and not isinstance(value, dict | list) and value not in (None, "") and now.value != value:
-            shown = "" if name in SECRETS else f": {value!s} then, {now.value!s} now"
+            is_secret = is_credential(name, str(value)) or is_credential(name, str(now.value))
+            shown = "" if is_secret else f": {value!s} then, {now.value!s} now"
             reading.doubts.append(f"{name} changed since terraform init{shown}; run terraform init -reconfigure")
         elif counts and value not in (None, "", [], {}):
             _add(words, reading, name, value, f"{path} (terraform init)")

@@ -5,6 +5,7 @@ Pure data. Source: Terraform 1.11.4, internal/backend/remote-state/*/backend.go;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -47,6 +48,27 @@ SECRETS: Final = frozenset(
     }
 )
 """Settings that are never shown."""
+
+_USERINFO: Final = re.compile(r"://(?:[^/@:\s\"']*:)?([^/@\s\"']+)@")
+_WITHIN: Final = re.compile(
+    rf"\b(?:{'|'.join(sorted(name.rpartition('.')[2] for name in SECRETS))})\"?\s*[=:]\s*\"([^\"]+)\""
+)
+
+
+def credentials_in(name: str, value: str) -> tuple[str, ...]:
+    """Return the secret texts of a setting: all of it by its name, or what stands in an address or a map of it.
+
+    A proxy's address may have a password, and `assume_role_with_web_identity` is given as a map.
+    """
+    if name in SECRETS:
+        return (value,) if value else ()
+    return (*_USERINFO.findall(value), *_WITHIN.findall(value))
+
+
+def is_credential(name: str, value: str) -> bool:
+    """Say whether a setting may not be shown or kept."""
+    return bool(credentials_in(name, value))
+
 
 _HTTP_OPTIONS = (
     "address",

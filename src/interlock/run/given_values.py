@@ -70,12 +70,12 @@ def values_of(words: Sequence[str]) -> list[str]:
 def _backend_secrets(flags: Sequence[str]) -> Iterator[str]:
     if not any("backend-config" in word for word in flags):
         return
-    from interlock.existing.vocabulary import SECRETS
+    from interlock.existing.vocabulary import credentials_in
 
     for name, value in _flags(flags):
-        key, equals, secret = value.partition("=")
-        if name == "backend-config" and equals and key.strip() in SECRETS:
-            yield secret
+        key, _, given = value.partition("=")
+        if name == "backend-config":
+            yield from credentials_in(key.strip(), given)
 
 
 def hand_over(flags: UserFlags, *, directory: Path, folder: Path) -> Handed:

@@ -119,13 +119,13 @@ def without_secrets(order: Order) -> Order:
 
 
 def _masked(flags: tuple[str, ...]) -> Iterator[str]:
-    from interlock.existing.vocabulary import SECRETS  # most runs have no flags and need not import it
+    from interlock.existing.vocabulary import is_credential  # most runs have no flags and need not import it
 
     before = ""
     for word in flags:
         name, equals, value = word.lstrip("-").partition("=") if word.startswith("-") else (before, "", word)
-        key, given, _ = value.partition("=")
-        if given and (name == "var" or (name == "backend-config" and key.strip() in SECRETS)):
+        key, given, text = value.partition("=")
+        if given and (name == "var" or (name == "backend-config" and is_credential(key.strip(), text))):
             yield f"{word[: len(word) - len(value)]}{key}={MASK}"
         else:
             yield word

@@ -399,7 +399,7 @@ def _flags_in(extra: tuple[str, ...]) -> tuple[str, ...]:
     if not extra:
         return ()
     from interlock.existing.discovery import backend_configs
-    from interlock.existing.vocabulary import SECRETS
+    from interlock.existing.vocabulary import is_credential
 
-    given = (text for text in backend_configs(extra) if text.partition("=")[0].strip() not in SECRETS)
-    return tuple(f"-backend-config={text}" for text in given)
+    given = ((text, *text.partition("=")[::2]) for text in backend_configs(extra))
+    return tuple(f"-backend-config={text}" for text, name, value in given if not is_credential(name.strip(), value))
