@@ -202,6 +202,25 @@ def test_a_plan_of_these_very_files_is_applied_whoever_made_it(desk: Desk, tool:
     assert (answer.code, "module remote:/m.tf" in answer.err) == (21, True), answer.err
 
 
+def test_a_downloaded_module_names_its_files_as_plain_terraform_does_in_every_run(desk: Desk) -> None:
+    """Otherwise each plan changes what is built from `path.module`, and a saved one reads files of an ended run."""
+    root, source, plan = root_of(desk), made_repository(desk.folder / "source"), desk.folder / "p.tfplan"
+    used = 'resource "terraform_data" "e" {\n  input = "${path.module} ${file("${path.module}/e.txt")}"\n}\n'
+    write(source, {"deep/m.tf": 'module "under" {\n  source = "./under"\n}\n' + used, "deep/e.txt": "e"})
+    write(source, {"deep/under/u.tf": used, "deep/under/e.txt": "u"})
+    commit(source)
+    write(root, {"remote.tf": f'module "remote" {{\n  source = "git::file://{source}//deep"\n}}\n'})
+    assert desk.run("plan", root, "--state", "s", "--out", plan).code == 0
+    applied = apply(desk, plan)
+    assert applied.code == 0, applied.err
+    state = desk.run("state", "pull", "s").out
+    assert ".terraform/modules/remote/deep e" in state
+    assert ".terraform/modules/remote/deep/under u" in state
+    shutil.rmtree(desk.home / "cache")
+    again = desk.run("plan", root, "--state", "s")
+    assert "no changes" in again.err, again.err
+
+
 def made_repository(folder: Path) -> Path:
     write(folder, {"deep/m.tf": 'resource "terraform_data" "d" {\n  input = path.module == "" ? 1 : 2\n}\n'})
     subprocess.run(["git", "init", "--quiet", str(folder)], check=True)

@@ -78,7 +78,7 @@ def read_checkout(workspace: Workspace, tool: Tool) -> HeldFiles:
         modules = {"": HeldModule(files=_read_folder(workspace.directory, tool))}
         for entry in _manifest(workspace.data_dir):
             if entry["Key"]:
-                folder = workspace.directory / entry["Dir"]
+                folder = workspace.module_folder(entry["Dir"])
                 modules[entry["Key"]] = HeldModule(
                     source=entry.get("Source", ""),
                     version=entry.get("Version", ""),
@@ -110,7 +110,9 @@ def find_foreign_folder(held: HeldFiles, here: HeldFiles, workspace: Workspace) 
 
 
 def _is_harmless(theirs: HeldModule, ours: HeldModule, workspace: Workspace) -> bool:
-    there, own = workspace.directory / theirs.folder, workspace.directory / ours.folder
+    if theirs.folder == ours.folder:
+        return True
+    there, own = workspace.directory / theirs.folder, workspace.module_folder(ours.folder)
     if os.path.realpath(there) == os.path.realpath(own):
         return True
     downloaded = workspace.data_dir / "modules"

@@ -32,6 +32,7 @@ HEADING = "# Written by Interlock for one run; the user's own files are not touc
 OVERRIDE = HEADING + 'terraform {\n  backend "http" {}\n}\n'
 ERRORED = "errored.tfstate"
 LOCK_FILE = ".terraform.lock.hcl"
+_DATA = Path(".terraform")  # what Terraform calls its data folder when nobody says otherwise
 _HIDDEN = frozenset(
     {".terraform", ERRORED, OVERRIDE_NAME, IMPORTS_NAME, "terraform.tfstate", "terraform.tfstate.backup"}
 )
@@ -105,7 +106,8 @@ class Workspace:
             os.utime(self.seed / "complete")  # it is used, so it stays; see retention.py
             shutil.copytree(self.seed / "data", self.data_dir, symlinks=True, dirs_exist_ok=True)
             modules = _moved_modules(self.data_dir, self.seed / "data", self.data_dir)
-            if not all((self.directory / module["Dir"]).is_dir() for module in modules):
+            self._relative_modules()
+            if not all(self.module_folder(module["Dir"]).is_dir() for module in modules):
                 raise FileNotFoundError("modules")
         except OSError:  # it was removed at this very moment
             shutil.rmtree(self.data_dir, ignore_errors=True)
@@ -139,19 +141,40 @@ class Workspace:
                 link.unlink()
                 link.symlink_to(fresh / "providers")
 
-    def _relative_modules(self) -> None:
-        """Undo what Terraform does to modules reached through links: it records the target's absolute path.
+    def module_folder(self, written: str) -> Path:
+        """Return where the files of a module are which Terraform's list of modules names so."""
+        downloaded = self.folder != self.directory and written.startswith(f"{_DATA}/")
+        return self.data_dir / written.removeprefix(f"{_DATA}/") if downloaded else self.directory / written
 
-        `path.module` would then be absolute, and every attribute built from it would change.
+    def _relative_modules(self) -> None:
+        """Name modules as plain Terraform does: relative to the root module.
+
+        Terraform records absolute paths of those reached through links, and of downloaded ones in our data folder,
+        which is another one in each run. Every attribute built from `path.module` would change.
         """
         manifest = self.data_dir / "modules" / "modules.json"
         if self.folder == self.directory or not manifest.exists():
             return
         document = read_json(manifest.read_bytes())
         for module in document.get("Modules", []):
-            if Path(module["Dir"]).is_absolute() and not Path(module["Dir"]).is_relative_to(self.data_dir):
-                module["Dir"] = os.path.relpath(module["Dir"], self.directory)
+            if Path(module["Dir"]).is_absolute():
+                module["Dir"] = self._relative(Path(module["Dir"]))
         manifest.write_text(json.dumps(document))
+        if any(module["Dir"].startswith(f"{_DATA}/") for module in document.get("Modules", [])):
+            self._link_modules()
+
+    def _relative(self, folder: Path) -> str:
+        for data_dir in (self.data_dir, self.data_dir.resolve()):
+            if folder.is_relative_to(data_dir):
+                return str(_DATA / folder.relative_to(data_dir))
+        return os.path.relpath(folder, self.directory)
+
+    def _link_modules(self) -> None:
+        """Let downloaded modules be found in the tree, and nothing else of our data: a provider may pack its folder."""
+        (self.folder / _DATA).mkdir(mode=0o700, exist_ok=True)
+        link = self.folder / _DATA / "modules"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.data_dir / "modules")
 
     def give_back(self) -> list[str]:
         """Move what was created beside the configuration to the user's folder, where it would be without a tree."""

@@ -149,8 +149,25 @@ def test_module_paths_that_terraform_made_absolute_are_relative_again(opened: Op
     shared = str(repository.parent.parent / "modules")
     fetched = str(space.data_dir / "modules" / "remote")
     manifest.write_text(json.dumps({"Modules": [{"Dir": "."}, {"Dir": shared}, {"Dir": fetched}]}))
+    (space.data_dir / "modules" / "remote").mkdir()
     space.initialised()
-    assert [row["Dir"] for row in json.loads(manifest.read_text())["Modules"]] == [".", "../../modules", fetched]
+    names = [".", "../../modules", ".terraform/modules/remote"]
+    assert [row["Dir"] for row in json.loads(manifest.read_text())["Modules"]] == names
+    assert (space.folder / names[2]).samefile(fetched)
+
+
+def test_a_downloaded_module_has_the_same_name_in_every_run(opened: Opener) -> None:
+    for number in (1, 2):
+        space = opened(number)
+        manifest = space.data_dir / "modules" / "modules.json"
+        if not space.seeded():
+            (space.data_dir / "modules" / "remote").mkdir(parents=True)
+            manifest.write_text(json.dumps({"Modules": [{"Dir": str(space.data_dir / "modules" / "remote")}]}))
+            space.initialised()
+        assert json.loads(manifest.read_text())["Modules"] == [{"Dir": ".terraform/modules/remote"}]
+        assert (space.folder / ".terraform/modules/remote").samefile(space.data_dir / "modules" / "remote")
+        assert space.give_back() == []
+        space.close()
 
 
 @pytest.mark.promise("P11")
