@@ -78,6 +78,8 @@ def test_a_queue_elsewhere_that_cannot_be_asked_hides_no_other(s3: S3Desk) -> No
     assert listed.code == 0
     assert len(rows) == 2
     assert "cannot be reached" in rows[f"s3/{s3.bucket}/{KEY}"]["trouble"]
+    held = s3.run("lock", "ls", "--json").document
+    assert (held["locks"], [row["state"] for row in held["unseen"]]) == ([], [f"s3/{s3.bucket}/{KEY}"])
 
 
 def test_a_folder_that_was_moved_does_not_begin_an_empty_state(desk: Desk) -> None:

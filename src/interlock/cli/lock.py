@@ -10,7 +10,7 @@ import typer
 from msgspec.structs import replace
 
 from interlock.cli import view
-from interlock.cli.queue import lock_values, queue_values
+from interlock.cli.queue import lock_values, queue_values, tell_unseen
 from interlock.errors import command, fill_in
 from interlock.foreign_text import one_line
 
@@ -42,11 +42,10 @@ def ls(*, json: Json = False) -> None:
     now = SystemClock().now()
     found = [queue_values(one) for one in asyncio.run(queues(None, os.environ))]
     rows = [{"state": one["state"], **holder} for one in found for holder in one["holders"]]
-    for one in found:
-        if one.get("trouble"):
-            view.note(f"{one['state']} could not be asked: {one['trouble']}")
+    unseen = [{name: one[name] for name in ("state", "address", "trouble")} for one in found if one.get("trouble")]
+    tell_unseen(found)
     view.emit(
-        {"locks": rows},
+        {"locks": rows, "unseen": unseen},
         json=json,
         human=lambda: view.table(
             ("STATE", "WHO", "RUN", "WHAT", "TOKEN", "HELD", "HEARTBEAT"),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Who waits for which state, and who is next.", no_args_is_help=True)
 
+_TROUBLES = 5  # states that could not be asked and are named one by one
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
 RunId = Annotated[str, typer.Argument(help="The waiting run.")]
@@ -90,11 +92,19 @@ def lock_values(lock: Lock) -> dict[str, Any]:
 def _show(rows: list[dict[str, Any]], now: datetime) -> None:
     lines = [line for row in rows for line in _lines(row, now)]
     view.table(("STATE", "PLACE", "RUN", "WHO", "WHAT", "FOR"), lines, empty="nobody holds or waits for a state")
+    tell_unseen(rows)
     for row in rows:
-        if row.get("trouble"):
-            view.note(f"{row['state']} could not be asked: {row['trouble']}")
         if row["paused"]:
             view.note(f"{row['state']} is paused by {row['paused']['by']}: {row['paused']['reason']}")
+
+
+def tell_unseen(rows: list[dict[str, Any]]) -> None:
+    """Say of which states elsewhere nothing was seen; a machine whose checkouts come and go knows many of them."""
+    unseen = [row for row in rows if row.get("trouble")]
+    for row in unseen[:_TROUBLES]:
+        view.note(f"{row['state']} could not be asked: {row['trouble']}")
+    if len(unseen) > _TROUBLES:
+        view.note(f"{len(unseen) - _TROUBLES} more could not be asked; {command('queue', 'ls', '--json')} names them")
 
 
 def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
