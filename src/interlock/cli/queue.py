@@ -104,7 +104,7 @@ def tell_unseen(rows: list[dict[str, Any]]) -> None:
     for row in unseen[:_TROUBLES]:
         view.note(f"{row['state']} could not be asked: {row['trouble']}")
     if len(unseen) > _TROUBLES:
-        view.note(f"{len(unseen) - _TROUBLES} more could not be asked; {command('queue', 'ls', '--json')} names them")
+        view.note(f"{len(unseen) - _TROUBLES} more could not be asked; to see them: {command('queue', 'ls', '--json')}")
 
 
 def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
