@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -36,6 +37,7 @@ _DATA = Path(".terraform")  # what Terraform calls its data folder when nobody s
 _HIDDEN = frozenset(
     {".terraform", ERRORED, OVERRIDE_NAME, IMPORTS_NAME, "terraform.tfstate", "terraform.tfstate.backup"}
 )
+_MODULE_CALL = re.compile(rb'(?<![.\w])module["\s]')
 _MIRROR_LIMIT = 5000  # entries of one folder above the root module; a fuller one is not mirrored
 _TREES = 10_000  # runs of one root module at once on one machine
 _INPUT_BYTES = 64 << 20  # of .tf files hashed for the key of an initialisation
@@ -221,11 +223,13 @@ def open_workspace(
         directory: The user's root module, absolute.
         home: Interlock's home.
         run_folder: The run's own folder.
-        in_place: The configuration declares an empty `backend "http" {}` itself, so no tree is needed.
+        in_place: The configuration declares an empty `backend "http" {}` itself, so no tree is needed unless modules
+            may be downloaded: only a tree can name them as plain Terraform does.
         binary_mark: Identity of the Terraform binary.
         environ: The environment; TF_CLI_CONFIG_FILE and TF_PLUGIN_CACHE_DIR matter for initialisations.
         own: The configuration's own backend, when the run uses that; then the tree's override leaves it alone.
     """
+    in_place = in_place and not _may_download(directory)
     key = initialisation_key(directory, binary_mark, environ, in_place=in_place, own=own)
     data_dir = run_folder / "data"
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -242,6 +246,12 @@ def open_workspace(
         backend=own.type if own is not None else "http",
         place=own.place if own is not None else {"address": None},
     )
+
+
+def _may_download(directory: Path) -> bool:
+    """Say whether any module is called: what is in the user's folder may call others that are downloaded."""
+    files = (path for path in directory.iterdir() if is_configuration(path.name))
+    return any(_MODULE_CALL.search(path.read_bytes()) for path in files if path.is_file())
 
 
 def _moved_modules(data_dir: Path, before: Path, now: Path) -> list[dict[str, str]]:

@@ -156,6 +156,21 @@ def test_module_paths_that_terraform_made_absolute_are_relative_again(opened: Op
     assert (space.folder / names[2]).samefile(fetched)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "is_tree"),
+    [
+        ("m.tf", 'module "m" {\n  source = "git::https://example.com/m"\n}\n', True),
+        ("m.tf.json", '{"module": {"m": {"source": "x/y/z"}}}', True),
+        ("m.tf", 'output "o" {\n  value = path.module\n}\n', False),
+    ],
+)
+def test_a_module_that_calls_others_is_run_from_a_tree(
+    opened: Opener, repository: Path, name: str, text: str, *, is_tree: bool
+) -> None:
+    (repository / name).write_text(text)
+    assert (opened(in_place=True).folder != repository) is is_tree
+
+
 def test_a_downloaded_module_has_the_same_name_in_every_run(opened: Opener) -> None:
     for number in (1, 2):
         space = opened(number)
