@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +127,24 @@ def test_a_secret_is_found_in_every_spelling() -> None:
         assert "unter2" not in shown
     whole = "first line of a long secret\nsecond line of a long secret"
     assert "second" not in know_secrets([whole]).hide("it says: second line of a long secret!")
+
+
+def test_a_secret_is_found_in_pages_addresses_and_dumps() -> None:
+    secret = "a&b'c<d>/e\"f" * 8
+    page = html.escape(secret)
+    spelled = (
+        *(page, page.replace("&#x27;", "&#39;"), page.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")),
+        html.escape(secret, quote=False),
+        json.dumps(secret).replace("/", "\\/"),
+        re.sub("%..", lambda code: code[0].lower(), quote(secret, safe="")),
+        *(secret.encode().hex(), secret.encode().hex().upper()),
+        *base64.encodebytes(secret.encode()).decode().splitlines()[:-1],
+    )
+    for text in spelled:
+        assert know_secrets([secret]).hide(f"before {text} after") in (
+            "before (sensitive) after",
+            'before "(sensitive)" after',
+        )
 
 
 def test_short_values_are_words_and_everyday_words_are_no_secrets() -> None:

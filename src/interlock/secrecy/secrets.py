@@ -22,6 +22,7 @@ MASK: Final = "(sensitive)"
 MIN_COPY_CHARS: Final = 6
 _MIN_LINE_CHARS: Final = 16  # of one line of a long secret; shorter lines are brackets and headings
 _MIN_ENCODED_CHARS: Final = 8
+_PERCENT: Final = re.compile("%[0-9A-F]{2}")
 _EVERYDAY: Final = frozenset(
     {"default", "enabled", "disabled", "unknown", "string", "number", "managed", "(sensitive)"}
 )
@@ -221,12 +222,32 @@ def _spellings(text: str) -> Iterator[str]:
             yield once
             yield json.dumps(once, ensure_ascii=ascii_only)[1:-1]  # JSON within JSON
         yield once.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")  # as Go writes it
+        yield once.replace("/", "\\/")  # as PHP writes it
+        yield from _in_html(each)
         try:
             plain = each.encode()
         except UnicodeEncodeError:  # half of a character
             continue
-        yield from (quote(each, safe=""), quote(each), quote_plus(each))
+        for address in (quote(each, safe=""), quote(each), quote_plus(each)):
+            yield from (address, _PERCENT.sub(lambda code: code[0].lower(), address))
         yield from _encoded(plain)
+        yield from _in_base64_lines(plain)
+        yield from (plain.hex(), plain.hex().upper())
+
+
+def _in_html(text: str) -> Iterator[str]:
+    """Yield a text as error pages of servers quote it."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for double, single in (("&#34;", "&#39;"), ("&quot;", "&#39;"), ("&quot;", "&#x27;"), ('"', "'")):
+        yield plain.replace('"', double).replace("'", single)
+
+
+def _in_base64_lines(plain: bytes) -> Iterator[str]:
+    """Yield the lines of a text's base64, as `base64`, `openssl` and MIME divide it."""
+    text = base64.b64encode(plain).decode()
+    for width in (64, 76):
+        parts = [text[at : at + width] for at in range(0, len(text), width)] if len(text) > width else []
+        yield from (part for part in parts if len(part) >= _MIN_LINE_CHARS)
 
 
 def _lines(text: str) -> list[str]:
