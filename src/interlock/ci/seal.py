@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MAX_PLAN_BYTES = 256 << 20  # the same as a state inside a plan
 KEY_BYTES = 32
 NONCE_BYTES = 12
+SHORT_DIGEST = 16  # hexadecimal digits of a plan's digest that people compare
 
 _WRAPPED = b"interlock-wrapped-plan 1\n"
 _SEALED = b"interlock-sealed-plan 2\n"
@@ -126,7 +127,11 @@ def wrap(plan: bytes, wrap_key: str, *, ephemeral: bytes, nonce: bytes) -> bytes
     theirs = _read_key(wrap_key, _WRAP, KEY_BYTES, "INTERLOCK_WRAP_KEY")
     own = X25519PrivateKey.from_private_bytes(ephemeral)
     head = _WRAPPED + sha256(plan).digest() + own.public_key().public_bytes_raw() + nonce
-    return head + _cipher(own.private_bytes_raw(), theirs, ephemeral_first=True).encrypt(nonce, plan, head)
+    try:
+        cipher = _cipher(own.private_bytes_raw(), theirs, ephemeral_first=True)
+    except ValueError as error:  # a point of small order: whoever knows that it is one could read the plan
+        raise UsageError("INTERLOCK_WRAP_KEY is no public key", why=str(error), fix=_NEW_KEYS) from error
+    return head + cipher.encrypt(nonce, plan, head)
 
 
 def wrapped_digest(wrapped: bytes) -> str:
@@ -186,15 +191,21 @@ def check_binding(binding: Binding, **wanted: str) -> None:
 
     Args:
         binding: What it is for.
-        wanted: Fields of `Binding` and what they must be; `digest` may be its beginning.
+        wanted: Fields of `Binding` and what they must be; `digest` may be its beginning, as long as people compare it.
 
     Raises:
         PolicyGate: It is for something else.
     """
     for name, value in wanted.items():
         found = str(getattr(binding, name))
-        if not (value and found.startswith(value) if name == "digest" else found == value):
+        if not (_is_digest(found, value) if name == "digest" else found == value):
             raise _refused(f"its {name} is {found}, and {value or 'none'} was wanted")
+
+
+def _is_digest(found: str, wanted: str) -> bool:
+    """Compare a digest as `apply --plan-digest` does: one digit would be the same for every sixteenth plan."""
+    digits = wanted.strip().lower().removeprefix("sha256:")
+    return len(digits) >= SHORT_DIGEST and found.startswith(digits)
 
 
 def _refused(why: str) -> PolicyGate:

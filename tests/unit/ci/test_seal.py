@@ -106,3 +106,17 @@ def test_a_binding_with_more_than_is_checked_is_refused() -> None:
 def test_a_wrong_wrap_key_is_named() -> None:
     with pytest.raises(UsageError, match="INTERLOCK_WRAP_KEY"):
         wrapped(key=KEYS.seal)
+
+
+def test_a_digest_is_compared_with_as_many_digits_as_people_compare() -> None:
+    _, binding = unseal(sealed(), KEYS.plan)
+    for told in (binding.digest[:16], binding.digest.upper(), f"sha256:{binding.digest}", f" {binding.digest}\n"):
+        check_binding(binding, digest=told)
+    for told in (binding.digest[:1], binding.digest[:15], f"sha256:{binding.digest[:15]}", f"{binding.digest}0"):
+        with pytest.raises(PolicyGate, match="digest"):
+            check_binding(binding, digest=told)
+
+
+def test_a_public_key_with_which_anybody_could_read_the_plan_wraps_none() -> None:
+    with pytest.raises(UsageError, match="no public key"):
+        wrapped(key="ilwrap_" + "A" * 43)
