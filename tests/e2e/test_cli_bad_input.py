@@ -54,6 +54,22 @@ def test_any_folder_name_will_do_also_through_a_link(desk: Desk, name: str) -> N
         assert desk.run("plan", folder, "--detailed-exitcode").code == 0, folder
 
 
+def test_what_is_no_utf8_is_refused_before_anything_is_made(desk: Desk) -> None:
+    """It was a defect of ours, and a run's folder without an order stayed behind."""
+    module = desk.module(text='variable "x" {}\n')
+    for words in (
+        ("plan", module, "--", "-var=x=s3cr3t\udcff"),
+        ("plan", "x\udcff", "--state", "s"),
+        ("doctor", "x\udcff"),
+    ):
+        (module / "x\udcff").mkdir(exist_ok=True)
+        (module / "x\udcff" / "main.tf").touch()
+        said = refused(desk.run(*words, cwd=module))
+        assert "no UTF-8: '\\udcff'" in said
+        assert "s3cr3t" not in said
+    assert desk.runs() == []
+
+
 def test_a_configuration_in_json_alone_is_one(desk: Desk) -> None:
     module = desk.folder / "module"
     module.mkdir()

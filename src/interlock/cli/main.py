@@ -266,6 +266,8 @@ def _translated(error: BaseException) -> InterlockError:
             return _misuse(error)
         case OSError():
             return _refused_by_the_system(error)
+        case UnicodeEncodeError() if _is_undecoded(error.object[error.start : error.end]):
+            return _no_text(error)
         case _:
             return _defect(error)
 
@@ -286,6 +288,19 @@ def _stopped() -> InterlockError:
     from interlock.errors import Interrupted
 
     return Interrupted("stopped by you", why="Ctrl-C, or no answer to a prompt", fix="repeat the command")
+
+
+def _is_undecoded(part: str) -> bool:
+    """Whether characters stand for bytes that Python could not decode: in an argument, a file name, the environment."""
+    return all("\udc80" <= character <= "\udcff" for character in part)
+
+
+def _no_text(error: UnicodeEncodeError) -> UsageError:
+    return UsageError(
+        f"a name or a value has bytes that are no UTF-8: {error.object[error.start : error.end]!r}",
+        why="it would stand in records, logs and JSON, which are UTF-8",
+        fix="rename the file or folder, or give the value in a file with -var-file",
+    )
 
 
 def _refused_by_the_system(error: OSError) -> InterlockError:

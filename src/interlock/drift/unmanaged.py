@@ -12,8 +12,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from interlock.drift.finding import Attribute, Finding, Kind, digest_of
-from interlock.drift.wording import align, hcl_text
+from interlock.drift.wording import align
 from interlock.genesys.listings import Listing, find_listing, is_passed_over, listed_types
+from interlock.hcl.spelling import hcl_text
 
 PREFIX = "genesyscloud_"
 MAX_LISTED = 500

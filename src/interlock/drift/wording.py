@@ -1,6 +1,6 @@
 """Values as configuration: HCL text that means a value, with known ids as references.
 
-Knows: HCL's spelling. The layout is what `terraform fmt` leaves alone.
+Knows: HCL's layout. It is what `terraform fmt` leaves alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from interlock.address import Address, parse_address
+from interlock.hcl.spelling import hcl_text
 
 _INDENT = "  "
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _ITEM = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z_][A-Za-z0-9_-]*) *= (?P<value>.*)")
-_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _OPENERS = ("{", "[", "(", "EOT")
 
 
@@ -40,16 +40,6 @@ def hcl_value(value: Any, names: Mapping[str, str], indent: str = "") -> str:
             return _mapped(value, names, indent)
         case _:
             return json.dumps(value)
-
-
-def hcl_text(text: str) -> str:
-    """Return a quoted template that means exactly `text`."""
-    escaped = "".join(_ESCAPED.get(character) or _escape(character) for character in text)
-    return '"' + escaped.replace("##", r"#\u0023").replace("${", "$${").replace("%{", "%%{") + '"'  # see foreign_text
-
-
-def _escape(character: str) -> str:
-    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def hcl_assignment(name: str, value: Any, names: Mapping[str, str], *, as_blocks: bool = False) -> str:

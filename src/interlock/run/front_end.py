@@ -71,12 +71,14 @@ class Spare:
 
         Raises:
             BackendUnavailable: There is no room for it.
+            UnicodeEncodeError: A name or value in it is no UTF-8; nothing was made.
         """
+        sent = encode(order) + b"\n"
         with held_back():  # a signal before the order ends us alone; one after it is a word to the supervisor
             folder = Path(order.home) / "runs" / order.run
             _make_folder(folder, order)
             with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
-                self._control.sendall(encode(order) + b"\n")
+                self._control.sendall(sent)
             self._begun = True
             return FrontEnd(folder, self._control, self._log)
 

@@ -131,19 +131,25 @@ def _undeclared(variable: str) -> UsageError:
 
 def _value_file(folder: Path, variable: str, text: str, module: Module) -> Path:
     from interlock.hcl.given import type_name
+    from interlock.hcl.spelling import hcl_text
 
     kind = type_name(module.variables.get(variable))
     # in brackets an expression may go over lines, as it may on a command line
-    written = _quoted(text) if kind in _PRIMITIVE else f"(\n{text}\n)"
+    written = hcl_text(text) if kind in _PRIMITIVE else f"(\n{text}\n)"
     return _private(folder, f"{variable} = {written}\n")
 
 
 def _without_backend_values(words: Sequence[str], folder: Path) -> Iterator[str]:
+    if not any("backend-config" in word for word in words):
+        yield from words
+        return
+    from interlock.hcl.spelling import hcl_text
+
     for name, value, written in _all_flags(words):
         key, equals, text = value.partition("=")
         # Terraform takes a value with `=` in it for a setting, so a folder with one cannot be named
         if name == "backend-config" and equals and _NAME.match(key.strip()) and "=" not in str(folder):
-            yield f"-backend-config={_private(folder, f'{key.strip()} = {_quoted(text)}' + chr(10))}"
+            yield f"-backend-config={_private(folder, f'{key.strip()} = {hcl_text(text)}' + chr(10))}"
         else:
             yield from written
 
@@ -160,12 +166,6 @@ def remove_given(folder: Path) -> None:
     """Remove the files of values of a run that has ended."""
     for path in folder.glob(PATTERN):
         path.unlink(missing_ok=True)
-
-
-def _quoted(text: str) -> str:
-    """Return a template of HCL that means exactly this text."""
-    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return '"' + plain.replace("${", "$${").replace("%{", "%%{") + '"'
 
 
 def _may_be_in_a_file(variable: str, directory: Path) -> bool:

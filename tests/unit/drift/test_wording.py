@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.drift.wording import align, hcl_assignment, hcl_text, hcl_value, reference_names
+from interlock.drift.wording import align, hcl_assignment, hcl_value, reference_names
 from interlock.hcl import constant, parse
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -24,13 +24,6 @@ def test_a_value_written_as_configuration_means_the_same(value: Any) -> None:
     known = constant(file.body.get("x"))
     assert known is not None, text
     assert known.value == value, text
-
-
-@given(plain_text)
-def test_a_text_is_quoted_so_that_nothing_in_it_is_a_template(text: str) -> None:
-    quoted = hcl_text(text)
-    assert "\n" not in quoted
-    assert "${" not in quoted.replace("$${", "")
 
 
 def test_lists_of_objects_become_blocks_and_ids_references() -> None:
