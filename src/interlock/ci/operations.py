@@ -283,6 +283,7 @@ _WRAPPERS: Mapping[str, int | None] = {
     "aws-vault": None, "op": None, "doppler": None, "chamber": None, "infisical": None, "dotenv": None, "vault-env": 0,
     "teller": None, "sops": None, "mise": None, "asdf": None, "direnv": None, "poetry": None, "uv": None,
 }  # fmt: skip
+_RUN_ONLY = frozenset({"uv", "poetry"})  # wrappers by their verb `run` alone
 _VALUED_WRAPPER_FLAGS = frozenset({"-u", "-n", "-k", "-s", "-i", "-o", "-e", "-g", "-C", "--kill-after", "--signal"})
 _FORKS = frozenset({"sudo", "time", "timeout", "unbuffer", "setsid"})  # these stay around and decide about signals
 _PASSES_SIGNALS = frozenset({"timeout", "dumb-init", "tini"})  # relay what they receive
@@ -329,6 +330,8 @@ def _behind_flags(words: tuple[Word, ...]) -> tuple[Word, ...]:
 
 def _behind_wrapper(words: tuple[Word, ...], own: int | None) -> tuple[Word, ...] | None:
     if own is None:
+        if words[0].text in _RUN_ONLY and not any(word.text == "run" for word in words[1:]):
+            return None  # `uv pip install interlock` runs no Interlock
         dashes = next((index for index, word in enumerate(words) if word.text == "--"), None)
         if dashes is not None:
             return words[dashes + 1 :]

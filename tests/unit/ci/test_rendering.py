@@ -22,7 +22,7 @@ from interlock.ci import Vendor, find, read_all
 from interlock.ci.pipeline import REQUIREMENTS_FILE, Aws, Pipeline, Target
 from interlock.ci.rendering import HEADER, VENDORS, render
 from interlock.ci.seal import make_keys
-from interlock.lint import Sources
+from interlock.lint.engine import Request, lint
 from interlock.lint.rules.ci import CI_RULES
 from interlock.source import MemoryTree
 
@@ -68,8 +68,10 @@ def test_our_own_linter_finds_nothing(name: str, vendor: Vendor) -> None:
     tree = MemoryTree(texts)
     workflows = read_all(tree, find(tree))
     assert [problem for workflow in workflows for problem in workflow.problems] == []
-    sources = Sources(workflows=workflows)
-    assert [(one.rule, one.span.line, one.message) for rule in CI_RULES for one in rule.check(sources)] == []
+    found = lint(tree, Request(rules=CI_RULES)).findings
+    assert [(one.finding.rule, one.finding.span.line, one.finding.message) for one in found] == []
+    ignored = {line.strip() for text in texts.values() for line in text.splitlines() if "interlock:ignore" in line}
+    assert not ignored or (vendor is Vendor.GITLAB and len(ignored) == 1)  # packages that Alpine signs
     applies = {job.name for workflow in workflows for job in workflow.jobs for _, op in job.operations() if op.applies}
     assert len(applies) >= (len(PIPELINES[name].targets) if vendor is not Vendor.AZURE else 1)
 

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from interlock.ci import read_all
 from interlock.lint import Sources
+from interlock.lint.engine import Request, lint
 from interlock.lint.rules.ci import CI_RULES
 from interlock.source import MemoryTree
 
@@ -42,8 +43,8 @@ def errors(which: str, document: object) -> list[str]:
 
 
 def findings(files: dict[str, str]) -> list[tuple[str, str, int]]:
-    sources = Sources(workflows=read_all(MemoryTree(files), files))
-    return [(one.rule, one.span.path, one.span.line) for rule in CI_RULES for one in rule.check(sources)]
+    found = lint(MemoryTree(files), Request(rules=CI_RULES, targets=tuple(files))).findings
+    return [(one.finding.rule, one.finding.span.path, one.finding.span.line) for one in found]
 
 
 def component(**inputs: str) -> tuple[str, dict[str, Any]]:
