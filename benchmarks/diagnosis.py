@@ -13,7 +13,7 @@ from interlock.dependencies import Budget, Inventory, Root, plan_order, trace
 from interlock.dependencies.inventory import Thing
 from interlock.diagnosis import diagnose, read_messages
 from interlock.hcl import read_module
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 LOG_MB = 100
 RESOURCES = 5_000

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from interlock.authority import ADDRESSES, KEYS, Authority
 from interlock.cli.main import COMMANDS, load
 from interlock.cli.status import table
-from interlock.configuration import json_schema
+from interlock.settings.authority import ADDRESSES, KEYS, Authority
+from interlock.settings.document import json_schema
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 _MADE = "<!-- Made by scripts/write_reference.py; edit the code, not this page. -->\n\n"

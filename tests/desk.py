@@ -23,7 +23,7 @@ from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.recovery.witnesses.running import look_around
 from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Entry, read
-from interlock.settings import load
+from interlock.settings.reading import load
 
 T = TypeVar("T")
 STEP_S = 180.0  # far more than any step takes, also with four busy processes a core; only a hang reaches it

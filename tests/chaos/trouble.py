@@ -25,7 +25,7 @@ from interlock.coordinator import View
 from interlock.errors import InterlockError
 from interlock.home.embedded import open_home
 from interlock.run.summary import find_summary, write_summary
-from interlock.settings import load
+from interlock.settings.reading import load
 
 STATES = ("one", "two")
 WORK = """

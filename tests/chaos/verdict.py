@@ -15,7 +15,7 @@ from interlock.coordinator import View
 from interlock.home.embedded import open_home
 from interlock.run.stage import EventFile
 from interlock.run.summary import Summary
-from interlock.settings import load
+from interlock.settings.reading import load
 from interlock.state import Version, refusing, verify_state
 from interlock.terraform.events import Action, Apply, Stage
 from interlock.terraform.interruption import Interruption, read_interruption

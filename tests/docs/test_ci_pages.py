@@ -10,7 +10,7 @@ import pytest
 from interlock.ci.rendering import VENDORS, render
 from interlock.ci.workflow import Vendor
 from interlock.cli.ci import _pipeline
-from interlock.settings import load
+from interlock.settings.reading import load
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 

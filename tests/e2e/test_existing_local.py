@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from tests.desk import Desk
 
-from interlock.existing import ExistingBackend, ForeignLock, Found
+from interlock.existing import ExistingBackend, Found, TerraformLock
 from interlock.existing.local import LocalBackend, path_of
 
 pytestmark = pytest.mark.e2e
 
 
-def locks(backend: ExistingBackend) -> tuple[ForeignLock, ...]:
+def locks(backend: ExistingBackend) -> tuple[TerraformLock, ...]:
     return asyncio.run(backend.read_locks())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.desk import SLEEPER, STEP_S, Answer, Desk, sees_whole_machine
 
-from interlock.rescue.case import Asked, Explained, Freed, open_case
+from interlock.operate.unlock import Asked, Explained, Freed, open_case
 from interlock.testing.postgres import postgres_server, why_not
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("recovery-elsewhere")]

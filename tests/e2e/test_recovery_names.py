@@ -17,7 +17,7 @@ import pytest
 from tests.desk import STEP_S, Desk
 from tests.s3_desk import S3Desk
 
-from interlock.rescue.case import Asked, Explained, open_case
+from interlock.operate.unlock import Asked, Explained, open_case
 from interlock.testing.aws import local_aws
 from interlock.testing.postgres import postgres_server, why_not
 

@@ -14,8 +14,8 @@ import pytest
 from tests.desk import Started, sees_whole_machine
 from tests.s3_desk import BOTH, KEY, S3Desk
 
-from interlock.recovery.foreign import Override
-from interlock.rescue.case import Asked, Explained, Freed, open_case
+from interlock.operate.unlock import Asked, Explained, Freed, open_case
+from interlock.recovery.terraform_lock import Override
 from interlock.testing.answers import AnswerServer, answer_server
 from interlock.testing.aws import LocalAws
 

@@ -16,7 +16,7 @@ import pytest
 from tests.s3_desk import KEY, S3Desk
 
 from interlock.errors import LockHeld, StateInvalid, UsageError
-from interlock.rescue.rooms import ForeignStateRoom, open_room
+from interlock.site.versions import ForeignStateRoom, open_room
 from interlock.state import Finding
 from interlock.testing.aws import LocalAws
 

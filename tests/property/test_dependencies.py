@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from interlock.dependencies import Budget, Root, apply_fixes, find_races, plan_order, trace
 from interlock.dependencies.picture import dot, html, mermaid, svg
 from interlock.hcl import read_module
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 NAMES = st.sampled_from(["Support", "Sales", "Billing"])
 KINDS = st.sampled_from(

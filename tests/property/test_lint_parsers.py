@@ -11,7 +11,7 @@ from interlock.lint.catalogue import HCL_RULES
 from interlock.lint.engine import Request, fix, lint
 from interlock.lint.formats import render_github, render_gitlab, render_json, render_sarif, render_text
 from interlock.lint.ignores import find_ignores
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 NAMES = ["a", "name", "ü", "genesyscloud_routing_queue", "q", "id", "each", "local", "var", "data", "module", "self"]
 PIECES = [

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from interlock.coordinator.names import check_state_name
 from interlock.existing.discovery import find
-from interlock.onsite.naming import name_of
-from interlock.source import MemoryTree
+from interlock.site.naming import name_of
+from interlock.source.tree import MemoryTree
 
 pytestmark = pytest.mark.promise("P11")
 

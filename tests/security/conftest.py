@@ -26,7 +26,7 @@ from interlock.home.embedded import open_home
 from interlock.lock import Requested
 from interlock.run.summary import Summary, store_summary
 from interlock.run.transcript import Entry, append
-from interlock.settings import load
+from interlock.settings.reading import load
 from interlock.state import parse_document
 
 STATE, WAITING, SITE = "poisoned", "waiting", "local"

@@ -14,7 +14,7 @@ from interlock.audit.signing import AuditKey, parse_key
 from interlock.cli.main import main
 from interlock.errors import UsageError
 from interlock.home.embedded import open_home, read_settings
-from interlock.rescue.rooms import open_room
+from interlock.site.versions import open_room
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 
@@ -193,7 +193,7 @@ async def test_a_cut_is_found_from_the_history_of_the_states(home: Path, capfd: 
         )
         for key in ("audit/000000000002", "audit-end"):
             await embedded.store.records.swap(key, expected=await _version(embedded, key), value=None)
-    from interlock.rescue.log import verify_log
+    from interlock.site.audit_log import verify_log
 
     found = await verify_log(None)
     assert found.fault == "the log ends with entry 0, and version 2 of state s has noted entry 1: it was cut"

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from interlock.disk import DiskTree
 from interlock.existing.discovery import find
 from interlock.existing.vocabulary import is_credential
 from interlock.run.given_values import find_known_secrets
 from interlock.run.order import Operation, Order, without_secrets
-from interlock.settings import load
+from interlock.settings.reading import load
 from interlock.site.ref import Existing
 from interlock.site.which import ref_of_run
+from interlock.source.disk import DiskTree
 
 pytestmark = pytest.mark.promise("P10")
 FLAGS = (

@@ -14,9 +14,9 @@ from interlock.ci.platforms.api import Api
 from interlock.ci.platforms.azure import _is_microsofts
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.existing.http import HttpPlace, Line
-from interlock.sending import Elsewhere, SameOrigin, find_origin
 from interlock.testing.answers import AnswerServer, Told, answer_server
 from interlock.testing.clock import FakeClock
+from interlock.trust.sending import Elsewhere, SameOrigin, find_origin
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 SECRETS = {"Authorization": "Bearer secret", "PRIVATE-TOKEN": "secret", "Job-Token": "secret", "X-New-Header": "secret"}

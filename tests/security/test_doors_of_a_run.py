@@ -18,7 +18,6 @@ import pytest
 from starlette.routing import Route
 from tests.security.strangers import SHUT, Heard, every_request, knock, knock_as_nobody
 
-from interlock.api_way import RunGateway, find_need
 from interlock.backend.asgi import SingleToken, create_app
 from interlock.backend.gate import RunGate
 from interlock.backend.loopback import serve_run
@@ -31,8 +30,9 @@ from interlock.gateway.route import PATHS, Door
 from interlock.gateway.service import Gateway, Terms
 from interlock.ids import RandomIds
 from interlock.lock import Priority, Requested
+from interlock.run.gateway_access import RunGateway, find_need
 from interlock.run.surroundings import Seat
-from interlock.settings import Settings
+from interlock.settings.values import Settings
 from interlock.simulator import DEFAULT_CLIENT, Simulation
 from interlock.simulator.asgi import serve
 from interlock.store.memory import MemoryBlobs, MemoryRecords

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from interlock.cli import ci, deps, init
-from interlock.disk import replace_file, write_file
 from interlock.errors import InterlockError, UsageError
 from interlock.existing import Found
 from interlock.existing.local import LocalBackend
 from interlock.run import supervisor
 from interlock.run.planned_for import Label
+from interlock.source.disk import replace_file, write_file
 from interlock.terraform.lockinfo import LockInfo
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")

@@ -152,7 +152,7 @@ def _filled(argv: list[str], home: Path) -> list[str]:
     import asyncio
 
     from interlock.home.embedded import open_home
-    from interlock.settings import load as load_settings
+    from interlock.settings.reading import load as load_settings
 
     async def find() -> str:
         async with open_home(load_settings(home, {"INTERLOCK_HOME": str(home)})) as embedded:

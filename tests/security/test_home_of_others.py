@@ -13,8 +13,8 @@ import pytest
 from interlock.cli.main import COMMANDS, main
 from interlock.errors import UsageError
 from interlock.home.embedded import read_settings
-from interlock.ownership import check_home, make_folder
-from interlock.settings import load
+from interlock.settings.reading import load
+from interlock.trust.ownership import check_home, make_folder
 
 STRANGER = 4242
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a second Unix user can only be made up by root")

@@ -13,14 +13,14 @@ import pytest
 
 from interlock.bounded import MAX_DEPTH, OutOfBounds, is_deeper, read_at_most, read_json, read_yaml
 from interlock.cli.plan_report import _summary
-from interlock.compose.ordering import Asked, _checked_order
 from interlock.errors import InterlockError, TerraformFailed, UsageError
 from interlock.lint.baseline import parse_baseline
+from interlock.operate.ordering import Asked, _checked_order
 from interlock.run import plan_size
 from interlock.run.order import Operation
 from interlock.run.planned_for import read_planned_configuration, read_planned_for, with_override
 from interlock.run.saved_plan import read_planned_from, read_refresh
-from interlock.settings import load
+from interlock.settings.reading import load
 from interlock.state import verify_state
 from interlock.terraform import plan as plans
 from interlock.terraform.plan import parse_plan

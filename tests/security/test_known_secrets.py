@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.desk import Desk
 
-from interlock.disk import DiskTree
 from interlock.errors import InterlockError, UsageError
 from interlock.hcl import read_module
 from interlock.hcl.given import secret_texts_given
@@ -26,6 +25,7 @@ from interlock.run.stage import EventFile, hide_in_file
 from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Journal, read
 from interlock.secrecy import KnownSecrets, environment_secrets, know_secrets
+from interlock.source.disk import DiskTree
 from interlock.terraform import divide_flags
 from interlock.testing.clock import FakeClock
 

@@ -22,8 +22,8 @@ from interlock.gateway.service import Address, Gateway, Terms
 from interlock.gateway.tunnel import Tunnel
 from interlock.gateway.uploads import Target, may_tunnel
 from interlock.listening.guests import PEER_SHARE, Guests, peer_of
-from interlock.secret_file import _check_private, read_secret_file
-from interlock.settings import Secret, Settings
+from interlock.settings.values import Secret, Settings
+from interlock.trust.secret_file import _check_private, read_secret_file
 
 GOOD = "4Yq0xVd2m9QeT7bLs1Zr"
 """Stands for a token; it opens nothing."""

@@ -19,7 +19,7 @@ from interlock.ci.pipeline import REQUIREMENTS_FILE, Aws, Pipeline, StateFacts, 
 from interlock.ci.rendering import VENDORS, render
 from interlock.ci.seal import make_keys
 from interlock.errors import UsageError
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 KEYS = make_keys(b"s" * 64)
 PIPELINE = Pipeline(

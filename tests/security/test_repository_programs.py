@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from interlock.checkout import is_watched
 from interlock.cli.recover import _plan_command
-from interlock.compose.ordering import Asked, _checked_order
 from interlock.errors import UsageError
 from interlock.existing import Found
+from interlock.operate.ordering import Asked, _checked_order
 from interlock.run.binary import check_program, find_binary
 from interlock.run.order import Operation
 from interlock.site.ref import Existing, StateRef
+from interlock.trust.checkout import is_watched
 
 
 @pytest.fixture

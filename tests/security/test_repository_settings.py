@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from interlock.authority import ADDRESSES, KEYS, Authority, check_address
-from interlock.checkout import ask_git, checkouts, find_program, is_within
 from interlock.cli.main import main
 from interlock.errors import UsageError
-from interlock.settings import Settings, load
+from interlock.settings.authority import ADDRESSES, KEYS, Authority, check_address
+from interlock.settings.reading import load
+from interlock.settings.values import Settings
+from interlock.trust.checkout import ask_git, checkouts, find_program, is_within
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,7 +162,7 @@ def test_a_branch_gives_no_state_more_deletions_than_the_operator(beside: Callab
 def test_an_operators_file_that_others_may_write_has_no_more_to_say_than_a_branch(
     checkout: Path, tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interlock.ownership._is_private_group", lambda _gid: False)
+    monkeypatch.setattr("interlock.trust.ownership._is_private_group", lambda _gid: False)
     named = tmp_path / "operator.yaml"
     named.write_text("home: /elsewhere\n")
     named.chmod(mode)

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from interlock.checkout import ask_git
 from interlock.cli.recover import _plan_command
-from interlock.own_secrets import OWN_SECRETS, without_own_secrets
 from interlock.run.binary import Binary, version_of
 from interlock.site.ref import Existing, StateRef
+from interlock.trust.checkout import ask_git
+from interlock.trust.own_secrets import OWN_SECRETS, without_own_secrets
 
 ROOT = Path(__file__).parents[2]
 HUSH = dict.fromkeys(OWN_SECRETS, "hush")

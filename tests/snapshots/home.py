@@ -18,7 +18,6 @@ import pytest
 from interlock import host
 from interlock.audit.log import AuditLog
 from interlock.clock import SystemClock
-from interlock.compose import drift_room
 from interlock.coordinator.archive import Writer
 from interlock.drift import Attribute, Finding, Kind, Scan
 from interlock.drift.finding import digest_of
@@ -26,6 +25,7 @@ from interlock.errors import InterlockError, StateInvalid
 from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.ids import RandomIds, run_id
 from interlock.lock import Broken, Priority, Requested
+from interlock.operate.drift import drift_room
 from interlock.run.summary import Summary, write_summary
 from interlock.run.transcript import Entry, append
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from interlock.audit.entry import Entry, encode
 from interlock.errors import UsageError
-from interlock.own_secrets import weakness
+from interlock.trust.own_secrets import weakness
 
 KEY_CHARS_MIN = 32
 """As many random characters as make guessing hopeless: 128 bits and more, whatever the alphabet."""

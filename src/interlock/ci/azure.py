@@ -43,7 +43,7 @@ from interlock.ci.workflow import (
     Workflow,
     variables,
 )
-from interlock.source import Span, Tree, join
+from interlock.source.tree import Span, Tree, join
 
 MAX_TEMPLATES = 100  # Azure's own limit of template files of a pipeline
 MAX_VISITS = 50_000  # list items of a pipeline; aliases may make a small file a long list

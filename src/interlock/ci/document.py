@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from interlock.source import Span
+from interlock.source.tree import Span
 
 MAX_TEXT_BYTES = 512 * 1024  # GitHub refuses larger workflow files, and no hand writes one
 MAX_NODES = 100_000  # distinct nodes of one file

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from interlock.ci.document import Broken, Mapping, SourceText, parse
 from interlock.ci.workflow import Problem
-from interlock.source import SourceUnreadable, Tree
+from interlock.source.tree import SourceUnreadable, Tree
 
 MAX_TOTAL_BYTES = 4 * 1024 * 1024  # of a pipeline with everything that it includes; real ones have 200 KiB
 

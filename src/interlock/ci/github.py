@@ -31,7 +31,7 @@ from interlock.ci.workflow import (
     Workflow,
     variables,
 )
-from interlock.source import Span, Tree, join
+from interlock.source.tree import Span, Tree, join
 
 MAX_CALLS = 4  # levels of reusable workflows; GitHub itself allows ten, real ones have two
 

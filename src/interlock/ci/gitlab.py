@@ -41,7 +41,7 @@ from interlock.ci.workflow import (
     Workflow,
     variables,
 )
-from interlock.source import Span, Tree, join
+from interlock.source.tree import Span, Tree, join
 
 MAX_INCLUDES = 150  # GitLab's own limit of a pipeline's includes
 MAX_EXTENDS = 11  # GitLab's own limit of levels

@@ -27,7 +27,7 @@ from interlock.ci.workflow import (
     Vendor,
     Workflow,
 )
-from interlock.source import SourceUnreadable, Span, Tree
+from interlock.source.tree import SourceUnreadable, Span, Tree
 
 MAX_TEXT_BYTES = 512 * 1024
 MAX_ARGUMENTS = 2_000  # tokens of one call's arguments that are looked at

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from interlock.ci.shell import Command, Loop, Word, parse
 from interlock.options import is_switch
-from interlock.source import Span
+from interlock.source.tree import Span
 
 Locate = Callable[[int, int], Span]
 """Offsets in a script -> the place in the file where that script is written."""

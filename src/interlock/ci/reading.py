@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from interlock.ci import azure, github, gitlab, jenkins
 from interlock.ci.document import SourceText
 from interlock.ci.workflow import Problem, Vendor, Workflow
-from interlock.source import SourceUnreadable, Tree, join
+from interlock.source.tree import SourceUnreadable, Tree, join
 
 MAX_FILES = 500  # CI files of one repository; those behind are not read
 MAX_FOLDERS = 5_000  # folders in which they are looked for

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from interlock.ci.document import SourceText
 from interlock.ci.operations import Call, Locate, Operation, Program, Reading, read
-from interlock.source import SourceUnreadable, Span, Tree, join
+from interlock.source.tree import SourceUnreadable, Span, Tree, join
 
 MAX_DEPTH = 5  # scripts that call scripts
 MAX_SCRIPT_BYTES = 256 * 1024

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from interlock.ci.document import Mapping as Block
 from interlock.ci.document import Node, Scalar, entries
 from interlock.ci.operations import Operation, Program, flags_of_environment
-from interlock.source import Span
+from interlock.source.tree import Span
 
 MAX_JOBS = 1_000  # of one file, templates and called workflows included
 MAX_STEPS = 5_000  # of one file, likewise

@@ -13,7 +13,7 @@ from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.audit import Entry
-    from interlock.rescue.log import Verified
+    from interlock.site.audit_log import Verified
 
 app = typer.Typer(help="Who broke and restored what, and on what grounds.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def ls(
     json: Json = False,
 ) -> None:
     """List the decisions, oldest first, as this machine's log has them."""
-    from interlock.rescue.log import decisions
+    from interlock.site.audit_log import decisions
 
     entries, damaged = asyncio.run(decisions(subject, os.environ))
     view.emit({"entries": entries, "damaged": damaged}, json=json, human=lambda: _show(entries))
@@ -64,7 +64,7 @@ def verify(
     INTERLOCK_AUDIT_KEY or INTERLOCK_AUDIT_KEY_FILE.
     """
     from interlock.audit import find_head
-    from interlock.rescue.log import verify_log
+    from interlock.site.audit_log import verify_log
 
     noted = find_head(head) if head is not None else None
     if head is not None and noted is None:

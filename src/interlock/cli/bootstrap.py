@@ -46,8 +46,8 @@ def aws(
 
     Shows what differs first, changes only that, and has nothing to do the second time. Nothing is deleted.
     """
-    from interlock.compose import BootstrapAsked, open_account, wanted_of
     from interlock.existing.bootstrap import iam_policy, to_terraform
+    from interlock.operate.bootstrap import BootstrapAsked, open_account, wanted_of
 
     asked = BootstrapAsked(
         directory=directory,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interlock.ci.comment import PlanReport
     from interlock.ci.pipeline import Pipeline
     from interlock.ci.platforms.opening import Platform
-    from interlock.settings import Settings
+    from interlock.settings.values import Settings
 
 app = typer.Typer(help="Generate and check CI workflows.", no_args_is_help=True)
 
@@ -114,7 +114,7 @@ def _not_ours(paths: list[str]) -> UsageError:
 
 
 def _write(root: Path, files: Mapping[str, str], plan: Mapping[str, str], *, force: bool) -> None:
-    from interlock.disk import SHARED, write_file
+    from interlock.source.disk import SHARED, write_file
 
     for path, text in files.items():
         if plan[path] == "foreign" and not force:
@@ -463,7 +463,7 @@ def _failure_text(state: str) -> str:
 
 
 def _settings() -> Settings:
-    from interlock.settings import load
+    from interlock.settings.reading import load
 
     return load(Path.cwd(), os.environ)
 
@@ -497,7 +497,7 @@ def _tree(tree: str | None) -> str:
     """Return the git tree of the commit that is checked out, unless one is given."""
     import re
 
-    from interlock.checkout import ask_git
+    from interlock.trust.checkout import ask_git
 
     if tree is None:
         tree = ask_git(Path.cwd(), "rev-parse", "HEAD^{tree}")
@@ -521,7 +521,7 @@ def _read(path: Path, most: int) -> bytes:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file that only we can read: a plan holds secrets."""
-    from interlock.disk import write_file
+    from interlock.source.disk import write_file
 
     try:
         write_file(path, content)

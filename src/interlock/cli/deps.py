@@ -17,9 +17,9 @@ from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from interlock.dependencies import Edge, Graph, Impact, Inventory, Order, Root
-    from interlock.disk import DiskTree
     from interlock.hcl import Module
-    from interlock.source import Span
+    from interlock.source.disk import DiskTree
+    from interlock.source.tree import Span
     from interlock.terraform import PlanDocument
 
 app = typer.Typer()
@@ -84,7 +84,7 @@ class _Job:
     """The roots on disk; read anew after each round of fixes."""
 
     def __init__(self, folders: Sequence[Path], states: Sequence[Path], plans: Sequence[Path]) -> None:
-        from interlock.disk import DiskTree
+        from interlock.source.disk import DiskTree
 
         if len(states) > len(folders) or len(plans) > len(folders):
             raise UsageError("there are more states or plans than root modules", fix="give one for each DIR, in order")
@@ -113,8 +113,8 @@ class _Job:
 
     def tokens(self) -> int | None:
         """Return the `token_pool_size` that the first root's provider sets for certain."""
-        from interlock.api_way.provider_settings import local_names
         from interlock.hcl import constant_number
+        from interlock.run.gateway_access.provider_settings import local_names
 
         module = self.roots()[0].module
         names = local_names(module)
@@ -127,7 +127,7 @@ class _Job:
     def fix(self, *, dry_run: bool) -> None:
         """Write the fixes, round by round, until none is left that can be written."""
         from interlock.dependencies import apply_fixes, trace
-        from interlock.disk import replace_file
+        from interlock.source.disk import replace_file
 
         tried: set[tuple[str, str]] = set()
         for _ in range(MAX_FIX_ROUNDS):
@@ -210,7 +210,7 @@ def _deliver(text: str, out: Path | None) -> None:
     if out is None:
         view.document(text)
         return
-    from interlock.disk import SHARED, write_file
+    from interlock.source.disk import SHARED, write_file
 
     try:
         write_file(out, text.encode(), SHARED)

@@ -13,7 +13,7 @@ import typer
 from interlock.cli import view
 
 if TYPE_CHECKING:
-    from interlock.examination import Checked
+    from interlock.operate.doctor import Checked
 
 app = typer.Typer()
 
@@ -27,7 +27,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check everything around a run: settings, Terraform, backend, store, and what is left of earlier runs."""
-    from interlock.examination import examine_surroundings
+    from interlock.operate.doctor import examine_surroundings
 
     rows = asyncio.run(examine_surroundings(directory, os.environ))
     view.emit({"checks": rows}, json=json, human=lambda: _show(rows))

@@ -19,8 +19,9 @@ from interlock.errors import DriftGate, UsageError
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from interlock.compose import Asked, DriftRoom
     from interlock.drift import Choice, Finding, Remedy, Scan
+    from interlock.operate.drift import DriftRoom
+    from interlock.operate.ordering import Asked
     from interlock.run.order import Look
 
 _DEFAULT = "scan"
@@ -91,7 +92,7 @@ def scan(
     no_gateway: NoGateway = False,
 ) -> None:
     """Scan: a refresh-only plan in turn, under the lock and through the gateway. Nothing is changed."""
-    from interlock.compose import Asked
+    from interlock.operate.ordering import Asked
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
@@ -185,7 +186,7 @@ def import_(
 
 
 def _write_new(out: Path, text: str) -> None:
-    from interlock.disk import SHARED, write_file
+    from interlock.source.disk import SHARED, write_file
 
     try:
         write_file(out, text.encode(), SHARED)
@@ -218,7 +219,7 @@ def _look(directory: Path, types: str | None, names: list[str], divisions: list[
 
 def _run(asked: Asked, form: Format, *, gate: bool) -> int:
     from interlock.cli.follow import Follower
-    from interlock.compose import order_run
+    from interlock.operate.ordering import order_run
 
     front = order_run(asked, os.environ, say=view.note)
     follower = Follower(front.folder, quiet=asked.json)
@@ -303,8 +304,8 @@ def _decide(
 
 
 def _module(directory: Path) -> Any:
-    from interlock.disk import DiskTree
     from interlock.hcl import read_module
+    from interlock.source.disk import DiskTree
 
     return read_module(DiskTree(), str(directory)) if directory.is_dir() else None
 
@@ -318,7 +319,7 @@ def _say(choice: Choice, remedies: list[Remedy], *, quiet: bool) -> None:
 
 
 def _in(directory: Path, state: str | None, ask: Callable[[DriftRoom], Awaitable[_T]]) -> _T:
-    from interlock.compose import drift_room
+    from interlock.operate.drift import drift_room
 
     async def answer() -> _T:
         async with drift_room(directory, state, os.environ) as room:

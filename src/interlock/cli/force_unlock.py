@@ -13,8 +13,8 @@ from interlock.errors import StateInvalid, UsageError, command
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from interlock.recovery.foreign import Override
-    from interlock.rescue.case import Case, Explained, Freed
+    from interlock.operate.unlock import Case, Explained, Freed
+    from interlock.recovery.terraform_lock import Override
 
 app = typer.Typer()
 
@@ -50,8 +50,8 @@ def force_unlock(
     Exits 13 when the holder is alive, or when nothing proves that it is gone; 20 when the lock was broken and the state
     that is there is damaged.
     """
-    from interlock.rescue.case import Asked
-    from interlock.settings import parse_duration
+    from interlock.operate.unlock import Asked
+    from interlock.settings.values import parse_duration
 
     asked = Asked(lock_id=lock_id, job=job, window_s=parse_duration(window), ephemeral_runners=ephemeral_runners)
     override = None if verified is None else make_override(verified, operator)
@@ -69,7 +69,7 @@ def make_override(verified: str, operator: str | None) -> Override:
         UsageError: The reason or the name says nothing.
     """
     from interlock.home.embedded import me
-    from interlock.recovery.foreign import Override
+    from interlock.recovery.terraform_lock import Override
 
     name = (operator or me()).strip()
     if not verified.strip() or not name or one_line(name, limit=_NAME_CHARS) != name:
@@ -86,7 +86,7 @@ async def _act(
 ) -> tuple[Explained, Freed | None]:
     import os
 
-    from interlock.rescue.case import open_case
+    from interlock.operate.unlock import open_case
 
     async with open_case(state, asked, os.environ, view.audited, make=not dry_run) as case:
         found = await case.examine()
@@ -104,8 +104,8 @@ async def break_examined(case: Case, found: Explained, override: Override | None
         LockHeld: It may not be broken.
         UsageError: Nobody holds it.
     """
-    from interlock.recovery.foreign import check_may_break
-    from interlock.rescue.case import judged_of
+    from interlock.operate.unlock import judged_of
+    from interlock.recovery.terraform_lock import check_may_break
 
     if found.lock is None or found.verdict is None:
         why = "it was released while we watched" if found.released else ""

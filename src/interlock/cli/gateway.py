@@ -159,8 +159,8 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 def _upstream(region: str | None, api: str | None, login: str | None) -> tuple[str, str]:
-    from interlock.authority import check_address
     from interlock.genesys import parse_region
+    from interlock.settings.authority import check_address
 
     if api or login:
         if not (api and login):
@@ -186,7 +186,7 @@ def _credentials(environment: Mapping[str, str], secret_file: str | None, comman
 def _secret(environment: Mapping[str, str], secret_file: str | None, command: str | None) -> str:
     from pathlib import Path
 
-    from interlock.secret_file import read_secret_file
+    from interlock.trust.secret_file import read_secret_file
 
     if secret_file and command:
         raise _usage("two secrets were given", "--secret-file and --secret-command exclude each other")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from interlock.errors import UsageError, command
-from interlock.source import is_configuration
+from interlock.source.tree import is_configuration
 
 app = typer.Typer()
 
@@ -29,11 +29,11 @@ def init(
 ) -> None:
     """Write interlock.yaml with the root modules found below, each as a state."""
     from interlock.cli import view
-    from interlock.disk import SHARED, write_file
-    from interlock.settings import FILE_NAME
+    from interlock.settings.reading import FILE_NAME
+    from interlock.source.disk import SHARED, write_file
 
     if schema:
-        from interlock.configuration import json_schema
+        from interlock.settings.document import json_schema
 
         view.print_json(json_schema())
         return

@@ -102,8 +102,8 @@ def _request(paths: list[str], rules: tuple[Rule, ...], baseline: str) -> Reques
 def _lint(request: Request) -> Report:
     import gc
 
-    from interlock.disk import DiskTree
     from interlock.lint.engine import lint as run
+    from interlock.source.disk import DiskTree
 
     gc.disable()  # a quarter of the time would go into looking for circles among values that have none
     try:
@@ -115,8 +115,8 @@ def _lint(request: Request) -> Report:
 def _fix(request: Request) -> None:
     """Write the fixed files, each in one step, so that a reader sees the old or the new content and nothing between."""
     from interlock.cli import view
-    from interlock.disk import DiskTree, replace_file
     from interlock.lint.engine import fix
+    from interlock.source.disk import DiskTree, replace_file
 
     for path, content in fix(DiskTree(), request).items():
         replace_file(path, content)
@@ -127,7 +127,7 @@ def _without_foreign_lines(report: Report) -> Report:
     """Leave out lines of files that links in the checkout lead to: a change could show any file in a job's log."""
     from dataclasses import replace
 
-    from interlock.disk import leads_out
+    from interlock.source.disk import leads_out
 
     foreign = {path for path in {item.finding.span.path for item in report.findings} if leads_out(Path(path))}
     findings = (replace(item, line_text="") if item.finding.span.path in foreign else item for item in report.findings)
@@ -136,8 +136,8 @@ def _without_foreign_lines(report: Report) -> Report:
 
 def _accept(report: Report, baseline: str) -> int:
     from interlock.cli import view
-    from interlock.disk import replace_file
     from interlock.lint.baseline import render_baseline
+    from interlock.source.disk import replace_file
 
     replace_file(baseline, render_baseline(report.findings).encode())
     view.note(f"{len(report.findings)} findings accepted in {baseline}")
@@ -145,7 +145,7 @@ def _accept(report: Report, baseline: str) -> int:
 
 
 def _content(path: str) -> bytes:
-    from interlock.disk import DiskTree
+    from interlock.source.disk import DiskTree
 
     content = DiskTree().read(path)
     if content is None:

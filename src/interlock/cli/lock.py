@@ -15,7 +15,7 @@ from interlock.errors import command, fill_in
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from interlock.rescue.case import Explained
+    from interlock.operate.unlock import Explained
 
 app = typer.Typer(help="Who holds which state, since when.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ Ephemeral = Annotated[
 def ls(*, json: Json = False) -> None:
     """List the states that are held."""
     from interlock.clock import SystemClock
-    from interlock.compose import queues
+    from interlock.operate.queue import queues
 
     now = SystemClock().now()
     found = [queue_values(one) for one in asyncio.run(queues(None, os.environ))]
@@ -74,8 +74,8 @@ def show(state: State, *, json: Json = False) -> None:
 
 
 async def _look(state: str) -> dict[str, Any]:
-    from interlock.rescue.case import lock_values as foreign_values
-    from interlock.rescue.case import look
+    from interlock.operate.unlock import lock_values as foreign_values
+    from interlock.operate.unlock import look
 
     ref, view, locks = await look(state, os.environ)
     values: dict[str, Any] = {"state": ref.queue, "holders": []}
@@ -119,8 +119,8 @@ def explain(
 
     Watches a run of ours for one lease, and a plain Terraform, which has no heartbeat, for the window.
     """
-    from interlock.rescue.case import Asked
-    from interlock.settings import parse_duration
+    from interlock.operate.unlock import Asked
+    from interlock.settings.values import parse_duration
 
     asked = Asked(lock_id=lock_id, job=job, window_s=parse_duration(window), ephemeral_runners=ephemeral_runners)
     found = asyncio.run(_examine(state, asked))
@@ -128,7 +128,7 @@ def explain(
 
 
 async def _examine(state: str, asked: Any) -> Explained:
-    from interlock.rescue.case import open_case
+    from interlock.operate.unlock import open_case
 
     async with open_case(state, asked, os.environ, make=False) as case:
         return await case.examine()
@@ -185,7 +185,7 @@ def acquire(
 
     On an existing backend this is Terraform's own lock, so plain Terraform stays out too.
     """
-    from interlock.rescue import by_hand
+    from interlock.operate import hold as by_hand
 
     held = asyncio.run(by_hand.acquire(state, reason=one_line(reason), lease=lease, wait=wait, environ=os.environ))
     under = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
@@ -199,7 +199,7 @@ def acquire(
 @app.command()
 def release(state: State, *, json: Json = False) -> None:
     """Give back a state that was acquired by hand. A run's lock is the run's: see interlock runs cancel."""
-    from interlock.rescue import by_hand
+    from interlock.operate import hold as by_hand
 
     held = asyncio.run(by_hand.release(state, environ=os.environ))
     word = f"token {held.token}" if held.token is not None else f"lock id {held.id}"

@@ -15,9 +15,9 @@ from interlock.foreign_text import one_line
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from interlock.compose import Queue
     from interlock.coordinator.local import LocalCoordinator
     from interlock.lock import Lock
+    from interlock.operate.queue import Queue
 
 app = typer.Typer(help="Who waits for which state, and who is next.", no_args_is_help=True)
 
@@ -32,7 +32,7 @@ RunId = Annotated[str, typer.Argument(help="The waiting run.")]
 def ls(state: Annotated[str | None, typer.Argument(help="Only this state.")] = None, *, json: Json = False) -> None:
     """List holders and waiters in order of service."""
     from interlock.clock import SystemClock
-    from interlock.compose import queues
+    from interlock.operate.queue import queues
 
     now = SystemClock().now()
     rows = [queue_values(found) for found in asyncio.run(queues(state, os.environ))]
@@ -126,8 +126,8 @@ def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
 @app.command()
 def bump(state: State, run: RunId) -> None:
     """Put a waiting run at the front of the queue."""
-    from interlock.compose import change_lock
     from interlock.home.embedded import me
+    from interlock.operate.queue import change_lock
 
     asyncio.run(change_lock(state, os.environ, lambda coordinator, name: coordinator.promote(name, run, by=me())))
     view.note(f"{run} is next")
@@ -136,8 +136,8 @@ def bump(state: State, run: RunId) -> None:
 @app.command()
 def cancel(state: State, run: RunId) -> None:
     """Take a waiting run out of the queue; it ends with exit status 11."""
-    from interlock.compose import change_lock
     from interlock.home.embedded import me
+    from interlock.operate.queue import change_lock
 
     async def leave(coordinator: LocalCoordinator, name: str) -> None:
         await check_waits(coordinator, name, run)
@@ -163,8 +163,8 @@ async def check_waits(coordinator: LocalCoordinator, state: str, ticket: str) ->
 @app.command()
 def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Why; waiters see it.")]) -> None:
     """Grant nobody from now on; who holds goes on."""
-    from interlock.compose import change_lock
     from interlock.home.embedded import me
+    from interlock.operate.queue import change_lock
 
     async def freeze(coordinator: LocalCoordinator, name: str) -> None:
         await coordinator.freeze(name, by=me(), reason=one_line(reason))
@@ -176,8 +176,8 @@ def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Wh
 @app.command()
 def resume(state: State) -> None:
     """Grant again, in order."""
-    from interlock.compose import change_lock
     from interlock.home.embedded import me
+    from interlock.operate.queue import change_lock
 
     ref = asyncio.run(change_lock(state, os.environ, lambda coordinator, name: coordinator.thaw(name, by=me())))
     view.note(f"{ref.queue} is resumed")

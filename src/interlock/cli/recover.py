@@ -21,11 +21,11 @@ from interlock.errors import InterlockError, StateInvalid, TerraformFailed, comm
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interlock.recovery.foreign import Override
-    from interlock.rescue.case import Asked
-    from interlock.rescue.leftover import Leftover
-    from interlock.rescue.rooms import ForeignStateRoom, OwnRoom
+    from interlock.operate.unlock import Asked
+    from interlock.operate.unsaved_state import Leftover
+    from interlock.recovery.terraform_lock import Override
     from interlock.site.ref import StateRef
+    from interlock.site.versions import ForeignStateRoom, OwnRoom
     from interlock.state import Finding
 
 app = typer.Typer()
@@ -94,8 +94,8 @@ def recover(
 
     Exits 13 when the lock's holder is not provably gone, 20 when the state is damaged still, 34 when the plan fails.
     """
-    from interlock.rescue.case import Asked
-    from interlock.settings import parse_duration
+    from interlock.operate.unlock import Asked
+    from interlock.settings.values import parse_duration
 
     asked = Asked(job=job, window_s=parse_duration(window), ephemeral_runners=ephemeral_runners)
     override = None if verified is None else make_override(verified, operator)
@@ -112,8 +112,8 @@ def recover(
 
 async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
     """Go through all steps; say whether the state is damaged still, and whether the plan is clean (None: not made)."""
-    from interlock.rescue.rooms import open_room
     from interlock.site.opening import plan_hint
+    from interlock.site.versions import open_room
 
     await _lock(walk)
     async with open_room(walk.state, os.environ, view.audited, make=not walk.dry_run) as room:
@@ -131,8 +131,8 @@ async def _lock(walk: _Walk) -> None:
     Raises:
         LockHeld: It may not be broken; nothing else may be touched then.
     """
-    from interlock.recovery.foreign import check_may_break
-    from interlock.rescue.case import judged_of, open_case
+    from interlock.operate.unlock import judged_of, open_case
+    from interlock.recovery.terraform_lock import check_may_break
 
     async with open_case(walk.state, walk.asked, os.environ, view.audited, make=not walk.dry_run) as case:
         found = await case.examine()
@@ -155,7 +155,7 @@ async def _lock(walk: _Walk) -> None:
 
 
 async def _leftovers(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> None:
-    from interlock.rescue.leftover import find_files, judge_file
+    from interlock.operate.unsaved_state import find_files, judge_file
 
     files = find_files(room.ref, room.home.settings)
     if not files:
@@ -166,7 +166,7 @@ async def _leftovers(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> None:
 
 
 async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftover) -> None:
-    from interlock.rescue.leftover import Fit, put_away
+    from interlock.operate.unsaved_state import Fit, put_away
 
     match leftover.fit:
         case Fit.REFUSED:
@@ -182,7 +182,7 @@ async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Lef
 
 
 async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftover) -> None:
-    from interlock.rescue.leftover import put_away
+    from interlock.operate.unsaved_state import put_away
 
     assert leftover.document is not None
     try:
@@ -288,11 +288,11 @@ def _run_shown(words: list[str], directory: Path, environ: Mapping[str, str]) ->
 
 def _plan_command(directory: Path, ref: StateRef) -> tuple[list[str], Mapping[str, str]]:
     """Return our own plan where it works, which queues; plain Terraform's elsewhere, which gets no secret of ours."""
-    from interlock.checkout import is_watched
     from interlock.home.embedded import read_settings
-    from interlock.own_secrets import without_own_secrets
     from interlock.run.binary import check_program, find_binary
     from interlock.site.opening import has_queue
+    from interlock.trust.checkout import is_watched
+    from interlock.trust.own_secrets import without_own_secrets
 
     if has_queue(ref):
         named = ["--state", ref.queue] if ref.is_own else []

@@ -13,7 +13,7 @@ from interlock.errors import StateNotSaved, UsageError, command
 from interlock.options import run_option
 
 if TYPE_CHECKING:
-    from interlock.compose import Asked
+    from interlock.operate.ordering import Asked
     from interlock.run.front_end import Spare
     from interlock.run.transcript import Entry
 
@@ -62,7 +62,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """Plan, in turn, under the lock."""
-    from interlock.compose import Asked
+    from interlock.operate.ordering import Asked
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
@@ -107,7 +107,7 @@ def apply(
     json: Json = False,
 ) -> None:
     """Plan, show, ask, and apply exactly that plan."""
-    from interlock.compose import Asked
+    from interlock.operate.ordering import Asked
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
@@ -152,7 +152,7 @@ def destroy(
     json: Json = False,
 ) -> None:
     """Destroy everything the state holds: plan, show, ask, apply exactly that plan."""
-    from interlock.compose import Asked
+    from interlock.operate.ordering import Asked
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
@@ -188,7 +188,7 @@ def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, .
 def _run(asked: Asked, spare: Spare | None) -> None:
     from interlock.cli import view
     from interlock.cli.follow import Follower
-    from interlock.compose import order_run
+    from interlock.operate.ordering import order_run
 
     if asked.operation.value in {"apply", "destroy"} and not asked.auto_approve and not sys.stdin.isatty():
         raise UsageError(
@@ -210,7 +210,7 @@ def after_a_kill(folder: Path) -> Entry:
         StateNotSaved: A signal ended the waiting, so nobody knows yet whether the state is saved.
     """
     from interlock.cli import view
-    from interlock.compose import bury
+    from interlock.compose.burying import bury
     from interlock.run.front_end import leaving_at_a_signal
 
     try:

@@ -35,7 +35,7 @@ def ls(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    from interlock.compose import recent_runs
+    from interlock.operate.runs import recent_runs
     from interlock.run.summary import as_plain
 
     found = recent_runs(state, os.environ, limit=limit)
@@ -66,7 +66,7 @@ def _row(summary: Summary) -> tuple[str, ...]:
 @app.command()
 def show(run: RunId, *, json: Json = False) -> None:
     """Show one run: what was asked, how far it is, how it ended."""
-    from interlock.compose import find_run
+    from interlock.operate.runs import find_run
     from interlock.run.summary import as_plain, find_summary
     from interlock.run.transcript import read
 
@@ -105,7 +105,7 @@ def logs(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Print a run's journal."""
-    from interlock.compose import find_run
+    from interlock.operate.runs import find_run
 
     for entry in _entries(str(find_run(run)), follow=follow):
         if json:
@@ -145,9 +145,9 @@ def prune(
 
     Each run does this at its end, with these defaults. Runs that go on, or left a state that could not be saved, stay.
     """
-    from interlock.compose import prune_runs
+    from interlock.operate.runs import prune_runs
     from interlock.run.retention import Retention
-    from interlock.settings import parse_duration
+    from interlock.settings.values import parse_duration
 
     policy = Retention(newest=keep, for_s=parse_duration(older_than))
     removed = prune_runs(policy, dry_run=dry_run)
@@ -173,7 +173,7 @@ def _show_removed(removed: Removed, *, dry_run: bool) -> None:
 def cancel(run: RunId) -> None:
     """Stop a run as Ctrl-C would: Terraform finishes its operations and saves, then the lock is released."""
     from interlock.cli.follow import INTERRUPTS
-    from interlock.compose import cancel_run
+    from interlock.operate.runs import cancel_run
 
     name, action = cancel_run(run)
     view.note(f"{name} was asked to stop; {command('wait', name)}")

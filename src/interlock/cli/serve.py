@@ -25,6 +25,6 @@ def serve(
 ) -> None:
     """Serve states to plain Terraform with backend "http": locking, FIFO queue, versions, quarantine."""
     from interlock.cli import view
-    from interlock.compose import serve as run
+    from interlock.compose.serving import serve as run
 
     run(listen, token_file, host or [], view.note)

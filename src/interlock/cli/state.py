@@ -15,9 +15,10 @@ from interlock.cli import view
 from interlock.errors import StateInvalid, UsageError
 
 if TYPE_CHECKING:
-    from interlock.compose import StateRoom, StoredState
-    from interlock.rescue.foreign_room import Repair, StoredVersion
-    from interlock.rescue.rooms import ForeignStateRoom, OwnRoom, Restored
+    from interlock.operate.states import StoredState
+    from interlock.site.existing_versions import Repair, StoredVersion
+    from interlock.site.own_versions import OwnVersions
+    from interlock.site.versions import ForeignStateRoom, OwnRoom, Restored
     from interlock.state import AttributeChange, Diff, Document, Finding, Quarantined, Retention, Version
 
 app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
@@ -37,7 +38,7 @@ _SHOWN = 200  # changes shown to a person without --all
 
 def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]], *, changes: bool = False) -> _T:
     """Open the state that is meant, let `act` work on it, close it. Who only looks makes no home."""
-    from interlock.rescue.rooms import open_room
+    from interlock.site.versions import open_room
 
     async def run() -> _T:
         async with open_room(state, os.environ, view.audited, make=changes) as room:
@@ -46,9 +47,9 @@ def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]], 
     return asyncio.run(run())
 
 
-def _in_own(state: str, act: Callable[[StateRoom], Awaitable[_T]], *, changes: bool = False) -> _T:
+def _in_own(state: str, act: Callable[[OwnVersions], Awaitable[_T]], *, changes: bool = False) -> _T:
     """Likewise, for what only our own backend has."""
-    from interlock.rescue.rooms import own_room
+    from interlock.site.versions import own_room
 
     return _in(state, lambda room: act(own_room(room, state)), changes=changes)
 
@@ -56,7 +57,7 @@ def _in_own(state: str, act: Callable[[StateRoom], Awaitable[_T]], *, changes: b
 @app.command("ls")
 def ls(*, json: Json = False) -> None:
     """List states with their current version."""
-    from interlock.compose import stored_states
+    from interlock.operate.states import stored_states
 
     found = asyncio.run(stored_states(os.environ))
     rows = [
@@ -142,7 +143,7 @@ def history(
     state: State, *, limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 50, json: Json = False
 ) -> None:
     """List the versions of a state, newest first: who wrote what, in which run, under which token."""
-    from interlock.rescue.foreign_room import StoredVersion
+    from interlock.site.existing_versions import StoredVersion
     from interlock.state import Version
 
     versions = _in(state, lambda room: room.rows(limit))
@@ -366,7 +367,7 @@ def repair(state: State, *, yes: Yes = False, dry_run: DryRun = False, json: Jso
 
 async def repair_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
     """Show a repair of the digest, ask, and do it; return what happened as plain values."""
-    from interlock.rescue.rooms import OwnRoom as Ours
+    from interlock.site.versions import OwnRoom as Ours
 
     if isinstance(room, Ours):
         return await _repair_own(room, state, yes=yes, dry_run=dry_run)
@@ -457,7 +458,7 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete the bytes of old versions, under the lock. The history itself stays, and so does the current version."""
-    from interlock.settings import parse_duration
+    from interlock.settings.values import parse_duration
     from interlock.state import Retention
 
     policy = Retention(
@@ -472,8 +473,8 @@ def prune(
     view.emit(values, json=json, human=lambda: view.note(_say_pruned(gone, dry_run=dry_run)))
 
 
-async def _pruned(room: StateRoom, policy: Retention, *, yes: bool, dry_run: bool) -> tuple[Version, ...]:
-    from interlock.compose import prune_state
+async def _pruned(room: OwnVersions, policy: Retention, *, yes: bool, dry_run: bool) -> tuple[Version, ...]:
+    from interlock.operate.states import prune_state
 
     planned = await prune_state(room, policy, dry_run=True)
     if dry_run or not planned:
@@ -494,7 +495,7 @@ def _say_pruned(gone: Sequence[Version], *, dry_run: bool) -> str:
 def quarantine_ls(state: State, *, json: Json = False) -> None:
     """List refused writes."""
 
-    async def found(room: StateRoom) -> tuple[tuple[Quarantined, ...], int]:
+    async def found(room: OwnVersions) -> tuple[tuple[Quarantined, ...], int]:
         return await room.archive.quarantined(room.state), await room.archive.quarantine_dropped(room.state)
 
     entries, dropped = _in_own(state, found)

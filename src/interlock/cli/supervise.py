@@ -10,7 +10,9 @@ def main() -> None:
     """Leave the process tree of the front end, then drive the run to its end."""
     if os.fork():
         os._exit(0)
-    from interlock.compose import supervise  # after the fork: the front end waits only for the parent's exit
+    from interlock.compose.supervising import (
+        supervise,  # after the fork: the front end waits only for the parent's exit
+    )
 
     sys.exit(supervise(int(sys.argv[1])))
 

@@ -22,7 +22,7 @@ def wait(
     """Wait until a run has ended, print how, and leave with its exit status."""
     from interlock.cli import view
     from interlock.cli.run import conclude
-    from interlock.compose import await_run
+    from interlock.compose.burying import await_run
 
     ended = await_run(run, os.environ, timeout)
     if ended is None:

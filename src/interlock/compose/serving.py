@@ -10,9 +10,9 @@ from interlock.errors import UsageError
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.listening.strangers import is_loopback
-from interlock.ownership import make_folder
-from interlock.secret_file import check_strength, making_command, read_secret_file, write_secret_file
-from interlock.settings import Settings
+from interlock.settings.values import Settings
+from interlock.trust.ownership import make_folder
+from interlock.trust.secret_file import check_strength, making_command, read_secret_file, write_secret_file
 
 _PORT_MAX = 65_535
 _ANOTHER = "env -u INTERLOCK_TOKEN interlock serve    makes a good one"

@@ -17,31 +17,31 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from interlock.clock import SystemClock
-from interlock.compose.locks import breaker
 from interlock.errors import FULL, BackendUnavailable, InterlockError, StateInvalid, UsageError, command, disk_full
 from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
 from interlock.ids import RandomIds
-from interlock.settings import Settings
+from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
+from interlock.site.holding import breaker
 from interlock.site.in_sight import sources_of, tool_for
 from interlock.site.opening import open_site_of, remember
 from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
 
 if TYPE_CHECKING:
-    from interlock.api_way import Need, RunGateway
     from interlock.coordinator.local import LocalCoordinator
-    from interlock.drift_review import DriftReview
-    from interlock.onsite.site import Site
     from interlock.recovery.breaker import Breaker
     from interlock.run.binary import Binary
     from interlock.run.control import Control
+    from interlock.run.drift_review import DriftReview
+    from interlock.run.gateway_access import Need, RunGateway
     from interlock.run.interrupts import Cause
     from interlock.run.order import Order
     from interlock.run.protection import Level
-    from interlock.run.surroundings import Door
+    from interlock.run.surroundings import StateAccess
     from interlock.run.transcript import Journal
     from interlock.run.workspace import OwnBackend
+    from interlock.site.existing import Site
     from interlock.terraform.events import AnyEvent
 
 _MAY_USE = re.compile(rb"genesyscloud|\bmodule\b")  # what a root module does not say itself, its modules may
@@ -77,20 +77,20 @@ async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]
         if ref.is_own:
             yield Desk(home=home, ref=ref, coordinator=home.coordinator, recovery=breaker(home))
             return
-        from interlock.onsite.estate import OnsiteEstate
         from interlock.recovery.breaker import Breaker
+        from interlock.site.existing_leftovers import ExistingLeftovers
 
         async with open_site_of(ref, home) as site:
             await site.coordinator.view(site.state)  # fails early; and from now on AWS's clock is known
             clock = SystemClock()
-            estate = OnsiteEstate(
+            leftovers = ExistingLeftovers(
                 runs=settings.runs,
                 archive=home.archive,
                 clock=clock,
                 backend=site.backend,
                 coordinator=site.coordinator,
             )
-            recovery = Breaker(coordinator=site.coordinator, estate=estate, clock=clock, by=me())
+            recovery = Breaker(coordinator=site.coordinator, leftovers=leftovers, clock=clock, by=me())
             yield Desk(home=home, ref=ref, coordinator=site.coordinator, recovery=recovery, site=site)
 
 
@@ -140,7 +140,15 @@ def _load_hands() -> None:
     Imports make no garbage; looking for some meanwhile takes a tenth of their time.
     """
     gc.disable()
-    for name in ("door", "estate", "recovery.breaker", "run.binary", "run.supervisor", "run.workspace", "store.sqlite"):
+    for name in (
+        "site.own_access",
+        "site.own_leftovers",
+        "recovery.breaker",
+        "run.binary",
+        "run.supervisor",
+        "run.workspace",
+        "store.sqlite",
+    ):
         importlib.import_module(f"interlock.{name}")
     gc.freeze()
     gc.enable()
@@ -300,12 +308,12 @@ async def _with_hands(
     )
     journal.change(folder=str(workspace.folder))
     try:
-        async with open_desk(order, settings, environ) as desk, _door(desk, order, folder, binary, environ) as door:
+        async with open_desk(order, settings, environ) as desk, _access(desk, order, folder, binary, environ) as access:
             gateway = _gateway(need, desk, order)
             hands = Hands(
                 alive=lock,
                 coordinator=desk.coordinator,
-                door=door,
+                access=access,
                 rescuer=desk.recovery,
                 diagnose=diagnose_failure,
                 clock=SystemClock(),
@@ -333,15 +341,15 @@ async def _with_hands(
 
 
 async def _check_not_lost(desk: Desk, order: Order) -> None:
-    """Refuse to plan against a state of ours that is older than what a run saw stored; the door of others looks itself.
+    """Refuse to plan against a state of ours that is older than what a run saw stored; elsewhere its access looks.
 
     Raises:
         StateInvalid: As after an older database was put in the place of this one.
     """
-    from interlock.estate import LocalEstate
+    from interlock.site.own_leftovers import OwnLeftovers
 
-    estate = desk.recovery.estate
-    lost = await estate.find_lost(order.state) if desk.site is None and isinstance(estate, LocalEstate) else None
+    leftovers = desk.recovery.leftovers
+    lost = await leftovers.find_lost(order.state) if desk.site is None and isinstance(leftovers, OwnLeftovers) else None
     if lost is not None:
         raise StateInvalid(
             f"a newer version of state {order.state} than the stored one was lost",
@@ -357,7 +365,7 @@ def _take_lock(folder: Path) -> int:
     Raises:
         BackendUnavailable: It cannot be made, so nobody could tell whether the run lives.
     """
-    from interlock import alive
+    from interlock.host import alive
 
     try:
         return alive.take(folder)
@@ -376,7 +384,7 @@ async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
     except BackendUnavailable as error:
         if desk.site is None:
             raise
-        from interlock.onsite.site import with_billing
+        from interlock.site.existing import with_billing
 
         raise await with_billing(error, desk.site) from error
 
@@ -395,19 +403,19 @@ def _own_backend(order: Order, settings: Settings, environ: Mapping[str, str]) -
     ref = _ref_of(order, settings, environ)
     if ref.is_own:
         return None
-    from interlock.onsite.site import own_backend
+    from interlock.site.existing import own_backend
 
     return own_backend(ref.found, ref.root_module, environ, order.extra)
 
 
-def _door(
+def _access(
     desk: Desk, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
-) -> AbstractAsyncContextManager[Door]:
+) -> AbstractAsyncContextManager[StateAccess]:
     if desk.site is not None:
-        return _onsite_door(desk.site, order, folder, binary, environ)
-    from interlock.door import open_door
+        return _existing_access(desk.site, order, folder, binary, environ)
+    from interlock.site.own_access import open_access
 
-    return open_door(
+    return open_access(
         desk.home.coordinator,
         desk.home.archive,
         ids=RandomIds(),
@@ -418,14 +426,14 @@ def _door(
 
 
 @asynccontextmanager
-async def _onsite_door(
+async def _existing_access(
     site: Site, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
-) -> AsyncIterator[Door]:
-    from interlock.onsite.door import OnsiteDoor
+) -> AsyncIterator[StateAccess]:
     from interlock.run.binary import version_of
+    from interlock.site.existing_access import ExistingAccess
 
     version = await asyncio.to_thread(version_of, binary, environ, cwd=Path(order.directory))
-    yield OnsiteDoor(
+    yield ExistingAccess(
         backend_hand=site.backend,
         coordinator=site.coordinator,
         order=order,
@@ -464,7 +472,7 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
         return _planned_need(order, environ)
     if not any(_MAY_USE.search(path.read_bytes()) for path in sources_of(Path(order.directory))):
         return "the configuration does not name Genesys Cloud"
-    from interlock.api_way import find_need
+    from interlock.run.gateway_access import find_need
 
     directory = Path(order.directory)
     tool = tool_for(directory, environ, order.terraform)
@@ -480,9 +488,9 @@ def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     held = read_planned_configuration(plan, without=OVERRIDE_NAME)
     if not any(b"genesyscloud" in content for content in held.files.values()):
         return "the plan does not name Genesys Cloud"
-    from interlock.api_way import find_planned_need
     from interlock.hcl import Known
-    from interlock.source import MemoryTree
+    from interlock.run.gateway_access import find_planned_need
+    from interlock.source.tree import MemoryTree
 
     variables = {
         name: None if value is UNREADABLE else Known(value=value)  # type: ignore[arg-type]  # plain, as checked there
@@ -508,8 +516,8 @@ def _told(need: Need | str, journal: Journal) -> Need | str:
 def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
     if isinstance(need, str):
         return None
-    from interlock.api_way import RunGateway
     from interlock.lock import may_write
+    from interlock.run.gateway_access import RunGateway
 
     async def is_current(token: int) -> bool:
         return may_write((await desk.coordinator.view(order.state)).lock, token)
@@ -530,7 +538,7 @@ def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mappi
     wanted = order.operation is Operation.DRIFT or order.drift_gate
     if not wanted and (gateway is None or order.operation is not Operation.APPLY):
         return None
-    from interlock.drift_review import DriftReview, Means
+    from interlock.run.drift_review import DriftReview, Means
 
     async def states() -> AsyncIterator[tuple[str, bytes]]:
         for view in await desk.home.coordinator.states():

@@ -7,7 +7,7 @@ from typing import Final
 
 from interlock.dependencies.graph import Edge, Edit
 from interlock.hcl import Attribute, Block, ListValue, Module
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _BRACE: Final = b"}"
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import rustworkx
 
-from interlock.source import Span
+from interlock.source.tree import Span
 
 MAX_NODES: Final = 100_000  # the largest state reported to us has 40,000 instances
 MAX_SHORTEST: Final = 500  # nodes of one knot from which the shortest circle is looked for

@@ -12,7 +12,7 @@ from interlock.dependencies.fix import add_depends_on, replace_span
 from interlock.dependencies.graph import Edge, Fix, Graph, Kind, Node, build_graph
 from interlock.dependencies.site import Root, Site, list_sites
 from interlock.hcl import Block, Module, Traversal, edges, target_of
-from interlock.source import Span, Tree
+from interlock.source.tree import Span, Tree
 
 MAX_EDGES: Final = 1_000_000  # references of one tree; a bound on the work for hostile input
 

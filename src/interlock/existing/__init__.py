@@ -3,31 +3,31 @@
 `discovery` finds what a root module uses, `opening` opens it. One hand a backend: `s3`, `local`.
 """
 
-from interlock.existing.foreign import Reference, find_reference, render_reference
 from interlock.existing.interface import (
     Description,
     ExistingBackend,
-    ForeignLock,
-    ForeignMoved,
     Found,
-    HeldForeign,
+    HeldTerraformLock,
     Origin,
     StateVersion,
     StoredState,
+    TerraformLock,
+    TerraformLockMoved,
     Unsupported,
 )
+from interlock.existing.terraform_lock import Reference, find_reference, render_reference
 
 __all__ = [
     "Description",
     "ExistingBackend",
-    "ForeignLock",
-    "ForeignMoved",
     "Found",
-    "HeldForeign",
+    "HeldTerraformLock",
     "Origin",
     "Reference",
     "StateVersion",
     "StoredState",
+    "TerraformLock",
+    "TerraformLockMoved",
     "Unsupported",
     "find_reference",
     "render_reference",

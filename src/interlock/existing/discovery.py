@@ -30,7 +30,7 @@ from interlock.hcl import (
     unknown_settings,
 )
 from interlock.hcl.given import given_scope
-from interlock.source import SourceUnreadable, Tool, Tree, join
+from interlock.source.tree import SourceUnreadable, Tool, Tree, join
 
 MAX_BACKEND_CONFIGS = 100
 """`-backend-config` flags read; nobody types this many."""

@@ -21,10 +21,10 @@ from interlock.errors import THIS_STATE, BackendUnavailable, InterlockError, Usa
 from interlock.existing.http import HttpBackend, Reply, place_of, without_secrets
 from interlock.existing.interface import (
     Description,
-    ForeignLock,
-    ForeignMoved,
     Found,
     StateVersion,
+    TerraformLock,
+    TerraformLockMoved,
 )
 from interlock.ids import Ids
 from interlock.state import parse_document
@@ -106,18 +106,20 @@ class GitLabBackend(HttpBackend):
         """See `ExistingBackend.describe`."""
         return replace(super().describe(), type="gitlab")
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. Asks GraphQL first, which takes no lock when the state is free."""
         if await self._is_free():
             return ()
         return await super().read_locks()
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`. GitLab itself compares the id."""
         query = urllib.parse.urlencode({"ID": lock.id})
         reply = await self.line.send("DELETE", f"{self.state.url}/lock?{query}", limit=1 << 20)
         if reply.status in _CONFLICT:
-            raise ForeignMoved(f"lock {lock.id} is not there any more", why="GitLab has another", fix="look again")
+            raise TerraformLockMoved(
+                f"lock {lock.id} is not there any more", why="GitLab has another", fix="look again"
+            )
         if reply.status not in _GONE:
             raise BackendUnavailable(
                 f"lock {lock.id} was not deleted", why=f"GitLab answered {reply.status}", fix="try again"
@@ -156,7 +158,7 @@ class GitLabBackend(HttpBackend):
     def _version_url(self, serial: str) -> str:
         return f"{self.state.url}/versions/{urllib.parse.quote(serial, safe='')}"
 
-    def _held(self, reply: Reply) -> ForeignLock:
+    def _held(self, reply: Reply) -> TerraformLock:
         """Keep of a refusal only what GitLab says of the holder; the rest of it repeats our own request."""
         lock = super()._held(reply)
         who = f"{lock.who}@" if lock.who and "@" not in lock.who else lock.who  # a user of GitLab, no host

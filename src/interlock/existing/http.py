@@ -26,19 +26,18 @@ from typing import IO, Any
 
 from interlock.clock import Clock
 from interlock.errors import THIS_STATE, AuthenticationFailed, BackendUnavailable, LockHeld, UsageError, command
-from interlock.existing.foreign import foreign_lock, held_by
 from interlock.existing.interface import (
     Description,
-    ForeignLock,
-    ForeignMoved,
     Found,
-    HeldForeign,
+    HeldTerraformLock,
     StateVersion,
     StoredState,
+    TerraformLock,
+    TerraformLockMoved,
     Unsupported,
 )
+from interlock.existing.terraform_lock import foreign_lock, held_by
 from interlock.ids import Ids
-from interlock.sending import SameOrigin
 from interlock.state import MAX_STATE_BYTES
 from interlock.terraform.lockinfo import (
     MAX_LOCK_INFO_BYTES,
@@ -47,6 +46,7 @@ from interlock.terraform.lockinfo import (
     find_lock_info,
     render_lock_info,
 )
+from interlock.trust.sending import SameOrigin
 
 TIMEOUT_S = 30.0  # of one request
 ATTEMPTS = 3  # as many as Terraform makes
@@ -290,7 +290,7 @@ class HttpBackend:
             settings=self._found.origins,
         )
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. Asks for the lock, and gives it back when it is had."""
         if self.place.lock_address is None:
             return ()
@@ -306,7 +306,7 @@ class HttpBackend:
         await self._leave_queue(raw, probe.id)
         return (lock,)
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`. Compares just before; then unlocks with the holder's own lock document."""
         current = await self.read_locks()
         if not any(one.id == lock.id for one in current):
@@ -336,7 +336,7 @@ class HttpBackend:
         """See `ExistingBackend.write_state`. Needs the id of the lock that `take_lock` took, if the server locks."""
         current = await self.read_state()
         if (current.body if current else None) != (expected.body if expected else None):
-            raise ForeignMoved(
+            raise TerraformLockMoved(
                 f"{without_secrets(self.place.address)} changed while it was to be written",
                 why="somebody else wrote it in between",
                 fix=f"{command('state', 'history', THIS_STATE)}, then try again",
@@ -346,7 +346,7 @@ class HttpBackend:
             raise _refused_write(self.place.address, reply.status)
         stored = await self.read_state()
         if stored is None or stored.body != body:
-            raise ForeignMoved(
+            raise TerraformLockMoved(
                 f"{without_secrets(self.place.address)} does not hold what was written",
                 why="somebody else wrote it, or the server changed it",
                 fix=command("state", "diff", THIS_STATE),
@@ -372,10 +372,10 @@ class HttpBackend:
         """See `ExistingBackend.repair_digest`. There is none."""
         return expected
 
-    async def take_lock(self, info: LockInfo) -> HeldForeign:
+    async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`."""
         if self.place.lock_address is None:
-            return HeldForeign(info=info, locks=())
+            return HeldTerraformLock(info=info, locks=())
         raw = render_lock_info(info)
         reply = await self.line.send(self.place.lock_method, self.place.lock_address, raw, limit=MAX_LOCK_INFO_BYTES)
         if reply.status != _OK:
@@ -384,15 +384,15 @@ class HttpBackend:
             raise held_by(lock, self.describe().address)
         lock = foreign_lock(raw, mechanism=self.mechanism, place=without_secrets(self.place.lock_address))
         self._locked_by = info.id
-        return HeldForeign(info=info, locks=(lock,))
+        return HeldTerraformLock(info=info, locks=(lock,))
 
-    async def give_lock(self, held: HeldForeign) -> None:
+    async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`."""
         self._locked_by = None
         for lock in held.locks:
             reply = await self._unlock(lock.raw, lock.id)
             if reply.status in _HELD:
-                raise ForeignMoved(
+                raise TerraformLockMoved(
                     "our own lock is not ours any more", why=f"{lock.place} answered {reply.status}", fix="try again"
                 )
 
@@ -401,7 +401,7 @@ class HttpBackend:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _held(self, reply: Reply) -> ForeignLock:
+    def _held(self, reply: Reply) -> TerraformLock:
         """Return who holds, from the answer to a refused lock; a server that does not say it still locks.
 
         Raises:
@@ -485,9 +485,9 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "reason", None) or str(error) or type(error).__name__)
 
 
-def _moved(lock: ForeignLock, current: tuple[ForeignLock, ...]) -> ForeignMoved:
+def _moved(lock: TerraformLock, current: tuple[TerraformLock, ...]) -> TerraformLockMoved:
     now = f"{current[0].who or 'somebody'} holds it now ({current[0].id})" if current else "nobody holds it now"
-    return ForeignMoved(
+    return TerraformLockMoved(
         f"lock {lock.id or '?'} is not there any more",
         why=f"{now}; nothing was deleted",
         fix=command("lock", "show", THIS_STATE),

@@ -2,7 +2,7 @@
 
 A backend here is where a team's state already is. Interlock does not replace it and does not own it: plain Terraform
 reads and writes the same items at the same time. So every change here names what it replaces, and a change whose
-condition no longer holds changes nothing and raises `ForeignMoved`.
+condition no longer holds changes nothing and raises `TerraformLockMoved`.
 
 All methods may raise `BackendUnavailable` (throttled, unreachable: exit 30), `AuthenticationFailed` (32) and
 `UsageError` (no such bucket or table: 3).
@@ -59,7 +59,7 @@ _SHOWN = ("id", "operation", "info", "who", "version", "created", "path", "unrea
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignLock:
+class TerraformLock:
     """One lock as Terraform stored it.
 
     A set-up with two mechanisms has two of them under one id while it is held.
@@ -155,7 +155,7 @@ class StateVersion:
     is_deletion: bool = False
 
 
-class ForeignMoved(LockHeld):
+class TerraformLockMoved(LockHeld):
     """What was to be changed is not there as it was read; nothing was changed. Read again and decide anew."""
 
     code: ClassVar[str] = "foreign-moved"
@@ -168,7 +168,7 @@ class Unsupported(UsageError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldForeign:
+class HeldTerraformLock:
     """Terraform's own lock, taken by us for maintenance; give it back with `give_lock`.
 
     Attributes:
@@ -177,7 +177,7 @@ class HeldForeign:
     """
 
     info: LockInfo
-    locks: tuple[ForeignLock, ...]
+    locks: tuple[TerraformLock, ...]
 
 
 class ExistingBackend(Protocol):
@@ -187,17 +187,17 @@ class ExistingBackend(Protocol):
         """Say what and where it is. No request."""
         ...
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """Return Terraform's locks on this state, in the order in which Terraform takes them; none when it is free."""
         ...
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """Delete exactly this lock: the stored document must still be the one that was read.
 
         Deleting a lock whose deletion succeeded before, but whose answer was lost, is fine.
 
         Raises:
-            ForeignMoved: Another lock is there, or none.
+            TerraformLockMoved: Another lock is there, or none.
             Unsupported: This backend's lock cannot be deleted from outside.
         """
         ...
@@ -218,7 +218,7 @@ class ExistingBackend(Protocol):
             What is stored now.
 
         Raises:
-            ForeignMoved: Something else is stored.
+            TerraformLockMoved: Something else is stored.
         """
         ...
 
@@ -241,11 +241,11 @@ class ExistingBackend(Protocol):
             What is stored now. Backends without a digest return `expected`.
 
         Raises:
-            ForeignMoved: State or digest are not as they were read.
+            TerraformLockMoved: State or digest are not as they were read.
         """
         ...
 
-    async def take_lock(self, info: LockInfo) -> HeldForeign:
+    async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """Take Terraform's own lock, so that plain Terraform stays out, and never wait for it.
 
         Raises:
@@ -254,11 +254,11 @@ class ExistingBackend(Protocol):
         """
         ...
 
-    async def give_lock(self, held: HeldForeign) -> None:
+    async def give_lock(self, held: HeldTerraformLock) -> None:
         """Give it back; what is gone already is fine.
 
         Raises:
-            ForeignMoved: Somebody else's lock is there; it was left alone.
+            TerraformLockMoved: Somebody else's lock is there; it was left alone.
         """
         ...
 

@@ -14,19 +14,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from interlock.disk import write_file
 from interlock.errors import THIS_STATE, LockHeld, UsageError, command
-from interlock.existing.foreign import foreign_lock, held_by
 from interlock.existing.interface import (
     Description,
-    ForeignLock,
-    ForeignMoved,
     Found,
-    HeldForeign,
+    HeldTerraformLock,
     StateVersion,
     StoredState,
+    TerraformLock,
+    TerraformLockMoved,
     Unsupported,
 )
+from interlock.existing.terraform_lock import foreign_lock, held_by
+from interlock.source.disk import write_file
 from interlock.terraform.lockinfo import MAX_LOCK_INFO_BYTES, LockInfo, render_lock_info
 
 _CURRENT = "current"
@@ -74,7 +74,7 @@ class LocalBackend:
             settings=self._found.origins,
         )
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. An information file without a lock on the state file locks nothing."""
         pid = await asyncio.to_thread(self._locking_process)
         if pid is None:
@@ -83,7 +83,7 @@ class LocalBackend:
         lock = foreign_lock(raw, mechanism="local", place=str(self.path))
         return (replace(lock, condition=f"pid {pid}" if pid else ""),)
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`. The kernel frees the lock when the holder's process ends."""
         raise Unsupported(
             f"the lock on {self.path} cannot be deleted",
@@ -102,7 +102,7 @@ class LocalBackend:
         """
         current = await self.read_state()
         if (current.body if current else None) != (expected.body if expected else None):
-            raise ForeignMoved(
+            raise TerraformLockMoved(
                 f"{self.path} changed while it was to be written", why="somebody wrote it", fix="try again"
             )
         if current is not None:
@@ -133,12 +133,12 @@ class LocalBackend:
         """See `ExistingBackend.repair_digest`. There is none."""
         return expected
 
-    async def take_lock(self, info: LockInfo) -> HeldForeign:
+    async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`."""
         lock = await asyncio.to_thread(self._take, info)
-        return HeldForeign(info=info, locks=(lock,))
+        return HeldTerraformLock(info=info, locks=(lock,))
 
-    async def give_lock(self, held: HeldForeign) -> None:
+    async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`."""
         if self._held is None:
             return
@@ -173,7 +173,7 @@ class LocalBackend:
             os.close(handle)  # frees what we may just have taken
         return None
 
-    def _take(self, info: LockInfo) -> ForeignLock:
+    def _take(self, info: LockInfo) -> TerraformLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from interlock.clock import Clock
-from interlock.disk import DiskTree
 from interlock.errors import UsageError
 from interlock.existing.discovery import find
 from interlock.existing.interface import ExistingBackend, Found
 from interlock.ids import Ids
+from interlock.source.disk import DiskTree
 
 OPENED = ("s3", "local", "http", "pg", "remote", "cloud")
 """Backend types that `open_backend` knows."""

@@ -17,16 +17,16 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 from interlock.errors import THIS_STATE, AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, command
-from interlock.existing.foreign import held_by
 from interlock.existing.interface import (
     Description,
-    ForeignLock,
-    ForeignMoved,
     Found,
-    HeldForeign,
+    HeldTerraformLock,
     StateVersion,
     StoredState,
+    TerraformLock,
+    TerraformLockMoved,
 )
+from interlock.existing.terraform_lock import held_by
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 CONNECT_S = 10
@@ -118,7 +118,7 @@ class PgBackend:
             settings=self._found.origins,
         )
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. The id is made of the session: its process and when it began."""
         number = await self._id()
         if number is None:
@@ -126,7 +126,7 @@ class PgBackend:
         rows = await self._rows(_HOLDERS, number)
         return tuple(self._lock(row, number) for row in rows if row[0] != self._connection.info.backend_pid)
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`. Ends the session, if it is still the one that was read and still holds."""
         number = await self._id()
         rows = await self._rows(
@@ -138,7 +138,7 @@ class PgBackend:
         if not rows:
             current = await self.read_locks()
             now = f"session {current[0].id} holds it now" if current else "nobody holds it now"
-            raise ForeignMoved(
+            raise TerraformLockMoved(
                 f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
             )
         await self._await_end(lock.id)
@@ -182,7 +182,7 @@ class PgBackend:
                 expected.condition,
             )
         if not rows:
-            raise ForeignMoved(
+            raise TerraformLockMoved(
                 f"{self.describe().address} changed while it was to be written",
                 why="somebody else wrote it in between",
                 fix=f"{command('state', 'diff', THIS_STATE)}, then try again",
@@ -209,20 +209,20 @@ class PgBackend:
         """See `ExistingBackend.repair_digest`. There is none."""
         return expected
 
-    async def take_lock(self, info: LockInfo) -> HeldForeign:
+    async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`. Our session holds it, so it goes when we end, however we end."""
         number = await self._id()
         if number is None:  # Terraform creates the row under lock -1; there is nothing to protect yet
-            return HeldForeign(info=info, locks=())
+            return HeldTerraformLock(info=info, locks=())
         taken = await self._rows("SELECT pg_try_advisory_lock(%s)", number)
         if not taken[0][0]:
             locks = await self.read_locks()
-            unknown = ForeignLock(id="", mechanism="pg", place=self._place(number))
+            unknown = TerraformLock(id="", mechanism="pg", place=self._place(number))
             raise held_by(locks[0] if locks else unknown, self.describe().address)
-        own = ForeignLock(id=info.id, mechanism="pg", place=self._place(number), raw=render_lock_info(info))
-        return HeldForeign(info=info, locks=(own,))
+        own = TerraformLock(id=info.id, mechanism="pg", place=self._place(number), raw=render_lock_info(info))
+        return HeldTerraformLock(info=info, locks=(own,))
 
-    async def give_lock(self, held: HeldForeign) -> None:
+    async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`."""
         number = await self._id()
         if held.locks and number is not None:
@@ -245,12 +245,12 @@ class PgBackend:
     def _place(self, number: int) -> str:
         return f"PostgreSQL advisory lock {number} of {_server(self._found)}"
 
-    def _lock(self, row: tuple[Any, ...], number: int) -> ForeignLock:
+    def _lock(self, row: tuple[Any, ...], number: int) -> TerraformLock:
         pid, user, application, address, port, began, state, asked, server_port = row
         where = f"{address}:{port}" if address else "a socket of the server's machine"
         began_at = began if isinstance(began, datetime) else None
         doing = f"; last statement at {asked:%Y-%m-%d %H:%M:%SZ}" if isinstance(asked, datetime) else ""
-        return ForeignLock(
+        return TerraformLock(
             id=f"{pid}@{began_at:%Y%m%dT%H%M%S%f}" if began_at else str(pid),
             operation=f"session of {application or 'an unnamed program'}, {state or 'unknown'}{doing}",
             info=f"database session {pid} of user {user}, client {where}",

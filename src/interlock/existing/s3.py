@@ -15,17 +15,17 @@ from typing import Any
 
 from interlock.clock import Clock
 from interlock.errors import THIS_STATE, InterlockError, LockHeld, UsageError, command
-from interlock.existing.foreign import foreign_lock, held_by
 from interlock.existing.interface import (
     Description,
-    ForeignLock,
-    ForeignMoved,
     Found,
-    HeldForeign,
+    HeldTerraformLock,
     StateVersion,
     StoredState,
+    TerraformLock,
+    TerraformLockMoved,
 )
 from interlock.existing.opening import store_of
+from interlock.existing.terraform_lock import foreign_lock, held_by
 from interlock.ids import Ids
 from interlock.store.aws import AwsAccess, AwsCaller, AwsKeys, AwsRole, Refused, connect_all
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
@@ -232,24 +232,24 @@ class S3Backend:
 
     # -- locks ------------------------------------------------------------------------------------------------------
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. One request a mechanism."""
         found = await asyncio.gather(*(self._read_lock(mechanism) for mechanism in self.place.locking))
         return tuple(lock for lock in found if lock is not None)
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`."""
         if lock.mechanism == "dynamodb":
             await self._delete_item(lock)
         else:
             await self._delete_lockfile(lock)
 
-    async def take_lock(self, info: LockInfo) -> HeldForeign:
+    async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`. The order is Terraform's, so that we never hold one and wait for the other.
 
         A state whose configuration locks with nothing is not locked; then the locks are empty.
         """
-        taken: list[ForeignLock] = []
+        taken: list[TerraformLock] = []
         raw = render_lock_info(info)
         try:
             for mechanism in self.place.locking:
@@ -258,9 +258,9 @@ class S3Backend:
             for lock in taken:
                 await self.delete_lock(lock)
             raise
-        return HeldForeign(info=info, locks=tuple(taken))
+        return HeldTerraformLock(info=info, locks=tuple(taken))
 
-    async def give_lock(self, held: HeldForeign) -> None:
+    async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`. Each is tried even when another fails."""
         failures: list[InterlockError] = []
         for lock in held.locks:
@@ -272,10 +272,10 @@ class S3Backend:
         if failures:
             raise failures[0]
 
-    async def _read_lock(self, mechanism: str) -> ForeignLock | None:
+    async def _read_lock(self, mechanism: str) -> TerraformLock | None:
         return await (self._read_item() if mechanism == "dynamodb" else self._read_lockfile())
 
-    async def _take(self, mechanism: str, info: LockInfo, raw: bytes) -> ForeignLock:
+    async def _take(self, mechanism: str, info: LockInfo, raw: bytes) -> TerraformLock:
         """Take one lock; a refusal by our own earlier attempt, whose answer was lost, is success."""
         lock = await (self._put_item(raw) if mechanism == "dynamodb" else self._put_lockfile(raw))
         if lock is None or lock.raw != raw:
@@ -283,18 +283,18 @@ class S3Backend:
         assert lock.id == info.id
         return lock
 
-    async def _read_item(self) -> ForeignLock | None:
+    async def _read_item(self) -> TerraformLock | None:
         item = await self._item(self.place.path)
         if item is None:
             return None
         return self._item_lock(item)
 
-    def _item_lock(self, item: Mapping[str, Any]) -> ForeignLock:
+    def _item_lock(self, item: Mapping[str, Any]) -> TerraformLock:
         raw = str(item.get("Info", {}).get("S", "")).encode()
         place = f'DynamoDB table "{self.place.table}", LockID {self.place.path}'
         return replace(foreign_lock(raw, mechanism="dynamodb", place=place), condition="" if raw else _odd_info(item))
 
-    async def _put_item(self, raw: bytes) -> ForeignLock | None:
+    async def _put_item(self, raw: bytes) -> TerraformLock | None:
         """Write the lock item if there is none; return the one that is there now."""
         try:
             await self._table.call(
@@ -310,7 +310,7 @@ class S3Backend:
             return self._item_lock(item) if item else await self._read_item()
         return self._item_lock({"Info": {"S": raw.decode()}})
 
-    async def _delete_item(self, lock: ForeignLock) -> None:
+    async def _delete_item(self, lock: TerraformLock) -> None:
         stored: Mapping[str, Any] = {"S": lock.raw.decode()}
         if lock.condition:  # no text: what is compared is what is there, when it still is what was judged
             item = await self._item(self.place.path) or {}
@@ -340,7 +340,7 @@ class S3Backend:
                 return
             raise _moved(lock, current) from None
 
-    async def _read_lockfile(self) -> ForeignLock | None:
+    async def _read_lockfile(self) -> TerraformLock | None:
         try:
             answer = await self._bucket.call(
                 self.s3.get_object, answers=_ABSENT, **self._lock_object(), **self.place.read()
@@ -350,11 +350,11 @@ class S3Backend:
         lock = self._file_lock(answer["Body"], str(answer.get("ETag", "")))
         return replace(lock, modified_at=answer.get("LastModified"))
 
-    def _file_lock(self, raw: bytes, etag: str) -> ForeignLock:
+    def _file_lock(self, raw: bytes, etag: str) -> TerraformLock:
         place = f"s3://{self.place.path}{LOCK_SUFFIX}"
         return replace(foreign_lock(raw, mechanism="lockfile", place=place), condition=etag)
 
-    async def _put_lockfile(self, raw: bytes) -> ForeignLock | None:
+    async def _put_lockfile(self, raw: bytes) -> TerraformLock | None:
         try:
             answer = await self._bucket.call(
                 self.s3.put_object,
@@ -368,7 +368,7 @@ class S3Backend:
             return await self._read_lockfile()
         return self._file_lock(raw, str(answer.get("ETag", "")))
 
-    async def _delete_lockfile(self, lock: ForeignLock) -> None:
+    async def _delete_lockfile(self, lock: TerraformLock) -> None:
         current = await self._read_lockfile()
         if current is None or current.raw != lock.raw:
             raise _moved(lock, current)
@@ -557,9 +557,9 @@ def _gone(path: str) -> LockHeld:
     return LockHeld(f"{path} was locked and freed while we tried", fix="try again", lock_id="", who="")
 
 
-def _moved(lock: ForeignLock, current: ForeignLock | None) -> ForeignMoved:
+def _moved(lock: TerraformLock, current: TerraformLock | None) -> TerraformLockMoved:
     now = "nobody holds it now" if current is None else f"{current.who or 'somebody'} holds it now ({current.id})"
-    return ForeignMoved(
+    return TerraformLockMoved(
         f"lock {lock.id or '?'} is not there any more",
         why=f"{lock.place}: {now}; nothing was deleted",
         fix=command("lock", "show", THIS_STATE),
@@ -567,8 +567,8 @@ def _moved(lock: ForeignLock, current: ForeignLock | None) -> ForeignMoved:
     )
 
 
-def _state_moved(path: str) -> ForeignMoved:
-    return ForeignMoved(
+def _state_moved(path: str) -> TerraformLockMoved:
+    return TerraformLockMoved(
         f"s3://{path} changed while it was to be written",
         why="somebody else wrote state or digest in between",
         fix=f"{command('state', 'history', THIS_STATE)}, then try again",

@@ -21,16 +21,16 @@ from typing import Any
 from interlock.bounded import read_json
 from interlock.ci.platforms.api import Api
 from interlock.errors import THIS_STATE, BackendUnavailable, InterlockError, LockHeld, UsageError, command
-from interlock.existing.foreign import held_by
 from interlock.existing.interface import (
     Description,
-    ForeignLock,
-    ForeignMoved,
     Found,
-    HeldForeign,
+    HeldTerraformLock,
     StateVersion,
     StoredState,
+    TerraformLock,
+    TerraformLockMoved,
 )
+from interlock.existing.terraform_lock import held_by
 from interlock.state import parse_document
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
@@ -171,20 +171,20 @@ class TfeBackend:
             settings=self._found.origins,
         )
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. The id is that of the run, user or team that locked the workspace."""
         workspace = await self._workspace()
         if not _attributes(workspace).get("locked"):
             return ()
         return (await self._lock(workspace),)
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`. Compares just before; needs the right to force the workspace open."""
         workspace = await self._workspace()
         current = (await self._lock(workspace)) if _attributes(workspace).get("locked") else None
         if current is None or current.id != lock.id:
             now = f"{current.id} holds it now" if current else "nobody holds it now"
-            raise ForeignMoved(
+            raise TerraformLockMoved(
                 f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
             )
         await self._send("POST", f"/workspaces/{workspace['id']}/actions/force-unlock", {})
@@ -208,7 +208,7 @@ class TfeBackend:
         """See `ExistingBackend.write_state`. The platform itself wants a serial that rises and the same lineage."""
         current = await self.read_state()
         if (current.condition if current else "") != (expected.condition if expected else ""):
-            raise ForeignMoved(
+            raise TerraformLockMoved(
                 f"{self.describe().address} changed while it was to be written",
                 why="there is a newer state version",
                 fix=f"{command('state', 'diff', THIS_STATE)}, then try again",
@@ -257,7 +257,7 @@ class TfeBackend:
         """See `ExistingBackend.repair_digest`. There is none."""
         return expected
 
-    async def take_lock(self, info: LockInfo) -> HeldForeign:
+    async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`. The platform locks for our token's user, with our words as the reason."""
         workspace = await self._workspace()
         reason = f"{info.operation} by {info.who}"
@@ -270,10 +270,10 @@ class TfeBackend:
             raise held_by(await self._lock(again), self.describe().address) from error
         lock = await self._lock(await self._workspace())
         raw = render_lock_info(info)
-        own = ForeignLock(id=lock.id, mechanism="tfe", place=lock.place, who=info.who, raw=raw)
-        return HeldForeign(info=info, locks=(own,))
+        own = TerraformLock(id=lock.id, mechanism="tfe", place=lock.place, who=info.who, raw=raw)
+        return HeldTerraformLock(info=info, locks=(own,))
 
-    async def give_lock(self, held: HeldForeign) -> None:
+    async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`. The platform refuses when the lock is not our user's any more."""
         workspace = await self._workspace()
         if held.locks and _attributes(workspace).get("locked"):
@@ -296,11 +296,11 @@ class TfeBackend:
             )
         return found["data"]
 
-    async def _lock(self, workspace: Any) -> ForeignLock:
+    async def _lock(self, workspace: Any) -> TerraformLock:
         holder = ((workspace.get("relationships") or {}).get("locked-by") or {}).get("data") or {}
         kind, identity = str(holder.get("type") or "unknown"), str(holder.get("id") or "")
         status, at = await self._run(identity) if kind == "runs" else ("", "")
-        return ForeignLock(
+        return TerraformLock(
             id=identity or f"locked-{workspace['id']}",
             operation=f"run, {status}" if status else f"locked by {kind.removesuffix('s')}",
             info=f"https://{self.place.hostname}/app/{self.place.organization}/{self.place.workspace}/runs/{identity}"

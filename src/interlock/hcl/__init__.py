@@ -40,7 +40,7 @@ from interlock.hcl.module import (
 )
 from interlock.hcl.references import Edge, Reference, edges, elements, find_values, references, target_of
 from interlock.hcl.syntax import parse
-from interlock.source import is_configuration
+from interlock.source.tree import is_configuration
 
 __all__ = [
     "Access",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
-from interlock.source import Span
+from interlock.source.tree import Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from interlock.source import Span
+from interlock.source.tree import Span
 
 Scalar: TypeAlias = str | int | float | bool | None
 """What a literal can be. `None` is HCL's null."""

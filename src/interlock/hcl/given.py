@@ -16,7 +16,7 @@ from interlock.hcl.json_syntax import parse_json
 from interlock.hcl.module import Module, Variable
 from interlock.hcl.syntax import parse
 from interlock.secrecy import all_texts, sounds_secret
-from interlock.source import SourceUnreadable, Tree, join
+from interlock.source.tree import SourceUnreadable, Tree, join
 
 _PREFIX = "TF_VAR_"
 _PLAIN = frozenset({"string", "number"})  # types whose value on a command line is taken as it is

@@ -19,7 +19,7 @@ from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
 from interlock.hcl.json_syntax import parse_json
 from interlock.hcl.merge import merge, top_blocks
 from interlock.hcl.syntax import parse, parse_template
-from interlock.source import (
+from interlock.source.tree import (
     SUFFIXES,
     SourceUnreadable,
     Span,

@@ -24,7 +24,7 @@ from interlock.hcl.expression import (
     traversals,
 )
 from interlock.hcl.module import Module, ModuleCall, Resource
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _NO_NODE = frozenset({"each", "count", "path", "terraform", "self", "null", "true", "false", ""})
 _COLLECTING = frozenset(

@@ -32,7 +32,7 @@ from interlock.hcl.expression import (
     Traversal,
     Unknown,
 )
-from interlock.source import Span
+from interlock.source.tree import Span
 
 MAX_NESTING = 60  # levels of blocks or expressions; real files stay below 15, and each level costs Python's stack
 MAX_PROBLEMS = 20  # per file; one missing brace can break everything behind it

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from interlock.clock import Clock, SystemClock
 from interlock.errors import InterlockError, UsageError
 from interlock.ids import Ids, RandomIds
-from interlock.ownership import TRUST, check_home
-from interlock.settings import Settings, load
+from interlock.settings.reading import load
+from interlock.settings.values import Settings
 from interlock.store.checksums import RecordDamaged
+from interlock.trust.ownership import TRUST, check_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,7 +178,7 @@ def check_own(settings: Settings, environ: Mapping[str, str]) -> None:
     Every command comes by here before it opens the home.
 
     Raises:
-        UsageError: See `interlock.ownership.check_home`.
+        UsageError: See `interlock.trust.ownership.check_home`.
     """
     if environ.get(TRUST) != "1":
         database = settings.database.name

@@ -12,7 +12,7 @@ from interlock.coordinator.archive import StateArchive
 from interlock.drift.ledger import LedgerBook
 from interlock.home.known import KnownState, KnownStates
 from interlock.ids import Ids
-from interlock.settings import Settings
+from interlock.settings.values import Settings
 from interlock.store.opening import Store
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from interlock.hcl import Attribute, Block, Body
 from interlock.lint.finding import Edit
-from interlock.source import Span
+from interlock.source.tree import Span
 
 
 def replace(span: Span, text: str) -> Edit:

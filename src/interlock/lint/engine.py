@@ -19,7 +19,7 @@ from interlock.lint.fixes import MAX_ROUNDS, apply_edits
 from interlock.lint.ignores import Ignore, find_ignores
 from interlock.lint.report import Report, reported
 from interlock.lint.rule import Rule, Sources
-from interlock.source import MAX_FILES, Tree, join
+from interlock.source.tree import MAX_FILES, Tree, join
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 """Folders that hold other people's files; hidden folders (`.terraform`, `.git`) are skipped too."""

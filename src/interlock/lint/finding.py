@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from interlock.source import Span
+from interlock.source.tree import Span
 
 
 class Severity(enum.Enum):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from interlock.lint.finding import Finding
-from interlock.source import Span, span_of
+from interlock.source.tree import Span, span_of
 
 _MARK = re.compile(rb"(?:#|//|/\*)[ \t]*interlock:ignore(-file)?\b([^\n]*)")
 _RULES = re.compile(r"\s*([a-z0-9-]+(?:\s*,\s*[a-z0-9-]+)*)\s*:\s*(.*)")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interlock.lint.finding import Edit, Finding, Severity
-from interlock.source import Span
+from interlock.source.tree import Span
 
 if TYPE_CHECKING:
     from interlock.ci.workflow import Workflow

@@ -27,7 +27,7 @@ _REASON_CHARS = 1000  # of a reason that is kept in the lock's record
 Tell = Callable[[str, Mapping[str, object]], None]
 
 
-class Estate(Protocol):
+class Leftovers(Protocol):
     """What a dead run left, and how to save it."""
 
     def recorded(self, run: str) -> Recorded:
@@ -62,13 +62,13 @@ class Breaker(Struct, frozen=True, kw_only=True):
 
     Attributes:
         coordinator: Where the locks are.
-        estate: What dead runs left.
+        leftovers: What dead runs left.
         clock: Our own clock.
         by: Who acts, for the record.
     """
 
     coordinator: Coordinator
-    estate: Estate
+    leftovers: Leftovers
     clock: Clock
     by: str
 
@@ -97,14 +97,14 @@ class Breaker(Struct, frozen=True, kw_only=True):
             tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": text})
         if verdict.conclusion is Conclusion.GONE:
             await self._recover(state, holder, verdict, tell)
-        elif verdict.conclusion is Conclusion.ALIVE and (done := await self.estate.ask_to_stop(holder.run)):
+        elif verdict.conclusion is Conclusion.ALIVE and (done := await self.leftovers.ask_to_stop(holder.run)):
             tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": done})
 
     def gather(self, state: str, holder: Holder, still_s: float) -> list[Evidence]:
         """Return the evidence about one holder."""
         now = self.clock.now()
         heartbeat = testify(holder, still_s, source=f"lock record of {state}", now=now)
-        return [heartbeat, *process.collect(self.estate.recorded(holder.run), now=now)]
+        return [heartbeat, *process.collect(self.leftovers.recorded(holder.run), now=now)]
 
     async def recover(self, state: str, holder: Holder, *, reason: str) -> str | None:
         """Save what a dead run left, then break exactly its grant.
@@ -120,7 +120,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
             What was saved, for people; None when the grant had ended already: somebody else was quicker.
         """
         try:
-            saved = await self.estate.salvage(state, holder)
+            saved = await self.leftovers.salvage(state, holder)
         except LeaseLost:
             return None
         except InterlockError as error:
@@ -130,7 +130,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
             await self.coordinator.break_(state, broken)
         except LeaseLost:
             return None
-        self.estate.close(holder)
+        self.leftovers.close(holder)
         return saved
 
     async def _recover(self, state: str, holder: Holder, verdict: Verdict, tell: Tell) -> None:

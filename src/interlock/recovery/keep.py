@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from interlock.disk import write_file
 from interlock.errors import BackendUnavailable
-from interlock.ownership import make_folder
+from interlock.source.disk import write_file
+from interlock.trust.ownership import make_folder
 
 MAX_KEPT = 1000  # files listed of one state
 _STAMP = "%Y%m%dT%H%M%S.%fZ"

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from interlock.checkout import checkouts, find_program, is_within
 from interlock.errors import TerraformFailed, UsageError
-from interlock.own_secrets import without_own_secrets
-from interlock.source import Tool
+from interlock.source.tree import Tool
+from interlock.trust.checkout import checkouts, find_program, is_within
+from interlock.trust.own_secrets import without_own_secrets
 
 if TYPE_CHECKING:
     from interlock.terraform.versions import ToolVersion

@@ -35,7 +35,7 @@ class ApplyEnd(Enum):
     """It ended in the middle of its operations: what they did may be in no state."""
     STOPPED = "stopped"
     REFUSED = "refused"
-    """The state's door refused what it wrote, and says why."""
+    """The store refused what it wrote, and says why."""
     FAILED = "failed"
 
 

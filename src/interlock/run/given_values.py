@@ -56,8 +56,8 @@ def _values(order: Order, environ: Mapping[str, str]) -> Iterator[str]:
     given = any(name.startswith(PREFIX) for name in environ) or any("var" in word for word in order.extra)
     if not given and not _value_files(directory):
         return
-    from interlock.disk import DiskTree
     from interlock.hcl.given import secret_texts_given
+    from interlock.source.disk import DiskTree
 
     yield from secret_texts_given(_module(directory), DiskTree(), order.extra, environ)
 
@@ -193,8 +193,8 @@ def _content(path: Path) -> bytes:
 
 
 def _module(directory: Path) -> Module:
-    from interlock.disk import DiskTree
     from interlock.hcl import read_module
+    from interlock.source.disk import DiskTree
 
     return read_module(DiskTree(), str(directory))
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interlock.bounded import read_json
-from interlock.disk import DiskTree
 from interlock.errors import UsageError
 from interlock.hcl import read_folder
 from interlock.hcl.given import ephemeral_names, given_values, type_name
@@ -21,7 +20,8 @@ from interlock.run.planned_files import (
 )
 from interlock.run.planned_for import read_planned_configuration, read_planned_files
 from interlock.run.workspace import LOCK_FILE, OVERRIDE_NAME, Workspace
-from interlock.source import MAX_FILE_BYTES, Tool, configuration_files
+from interlock.source.disk import DiskTree
+from interlock.source.tree import MAX_FILE_BYTES, Tool, configuration_files
 
 _MANIFEST = "modules/modules.json"
 _COMPARED_FILES = 20_000  # of a downloaded module whose copy on this machine is looked at

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from interlock.ownership import make_folder
 from interlock.run.summary import Summary, find_summary
 from interlock.run.workspace import ERRORED
+from interlock.trust.ownership import make_folder
 
 TRASH = "trash"
 """Folder of the home in which things are while they are removed; what a crash leaves there goes the next time."""

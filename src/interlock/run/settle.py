@@ -26,7 +26,7 @@ from interlock.run.leaving import is_left
 from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
 from interlock.run.stage import Outcome
 from interlock.run.summary import Seen
-from interlock.run.surroundings import Current, Door
+from interlock.run.surroundings import Current, StateAccess
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
 from interlock.state import content_digest, parse_document, render_document
@@ -52,7 +52,7 @@ async def settle(
     *,
     failure: InterlockError | None,
     plan: PlanFacts,
-    door: Door,
+    access: StateAccess,
     workspace: Workspace,
     journal: Journal,
     saving: Saving,
@@ -65,17 +65,17 @@ async def settle(
         StateInvalid: Terraform reported success but its state is not the one that is stored.
         InterlockError: `failure`, when the state is safe.
     """
-    unseen = await _look(door, journal)
+    unseen = await _look(access, journal)
     if isinstance(unseen, LeaseLost):
         failure = unseen
     pushed = False
-    left = find_left(workspace.errored if is_left(workspace.errored, journal.folder) else None, door.unsaved())
+    left = find_left(workspace.errored if is_left(workspace.errored, journal.folder) else None, access.unsaved())
     if left is not None:
-        await _save(left, door, plan, workspace=workspace, failure=failure, journal=journal, saving=saving)
+        await _save(left, access, plan, workspace=workspace, failure=failure, journal=journal, saving=saving)
         pushed = True
         source = "errored.tfstate" if left.path is not None else "its last write, which the store could not take then"
         journal.tell("note", {"text": f"Terraform could not save its state; it was stored from {source}"})
-    refused, lacking = door.refused(), door.suspect()
+    refused, lacking = access.refused(), access.suspect()
     conclusion = conclude(
         known=_known(failure),
         was_refused=refused is not None,
@@ -94,18 +94,18 @@ async def settle(
             assert unseen is not None
             raise unseen
         case Conclusion.SUSPECT:
-            await _try_to_tell_state(door, journal)
+            await _try_to_tell_state(access, journal)
             journal.tell("suspect", {"addresses": list(lacking)})
             raise _suspect(lacking, failure) from failure
         case Conclusion.FAILURE:
             assert failure is not None
             if unseen is not None:
                 raise failure
-            await _try_to_tell_state(door, journal)
+            await _try_to_tell_state(access, journal)
             raise _unheard(failure) if pushed and not outcome.errors else failure
         case Conclusion.CHECK:
-            await _check_stored(outcome, door, plan)
-            await _tell_state(door, journal)
+            await _check_stored(outcome, access, plan)
+            await _tell_state(access, journal)
 
 
 def _known(failure: InterlockError | None) -> Known:
@@ -120,19 +120,19 @@ def _known(failure: InterlockError | None) -> Known:
             return Known.OTHER
 
 
-async def _look(door: Door, journal: Journal) -> InterlockError | None:
-    """Let the door look at what was stored; its failure must not keep us from saving what Terraform left."""
+async def _look(access: StateAccess, journal: Journal) -> InterlockError | None:
+    """Look at what was stored; its failure must not keep us from saving what Terraform left."""
     try:
-        await door.settle(journal.tell)
+        await access.settle(journal.tell)
     except InterlockError as error:
         journal.tell("note", {"text": f"what Terraform stored could not be looked at: {error}"})
         return error
     return None
 
 
-async def _tell_state(door: Door, journal: Journal) -> Current:
-    current = await door.current()
-    written = door.accepted()
+async def _tell_state(access: StateAccess, journal: Journal) -> Current:
+    current = await access.current()
+    written = access.accepted()
     journal.change(serial=current.serial, seen=seen_of(current))
     journal.tell("state", {"serial": current.serial, "number": current.number, "written": written is not None})
     return current
@@ -145,10 +145,10 @@ def seen_of(current: Current) -> Seen | None:
     return Seen(lineage=current.lineage, serial=current.serial, digest=current.digest, at=current.at)
 
 
-async def _try_to_tell_state(door: Door, journal: Journal) -> None:
+async def _try_to_tell_state(access: StateAccess, journal: Journal) -> None:
     """Say which state is stored, beside a failure that counts more than not knowing it."""
     try:
-        await _tell_state(door, journal)
+        await _tell_state(access, journal)
     except InterlockError as error:
         journal.tell("note", {"text": f"which state is stored could not be read: {error}"})
 
@@ -205,7 +205,7 @@ class Saving(Struct, frozen=True, kw_only=True):
 
 async def _save(
     left: Left,
-    door: Door,
+    access: StateAccess,
     plan: PlanFacts,
     *,
     workspace: Workspace,
@@ -221,9 +221,9 @@ async def _save(
         where = f"what Terraform left in {kept} is no state: it has {len(left.body)} bytes, perhaps of a full disk"
     try:
         body = completed(left.body, run)
-        body = following(body, await door.stored() if door.accepted() is not None else None)
+        body = following(body, await access.stored() if access.accepted() is not None else None)
         await offer(
-            lambda: door.push(body, plan.may_delete),
+            lambda: access.push(body, plan.may_delete),
             clock=saving.clock,
             patience_s=saving.patience_s,
             tell=journal.tell,
@@ -303,17 +303,17 @@ def _only_saving_failed(outcome: Outcome) -> bool:
     return bool(outcome.errors) and all(error.summary in SAVE_FAILED for error in outcome.errors)
 
 
-async def _check_stored(outcome: Outcome, door: Door, plan: PlanFacts) -> None:
+async def _check_stored(outcome: Outcome, access: StateAccess, plan: PlanFacts) -> None:
     """Success counts only when the stored state is the one that Terraform wrote last.
 
     Terraform writes no state that equals the stored one. An apply that does nothing but revert drift ends with just
     that: what changed in the organisation never was in the state.
     """
-    refused = door.refused()
+    refused = access.refused()
     if refused is not None:
         raise refused
-    written = door.accepted()
-    current = await door.current()
+    written = access.accepted()
+    current = await access.current()
     if written is None and outcome.changed_something and not plan.drift:
         raise StateInvalid(
             "Terraform reported success but wrote no state",

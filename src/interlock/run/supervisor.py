@@ -18,7 +18,6 @@ from msgspec import Struct, field
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.disk import write_file
 from interlock.errors import (
     InterlockError,
     Interrupted,
@@ -29,7 +28,6 @@ from interlock.errors import (
     UsageError,
     command,
 )
-from interlock.own_secrets import without_own_secrets
 from interlock.run import settle
 from interlock.run.binary import Binary
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
@@ -62,15 +60,17 @@ from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import Ask, ask_once
 from interlock.run.summary import recent
-from interlock.run.surroundings import Diagnose, Door, Gateway, Rescuer, Review, Seat
+from interlock.run.surroundings import Diagnose, Gateway, Rescuer, Review, Seat, StateAccess
 from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
 from interlock.run.turn import CANNOT, PRIORITY, Turn
 from interlock.run.workspace import HEADING, IMPORTS_NAME, OVERRIDE, OVERRIDE_NAME, Workspace
+from interlock.source.disk import write_file
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import SENSITIVE, PlanFacts, hide_secrets, parse_plan, secret_texts
+from interlock.trust.own_secrets import without_own_secrets
 
 _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
@@ -91,13 +91,13 @@ class Hands(Struct, frozen=True, kw_only=True):
     """The real things that a supervisor works with; `compose` chooses them.
 
     `level` says which signals Terraform does not hear.
-    `alive` is the open file whose lock says that the run lives; Terraform inherits it. See `interlock.alive`.
+    `alive` is the open file whose lock says that the run lives; Terraform inherits it. See `interlock.host.alive`.
     `start` starts a command of Terraform, `ask` asks it to stop.
     """
 
     alive: int
     coordinator: Coordinator
-    door: Door
+    access: StateAccess
     rescuer: Rescuer
     diagnose: Diagnose
     clock: Clock
@@ -259,7 +259,7 @@ class Supervisor:
         self._enter(Phase.QUEUED)
         try:
             async with asyncio.TaskGroup() as group:
-                early = await self._hands.door.may_initialise()
+                early = await self._hands.access.may_initialise()
                 initialising = group.create_task(self._initialise()) if early else None
                 seat = await self._turn.take()
                 heartbeat = group.create_task(self._turn.keep(seat))
@@ -274,9 +274,9 @@ class Supervisor:
                 await self._dismiss_standbys()
 
     async def _hold(self, seat: Seat, initialising: asyncio.Task[None] | None) -> int:
-        self._hands.door.admit(seat)
+        self._hands.access.admit(seat)
         try:
-            await self._hands.door.enter(self._journal.tell, timeout_s=self._turn.wait_left_s())
+            await self._hands.access.enter(self._journal.tell, timeout_s=self._turn.wait_left_s())
             await (initialising if initialising is not None else self._initialise())
             await self._take_saved()
             await self._open_gateway(seat)
@@ -288,17 +288,17 @@ class Supervisor:
                 await self._close_gateway()
             finally:
                 try:
-                    await self._leave_door()
+                    await self._leave_access()
                 finally:
                     self._clear_away()
 
-    async def _leave_door(self) -> None:
+    async def _leave_access(self) -> None:
         """Let others in. When that fails the grant is kept too: recovery will find both, and nobody in between."""
         if self._turn.is_stranded:
             return
         self._turn.is_stranded = True
         try:
-            await to_its_end(self._hands.door.leave())
+            await to_its_end(self._hands.access.leave())
         except CANNOT as error:
             self._journal.tell("note", {"text": f"Terraform's own lock could not be given back: {error}"})
         else:
@@ -350,7 +350,7 @@ class Supervisor:
             return await self._scan(plan_path)
         if self._order.operation is Operation.PLAN:
             return await self._planned(facts)
-        facts = await asyncio.to_thread(with_refresh, facts, plan_path, await self._hands.door.stored())
+        facts = await asyncio.to_thread(with_refresh, facts, plan_path, await self._hands.access.stored())
         if facts.is_empty:
             return await (self._apply(plan_path, facts) if self._has_to_store(facts) else self._planned(facts))
         check_plan(self._order, facts)
@@ -384,7 +384,7 @@ class Supervisor:
 
     async def _end_unchanged(self) -> None:
         self._check_going_on()
-        current = await self._hands.door.current()
+        current = await self._hands.access.current()
         self._journal.change(serial=current.serial, seen=settle.seen_of(current))
         self._journal.tell("state", {"serial": current.serial, "written": False})
 
@@ -430,7 +430,7 @@ class Supervisor:
             self._run_folder / "generate.tfplan",
         )
         flags = [f"-generate-config-out={target}", *(f"-target={address}" for address in addresses)]
-        lock = self._hands.door.lock
+        lock = self._hands.access.lock
         options = Options(json=True, lock=lock, out=str(plan), refresh=False, extra=(*self._flags.plan, *flags))
         try:
             source.write_text(blocks)
@@ -487,7 +487,7 @@ class Supervisor:
     def _plan_options(self, path: Path) -> Options:
         return Options(
             json=True,
-            lock=self._hands.door.lock,
+            lock=self._hands.access.lock,
             detailed_exitcode=True,
             out=str(path),
             mode=_MODES.get(self._order.operation, "normal"),
@@ -532,7 +532,7 @@ class Supervisor:
         """Take a plan that was made, and reviewed, before."""
         self._enter(Phase.PLANNING)
         content = self._saved
-        current = await self._hands.door.current()
+        current = await self._hands.access.current()
         await self._check_target(content)
         check_current(read_planned_from(content), lineage=current.lineage, serial=current.serial)
         self._prepare_apply(path)
@@ -554,7 +554,7 @@ class Supervisor:
     async def _check_target(self, plan: bytes) -> None:
         """Refuse a plan that was made for another backend, state, root module or organisation (P11)."""
         planned, space = read_planned_for(plan), self._workspace
-        workspace, is_new = self._hands.door.workspace or "default", read_planned_from(plan).serial == 0
+        workspace, is_new = self._hands.access.workspace or "default", read_planned_from(plan).serial == 0
         check_place(planned, backend=space.backend, place=space.place, workspace=workspace)
         check_label(planned, state=self._order.state, module=self._order.module, is_new=is_new)
         if planned.label is not None and planned.label.targets:
@@ -604,11 +604,11 @@ class Supervisor:
             )
 
     async def _apply(self, path: Path, facts: PlanFacts) -> int:
-        check_room(self._run_folder, len(await self._hands.door.stored() or b""))
+        check_room(self._run_folder, len(await self._hands.access.stored() or b""))
         self._check_going_on()
         self._enter(Phase.APPLYING)
         note_before_apply(self._run_folder, errored=self._workspace.errored, allowed=facts.may_delete)
-        self._hands.door.allow_deletions(facts.may_delete)
+        self._hands.access.allow_deletions(facts.may_delete)
         progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
         outcome = await self._command("apply", Verb.APPLY, self._apply_options(path), progress)
         self._enter(Phase.SETTLING)
@@ -620,7 +620,7 @@ class Supervisor:
                 outcome,
                 failure=failure,
                 plan=facts,
-                door=self._hands.door,
+                access=self._hands.access,
                 workspace=self._workspace,
                 journal=self._journal,
                 saving=settle.Saving(clock=self._hands.clock, patience_s=PATIENCE_LEASES * self._order.lease_s),
@@ -632,13 +632,13 @@ class Supervisor:
     async def _rest(self) -> None:
         """Wait for what Terraform sent last; what is stored is looked at after that in any case."""
         try:
-            await self._hands.door.rest()
+            await self._hands.access.rest()
         except CANNOT as error:
             self._journal.tell("note", {"text": f"nobody waited for what Terraform sent last: {error}"})
 
     def _apply_options(self, path: Path) -> Options:
         ours = None if self._chosen_parallelism() is not None else self._parallelism
-        lock = self._hands.door.lock
+        lock = self._hands.access.lock
         again = self._flags.values if self._flags.values and is_asking_again(path) else ()
         return Options(json=True, lock=lock, file=str(path), parallelism=ours, extra=(*self._flags.apply, *again))
 
@@ -646,12 +646,12 @@ class Supervisor:
         """Do not call unsaved what a Terraform that was cut off could store all the same."""
         if outcome.interruption.is_cut and outcome.interruption.unsaved:
             with suppress(InterlockError):  # then nobody knows, and it counts as unsaved
-                drop_saved(outcome.interruption.unsaved, await self._hands.door.stored())
+                drop_saved(outcome.interruption.unsaved, await self._hands.access.stored())
 
     def _verdict(self, outcome: Outcome) -> InterlockError | None:
         """Say how the apply ended, before anything is known of its state."""
         cut = find_cut(outcome, state=self._order.state, directory=self._order.directory, run_folder=self._run_folder)
-        refused = self._hands.door.refused()
+        refused = self._hands.access.refused()
         end = judge_apply(
             lease_lost=self._turn.lost is not None,
             was_cut=cut is not None,
@@ -761,8 +761,8 @@ class Supervisor:
         place = Place(
             folder=str(self._workspace.folder),
             data_dir=str(self._workspace.data_dir),
-            backend=self._hands.door.backend,
-            workspace=self._hands.door.workspace,
+            backend=self._hands.access.backend,
+            workspace=self._hands.access.workspace,
         )
         command = build_command(verb, options, place)
         environ = merge_environment(self._environ, command)

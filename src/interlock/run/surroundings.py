@@ -40,7 +40,7 @@ class Seat(Struct, frozen=True, kw_only=True):
     token: int
 
 
-class Door(Protocol):
+class StateAccess(Protocol):
     """Terraform's way to its state during one run."""
 
     @property
@@ -55,7 +55,7 @@ class Door(Protocol):
 
     @property
     def lock(self) -> bool | None:
-        """What `-lock` says: None leaves Terraform its default, False when this door holds Terraform's own lock."""
+        """What `-lock` says: None leaves Terraform its default, False when we hold Terraform's own lock."""
         ...
 
     async def may_initialise(self) -> bool:
@@ -137,7 +137,7 @@ class Door(Protocol):
         ...
 
     async def close(self) -> None:
-        """Shut the door."""
+        """End it."""
         ...
 
 

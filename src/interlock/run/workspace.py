@@ -23,9 +23,9 @@ from pathlib import Path
 
 from interlock.bounded import read_json
 from interlock.errors import UsageError, command
-from interlock.ownership import make_folder
 from interlock.run.process import open_private
-from interlock.source import is_configuration
+from interlock.source.tree import is_configuration
+from interlock.trust.ownership import make_folder
 
 OVERRIDE_NAME = "interlock_override.tf"
 IMPORTS_NAME = "interlock_imports.tf"  # blocks for which Terraform generates configuration, for one command of a scan

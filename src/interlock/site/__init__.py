@@ -1,1 +1,1 @@
-"""One state, wherever it is: which one is meant, and everything that can be asked of it."""
+"""One state, wherever it is: which one is meant, its queue, its versions, and a run's access to it."""

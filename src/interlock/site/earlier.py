@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, UsageError, command
 from interlock.foreign_text import one_line
-from interlock.settings import default_state_names
-from interlock.site.identity import Identity, identities_of
+from interlock.site.identity import Identity, default_state_names, identities_of
 from interlock.site.which import holds_configuration
-from interlock.source import MAX_FILE_BYTES, is_configuration
+from interlock.source.tree import MAX_FILE_BYTES, is_configuration
 
 if TYPE_CHECKING:
     from interlock.home.embedded import EmbeddedHome

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from interlock.checkout import ask_git
-from interlock.settings import plain_origin
+from interlock.trust.checkout import ask_git
 
 _ROOTS_MAX = 3  # first commits that are kept; a repository made of several joined ones has more than one
 
@@ -39,3 +40,48 @@ def identities_of(directory: Path) -> Identity:
     found += [f"root:{commit}" for commit in roots[:_ROOTS_MAX]]
     module = ask_git(directory, "rev-parse", "--show-prefix").rstrip("/")
     return Identity(repositories=tuple(found), module=module, top=Path(top))
+
+
+_ORIGIN = re.compile(
+    r"(?:[a-z+]+://)?(?:[^@/]*@)?(?P<host>[^/:]+)(?::\d+(?=/))?[:/](?!/)(?P<path>.+?)(?:\.git)?/?", re.IGNORECASE
+)
+
+
+def default_state_name(directory: Path) -> str:
+    """Return the state name of a root module that nobody named; see `default_state_names`."""
+    return default_state_names(directory)[0]
+
+
+def default_state_names(directory: Path) -> tuple[str, ...]:
+    """Return the names that a root module which nobody named may have: its folder's name and a mark of its identity.
+
+    The identity is the repository's origin and the path in it, so two clones of one repository share a state and two
+    folders that merely share a name do not. Without an origin it is the repository itself, which its worktrees share;
+    outside a repository the absolute path.
+
+    Returns:
+        The present name, then those that were right before the folder became a repository or got its origin.
+    """
+    where = directory.resolve()
+    title = re.sub(r"[^A-Za-z0-9._-]", "-", where.name).strip(".-") or "root"
+    marks = (hashlib.sha256(identity.encode()).hexdigest()[:6] for identity in _identities(where))
+    return tuple(f"{title}-{mark}" for mark in marks)
+
+
+def _identities(where: Path) -> list[str]:
+    found = ask_git(where, "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix").split("\n")
+    if not found[0]:
+        return [str(where)]
+    inside = found[1] if found[1:] else ""
+    origin = ask_git(where, "config", "--get", "remote.origin.url")
+    here = [f"{found[0]}#{inside}", str(where)]
+    return [f"{plain_origin(origin)}#{inside}", *here] if origin else here
+
+
+def plain_origin(url: str) -> str:
+    """Return what the addresses of one repository have in common, however it is cloned.
+
+    Without user and token (GitLab's differs from job to job), protocol and `.git`.
+    """
+    match = _ORIGIN.fullmatch(url)
+    return url if match is None else f"{match['host'].lower()}/{match['path']}"

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interlock.errors import UsageError
-from interlock.settings import load
-from interlock.source import Tool, is_configuration
+from interlock.settings.reading import load
+from interlock.source.tree import Tool, is_configuration
 
 # As `STATE_WORDS` of `interlock.existing.discovery`, whose import costs more than this look.
 _BACKEND_WORD = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")

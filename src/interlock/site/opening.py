@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interlock.coordinator.local import LocalCoordinator
     from interlock.home.embedded import EmbeddedHome
     from interlock.home.known import KnownState
-    from interlock.onsite.site import Site
+    from interlock.site.existing import Site
 
 
 @asynccontextmanager
@@ -48,14 +48,14 @@ async def open_queue(ref: StateRef, home: EmbeddedHome, *, is_use: bool = True) 
 
 def has_queue(ref: StateRef) -> bool:
     """Say whether a state has a queue: our own has, and those elsewhere beside which one can be kept."""
-    from interlock.onsite.finding import SUPPORTED
+    from interlock.site.finding import SUPPORTED
 
     return ref.is_own or ref.found.type in SUPPORTED
 
 
 def open_site_of(ref: StateRef, home: EmbeddedHome) -> AbstractAsyncContextManager[Site]:
     """Open a state that stays where it is, with its queue."""
-    from interlock.onsite.site import open_site
+    from interlock.site.existing import open_site
 
     return open_site(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
 

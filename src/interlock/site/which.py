@@ -24,16 +24,18 @@ from typing import TYPE_CHECKING
 
 from interlock.coordinator.names import check_state_name
 from interlock.errors import UsageError, command
-from interlock.settings import Settings, default_state_names, load
+from interlock.settings.reading import load
+from interlock.settings.values import Settings
+from interlock.site.identity import default_state_names
 from interlock.site.in_sight import may_be_elsewhere, tool_for
 from interlock.site.ref import Existing, Own, StateRef, is_lock_id, is_run_id, own_address
-from interlock.source import Tool, is_configuration
+from interlock.source.tree import Tool, is_configuration
 
 if TYPE_CHECKING:
     from interlock.existing import Found
     from interlock.home.interface import Home
     from interlock.home.known import KnownState
-    from interlock.onsite.finding import Located
+    from interlock.site.finding import Located
 
 _LISTED = 5  # states that are named where one has to be chosen
 
@@ -114,7 +116,7 @@ def ref_of_run(
 def _of_located(
     located: Located, directory: Path, settings: Settings, named: str | None, extra: tuple[str, ...]
 ) -> StateRef:
-    from interlock.onsite import finding
+    from interlock.site import finding
 
     if isinstance(located, finding.Own):
         return _own_of(directory, settings, named, in_place=located.in_place)
@@ -153,7 +155,7 @@ def _own_of(directory: Path, settings: Settings, named: str | None, *, in_place:
 
 def _existing_ref(found: Found, directory: Path, *, refusal: UsageError | None, flags: tuple[str, ...]) -> StateRef:
     from interlock.existing.opening import address_of
-    from interlock.onsite.naming import name_of
+    from interlock.site.naming import name_of
 
     address = address_of(found, directory)
     if address is None:
@@ -389,7 +391,7 @@ def _locate(
     """
     if not may_be_elsewhere(directory, environ, extra):
         return None
-    from interlock.onsite.finding import locate_state
+    from interlock.site.finding import locate_state
 
     return locate_state(directory, environ, extra, tool=tool or tool_for(directory, environ), state=state)
 

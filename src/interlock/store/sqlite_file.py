@@ -22,9 +22,9 @@ from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
-from interlock.ownership import make_folder
 from interlock.store.ballast import give_up_ballast, is_full
 from interlock.store.records import StoreGone
+from interlock.trust.ownership import make_folder
 
 BUSY_S_MAX = 30.0
 """Longest wait for another process that is writing. A write takes milliseconds; this long means it was stopped."""

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from interlock.errors import InterlockError
 from interlock.existing import (
     Description,
-    ForeignLock,
-    ForeignMoved,
-    HeldForeign,
+    HeldTerraformLock,
     StateVersion,
     StoredState,
+    TerraformLock,
+    TerraformLockMoved,
 )
-from interlock.existing.foreign import foreign_lock, held_by
+from interlock.existing.terraform_lock import foreign_lock, held_by
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ class MemoryBackend:
     """
 
     def __init__(self, *, mechanisms: tuple[str, ...] = ("dynamodb",), address: str = "s3://states/app") -> None:
-        self.locks: dict[str, ForeignLock] = {}
+        self.locks: dict[str, TerraformLock] = {}
         self.bodies: list[bytes] = []
         self.digest: str | None = None
         self.mechanisms = mechanisms
@@ -51,18 +51,18 @@ class MemoryBackend:
         """See `ExistingBackend.describe`."""
         return Description(type="s3", address=self.address, locking=self.mechanisms)
 
-    async def read_locks(self) -> tuple[ForeignLock, ...]:
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`."""
         self.reads += 1
         if self.failures:
             raise self.failures.pop(0)
         return tuple(self.locks[name] for name in self.mechanisms if name in self.locks)
 
-    async def delete_lock(self, lock: ForeignLock) -> None:
+    async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`."""
         current = self.locks.get(lock.mechanism)
         if current is None or current.raw != lock.raw:
-            raise ForeignMoved(f"lock {lock.id} is not there any more", fix="look again")
+            raise TerraformLockMoved(f"lock {lock.id} is not there any more", fix="look again")
         del self.locks[lock.mechanism]
 
     async def read_state(self) -> StoredState | None:
@@ -84,7 +84,7 @@ class MemoryBackend:
         """See `ExistingBackend.write_state`."""
         current = await self.read_state()
         if (current.condition if current else "") != (expected.condition if expected else ""):
-            raise ForeignMoved("the state changed while it was to be written", fix="try again")
+            raise TerraformLockMoved("the state changed while it was to be written", fix="try again")
         self.bodies.append(body)
         if self.digest is not None:
             self.digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
@@ -114,18 +114,18 @@ class MemoryBackend:
         """See `ExistingBackend.repair_digest`."""
         current = await self.read_state()
         if current is None or current != expected:
-            raise ForeignMoved("the state changed", fix="try again")
+            raise TerraformLockMoved("the state changed", fix="try again")
         self.digest = current.digest_computed
         return await self._stored()
 
-    async def take_lock(self, info: LockInfo) -> HeldForeign:
+    async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`."""
         if self.locks:
             raise held_by(next(iter(self.locks.values())), self.address)
         self.hold(info)
-        return HeldForeign(info=info, locks=tuple(self.locks.values()))
+        return HeldTerraformLock(info=info, locks=tuple(self.locks.values()))
 
-    async def give_lock(self, held: HeldForeign) -> None:
+    async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`."""
         for lock in held.locks:
             if lock.mechanism in self.locks:

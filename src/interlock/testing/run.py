@@ -1,4 +1,4 @@
-"""Everything around a supervisor, in memory: the state's door, the queue, the gateway, the review, Terraform itself.
+"""Everything around a supervisor, in memory: the state's access, the queue, the gateway, the review, Terraform itself.
 
 All of them write what they are asked into one diary, in the order in which it happens. A test says at which step
 something fails, or what happens there (somebody presses Ctrl-C), and reads the diary afterwards. No process is started.
@@ -42,7 +42,7 @@ class Diary:
 
     Attributes:
         steps: The names of the steps.
-        fails: What is raised at a step: `door.stored`, or `door.stored#2` when it is reached a second time.
+        fails: What is raised at a step: `access.stored`, or `access.stored#2` when it is reached a second time.
         meets: What happens at a step, named likewise, before it fails.
     """
 
@@ -119,7 +119,7 @@ class FakeTerraform:
         living: Names of the commands that have not ended.
     """
 
-    def __init__(self, diary: Diary, door: FakeDoor, clock: FakeClock) -> None:
+    def __init__(self, diary: Diary, access: FakeDoor, clock: FakeClock) -> None:
         self.ends = {
             "plan": Ending(says=PLANNED, code=2),
             "apply": Ending(says=APPLIED, stores=True),
@@ -130,7 +130,7 @@ class FakeTerraform:
         self.kills = {"apply": Ending(says=BEGUN, code=KILLED)}
         self.faults: list[str] = []
         self.living: dict[int, FakeProcess] = {}
-        self.diary, self.door, self.clock = diary, door, clock
+        self.diary, self.access, self.clock = diary, access, clock
         self._started = 0
 
     async def start(
@@ -230,7 +230,7 @@ class FakeProcess:
         self._terraform.diary.note(f"end:{self.label}")
         self._output.write_bytes(ending.says)
         if ending.stores:
-            self._terraform.door.write()
+            self._terraform.access.write()
         if ending.code in (0, 2):
             self._leave_files()
         self._ended.set_result(Ended(code=ending.code))
@@ -242,7 +242,7 @@ class FakeProcess:
             (Path(self._environ["TF_DATA_DIR"]) / "terraform.tfstate").write_text(json.dumps(record))
         for word in self._argv:
             if word.startswith("-out="):
-                head = self._terraform.door.head
+                head = self._terraform.access.head
                 Path(word.removeprefix("-out=")).write_bytes(plan_file(head.lineage, head.serial))
 
 
@@ -251,7 +251,7 @@ class FakeProcess:
 
 @dataclass(slots=True, kw_only=True)
 class FakeDoor:
-    """See `interlock.run.surroundings.Door`.
+    """See `interlock.run.surroundings.StateAccess`.
 
     Attributes:
         diary: Where it says what it is asked.
@@ -291,69 +291,69 @@ class FakeDoor:
         self.document = json.dumps(text).encode()
 
     async def may_initialise(self) -> bool:
-        """See `Door.may_initialise`."""
+        """See `StateAccess.may_initialise`."""
         return self.early
 
     def admit(self, seat: Seat) -> None:  # noqa: ARG002
-        """See `Door.admit`."""
-        self.diary.note("door.admit")
+        """See `StateAccess.admit`."""
+        self.diary.note("access.admit")
 
     async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:  # noqa: ARG002
-        """See `Door.enter`."""
-        await self.diary.step("door.enter")
+        """See `StateAccess.enter`."""
+        await self.diary.step("access.enter")
 
     async def rest(self) -> None:
-        """See `Door.rest`."""
-        await self.diary.step("door.rest")
+        """See `StateAccess.rest`."""
+        await self.diary.step("access.rest")
 
     async def settle(self, tell: Tell) -> None:  # noqa: ARG002
-        """See `Door.settle`."""
-        await self.diary.step("door.settle")
+        """See `StateAccess.settle`."""
+        await self.diary.step("access.settle")
 
     async def leave(self) -> None:
-        """See `Door.leave`."""
-        await self.diary.step("door.leave")
+        """See `StateAccess.leave`."""
+        await self.diary.step("access.leave")
 
     def allow_deletions(self, addresses: frozenset[str]) -> None:
-        """See `Door.allow_deletions`."""
+        """See `StateAccess.allow_deletions`."""
         self.allowed = addresses
-        self.diary.note("door.allow")
+        self.diary.note("access.allow")
 
     def accepted(self) -> Current | None:
-        """See `Door.accepted`."""
+        """See `StateAccess.accepted`."""
         return self.written
 
     def refused(self) -> InterlockError | None:
-        """See `Door.refused`."""
+        """See `StateAccess.refused`."""
         return self.refusal
 
     def suspect(self) -> tuple[str, ...]:
-        """See `Door.suspect`."""
+        """See `StateAccess.suspect`."""
         return self.lacking
 
     def unsaved(self) -> bytes | None:
-        """See `Door.unsaved`."""
+        """See `StateAccess.unsaved`."""
         return self.left
 
     async def current(self) -> Current:
-        """See `Door.current`."""
-        await self.diary.step("door.current")
+        """See `StateAccess.current`."""
+        await self.diary.step("access.current")
         return self.head
 
     async def stored(self) -> bytes | None:
-        """See `Door.stored`."""
-        await self.diary.step("door.stored")
+        """See `StateAccess.stored`."""
+        await self.diary.step("access.stored")
         return self.document
 
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:  # noqa: ARG002
-        """See `Door.push`."""
-        await self.diary.step("door.push")
+        """See `StateAccess.push`."""
+        await self.diary.step("access.push")
         self.pushed.append(document)
         self.write()
         return self.head
 
     async def close(self) -> None:
-        """See `Door.close`."""
+        """See `StateAccess.close`."""
 
 
 class DiaryCoordinator(LocalCoordinator):

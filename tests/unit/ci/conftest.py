@@ -8,7 +8,7 @@ import pytest
 from tests.platform_api import FakeApi, platform_api
 
 from interlock.ci import Workflow, read
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 
 @pytest.fixture

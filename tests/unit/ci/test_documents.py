@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from interlock.ci.documents import MAX_TOTAL_BYTES, Documents
-from interlock.source import MemoryTree, SourceUnreadable
+from interlock.source.tree import MemoryTree, SourceUnreadable
 
 
 class Counting(MemoryTree):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from interlock.ci import Job, Workflow, read
 from interlock.ci.workflow import ANY_REF
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 Read = Callable[..., Workflow]
 PATH = "Jenkinsfile"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from interlock.ci import Vendor, find, read, read_all, vendor_of
 from interlock.ci.reading import root_of
-from interlock.source import MemoryTree, SourceUnreadable
+from interlock.source.tree import MemoryTree, SourceUnreadable
 
 
 @pytest.mark.parametrize(

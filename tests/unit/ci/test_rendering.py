@@ -24,7 +24,7 @@ from interlock.ci.rendering import HEADER, VENDORS, render
 from interlock.ci.seal import make_keys
 from interlock.lint.engine import Request, lint
 from interlock.lint.rules.ci import CI_RULES
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 BARE = Pipeline(
     targets=(Target(name="prod", directory=".", environment="production"),),

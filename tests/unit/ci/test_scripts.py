@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from interlock.ci.document import SourceText
 from interlock.ci.scripts import Effects, Scripts
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 
 def effects(text: str, files: dict[str, str], directory: str = "") -> Effects:

@@ -19,7 +19,7 @@ from interlock.ci import read_all
 from interlock.lint import Sources
 from interlock.lint.engine import Request, lint
 from interlock.lint.rules.ci import CI_RULES
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 ROOT = Path(__file__).parents[3]
 ACTION = ROOT / "action.yml"

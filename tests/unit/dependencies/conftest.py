@@ -7,7 +7,7 @@ import pytest
 
 from interlock.dependencies import EMPTY, Graph, Inventory, Root, from_state, trace
 from interlock.hcl import read_module
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 from interlock.state import parse_document
 
 Traced = Callable[..., Graph]

@@ -4,7 +4,7 @@ import pytest
 
 from interlock.dependencies import Edge, Graph, Inventory, Kind, Root, apply_fixes, trace
 from interlock.hcl import read_module
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 Traced = Callable[..., Graph]
 Stated = Callable[..., Inventory]

@@ -4,7 +4,7 @@ import json
 
 from interlock.existing import Found
 from interlock.existing.discovery import backend_configs, find
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 S3 = """
 terraform {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from interlock.errors import BackendUnavailable, LockHeld, UsageError
-from interlock.existing import ForeignMoved, Found
+from interlock.existing import Found, TerraformLockMoved
 from interlock.existing.gitlab import GitLabBackend, find_project_state, open_gitlab
 from interlock.ids import RandomIds
 from interlock.terraform.lockinfo import build_lock_info
@@ -149,7 +149,7 @@ async def test_the_lock_is_deleted_on_condition_of_its_id(gitlab: GitLab, backen
     gitlab.locked = ("theirs", "bob")
     (lock,) = await backend.read_locks()
     gitlab.locked = ("later", "eve")
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.delete_lock(lock)
     assert gitlab.locked == ("later", "eve")
     gitlab.locked = ("theirs", "bob")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable, LockHeld, UsageError
-from interlock.existing import ForeignMoved, Found
+from interlock.existing import Found, TerraformLockMoved
 from interlock.existing.http import HttpBackend, open_http, shown_address
 from interlock.ids import RandomIds
 from interlock.terraform.lockinfo import build_lock_info, render_lock_info
@@ -120,13 +120,13 @@ async def test_exactly_the_lock_that_was_read_is_deleted(server: Server, backend
     server.lock = render_lock_info(THEIRS)
     (lock,) = await backend.read_locks()
     server.lock = render_lock_info(OURS)
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.delete_lock(lock)
     assert server.is_locked()
     server.lock = render_lock_info(THEIRS)
     await backend.delete_lock(lock)
     assert not server.is_locked()
-    with pytest.raises(ForeignMoved, match="not there any more"):
+    with pytest.raises(TerraformLockMoved, match="not there any more"):
         await backend.delete_lock(lock)
 
 
@@ -136,7 +136,7 @@ async def test_a_state_is_written_under_our_lock_and_over_what_was_read(server: 
     first = await backend.write_state(STATE, expected=None)
     assert server.state == STATE
     server.state = b"{}"
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.write_state(STATE, expected=first)
     await backend.give_lock(held)
     assert server.lock is None

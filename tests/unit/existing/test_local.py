@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import LockHeld, UsageError
-from interlock.existing import ExistingBackend, ForeignMoved, Found, Unsupported
+from interlock.existing import ExistingBackend, Found, TerraformLockMoved, Unsupported
 from interlock.existing.local import LocalBackend, path_of
 from interlock.terraform.lockinfo import LockInfo
 
@@ -87,7 +87,7 @@ async def test_a_write_replaces_what_was_read_and_keeps_it(backend: LocalBackend
     first = await backend.write_state(b"one-and-more", expected=None)
     second = await backend.write_state(b"two", expected=first)
     assert (second.body, backend.backup_path.read_bytes()) == (b"two", b"one-and-more")
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.write_state(b"three", expected=first)
     await backend.give_lock(held)
     assert [(version.id, version.current) for version in await backend.history()] == [

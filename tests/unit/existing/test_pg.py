@@ -9,7 +9,7 @@ import pytest
 psycopg = pytest.importorskip("psycopg")
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable, LockHeld, UsageError  # noqa: E402
-from interlock.existing import ForeignMoved, Found  # noqa: E402
+from interlock.existing import Found, TerraformLockMoved  # noqa: E402
 from interlock.existing.pg import PgBackend, _translated, open_pg, shown_address  # noqa: E402
 from interlock.terraform.lockinfo import LockInfo, build_lock_info  # noqa: E402
 from interlock.testing.postgres import postgres_server, why_not  # noqa: E402
@@ -67,10 +67,10 @@ async def test_a_state_is_written_only_over_what_was_read(backend: PgBackend) ->
     assert await backend.history() == ()
     first = await backend.write_state(STATE, expected=None)
     assert first.body == STATE
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.write_state(b"{}", expected=None)
     second = await backend.write_state(b'{"serial": 2}', expected=first)
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.write_state(b"{}", expected=first)
     assert (await backend.read_state()) == second
     versions = await backend.history()
@@ -91,7 +91,7 @@ async def test_a_session_that_holds_the_lock_is_seen_and_freed_only_while_it_is_
 
     holder.close()
     later = hold(table)
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.delete_lock(lock)
     assert not later.closed
     (second,) = await backend.read_locks()

@@ -8,7 +8,7 @@ import pytest
 
 from interlock.clock import SystemClock
 from interlock.errors import LockHeld, UsageError
-from interlock.existing import ExistingBackend, ForeignMoved, Found, StoredState
+from interlock.existing import ExistingBackend, Found, StoredState, TerraformLockMoved
 from interlock.existing.s3 import S3Backend, S3Place, access_of, md5_of, place_of
 from interlock.ids import RandomIds
 from interlock.terraform.lockinfo import LockInfo
@@ -81,11 +81,11 @@ async def test_only_the_lock_that_was_read_is_deleted(make: Make, way: dict[str,
     seen = await backend.read_locks()
     await backend.give_lock(held)
     for lock in seen:
-        with pytest.raises(ForeignMoved):
+        with pytest.raises(TerraformLockMoved):
             await backend.delete_lock(lock)
     await backend.take_lock(info("newer"))
     for lock in seen:
-        with pytest.raises(ForeignMoved) as moved:
+        with pytest.raises(TerraformLockMoved) as moved:
             await backend.delete_lock(lock)
         assert moved.value.facts["lock_id"] == "newer"
     assert {lock.id for lock in await backend.read_locks()} == {"newer"}
@@ -119,7 +119,7 @@ async def test_a_lock_item_whose_info_is_no_text_still_locks_and_exactly_it_can_
     with pytest.raises(LockHeld):
         await backend.take_lock(info())
     aws.dynamodb.put_item(TableName=backend.place.table, Item={**item, "Info": {"S": "another"}})
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.delete_lock(lock)
     aws.dynamodb.put_item(TableName=backend.place.table, Item=item)
     await backend.delete_lock(lock)
@@ -145,10 +145,10 @@ async def test_a_state_is_written_with_its_digest_and_only_in_the_place_of_what_
     assert await backend.read_state() is None
     first = await backend.write_state(BODY, expected=None)
     assert (first.body, first.digest_stored, first.digest_agrees) == (BODY, md5_of(BODY), True)
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.write_state(NEXT, expected=None)
     second = await backend.write_state(NEXT, expected=first)
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.write_state(BODY, expected=first)
     assert (await backend.read_state()) == second
     history = await backend.history()
@@ -173,7 +173,7 @@ async def test_a_digest_is_repaired_only_while_state_and_digest_are_as_they_were
     assert not seen.digest_agrees
     repaired = await backend.repair_digest(expected=seen)
     assert repaired.digest_agrees
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.repair_digest(expected=seen)
 
 

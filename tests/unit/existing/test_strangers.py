@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from interlock.existing.foreign import foreign_lock, held_by
+from interlock.existing.terraform_lock import foreign_lock, held_by
 from interlock.terraform.lockinfo import parse_lock_info, render_lock_info
 
 FIELDS = {"Operation": "operation", "Info": "info", "Who": "who", "Version": "version", "Created": "created"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from interlock.errors import LockHeld, UsageError
-from interlock.existing import ForeignMoved, Found
+from interlock.existing import Found, TerraformLockMoved
 from interlock.existing.tfe import TfeBackend, find_token, open_tfe, place_of, shown_address
 from interlock.terraform.lockinfo import build_lock_info
 from interlock.testing.answers import AnswerServer, Call, Told, answer_server
@@ -135,13 +135,13 @@ async def test_the_workspace_is_forced_open_only_while_the_same_holds(platform: 
     platform.holder = {"type": "runs", "id": "run-7"}
     (lock,) = await backend.read_locks()
     platform.holder = {"type": "runs", "id": "run-8"}
-    with pytest.raises(ForeignMoved, match="run-7"):
+    with pytest.raises(TerraformLockMoved, match="run-7"):
         await backend.delete_lock(lock)
     assert platform.holder == {"type": "runs", "id": "run-8"}
     platform.holder = {"type": "runs", "id": "run-7"}
     await backend.delete_lock(lock)
     assert await backend.read_locks() == ()
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.delete_lock(lock)
 
 
@@ -152,7 +152,7 @@ async def test_state_versions_are_read_and_written_with_what_the_platform_checks
     held = await backend.take_lock(OURS)
     first = await backend.write_state(state(1), expected=None)
     second = await backend.write_state(state(2), expected=first)
-    with pytest.raises(ForeignMoved):
+    with pytest.raises(TerraformLockMoved):
         await backend.write_state(state(3), expected=first)
     with pytest.raises(LockHeld):
         await backend.write_state(state(2), expected=second)

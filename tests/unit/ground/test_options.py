@@ -10,7 +10,7 @@ import pytest
 from interlock.ci.document import SourceText
 from interlock.ci.operations import read
 from interlock.cli.main import COMMANDS, build
-from interlock.compose import Asked
+from interlock.operate.ordering import Asked
 from interlock.options import RUN_OPTIONS, SWITCHES, is_switch
 
 FIELDS = {"plan": "plan_file"}  # an option whose field has another name than the option

@@ -1,6 +1,6 @@
 from interlock.hcl import Known, Literal, constant_text, find_backend, is_configuration, read_module, read_modules
 from interlock.hcl.module import Module
-from interlock.source import MAX_FILE_BYTES, MemoryTree, SourceUnreadable
+from interlock.source.tree import MAX_FILE_BYTES, MemoryTree, SourceUnreadable
 
 
 def module(*parts: str, **texts: str) -> Module:

@@ -13,7 +13,7 @@ from interlock.hcl import (
     references,
     target_of,
 )
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 
 def body(text: str) -> Body:

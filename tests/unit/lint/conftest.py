@@ -8,7 +8,7 @@ import pytest
 
 from interlock.lint.catalogue import HCL_RULES, find_rule
 from interlock.lint.engine import Request, fix, lint
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 Found = Callable[..., list[str]]
 Fixed = Callable[..., dict[str, str]]

@@ -164,7 +164,7 @@ def test_places_for_secrets_and_emulators_are_left_alone(found: Found, kind: str
 def test_no_message_shows_the_secret() -> None:
     from interlock.lint.catalogue import find_rule
     from interlock.lint.engine import Request, lint
-    from interlock.source import MemoryTree
+    from interlock.source.tree import MemoryTree
 
     rule = find_rule("backend-credentials-in-config")
     assert rule is not None

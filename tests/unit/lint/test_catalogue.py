@@ -6,7 +6,7 @@ from interlock.lint.catalogue import HCL_RULES, RULES, find_rule
 from interlock.lint.engine import Request, fix, lint
 from interlock.lint.reference import page
 from interlock.lint.rule import Rule
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from interlock.ci import read_all
 from interlock.lint import Sources
 from interlock.lint.rules.ci import CI_RULES
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 WORKFLOW = ".github/workflows/deploy.yml"
 

@@ -10,7 +10,7 @@ import pytest
 from interlock.ci import read_all
 from interlock.lint import Sources
 from interlock.lint.rules.ci import CI_RULES
-from interlock.source import MemoryTree
+from interlock.source.tree import MemoryTree
 
 GITHUB = ".github/workflows/deploy.yml"
 GITLAB = ".gitlab-ci.yml"

@@ -9,7 +9,7 @@ from interlock.lint.engine import Request, choose_rules, fix, lint
 from interlock.lint.finding import Edit, Finding, Severity
 from interlock.lint.fixes import apply_edits
 from interlock.lint.report import Report, reported
-from interlock.source import MemoryTree, Span
+from interlock.source.tree import MemoryTree, Span
 
 TTL = """\
 resource "aws_dynamodb_table" "terraform_locks" {

@@ -6,7 +6,7 @@ from interlock.lint.catalogue import RULES
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.formats import render_github, render_gitlab, render_json, render_sarif, render_text
 from interlock.lint.report import Report, reported
-from interlock.source import span_of
+from interlock.source.tree import span_of
 
 TEXT = 'resource "a" "ü" {\n\tname = "x" # 100%, a:b\n}\n'
 

@@ -2,7 +2,7 @@ import pytest
 
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.ignores import Ignore, Incomplete, find_ignores
-from interlock.source import Span
+from interlock.source.tree import Span
 
 KNOWN = frozenset({"rule-a", "rule-b"})
 

@@ -240,7 +240,7 @@ def test_what_is_no_cycle_is_left_alone(found: Found, texts: dict[str, str]) -> 
 def test_a_long_cycle_is_shortened_in_its_message() -> None:
     from interlock.lint.catalogue import find_rule
     from interlock.lint.engine import Request, lint
-    from interlock.source import MemoryTree
+    from interlock.source.tree import MemoryTree
 
     rule = find_rule("dependency-cycle")
     assert rule is not None

@@ -66,9 +66,9 @@ class Scene:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.coordinator = LocalCoordinator(MemoryRecords(clock=self.clock), self.clock, CountingIds())
-        self.estate = FakeEstate()
+        self.leftovers = FakeEstate()
         self.told: list[str] = []
-        self.breaker = Breaker(coordinator=self.coordinator, estate=self.estate, clock=self.clock, by="us")
+        self.breaker = Breaker(coordinator=self.coordinator, leftovers=self.leftovers, clock=self.clock, by="us")
 
     def tell(self, _kind: str, facts: Mapping[str, object]) -> None:
         self.told.append(str(facts["verdict"]))
@@ -96,25 +96,25 @@ async def test_a_gone_holder_is_broken_after_a_whole_lease_of_silence_and_its_st
 ) -> None:
     await scene.hold()
     await scene.attend(LEASE_S - 0.1)
-    assert (await scene.holders(), scene.estate.done) == (["r1"], [])
+    assert (await scene.holders(), scene.leftovers.done) == (["r1"], [])
     await scene.attend(LEASE_S * 1.3)
     assert await scene.holders() == []
     assert scene.told == ["gone", "broken"]
-    assert scene.estate.done == ["salvage s", "close r1"]
+    assert scene.leftovers.done == ["salvage s", "close r1"]
 
 
 async def test_a_holder_whose_process_lives_is_never_broken_however_silent(scene: Scene) -> None:
-    scene.estate.names = {"supervisor": living()}
+    scene.leftovers.names = {"supervisor": living()}
     await scene.hold()
     await scene.attend(LEASE_S * 20)
-    assert (await scene.holders(), scene.told, scene.estate.done) == (["r1"], ["alive"], [])
+    assert (await scene.holders(), scene.told, scene.leftovers.done) == (["r1"], ["alive"], [])
 
 
 @pytest.mark.parametrize("names", [{}, {"supervisor": ELSEWHERE}])
 async def test_a_holder_that_cannot_be_seen_from_here_is_never_broken(
     scene: Scene, names: dict[str, ProcessName]
 ) -> None:
-    scene.estate.names = names
+    scene.leftovers.names = names
     await scene.hold()
     await scene.attend(LEASE_S * 20)
     assert (await scene.holders(), scene.told) == (["r1"], ["undecided"])
@@ -131,20 +131,20 @@ async def test_a_holder_that_beats_is_left_alone_although_no_process_is_seen(sce
 
 
 async def test_a_state_that_cannot_be_stored_is_kept_and_the_lock_is_free_all_the_same(scene: Scene) -> None:
-    scene.estate.failure = StateInvalid("older")
+    scene.leftovers.failure = StateInvalid("older")
     await scene.hold()
     await scene.attend(LEASE_S * 1.3)
     assert await scene.holders() == []
-    assert scene.estate.done == ["salvage s", "close r1"]
+    assert scene.leftovers.done == ["salvage s", "close r1"]
 
 
 async def test_an_orphaned_terraform_is_asked_to_stop_and_the_lock_waits_for_it(scene: Scene) -> None:
-    scene.estate.names = {"supervisor": dead(), "terraform": living()}
+    scene.leftovers.names = {"supervisor": dead(), "terraform": living()}
     await scene.hold()
     await scene.attend(LEASE_S * 1.3)
     assert await scene.holders() == ["r1"]
     assert "alive" in scene.told
-    scene.estate.names = {"supervisor": dead()}
+    scene.leftovers.names = {"supervisor": dead()}
     await scene.attend(LEASE_S * 1.3)
     assert await scene.holders() == []
 
@@ -154,7 +154,7 @@ async def test_a_grant_that_has_ended_meanwhile_is_left_at_that(scene: Scene) ->
     (holder,) = (await scene.coordinator.view("s")).lock.holders
     await scene.coordinator.release("s", ticket=grant.ticket, token=grant.token)
     assert await scene.breaker.recover("s", holder, reason="gone") is None
-    assert scene.estate.done == ["salvage s"]
+    assert scene.leftovers.done == ["salvage s"]
 
 
 @pytest.mark.promise("P5")
@@ -162,6 +162,6 @@ async def test_a_grant_that_ended_while_its_state_was_saved_is_not_broken_and_it
     """Somebody else was quicker: what they recorded of that run stands."""
     await scene.hold()
     (holder,) = (await scene.coordinator.view("s")).lock.holders
-    scene.estate.failure = LeaseLost("the grant is not current", why="it was broken", fix="look")
+    scene.leftovers.failure = LeaseLost("the grant is not current", why="it was broken", fix="look")
     assert await scene.breaker.recover("s", holder, reason="gone") is None
-    assert (await scene.holders(), scene.estate.done) == (["r1"], ["salvage s"])
+    assert (await scene.holders(), scene.leftovers.done) == (["r1"], ["salvage s"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interlock.existing import ForeignLock
+from interlock.existing import TerraformLock
 from interlock.recovery import Says
 from interlock.recovery.witnesses import session
 from interlock.recovery.witnesses.running import Role, Running
@@ -70,10 +70,10 @@ def connection() -> Iterator[tuple[str, int, int]]:
 @pytest.mark.promise("P5")
 def test_a_connection_that_no_process_of_this_host_has_proves_nothing(connection: tuple[str, int, int]) -> None:
     address, port, server_port = connection
-    elsewhere = ForeignLock(id="1", mechanism="pg", client=(address, port, server_port + 1))
+    elsewhere = TerraformLock(id="1", mechanism="pg", client=(address, port, server_port + 1))
     found = session.collect(elsewhere, now=NOW)
     assert (found.says, "behind a proxy" in found.text) == (Says.NOTHING, True)
 
 
 def test_a_session_through_a_socket_of_the_servers_machine_proves_nothing() -> None:
-    assert session.collect(ForeignLock(id="1", mechanism="pg"), now=NOW).says is Says.NOTHING
+    assert session.collect(TerraformLock(id="1", mechanism="pg"), now=NOW).says is Says.NOTHING

@@ -38,7 +38,7 @@ SAVING_FAILED: AnyEvent = Diagnostic(severity=Severity.ERROR, summary="Failed to
 
 
 class FakeDoor:
-    """A door behind which a test has put what is stored."""
+    """A access behind which a test has put what is stored."""
 
     backend = None
 
@@ -102,13 +102,13 @@ class Room:
         self.space = Workspace(directory=folder, folder=tree, data_dir=folder / "data", seed=folder / "seed")
 
     async def settle(
-        self, door: FakeDoor, *events: AnyEvent, code: int = 0, failure: InterlockError | None = None
+        self, access: FakeDoor, *events: AnyEvent, code: int = 0, failure: InterlockError | None = None
     ) -> None:
         await settle(
             Outcome(ended=Ended(code=code), events=list(events)),
             failure=failure,
             plan=PlanFacts(changes=(PlannedChange(resource=Resource(address="a.b"), action=Action.CREATE),)),
-            door=door,  # type: ignore[arg-type]  # only what settle uses
+            access=access,  # type: ignore[arg-type]  # only what settle uses
             workspace=self.space,
             journal=self.journal,
             saving=Saving(clock=SystemClock(), patience_s=self.patience_s),
@@ -137,19 +137,21 @@ async def test_success_without_a_write_or_with_another_stored_state_is_none(room
 
 
 async def test_a_refused_write_is_never_success(room: Room) -> None:
-    door = FakeDoor(WRITTEN, accepted=WRITTEN)
-    door.refusal = StateInvalid("dropped")
+    access = FakeDoor(WRITTEN, accepted=WRITTEN)
+    access.refusal = StateInvalid("dropped")
     with pytest.raises(StateInvalid, match="dropped"):
-        await room.settle(door, APPLIED)
+        await room.settle(access, APPLIED)
 
 
 @pytest.mark.promise("P4")
 @pytest.mark.parametrize("family", [StateNotSaved, LeaseLost])
 async def test_what_was_refused_of_a_run_that_lost_something_is_named(room: Room, family: type[InterlockError]) -> None:
-    door = FakeDoor(WRITTEN, accepted=WRITTEN)
-    door.refusal = LeaseLost("not written", why="the grant is not current", quarantine="abc123")
+    access = FakeDoor(WRITTEN, accepted=WRITTEN)
+    access.refusal = LeaseLost("not written", why="the grant is not current", quarantine="abc123")
     with pytest.raises(family) as lost:
-        await room.settle(door, APPLIED, code=1, failure=family("cut off", why="in flight: a.b", fix="interlock plan"))
+        await room.settle(
+            access, APPLIED, code=1, failure=family("cut off", why="in flight: a.b", fix="interlock plan")
+        )
     assert lost.value.why.startswith("in flight: a.b; its last write was refused (the grant is not current)")
     assert "abc123 --raw" in lost.value.fix
     assert lost.value.fix.startswith("interlock plan")
@@ -164,37 +166,37 @@ async def test_the_same_serial_with_other_content_is_not_what_terraform_wrote(ro
 
 @pytest.mark.promise("P8")
 async def test_a_refused_write_comes_before_what_else_went_wrong(room: Room) -> None:
-    door = FakeDoor(WRITTEN, accepted=WRITTEN)
-    door.refusal = StateInvalid("dropped")
+    access = FakeDoor(WRITTEN, accepted=WRITTEN)
+    access.refusal = StateInvalid("dropped")
     with pytest.raises(StateInvalid, match="dropped"):
-        await room.settle(door, APPLIED, code=1, failure=TerraformFailed("some error"))
+        await room.settle(access, APPLIED, code=1, failure=TerraformFailed("some error"))
 
 
 @pytest.mark.promise("P4")
 async def test_a_lease_that_is_found_lost_in_the_end_decides_the_exit_status(room: Room) -> None:
-    door = FakeDoor(WRITTEN, accepted=WRITTEN)
-    door.unseen = LeaseLost("somebody else has it")
-    door.push_refusal = LeaseLost("fenced")
+    access = FakeDoor(WRITTEN, accepted=WRITTEN)
+    access.unseen = LeaseLost("somebody else has it")
+    access.push_refusal = LeaseLost("fenced")
     room.space.errored.write_bytes(STATE)
     with pytest.raises(LeaseLost, match="somebody else has it"):
-        await room.settle(door, APPLIED, code=1, failure=StateNotSaved("cut off"))
+        await room.settle(access, APPLIED, code=1, failure=StateNotSaved("cut off"))
 
 
 @pytest.mark.promise("P8")
 async def test_a_failure_to_save_that_only_terraform_reports_is_mended_by_storing_what_it_left(room: Room) -> None:
-    door = FakeDoor(WRITTEN)
+    access = FakeDoor(WRITTEN)
     room.space.errored.write_bytes(STATE)
     said = StateNotSaved("the newest state could not be stored", category="state-not-saved")
-    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=said)
-    assert door.pushed == [STATE]
+    await room.settle(access, APPLIED, SAVING_FAILED, code=1, failure=said)
+    assert access.pushed == [STATE]
 
 
 @pytest.mark.promise("P8")
 async def test_a_suspect_state_is_neither_a_success_nor_a_lost_state(room: Room) -> None:
-    door = FakeDoor(WRITTEN, accepted=WRITTEN)
-    door.lacking = ("a.b", "a.c")
+    access = FakeDoor(WRITTEN, accepted=WRITTEN)
+    access.lacking = ("a.b", "a.c")
     with pytest.raises(StateSuspect) as held:
-        await room.settle(door, APPLIED)
+        await room.settle(access, APPLIED)
     assert held.value.exit_status == 23
     assert "a.b, a.c" in held.value.why
     assert command("state", "accept", THIS_STATE) in held.value.fix
@@ -202,28 +204,28 @@ async def test_a_suspect_state_is_neither_a_success_nor_a_lost_state(room: Room)
     kinds = [entry.kind for entry in read(room.folder)]
     assert kinds[-2:] == ["state", "suspect"]
     with pytest.raises(StateSuspect, match="held for review") as failed:
-        await room.settle(door, APPLIED, code=1, failure=TerraformFailed("it failed"))
+        await room.settle(access, APPLIED, code=1, failure=TerraformFailed("it failed"))
     assert "besides: it failed" in failed.value.why
     with pytest.raises(LeaseLost):
-        await room.settle(door, APPLIED, code=1, failure=LeaseLost("gone"))
+        await room.settle(access, APPLIED, code=1, failure=LeaseLost("gone"))
 
 
 @pytest.mark.promise("P8")
 async def test_an_errored_state_that_lay_there_before_the_run_is_left_alone(room: Room) -> None:
     room.space.errored.write_bytes(STATE)
     note_before_apply(room.folder, errored=room.space.errored, allowed=frozenset({"a.b"}))
-    door = FakeDoor(WRITTEN, accepted=WRITTEN)
-    await room.settle(door, APPLIED)
-    assert door.pushed == []
+    access = FakeDoor(WRITTEN, accepted=WRITTEN)
+    await room.settle(access, APPLIED)
+    assert access.pushed == []
     assert room.space.errored.read_bytes() == STATE
     assert read_allowed(room.folder) == frozenset({"a.b"})
 
 
 async def test_a_state_that_terraform_left_is_stored_and_makes_good_a_failure_to_save(room: Room) -> None:
     room.space.errored.write_bytes(STATE)
-    door = FakeDoor(WRITTEN)
-    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("it could not save"))
-    assert door.pushed == [STATE]
+    access = FakeDoor(WRITTEN)
+    await room.settle(access, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("it could not save"))
+    assert access.pushed == [STATE]
     assert not list(room.folder.parent.rglob("errored.tfstate"))
 
 
@@ -236,10 +238,10 @@ async def test_another_failure_stands_although_the_state_was_stored(room: Room) 
 
 async def test_a_state_that_cannot_be_stored_is_kept_privately_and_named(room: Room) -> None:
     room.space.errored.write_bytes(STATE)
-    door = FakeDoor(WRITTEN)
-    door.push_refusal = StateInvalid("older")
+    access = FakeDoor(WRITTEN)
+    access.push_refusal = StateInvalid("older")
     with pytest.raises(StateNotSaved) as lost:
-        await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+        await room.settle(access, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
     kept = room.folder / "errored.tfstate"
     assert str(kept) in lost.value.why
     assert "--state prod" in lost.value.fix
@@ -250,10 +252,10 @@ async def test_a_state_that_cannot_be_stored_is_kept_privately_and_named(room: R
 @pytest.mark.promise("P3")
 async def test_a_state_that_only_memory_has_is_stored_when_terraforms_file_is_empty(room: Room) -> None:
     room.space.errored.write_bytes(b"")  # as Terraform leaves it on a full disk
-    door = FakeDoor(WRITTEN)
-    door.left = STATE
-    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
-    assert door.pushed == [STATE]
+    access = FakeDoor(WRITTEN)
+    access.left = STATE
+    await room.settle(access, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+    assert access.pushed == [STATE]
     assert not room.space.errored.exists()
     assert not (room.folder / "errored.tfstate").exists()
 
@@ -264,23 +266,23 @@ async def test_a_store_that_cannot_take_a_state_is_offered_it_again_while_the_ru
 ) -> None:
     monkeypatch.setattr("interlock.run.saving.RETRY_S", 0.0)
     room.patience_s = 60.0
-    door = FakeDoor(WRITTEN)
-    door.left, door.push_refusal, door.push_fails = STATE, BackendUnavailable("disk full"), 3
-    await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
-    assert len(door.pushed) == 4
+    access = FakeDoor(WRITTEN)
+    access.left, access.push_refusal, access.push_fails = STATE, BackendUnavailable("disk full"), 3
+    await room.settle(access, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+    assert len(access.pushed) == 4
     assert not (room.folder / "errored.tfstate").exists()
     assert "trying again" in str(read(room.folder)[0].facts["text"])
 
 
 @pytest.mark.promise("P3")
 async def test_a_state_that_only_memory_has_is_kept_where_there_is_room_and_named(room: Room) -> None:
-    door = FakeDoor(WRITTEN)
-    door.left, door.push_refusal = STATE, BackendUnavailable("disk full")
+    access = FakeDoor(WRITTEN)
+    access.left, access.push_refusal = STATE, BackendUnavailable("disk full")
     room.folder.joinpath("errored.tfstate").mkdir()  # as a disk that takes nothing
     theirs = room.space.directory / "errored.tfstate"
     theirs.write_text("of an earlier time")
     with pytest.raises(StateNotSaved) as lost:
-        await room.settle(door, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
+        await room.settle(access, APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
     kept = room.space.directory / "errored-r1.tfstate"
     assert str(kept) in lost.value.why
     assert str(kept) in lost.value.fix
@@ -300,19 +302,19 @@ async def test_an_empty_file_is_never_told_as_a_kept_state(room: Room) -> None:
 
 async def test_a_fenced_run_stays_fenced_and_says_where_its_state_is(room: Room) -> None:
     room.space.errored.write_bytes(STATE)
-    door = FakeDoor(WRITTEN)
-    door.push_refusal = LeaseLost("fenced")
+    access = FakeDoor(WRITTEN)
+    access.push_refusal = LeaseLost("fenced")
     with pytest.raises(LeaseLost, match="gone") as lost:
-        await room.settle(door, APPLIED, code=1, failure=LeaseLost("gone", why="broken"))
+        await room.settle(access, APPLIED, code=1, failure=LeaseLost("gone", why="broken"))
     assert "errored.tfstate" in lost.value.why
 
 
 @pytest.mark.promise("P8")
 async def test_what_was_cut_off_stays_told_when_a_late_write_was_refused_too(room: Room) -> None:
-    door = FakeDoor(WRITTEN)
-    door.refusal = StateInvalid("the lock was given back already")
+    access = FakeDoor(WRITTEN)
+    access.refusal = StateInvalid("the lock was given back already")
     with pytest.raises(StateNotSaved, match="cut off"):
-        await room.settle(door, APPLIED, code=1, failure=StateNotSaved("cut off"))
+        await room.settle(access, APPLIED, code=1, failure=StateNotSaved("cut off"))
 
 
 def test_a_first_state_without_a_lineage_gets_the_same_one_from_everybody() -> None:

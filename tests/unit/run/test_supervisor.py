@@ -65,8 +65,8 @@ class Scene:
         self.directory, self.home, self.folder = folder / "module", folder / "home", folder / "home" / "runs" / RUN
         self.directory.mkdir(exist_ok=True)
         self.folder.mkdir(parents=True)
-        self.door = FakeDoor(diary=self.diary)
-        self.terraform = FakeTerraform(self.diary, self.door, self.clock)
+        self.access = FakeDoor(diary=self.diary)
+        self.terraform = FakeTerraform(self.diary, self.access, self.clock)
         self.coordinator = DiaryCoordinator(MemoryRecords(clock=self.clock), self.clock, CountingIds())
         self.coordinator.diary = self.diary
         fields: dict[str, object] = {
@@ -95,7 +95,7 @@ class Scene:
         hands = Hands(
             alive=0,
             coordinator=self.coordinator,
-            door=self.door,
+            access=self.access,
             rescuer=FakeRescuer(diary=self.diary),
             diagnose=self._diagnosed,
             clock=self.clock,
@@ -138,7 +138,7 @@ class Scene:
         return stage_of((await self.coordinator.view("prod")).lock, RUN)
 
     def started_after(self, step: str) -> list[str]:
-        """Return the commands that were started after a step, which may name a further time of it: `door.stored#2`."""
+        """Return the commands that were started after a step, which may name a later time of it: `access.stored#2`."""
         name, _, number = step.partition("#")
         times = [n for n, each in enumerate(self.diary.steps) if each == name]
         later = self.diary.steps[times[int(number or 1) - 1] + 1 :]
@@ -150,8 +150,8 @@ QUEUED = (
     "queue.acquire",
     "rescuer.attend",
     "queue.granted",
-    "door.admit",
-    "door.enter",
+    "access.admit",
+    "access.enter",
     "record:init",
     "start:init",
     "during:init",
@@ -169,25 +169,25 @@ PLANNING = (
     "start:rendered",
     "during:rendered",
     "end:rendered",
-    "door.stored",
+    "access.stored",
     "record:show",
     "start:show",
     "during:show",
     "end:show",
     "review.check",
 )
-AWAITING = ("phase:awaiting", "approval", "door.stored")
-APPLYING = ("phase:applying", "door.allow", "record:apply", "start:apply", "during:apply")
+AWAITING = ("phase:awaiting", "approval", "access.stored")
+APPLYING = ("phase:applying", "access.allow", "record:apply", "start:apply", "during:apply")
 SETTLING = (
     "end:apply",
     "phase:settling",
-    "door.rest",
-    "door.settle",
-    "door.current",
-    "door.current",
+    "access.rest",
+    "access.settle",
+    "access.current",
+    "access.current",
     "review.applied",
     "gateway.close",
-    "door.leave",
+    "access.leave",
     "queue.release",
     "phase:ended",
 )
@@ -198,7 +198,7 @@ EACH = {
     "planning": [("during:plan", cause) for cause in STOPS],
     "awaiting": [("approval", cause) for cause in STOPS],
     "applying": [("during:apply", cause) for cause in STOPS],
-    "settling": [("door.settle", cause) for cause in STOPS],
+    "settling": [("access.settle", cause) for cause in STOPS],
 }
 """Every signal in every phase; the tests below add every step. What a cause means there is `interrupts.py`'s table."""
 
@@ -237,9 +237,9 @@ async def check_laws(scene: Scene, *, kept: bool = False) -> None:
     assert steps[-1] == "phase:ended"
     if "queue.release" in steps:
         before = steps[: steps.index("queue.release")]
-        assert "door.leave" in before
-        assert [step for step in steps[len(before) :] if step.startswith(("start:", "end:", "door."))] == []
-        assert ("end:apply" in before) == ("door.settle" in before)
+        assert "access.leave" in before
+        assert [step for step in steps[len(before) :] if step.startswith(("start:", "end:", "access."))] == []
+        assert ("end:apply" in before) == ("access.settle" in before)
 
 
 # -- every signal in every phase --------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ async def test_an_apply_is_asked_once_saves_and_then_releases(tmp_path: Path, st
     assert type(outcome) is stopped_by(cause)
     if "start:apply" in scene.diary.steps:
         assert scene.diary.steps.count("ask:apply") == 1
-        assert scene.door.head.serial == 1, "its state is stored"
+        assert scene.access.head.serial == 1, "its state is stored"
     await check_laws(scene)
 
 
@@ -319,13 +319,13 @@ async def test_a_second_wish_is_no_second_signal_and_kills_only_after_its_warnin
 # -- every failure of every hand --------------------------------------------------------------------------------------
 
 DOWN = BackendUnavailable("it is down", fix="look")
-HARMLESS = ("rescuer.attend", "queue.renew", "door.rest", "review.applied", "gateway.close", "queue.release")
+HARMLESS = ("rescuer.attend", "queue.renew", "access.rest", "review.applied", "gateway.close", "queue.release")
 """Hands whose failure costs the run nothing: it goes on, or has done everything already."""
 FIRST_STEPS = [step for step in numbered(QUEUED + PLANNING + AWAITING) if ":" not in step or "record:" in step]
 
 
 @pytest.mark.promise("P8", "P9")
-@pytest.mark.parametrize("step", [step for step in FIRST_STEPS if step not in (*HARMLESS, "door.admit", "approval")])
+@pytest.mark.parametrize("step", [step for step in FIRST_STEPS if step not in (*HARMLESS, "access.admit", "approval")])
 async def test_a_failure_before_the_apply_is_the_outcome_and_nothing_is_applied(tmp_path: Path, step: str) -> None:
     scene = Scene(tmp_path)
     scene.diary.fails[step] = DOWN
@@ -347,7 +347,7 @@ async def test_a_failure_that_costs_nothing_is_said_and_the_run_succeeds(tmp_pat
 @pytest.mark.promise("P1", "P9")
 async def test_a_grant_is_kept_when_terraforms_own_lock_could_not_be_given_back(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.diary.fails["door.leave"] = DOWN
+    scene.diary.fails["access.leave"] = DOWN
     assert await scene.run() == 0
     assert "queue.release" not in scene.diary.steps
     await check_laws(scene, kept=True)
@@ -408,22 +408,22 @@ async def test_a_stop_that_was_cut_off_says_that_something_may_be_lost(tmp_path:
     await check_laws(scene)
 
 
-AFTER_APPLY = ("door.rest", "door.stored#3", "door.settle", "door.current", "review.applied", "gateway.close")
+AFTER_APPLY = ("access.rest", "access.stored#3", "access.settle", "access.current", "review.applied", "gateway.close")
 
 
 @pytest.mark.promise("P8", "P9")
-@pytest.mark.parametrize("step", [*AFTER_APPLY, "door.leave", "queue.release"])
+@pytest.mark.parametrize("step", [*AFTER_APPLY, "access.leave", "queue.release"])
 @pytest.mark.parametrize("how", ["killed", "cut off", "failed"])
 async def test_nothing_that_fails_after_an_apply_hides_how_it_ended(tmp_path: Path, how: str, step: str) -> None:
     scene = Scene(tmp_path)
     scene.terraform.ends["apply"], expected = APPLIES[how]
     scene.diary.fails[step] = DOWN
     assert type(await scene.run()) is expected
-    await check_laws(scene, kept=step in ("door.leave", "queue.release"))
+    await check_laws(scene, kept=step in ("access.leave", "queue.release"))
 
 
 @pytest.mark.promise("P8")
-@pytest.mark.parametrize("step", ["door.settle", "door.current"])
+@pytest.mark.parametrize("step", ["access.settle", "access.current"])
 async def test_an_apply_whose_stored_state_cannot_be_looked_at_is_no_success(tmp_path: Path, step: str) -> None:
     scene = Scene(tmp_path)
     scene.diary.fails[step] = DOWN
@@ -446,7 +446,7 @@ async def test_a_defect_of_ours_during_an_apply_stops_it_and_leaves_lock_and_gra
     with pytest.raises(RuntimeError, match="a defect"):
         await scene.run()
     assert scene.diary.steps.count("ask:apply") == 1
-    assert not {"kill:apply", "door.leave", "queue.release"} & set(scene.diary.steps)
+    assert not {"kill:apply", "access.leave", "queue.release"} & set(scene.diary.steps)
     await check_laws(scene, kept=True)
 
 
@@ -479,7 +479,7 @@ async def test_what_a_terraform_that_was_cut_off_could_store_is_not_called_unsav
     scene = Scene(tmp_path)
     scene.terraform.ends["apply"] = Ending(says=STOPPING + APPLIED + CUT, code=1, stores=True)
     if is_stored:
-        scene.diary.meets["door.rest"] = lambda: setattr(scene.door, "document", MADE)
+        scene.diary.meets["access.rest"] = lambda: setattr(scene.access, "document", MADE)
     outcome = await scene.run()
     assert isinstance(outcome, StateNotSaved)
     assert ("terraform_data.a" in outcome.why) == (not is_stored)
@@ -489,7 +489,7 @@ async def test_what_a_terraform_that_was_cut_off_could_store_is_not_called_unsav
 @pytest.mark.promise("P1", "P9")
 async def test_a_grant_is_kept_whatever_keeps_the_door_from_being_left(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.diary.fails["door.leave"] = RuntimeError("a defect")
+    scene.diary.fails["access.leave"] = RuntimeError("a defect")
     with pytest.raises(RuntimeError, match="a defect"):
         await scene.run()
     await check_laws(scene, kept=True)
@@ -532,7 +532,7 @@ async def test_a_run_that_lost_its_lease_reports_that_and_gives_nothing_back(tmp
 
 
 @pytest.mark.promise("P4", "P8")
-@pytest.mark.parametrize("step", [*AFTER_APPLY, "door.leave"])
+@pytest.mark.parametrize("step", [*AFTER_APPLY, "access.leave"])
 async def test_a_lost_lease_is_reported_whatever_fails_besides(tmp_path: Path, step: str) -> None:
     scene = Scene(tmp_path)
     scene.diary.fails["queue.renew#6"] = LOST
@@ -557,7 +557,7 @@ async def test_a_fenced_run_that_was_also_cut_off_reports_the_fence_and_names_wh
 
 
 @pytest.mark.promise("P9")
-@pytest.mark.parametrize("step", ["during:plan", "door.stored", "review.check", "door.stored#2"])
+@pytest.mark.parametrize("step", ["during:plan", "access.stored", "review.check", "access.stored#2"])
 async def test_an_apply_that_nobody_is_asked_about_is_not_begun_after_a_wish_to_stop(tmp_path: Path, step: str) -> None:
     scene = Scene(tmp_path, auto_approve=True)
     scene.wish(Cause.SIGTERM, at=step)
@@ -587,12 +587,12 @@ async def test_a_plan_changes_nothing_and_says_whether_there_are_changes(
 
 
 @pytest.mark.promise("P8", "P9")
-@pytest.mark.parametrize("step", ["during:plan", "during:show", "review.scan", "door.current"])
+@pytest.mark.parametrize("step", ["during:plan", "during:show", "review.scan", "access.current"])
 async def test_a_drift_scan_that_is_stopped_says_so(tmp_path: Path, step: str) -> None:
     scene = Scene(tmp_path, operation=Operation.DRIFT)
     scene.wish(Cause.SIGINT, at=step)
     outcome = await scene.run()
-    assert outcome == 0 if step == "door.current" else type(outcome) is Interrupted
+    assert outcome == 0 if step == "access.current" else type(outcome) is Interrupted
     await check_laws(scene)
 
 
@@ -627,7 +627,7 @@ async def test_a_failure_that_passes_is_tried_again_from_a_fresh_plan(tmp_path: 
 
 
 @pytest.mark.promise("P9")
-@pytest.mark.parametrize("step", ["door.settle", "during:apply"])
+@pytest.mark.parametrize("step", ["access.settle", "during:apply"])
 async def test_a_run_that_is_to_stop_is_not_tried_again(tmp_path: Path, step: str) -> None:
     scene = Scene(tmp_path, diagnosed=PASSES, auto_approve=True)
     scene.terraform.ends["apply"] = BUSY

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import UsageError
-from interlock.settings import Secret, default_state_name, default_state_names, load, parse_duration, plain_origin
+from interlock.settings.reading import load
+from interlock.settings.values import Secret, parse_duration
+from interlock.site.identity import default_state_name, default_state_names, plain_origin
 
 
 def write(folder: Path, text: str) -> Path:

@@ -17,8 +17,9 @@ from interlock.coordinator.archive import Writer
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.home.known import KnownState
 from interlock.lock import Requested
-from interlock.settings import default_state_names, load
+from interlock.settings.reading import load
 from interlock.site.earlier import Earlier, find_earlier
+from interlock.site.identity import default_state_names
 from interlock.site.opening import remember
 from interlock.site.which import own_ref
 

@@ -15,7 +15,8 @@ from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.home.known import KnownState
 from interlock.lock import Requested
 from interlock.run.summary import SUMMARY
-from interlock.settings import Settings, load
+from interlock.settings.reading import load
+from interlock.settings.values import Settings
 from interlock.site.opening import remember
 from interlock.site.ref import Existing, StateRef
 from interlock.site.which import ref_of_run, resolve

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from interlock.bounded import read_json
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
-from interlock.sending import Elsewhere, Origin, SameOrigin, find_origin
+from interlock.trust.sending import Elsewhere, Origin, SameOrigin, find_origin
 
 TIMEOUT_S = 30.0  # of one request
 MAX_ANSWER_BYTES = 300 << 20  # a sealed plan with some room; JSON answers are far smaller

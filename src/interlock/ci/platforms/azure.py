@@ -15,7 +15,7 @@ from interlock.ci.platforms.api import Api, required
 from interlock.ci.platforms.github import only_file
 from interlock.ci.reviewed import Kept, Source, attempt_in, check_tree, choose, no_plan, parse_instant
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
-from interlock.sending import Origin
+from interlock.trust.sending import Origin
 
 _TOKENS = ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
 _VERSION = "7.1"

@@ -11,7 +11,7 @@ from typing import Final
 from interlock.dependencies.graph import Edit, Kind
 from interlock.dependencies.inventory import Thing
 from interlock.dependencies.site import Root, Site
-from interlock.source import Span, Tree
+from interlock.source.tree import Span, Tree
 
 MIN_NAME_CHARS: Final = 3  # a shorter text equals a name by chance
 ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)

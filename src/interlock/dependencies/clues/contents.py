@@ -16,7 +16,7 @@ from interlock.dependencies.graph import Kind
 from interlock.dependencies.site import Site
 from interlock.genesys import Origin, Reference, references_of
 from interlock.hcl import Call, Expression, Literal, Template, Traversal, constant_text, find_values
-from interlock.source import SourceUnreadable, join
+from interlock.source.tree import SourceUnreadable, join
 
 MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024  # exported flows reach about 2 MB
 MAX_DEPTH: Final = 60  # keys above a line that are looked at

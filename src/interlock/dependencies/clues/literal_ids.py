@@ -9,7 +9,7 @@ from interlock.dependencies.graph import Kind
 from interlock.dependencies.inventory import Thing
 from interlock.dependencies.site import Site
 from interlock.hcl import Expression, Literal, Template, Traversal, constant_text, expressions, walk
-from interlock.source import Span
+from interlock.source.tree import Span
 
 
 def find(site: Site, world: World) -> Iterator[Clue]:

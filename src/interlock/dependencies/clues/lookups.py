@@ -9,7 +9,7 @@ from interlock.dependencies.fix import content_of, replace_span
 from interlock.dependencies.graph import Edit, Kind
 from interlock.dependencies.site import Site
 from interlock.hcl import Reference, constant_text, references
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _NO_ARGUMENTS = frozenset({"depends_on", "provider", "count", "for_each", "lifecycle"})
 

@@ -9,7 +9,7 @@ from interlock.ci.workflow import Job, Vendor
 from interlock.lint.deployments import distinct, jobs
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _STRANGERS_REF = re.compile(
     r"github\.event\.pull_request\.(?:head|merge_commit_sha|number)|github\.head_ref|refs/pull/|github\.event\.number"

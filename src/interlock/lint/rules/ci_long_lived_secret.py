@@ -9,7 +9,7 @@ from interlock.ci.workflow import Job, Step, Variable, Vendor, Workflow
 from interlock.lint.deployments import distinct, jobs
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 # The secret half only, so that one key is one finding.
 _VARIABLES = {"AWS_SECRET_ACCESS_KEY": "AWS", "ARM_CLIENT_SECRET": "Azure", "GOOGLE_CREDENTIALS": "Google Cloud"}

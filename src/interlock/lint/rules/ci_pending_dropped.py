@@ -9,7 +9,7 @@ from interlock.ci.workflow import Vendor
 from interlock.lint.deployments import applying, distinct, jobs
 from interlock.lint.finding import Edit, Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _NEAR_BYTES = 200  # in which the other keys of one `concurrency` stand
 _BLOCK = re.compile(rb"\s+group:\s*")

@@ -10,7 +10,7 @@ from interlock.ci.workflow import Action, Job
 from interlock.lint.deployments import distinct, jobs
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _BY_REF = re.compile(r"/jobs/artifacts/[^/\s]+/(?:download|raw)")  # GitLab: of the last successful pipeline of a ref
 _DOWNLOADS = frozenset({"downloadpipelineartifact", "downloadbuildartifacts"})

@@ -9,7 +9,7 @@ from interlock.ci.workflow import Action, Image, Job, Vendor, Workflow
 from interlock.lint.deployments import distinct, jobs
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:-[\w.]+)?\Z")
 _VARIABLE = re.compile(r"\$\{\{\s*env\.([A-Za-z_]\w*)\s*\}\}\Z|\$\(([A-Za-z_]\w*)\)\Z")

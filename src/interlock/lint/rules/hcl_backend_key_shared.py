@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from interlock.hcl import Backend, Module, constant_text
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _PLACES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "s3": (("bucket", "key"), ("workspace_key_prefix",)),

@@ -8,7 +8,7 @@ from interlock.hcl import Module
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.organisation import is_entry
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _GENERATORS = frozenset({"terragrunt.hcl", "terragrunt.hcl.json", "cdktf.json", "backend.tf.tmpl", "backend.tf.tpl"})
 """Files beside a module that say that its backend is generated."""

@@ -25,7 +25,7 @@ from interlock.lint.editing import add_to_block
 from interlock.lint.finding import Edit, Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 from interlock.lint.rules.hcl_dependency_cycle import MAX_EDGES
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _MIN_NAME = 3  # characters; a shorter text equals a name by chance
 _RANGE = 2  # a pool's two ends

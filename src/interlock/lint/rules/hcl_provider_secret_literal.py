@@ -10,7 +10,7 @@ from interlock.lint import organisation
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 from interlock.lint.secret import is_secret
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _NESTED: Mapping[str, tuple[str, ...]] = {"gateway": ("auth",), "proxy": ("auth",)}
 _MAX_HOPS = 5  # locals that name locals that name a variable

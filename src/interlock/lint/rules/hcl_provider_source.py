@@ -9,7 +9,7 @@ from interlock.lint import organisation
 from interlock.lint.editing import replace
 from interlock.lint.finding import Edit, Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 
 def check(sources: Sources) -> Iterator[Finding]:

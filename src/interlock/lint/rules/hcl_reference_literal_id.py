@@ -10,7 +10,7 @@ from interlock.hcl import Expression, Literal, Module, Resource, Traversal, elem
 from interlock.lint import organisation
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
-from interlock.source import Span
+from interlock.source.tree import Span
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """Ids of Genesys Cloud are UUIDs (docs/facts/genesys.md#genesys-29); other text is a name or an alternative value."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 from interlock.ci.job import JobReference
-from interlock.sending import find_origin
+from interlock.trust.sending import find_origin
 
 SERVERS = "INTERLOCK_CI_SERVERS"
 """Base URLs, separated by spaces, of further CI servers that may testify and be sent the environment's CI tokens."""

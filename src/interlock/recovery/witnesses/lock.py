@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from interlock.existing import ForeignLock
+from interlock.existing import TerraformLock
 from interlock.recovery.evidence import Evidence, Says
 
 
-def testify(lock: ForeignLock, watched_s: float, *, window_s: float, now: datetime) -> Evidence:
+def testify(lock: TerraformLock, watched_s: float, *, window_s: float, now: datetime) -> Evidence:
     """Return what the watch allows to say.
 
     Args:
@@ -30,7 +30,7 @@ def testify(lock: ForeignLock, watched_s: float, *, window_s: float, now: dateti
     return _say(Says.SILENT, f"the lock stood still while we watched for {watched_s:.1f}s", lock, now)
 
 
-def describe(locks: Sequence[ForeignLock], mechanisms: Sequence[str], *, now: datetime) -> list[Evidence]:
+def describe(locks: Sequence[TerraformLock], mechanisms: Sequence[str], *, now: datetime) -> list[Evidence]:
     """Return what is odd about the locks together: half a lock, two different ones, one that cannot be read."""
     evidence = [
         _say(Says.FACT, f"{lock.place} holds a lock that cannot be read ({lock.unreadable})", lock, now)
@@ -48,5 +48,5 @@ def describe(locks: Sequence[ForeignLock], mechanisms: Sequence[str], *, now: da
     return evidence
 
 
-def _say(says: Says, text: str, lock: ForeignLock, now: datetime, how_to: str = "") -> Evidence:
+def _say(says: Says, text: str, lock: TerraformLock, now: datetime, how_to: str = "") -> Evidence:
     return Evidence(witness="lock", says=says, text=text, source=lock.place, observed_at=now, how_to=how_to)

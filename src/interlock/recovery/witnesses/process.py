@@ -31,7 +31,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
         processes: By role: `supervisor`, `terraform`, or `interlock` for a command that holds by itself.
         source: Where that is written.
         gap: Why there may be a process that is not written down; empty when there can be none.
-        kernel: What the run's lock file says, and how; see `interlock.alive`.
+        kernel: What the run's lock file says, and how; see `interlock.host.alive`.
     """
 
     processes: Mapping[str, ProcessName] = field(default_factory=dict)

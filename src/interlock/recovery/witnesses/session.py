@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from interlock.errors import THIS_STATE, command
-from interlock.existing import ForeignLock
+from interlock.existing import TerraformLock
 from interlock.recovery.evidence import Evidence, Says
 from interlock.recovery.witnesses import running
 from interlock.recovery.witnesses.running import Role
@@ -31,7 +31,7 @@ _WORD_HEX = 8  # digits of one 32-bit word, in the byte order of this machine
 Address = IPv4Address | IPv6Address
 
 
-def collect(held: ForeignLock, *, now: datetime) -> Evidence:
+def collect(held: TerraformLock, *, now: datetime) -> Evidence:
     """Look for the process of this machine that has the connection of a lock's session."""
     says, text, how_to = _look(held)
     return Evidence(
@@ -39,7 +39,7 @@ def collect(held: ForeignLock, *, now: datetime) -> Evidence:
     )
 
 
-def _look(held: ForeignLock) -> tuple[Says, str, str]:
+def _look(held: TerraformLock) -> tuple[Says, str, str]:
     if held.client is None:
         return Says.NOTHING, "its session comes through a socket of the server's machine, which names no process", _HOW
     address, port, server_port = held.client

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from interlock.existing import ForeignLock, StoredState
+from interlock.existing import StoredState, TerraformLock
 from interlock.recovery.evidence import Evidence, Says
 from interlock.state import refusing, verify_state
 
 
 def testify(
-    before: StoredState | None, after: StoredState | None, lock: ForeignLock, *, address: str, now: datetime
+    before: StoredState | None, after: StoredState | None, lock: TerraformLock, *, address: str, now: datetime
 ) -> list[Evidence]:
     """Return what two looks at the state, before and after the watch, allow to say.
 
@@ -42,7 +42,7 @@ def _body(state: StoredState | None) -> bytes | None:
     return None if state is None or state.is_absent else state.body
 
 
-def _last_write(state: StoredState, lock: ForeignLock) -> str:
+def _last_write(state: StoredState, lock: TerraformLock) -> str:
     if state.modified_at is None:
         return "the backend does not say when the state was last written"
     at = f"{state.modified_at:%Y-%m-%d %H:%M:%SZ}"

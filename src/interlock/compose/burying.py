@@ -1,0 +1,118 @@
+"""Runs that are waited for, and ended when their supervisor was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.clock import SystemClock
+from interlock.errors import UsageError, command
+from interlock.home.embedded import me, read_settings
+from interlock.settings.values import parse_duration
+
+if TYPE_CHECKING:
+    from interlock.run.transcript import Entry
+
+
+from interlock.operate.runs import find_run, is_abandoned
+
+_BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone, so that its Terraform can be stopped
+
+
+def await_run(text: str | None, environ: Mapping[str, str], timeout: str | None) -> tuple[Path, Entry] | None:
+    """Wait until a run has ended.
+
+    Args:
+        text: Which; None for the newest of this CI job, or else of the current folder.
+        environ: The environment, which says what job this is.
+        timeout: Longest wait as typed; None for no bound.
+
+    Returns:
+        The run's folder and its last entry; None when there is no such run.
+
+    Raises:
+        WaitTimeout: It goes on for longer than `timeout`.
+    """
+    folder = find_run(text) if text is not None else _own_run(environ)
+    if folder is None:
+        return None
+    limit_s = parse_duration(timeout) if timeout is not None else None
+    return folder, asyncio.run(_await_end(folder, limit_s))
+
+
+def _own_run(environ: Mapping[str, str]) -> Path | None:
+    from interlock.ci.job import find_job
+    from interlock.run.summary import recent
+
+    runs, job = read_settings(environ).runs, find_job(environ)
+    here = Path.cwd().resolve()
+    for summary in recent(runs, limit=100):
+        if summary.job == job.url if job is not None else Path(summary.directory).is_relative_to(here):
+            return runs / summary.run
+    return None
+
+
+async def _await_end(folder: Path, limit_s: float | None) -> Entry:
+    from interlock.errors import WaitTimeout
+    from interlock.run.transcript import Reader
+
+    clock, reader = SystemClock(), Reader(folder)
+    until_s = None if limit_s is None else clock.monotonic() + limit_s
+    while True:
+        gone = is_abandoned(folder)
+        for entry in reader.new():
+            if entry.kind == "end":
+                return entry
+        if gone:
+            return await _bury(folder, lambda _kind, _facts: None)
+        if until_s is not None and clock.monotonic() >= until_s:
+            raise WaitTimeout(
+                f"run {folder.name} goes on", why="--timeout has passed", fix=command("wait", folder.name)
+            )
+        await clock.sleep(0.1)
+
+
+def bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
+    """End a run whose supervisor was killed: wait for its Terraform, save what it left, release its lock.
+
+    Returns:
+        The run's last entry, which says whether its state was saved.
+    """
+    return asyncio.run(_bury(folder, tell))
+
+
+async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
+    from interlock.compose.supervising import open_desk
+    from interlock.errors import Terminated
+    from interlock.run.order import decode
+    from interlock.run.transcript import ORDER, read
+    from interlock.site.own_leftovers import close_run, outcome_of
+
+    order = decode((folder / ORDER).read_bytes())
+    settings = read_settings(os.environ, Path(order.directory), home=Path(order.home))
+    async with open_desk(order, settings, os.environ) as desk:
+        coordinator, recovery = desk.coordinator, desk.recovery
+        with suppress(UsageError):  # it holds: recovery takes its grant away, on evidence and after saving its state
+            await coordinator.withdraw(order.state, order.run, by=me(), reason="its supervisor is gone")
+        attending = asyncio.create_task(recovery.attend(order.state, tell))
+        try:
+            view = await coordinator.view(order.state)
+            while any(holder.run == order.run for holder in view.lock.holders):
+                if done := await recovery.leftovers.ask_to_stop(order.run):
+                    tell("recovery", {"text": done})
+                view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
+        finally:
+            attending.cancel()
+    entries = read(folder)
+    ends = [entry for entry in entries if entry.kind == "end"]
+    if ends:
+        return ends[0]
+    waited = Terminated(
+        "the run's supervisor was killed while it waited", why="nothing was started", fix="start a new run"
+    )
+    held = any(entry.kind == "granted" for entry in entries)  # another run has recovered it, and is about to say so
+    return close_run(folder, outcome_of(folder) if held else waited, SystemClock().now())

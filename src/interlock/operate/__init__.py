@@ -1,0 +1,1 @@
+"""What a person, or the API, asks of states and runs, answered with plain values."""

@@ -1,0 +1,331 @@
+"""Everything around a run, looked at before it: what `interlock doctor` reports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, ParamSpec
+from urllib.parse import unquote
+
+from interlock.coordinator import Coordinator
+from interlock.coordinator.names import key_prefix, state_of
+from interlock.errors import InterlockError, UsageError, command, fill_in
+from interlock.hcl import read_module
+from interlock.home.embedded import EmbeddedHome, open_home, read_settings
+from interlock.settings.values import Settings
+from interlock.site.existing import Site
+from interlock.site.in_sight import check_reads, tool_for
+from interlock.site.opening import has_queue, open_site_of
+from interlock.site.ref import Own, StateRef
+from interlock.site.which import holds_configuration, ref_of_run
+from interlock.source.disk import DiskTree
+
+if TYPE_CHECKING:
+    from interlock.gateway.service import Terms
+    from interlock.run.gateway_access import Way
+
+_READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
+_LOW_BYTES = 1 << 30
+_PROBLEMS = 5  # of a configuration that are told; `interlock lint` tells all
+P = ParamSpec("P")
+Result = Literal["ok", "note", "problem"]
+_ELSEWHERE = "interlock doctor    in the folder of a root module"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        result: `ok`, `note` (worth knowing) or `problem` (a run would fail or be unsafe).
+        text: What was found, and where it comes from.
+        fix: The next command; empty when there is nothing to do.
+    """
+
+    name: str
+    result: Result
+    text: str
+    fix: str = ""
+
+
+async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    """Look at settings, Terraform, backend, store and earlier runs for one root module.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if not directory.is_dir():
+        raise UsageError(
+            f"{directory} is no folder",
+            why="a root module is examined",
+            fix=_ELSEWHERE,
+        )
+    try:
+        settings = read_settings(environ, directory)
+    except InterlockError as error:
+        return [_failed("settings", error)]
+    rows = [_settings(settings)]
+    rows += await asyncio.to_thread(_guarded, _terraform, settings, directory, environ)
+    ref = await asyncio.to_thread(_find_state, settings, directory, environ)
+    if isinstance(ref, StateRef) and has_queue(ref) and not ref.is_own:
+        rows += await _site(ref, settings, directory)
+    else:
+        rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, ref)
+        rows += await _store(settings, ref)
+    rows += await _api(settings, directory, environ)
+    rows += _left_behind(settings)
+    return rows
+
+
+def _find_state(settings: Settings, directory: Path, environ: Mapping[str, str]) -> StateRef | InterlockError:
+    try:
+        return ref_of_run(directory.resolve(), settings, environ)
+    except InterlockError as error:
+        return error
+
+
+def _guarded(look: Callable[P, list[Checked]], *args: P.args, **kwargs: P.kwargs) -> list[Checked]:
+    try:
+        return look(*args, **kwargs)
+    except InterlockError as error:
+        return [_failed(look.__name__.strip("_"), error.naming(str(args[1])))]
+
+
+def _failed(name: str, error: InterlockError) -> Checked:
+    text = f"{error.what}{f': {error.why}' if error.why else ''}"
+    return Checked(name=name, result="problem", text=text, fix=fill_in(error.fix, "."))
+
+
+def _settings(settings: Settings) -> Checked:
+    origins = ", ".join(f"{name} from {origin}" for name, origin in sorted(settings.origins.items()))
+    return Checked(name="settings", result="ok", text=f"home {settings.home} ({origins})")
+
+
+def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    from interlock.run.binary import check_program, find_binary, version_of
+    from interlock.trust.checkout import is_watched
+
+    binary = find_binary(settings.terraform, environ)
+    word = check_program(
+        binary, asked=settings.terraform, directory=directory, environ=environ, watched=is_watched(environ)
+    )
+    version = version_of(binary, environ, cwd=directory)
+    if holds_configuration(directory):
+        check_reads(binary.name, directory)
+    return [Checked(name="terraform", result="ok", text=f"{word or binary.name}, {version}")]
+
+
+def _configuration(
+    settings: Settings,
+    directory: Path,
+    ref: StateRef | InterlockError,
+) -> list[Checked]:
+    """Say what a run would do with the configuration, or why it would refuse it."""
+    broken = _broken(directory)
+    if broken:
+        return broken
+    if isinstance(ref, InterlockError):
+        raise ref
+    where = ref.for_runs().where
+    own = isinstance(where, Own) and where.in_place
+    how = 'declares backend "http" {} itself, runs in place' if own else "runs from a tree of links with one override"
+    named = "named in interlock.yaml" if settings.state_for(directory) else "named after the folder"
+    return [
+        Checked(name="configuration", result="ok", text=how),
+        Checked(name="state", result="ok", text=f"{ref.queue} ({named})"),
+    ]
+
+
+def _broken(directory: Path) -> list[Checked]:
+    """Say what keeps the configuration from being read at all."""
+    module = read_module(DiskTree(), str(directory))
+    if not module.files and not module.problems:
+        text = f"{directory.absolute()} holds no Terraform configuration"
+        return [
+            Checked(
+                name="configuration",
+                result="problem",
+                text=text,
+                fix=_ELSEWHERE,
+            )
+        ]
+    found = [f"{p.span.path}:{p.span.line}:{p.span.column}: {p.message}" for p in module.problems[:_PROBLEMS]]
+    return [Checked(name="configuration", result="problem", text=text, fix="interlock lint") for text in found]
+
+
+async def _site(ref: StateRef, settings: Settings, directory: Path) -> list[Checked]:
+    """Say what a state that stays where it is needs, and where each of its settings comes from."""
+    from interlock.existing.inspection import inspect
+    from interlock.existing.s3 import access_of
+
+    found = ref.found
+    rows = [
+        Checked(name="backend", result="ok", text=f'backend "{found.type}", used as it is'),
+        *(
+            Checked(name="backend", result="ok", text=f"{origin.name} = {origin.value} ({origin.source})")
+            for origin in found.origins
+        ),
+        Checked(name="backend", result="ok", text=f"workspace = {found.workspace} ({found.workspace_source})"),
+        *(Checked(name="backend", result="note", text=doubt) for doubt in found.doubts),
+    ]
+    try:
+        async with open_home(settings, make=False) as home, open_site_of(ref, home) as site:
+            rows.append(Checked(name="state", result="ok", text=f"queues as {site.state}"))
+            seen = await inspect(site.backend, access_of(found), clock=home.clock, ids=home.ids)
+            rows += [
+                Checked(name=row.name, result=row.result, text=row.text, fix=fill_in(row.fix, str(directory)))
+                for row in seen
+            ]
+            if not any(row.result == "problem" for row in seen):
+                rows += await _site_lock(site)
+    except InterlockError as error:
+        rows.append(_failed("backend", error))
+    return rows
+
+
+async def _site_lock(site: Site) -> list[Checked]:
+    lock = (await site.coordinator.view(site.state)).lock
+    foreign = await site.backend.read_locks()
+    if not foreign and not lock.holders:
+        return [Checked(name="lock", result="ok", text="the state is free")]
+    whose = foreign[0].who if foreign else lock.holders[0].who
+    how = "Terraform's own lock" if foreign else "a grant alone"
+    text = f"held by {whose} ({how}); {len(lock.waiters)} wait"
+    return [Checked(name="lock", result="note", text=text, fix=command("lock", "explain", site.directory))]
+
+
+def _no_store_yet(settings: Settings) -> Checked:
+    above = next(folder for folder in settings.database.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        text, fix = f"nothing can be written in {above}", "set INTERLOCK_HOME to a folder that can be written"
+        return Checked(name="store", result="problem", text=text, fix=fix)
+    return Checked(name="store", result="note", text=f"{settings.database} does not exist yet; the first run makes it")
+
+
+async def _store(settings: Settings, ref: StateRef | InterlockError) -> list[Checked]:
+    if not settings.database.exists():
+        return [_no_store_yet(settings)]
+    rows: list[Checked] = []
+    try:
+        async with open_home(settings) as home:
+            rows += await _whole(home)
+            views = await home.coordinator.states()
+            if isinstance(ref, StateRef) and ref.is_own:
+                rows += await _queue(home.coordinator, ref.queue)
+            rows.append(_room(settings, len(views)))
+    except InterlockError as error:
+        rows.append(_failed("store", error))
+    return rows
+
+
+async def _whole(home: EmbeddedHome) -> list[Checked]:
+    """Look at the file and every record in it."""
+    settings = home.settings
+    faults = await home.store.faults()
+    if not faults:
+        return [Checked(name="store", result="ok", text=f"{settings.database} is whole")]
+    return [
+        Checked(name="store", result="problem", text=fault.what, fix=_remedy(fault.key, settings)) for fault in faults
+    ]
+
+
+def _remedy(key: str, settings: Settings) -> str:
+    """Return what brings a damaged record back, by its key; empty for the file itself."""
+    kind, _, rest = key.partition("/")
+    if key.startswith(key_prefix()):
+        return command("state", "repair", state_of(key))
+    if kind == "chain":
+        return command("state", "repair", unquote(rest))
+    if kind == "gateway":
+        return f"{command('plan')}    the next run begins it anew"
+    if kind == "audit":
+        return f"{command('audit', 'verify')}    decisions are written behind it all the same"
+    return f"cp -p {settings.database} {settings.database}.damaged    then restore the file from a backup"
+
+
+async def _queue(coordinator: Coordinator, state: str) -> list[Checked]:
+    view = await coordinator.view(state)
+    lock = view.lock
+    if not lock.holders:
+        return [Checked(name="lock", result="ok", text="the state is free")]
+    holder = lock.holders[0]
+    text = f"held by {holder.who} {holder.run}; {len(lock.waiters)} wait"
+    return [Checked(name="lock", result="note", text=text, fix=command("lock", "explain", view.state))]
+
+
+def _room(settings: Settings, states: int) -> Checked:
+    free = shutil.disk_usage(settings.home).free
+    text = f"{free >> 20} MiB free, {states} states"
+    if free < _LOW_BYTES:
+        return Checked(name="disk", result="problem", text=text, fix="free some space: a full disk cannot take a state")
+    return Checked(name="disk", result="ok", text=text)
+
+
+async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    """Look at the way to the API: where the gateway leads, what passes it by, what the OAuth client may read."""
+    from interlock.genesys import gateway_bypasses
+    from interlock.run.gateway_access import find_need
+
+    try:
+        tool = await asyncio.to_thread(tool_for, directory, environ)
+        need = await asyncio.to_thread(find_need, directory.resolve(), settings, environ, tool=tool)
+    except InterlockError as error:
+        return [_failed("gateway", error)]
+    if isinstance(need, str):
+        return [Checked(name="gateway", result="note", text=f"runs go without one: {need}")]
+    past = ", ".join(sorted({bypass.resource for bypass in gateway_bypasses()}))
+    uploads = f"uploads of {past} go straight to their hosts"
+    return [
+        *(_way(way, of_several=len(need.ways) > 1) for way in need.ways),
+        *(Checked(name="gateway", result="note", text=words) for words in need.words),
+        *([Checked(name="past the gateway", result="note", text=uploads)] if need.ways else []),
+        *[await _client(way.terms) for way in need.ways],
+    ]
+
+
+def _way(way: Way, *, of_several: bool) -> Checked:
+    """Say where the gateway of some provider configurations leads."""
+    whose = f" for {', '.join(login.label for login in way.logins)}" if of_several else ""
+    text = f"stands before {way.terms.api_url}{whose}, up to {way.terms.tokens} tokens"
+    return Checked(name="gateway", result="ok", text=text)
+
+
+async def _client(terms: Terms) -> Checked:
+    """Log in with the OAuth client and read one thing with it."""
+    from interlock.gateway.service import Gateway
+
+    gateway = Gateway(replace(terms, tokens=1))
+    try:
+        await gateway.start("127.0.0.1", 0)
+        trouble = await gateway.check_login()
+        status, _ = (0, b"") if trouble else await gateway.read(_READ)
+    except InterlockError as error:
+        return _failed("OAuth client", error)
+    finally:
+        await gateway.aclose()
+    if status == HTTPStatus.OK:
+        return Checked(name="OAuth client", result="ok", text=f"logs in and may read {_READ}")
+    text = trouble or f"logs in, but reading {_READ} answers {status}"
+    return Checked(
+        name="OAuth client", result="problem", text=text, fix="give the client a role that may read divisions"
+    )
+
+
+def _left_behind(settings: Settings) -> list[Checked]:
+    """Name states that could not be saved."""
+    kept = sorted(settings.runs.glob("*/errored.tfstate")) if settings.runs.is_dir() else []
+    return [
+        Checked(
+            name="unsaved state",
+            result="problem",
+            text=str(path),
+            fix=f"{command('state', 'verify', path)}    then: {command('state', 'push', path)}",
+        )
+        for path in kept
+    ]

@@ -1,0 +1,169 @@
+"""Holding a state by hand for maintenance, on every backend whose lock outlives a command. A hand.
+
+On Interlock's own backend it is a grant with a long lease. Elsewhere it is Terraform's own lock, so that plain
+Terraform and runs of ours stay out alike; it is told from anybody else's by what we write into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from interlock import __version__
+from interlock.errors import LockHeld, UsageError, command
+from interlock.existing.opening import open_backend
+from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
+from interlock.recovery.terraform_lock import BY_HAND
+from interlock.settings.values import parse_duration
+from interlock.site.ref import StateRef
+from interlock.site.which import resolve
+from interlock.terraform.lockinfo import build_lock_info
+
+RETRY_S = 2.0  # between two attempts while somebody else holds
+_TRANSIENT = frozenset({"local", "pg"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What is held.
+
+    Attributes:
+        id: Ticket or lock id.
+        token: Fencing token; None where the backend does not fence.
+    """
+
+    id: str
+    token: int | None = None
+
+
+async def acquire(text: str, *, reason: str, lease: str, wait: str | None, environ: Mapping[str, str]) -> Held:
+    """Hold a state for a person.
+
+    Args:
+        text: State name or root module.
+        reason: Why; waiters see it.
+        lease: After which recovery may ask whether the person is still there; only on our own backend.
+        wait: Longest wait; None for the settings' own, which may be none.
+        environ: The user's environment.
+
+    Raises:
+        LockHeld: Somebody holds it for longer than `wait`.
+        UsageError: The lock would end with this command.
+    """
+    async with open_home(read_settings(environ)) as home:
+        ref = await resolve(text, home, environ)
+        wait_s = parse_duration(wait) if wait is not None else home.settings.wait_s
+        if ref.is_own:
+            ticket, token = await hold_by_hand(
+                home, ref.queue, reason=reason, lease_s=parse_duration(lease), wait_s=wait_s
+            )
+            return Held(id=ticket, token=token)
+        if ref.found.type in _TRANSIENT:
+            raise UsageError(
+                f'backend "{ref.found.type}" cannot be held by hand',
+                why="its lock belongs to a process, and this command ends",
+                fix="stop the pipelines for as long as you need",
+            )
+        return await _take(ref, home, reason, wait_s or 0.0)
+
+
+async def _take(ref: StateRef, home: EmbeddedHome, reason: str, wait_s: float) -> Held:
+    clock = home.clock
+    backend = await open_backend(ref.found, ref.root_module, clock=clock, ids=home.ids)
+    until_s = clock.monotonic() + wait_s
+    info = build_lock_info(
+        id=home.ids.fresh(),
+        operation=BY_HAND,
+        who=me(),
+        version=f"interlock-{__version__}",
+        now=clock.now(),
+        path=reason,
+    )
+    try:
+        while True:
+            try:
+                await backend.take_lock(info)
+            except LockHeld:
+                if clock.monotonic() >= until_s:
+                    raise
+                await clock.sleep(RETRY_S)
+            else:
+                return Held(id=info.id)
+    finally:
+        await backend.close()
+
+
+async def release(text: str, *, environ: Mapping[str, str]) -> Held:
+    """Give back a state that was acquired by hand.
+
+    Raises:
+        UsageError: Nobody holds it.
+        LockHeld: It is not a lock that was acquired by hand.
+    """
+    async with open_home(read_settings(environ)) as home:
+        ref = await resolve(text, home, environ)
+        if ref.is_own:
+            return Held(id="", token=await release_by_hand(home, ref.queue))
+        return await _give(ref, home, text)
+
+
+async def _give(ref: StateRef, home: EmbeddedHome, text: str) -> Held:
+    backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+    try:
+        locks = await backend.read_locks()
+        if not locks:
+            raise UsageError(f"nobody holds {text}", fix=command("lock", "show", text))
+        if any(lock.operation != BY_HAND for lock in locks):
+            raise LockHeld(
+                f"{text} is held by {locks[0].who or 'somebody unknown'}",
+                why="only a lock that was acquired by hand is released by hand",
+                fix=command("lock", "explain", text),
+            )
+        for lock in locks:
+            await backend.delete_lock(lock)
+        return Held(id=locks[0].id)
+    finally:
+        await backend.close()
+
+
+_BY_HAND = "by hand"
+
+
+async def hold_by_hand(
+    home: EmbeddedHome, state: str, *, reason: str, lease_s: float, wait_s: float | None
+) -> tuple[str, int]:
+    """Acquire a state for a person; return ticket and token. It has no heartbeat, only a long lease."""
+    from interlock.lock import Requested
+
+    request = Requested(
+        ticket=home.coordinator.new_ticket(),
+        who=me(),
+        info=f"{_BY_HAND}: {reason}",
+        lease_s=lease_s,
+        patience_s=15.0,
+    )
+    grant = await home.coordinator.acquire(state, request, timeout_s=wait_s)
+    return grant.ticket, grant.token
+
+
+async def release_by_hand(home: EmbeddedHome, state: str) -> int:
+    """Give back a state that was acquired by hand; return its token.
+
+    Raises:
+        UsageError: Nobody holds it.
+        LockHeld: A run or a plain Terraform holds it.
+    """
+    from interlock.errors import LockHeld
+
+    holders = (await home.coordinator.view(state)).lock.holders
+    if not holders:
+        raise UsageError(f"nobody holds state {state}", fix=command("lock", "show", state))
+    holder = holders[0]
+    if holder.run or not holder.info.startswith(_BY_HAND):
+        raise LockHeld(
+            f"state {state} is held by {holder.run or holder.who}",
+            why="only a lock that was acquired by hand is released by hand",
+            fix=command("runs", "cancel", holder.run) if holder.run else command("lock", "explain", state),
+        )
+    await home.coordinator.release(state, ticket=holder.ticket, token=holder.token)
+    return holder.token

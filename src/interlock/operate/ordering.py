@@ -1,0 +1,247 @@
+"""From a command line to an order: everything that can be checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.clock import SystemClock
+from interlock.errors import UsageError
+from interlock.foreign_text import one_line
+from interlock.home.embedded import read_settings
+from interlock.ids import RandomIds
+from interlock.settings.values import Settings, StateSettings, parse_duration
+from interlock.site.in_sight import check_reads
+from interlock.site.ref import Own
+from interlock.site.which import holds_configuration, ref_of_run
+from interlock.trust.checkout import CI_MARKS, is_watched
+from interlock.trust.ownership import make_folder
+
+if TYPE_CHECKING:
+    from interlock.run.binary import Binary
+    from interlock.run.front_end import FrontEnd, Spare
+    from interlock.run.order import Look, Operation, Order
+
+_PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
+_ONSITE = (30.0, 8.0, 60.0)  # lease, heartbeat and patience beside S3: some 8 writes a minute instead of 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One run as typed on the command line; see `interlock.cli.run`."""
+
+    operation: Operation
+    directory: Path
+    extra: tuple[str, ...] = ()
+    state: str | None = None
+    wait: str | None = None
+    no_wait: bool = False
+    terraform: str | None = None
+    json: bool = False
+    auto_approve: bool = False
+    plan_file: Path | None = None
+    plan_digest: str | None = None
+    allow_other_files: bool = False
+    out: Path | None = None
+    max_deletes: int | None = None
+    allow_destroy: bool = False
+    detailed_exitcode: bool = False
+    no_gateway: bool = False
+    deadline: str | None = None
+    retries: int = 1
+    drift_gate: bool = False
+    look: Look | None = None
+
+
+def order_run(
+    asked: Asked, environ: Mapping[str, str], spare: Spare | None = None, *, say: Callable[[str], None]
+) -> FrontEnd:
+    """Check what can be checked before anything starts, and hand the order to the spare supervisor, or to a new one.
+
+    Args:
+        asked: What was typed.
+        environ: The environment of the run.
+        spare: A supervisor that was started meanwhile; None to start one.
+        say: Tells the person something before anything runs.
+
+    Raises:
+        UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
+    """
+    from interlock.run.front_end import Spare
+
+    with spare or Spare(environ) as supervisor:
+        order = _checked_order(asked, environ, say)
+        return supervisor.begin(order)
+
+
+def _checked_order(asked: Asked, environ: Mapping[str, str], say: Callable[[str], None]) -> Order:
+    from interlock.run.binary import check_program, find_binary
+
+    directory = _root_module(asked.directory)
+    settings = read_settings(environ, directory, terraform=asked.terraform)
+    if asked.extra:
+        from interlock.terraform import divide_flags
+
+        divide_flags(asked.extra)
+    binary = find_binary(settings.terraform, environ)
+    if word := check_program(
+        binary, asked=settings.terraform, directory=directory, environ=environ, watched=is_watched(environ)
+    ):
+        say(word)
+    check_reads(binary.name, directory)
+    order = _order(asked, directory, settings, environ, binary)
+    _make_home(settings.home)
+    return order
+
+
+def _check_out(out: Path | None) -> str | None:
+    if out is None:
+        return None
+    where = out.absolute()
+    if where.is_dir() or not where.parent.is_dir():
+        why = "it is a folder" if where.is_dir() else f"there is no folder {where.parent}"
+        raise UsageError(f"a plan cannot be kept in {out}", why=why, fix="name a file in a folder that exists")
+    return str(where)
+
+
+def _make_home(home: Path) -> None:
+    try:
+        make_folder(home)
+        for folder in ("runs", "trees", "cache"):
+            make_folder(home / folder)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {home} cannot be made",
+            why=error.strerror or str(error),
+            fix="set INTERLOCK_HOME to a folder that can be written",
+        ) from error
+
+
+def _root_module(directory: Path) -> Path:
+    where = directory.absolute()
+    if not where.is_dir():
+        raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
+    try:
+        if holds_configuration(where):
+            return where.resolve()
+    except OSError as error:
+        raise UsageError(
+            f"{directory} cannot be read", why=error.strerror or str(error), fix=f"ls -ld {directory}"
+        ) from error
+    raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
+
+
+def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str], binary: Binary) -> Order:
+    from interlock import host
+    from interlock.run.binary import tool_of
+    from interlock.run.order import Look, Operation, Order
+
+    extra = (*_flags_of(environ), *asked.extra)
+    ref = ref_of_run(directory, settings, environ, extra, tool=tool_of(binary.name), named=asked.state).for_runs()
+    where = ref.where
+    own = settings.states.get(ref.queue if ref.is_own else settings.state_for(directory) or ref.queue)
+    pace = _pace(settings, elsewhere=not ref.is_own)
+    limits = [asked.max_deletes, *_deletions(settings, own)]
+    return Order(
+        run=RandomIds().run(SystemClock().now()),
+        operation=asked.operation,
+        directory=str(directory),
+        state=ref.queue,
+        who=host.who(),
+        home=str(settings.home),
+        terraform=binary.name,
+        extra=extra,
+        auto_approve=asked.auto_approve,
+        wait_s=parse_duration(asked.wait) if asked.wait is not None else settings.wait_s,
+        queue=not asked.no_wait,
+        plan_file=_file(asked.plan_file),
+        plan_digest=_digest(asked),
+        allow_other_files=asked.allow_other_files,
+        out=_check_out(asked.out),
+        max_deletes=next((limit for limit in limits if limit is not None), None),
+        protected=own.protected if own else False,
+        allow_destroy=asked.allow_destroy,
+        detailed_exitcode=asked.detailed_exitcode,
+        lease_s=pace[0],
+        heartbeat_s=pace[1],
+        patience_s=pace[2],
+        backend="" if isinstance(where, Own) else where.found.type,
+        job=_job_url(environ),
+        deadline_s=parse_duration(asked.deadline) if asked.deadline else None,
+        retries=asked.retries,
+        gateway=not asked.no_gateway,
+        in_place=isinstance(where, Own) and where.in_place,
+        protect=settings.protect_terraform,
+        former=where.former if isinstance(where, Own) else (),
+        named=asked.state is not None,
+        module=_module(directory),
+        look=asked.look or Look(),
+        drift_gate=asked.operation is Operation.APPLY
+        and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
+    )
+
+
+def _deletions(settings: Settings, own: StateSettings | None) -> list[int | None]:
+    """Return the limits on deletions, those that count first: the environment's is above that of a file."""
+    of_state = own.max_deletes if own else None
+    if settings.origins.get("max_deletes") == "environment":
+        return [settings.max_deletes, of_state]
+    return [of_state, settings.max_deletes]
+
+
+def _module(directory: Path) -> str:
+    """Return a root module's path in its repository, which is the same in every checkout; empty outside one."""
+    top = next((folder for folder in (directory, *directory.parents) if (folder / ".git").exists()), None)
+    return "" if top is None else directory.relative_to(top).as_posix()
+
+
+def _flags_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the `-backend-config` flags of the environment, whose variables are withheld from a run's Terraform."""
+    if not any("backend-config" in environ.get(name, "") for name in ("TF_CLI_ARGS", "TF_CLI_ARGS_init")):
+        return ()
+    from interlock.existing.discovery import environment_configs
+
+    return tuple(f"-backend-config={value}" for value in environment_configs(environ))
+
+
+def _pace(settings: Settings, *, elsewhere: bool) -> tuple[float, float, float]:
+    """Return lease, heartbeat and patience in seconds: rarer where each sign of life is a request that is paid for."""
+    chosen = {settings.origins.get("lease_s"), settings.origins.get("heartbeat_s")} != {None}
+    if not elsewhere:
+        return settings.lease_s, settings.heartbeat_s, _PATIENCE_S
+    return (settings.lease_s, settings.heartbeat_s, _ONSITE[2]) if chosen else _ONSITE
+
+
+def _job_url(environ: Mapping[str, str]) -> str | None:
+    if not any(environ.get(mark) for mark in CI_MARKS):
+        return None  # outside CI the room of CI files need not be imported
+    from interlock.ci.job import find_job
+
+    job = find_job(environ)
+    return one_line(job.url) if job and job.url else None
+
+
+def _file(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise UsageError(f"there is no plan file {path}", fix="interlock plan --out FILE")
+    from interlock.run.plan_size import check_plan_file
+
+    check_plan_file(path)
+    return str(path.absolute())
+
+
+def _digest(asked: Asked) -> str | None:
+    if asked.plan_digest is None:
+        return None
+    from interlock.run.planned_files import SHORT_DIGEST, is_digest
+
+    if asked.plan_file is None:
+        raise UsageError("--plan-digest says which saved plan to apply, and there is none", fix="add --plan FILE")
+    if not is_digest(asked.plan_digest):
+        why = f"it has at least {SHORT_DIGEST} hexadecimal digits"
+        raise UsageError(f"{asked.plan_digest!r} is no digest of a plan", why=why, fix="sha256sum FILE")
+    return asked.plan_digest

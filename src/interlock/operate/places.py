@@ -1,0 +1,65 @@
+"""Which state a Terraform process of this machine works on, to be compared with the one that is examined. A hand."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from interlock.existing import Found
+from interlock.existing.discovery import find
+from interlock.existing.opening import address_of
+from interlock.recovery.witnesses.running import Running
+from interlock.recovery.witnesses.terraform import PlaceOf
+from interlock.site.ref import StateRef, own_address
+from interlock.source.disk import DiskTree
+
+
+def places_beside(ref: StateRef) -> PlaceOf:
+    """Return what finds the state that a Terraform of this host works on, to be compared with its address.
+
+    One bucket name can exist at two services. Their names may differ and mean the same, so a process that names another
+    one is taken for unknown, unless both are bare addresses of this kind: then another port is another service.
+    """
+    mine = None if ref.is_own else ref.found.text("endpoints.s3")
+
+    def place(process: Running) -> str | None:
+        found = _found_of(process)
+        if found is None or process.folder is None:
+            return None
+        address = _place(found, process.folder)
+        theirs = found.text("endpoints.s3")
+        if found.type != "s3" or address != ref.address or theirs == mine:
+            return address
+        return f"{address} at {theirs}" if _is_bare(mine) and _is_bare(theirs) else None
+
+    return place
+
+
+def place_of(process: Running) -> str | None:
+    """Return the address of the state that a Terraform of this host works on; None when that cannot be found out."""
+    found = _found_of(process)
+    return None if found is None or process.folder is None else _place(found, process.folder)
+
+
+def _found_of(process: Running) -> Found | None:
+    """A configuration alone does not tell: workspace, data folder and addresses may come from the environment."""
+    if process.folder is None or not process.environ:
+        return None
+    return find(DiskTree(), str(process.folder), process.environ)
+
+
+def _place(found: Found, folder: Path) -> str | None:
+    address = address_of(found, folder)
+    if found.type == "http" and address is not None and "/state/" in address:
+        return own_address(address.partition("/state/")[2].partition("?")[0])
+    return address
+
+
+def _is_bare(url: str | None) -> bool:
+    """Say whether a URL has an IP address for its host, which is no second name of another."""
+    try:
+        ip_address(urlsplit(url or "").hostname or "")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""The states of a home, and the bytes of their old versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock.errors import command
+from interlock.home.embedded import open_home, read_settings
+from interlock.site.holding import holding
+from interlock.site.own_versions import OwnVersions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interlock.coordinator.record import Head
+    from interlock.state import Retention as VersionRetention
+    from interlock.state import Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredState:
+    """A state in a list.
+
+    Attributes:
+        state: Its name.
+        head: What is current; None for one that stays elsewhere, which a list does not ask.
+        address: Where one elsewhere is; empty for our own.
+    """
+
+    state: str
+    head: Head | None = None
+    address: str = ""
+
+
+async def stored_states(environ: Mapping[str, str]) -> list[StoredState]:
+    """Return the states that have content here, and those elsewhere that were worked with from here."""
+    async with open_home(read_settings(environ), make=False) as home:
+        own = [StoredState(state=one.state, head=one.head) for one in await home.coordinator.states() if one.head]
+        known = [StoredState(state=one.queue, address=one.address) for one in await home.states.all() if one.type]
+        return [*own, *known]
+
+
+async def prune_state(room: OwnVersions, policy: VersionRetention, *, dry_run: bool) -> tuple[Version, ...]:
+    """Delete the bytes of old versions, under the lock: else a write could come to need bytes that are about to go."""
+    if dry_run:
+        return await room.archive.prunable(room.state, policy)
+    async with holding(room.home, room.state, command("state", "prune", room.state)):
+        return await room.archive.prune(room.state, policy)

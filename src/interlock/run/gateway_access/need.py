@@ -1,0 +1,267 @@
+"""What a root module needs of a gateway: one upstream, token pool and path prefix for each OAuth client and region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.errors import UsageError
+from interlock.gateway import Credentials
+from interlock.gateway.rules import parse_override
+from interlock.gateway.service import Terms
+from interlock.genesys import parse_region
+from interlock.hcl.constant import Known
+from interlock.hcl.given import ephemeral_names, given_scope, planned_scope
+from interlock.hcl.module import Module, read_folder, read_module
+from interlock.run.gateway_access.provider_settings import (
+    ENVIRONMENT,
+    PROVIDER,
+    LeftAlone,
+    ProviderLogin,
+    ProviderSettings,
+    read_providers,
+)
+from interlock.run.workspace import OVERRIDE_NAME
+from interlock.settings.authority import check_address
+from interlock.settings.values import Settings
+from interlock.source.disk import DiskTree
+from interlock.source.tree import Tool, Tree
+
+GATEWAY_HOST = "GENESYSCLOUD_GATEWAY_HOST"
+_UPSTREAM_API = "INTERLOCK_UPSTREAM_API"
+_UPSTREAM_LOGIN = "INTERLOCK_UPSTREAM_LOGIN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """The way of one OAuth client to its organisation, and the provider configurations that go it."""
+
+    terms: Terms
+    logins: tuple[ProviderLogin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a root module needs of a gateway.
+
+    Attributes:
+        ways: One for each client and region, that of the default configuration first; none when all are left alone.
+        left_alone: Provider configurations that keep their own way, with the reason.
+        unread: Modules that nobody could look into yet; a provider block in one keeps its own way too.
+        requirements: Local names, with sources, that the override must declare for its provider blocks.
+    """
+
+    ways: tuple[Way, ...]
+    left_alone: tuple[LeftAlone, ...] = ()
+    unread: tuple[str, ...] = ()
+    requirements: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Way | None:
+        """The way of the default configuration; None when that one is left alone."""
+        return next((way for way in self.ways if not way.logins[0].alias), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every configuration goes through the gateway, so that Terraform needs no real secret."""
+        return not self.left_alone and not self.unread
+
+    @property
+    def words(self) -> Iterator[str]:
+        """What a person should know of configurations that keep their own way."""
+        for each in self.left_alone:
+            yield f"{each.label} goes past the gateway, unfenced and outside the budget: {each.why}"
+
+
+def find_need(
+    directory: Path,
+    settings: Settings,
+    environ: Mapping[str, str],
+    flags: Sequence[str] = (),
+    *,
+    tool: Tool = Tool.TERRAFORM,
+) -> Need | str:
+    """Return what a root module needs of a gateway, or why it runs without one, for people.
+
+    Args:
+        directory: The root module.
+        settings: The settings for it.
+        environ: The environment of Terraform.
+        flags: The user's flags for Terraform; variables are among them.
+        tool: The program that would run; the two do not read the same files.
+
+    Raises:
+        UsageError: The gateway's settings are wrong, or the region does not exist.
+    """
+    tree = DiskTree()
+    root = read_module(tree, str(directory), tool)
+    scope = given_scope(root, tree, flags, environ)
+    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
+
+
+def find_planned_need(
+    tree: Tree,
+    planned: Mapping[str, Known | None],
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    directory: Path,
+    flags: Sequence[str] = (),
+) -> Need | str:
+    """Return the same for a saved plan, which holds its own configuration and its own values of variables.
+
+    Args:
+        tree: The plan's configuration, its root module at `.`.
+        planned: The plan's variables; None for a value that cannot be read.
+        settings: The settings for the root module.
+        environ: The environment of Terraform.
+        directory: The root module on disk; files of variables there give ephemeral values again.
+        flags: The user's flags for Terraform, which do so too.
+    """
+    root: Module = read_module(tree, ".")
+    scope = planned_scope(root, {**planned, **_given_again(root, directory, environ, flags)})
+    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
+
+
+def _given_again(
+    root: Module, directory: Path, environ: Mapping[str, str], flags: Sequence[str]
+) -> dict[str, Known | None]:
+    """Return the values that a plan does not hold and that are given once more when it is applied."""
+    names = ephemeral_names(root)
+    if not names:
+        return {}
+    disk = DiskTree()
+    now = given_scope(read_folder(disk, str(directory)), disk, flags, environ, verb="apply")
+    return {name: now.variables.get(name) for name in names}
+
+
+def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Need | str:
+    section = settings.sections.get("gateway", {})
+    if not found.is_used:
+        alone = _of_unread(found, environ)
+        return (
+            Need(ways=(), left_alone=(alone,)) if alone is not None else "the configuration does not use Genesys Cloud"
+        )
+    if section.get("enabled") is False:
+        return "gateway.enabled is false in interlock.yaml"
+    ways, left = _ways(found.logins, section, environ)
+    left_alone = (*found.left_alone, *left)
+    return Need(ways=tuple(ways), left_alone=left_alone, unread=found.unread, requirements=found.requirements)
+
+
+def _of_unread(found: ProviderSettings, environ: Mapping[str, str]) -> LeftAlone | None:
+    """Return a word about modules that may use Genesys Cloud unseen; without a login for it none of them does."""
+    if not found.unread or not (environ.get(ENVIRONMENT["access_token"]) or environ.get(ENVIRONMENT["oauthclient_id"])):
+        return None
+    return LeftAlone(
+        label=f"what uses Genesys Cloud in {', '.join(found.unread)}",
+        why="modules from elsewhere cannot be read before terraform init; "
+        f'a provider "{PROVIDER}" block in the root module leads them through',
+    )
+
+
+def _ways(
+    logins: tuple[ProviderLogin, ...], section: Mapping[str, object], environ: Mapping[str, str]
+) -> tuple[list[Way], list[LeftAlone]]:
+    """Put configurations of one client and region together; what has no known region is left alone."""
+    stated = _stated_region(section, environ)
+    home = stated or next((login.region for login in logins if login.region and not login.alias), None)
+    grouped: dict[tuple[str, str, str, str], list[ProviderLogin]] = {}
+    left: list[LeftAlone] = []
+    for login in logins:
+        upstream = _upstream(login, stated, home, section, environ)
+        if isinstance(upstream, str):
+            left.append(LeftAlone(label=login.label, why=upstream))
+        else:
+            grouped.setdefault((*upstream, login.client_id, login.secret.value), []).append(login)
+    return [Way(terms=_terms(group, key, section), logins=tuple(group)) for key, group in grouped.items()], left
+
+
+def _terms(group: list[ProviderLogin], upstream: tuple[str, str, str, str], section: Mapping[str, object]) -> Terms:
+    budgets = section.get("budgets", {})
+    assert isinstance(budgets, dict), "settings are checked when they are read"
+    return Terms(
+        api_url=upstream[0],
+        login_url=upstream[1],
+        credentials=Credentials(client_id=group[0].client_id, secret=group[0].secret),
+        budgets=tuple(parse_override(f"{name}={value}") for name, value in budgets.items()),
+        tokens=int(str(section.get("tokens", 10))),
+        hold_s=float(str(section.get("hold", 8.0))),
+        runs_only=True,
+    )
+
+
+def _stated_region(section: Mapping[str, object], environ: Mapping[str, str]) -> str | None:
+    """Return the region of configurations that name none."""
+    named = environ.get(ENVIRONMENT["aws_region"]) or section.get("region")
+    return str(named) if named else None
+
+
+def _upstream(
+    login: ProviderLogin,
+    stated: str | None,
+    home: str | None,
+    section: Mapping[str, object],
+    environ: Mapping[str, str],
+) -> tuple[str, str] | str:
+    """Return the addresses of API and login service that a configuration would use, or why they are not known.
+
+    Args:
+        login: The configuration.
+        stated: The region of configurations that name none; never that of another configuration.
+        home: The region for whose hosts a set upstream stands; the case does not matter, as in the provider.
+        section: Settings of the gateway.
+        environ: The environment of Terraform.
+    """
+    region = login.region or stated
+    is_home = not region or (home is not None and region.lower() == home.lower())
+    if is_home and (chosen := _chosen_upstream(section, environ)) is not None:
+        return chosen
+    if login.reads_gateway and environ.get(GATEWAY_HOST):
+        return _environments_gateway(environ)
+    if region is not None and (chosen := _regional_upstream(region, environ)) is not None:
+        return chosen
+    if region is None:
+        return "no region is known (GENESYSCLOUD_REGION, aws_region or gateway.region)"
+    try:
+        found = parse_region(region)
+    except UsageError:
+        if login.region is None:
+            raise
+        return f"its aws_region {region!r} is no region that is known"
+    return f"https://{found.api_host}", f"https://{found.login_host}"
+
+
+def _chosen_upstream(section: Mapping[str, object], environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the upstream that an operator set in the place of the environment's organisation."""
+    api = environ.get(_UPSTREAM_API) or section.get("upstream_api")
+    login = environ.get(_UPSTREAM_LOGIN) or section.get("upstream_login")
+    return _both(str(api or ""), str(login or ""), "the gateway")
+
+
+def _regional_upstream(region: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the upstream that an operator set in the place of one region's hosts."""
+    mark = region.upper().replace("-", "_")
+    api, login = environ.get(f"{_UPSTREAM_API}_{mark}", ""), environ.get(f"{_UPSTREAM_LOGIN}_{mark}", "")
+    return _both(api, login, f"region {region}")
+
+
+def _both(api: str, login: str, whose: str) -> tuple[str, str] | None:
+    if bool(api) != bool(login):
+        raise UsageError(
+            f"only one upstream of {whose} is set", why="the API and the login service are two", fix="set both"
+        )
+    return (_checked(api, whose), _checked(login, whose)) if api else None
+
+
+def _checked(url: str, whose: str) -> str:
+    """Return an upstream that may be sent the OAuth secret and access tokens."""
+    return check_address(url, said_by=f"the upstream of {whose}")
+
+
+def _environments_gateway(environ: Mapping[str, str]) -> tuple[str, str]:
+    base = f"{environ.get('GENESYSCLOUD_GATEWAY_PROTOCOL', 'https')}://{environ[GATEWAY_HOST]}"
+    port = environ.get("GENESYSCLOUD_GATEWAY_PORT")
+    url = check_address(f"{base}:{port}" if port else base, said_by=GATEWAY_HOST)
+    return url, url

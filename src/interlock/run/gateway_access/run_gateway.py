@@ -1,0 +1,220 @@
+"""A run's own way to the Genesys Cloud API in embedded mode: gateways on loopback ports while the run holds.
+
+The unmodified provider is pointed at them through the override file of the run's tree, a `gateway` block for each
+provider configuration, whose path prefix names the run and its grant; nothing of the user's is edited. Each OAuth
+client and region has a gateway of its own. A provider logs in there as it would at the login service, with the client
+that it was configured with, and is refused when that is not the one for which this way was opened: so an override that
+was wrong about a configuration never leads it to another organisation. Where every configuration goes through a
+gateway, Terraform's environment holds a placeholder instead of the client's secret.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+from interlock.bounded import read_json
+from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
+from interlock.gateway.service import Gateway
+from interlock.genesys import rate_limits
+from interlock.ids import Ids
+from interlock.lock import Priority
+from interlock.run.gateway_access.need import GATEWAY_HOST, Need, Way
+from interlock.run.gateway_access.provider_settings import ENVIRONMENT, PROVIDER, ProviderLogin
+from interlock.run.planned_for import Target, with_override
+from interlock.run.surroundings import Seat
+from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME, write_override
+from interlock.store import RecordStore
+from interlock.terraform.plan import PlanFacts
+
+_ORGANISATION = "/api/v2/organizations/me"  # the provider itself asks for it when it is configured
+
+
+class RunGateway:
+    """See `interlock.run.surroundings.Gateway`.
+
+    Args:
+        need: What the configuration needs.
+        ids: For the run's secret.
+        store: Where budgets are shared with other runs of this machine.
+        is_current: Says whether a grant is current; asked before every call.
+        own_backend: The configuration's own backend is used, so the override must not name another.
+    """
+
+    def __init__(
+        self,
+        need: Need,
+        *,
+        ids: Ids,
+        store: RecordStore,
+        is_current: Callable[[int], Awaitable[bool]],
+        own_backend: bool = False,
+    ) -> None:
+        self._need = need
+        self._ids = ids
+        self._is_current = is_current
+        self._gateways = [(way, Gateway(way.terms, ids=ids, store=store)) for way in need.ways]
+        self._base = HEADING if own_backend else OVERRIDE
+        self._override = self._base
+        self._open: list[Gateway] = []
+        self._url = ""
+        self._secrets: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """Where the run's own calls to the default configuration's organisation go; empty while nothing is open."""
+        return self._url if self._open else ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """See `Gateway.secrets`: providers quote the address of a call that failed, and with it their prefix."""
+        return self._secrets
+
+    @property
+    def client(self) -> str:
+        """Id of the OAuth client that the calls are made with."""
+        return self._main.terms.credentials.client_id
+
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """What a person should know of provider configurations that keep their own way."""
+        return tuple(self._need.words)
+
+    @property
+    def _main(self) -> Way:
+        return self._need.main or self._need.ways[0]
+
+    async def open(self, run: str, priority: Priority, seat: Seat, folder: Path) -> Mapping[str, str]:
+        """See `Gateway.open`."""
+        secret = self._ids.fresh()
+        self._secrets = (secret,)
+        blocks = []
+        for way, gateway in self._gateways:
+            prefix, port = await self._open_way(way, gateway, run, priority, seat, secret)
+            blocks += [self._block(login, way, port, prefix) for login in way.logins]
+        self._override = self._base + _requirements(self._need.requirements) + "".join(blocks)
+        write_override(folder, self._override)
+        if len(self._gateways) == 1:  # of several, one may belong to a configuration that no resource uses
+            await self._open[0].check_login()
+        return self._environment(secret)
+
+    async def _open_way(
+        self, way: Way, gateway: Gateway, run: str, priority: Priority, seat: Seat, secret: str
+    ) -> tuple[str, int]:
+        """Open the gateway of one client; return the run's prefix there and the port."""
+
+        async def is_current(_run: str) -> bool:
+            return await self._is_current(seat.token)
+
+        address = await gateway.start("127.0.0.1", 0)
+        self._open.append(gateway)
+        real = way.terms.credentials
+        logins = (real, Credentials(client_id=real.client_id, secret=Secret(secret)))
+        token = f"{seat.token}-{self._ids.fresh()}"
+        self._secrets += (token,)
+        prefix = gateway.add_run(run, priority, token, is_current, logins=logins)
+        if way is self._need.main:
+            self._url = address.url + prefix
+        return prefix, address.port
+
+    def _environment(self, secret: str) -> Mapping[str, str]:
+        """Return the placeholder in the place of the secret, unless a configuration still needs the real one."""
+        return {ENVIRONMENT["oauthclient_secret"]: secret, GATEWAY_HOST: ""} if self._need.is_whole else {}
+
+    def _block(self, login: ProviderLogin, way: Way, port: int, prefix: str) -> str:
+        params = "".join(
+            f'    path_params {{\n      path_name  = "{name}"\n      path_value = "{prefix}"\n    }}\n'
+            for name in ("api", "login")
+        )
+        named = f'  alias = "{login.alias}"\n' if login.alias else ""
+        pool = "" if login.pool_chosen else f"  token_pool_size = {_pool_size(way)}\n"
+        host = f'    protocol = "http"\n    host     = "127.0.0.1"\n    port     = "{port}"\n'
+        return f'provider "{login.name}" {{\n{named}{pool}  gateway {{\n{host}{params}  }}\n}}\n'
+
+    async def targets(self) -> Mapping[str, Target]:
+        """See `Gateway.targets`."""
+        found: dict[str, Target] = {}
+        for way, gateway in self._gateways:
+            status, body = await gateway.read(_ORGANISATION)
+            target = Target(api=way.terms.api_url, organisation=_organisation(body) if status == HTTPStatus.OK else "")
+            found.update({login.label: target for login in way.logins})
+        return found
+
+    def adapt(self, plan: bytes) -> bytes:
+        """Return a saved plan whose own copy of the override names this run's gateway instead of an earlier run's."""
+        return with_override(plan, OVERRIDE_NAME, self._override)
+
+    def forecast(self, plan: PlanFacts, deadline_s: float | None, parallelism: int | None) -> Mapping[str, object]:
+        """See `Gateway.forecast`."""
+        counted = Counter((change.resource.type, change.action.value) for change in plan.changes)
+        planned = [Planned(type=kind, action=action, count=count) for (kind, action), count in counted.items()]
+        terms = self._main.terms
+        found = estimate(
+            planned,
+            limits=apply_overrides(rate_limits(), terms.budgets),
+            tokens=terms.tokens,
+            parallelism=parallelism,
+        )
+        if deadline_s is not None:
+            check_deadline(found, left_s=deadline_s)
+        text = f"about {found.calls} API calls, at least {found.shortest_s:.0f}s, limited by {found.limited_by}"
+        return {
+            "calls": found.calls,
+            "shortest_s": found.shortest_s,
+            "limited_by": found.limited_by,
+            "parallelism": found.parallelism,
+            "token_pool_size": found.token_pool_size,
+            "explanation": list(found.explanation),
+            "text": text,
+        }
+
+    async def close(self) -> Mapping[str, object]:
+        """See `Gateway.close`."""
+        gateways, self._open = self._open, []
+        counts: Counter[str] = Counter()
+        for gateway in gateways:
+            counts.update(_counts(gateway))
+            await gateway.aclose()
+        return {name: round(count, 3) for name, count in counts.items()}
+
+
+def _organisation(body: bytes) -> str:
+    """Return the id of an organisation from the API's answer; empty when there is none in it."""
+    try:
+        document = read_json(body)
+    except ValueError:
+        return ""
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _pool_size(way: Way) -> int:
+    """Return as many clients of the provider as keep the budget busy in a large plan; ours cost no real login."""
+    busy = [Planned(type=f"{PROVIDER}_user", action="create", count=1000)]
+    limits = apply_overrides(rate_limits(), way.terms.budgets)
+    return estimate(busy, limits=limits, tokens=way.terms.tokens).token_pool_size
+
+
+def _requirements(sources: Mapping[str, str]) -> str:
+    """Spell the requirements that a root module needs so that its provider blocks mean those of its modules."""
+    if not sources:
+        return ""
+    lines = "".join(f'    {name} = {{ source = "{source}" }}\n' for name, source in sources.items())
+    return f"terraform {{\n  required_providers {{\n{lines}  }}\n}}\n"
+
+
+def _counts(gateway: Gateway) -> Mapping[str, float]:
+    stats = gateway.stats()
+    return {
+        "calls": stats.calls,
+        "sent": stats.sent,
+        "waited_s": stats.waited_s,
+        "refused_by_api": stats.refused_by_api,
+        "told_to_come_back": stats.told_to_come_back,
+        "fenced": stats.fenced,
+        "retries": stats.retries,
+        "replayed_401": stats.replayed_401,
+        "unknown_outcomes": stats.unknown_outcomes,
+    }

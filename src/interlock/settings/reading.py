@@ -1,0 +1,279 @@
+"""One frozen `Settings`, read once from files, the environment and flags, each value with its origin.
+
+Flags override INTERLOCK_* variables, which override the operator's file, which overrides the repository's
+interlock.yaml, which overrides the defaults. What the repository's file may say at all is in `authority`. Unknown keys
+are errors that name the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from interlock.errors import UsageError
+from interlock.settings.authority import check_address, check_repository
+from interlock.settings.values import (
+    PROTECTIONS,
+    Secret,
+    Settings,
+    StateSettings,
+    parse_duration,
+)
+from interlock.trust.checkout import checkouts, is_within
+from interlock.trust.ownership import lets_others_write
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+FILE_NAME = "interlock.yaml"
+_MAX_FILE_BYTES = 1 << 20  # a configuration file of more than 1 MiB is a mistake
+
+
+def load(directory: Path, environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Settings:
+    """Read the settings that hold in `directory`.
+
+    Args:
+        directory: Where the command runs; interlock.yaml is looked for here and above, up to the repository root.
+        environ: The environment.
+        flags: Values given on the command line, by setting name; None values do not count.
+
+    Raises:
+        UsageError: A value or a key is wrong; the message names the file and the nearest valid key.
+    """
+    files = _files(directory, environ)
+    values: dict[str, Any] = {"home": default_home(environ)}
+    origins = dict.fromkeys(values, "default")
+    for source, found in (
+        *((str(file.path), _from_file(file, operators_file(environ))) for file in files),
+        ("environment", _from_environment(environ)),
+        ("flag", {key: value for key, value in (flags or {}).items() if value is not None}),
+    ):
+        values.update(_joined(values, found))
+        origins.update(dict.fromkeys(found, source))
+    values["states"] = {name: StateSettings(**said) for name, said in values.get("states", {}).items()}
+    return _checked(Settings(**values, path=find_file(directory, environ), origins=origins))
+
+
+def _joined(before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says on top of those before it: states and sections key by key."""
+    joined = dict(found)
+    older = before.get("states", {})
+    if "max_deletes" in found:  # whose word is above that of a file is above what the file says of single states
+        older = {
+            name: {key: value for key, value in said.items() if key != "max_deletes"} for name, said in older.items()
+        }
+    if older or "states" in found:
+        joined["states"] = _over(older, found.get("states", {}))
+    if "sections" in found:
+        joined["sections"] = _over(before.get("sections", {}), found["sections"])
+    return joined
+
+
+def _over(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    return {**older, **{name: {**older.get(name, {}), **said} for name, said in newer.items()}}
+
+
+class _File(Struct, frozen=True, kw_only=True):
+    """A file of settings.
+
+    Attributes:
+        path: Where it is.
+        is_operators: Whether it may say everything.
+        doubt: What an operator can do so that it may, when only its mode or owner keeps it from that.
+    """
+
+    path: Path
+    is_operators: bool
+    doubt: str = ""
+
+
+def _files(directory: Path, environ: Mapping[str, str]) -> list[_File]:
+    """Return the files that hold here, those that override others last: an operator's word is above a branch's."""
+    own, found = operators_file(environ), find_file(directory, environ)
+    paths = [path for path in (own if own.is_file() else None, found) if path is not None]
+    if not paths:
+        return []
+    if found is not None and not environ.get("INTERLOCK_CONFIG"):
+        _check_planted(found, directory)
+    tops = checkouts(directory, environ)
+    return sorted(
+        (_file(path, tops, searched=path is found and not environ.get("INTERLOCK_CONFIG")) for path in paths),
+        key=lambda file: file.is_operators,
+    )
+
+
+def _file(path: Path, tops: tuple[Path, ...], *, searched: bool) -> _File:
+    if searched or is_within(path, tops):
+        return _File(path=path, is_operators=False)
+    doubt = _doubt(path)
+    return _File(path=path, is_operators=not doubt, doubt=doubt)
+
+
+def _check_planted(path: Path, directory: Path) -> None:
+    """Refuse a file that a stranger put where everybody may write, such as /tmp, above a folder of ours without git."""
+    try:
+        found, folder, module = path.stat(), path.parent.stat(), directory.stat()
+    except OSError:
+        return  # reading it will say so
+    if folder.st_mode & stat.S_IWOTH and found.st_uid not in {os.geteuid(), 0, module.st_uid}:
+        raise UsageError(
+            f"{path} is somebody else's",
+            why=f"user {found.st_uid} put it where everybody may write, and it would name your states and limits",
+            fix=f"touch {shlex.quote(str(directory.resolve() / FILE_NAME))}    a file of your own is found first",
+        )
+
+
+def _doubt(path: Path) -> str:
+    """Return what must be done before a file outside the checkout counts as the operator's; empty for nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""  # reading it will say so
+    if lets_others_write(found):
+        return f"chmod go-w {shlex.quote(str(path))}"
+    return "" if found.st_uid in {os.geteuid(), 0} else f"chown {os.geteuid()} {shlex.quote(str(path))}"
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings.heartbeat_s * 2 > settings.lease_s:
+        raise UsageError(
+            f"a heartbeat of {settings.heartbeat_s:g}s is too slow for a lease of {settings.lease_s:g}s",
+            why="one late heartbeat would already look like silence",
+            fix="make the lease at least twice the heartbeat",
+        )
+    return settings
+
+
+def find_file(directory: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return INTERLOCK_CONFIG, or interlock.yaml here or in the nearest folder above, up to the repository root."""
+    if named := environ.get("INTERLOCK_CONFIG"):
+        return Path(named).absolute()
+    for folder in (directory.resolve(), *directory.resolve().parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def operators_file(environ: Mapping[str, str]) -> Path:
+    """Return the operator's own file of settings, outside every repository (XDG base directory specification)."""
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "interlock" / FILE_NAME
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """Return the platform's state directory for Interlock (XDG base directory specification)."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".local" / "state")
+    return Path(base) / "interlock"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    readers: dict[str, tuple[str, Any]] = {
+        "INTERLOCK_HOME": ("home", lambda text: Path(text).expanduser().absolute()),
+        "INTERLOCK_SERVER": ("server", lambda text: check_address(text, said_by="INTERLOCK_SERVER")),
+        "INTERLOCK_TOKEN": ("token", lambda text: Secret(value=text)),
+        "INTERLOCK_TERRAFORM": ("terraform", str),
+        "INTERLOCK_WAIT": ("wait_s", parse_duration),
+        "INTERLOCK_LEASE": ("lease_s", parse_duration),
+        "INTERLOCK_HEARTBEAT": ("heartbeat_s", parse_duration),
+        "INTERLOCK_MAX_DELETES": ("max_deletes", _whole_number),
+        "INTERLOCK_PROTECT_TERRAFORM": ("protect_terraform", _protection),
+    }
+    return {name: read(environ[key]) for key, (name, read) in readers.items() if environ.get(key)}
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(
+            f"{text!r} is not a whole number", why="INTERLOCK_MAX_DELETES counts deletions", fix="set 0 or more"
+        )
+    return int(text)
+
+
+def _protection(text: str) -> str:
+    if text not in PROTECTIONS:
+        raise UsageError(
+            f"{text!r} is no choice of INTERLOCK_PROTECT_TERRAFORM",
+            why="it decides whether Terraform hears signals that are meant for whole process trees",
+            fix=f"set {', '.join(PROTECTIONS[:-1])} or {PROTECTIONS[-1]}",
+        )
+    return text
+
+
+def _from_file(file: _File, operators: Path) -> dict[str, object]:
+    path = file.path
+    document = read_document(path)
+    from pydantic import ValidationError
+
+    from interlock.settings.document import Document
+
+    try:
+        parsed = Document.model_validate(document)
+    except ValidationError as error:
+        raise _explained(path, error, Document) from None
+    if not file.is_operators:
+        _check_repositorys(document, file, operators)
+    elif parsed.server is not None:
+        check_address(parsed.server, said_by=f"`server` in {path}")
+    return parsed.settings(path.parent)
+
+
+def _check_repositorys(document: Mapping[str, Any], file: _File, operators: Path) -> None:
+    try:
+        check_repository(document, file=str(file.path), operators_file=str(operators))
+    except UsageError as error:
+        if file.doubt:
+            error.fix = f"{file.doubt}    so that nobody else can write the operator's settings"
+        raise
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return interlock.yaml as plain values.
+
+    Raises:
+        UsageError: It cannot be read, is too large, or is no YAML mapping.
+    """
+    from ruamel.yaml.error import YAMLError
+
+    from interlock.bounded import OutOfBounds, read_yaml, yaml_fault
+
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_FILE_BYTES + 1)
+        if len(text) > _MAX_FILE_BYTES:
+            raise UsageError(f"{path} is larger than 1 MiB", fix="keep only settings in it")
+        document = read_yaml(text.decode())
+    except OutOfBounds as error:
+        raise UsageError(f"{path} is not read", why=str(error), fix="keep only settings in it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}", why=str(error), fix="interlock init") from error
+    except YAMLError as error:
+        # without its cause, whose text quotes the file
+        raise UsageError(f"{path} is not valid YAML", why=yaml_fault(error), fix="correct the file") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise UsageError(
+            f"{path} must be a mapping", why=f"it is a {type(document).__name__}", fix="interlock init --print"
+        )
+    return document
+
+
+def _explained(path: Path, error: ValidationError, model: Any) -> UsageError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return UsageError(f"{path}: {where}: {first['msg']}", fix="correct the value; docs/reference/configuration.md")
+    near = difflib.get_close_matches(str(first["loc"][-1]), model.keys_at(first["loc"][:-1]), n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]!r}?" if near else "docs/reference/configuration.md lists all keys"
+    return UsageError(
+        f"{path}: unknown key {where!r}", why="unknown keys are errors so that a typo cannot hide", fix=meant
+    )

@@ -1,0 +1,81 @@
+"""Holding a state of Interlock's own backend for a person's command, and what recovers it from the dead. A hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from interlock.clock import SystemClock
+from interlock.home.embedded import EmbeddedHome, me
+
+if TYPE_CHECKING:
+    from interlock.lock import Requested
+    from interlock.recovery.breaker import Breaker
+    from interlock.run.surroundings import Seat
+
+
+@asynccontextmanager
+async def holding(home: EmbeddedHome, state: str, info: str, *, settles_review: bool = False) -> AsyncIterator[Seat]:
+    """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
+
+    Args:
+        home: Ours.
+        state: State name.
+        info: What for.
+        settles_review: The command settles a suspect version. The freeze that protects it ends with our grant, and we
+            stand first: else whoever waits would build on what is under review.
+    """
+    from interlock.lock import Requested
+    from interlock.run.heartbeat import keep_alive
+    from interlock.run.surroundings import Seat
+
+    request = Requested(
+        ticket=home.coordinator.new_ticket(),
+        who=me(),
+        info=info,
+        lease_s=home.settings.lease_s,
+        patience_s=max(home.settings.lease_s, 15.0),
+    )
+    if settles_review:
+        await _end_review(home, state, request)
+    grant = await home.coordinator.acquire(state, request, timeout_s=home.settings.wait_s)
+    renewing = asyncio.create_task(
+        keep_alive(
+            lambda: home.coordinator.renew(state, ticket=grant.ticket, token=grant.token),
+            every_s=home.settings.heartbeat_s,
+            clock=SystemClock(),
+            lost=lambda _: None,  # the write itself is refused then, which is what counts
+            tell=lambda _kind, _facts: None,
+        )
+    )
+    try:
+        yield Seat(ticket=grant.ticket, token=grant.token)
+    finally:
+        renewing.cancel()
+        await home.coordinator.release(state, ticket=grant.ticket, token=grant.token)
+
+
+async def _end_review(home: EmbeddedHome, state: str, request: Requested) -> None:
+    """Take the first place in the queue, then thaw the state if it was frozen for its suspect version."""
+    from interlock.lock import waiter_of
+    from interlock.state import REVIEWER
+
+    coordinator = home.coordinator
+    freeze = (await coordinator.view(state)).lock.freeze
+    if freeze is None or freeze.by != REVIEWER:
+        return
+    await coordinator.request(state, request)
+    if waiter_of((await coordinator.view(state)).lock, ticket=request.ticket) is not None:
+        await coordinator.promote(state, request.ticket, by=request.who)
+    await home.archive.end_review(state, by=request.who)
+
+
+def breaker(home: EmbeddedHome) -> Breaker:
+    """Return what recovers locks of dead runs in embedded mode."""
+    from interlock.recovery.breaker import Breaker
+    from interlock.site.own_leftovers import OwnLeftovers
+
+    leftovers = OwnLeftovers(runs=home.runs, archive=home.archive, clock=home.clock)
+    return Breaker(coordinator=home.coordinator, leftovers=leftovers, clock=home.clock, by=me())

@@ -1,0 +1,1 @@
+"""Trees of configuration files, and the disk that holds one."""

@@ -1,0 +1,1 @@
+"""Whose word counts: which files are ours alone, which are a change's, and where credentials may go."""

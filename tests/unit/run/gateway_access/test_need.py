@@ -1,0 +1,88 @@
+"""Where each provider configuration's way leads: its own region, never that of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from interlock.run.gateway_access import Need, find_need
+from interlock.settings.values import Settings
+from interlock.source.tree import Tool
+
+pytestmark = pytest.mark.promise("P11")
+
+REQUIRED = 'terraform {\n  required_providers {\n    genesyscloud = { source = "mypurecloud/genesyscloud" }\n  }\n}\n'
+CLIENT = {"GENESYSCLOUD_OAUTHCLIENT_ID": "env", "GENESYSCLOUD_OAUTHCLIENT_SECRET": "s"}
+HOME = {"INTERLOCK_UPSTREAM_API": "https://home.example", "INTERLOCK_UPSTREAM_LOGIN": "https://home.example"}
+LONDON = "https://api.euw2.pure.cloud"
+
+
+def ways(
+    folder: Path, files: Mapping[str, str], environ: Mapping[str, str], tool: Tool = Tool.TERRAFORM
+) -> tuple[dict[str, str], list[str]]:
+    """Return the API address of each configuration, and the words about those that are left alone."""
+    for name, text in {"versions.tf": REQUIRED, **files}.items():
+        (folder / name).write_text(text)
+    need = find_need(folder, Settings(home=folder), {**CLIENT, **environ}, tool=tool)
+    assert isinstance(need, Need), need
+    return {login.label: way.terms.api_url for way in need.ways for login in way.logins}, list(need.words)
+
+
+def provider(region: str = "", alias: str = "") -> str:
+    lines = [f'{name} = "{value}"' for name, value in (("alias", alias), ("aws_region", region)) if value]
+    return 'provider "genesyscloud" {\n' + "".join(f"  {line}\n" for line in lines) + "}\n"
+
+
+def test_a_configuration_without_a_region_never_takes_that_of_an_alias(tmp_path: Path) -> None:
+    found, words = ways(tmp_path, {"main.tf": provider() + provider("eu-west-2", "b")}, {})
+    assert found == {"provider genesyscloud.b": LONDON}
+    assert ["no region is known" in each for each in words] == [True]
+
+
+def test_a_set_upstream_never_stands_for_the_region_of_an_alias(tmp_path: Path) -> None:
+    found, _ = ways(tmp_path, {"main.tf": provider() + provider("eu-west-2", "b")}, HOME)
+    assert found == {"provider genesyscloud": "https://home.example", "provider genesyscloud.b": LONDON}
+
+
+def test_the_case_of_a_region_does_not_matter(tmp_path: Path) -> None:
+    environ = {**HOME, "GENESYSCLOUD_REGION": "eu-west-2"}
+    found, _ = ways(tmp_path, {"main.tf": provider("EU-West-2") + provider("EU-CENTRAL-1", "b")}, environ)
+    assert found == {
+        "provider genesyscloud": "https://home.example",
+        "provider genesyscloud.b": "https://api.mypurecloud.de",
+    }
+
+
+@pytest.mark.parametrize(("tool", "address"), [(Tool.TERRAFORM, LONDON), (Tool.TOFU, "https://api.mypurecloud.de")])
+def test_only_files_that_the_program_reads_say_where_a_configuration_leads(
+    tmp_path: Path, tool: Tool, address: str
+) -> None:
+    files = {"p.tf": provider("eu-west-2"), "p.tofu": provider("eu-central-1")}
+    assert ways(tmp_path, files, {}, tool)[0] == {"provider genesyscloud": address}
+
+
+def test_a_file_whose_name_begins_with_a_hash_is_read_as_terraform_reads_it(tmp_path: Path) -> None:
+    assert ways(tmp_path, {"#p.tf": provider("eu-west-2")}, {})[0] == {"provider genesyscloud": LONDON}
+
+
+def test_two_members_of_one_name_in_json_are_two_configurations(tmp_path: Path) -> None:
+    texts = ('{"alias": "a", "aws_region": "eu-west-2"}', '{"aws_region": "eu-central-1"}')
+    text = "{" + ", ".join(f'"provider": {{"genesyscloud": {each}}}' for each in texts) + "}"
+    assert ways(tmp_path, {"p.tf.json": text}, {})[0] == {
+        "provider genesyscloud": "https://api.mypurecloud.de",
+        "provider genesyscloud.a": LONDON,
+    }
+
+
+REMOTE = 'module "x" {\n  source = "acme/queues/genesyscloud"\n}\n'
+
+
+def test_modules_that_cannot_be_read_yet_come_with_a_word_where_there_is_a_login(tmp_path: Path) -> None:
+    (tmp_path / "main.tf").write_text(REMOTE)
+    need = find_need(tmp_path, Settings(home=tmp_path), CLIENT)
+    assert isinstance(need, Need)
+    assert ['module "x" goes past the gateway' in words for words in need.words] == [True]
+    assert not need.ways
+    assert find_need(tmp_path, Settings(home=tmp_path), {}) == "the configuration does not use Genesys Cloud"

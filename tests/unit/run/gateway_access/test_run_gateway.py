@@ -1,0 +1,199 @@
+"""A run's gateways: one for each client and region, open to that run alone, fenced all together."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from interlock.clock import SystemClock
+from interlock.ids import RandomIds
+from interlock.lock import Priority
+from interlock.run.gateway_access import RunGateway, find_need
+from interlock.run.surroundings import Seat
+from interlock.run.workspace import OVERRIDE_NAME
+from interlock.settings.values import Settings
+from interlock.simulator import DEFAULT_CLIENT, Simulation, Terms
+from interlock.simulator.asgi import serve
+from interlock.simulator.oauth import OAuthClient
+from interlock.store.memory import MemoryRecords
+
+OTHER = OAuthClient(id="other", secret="other-secret")
+TWO = f"""
+terraform {{
+  required_providers {{
+    genesyscloud = {{ source = "mypurecloud/genesyscloud" }}
+  }}
+}}
+provider "genesyscloud" {{}}
+provider "genesyscloud" {{
+  alias              = "b"
+  aws_region         = "eu-west-2"
+  oauthclient_id     = "{OTHER.id}"
+  oauthclient_secret = "{OTHER.secret}"
+}}
+"""
+PATH = "/api/v2/organizations/me"
+
+
+@dataclass
+class Scene:
+    """An open run gateway before two organisations: ways by the client that may log in there."""
+
+    environ: dict[str, str]
+    ways: dict[str, str]
+    client: aiohttp.ClientSession
+    simulations: tuple[Simulation, Simulation]
+    current: bool = True
+    given: dict[str, str] = field(default_factory=dict)
+
+    async def log_in(self, way: str, client_id: str, secret: str) -> tuple[int, str]:
+        basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+        async with self.client.post(
+            f"{way}/oauth/token",
+            data={"grant_type": "client_credentials"},
+            headers={"Authorization": f"Basic {basic}"},
+        ) as answer:
+            return answer.status, str((await answer.json()).get("access_token", ""))
+
+    async def call(self, way: str, bearer: str | None = None, method: str = "GET", path: str = PATH) -> int:
+        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+        async with self.client.request(method, way + path, headers=headers) as answer:
+            return answer.status
+
+
+@asynccontextmanager
+async def opened(tmp_path: Path, text: str = TWO) -> AsyncIterator[Scene]:
+    (tmp_path / "main.tf").write_text(text)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    home, other = Simulation(), Simulation(Terms(seed=2, clients=(OTHER,)))
+    async with serve(home) as first, serve(other) as second:
+        environ = {
+            "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
+            "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
+            "GENESYSCLOUD_REGION": "eu-central-1",
+            "INTERLOCK_UPSTREAM_API": first.url,
+            "INTERLOCK_UPSTREAM_LOGIN": first.url,
+            "INTERLOCK_UPSTREAM_API_EU_WEST_2": second.url,
+            "INTERLOCK_UPSTREAM_LOGIN_EU_WEST_2": second.url,
+        }
+        need = find_need(tmp_path, Settings(home=tmp_path / "home"), environ)
+        assert not isinstance(need, str), need
+        async with aiohttp.ClientSession() as client:
+            scene = Scene(environ, {}, client, (home, other))
+
+            async def is_current(_token: int) -> bool:
+                return scene.current
+
+            gateway = RunGateway(need, ids=RandomIds(), store=MemoryRecords(clock=SystemClock()), is_current=is_current)
+            try:
+                scene.given = dict(await gateway.open("run1", Priority.APPLY, Seat(ticket="t", token=7), tree))
+                override = (tree / OVERRIDE_NAME).read_text()
+                scene.ways = dict(zip((DEFAULT_CLIENT.id, OTHER.id), _ways(override), strict=False))
+                yield scene
+            finally:
+                await gateway.close()
+
+
+def _ways(override: str) -> list[str]:
+    found = re.findall(r'port +=+ "(\d+)"\n.*?path_value = "([^"]+)"', override, re.DOTALL)
+    return [f"http://127.0.0.1:{port}{prefix}" for port, prefix in found]
+
+
+@pytest.mark.promise("P11")
+async def test_every_client_has_a_way_of_its_own_and_a_token_of_one_is_worth_nothing_on_the_other(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as scene:
+        home, other = scene.ways[DEFAULT_CLIENT.id], scene.ways[OTHER.id]
+        assert home != other
+        status, token = await scene.log_in(home, DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret)
+        assert (status, await scene.call(home, token)) == (200, 200)
+        assert await scene.call(other, token) == 401
+        assert [len(each.journal) > 0 for each in scene.simulations] == [True, True]
+        assert [sum(e.path == PATH for e in each.journal) for each in scene.simulations] == [1, 0]
+
+
+@pytest.mark.promise("P11")
+async def test_a_login_with_another_client_or_secret_is_refused_whatever_the_override_did(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        home = scene.ways[DEFAULT_CLIENT.id]
+        for client_id, secret in (
+            (OTHER.id, OTHER.secret),
+            (DEFAULT_CLIENT.id, "wrong"),
+            ("interlock-run", DEFAULT_CLIENT.secret),
+            ("", ""),
+        ):
+            assert await scene.log_in(home, client_id, secret) == (401, "")
+
+
+@pytest.mark.promise("P11")
+async def test_an_access_token_of_the_users_is_never_replaced_silently(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        assert await scene.call(scene.ways[DEFAULT_CLIENT.id], "a-token-of-the-users") == 401
+        assert all(entry.path != PATH for each in scene.simulations for entry in each.journal)
+
+
+@pytest.mark.promise("P10")
+async def test_terraform_gets_a_placeholder_for_the_secret_only_where_every_configuration_goes_through_the_gateway(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as scene:
+        placeholder = scene.given["GENESYSCLOUD_OAUTHCLIENT_SECRET"]
+        assert DEFAULT_CLIENT.secret not in json.dumps(scene.given)
+        assert (await scene.log_in(scene.ways[DEFAULT_CLIENT.id], DEFAULT_CLIENT.id, placeholder))[0] == 200
+        assert (await scene.log_in(scene.ways[DEFAULT_CLIENT.id], OTHER.id, placeholder))[0] == 401
+
+
+async def test_a_configuration_that_is_left_alone_keeps_the_real_environment(tmp_path: Path) -> None:
+    alone = TWO + 'provider "genesyscloud" {\n  alias = "c"\n  access_token = "t"\n}\n'
+    async with opened(tmp_path, alone) as scene:
+        assert scene.given == {}
+        assert (await scene.log_in(scene.ways[OTHER.id], OTHER.id, OTHER.secret))[0] == 200
+
+
+@pytest.mark.promise("P4")
+async def test_a_fenced_run_is_refused_on_every_way(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        tokens = {
+            OTHER.id: (await scene.log_in(scene.ways[OTHER.id], OTHER.id, OTHER.secret))[1],
+            DEFAULT_CLIENT.id: (
+                await scene.log_in(scene.ways[DEFAULT_CLIENT.id], DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret)
+            )[1],
+        }
+        scene.current = False
+        for name, way in scene.ways.items():
+            assert await scene.call(way, tokens[name], "POST", "/api/v2/routing/skills") == 409
+        assert all(entry.method != "POST" or "oauth" in entry.path for s in scene.simulations for entry in s.journal)
+
+
+@pytest.mark.promise("P4")
+async def test_a_stranger_without_a_runs_prefix_is_refused_on_every_route(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        for way in scene.ways.values():
+            bare = way.partition("/r/")[0]
+            guess = way.rpartition("/")[0] + "/7-guess"
+            for place in (bare, f"{bare}/c/nightly", guess, f"{bare}/r/run1"):
+                for client_id, secret in ((DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret), ("x", "y")):
+                    status, token = await scene.log_in(place, client_id, secret)
+                    assert (status in {401, 404}, token) == (True, "")
+                for path in (PATH, "/healthz", "/readyz", "/metrics", "/", "/oauth/token"):
+                    for method in ("GET", "POST", "DELETE"):
+                        assert await scene.call(place, "guess", method, path) in {401, 404}, (place, path)
+        assert all(entry.path != PATH for each in scene.simulations for entry in each.journal)
+
+
+async def test_a_wrong_client_of_one_of_several_ways_is_said_at_its_own_login(tmp_path: Path) -> None:
+    text = TWO.replace(OTHER.secret, "wrong")
+    async with opened(tmp_path, text) as scene:
+        assert (await scene.log_in(scene.ways[OTHER.id], OTHER.id, "wrong"))[0] == 401
+        status, _ = await scene.log_in(scene.ways[DEFAULT_CLIENT.id], DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret)
+        assert status == 200
