@@ -54,7 +54,9 @@ def places(tmp_path: Path, aws: LocalAws) -> Iterator[Places]:
 
 
 @pytest.mark.promise("P3", "P8")
-@pytest.mark.parametrize("fate", ["throttle", "lose", "late"])  # each call dropped: tests/unit/onsite/test_door.py
+@pytest.mark.parametrize(
+    "fate", ["throttle", "lose", "late"]
+)  # each call dropped: tests/unit/site/test_existing_access.py
 def test_every_kind_of_call_may_go_wrong_once_in_one_run(places: Places, fate: str) -> None:
     desk, proxy = places.place("once")
     module = desk.root(BOTH, text=INSTANT)
