@@ -298,10 +298,10 @@ async def test_a_redirect_is_passed_on_and_never_followed(address: Address, upst
     assert len(upstream.requests) == 1
 
 
-async def test_a_dripping_upstream_does_not_hold_a_read_beyond_the_clients_patience(
+async def test_a_dripping_upstream_does_not_hold_a_read_for_ever(
     address: Address, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interlock.gateway.proxy.CLIENT_PATIENCE_S", 1.0)
+    monkeypatch.setattr("interlock.gateway.proxy.REPLY_S", 1.0)
 
     async def drip(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")

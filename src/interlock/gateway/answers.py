@@ -72,6 +72,11 @@ def fenced_text(run: str) -> str:
     )
 
 
+def done() -> Answer:
+    """Answer a write that is known to be done although its own answer was lost."""
+    return Answer(status=204, headers=(), body=b"")
+
+
 def outcome_unknown(method: str, *, correlation: str) -> Answer:
     """Answer a write that was sent and whose reply was lost."""
     message = (

@@ -2,8 +2,14 @@
 
 - Identical GETs of one client share a call, as long as no write was answered since it was sent: whoever has seen a
   write's answer must not be given an older read.
-- A write whose client went away goes on, and its answer is kept for a minute. The SDK gives up after 16 s and sends the
+- A write whose client went away goes on, and its answer is kept for a while. The SDK gives up after 16 s and sends the
   same write again; it then gets the answer of the first instead of doing it twice.
+
+The second is a memory of answers, so it needs a rule for when a memory is no longer true. An abandoned write is
+*overtaken* when another write that can touch the same thing was begun since, by anybody: to its path, to a path above
+it or to one below it. Then the repetition is sent: who turned a thing on, off and on again must find it on. Two objects
+created in one collection do not touch each other, so a POST that made an object (its answer has an id) is overtaken
+only by a write to that object, or to the collection itself by another method.
 """
 
 from __future__ import annotations
@@ -14,17 +20,20 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from interlock.bounded import read_json
 from interlock.gateway.answers import Answer
 from interlock.gateway.headers import Pair
 from interlock.gateway.upstream import Reply
 
-ORPHANS_MAX = 64
+ABANDONED_MAX = 64
 """Most answers kept for writes whose clients went away."""
-ORPHAN_S = 60.0
-"""How long such an answer is kept."""
-_ORPHAN_BYTES_MAX = 256 * 1024
+ABANDONED_S = 35.0
+"""How long such an answer is kept: the SDK repeats after at most 30 s, so what comes later is a new write."""
+_KEPT_BYTES_MAX = 256 * 1024
+_BELOW_MAX = 4096  # objects written below one collection while one POST is under way; past it the POST is overtaken
 _TELLING = frozenset({b"accept", b"accept-encoding", b"accept-language", b"content-type", b"range", b"if-none-match"})
-_READS = frozenset({"GET", "HEAD"})
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_FAILED = 300  # from here on a POST made nothing
 
 Ending = Reply | Answer
 """What a flight ends with: the API's reply or the gateway's own answer."""
@@ -37,20 +46,33 @@ class Flight:
     Attributes:
         key: Digest of everything that makes two calls the same.
         method: Of the call.
+        path: Of the call, without its query.
         task: Ends with the answer.
         clients: How many wait for it now.
-        sent_at_write: How many writes had been answered when it was sent; None while it has not been sent.
+        sent_at_write: How many writes had been answered when it was sent; None while nothing of it can have been done.
         streamed: Whether a client took its answer; the rest of a long one can be taken only once.
-        kept_since_s: When its last client went away; None while there is one.
+        abandoned_at_s: When its last client went away; None while there is one.
+        overtaken: A write that can touch the same thing was begun after this one.
+        crossed: Of a POST: another POST to the same path was begun after it, which touches it unless both made objects.
+        below: Of a POST: first path segments below its path to which something was written since.
     """
 
     key: bytes
     method: str
     task: asyncio.Task[Ending]
+    path: str = ""
     clients: int = 0
     sent_at_write: int | None = None
     streamed: bool = False
-    kept_since_s: float | None = None
+    abandoned_at_s: float | None = None
+    overtaken: bool = False
+    crossed: bool = False
+    below: set[str] = field(default_factory=set)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.abandoned_at_s is not None and not self.clients
 
 
 def flight_key(flow: str, method: str, target: str, headers: Iterable[Pair], body: bytes) -> bytes:
@@ -69,34 +91,50 @@ class Flights:
 
     shared: int = 0
     adopted: int = 0
-    _by_key: dict[bytes, Flight] = field(default_factory=dict)
-    _kept: OrderedDict[bytes, Flight] = field(default_factory=OrderedDict)
+    _reads: dict[bytes, Flight] = field(default_factory=dict)
+    _writes: dict[int, Flight] = field(default_factory=dict)
+    _abandoned: OrderedDict[int, Flight] = field(default_factory=OrderedDict)
     _writes_answered: int = 0
 
     def find(self, key: bytes, now_s: float) -> Flight | None:
-        """Return a flight that a new identical call may share."""
+        """Return a flight that a new identical call may share; of a write, see `still_holds` when it has ended."""
         self._sweep(now_s)
-        flight = self._by_key.get(key)
-        if flight is None:
-            return None
-        if flight.method in _READS:
-            fresh = flight.sent_at_write is None or flight.sent_at_write == self._writes_answered
-            if not fresh or flight.task.done():
-                return None
+        read = self._reads.get(key)
+        if read is not None and self._is_fresh(read):
             self.shared += 1
-            return flight
-        if flight.clients:
-            return None  # two identical writes at once are two writes
-        self.adopted += 1
-        return flight
+            return read
+        # Two identical writes at once are two writes: only an abandoned one is looked for.
+        for flight in self._abandoned.values():
+            if flight.key == key and flight.is_abandoned and self.still_holds(flight):
+                self.adopted += 1
+                return flight
+        return None
+
+    def still_holds(self, flight: Flight) -> bool:
+        """Say whether an abandoned write's answer is true for its client's repetition; ask again when it has ended."""
+        if flight.overtaken:
+            return False
+        if flight.method != "POST" or not (flight.crossed or flight.below) or not flight.task.done():
+            return True
+        made = _made(flight)
+        return made not in flight.below if made else not flight.crossed and not flight.below
 
     def add(self, flight: Flight) -> None:
         """A call begins."""
-        self._by_key[flight.key] = flight
+        if flight.method in _READS:
+            self._reads[flight.key] = flight
+            return
+        for other in self._writes.values():
+            _overtake(other, flight)
+        self._writes[id(flight)] = flight
 
     def sent(self, flight: Flight) -> None:
         """It goes out now."""
         flight.sent_at_write = self._writes_answered
+
+    def refused(self, flight: Flight) -> None:
+        """The API refused it before working on it: it is as if it had never been sent."""
+        flight.sent_at_write = None
 
     def ended(self, flight: Flight) -> None:
         """Its answer is there."""
@@ -105,31 +143,75 @@ class Flights:
 
     def served(self, flight: Flight) -> None:
         """A client has its answer, so nobody needs it any more."""
-        for flights in (self._by_key, self._kept):
-            if flights.get(flight.key) is flight:
-                del flights[flight.key]
+        self._writes.pop(id(flight), None)
+        self._abandoned.pop(id(flight), None)
+        if self._reads.get(flight.key) is flight:
+            del self._reads[flight.key]
 
-    def orphaned(self, flight: Flight, now_s: float) -> None:
+    def abandoned(self, flight: Flight, now_s: float) -> None:
         """Its last client went away; a write is kept, a read or an unsent call is given up."""
         if flight.method in _READS or flight.sent_at_write is None:
             self.served(flight)
             flight.task.cancel()
             return
-        flight.kept_since_s = now_s
-        self._by_key[flight.key] = self._kept[flight.key] = flight
-        self._kept.move_to_end(flight.key)
+        flight.abandoned_at_s = now_s
+        self._abandoned[id(flight)] = flight
+        self._abandoned.move_to_end(id(flight))
+
+    @property
+    def waiting(self) -> int:
+        """How many writes go on, or keep an answer, without a client."""
+        return sum(1 for each in self._abandoned.values() if each.is_abandoned)
+
+    def _is_fresh(self, read: Flight) -> bool:
+        seen = read.sent_at_write is None or read.sent_at_write == self._writes_answered
+        return seen and not read.task.done()
 
     def _sweep(self, now_s: float) -> None:
-        surplus = len(self._kept) - ORPHANS_MAX
-        for number, each in enumerate(list(self._kept.values())):
-            age_s = now_s - (each.kept_since_s or 0.0)
-            over = number < surplus or age_s > ORPHAN_S
-            if not each.clients and each.task.done() and (over or _is_bulky(each)):
+        surplus = len(self._abandoned) - ABANDONED_MAX
+        for number, each in enumerate(list(self._abandoned.values())):
+            age_s = now_s - (each.abandoned_at_s or 0.0)
+            over = number < surplus or age_s > ABANDONED_S or each.overtaken
+            if each.is_abandoned and each.task.done() and (over or _is_bulky(each)):
                 self.served(each)
+
+
+def _overtake(earlier: Flight, later: Flight) -> None:
+    """Note in a write that another one begins."""
+    if not (_is_below(earlier.path, later.path) or _is_below(later.path, earlier.path)):
+        return
+    if earlier.method != "POST" or len(later.path) < len(earlier.path):
+        earlier.overtaken = True
+    elif later.path == earlier.path:
+        earlier.crossed = earlier.crossed or later.method == "POST"
+        earlier.overtaken = earlier.overtaken or later.method != "POST"
+    else:
+        earlier.below.add(later.path[len(earlier.path) :].strip("/").split("/", 1)[0].lower())
+        earlier.overtaken = earlier.overtaken or len(earlier.below) > _BELOW_MAX
+
+
+def _is_below(path: str, above: str) -> bool:
+    """Say whether a path is the other one or lies below it, however the slash at the end is written."""
+    return f"{path.rstrip('/')}/".lower().startswith(f"{above.rstrip('/')}/".lower())
+
+
+def _made(flight: Flight) -> str:
+    """Return the id of the object that a POST made; empty when it made none that we can name."""
+    if flight.task.cancelled() or flight.task.exception() is not None:
+        return ""
+    ending = flight.task.result()
+    if ending.status >= _FAILED:
+        return ""
+    try:
+        document = read_json(ending.body)
+    except ValueError:
+        return ""
+    found = document.get("id") if isinstance(document, dict) else None
+    return found.lower() if isinstance(found, str) else ""
 
 
 def _is_bulky(flight: Flight) -> bool:
     if flight.task.cancelled() or flight.task.exception() is not None:
         return True
     ending = flight.task.result()
-    return len(ending.body) > _ORPHAN_BYTES_MAX or (isinstance(ending, Reply) and ending.rest is not None)
+    return len(ending.body) > _KEPT_BYTES_MAX or (isinstance(ending, Reply) and ending.rest is not None)

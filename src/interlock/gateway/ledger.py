@@ -26,7 +26,7 @@ USABLE_SHARE = 1 / 60
 USABLE_MAX_S = 1.0
 """A slice may be used for a sixtieth of the window, at most a second: that is what sharing costs in utilisation."""
 ANSWER_MAX_S = 60.0
-"""The longest time that a request may be under way; see `proxy.WRITE_REPLY_S`."""
+"""The longest time that a request may be under way; see `proxy.REPLY_S`."""
 
 
 LOST = "lost"

@@ -38,12 +38,15 @@ from interlock.gateway.retries import (
     Again,
     Answered,
     Deliver,
+    Done,
     Failure,
+    Look,
     Outcome,
     Unknown,
     Unreachable,
-    is_repeatable,
+    is_read,
     judge,
+    judge_trace,
 )
 from interlock.gateway.route import (
     ANONYMOUS,
@@ -59,6 +62,7 @@ from interlock.gateway.route import (
 )
 from interlock.gateway.rules import endpoint_of
 from interlock.gateway.tokens import TokenKeeper
+from interlock.gateway.traces import Trace, is_guarded, read_trace
 from interlock.gateway.turnstile import Turnstile
 from interlock.gateway.upstream import Reply, Upstream
 from interlock.ids import Ids
@@ -68,15 +72,15 @@ _LOG = logging.getLogger(__name__)
 
 CHUNK_SENT_S = 30.0
 """Longest time for a client to take one piece of an answer."""
-CLIENT_PATIENCE_S = 15.0
-"""A repeatable call is answered before the Go SDK's 16 s are over."""
-WRITE_REPLY_S = 60.0
-"""Longest wait for the answer to a write; its client may have gone and come back meanwhile."""
+REPLY_S = 60.0
+"""Longest wait for the API's answer. A less patient client leaves; its write goes on, and it may come back for that."""
 FLOWS_COUNTED_MAX = 4096
 """Most runs and clients whose answers are counted by name."""
 _PIECE = 64 * 1024
 _UNAUTHORISED = 401
 _TOO_MANY = 429
+_SERVER_ERROR = 500
+_NO_LOOK = frozenset({401, 403, 405, 409, 424, 429})  # answers that show nothing of an object, our own among them
 _HOPELESS_S = 60.0  # how long an endpoint that answers 401 to fresh tokens is believed
 _HOPELESS_MAX = 1024
 _LOGIN_PATIENCE_S = 10.0  # the provider's own login call gives up after 16 s
@@ -166,12 +170,21 @@ class Means:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one call has come."""
+    """How far one call has come.
+
+    Attributes:
+        deadline_s: Until when it may wait for leave to send.
+        attempt: The one under way, 1 for the first.
+        replayed: Whether it was sent again after a 401.
+        only: The slot whose token it must use.
+        lost: Whether an attempt was sent and its answer lost, so that it may have been done.
+    """
 
     deadline_s: float
     attempt: int = 1
     replayed: bool = False
     only: int | None = None
+    lost: bool = False
 
 
 class Proxy:
@@ -237,20 +250,24 @@ class Proxy:
         Args:
             path: From `/api/v2/` on, without a query.
         """
-        route = Route(door=Door.API, caller=NamedCaller(name=ANONYMOUS), path=path)
+        return await self._read(path, "gateway", Priority.APPLY, None)
+
+    async def _read(self, path: str, flow: str, priority: Priority, run: Run | None) -> Ending:
         call = _Call(
-            route=route,
+            route=Route(door=Door.API, caller=NamedCaller(name=ANONYMOUS), path=path),
             method="GET",
-            flow="gateway",
-            priority=Priority.APPLY,
-            run=None,
+            flow=flow,
+            priority=priority,
+            run=run,
             headers=[(b"accept", b"application/json")],
             body=b"",
             key=b"",
             arrived_s=self._clock.monotonic(),
         )
         flight = Flight(key=b"", method="GET", task=asyncio.create_task(asyncio.sleep(0, answers.plain(200, {}))))
-        return await self._fly(call, flight)
+        ending = await self._fly(call, flight)
+        _discard_rest(ending)
+        return ending
 
     async def _ready(self, send: Send) -> None:
         """Answer a probe, which shows no secret: it learns whether, and not what the login service said."""
@@ -404,8 +421,9 @@ class Proxy:
         try:
             flight = self.flights.find(call.key, call.arrived_s) or self._begin(call)
             ending = await self._land(flight, gone)
-            if isinstance(ending, Reply) and ending.rest is not None and flight.streamed:
-                flight = self._begin(call)  # too long to share
+            too_long_to_share = isinstance(ending, Reply) and ending.rest is not None and flight.streamed
+            if too_long_to_share or (ending is not None and not self.flights.still_holds(flight)):
+                flight = self._begin(call)
                 ending = await self._land(flight, gone)
         finally:
             gone.cancel()
@@ -421,7 +439,7 @@ class Proxy:
         finally:
             flight.clients -= 1
             if not flight.task.done() and not flight.clients:
-                self.flights.orphaned(flight, self._clock.monotonic())
+                self.flights.abandoned(flight, self._clock.monotonic())
         if not flight.task.done():
             return None
         self.flights.served(flight)
@@ -433,7 +451,7 @@ class Proxy:
     def _mistake(self, flight: Flight, mistake: BaseException) -> Answer:
         """A mistake of ours: the client must not repeat a write that may have gone out."""
         _LOG.error("a call of the gateway failed", exc_info=mistake)
-        if flight.sent_at_write is not None and not is_repeatable(flight.method, ""):
+        if flight.sent_at_write is not None and not is_read(flight.method, ""):
             return answers.outcome_unknown(flight.method, correlation=self._ids.fresh())
         return answers.unreachable("the gateway made a mistake, see its log", correlation=self._ids.fresh())
 
@@ -447,7 +465,7 @@ class Proxy:
             finally:
                 self.flights.ended(flight)
 
-        flight = Flight(key=call.key, method=call.method, task=asyncio.create_task(fly()))
+        flight = Flight(key=call.key, method=call.method, path=call.route.path, task=asyncio.create_task(fly()))
         holder.append(flight)
         self.flights.add(flight)
         return flight
@@ -474,13 +492,16 @@ class Proxy:
         while True:
             leave = await self._turnstile.enter(self._ask(call, progress))
             if not isinstance(leave, Grant):
-                return self._come_back(leave)
+                return self._unknown(call) if progress.lost else self._come_back(leave)
+            if flight.is_abandoned:  # nobody waits for it: what comes after it must not be undone by a late repetition
+                self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
+                return self._given_up(call, flight, progress)
             if call.run is not None and (fence := await self._fence_at_the_door(call, call.run, leave)) is not None:
-                return fence
+                return self._unknown(call) if progress.lost else fence
             reply, generation = await self._attempt(call, flight, leave)
             if reply is None:  # the token ended in this instant
                 continue
-            ending = await self._follow(call, progress, reply, (leave.slot, generation))
+            ending = await self._follow(call, flight, progress, reply, (leave.slot, generation))
             if ending is not None:
                 return ending
 
@@ -495,8 +516,18 @@ class Proxy:
             only=progress.only,
         )
 
+    def _given_up(self, call: _Call, flight: Flight, progress: _Progress) -> Ending:
+        if progress.lost:
+            return self._unknown(call)
+        self.flights.served(flight)
+        return answers.unreachable("its client went away", correlation=self._ids.fresh())
+
+    def _unknown(self, call: _Call) -> Answer:
+        self.tally.unknown_outcomes += 1
+        return answers.outcome_unknown(call.method, correlation=self._ids.fresh())
+
     async def _follow(
-        self, call: _Call, progress: _Progress, reply: Reply | Failure, token: tuple[int, int]
+        self, call: _Call, flight: Flight, progress: _Progress, reply: Reply | Failure, token: tuple[int, int]
     ) -> Ending | None:
         """Do what the outcome of an attempt asks for; None when the next attempt may begin."""
         outcome = self._outcome(reply)
@@ -506,6 +537,7 @@ class Proxy:
             path=call.route.path,
             attempt=progress.attempt,
             replayed_401=progress.replayed or self._is_hopeless(call),
+            lost_before=progress.lost,
         )
         match verdict:
             case Deliver() | Unreachable():
@@ -514,14 +546,52 @@ class Proxy:
                 return self._last(reply)
             case Unknown():
                 _discard(reply)
-                self.tally.unknown_outcomes += 1
-                return answers.outcome_unknown(call.method, correlation=self._ids.fresh())
+                return self._unknown(call)
+            case Done():
+                _discard(reply)
+                return answers.done()
+            case Look():
+                return await self._look(call, progress, reply)
             case Again(fresh_token=True):
                 _discard(reply)
+                self.flights.refused(flight)
                 self._replay(progress, *token)
                 return None
             case Again(pause_s=pause_s):
-                return await self._pause(progress, reply, pause_s)
+                if isinstance(outcome, Answered) and outcome.status == _TOO_MANY and not progress.lost:
+                    self.flights.refused(flight)
+                return await self._pause(call, progress, reply, pause_s)
+            case _:
+                assert_never(verdict)
+
+    async def _look(self, call: _Call, progress: _Progress, reply: Reply | Failure) -> Ending | None:
+        """Look at the object of a write whose answer was lost, and deliver the truth; None to send the write again."""
+        is_answered = isinstance(reply, Reply) and reply.status < _SERVER_ERROR
+        progress.lost = True
+        seen = await self._read(call.route.path, call.flow, call.priority, call.run)
+        trace = None
+        if seen.status < _SERVER_ERROR and seen.status not in _NO_LOOK:
+            trace = read_trace(call.method, call.body, seen.status, seen.body)
+        if trace is Trace.NOT_DONE:
+            progress.lost = False
+        verdict = judge_trace(
+            trace,
+            method=call.method,
+            is_guarded=is_guarded(call.body),
+            attempt=progress.attempt,
+            is_answered=is_answered,
+        )
+        match verdict:
+            case Deliver():
+                return self._last(reply)
+            case Done():
+                _discard(reply)
+                return answers.done() if call.method == "DELETE" else seen
+            case Unknown():
+                _discard(reply)
+                return self._unknown(call)
+            case Again(pause_s=pause_s):
+                return await self._pause(call, progress, reply, pause_s)
             case _:
                 assert_never(verdict)
 
@@ -544,12 +614,12 @@ class Proxy:
     def _endpoint(self, call: _Call) -> str:
         return f"{call.flow} {endpoint_of(call.method, call.route.path)}"
 
-    async def _pause(self, progress: _Progress, reply: Reply | Failure, pause_s: float) -> Ending | None:
+    async def _pause(self, call: _Call, progress: _Progress, reply: Reply | Failure, pause_s: float) -> Ending | None:
         if isinstance(reply, Reply) and reply.status == _TOO_MANY:
             _discard(reply)  # the budgets keep it waiting
             return None
         if self._clock.monotonic() + pause_s >= progress.deadline_s:
-            return self._last(reply)
+            return self._unknown(call) if progress.lost else self._last(reply)
         _discard(reply)
         progress.attempt += 1
         self.tally.retries += 1
@@ -584,17 +654,12 @@ class Proxy:
                 headers=call.headers,
                 body=call.body,
                 bearer=bearer,
-                limit_s=self._limit_s(call),
+                limit_s=REPLY_S,
             )
             finished = self._finished(reply)
             return reply, generation
         finally:
             self._turnstile.leave(leave, finished)
-
-    def _limit_s(self, call: _Call) -> float:
-        if not is_repeatable(call.method, call.route.path):
-            return WRITE_REPLY_S
-        return max(call.arrived_s + CLIENT_PATIENCE_S - self._clock.monotonic(), 1.0)
 
     def _finished(self, reply: Reply | Failure) -> Finished:
         if isinstance(reply, Failure):
@@ -635,8 +700,13 @@ async def _is_current(run: Run) -> bool:
 
 
 def _discard(reply: Reply | Failure) -> None:
-    if isinstance(reply, Reply) and reply.rest is not None:
-        reply.rest.close()
+    if not isinstance(reply, Failure):
+        _discard_rest(reply)
+
+
+def _discard_rest(ending: Ending) -> None:
+    if isinstance(ending, Reply) and ending.rest is not None:
+        ending.rest.close()
 
 
 def _header(headers: list[Pair], name: bytes) -> str | None:

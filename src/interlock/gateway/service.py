@@ -302,6 +302,7 @@ class Gateway:
             unreachable=tally.unreachable,
             shared_reads=self._proxy.flights.shared,
             adopted_writes=self._proxy.flights.adopted,
+            abandoned_writes=self._proxy.flights.waiting,
             sharing_fault=self._sharing.fault if self._sharing else "",
             statuses=dict(tally.statuses),
         )

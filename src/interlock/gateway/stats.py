@@ -66,6 +66,7 @@ class Stats:
         unreachable: Calls given up because the API could not be reached.
         shared_reads: GETs that shared a call.
         adopted_writes: Writes that a returning client found already under way or done.
+        abandoned_writes: Writes without a client now, under way or with an answer that is kept.
         sharing_fault: Why budgets cannot be shared now; empty when all is well.
         statuses: Answers of calls by HTTP status.
     """
@@ -94,5 +95,6 @@ class Stats:
     unreachable: int
     shared_reads: int
     adopted_writes: int
+    abandoned_writes: int
     sharing_fault: str
     statuses: Mapping[int, int]

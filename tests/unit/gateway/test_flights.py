@@ -5,16 +5,18 @@ import asyncio
 import pytest
 
 from interlock.gateway.answers import Answer
-from interlock.gateway.flights import ORPHAN_S, ORPHANS_MAX, Ending, Flight, Flights, flight_key
+from interlock.gateway.flights import ABANDONED_MAX, ABANDONED_S, Ending, Flight, Flights, flight_key
 
 
-async def fly(method: str = "GET", key: bytes = b"k") -> tuple[Flight, asyncio.Future[Ending]]:
+async def fly(
+    method: str = "GET", key: bytes = b"k", path: str = "/api/v2/things"
+) -> tuple[Flight, asyncio.Future[Ending]]:
     future: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
     async def wait() -> Ending:
         return await future
 
-    flight = Flight(key=key, method=method, task=asyncio.create_task(wait()), clients=1)
+    flight = Flight(key=key, method=method, path=path, task=asyncio.create_task(wait()), clients=1)
     await asyncio.sleep(0)
     return flight, future
 
@@ -71,7 +73,7 @@ async def test_a_write_whose_client_went_away_is_found_again_by_the_same_write()
     flights.add(write)
     flights.sent(write)
     write.clients = 0
-    flights.orphaned(write, 10.0)
+    flights.abandoned(write, 10.0)
     assert flights.find(b"k", 11.0) is write
     future.set_result(ANSWER)
     await write.task
@@ -80,16 +82,16 @@ async def test_a_write_whose_client_went_away_is_found_again_by_the_same_write()
     assert flights.find(b"k", 13.0) is None
 
 
-async def test_such_an_answer_is_kept_for_a_minute() -> None:
+async def test_such_an_answer_is_kept_for_as_long_as_the_sdk_may_take_to_repeat() -> None:
     flights = Flights()
     write, future = await fly("POST")
     flights.add(write)
     flights.sent(write)
     write.clients = 0
-    flights.orphaned(write, 0.0)
+    flights.abandoned(write, 0.0)
     future.set_result(ANSWER)
     await write.task
-    assert flights.find(b"k", ORPHAN_S + 1) is None
+    assert flights.find(b"k", ABANDONED_S + 1) is None
 
 
 @pytest.mark.parametrize(("method", "is_sent"), [("GET", True), ("POST", False)])
@@ -99,23 +101,149 @@ async def test_a_read_and_an_unsent_write_are_given_up_with_their_client(method:
     flights.add(flight)
     if is_sent:
         flights.sent(flight)
-    flights.orphaned(flight, 0.0)
+    flights.abandoned(flight, 0.0)
     await asyncio.wait({flight.task})
     assert flight.task.cancelled()
 
 
 async def test_only_so_many_answers_are_kept() -> None:
     flights = Flights()
-    for number in range(ORPHANS_MAX + 10):
+    for number in range(ABANDONED_MAX + 10):
         write, future = await fly("POST", str(number).encode())
         flights.add(write)
         flights.sent(write)
         write.clients = 0
-        flights.orphaned(write, 0.0)
+        flights.abandoned(write, 0.0)
         future.set_result(ANSWER)
         await write.task
     assert flights.find(b"0", 1.0) is None
-    assert flights.find(str(ORPHANS_MAX + 9).encode(), 1.0) is not None
+    assert flights.find(str(ABANDONED_MAX + 9).encode(), 1.0) is not None
+
+
+async def abandoned(flights: Flights, method: str, path: str, *, made: str = "", key: bytes = b"k") -> Flight:
+    """Return a write whose client went away and which was answered afterwards."""
+    flight, future = await fly(method, key, path)
+    flights.add(flight)
+    flights.sent(flight)
+    flight.clients = 0
+    flights.abandoned(flight, 0.0)
+    future.set_result(Answer(status=200, headers=(), body=f'{{"id":"{made}"}}'.encode() if made else b"{}"))
+    await flight.task
+    return flight
+
+
+async def write(flights: Flights, method: str, path: str) -> None:
+    flight, future = await fly(method, b"another", path)
+    flights.add(flight)
+    flights.sent(flight)
+    future.set_result(ANSWER)
+    await flight.task
+    flights.served(flight)
+
+
+QUEUE = "/api/v2/routing/queues/a1"
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", QUEUE),
+        ("DELETE", QUEUE),
+        ("PATCH", f"{QUEUE}/"),
+        ("DELETE", "/api/v2/routing"),
+        ("POST", f"{QUEUE}/members"),
+        ("PUT", QUEUE.upper().replace("/API/V2", "/api/v2")),
+    ],
+)
+async def test_a_write_is_not_answered_from_memory_when_something_else_was_written_to_its_object(
+    method: str, path: str
+) -> None:
+    flights = Flights()
+    await abandoned(flights, "PUT", QUEUE)
+    await write(flights, method, path)
+    assert flights.find(b"k", 1.0) is None
+
+
+@pytest.mark.parametrize("path", ["/api/v2/routing/queues/a2", "/api/v2/routing/queues/a11", "/api/v2/users/a1"])
+async def test_a_write_to_another_object_leaves_the_memory_of_an_abandoned_one(path: str) -> None:
+    flights = Flights()
+    kept = await abandoned(flights, "PUT", QUEUE)
+    await write(flights, "PUT", path)
+    assert flights.find(b"k", 1.0) is kept
+
+
+async def test_a_write_that_was_overtaken_while_its_client_still_waited_is_not_adopted_later() -> None:
+    flights = Flights()
+    first, _ = await fly("PUT", b"k", QUEUE)
+    flights.add(first)
+    flights.sent(first)
+    await write(flights, "PUT", QUEUE)
+    first.clients = 0
+    flights.abandoned(first, 0.0)
+    assert flights.find(b"k", 1.0) is None
+    first.task.cancel()
+
+
+async def test_creations_beside_it_do_not_make_an_abandoned_creation_be_done_twice() -> None:
+    flights = Flights()
+    kept = await abandoned(flights, "POST", "/api/v2/routing/queues", made="a1")
+    await write(flights, "POST", "/api/v2/routing/queues")
+    await write(flights, "PUT", "/api/v2/routing/queues/a2")
+    assert flights.find(b"k", 1.0) is kept
+
+
+@pytest.mark.promise("P3")
+async def test_a_creation_is_not_answered_from_memory_when_its_object_was_deleted_since() -> None:
+    flights = Flights()
+    await abandoned(flights, "POST", "/api/v2/routing/queues", made="a1")
+    await write(flights, "DELETE", "/api/v2/routing/queues/A1")
+    assert flights.find(b"k", 1.0) is None
+
+
+async def test_a_post_that_made_nothing_is_overtaken_by_the_next_to_the_same_path() -> None:
+    flights = Flights()
+    await abandoned(flights, "POST", "/api/v2/users/a1/password")
+    await write(flights, "POST", "/api/v2/users/a1/password")
+    assert flights.find(b"k", 1.0) is None
+
+
+async def test_whether_a_crossed_post_made_an_object_is_seen_when_it_has_ended() -> None:
+    flights = Flights()
+    first, future = await fly("POST", b"k", "/api/v2/users/a1/password")
+    flights.add(first)
+    flights.sent(first)
+    first.clients = 0
+    flights.abandoned(first, 0.0)
+    await write(flights, "POST", "/api/v2/users/a1/password")
+    assert flights.find(b"k", 1.0) is first
+    future.set_result(ANSWER)
+    await first.task
+    assert not flights.still_holds(first)
+
+
+async def test_each_of_two_abandoned_creations_is_adopted_once() -> None:
+    flights = Flights()
+    kept = [await abandoned(flights, "POST", "/api/v2/routing/queues", made=made) for made in ("a1", "a2")]
+    found = []
+    for at_s in (1.0, 2.0):
+        flight = flights.find(b"k", at_s)
+        assert flight is not None
+        flights.served(flight)
+        found.append(flight)
+    assert found == kept
+    assert flights.find(b"k", 3.0) is None
+
+
+async def test_a_write_that_the_api_refused_is_given_up_with_its_client() -> None:
+    flights = Flights()
+    refused, _ = await fly("PUT")
+    flights.add(refused)
+    flights.sent(refused)
+    flights.refused(refused)
+    flights.abandoned(refused, 0.0)
+    await asyncio.wait({refused.task})
+    assert refused.task.cancelled()
 
 
 def test_calls_are_the_same_only_if_everything_that_tells_is() -> None:

@@ -7,14 +7,18 @@ from interlock.gateway.retries import (
     Again,
     Answered,
     Deliver,
+    Done,
     Failure,
+    Look,
     Outcome,
     Unknown,
     Unreachable,
     Verdict,
-    is_repeatable,
+    is_read,
     judge,
+    judge_trace,
 )
+from interlock.gateway.traces import Trace
 
 
 def decide(outcome: Outcome, method: str = "GET", attempt: int = 1, path: str = "/api/v2/users") -> Verdict:
@@ -33,11 +37,70 @@ def test_a_refused_connection_is_always_tried_again(method: str) -> None:
     assert decide(Failure.UNSENT, method, attempt=ATTEMPTS_MAX) == Unreachable()
 
 
-@pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_write_whose_reply_was_lost_is_never_sent_again(method: str) -> None:
-    assert decide(Failure.LOST, method) == Unknown()
-    assert decide(Answered(status=502), method) == Unknown()
-    assert decide(Answered(status=504), method) == Unknown()
+@pytest.mark.parametrize("outcome", [Failure.LOST, Answered(status=502), Answered(status=504)])
+def test_a_post_whose_reply_was_lost_is_never_sent_again(outcome: Outcome) -> None:
+    assert decide(outcome, "POST") == Unknown()
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("outcome", [Failure.LOST, Answered(status=502), Answered(status=504)])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_lost_write_is_looked_for_before_anything_is_said_of_it(method: str, outcome: Outcome) -> None:
+    assert decide(outcome, method) == Look()
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("status", [400, 404, 409, 412])
+def test_a_conflict_after_a_lost_attempt_may_be_that_attempts_own_work(status: int) -> None:
+    echo = judge(Answered(status=status), method="PUT", path="/x", attempt=2, replayed_401=False, lost_before=True)
+    assert echo == Look()
+    assert decide(Answered(status=status), "PUT") == Deliver()
+
+
+@pytest.mark.promise("P8")
+def test_a_delete_that_finds_nothing_after_a_lost_attempt_is_done() -> None:
+    again = judge(Answered(status=404), method="DELETE", path="/x", attempt=2, replayed_401=False, lost_before=True)
+    assert again == Done()
+    assert decide(Answered(status=404), "DELETE") == Deliver()
+
+
+def test_a_lost_write_is_never_called_unreachable() -> None:
+    ended = judge(Failure.UNSENT, method="PUT", path="/x", attempt=ATTEMPTS_MAX, replayed_401=False, lost_before=True)
+    assert ended == Unknown()
+
+
+@pytest.mark.parametrize(
+    ("trace", "method", "is_guarded", "expected"),
+    [
+        (Trace.DONE, "PATCH", False, Done),
+        (Trace.NOT_DONE, "PATCH", False, Again),
+        (Trace.UNCLEAR, "PUT", False, Again),
+        (Trace.UNCLEAR, "PUT", True, Unknown),
+        (Trace.UNCLEAR, "PATCH", False, Unknown),
+        (None, "PUT", True, Again),
+        (None, "PATCH", True, Again),
+        (None, "PATCH", False, Unknown),
+        (None, "DELETE", False, Again),
+    ],
+)
+def test_what_the_object_shows_decides(
+    trace: Trace | None, method: str, is_guarded: bool, expected: type[object]
+) -> None:
+    verdict = judge_trace(trace, method=method, is_guarded=is_guarded, attempt=1, is_answered=False)
+    assert isinstance(verdict, expected)
+
+
+@pytest.mark.parametrize(
+    ("trace", "expected"),
+    [(Trace.DONE, Done()), (Trace.NOT_DONE, Deliver()), (Trace.UNCLEAR, Unknown()), (None, Unknown())],
+)
+def test_a_conflict_is_delivered_only_when_nothing_was_done(trace: Trace | None, expected: Verdict) -> None:
+    assert judge_trace(trace, method="PUT", is_guarded=True, attempt=2, is_answered=True) == expected
+
+
+def test_a_lost_write_is_not_looked_for_without_end() -> None:
+    ended = judge_trace(Trace.NOT_DONE, method="PUT", is_guarded=True, attempt=ATTEMPTS_MAX, is_answered=False)
+    assert ended == Unknown()
 
 
 def test_an_unavailable_api_speaks_for_itself_to_a_writer() -> None:
@@ -45,10 +108,15 @@ def test_an_unavailable_api_speaks_for_itself_to_a_writer() -> None:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_what_can_be_repeated_is_repeated(method: str, status: int) -> None:
-    assert isinstance(decide(Answered(status=status), method), Again)
-    assert decide(Answered(status=status), method, attempt=ATTEMPTS_MAX) == Deliver()
+def test_a_read_is_repeated(status: int) -> None:
+    assert isinstance(decide(Answered(status=status)), Again)
+    assert decide(Answered(status=status), attempt=ATTEMPTS_MAX) == Deliver()
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_what_an_unavailable_api_refused_is_repeated(method: str) -> None:
+    assert isinstance(decide(Answered(status=503), method), Again)
+    assert decide(Answered(status=503), method, attempt=ATTEMPTS_MAX) == Deliver()
 
 
 def test_a_lost_read_is_repeated_until_the_attempts_are_over() -> None:
@@ -69,8 +137,8 @@ def test_everything_else_is_the_apis_own_word(status: int) -> None:
 
 
 def test_a_search_by_post_changes_nothing() -> None:
-    assert is_repeatable("POST", "/api/v2/users/search")
-    assert not is_repeatable("POST", "/api/v2/users")
+    assert is_read("POST", "/api/v2/users/search")
+    assert not is_read("POST", "/api/v2/users")
 
 
 def test_a_long_retry_after_of_a_503_is_obeyed() -> None:
