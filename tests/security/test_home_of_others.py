@@ -1,6 +1,7 @@
 """A home that somebody else could exchange is not believed, and what we make is nobody else's."""
 
 import os
+import pwd
 import shlex
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from interlock.cli.main import COMMANDS, main
 from interlock.errors import UsageError
 from interlock.home.embedded import read_settings
 from interlock.settings.reading import load
+from interlock.site.identity import default_state_name
 from interlock.trust.ownership import check_home, make_folder
 
 STRANGER = 4242
@@ -230,3 +232,43 @@ def test_a_checkout_that_a_runner_made_for_the_user_of_a_container_is_read(tmp_p
         os.chown(each, STRANGER, STRANGER)
         each.chmod(0o777)
     assert load(module, {}).state_for(module) == "ours"
+
+
+@AS_ROOT
+@pytest.mark.promise("P3")
+def test_a_container_job_of_github_keeps_its_home_in_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its HOME is mounted and belongs to the user of the machine; every command was refused."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    monkeypatch.setattr("interlock.settings.reading.GITHUB_CONTAINER_HOME", mounted)
+    os.chown(mounted, STRANGER, STRANGER)
+    own = Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".local" / "state" / "interlock"
+    assert load(tmp_path, {"HOME": str(mounted), "GITHUB_ACTIONS": "true"}).home == own
+    with pytest.raises(UsageError, match="is not yours alone"):
+        read_settings({"HOME": str(mounted)}, tmp_path)
+    os.chown(mounted, os.geteuid(), os.getegid())
+    assert load(tmp_path, {"HOME": str(mounted), "GITHUB_ACTIONS": "true"}).home.is_relative_to(mounted)
+
+
+@AS_ROOT
+@pytest.mark.promise("P11")
+def test_a_checkout_of_somebody_else_is_not_taken_for_another_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git tells root nothing of it, so the path named the state, and an apply would have made all once more."""
+    checkout, home = tmp_path / "checkout", tmp_path / "config"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    subprocess.run(["git", "init", "--quiet", checkout], check=True)
+    subprocess.run(["git", "-C", checkout, "remote", "add", "origin", "https://git.example.com/o/r"], check=True)
+    (checkout / "m").mkdir()
+    name = default_state_name(checkout / "m")
+    for each in (checkout, *checkout.rglob("*")):
+        os.chown(each, STRANGER, STRANGER)
+    with pytest.raises(UsageError, match="cannot be named after its repository") as refusal:
+        default_state_name(checkout / "m")
+    subprocess.run(refusal.value.fix.partition("    ")[0], shell=True, check=True)  # noqa: S602 - the line as it is printed
+    assert default_state_name(checkout / "m") == name

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import pwd
 import shlex
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 FILE_NAME = "interlock.yaml"
+GITHUB_CONTAINER_HOME = Path("/github/home")
 _MAX_FILE_BYTES = 1 << 20  # a configuration file of more than 1 MiB is a mistake
 
 
@@ -171,8 +174,24 @@ def operators_file(environ: Mapping[str, str]) -> Path:
 
 def default_home(environ: Mapping[str, str]) -> Path:
     """Return the platform's state directory for Interlock (XDG base directory specification)."""
-    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".local" / "state")
+    base = environ.get("XDG_STATE_HOME") or str(_persons_folder(environ) / ".local" / "state")
     return Path(base) / "interlock"
+
+
+def _persons_folder(environ: Mapping[str, str]) -> Path:
+    """Return HOME; in a container job of GitHub, where HOME is a folder of the machine's user, that of the job's own.
+
+    Source: docs/facts/ci-systems.md#ci-16.
+    """
+    told = Path(environ.get("HOME", "~")).expanduser()
+    if told != GITHUB_CONTAINER_HOME or environ.get("GITHUB_ACTIONS") != "true":
+        return told
+    with suppress(
+        OSError, KeyError
+    ):  # a user without a name has no other folder, and is refused if HOME is not its own
+        if told.stat().st_uid != os.geteuid():
+            return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    return told
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from interlock.errors import UsageError
 from interlock.trust.checkout import ask_git
 
 _ROOTS_MAX = 3  # first commits that are kept; a repository made of several joined ones has more than one
@@ -71,11 +74,27 @@ def default_state_names(directory: Path) -> tuple[str, ...]:
 def _identities(where: Path) -> list[str]:
     found = ask_git(where, "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix").split("\n")
     if not found[0]:
+        _check_owner_of_checkout(where)
         return [str(where)]
     inside = found[1] if found[1:] else ""
     origin = ask_git(where, "config", "--get", "remote.origin.url")
     here = [f"{found[0]}#{inside}", str(where)]
     return [f"{plain_origin(origin)}#{inside}", *here] if origin else here
+
+
+def _check_owner_of_checkout(where: Path) -> None:
+    """Refuse to name a state after a checkout of somebody else, of which git tells only its owner anything.
+
+    Its path would name another state than its origin does, and the next apply would make everything once more.
+    """
+    top = next((folder for folder in (where, *where.parents) if (folder / ".git").exists()), None)
+    if top is None or (owner := (top / ".git").lstat().st_uid) == os.geteuid():
+        return
+    raise UsageError(
+        f"the state of {where} cannot be named after its repository",
+        why=f"git tells nothing of {top}, which belongs to uid {owner}; this is uid {os.geteuid()}",
+        fix=f"git config --global --add safe.directory {shlex.quote(str(top))}    or name the state with --state",
+    )
 
 
 def plain_origin(url: str) -> str:
