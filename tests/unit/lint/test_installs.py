@@ -6,7 +6,7 @@ import pytest
 
 from interlock.ci.operations import read
 from interlock.lint.installs import built_images, loose_install, runs_what_it_fetches
-from interlock.source import span_of
+from interlock.source.tree import span_of
 
 DIGEST = f"sha256:{'a' * 64}"
 LOOSE = """\
