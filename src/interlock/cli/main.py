@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interlock import __version__
@@ -78,8 +79,12 @@ def load(entry: Entry) -> Typer:
     return app
 
 
+@cache
 def build() -> Any:
-    """Return the root command, a group that imports its commands on demand."""
+    """Return the root command, a group that imports its commands on demand.
+
+    Built once: after a failure the command line is read a second time, for what it is about.
+    """
     import typer
     from typer.main import get_command
 
@@ -132,11 +137,15 @@ def _lazy_group() -> Any:
 
         def shell_complete(self, ctx: Any, incomplete: str) -> Any:
             self.listing = True
-            return super().shell_complete(ctx, incomplete)
+            try:
+                return super().shell_complete(ctx, incomplete)
+            finally:
+                self.listing = False
 
     return LazyGroup
 
 
+@cache
 def _imported(name: str, entry: Entry) -> Any:
     """Return the real command, imported now."""
     from typer.main import get_command
