@@ -66,6 +66,7 @@ def test_no_page_names_a_path_of_one_machine_or_a_package_registry() -> None:
 
 
 def test_every_room_is_on_the_map() -> None:
-    rooms = {path.stem for path in (ROOT / "src" / "interlock").iterdir() if not path.name.startswith(("_", "."))}
+    modules = (ROOT / "src" / "interlock").glob("**/*.py")  # git leaves a moved room's folder with compiled modules
+    rooms = {path.relative_to(ROOT / "src" / "interlock").parts[0].removesuffix(".py") for path in modules}
     text = (DOCS / "architecture.md").read_text()
-    assert sorted(room for room in rooms - {"py"} if f"`{room}`" not in text) == []
+    assert sorted(room for room in rooms if not room.startswith("_") and f"`{room}`" not in text) == []
