@@ -39,7 +39,7 @@ from interlock.errors import (
 )
 from interlock.ids import Ids, RandomIds
 from interlock.lock import NEW_LOCK, holder_of
-from interlock.state.document import Document, content_digest, parse_document
+from interlock.state.document import Document, parse_document
 from interlock.state.history import (
     MAX_SUSPECT,
     REVIEWER,
@@ -51,7 +51,16 @@ from interlock.state.history import (
     encode,
     plan_pruning,
 )
-from interlock.state.lineage import Footing, Refusal, Step, judge, judge_deletions
+from interlock.state.lineage import (
+    Footing,
+    Refusal,
+    Step,
+    footing,
+    is_question_of_content,
+    judge,
+    judge_deletions,
+    says_same,
+)
 from interlock.state.restore import RestorePlan, plan_restore
 from interlock.state.verify import refusing, verify_document
 from interlock.store import (
@@ -592,16 +601,9 @@ class StateArchive:
         Raises:
             StateInvalid: The document may not follow.
         """
-        if living is None:
-            return _accepted(judge(None, _footing(document, request.digest)), request.state)
-        judged = judge(_version_footing(living), _footing(document, request.digest))
-        if (
-            isinstance(judged, Refusal)
-            and judged.code == "same-serial"
-            and await self._says_same(request, living, document)
-        ):
-            return Step.SAME
-        return _accepted(judged, request.state)
+        current = None if living is None else Footing(lineage=living.lineage, serial=living.serial)
+        is_same = living is not None and await self._is_same(request, document, living)
+        return _accepted(judge(current, footing(document), is_same=is_same), request.state)
 
     async def _judge_deletions(self, request: _Request, document: Document, living: Version | None) -> Refusal | None:
         """Apply the rule of deletions; return what speaks against a document that is stored all the same.
@@ -633,13 +635,13 @@ class StateArchive:
             base = await self._describe(base.parent)
         return base
 
-    async def _says_same(self, request: _Request, living: Version, document: Document) -> bool:
-        """Whether a document of the current serial differs only in spelling, such as the random order of its checks."""
-        current = parse_document(await self._read_living(request.state, living))
-        size = len(request.body)
-        return await _aside(content_digest, current, size_bytes=size) == await _aside(
-            content_digest, document, size_bytes=size
-        )
+    async def _is_same(self, request: _Request, document: Document, living: Version) -> bool:
+        """Whether a document is the current one again; that is read only when its bytes are others."""
+        stands = Footing(lineage=living.lineage, serial=living.serial)
+        if request.digest == living.digest or not is_question_of_content(stands, footing(document)):
+            return request.digest == living.digest
+        body = await self._read_living(request.state, living)
+        return await _aside(lambda text: says_same(parse_document(text), document), body, size_bytes=len(body))
 
     async def _store(self, request: _Request, document: Document, last: Version | None, token: int) -> Version:
         like = last.blob if last is not None and last.blob else None
@@ -853,14 +855,6 @@ def _say_review(request: _Request, suspect: tuple[str, ...]) -> str:
     named = ", ".join(suspect[:_ADDRESSES_SAID]) + (", …" if len(suspect) > _ADDRESSES_SAID else "")
     what = f"run {request.writer.run} wrote a state without {named}, which neither its plan nor its refresh took out"
     return f"{what[:_REVIEW_CHARS]}: {command('state', 'accept', request.state)}"
-
-
-def _footing(document: Document, digest: str) -> Footing:
-    return Footing(lineage=document.lineage, serial=document.serial, digest=digest)
-
-
-def _version_footing(version: Version) -> Footing:
-    return Footing(lineage=version.lineage, serial=version.serial, digest=version.digest)
 
 
 def _head(version: Version, meta_digest: str) -> Head:

@@ -20,7 +20,7 @@ from interlock.settings.values import Settings
 from interlock.site.existing_versions import keep_of
 from interlock.site.ref import StateRef
 from interlock.site.versions import ForeignStateRoom, OwnRoom
-from interlock.state import MAX_STATE_BYTES, Document, Footing, Refusal, Step, content_digest, judge
+from interlock.state import MAX_STATE_BYTES, Document, Refusal, Step, judge_successor, says_same
 
 NAME = "errored.tfstate"
 MAX_FILES = 20
@@ -93,8 +93,8 @@ async def judge_file(path: Path, room: OwnRoom | ForeignStateRoom) -> Leftover:
     current = await _current(room)
     if current is None:
         return Leftover(path=path, body=body, document=document, fit=Fit.FOLLOWS)
-    verdict = judge(_footing(current), _footing(document))
-    same = content_digest(current) == content_digest(document) and current.lineage == document.lineage
+    verdict = judge_successor(current, document)
+    same = current.lineage == document.lineage and says_same(current, document)
     if verdict is Step.SAME or (same and isinstance(verdict, Refusal)):
         return Leftover(path=path, body=body, document=document, fit=Fit.STORED)
     if isinstance(verdict, Refusal):
@@ -118,7 +118,3 @@ async def _current(room: OwnRoom | ForeignStateRoom) -> Document | None:
         return None
     except StateInvalid:
         return None
-
-
-def _footing(document: Document) -> Footing:
-    return Footing(lineage=document.lineage, serial=document.serial, digest=content_digest(document))

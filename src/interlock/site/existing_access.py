@@ -34,7 +34,7 @@ from interlock.lock import Stage, may_write, stage_of
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Current, Seat, Tell
 from interlock.site.own_leftovers import known_of_runs
-from interlock.site.succession import find_fault, is_suspect, judge_successor, parsed, review_reason, spell
+from interlock.site.succession import find_fault, find_refusal, is_suspect, parsed, review_reason, spell
 from interlock.site.witnessed import find_lost, known_of_head, remember
 from interlock.state import REVIEWER, Refusal, empty_document, parse_document, refusing, render_document, verify_state
 from interlock.store.blobs import blob_digest
@@ -301,7 +301,7 @@ class ExistingAccess:
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
         """See `StateAccess.push`. Under Terraform's lock, which we hold, and only in the place of what we read."""
         await self._check_granted()
-        refusal = judge_successor(self._now, parse_document(document), allowed)
+        refusal = find_refusal(self._now, parse_document(document), allowed)
         if refusal is not None and not is_suspect(refusal):
             raise StateInvalid(
                 "the state that Terraform left may not follow the stored one",

@@ -14,7 +14,7 @@ from interlock.lock import Holder
 from interlock.run.settle import completed, following
 from interlock.run.summary import find_summary
 from interlock.site.own_leftovers import SAVED, OwnLeftovers, left_nothing, planned_deletions, take_unsaved
-from interlock.site.succession import is_suspect, judge_successor, review_reason, spell
+from interlock.site.succession import find_refusal, is_suspect, review_reason, spell
 from interlock.site.witnessed import remember
 from interlock.state import REVIEWER, parse_document
 
@@ -54,7 +54,7 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
         is_locked = any(_is_of(lock, holder.run) for lock in await self.backend.read_locks())
         body = following(body, current.body if current is not None and current.body and is_locked else None)
         allowed = await asyncio.to_thread(planned_deletions, folder)
-        refusal = judge_successor(current, parse_document(body), allowed)
+        refusal = find_refusal(current, parse_document(body), allowed)
         if refusal is not None and not is_suspect(refusal):
             raise StateInvalid("it may not follow the stored state", why=refusal.why)
         if refusal is not None:

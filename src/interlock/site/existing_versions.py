@@ -43,11 +43,10 @@ from interlock.site.witnessed import find_lost, known_of_head
 from interlock.state import (
     Document,
     Finding,
-    Footing,
     Refusal,
     RestorePlan,
     content_digest,
-    judge,
+    judge_successor,
     parse_document,
     plan_restore,
     refusing,
@@ -306,7 +305,7 @@ class ExistingVersions:
         if current is None and stored is not None and not stored.is_absent:
             chain = await self._chain()
             current = read_whole(chain.newest_sound.body) if chain.newest_sound is not None else None
-        verdict = judge(_footing(current) if current is not None else None, _footing(document))
+        verdict = judge_successor(current, document)
         if isinstance(verdict, Refusal) and not force:
             raise StateInvalid(
                 "the file was not pushed",
@@ -600,10 +599,6 @@ def _parsed(body: bytes) -> Document | None:
 def _readable(stored: StoredState | None) -> Document | None:
     """Return the current document; None when there is none, or it is damaged: that is why one restores."""
     return read_whole(stored.body) if stored is not None and not stored.is_absent else None
-
-
-def _footing(document: Document) -> Footing:
-    return Footing(lineage=document.lineage, serial=document.serial, digest=content_digest(document))
 
 
 def _is_meant(version: StoredVersion, text: str) -> bool:

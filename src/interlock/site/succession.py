@@ -7,32 +7,25 @@ from interlock.existing import StoredState
 from interlock.state import (
     UNPLANNED_DELETION,
     Document,
-    Footing,
     Refusal,
-    judge,
-    judge_deletions,
+    judge_successor,
     parse_document,
     refusing,
-    render_document,
     verify_state,
 )
-from interlock.store.blobs import blob_digest
 
 _NAMED = 5  # addresses in one sentence
 _REASON_CHARS = 600  # the lock takes 1024 characters, and the path of a folder may be long
 
 
-def judge_successor(stored: StoredState | None, candidate: Document, allowed: frozenset[str] | None) -> Refusal | None:
+def find_refusal(stored: StoredState | None, candidate: Document, allowed: frozenset[str] | None) -> Refusal | None:
     """Return why a document may not follow what is stored; None when it may.
 
     Raises:
         StateInvalid: What is stored cannot be read.
     """
-    current = parsed(stored)
-    verdict = judge(None if current is None else _footing(current), _footing(candidate))
-    if isinstance(verdict, Refusal):
-        return verdict
-    return judge_deletions(current, candidate, allowed)
+    judged = judge_successor(parsed(stored), candidate, allowed)
+    return judged if isinstance(judged, Refusal) else None
 
 
 def find_fault(before: StoredState | None, after: StoredState | None, allowed: frozenset[str]) -> Refusal | None:
@@ -41,7 +34,7 @@ def find_fault(before: StoredState | None, after: StoredState | None, allowed: f
         return Refusal(code="state-missing", why="the state object was deleted during the run")
     if findings := refusing(verify_state(after.body)):
         return Refusal(code=findings[0].code, why="; ".join(finding.message for finding in findings[:3]))
-    return judge_successor(before, parse_document(after.body), allowed)
+    return find_refusal(before, parse_document(after.body), allowed)
 
 
 def is_suspect(refusal: Refusal | None) -> bool:
@@ -67,7 +60,3 @@ def parsed(stored: StoredState | None) -> Document | None:
         StateInvalid: It cannot be read.
     """
     return parse_document(stored.body) if stored is not None and stored.body else None
-
-
-def _footing(document: Document) -> Footing:
-    return Footing(lineage=document.lineage, serial=document.serial, digest=blob_digest(render_document(document)))

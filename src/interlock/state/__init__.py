@@ -38,8 +38,12 @@ from interlock.state.lineage import (
     Step,
     find_deletions,
     find_lost,
+    footing,
+    is_question_of_content,
     judge,
     judge_deletions,
+    judge_successor,
+    says_same,
 )
 from interlock.state.merge import Conflict, Conflicted, Merged, Writes, hard_since, merge_documents, remember_hard
 from interlock.state.redact import MASK, collect_secrets, masked_attributes, masked_document, masked_output
@@ -81,10 +85,13 @@ __all__ = [
     "empty_document",
     "find_deletions",
     "find_lost",
+    "footing",
     "hard_since",
     "highest_serial",
+    "is_question_of_content",
     "judge",
     "judge_deletions",
+    "judge_successor",
     "masked_attributes",
     "masked_document",
     "masked_output",
@@ -96,6 +103,7 @@ __all__ = [
     "refusing",
     "remember_hard",
     "render_document",
+    "says_same",
     "verify_document",
     "verify_state",
 ]

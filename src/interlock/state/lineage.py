@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from interlock.state.document import Document, ObjectKey, Resource, group_resources, index_objects
+from interlock.state.document import Document, ObjectKey, Resource, content_digest, group_resources, index_objects
 
 UNPLANNED_DELETION: Final = "unplanned-deletion"
 """Code of the one refusal that may be wrong: what a running apply writes is kept as suspect instead (promise P6)."""
@@ -31,17 +31,10 @@ class Step(Enum):
 
 
 class Footing(Struct, frozen=True, kw_only=True):
-    """Where a document stands: what the rules need to know of it.
-
-    Attributes:
-        lineage: Its lineage.
-        serial: Its serial.
-        digest: SHA-256 of its bytes, or of its content; both sides must give the same kind.
-    """
+    """Where a document stands: lineage and serial, which a store knows without reading it."""
 
     lineage: str
     serial: int
-    digest: str
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -61,8 +54,51 @@ class Refusal(Struct, frozen=True, kw_only=True):
 Judgement: TypeAlias = Step | Refusal
 
 
-def judge(current: Footing | None, candidate: Footing) -> Judgement:
-    """Decide whether `candidate` may become current in the place of `current` (None: there is no state)."""
+def judge_successor(current: Document | None, candidate: Document, allowed: frozenset[str] | None = None) -> Judgement:
+    """Decide whether one document may become current in the place of another: the whole of promise P6.
+
+    Args:
+        current: The current document; None when there is none.
+        candidate: The document that would follow.
+        allowed: See `judge_deletions`.
+
+    Raises:
+        StateInvalid: One of the documents has instances that cannot be told apart.
+    """
+    before, after = None if current is None else footing(current), footing(candidate)
+    is_same = current is not None and is_question_of_content(before, after) and says_same(current, candidate)
+    judged = judge(before, after, is_same=is_same)
+    if isinstance(judged, Refusal):
+        return judged
+    return judge_deletions(current, candidate, allowed) or judged
+
+
+def footing(document: Document) -> Footing:
+    """Return where a document stands."""
+    return Footing(lineage=document.lineage, serial=document.serial)
+
+
+def is_question_of_content(current: Footing | None, candidate: Footing) -> bool:
+    """Whether the answer hangs on what the documents say. Only then need somebody read the current one."""
+    return current == candidate
+
+
+def says_same(current: Document, candidate: Document) -> bool:
+    """Whether two documents of one lineage and serial are one: equal in content, however they are spelled.
+
+    Terraform writes `check_results` in random order, so a write that it repeats need not have the same bytes.
+    """
+    return content_digest(current) == content_digest(candidate)
+
+
+def judge(current: Footing | None, candidate: Footing, *, is_same: bool) -> Judgement:
+    """Apply the rules of lineage and serial.
+
+    Args:
+        current: Where the current document stands; None when there is none.
+        candidate: Where the document stands that would follow.
+        is_same: What `says_same` says; it matters only where `is_question_of_content`.
+    """
     if not candidate.lineage:
         return Refusal(code="no-lineage", why="the document has no lineage")
     if candidate.serial < 1:
@@ -72,7 +108,7 @@ def judge(current: Footing | None, candidate: Footing) -> Judgement:
     if candidate.lineage != current.lineage:
         why = f"its lineage is {candidate.lineage}, the current state has {current.lineage}"
         return Refusal(code="foreign-lineage", why=why)
-    return _judge_serial(current, candidate)
+    return _judge_serial(current, candidate, is_same=is_same)
 
 
 def find_deletions(current: Document, candidate: Document) -> frozenset[str]:
@@ -127,13 +163,13 @@ def judge_deletions(current: Document | None, candidate: Document, allowed: froz
     return Refusal(code=UNPLANNED_DELETION, why=why, addresses=tuple(sorted(surplus)))
 
 
-def _judge_serial(current: Footing, candidate: Footing) -> Judgement:
+def _judge_serial(current: Footing, candidate: Footing, *, is_same: bool) -> Judgement:
     if candidate.serial > current.serial:
         return Step.NEXT
     if candidate.serial < current.serial:
         why = f"its serial is {candidate.serial}, the current state has {current.serial}"
         return Refusal(code="older-serial", why=why)
-    if candidate.digest == current.digest:
+    if is_same:
         return Step.SAME
     return Refusal(code="same-serial", why=f"serial {current.serial} is already taken by other content")
 

@@ -8,29 +8,29 @@ import pytest
 from interlock.state import Footing, Refusal, Step, find_deletions, judge, judge_deletions
 
 Make = Callable[..., Any]
-CURRENT = Footing(lineage="l", serial=5, digest="d")
+CURRENT = Footing(lineage="l", serial=5)
 
 
 @pytest.mark.parametrize(
-    ("current", "lineage", "serial", "digest", "answer"),
+    ("current", "lineage", "serial", "is_same", "answer"),
     [
-        (None, "l", 1, "x", Step.FIRST),
-        (None, "l", 9, "x", Step.FIRST),
-        (None, "", 1, "x", "no-lineage"),
-        (None, "l", 0, "x", "serial-zero"),
-        (CURRENT, "l", 6, "d", Step.NEXT),
-        (CURRENT, "l", 60, "x", Step.NEXT),
-        (CURRENT, "l", 5, "d", Step.SAME),
-        (CURRENT, "l", 5, "x", "same-serial"),
-        (CURRENT, "l", 4, "x", "older-serial"),
-        (CURRENT, "m", 6, "x", "foreign-lineage"),
-        (CURRENT, "", 6, "x", "no-lineage"),
+        (None, "l", 1, False, Step.FIRST),
+        (None, "l", 9, False, Step.FIRST),
+        (None, "", 1, False, "no-lineage"),
+        (None, "l", 0, False, "serial-zero"),
+        (CURRENT, "l", 6, True, Step.NEXT),
+        (CURRENT, "l", 60, False, Step.NEXT),
+        (CURRENT, "l", 5, True, Step.SAME),
+        (CURRENT, "l", 5, False, "same-serial"),
+        (CURRENT, "l", 4, False, "older-serial"),
+        (CURRENT, "m", 6, False, "foreign-lineage"),
+        (CURRENT, "", 6, False, "no-lineage"),
     ],
 )
 def test_lineage_and_serial_decide(
-    current: Footing | None, lineage: str, serial: int, digest: str, answer: Step | str
+    current: Footing | None, lineage: str, serial: int, is_same: bool, answer: Step | str
 ) -> None:
-    got = judge(current, Footing(lineage=lineage, serial=serial, digest=digest))
+    got = judge(current, Footing(lineage=lineage, serial=serial), is_same=is_same)
     assert (got.code if isinstance(got, Refusal) else got) == answer
 
 
