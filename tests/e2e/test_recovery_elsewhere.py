@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.desk import SLEEPER, STEP_S, Answer, Desk, sees_whole_machine
 
+from interlock.compose.homes import at_home
 from interlock.operate.unlock import Asked, Explained, Freed, open_case
 from interlock.testing.postgres import postgres_server, why_not
 
@@ -67,7 +68,8 @@ class Plain:
 
     async def _case(self, name: str, *, free: bool) -> tuple[Explained, Freed | None]:
         subject = name or str(self.module)
-        async with open_case(subject, Asked(window_s=0.3), self.environ) as case:
+        asked, environ = Asked(window_s=0.3), self.environ
+        async with at_home(environ) as home, open_case(subject, asked, home, environ) as case:
             found = await case.examine()
             return found, (await case.break_(None) if free else None)
 

@@ -17,6 +17,7 @@ import pytest
 from tests.desk import STEP_S, Desk
 from tests.s3_desk import S3Desk
 
+from interlock.compose.homes import at_home
 from interlock.operate.unlock import Asked, Explained, open_case
 from interlock.testing.aws import local_aws
 from interlock.testing.postgres import postgres_server, why_not
@@ -153,5 +154,6 @@ def test_a_session_behind_a_proxy_is_undecided_though_its_address_is_this_machin
 
 
 async def explain(subject: str, environ: dict[str, str]) -> Explained:
-    async with open_case(subject, Asked(window_s=0.3), environ) as case:
+    asked = Asked(window_s=0.3)
+    async with at_home(environ) as home, open_case(subject, asked, home, environ) as case:
         return await case.examine()

@@ -14,6 +14,7 @@ import pytest
 from tests.desk import Started, sees_whole_machine
 from tests.s3_desk import BOTH, KEY, S3Desk
 
+from interlock.compose.homes import at_home
 from interlock.operate.unlock import Asked, Explained, Freed, open_case
 from interlock.recovery.terraform_lock import Override
 from interlock.testing.answers import AnswerServer, answer_server
@@ -39,7 +40,8 @@ def api() -> Iterator[AnswerServer]:
 
 def explain(desk: S3Desk, module: Path, **asked: Any) -> Explained:
     async def ask() -> Explained:
-        async with open_case(str(module), _asked(asked), desk.environ) as case:
+        environ = desk.environ
+        async with at_home(environ) as home, open_case(str(module), _asked(asked), home, environ) as case:
             return await case.examine()
 
     return asyncio.run(ask())
@@ -47,7 +49,8 @@ def explain(desk: S3Desk, module: Path, **asked: Any) -> Explained:
 
 def unlock(desk: S3Desk, module: Path, override: Override | None = None, **asked: Any) -> tuple[Explained, Freed]:
     async def act() -> tuple[Explained, Freed]:
-        async with open_case(str(module), _asked(asked), desk.environ) as case:
+        environ = desk.environ
+        async with at_home(environ) as home, open_case(str(module), _asked(asked), home, environ) as case:
             return await case.examine(), await case.break_(override)
 
     return asyncio.run(act())

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.s3_desk import KEY, S3Desk
 
+from interlock.compose.homes import at_home
 from interlock.errors import LockHeld, StateInvalid, UsageError
 from interlock.site.versions import ForeignStateRoom, open_room
 from interlock.state import Finding
@@ -45,7 +46,9 @@ class Site:
         self.room = self._runner.run(self._open())
 
     async def _open(self) -> ForeignStateRoom:
-        room = await self._stack.enter_async_context(open_room(str(self.module), self.desk.environ))
+        environ = self.desk.environ
+        home = await self._stack.enter_async_context(at_home(environ))
+        room = await self._stack.enter_async_context(open_room(str(self.module), home, environ))
         assert isinstance(room, ForeignStateRoom)
         return room
 

@@ -12,8 +12,10 @@ from interlock.audit import Head, Noted, decode, digest_of, encode, find_head
 from interlock.audit.log import AuditLog
 from interlock.audit.signing import AuditKey, parse_key
 from interlock.cli.main import main
+from interlock.compose.homes import at_home
 from interlock.errors import UsageError
 from interlock.home.embedded import open_home, read_settings
+from interlock.operate.audit import verify_log
 from interlock.site.versions import open_room
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
@@ -181,7 +183,7 @@ def run(*words: str) -> int:
 @pytest.mark.promise("P5")
 async def test_a_cut_is_found_from_the_history_of_the_states(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     told: list[Head] = []
-    async with open_room("s", os.environ, told.append) as room:
+    async with at_home(os.environ, told=told.append) as home_at, open_room("s", home_at, os.environ) as room:
         await room.pushed(STATE, force=True)
         await room.pushed(STATE.replace(b'"serial":1', b'"serial":9'), force=True)
     assert [head.number for head in told] == [1, 2]
@@ -193,9 +195,8 @@ async def test_a_cut_is_found_from_the_history_of_the_states(home: Path, capfd: 
         )
         for key in ("audit/000000000002", "audit-end"):
             await embedded.store.records.swap(key, expected=await _version(embedded, key), value=None)
-    from interlock.site.audit_log import verify_log
-
-    found = await verify_log(None)
+    async with at_home(os.environ, make=False) as looked_at:
+        found = await verify_log(looked_at, None)
     assert found.fault == "the log ends with entry 0, and version 2 of state s has noted entry 1: it was cut"
 
 

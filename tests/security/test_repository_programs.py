@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from interlock.cli.recover import _plan_command
+from interlock.compose.ordering import checked_order
 from interlock.errors import UsageError
 from interlock.existing import Found
-from interlock.operate.ordering import Asked, _checked_order
+from interlock.operate.ordering import Asked
 from interlock.run.binary import check_program, find_binary
 from interlock.run.order import Operation
 from interlock.site.ref import Existing, StateRef
@@ -33,7 +34,7 @@ def program(path: Path, mark: Path) -> Path:
 
 def order(checkout: Path, environ: dict[str, str], said: list[str], terraform: str | None = None) -> object:
     asked = Asked(operation=Operation.PLAN, directory=checkout, terraform=terraform)
-    return _checked_order(asked, {"INTERLOCK_HOME": str(checkout.parent / "home"), **environ}, said.append)
+    return checked_order(asked, {"INTERLOCK_HOME": str(checkout.parent / "home"), **environ}, said.append)
 
 
 @pytest.mark.promise("P10")

@@ -18,6 +18,7 @@ import pytest
 from interlock import host
 from interlock.audit.log import AuditLog
 from interlock.clock import SystemClock
+from interlock.compose.homes import at_home
 from interlock.coordinator.archive import Writer
 from interlock.drift import Attribute, Finding, Kind, Scan
 from interlock.drift.finding import digest_of
@@ -25,7 +26,7 @@ from interlock.errors import InterlockError, StateInvalid
 from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.ids import RandomIds, run_id
 from interlock.lock import Broken, Priority, Requested
-from interlock.operate.drift import drift_room
+from interlock.operate.drift import find_drift
 from interlock.run.summary import Summary, write_summary
 from interlock.run.transcript import Entry, append
 
@@ -182,5 +183,6 @@ async def _drifted(machine: Machine, folder: Path) -> None:
         ),
     )  # fmt: skip
     scan = Scan(state=ROUTING, run="run3", at=machine.at(30), salt="s", findings=findings)
-    async with drift_room(folder, ROUTING, os.environ) as room:
-        await room.book.keep(scan, lambda ledger: ledger)
+    async with at_home(os.environ, directory=folder, make=False) as opened:
+        drift = await find_drift(folder, ROUTING, opened, os.environ)
+        await drift.book.keep(scan, lambda ledger: ledger)

@@ -86,6 +86,11 @@ class AuditLog:
         self._key = key
         self._told = told
 
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a key to sign entries, and to check signatures, with."""
+        return self._key is not None
+
     async def append(self, action: str, *, subject: str, by: str, facts: Mapping[str, Fact]) -> Entry:
         """Write one entry behind the newest; see `Entry`.
 

@@ -12,8 +12,9 @@ from interlock.cli import view
 from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
-    from interlock.audit import Entry
-    from interlock.site.audit_log import Verified
+    from interlock.audit import Entry, Head
+    from interlock.audit.log import Damaged
+    from interlock.operate.audit import Verified
 
 app = typer.Typer(help="Who broke and restored what, and on what grounds.", no_args_is_help=True)
 
@@ -30,12 +31,26 @@ def ls(
     json: Json = False,
 ) -> None:
     """List the decisions, oldest first, as this machine's log has them."""
-    from interlock.site.audit_log import decisions
-
-    entries, damaged = asyncio.run(decisions(subject, os.environ))
+    entries, damaged = asyncio.run(_decisions(subject))
     view.emit({"entries": entries, "damaged": damaged}, json=json, human=lambda: _show(entries))
     for each in damaged:
         view.note(f"entry {each.number} cannot be read: {each.why}")
+
+
+async def _decisions(subject: str | None) -> tuple[tuple[Entry, ...], tuple[Damaged, ...]]:
+    from interlock.compose.homes import at_home
+    from interlock.operate.audit import decisions
+
+    async with at_home(os.environ, make=False) as home:
+        return await decisions(subject, home, os.environ)
+
+
+async def _verify(noted: Head | None) -> Verified:
+    from interlock.compose.homes import at_home
+    from interlock.operate.audit import verify_log
+
+    async with at_home(os.environ, make=False) as home:
+        return await verify_log(home, noted)
 
 
 def _show(entries: tuple[Entry, ...]) -> None:
@@ -64,7 +79,6 @@ def verify(
     INTERLOCK_AUDIT_KEY or INTERLOCK_AUDIT_KEY_FILE.
     """
     from interlock.audit import find_head
-    from interlock.site.audit_log import verify_log
 
     noted = find_head(head) if head is not None else None
     if head is not None and noted is None:
@@ -73,7 +87,7 @@ def verify(
             why="it is a number and at least twelve digits of a digest",
             fix=command("audit", "ls"),
         )
-    found = asyncio.run(verify_log(noted))
+    found = asyncio.run(_verify(noted))
     values = {
         "entries": found.entries,
         "fault": found.fault or None,

@@ -46,7 +46,9 @@ def aws(
 
     Shows what differs first, changes only that, and has nothing to do the second time. Nothing is deleted.
     """
+    from interlock.clock import SystemClock
     from interlock.existing.bootstrap import iam_policy, to_terraform
+    from interlock.ids import RandomIds
     from interlock.operate.bootstrap import BootstrapAsked, open_account, wanted_of
 
     asked = BootstrapAsked(
@@ -67,7 +69,7 @@ def aws(
         else:
             view.print_json(iam_policy(wanted))
         return
-    account = open_account(wanted, access)
+    account = open_account(wanted, access, clock=SystemClock(), ids=RandomIds())
     done = asyncio.run(_bring_into_line(account, wanted, dry_run=dry_run, yes=yes or json, quiet=json))
     if json:
         rows = [{"target": step.target, "change": step.text} for step in done]

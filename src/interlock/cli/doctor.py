@@ -27,9 +27,9 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check everything around a run: settings, Terraform, backend, store, and what is left of earlier runs."""
-    from interlock.operate.doctor import examine_surroundings
+    from interlock.compose.examining import examine
 
-    rows = asyncio.run(examine_surroundings(directory, os.environ))
+    rows = asyncio.run(examine(directory, os.environ))
     view.emit({"checks": rows}, json=json, human=lambda: _show(rows))
     if any(row.result == "problem" for row in rows):
         raise typer.Exit(1)

@@ -20,7 +20,7 @@ from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from interlock.drift import Choice, Finding, Remedy, Scan
-    from interlock.operate.drift import DriftRoom
+    from interlock.operate.drift import StateDrift
     from interlock.operate.ordering import Asked
     from interlock.run.order import Look
 
@@ -123,7 +123,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """Show what the last scan found, with the decisions made since."""
-    found = _in(directory, state, lambda room: room.scan())
+    found = _in(directory, state, lambda drift: drift.scan())
     view.document(_report(found, Format.JSON if json else form), colours=not json and form is Format.TEXT)
 
 
@@ -196,14 +196,14 @@ def _write_new(out: Path, text: str) -> None:
 
 
 def _look(directory: Path, types: str | None, names: list[str], divisions: list[str]) -> Look:
+    from interlock.compose.homes import settings_here
     from interlock.drift import full_types
     from interlock.genesys.listings import listed_types
-    from interlock.home.embedded import read_settings
     from interlock.run.order import Look
 
     words = [word.strip() for word in types.split(",") if word.strip()] if types is not None else None
     if words is None:
-        section = read_settings(directory=directory if directory.is_dir() else None).sections.get("drift", {})
+        section = settings_here(os.environ, directory if directory.is_dir() else None).sections.get("drift", {})
         words = list(section.get("unmanaged", []))
     chosen, unknown = full_types(words)
     if unknown:
@@ -219,7 +219,7 @@ def _look(directory: Path, types: str | None, names: list[str], divisions: list[
 
 def _run(asked: Asked, form: Format, *, gate: bool) -> int:
     from interlock.cli.follow import Follower
-    from interlock.operate.ordering import order_run
+    from interlock.compose.ordering import order_run
 
     front = order_run(asked, os.environ, say=view.note)
     follower = Follower(front.folder, quiet=asked.json)
@@ -251,7 +251,7 @@ def _scanned(folder: Path, asked: Asked) -> Scan:
 
     summary = find_summary(folder)
     state = summary.state if summary is not None else asked.state
-    return _in(asked.directory, state, lambda room: room.scan())
+    return _in(asked.directory, state, lambda drift: drift.scan())
 
 
 def _report(found: Scan, form: Format) -> str:
@@ -285,15 +285,15 @@ def _decide(
 ) -> list[Finding]:
     from interlock.clock import SystemClock
     from interlock.drift import Ruling, find_remedy
-    from interlock.home.embedded import me
+    from interlock.host import who
 
     if bool(words) == everything:
         raise UsageError("name what to decide about", why="either addresses or ids, or --all", fix="interlock drift ls")
     paths = frozenset(attributes or ())
-    ruling = Ruling(choice=choice, paths=paths, who=me(), at=SystemClock().now(), reason=one_line(reason))
+    ruling = Ruling(choice=choice, paths=paths, who=who(), at=SystemClock().now(), reason=one_line(reason))
 
-    async def decide(room: DriftRoom) -> tuple[list[Finding], Path]:
-        return await room.decide(tuple(words or ()), ruling), room.directory
+    async def decide(drift: StateDrift) -> tuple[list[Finding], Path]:
+        return await drift.decide(tuple(words or ()), ruling), drift.directory
 
     findings, where = _in(directory, state, decide)
     module = _module(where)
@@ -318,11 +318,14 @@ def _say(choice: Choice, remedies: list[Remedy], *, quiet: bool) -> None:
             view.document(remedy.change)
 
 
-def _in(directory: Path, state: str | None, ask: Callable[[DriftRoom], Awaitable[_T]]) -> _T:
-    from interlock.operate.drift import drift_room
+def _in(directory: Path, state: str | None, ask: Callable[[StateDrift], Awaitable[_T]]) -> _T:
+    from interlock.compose.homes import at_home
+    from interlock.operate.drift import find_drift
+
+    where = directory if directory.is_dir() else None
 
     async def answer() -> _T:
-        async with drift_room(directory, state, os.environ) as room:
-            return await ask(room)
+        async with at_home(os.environ, directory=where, make=False) as home:  # there is a scan, or nothing
+            return await ask(await find_drift(directory, state, home, os.environ))
 
     return asyncio.run(answer())

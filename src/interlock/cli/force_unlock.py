@@ -68,10 +68,10 @@ def make_override(verified: str, operator: str | None) -> Override:
     Raises:
         UsageError: The reason or the name says nothing.
     """
-    from interlock.home.embedded import me
+    from interlock.host import who
     from interlock.recovery.terraform_lock import Override
 
-    name = (operator or me()).strip()
+    name = (operator or who()).strip()
     if not verified.strip() or not name or one_line(name, limit=_NAME_CHARS) != name:
         raise UsageError(
             "--i-have-verified needs a reason, and a name",
@@ -86,9 +86,11 @@ async def _act(
 ) -> tuple[Explained, Freed | None]:
     import os
 
+    from interlock.compose.homes import at_home
     from interlock.operate.unlock import open_case
 
-    async with open_case(state, asked, os.environ, view.audited, make=not dry_run) as case:
+    home_at = at_home(os.environ, make=not dry_run, told=view.audited)
+    async with home_at as home, open_case(state, asked, home, os.environ) as case:
         found = await case.examine()
         if not quiet:
             show_explained(found)

@@ -73,10 +73,10 @@ def names_of(directory: Path, modules: Sequence[Path]) -> dict[str, Path]:
 
 
 async def _used(folders: Sequence[Path]) -> list[str | None]:
-    from interlock.home.embedded import open_home, read_settings
+    from interlock.compose.homes import at_home
     from interlock.site.earlier import states_so_far
 
-    async with open_home(read_settings(), make=False) as home:
+    async with at_home(os.environ, make=False) as home:
         return await states_so_far(home, folders)
 
 

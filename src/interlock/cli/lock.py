@@ -10,11 +10,12 @@ import typer
 from msgspec.structs import replace
 
 from interlock.cli import view
-from interlock.cli.queue import lock_values, queue_values, tell_unseen
+from interlock.cli.queue import lock_values, queue_values, queues_here, tell_unseen
 from interlock.errors import command, fill_in
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
+    from interlock.operate.hold import Held
     from interlock.operate.unlock import Explained
 
 app = typer.Typer(help="Who holds which state, since when.", no_args_is_help=True)
@@ -37,10 +38,9 @@ Ephemeral = Annotated[
 def ls(*, json: Json = False) -> None:
     """List the states that are held."""
     from interlock.clock import SystemClock
-    from interlock.operate.queue import queues
 
     now = SystemClock().now()
-    found = [queue_values(one) for one in asyncio.run(queues(None, os.environ))]
+    found = [queue_values(one) for one in asyncio.run(queues_here(None))]
     rows = [{"state": one["state"], **holder} for one in found for holder in one["holders"]]
     unseen = [{name: one[name] for name in ("state", "address", "trouble")} for one in found if one.get("trouble")]
     tell_unseen(found)
@@ -74,10 +74,12 @@ def show(state: State, *, json: Json = False) -> None:
 
 
 async def _look(state: str) -> dict[str, Any]:
+    from interlock.compose.homes import at_home
     from interlock.operate.unlock import lock_values as foreign_values
     from interlock.operate.unlock import look
 
-    ref, view, locks = await look(state, os.environ)
+    async with at_home(os.environ, make=False) as home:
+        ref, view, locks = await look(state, home, os.environ)
     values: dict[str, Any] = {"state": ref.queue, "holders": []}
     if view is not None:
         values |= lock_values(view.lock)
@@ -128,9 +130,10 @@ def explain(
 
 
 async def _examine(state: str, asked: Any) -> Explained:
+    from interlock.compose.homes import at_home
     from interlock.operate.unlock import open_case
 
-    async with open_case(state, asked, os.environ, make=False) as case:
+    async with at_home(os.environ, make=False) as home, open_case(state, asked, home, os.environ) as case:
         return await case.examine()
 
 
@@ -185,9 +188,7 @@ def acquire(
 
     On an existing backend this is Terraform's own lock, so plain Terraform stays out too.
     """
-    from interlock.operate import hold as by_hand
-
-    held = asyncio.run(by_hand.acquire(state, reason=one_line(reason), lease=lease, wait=wait, environ=os.environ))
+    held = asyncio.run(_acquire(state, reason=one_line(reason), lease=lease, wait=wait))
     under = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
     view.emit(
         {"state": state, "ticket": held.id, "token": held.token},
@@ -199,9 +200,23 @@ def acquire(
 @app.command()
 def release(state: State, *, json: Json = False) -> None:
     """Give back a state that was acquired by hand. A run's lock is the run's: see interlock runs cancel."""
-    from interlock.operate import hold as by_hand
-
-    held = asyncio.run(by_hand.release(state, environ=os.environ))
+    held = asyncio.run(_release(state))
     word = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
     values = {"state": state, "token": held.token}
     view.emit(values, json=json, human=lambda: view.note(f"released, {word}"))
+
+
+async def _acquire(state: str, *, reason: str, lease: str, wait: str | None) -> Held:
+    from interlock.compose.homes import at_home
+    from interlock.operate import hold as by_hand
+
+    async with at_home(os.environ) as home:
+        return await by_hand.acquire(state, home, os.environ, reason=reason, lease=lease, wait=wait)
+
+
+async def _release(state: str) -> Held:
+    from interlock.compose.homes import at_home
+    from interlock.operate import hold as by_hand
+
+    async with at_home(os.environ) as home:
+        return await by_hand.release(state, home, os.environ)

@@ -13,11 +13,13 @@ from interlock.errors import command
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from interlock.coordinator.local import LocalCoordinator
+    from interlock.coordinator import Coordinator
     from interlock.lock import Lock
     from interlock.operate.queue import Queue
+    from interlock.site.ref import StateRef
 
 app = typer.Typer(help="Who waits for which state, and who is next.", no_args_is_help=True)
 
@@ -32,11 +34,31 @@ RunId = Annotated[str, typer.Argument(help="The waiting run.")]
 def ls(state: Annotated[str | None, typer.Argument(help="Only this state.")] = None, *, json: Json = False) -> None:
     """List holders and waiters in order of service."""
     from interlock.clock import SystemClock
-    from interlock.operate.queue import queues
 
     now = SystemClock().now()
-    rows = [queue_values(found) for found in asyncio.run(queues(state, os.environ))]
+    rows = [queue_values(found) for found in asyncio.run(queues_here(state))]
     view.emit({"states": rows}, json=json, human=lambda: _show(rows, now))
+
+
+async def queues_here(state: str | None) -> list[Queue]:
+    """Return one state's queue, or all, as this home sees them."""
+    from interlock.compose.homes import at_home
+    from interlock.operate.queue import queues
+
+    async with at_home(os.environ, make=False) as home:
+        return await queues(state, home, os.environ)
+
+
+def _change(state: str, change: Callable[[Coordinator, str], Awaitable[object]]) -> StateRef:
+    """Let `change` act on one state's lock; return which state that was."""
+    from interlock.compose.homes import at_home
+    from interlock.operate.queue import change_lock
+
+    async def act() -> StateRef:
+        async with at_home(os.environ) as home:
+            return await change_lock(state, home, os.environ, change)
+
+    return asyncio.run(act())
 
 
 def queue_values(found: Queue) -> dict[str, Any]:
@@ -126,28 +148,26 @@ def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
 @app.command()
 def bump(state: State, run: RunId) -> None:
     """Put a waiting run at the front of the queue."""
-    from interlock.home.embedded import me
-    from interlock.operate.queue import change_lock
+    from interlock.host import who
 
-    asyncio.run(change_lock(state, os.environ, lambda coordinator, name: coordinator.promote(name, run, by=me())))
+    _change(state, lambda coordinator, name: coordinator.promote(name, run, by=who()))
     view.note(f"{run} is next")
 
 
 @app.command()
 def cancel(state: State, run: RunId) -> None:
     """Take a waiting run out of the queue; it ends with exit status 11."""
-    from interlock.home.embedded import me
-    from interlock.operate.queue import change_lock
+    from interlock.host import who
 
-    async def leave(coordinator: LocalCoordinator, name: str) -> None:
+    async def leave(coordinator: Coordinator, name: str) -> None:
         await check_waits(coordinator, name, run)
-        await coordinator.withdraw(name, run, by=me(), reason="cancelled in the queue")
+        await coordinator.withdraw(name, run, by=who(), reason="cancelled in the queue")
 
-    asyncio.run(change_lock(state, os.environ, leave))
+    _change(state, leave)
     view.note(f"{run} has left the queue")
 
 
-async def check_waits(coordinator: LocalCoordinator, state: str, ticket: str) -> None:
+async def check_waits(coordinator: Coordinator, state: str, ticket: str) -> None:
     """Refuse a ticket that does not wait: withdrawing is idempotent, and a typing error must not look like success.
 
     Raises:
@@ -163,21 +183,19 @@ async def check_waits(coordinator: LocalCoordinator, state: str, ticket: str) ->
 @app.command()
 def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Why; waiters see it.")]) -> None:
     """Grant nobody from now on; who holds goes on."""
-    from interlock.home.embedded import me
-    from interlock.operate.queue import change_lock
+    from interlock.host import who
 
-    async def freeze(coordinator: LocalCoordinator, name: str) -> None:
-        await coordinator.freeze(name, by=me(), reason=one_line(reason))
+    async def freeze(coordinator: Coordinator, name: str) -> None:
+        await coordinator.freeze(name, by=who(), reason=one_line(reason))
 
-    ref = asyncio.run(change_lock(state, os.environ, freeze))
+    ref = _change(state, freeze)
     view.note(f"{ref.queue} is paused; to end it: {command('queue', 'resume', ref.queue)}")
 
 
 @app.command()
 def resume(state: State) -> None:
     """Grant again, in order."""
-    from interlock.home.embedded import me
-    from interlock.operate.queue import change_lock
+    from interlock.host import who
 
-    ref = asyncio.run(change_lock(state, os.environ, lambda coordinator, name: coordinator.thaw(name, by=me())))
+    ref = _change(state, lambda coordinator, name: coordinator.thaw(name, by=who()))
     view.note(f"{ref.queue} is resumed")

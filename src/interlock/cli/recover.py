@@ -21,6 +21,7 @@ from interlock.errors import InterlockError, StateInvalid, TerraformFailed, comm
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from interlock.home.interface import Home
     from interlock.operate.unlock import Asked
     from interlock.operate.unsaved_state import Leftover
     from interlock.recovery.terraform_lock import Override
@@ -112,20 +113,23 @@ def recover(
 
 async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
     """Go through all steps; say whether the state is damaged still, and whether the plan is clean (None: not made)."""
+    from interlock.compose.homes import at_home
     from interlock.site.opening import plan_hint
     from interlock.site.versions import open_room
 
-    await _lock(walk)
-    async with open_room(walk.state, os.environ, view.audited, make=not walk.dry_run) as room:
-        await _leftovers(walk, room)
-        broken = await _state(walk, room)
-        hint = await plan_hint(room.ref, room.home)
+    home_at = at_home(os.environ, make=not walk.dry_run, told=view.audited)
+    async with home_at as home:
+        await _lock(walk, home)
+        async with open_room(walk.state, home, os.environ) as room:
+            await _leftovers(walk, room)
+            broken = await _state(walk, room)
+            hint = await plan_hint(room.ref, room.home)
     if broken or not plan:
         return broken, None
     return False, await asyncio.to_thread(_plan, walk, room.ref, hint)
 
 
-async def _lock(walk: _Walk) -> None:
+async def _lock(walk: _Walk, home: Home) -> None:
     """Judge the lock and break it on proof.
 
     Raises:
@@ -134,7 +138,7 @@ async def _lock(walk: _Walk) -> None:
     from interlock.operate.unlock import judged_of, open_case
     from interlock.recovery.terraform_lock import check_may_break
 
-    async with open_case(walk.state, walk.asked, os.environ, view.audited, make=not walk.dry_run) as case:
+    async with open_case(walk.state, walk.asked, home, os.environ) as case:
         found = await case.examine()
         if found.lock is None:
             walk.record("lock", "ok", "nobody holds it")
@@ -157,7 +161,7 @@ async def _lock(walk: _Walk) -> None:
 async def _leftovers(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> None:
     from interlock.operate.unsaved_state import find_files, judge_file
 
-    files = find_files(room.ref, room.home.settings)
+    files = find_files(room.ref, room.home.runs)
     if not files:
         walk.record("errored.tfstate", "ok", "no run left an unsaved state")
     for path in files:
@@ -175,7 +179,7 @@ async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Lef
         case Fit.STORED:
             text = f"{leftover.path} is stored already"
             if walk.agrees(f"Put {leftover.path}, whose content is stored already, away?"):
-                text = f"{text}; moved to {await put_away(leftover, room.ref, os.environ)}"
+                text = f"{text}; moved to {await put_away(leftover, room.ref, room.home)}"
             walk.record("errored.tfstate", "ok", text)
         case Fit.FOLLOWS:
             await _push(walk, room, leftover)
@@ -197,7 +201,7 @@ async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftove
         walk.record("errored.tfstate", "offered", f"{leftover.path} (serial {serial}) follows the state; not pushed")
         return
     await room.pushed(leftover.body, force=False)
-    kept = await put_away(leftover, room.ref, os.environ)
+    kept = await put_away(leftover, room.ref, room.home)
     walk.record("errored.tfstate", "done", f"{leftover.path} was stored as serial {serial} and moved to {kept}")
 
 
@@ -288,7 +292,7 @@ def _run_shown(words: list[str], directory: Path, environ: Mapping[str, str]) ->
 
 def _plan_command(directory: Path, ref: StateRef) -> tuple[list[str], Mapping[str, str]]:
     """Return our own plan where it works, which queues; plain Terraform's elsewhere, which gets no secret of ours."""
-    from interlock.home.embedded import read_settings
+    from interlock.compose.homes import settings_here
     from interlock.run.binary import check_program, find_binary
     from interlock.site.opening import has_queue
     from interlock.trust.checkout import is_watched
@@ -300,7 +304,7 @@ def _plan_command(directory: Path, ref: StateRef) -> tuple[list[str], Mapping[st
         words = [sys.executable, "-P", "-m", "interlock", "plan", str(directory), "--detailed-exitcode", *named]
         return words, os.environ
 
-    asked = read_settings().terraform
+    asked = settings_here(os.environ).terraform
     binary = find_binary(asked, os.environ)
     watched = is_watched(os.environ)
     if word := check_program(binary, asked=asked, directory=directory, environ=os.environ, watched=watched):

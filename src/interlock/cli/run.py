@@ -188,7 +188,7 @@ def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, .
 def _run(asked: Asked, spare: Spare | None) -> None:
     from interlock.cli import view
     from interlock.cli.follow import Follower
-    from interlock.operate.ordering import order_run
+    from interlock.compose.ordering import order_run
 
     if asked.operation.value in {"apply", "destroy"} and not asked.auto_approve and not sys.stdin.isatty():
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from interlock.errors import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from interlock.run.retention import Removed
     from interlock.run.summary import Summary
@@ -35,10 +37,9 @@ def ls(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    from interlock.operate.runs import recent_runs
     from interlock.run.summary import as_plain
 
-    found = recent_runs(state, os.environ, limit=limit)
+    found = _recent(limit) if state is None else asyncio.run(_runs_of(state, limit))
     view.emit(
         {"runs": [as_plain(summary) for summary in found]},
         json=json,
@@ -48,6 +49,27 @@ def ls(
             empty="no runs yet; interlock plan",
         ),
     )
+
+
+def _recent(limit: int) -> list[Summary]:
+    from interlock.run.summary import recent
+
+    return recent(_runs(), limit=limit)
+
+
+async def _runs_of(state: str, limit: int) -> list[Summary]:
+    from interlock.compose.homes import at_home
+    from interlock.operate.runs import runs_of
+
+    async with at_home(os.environ, make=False) as home:
+        return await runs_of(state, home, os.environ, limit=limit)
+
+
+def _runs() -> Path:
+    """Return the folder of our runs. No store is opened for what is in files."""
+    from interlock.compose.homes import settings_here
+
+    return settings_here(os.environ).runs
 
 
 def _row(summary: Summary) -> tuple[str, ...]:
@@ -70,7 +92,7 @@ def show(run: RunId, *, json: Json = False) -> None:
     from interlock.run.summary import as_plain, find_summary
     from interlock.run.transcript import read
 
-    folder = find_run(run)
+    folder = find_run(_runs(), run)
     summary = find_summary(folder)
     entries = read(folder)
     values = {**(as_plain(summary) if summary else {"run": folder.name}), "folder": str(folder), "journal": entries}
@@ -107,7 +129,7 @@ def logs(
     """Print a run's journal."""
     from interlock.operate.runs import find_run
 
-    for entry in _entries(str(find_run(run)), follow=follow):
+    for entry in _entries(str(find_run(_runs(), run)), follow=follow):
         if json:
             view.print_line(entry)
         else:
@@ -145,12 +167,14 @@ def prune(
 
     Each run does this at its end, with these defaults. Runs that go on, or left a state that could not be saved, stay.
     """
+    from interlock.clock import SystemClock
+    from interlock.compose.homes import settings_here
     from interlock.operate.runs import prune_runs
     from interlock.run.retention import Retention
     from interlock.settings.values import parse_duration
 
     policy = Retention(newest=keep, for_s=parse_duration(older_than))
-    removed = prune_runs(policy, dry_run=dry_run)
+    removed = prune_runs(settings_here(os.environ).home, policy, now=SystemClock().now(), dry_run=dry_run)
     values = {
         "runs": removed.runs,
         "initialisations": removed.initialisations,
@@ -173,9 +197,10 @@ def _show_removed(removed: Removed, *, dry_run: bool) -> None:
 def cancel(run: RunId) -> None:
     """Stop a run as Ctrl-C would: Terraform finishes its operations and saves, then the lock is released."""
     from interlock.cli.follow import INTERRUPTS
+    from interlock.clock import SystemClock
     from interlock.operate.runs import cancel_run
 
-    name, action = cancel_run(run)
+    name, action = cancel_run(_runs(), run, SystemClock())
     view.note(f"{name} was asked to stop; {command('wait', name)}")
     if action in INTERRUPTS:
         view.note(INTERRUPTS[action])

@@ -38,10 +38,12 @@ _SHOWN = 200  # changes shown to a person without --all
 
 def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]], *, changes: bool = False) -> _T:
     """Open the state that is meant, let `act` work on it, close it. Who only looks makes no home."""
+    from interlock.compose.homes import at_home
     from interlock.site.versions import open_room
 
     async def run() -> _T:
-        async with open_room(state, os.environ, view.audited, make=changes) as room:
+        home_at = at_home(os.environ, make=changes, told=view.audited)
+        async with home_at as home, open_room(state, home, os.environ) as room:
             return await act(room)
 
     return asyncio.run(run())
@@ -57,9 +59,7 @@ def _in_own(state: str, act: Callable[[OwnVersions], Awaitable[_T]], *, changes:
 @app.command("ls")
 def ls(*, json: Json = False) -> None:
     """List states with their current version."""
-    from interlock.operate.states import stored_states
-
-    found = asyncio.run(stored_states(os.environ))
+    found = asyncio.run(_stored())
     rows = [
         {"state": one.state, "head": one.head, **({"address": one.address} if one.address else {})} for one in found
     ]
@@ -71,6 +71,14 @@ def ls(*, json: Json = False) -> None:
             ("STATE", "VERSION", "SERIAL", "SIZE", "WRITTEN"), lines, empty="no states yet; interlock apply"
         ),
     )
+
+
+async def _stored() -> list[StoredState]:
+    from interlock.compose.homes import at_home
+    from interlock.operate.states import stored_states
+
+    async with at_home(os.environ, make=False) as home:
+        return await stored_states(home)
 
 
 def _stored_line(one: StoredState) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def await_run(text: str | None, environ: Mapping[str, str], timeout: str | None)
     Raises:
         WaitTimeout: It goes on for longer than `timeout`.
     """
-    folder = find_run(text) if text is not None else _own_run(environ)
+    folder = find_run(read_settings(environ).runs, text) if text is not None else _own_run(environ)
     if folder is None:
         return None
     limit_s = parse_duration(timeout) if timeout is not None else None

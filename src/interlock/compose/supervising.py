@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from interlock.clock import SystemClock
 from interlock.errors import FULL, BackendUnavailable, InterlockError, StateInvalid, UsageError, command, disk_full
-from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
+from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
@@ -29,7 +29,8 @@ from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
 
 if TYPE_CHECKING:
-    from interlock.coordinator.local import LocalCoordinator
+    from interlock.coordinator import Coordinator
+    from interlock.home.interface import Home
     from interlock.recovery.breaker import Breaker
     from interlock.run.binary import Binary
     from interlock.run.control import Control
@@ -61,9 +62,9 @@ class Desk(Struct, frozen=True, kw_only=True):
         site: The state when it stays where it is; None for our own backend.
     """
 
-    home: EmbeddedHome
+    home: Home
     ref: StateRef
-    coordinator: LocalCoordinator
+    coordinator: Coordinator
     recovery: Breaker
     site: Site | None = None
 
@@ -90,7 +91,7 @@ async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]
                 backend=site.backend,
                 coordinator=site.coordinator,
             )
-            recovery = Breaker(coordinator=site.coordinator, leftovers=leftovers, clock=clock, by=me())
+            recovery = Breaker(coordinator=site.coordinator, leftovers=leftovers, clock=clock, by=home.me)
             yield Desk(home=home, ref=ref, coordinator=site.coordinator, recovery=recovery, site=site)
 
 

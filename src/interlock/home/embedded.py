@@ -20,9 +20,11 @@ from interlock.trust.ownership import TRUST, check_home
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from interlock.audit.log import AuditLog
+    from interlock.coordinator import Coordinator
     from interlock.coordinator.archive import StateArchive
-    from interlock.coordinator.local import LocalCoordinator
     from interlock.drift.ledger import LedgerBook
+    from interlock.home.interface import Told
     from interlock.home.known import KnownState, KnownStates
     from interlock.store.opening import Store
 
@@ -36,16 +38,41 @@ class EmbeddedHome:
         coordinator: Queues and locks on the same records.
         clock: For instants.
         ids: For tickets.
+        environ: Names the key of the audit log; None for no key.
+        told: See `Told`; None for nobody.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, coordinator: LocalCoordinator, *, clock: Clock, ids: Ids
+        self,
+        settings: Settings,
+        store: Store,
+        coordinator: Coordinator,
+        *,
+        clock: Clock,
+        ids: Ids,
+        environ: Mapping[str, str] | None = None,
+        told: Told | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.coordinator = coordinator
         self.clock = clock
         self.ids = ids
+        self._environ = environ or {}
+        self._told = told
+
+    @property
+    def me(self) -> str:
+        """See `Home.me`."""
+        return me()
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """See `Home.audit`."""
+        from interlock.audit.log import AuditLog
+        from interlock.home.audit_key import find_key
+
+        return AuditLog(self.store.records, self.clock, key=find_key(self._environ), told=self._told)
 
     @property
     def runs(self) -> Path:
@@ -88,6 +115,10 @@ class EmbeddedHome:
 
         return KnownStates(self.store.records)
 
+    def settings_in(self, directory: Path, environ: Mapping[str, str]) -> Settings:
+        """See `Home.settings_in`."""
+        return load(directory, environ)
+
     async def keeps(self, state: str) -> bool:
         """See `Home.keeps`. A record that cannot be read is there: it is told, and repaired, under this name."""
         try:
@@ -126,19 +157,28 @@ class EmbeddedHome:
 
 
 @asynccontextmanager
-async def open_home(settings: Settings, *, make: bool = True) -> AsyncIterator[EmbeddedHome]:
+async def open_home(
+    settings: Settings,
+    *,
+    make: bool = True,
+    environ: Mapping[str, str] | None = None,
+    told: Told | None = None,
+) -> AsyncIterator[EmbeddedHome]:
     """Open a home for as long as the context lasts.
 
     Args:
         settings: Where it is.
         make: Make its database when there is none yet. Commands that only look say False, and see an empty home.
+        environ: See `EmbeddedHome`.
+        told: See `EmbeddedHome`.
     """
     from interlock.coordinator.local import LocalCoordinator
 
     clock, ids = SystemClock(), RandomIds()
     store = await _open_store(settings, clock, make=make)
     try:
-        yield EmbeddedHome(settings, store, LocalCoordinator(store.records, clock, ids), clock=clock, ids=ids)
+        coordinator = LocalCoordinator(store.records, clock, ids)
+        yield EmbeddedHome(settings, store, coordinator, clock=clock, ids=ids, environ=environ, told=told)
     finally:
         await store.close()
 

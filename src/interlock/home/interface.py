@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from interlock.audit import Head
+from interlock.audit.log import AuditLog
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.coordinator.archive import StateArchive
@@ -14,6 +16,9 @@ from interlock.home.known import KnownState, KnownStates
 from interlock.ids import Ids
 from interlock.settings.values import Settings
 from interlock.store.opening import Store
+
+Told = Callable[[Head], None]
+"""Is told the head of the audit log after each decision, so that a person's own log has it."""
 
 
 class Home(Protocol):
@@ -27,6 +32,20 @@ class Home(Protocol):
     @property
     def store(self) -> Store:
         """Records and blobs."""
+        ...
+
+    @property
+    def me(self) -> str:
+        """Who acts, as Terraform spells it: `user@host`."""
+        ...
+
+    @property
+    def audit(self) -> AuditLog:
+        """Who decided what.
+
+        Raises:
+            UsageError: The operator has named a key for it, which is none.
+        """
         ...
 
     @property
@@ -62,6 +81,14 @@ class Home(Protocol):
     @property
     def ids(self) -> Ids:
         """For tickets and ids."""
+        ...
+
+    def settings_in(self, directory: Path, environ: Mapping[str, str]) -> Settings:
+        """Return what holds in a root module, as a run there would read it.
+
+        Raises:
+            UsageError: A value or a key is wrong.
+        """
         ...
 
     async def keeps(self, state: str) -> bool:

@@ -76,6 +76,11 @@ def name_process(pid: int) -> ProcessName:
     )
 
 
+def name_own_process() -> ProcessName:
+    """Return the name of this very process."""
+    return name_process(os.getpid())
+
+
 def life_of(process: ProcessName) -> tuple[Life, str]:
     """Say whether a process still is, and how that is known.
 
@@ -83,7 +88,7 @@ def life_of(process: ProcessName) -> tuple[Life, str]:
     Another boot is unknown even where host name and machine id are the same: the machines of a CI fleet come from one
     image and share both. An empty id is no id: two systems that have none are not the same one.
     """
-    here = name_process(os.getpid())
+    here = name_own_process()
     if blind := why_unseen(process, here):
         return Life.UNKNOWN, blind
     return _same_boot(process)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from interlock.clock import SystemClock
 from interlock.errors import UsageError
-from interlock.ids import RandomIds
 
 if TYPE_CHECKING:
+    from interlock.clock import Clock
     from interlock.existing.bootstrap import S3Account, Wanted
+    from interlock.ids import Ids
     from interlock.store.aws import AwsAccess
 
 
@@ -68,8 +68,8 @@ def wanted_of(asked: BootstrapAsked, environ: Mapping[str, str]) -> tuple[Wanted
     return wanted, replace(access_of(found), region=region)
 
 
-def open_account(wanted: Wanted, access: AwsAccess) -> S3Account:
+def open_account(wanted: Wanted, access: AwsAccess, *, clock: Clock, ids: Ids) -> S3Account:
     """Return the hand that looks at bucket and table and changes them; close it afterwards."""
     from interlock.existing.bootstrap import S3Account
 
-    return S3Account(access, clock=SystemClock(), ids=RandomIds(), bucket=wanted.bucket, table=wanted.table)
+    return S3Account(access, clock=clock, ids=ids, bucket=wanted.bucket, table=wanted.table)

@@ -6,17 +6,17 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, ParamSpec
+from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol
 from urllib.parse import unquote
 
 from interlock.coordinator import Coordinator
 from interlock.coordinator.names import key_prefix, state_of
 from interlock.errors import InterlockError, UsageError, command, fill_in
 from interlock.hcl import read_module
-from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.settings.values import Settings
 from interlock.site.existing import Site
 from interlock.site.in_sight import check_reads, tool_for
@@ -27,6 +27,7 @@ from interlock.source.disk import DiskTree
 
 if TYPE_CHECKING:
     from interlock.gateway.service import Terms
+    from interlock.home.interface import Home
     from interlock.run.gateway_access import Way
 
 _READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
@@ -54,8 +55,16 @@ class Checked:
     fix: str = ""
 
 
-async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> list[Checked]:
-    """Look at settings, Terraform, backend, store and earlier runs for one root module.
+class OpenHome(Protocol):
+    """Opens the home, which may fail: that is among what is examined."""
+
+    def __call__(self, *, make: bool) -> AbstractAsyncContextManager[Home]:
+        """Return it, to be entered; `make` as in `interlock.compose.homes.at_home`."""
+        ...
+
+
+def check_folder(directory: Path) -> None:
+    """Refuse what can be no root module.
 
     Raises:
         UsageError: There is no such folder.
@@ -66,18 +75,27 @@ async def examine_surroundings(directory: Path, environ: Mapping[str, str]) -> l
             why="a root module is examined",
             fix=_ELSEWHERE,
         )
-    try:
-        settings = read_settings(environ, directory)
-    except InterlockError as error:
-        return [_failed("settings", error)]
+
+
+async def examine_surroundings(
+    directory: Path, settings: Settings, open_home: OpenHome, environ: Mapping[str, str]
+) -> list[Checked]:
+    """Look at settings, Terraform, backend, store and earlier runs for one root module.
+
+    Args:
+        directory: The root module.
+        settings: Those that hold there.
+        open_home: Opens the home.
+        environ: The environment of a run.
+    """
     rows = [_settings(settings)]
     rows += await asyncio.to_thread(_guarded, _terraform, settings, directory, environ)
     ref = await asyncio.to_thread(_find_state, settings, directory, environ)
     if isinstance(ref, StateRef) and has_queue(ref) and not ref.is_own:
-        rows += await _site(ref, settings, directory)
+        rows += await _site(ref, open_home, directory)
     else:
         rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, ref)
-        rows += await _store(settings, ref)
+        rows += await _store(settings, open_home, ref)
     rows += await _api(settings, directory, environ)
     rows += _left_behind(settings)
     return rows
@@ -94,10 +112,11 @@ def _guarded(look: Callable[P, list[Checked]], *args: P.args, **kwargs: P.kwargs
     try:
         return look(*args, **kwargs)
     except InterlockError as error:
-        return [_failed(look.__name__.strip("_"), error.naming(str(args[1])))]
+        return [failed(look.__name__.strip("_"), error.naming(str(args[1])))]
 
 
-def _failed(name: str, error: InterlockError) -> Checked:
+def failed(name: str, error: InterlockError) -> Checked:
+    """Return what could not be looked at, as a problem."""
     text = f"{error.what}{f': {error.why}' if error.why else ''}"
     return Checked(name=name, result="problem", text=text, fix=fill_in(error.fix, "."))
 
@@ -159,7 +178,7 @@ def _broken(directory: Path) -> list[Checked]:
     return [Checked(name="configuration", result="problem", text=text, fix="interlock lint") for text in found]
 
 
-async def _site(ref: StateRef, settings: Settings, directory: Path) -> list[Checked]:
+async def _site(ref: StateRef, open_home: OpenHome, directory: Path) -> list[Checked]:
     """Say what a state that stays where it is needs, and where each of its settings comes from."""
     from interlock.existing.inspection import inspect
     from interlock.existing.s3 import access_of
@@ -175,7 +194,7 @@ async def _site(ref: StateRef, settings: Settings, directory: Path) -> list[Chec
         *(Checked(name="backend", result="note", text=doubt) for doubt in found.doubts),
     ]
     try:
-        async with open_home(settings, make=False) as home, open_site_of(ref, home) as site:
+        async with open_home(make=False) as home, open_site_of(ref, home) as site:
             rows.append(Checked(name="state", result="ok", text=f"queues as {site.state}"))
             seen = await inspect(site.backend, access_of(found), clock=home.clock, ids=home.ids)
             rows += [
@@ -185,7 +204,7 @@ async def _site(ref: StateRef, settings: Settings, directory: Path) -> list[Chec
             if not any(row.result == "problem" for row in seen):
                 rows += await _site_lock(site)
     except InterlockError as error:
-        rows.append(_failed("backend", error))
+        rows.append(failed("backend", error))
     return rows
 
 
@@ -208,23 +227,23 @@ def _no_store_yet(settings: Settings) -> Checked:
     return Checked(name="store", result="note", text=f"{settings.database} does not exist yet; the first run makes it")
 
 
-async def _store(settings: Settings, ref: StateRef | InterlockError) -> list[Checked]:
+async def _store(settings: Settings, open_home: OpenHome, ref: StateRef | InterlockError) -> list[Checked]:
     if not settings.database.exists():
         return [_no_store_yet(settings)]
     rows: list[Checked] = []
     try:
-        async with open_home(settings) as home:
+        async with open_home(make=True) as home:
             rows += await _whole(home)
             views = await home.coordinator.states()
             if isinstance(ref, StateRef) and ref.is_own:
                 rows += await _queue(home.coordinator, ref.queue)
             rows.append(_room(settings, len(views)))
     except InterlockError as error:
-        rows.append(_failed("store", error))
+        rows.append(failed("store", error))
     return rows
 
 
-async def _whole(home: EmbeddedHome) -> list[Checked]:
+async def _whole(home: Home) -> list[Checked]:
     """Look at the file and every record in it."""
     settings = home.settings
     faults = await home.store.faults()
@@ -273,10 +292,10 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) 
     from interlock.run.gateway_access import find_need
 
     try:
-        tool = await asyncio.to_thread(tool_for, directory, environ)
+        tool = await asyncio.to_thread(tool_for, directory, environ, settings.terraform)
         need = await asyncio.to_thread(find_need, directory.resolve(), settings, environ, tool=tool)
     except InterlockError as error:
-        return [_failed("gateway", error)]
+        return [failed("gateway", error)]
     if isinstance(need, str):
         return [Checked(name="gateway", result="note", text=f"runs go without one: {need}")]
     past = ", ".join(sorted({bypass.resource for bypass in gateway_bypasses()}))
@@ -306,7 +325,7 @@ async def _client(terms: Terms) -> Checked:
         trouble = await gateway.check_login()
         status, _ = (0, b"") if trouble else await gateway.read(_READ)
     except InterlockError as error:
-        return _failed("OAuth client", error)
+        return failed("OAuth client", error)
     finally:
         await gateway.aclose()
     if status == HTTPStatus.OK:

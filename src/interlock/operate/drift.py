@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.errors import UsageError, command
-from interlock.home.embedded import open_home, read_settings
 from interlock.settings.values import Settings
 from interlock.site.which import resolve
 
 if TYPE_CHECKING:
     from interlock.drift import Finding, Ledger, Ruling, Scan
     from interlock.drift.ledger import LedgerBook
+    from interlock.home.interface import Home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftRoom:
+class StateDrift:
     """The drift of one state, for a person's command."""
 
     state: str
@@ -65,15 +64,15 @@ class DriftRoom:
         return chosen
 
 
-@asynccontextmanager
-async def drift_room(directory: Path, named: str | None, environ: Mapping[str, str]) -> AsyncIterator[DriftRoom]:
-    """Open the drift of a state: as named, or that of a root module. It makes no home: there is a scan, or nothing."""
-    settings = read_settings(environ, directory if directory.is_dir() else None)
-    async with open_home(settings, make=False) as home:
-        ref = await resolve(named if named is not None else str(directory.absolute()), home, environ)
-        yield DriftRoom(
-            state=ref.queue, directory=ref.directory or _module_of(settings, ref.queue, directory), book=home.drift
-        )
+async def find_drift(directory: Path, named: str | None, home: Home, environ: Mapping[str, str]) -> StateDrift:
+    """Return the drift of a state: as named, or that of a root module.
+
+    Raises:
+        UsageError: No state can be meant.
+    """
+    ref = await resolve(named if named is not None else str(directory.absolute()), home, environ)
+    module = ref.directory or _module_of(home.settings, ref.queue, directory)
+    return StateDrift(state=ref.queue, directory=module, book=home.drift)
 
 
 def _module_of(settings: Settings, state: str, directory: Path) -> Path:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from interlock import __version__
 from interlock.errors import LockHeld, UsageError, command
 from interlock.existing.opening import open_backend
-from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
 from interlock.recovery.terraform_lock import BY_HAND
 from interlock.settings.values import parse_duration
 from interlock.site.ref import StateRef
 from interlock.site.which import resolve
 from interlock.terraform.lockinfo import build_lock_info
+
+if TYPE_CHECKING:
+    from interlock.home.interface import Home
 
 RETRY_S = 2.0  # between two attempts while somebody else holds
 _TRANSIENT = frozenset({"local", "pg"})
@@ -36,45 +39,45 @@ class Held:
     token: int | None = None
 
 
-async def acquire(text: str, *, reason: str, lease: str, wait: str | None, environ: Mapping[str, str]) -> Held:
+async def acquire(
+    text: str, home: Home, environ: Mapping[str, str], *, reason: str, lease: str, wait: str | None
+) -> Held:
     """Hold a state for a person.
 
     Args:
         text: State name or root module.
+        home: Where it is looked up.
+        environ: Says where backends are.
         reason: Why; waiters see it.
         lease: After which recovery may ask whether the person is still there; only on our own backend.
         wait: Longest wait; None for the settings' own, which may be none.
-        environ: The user's environment.
 
     Raises:
         LockHeld: Somebody holds it for longer than `wait`.
         UsageError: The lock would end with this command.
     """
-    async with open_home(read_settings(environ)) as home:
-        ref = await resolve(text, home, environ)
-        wait_s = parse_duration(wait) if wait is not None else home.settings.wait_s
-        if ref.is_own:
-            ticket, token = await hold_by_hand(
-                home, ref.queue, reason=reason, lease_s=parse_duration(lease), wait_s=wait_s
-            )
-            return Held(id=ticket, token=token)
-        if ref.found.type in _TRANSIENT:
-            raise UsageError(
-                f'backend "{ref.found.type}" cannot be held by hand',
-                why="its lock belongs to a process, and this command ends",
-                fix="stop the pipelines for as long as you need",
-            )
-        return await _take(ref, home, reason, wait_s or 0.0)
+    ref = await resolve(text, home, environ)
+    wait_s = parse_duration(wait) if wait is not None else home.settings.wait_s
+    if ref.is_own:
+        ticket, token = await hold_by_hand(home, ref.queue, reason=reason, lease_s=parse_duration(lease), wait_s=wait_s)
+        return Held(id=ticket, token=token)
+    if ref.found.type in _TRANSIENT:
+        raise UsageError(
+            f'backend "{ref.found.type}" cannot be held by hand',
+            why="its lock belongs to a process, and this command ends",
+            fix="stop the pipelines for as long as you need",
+        )
+    return await _take(ref, home, reason, wait_s or 0.0)
 
 
-async def _take(ref: StateRef, home: EmbeddedHome, reason: str, wait_s: float) -> Held:
+async def _take(ref: StateRef, home: Home, reason: str, wait_s: float) -> Held:
     clock = home.clock
     backend = await open_backend(ref.found, ref.root_module, clock=clock, ids=home.ids)
     until_s = clock.monotonic() + wait_s
     info = build_lock_info(
         id=home.ids.fresh(),
         operation=BY_HAND,
-        who=me(),
+        who=home.me,
         version=f"interlock-{__version__}",
         now=clock.now(),
         path=reason,
@@ -93,21 +96,20 @@ async def _take(ref: StateRef, home: EmbeddedHome, reason: str, wait_s: float) -
         await backend.close()
 
 
-async def release(text: str, *, environ: Mapping[str, str]) -> Held:
+async def release(text: str, home: Home, environ: Mapping[str, str]) -> Held:
     """Give back a state that was acquired by hand.
 
     Raises:
         UsageError: Nobody holds it.
         LockHeld: It is not a lock that was acquired by hand.
     """
-    async with open_home(read_settings(environ)) as home:
-        ref = await resolve(text, home, environ)
-        if ref.is_own:
-            return Held(id="", token=await release_by_hand(home, ref.queue))
-        return await _give(ref, home, text)
+    ref = await resolve(text, home, environ)
+    if ref.is_own:
+        return Held(id="", token=await release_by_hand(home, ref.queue))
+    return await _give(ref, home, text)
 
 
-async def _give(ref: StateRef, home: EmbeddedHome, text: str) -> Held:
+async def _give(ref: StateRef, home: Home, text: str) -> Held:
     backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
     try:
         locks = await backend.read_locks()
@@ -129,15 +131,13 @@ async def _give(ref: StateRef, home: EmbeddedHome, text: str) -> Held:
 _BY_HAND = "by hand"
 
 
-async def hold_by_hand(
-    home: EmbeddedHome, state: str, *, reason: str, lease_s: float, wait_s: float | None
-) -> tuple[str, int]:
+async def hold_by_hand(home: Home, state: str, *, reason: str, lease_s: float, wait_s: float | None) -> tuple[str, int]:
     """Acquire a state for a person; return ticket and token. It has no heartbeat, only a long lease."""
     from interlock.lock import Requested
 
     request = Requested(
         ticket=home.coordinator.new_ticket(),
-        who=me(),
+        who=home.me,
         info=f"{_BY_HAND}: {reason}",
         lease_s=lease_s,
         patience_s=15.0,
@@ -146,7 +146,7 @@ async def hold_by_hand(
     return grant.ticket, grant.token
 
 
-async def release_by_hand(home: EmbeddedHome, state: str) -> int:
+async def release_by_hand(home: Home, state: str) -> int:
     """Give back a state that was acquired by hand; return its token.
 
     Raises:

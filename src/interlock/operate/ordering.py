@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.clock import SystemClock
 from interlock.errors import UsageError
 from interlock.foreign_text import one_line
-from interlock.home.embedded import read_settings
-from interlock.ids import RandomIds
 from interlock.settings.values import Settings, StateSettings, parse_duration
 from interlock.site.in_sight import check_reads
 from interlock.site.ref import Own
@@ -21,7 +18,6 @@ from interlock.trust.ownership import make_folder
 
 if TYPE_CHECKING:
     from interlock.run.binary import Binary
-    from interlock.run.front_end import FrontEnd, Spare
     from interlock.run.order import Look, Operation, Order
 
 _PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
@@ -55,32 +51,32 @@ class Asked:
     look: Look | None = None
 
 
-def order_run(
-    asked: Asked, environ: Mapping[str, str], spare: Spare | None = None, *, say: Callable[[str], None]
-) -> FrontEnd:
-    """Check what can be checked before anything starts, and hand the order to the spare supervisor, or to a new one.
+def make_order(
+    asked: Asked,
+    directory: Path,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    run: str,
+    say: Callable[[str], None],
+) -> Order:
+    """Check what can be checked before anything starts, and return the order.
+
+    It opens no home: that is the supervisor's, and a front end that waited for a store would wait twice.
 
     Args:
         asked: What was typed.
+        directory: Its root module; see `root_module`.
+        settings: Those that hold there, with what was typed above them.
         environ: The environment of the run.
-        spare: A supervisor that was started meanwhile; None to start one.
+        run: The id that the run gets.
         say: Tells the person something before anything runs.
 
     Raises:
-        UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
+        UsageError: A flag or a setting is wrong, or the configuration uses a backend that is not supported.
     """
-    from interlock.run.front_end import Spare
-
-    with spare or Spare(environ) as supervisor:
-        order = _checked_order(asked, environ, say)
-        return supervisor.begin(order)
-
-
-def _checked_order(asked: Asked, environ: Mapping[str, str], say: Callable[[str], None]) -> Order:
     from interlock.run.binary import check_program, find_binary
 
-    directory = _root_module(asked.directory)
-    settings = read_settings(environ, directory, terraform=asked.terraform)
     if asked.extra:
         from interlock.terraform import divide_flags
 
@@ -91,7 +87,7 @@ def _checked_order(asked: Asked, environ: Mapping[str, str], say: Callable[[str]
     ):
         say(word)
     check_reads(binary.name, directory)
-    order = _order(asked, directory, settings, environ, binary)
+    order = _order(asked, directory, settings, environ, binary, run)
     _make_home(settings.home)
     return order
 
@@ -119,7 +115,12 @@ def _make_home(home: Path) -> None:
         ) from error
 
 
-def _root_module(directory: Path) -> Path:
+def root_module(directory: Path) -> Path:
+    """Return the folder of a root module, absolute.
+
+    Raises:
+        UsageError: It is none.
+    """
     where = directory.absolute()
     if not where.is_dir():
         raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
@@ -133,7 +134,9 @@ def _root_module(directory: Path) -> Path:
     raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
 
 
-def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str], binary: Binary) -> Order:
+def _order(
+    asked: Asked, directory: Path, settings: Settings, environ: Mapping[str, str], binary: Binary, run: str
+) -> Order:
     from interlock import host
     from interlock.run.binary import tool_of
     from interlock.run.order import Look, Operation, Order
@@ -145,7 +148,7 @@ def _order(asked: Asked, directory: Path, settings: Settings, environ: Mapping[s
     pace = _pace(settings, elsewhere=not ref.is_own)
     limits = [asked.max_deletes, *_deletions(settings, own)]
     return Order(
-        run=RandomIds().run(SystemClock().now()),
+        run=run,
         operation=asked.operation,
         directory=str(directory),
         state=ref.queue,

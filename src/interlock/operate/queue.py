@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError
-from interlock.home.embedded import EmbeddedHome, open_home, read_settings
 from interlock.site.opening import open_queue
 from interlock.site.which import reopened, resolve
 
 if TYPE_CHECKING:
-    from interlock.coordinator import View
-    from interlock.coordinator.local import LocalCoordinator
+    from interlock.coordinator import Coordinator, View
+    from interlock.home.interface import Home
     from interlock.home.known import KnownState
     from interlock.site.ref import StateRef
 
@@ -40,38 +39,37 @@ class Queue:
     trouble: str = ""
 
 
-async def queues(subject: str | None, environ: Mapping[str, str]) -> list[Queue]:
+async def queues(subject: str | None, home: Home, environ: Mapping[str, str]) -> list[Queue]:
     """Return one state's queue, or those of all states that anybody here ever worked with, wherever they are."""
-    async with open_home(read_settings(environ), make=False) as home:
-        if subject is not None:
-            ref = await resolve(subject, home, environ)
-            async with open_queue(ref, home) as coordinator:
-                return [_seen(ref, await coordinator.view(ref.queue))]
-        own = [Queue(state=view.state, view=view) for view in await home.coordinator.states()]
-        elsewhere = [known for known in await home.states.all() if _is_listed(known, home)]
-        turns, until_s = asyncio.Semaphore(_AT_ONCE), home.clock.monotonic() + _ALL_S
+    if subject is not None:
+        ref = await resolve(subject, home, environ)
+        async with open_queue(ref, home) as coordinator:
+            return [_seen(ref, await coordinator.view(ref.queue))]
+    own = [Queue(state=view.state, view=view) for view in await home.coordinator.states()]
+    elsewhere = [known for known in await home.states.all() if _is_listed(known, home)]
+    turns, until_s = asyncio.Semaphore(_AT_ONCE), home.clock.monotonic() + _ALL_S
 
-        async def in_turn(known: KnownState) -> Queue:
-            async with turns:
-                if home.clock.monotonic() < until_s:
-                    return await _look(known, home, environ)
-            trouble = f"the others took {_ALL_S:g}s; name it to ask it alone"
-            return Queue(state=known.queue, view=None, address=known.address, trouble=trouble)
+    async def in_turn(known: KnownState) -> Queue:
+        async with turns:
+            if home.clock.monotonic() < until_s:
+                return await _look(known, home, environ)
+        trouble = f"the others took {_ALL_S:g}s; name it to ask it alone"
+        return Queue(state=known.queue, view=None, address=known.address, trouble=trouble)
 
-        return [*own, *await asyncio.gather(*map(in_turn, elsewhere))]
+    return [*own, *await asyncio.gather(*map(in_turn, elsewhere))]
 
 
-def _is_listed(known: KnownState, home: EmbeddedHome) -> bool:
+def _is_listed(known: KnownState, home: Home) -> bool:
     from interlock.home.known import FORGOTTEN_AFTER
 
     return bool(known.type) and home.clock.now() - known.seen_at < FORGOTTEN_AFTER
 
 
-async def _look(known: KnownState, home: EmbeddedHome, environ: Mapping[str, str]) -> Queue:
+async def _look(known: KnownState, home: Home, environ: Mapping[str, str]) -> Queue:
     """Look at the queue of a state elsewhere; what hinders that is told, and hides no other state."""
     try:
         async with asyncio.timeout(_ELSEWHERE_S):
-            ref = await asyncio.to_thread(reopened, known, environ)
+            ref = await asyncio.to_thread(reopened, known, home, environ)
             async with open_queue(ref, home, is_use=False) as coordinator:
                 return _seen(ref, await coordinator.view(ref.queue))
     except InterlockError as error:
@@ -86,11 +84,10 @@ def _seen(ref: StateRef, view: View) -> Queue:
 
 
 async def change_lock(
-    subject: str, environ: Mapping[str, str], change: Callable[[LocalCoordinator, str], Awaitable[object]]
+    subject: str, home: Home, environ: Mapping[str, str], change: Callable[[Coordinator, str], Awaitable[object]]
 ) -> StateRef:
     """Let `change` act on one state's lock; return which state that was."""
-    async with open_home(read_settings(environ)) as home:
-        ref = await resolve(subject, home, environ)
-        async with open_queue(ref, home) as coordinator:
-            await change(coordinator, ref.queue)
-        return ref
+    ref = await resolve(subject, home, environ)
+    async with open_queue(ref, home) as coordinator:
+        await change(coordinator, ref.queue)
+    return ref

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.clock import SystemClock
+from interlock.clock import Clock
 from interlock.errors import UsageError, command
-from interlock.home.embedded import open_home, read_settings
 
 if TYPE_CHECKING:
+    from interlock.home.interface import Home
     from interlock.run.retention import Removed, Retention
     from interlock.run.summary import Summary
     from interlock.run.transcript import Reader
@@ -20,32 +21,29 @@ _ANSWER_S = 3.0  # how long `runs cancel` waits for the supervisor's answer; a l
 _ANSWER_LOOK_S = 0.05
 
 
-def recent_runs(state: str | None, environ: Mapping[str, str], *, limit: int) -> list[Summary]:
-    """Return the newest runs, at most `limit`, of the state that is meant or of all.
+async def runs_of(state: str, home: Home, environ: Mapping[str, str], *, limit: int) -> list[Summary]:
+    """Return the newest runs of the state that is meant, at most `limit`.
 
     Raises:
         UsageError: No state can be meant.
     """
     from interlock.run.summary import recent
-
-    settings = read_settings(environ)
-    return recent(settings.runs, limit=limit, state=None if state is None else asyncio.run(_queue_of(state, environ)))
-
-
-async def _queue_of(state: str, environ: Mapping[str, str]) -> str:
     from interlock.site.which import names_of
 
-    async with open_home(read_settings(environ), make=False) as home:
-        return (await names_of(state, home, environ))[0]
+    queue, _ = await names_of(state, home, environ)
+    return recent(home.runs, limit=limit, state=queue)
 
 
-def find_run(text: str) -> Path:
-    """Return the folder of a run: its id, the beginning of it, or `latest`.
+def find_run(runs: Path, text: str) -> Path:
+    """Return the folder of a run.
+
+    Args:
+        runs: The folder of all runs of a home.
+        text: Its id, the beginning of it, or `latest`.
 
     Raises:
         UsageError: There is no such run, or more than one.
     """
-    runs = read_settings().runs
     names = sorted(entry.name for entry in runs.iterdir()) if runs.is_dir() else []
     if text == "latest" and names:
         return runs / names[-1]
@@ -56,8 +54,8 @@ def find_run(text: str) -> Path:
     return runs / found[0]
 
 
-def cancel_run(text: str) -> tuple[str, str]:
-    """Ask a living run's supervisor to stop.
+def cancel_run(runs: Path, text: str, clock: Clock) -> tuple[str, str]:
+    """Ask a living run's supervisor to stop; see `find_run` for the arguments.
 
     Returns:
         The run's id, and what the supervisor made of it (see `interlock.run.interrupts.Action`); empty when it has not
@@ -72,7 +70,7 @@ def cancel_run(text: str) -> tuple[str, str]:
     from interlock.run.summary import find_summary
     from interlock.run.transcript import Reader
 
-    folder = find_run(text)
+    folder = find_run(runs, text)
     summary = find_summary(folder)
     supervisor = summary.processes.get("supervisor") if summary else None
     if summary is None or supervisor is None or summary.exit is not None:
@@ -85,11 +83,10 @@ def cancel_run(text: str) -> tuple[str, str]:
     reader = Reader(folder)
     list(reader.new())  # what was said before is no answer
     send_signal(supervisor, signal.SIGUSR1)
-    return folder.name, asyncio.run(_await_answer(reader))
+    return folder.name, asyncio.run(_await_answer(reader, clock))
 
 
-async def _await_answer(reader: Reader) -> str:
-    clock = SystemClock()
+async def _await_answer(reader: Reader, clock: Clock) -> str:
     until_s = clock.monotonic() + _ANSWER_S
     while clock.monotonic() < until_s:
         for entry in reader.new():
@@ -114,8 +111,8 @@ def is_abandoned(folder: Path) -> bool:
     return life is Life.GONE or (life is Life.UNKNOWN and alive.look(folder)[0] is Life.GONE)
 
 
-def prune_runs(policy: Retention, *, dry_run: bool) -> Removed:
-    """Remove the records of old runs, and initialisations that are no longer used."""
+def prune_runs(home: Path, policy: Retention, *, now: datetime, dry_run: bool) -> Removed:
+    """Remove the records of old runs, and initialisations that are no longer used, from the folder of a home."""
     from interlock.run.retention import remove_old
 
-    return remove_old(read_settings().home, policy, now=SystemClock().now(), dry_run=dry_run)
+    return remove_old(home, policy, now=now, dry_run=dry_run)

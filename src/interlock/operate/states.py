@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.errors import command
-from interlock.home.embedded import open_home, read_settings
 from interlock.site.holding import holding
 from interlock.site.own_versions import OwnVersions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from interlock.coordinator.record import Head
+    from interlock.home.interface import Home
     from interlock.state import Retention as VersionRetention
     from interlock.state import Version
 
@@ -33,12 +31,11 @@ class StoredState:
     address: str = ""
 
 
-async def stored_states(environ: Mapping[str, str]) -> list[StoredState]:
+async def stored_states(home: Home) -> list[StoredState]:
     """Return the states that have content here, and those elsewhere that were worked with from here."""
-    async with open_home(read_settings(environ), make=False) as home:
-        own = [StoredState(state=one.state, head=one.head) for one in await home.coordinator.states() if one.head]
-        known = [StoredState(state=one.queue, address=one.address) for one in await home.states.all() if one.type]
-        return [*own, *known]
+    own = [StoredState(state=one.state, head=one.head) for one in await home.coordinator.states() if one.head]
+    known = [StoredState(state=one.queue, address=one.address) for one in await home.states.all() if one.type]
+    return [*own, *known]
 
 
 async def prune_state(room: OwnVersions, policy: VersionRetention, *, dry_run: bool) -> tuple[Version, ...]:

@@ -14,15 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from interlock.audit.log import AuditLog
 from interlock.ci.job import JobReference, parse_job
-from interlock.clock import Clock, SystemClock
 from interlock.coordinator import Coordinator, View
 from interlock.errors import InterlockError, LeaseLost, LockHeld, UsageError, command, fill_in
 from interlock.existing import ExistingBackend, TerraformLock, find_reference
 from interlock.existing.opening import open_backend
-from interlock.home.embedded import EmbeddedHome, me, open_home, read_settings
-from interlock.ids import RandomIds
+from interlock.home.interface import Home
 from interlock.lock import Holder
 from interlock.operate.places import places_beside
 from interlock.recovery import Evidence, Says, Verdict, judge
@@ -33,8 +30,6 @@ from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.heartbeat import Watch
 from interlock.recovery.witnesses.terraform import Suspect
 from interlock.run.summary import find_summary
-from interlock.settings.values import Settings
-from interlock.site.audit_log import Told, open_log
 from interlock.site.existing_versions import keep_of
 from interlock.site.holding import breaker
 from interlock.site.opening import has_queue, open_queue, open_site_of, plan_hint
@@ -140,31 +135,24 @@ class Case(Protocol):
 
 
 @asynccontextmanager
-async def open_case(
-    text: str, asked: Asked, environ: Mapping[str, str], told: Told | None = None, *, make: bool = True
-) -> AsyncIterator[Case]:
+async def open_case(text: str, asked: Asked, home: Home, environ: Mapping[str, str]) -> AsyncIterator[Case]:
     """Open the lock of a state for as long as the context lasts.
 
     Args:
         text: What the person typed.
         asked: What is asked about the lock.
-        environ: The environment.
-        told: Hears of each decision that is written down.
-        make: See `open_home`; False for who only looks.
+        home: Where it is looked up, and decisions are written down.
+        environ: Says where backends and CI systems are.
     """
-    settings, clock = read_settings(environ), SystemClock()
     async with AsyncExitStack() as stack:
-        home = await stack.enter_async_context(open_home(settings, make=make))
         ref = await resolve(text, home, environ)
         desk = _Desk(
             subject=text,
             ref=ref,
             asked=asked,
             job=asked.reference(),
-            settings=settings,
+            home=home,
             environ=environ,
-            log=open_log(home, environ, told),
-            clock=clock,
             plan=await plan_hint(ref, home),
         )
         if ref.is_own:
@@ -181,10 +169,8 @@ class _Desk:
     ref: StateRef
     asked: Asked
     job: JobReference | None
-    settings: Settings
+    home: Home
     environ: Mapping[str, str]
-    log: AuditLog
-    clock: Clock
     plan: str
 
     @property
@@ -198,11 +184,11 @@ class _Desk:
         return Trust(ephemeral_runners=self.asked.ephemeral_runners)
 
 
-async def _existing_case(desk: _Desk, home: EmbeddedHome, stack: AsyncExitStack) -> Case:
+async def _existing_case(desk: _Desk, home: Home, stack: AsyncExitStack) -> Case:
     """Return the case of Terraform's lock, or of the queue beside it when the lock is that of a queued run, or none."""
     ref = desk.ref
     if not has_queue(ref):
-        backend = await open_backend(ref.found, ref.root_module, clock=desk.clock, ids=RandomIds())
+        backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
         stack.push_async_callback(backend.close)
         return TerraformLockCase(desk, backend)
     from interlock.site.existing_leftovers import ExistingLeftovers
@@ -217,13 +203,13 @@ async def _existing_case(desk: _Desk, home: EmbeddedHome, stack: AsyncExitStack)
     if desk.asked.lock_id in {lock.id for lock in locks}:
         desk = replace(desk, asked=replace(desk.asked, lock_id=None))  # Terraform's id of the very run that holds
     leftovers = ExistingLeftovers(
-        runs=desk.settings.runs,
+        runs=home.runs,
         archive=home.archive,
-        clock=desk.clock,
+        clock=home.clock,
         backend=site.backend,
         coordinator=site.coordinator,
     )
-    recovery = Breaker(coordinator=site.coordinator, leftovers=leftovers, clock=desk.clock, by=me())
+    recovery = Breaker(coordinator=site.coordinator, leftovers=leftovers, clock=home.clock, by=home.me)
     return GrantCase(desk, site.coordinator, recovery, state=site.state, backend=site.backend)
 
 
@@ -235,21 +221,22 @@ async def _queue_holders(coordinator: Coordinator, state: str) -> tuple[Holder, 
         return ()
 
 
-async def look(text: str, environ: Mapping[str, str]) -> tuple[StateRef, View | None, tuple[TerraformLock, ...]]:
+async def look(
+    text: str, home: Home, environ: Mapping[str, str]
+) -> tuple[StateRef, View | None, tuple[TerraformLock, ...]]:
     """Return what is meant, its queue where it has one, and Terraform's own locks on it, without watching anybody."""
-    async with open_home(read_settings(environ), make=False) as home:
-        ref = await resolve(text, home, environ)
-        view = None
-        if has_queue(ref):
-            async with open_queue(ref, home) as coordinator:
-                view = await coordinator.view(ref.queue)
-        if ref.is_own:
-            return ref, view, ()
-        backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
-        try:
-            return ref, view, await backend.read_locks()
-        finally:
-            await backend.close()
+    ref = await resolve(text, home, environ)
+    view = None
+    if has_queue(ref):
+        async with open_queue(ref, home) as coordinator:
+            view = await coordinator.view(ref.queue)
+    if ref.is_own:
+        return ref, view, ()
+    backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+    try:
+        return ref, view, await backend.read_locks()
+    finally:
+        await backend.close()
 
 
 # -- our own queue ----------------------------------------------------------------------------------------------------
@@ -277,7 +264,7 @@ class GrantCase:
 
     async def examine(self) -> Explained:
         """See `Case.examine`."""
-        watch, clock = Watch(), self.desk.clock
+        watch, clock = Watch(), self.desk.home.clock
         from_ci: list[Evidence] | None = None
         first_beat = 0
         while True:
@@ -307,7 +294,9 @@ class GrantCase:
         check_may_break(judged_of(explained), override)
         snapshot = await self._snapshot()
         facts = _own_facts(self.state, holder, explained.verdict, override, snapshot)
-        await self.desk.log.append("force-unlock-decided", subject=explained.address, by=me(), facts=facts)
+        await self.desk.home.audit.append(
+            "force-unlock-decided", subject=explained.address, by=self.desk.home.me, facts=facts
+        )
         reason = override.reason if override else "; ".join(explained.verdict.reasons)
         done = await self.recovery.recover(self.state, holder, reason=reason)
         if done is None:
@@ -316,7 +305,9 @@ class GrantCase:
                 why="it ended meanwhile",
                 fix=command("lock", "show", self.state),
             )
-        await self.desk.log.append("force-unlock", subject=explained.address, by=me(), facts={**facts, "done": done})
+        await self.desk.home.audit.append(
+            "force-unlock", subject=explained.address, by=self.desk.home.me, facts={**facts, "done": done}
+        )
         return Freed(text=done, snapshot=snapshot, findings=await self._verify(), plan=self.desk.plan)
 
     def _pick(self, holders: tuple[Holder, ...]) -> Holder | None:
@@ -330,7 +321,7 @@ class GrantCase:
     async def _gather(self, holder: Holder, still_s: float, window_s: float) -> list[Evidence]:
         if holder.run:
             return await asyncio.to_thread(self.recovery.gather, self.state, holder, still_s)
-        now = self.desk.clock.now()
+        now = self.desk.home.clock.now()
         silent = still_s >= window_s
         text = f"the lock stood still while we watched for {still_s:.1f}s" if silent else f"watched for {still_s:.1f}s"
         says = Says.SILENT if silent else Says.NOTHING
@@ -352,12 +343,12 @@ class GrantCase:
         return [stood, *await asyncio.to_thread(terraform.collect, suspect, places_beside(self.desk.ref), now=now)]
 
     async def _ask_ci(self, holder: Holder) -> Evidence:
-        job = self.desk.job or _job_of_run(self.desk.settings.runs, holder.run)
+        job = self.desk.job or _job_of_run(self.desk.home.runs, holder.run)
         return await asyncio.to_thread(
             ci.collect,
             job,
             self.desk.environ,
-            now=self.desk.clock.now(),
+            now=self.desk.home.clock.now(),
             trust=self.desk.trust,
             held_since=holder.lease.granted_at,
         )
@@ -382,7 +373,7 @@ class GrantCase:
             return ""
         address = self.backend.describe().address
         path = await asyncio.to_thread(
-            keep_of(self.desk.settings).save, address, stored.body, now=self.desk.clock.now()
+            keep_of(self.desk.home.settings).save, address, stored.body, now=self.desk.home.clock.now()
         )
         return str(path)
 
@@ -465,9 +456,9 @@ class TerraformLockCase:
             trust=self.desk.trust,
             environ=self.desk.environ,
             place_of=places_beside(self.desk.ref),
-            processes_of=lambda run: find_recorded(self.desk.settings.runs / run),
+            processes_of=lambda run: find_recorded(self.desk.home.runs / run),
         )
-        self._judged = await examine(self.backend, inquiry, clock=self.desk.clock)
+        self._judged = await examine(self.backend, inquiry, clock=self.desk.home.clock)
         return Explained(
             subject=self.desk.subject,
             address=self._judged.address,
@@ -487,10 +478,10 @@ class TerraformLockCase:
             self.backend,
             judged,
             override=override,
-            by=me(),
-            keep=keep_of(self.desk.settings),
-            log=self.desk.log,
-            clock=self.desk.clock,
+            by=self.desk.home.me,
+            keep=keep_of(self.desk.home.settings),
+            log=self.desk.home.audit,
+            clock=self.desk.home.clock,
         )
         return Freed(
             text=f"deleted lock {judged.lock.id} from " + " and ".join(lock.place for lock in judged.locks),

@@ -6,17 +6,14 @@ It may be the only record of objects that exist. It is pushed when it follows th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from interlock.clock import SystemClock
 from interlock.errors import StateInvalid, UsageError
-from interlock.home.embedded import read_settings
+from interlock.home.interface import Home
 from interlock.recovery.damage import read_whole
 from interlock.run.summary import find_summary
-from interlock.settings.values import Settings
 from interlock.site.existing_versions import keep_of
 from interlock.site.ref import StateRef
 from interlock.site.versions import ForeignStateRoom, OwnRoom
@@ -57,18 +54,18 @@ class Leftover:
     why: str = ""
 
 
-def find_files(ref: StateRef, settings: Settings) -> list[Path]:
+def find_files(ref: StateRef, runs: Path) -> list[Path]:
     """Return the files of a state: in its root module, and in the folders of our own runs; newest first.
 
     Args:
         ref: The state.
-        settings: Ours.
+        runs: The folder of our runs.
     """
     found = []
     directory = ref.directory
     if directory is not None and (directory / NAME).is_file():
         found.append(directory / NAME)
-    for path in settings.runs.glob(f"*/{NAME}") if settings.runs.is_dir() else ():
+    for path in runs.glob(f"*/{NAME}") if runs.is_dir() else ():
         summary = find_summary(path.parent)
         if summary is not None and (summary.state == ref.queue or summary.directory == str(directory)):
             found.append(path)
@@ -102,10 +99,10 @@ async def judge_file(path: Path, room: OwnRoom | ForeignStateRoom) -> Leftover:
     return Leftover(path=path, body=body, document=document, fit=Fit.FOLLOWS)
 
 
-async def put_away(leftover: Leftover, ref: StateRef, environ: Mapping[str, str]) -> Path:
+async def put_away(leftover: Leftover, ref: StateRef, home: Home) -> Path:
     """Move a file that was dealt with to the kept states, so that it is not offered again; return where it is."""
-    keep = keep_of(read_settings(environ))
-    kept = await asyncio.to_thread(keep.save, ref.address, leftover.body, now=SystemClock().now())
+    keep = keep_of(home.settings)
+    kept = await asyncio.to_thread(keep.save, ref.address, leftover.body, now=home.clock.now())
     leftover.path.unlink(missing_ok=True)
     return kept
 

@@ -19,7 +19,7 @@ from interlock.site.which import holds_configuration
 from interlock.source.tree import MAX_FILE_BYTES, is_configuration
 
 if TYPE_CHECKING:
-    from interlock.home.embedded import EmbeddedHome
+    from interlock.home.interface import Home
     from interlock.home.known import KnownState
     from interlock.run.order import Order
 
@@ -40,7 +40,7 @@ class Earlier:
     why: str
 
 
-async def check_not_renamed(home: EmbeddedHome, order: Order) -> None:
+async def check_not_renamed(home: Home, order: Order) -> None:
     """Refuse to begin an empty state for a root module that had one under another name.
 
     Raises:
@@ -59,14 +59,14 @@ async def check_not_renamed(home: EmbeddedHome, order: Order) -> None:
     )
 
 
-async def states_so_far(home: EmbeddedHome, directories: Sequence[Path]) -> list[str | None]:
+async def states_so_far(home: Home, directories: Sequence[Path]) -> list[str | None]:
     """Return the state that each root module has had so far without being named; None where there is none."""
     found = [await find_earlier(home, each.resolve(), default_state_names(each)) for each in directories]
     return [None if earlier is None else earlier.state for earlier in found]
 
 
 async def find_earlier(
-    home: EmbeddedHome, directory: Path, former: Sequence[str], *, state: str | None = None
+    home: Home, directory: Path, former: Sequence[str], *, state: str | None = None
 ) -> Earlier | None:
     """Return the state with content that a root module most likely had before.
 
@@ -90,7 +90,7 @@ async def find_earlier(
     return None
 
 
-async def _speaks(known: KnownState, directory: Path, identity: Identity, home: EmbeddedHome) -> str:
+async def _speaks(known: KnownState, directory: Path, identity: Identity, home: Home) -> str:
     """Say why a state is that of a root module; empty when nothing speaks for it."""
     is_same = not set(identity.repositories).isdisjoint(known.repositories)
     before = one_line(known.folders[0]) if known.folders else "another folder"
@@ -123,7 +123,7 @@ def _is_there(folder: str) -> bool:
         return False
 
 
-async def _has_resources(home: EmbeddedHome, state: str) -> bool:
+async def _has_resources(home: Home, state: str) -> bool:
     """Say whether a state has anything that would be created a second time; a damaged one may have."""
     if not await home.has_version(state):
         return False
@@ -133,7 +133,7 @@ async def _has_resources(home: EmbeddedHome, state: str) -> bool:
         return True
 
 
-async def _is_alike(state: str, directory: Path, home: EmbeddedHome) -> bool:
+async def _is_alike(state: str, directory: Path, home: Home) -> bool:
     """Say whether a state holds mostly what a root module declares."""
     try:
         held = await _held(home, state)
@@ -142,7 +142,7 @@ async def _is_alike(state: str, directory: Path, home: EmbeddedHome) -> bool:
     return bool(held) and len(held & _declared(directory)) >= _ALIKE * len(held)
 
 
-async def _held(home: EmbeddedHome, state: str) -> frozenset[str]:
+async def _held(home: Home, state: str) -> frozenset[str]:
     """Return the managed resources of a state, without modules and instances."""
     from interlock.state import parse_document
 

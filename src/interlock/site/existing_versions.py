@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,15 +24,14 @@ from interlock.coordinator import View
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.existing import ExistingBackend, StateVersion, StoredState
 from interlock.existing.opening import open_backend, store_of
-from interlock.home.embedded import EmbeddedHome, me
-from interlock.host import name_process
+from interlock.home.interface import Home
+from interlock.host import name_own_process
 from interlock.recovery.damage import Chain, Snapshot, judge_chain, read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.known import Known, find_newer
 from interlock.recovery.witnesses import lock as lock_witness
 from interlock.recovery.witnesses.process import render_name
 from interlock.settings.values import Settings
-from interlock.site.audit_log import Told, open_log
 from interlock.site.intent import DELETIONS_ACCEPTED, find_intent
 from interlock.site.opening import has_queue, open_site_of
 from interlock.site.own_leftovers import known_of_runs
@@ -141,7 +139,7 @@ class ExistingVersions:
     subject: str
     ref: StateRef
     backend: ExistingBackend
-    home: EmbeddedHome
+    home: Home
     keep: Keep
     log: AuditLog
     _bodies: dict[str, bytes] = field(default_factory=dict, init=False)
@@ -329,7 +327,7 @@ class ExistingVersions:
         async with self._holding("state-repair"):
             done = await self.backend.repair_digest(expected=repair.stored)
         facts: dict[str, Fact] = {"before": repair.stored.digest_stored, "after": repair.stored.digest_computed}
-        await self.log.append("digest-repaired", subject=self.address, by=me(), facts=facts)
+        await self.log.append("digest-repaired", subject=self.address, by=self.home.me, facts=facts)
         return done
 
     async def accept_deletions(self, *, by: str) -> None:
@@ -357,7 +355,7 @@ class ExistingVersions:
         # What we wrote is kept too: where the backend keeps one version, ours may be the only other copy.
         await asyncio.to_thread(self.keep.save, self.address, body, now=self.home.clock.now())
         recorded = {**facts, "replaced": str(kept) if kept else None, "sha256": hashlib.sha256(body).hexdigest()}
-        await self.log.append(action, subject=self.address, by=me(), facts=recorded)
+        await self.log.append(action, subject=self.address, by=self.home.me, facts=recorded)
         return done
 
     @asynccontextmanager
@@ -366,12 +364,12 @@ class ExistingVersions:
         info = build_lock_info(
             id=self.home.ids.fresh(),
             operation=what,
-            who=me(),
+            who=self.home.me,
             version=f"interlock-{__version__}",
             now=self.home.clock.now(),
             path=self.address,
         )
-        named = replace(info, info=render_name(name_process(os.getpid())))
+        named = replace(info, info=render_name(name_own_process()))
         held = await self.backend.take_lock(named)
         try:
             yield
@@ -554,15 +552,12 @@ class ExistingVersions:
 
 
 @asynccontextmanager
-async def open_existing_versions(
-    subject: str, ref: StateRef, home: EmbeddedHome, environ: Mapping[str, str], told: Told | None = None
-) -> AsyncIterator[ExistingVersions]:
-    """Open a foreign state for as long as the context lasts; `told` hears of each decision that is written down."""
+async def open_existing_versions(subject: str, ref: StateRef, home: Home) -> AsyncIterator[ExistingVersions]:
+    """Open a foreign state for as long as the context lasts."""
     backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
     try:
-        log = open_log(home, environ, told)
         yield ExistingVersions(
-            subject=subject, ref=ref, backend=backend, home=home, keep=keep_of(home.settings), log=log
+            subject=subject, ref=ref, backend=backend, home=home, keep=keep_of(home.settings), log=home.audit
         )
     finally:
         await backend.close()

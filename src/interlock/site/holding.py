@@ -7,17 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from interlock.clock import SystemClock
-from interlock.home.embedded import EmbeddedHome, me
-
 if TYPE_CHECKING:
+    from interlock.home.interface import Home
     from interlock.lock import Requested
     from interlock.recovery.breaker import Breaker
     from interlock.run.surroundings import Seat
 
 
 @asynccontextmanager
-async def holding(home: EmbeddedHome, state: str, info: str, *, settles_review: bool = False) -> AsyncIterator[Seat]:
+async def holding(home: Home, state: str, info: str, *, settles_review: bool = False) -> AsyncIterator[Seat]:
     """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
 
     Args:
@@ -33,7 +31,7 @@ async def holding(home: EmbeddedHome, state: str, info: str, *, settles_review: 
 
     request = Requested(
         ticket=home.coordinator.new_ticket(),
-        who=me(),
+        who=home.me,
         info=info,
         lease_s=home.settings.lease_s,
         patience_s=max(home.settings.lease_s, 15.0),
@@ -45,7 +43,7 @@ async def holding(home: EmbeddedHome, state: str, info: str, *, settles_review: 
         keep_alive(
             lambda: home.coordinator.renew(state, ticket=grant.ticket, token=grant.token),
             every_s=home.settings.heartbeat_s,
-            clock=SystemClock(),
+            clock=home.clock,
             lost=lambda _: None,  # the write itself is refused then, which is what counts
             tell=lambda _kind, _facts: None,
         )
@@ -57,7 +55,7 @@ async def holding(home: EmbeddedHome, state: str, info: str, *, settles_review: 
         await home.coordinator.release(state, ticket=grant.ticket, token=grant.token)
 
 
-async def _end_review(home: EmbeddedHome, state: str, request: Requested) -> None:
+async def _end_review(home: Home, state: str, request: Requested) -> None:
     """Take the first place in the queue, then thaw the state if it was frozen for its suspect version."""
     from interlock.lock import waiter_of
     from interlock.state import REVIEWER
@@ -72,10 +70,10 @@ async def _end_review(home: EmbeddedHome, state: str, request: Requested) -> Non
     await home.archive.end_review(state, by=request.who)
 
 
-def breaker(home: EmbeddedHome) -> Breaker:
+def breaker(home: Home) -> Breaker:
     """Return what recovers locks of dead runs in embedded mode."""
     from interlock.recovery.breaker import Breaker
     from interlock.site.own_leftovers import OwnLeftovers
 
     leftovers = OwnLeftovers(runs=home.runs, archive=home.archive, clock=home.clock)
-    return Breaker(coordinator=home.coordinator, leftovers=leftovers, clock=home.clock, by=me())
+    return Breaker(coordinator=home.coordinator, leftovers=leftovers, clock=home.clock, by=home.me)

@@ -10,15 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interlock.errors import UsageError
-from interlock.settings.reading import load
 from interlock.source.tree import Tool, is_configuration
 
 # As `STATE_WORDS` of `interlock.existing.discovery`, whose import costs more than this look.
 _BACKEND_WORD = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")
 
 
-def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None = None) -> Tool:
-    """Return the program that would run a root module. It matters only where there are files that Terraform skips."""
+def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None) -> Tool:
+    """Return the program that would run a root module. It matters only where there are files that Terraform skips.
+
+    Args:
+        directory: The root module.
+        environ: The environment in which it is looked for.
+        terraform: The program as settings or a flag name it; None for what is found.
+    """
     if not any(
         is_configuration(path.name) and not is_configuration(path.name, Tool.TERRAFORM) for path in directory.iterdir()
     ):
@@ -26,7 +31,7 @@ def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None 
     from interlock.run.binary import find_binary, tool_of
 
     try:
-        binary = find_binary(terraform or load(directory, environ).terraform, environ)
+        binary = find_binary(terraform, environ)
     except UsageError:  # none is installed; nothing is run then, and OpenTofu reads everything
         return Tool.TOFU
     return tool_of(binary.name)

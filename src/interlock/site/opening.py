@@ -12,14 +12,14 @@ from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.site.ref import Existing, StateRef
 
 if TYPE_CHECKING:
-    from interlock.coordinator.local import LocalCoordinator
-    from interlock.home.embedded import EmbeddedHome
+    from interlock.coordinator import Coordinator
+    from interlock.home.interface import Home
     from interlock.home.known import KnownState
     from interlock.site.existing import Site
 
 
 @asynccontextmanager
-async def open_queue(ref: StateRef, home: EmbeddedHome, *, is_use: bool = True) -> AsyncIterator[LocalCoordinator]:
+async def open_queue(ref: StateRef, home: Home, *, is_use: bool = True) -> AsyncIterator[Coordinator]:
     """Open the queue of a state for as long as the context lasts, and remember where it is.
 
     Args:
@@ -53,14 +53,14 @@ def has_queue(ref: StateRef) -> bool:
     return ref.is_own or ref.found.type in SUPPORTED
 
 
-def open_site_of(ref: StateRef, home: EmbeddedHome) -> AbstractAsyncContextManager[Site]:
+def open_site_of(ref: StateRef, home: Home) -> AbstractAsyncContextManager[Site]:
     """Open a state that stays where it is, with its queue."""
     from interlock.site.existing import open_site
 
     return open_site(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
 
 
-async def plan_hint(ref: StateRef, home: EmbeddedHome) -> str:
+async def plan_hint(ref: StateRef, home: Home) -> str:
     """Return what a person types to plan a state, wherever that person stands; it runs as printed.
 
     A state that was named alone is planned in the folder that it was used from last.
@@ -76,18 +76,18 @@ async def plan_hint(ref: StateRef, home: EmbeddedHome) -> str:
     return command("plan", folder, *named)
 
 
-async def _last_folder(ref: StateRef, home: EmbeddedHome) -> Path | None:
+async def _last_folder(ref: StateRef, home: Home) -> Path | None:
     known = await home.known(ref.queue)
     folders = (Path(folder) for folder in (known.folders if known is not None else ()))
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-async def remember(ref: StateRef, home: EmbeddedHome) -> None:
+async def remember(ref: StateRef, home: Home) -> None:
     """Write down that a state was worked with, so that its queue's name leads to it from now on."""
     await home.states.remember(await asyncio.to_thread(known_of, ref, home))  # it asks git
 
 
-def known_of(ref: StateRef, home: EmbeddedHome) -> KnownState:
+def known_of(ref: StateRef, home: Home) -> KnownState:
     """Return what is remembered of a state."""
     from interlock.home.known import KnownState
     from interlock.site.identity import identities_of

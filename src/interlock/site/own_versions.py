@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, UsageError, command
-from interlock.home.embedded import EmbeddedHome, me
 from interlock.site.holding import holding
 
 if TYPE_CHECKING:
     from interlock.coordinator.archive import StateArchive, Writer, Written
+    from interlock.home.interface import Home
     from interlock.run.surroundings import Seat
     from interlock.state import Document, Quarantined, RestorePlan, Version
 
@@ -24,7 +24,7 @@ class OwnVersions:
     """One state of embedded mode, for a person's command."""
 
     state: str
-    home: EmbeddedHome
+    home: Home
 
     @property
     def archive(self) -> StateArchive:
@@ -87,7 +87,7 @@ class OwnVersions:
     async def restore(self, version: Version) -> Written:
         """Make a version current again, under the lock."""
         async with holding(self.home, self.state, "state restore", settles_review=True) as seat:
-            return await self.archive.restore(self.state, version, writer=_writer(seat))
+            return await self.archive.restore(self.state, version, writer=self._writer(seat))
 
     async def suspect(self) -> Version | None:
         """Return the current version when it is suspect, else None."""
@@ -97,7 +97,7 @@ class OwnVersions:
     async def accept(self) -> Version | None:
         """Let a suspect current version stand and end its review; None when it is not suspect."""
         async with holding(self.home, self.state, "state accept", settles_review=True) as seat:
-            return await self.archive.accept(self.state, writer=_writer(seat))
+            return await self.archive.accept(self.state, writer=self._writer(seat))
 
     async def push(self, body: bytes, *, force: bool) -> Written:
         """Store a document as the next version, under the lock."""
@@ -105,7 +105,7 @@ class OwnVersions:
 
         async with holding(self.home, self.state, "state push", settles_review=True) as seat:
             return await self.archive.write(
-                self.state, body, writer=_writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
+                self.state, body, writer=self._writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
             )
 
     async def reattach(self, version: Version) -> None:
@@ -121,7 +121,7 @@ class OwnVersions:
             await self.home.store.records.replace_damaged(key_of(self.state), record)
             return
         async with holding(self.home, self.state, "state repair") as seat:
-            await self.archive.reattach(self.state, version, writer=_writer(seat))
+            await self.archive.reattach(self.state, version, writer=self._writer(seat))
 
     async def quarantined(self, text: str) -> tuple[Quarantined, bytes]:
         """Return a refused write by its id or the beginning of it."""
@@ -139,6 +139,11 @@ class OwnVersions:
 
         return await self.document(None), parse_document((await self.quarantined(text))[1])
 
+    def _writer(self, seat: Seat) -> Writer:
+        from interlock.coordinator.archive import Writer
+
+        return Writer(who=self.home.me, ticket=seat.ticket, token=seat.token)
+
 
 def _is_meant(version: Version, text: str) -> bool:
     if text.startswith("serial:"):
@@ -146,9 +151,3 @@ def _is_meant(version: Version, text: str) -> bool:
     if text.isdecimal():
         return int(text) == version.number
     return len(text) >= _DIGEST_CHARS and version.digest.startswith(text)
-
-
-def _writer(seat: Seat) -> Writer:
-    from interlock.coordinator.archive import Writer
-
-    return Writer(who=me(), ticket=seat.ticket, token=seat.token)

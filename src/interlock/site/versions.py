@@ -13,9 +13,8 @@ from msgspec.structs import replace
 from interlock.audit.entry import Fact
 from interlock.audit.log import AuditLog
 from interlock.errors import StateInvalid, UsageError, command
-from interlock.home.embedded import me, open_home, read_settings
+from interlock.home.interface import Home
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
-from interlock.site.audit_log import Told, open_log
 from interlock.site.existing import Site
 from interlock.site.existing_versions import ExistingVersions, Planned, StoredVersion, open_existing_versions
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, find_intent
@@ -173,12 +172,12 @@ class OwnRoom:
     async def _note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
         """Write down what a person made current; the version itself says the same."""
         said: dict[str, Fact] = {**facts, "version": made.number, "serial": made.serial, "sha256": made.digest}
-        await self.log.append(action, subject=own_address(self.room.state), by=me(), facts=said)
+        await self.log.append(action, subject=own_address(self.room.state), by=self.home.me, facts=said)
 
     async def accept_deletions(self) -> None:
         """See `Room.accept_deletions`."""
         facts: dict[str, Fact] = {"content": content_digest(await self.document(None))}
-        await self.log.append(DELETIONS_ACCEPTED, subject=own_address(self.room.state), by=me(), facts=facts)
+        await self.log.append(DELETIONS_ACCEPTED, subject=own_address(self.room.state), by=self.home.me, facts=facts)
 
     async def _lost(self) -> Finding | None:
         """Name a state that a run saw stored and that is no version any more, as in an older copy of the database."""
@@ -292,7 +291,7 @@ class ForeignStateRoom:
         before, current = await self.room.pair(await self._before_review(), None)
         lacks = sorted(find_deletions(before, current))[:MAX_SUSPECT]
         facts: dict[str, Fact] = {"reason": reason, "lacks": lacks}
-        await self.room.log.append(STATE_ACCEPTED, subject=self.room.address, by=me(), facts=facts)
+        await self.room.log.append(STATE_ACCEPTED, subject=self.room.address, by=self.home.me, facts=facts)
         await self._end_review()
         return tuple(lacks)
 
@@ -317,7 +316,7 @@ class ForeignStateRoom:
         found = self._site()
         if found is not None and await self._review():
             async with found as site:
-                await site.coordinator.thaw(site.state, by=me())
+                await site.coordinator.thaw(site.state, by=self.home.me)
 
     def _site(self) -> AbstractAsyncContextManager[Site] | None:
         """Return the state with its queue; None where runs have none."""
@@ -326,7 +325,7 @@ class ForeignStateRoom:
 
     async def accept_deletions(self) -> None:
         """See `Room.accept_deletions`."""
-        await self.room.accept_deletions(by=me())
+        await self.room.accept_deletions(by=self.home.me)
 
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """See `Room.pushed`."""
@@ -344,25 +343,20 @@ def _suspects(addresses: tuple[str, ...], way: str) -> tuple[Finding, ...]:
 
 
 @asynccontextmanager
-async def open_room(
-    text: str, environ: Mapping[str, str], told: Told | None = None, *, make: bool = True
-) -> AsyncIterator[OwnRoom | ForeignStateRoom]:
+async def open_room(text: str, home: Home, environ: Mapping[str, str]) -> AsyncIterator[OwnRoom | ForeignStateRoom]:
     """Open the state that a person names for as long as the context lasts.
 
     Args:
         text: What the person typed.
-        environ: The environment.
-        told: Hears of each decision.
-        make: See `open_home`; False for who only looks.
+        home: Where it is looked up.
+        environ: Says where backends are.
     """
-    settings = read_settings(environ)
-    async with open_home(settings, make=make) as home:
-        ref = await resolve(text, home, environ)
-        if ref.is_own:
-            yield OwnRoom(OwnVersions(state=ref.queue, home=home), ref, open_log(home, environ, told))
-            return
-        async with open_existing_versions(text, ref, home, environ, told) as room:
-            yield ForeignStateRoom(room)
+    ref = await resolve(text, home, environ)
+    if ref.is_own:
+        yield OwnRoom(OwnVersions(state=ref.queue, home=home), ref, home.audit)
+        return
+    async with open_existing_versions(text, ref, home) as room:
+        yield ForeignStateRoom(room)
 
 
 def own_room(room: OwnRoom | ForeignStateRoom, subject: str) -> OwnVersions:

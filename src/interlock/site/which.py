@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 
 from interlock.coordinator.names import check_state_name
 from interlock.errors import UsageError, command
-from interlock.settings.reading import load
 from interlock.settings.values import Settings
 from interlock.site.identity import default_state_names
 from interlock.site.in_sight import may_be_elsewhere, tool_for
@@ -106,7 +105,7 @@ def ref_of_run(
         UsageError: It is not certain where the state is, or `--state` names another one than the configuration does.
     """
     usual = named or settings.state_for(directory)
-    match _locate(directory, environ, extra, tool=tool, state=usual):
+    match _locate(directory, environ, extra, tool=tool, terraform=settings.terraform, state=usual):
         case None:
             return _own_of(directory, settings, named, in_place=False)
         case located:
@@ -177,7 +176,7 @@ def _existing_ref(found: Found, directory: Path, *, refusal: UsageError | None, 
 async def _of_folder(folder: Path, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state of a root module as a run in it would find it; with the flags of an earlier run if it must."""
     directory = folder.resolve()
-    settings = load(directory, environ)  # those of the folder: a run in it reads the same
+    settings = home.settings_in(directory, environ)  # those of the folder: a run in it reads the same
     try:
         ref = ref_of_run(directory, settings, environ)
     except UsageError as error:
@@ -205,7 +204,7 @@ async def _as_before(directory: Path, home: Home, environ: Mapping[str, str], er
             why=f"its backend is completed by flags, and runs here used {', '.join(names)}",
             fix=f"name the state, such as {names[0]}",
         )
-    return reopened(known[0], environ)
+    return reopened(known[0], home, environ)
 
 
 def _is_left_over(found: Found) -> bool:
@@ -218,11 +217,11 @@ def _local_state_is_empty(directory: Path) -> bool:
     return not left.is_file() or not left.stat().st_size
 
 
-def _own_folder(state: str, folder: Path, environ: Mapping[str, str]) -> Path | None:
+def _own_folder(state: str, folder: Path, home: Home, environ: Mapping[str, str]) -> Path | None:
     """Return the folder when it is the root module of this very state of ours, and not merely of the same name."""
     directory = folder.resolve()
     with suppress(UsageError):
-        ref = ref_of_run(directory, load(directory, environ), environ)
+        ref = ref_of_run(directory, home.settings_in(directory, environ), environ)
         if ref.is_own and ref.queue == state:
             return directory
     return None
@@ -238,9 +237,9 @@ async def _of_name(name: str, folder: Path | None, home: Home, environ: Mapping[
         return await _of_declared(name, declared.directory, home, environ)
     check_state_name(name)
     if declared is not None or await home.keeps(name):
-        return own_ref(name, directory=None if folder is None else _own_folder(name, folder, environ))
+        return own_ref(name, directory=None if folder is None else _own_folder(name, folder, home, environ))
     if (known := await home.known(name)) is not None:
-        return reopened(known, environ)
+        return reopened(known, home, environ)
     if folder is not None:
         return await _of_folder(folder, home, environ)
     return await _of_id(name, home, environ)
@@ -266,7 +265,7 @@ async def _of_address(address: str, home: Home, environ: Mapping[str, str]) -> S
     if f"{kind}:" == own_address("") and not rest.startswith("//"):
         return own_ref(rest)
     if (known := await home.known(address)) is not None:
-        return reopened(known, environ)
+        return reopened(known, home, environ)
     if "://" not in address:
         check_state_name(address)
     raise UsageError(
@@ -276,7 +275,7 @@ async def _of_address(address: str, home: Home, environ: Mapping[str, str]) -> S
     )
 
 
-def reopened(known: KnownState, environ: Mapping[str, str]) -> StateRef:
+def reopened(known: KnownState, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return a state elsewhere that was worked with, found again from one of the folders that it was found from.
 
     Raises:
@@ -288,7 +287,8 @@ def reopened(known: KnownState, environ: Mapping[str, str]) -> StateRef:
     by_store: dict[str, StateRef] = {}
     for directory in there:
         with suppress(UsageError, OSError):
-            ref = ref_of_run(directory, load(directory, environ), _of_workspace(environ, known), known.flags)
+            settings = home.settings_in(directory, environ)
+            ref = ref_of_run(directory, settings, _of_workspace(environ, known), known.flags)
             if ref.address == known.address and (not known.stores or ref.store in known.stores):
                 by_store.setdefault(ref.store, ref)
         if by_store and len(known.stores) <= 1:
@@ -383,6 +383,7 @@ def _locate(
     extra: Sequence[str],
     *,
     tool: Tool | None,
+    terraform: str | None,
     state: str | None,
 ) -> Located | None:
     """Return what the configuration says; None where nothing in sight speaks of a state elsewhere.
@@ -393,7 +394,7 @@ def _locate(
         return None
     from interlock.site.finding import locate_state
 
-    return locate_state(directory, environ, extra, tool=tool or tool_for(directory, environ), state=state)
+    return locate_state(directory, environ, extra, tool=tool or tool_for(directory, environ, terraform), state=state)
 
 
 def _flags_in(extra: tuple[str, ...]) -> tuple[str, ...]:

@@ -56,11 +56,11 @@ async def test_many_states_elsewhere_are_asked_some_at_a_time(
         at_once -= 1
         return Queue(state=one.queue, view=None)
 
+    monkeypatch.setattr(locks, "_look", look)
     async with open_home(load(tmp_path, environ)) as home:
         for number in range(50):
             await home.states.remember(known(number))
-    monkeypatch.setattr(locks, "_look", look)
-    assert len(await locks.queues(None, environ)) == 50
+        assert len(await locks.queues(None, home, environ)) == 50
     assert max(asked) <= 8, "sixty at once had none answered in its ten seconds"
 
 

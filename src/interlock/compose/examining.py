@@ -1,0 +1,33 @@
+"""What `interlock doctor` examines, with the settings and the home that it examines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.errors import InterlockError
+from interlock.home.embedded import open_home, read_settings
+from interlock.operate.doctor import Checked, check_folder, examine_surroundings, failed
+
+if TYPE_CHECKING:
+    from interlock.home.interface import Home
+
+
+async def examine(directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+    """Look at everything around a run in one root module; settings that cannot be read are the one thing found then.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    check_folder(directory)
+    try:
+        settings = read_settings(environ, directory)
+    except InterlockError as error:
+        return [failed("settings", error)]
+
+    def opened(*, make: bool) -> AbstractAsyncContextManager[Home]:
+        return open_home(settings, make=make)
+
+    return await examine_surroundings(directory, settings, opened, environ)
