@@ -150,7 +150,7 @@ class MergeConflict(InterlockError):
 
 
 class StateSuspect(InterlockError):
-    """What an apply wrote lacks objects that nothing took out. It is stored, and frozen for review.
+    """What an apply wrote lacks objects that nothing took out. It is stored, and paused for review.
 
     Not a refusal: nothing is lost. Not a success: somebody has to look before anybody builds on it.
     """

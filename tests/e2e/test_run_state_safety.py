@@ -69,7 +69,7 @@ def test_a_write_that_drops_what_the_plan_keeps_is_stored_as_suspect_and_held_un
     assert waiting.code == 10, waiting.err  # nobody builds on it unseen
     accepted = desk.run("state", "accept", "s", "--yes")
     assert accepted.code == 0, accepted.err
-    assert desk.lock().freeze is None
+    assert desk.lock().pause is None
     assert [version.kind.value for version in desk.history()[:2]] == ["accept", "write"]
     assert desk.apply(module, round_=3).wait().code == 0
 
@@ -81,7 +81,7 @@ def test_a_suspect_version_is_put_right_by_restoring_the_one_before(desk: Desk, 
     restored = desk.run("state", "restore", "s", "--yes")
     assert restored.code == 0, restored.err
     assert names(desk) == {"kept", "work"}
-    assert desk.lock().freeze is None
+    assert desk.lock().pause is None
     assert desk.lock().holders == ()
 
 

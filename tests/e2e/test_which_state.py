@@ -1,4 +1,4 @@
-"""One word, one state: what freezes, shows and frees a state is what its runs queue for (promise P11)."""
+"""One word, one state: what pauses, shows and frees a state is what its runs queue for (promise P11)."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_a_queue_that_is_paused_by_one_name_is_paused_by_every_name(s3: S3Desk) 
     module = s3.root(text=KEPT, name="s3mod")
     (s3.folder / "interlock.yaml").write_text("states:\n  prod: {directory: s3mod}\n")
     queue = f"s3/{s3.bucket}/{KEY}"
-    paused = s3.run("queue", "pause", "prod", "--reason", "freeze")
+    paused = s3.run("queue", "pause", "prod", "--reason", "pause")
     assert (paused.code, f"{queue} is paused" in paused.err) == (0, True), paused.err
     assert s3.run("apply", module, "--auto-approve", "--no-wait").code == 10
     refused = s3.run("apply", module, "--auto-approve", "--wait", "1s")
-    assert (refused.code, "freeze" in refused.err) == (10, True), refused.err
+    assert (refused.code, "pause" in refused.err) == (10, True), refused.err
     for name in ("prod", "s3mod", queue, f"s3://{s3.bucket}/{KEY}"):
         shown = s3.run("lock", "show", name, "--json").document
-        assert (shown["state"], shown["paused"]["reason"]) == (queue, "freeze"), name
+        assert (shown["state"], shown["paused"]["reason"]) == (queue, "pause"), name
     listed = s3.run("queue", "ls", "--json").document["states"]
     assert [(row["state"], row["address"]) for row in listed] == [(queue, f"s3://{s3.bucket}/{KEY}")]
     assert s3.run("queue", "resume", queue).code == 0
@@ -58,13 +58,13 @@ def test_a_queue_that_is_paused_by_one_name_is_paused_by_every_name(s3: S3Desk) 
 
 def test_what_a_refused_run_says_next_can_be_typed(s3: S3Desk) -> None:
     module = s3.root(text=KEPT)
-    assert s3.run("queue", "pause", module, "--reason", "freeze").code == 0
+    assert s3.run("queue", "pause", module, "--reason", "pause").code == 0
     refused = s3.run("apply", module, "--auto-approve", "--no-wait")
     assert refused.code == 10, refused.err
     (words, *_) = commands_in(refused.err)
     answer = s3.run(*words)
     assert answer.code == 0, answer.err
-    assert "freeze" in answer.out + answer.err
+    assert "pause" in answer.out + answer.err
 
 
 def test_a_queue_elsewhere_that_cannot_be_asked_hides_no_other(s3: S3Desk) -> None:

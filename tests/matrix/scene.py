@@ -264,8 +264,8 @@ class Scene:
             return
         if self.desk.quarantined():
             yield f"a write was refused: {self.desk.quarantined()[0].why}"
-        if self.desk.lock().freeze is not None:
-            yield f"frozen: {self.desk.lock().freeze.reason}"
+        if self.desk.lock().pause is not None:
+            yield f"paused: {self.desk.lock().pause.reason}"
         if self.desk.lock().holders:
             yield "the lock is held"
 

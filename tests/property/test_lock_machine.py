@@ -17,25 +17,25 @@ from interlock.lock import (
     NEW_LOCK,
     WHOLE_STATE,
     Broken,
+    Bumped,
     Claim,
     Decision,
     Disconnected,
     Elapsed,
     Event,
-    Frozen,
     Grant,
     Lock,
     LockIdBound,
     LockIdUnbound,
+    Paused,
     Priority,
-    Promoted,
     Refuse,
     Released,
     Renewed,
     Requested,
+    Resumed,
     Revoke,
     StillWaiting,
-    Thawed,
     Withdrawn,
     assert_follows,
     claim_of,
@@ -86,12 +86,12 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Disconnected, ticket=tickets, attempt=st.sampled_from(["A0", "A1", "A2"]), patience_s=st.just(5.0)),
     st.builds(StillWaiting, tickets=st.frozensets(tickets)),
     st.builds(Broken, ticket=tickets, token=tokens, by=st.just("b"), reason=st.just("r")),
-    st.builds(Promoted, ticket=tickets),
+    st.builds(Bumped, ticket=tickets),
     st.builds(LockIdBound, ticket=tickets, token=tokens, lock_id=lock_ids),
     st.builds(LockIdUnbound, ticket=tickets, token=tokens, lock_id=lock_ids),
     st.just(Elapsed()),
-    st.builds(Frozen, by=st.just("f"), reason=st.just("r")),
-    st.builds(Thawed, by=st.just("f")),
+    st.builds(Paused, by=st.just("f"), reason=st.just("r")),
+    st.builds(Resumed, by=st.just("f")),
 )
 steps = st.tuples(events, st.floats(-30, 60))
 
@@ -122,7 +122,7 @@ class History:
         for one, other in combinations(after.holders, 2):
             assert not conflicts(one.claim, other.claim), "P1"
         self._check_tokens(before, decision)
-        if after.freeze is None:
+        if after.pause is None:
             assert not list(due_waiters(after)), "somebody waits without a reason"
 
     def _check_tokens(self, before: Lock, decision: Decision) -> None:

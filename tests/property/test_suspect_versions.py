@@ -47,7 +47,7 @@ async def _apply(first: frozenset[str], allowed: frozenset[str], writes: list[fr
         found = await archive.current(_STATE)
         assert found is not None
         assert found[1] == _body(serial, names)
-        assert ((await coordinator.view(_STATE)).lock.freeze is not None) == bool(lost)
+        assert ((await coordinator.view(_STATE)).lock.pause is not None) == bool(lost)
         base = base if lost else names
     assert await archive.quarantined(_STATE) == ()
 

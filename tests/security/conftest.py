@@ -67,7 +67,7 @@ async def _fill(home: Path) -> None:
         for ticket in ("holds", "waits"):
             short = Requested(ticket=ticket, run=POISON[:100], who=POISON, info=POISON, lease_s=1, patience_s=40)
             await coordinator.request(WAITING, short)
-        await coordinator.freeze(WAITING, by=POISON, reason=POISON)
+        await coordinator.pause(WAITING, by=POISON, reason=POISON)
         log = AuditLog(embedded.store.records, SystemClock())
         await log.append(POISON, subject=POISON, by=POISON, facts={POISON[:50]: POISON, "list": [POISON, POISON]})
         book = LedgerBook(embedded.store.records, embedded.store.blobs)

@@ -31,13 +31,13 @@ from interlock.backend.protocol import Held, Take, Taken
 from interlock.coordinator import standing_of
 from interlock.lock import (
     NEW_LOCK,
+    Bumped,
     Decision,
     Elapsed,
     Event,
     Grant,
     Lock,
     Priority,
-    Promoted,
     Released,
     Requested,
     StillWaiting,
@@ -346,7 +346,7 @@ def _check_order(before: World, after: World) -> None:
                 raise Broken(f"P2: {holder.ticket} was granted before {waiter.ticket}, which came first and is there")
     for n, waiter in enumerate(after.lock.waiters):
         if waiter.ticket in after.bumped and any(w.ticket not in after.bumped for w in after.lock.waiters[:n]):
-            raise Broken(f"P2: {waiter.ticket} was promoted, and {after.lock.waiters[0].ticket} passes it")
+            raise Broken(f"P2: {waiter.ticket} was bumped, and {after.lock.waiters[0].ticket} passes it")
 
 
 def _check_nobody_waits_at_a_free_lock(world: World) -> None:
@@ -561,7 +561,7 @@ def _unlock(world: World, lock_id: str) -> Move:
 
 
 def _bump(world: World, ticket: str) -> Move:
-    after, decision = _told(replace(world, bumps=world.bumps - 1), Promoted(ticket=ticket))
+    after, decision = _told(replace(world, bumps=world.bumps - 1), Bumped(ticket=ticket))
     return f"{ticket} is bumped", after if decision.refused else replace(after, bumped=after.bumped | {ticket})
 
 

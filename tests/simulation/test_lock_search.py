@@ -10,7 +10,7 @@ SCOPES = {
     "two that poll, one mishap": Scope(ways=(Way.POLLS,) * 2, ids=1, tries=2, faults=1, ticks=0),
     "two held requests, one mishap": Scope(ways=(Way.WAITS,) * 2, ids=1, tries=2, faults=1, ticks=0),
     "a new id after each refusal": Scope(ways=(Way.POLLS, Way.WAITS), ids=2, tries=1, faults=0, ticks=1),
-    "a promoted plan and two that wait": Scope(
+    "a bumped plan and two that wait": Scope(
         ways=(Way.PLANS, Way.WAITS, Way.WAITS), ids=1, tries=1, ticks=0, faults=0, bumps=1
     ),
 }

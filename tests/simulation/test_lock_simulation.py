@@ -22,10 +22,10 @@ from interlock.errors import BackendUnavailable, InterlockError, LeaseLost
 from interlock.lock import (
     WHOLE_STATE,
     Broken,
+    Bumped,
     Event,
     Grant,
     Priority,
-    Promoted,
     Released,
     Renewed,
     Requested,
@@ -171,7 +171,7 @@ class World:
     refused_zombies: int = 0
     finished: int = 0
     alive: set[str] = field(default_factory=set)
-    promoted: set[str] = field(default_factory=set)
+    bumped: set[str] = field(default_factory=set)
     machines: list[Machine] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -226,8 +226,8 @@ class World:
         if waiters:
             ticket = self.random.choice(waiters).ticket
             if self.random.random() < 0.5:
-                self.promoted.add(ticket)
-                await self._tell(Promoted(ticket=ticket))
+                self.bumped.add(ticket)
+                await self._tell(Bumped(ticket=ticket))
             else:
                 await self._tell(Withdrawn(ticket=ticket, by="operator"))
 
@@ -333,7 +333,7 @@ def judge(history: list[StateRecord], world: World) -> None:
             assert not conflicts(one.claim, other.claim), "P1: two conflicting holders"
         assert after.lock.token >= before.lock.token, "P4: the highest token fell"
         assert not fenced & {holder.token for holder in after.lock.holders}, "P4: a fenced token came back"
-        _judge_order(before, after, world.promoted)
+        _judge_order(before, after, world.bumped)
         _judge_write(before, after, fenced)
     heads = [record.head for record in history if record.head is not None]
     written = [head for n, head in enumerate(heads) if n == 0 or head != heads[n - 1]]
@@ -346,11 +346,11 @@ def judge(history: list[StateRecord], world: World) -> None:
     assert not wronged, "P2: a living waiter lost its place"
 
 
-def _judge_order(before: StateRecord, after: StateRecord, promoted: set[str]) -> None:
+def _judge_order(before: StateRecord, after: StateRecord, bumped: set[str]) -> None:
     known = {holder.token for holder in before.lock.holders}
     waited = {waiter.ticket: waiter for waiter in before.lock.waiters}
     for holder in after.lock.holders:
-        if holder.token in known or holder.ticket in promoted:
+        if holder.token in known or holder.ticket in bumped:
             continue
         waiter = waited.get(holder.ticket)
         arrival = waiter.arrival if waiter else after.lock.arrivals

@@ -115,7 +115,7 @@ async def _written(machine: Machine, embedded: EmbeddedHome) -> None:
     writer = await _grant(embedded, USERS, "run4")
     await embedded.archive.write(USERS, state(1, "agents", lineage="a3b1-users"), writer=writer)
     await _end(embedded, USERS, writer)
-    await embedded.coordinator.freeze(USERS, by="bob@desk", reason="change freeze until Monday")
+    await embedded.coordinator.pause(USERS, by="bob@desk", reason="change freeze until Monday")
 
 
 async def _zombie(machine: Machine, embedded: EmbeddedHome) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from interlock.backend.protocol import Held
 from interlock.coordinator.view import Standing
-from interlock.lock import Freeze, Holder, Lock, Requested, waiter_of
+from interlock.lock import Holder, Lock, Pause, Requested, waiter_of
 from interlock.terraform.lockinfo import LockInfo
 
 PLAIN_LEASE_S = 86_400.0
@@ -69,7 +69,7 @@ def held(standing: Standing) -> Held:
     Only a holder is shown as one. When nobody holds, the place in front of the queue is in `why`, and the document
     that Terraform wants to see says that nobody holds.
     """
-    why = describe_freeze(standing.freeze)
+    why = describe_pause(standing.pause)
     if standing.holders:
         holder = standing.holders[0]
         return Held(
@@ -80,13 +80,13 @@ def held(standing: Standing) -> Held:
         )
     if standing.ahead and not why:
         why = f"{standing.ahead[0].who} is next"
-    nobody = LockInfo(id="nobody-holds-it", operation="frozen" if standing.freeze else "", path=standing.state)
+    nobody = LockInfo(id="nobody-holds-it", operation="paused" if standing.pause else "", path=standing.state)
     return Held(holder=nobody, position=standing.position, why=why, is_free=True)
 
 
-def describe_freeze(freeze: Freeze | None) -> str:
-    """Say why nobody is granted; empty without a freeze."""
-    return f"frozen by {freeze.by}: {freeze.reason}" if freeze is not None else ""
+def describe_pause(pause: Pause | None) -> str:
+    """Say why nobody is granted; empty without a pause."""
+    return f"paused by {pause.by}: {pause.reason}" if pause is not None else ""
 
 
 def lock_info(holder: Holder, state: str) -> LockInfo:

@@ -117,7 +117,7 @@ class Held(Struct, frozen=True, kw_only=True):
         holder: The lock document of the one in the way.
         position: The asker's place in the queue; 0 when it has none.
         since: When the holder was granted; None when unknown.
-        why: Why nobody is granted, when that is not simply the holder: a freeze with its reason.
+        why: Why nobody is granted, when that is not simply the holder: a pause with its reason.
         is_free: Nobody holds; `holder` is a document without a holder, because Terraform needs one.
     """
 

@@ -72,7 +72,7 @@ def queue_values(found: Queue) -> dict[str, Any]:
 
 
 def lock_values(lock: Lock) -> dict[str, Any]:
-    """Return holders, waiters and freeze as plain values."""
+    """Return holders, waiters and pause as plain values."""
     from interlock.lock import in_front_of
 
     waiters = sorted(lock.waiters, key=lambda waiter: len(in_front_of(lock, waiter)))
@@ -101,13 +101,13 @@ def lock_values(lock: Lock) -> dict[str, Any]:
                 "info": waiter.info,
                 "class": waiter.priority.name.lower(),
                 "since": waiter.joined_at,
-                "promoted": waiter.promoted > 0,
+                "bumped": waiter.bumped > 0,
             }
             for number, waiter in enumerate(waiters, 1)
         ],
         "paused": None
-        if lock.freeze is None
-        else {"reason": lock.freeze.reason, "by": lock.freeze.by, "since": lock.freeze.since},
+        if lock.pause is None
+        else {"reason": lock.pause.reason, "by": lock.pause.by, "since": lock.pause.since},
     }
 
 
@@ -131,7 +131,7 @@ def tell_unseen(rows: list[dict[str, Any]]) -> None:
 
 def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
     parties = [("holds", party) for party in row["holders"]]
-    parties += [(f"{'*' if party['promoted'] else ''}{party['position']}", party) for party in row["waiters"]]
+    parties += [(f"{'*' if party['bumped'] else ''}{party['position']}", party) for party in row["waiters"]]
     return [
         (
             row["state"],
@@ -150,7 +150,7 @@ def bump(state: State, run: RunId) -> None:
     """Put a waiting run at the front of the queue."""
     from interlock.host import who
 
-    _change(state, lambda coordinator, name: coordinator.promote(name, run, by=who()))
+    _change(state, lambda coordinator, name: coordinator.bump(name, run, by=who()))
     view.note(f"{run} is next")
 
 
@@ -185,10 +185,10 @@ def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Wh
     """Grant nobody from now on; who holds goes on."""
     from interlock.host import who
 
-    async def freeze(coordinator: Coordinator, name: str) -> None:
-        await coordinator.freeze(name, by=who(), reason=one_line(reason))
+    async def pause(coordinator: Coordinator, name: str) -> None:
+        await coordinator.pause(name, by=who(), reason=one_line(reason))
 
-    ref = _change(state, freeze)
+    ref = _change(state, pause)
     view.note(f"{ref.queue} is paused; to end it: {command('queue', 'resume', ref.queue)}")
 
 
@@ -197,5 +197,5 @@ def resume(state: State) -> None:
     """Grant again, in order."""
     from interlock.host import who
 
-    ref = _change(state, lambda coordinator, name: coordinator.thaw(name, by=who()))
+    ref = _change(state, lambda coordinator, name: coordinator.resume(name, by=who()))
     view.note(f"{ref.queue} is resumed")

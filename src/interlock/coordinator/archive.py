@@ -100,7 +100,7 @@ class Writer(Struct, frozen=True, kw_only=True):
         token: Fencing token of the grant.
         lock_id: Terraform's lock id of the grant.
         allowed_deletions: Managed instances that may disappear; see `judge_deletions`. None: not bound to a plan.
-        keeps_suspect: What only the rule of deletions speaks against is stored as suspect and the state is frozen,
+        keeps_suspect: What only the rule of deletions speaks against is stored as suspect and the state is paused,
             instead of refused. For what a running apply writes: it may be the only record of what exists now.
     """
 
@@ -377,10 +377,10 @@ class StateArchive:
         return (await self._move_head(state, version, head, writer)).version
 
     async def end_review(self, state: str, *, by: str) -> None:
-        """Thaw a state that was frozen for its suspect version; a person's freeze stays."""
-        freeze = (await self._coordinator.view(state)).lock.freeze
-        if freeze is not None and freeze.by == REVIEWER:
-            await self._coordinator.thaw(state, by=by)
+        """Resume a state that was paused for its suspect version; a person's pause stays."""
+        pause = (await self._coordinator.view(state)).lock.pause
+        if pause is not None and pause.by == REVIEWER:
+            await self._coordinator.resume(state, by=by)
 
     async def prunable(self, state: str, policy: Retention) -> tuple[Version, ...]:
         """Return the versions whose bytes `prune` would delete, oldest first; those that are gone do not count."""
@@ -550,7 +550,7 @@ class StateArchive:
         suspect = doubt.addresses[:MAX_SUSPECT] if doubt is not None else ()
         version = replace(version, parent=parent, suspect=suspect)
         if suspect:  # before the head moves: killed in between, nobody builds on it unseen
-            await self._coordinator.freeze(request.state, by=REVIEWER, reason=_say_review(request, suspect))
+            await self._coordinator.pause(request.state, by=REVIEWER, reason=_say_review(request, suspect))
         try:
             written = await self._move_head(request.state, version, view.head, request.writer)
         except (HeadMoved, LeaseLost) as lost:
@@ -851,7 +851,7 @@ def _refused(refusal: Refusal, state: str) -> StateInvalid:
 
 
 def _say_review(request: _Request, suspect: tuple[str, ...]) -> str:
-    """Say why a state is frozen, and what ends it: whoever waits for it reads this."""
+    """Say why a state is paused, and what ends it: whoever waits for it reads this."""
     named = ", ".join(suspect[:_ADDRESSES_SAID]) + (", …" if len(suspect) > _ADDRESSES_SAID else "")
     what = f"run {request.writer.run} wrote a state without {named}, which neither its plan nor its refresh took out"
     return f"{what[:_REVIEW_CHARS]}: {command('state', 'accept', request.state)}"

@@ -129,15 +129,15 @@ class Coordinator(Protocol):
         """
         ...
 
-    async def freeze(self, state: str, *, by: str, reason: str) -> None:
-        """Make no new grants until thawed; the first reason stands."""
+    async def pause(self, state: str, *, by: str, reason: str) -> None:
+        """Make no new grants until resumed; the first reason stands."""
         ...
 
-    async def thaw(self, state: str, *, by: str) -> None:
+    async def resume(self, state: str, *, by: str) -> None:
         """Make grants again."""
         ...
 
-    async def promote(self, state: str, ticket: Ticket, *, by: str = "") -> None:
+    async def bump(self, state: str, ticket: Ticket, *, by: str = "") -> None:
         """Put a waiter at the front of the queue.
 
         Raises:

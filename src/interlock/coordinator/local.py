@@ -26,20 +26,20 @@ from interlock.errors import BackendUnavailable, InterlockError, command
 from interlock.ids import Ids
 from interlock.lock import (
     Broken,
+    Bumped,
     Decision,
     Event,
     FencingToken,
-    Frozen,
     Grant,
     Lease,
-    Promoted,
+    Paused,
     Refuse,
     RefuseReason,
     Released,
     Renewed,
     Requested,
+    Resumed,
     StillWaiting,
-    Thawed,
     Ticket,
     Withdrawn,
     assert_follows,
@@ -203,17 +203,17 @@ class LocalCoordinator:
         """See `Coordinator.break_`."""
         await self._told(state, broken)
 
-    async def freeze(self, state: str, *, by: str, reason: str) -> None:
-        """See `Coordinator.freeze`."""
-        await self._told(state, Frozen(by=by, reason=reason))
+    async def pause(self, state: str, *, by: str, reason: str) -> None:
+        """See `Coordinator.pause`."""
+        await self._told(state, Paused(by=by, reason=reason))
 
-    async def thaw(self, state: str, *, by: str) -> None:
-        """See `Coordinator.thaw`."""
-        await self._told(state, Thawed(by=by))
+    async def resume(self, state: str, *, by: str) -> None:
+        """See `Coordinator.resume`."""
+        await self._told(state, Resumed(by=by))
 
-    async def promote(self, state: str, ticket: Ticket, *, by: str = "") -> None:
-        """See `Coordinator.promote`."""
-        await self._told(state, Promoted(ticket=ticket, by=by))
+    async def bump(self, state: str, ticket: Ticket, *, by: str = "") -> None:
+        """See `Coordinator.bump`."""
+        await self._told(state, Bumped(ticket=ticket, by=by))
 
     async def view(self, state: str) -> View:
         """See `Coordinator.view`."""

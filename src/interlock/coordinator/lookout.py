@@ -89,7 +89,7 @@ class _Outlook(Struct, frozen=True):
 
 def _outlook(lock: Lock) -> _Outlook:
     return _Outlook(
-        for_all=(tuple(holder.token for holder in lock.holders), lock.freeze),
+        for_all=(tuple(holder.token for holder in lock.holders), lock.pause),
         places={
             waiter.ticket: (n, waiter.doubted_at is None, waiter.patience_s) for n, waiter in enumerate(lock.waiters)
         },

@@ -107,14 +107,14 @@ def decode(value: bytes) -> StateRecord:
 def keep_s(value: bytes, at_least_s: float) -> float | None:
     """Return how long a record must be kept after this write; None for ever.
 
-    A frozen state stays frozen until somebody thaws it. Otherwise the time is longer than every lease and patience in
+    A paused state stays paused until somebody resumes it. Otherwise the time is longer than every lease and patience in
     the record, so nothing of it can be forgotten while it may still matter. What was stored last is remembered for a
     month: should it be deleted where it is, this may be all that knows of it.
     """
     record = decode(value)
     lock = record.lock
     at_least_s = at_least_s if record.head is None else max(at_least_s, HEAD_S)
-    if lock.freeze is not None:
+    if lock.pause is not None:
         return None
     leases = [holder.lease.lease_s for holder in lock.holders]
     patiences = [waiter.patience_s for waiter in lock.waiters]

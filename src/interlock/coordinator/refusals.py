@@ -27,7 +27,7 @@ class PlaceLost(Superseded):
 def refusal(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
     """Return the error for this refusal, with the names of those in the way or the reason of the ticket's end."""
     match refuse.reason:
-        case RefuseReason.HELD | RefuseReason.FROZEN | RefuseReason.QUEUE_FULL:
+        case RefuseReason.HELD | RefuseReason.PAUSED | RefuseReason.QUEUE_FULL:
             return _not_now(state, lock, refuse)
         case RefuseReason.OTHER_LOCK_ID:
             return LockHeld(
@@ -88,10 +88,10 @@ def called_off(state: str, ticket: str) -> PlaceLost:
 def timed_out(state: str, lock: Lock, position: int, timeout_s: float) -> InterlockError:
     """Return the error of a waiter whose time is up."""
     holders = _names(lock, tuple(holder.ticket for holder in lock.holders))
-    frozen = f'frozen by {lock.freeze.by}: "{lock.freeze.reason}"' if lock.freeze else ""
+    paused = f'paused by {lock.pause.by}: "{lock.pause.reason}"' if lock.pause else ""
     return WaitTimeout(
         f'gave up waiting for state "{state}" after {round(timeout_s, 1):g} s at position {position}',
-        why="; ".join(part for part in (holders, frozen) if part),
+        why="; ".join(part for part in (holders, paused) if part),
         fix=f"{command('queue', 'ls', state)}, or a longer --wait",
         state=state,
     )
@@ -103,8 +103,8 @@ def name_blockers(lock: Lock, refuse: Refuse) -> str:
 
 
 def _not_now(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
-    if refuse.reason is RefuseReason.FROZEN and lock.freeze:
-        why = f'frozen by {lock.freeze.by} since {lock.freeze.since:%H:%M:%SZ}: "{lock.freeze.reason}"'
+    if refuse.reason is RefuseReason.PAUSED and lock.pause:
+        why = f'paused by {lock.pause.by} since {lock.pause.since:%H:%M:%SZ}: "{lock.pause.reason}"'
     elif refuse.reason is RefuseReason.QUEUE_FULL:
         why = f"the queue is full: {len(lock.waiters)} wait"
     else:

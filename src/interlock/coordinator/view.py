@@ -8,9 +8,9 @@ from interlock.coordinator.record import Head
 from interlock.lock import (
     Departure,
     FencingToken,
-    Freeze,
     Holder,
     Lock,
+    Pause,
     Stage,
     Ticket,
     Waiter,
@@ -50,7 +50,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         ahead: Waiters that are served before it.
         waiter: The ticket's own entry in the queue while it waits.
         holders: Who holds now.
-        freeze: Why nobody is granted, if so.
+        pause: Why nobody is granted, if so.
         departure: How the ticket ended, if it did.
     """
 
@@ -62,13 +62,13 @@ class Standing(Struct, frozen=True, kw_only=True):
     ahead: tuple[Waiter, ...]
     waiter: Waiter | None
     holders: tuple[Holder, ...]
-    freeze: Freeze | None
+    pause: Pause | None
     departure: Departure | None
 
     def shape(self) -> tuple[object, ...]:
         """Return what a person would notice changing: not the heartbeats."""
         ahead = tuple(waiter.ticket for waiter in self.ahead)
-        return (self.stage, self.token, self.position, ahead, tuple(h.token for h in self.holders), self.freeze)
+        return (self.stage, self.token, self.position, ahead, tuple(h.token for h in self.holders), self.pause)
 
 
 def standing_of(state: str, lock: Lock, ticket: Ticket) -> Standing:
@@ -86,6 +86,6 @@ def standing_of(state: str, lock: Lock, ticket: Ticket) -> Standing:
         ahead=ahead,
         waiter=waiter,
         holders=lock.holders,
-        freeze=lock.freeze,
+        pause=lock.pause,
         departure=departure_of(lock, ticket=ticket) if stage not in (Stage.HOLDING, Stage.WAITING) else None,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from interlock.lock.events import Elapsed, Frozen, StillWaiting, Thawed
+from interlock.lock.events import Elapsed, Paused, Resumed, StillWaiting
 from interlock.lock.lock import Stage
 from interlock.lock.machine import TRANSITIONS
 
-_LOCK_LEVEL = (Elapsed, Frozen, Thawed, StillWaiting)
+_LOCK_LEVEL = (Elapsed, Paused, Resumed, StillWaiting)
 
 
 def render_diagram() -> str:

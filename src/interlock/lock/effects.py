@@ -16,7 +16,7 @@ class RefuseReason(Enum):
 
     HELD = "held"
     """Others hold, or wait in front, and the party did not want to wait."""
-    FROZEN = "frozen"
+    PAUSED = "paused"
     """No grants are made now, and the party did not want to wait."""
     QUEUE_FULL = "queue-full"
     """`lock.PARTIES_MAX` is reached."""
@@ -45,9 +45,9 @@ class Notice(Enum):
     """A silent waiter lost its place."""
     LAPSED = "lapsed"
     """A holder's lease ran out; recovery may begin. The holder still holds."""
-    FROZEN = "frozen"
-    THAWED = "thawed"
-    PROMOTED = "promoted"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    BUMPED = "bumped"
     LOCK_ID_BOUND = "lock-id-bound"
     LOCK_ID_UNBOUND = "lock-id-unbound"
 

@@ -158,7 +158,7 @@ class Elapsed(Struct, frozen=True, kw_only=True):
     doubts_clients: bool = False
 
 
-class Frozen(Struct, frozen=True, kw_only=True):
+class Paused(Struct, frozen=True, kw_only=True):
     """Make no new grants."""
 
     by: str
@@ -169,13 +169,13 @@ class Frozen(Struct, frozen=True, kw_only=True):
         _check_text("reason", self.reason)
 
 
-class Thawed(Struct, frozen=True, kw_only=True):
+class Resumed(Struct, frozen=True, kw_only=True):
     """Make grants again."""
 
     by: str
 
 
-class Promoted(Struct, frozen=True, kw_only=True):
+class Bumped(Struct, frozen=True, kw_only=True):
     """Put this waiter at the front of the queue."""
 
     ticket: Ticket
@@ -213,9 +213,9 @@ Event: TypeAlias = (
     | StillWaiting
     | Broken
     | Elapsed
-    | Frozen
-    | Thawed
-    | Promoted
+    | Paused
+    | Resumed
+    | Bumped
     | LockIdBound
     | LockIdUnbound
 )

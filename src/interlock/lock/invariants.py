@@ -87,9 +87,9 @@ def _broken_queue(waiters: Sequence[Waiter], arrivals: int) -> Iterator[str]:
 
 
 def _keeps_order(before: Sequence[Waiter], after: Sequence[Waiter]) -> bool:
-    """Say whether those who waited before and wait now stand as they stood, leaving out the newly promoted."""
-    ranks = {waiter.ticket: waiter.promoted for waiter in before}
-    stayed = [waiter.ticket for waiter in after if ranks.get(waiter.ticket) == waiter.promoted]
+    """Say whether those who waited before and wait now stand as they stood, leaving out the newly bumped."""
+    ranks = {waiter.ticket: waiter.bumped for waiter in before}
+    stayed = [waiter.ticket for waiter in after if ranks.get(waiter.ticket) == waiter.bumped]
     here = set(stayed)
     return stayed == [waiter.ticket for waiter in before if waiter.ticket in here]
 

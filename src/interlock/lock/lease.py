@@ -48,14 +48,14 @@ class Holder(Party, frozen=True, kw_only=True):
         attempts: Those that were told of the grant or will be. The grant is given back when every one of them failed,
             never before; one that was not named, and one that was seen to act, cannot fail.
         arrival: Its arrival number, so that a grant of which nobody heard goes back to its place; 0 when unknown.
-        promoted: Its rank among the promoted while it waited.
+        bumped: Its rank among the bumped while it waited.
     """
 
     token: FencingToken
     lease: Lease
     attempts: tuple[Attempt, ...] = (NOBODY_SAID,)
     arrival: int = 0
-    promoted: int = 0
+    bumped: int = 0
 
 
 def has_lapsed(holder: Holder, now: datetime) -> bool:
@@ -82,7 +82,7 @@ def settle(holder: Holder) -> Holder:
     return holder if NOBODY_SAID in holder.attempts else replace(holder, attempts=(NOBODY_SAID,))
 
 
-def promote_to_holder(waiter: Waiter, *, token: FencingToken, now: datetime) -> Holder:
+def holder_of_waiter(waiter: Waiter, *, token: FencingToken, now: datetime) -> Holder:
     """Return the holder that this waiter becomes."""
     return Holder(
         ticket=waiter.ticket,
@@ -96,5 +96,5 @@ def promote_to_holder(waiter: Waiter, *, token: FencingToken, now: datetime) -> 
         lease=Lease(lease_s=waiter.lease_s, granted_at=now, renewed_at=now),
         attempts=waiter.attempts,
         arrival=waiter.arrival,
-        promoted=waiter.promoted,
+        bumped=waiter.bumped,
     )

@@ -59,7 +59,7 @@ class Departure(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Freeze(Struct, frozen=True, kw_only=True):
+class Pause(Struct, frozen=True, kw_only=True):
     """No new grants are made while this stands; holders go on."""
 
     reason: str
@@ -75,7 +75,7 @@ class Lock(Struct, frozen=True, kw_only=True):
         holders: Who may act; no two claims among them conflict.
         waiters: Who waits, in order of service (`ticket.service_key`).
         arrivals: The last arrival number given out; only rises.
-        freeze: Why no grants are made, or None.
+        pause: Why no grants are made, or None.
         departed: The latest endings, oldest first: at most `DEPARTED_KEPT`, and `SILENT_KEPT` of silent waiters.
         spent: The names of those that ended before.
     """
@@ -84,7 +84,7 @@ class Lock(Struct, frozen=True, kw_only=True):
     holders: tuple[Holder, ...] = ()
     waiters: tuple[Waiter, ...] = ()
     arrivals: int = 0
-    freeze: Freeze | None = None
+    pause: Pause | None = None
     departed: tuple[Departure, ...] = ()
     spent: Spent = NOTHING_SPENT
 

@@ -24,18 +24,18 @@ from interlock.lock.claim import conflicts
 from interlock.lock.effects import Effect, Queued, Refuse, RefuseReason
 from interlock.lock.events import (
     Broken,
+    Bumped,
     Disconnected,
     Elapsed,
     Event,
-    Frozen,
     LockIdBound,
     LockIdUnbound,
-    Promoted,
+    Paused,
     Released,
     Renewed,
     Requested,
+    Resumed,
     StillWaiting,
-    Thawed,
     Withdrawn,
 )
 from interlock.lock.lock import Lock, Stage, departure_of, holder_of, stage_of, waiter_of
@@ -64,7 +64,7 @@ _REFUSE_ENDED = Transition(make=moves.refuse_ended)
 _NOT_HOLDING = Transition(make=moves.refuse_not_holding)
 _NOT_WAITING = Transition(make=moves.refuse_not_waiting)
 _BOTH = (Stage.HOLDING, Stage.WAITING)
-_LOCK_LEVEL = (Elapsed, Frozen, Thawed, StillWaiting)
+_LOCK_LEVEL = (Elapsed, Paused, Resumed, StillWaiting)
 
 
 def _same(stage: Stage) -> Transition:
@@ -152,9 +152,9 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
         Stage.BROKEN: _REFUSE_ENDED,
         Stage.ENDED: _REFUSE_ENDED,
     },
-    Promoted: {
+    Bumped: {
         Stage.ABSENT: _NOT_WAITING,
-        Stage.WAITING: Transition(make=moves.promote, becomes=_BOTH),
+        Stage.WAITING: Transition(make=moves.bump, becomes=_BOTH),
         Stage.HOLDING: _NOT_WAITING,
         Stage.SILENT: _NOT_WAITING,
         Stage.RELEASED: _NOT_WAITING,
@@ -164,8 +164,8 @@ TRANSITIONS: dict[type[Event], dict[Stage, Transition]] = {
     },
     # These are about the lock as a whole; they name no ticket, and no ticket is absent.
     Elapsed: {Stage.ABSENT: Transition(make=moves.announce_lapsed, becomes=(Stage.ABSENT,))},
-    Frozen: {Stage.ABSENT: Transition(make=moves.freeze, becomes=(Stage.ABSENT,))},
-    Thawed: {Stage.ABSENT: Transition(make=moves.thaw, becomes=(Stage.ABSENT,))},
+    Paused: {Stage.ABSENT: Transition(make=moves.pause, becomes=(Stage.ABSENT,))},
+    Resumed: {Stage.ABSENT: Transition(make=moves.resume, becomes=(Stage.ABSENT,))},
     StillWaiting: {Stage.ABSENT: Transition(make=moves.hear_all, becomes=(Stage.ABSENT,))},
 }
 """Event, stage of the ticket it names -> what happens. The diagram in docs/explanation/leases.md is drawn from this."""
@@ -227,7 +227,7 @@ def _answer(lock: Lock, event: Requested | Renewed, ticket: Ticket) -> tuple[Eff
     if isinstance(event, Requested) and not event.queue:
         blockers = blockers_of(lock, waiter)
         held = any(conflicts(holder.claim, waiter.claim) for holder in lock.holders)
-        reason = RefuseReason.FROZEN if lock.freeze and not held else RefuseReason.HELD
+        reason = RefuseReason.PAUSED if lock.pause and not held else RefuseReason.HELD
         return (Refuse(ticket=ticket, reason=reason, blockers=blockers),)
     ahead = tuple(other.ticket for other in in_front_of(lock, waiter))
     return (Queued(ticket=ticket, position=len(ahead) + 1, ahead=ahead),)

@@ -16,22 +16,22 @@ from interlock.lock.belief import latest
 from interlock.lock.effects import Announce, Effect, Grant, Notice, Refuse, RefuseReason, Revoke
 from interlock.lock.events import (
     Broken,
+    Bumped,
     Disconnected,
     Elapsed,
-    Frozen,
     LockIdBound,
     LockIdUnbound,
-    Promoted,
+    Paused,
     Released,
     Renewed,
     Requested,
+    Resumed,
     StillWaiting,
-    Thawed,
     Withdrawn,
 )
 from interlock.lock.lease import Holder, has_lapsed, settle
 from interlock.lock.lease import renew as renew_lease
-from interlock.lock.lock import PARTIES_MAX, Departure, Freeze, Lock, Stage, holder_of, waiter_of
+from interlock.lock.lock import PARTIES_MAX, Departure, Lock, Pause, Stage, holder_of, waiter_of
 from interlock.lock.ticket import Ticket, Waiter, service_key, turn_of, with_attempt, without_attempt
 from interlock.lock.turns import departed, remember
 
@@ -144,7 +144,7 @@ def disconnect_holder(lock: Lock, event: Disconnected, ticket: Ticket, now: date
         patience_s=event.patience_s,
         arrival=number,
         turn=turn_of(number, holder.priority),
-        promoted=holder.promoted,
+        bumped=holder.bumped,
         joined_at=holder.lease.granted_at,
         seen_at=now,
         doubted_at=now,
@@ -265,33 +265,33 @@ def unbind(lock: Lock, event: LockIdUnbound, ticket: Ticket, _now: datetime) -> 
     return Decision(lock=after, effects=(Announce(notice=Notice.LOCK_ID_UNBOUND, ticket=ticket, token=holder.token),))
 
 
-def promote(lock: Lock, event: Promoted, ticket: Ticket, _now: datetime) -> Decision:
+def bump(lock: Lock, event: Bumped, ticket: Ticket, _now: datetime) -> Decision:
     """Put a waiter before all others, now and later; it still waits for those who hold.
 
     One that is first already is marked all the same: else the next arrival of a better class would pass it.
     """
     waiter = _waiter(lock, ticket)
-    if lock.waiters[0].ticket == ticket and waiter.promoted:
+    if lock.waiters[0].ticket == ticket and waiter.bumped:
         return unchanged(lock, event, ticket, _now)
-    first = replace(waiter, promoted=lock.waiters[0].promoted + 1)
+    first = replace(waiter, bumped=lock.waiters[0].bumped + 1)
     others = tuple(other for other in lock.waiters if other.ticket != ticket)
-    effect = Announce(notice=Notice.PROMOTED, ticket=ticket, by=event.by)
+    effect = Announce(notice=Notice.BUMPED, ticket=ticket, by=event.by)
     return Decision(lock=replace(lock, waiters=(first, *others)), effects=(effect,))
 
 
-def freeze(lock: Lock, event: Frozen, ticket: Ticket, now: datetime) -> Decision:
-    """Stop granting. The first reason stands until it is thawed."""
-    if lock.freeze is not None:
+def pause(lock: Lock, event: Paused, ticket: Ticket, now: datetime) -> Decision:
+    """Stop granting. The first reason stands until it is resumed."""
+    if lock.pause is not None:
         return unchanged(lock, event, ticket, now)
-    after = replace(lock, freeze=Freeze(reason=event.reason, by=event.by, since=now))
-    return Decision(lock=after, effects=(Announce(notice=Notice.FROZEN, by=event.by, reason=event.reason),))
+    after = replace(lock, pause=Pause(reason=event.reason, by=event.by, since=now))
+    return Decision(lock=after, effects=(Announce(notice=Notice.PAUSED, by=event.by, reason=event.reason),))
 
 
-def thaw(lock: Lock, event: Thawed, ticket: Ticket, now: datetime) -> Decision:
+def resume(lock: Lock, event: Resumed, ticket: Ticket, now: datetime) -> Decision:
     """Grant again."""
-    if lock.freeze is None:
+    if lock.pause is None:
         return unchanged(lock, event, ticket, now)
-    return Decision(lock=replace(lock, freeze=None), effects=(Announce(notice=Notice.THAWED, by=event.by),))
+    return Decision(lock=replace(lock, pause=None), effects=(Announce(notice=Notice.RESUMED, by=event.by),))
 
 
 def announce_lapsed(lock: Lock, event: Elapsed, _ticket: Ticket, now: datetime) -> Decision:

@@ -16,7 +16,7 @@ from interlock.lock.claim import WHOLE_STATE, Claim, claim_of
 from interlock.lock.events import LEASE_S_MAX
 from interlock.lock.invariants import assert_whole
 from interlock.lock.lease import Holder, Lease
-from interlock.lock.lock import Departure, Freeze, Lock, Stage
+from interlock.lock.lock import Departure, Lock, Pause, Stage
 from interlock.lock.spent import NOTHING_SPENT, Spent
 from interlock.lock.ticket import NOBODY_SAID, Party, Priority, Waiter
 
@@ -32,13 +32,14 @@ _STAGES = {stage.value: stage for stage in Stage}
 
 def to_data(lock: Lock) -> dict[str, Any]:
     """Return the lock as plain data."""
+    # `freeze` and `promoted` are the keys of every database so far: another key would lose the pauses in them.
     return {
         "schema": SCHEMA,
         "token": lock.token,
         "arrivals": lock.arrivals,
         "holders": [_holder_data(holder) for holder in lock.holders],
         "waiters": [_waiter_data(waiter) for waiter in lock.waiters],
-        "freeze": _freeze_data(lock.freeze) if lock.freeze else None,
+        "freeze": _pause_data(lock.pause) if lock.pause else None,
         "departed": [_departure_data(departure) for departure in lock.departed],
         "spent": {"newer": lock.spent.newer, "older": lock.spent.older, "since": lock.spent.since},
     }
@@ -70,13 +71,13 @@ def from_data(data: object) -> Lock:
 
 
 def _lock(data: Mapping[str, Any]) -> Lock:
-    freeze = data["freeze"]
+    pause = data["freeze"]
     return Lock(
         token=_whole_number(data["token"]),
         arrivals=_whole_number(data["arrivals"]),
         holders=_each(data["holders"], _holder),
         waiters=_each(data["waiters"], _waiter),
-        freeze=_freeze(freeze) if freeze is not None else None,
+        pause=_pause(pause) if pause is not None else None,
         departed=_each(data["departed"], _departure),
         spent=_spent(data.get("spent")),
     )
@@ -106,7 +107,7 @@ def _holder_data(holder: Holder) -> dict[str, Any]:
     }
     data["attempts"] = list(holder.attempts)
     data["arrival"] = holder.arrival
-    data["promoted"] = holder.promoted
+    data["promoted"] = holder.bumped
     return data
 
 
@@ -116,7 +117,7 @@ def _waiter_data(waiter: Waiter) -> dict[str, Any]:
     data["patience_s"] = waiter.patience_s
     data["arrival"] = waiter.arrival
     data["turn"] = waiter.turn
-    data["promoted"] = waiter.promoted
+    data["promoted"] = waiter.bumped
     data["joined_at"] = waiter.joined_at
     data["seen_at"] = waiter.seen_at
     data["doubted_at"] = waiter.doubted_at
@@ -130,8 +131,8 @@ def _claim_data(claim: Claim) -> dict[str, Any]:
     return {"whole": False, "writes": sorted(claim.writes), "reads": sorted(claim.reads)}
 
 
-def _freeze_data(freeze: Freeze) -> dict[str, Any]:
-    return {"reason": freeze.reason, "by": freeze.by, "since": freeze.since}
+def _pause_data(pause: Pause) -> dict[str, Any]:
+    return {"reason": pause.reason, "by": pause.by, "since": pause.since}
 
 
 def _departure_data(departure: Departure) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def _holder(data: Mapping[str, Any]) -> Holder:
         ),
         attempts=_attempts(data),
         arrival=_whole_number(data.get("arrival", 0)),
-        promoted=_whole_number(data.get("promoted", 0)),
+        bumped=_whole_number(data.get("promoted", 0)),
     )
 
 
@@ -183,7 +184,7 @@ def _waiter(data: Mapping[str, Any]) -> Waiter:
         patience_s=_seconds(data["patience_s"]),
         arrival=_whole_number(data["arrival"]),
         turn=_whole_number(data["turn"]),
-        promoted=_whole_number(data["promoted"]),
+        bumped=_whole_number(data["promoted"]),
         joined_at=_instant(data["joined_at"]),
         seen_at=_instant(data["seen_at"]),
         doubted_at=_instant(doubted_at) if doubted_at is not None else None,
@@ -211,8 +212,8 @@ def _claim(data: Mapping[str, Any]) -> Claim:
     return claim_of(writes=map(_text, data["writes"]), reads=map(_text, data["reads"]))
 
 
-def _freeze(data: Mapping[str, Any]) -> Freeze:
-    return Freeze(reason=_text(data["reason"]), by=_text(data["by"]), since=_instant(data["since"]))
+def _pause(data: Mapping[str, Any]) -> Pause:
+    return Pause(reason=_text(data["reason"]), by=_text(data["by"]), since=_instant(data["since"]))
 
 
 def _departure(data: Mapping[str, Any]) -> Departure:

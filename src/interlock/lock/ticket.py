@@ -1,6 +1,6 @@
 """Places in the queue of a state, and the order in which they are served.
 
-Order of service: promoted ones first (the last promoted leads), then by *turn*, the arrival number plus the class's
+Order of service: bumped ones first (the last bumped leads), then by *turn*, the arrival number plus the class's
 allowance. So classes go before one another, each class is first come first served, and a waiter is overtaken by at
 most `OVERTAKEN_AT_MOST[class]` later arrivals: that is the ageing. It counts arrivals instead of seconds because then
 the order of two waiters is settled when the later one joins, never changes, and needs no clock that machines would
@@ -78,7 +78,7 @@ class Waiter(Party, frozen=True, kw_only=True):
         patience_s: Seconds of silence after which it is passed over and dropped.
         arrival: Its arrival number; only rises within a state.
         turn: Arrival number plus the allowance of its class when it joined.
-        promoted: 0, or its rank among the promoted (the largest leads).
+        bumped: 0, or its rank among the bumped (the largest leads).
         joined_at: When it joined.
         seen_at: When it last spoke.
         doubted_at: When its silence was first noticed; it keeps its place but is not granted until it speaks.
@@ -89,7 +89,7 @@ class Waiter(Party, frozen=True, kw_only=True):
     patience_s: float
     arrival: int
     turn: int
-    promoted: int = 0
+    bumped: int = 0
     joined_at: datetime
     seen_at: datetime
     doubted_at: datetime | None = None
@@ -98,7 +98,7 @@ class Waiter(Party, frozen=True, kw_only=True):
 
 def service_key(waiter: Waiter) -> tuple[int, int, int, int]:
     """Return what orders waiters for service: smallest first, never equal for two waiters."""
-    return (-waiter.promoted, waiter.turn, waiter.priority.value, waiter.arrival)
+    return (-waiter.bumped, waiter.turn, waiter.priority.value, waiter.arrival)
 
 
 def turn_of(arrival: int, priority: Priority) -> int:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from interlock.lock.claim import Claim, conflicts
 from interlock.lock.effects import Announce, Effect, Grant, Notice, Wake
-from interlock.lock.lease import Holder, promote_to_holder
+from interlock.lock.lease import Holder, holder_of_waiter
 from interlock.lock.lock import DEPARTED_KEPT, SILENT_KEPT, Departure, Lock, Stage
 from interlock.lock.spent import spend
 from interlock.lock.ticket import Ticket, Waiter, believed, is_doubtful, is_silent
@@ -52,10 +52,10 @@ def pass_over_silent(lock: Lock, now: datetime, *, sparing: Container[Ticket]) -
 
 def grant_due(lock: Lock, now: datetime) -> tuple[Lock, tuple[Effect, ...]]:
     """Grant every waiter that is due."""
-    due = () if lock.freeze else tuple(due_waiters(lock))
+    due = () if lock.pause else tuple(due_waiters(lock))
     if not due:
         return lock, ()
-    granted = tuple(promote_to_holder(waiter, token=lock.token + n, now=now) for n, waiter in enumerate(due, start=1))
+    granted = tuple(holder_of_waiter(waiter, token=lock.token + n, now=now) for n, waiter in enumerate(due, start=1))
     tickets = {waiter.ticket for waiter in due}
     after = replace(
         lock,
@@ -67,7 +67,7 @@ def grant_due(lock: Lock, now: datetime) -> tuple[Lock, tuple[Effect, ...]]:
 
 
 def due_waiters(lock: Lock) -> Iterator[Waiter]:
-    """Yield, in order of service, the waiters that nothing stands in the way of (a freeze aside).
+    """Yield, in order of service, the waiters that nothing stands in the way of (a pause aside).
 
     A waiter is due when it is there and conflicts with no holder and with nobody in front of it. The absent (doubted)
     do not block the present: one that could have the lock if only it were there is passed over, and keeps its place.

@@ -401,6 +401,6 @@ def standing_facts(standing: Standing, pace: float | None, now: datetime) -> dic
         "ahead": [waiter.who for waiter in standing.ahead],
         "holder": None if holder is None else {"who": holder.who, "run": holder.run, "info": holder.info},
         "since": since,
-        "frozen": standing.freeze.reason if standing.freeze else None,
+        "frozen": standing.pause.reason if standing.pause else None,
         "expected_s": expected,
     }

@@ -110,7 +110,7 @@ class StateAccess(Protocol):
         ...
 
     def suspect(self) -> tuple[str, ...]:
-        """Return what the last state that this run wrote lacks without a reason; the state is frozen then."""
+        """Return what the last state that this run wrote lacks without a reason; the state is paused then."""
         ...
 
     def unsaved(self) -> bytes | None:

@@ -402,7 +402,7 @@ class ExistingAccess:
         self._keep(before)
         self._suspect = refusal.addresses
         reason = review_reason(refusal, self.order.run, self.order.directory)
-        await self.coordinator.freeze(self.order.state, by=REVIEWER, reason=reason)
+        await self.coordinator.pause(self.order.state, by=REVIEWER, reason=reason)
 
     def _keep(self, before: StoredState | None) -> str:
         """Keep the state as it was before; say where it is, empty when there was none."""

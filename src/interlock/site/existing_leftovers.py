@@ -60,7 +60,7 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
         if refusal is not None:
             summary = await asyncio.to_thread(find_summary, folder)
             reason = review_reason(refusal, holder.run, summary.directory if summary is not None else state)
-            await self.coordinator.freeze(state, by=REVIEWER, reason=reason)
+            await self.coordinator.pause(state, by=REVIEWER, reason=reason)
         stored = await self.backend.write_state(body, expected=current)
         with suppress(InterlockError):  # it is a witness more, and the state is stored
             await remember(self.coordinator, state, stored, run=holder.run, token=holder.token)

@@ -22,7 +22,7 @@ async def holding(home: Home, state: str, info: str, *, settles_review: bool = F
         home: Ours.
         state: State name.
         info: What for.
-        settles_review: The command settles a suspect version. The freeze that protects it ends with our grant, and we
+        settles_review: The command settles a suspect version. The pause that protects it ends with our grant, and we
             stand first: else whoever waits would build on what is under review.
     """
     from interlock.lock import Requested
@@ -56,17 +56,17 @@ async def holding(home: Home, state: str, info: str, *, settles_review: bool = F
 
 
 async def _end_review(home: Home, state: str, request: Requested) -> None:
-    """Take the first place in the queue, then thaw the state if it was frozen for its suspect version."""
+    """Take the first place in the queue, then resume the state if it was paused for its suspect version."""
     from interlock.lock import waiter_of
     from interlock.state import REVIEWER
 
     coordinator = home.coordinator
-    freeze = (await coordinator.view(state)).lock.freeze
-    if freeze is None or freeze.by != REVIEWER:
+    pause = (await coordinator.view(state)).lock.pause
+    if pause is None or pause.by != REVIEWER:
         return
     await coordinator.request(state, request)
     if waiter_of((await coordinator.view(state)).lock, ticket=request.ticket) is not None:
-        await coordinator.promote(state, request.ticket, by=request.who)
+        await coordinator.bump(state, request.ticket, by=request.who)
     await home.archive.end_review(state, by=request.who)
 
 

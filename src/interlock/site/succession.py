@@ -48,7 +48,7 @@ def spell(refusal: Refusal) -> str:
 
 
 def review_reason(refusal: Refusal, run: str, directory: str) -> str:
-    """Say why a state is frozen, and what ends it: whoever waits for it reads this."""
+    """Say why a state is paused, and what ends it: whoever waits for it reads this."""
     what = f"run {run} stored a state of which {spell(refusal)}"[:_REASON_CHARS]
     return f"{what}: {command('state', 'accept', directory)}"
 

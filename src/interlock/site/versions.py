@@ -215,7 +215,7 @@ class OwnRoom:
     async def accepted(self) -> tuple[str, ...]:
         """See `Room.accepted`."""
         suspect = await self.room.suspect()
-        await self.room.accept()  # also without one: a run that was killed in between left only the freeze
+        await self.room.accept()  # also without one: a run that was killed in between left only the pause
         return suspect.suspect if suspect is not None else ()
 
     async def pushed(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
@@ -307,16 +307,16 @@ class ForeignStateRoom:
         return None
 
     async def _review(self) -> str:
-        """Return why the queue of this state is frozen for review; empty when it is not, or has none."""
+        """Return why the queue of this state is paused for review; empty when it is not, or has none."""
         queue = await self.room.queue()
-        freeze = queue.lock.freeze if queue is not None else None
-        return freeze.reason if freeze is not None and freeze.by == REVIEWER else ""
+        pause = queue.lock.pause if queue is not None else None
+        return pause.reason if pause is not None and pause.by == REVIEWER else ""
 
     async def _end_review(self) -> None:
         found = self._site()
         if found is not None and await self._review():
             async with found as site:
-                await site.coordinator.thaw(site.state, by=self.home.me)
+                await site.coordinator.resume(site.state, by=self.home.me)
 
     def _site(self) -> AbstractAsyncContextManager[Site] | None:
         """Return the state with its queue; None where runs have none."""

@@ -29,7 +29,7 @@ MAX_SUSPECT = 100
 """Objects named in the description of a suspect version; more of them would only make it longer."""
 
 REVIEWER = "interlock (suspect state)"
-"""Who froze a state whose newest version is suspect; a freeze by anybody else is a person's and stays."""
+"""Who paused a state whose newest version is suspect; a pause by anybody else is a person's and stays."""
 
 
 class VersionKind(Enum):

@@ -63,7 +63,7 @@ class Conflict(Struct, frozen=True, kw_only=True):
 
 
 class Conflicted(Struct, frozen=True, kw_only=True):
-    """A merge that must not happen. Admission should have made it impossible: keep `ours`, freeze the state."""
+    """A merge that must not happen. Admission should have made it impossible: keep `ours`, pause the state."""
 
     conflicts: tuple[Conflict, ...]
 

@@ -289,27 +289,27 @@ class CoordinatorContract:
         with pytest.raises(LockHeld):
             await coordinator.release(state, "a", lock_id="L2")
 
-    async def test_a_frozen_state_grants_nothing_until_thawed(self, coordinator: Coordinator) -> None:
+    async def test_a_paused_state_grants_nothing_until_resumed(self, coordinator: Coordinator) -> None:
         state = _state()
-        await coordinator.freeze(state, by="anna", reason="maintenance")
+        await coordinator.pause(state, by="anna", reason="maintenance")
         standing = await coordinator.request(state, _request("a"))
         assert standing.stage is Stage.WAITING
-        assert standing.freeze is not None
-        assert standing.freeze.reason == "maintenance"
+        assert standing.pause is not None
+        assert standing.pause.reason == "maintenance"
         with pytest.raises(WaitTimeout) as caught:
             await _soon(coordinator.await_grant(state, "a", timeout_s=0.01))
         assert "maintenance" in caught.value.why
-        await coordinator.thaw(state, by="anna")
+        await coordinator.resume(state, by="anna")
         assert await _soon(coordinator.await_grant(state, "a", timeout_s=None)) == Grant(ticket="a", token=1)
 
-    async def test_a_promoted_waiter_is_next(self, coordinator: Coordinator) -> None:
+    async def test_a_bumped_waiter_is_next(self, coordinator: Coordinator) -> None:
         state = _state()
         for ticket in ("a", "b", "c"):
             await coordinator.request(state, _request(ticket))
-        await coordinator.promote(state, "c", by="anna")
+        await coordinator.bump(state, "c", by="anna")
         assert (await coordinator.request(state, _request("c"))).position == 1
         with pytest.raises(UsageError):
-            await coordinator.promote(state, "a")
+            await coordinator.bump(state, "a")
 
     async def test_a_refused_event_is_a_value_not_an_error(self, coordinator: Coordinator) -> None:
         state = _state()

@@ -269,7 +269,7 @@ async def test_a_lock_request_is_never_held_until_a_proxy_would_cut_it(site: Sit
     waiting = site.start("LOCK", body=lock("c"), query="other=1")
     for n in range(30):  # the queue moves all the time
         await site.ask("LOCK", body=lock(f"in-front{n}"))
-        await site.coordinator.promote("prod/routing", f"in-front{n}")
+        await site.coordinator.bump("prod/routing", f"in-front{n}")
         await site.clock.advance(2)
     assert waiting.reply.status == 423
     assert site.clock.monotonic() < 61

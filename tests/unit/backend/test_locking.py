@@ -8,7 +8,7 @@ import pytest
 from interlock.backend.locking import PATIENCE_S, PLAIN_LEASE_S, ask, held, hold_s, patience_s
 from interlock.backend.protocol import describe
 from interlock.coordinator import standing_of
-from interlock.lock import NEW_LOCK, Event, Frozen, Lock, Released, Requested, decide
+from interlock.lock import NEW_LOCK, Event, Lock, Paused, Released, Requested, decide
 from interlock.terraform.lockinfo import LockInfo
 
 T0 = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -71,19 +71,19 @@ def test_a_message_never_calls_a_waiter_a_holder() -> None:
         ask(_info("b"), "", polls=True, attempt="1"),
         Released(ticket="run-1"),
     )
-    frozen = _told(Frozen(by="ann", reason="audit"), lock=lock)
+    paused = _told(Paused(by="ann", reason="audit"), lock=lock)
     shown = held(standing_of("prod", lock, "a"))
     assert (shown.holder.id, shown.holder.who, shown.is_free) == ("nobody-holds-it", "", True), "a waiter is no holder"
     assert describe(shown) == "nobody holds it, you are number 1 in the queue"
-    assert describe(held(standing_of("prod", frozen, "b"))).endswith("number 2 in the queue, frozen by ann: audit")
+    assert describe(held(standing_of("prod", paused, "b"))).endswith("number 2 in the queue, paused by ann: audit")
     assert describe(held(standing_of("prod", lock, "b"))).endswith("number 2 in the queue, a@host is next")
 
 
 @pytest.mark.parametrize("also_held", [True, False])
-def test_a_freeze_is_said(also_held: bool) -> None:
+def test_a_pauses_is_said(also_held: bool) -> None:
     lock = _told(
-        *([_run()] if also_held else []), Frozen(by="ann", reason="audit"), ask(_info("a"), "", polls=True, attempt="1")
+        *([_run()] if also_held else []), Paused(by="ann", reason="audit"), ask(_info("a"), "", polls=True, attempt="1")
     )
     shown = held(standing_of("prod", lock, "a"))
-    assert shown.why == "frozen by ann: audit"
+    assert shown.why == "paused by ann: audit"
     assert shown.holder.id

@@ -115,9 +115,9 @@ def test_a_new_terraform_is_shown_the_holder_as_it_is(version: str) -> None:
 
 @pytest.mark.parametrize("version", ["1.11.4", "1.14.9", "0.14.0"])
 def test_an_old_terraform_shows_only_the_id_so_everything_is_said_there(version: str) -> None:
-    info = _held(version, position=1, why="frozen by ann: audit")
+    info = _held(version, position=1, why="paused by ann: audit")
     assert info.id == (
-        "their-id (held by bob@ci, since 2026-11-24 08:01:02Z, you are number 1 in the queue, frozen by ann: audit)"
+        "their-id (held by bob@ci, since 2026-11-24 08:01:02Z, you are number 1 in the queue, paused by ann: audit)"
     )
 
 

@@ -144,17 +144,17 @@ async def test_a_write_that_drops_more_than_its_plan_is_refused(bench: Bench) ->
 
 
 @pytest.mark.promise("P6")
-async def test_what_an_apply_drops_without_a_reason_is_stored_as_suspect_and_freezes_the_state(bench: Bench) -> None:
+async def test_what_an_apply_drops_without_a_reason_is_stored_as_suspect_and_pauses_the_state(bench: Bench) -> None:
     writer = replace(await bench.hold(), allowed_deletions=frozenset({"t.a"}), keeps_suspect=True)
     await bench.archive.write(STATE, body(1, "a", "b"), writer=writer)
     written = await bench.archive.write(STATE, body(2), writer=writer)
     assert written.version.suspect == ("t.b",)
     assert await bench.archive.quarantined(STATE) == ()
     assert (await bench.archive.current(STATE) or pytest.fail("gone"))[1] == body(2)
-    freeze = (await bench.coordinator.view(STATE)).lock.freeze
-    assert freeze is not None
-    assert freeze.by == REVIEWER
-    assert f"interlock state accept {STATE}" in freeze.reason
+    pause = (await bench.coordinator.view(STATE)).lock.pause
+    assert pause is not None
+    assert pause.by == REVIEWER
+    assert f"interlock state accept {STATE}" in pause.reason
     again = await bench.archive.write(STATE, body(2), writer=writer)  # a lost answer
     assert again.repeated
     assert again.version.suspect == ("t.b",)
@@ -169,7 +169,7 @@ async def test_what_a_run_dropped_stays_suspect_in_its_next_writes_until_it_is_b
     assert third.version.suspect == ("t.b",)
     fourth = await bench.archive.write(STATE, body(4, "a", "b"), writer=writer)
     assert fourth.version.suspect == ()
-    assert (await bench.coordinator.view(STATE)).lock.freeze is None
+    assert (await bench.coordinator.view(STATE)).lock.pause is None
 
 
 @pytest.mark.promise("P6")
@@ -186,15 +186,15 @@ async def test_a_suspect_version_that_a_person_accepts_is_current_and_no_longer_
     assert [version.number for version in await bench.archive.history(STATE)] == [3, 2, 1]
 
 
-async def test_a_persons_freeze_outlives_a_review(bench: Bench) -> None:
+async def test_a_persons_pauses_outlives_a_review(bench: Bench) -> None:
     writer = replace(await bench.hold(), allowed_deletions=frozenset(), keeps_suspect=True)
-    await bench.coordinator.freeze(STATE, by="ada", reason="change window")
+    await bench.coordinator.pause(STATE, by="ada", reason="change window")
     await bench.archive.write(STATE, body(1, "a", "b"), writer=writer)
     await bench.archive.write(STATE, body(2, "a"), writer=writer)
     await bench.archive.write(STATE, body(3, "a", "b"), writer=writer)
-    freeze = (await bench.coordinator.view(STATE)).lock.freeze
-    assert freeze is not None
-    assert freeze.by == "ada"
+    pause = (await bench.coordinator.view(STATE)).lock.pause
+    assert pause is not None
+    assert pause.by == "ada"
 
 
 async def test_a_zombies_write_is_refused_and_its_bytes_are_kept(bench: Bench) -> None:

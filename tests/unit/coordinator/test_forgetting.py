@@ -10,7 +10,7 @@ from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.names import key_of
 from interlock.coordinator.record import HEAD_S, Head, StateRecord, encode, keep_s
 from interlock.lock import Requested
-from interlock.lock.lock import NEW_LOCK, Freeze
+from interlock.lock.lock import NEW_LOCK, Pause
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import START, FakeClock
 from interlock.testing.ids import CountingIds
@@ -60,9 +60,9 @@ async def test_a_record_is_kept_for_longer_than_every_lease_and_patience_in_it()
     assert keep_s(record.value, 1000.0) == 1500.0
 
 
-def test_a_frozen_state_is_kept_for_ever() -> None:
-    freeze = Freeze(reason="audit", by="me", since=datetime(2026, 1, 1, tzinfo=UTC))
-    assert keep_s(encode(StateRecord(lock=replace(NEW_LOCK, freeze=freeze))), 1000.0) is None
+def test_a_paused_state_is_kept_for_ever() -> None:
+    pause = Pause(reason="audit", by="me", since=datetime(2026, 1, 1, tzinfo=UTC))
+    assert keep_s(encode(StateRecord(lock=replace(NEW_LOCK, pause=pause))), 1000.0) is None
     assert keep_s(encode(StateRecord()), 1000.0) == 1000.0
     head = Head(number=1, digest="d", serial=1, lineage="l", size_bytes=1, written_at=START, token=1)
     assert keep_s(encode(StateRecord(head=head)), 1000.0) == HEAD_S

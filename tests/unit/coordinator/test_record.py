@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from interlock.coordinator.record import NEW_STATE, SCHEMA, Head, StateRecord, decode, encode
 from interlock.errors import BackendUnavailable
-from interlock.lock import NEW_LOCK, Frozen, Requested, decide
+from interlock.lock import NEW_LOCK, Paused, Requested, decide
 
 NOW = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
 HEAD = Head(
@@ -79,10 +79,10 @@ def test_a_missing_field_is_damage_and_never_no_state(record: StateRecord, name:
 
 
 @pytest.mark.promise("P3")
-@pytest.mark.parametrize("kind", ["new", "lock and head", "frozen"])
+@pytest.mark.parametrize("kind", ["new", "lock and head", "paused"])
 def test_no_flipped_bit_of_a_record_without_checksum_reads_as_no_state(record: StateRecord, kind: str) -> None:
-    frozen = replace(record, lock=decide(record.lock, Frozen(by="ann", reason="a pause"), now=NOW).lock)
-    whole = encode({"new": NEW_STATE, "lock and head": record, "frozen": frozen}[kind])
+    paused = replace(record, lock=decide(record.lock, Paused(by="ann", reason="a pause"), now=NOW).lock)
+    whole = encode({"new": NEW_STATE, "lock and head": record, "paused": paused}[kind])
     for bit in range(8 * len(whole)):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8

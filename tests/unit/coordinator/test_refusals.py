@@ -7,7 +7,7 @@ import pytest
 
 from interlock.coordinator.refusals import PlaceLost, lease_lost, refusal, timed_out
 from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout
-from interlock.lock import NEW_LOCK, Broken, Frozen, Lock, Refuse, RefuseReason, Requested, Withdrawn, decide
+from interlock.lock import NEW_LOCK, Broken, Lock, Paused, Refuse, RefuseReason, Requested, Withdrawn, decide
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
@@ -17,14 +17,14 @@ def busy(ask: Callable[..., Requested]) -> Lock:
     lock = NEW_LOCK
     for ticket in ("a", "b", "c", "d", "e"):
         lock = decide(lock, ask(ticket), now=NOW).lock
-    return decide(lock, Frozen(by="anna", reason="maintenance"), now=NOW).lock
+    return decide(lock, Paused(by="anna", reason="maintenance"), now=NOW).lock
 
 
 @pytest.mark.parametrize(
     ("reason", "family"),
     [
         (RefuseReason.HELD, WaitTimeout),
-        (RefuseReason.FROZEN, WaitTimeout),
+        (RefuseReason.PAUSED, WaitTimeout),
         (RefuseReason.QUEUE_FULL, WaitTimeout),
         (RefuseReason.ENDED, LeaseLost),
         (RefuseReason.NOT_HOLDING, LeaseLost),

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.lock import (
+    Bumped,
     Disconnected,
     Elapsed,
     LockIdBound,
     Notice,
-    Promoted,
     Released,
     Renewed,
     Requested,
@@ -63,10 +63,10 @@ def test_a_grant_that_came_to_nothing_is_handed_to_whoever_is_there(scene: Scene
     assert (scene.holders(), scene.waiters()) == (["b"], ["a"])
 
 
-def test_a_promoted_grant_that_came_to_nothing_is_still_promoted(scene: Scene) -> None:
+def test_a_bumped_grant_that_came_to_nothing_is_still_promoted(scene: Scene) -> None:
     for ticket in ("x", "b", "a"):
         scene.tell(_ask(ticket, ticket))
-    scene.tell(Promoted(ticket="a"))
+    scene.tell(Bumped(ticket="a"))
     scene.tell(Released(ticket="x"))
     scene.tell(_gone("a", "a"))
     assert (scene.holders(), scene.waiters()) == (["b"], ["a"])
@@ -158,10 +158,10 @@ def test_a_broken_connection_never_lengthens_the_patience_with_a_waiter(
     assert scene.lock.waiters[0].patience_s == left_s, "the other attempt may be on a server that died"
 
 
-def test_a_promoted_grant_that_came_to_nothing_still_leads_those_that_came_before_it(scene: Scene) -> None:
+def test_a_bumped_grant_that_came_to_nothing_still_leads_those_that_came_before_it(scene: Scene) -> None:
     for ticket in ("x", "b", "c", "a"):
         scene.tell(_ask(ticket, ticket))
-    scene.tell(Promoted(ticket="a"))
+    scene.tell(Bumped(ticket="a"))
     scene.tell(Released(ticket="x"))
     scene.tell(_gone("a", "a"))
     assert (scene.holders(), scene.waiters()) == (["b"], ["a", "c"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from interlock.errors import UsageError
-from interlock.lock.events import ID_MAX, LEASE_S_MAX, TEXT_MAX, Frozen, LockIdBound, Released, Requested, Withdrawn
+from interlock.lock.events import ID_MAX, LEASE_S_MAX, TEXT_MAX, LockIdBound, Paused, Released, Requested, Withdrawn
 
 
 def request(
@@ -44,7 +44,7 @@ def test_texts_are_bounded() -> None:
     with pytest.raises(UsageError, match="who"):
         request(who="w" * (TEXT_MAX + 1))
     with pytest.raises(UsageError, match="reason"):
-        Frozen(by="anna", reason="r" * (TEXT_MAX + 1))
+        Paused(by="anna", reason="r" * (TEXT_MAX + 1))
     with pytest.raises(UsageError, match="by"):
         Withdrawn(ticket="t", by="b" * (TEXT_MAX + 1))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from interlock.lock import LockBroken, Promoted, assert_follows, assert_whole
+from interlock.lock import Bumped, LockBroken, assert_follows, assert_whole
 from interlock.lock.invariants import broken_rules, broken_steps
 
 QueueOf = Callable[..., Any]
@@ -64,5 +64,5 @@ def test_waiters_keep_their_order_unless_promoted(queue_of: QueueOf) -> None:
     swapped = replace(scene.lock, waiters=scene.lock.waiters[::-1])
     assert any("changed places" in rule for rule in broken_steps(scene.lock, swapped))
     before = scene.lock
-    scene.tell(Promoted(ticket="d"))
+    scene.tell(Bumped(ticket="d"))
     assert not list(broken_steps(before, scene.lock))

@@ -9,24 +9,24 @@ from interlock.lock import (
     NEW_LOCK,
     Announce,
     Broken,
+    Bumped,
     Elapsed,
     Event,
-    Frozen,
     Grant,
     LockIdBound,
     LockIdUnbound,
     Notice,
+    Paused,
     Priority,
-    Promoted,
     Queued,
     Refuse,
     RefuseReason,
     Released,
     Renewed,
+    Resumed,
     Revoke,
     Stage,
     StillWaiting,
-    Thawed,
     Wake,
     Withdrawn,
     claim_of,
@@ -307,40 +307,40 @@ def test_a_party_that_leaves_at_the_moment_of_its_grant_strands_nothing(queue_of
     assert not may_write(scene.lock, 1)
 
 
-def test_a_frozen_lock_grants_nothing_and_its_holder_goes_on(queue_of: QueueOf) -> None:
+def test_a_paused_lock_grants_nothing_and_its_holder_goes_on(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
-    scene.tell(Frozen(by="anna", reason="maintenance"))
+    scene.tell(Paused(by="anna", reason="maintenance"))
     scene.tell(Renewed(ticket="a", token=1))
     scene.tell(Released(ticket="a", token=1))
     assert scene.holders() == []
-    assert refusal(scene.ask("c", queue=False)) is RefuseReason.FROZEN, "a waiter in front holds nothing"
+    assert refusal(scene.ask("c", queue=False)) is RefuseReason.PAUSED, "a waiter in front holds nothing"
     scene.tell(Withdrawn(ticket="b"))
-    assert refusal(scene.ask("c", queue=False)) is RefuseReason.FROZEN
+    assert refusal(scene.ask("c", queue=False)) is RefuseReason.PAUSED
 
 
 def test_thawing_grants_those_who_waited(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
-    scene.tell(Frozen(by="anna", reason="maintenance"))
+    scene.tell(Paused(by="anna", reason="maintenance"))
     scene.tell(Released(ticket="a", token=1))
-    assert scene.tell(Thawed(by="anna")).effects == (
-        Announce(notice=Notice.THAWED, by="anna"),
+    assert scene.tell(Resumed(by="anna")).effects == (
+        Announce(notice=Notice.RESUMED, by="anna"),
         Grant(ticket="b", token=2),
     )
 
 
 def test_freezing_twice_keeps_the_first_reason_and_thawing_twice_is_fine(scene: Scene) -> None:
-    scene.tell(Frozen(by="anna", reason="first"))
-    assert notices(scene.tell(Frozen(by="bob", reason="second"))) == [Notice.UNCHANGED]
-    assert scene.lock.freeze.reason == "first"
-    scene.tell(Thawed(by="bob"))
-    assert notices(scene.tell(Thawed(by="bob"))) == [Notice.UNCHANGED]
+    scene.tell(Paused(by="anna", reason="first"))
+    assert notices(scene.tell(Paused(by="bob", reason="second"))) == [Notice.UNCHANGED]
+    assert scene.lock.pause.reason == "first"
+    scene.tell(Resumed(by="bob"))
+    assert notices(scene.tell(Resumed(by="bob"))) == [Notice.UNCHANGED]
 
 
-def test_a_promoted_waiter_goes_to_the_front(queue_of: QueueOf) -> None:
+def test_a_bumped_waiter_goes_to_the_front(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b", "c", "d")
-    scene.tell(Promoted(ticket="d", by="anna"))
+    scene.tell(Bumped(ticket="d", by="anna"))
     assert scene.waiters() == ["d", "b", "c"]
-    scene.tell(Promoted(ticket="c"))
+    scene.tell(Bumped(ticket="c"))
     assert scene.waiters() == ["c", "d", "b"]
     scene.ask("e")
     assert scene.waiters() == ["c", "d", "b", "e"]
@@ -350,16 +350,16 @@ def test_a_promoted_waiter_goes_to_the_front(queue_of: QueueOf) -> None:
 def test_promoting_the_first_outlives_later_arrivals_of_every_class(scene: Scene) -> None:
     scene.ask("a")
     scene.ask("plan", priority=Priority.PLAN)
-    assert notices(scene.tell(Promoted(ticket="plan"))) == [Notice.PROMOTED]
+    assert notices(scene.tell(Bumped(ticket="plan"))) == [Notice.BUMPED]
     scene.ask("apply")
     assert scene.waiters() == ["plan", "apply"]
 
 
 def test_promoting_twice_changes_nothing_and_promoting_a_holder_is_refused(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
-    scene.tell(Promoted(ticket="b"))
-    assert notices(scene.tell(Promoted(ticket="b"))) == [Notice.UNCHANGED]
-    assert refusal(scene.tell(Promoted(ticket="a"))) is RefuseReason.NOT_WAITING
+    scene.tell(Bumped(ticket="b"))
+    assert notices(scene.tell(Bumped(ticket="b"))) == [Notice.UNCHANGED]
+    assert refusal(scene.tell(Bumped(ticket="a"))) is RefuseReason.NOT_WAITING
 
 
 @pytest.mark.promise("P5")
@@ -479,5 +479,5 @@ def test_a_full_queue_refuses_instead_of_growing(scene: Scene) -> None:
 def test_the_table_answers_every_event_in_every_stage() -> None:
     assert set(TRANSITIONS) == set(get_args(Event))
     for event, row in TRANSITIONS.items():
-        stages = {Stage.ABSENT} if event in (Elapsed, Frozen, Thawed, StillWaiting) else set(Stage)
+        stages = {Stage.ABSENT} if event in (Elapsed, Paused, Resumed, StillWaiting) else set(Stage)
         assert set(row) == stages, event.__name__

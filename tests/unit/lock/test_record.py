@@ -13,7 +13,7 @@ from interlock.errors import BackendUnavailable, InterlockError
 from interlock.lock import (
     NEW_LOCK,
     Elapsed,
-    Frozen,
+    Paused,
     Priority,
     Released,
     Renewed,
@@ -41,7 +41,7 @@ def busy(queue_of: QueueOf) -> Any:
     scene.tell(Released(ticket="a", token=1))
     scene.tell(Withdrawn(ticket="c", by="änna", reason="superseded"))
     scene.ask("p", priority=Priority.PLAN, claim=claim_of(writes=['x.y["k"]'], reads=["x.z"]), lock_id="L1")
-    scene.tell(Frozen(by="anna", reason="maintenance"))
+    scene.tell(Paused(by="anna", reason="maintenance"))
     scene.tell(Renewed(ticket="d"), at_s=20.123456)
     return scene
 

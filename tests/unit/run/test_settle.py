@@ -340,7 +340,7 @@ def test_a_place_in_the_queue_is_told_with_its_expected_start() -> None:
         ahead=(),
         waiter=None,
         holders=(),
-        freeze=None,
+        pause=None,
         departure=None,
     )
     told = standing_facts(standing, 10.0, START + timedelta(seconds=1))

@@ -30,12 +30,12 @@ async def test_the_queue_is_in_the_table_or_else_in_the_bucket(aws: LocalAws, tm
     with_table = found(aws, bucket=bucket, dynamodb_table=table)
     async with open_site(with_table, tmp_path, clock=SystemClock(), ids=RandomIds()) as site:
         assert isinstance(site.records, DynamoRecords)
-        await site.coordinator.freeze(site.state, by="me", reason="test")
+        await site.coordinator.pause(site.state, by="me", reason="test")
     items = aws.dynamodb.scan(TableName=table)["Items"]
     assert any(item["LockID"]["S"] == f"interlock::state/{site.state}" for item in items)
     async with open_site(found(aws, bucket=bucket), tmp_path, clock=SystemClock(), ids=RandomIds()) as site:
         assert isinstance(site.records, S3Records)
-        await site.coordinator.freeze(site.state, by="me", reason="test")
+        await site.coordinator.pause(site.state, by="me", reason="test")
     names = [row["Key"] for row in aws.s3.list_objects_v2(Bucket=bucket)["Contents"]]
     assert names == [f".interlock/records/state/{site.state}"]
 

@@ -318,11 +318,11 @@ async def test_what_a_run_stored_without_an_object_that_nothing_took_out_stands_
     assert access.refused() is None
     assert access.suspect() == ("t.a",)
     assert (access.accepted() or await access.current()).serial == 2
-    freeze = (await coordinator.view(access.order.state)).lock.freeze
-    assert freeze is not None
-    assert freeze.by == REVIEWER
-    assert f"interlock state accept {access.order.directory}" in freeze.reason
-    assert "t.a" in freeze.reason
+    pause = (await coordinator.view(access.order.state)).lock.pause
+    assert pause is not None
+    assert pause.by == REVIEWER
+    assert f"interlock state accept {access.order.directory}" in pause.reason
+    assert "t.a" in pause.reason
     assert (world.folder / "before.tfstate").read_bytes() == state()
     await access.leave()
 

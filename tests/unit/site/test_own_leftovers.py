@@ -152,9 +152,9 @@ async def test_a_state_that_drops_what_the_dead_runs_plan_kept_is_stored_as_susp
     (scene.tree / "errored.tfstate").write_bytes(state(2, "a"))
     assert "suspect: it lacks t.b" in await scene.leftovers.salvage("s", holder)
     assert (await scene.archive.history("s"))[0].suspect == ("t.b",)
-    freeze = (await scene.coordinator.view("s")).lock.freeze
-    assert freeze is not None
-    assert "interlock state accept s" in freeze.reason
+    pause = (await scene.coordinator.view("s")).lock.pause
+    assert pause is not None
+    assert "interlock state accept s" in pause.reason
 
 
 @pytest.mark.promise("P6")
