@@ -62,15 +62,27 @@ def _below(value: Any) -> Iterable[Any]:
     return (each for each in inside if isinstance(each, dict | list))
 
 
-def decode_json(data: bytes | str | msgspec.Raw, *, type: type[_T]) -> _T:  # noqa: A002 - as msgspec calls it
+def decode_json(
+    data: bytes | str | msgspec.Raw,
+    *,
+    type: type[_T],  # noqa: A002 - as msgspec calls it
+    float_hook: Callable[[str], Any] | None = None,
+) -> _T:
     """Return a JSON text as a value of a type; see `msgspec.json.decode`.
+
+    Args:
+        data: The text.
+        type: Of the value.
+        float_hook: How numbers with a fraction are read.
 
     Raises:
         msgspec.DecodeError: It is no JSON or another value, or is nested too deeply.
         UnicodeDecodeError: A text in it is no UTF-8.
     """
     try:
-        return msgspec.json.decode(data, type=type)
+        if float_hook is None:
+            return msgspec.json.decode(data, type=type)
+        return msgspec.json.Decoder(type, float_hook=float_hook).decode(data)
     except RecursionError:
         raise msgspec.DecodeError(_TOO_DEEP) from None
 

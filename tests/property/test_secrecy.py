@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from interlock.cli.state import difference
 from interlock.cli.view import as_json
-from interlock.secrecy import MIN_COPY_CHARS, gather_secrets, hide_shapes
+from interlock.secrecy import MASK, MIN_COPY_CHARS, gather_secrets, hide_shapes, may_look_secret
 from interlock.state import Document, masked_document, parse_document
 from interlock.terraform.plan import hide_secrets, parse_plan, secret_texts
 
@@ -104,7 +104,7 @@ def test_no_secret_of_a_plan_is_in_its_changes_or_its_text(secret: str, side: st
     assume(all(secret not in word for word in ("x_y.a", "managed", "update", "resource_changes", "(sensitive value)")))
     assert copy not in shown
     if name != "within":
-        assert copy not in hide_secrets(f"  ~ note = {copy}\n", secret_texts(plan))
+        assert copy not in hide_secrets(f"  ~ note = {copy}\n", secret_texts(json.dumps(plan)))
 
 
 @pytest.mark.promise("P10")
@@ -112,6 +112,27 @@ def test_no_secret_of_a_plan_is_in_its_changes_or_its_text(secret: str, side: st
 @given(st.text(max_size=200))
 def test_looking_for_shapes_ends_and_knows_its_own_mask(text: str) -> None:
     assert hide_shapes(hide_shapes(text)) == hide_shapes(text)
+
+
+@pytest.mark.promise("P10")
+@_LAW
+@given(
+    st.text(max_size=40)
+    | st.sampled_from(
+        [
+            *(
+                "-----BEGIN PRIVATE KEY-----\nx",
+                "client-key-data: x",
+                "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.x",
+                "xoxb-0123456789",
+            ),
+            *(f"{head}{'a' * 36}" for head in ("ghp_", "github_pat_", "glpat-", "hvs.", "sk_live_", "AIza")),
+        ]
+    )
+)
+def test_json_that_holds_a_text_of_a_secret_shape_is_not_passed_over(text: str) -> None:
+    for ascii_only in (True, False):
+        assert may_look_secret(json.dumps({"a": text}, ensure_ascii=ascii_only)) or hide_shapes(text) != MASK
 
 
 @_LAW

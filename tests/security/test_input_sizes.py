@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,9 @@ def test_no_more_of_a_stream_is_read_than_is_taken() -> None:
     assert read_at_most(io.BytesIO(b"x" * 10), 10) == b"x" * 10
 
 
+READS_A_PLAN = {"parse_plan", "read_plan", "secret_texts", "hide_secrets", "_empty_texts", "ShownPlan"}
+
+
 # -- plans ------------------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +151,45 @@ def test_a_plan_that_is_deep_or_has_too_many_values_is_refused(
         parse_plan(planned(after))
     assert why in refusal.value.why
     assert refusal.value.exit_status == 34
+
+
+def test_of_a_plan_only_what_is_needed_is_read_and_one_change_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan of 72 MB took 330 MB more, and twice the time."""
+    read: list[object] = []
+    real: Any = plans.decode_json  # type: ignore[attr-defined]
+
+    def noted(data: bytes, **options: Any) -> object:
+        found: object = real(data, **options)
+        read.append(found)
+        return found
+
+    monkeypatch.setattr(plans, "decode_json", noted)
+    resource = {"address": "t.a", "type": "t", "values": {"v": "unread"}}
+    document = {
+        "format_version": "1.2",
+        "planned_values": {"root_module": {"resources": [resource]}},
+        "configuration": {"root_module": {"resources": [resource]}},
+        "resource_changes": [
+            {"address": f"t.a{n}", "change": {"actions": ["update"], "before": {"v": 1}, "after": {"v": n}}}
+            for n in range(3)
+        ],
+    }
+    found = parse_plan(json.dumps(document))
+    assert [len(each.attributes) for each in found.changes] == [1, 0, 1]
+    assert [each for each in read if "unread" in str(each) and not isinstance(each, dict | list)] == []
+    values = [each for each in read if isinstance(each, dict) and "address" in each]
+    assert [each["address"] for each in values] == 2 * ["t.a0", "t.a1", "t.a2"]
+
+
+def test_no_plan_is_read_where_the_heartbeat_waits_for_it() -> None:
+    """Ten seconds of reading are longer than a lease."""
+    held_up = []
+    for path in sorted(SOURCES.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)):
+            calls = [ast.unparse(each.func) for each in ast.walk(function) if isinstance(each, ast.Call)]
+            held_up += [f"{path.name}: {call}" for call in calls if call in READS_A_PLAN]
+    assert held_up == []
 
 
 def test_depth_is_told_without_going_as_deep() -> None:

@@ -11,7 +11,7 @@ import msgspec
 from interlock.address import Address, InstanceKey
 from interlock.errors import TerraformFailed, UsageError
 from interlock.state import Document, ObjectKey
-from interlock.terraform.plan import read_plan_json
+from interlock.terraform.plan import ShownPlan
 
 MAX_ID_CHARS: Final = 512
 _MAX_DEPTH: Final = 100  # modules in modules
@@ -66,13 +66,14 @@ def from_plan_json(data: bytes | str) -> Inventory:
         UsageError: It is no such document.
     """
     try:
-        document = read_plan_json(data)
+        shown = ShownPlan(data)
+        with shown.reading():
+            if not shown.text("format_version"):
+                raise _unreadable("it has no format_version")
+            prior = shown.value("prior_state")
+            values = prior.get("values") if isinstance(prior, dict) else shown.value("values")
     except TerraformFailed as error:
         raise _unreadable(error.why) from error
-    if not isinstance(document, dict) or "format_version" not in document:
-        raise _unreadable("it has no format_version")
-    prior = document.get("prior_state")
-    values = (prior if isinstance(prior, dict) else document).get("values")
     root = values.get("root_module") if isinstance(values, dict) else None
     return _inventory(_things_of_module(root, 0))
 

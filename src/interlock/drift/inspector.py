@@ -6,6 +6,7 @@ not hide that a queue is gone. The gate is the other way round: what it cannot l
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -126,7 +127,7 @@ class Inspector:
             DriftGate: It would revert what nobody decided to revert.
             InterlockError: What it would overwrite cannot be seen.
         """
-        plan = read_plan(shown)
+        plan = await asyncio.to_thread(read_plan, shown)
         ledger = await self._book.read(self._subject.state)
         terms = Terms(rules=self._subject.rules, decisions=ledger.decisions, salt="")
         published: dict[str, str] = {}
@@ -148,7 +149,7 @@ class Inspector:
 
     async def _begin(self, shown: bytes) -> _Work:
         ledger = await self._book.read(self._subject.state)
-        plan = read_plan(shown)
+        plan = await asyncio.to_thread(read_plan, shown)
         terms = Terms(
             rules=self._subject.rules, decisions=ledger.decisions, salt=self._ids.fresh(), inventory=plan.inventory
         )
@@ -262,7 +263,7 @@ class Inspector:
         if failure:
             work.notes.append(f"configuration could not be generated: {failure}")
         ids = {key: each.address for key, each in work.terms.inventory.by_id.items()}
-        empty = _empty_texts(shown) if shown else frozenset()
+        empty = await asyncio.to_thread(_empty_texts, shown) if shown else frozenset()
         texts = unmanaged.split_generated(text, names=reference_names(ids), empty=empty)
         work.findings = [
             replace(each, generated=texts.get(each.address, "")) if each.kind is Kind.UNMANAGED else each

@@ -10,14 +10,14 @@ masks them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from interlock.drift.inventory import Inventory, inventory_of
 from interlock.errors import TerraformFailed
 from interlock.secrecy import Secrets, gather_secrets, hide_within, is_named_pair, is_placed, secret_places
-from interlock.terraform.plan import read_plan_json, secret_texts, spell_path
+from interlock.terraform.plan import ShownPlan, spell_path
 
 MAX_DIFFERENCES = 1000  # of one object; beyond it the object counts as changed as a whole
 
@@ -108,13 +108,14 @@ def read_plan(shown: bytes) -> ReadPlan:
     Raises:
         TerraformFailed: It is too large, or not the JSON of a plan.
     """
-    document = read_plan_json(shown)
+    plan = ShownPlan(shown)
     try:
-        secrets = gather_secrets(secret_texts(document))
-        drifted = tuple(_drifted(entry, secrets) for entry in _entries(document, "resource_drift"))
-        inventory = inventory_of(document.get("prior_state") or {})
-        planned = [_planned(entry) for entry in _entries(document, "resource_changes")]
-    except (ValueError, RecursionError, TypeError, AttributeError, KeyError) as error:
+        with plan.reading():
+            secrets = gather_secrets(plan.secret_texts())
+            drifted = tuple(_drifted(entry, secrets) for entry in _managed(plan.each("resource_drift")))
+            inventory = inventory_of(plan.value("prior_state") or {})
+            planned = [_planned(entry) for entry in _managed(plan.each("resource_changes"))]
+    except ValueError as error:
         raise _unreadable("it is not as expected") from error
     acting = {each.address: each for each in planned if each.actions - {"no-op", "read"}}
     return ReadPlan(drifted=drifted, planned=acting, inventory=inventory)
@@ -140,8 +141,8 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other) and _spelled(one) == _spelled(other)
 
 
-def _entries(document: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    return (entry for entry in document.get(name) or () if entry.get("mode", "managed") == "managed")
+def _managed(entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    return (entry for entry in entries if entry.get("mode", "managed") == "managed")
 
 
 def _unreadable(why: str) -> TerraformFailed:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct, field
 
 from interlock.clock import Clock
@@ -538,7 +537,7 @@ class Supervisor:
         self._prepare_apply(path)
         adapted = await asyncio.to_thread(self._adapted, content)
         await asyncio.to_thread(write_file, path, adapted)
-        document = parse_plan(await self._shown(path))
+        document = await asyncio.to_thread(parse_plan, await self._shown(path))  # the heartbeat goes on meanwhile
         facts = settle.facts_of(document)
         self._say_plan(facts)
         if not self._order.auto_approve:
@@ -584,7 +583,7 @@ class Supervisor:
             return
         text = await asyncio.to_thread(rendered.read_text, errors="replace")
         if SENSITIVE in text:
-            secrets = secret_texts(msgspec.json.decode(await self._shown(path)))
+            secrets = await asyncio.to_thread(secret_texts, await self._shown(path))
             self._journal.learn(secrets)  # a provider may quote them when it fails
             rendered.write_text(await asyncio.to_thread(hide_secrets, text, secrets))
         rendered.rename(self._run_folder / "plan.txt")

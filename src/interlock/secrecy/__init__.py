@@ -13,6 +13,7 @@ from interlock.secrecy.secrets import (
     gather_secrets,
     hide_quoted,
     hide_shapes,
+    may_look_secret,
     may_name_secrets,
     sounds_secret,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "is_named_pair",
     "is_placed",
     "know_secrets",
+    "may_look_secret",
     "may_name_secrets",
     "placed_texts",
     "secret_places",

@@ -36,28 +36,32 @@ def placed_texts(value: object, places: Iterable[Names], names: Names = ()) -> I
     Left out is a UUID under a name that sounds secret: `credentials` of Genesys Cloud lists ids.
     """
     known = tuple(places)
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield from placed_texts(each, known, (*names, name))
-        if is_named_pair(value):
-            yield from all_texts(value.get("value"))
-    elif isinstance(value, list):
-        for each in value:
-            yield from placed_texts(each, known, names)
-    elif is_placed(names, known):
-        yield from (text for text in all_texts(value) if not _UUID.match(text))
+    waiting = [(value, names, is_placed(names, known))]
+    while waiting:
+        part, way, is_secret = waiting.pop()
+        if isinstance(part, dict):
+            for name, each in part.items():
+                here = (*way, name) if known else ()
+                waiting.append((each, here, is_secret or sounds_secret(name) or here in known))
+            if is_named_pair(part):
+                yield from all_texts(part.get("value"))
+        elif isinstance(part, list):
+            waiting.extend((each, way, is_secret) for each in part)
+        elif is_secret:
+            yield from (text for text in all_texts(part) if not _UUID.match(text))
 
 
 def all_texts(value: object) -> Iterator[str]:
     """Yield every text and number of a value; a flag and null tell nothing."""
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from all_texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from all_texts(each)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+        elif part is not None and not isinstance(part, bool):
+            yield str(part)
 
 
 def hide_within(value: object, secrets: Secrets, places: Iterable[Names] = (), names: Names = ()) -> object:

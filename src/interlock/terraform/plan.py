@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from interlock.bounded import OutOfBounds, is_deeper, read_json
+from interlock.bounded import OutOfBounds, decode_json, is_deeper
 from interlock.errors import TerraformFailed
 from interlock.secrecy import (
     MIN_COPY_CHARS,
@@ -24,6 +26,8 @@ from interlock.secrecy import (
     gather_secrets,
     hide_shapes,
     is_named_pair,
+    may_look_secret,
+    may_name_secrets,
     placed_texts,
     secret_places,
     sounds_secret,
@@ -40,6 +44,10 @@ MAX_ALL_ATTRIBUTES: Final = 300_000  # of all resources together: a deep one tak
 MAX_PATH_CHARS: Final = 1_000  # of one attribute's path: a deep or oddly named one times 10,000 fills the memory
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+Places: TypeAlias = tuple[tuple[str, ...], ...]
+_Json: TypeAlias = bytes | str | msgspec.Raw | None
+_NOTHING: Final = (None, msgspec.Raw(b"null"))
 
 SENSITIVE: Final = "(sensitive value)"
 UNKNOWN: Final = "(known after apply)"
@@ -245,42 +253,122 @@ def parse_plan(data: bytes | str) -> PlanDocument:
     Raises:
         TerraformFailed: It is too large, no JSON object, or not a plan of format 0.x or 1.x.
     """
-    document = read_plan_json(data, parse_float=_number)
-    if not isinstance(document, dict) or "format_version" not in document:
-        raise _unreadable("it has no format_version")
-    if _text(document, "format_version").partition(".")[0] not in {"0", "1"}:
-        raise _unreadable(f"its format {_text(document, 'format_version')!r} is not known")
-    try:
-        return _plan(document)
-    except (RecursionError, TypeError, AttributeError, KeyError) as error:
-        raise _unreadable("its parts are not as expected") from error
+    shown = ShownPlan(data)
+    with shown.reading():
+        version = shown.text("format_version")
+        if not version:
+            raise _unreadable("it has no format_version")
+        if version.partition(".")[0] not in {"0", "1"}:
+            raise _unreadable(f"its format {version!r} is not known")
+        return _plan(shown)
 
 
-def read_plan_json(data: bytes | str, *, parse_float: Callable[[str], Any] | None = None) -> Any:
-    """Return the values of a plan's JSON, which a small plan file can make as large as its author likes.
+class ShownPlan:
+    """The JSON of a plan, which a small plan file can make as large as its author likes; its parts are read when asked.
+
+    So what nobody needs (`planned_values`, most of `configuration`) takes neither time nor memory, and of the changes
+    one after the other is in memory, not all together.
 
     Args:
         data: What `terraform show -json` printed.
-        parse_float: How numbers with a fraction are read.
 
     Raises:
-        TerraformFailed: It has too many bytes or values, is nested too deeply, or is no JSON.
+        TerraformFailed: It has too many bytes or values, is nested too deeply, or is no JSON object.
     """
-    if len(data) > MAX_PLAN_BYTES:
-        raise _unreadable(f"it has {len(data)} bytes; the limit is {MAX_PLAN_BYTES}")
-    # Each value but the first of its list or object has a comma before it, so this is known before any takes memory.
-    commas = data.count(",") if isinstance(data, str) else data.count(b",")
-    if commas > MAX_PLAN_VALUES:
-        raise _unreadable(f"it has more than {MAX_PLAN_VALUES} values")
-    try:
-        document = read_json(data, parse_float=parse_float)
-    except OutOfBounds as error:
-        raise _unreadable(str(error)) from error
-    except ValueError as error:
-        raise _unreadable("it is not JSON") from error
-    if is_deeper(document, MAX_PLAN_DEPTH):
-        raise _unreadable(f"it is nested more than {MAX_PLAN_DEPTH} levels deep")
-    return document
+
+    def __init__(self, data: bytes | str) -> None:
+        if len(data) > MAX_PLAN_BYTES:
+            raise _unreadable(f"it has {len(data)} bytes; the limit is {MAX_PLAN_BYTES}")
+        # Each value but the first of its list or object has a comma before it: known before any takes memory.
+        commas = data.count(",") if isinstance(data, str) else data.count(b",")
+        if commas > MAX_PLAN_VALUES:
+            raise _unreadable(f"it has more than {MAX_PLAN_VALUES} values")
+        with self.reading():
+            self._parts = _fields(data)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Translate what goes wrong when a part is read; see the class for what is raised."""
+        try:
+            yield
+        except OutOfBounds as error:
+            raise _unreadable(str(error)) from error
+        except msgspec.ValidationError as error:
+            raise _unreadable("its parts are not as expected") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _unreadable("it is nested too deeply" if "nested" in str(error) else "it is not JSON") from error
+        except (RecursionError, TypeError, AttributeError, KeyError) as error:
+            raise _unreadable("its parts are not as expected") from error
+
+    def value(self, name: str) -> Any:
+        """Return a field of the plan; None when it has none."""
+        return _value(self._parts.get(name))
+
+    def text(self, name: str) -> str:
+        """Return a field that is text, else an empty one."""
+        return _text({name: self.value(name)}, name)
+
+    def each(self, name: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the entries of a field, one read after the other."""
+        return map(_value, _items(self._parts.get(name)))
+
+    def secret_texts(self) -> frozenset[str]:
+        """Return the texts that are sensitive anywhere in the plan.
+
+        Providers copy them where Terraform does not mark them: `terraform_data` copies a sensitive `input` to an
+        `output` that the plan JSON of 1.11.4 calls not sensitive.
+        """
+        with self.reading():
+            return frozenset(self._secrets())
+
+    def _secrets(self) -> Iterator[str]:
+        for name in ("resource_changes", "resource_drift"):
+            for raw in _items(self._parts.get(name)):
+                entry = _value(raw)
+                yield from _secrets_of_change(entry["change"], secret_places(_text(entry, "type")), _Hints(raw))
+        for raw in _fields(self._parts.get("output_changes")).values():
+            yield from _secrets_of_change(_value(raw), (), _Hints(raw))
+        configuration = _fields(_fields(self._parts.get("configuration")).get("root_module"))
+        declared = _value(configuration.get("variables")) or {}
+        for name, variable in (self.value("variables") or {}).items():
+            if (declared.get(name) or {}).get("sensitive") is True:
+                yield from _marked_texts(variable.get("value"), sensitive=True)
+        prior = _fields(_fields(self._parts.get("prior_state")).get("values"))
+        yield from _secrets_of_state(prior.get("root_module"))
+        for output in (_value(prior.get("outputs")) or {}).values():
+            yield from _marked_texts(output.get("value"), output.get("sensitive"))
+
+
+def _fields(raw: _Json) -> dict[str, msgspec.Raw]:
+    """Return the fields of an object, unread; of none or null, none."""
+    return {} if raw in _NOTHING else decode_json(raw, type=dict[str, msgspec.Raw])
+
+
+def _items(raw: _Json) -> list[msgspec.Raw]:
+    """Return the items of a list, unread; of none or null, none."""
+    return [] if raw in _NOTHING else decode_json(raw, type=list[msgspec.Raw])
+
+
+def _value(raw: _Json) -> Any:
+    if raw is None:
+        return None
+    value = decode_json(raw, type=Any, float_hook=_number)
+    written = bytes(raw) if isinstance(raw, msgspec.Raw) else raw
+    opened = written.count(b"{") + written.count(b"[") if isinstance(written, bytes) else MAX_PLAN_DEPTH + 1
+    if opened > MAX_PLAN_DEPTH and is_deeper(value, MAX_PLAN_DEPTH):
+        raise OutOfBounds(f"it is nested more than {MAX_PLAN_DEPTH} levels deep")
+    return value
+
+
+class _Hints:
+    """What the written form of a part tells at once: whether anything in it can be secret for its name or its looks."""
+
+    __slots__ = ("looks", "names")
+
+    def __init__(self, raw: msgspec.Raw) -> None:
+        written = bytes(raw).decode()
+        self.names = may_name_secrets(written)
+        self.looks = may_look_secret(written)
 
 
 def _unreadable(why: str) -> TerraformFailed:
@@ -293,25 +381,26 @@ def _number(text: str) -> float | str:
     return number if Decimal(repr(number)) == Decimal(text) else text
 
 
-def _plan(document: Mapping[str, Any]) -> PlanDocument:
-    secrets = gather_secrets(secret_texts(document))
-    outputs = sorted((document.get("output_changes") or {}).items())
+def _plan(shown: ShownPlan) -> PlanDocument:
+    secrets = gather_secrets(shown.secret_texts())
+    outputs = sorted((shown.value("output_changes") or {}).items())
     room = iter(range(MAX_ALL_ATTRIBUTES))
+    flags = {name: shown.value(name) for name in ("applyable", "complete", "errored")}
     return PlanDocument(
-        format_version=_text(document, "format_version"),
-        terraform_version=_text(document, "terraform_version"),
-        changes=tuple(_resource_change(entry, secrets, room) for entry in document.get("resource_changes") or ()),
-        drift=tuple(_resource_change(entry, secrets, room) for entry in document.get("resource_drift") or ()),
+        format_version=shown.text("format_version"),
+        terraform_version=shown.text("terraform_version"),
+        changes=tuple(_resource_change(entry, secrets, room) for entry in shown.each("resource_changes")),
+        drift=tuple(_resource_change(entry, secrets, room) for entry in shown.each("resource_drift")),
         outputs=tuple(_output_change(name, change, secrets) for name, change in outputs),
-        applyable=_flag(document, "applyable"),
-        complete=_flag(document, "complete"),
-        errored=_flag(document, "errored") is True,
+        applyable=_flag(flags, "applyable"),
+        complete=_flag(flags, "complete"),
+        errored=_flag(flags, "errored") is True,
     )
 
 
-def secret_texts(document: Mapping[str, Any]) -> frozenset[str]:
-    """Return the texts of a plan's JSON that are marked sensitive anywhere; raises what malformed parts raise."""
-    return frozenset(_secrets(document))
+def secret_texts(data: bytes | str) -> frozenset[str]:
+    """Return the texts that are sensitive anywhere in a plan's JSON; see `ShownPlan`."""
+    return ShownPlan(data).secret_texts()
 
 
 def hide_secrets(text: str, secrets: frozenset[str]) -> str:
@@ -319,7 +408,7 @@ def hide_secrets(text: str, secrets: frozenset[str]) -> str:
 
     Args:
         text: What `terraform show` printed.
-        secrets: See `secret_texts`.
+        secrets: See `ShownPlan.secret_texts`.
     """
     for secret in secrets:
         text = text.replace(json.dumps(secret, ensure_ascii=False), SENSITIVE)
@@ -331,60 +420,42 @@ def hide_secrets(text: str, secrets: frozenset[str]) -> str:
     return "".join(known.hide(line, SENSITIVE) for line in text.splitlines(keepends=True))
 
 
-def _secrets(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the texts that are sensitive somewhere, because providers copy them where Terraform does not mark them.
-
-    `terraform_data` copies a sensitive `input` to an `output` that the plan JSON of 1.11.4 calls not sensitive.
-    """
-    for name in ("resource_changes", "resource_drift"):
-        for entry in document.get(name) or ():
-            yield from _secrets_of_change(entry["change"], secret_places(_text(entry, "type")))
-    for change in (document.get("output_changes") or {}).values():
-        yield from _secrets_of_change(change, ())
-    declared = ((document.get("configuration") or {}).get("root_module") or {}).get("variables") or {}
-    for name, variable in (document.get("variables") or {}).items():
-        if (declared.get(name) or {}).get("sensitive") is True:
-            yield from _marked_texts(variable.get("value"), sensitive=True)
-    prior = (document.get("prior_state") or {}).get("values") or {}
-    yield from _secrets_of_state(prior.get("root_module") or {})
-    for output in (prior.get("outputs") or {}).values():
-        yield from _marked_texts(output.get("value"), output.get("sensitive"))
-
-
-def _secrets_of_change(change: Mapping[str, Any], places: tuple[tuple[str, ...], ...]) -> Iterator[str]:
+def _secrets_of_change(change: Mapping[str, Any], places: Places, hints: _Hints) -> Iterator[str]:
     for side in ("before", "after"):
         yield from _marked_texts(change.get(side), change.get(f"{side}_sensitive"))
-        yield from _telling_texts(change.get(side), places)
+        yield from _telling_texts(change.get(side), places, hints)
 
 
-def _secrets_of_state(root: Mapping[str, Any]) -> Iterator[str]:
+def _secrets_of_state(root: msgspec.Raw | None) -> Iterator[str]:
     """Yield what is sensitive in the state that the plan began with: only there are data sources that were read."""
     waiting = [root]
     while waiting:
-        module = waiting.pop()
-        waiting.extend(module.get("child_modules") or ())
-        for resource in module.get("resources") or ():
+        module = _fields(waiting.pop())
+        waiting.extend(_items(module.get("child_modules")))
+        for raw in _items(module.get("resources")):
+            resource = _value(raw)
             yield from _marked_texts(resource.get("values"), resource.get("sensitive_values"))
-            yield from _telling_texts(resource.get("values"), secret_places(_text(resource, "type")))
+            yield from _telling_texts(resource.get("values"), secret_places(_text(resource, "type")), _Hints(raw))
 
 
-def _telling_texts(value: Any, places: tuple[tuple[str, ...], ...]) -> Iterator[str]:
+def _telling_texts(value: Any, places: Places, hints: _Hints) -> Iterator[str]:
     """Yield the texts that are secret by the provider's schema, by a name on the way, or by their looks."""
-    yield from (text for text in placed_texts(value, places) if len(text) >= MIN_SECRET_CHARS)
-    yield from (text for text in all_texts(value) if len(text) >= MIN_SECRET_CHARS and hide_shapes(text) == _HIDDEN)
+    if places or hints.names:
+        yield from (text for text in placed_texts(value, places) if len(text) >= MIN_SECRET_CHARS)
+    if hints.looks:
+        yield from (text for text in all_texts(value) if len(text) >= MIN_SECRET_CHARS and hide_shapes(text) == _HIDDEN)
 
 
 def _marked_texts(value: Any, sensitive: Any) -> Iterator[str]:
-    if sensitive in (None, False):
-        return
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _marked_texts(item, _sub(sensitive, key))
-    elif isinstance(value, list):
+    """Yield what a tree of marks, which is `true` or of the value's shape, has marked."""
+    if sensitive is True:
+        yield from (text for text in all_texts(value) if len(text) >= MIN_SECRET_CHARS)
+    elif isinstance(sensitive, dict) and isinstance(value, dict):
+        for key, mark in sensitive.items():
+            yield from _marked_texts(value.get(key), mark)
+    elif isinstance(value, list) and isinstance(sensitive, list | dict):
         for place, item in enumerate(value):
             yield from _marked_texts(item, _sub(sensitive, place))
-    elif sensitive is True:
-        yield from (text for text in all_texts(value) if len(text) >= MIN_SECRET_CHARS)
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
@@ -515,6 +586,8 @@ def _sub(tree: Any, step: str | int) -> Any:
 
 def _differences(before: Any, after: Any, marks: _Marks, path: tuple[str | int, ...]) -> Iterator[AttributeChange]:
     unknown = marks.unknown is True
+    if not marks.unknown and before is not None and _same(before, after):
+        return
     if not marks.is_sensitive and not unknown and (steps := _steps(before, after, marks)):
         named = is_named_pair(before) or is_named_pair(after)
         for step in steps:
@@ -555,6 +628,8 @@ def _child(value: Any, step: str | int) -> Any:
 
 def _same(before: Any, after: Any) -> bool:
     """Compare as JSON does: `True` is not 1, in nested values too."""
+    if not isinstance(before, dict | list):
+        return type(before) is type(after) and bool(before == after)
     return before == after and json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
 
 
