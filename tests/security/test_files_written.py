@@ -12,7 +12,7 @@ from interlock.cli import ci, deps, init
 from interlock.errors import InterlockError, UsageError
 from interlock.existing import Found
 from interlock.existing.local import LocalBackend
-from interlock.run import supervisor
+from interlock.run import reviewed_plan
 from interlock.run.planned_for import Label
 from interlock.source.disk import replace_file, write_file
 from interlock.terraform.lockinfo import LockInfo
@@ -23,7 +23,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a fil
 def by_plan(path: Path) -> None:
     plan = path.parent.parent / f"{path.parent.name}.tfplan"
     plan.write_bytes(b"new")
-    supervisor._keep(plan, path, Label(state="s"))
+    reviewed_plan.keep_plan(plan, path, Label(state="s"))
 
 
 def by_deps(path: Path) -> None:

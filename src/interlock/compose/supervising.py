@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from interlock.run.interrupts import Cause
     from interlock.run.order import Order
     from interlock.run.protection import Level
+    from interlock.run.supervisor import Supervisor
     from interlock.run.surroundings import StateAccess
     from interlock.run.transcript import Journal
-    from interlock.run.workspace import OwnBackend
+    from interlock.run.workspace import OwnBackend, Workspace
     from interlock.site.existing import Site
     from interlock.terraform.events import AnyEvent
 
@@ -278,59 +279,41 @@ def _failed(error: InterlockError, order: Order) -> dict[str, object]:
     }
 
 
+class _Prepared(Struct, frozen=True, kw_only=True):
+    """What a run has before it opens the queue of its state.
+
+    Attributes:
+        order: What was asked, with a private copy of its saved plan.
+        folder: The run's folder.
+        journal: Its record.
+        environ: The environment of its commands.
+        lock: Its lock file, which is held as long as anything of it lives.
+        binary: The Terraform to start.
+        need: What it needs of a gateway, or why it goes without.
+    """
+
+    order: Order
+    folder: Path
+    journal: Journal
+    environ: Mapping[str, str]
+    lock: int
+    binary: Binary
+    need: Need | str
+
+
 async def _with_hands(
     order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
 ) -> int:
-    from interlock.run.binary import find_binary
-    from interlock.run.order import Operation
-    from interlock.run.supervisor import Hands, Supervisor
-    from interlock.run.workspace import open_workspace
-
-    directory = Path(order.directory)
-    settings = Settings(home=Path(order.home))
-    lock = _take_lock(folder)
-    order = await asyncio.to_thread(_with_own_plan, order, folder)
-    binary = find_binary(order.terraform, environ)
-    if order.operation is Operation.DRIFT:
-        environ = {_RETRY_LIMIT: "0s", **environ}
-    need = await asyncio.to_thread(_gateway_need, order, environ)
-    journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
-    own = await asyncio.to_thread(_own_backend, order, settings, environ)
-    need = _told(need, journal)
-    workspace = await asyncio.to_thread(
-        open_workspace,
-        directory,
-        home=settings.home,
-        run_folder=folder,
-        in_place=order.in_place and isinstance(need, str),
-        binary_mark=binary.mark,
-        environ=environ,
-        own=own,
-    )
+    prepared = await _prepare(order, folder, journal, environ)
+    order, settings, environ = prepared.order, Settings(home=Path(order.home)), prepared.environ
+    workspace = await _open_workspace(prepared, settings)
     journal.change(folder=str(workspace.folder))
     try:
-        async with open_desk(order, settings, environ) as desk, _access(desk, order, folder, binary, environ) as access:
-            gateway = _gateway(need, desk, order)
-            hands = Hands(
-                alive=lock,
-                coordinator=desk.coordinator,
-                access=access,
-                rescuer=desk.recovery,
-                diagnose=diagnose_failure,
-                clock=SystemClock(),
-                gateway=gateway,
-                review=_review(order, desk, gateway, environ),
-                level=_protection(order, journal, environ),
-            )
-            supervisor = Supervisor(
-                order,
-                hands=hands,
-                workspace=workspace,
-                binary=binary,
-                journal=journal,
-                run_folder=folder,
-                environ=environ,
-            )
+        async with (
+            open_desk(order, settings, environ) as desk,
+            _access(desk, order, folder, prepared.binary, environ) as access,
+        ):
+            supervisor = _supervisor(prepared, desk, access, workspace)
             if desk.site is not None:
                 journal.change(store=desk.site.backend.store)
             await _check_identity(desk, order)
@@ -339,6 +322,84 @@ async def _with_hands(
             return await _with_remedy(supervisor.run(), desk)
     finally:
         workspace.close()
+
+
+async def _prepare(order: Order, folder: Path, journal: Journal, environ: Mapping[str, str]) -> _Prepared:
+    from interlock.run.binary import find_binary
+    from interlock.run.order import Operation
+
+    lock = _take_lock(folder)
+    order = await asyncio.to_thread(_with_own_plan, order, folder)
+    binary = find_binary(order.terraform, environ)
+    if order.operation is Operation.DRIFT:
+        environ = {_RETRY_LIMIT: "0s", **environ}
+    need = await asyncio.to_thread(_gateway_need, order, environ)
+    journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
+    return _Prepared(
+        order=order,
+        folder=folder,
+        journal=journal,
+        environ=environ,
+        lock=lock,
+        binary=binary,
+        need=_told(need, journal),
+    )
+
+
+async def _open_workspace(prepared: _Prepared, settings: Settings) -> Workspace:
+    from interlock.run.workspace import open_workspace
+
+    order, environ = prepared.order, prepared.environ
+    own = await asyncio.to_thread(_own_backend, order, settings, environ)
+    return await asyncio.to_thread(
+        open_workspace,
+        Path(order.directory),
+        home=settings.home,
+        run_folder=prepared.folder,
+        in_place=order.in_place and isinstance(prepared.need, str),
+        binary_mark=prepared.binary.mark,
+        environ=environ,
+        own=own,
+    )
+
+
+def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace: Workspace) -> Supervisor:
+    from interlock.run.supervisor import Hands, Supervisor
+    from interlock.run.terraform_commands import TerraformCommands
+
+    order, journal, clock = prepared.order, prepared.journal, SystemClock()
+    gateway = _gateway(prepared.need, desk, order)
+    commands = TerraformCommands(
+        order=order,
+        access=access,
+        workspace=workspace,
+        binary=prepared.binary,
+        journal=journal,
+        run_folder=prepared.folder,
+        given=prepared.environ,
+        diagnose=diagnose_failure,
+        clock=clock,
+        alive=prepared.lock,
+        level=_protection(order, journal, prepared.environ),
+    )
+    hands = Hands(
+        coordinator=desk.coordinator,
+        access=access,
+        commands=commands,
+        rescuer=desk.recovery,
+        diagnose=diagnose_failure,
+        clock=clock,
+        gateway=gateway,
+        review=_review(order, desk, gateway, prepared.environ),
+    )
+    return Supervisor(
+        order,
+        hands=hands,
+        workspace=workspace,
+        binary=prepared.binary,
+        journal=journal,
+        run_folder=prepared.folder,
+    )
 
 
 async def _check_not_lost(desk: Desk, order: Order) -> None:

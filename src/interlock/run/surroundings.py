@@ -195,8 +195,11 @@ class Gateway(Protocol):
         ...
 
 
-Generate = Callable[[str, tuple[str, ...]], Awaitable[tuple[str, bytes, str]]]
-"""(import blocks, their addresses) -> the configuration that Terraform generated, its plan's JSON, why it failed."""
+Generated = tuple[str, bytes, str]
+"""The configuration that Terraform generated, its plan's JSON, why it failed."""
+
+Generate = Callable[[str, tuple[str, ...]], Awaitable[Generated]]
+"""(import blocks, their addresses) -> what Terraform made of them."""
 
 
 class Review(Protocol):

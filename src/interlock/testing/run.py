@@ -23,12 +23,15 @@ from interlock.run.leaving import read_allowed
 from interlock.run.planned_for import Target
 from interlock.run.process import Ended
 from interlock.run.protection import Kept, Level
-from interlock.run.stage import Running
+from interlock.run.stage import Outcome, Running
 from interlock.run.stopping import Asked
 from interlock.run.summary import find_summary
-from interlock.run.surroundings import Current, Generate, Seat, Tell
+from interlock.run.surroundings import Current, Generate, Generated, Seat, Tell
+from interlock.run.terraform_commands import OnEvent, StopRequested
 from interlock.run.transcript import Journal
 from interlock.terraform.command import HttpBackend
+from interlock.terraform.events import parse_event
+from interlock.terraform.interruption import Interruption
 from interlock.terraform.plan import PlanFacts
 from interlock.testing.clock import FakeClock, settle
 
@@ -116,7 +119,8 @@ class FakeTerraform:
         stops: How it ends after it was asked to stop.
         kills: How it ends when it is killed.
         faults: What it saw of us that breaks a rule, such as a start that is not written down.
-        living: Names of the commands that have not ended.
+        living: The commands that have not ended, by process id.
+        started: Every command that was started, in order.
     """
 
     def __init__(self, diary: Diary, access: FakeDoor, clock: FakeClock) -> None:
@@ -130,8 +134,8 @@ class FakeTerraform:
         self.kills = {"apply": Ending(says=BEGUN, code=KILLED)}
         self.faults: list[str] = []
         self.living: dict[int, FakeProcess] = {}
+        self.started: list[FakeProcess] = []
         self.diary, self.access, self.clock = diary, access, clock
-        self._started = 0
 
     async def start(
         self,
@@ -150,9 +154,10 @@ class FakeTerraform:
         output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
         output.touch()
         stderr.touch()
-        self._started += 1
-        process = FakeProcess(self, name, pid=self._started, output=output, argv=argv, environ=environ)
-        self.living[self._started] = process
+        pid = len(self.started) + 1
+        process = FakeProcess(self, name, pid=pid, output=output, argv=argv, environ=environ)
+        self.started.append(process)
+        self.living[pid] = process
         return Running(child=process, output=output, stderr=stderr)
 
     def _look(self, name: str, run_folder: Path) -> None:
@@ -178,7 +183,14 @@ class FakeTerraform:
 
 
 class FakeProcess:
-    """One command; see `interlock.run.stage.Process`."""
+    """One command; see `interlock.run.stage.Process`.
+
+    Attributes:
+        label: Its name among the commands of a run.
+        argv: Its argument list.
+        environ: Its whole environment.
+        is_asked: Whether it was asked to stop.
+    """
 
     kept = Kept.WHOLE
 
@@ -196,7 +208,8 @@ class FakeProcess:
         self.label = label
         self.is_asked = False
         self._terraform = terraform
-        self._output, self._argv, self._environ = output, argv, environ
+        self.argv, self.environ = argv, environ
+        self._output = output
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._living = asyncio.create_task(self._live())
 
@@ -239,11 +252,126 @@ class FakeProcess:
         """Leave what the real one leaves: the record of its backend, or a plan."""
         if self.label == "init":
             record = {"backend": {"type": "http", "config": {"address": None}}}
-            (Path(self._environ["TF_DATA_DIR"]) / "terraform.tfstate").write_text(json.dumps(record))
-        for word in self._argv:
+            (Path(self.environ["TF_DATA_DIR"]) / "terraform.tfstate").write_text(json.dumps(record))
+        for word in self.argv:
             if word.startswith("-out="):
                 head = self._terraform.access.head
                 Path(word.removeprefix("-out=")).write_bytes(plan_file(head.lineage, head.serial))
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeCommands:
+    """See `interlock.run.terraform_commands.Commands`. Nothing is started: each command is one step of the diary.
+
+    Attributes:
+        diary: Where it says what it is asked: `init`, `plan`, `show`, `render`, `generate`, `apply`, `stop`, `kill`.
+        access: What an apply writes to.
+        ends: How `plan` and `apply` end.
+        shown: What `show` returns.
+        environ: See `Commands.environ`.
+        parallelism: See `Commands.parallelism`.
+        has_unjudged_apply: See `Commands.has_unjudged_apply`.
+        is_to_stop: Whether `stop` was called.
+    """
+
+    diary: Diary
+    access: FakeDoor
+    ends: dict[str, Ending] = field(
+        default_factory=lambda: {
+            "plan": Ending(says=PLANNED, code=2),
+            "apply": Ending(says=APPLIED, stores=True),
+            "apply, stopped": Ending(says=STOPPING + APPLIED + error_line("execution halted"), code=1, stores=True),
+            "apply, killed": Ending(says=BEGUN, code=KILLED),
+        }
+    )
+    shown: bytes = b"{}"
+    environ: dict[str, str] = field(default_factory=dict)
+    parallelism: int | None = None
+    has_unjudged_apply: bool = False
+    is_to_stop: bool = False
+    is_killed: bool = False
+
+    def add(self, environ: Mapping[str, str]) -> None:
+        """See `Commands.add`."""
+        self.environ |= environ
+
+    def expect_plan(self) -> None:
+        """See `Commands.expect_plan`."""
+        self.diary.note("expect:plan")
+
+    def expect_apply(self, plan: Path) -> None:  # noqa: ARG002 - as the real one
+        """See `Commands.expect_apply`."""
+        self.diary.note("expect:apply")
+
+    async def initialise(self, *, again: bool = False) -> None:
+        """See `Commands.initialise`."""
+        await self._step("init again" if again else "init")
+
+    async def plan(self, out: Path, on_event: OnEvent) -> Outcome:
+        """See `Commands.plan`."""
+        await self._step("plan")
+        out.write_bytes(plan_file(self.access.head.lineage, self.access.head.serial))
+        return await self._end("plan", on_event)
+
+    async def show(self, plan: Path) -> bytes:  # noqa: ARG002
+        """See `Commands.show`."""
+        await self._step("show")
+        return self.shown
+
+    async def render(self, plan: Path) -> None:  # noqa: ARG002
+        """See `Commands.render`."""
+        await self._step("render")
+
+    async def generate(self, blocks: str, addresses: tuple[str, ...]) -> Generated:  # noqa: ARG002
+        """See `Commands.generate`."""
+        await self._step("generate")
+        return "", b"", ""
+
+    async def apply(self, plan: Path, on_event: OnEvent, *, parallelism: int | None) -> Outcome:  # noqa: ARG002
+        """See `Commands.apply`."""
+        if self.is_to_stop:
+            raise StopRequested
+        await self.diary.step("apply")
+        return await self._end(f"apply{self._way()}", on_event)
+
+    def _way(self) -> str:
+        return ", killed" if self.is_killed else ", stopped" if self.is_to_stop else ""
+
+    async def _step(self, name: str) -> None:
+        """Reach a command's step; a wish to stop that came before or meanwhile counts, as with the real ones."""
+        if not self.is_to_stop:
+            await self.diary.step(name)
+        if self.is_to_stop:
+            raise StopRequested
+
+    async def _end(self, name: str, on_event: OnEvent) -> Outcome:
+        ending, interruption = self.ends[name], Interruption()
+        self.diary.note(f"end:{name.partition(',')[0]}")
+        events = [parse_event(each) for each in ending.says.splitlines()]
+        for event in events:
+            interruption.take(event)
+            on_event(event)
+        if ending.stores:
+            self.access.write()
+        return Outcome(ended=Ended(code=ending.code), events=events, interruption=interruption)
+
+    def stop(self) -> None:
+        """See `Commands.stop`."""
+        self.is_to_stop = True
+        self.diary.note("stop")
+
+    def kill(self) -> None:
+        """See `Commands.kill`."""
+        self.is_killed = True
+        self.diary.note("kill")
+
+    async def dismiss(self) -> None:
+        """See `Commands.dismiss`."""
+        await self.diary.step("dismiss")
+
+    def clear_away(self) -> None:
+        """See `Commands.clear_away`."""
+        self.diary.note("clear away")
 
 
 # -- around the state -------------------------------------------------------------------------------------------------

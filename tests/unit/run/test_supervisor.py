@@ -27,7 +27,8 @@ from interlock.run.interrupts import BURST_S, STANDS_S, Cause
 from interlock.run.order import Operation, Order
 from interlock.run.stage import Outcome, Running
 from interlock.run.summary import Summary
-from interlock.run.supervisor import Hands, Supervisor
+from interlock.run.supervisor import Hands, Supervisor, _first
+from interlock.run.terraform_commands import Commands, TerraformCommands
 from interlock.run.workspace import open_workspace
 from interlock.store.memory import MemoryRecords
 from interlock.terraform.events import AnyEvent
@@ -43,6 +44,7 @@ from interlock.testing.run import (
     DiaryCoordinator,
     DiaryJournal,
     Ending,
+    FakeCommands,
     FakeDoor,
     FakeGateway,
     FakeRescuer,
@@ -53,12 +55,20 @@ from interlock.testing.run import (
 )
 
 RUN = "r1"
+BINARY = Binary(argv=("terraform",), name="fake", mark="fake")
 
 
 class Scene:
     """One run and everything around it. By default a person approves an apply, and all goes well."""
 
-    def __init__(self, folder: Path, *, diagnosed: InterlockError | None = None, **ordered: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        diagnosed: InterlockError | None = None,
+        commands: Callable[[Scene], Commands] | None = None,
+        **ordered: object,
+    ) -> None:
         self.diagnosed = diagnosed
         self.diary = Diary()
         self.clock = FakeClock()
@@ -80,38 +90,51 @@ class Scene:
             **ordered,
         }
         self.order = Order(**fields)  # type: ignore[arg-type]
-        self.supervisor = self._supervisor()
+        self.supervisor = self._supervisor(commands)
         self.diary.meets["approval"] = lambda: self._soon(lambda: self.supervisor.answer(approved=True))
 
-    def _supervisor(self) -> Supervisor:
+    def _supervisor(self, make_commands: Callable[[Scene], Commands] | None) -> Supervisor:
         summary = Summary(
             run=RUN, state="prod", operation="apply", who="ann@desk", directory="", phase="preparing", started_at=START
         )
         self.journal = DiaryJournal(self.folder, summary, self.clock, lambda: None)
         self.journal.diary = self.diary
-        workspace = open_workspace(
+        self.workspace = open_workspace(
             self.directory, home=self.home, run_folder=self.folder, in_place=True, binary_mark="fake", environ={}
         )
         hands = Hands(
-            alive=0,
             coordinator=self.coordinator,
             access=self.access,
+            commands=self._commands() if make_commands is None else make_commands(self),
             rescuer=FakeRescuer(diary=self.diary),
             diagnose=self._diagnosed,
             clock=self.clock,
             gateway=FakeGateway(diary=self.diary),
             review=FakeReview(diary=self.diary),
-            start=self.terraform.start,
-            ask=self.terraform.ask,
         )
         return Supervisor(
             self.order,
             hands=hands,
-            workspace=workspace,
-            binary=Binary(argv=("terraform",), name="fake", mark="fake"),
+            workspace=self.workspace,
+            binary=BINARY,
             journal=self.journal,
             run_folder=self.folder,
-            environ={},
+        )
+
+    def _commands(self) -> Commands:
+        return TerraformCommands(
+            order=self.order,
+            access=self.access,
+            workspace=self.workspace,
+            binary=BINARY,
+            journal=self.journal,
+            run_folder=self.folder,
+            given={},
+            diagnose=self._diagnosed,
+            clock=self.clock,
+            alive=0,
+            start=self.terraform.start,
+            ask=self.terraform.ask,
         )
 
     def _diagnosed(self, events: list[AnyEvent], text: str) -> InterlockError:
@@ -635,3 +658,91 @@ async def test_a_run_that_is_to_stop_is_not_tried_again(tmp_path: Path, step: st
     await scene.run()
     assert scene.diary.steps.count("start:plan") == 1
     await check_laws(scene)
+
+
+# -- the run alone, with commands that only say how they ended --------------------------------------------------------
+
+
+def faked(scene: Scene) -> FakeCommands:
+    return FakeCommands(diary=scene.diary, access=scene.access)
+
+
+COMMANDS = ("init", "plan", "render", "show", "apply")
+"""What a run that asks a person lets Terraform do, in this order."""
+
+
+@pytest.mark.promise("P9")
+async def test_a_run_lets_terraform_do_these_things_in_this_order(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, commands=faked)
+    assert await scene.run() == 0
+    assert tuple(step for step in scene.diary.steps if step in COMMANDS) == COMMANDS
+    assert scene.diary.steps.index("queue.release") > scene.diary.steps.index("access.settle")
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("cause", STOPS)
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_a_wish_during_any_command_ends_the_run_there(tmp_path: Path, name: str, cause: Cause) -> None:
+    scene = Scene(tmp_path, commands=faked)
+    scene.wish(cause, at=name)
+    outcome = await scene.run()
+    is_waiting = name == "init"
+    assert type(outcome) is (Superseded if is_waiting and cause is Cause.CANCELLED else stopped_by(cause))
+    assert scene.diary.steps.count("stop") == (0 if is_waiting else 1)
+    assert [step for step in scene.diary.steps if step in COMMANDS][-1] == name
+    assert scene.access.head.serial == (1 if name == "apply" else 0), "an apply saves first"
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_a_command_that_fails_is_the_outcome_and_nothing_follows_it(tmp_path: Path, name: str) -> None:
+    scene = Scene(tmp_path, commands=faked)
+    scene.diary.fails[name] = DOWN
+    assert await scene.run() is DOWN
+    assert [step for step in scene.diary.steps if step in COMMANDS][-1] == name
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("step", ["access.stored", "access.settle", "access.current", "review.applied", "access.leave"])
+async def test_the_first_cause_of_a_failure_is_the_one_that_is_reported(tmp_path: Path, step: str) -> None:
+    first, later = TerraformFailed("first", fix="look"), BackendUnavailable("later", fix="look")
+    scene = Scene(tmp_path, diagnosed=first, commands=faked)
+    commands = scene.supervisor._commands
+    assert isinstance(commands, FakeCommands)
+    commands.ends["apply"] = Ending(says=error_line("first"), code=1)
+    scene.diary.meets["apply"] = lambda: scene.diary.fails.update({step: later, f"{step}#2": later, f"{step}#3": later})
+    assert await scene.run() is first
+    await check_laws(scene, kept=step == "access.leave")
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("first", [Cause.SIGINT, Cause.SIGTERM])
+@pytest.mark.parametrize("step", ["init", "plan", "approval", "apply"])
+async def test_who_wanted_the_stop_first_is_the_one_that_is_reported(tmp_path: Path, step: str, first: Cause) -> None:
+    scene = Scene(tmp_path, commands=faked)
+    second = Cause.SIGTERM if first is Cause.SIGINT else Cause.SIGINT
+
+    def wish_twice() -> None:
+        scene.supervisor.wish(first)
+        scene.supervisor.wish(second)
+
+    scene.diary.meets[step] = wish_twice
+    outcome = await scene.run()
+    assert type(outcome) is stopped_by(first)
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("ours_last", [False, True])
+def test_of_failures_that_come_together_the_first_of_ours_counts(ours_last: bool) -> None:
+    ours, later, defect = (
+        TerraformFailed("ours", fix="look"),
+        BackendUnavailable("later", fix="look"),
+        OSError("defect"),
+    )
+    nested = BaseExceptionGroup("inner", [defect, ours] if ours_last else [ours, defect])
+    assert _first(BaseExceptionGroup("outer", [RuntimeError("defect"), nested, later])) is ours
+    assert _first(BaseExceptionGroup("outer", [defect, RuntimeError("defect")])) is defect

@@ -1,0 +1,469 @@
+"""Terraform's commands of one run: init, plan, show, apply. Argument lists, files, environment, and how each ended.
+
+Knows the working tree, the binary, and which flags the user gave. Knows nothing of phases, of the queue, or of why a
+run is to stop: the supervisor says `stop`, and every command but an apply counts for nothing from then on. An apply's
+outcome is given back in any case, since it has changed things.
+
+One command runs at a time. The next one may stand by meanwhile; see `standby.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from interlock.clock import Clock
+from interlock.run.binary import Binary
+from interlock.run.given_values import PREFIX, hand_over, remove_given
+from interlock.run.initialising import is_only_override
+from interlock.run.order import Operation, Order
+from interlock.run.planned_for import is_asking_again
+from interlock.run.protection import Kept, Level
+from interlock.run.stage import Outcome, Running, Start, start
+from interlock.run.standby import Standby, stand_by
+from interlock.run.stopping import Ask, ask_once
+from interlock.run.surroundings import Diagnose, Generated, StateAccess
+from interlock.run.transcript import Journal
+from interlock.run.workspace import IMPORTS_NAME, Workspace
+from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
+from interlock.terraform.command import PlanMode, UserFlags
+from interlock.terraform.events import AnyEvent
+from interlock.terraform.plan import SENSITIVE, hide_secrets, secret_texts
+from interlock.trust.own_secrets import without_own_secrets
+
+PLAN_FILE = "plan.tfplan"
+"""The plan of a run, in its folder. It holds secrets in clear and does not outlive the run."""
+
+_MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
+
+OnEvent = Callable[[AnyEvent], None]
+
+
+class StopRequested(Exception):
+    """The run was asked to stop: a command was not begun, or its outcome does not count."""
+
+
+class Commands(Protocol):
+    """Terraform's commands, as a run uses them.
+
+    `stop` may be called at any time. From then on every method but `apply` raises `StopRequested`, before it begins a
+    command or when the command has ended, and `apply` raises it only where nothing was begun. What a command says that
+    was asked to stop is never diagnosed: a `show` that was interrupted is no failed `show`, and half an `init` is none.
+    """
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment of the commands, without Interlock's own secrets."""
+        ...
+
+    @property
+    def parallelism(self) -> int | None:
+        """The user's own -parallelism; None when the choice is ours."""
+        ...
+
+    @property
+    def has_unjudged_apply(self) -> bool:
+        """Whether an apply was ended while nobody followed it: what it left, only recovery can judge."""
+        ...
+
+    def add(self, environ: Mapping[str, str]) -> None:
+        """Give these variables too to every command that begins from now on."""
+        ...
+
+    def expect_plan(self) -> None:
+        """Let the plan's process start already, if that can be done; `plan` lets it begin."""
+        ...
+
+    def expect_apply(self, plan: Path) -> None:
+        """Let the process that applies this plan start already, while the plan is still being made."""
+        ...
+
+    async def initialise(self, *, again: bool = False) -> None:
+        """Make the working tree ready; quickly where it was before.
+
+        Args:
+            again: Whatever it was before, as after a plan that says so.
+
+        Raises:
+            InterlockError: It failed, or leads to another backend than the one that the run was ordered for.
+        """
+        ...
+
+    async def plan(self, out: Path, on_event: OnEvent) -> Outcome:
+        """Make a plan; whether it was made, the outcome says."""
+        ...
+
+    async def show(self, plan: Path) -> bytes:
+        """Return the JSON of a plan. It holds every value, sensitive ones too, so nothing of it stays on disk.
+
+        Raises:
+            InterlockError: It failed.
+        """
+        ...
+
+    async def render(self, plan: Path) -> None:
+        """Write a plan as people read it to `plan.txt`, without sensitive values. No failure where Terraform cannot."""
+        ...
+
+    async def generate(self, blocks: str, addresses: tuple[str, ...]) -> Generated:
+        """Let Terraform write configuration for objects that `import` blocks name."""
+        ...
+
+    async def apply(self, plan: Path, on_event: OnEvent, *, parallelism: int | None) -> Outcome:
+        """Apply exactly this plan; whatever happened, the outcome says.
+
+        Args:
+            plan: The plan.
+            on_event: Told every event.
+            parallelism: Ours; None leaves it to the user's flags, or to Terraform.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Ask the command that runs to stop, once; one that is about to begin is not begun."""
+        ...
+
+    def kill(self) -> None:
+        """Kill the command that runs. What it had not saved is lost."""
+        ...
+
+    async def dismiss(self) -> None:
+        """Let go of commands that stand by and are not needed any more."""
+        ...
+
+    def clear_away(self) -> None:
+        """Forget plans and values that were written for these commands."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class TerraformCommands:
+    """`Commands`, with a real Terraform.
+
+    Attributes:
+        order: The run.
+        access: Terraform's way to the state.
+        workspace: Where Terraform works.
+        binary: The Terraform to start.
+        journal: The run's record.
+        run_folder: The run's folder.
+        given: The environment that the front end gave.
+        diagnose: Names the cause of a failure.
+        clock: Ours.
+        alive: The open file whose lock says that the run lives; Terraform inherits it. See `interlock.host.alive`.
+        level: Which signals Terraform does not hear.
+        start: Starts a command.
+        ask: Asks it to stop.
+    """
+
+    order: Order
+    access: StateAccess
+    workspace: Workspace
+    binary: Binary
+    journal: Journal
+    run_folder: Path
+    given: Mapping[str, str] = field(repr=False)
+    diagnose: Diagnose
+    clock: Clock
+    alive: int
+    level: Level = Level.NONE
+    start: Start = start
+    ask: Ask = ask_once
+    has_unjudged_apply: bool = False
+    environ: dict[str, str] = field(init=False, repr=False)
+    _flags: UserFlags = field(init=False)
+    _running: Running | None = None
+    _asking: asyncio.Task[None] | None = None
+    _standbys: dict[str, asyncio.Task[Standby | None]] = field(default_factory=dict)
+    _is_to_stop: bool = False
+    _said_unprotected: bool = False
+
+    def __post_init__(self) -> None:
+        order = self.order
+        handed = hand_over(divide_flags(order.extra), directory=Path(order.directory), folder=self.run_folder)
+        self.environ = {**without_own_secrets(self.given), **handed.environ}
+        self._flags = handed.flags
+
+    @property
+    def parallelism(self) -> int | None:
+        """See `Commands.parallelism`."""
+        values = [flag.partition("=")[2] for flag in self._flags.apply if flag.lstrip("-").startswith("parallelism=")]
+        return int(values[-1]) if values and values[-1].isdecimal() else None
+
+    def add(self, environ: Mapping[str, str]) -> None:
+        """See `Commands.add`."""
+        self.environ |= environ
+
+    # -- the commands -----------------------------------------------------------------------------------------------
+
+    async def initialise(self, *, again: bool = False) -> None:
+        """See `Commands.initialise`."""
+        if again or not await asyncio.to_thread(self.workspace.seeded):
+            await self._init()
+            await asyncio.to_thread(self.workspace.check_backend)
+            await asyncio.to_thread(self.workspace.initialised)
+        else:
+            await asyncio.to_thread(self.workspace.check_backend)
+
+    async def _init(self) -> None:
+        self.journal.tell("init", {"binary": self.binary.name})
+        outcome = await self._run("init", Verb.INIT, Options(extra=self._flags.init))
+        if outcome.ended.code != 0:
+            output = (self.run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
+            if not is_only_override(output, _cli_config(self.environ)):
+                raise self.diagnose(outcome.events, output)
+
+    async def plan(self, out: Path, on_event: OnEvent) -> Outcome:
+        """See `Commands.plan`."""
+        return await self._run("plan", Verb.PLAN, self._plan_options(out), on_event)
+
+    def _plan_options(self, out: Path) -> Options:
+        return Options(
+            json=True,
+            lock=self.access.lock,
+            detailed_exitcode=True,
+            out=str(out),
+            mode=_MODES.get(self.order.operation, "normal"),
+            extra=self._flags.plan,
+        )
+
+    async def show(self, plan: Path) -> bytes:
+        """See `Commands.show`."""
+        shown = self.run_folder / "show.jsonl"
+        try:
+            outcome = await self._run("show", Verb.SHOW, Options(json=True, file=str(plan)))
+            if outcome.ended.code != 0:
+                raise self.diagnose(outcome.events, outcome.text)
+            return await asyncio.to_thread(shown.read_bytes)
+        finally:
+            shown.unlink(missing_ok=True)
+
+    async def render(self, plan: Path) -> None:
+        """See `Commands.render`. Terraform masks the values that it has marked, and not all their copies."""
+        rendered = self.run_folder / "rendered.jsonl"
+        try:
+            outcome = await self._run("rendered", Verb.SHOW, Options(file=str(plan)))
+            if outcome.ended.code != 0:
+                return
+            text = await asyncio.to_thread(rendered.read_text, errors="replace")
+            if SENSITIVE in text:
+                secrets = await asyncio.to_thread(secret_texts, await self.show(plan))
+                self.journal.learn(secrets)  # a provider may quote them when it fails
+                rendered.write_text(await asyncio.to_thread(hide_secrets, text, secrets))
+            rendered.rename(self.run_folder / "plan.txt")
+        finally:
+            rendered.unlink(missing_ok=True)
+
+    async def generate(self, blocks: str, addresses: tuple[str, ...]) -> Generated:
+        """See `Commands.generate`."""
+        source = self.workspace.folder / IMPORTS_NAME
+        target, plan = self.run_folder / "generated.tf", self.run_folder / "generate.tfplan"
+        flags = [f"-generate-config-out={target}", *(f"-target={address}" for address in addresses)]
+        extra = (*self._flags.plan, *flags)
+        options = Options(json=True, lock=self.access.lock, out=str(plan), refresh=False, extra=extra)
+        self._check()
+        try:
+            source.write_text(blocks)
+            outcome = await self._run("generate", Verb.PLAN, options)
+            text = target.read_text() if target.exists() else ""
+            shown = await self.show(plan) if plan.exists() else b""
+        finally:
+            for path in (source, target, plan):
+                path.unlink(missing_ok=True)
+        return text, shown, "" if outcome.ended.code == 0 else _first_error(outcome)
+
+    async def apply(self, plan: Path, on_event: OnEvent, *, parallelism: int | None) -> Outcome:
+        """See `Commands.apply`."""
+        return await self._run("apply", Verb.APPLY, self._apply_options(plan, parallelism), on_event)
+
+    def _apply_options(self, plan: Path, parallelism: int | None) -> Options:
+        ours = None if self.parallelism is not None else parallelism
+        again = self._flags.values if self._flags.values and is_asking_again(plan) else ()
+        extra = (*self._flags.apply, *again)
+        return Options(json=True, lock=self.access.lock, file=str(plan), parallelism=ours, extra=extra)
+
+    # -- one process ------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._is_to_stop:
+            raise StopRequested
+
+    async def _run(self, name: str, verb: Verb, options: Options, on_event: OnEvent | None = None) -> Outcome:
+        """Run one command; a wish to stop reaches it while it runs.
+
+        Raises:
+            StopRequested: See `Commands`.
+        """
+        self._check()
+        outcome = await self._followed(name, verb, options, on_event or _ignore)
+        if verb is not Verb.APPLY:
+            self._check()
+        return outcome
+
+    async def _followed(self, name: str, verb: Verb, options: Options, on_event: OnEvent) -> Outcome:
+        argv, environ = self._line(verb, options)
+        self.journal.announce(name)
+        standby = await self._standby_for(name, argv, environ)
+        running = standby.running if standby is not None else await self._start(name, argv, environ)
+        self._begun(running)
+        try:
+            if standby is not None:
+                standby.release()
+            return await running.follow(on_event)
+        except BaseException:
+            await self._end_unfollowed(running, verb)
+            raise
+        finally:
+            self._ended()
+            if standby is not None:
+                standby.forget()
+
+    def _begun(self, running: Running) -> None:
+        """Write down which process it is; ask it to stop when that was wanted while it was being started."""
+        self._say_protection(running)
+        self._running = running
+        processes = {**self.journal.summary.processes, "terraform": running.child.name}
+        self.journal.change(processes=processes, starting="")
+        if self._is_to_stop:
+            self._ask_to_stop()
+
+    def _ended(self) -> None:
+        self._running = None
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+    def _say_protection(self, running: Running) -> None:
+        """Say once when Terraform hears what it was not to hear."""
+        if running.child.kept is Kept.IGNORED_ONLY and not self._said_unprotected:
+            self._said_unprotected = True
+            text = "this system has no seccomp for us: Terraform and its providers hear a SIGTERM to the whole job"
+            self.journal.tell("note", {"text": text})
+
+    async def _end_unfollowed(self, running: Running, verb: Verb) -> None:
+        """End a command that nobody follows any more: a wish ended `init`, or a defect of ours anything else.
+
+        Nothing of other commands is worth saving. An apply saves its state first, whatever is wrong with us; what it
+        leaves we cannot judge, so lock and grant stay, and recovery finds them with everything else.
+        """
+        if verb is Verb.APPLY:
+            self.has_unjudged_apply = True
+            self._ask_to_stop()
+        else:
+            running.child.kill()
+        await running.child.wait()
+
+    def _line(self, verb: Verb, options: Options) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the argument list and the whole environment of a command."""
+        place = Place(
+            folder=str(self.workspace.folder),
+            data_dir=str(self.workspace.data_dir),
+            backend=self.access.backend,
+            workspace=self.access.workspace,
+        )
+        command = build_command(verb, options, place)
+        environ = merge_environment(self.environ, command)
+        if verb is Verb.APPLY and not is_asking_again(Path(options.file)):
+            # the plan holds them: given again they change nothing, and Terraform quotes both where they differ
+            environ = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+        return (*self.binary.argv, *command.argv[1:]), environ
+
+    async def _start(
+        self, name: str, argv: tuple[str, ...], environ: Mapping[str, str], also: tuple[int, ...] = ()
+    ) -> Running:
+        """Start a command; it keeps the locks on its tree and on the file that says the run lives, and `also`."""
+        held = [handle for handle in (self.workspace.held, self.alive, *also) if handle is not None]
+        cwd, folder = self.workspace.directory, self.run_folder
+        running = await self.start(name, argv, environ, cwd=cwd, run_folder=folder, held=held, level=self.level)
+        # a plan's JSON is read as data and removed: with something hidden in it, it would be another plan
+        return running if name == "show" else replace(running, known=self.journal.known)
+
+    # -- ending one -------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """See `Commands.stop`."""
+        self._is_to_stop = True
+        self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        if self._running is not None and self._asking is None:
+            self._asking = asyncio.create_task(self._ask_once(self._running))
+
+    async def _ask_once(self, running: Running) -> None:
+        asked = await self.ask(
+            running.child.name,
+            folder=self.run_folder,
+            is_stopping=lambda: running.interruption.is_stopping,
+            by=f"the supervisor of run {self.order.run}",
+            clock=self.clock,
+            needs_marker=False,
+        )
+        self.journal.tell("asked", {"process": running.child.name.pid, "outcome": asked.value})
+
+    def kill(self) -> None:
+        """See `Commands.kill`."""
+        if self._running is not None:
+            self._running.child.kill()
+
+    # -- commands that wait to begin; see standby.py ------------------------------------------------------------------
+
+    def expect_plan(self) -> None:
+        """See `Commands.expect_plan`."""
+        self._prepare("plan", Verb.PLAN, self._plan_options(self.run_folder / PLAN_FILE))
+
+    def expect_apply(self, plan: Path) -> None:
+        """See `Commands.expect_apply`."""
+        self._prepare("apply", Verb.APPLY, self._apply_options(plan, None), plan=plan)
+
+    def _prepare(self, name: str, verb: Verb, options: Options, *, plan: Path | None = None) -> None:
+        if name in self._standbys:
+            return
+        argv, environ = self._line(verb, options)
+        cwd, folder = self.workspace.directory, self.run_folder
+        preparing = stand_by(name, argv, environ, start=self._start, cwd=cwd, run_folder=folder, plan=plan)
+        self._standbys[name] = asyncio.create_task(preparing)
+
+    async def _standby_for(self, name: str, argv: tuple[str, ...], environ: Mapping[str, str]) -> Standby | None:
+        if name not in self._standbys:
+            return None
+        standby = await asyncio.shield(self._standbys[name])
+        del self._standbys[name]
+        if standby is not None and not await standby.may_begin(argv, environ, self.clock):
+            await standby.dismiss()
+            return None
+        if standby is not None and self._is_to_stop:  # asked to stop here it would die of the signal
+            await standby.dismiss()
+            self.journal.change(starting="")
+            raise StopRequested
+        return standby
+
+    async def dismiss(self) -> None:
+        """See `Commands.dismiss`."""
+        while self._standbys:
+            _, preparing = self._standbys.popitem()
+            if (standby := await preparing) is not None:
+                await standby.dismiss()
+
+    def clear_away(self) -> None:
+        """See `Commands.clear_away`."""
+        (self.run_folder / PLAN_FILE).unlink(missing_ok=True)
+        remove_given(self.run_folder)
+
+
+def _cli_config(environ: Mapping[str, str]) -> str:
+    path = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _first_error(outcome: Outcome) -> str:
+    return next((error.summary for error in outcome.errors), "Terraform failed")
+
+
+def _ignore(event: AnyEvent) -> None:
+    """Events of commands whose output is read as a whole."""
