@@ -70,7 +70,7 @@ def parse_address(text: str) -> Address:
     """Read an address.
 
     Raises:
-        ValueError: The text is no resource address, or is longer than 4096 characters.
+        ValueError: The text is not a resource address, or is longer than 4096 characters.
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"address of {len(text)} characters")

@@ -38,7 +38,7 @@ def read_json(data: bytes | str, *, parse_float: Callable[[str], Any] | None = N
     """Return the values of a JSON text.
 
     Raises:
-        ValueError: It is no JSON, or is nested too deeply.
+        ValueError: It is not JSON, or is nested too deeply.
     """
     try:
         return json.loads(data, parse_float=parse_float)
@@ -76,8 +76,8 @@ def decode_json(
         float_hook: How numbers with a fraction are read.
 
     Raises:
-        msgspec.DecodeError: It is no JSON or another value, or is nested too deeply.
-        UnicodeDecodeError: A text in it is no UTF-8.
+        msgspec.DecodeError: It is not JSON, has another value, or is nested too deeply.
+        UnicodeDecodeError: A text in it is not UTF-8.
     """
     try:
         if float_hook is None:
@@ -92,7 +92,7 @@ def read_yaml(text: str) -> Any:
 
     Raises:
         OutOfBounds: It is nested too deeply, or has too many values.
-        ruamel.yaml.error.YAMLError: It is no YAML.
+        ruamel.yaml.error.YAMLError: It is not YAML.
     """
     from ruamel.yaml import YAML
 

@@ -106,7 +106,7 @@ _OF_OTHERS: Final = frozenset(
         "yes",
     }
 )
-"""Switches of commands that are no runs."""
+"""Switches of commands that are not runs."""
 
 _NAMES_A_FILE: Final = frozenset({("deps", "plan")})
 """Where an option that is a switch of another command takes a value."""

@@ -141,7 +141,7 @@ def test_states_that_may_not_become_current_are_refused_with_20_and_kept_in_quar
 
 
 def spoil_text(path: Path) -> None:
-    path.write_text("this is no database, " * 500)
+    path.write_text("this is not a database, " * 500)
 
 
 def spoil_pages(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A name and an address are no identity: two containers of one host name, and PostgreSQL behind a proxy."""
+"""A name and an address are not identity: two containers of one host name, and PostgreSQL behind a proxy."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_a_plan_of_another_state_and_a_file_that_is_no_plan_are_refused(desk: De
     assert desk.run("plan", module, "--state", "t", "--out", plan, "--", "-var=round=2").code == 0
     foreign = desk.apply_plain(module, "--plan", plan)
     assert (foreign.code, "another state" in foreign.err) == (21, True), foreign.err
-    plan.write_text("this is no plan")
+    plan.write_text("this is not a plan")
     assert desk.apply_plain(module, "--plan", plan).code == 3
     assert desk.apply_plain(module, "--plan", desk.folder / "missing.tfplan").code == 3
 

@@ -18,7 +18,7 @@ from interlock.secrecy import MASK, MIN_COPY_CHARS, gather_secrets, hide_shapes,
 from interlock.state import Document, masked_document, parse_document
 from interlock.terraform.plan import hide_secrets, parse_plan, secret_texts
 
-_LAW = settings(max_examples=100, deadline=None)  # a slow machine is no counterexample
+_LAW = settings(max_examples=100, deadline=None)  # a slow machine is not a counterexample
 _SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=MIN_COPY_CHARS, max_size=30)
 _PROVIDER = 'provider["registry.terraform.io/x/y"]'
 _WAYS = ("mark", "schema", "name", "header", "output")

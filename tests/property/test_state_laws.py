@@ -29,7 +29,7 @@ from interlock.state import (
     verify_state,
 )
 
-_LAW = settings(max_examples=60, deadline=None)  # a slow machine is no counterexample
+_LAW = settings(max_examples=60, deadline=None)  # a slow machine is not a counterexample
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT
 _VALUES = st.recursive(

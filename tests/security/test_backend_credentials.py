@@ -1,4 +1,4 @@
-"""A credential of a backend is no secret by the name of its setting alone: an address or a map may hold one.
+"""A credential of a backend is not a secret by the name of its setting alone: an address or a map may hold one.
 
 What is gained by reading the home, the answers of `doctor` or the argument list of a run: nothing.
 """

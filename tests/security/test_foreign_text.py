@@ -133,7 +133,7 @@ class _Stream(io.TextIOWrapper):
     def said(self) -> str:
         self.flush()
         assert isinstance(self.buffer, io.BytesIO)
-        return self.buffer.getvalue().decode()  # what is no UTF-8 fails here
+        return self.buffer.getvalue().decode()  # what is not UTF-8 fails here
 
 
 def _shown(monkeypatch: pytest.MonkeyPatch, argv: list[str], *, terminal: bool) -> tuple[str, str]:
@@ -286,7 +286,7 @@ def test_json_has_the_same_value_as_what_was_said() -> None:
         assert json.loads(spell({POISON: [POISON, AT_START, "Zoë 王"]})) == {POISON: [POISON, AT_START, "Zoë 王"]}
         assert faults(spell({POISON: [POISON, AT_START]})) == []
         assert "Zoë 王" in spell("Zoë 王")
-    assert json.loads(as_json("name\udce9")) == "name\udce9"  # of a file whose name is no UTF-8
+    assert json.loads(as_json("name\udce9")) == "name\udce9"  # of a file whose name is not UTF-8
 
 
 WRITERS = {"view.py", "follow.py", "main.py", "overview.py"}

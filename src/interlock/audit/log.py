@@ -56,7 +56,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """What is stored under a number; `why` it is no entry, and no value when not even bytes came."""
+    """What is stored under a number; `why` it is not an entry, and no value when not even bytes came."""
 
     number: int
     value: bytes | None
@@ -260,7 +260,7 @@ def _break_behind(last: _Stored | None) -> dict[str, Fact]:
 
 
 def _stored(record: Record) -> _Stored:
-    """Return a record as what the log holds: a value that is no entry is a damaged one."""
+    """Return a record as what the log holds: a value that is not an entry is a damaged one."""
     number = _number_of(record.key)
     try:
         decode(record.value)

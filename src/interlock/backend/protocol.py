@@ -181,11 +181,11 @@ def parse_wait(text: str) -> float:
         Seconds, at most `MAX_WAIT_S`: a longer wish is cut, the client asks again and keeps its place.
 
     Raises:
-        UsageError: The text is no duration.
+        UsageError: The text is not a duration.
     """
     match = _DURATION.match(text)
     if match is None or not text:
-        raise UsageError(f"{text[:40]!r} is no duration", fix="write wait=90s, wait=10m or wait=1h")
+        raise UsageError(f"{text[:40]!r} is not a duration", fix="write wait=90s, wait=10m or wait=1h")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return min(hours * 3600.0 + minutes * 60.0 + seconds, MAX_WAIT_S)
 
@@ -194,7 +194,7 @@ def check_md5(header: str | None, body: bytes) -> None:
     """Compare a body with its `Content-MD5`, when one was sent.
 
     Raises:
-        UsageError: The header is no MD5, or the bytes are not those that were sent.
+        UsageError: The header is not an MD5, or the bytes are not those that were sent.
     """
     if header is None:
         return

@@ -88,7 +88,7 @@ Node = Scalar | Sequence | Mapping
 
 
 class Broken(Exception):
-    """The text is no YAML that can be read; `span` says where."""
+    """The text is not YAML that can be read; `span` says where."""
 
     def __init__(self, message: str, span: Span) -> None:
         super().__init__(message)
@@ -170,7 +170,7 @@ def parse(path: str, text: str) -> Node | None:
         (GitLab components).
 
     Raises:
-        Broken: It is no YAML, too large, too deep, or refers to itself.
+        Broken: It is not YAML, too large, too deep, or refers to itself.
     """
     source = SourceText(path, text)
     if len(text.encode()) > MAX_TEXT_BYTES:
@@ -324,7 +324,7 @@ _BLANK_ESCAPES = frozenset("nrt0_NLPe \n")
 def _aligned(value: str, raw: str) -> list[int]:
     """Return for each character of `value` its index in `raw`, the way it was written (indented, folded or escaped).
 
-    Only characters that are no white space are matched; white space takes the place behind its predecessor.
+    Only characters that are not white space are matched; white space takes the place behind its predecessor.
     """
     block = raw[:1] in ("|", ">")
     at = raw.find("\n") + 1 if block else 0

@@ -93,7 +93,7 @@ def _recognised(path: str, content: bytes) -> Vendor | None:
 
 
 def read_all(tree: Tree, paths: Iterable[str]) -> tuple[Workflow, ...]:
-    """Read several files; those that are no CI files are left out."""
+    """Read several files; those that are not CI files are left out."""
     return tuple(workflow for path in paths if (workflow := read(tree, path)) is not None)
 
 

@@ -130,7 +130,7 @@ def wrap(plan: bytes, wrap_key: str, *, ephemeral: bytes, nonce: bytes) -> bytes
     try:
         cipher = _cipher(own.private_bytes_raw(), theirs, ephemeral_first=True)
     except ValueError as error:  # a point of small order: whoever knows that it is one could read the plan
-        raise UsageError("INTERLOCK_WRAP_KEY is no public key", why=str(error), fix=_NEW_KEYS) from error
+        raise UsageError("INTERLOCK_WRAP_KEY is not a public key", why=str(error), fix=_NEW_KEYS) from error
     return head + cipher.encrypt(nonce, plan, head)
 
 
@@ -138,7 +138,7 @@ def wrapped_digest(wrapped: bytes) -> str:
     """Return the digest that a wrapped plan claims; opening it checks the claim.
 
     Raises:
-        PolicyGate: It is no wrapped plan.
+        PolicyGate: It is not a wrapped plan.
     """
     if not wrapped.startswith(_WRAPPED) or len(wrapped) < len(_WRAPPED) + 2 * KEY_BYTES + NONCE_BYTES:
         raise PolicyGate("this is not a wrapped plan", why="the plan job did not make it", fix=_wrap_again())
@@ -221,7 +221,7 @@ def _parted(sealed: bytes) -> tuple[bytes, bytes, bytes]:
     at = len(_SEALED) + _LENGTH_BYTES
     length = int.from_bytes(sealed[len(_SEALED) : at])
     if not sealed.startswith(_SEALED) or length > _MAX_BINDING_BYTES or len(sealed) < at + length + _SIGNATURE_BYTES:
-        raise _refused("it is no sealed plan")
+        raise _refused("it is not a sealed plan")
     end = at + length + _SIGNATURE_BYTES
     return sealed[at : at + length], sealed[at + length : end], sealed[end:]
 
@@ -235,7 +235,9 @@ def _unwrapped(wrapped: bytes, opening: bytes, binding: Binding) -> bytes:
     try:
         plan = _cipher(opening, theirs, ephemeral_first=False).decrypt(nonce, wrapped[len(head) :], head)
     except (InvalidTag, ValueError):
-        raise _refused("it was wrapped for another key: pipeline.plan_key and INTERLOCK_PLAN_KEY are no pair") from None
+        raise _refused(
+            "it was wrapped for another key: pipeline.plan_key and INTERLOCK_PLAN_KEY are not pair"
+        ) from None
     if sha256(plan).hexdigest() != binding.digest:
         raise _refused("its digest is not the one that was shown")
     return plan

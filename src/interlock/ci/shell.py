@@ -1,7 +1,7 @@
 """Shell text -> the commands in it, each with its place: enough of the grammar to find programs and their arguments.
 
 Knows: nothing but text. It expands nothing and runs nothing; `$VAR`, `$(...)` and `${{ ... }}` stay as they are
-written, and commands inside `$(...)` are found too. Text that is no shell gives fewer commands, never an error.
+written, and commands inside `$(...)` are found too. Text that is not shell gives fewer commands, never an error.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def verify(
     noted = find_head(head) if head is not None else None
     if head is not None and noted is None:
         raise UsageError(
-            f"{head!r} is no head of the audit log",
+            f"{head!r} is not a head of the audit log",
             why="it is a number and at least twelve digits of a digest",
             fix=command("audit", "ls"),
         )

@@ -61,7 +61,7 @@ def aws(
         old_versions_days=keep_days,
     )
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
+        raise UsageError(f"{directory} is not a folder", fix="name the folder of a root module")
     wanted, access = wanted_of(asked, os.environ)
     if terraform or policy:
         if terraform:

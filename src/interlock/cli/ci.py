@@ -304,7 +304,7 @@ def _pipeline_run() -> str:
     names = ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_BUILDID")
     found = next((os.environ[name] for name in names if os.environ.get(name)), "")
     if not found:
-        raise UsageError("this is no job of a pipeline", why="a plan is sealed for one", fix="run it in a CI job")
+        raise UsageError("this is not a job of a pipeline", why="a plan is sealed for one", fix="run it in a CI job")
     return found
 
 
@@ -449,7 +449,7 @@ def notify(*, state: State) -> None:
     url = os.environ.get("INTERLOCK_NOTIFY_URL", "")
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
-        raise UsageError("INTERLOCK_NOTIFY_URL is no https address", fix="keep the webhook's address as a secret")
+        raise UsageError("INTERLOCK_NOTIFY_URL is not an https address", fix="keep the webhook's address as a secret")
     base = f"{parts.scheme}://{parts.netloc}"
     api = Api(base=base, headers={}, title="the webhook", token_names="its address")  # noqa: S106
     api.tell(url[len(api.base) :], {"text": _failure_text(state)})
@@ -503,7 +503,7 @@ def _tree(tree: str | None) -> str:
         tree = ask_git(Path.cwd(), "rev-parse", "HEAD^{tree}")
     if not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", tree):
         raise UsageError(
-            "this is no git checkout", why="a plan is good for the files that it was made from", fix="pass --tree"
+            "this is not a git checkout", why="a plan is good for the files that it was made from", fix="pass --tree"
         )
     return tree
 

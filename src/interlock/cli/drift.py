@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class _ScansByDefault(TyperGroup):
-    """`interlock drift [DIR]` scans: what is no command is an argument of `scan`."""
+    """`interlock drift [DIR]` scans: what is not a command is an argument of `scan`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not (args and (args[0] in self.commands or args[0] == "--help")):

@@ -56,11 +56,11 @@ def _opened(log: str) -> Iterator[IO[bytes]]:
 
 
 def _chunks(stream: IO[bytes], log: str) -> Iterator[bytes]:
-    """Yield the log in pieces; refuse what is no text."""
+    """Yield the log in pieces; refuse what is not text."""
     first = True
     while chunk := _read(stream, log):
         if first and b"\0" in chunk and not chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise _unreadable(log, "it is no text")
+            raise _unreadable(log, "it is not text")
         first = False
         yield chunk
 

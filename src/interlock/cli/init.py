@@ -38,7 +38,7 @@ def init(
         view.print_json(json_schema())
         return
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no folder", fix="name the repository's root")
+        raise UsageError(f"{directory} is not a folder", fix="name the repository's root")
     text = document(names_of(directory, root_modules(directory)))
     if just_print:
         view.document(text)

@@ -306,7 +306,7 @@ def _is_undecoded(part: str) -> bool:
 
 def _no_text(error: UnicodeEncodeError) -> UsageError:
     return UsageError(
-        f"a name or a value has bytes that are no UTF-8: {error.object[error.start : error.end]!r}",
+        f"a name or a value has bytes that are not UTF-8: {error.object[error.start : error.end]!r}",
         why="it would stand in records, logs and JSON, which are UTF-8",
         fix="rename the file or folder, or give the value in a file with -var-file",
     )

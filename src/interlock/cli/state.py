@@ -444,7 +444,7 @@ def _state_in(file: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"cannot read {file}", why=error.strerror or "", fix="name a state file") from error
     except OutOfBounds as error:
-        raise StateInvalid(f"{file} is no state that is taken", why=str(error), fix="name a state file") from error
+        raise StateInvalid(f"{file} is not a state that is taken", why=str(error), fix="name a state file") from error
 
 
 def _say_pushed(written: Mapping[str, Any]) -> str:

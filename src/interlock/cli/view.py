@@ -56,7 +56,7 @@ def _as_json(value: object, *, indent: int) -> str:
 
     try:
         encoded = msgspec.json.encode(value, enc_hook=_encode)
-    except UnicodeEncodeError:  # half a character, as in a file name that is no UTF-8
+    except UnicodeEncodeError:  # half a character, as in a file name that is not UTF-8
         import json
 
         return safe_json(json.dumps(msgspec.to_builtins(value, enc_hook=_encode), indent=indent or None))
@@ -186,7 +186,7 @@ def forget_reader(stream: IO[str]) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person something that is no result, in one line (stderr)."""
+    """Tell the person something that is not a result, in one line (stderr)."""
     sys.stderr.write(one_line(text) + "\n")
 
 
@@ -296,7 +296,7 @@ def confirm(question: str, *, yes: bool) -> bool:
     """Ask a yes/no question on the terminal; `yes` answers it.
 
     Raises:
-        UsageError: Nobody can answer: stdin is no terminal.
+        UsageError: Nobody can answer: stdin is not a terminal.
     """
     from interlock.errors import UsageError
 

@@ -54,11 +54,11 @@ def parse_listen(text: str) -> tuple[str, int]:
     """Read `HOST:PORT`, `[::1]:PORT` or `PORT` (loopback).
 
     Raises:
-        UsageError: It is no address.
+        UsageError: It is not an address.
     """
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > _PORT_MAX:
-        raise UsageError(f"{text!r} is no address to listen on", fix="write it like 127.0.0.1:8650")
+        raise UsageError(f"{text!r} is not an address to listen on", fix="write it like 127.0.0.1:8650")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

@@ -26,7 +26,7 @@ class Coordinator(Protocol):
         ...
 
     async def apply_event(self, state: str, event: Event) -> Decision:
-        """Tell the lock of `state` an event; return what was decided and stored. A refusal is no error here."""
+        """Tell the lock of `state` an event; return what was decided and stored. A refusal is not an error here."""
         ...
 
     async def request(self, state: str, request: Requested) -> Standing:

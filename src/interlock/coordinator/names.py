@@ -25,7 +25,7 @@ def check_state_name(name: str) -> str:
     if len(name) <= STATE_NAME_MAX and all(_SEGMENT.match(segment) for segment in name.split("/")):
         return name
     raise UsageError(
-        f"{name[:STATE_NAME_MAX]!a} is no state name",
+        f"{name[:STATE_NAME_MAX]!a} is not a state name",
         why=f"it is longer than {STATE_NAME_MAX} characters" if len(name) > STATE_NAME_MAX else "",
         fix="use letters, digits, '.', '_', '-', in parts between '/' that begin with a letter or digit: prod/routing",
     )

@@ -85,7 +85,7 @@ def decode(value: bytes) -> StateRecord:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(str(error)) from error
     if not isinstance(data, Mapping):
-        raise _unreadable("it is no object")
+        raise _unreadable("it is not an object")
     schema = data.get("schema")
     if type(schema) is not int or schema < 1:
         raise _unreadable("it names no schema version")

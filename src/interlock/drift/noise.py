@@ -19,7 +19,7 @@ MAX_JSON_CHARS = 1_000_000  # of one text that is read as JSON to compare it
 
 
 def find_noise(rules: Iterable[Spelling], *, address: str, kind: str, path: str, before: Any, after: Any) -> str | None:
-    """Return why a difference is no drift; None when it is.
+    """Return why a difference is not drift; None when it is.
 
     Args:
         rules: In order; the first that fits gives the reason.

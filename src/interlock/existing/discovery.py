@@ -166,7 +166,7 @@ def environment_configs(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _read_flag(tree: Tree, directory: str, flag: str, words: Vocabulary, reading: _Reading) -> None:
-    """Read `name=value`, or a file of settings; as in Terraform, what has an equals sign is no file."""
+    """Read `name=value`, or a file of settings; as in Terraform, what has an equals sign is not a file."""
     name, equals, text = flag.partition("=")
     if equals:
         _add(words, reading, name.strip(), _typed(text), f"-backend-config={name.strip()}=…")
@@ -213,7 +213,7 @@ def _read_body(body: Body, words: Vocabulary, reading: _Reading, source: str, *,
         where = source or f"{attribute.span.path.rpartition('/')[2]}:{attribute.span.line}"
         known = constant(attribute.value, scope)
         if known is None:
-            reading.doubts.append(f"{where}: {name} is no constant")
+            reading.doubts.append(f"{where}: {name} is not a constant")
         else:
             _add(words, reading, name, known.value, where)
     for block in body.nested:

@@ -231,7 +231,7 @@ class Line:
 
     def _exchange(self, method: str, url: str, body: bytes | None, limit: int) -> Reply:
         if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
-            raise ValueError("it is no http address")
+            raise ValueError("it is not an http address")
         plain, headers = _without_login(url), self._headers(body)
         request = urllib.request.Request(plain, data=body, method=method, headers=headers)  # noqa: S310 - checked above
         try:
@@ -405,7 +405,7 @@ class HttpBackend:
         """Return who holds, from the answer to a refused lock; a server that does not say it still locks.
 
         Raises:
-            BackendUnavailable: It is no answer to a lock request.
+            BackendUnavailable: It is not an answer to a lock request.
         """
         assert self.place.lock_address is not None
         place = without_secrets(self.place.lock_address)
@@ -479,9 +479,9 @@ def _reply(status: int, stream: IO[bytes], headers: Any, limit: int) -> Reply:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, ValueError | http.client.InvalidURL):  # its text quotes the address, where a password may be
-        return "it is no http address"
+        return "it is not an http address"
     if isinstance(error, http.client.HTTPException):
-        return f"its answer is no HTTP ({type(error).__name__})"
+        return f"its answer is not HTTP ({type(error).__name__})"
     return str(getattr(error, "reason", None) or str(error) or type(error).__name__)
 
 

@@ -80,7 +80,7 @@ class TerraformLock:
         modified_at: When the store says it was written; None when it does not say.
         client: The holder's connection as a database server sees it: the client's address and port, and the server's
             port; None where there is none. It says nothing of which machine that is.
-        unreadable: Why the stored document is no lock document; empty when it is one. Such a lock still locks.
+        unreadable: Why the stored document is not a lock document; empty when it is one. Such a lock still locks.
     """
 
     id: str
@@ -284,7 +284,7 @@ class Found:
         unsure: Why it is not certain what the configuration declares, for people: a file that cannot be read, a setting
             that this reader does not know.
         missing: Required settings that nothing gives.
-        doubts: What could not be read, for people: a value that is no constant, an unreadable file.
+        doubts: What could not be read, for people: a value that is not a constant, an unreadable file.
     """
 
     type: str

@@ -521,7 +521,9 @@ class S3Backend:
                 "ExpressionAttributeNames": {"#d": "Digest"},
                 "ExpressionAttributeValues": {":old": {"S": old}, ":new": {"S": digest}},
             }
-        if old == "":  # Terraform reads an item without a digest, or with one that is no text, as it reads an empty one
+        if (
+            old == ""
+        ):  # Terraform reads an item without a digest, or with one that is not text, as it reads an empty one
             condition["ConditionExpression"] += " OR NOT attribute_type(#d, :text)"
             condition["ExpressionAttributeValues"][":text"] = {"S": "S"}
         try:

@@ -255,7 +255,7 @@ class Budget:
             self._bucket = None
             return
         bucket = full(capacity=max(allowed * BURST_SHARE, 1.0), rate_per_s=allowed / self.window_s, now_s=now_s)
-        if self._bucket is not None:  # a changed limit is no new burst
+        if self._bucket is not None:  # a changed limit is not a new burst
             level = min(level_at(self._bucket, now_s), bucket.capacity)
             bucket = Bucket(capacity=bucket.capacity, rate_per_s=bucket.rate_per_s, level=level, at_s=now_s)
         self._bucket = bucket

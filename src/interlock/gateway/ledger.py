@@ -169,7 +169,7 @@ def to_bytes(ledger: Ledger) -> bytes:
 
 
 def from_bytes(raw: bytes, *, now_s: float) -> Ledger:
-    """Read a stored ledger. One that cannot be read, or of another schema, is begun anew: budgets are no state."""
+    """Read a stored ledger. One that cannot be read, or of another schema, is begun anew: budgets are not state."""
     try:
         ledger = decode_json(raw, type=Ledger)
     except (msgspec.DecodeError, UnicodeDecodeError):

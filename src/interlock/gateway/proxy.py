@@ -149,7 +149,7 @@ class Means:
         placeholders: What clients get instead of tokens.
         credentials: What named clients must present at `/oauth/token`; None lets everybody in (loopback only).
         runs_only: Nobody but runs under their prefixes is served, and nobody else is told that there is a gateway.
-        client_priority: Class of clients that are no runs.
+        client_priority: Class of clients that are not runs.
         clock: Time.
         ids: Correlation ids.
         report: Told of events for the audit log.
@@ -396,7 +396,7 @@ class Proxy:
         return answers.api_error(
             401,
             "bad.credentials",
-            "this is no token of the gateway for this client; get one from its /oauth/token",
+            "this is not a token of the gateway for this client; get one from its /oauth/token",
             correlation=self._ids.fresh(),
         )
 

@@ -66,7 +66,7 @@ class Terms:
         tokens: Most upstream tokens, 1 to `POOL_MAX`.
         hold_s: Longest wait before a 429, up to `HOLD_MAX_S`.
         in_flight_max: Hard cap of calls under way.
-        client_priority: Class of clients that are no runs.
+        client_priority: Class of clients that are not runs.
         open_login: Give placeholders to any client whatever it shows; for loopback only.
         runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
         names: Names by which clients may address it, besides those of loopback.

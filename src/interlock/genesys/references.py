@@ -35,7 +35,7 @@ class Reference:
         source: Resource type that has the attribute.
         attribute: Path of the attribute.
         targets: Resource types it may point at.
-        literals: Values that are no ids, such as `*`.
+        literals: Values that are not ids, such as `*`.
         origin: Why we believe it.
     """
 

@@ -41,7 +41,7 @@ class Spelling:
         type: Resource type; `*` and `?` are wildcards, as in the two below.
         attribute: The way to the value, such as `media_settings_call[0].alerting_timeout_sec`.
         address: Address in the state.
-        reason: Why this is no drift, for people.
+        reason: Why this is not drift, for people.
         evidence: Where that was read; empty for a user's own rule.
     """
 
@@ -61,5 +61,5 @@ class _Table:
 
 @cache
 def spellings() -> tuple[Spelling, ...]:
-    """Return the differences that are no drift whatever the organisation."""
+    """Return the differences that are not drift whatever the organisation."""
     return load_table("spellings", _Table).spellings

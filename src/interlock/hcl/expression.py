@@ -73,7 +73,7 @@ class Traversal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Steps behind something that is no plain name: `one(x).id`, `[a, b][0]`."""
+    """Steps behind something that is not a plain name: `one(x).id`, `[a, b][0]`."""
 
     span: Span
     source: Expression

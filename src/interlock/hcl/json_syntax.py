@@ -36,7 +36,7 @@ def parse_json(path: str, content: bytes) -> File:
 
 
 class _Broken(Exception):
-    """The text is no JSON from character `at` on."""
+    """The text is not JSON from character `at` on."""
 
     def __init__(self, at: int, why: str) -> None:
         super().__init__(why)
@@ -137,7 +137,7 @@ class _JsonReader:
             text = str(read_json(word))
         except ValueError as error:
             raise _Broken(start, "this string has an escape that JSON does not know") from error
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a pair is no character
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a pair is not a character
 
 
 def _number(word: str) -> int | float:

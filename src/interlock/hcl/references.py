@@ -190,7 +190,7 @@ def _call_edges(module: Module, call: ModuleCall, prefix: str) -> Iterator[Edge]
 
 
 def _is_static(path: str) -> bool:
-    """Say whether names at this path are no references: `provider`, `lifecycle` lists of attribute names."""
+    """Say whether names at this path are not references: `provider`, `lifecycle` lists of attribute names."""
     return path == "provider" or path in {"lifecycle.ignore_changes", "providers"}
 
 

@@ -15,7 +15,7 @@ _UNDECODED: Final = "\ufffd"
 def hcl_text(text: str) -> str:
     """Return a quoted template that means exactly `text`, on one line, of characters that can be seen.
 
-    Half a surrogate pair is no character, and no HCL can say it: it becomes U+FFFD, as in Terraform.
+    Half a surrogate pair is not a character, and no HCL can say it: it becomes U+FFFD, as in Terraform.
     """
     escaped = "".join(_ESCAPED.get(character) or _escape(character) for character in text)
     return '"' + escaped.replace("##", r"#\u0023").replace("${", "$${").replace("%{", "%%{") + '"'  # see foreign_text

@@ -127,7 +127,7 @@ class EmbeddedHome:
             return True
 
     async def has_version(self, state: str) -> bool:
-        """See `Home.has_version`. What a damaged record hides is no reason to begin anew."""
+        """See `Home.has_version`. What a damaged record hides is not a reason to begin anew."""
         try:
             return (await self.coordinator.view(state)).head is not None
         except RecordDamaged:

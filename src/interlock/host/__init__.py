@@ -29,7 +29,7 @@ _GROUP_FIELD = 5 - 3
 _STATE_FIELD = 0
 _DEAD_STATES = frozenset({"Z", "X", "x"})
 INITIAL_PIDS = "pid:[4026531836]"
-"""The first pid namespace of a machine, which is no container: PROC_PID_INIT_INO in Linux's include/linux/proc_ns.h."""
+"""The first pid namespace of a machine, not of a container: PROC_PID_INIT_INO in Linux's include/linux/proc_ns.h."""
 
 _MAX_PID = 2**31 - 1  # pid_t; a number from a record of somebody else may be anything
 _BOOT_OF_MACOS = ("-n", "kern.bootsessionuuid")
@@ -86,7 +86,7 @@ def life_of(process: ProcessName) -> tuple[Life, str]:
 
     `GONE` is only said when it is certain: the same boot and namespace, and no process with that pid and start time.
     Another boot is unknown even where host name and machine id are the same: the machines of a CI fleet come from one
-    image and share both. An empty id is no id: two systems that have none are not the same one.
+    image and share both. An empty id is not an id: two systems that have none are not the same one.
     """
     here = name_own_process()
     if blind := why_unseen(process, here):
@@ -97,7 +97,7 @@ def life_of(process: ProcessName) -> tuple[Life, str]:
 def why_unseen(process: ProcessName, here: ProcessName) -> str:
     """Return why nothing can be seen of a process from here; empty when its number means the same here. Pure."""
     checks = (
-        (not 0 < process.pid <= _MAX_PID, f"{process.pid} is no process id"),
+        (not 0 < process.pid <= _MAX_PID, f"{process.pid} is not a process id"),
         (not process.started, "its start time was not recorded, so a later process could be taken for it"),
         (process.host != here.host, f"it runs on {process.host}, this is {here.host}"),
         (

@@ -34,7 +34,7 @@ def parse_baseline(path: str, content: bytes) -> frozenset[str]:
     """Return the fingerprints of a baseline.
 
     Raises:
-        UsageError: The file is no baseline of this version.
+        UsageError: The file is not a baseline of this version.
     """
     try:
         document = read_json(content)
@@ -43,5 +43,5 @@ def parse_baseline(path: str, content: bytes) -> frozenset[str]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         fix = f"interlock lint --baseline {path} --write-baseline"
         raise UsageError(
-            f"{path} is no lint baseline", why=f"it cannot be read: {str(error) or type(error).__name__}", fix=fix
+            f"{path} is not a lint baseline", why=f"it cannot be read: {str(error) or type(error).__name__}", fix=fix
         ) from error

@@ -18,7 +18,7 @@ from interlock.source.tree import Span, span_of
 
 _MARK = re.compile(rb"(?:#|//|/\*)[ \t]*interlock:ignore(-file)?\b([^\n]*)")
 _RULES = re.compile(r"\s*([a-z0-9-]+(?:\s*,\s*[a-z0-9-]+)*)\s*:\s*(.*)")
-_MIN_REASON = 3  # characters; "x" is no reason, "dev" may be one
+_MIN_REASON = 3  # characters; "x" is not a reason, "dev" may be one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

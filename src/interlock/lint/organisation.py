@@ -20,7 +20,7 @@ TYPE = "genesyscloud"
 def address_of(requirement: Requirement) -> tuple[str, str] | None:
     """Return host and `namespace/type` of a requirement's source, in lower case; host is empty for the default ones.
 
-    None when no source is set or it is no literal.
+    None when no source is set or it is not a literal.
     """
     text = constant_text(requirement.source)
     if text is None:

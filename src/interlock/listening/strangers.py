@@ -1,7 +1,7 @@
 """Whether a request is meant for this listener and was made by a tool. Pure.
 
 A port on loopback can be reached by every web page that a browser of this machine shows. A page may point a name of its
-own at 127.0.0.1 (DNS rebinding): then the browser takes our answers for the page's own. So a Host that is no name of
+own at 127.0.0.1 (DNS rebinding): then the browser takes our answers for the page's own. So a Host that is not a name of
 loopback is refused, unless the operator named it, such as that of a proxy which passes the public name on. Nothing of
 ours is made for browsers, so what a browser says of a request (Origin, Referer, Sec-Fetch-Site) is refused too: a page
 needs no name to *send* a request, and some requests act without their answer being read.
@@ -50,7 +50,7 @@ def names_of(address: str, others: Iterable[str] = ()) -> Names:
         others: Further names that the operator gave.
 
     Raises:
-        UsageError: One of them is no name of a host.
+        UsageError: One of them is not a name of a host.
     """
     named = frozenset(_checked(each) for each in others)
     if is_loopback(address):
@@ -79,7 +79,7 @@ def find_fault(headers: Iterable[tuple[bytes, bytes]], names: Names) -> str:
     hosts = [value for name, value in pairs if name == b"host"]
     if names.any_host or (len(hosts) == 1 and _is_ours(hosts[0], names)):
         return ""
-    return f"the Host of the request is no name of this listener{names.advice}"
+    return f"the Host of the request is not a name of this listener{names.advice}"
 
 
 def _is_ours(value: bytes, names: Names) -> bool:
@@ -101,7 +101,7 @@ def _checked(name: str) -> str:
     host = _host(name)
     if not host or host != name.lower():
         raise UsageError(
-            f"{name[:100]!r} is no name of a host",
+            f"{name[:100]!r} is not a name of a host",
             why="it is a name or an address, without a port",
             fix=command("serve", "--host", "states.example.com"),
         )

@@ -53,7 +53,7 @@ def from_data(data: object) -> Lock:
         LockBroken: The lock breaks a promise.
     """
     if not isinstance(data, Mapping):
-        raise _unreadable("it is no object")
+        raise _unreadable("it is not an object")
     schema = data.get("schema")
     if not isinstance(schema, int) or schema < 1:
         raise _unreadable("it names no schema version")

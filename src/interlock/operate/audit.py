@@ -58,7 +58,7 @@ async def verify_log(home: Home, noted: Head | None) -> Verified:
     """Walk the log; compare it with its end, with what the states' versions have noted, and with a person's note.
 
     Raises:
-        UsageError: The key is set and is no key.
+        UsageError: The key is set and is not a key.
     """
     log = home.audit
     own = [Noted(head=noted, where="the head that you named")] if noted is not None else []

@@ -71,7 +71,7 @@ def check_folder(directory: Path) -> None:
     """
     if not directory.is_dir():
         raise UsageError(
-            f"{directory} is no folder",
+            f"{directory} is not a folder",
             why="a root module is examined",
             fix=_ELSEWHERE,
         )

@@ -123,7 +123,7 @@ def root_module(directory: Path) -> Path:
     """
     where = directory.absolute()
     if not where.is_dir():
-        raise UsageError(f"{directory} is no folder", fix="name the folder of a root module")
+        raise UsageError(f"{directory} is not a folder", fix="name the folder of a root module")
     try:
         if holds_configuration(where):
             return where.resolve()
@@ -246,5 +246,5 @@ def _digest(asked: Asked) -> str | None:
         raise UsageError("--plan-digest says which saved plan to apply, and there is none", fix="add --plan FILE")
     if not is_digest(asked.plan_digest):
         why = f"it has at least {SHORT_DIGEST} hexadecimal digits"
-        raise UsageError(f"{asked.plan_digest!r} is no digest of a plan", why=why, fix="sha256sum FILE")
+        raise UsageError(f"{asked.plan_digest!r} is not a digest of a plan", why=why, fix="sha256sum FILE")
     return asked.plan_digest

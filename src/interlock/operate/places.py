@@ -57,7 +57,7 @@ def _place(found: Found, folder: Path) -> str | None:
 
 
 def _is_bare(url: str | None) -> bool:
-    """Say whether a URL has an IP address for its host, which is no second name of another."""
+    """Say whether a URL has an IP address for its host, which is not a second name of another."""
     try:
         ip_address(urlsplit(url or "").hostname or "")
     except ValueError:

@@ -81,7 +81,7 @@ def cancel_run(runs: Path, text: str, clock: Clock) -> tuple[str, str]:
             f"run {folder.name} cannot be asked to stop", why=why, fix=command("lock", "explain", summary.state)
         )
     reader = Reader(folder)
-    list(reader.new())  # what was said before is no answer
+    list(reader.new())  # what was said before is not an answer
     send_signal(supervisor, signal.SIGUSR1)
     return folder.name, asyncio.run(_await_answer(reader, clock))
 

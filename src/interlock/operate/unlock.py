@@ -69,7 +69,7 @@ class Asked:
         found = parse_job(self.job)
         if found is None:
             raise UsageError(
-                f"{self.job} is no job of GitHub, GitLab or Azure DevOps",
+                f"{self.job} is not a job of GitHub, GitLab or Azure DevOps",
                 fix="give the address of the job's page, such as https://github.com/OWNER/REPO/actions/runs/ID",
             )
         return found

@@ -1,7 +1,7 @@
 """Was a state lost that somebody saw stored? A deleted newest version leaves an older one, which is whole by itself.
 
 Runs, the queue beside the state, and our copies know what was stored, and when by the store's own clock. What was
-stored later than what is there now, and is no version any more, was deleted.
+stored later than what is there now, and is not a version any more, was deleted.
 
 Knows: what was seen. Knows nothing of where.
 """
@@ -40,7 +40,7 @@ class Known:
 def find_newer(
     known: Iterable[Known], *, lineage: str, serial: int, at: datetime | None, digests: frozenset[str]
 ) -> Known | None:
-    """Return the newest known state that is newer than what is stored and is no version of it any more.
+    """Return the newest known state that is newer than what is stored and is not a version of it any more.
 
     Args:
         known: What was seen.

@@ -276,7 +276,7 @@ def _processes(
 
 
 def _of_a_person(held: TerraformLock, now: datetime) -> Evidence:
-    """A person is no process: nothing on any machine shows whether they are done."""
+    """A person is not a process: nothing on any machine shows whether they are done."""
     text = f"{held.who} holds it by hand ({held.path or 'no reason given'})"
     how_to = f"ask {held.who}; when they are done: {command('lock', 'release', THIS_STATE)}"
     return Evidence(witness="lock", says=Says.NOTHING, text=text, source=held.place, observed_at=now, how_to=how_to)

@@ -71,7 +71,7 @@ class Spare:
 
         Raises:
             BackendUnavailable: There is no room for it.
-            UnicodeEncodeError: A name or value in it is no UTF-8; nothing was made.
+            UnicodeEncodeError: A name or value in it is not UTF-8; nothing was made.
         """
         sent = encode(order) + b"\n"
         with held_back():  # a signal before the order ends us alone; one after it is a word to the supervisor

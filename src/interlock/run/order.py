@@ -136,7 +136,7 @@ def decode(text: bytes) -> Order:
     """Read an order that `encode` wrote.
 
     Raises:
-        UsageError: The text is no order of this version.
+        UsageError: The text is not an order of this version.
     """
     try:
         return decode_json(text, type=Order)

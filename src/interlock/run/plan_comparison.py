@@ -124,7 +124,7 @@ def _is_harmless(theirs: HeldModule, ours: HeldModule, workspace: Workspace) -> 
 
 
 def _is_same_folder(one: Path, other: Path) -> bool:
-    """Say whether two folders hold the same files; a link is compared by where it leads, .git is no part of it."""
+    """Say whether two folders hold the same files; a link is compared by where it leads, .git is not part of it."""
     return _contents(one) == _contents(other)
 
 

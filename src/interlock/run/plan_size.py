@@ -37,7 +37,7 @@ def check_size(archive: zipfile.ZipFile) -> None:
 
 
 def check_plan_file(path: Path) -> None:
-    """Look at the size of a plan file before a run is begun with it; what is no zip is left for later.
+    """Look at the size of a plan file before a run is begun with it; what is not a zip is left for later.
 
     Raises:
         UsageError: It cannot be read, or see `check_size`.

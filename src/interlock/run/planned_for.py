@@ -107,7 +107,7 @@ def read_planned_for(plan: bytes) -> PlannedFor:
     """Read what a plan file says of its backend and target.
 
     Raises:
-        UsageError: The bytes are no Terraform plan.
+        UsageError: The bytes are not Terraform plan.
     """
     with _opened(plan) as archive:
         backend = _once(_message(_entry(archive, "tfplan")), only=_BACKEND).get(_BACKEND, b"")
@@ -130,7 +130,7 @@ def read_planned_configuration(plan: bytes, *, without: str) -> PlannedConfigura
         without: Name of a file that is left out: our own override.
 
     Raises:
-        UsageError: The bytes are no Terraform plan.
+        UsageError: The bytes are not Terraform plan.
     """
     with _opened(plan) as archive:
         modules = read_json(_entry(archive, _MODULES))
@@ -156,7 +156,7 @@ def read_planned_files(plan: bytes, *, without: str) -> HeldFiles:
         without: Name of a file of the root module that is left out: our own override, which is replaced anyway.
 
     Raises:
-        UsageError: The bytes are no Terraform plan.
+        UsageError: The bytes are not Terraform plan.
     """
     with _opened(plan) as archive:
         entries = read_json(_entry(archive, _MODULES))
@@ -188,7 +188,7 @@ def in_one_form(plan: bytes) -> bytes:
     readers of JSON: Go takes `dir` for `Dir`, so the list of modules is written anew as well.
 
     Raises:
-        UsageError: It is no plan, or names an entry twice.
+        UsageError: It is not a plan, or names an entry twice.
     """
     fresh = io.BytesIO()
     with _opened(plan) as archive, zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as target:
@@ -216,7 +216,7 @@ def is_asking_again(plan: Path) -> bool:
 
 
 def with_label(plan: bytes, label: Label) -> bytes:
-    """Return a plan with a label; one that is no zip, as OpenTofu encrypts it, as it is."""
+    """Return a plan with a label; one that is not a zip, as OpenTofu encrypts it, as it is."""
     labelled = io.BytesIO(plan)
     if not zipfile.is_zipfile(labelled):
         return plan
@@ -335,7 +335,7 @@ def _shown(target: Target) -> str:
 
 @contextmanager
 def _opened(plan: bytes) -> Iterator[zipfile.ZipFile]:
-    """Open a plan, and say of whatever cannot be read in it that it is no plan."""
+    """Open a plan, and say of whatever cannot be read in it that it is not a plan."""
     try:
         with zipfile.ZipFile(io.BytesIO(plan)) as archive:
             check_size(archive)
@@ -361,7 +361,7 @@ def _check_entries(names: list[str]) -> None:
 
 def _entry(archive: zipfile.ZipFile, name: str, limit: int = _ENTRY_BYTES) -> bytes:
     if archive.getinfo(name).file_size > limit:
-        raise UsageError(f"{name} inside the plan is too large", why="it is no usual plan", fix=_PLAN_AGAIN)
+        raise UsageError(f"{name} inside the plan is too large", why="it is not a usual plan", fix=_PLAN_AGAIN)
     return archive.read(name)
 
 
@@ -369,7 +369,7 @@ def _message(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield number and value of the fields of a protocol buffers message that hold bytes; others are skipped.
 
     Raises:
-        ValueError: The bytes are no message.
+        ValueError: The bytes are not message.
     """
     at = 0
     while at < len(content):

@@ -37,7 +37,7 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
     """Read lineage and serial from a plan file.
 
     Raises:
-        UsageError: The bytes are no Terraform plan.
+        UsageError: The bytes are not Terraform plan.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(plan)) as archive:
@@ -79,7 +79,7 @@ def read_refresh(plan: bytes, stored: bytes | None) -> Refresh | None:
         stored: The stored state that it was made from; None when there is none.
 
     Returns:
-        None when the file cannot be looked into (an encrypted plan of OpenTofu is no zip), or was made from a state of
+        None when the file cannot be looked into (OpenTofu's encrypted plan is not a zip), or was made from a state of
         another lineage or serial.
     """
     try:

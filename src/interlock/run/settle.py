@@ -160,7 +160,7 @@ def completed(body: bytes, run: str) -> bytes:
     saves what the run left writes the same bytes.
 
     Raises:
-        StateInvalid: The bytes are no state.
+        StateInvalid: The bytes are not state.
     """
     document = parse_document(body)
     if document.lineage:
@@ -179,7 +179,7 @@ def following(body: bytes, stored: bytes | None) -> bytes:
         stored: The current state, when this very run stored it; else None.
 
     Raises:
-        StateInvalid: One of them is no state.
+        StateInvalid: One of them is not a state.
     """
     if stored is None:
         return body
@@ -218,7 +218,7 @@ async def _save(
     kept = _kept(left, workspace, journal)
     where = f"the state is kept in {kept}" if kept else "no disk took a copy of the state, which ends with this run"
     if not left.is_state:
-        where = f"what Terraform left in {kept} is no state: it has {len(left.body)} bytes, perhaps of a full disk"
+        where = f"what Terraform left in {kept} is not a state: it has {len(left.body)} bytes, perhaps of a full disk"
     try:
         body = completed(left.body, run)
         body = following(body, await access.stored() if access.accepted() is not None else None)

@@ -140,7 +140,7 @@ async def stand_by(
         plan: The plan file among the arguments, which need not exist before `release`; None when there is none.
 
     Returns:
-        None where it cannot be done; that is no failure.
+        None where it cannot be done; that is not a failure.
     """
     own = find_own_config(argv[0], environ, cwd)
     if own is None:

@@ -51,7 +51,7 @@ class Commands(Protocol):
 
     `stop` may be called at any time. From then on every method but `apply` raises `StopRequested`, before it begins a
     command or when the command has ended, and `apply` raises it only where nothing was begun. What a command says that
-    was asked to stop is never diagnosed: a `show` that was interrupted is no failed `show`, and half an `init` is none.
+    was asked to stop is never diagnosed: an interrupted `show` is not a failed `show`, and half an `init` is none.
     """
 
     @property

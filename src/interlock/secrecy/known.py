@@ -3,7 +3,7 @@
 Where they occur in what Terraform or an API says, they are hidden, in every spelling (`secrets`). A value of fewer than
 `MIN_KNOWN_CHARS` characters is not looked for: it would be found everywhere, and tells next to nothing. One that is
 shorter than `MIN_COPY_CHARS` is hidden where it stands as a word of its own. Everyday words and words of
-configurations, such as `true` or `prod`, are none: without them logs could not be read, and guessing them is no work.
+configurations, such as `true` or `prod`, are none: without them logs could not be read, and guessing them is not work.
 Neither is what a command names openly, such as its state: a pipeline gives `TF_VAR_domain=orders` to a run of `orders`,
 and every next line would be a command that fails.
 

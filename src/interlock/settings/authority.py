@@ -187,7 +187,7 @@ def check_address(url: str, *, said_by: str) -> str:
         said_by: The variable, flag or key it comes from, for people.
 
     Raises:
-        UsageError: It is neither https nor on this machine, or is no address at all.
+        UsageError: It is neither https nor on this machine, or is not an address at all.
     """
     try:
         parts = urlsplit(url)
@@ -197,7 +197,7 @@ def check_address(url: str, *, said_by: str) -> str:
     if host and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)):
         return url
     raise UsageError(
-        f"{said_by} is no address that secrets may be sent to",
+        f"{said_by} is not an address that secrets may be sent to",
         why="it must be https://HOST; http:// only to 127.0.0.1, ::1 or localhost, since others could read along",
         fix=f"correct {said_by}",
     )

@@ -68,7 +68,7 @@ class Gateway(_Section):
 
 
 class Noise(_Section):
-    """One kind of difference that is no drift."""
+    """One kind of difference that is not drift."""
 
     type: str = Field(default="*", description="Resource type; `*` and `?` are wildcards.")
     attribute: str = Field(default="*", description="Attribute, such as `description` or `members*`.")
@@ -76,14 +76,14 @@ class Noise(_Section):
     equal: Literal["empty", "number", "json", "case", "trim", "order", "instant", "anything"] = Field(
         description="In what sense the two values are the same."
     )
-    reason: str = Field(min_length=1, description="Why this is no drift; reports repeat it.")
+    reason: str = Field(min_length=1, description="Why this is not drift; reports repeat it.")
 
 
 class Drift(_Section):
     """What counts as drift, and what an apply may revert."""
 
     gate: bool = Field(default=False, description="Applies revert drift only where somebody decided so.")
-    noise: list[Noise] = Field(default=[], description="Differences that are no drift.")
+    noise: list[Noise] = Field(default=[], description="Differences that are not drift.")
     unmanaged: list[str] = Field(
         default=[], description="Resource types whose unmanaged objects a scan looks for; `all` for all."
     )

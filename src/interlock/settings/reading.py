@@ -220,7 +220,7 @@ def _whole_number(text: str) -> int:
 def _protection(text: str) -> str:
     if text not in PROTECTIONS:
         raise UsageError(
-            f"{text!r} is no choice of INTERLOCK_PROTECT_TERRAFORM",
+            f"{text!r} is not a choice of INTERLOCK_PROTECT_TERRAFORM",
             why="it decides whether Terraform hears signals that are meant for whole process trees",
             fix=f"set {', '.join(PROTECTIONS[:-1])} or {PROTECTIONS[-1]}",
         )
@@ -258,7 +258,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """Return interlock.yaml as plain values.
 
     Raises:
-        UsageError: It cannot be read, is too large, or is no YAML mapping.
+        UsageError: It cannot be read, is too large, or is not YAML mapping.
     """
     from ruamel.yaml.error import YAMLError
 

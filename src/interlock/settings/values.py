@@ -114,7 +114,7 @@ def parse_duration(text: str) -> float:
     """Read `90s`, `10m`, `1h30m`, `2d` or plain seconds; return seconds.
 
     Raises:
-        UsageError: The text is no duration.
+        UsageError: The text is not a duration.
     """
     stripped = text.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", stripped):

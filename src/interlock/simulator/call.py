@@ -59,7 +59,7 @@ class Call:
         """Return the decoded body.
 
         Raises:
-            ApiRefusal: 400, the body is no JSON.
+            ApiRefusal: 400, the body is not JSON.
         """
         try:
             return msgspec.json.decode(self.request.body)
@@ -70,7 +70,7 @@ class Call:
         """Return the body as an object.
 
         Raises:
-            ApiRefusal: 400, the body is no JSON object.
+            ApiRefusal: 400, the body is not a JSON object.
         """
         body = self.json()
         if not isinstance(body, dict):
@@ -81,7 +81,7 @@ class Call:
         """Return the body as a list of at most `limit` items.
 
         Raises:
-            ApiRefusal: 400, it is no list or has more.
+            ApiRefusal: 400, it is not a list or has more.
         """
         body = self.json()
         if not isinstance(body, list):
@@ -163,7 +163,7 @@ def references(call: Call, body: Json, name: str, kind: str) -> list[Json]:
     """Return the list of `{"id": …}` of a field; empty when absent.
 
     Raises:
-        ApiRefusal: 400, it is no list, too long, or an object does not exist.
+        ApiRefusal: 400, it is not a list, too long, or an object does not exist.
     """
     value = body.get(name)
     if value is None:

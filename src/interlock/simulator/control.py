@@ -104,7 +104,7 @@ def _check_pattern(pattern: str) -> None:
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise bad_request(f"The path is no regular expression: {error}") from error
+        raise bad_request(f"The path is not a regular expression: {error}") from error
 
 
 _HANDLERS: dict[tuple[str, str], Callable[[Simulation, Request], Json]] = {

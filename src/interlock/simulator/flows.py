@@ -152,7 +152,7 @@ def parse_flow(body: bytes) -> tuple[str, Json]:
     """Return type and content of a flow file.
 
     Raises:
-        ValueError: It is no YAML, or no flow; the text is fit for a job's message.
+        ValueError: It is not YAML, or no flow; the text is fit for a job's message.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError

@@ -120,7 +120,7 @@ class ExistingAccess:
 
         Raises:
             WaitTimeout: Somebody who does not queue with us held the state for too long.
-            StateInvalid: What is stored is no whole state, or its digest is another one; Terraform would fail too.
+            StateInvalid: What is stored is not a whole state, or its digest is another one; Terraform would fail too.
         """
         self._held = await self._take_lock(tell, timeout_s)
         self._before = self._now = await self.backend_hand.read_state()
@@ -230,7 +230,7 @@ class ExistingAccess:
         """Refuse to plan against an older state whose newer version was deleted: it would make again what that had.
 
         Raises:
-            StateInvalid: A run, or the queue, saw a newer state stored, which is no version any more.
+            StateInvalid: A run, or the queue, saw a newer state stored, which is not a version any more.
         """
         if self._before is None or self._before.is_absent:
             return  # nothing is stored: whether that was meant `interlock state verify` asks

@@ -25,7 +25,7 @@ async def open_queue(ref: StateRef, home: Home, *, is_use: bool = True) -> Async
     Args:
         ref: The state.
         home: Where it is remembered. A home that cannot be written keeps nobody from a queue that is not in it.
-        is_use: Somebody asks for this very state; a list of all is no use, or no state would ever be forgotten.
+        is_use: Somebody asks for this very state; a list of all does not count, or no state would ever be forgotten.
 
     Raises:
         UsageError: The state is on a backend beside which no queue can be kept.

@@ -130,7 +130,7 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         return f"the state it could not save was stored as serial {written.version.serial}{held}; its lock was released"
 
     async def find_lost(self, state: str) -> Known | None:
-        """Return what a run saw stored and is no version any more, as after an older database was put in its place."""
+        """Return what a run saw stored and is not a version any more, as after an older database replaced it."""
         known = await asyncio.to_thread(known_of_runs, self.runs, state)
         if not known:
             return None

@@ -180,7 +180,7 @@ class OwnRoom:
         await self.log.append(DELETIONS_ACCEPTED, subject=own_address(self.room.state), by=self.home.me, facts=facts)
 
     async def _lost(self) -> Finding | None:
-        """Name a state that a run saw stored and that is no version any more, as in an older copy of the database."""
+        """Name a state that a run saw stored and that is not a version any more, as in an older database."""
         leftovers = OwnLeftovers(runs=self.home.runs, archive=self.home.archive, clock=self.home.clock)
         try:
             lost = await leftovers.find_lost(self.room.state)

@@ -46,7 +46,7 @@ async def resolve(subject: str, home: Home, environ: Mapping[str, str]) -> State
     `StateRef.for_runs`.
 
     Raises:
-        UsageError: The name is no state name, the folder cannot be read, it is not certain where its state is, or more
+        UsageError: The name is not a state name, the folder cannot be read, it is uncertain where its state is, or more
             than one state may be meant.
     """
     folder = find_root_module(subject)
@@ -138,7 +138,7 @@ def own_ref(state: str, *, directory: Path | None = None) -> StateRef:
     """Return a state of Interlock's own backend by its name.
 
     Raises:
-        UsageError: It is no state name.
+        UsageError: It is not a state name.
     """
     return StateRef(queue=check_state_name(state), address=own_address(state), where=Own(), directory=directory)
 

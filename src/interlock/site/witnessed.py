@@ -51,7 +51,7 @@ async def remember(coordinator: Coordinator, state: str, stored: StoredState, *,
 
 
 async def find_lost(backend: ExistingBackend, stored: StoredState, known: Sequence[Known]) -> Known | None:
-    """Return what was stored later than what is there now and is no version any more; None when nothing was.
+    """Return what was stored later than what is there now and is not a version any more; None when nothing was.
 
     The versions are read only when something is known to be newer, which is never so while nobody deletes anything.
     """

@@ -33,7 +33,7 @@ class DiskTree:
         """Return a file's content, or None when there is none.
 
         Raises:
-            SourceUnreadable: It may not be read, is no regular file, or is too large.
+            SourceUnreadable: It may not be read, is not a regular file, or is too large.
         """
         target = self._root / path
         try:
@@ -80,7 +80,7 @@ def write_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
         mode: `PRIVATE` whatever the umask says, or `SHARED`.
 
     Raises:
-        OSError: It cannot be written, or the name is that of something that is no file, such as a device; what was
+        OSError: It cannot be written, or the name is that of something that is not a file, such as a device; what was
             there stays.
     """
     _refuse_no_file(path)
@@ -109,7 +109,7 @@ def _refuse_no_file(path: Path) -> None:
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
-        raise OSError(errno.EEXIST, "it is no regular file", str(path))
+        raise OSError(errno.EEXIST, "it is not a regular file", str(path))
 
 
 def replace_file(path: str, content: bytes) -> None:

@@ -32,7 +32,7 @@ SUFFIXES = (*_SHARED, *_TOFU_ONLY)
 
 
 def is_configuration(name: str, tool: Tool = Tool.TOFU) -> bool:
-    """Say whether a program reads a file of this name; hidden files and editors' left-overs are no configuration.
+    """Say whether a program reads a file of this name; hidden files and editors' left-overs are not configuration.
 
     A name that only begins with `#` is read; an editor's `#x.tf#` and `x.tf~` have no suffix of a configuration.
     OpenTofu reads all that Terraform reads and more, so without a tool everything counts that one of them reads.

@@ -112,7 +112,7 @@ class Resource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Yield each object with its key, reading only the heads.
 
         Raises:
-            msgspec.ValidationError: An instance is no object, or its index key is neither number nor text.
+            msgspec.ValidationError: An instance is not an object, or its index key is neither number nor text.
         """
         for raw in self.instances:
             head = _HEAD.decode(raw)
@@ -217,7 +217,7 @@ def parse_document(body: bytes) -> Document:
     The result shares the memory of `body`; nothing but the headers of resources is copied.
 
     Raises:
-        StateInvalid: `body` is no JSON object in the shape of a state; `facts["finding"]` names what is wrong.
+        StateInvalid: `body` is not a JSON object in the shape of a state; `facts["finding"]` names what is wrong.
             A document may be read and still be refused: see `verify_state`.
     """
     if len(body) > MAX_STATE_BYTES:
@@ -341,7 +341,7 @@ def assemble(headers: Mapping[ResourceKey, Resource], objects: Mapping[ObjectKey
 
 
 def unreadable(finding: str, why: str) -> StateInvalid:
-    """Return the error for bytes that are no state."""
+    """Return the error for bytes that are not state."""
     return StateInvalid(
         "the document is not a Terraform state",
         why=why,

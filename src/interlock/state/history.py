@@ -170,7 +170,7 @@ def decode_version(data: bytes) -> Version:
     """Read a stored description.
 
     Raises:
-        StateInvalid: The bytes are no description, or of a newer Interlock.
+        StateInvalid: The bytes are not a description, or of a newer Interlock.
     """
     return _decode(data, Version)
 
@@ -179,7 +179,7 @@ def decode_quarantined(data: bytes) -> Quarantined:
     """Read a stored quarantine entry.
 
     Raises:
-        StateInvalid: The bytes are no entry, or of a newer Interlock.
+        StateInvalid: The bytes are not an entry, or of a newer Interlock.
     """
     return _decode(data, Quarantined)
 

@@ -105,7 +105,7 @@ def fault_of_marks(raw: Raw) -> str:
         if msgspec.json.format(raw, indent=-1).count(b'":') != 2 * len(steps) and _names_twice(raw):
             return "a step of a path has a field twice, or twice but for upper and lower case: Go takes the last one"
     except _BROKEN:
-        return "it is no list of paths"
+        return "it is not a list of paths"
     return ""
 
 
@@ -135,7 +135,7 @@ def fault_of_output(raw: Raw) -> str:
             readable = output.value != _ABSENT and _fits(_decoded(output.value), kind)
             fault = "" if readable else "its value is not of its type"
     except _BROKEN:
-        fault = "it is no object with a value and a type"
+        fault = "it is not an object with a value and a type"
     return fault
 
 
@@ -150,7 +150,7 @@ def fault_of_checks(raw: Raw) -> str:
             each = check or _Check()
             kind, address = each.object_kind or "", each.config_addr or ""
             if not is_checkable(kind, address, keyed=False):
-                return f"it has a check of {address!r}, which is no address of a {kind}"
+                return f"it has a check of {address!r}, which is not an address of a {kind}"
             for found in each.objects or ():
                 if not is_checkable(kind, (found or _CheckObject()).object_addr or "", keyed=True):
                     return f"a check of {address!r} has an object without an address"

@@ -144,7 +144,7 @@ def _hidden(value: object, marks: _MarkTree, *, named: bool = False) -> Iterator
     """
     if isinstance(value, dict):
         for name, each in value.items():
-            if name != "type" or isinstance(each, dict | list):  # the type of a dynamic value is no value
+            if name != "type" or isinstance(each, dict | list):  # the type of a dynamic value is not a value
                 yield from _hidden(each, marks.below(name), named=named or sounds_secret(name))
         if is_named_pair(value):
             yield from all_texts(value.get("value"))

@@ -174,7 +174,7 @@ def _head_findings(document: Document) -> Iterator[Finding]:
     if document.version != FORMAT_VERSION:
         yield Finding(code="format-version", message=f"format version {document.version}, only 4 is understood")
     if not is_version(document.terraform_version):
-        yield Finding(code="bad-version", message="terraform_version is no version")
+        yield Finding(code="bad-version", message="terraform_version is not a version")
     if not document.lineage:
         yield Finding(code="no-lineage", message="the lineage is empty, so its identity is unknown")
     if document.serial == 0:
@@ -207,7 +207,7 @@ def _resource_findings(resource: Resource, seen: _Seen) -> Iterator[Finding]:
         if is_module(resource.module):
             seen.addresses.add(resource.module)
         else:
-            yield Finding(code="bad-module", address=address, message="its module is no address of a module")
+            yield Finding(code="bad-module", address=address, message="its module is not an address of a module")
     yield from _twins(resource.unknown, RESOURCE_FIELDS, address)
     if resource.provider not in seen.providers:
         if is_provider(resource.provider):
@@ -279,7 +279,7 @@ def _field_findings(key: ObjectKey, read: _Instance, seen: _Seen) -> Iterator[Fi
             if is_dependency(name or ""):
                 seen.addresses.add(name or "")
             else:
-                yield _bad_field(key, f"it depends on {name!r}, which is no address of a resource")
+                yield _bad_field(key, f"it depends on {name!r}, which is not an address of a resource")
     for number in (read.schema_version, read.identity_schema_version):
         if number is not None and not 0 <= number <= _MAX_UINT64:
             yield _bad_field(key, "a schema version is not an unsigned 64-bit number")

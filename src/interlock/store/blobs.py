@@ -64,7 +64,7 @@ class BlobStore(Protocol):
                 space where the store can make use of it, and is ignored when that blob is not there.
 
         Raises:
-            UsageError: The blob is beyond its limit, or `like` is no digest.
+            UsageError: The blob is beyond its limit, or `like` is not a digest.
         """
         ...
 

@@ -47,11 +47,11 @@ def check_record(key: object, version: object, value: object, sum_: object) -> t
         RecordDamaged: They are not what was written, or not of the right kind.
     """
     if not isinstance(key, str):
-        raise RecordDamaged(repr(key)[:100], why="its key is no text")
+        raise RecordDamaged(repr(key)[:100], why="its key is not text")
     if not isinstance(version, int) or version <= 0:
-        raise RecordDamaged(key, why="its version is no positive number")
+        raise RecordDamaged(key, why="its version is not a positive number")
     if not isinstance(value, bytes):
-        raise RecordDamaged(key, why=f"its value is no bytes but {type(value).__name__}")
+        raise RecordDamaged(key, why=f"its value is not bytes but {type(value).__name__}")
     if sum_ is not None and sum_ != record_sum(key, version, value):
         raise RecordDamaged(key)
     return version, value

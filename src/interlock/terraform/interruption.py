@@ -2,7 +2,7 @@
 
 Terraform's first signal, of whatever kind and from whomever, makes it stop: it starts nothing new, waits for the
 operations in flight, and saves. Its second makes it exit at once, and what was in flight is in no state.
-"execution halted" is no sign of the second: a stop that saved everything ends with one or two of them for each
+"execution halted" is not a sign of the second: a stop that saved everything ends with one or two of them for each
 operation that was in flight (seen with Terraform 1.11.4 and 1.15, OpenTofu 1.12).
 Source: docs/facts/terraform-runs.md#run-8, and internal/command/meta.go and internal/backend/local of Terraform.
 """

@@ -273,7 +273,7 @@ class ShownPlan:
         data: What `terraform show -json` printed.
 
     Raises:
-        TerraformFailed: It has too many bytes or values, is nested too deeply, or is no JSON object.
+        TerraformFailed: It has too many bytes or values, is nested too deeply, or is not a JSON object.
     """
 
     def __init__(self, data: bytes | str) -> None:

@@ -33,10 +33,12 @@ def read_secret_file(path: Path, *, what: str) -> str:
             _check_private(os.fstat(file.fileno()), path, what)
             content = file.read(BYTES_MAX + 1)
         if len(content) > BYTES_MAX:
-            raise UsageError(f"{what} is no secret: {path}", why=f"it has more than {BYTES_MAX} bytes", fix=_list(path))
+            raise UsageError(
+                f"{what} is not a secret: {path}", why=f"it has more than {BYTES_MAX} bytes", fix=_list(path)
+            )
         return content.decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror or "" if isinstance(error, OSError) else "it is no text"
+        why = error.strerror or "" if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"{what} cannot be read: {path}", why=why, fix=_list(path)) from error
 
 

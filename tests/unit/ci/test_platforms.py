@@ -361,7 +361,7 @@ def test_the_identity_of_an_azure_job(fake_api: Any) -> None:
 
 
 def test_outside_ci_there_is_no_identity() -> None:
-    with pytest.raises(UsageError, match="no job"):
+    with pytest.raises(UsageError, match="not a job"):
         identity({}, "interlock")
 
 

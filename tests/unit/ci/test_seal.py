@@ -118,5 +118,5 @@ def test_a_digest_is_compared_with_as_many_digits_as_people_compare() -> None:
 
 
 def test_a_public_key_with_which_anybody_could_read_the_plan_wraps_none() -> None:
-    with pytest.raises(UsageError, match="no public key"):
+    with pytest.raises(UsageError, match="not a public key"):
         wrapped(key="ilwrap_" + "A" * 43)

@@ -122,7 +122,7 @@ def test_old_spellings_mean_the_present_settings() -> None:
 
 def test_a_value_that_is_no_constant_is_a_doubt() -> None:
     found = look({"main.tf": 'terraform {\n  backend "s3" {\n    bucket = var.bucket\n  }\n}\nvariable "bucket" {}\n'})
-    assert "bucket is no constant" in found.doubts[0]
+    assert "bucket is not a constant" in found.doubts[0]
 
 
 def test_a_local_value_is_known_as_opentofu_knows_it() -> None:

@@ -117,5 +117,5 @@ def test_who_only_looks_makes_no_home(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("INTERLOCK_HOME", str(tmp_path / "home"))
     with pytest.raises(SystemExit) as ended:
         main(words.split())
-    assert ended.value.code in {0, 3}, "an empty state is no defect"
+    assert ended.value.code in {0, 3}, "an empty state is not a defect"
     assert not (tmp_path / "home").exists()

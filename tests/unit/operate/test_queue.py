@@ -1,4 +1,4 @@
-"""All queues in one list: each state elsewhere is asked in its turn, and being listed is no use (promise P11)."""
+"""All queues in one list: each state elsewhere is asked in its turn, and being listed is not use (promise P11)."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_only_a_terraform_that_has_the_connection_is_the_holder_and_nothing_prov
 
 @pytest.fixture
 def connection() -> Iterator[tuple[str, int, int]]:
-    """A connection that this process, which is no Terraform, has to a server."""
+    """A connection that this process, which is not a Terraform, has to a server."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         yield (*client.getsockname(), server.getsockname()[1])
 

@@ -27,7 +27,7 @@ LATER: dict[Cause, tuple[Action, Action]] = {
     Cause.FRONT_END_GONE: (Action.IGNORE, Action.IGNORE),
     Cause.LEASE_LOST: (Action.IGNORE, Action.IGNORE),
 }
-"""While Terraform runs: what a second wish means that is no burst, and a third after the warning has stood."""
+"""While Terraform runs: what a second wish means that is not a burst, and a third after the warning has stood."""
 
 
 def tell(phase: Phase, *wishes: tuple[Cause, float]) -> list[Action]:

@@ -296,7 +296,7 @@ async def test_an_empty_file_is_never_told_as_a_kept_state(room: Room) -> None:
     room.space.errored.write_bytes(b"")
     with pytest.raises(StateNotSaved) as lost:
         await room.settle(FakeDoor(WRITTEN), APPLIED, SAVING_FAILED, code=1, failure=TerraformFailed("x"))
-    assert "is no state: it has 0 bytes" in lost.value.why
+    assert "is not a state: it has 0 bytes" in lost.value.why
     assert "the state is kept" not in lost.value.why
 
 

@@ -100,7 +100,9 @@ def test_every_row_of_the_table_says_where_it_comes_from() -> None:
     sources = table["_meta"]["sources"]
     unread = {kind for kind in table["attributes"] if kind.partition("_")[0] not in sources}
     assert {kind.partition("_")[0] for kind in unread} == {"aws"}
-    assert len(unread) == len(re.findall(r"\w+/\w+", table["_meta"]["aws"].partition(":")[2])) - 1  # one is no secret
+    assert (
+        len(unread) == len(re.findall(r"\w+/\w+", table["_meta"]["aws"].partition(":")[2])) - 1
+    )  # one is not a secret
     for rows in (table["attributes"], table["not_in_schema"], table["not_checked"]):
         assert all(paths and all(re.fullmatch(r"[a-z0-9_.]+", path) for path in paths) for paths in rows.values())
 

@@ -125,7 +125,7 @@ class Api:
     ) -> tuple[bytes | None, datetime | None]:
         url = self.base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         if not url.startswith(("https://", "http://")):
-            raise UsageError(f"the address of {self.title} is no http address", why=f"it is {self.base!r}")
+            raise UsageError(f"the address of {self.title} is not an http address", why=f"it is {self.base!r}")
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         headers = {"Accept": "application/json", "User-Agent": "interlock", **self.headers}

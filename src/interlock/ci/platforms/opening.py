@@ -43,7 +43,7 @@ def identity(environ: Mapping[str, str], audience: str) -> str:
     """Return this job's signed identity token for `audience`.
 
     Raises:
-        UsageError: This is no job, or it has no right to such a token.
+        UsageError: This is not a job, or it has no right to such a token.
     """
     match find_vendor(environ):
         case Vendor.GITHUB:
@@ -58,7 +58,7 @@ def identity(environ: Mapping[str, str], audience: str) -> str:
 
 def _nowhere(fix: str) -> UsageError:
     return UsageError(
-        "this is no job of GitHub, GitLab or Azure DevOps",
+        "this is not a job of GitHub, GitLab or Azure DevOps",
         why="none of GITHUB_ACTIONS, GITLAB_CI and TF_BUILD is set",
         fix=fix,
     )

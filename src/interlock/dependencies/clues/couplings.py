@@ -49,6 +49,6 @@ def _pools(world: World, site: Site, number: str, coupling: Coupling) -> Iterato
 
 
 def _digits(text: str) -> tuple[int, int] | None:
-    """Return a number with its length, so that 0100 is not 100; None when the text is no number."""
+    """Return a number with its length, so that 0100 is not 100; None when the text is not a number."""
     digits = text.removeprefix("tel:").removeprefix("+")
     return (len(digits), int(digits)) if digits.isdecimal() and len(digits) <= _MAX_DIGITS else None

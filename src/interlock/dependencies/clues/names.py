@@ -58,7 +58,7 @@ def _clue(site: Site, target: Site, reference: Reference, item: Literal, text: s
 
 
 def _json_texts(text: str) -> Iterator[str]:
-    """Yield the texts in a JSON document that is written as text; keys are no names of objects."""
+    """Yield the texts in a JSON document that is written as text; keys are not names of objects."""
     if len(text) > MAX_JSON_CHARS or not text.lstrip().startswith(("{", "[")):
         return
     try:

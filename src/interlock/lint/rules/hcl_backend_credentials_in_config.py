@@ -61,7 +61,7 @@ def _has_password(value: object) -> bool:
 
 
 def _is_emulator(body: Body) -> bool:
-    """Say whether the backend is an emulator on this machine, whose credentials are no secret."""
+    """Say whether the backend is an emulator on this machine, whose credentials are not secret."""
     values = (value for path, value in expressions(body) if path.partition(".")[0] in _ENDPOINTS)
     texts = (part.value for value in values for part in walk(value) if isinstance(part, Literal))
     return any(name in text for text in texts if isinstance(text, str) for name in _LOCAL)

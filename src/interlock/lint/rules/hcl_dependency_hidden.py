@@ -69,7 +69,7 @@ def _named(resource: Resource, managed: Managed) -> Iterator[Hidden]:
 
 
 def _texts(value: Expression) -> Iterator[tuple[Span, str]]:
-    """Yield the plain texts of a value: the members of a map, or the value itself. Keys are no names of objects."""
+    """Yield the plain texts of a value: the members of a map, or the value itself. Keys are not names of objects."""
     for item in elements(value):
         if isinstance(item, ObjectValue):
             for _, member in item.items:
@@ -110,7 +110,7 @@ def _pool(module: Module, number: str, coupling: Coupling) -> Resource | None:
 
 
 def _digits(text: str | None) -> tuple[int, int] | None:
-    """Return a number with its length, so that 0100 is not 100; None when the text is no number."""
+    """Return a number with its length, so that 0100 is not 100; None when the text is not a number."""
     digits = (text or "").removeprefix("tel:").removeprefix("+")
     return (len(digits), int(digits)) if digits.isdecimal() and len(digits) <= 20 else None  # noqa: PLR2004 - E.164 has 15
 

@@ -124,7 +124,7 @@ def find_running(directory: Path | None) -> list[Running]:
 
 
 def read_process(pid: int) -> Running | None:
-    """Return one process of this machine; None when it is no Terraform, OpenTofu or orphaned provider."""
+    """Return one process of this machine; None when it is not Terraform, OpenTofu or orphaned provider."""
     return _read(pid, None)
 
 

@@ -63,7 +63,7 @@ def judge_owners(where: str, owners: Iterable[running.Running | None]) -> tuple[
 
     Args:
         where: The connection, for people.
-        owners: Each process, or None for one that is no Terraform.
+        owners: Each process, or None for one that is not Terraform.
     """
     found = list(owners)
     for owner in found:
@@ -73,7 +73,7 @@ def judge_owners(where: str, owners: Iterable[running.Running | None]) -> tuple[
     if not found:
         text = f"its connection from {where} is of this host, and no process that we may see has it"
         return Says.NOTHING, text, f"as root, outside of containers: {command('lock', 'explain', THIS_STATE)}"
-    text = f"its connection from {where} belongs to a program of this host that is no Terraform: a tunnel or a proxy"
+    text = f"its connection from {where} belongs to a program of this host that is not Terraform: a tunnel or a proxy"
     return Says.NOTHING, text, _HOW
 
 

@@ -4,7 +4,7 @@ A plain Terraform leaves its `user@host` and the time of the lock, nothing else:
 Can prove: that it is alive, when a Terraform runs here for the same state and was started before the lock was taken;
 that it is gone, when the lock names this host, this host was up all the time since, we see all of its processes, and no
 Terraform that could be it runs here.
-Cannot prove: anything about another host. A name is no identity: inside a container, in a CI job, without /proc or a
+Cannot prove: anything about another host. A name is not an identity: in a container, in a CI job, without /proc or a
 boot id (macOS, gVisor), with hidden processes, or on a host that was started since, a missing process proves nothing.
 Two machines of one name that are both up all the time cannot be told apart; names that no machine has for itself, such
 as `localhost`, count as no name. A stopped process is alive. A process whose folder we may not see may be it, so it
@@ -91,7 +91,7 @@ _JOB = "if the holder is a CI job, name it: --job URL"
 def why_no_proof(suspect: Suspect, sight: Sight) -> tuple[str, str] | None:
     """Return why a host of the lock's name on which nothing holds it proves nothing; None when it does prove. Pure.
 
-    A name is no identity. Containers and CI machines are made by the hundred under one name, and one that does not see
+    A name is not an identity. Containers and CI machines are made by the hundred under one name; one that cannot see
     every process of its machine cannot say that there is none.
     """
     named = f'a host name such as "{sight.host}" says nothing'

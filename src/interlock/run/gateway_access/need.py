@@ -229,7 +229,7 @@ def _upstream(
     except UsageError:
         if login.region is None:
             raise
-        return f"its aws_region {region!r} is no region that is known"
+        return f"its aws_region {region!r} is not a region that is known"
     return f"https://{found.api_host}", f"https://{found.login_host}"
 
 
