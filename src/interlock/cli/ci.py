@@ -243,8 +243,7 @@ def seal(
         pipeline=_pipeline_run(),
     )
     _replace(out, sealing.seal(source.wrapped, binding, os.environ.get("INTERLOCK_SEAL_KEY", "")))
-    _output("digest", binding.digest)
-    _output("run", binding.run)
+    _hand_out({"digest": binding.digest, "run": binding.run})
     facts = {
         "path": out,
         "digest": binding.digest,
@@ -374,7 +373,7 @@ def _report(summary: Path | None, artifact: str | None, state: str, *, kept: boo
 
     from interlock.bounded import decode_json
     from interlock.ci.comment import PlanReport
-    from interlock.cli.plan_report import read_report
+    from interlock.cli.plan_report import project_address, read_report
     from interlock.home.embedded import check_own
 
     if artifact is None and not kept:
@@ -387,7 +386,9 @@ def _report(summary: Path | None, artifact: str | None, state: str, *, kept: boo
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         fix = command("ci", "comment", "plan.json", "--state", state, "--keep", "report.json")
         raise UsageError("this is not what --keep wrote", why=str(error), fix=fix) from error
-    return replace(found, state=state)  # the job that made it does not choose whose comment is replaced
+    # The job that made it ran code of the change: it chooses neither whose comment is replaced, nor where a link leads.
+    ours = project_address(os.environ)
+    return replace(found, state=state, job=found.job if ours and found.job.startswith(ours) else "")
 
 
 def _to_summary(body: str) -> None:
@@ -531,17 +532,23 @@ def _replace(path: Path, content: bytes) -> None:
         ) from error
 
 
-def _output(name: str, value: str) -> None:
-    """Hand a value to later jobs: a step output on GitHub and Azure, a line of a dotenv report on GitLab."""
+def _hand_out(values: Mapping[str, str]) -> None:
+    """Hand values to later jobs: step outputs on GitHub and Azure, a dotenv report on GitLab.
+
+    GitLab gives each line of that report to the jobs after this one as a variable, so a file of this name that is in
+    the checkout already would set what it likes there: it is replaced, not added to.
+    """
     path = os.environ.get("GITHUB_OUTPUT")
+    lines = {name: one_line(value) for name, value in values.items()}
     if path:
         with Path(path).open("a") as file:
-            file.write(f"{name}={one_line(value)}\n")
+            file.writelines(f"{name}={value}\n" for name, value in lines.items())
     elif os.environ.get("TF_BUILD"):
-        view.tell_azure("task.setvariable", {"variable": name, "isOutput": "true"}, value)
+        for name, value in lines.items():
+            view.tell_azure("task.setvariable", {"variable": name, "isOutput": "true"}, value)
     elif os.environ.get("GITLAB_CI"):
-        with Path("interlock.env").open("a") as file:
-            file.write(f"PLAN_{name.upper()}={value}\n")
+        report = "".join(f"PLAN_{name.upper()}={value}\n" for name, value in lines.items())
+        _replace(Path("interlock.env"), report.encode())
 
 
 def _hand_on(name: str, secret: str) -> None:

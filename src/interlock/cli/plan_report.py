@@ -68,6 +68,12 @@ def job_url(environ: Mapping[str, str]) -> str:
     return environ.get("CI_JOB_URL", "")
 
 
+def project_address(environ: Mapping[str, str]) -> str:
+    """Return what the addresses of all jobs of this job's project begin with, "" outside CI."""
+    mark = {"GITHUB_RUN_ID": "/actions/runs/", "BUILD_BUILDID": "/_build/results?"}
+    return "".join(job_url(environ).partition(next((mark[name] for name in mark if environ.get(name)), "/-/"))[:2])
+
+
 def _summary(path: Path) -> dict[str, Any]:
 
     try:

@@ -163,6 +163,49 @@ def planned(run: Run, tmp_path: Path, fake_api: Any, monkeypatch: pytest.MonkeyP
     return fake_api
 
 
+@pytest.mark.parametrize("as_link", [False, True])
+def test_a_dotenv_report_of_the_checkout_sets_no_variable_of_the_apply_job(
+    as_link: bool, run: Run, tmp_path: Path, planned: Any
+) -> None:
+    """What the seal job handed out was added to the file of that name: `BASH_ENV`, `TF_CLI_ARGS_apply`, anything."""
+    own = tmp_path / ("other.env" if as_link else "interlock.env")
+    own.write_text("BASH_ENV=./evil.sh\nPLAN_DIGEST=0000\n")
+    if as_link:
+        (tmp_path / "interlock.env").symlink_to(own)
+    assert run("seal", "--state", "prod", "--out", "plan.sealed") == 0
+    handed = (tmp_path / "interlock.env").read_text()
+    assert [line.partition("=")[0] for line in handed.splitlines()] == ["PLAN_DIGEST", "PLAN_RUN"]
+    assert "0000\n" not in handed
+    if as_link:
+        assert own.read_text().startswith("BASH_ENV")
+
+
+@pytest.mark.parametrize(
+    ("environ", "ours"),
+    [
+        ({"GITHUB_RUN_ID": "1", "GITHUB_SERVER_URL": "https://gh.example", "GITHUB_REPOSITORY": "o/r"},
+         "https://gh.example/o/r/actions/runs/9"),
+        ({"GITLAB_CI": "true", "CI_JOB_URL": "https://gl.example/g/p/-/jobs/1"}, "https://gl.example/g/p/-/jobs/9"),
+        ({"BUILD_BUILDID": "1", "SYSTEM_COLLECTIONURI": "https://az.example/o/", "SYSTEM_TEAMPROJECT": "p"},
+         "https://az.example/o/p/_build/results?buildId=9"),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_a_kept_report_chooses_no_link_beyond_its_own_project(
+    environ: dict[str, str], ours: str | None, run: Run, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    wanted = {"https://evil.example/o/r/actions/runs/9": False}
+    if ours is not None:
+        wanted |= {ours: True, ours.replace(".example/", ".example.evil/"): False}
+    for job, shown in wanted.items():
+        (tmp_path / "report.json").write_text(json.dumps({"state": "other", "job": job}))
+        assert run("comment", "report.json", "--kept", "--state", "prod", "--dry-run") == 0
+        assert (f"[job](<{job}>)" in capsys.readouterr().out) is shown
+
+
 def test_the_reviewed_plan_is_sealed_for_this_pipeline_and_opens_in_it_alone(
     run: Run, tmp_path: Path, planned: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
