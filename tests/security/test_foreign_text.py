@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,55 @@ def test_an_attackers_words_come_out_of_no_command_as_they_are(
             said = {"out": out, "err": err}
             found += [f"{mode} {ascii(argv)[:100]} {name}: {fault}" for name, text in said.items()
                       for fault in faults(text, terminal=mode == "terminal")]  # fmt: skip
+    assert found == []
+
+
+GITLAB = {
+    "GITLAB_CI": "true",
+    "CI": "true",
+    "CI_PROJECT_ID": "1",
+    "CI_JOB_ID": "2",
+    "CI_PIPELINE_ID": "3",
+    "CI_MERGE_REQUEST_IID": "4",
+    "INTERLOCK_CI_TOKEN": "t",
+    "CI_JOB_URL": POISON,
+    "GITLAB_USER_LOGIN": POISON,
+}
+AZURE = {
+    "TF_BUILD": "True",
+    "SYSTEM_TEAMPROJECT": POISON,
+    "BUILD_BUILDID": "3",
+    "SYSTEM_ACCESSTOKEN": "t",
+    "BUILD_REPOSITORY_ID": "x",
+    "SYSTEM_PULLREQUEST_PULLREQUESTID": "4",
+    "BUILD_REQUESTEDFOR": POISON,
+}
+ADDRESSES = {"GITHUB_ACTIONS": ("GITHUB_API_URL", "GITHUB_SERVER_URL"), "GITLAB_CI": ("CI_API_V4_URL", "CI_SERVER_URL"),
+             "TF_BUILD": ("SYSTEM_COLLECTIONURI", "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI")}  # fmt: skip
+LISTENS = {"serve", "gateway"}  # with a wrong option they would begin to listen where it is taken
+ASKED_RAW = "--raw"
+
+
+def _with_options(leaf: str) -> Iterator[list[str]]:
+    """Yield a command with each of its options: a switch alone, any other with an attacker's words for its value."""
+    for parameter in LEAVES[leaf].params:
+        option = next((each for each in parameter.opts if each.startswith("--")), None)
+        if option not in (None, "--json", "--help", "--install-completion", "--show-completion", ASKED_RAW):
+            yield [*RUNS_AS[leaf][0], option, *([] if parameter.is_flag else [POISON])]
+
+
+@pytest.mark.parametrize("leaf", sorted(set(RUNS_AS) - LISTENS - {"demo"}))
+def test_no_option_of_a_command_lets_an_attackers_words_through_on_any_ci_system(
+    leaf: str, poisoned: Path, evil_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    for argv, system in zip(_with_options(leaf), cycle((GITLAB, AZURE, CI)), strict=False):
+        with monkeypatch.context() as patched:
+            for name, value in {**system, **dict.fromkeys(ADDRESSES[next(iter(system))], evil_api)}.items():
+                patched.setenv(name, value)
+            for text in _shown(patched, _filled(argv, poisoned.parent / "home"), terminal=False):
+                found += [f"{ascii(argv)[:160]}: {fault}" for fault in faults(text)]
+                assert "is a defect" not in text, argv
     assert found == []
 
 
