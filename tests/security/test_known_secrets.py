@@ -20,7 +20,8 @@ from tests.desk import Desk
 from interlock.errors import InterlockError, UsageError
 from interlock.hcl import read_module
 from interlock.hcl.given import secret_texts_given
-from interlock.run.given_values import Handed, hand_over, remove_given
+from interlock.run.given_values import Handed, find_known_secrets, hand_over, remove_given
+from interlock.run.order import Operation, Order
 from interlock.run.stage import EventFile, hide_in_file
 from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Journal, read
@@ -31,6 +32,7 @@ from interlock.testing.clock import FakeClock
 
 pytestmark = pytest.mark.promise("P10")
 
+WORD = "Zx9-Very-Secret-81"
 SECRET = 'h"unter2 <&> Zoë\\x'
 MODULE = """
 variable "pw" {
@@ -355,3 +357,37 @@ def test_hiding_is_linear() -> None:
     text = "a" * 20_000
     assert known.hide(text) == text
     assert asked <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PG_CONN_STR", f"postgres://u:{WORD}@h/x"),
+        ("PG_CONN_STR", f"host=h user=u password={WORD} dbname=x"),
+        ("HTTPS_PROXY", f"http://u:{WORD}@proxy:3128"),
+        ("TF_ENCRYPTION", f'key_provider "pbkdf2" "k" {{\n  passphrase = "{WORD}"\n}}'),
+        ("GOOGLE_BACKEND", json.dumps({"type": "service_account", "client_secret": WORD})),
+        *((name, WORD) for name in ("SYSTEM_ACCESSTOKEN", "DB_PASS", "MYSQL_PWD", "AWS_SSE_CUSTOMER_KEY")),
+        *((name, WORD) for name in ("SLACK_WEBHOOK_URL", "INTERLOCK_NOTIFY_URL", "INTERLOCK_SEAL_KEY")),
+    ],
+)
+def test_a_credential_of_the_environment_is_hidden_wherever_it_stands_in_its_variable(name: str, value: str) -> None:
+    known = know_secrets(environment_secrets({name: value, "EDITOR": "vim", "PS1": "token: no"}))
+    assert WORD not in known.hide(f"the password is {WORD}.")
+    assert known.hide("vim says no to postgres and service_account") == "vim says no to postgres and service_account"
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TF_CLI_ARGS", f"-var=pw={WORD}"),
+        ("TF_CLI_ARGS_plan", f"-no-color -var 'pw={WORD}'"),
+        ("TF_CLI_ARGS_init", f"-backend-config=secret_key={WORD}"),
+        ("TF_CLI_ARGS_apply", f'"-var=pw={WORD}'),
+    ],
+)
+def test_a_value_that_terraform_takes_from_its_own_variable_is_hidden(tmp_path: Path, name: str, value: str) -> None:
+    (tmp_path / "main.tf").write_text('variable "pw" {\n  sensitive = true\n}\n')
+    order = Order(run="r", operation=Operation.PLAN, directory=str(tmp_path), state="s", who="w", home=str(tmp_path))
+    assert WORD not in find_known_secrets(order, {name: value}).hide(f"it says {WORD}")

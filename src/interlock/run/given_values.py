@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from interlock.hcl import Module
 
 PREFIX: Final = "TF_VAR_"
+_FLAGS_OF_THE_ENVIRONMENT: Final = "TF_CLI_ARGS"
 PATTERN: Final = "given-*.tfvars"
 """The files made here, in the run's folder; they hold secrets in clear."""
 
@@ -47,19 +49,32 @@ class Handed:
 
 def find_known_secrets(order: Order, environ: Mapping[str, str]) -> KnownSecrets:
     """Return what is known to be secret before a run begins: credentials, and values of variables that may be."""
-    credentials = [*environment_secrets(environ), *_backend_secrets(order.extra)]
+    credentials = [*environment_secrets(environ), *_backend_secrets(_all_given(order, environ))]
     return know_secrets(credentials, given=_values(order, environ), named=(order.state, order.directory))
 
 
 def _values(order: Order, environ: Mapping[str, str]) -> Iterator[str]:
     directory = Path(order.directory)
-    given = any(name.startswith(PREFIX) for name in environ) or any("var" in word for word in order.extra)
+    words = _all_given(order, environ)
+    given = any(name.startswith(PREFIX) for name in environ) or any("var" in word for word in words)
     if not given and not _value_files(directory):
         return
     from interlock.hcl.given import secret_texts_given
     from interlock.source.disk import DiskTree
 
-    yield from secret_texts_given(_module(directory), DiskTree(), order.extra, environ)
+    yield from secret_texts_given(_module(directory), DiskTree(), words, environ)
+
+
+def _all_given(order: Order, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the flags that Terraform will take: those of the command line, and those of `TF_CLI_ARGS` and its like."""
+    words = list(order.extra)
+    for name, value in environ.items():
+        if name.startswith(_FLAGS_OF_THE_ENVIRONMENT):
+            try:
+                words += shlex.split(value)
+            except ValueError:  # a quote without its other half: Terraform quotes it all when it says so
+                words += re.split(r"[\s\"']+", value)
+    return tuple(words)
 
 
 def values_of(words: Sequence[str]) -> list[str]:

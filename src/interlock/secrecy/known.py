@@ -16,8 +16,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
-from interlock.secrecy.secrets import MASK, MIN_COPY_CHARS, NO_SECRETS, Secrets, gather_secrets, sounds_secret
+from interlock.secrecy.secrets import (
+    MASK,
+    MIN_COPY_CHARS,
+    NO_SECRETS,
+    Secrets,
+    assigned_secrets,
+    gather_secrets,
+    sounds_secret,
+)
 
 MIN_KNOWN_CHARS: Final = 4
 _COMMON: Final = frozenset(
@@ -43,7 +52,13 @@ _COMMON: Final = frozenset(
     | {"help", "file", "folder", "auto-approve", "json", "doctor", "wait", "init"}
 )
 # Named otherwise than `sounds_secret` looks for: in one word, or by a product's own word.
-_ALSO_SECRET: Final = frozenset({"PGPASSWORD", "MYSQL_PWD", "SSHPASS", "GITHUB_PAT", "ARM_SAS_TOKEN", "CI_JOB_JWT"})
+_ALSO_SECRET: Final = frozenset(
+    {"PGPASSWORD", "MYSQL_PWD", "SSHPASS", "GITHUB_PAT", "ARM_SAS_TOKEN", "CI_JOB_JWT", "SYSTEM_ACCESSTOKEN"}
+    | {"AWS_SSE_CUSTOMER_KEY", "IDTOKEN", "INTERLOCK_NOTIFY_URL", "INTERLOCK_SEAL_KEY", "INTERLOCK_PLAN_KEY"}
+    | {"INTERLOCK_AUDIT_KEY"}
+)
+_ALSO_ENDS: Final = ("_PASS", "_PWD", "_WEBHOOK", "_WEBHOOK_URL")
+_IN_ADDRESS: Final = re.compile(r"://[^\s/?#@:\"']{0,200}:([^\s/?#\"']{1,500})@")
 _OF_A_HOST: Final = "TF_TOKEN_"
 
 
@@ -107,12 +122,20 @@ def _is_worth_hiding(text: str) -> bool:
 def environment_secrets(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the values of an environment that are secret by their names: OAuth secrets, tokens, keys of AWS.
 
+    Of the other values, the passwords in addresses (`PG_CONN_STR`, proxies) and what they assign to a name of a secret,
+    as OpenTofu's `TF_ENCRYPTION` and the JSON of a service account do.
+
     Values of `TF_VAR_` are not among them: the configuration says which of those are secret.
     """
     for name, value in environ.items():
-        if name.startswith(_OF_A_HOST) or name in _ALSO_SECRET or (_may_tell(name) and sounds_secret(name)):
+        if name.startswith("TF_VAR_"):
+            continue
+        if name.startswith(_OF_A_HOST) or name in _ALSO_SECRET or name.endswith(_ALSO_ENDS) or sounds_secret(name):
             yield value
+        yield from _within(value)
 
 
-def _may_tell(name: str) -> bool:
-    return not name.startswith("TF_VAR_")
+def _within(value: str) -> Iterator[str]:
+    for password in _IN_ADDRESS.findall(value):
+        yield from (password, unquote(password))
+    yield from assigned_secrets(value)

@@ -130,6 +130,14 @@ def hide_quoted(text: str) -> str:
     return _ASSIGNED.sub(_without_value, text)
 
 
+def assigned_secrets(text: str) -> Iterator[str]:
+    """Yield the values that a text assigns to names of secrets: `passphrase = "x"`, `"client_secret": "x"`, `pwd=x`."""
+    for found in _ASSIGNED.finditer(text):
+        value, opening = found[3], found[4] or (found[3][0] if found[3][0] in "\"'" else "")
+        if sounds_secret(found[1]) and (opening or "=" in found[2]):
+            yield value.removeprefix(opening).removesuffix(opening) if opening else value
+
+
 def _without_value(found: re.Match[str]) -> str:
     name, sign, value = found[1], found[2], found[3]
     opening = found[4] or (value[0] if value[0] in "\"'" else "")
