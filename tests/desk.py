@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import io
 import json
 import os
 import pty
@@ -14,11 +15,13 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
+from interlock.cli.main import main
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.recovery.witnesses.running import look_around
 from interlock.run.summary import Summary, find_summary
@@ -69,6 +72,12 @@ seconds."""
 
 CUT = 120.0
 """Seconds of a hold that the test cuts short: so many that no busy machine comes to their end first."""
+
+
+LOOKING = frozenset(
+    {"audit", "doctor", "exit-codes", "explain", "init", "lint", "lock", "queue", "recover", "runs", "state"}
+)
+"""Commands that start no run and wait for nobody, so that a process of their own makes no difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +183,31 @@ class Desk:
         return process, ours
 
     def run(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
-        """Run a command to its end."""
+        """Run a command to its end, in this process where that makes no difference."""
+        if str(words[0]) in LOOKING and not _in_loop():
+            return self.call(*words, cwd=cwd, environ=environ)
         return self.start(*words, cwd=cwd, environ=environ).wait()
+
+    def call(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
+        """Run a command to its end in this process, which has all of it loaded: a start of Python costs half a second.
+
+        `tests/e2e/test_cli_processes.py` holds that every command says the same as a process of its own.
+        """
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
+        with ExitStack() as stack:
+            nothing = stack.enter_context(open(os.devnull, encoding="utf-8"))  # noqa: PTH123 - a device
+            stack.enter_context(mock.patch.object(sys, "stdin", nothing))
+            stack.enter_context(mock.patch.dict(os.environ, {**self.environ, **(environ or {})}, clear=True))
+            stack.enter_context(chdir(cwd or self.folder))
+            stack.enter_context(redirect_stdout(out))
+            stack.enter_context(redirect_stderr(err))
+            try:
+                main([*map(str, words)])
+                code = 0
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        said, told = (stream.buffer.getvalue().decode() for stream in (out, err))
+        return Answer(code, said, told)
 
     def gate(self) -> Path:
         """Make a file; an apply of a `SLEEPER` module that is given it as `-var=gate=…` holds until it is removed."""
@@ -307,6 +339,14 @@ class Desk:
             return summary if summary is not None and summary.exit is not None else None
 
         return self.until(look, f"the end of {run}")
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def sees_whole_machine() -> bool:
