@@ -13,11 +13,13 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -74,10 +76,8 @@ CUT = 120.0
 """Seconds of a hold that the test cuts short: so many that no busy machine comes to their end first."""
 
 
-LOOKING = frozenset(
-    {"audit", "doctor", "exit-codes", "explain", "init", "lint", "lock", "queue", "recover", "runs", "state"}
-)
-"""Commands that start no run and wait for nobody, so that a process of their own makes no difference."""
+ALONE = frozenset({"demo", "gateway", "serve", "wait"})
+"""Commands that serve or wait until somebody else does something: always processes of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +183,16 @@ class Desk:
         return process, ours
 
     def run(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
-        """Run a command to its end, in this process where that makes no difference."""
-        if str(words[0]) in LOOKING and not _in_loop():
-            return self.call(*words, cwd=cwd, environ=environ)
-        return self.start(*words, cwd=cwd, environ=environ).wait()
+        """Run a command to its end, in this process where it can."""
+        if str(words[0]) in ALONE or not _is_free():
+            return self.start(*words, cwd=cwd, environ=environ).wait()
+        return self.call(*words, cwd=cwd, environ=environ)
 
     def call(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
-        """Run a command to its end in this process, which has all of it loaded: a start of Python costs half a second.
+        """Run a command to its end in this process, which has all of it loaded: a start costs 0.3 s of CPU and more.
 
-        `tests/e2e/test_cli_processes.py` holds that every command says the same as a process of its own.
+        The supervisor of a run is a process of its own as ever. `tests/e2e/test_cli_processes.py` holds that each
+        command says the same here and there.
         """
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
         with ExitStack() as stack:
@@ -201,12 +202,13 @@ class Desk:
             stack.enter_context(chdir(cwd or self.folder))
             stack.enter_context(redirect_stdout(out))
             stack.enter_context(redirect_stderr(err))
+            stack.enter_context(_limited(" ".join(map(str, words))))
             try:
                 main([*map(str, words)])
                 code = 0
             except SystemExit as ended:
                 code = int(ended.code or 0)
-        said, told = (stream.buffer.getvalue().decode() for stream in (out, err))
+        said, told = (stream.detach().getvalue().decode() for stream in (out, err))
         return Answer(code, said, told)
 
     def gate(self) -> Path:
@@ -341,12 +343,33 @@ class Desk:
         return self.until(look, f"the end of {run}")
 
 
-def _in_loop() -> bool:
+class Hangs(BaseException):
+    """A command did not end; no command takes this for a failure of its own."""
+
+
+@contextmanager
+def _limited(what: str) -> Iterator[None]:
+    """Raise `Hangs` in what takes longer than any step does."""
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise Hangs(what)
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, STEP_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _is_free() -> bool:
+    """Say whether a command may run in this thread: it sets handlers of signals, and begins a loop of its own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return threading.current_thread() is threading.main_thread()
+    return False
 
 
 def sees_whole_machine() -> bool:

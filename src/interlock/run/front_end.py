@@ -121,7 +121,7 @@ class FrontEnd:
     def follow(
         self, show: Callable[[Entry], None], *, answers: TextIO | None = None, tick: Callable[[], None] = lambda: None
     ) -> Entry | None:
-        """Show every journal entry as it comes; return the last one, of kind `end`.
+        """Show every journal entry as it comes; return the last one, of kind `end`. To be called once.
 
         SIGINT, SIGTERM and SIGHUP that arrive since the order was given are passed on; what they mean is the
         supervisor's decision. That holds while a question waits for its answer too, so the answer is never waited for
@@ -156,6 +156,8 @@ class FrontEnd:
                     return None
         finally:
             self._signals.give_back()
+            self._control.close()
+            self._log.close()
 
     def _told_end(self) -> Entry | None:
         """Return the last entry as the supervisor sent it, for a journal that could not take it: the disk is full."""
