@@ -118,7 +118,7 @@ def _moto() -> Wsgi:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     application = DomainDispatcherApplication(create_backend_app)
-    application.get_backend_for_host = cache(application.get_backend_for_host)
+    vars(application)["get_backend_for_host"] = cache(application.get_backend_for_host)
     found: Wsgi = application
     return found
 
