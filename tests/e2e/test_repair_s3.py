@@ -17,7 +17,8 @@ from tests.s3_desk import KEY, S3Desk
 
 from interlock.compose.homes import at_home
 from interlock.errors import LockHeld, StateInvalid, UsageError
-from interlock.site.versions import ForeignStateRoom, open_room
+from interlock.site.interface import Versions
+from interlock.site.opening import open_meant
 from interlock.state import Finding
 from interlock.testing.aws import LocalAws
 
@@ -43,14 +44,13 @@ class Site:
         assert desk.plain(self.module, "apply", "-auto-approve").code == 0
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
-        self.room = self._runner.run(self._open())
+        self.versions = self._runner.run(self._open())
 
-    async def _open(self) -> ForeignStateRoom:
+    async def _open(self) -> Versions:
         environ = self.desk.environ
         home = await self._stack.enter_async_context(at_home(environ))
-        room = await self._stack.enter_async_context(open_room(str(self.module), home, environ))
-        assert isinstance(room, ForeignStateRoom)
-        return room
+        site = await self._stack.enter_async_context(open_meant(str(self.module), home, environ))
+        return site.versions
 
     def close(self) -> None:
         self._runner.run(self._stack.aclose())
@@ -84,14 +84,14 @@ class Site:
 
     def verify(self) -> dict[str, Finding]:
         """Return the findings that refuse, by code."""
-        findings = self._runner.run(self.room.findings(None))
+        findings = self._runner.run(self.versions.findings(None))
         return {finding.code: finding for finding in findings if finding.refuses}
 
     def restore(self, version: str | None = None) -> int:
         """Restore, by default the newest sound version; return the new serial."""
 
         async def act() -> int:
-            return await self.room.restored(await self.room.planned(version))
+            return await self.versions.restore(await self.versions.plan_restore(version))
 
         return self._runner.run(act())
 
@@ -357,8 +357,8 @@ def test_history_and_pull_and_diff_read_the_versions_of_the_bucket(site: Site) -
     history = site.desk.run("state", "history", site.module, "--json").document["versions"]
     assert history[0]["current"]
     assert history[0]["whole"]
-    assert site._runner.run(site.room.body(None)) == site.body
-    older, newer = site._runner.run(site.room.pair(None, None))
+    assert site._runner.run(site.versions.body(None)) == site.body
+    older, newer = site._runner.run(site.versions.pair(None, None))
     assert older.lineage == newer.lineage
 
 

@@ -22,7 +22,7 @@ from tests.desk import Answer, Desk
 from tests.matrix import shelf
 from tests.matrix.cells import APPLY, DELETE, DESTROY, GONE, REFRESH_ONLY, SAVED, Cell, Operation
 
-from interlock.existing.s3 import md5_of
+from interlock.existing.interface import md5_of
 from interlock.testing.aws import LocalAws
 
 LIMIT_S = 120.0  # for one command of plain Terraform, on a busy machine

@@ -16,7 +16,7 @@ from interlock.compose.homes import at_home
 from interlock.errors import UsageError
 from interlock.home.embedded import open_home, read_settings
 from interlock.operate.audit import verify_log
-from interlock.site.versions import open_room
+from interlock.site.opening import open_meant
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 
@@ -183,9 +183,9 @@ def run(*words: str) -> int:
 @pytest.mark.promise("P5")
 async def test_a_cut_is_found_from_the_history_of_the_states(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     told: list[Head] = []
-    async with at_home(os.environ, told=told.append) as home_at, open_room("s", home_at, os.environ) as room:
-        await room.pushed(STATE, force=True)
-        await room.pushed(STATE.replace(b'"serial":1', b'"serial":9'), force=True)
+    async with at_home(os.environ, told=told.append) as home_at, open_meant("s", home_at, os.environ) as site:
+        await site.versions.push(STATE, force=True)
+        await site.versions.push(STATE.replace(b'"serial":1', b'"serial":9'), force=True)
     assert [head.number for head in told] == [1, 2]
     async with open_home(read_settings()) as embedded:
         versions = await embedded.archive.history("s")

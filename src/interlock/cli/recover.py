@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from interlock.operate.unlock import Asked
     from interlock.operate.unsaved_state import Leftover
     from interlock.recovery.terraform_lock import Override
+    from interlock.site.interface import Site
     from interlock.site.ref import StateRef
-    from interlock.site.versions import ForeignStateRoom, OwnRoom
     from interlock.state import Finding
 
 app = typer.Typer()
@@ -114,19 +114,18 @@ def recover(
 async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
     """Go through all steps; say whether the state is damaged still, and whether the plan is clean (None: not made)."""
     from interlock.compose.homes import at_home
-    from interlock.site.opening import plan_hint
-    from interlock.site.versions import open_room
+    from interlock.site.opening import open_meant, plan_hint
 
     home_at = at_home(os.environ, make=not walk.dry_run, told=view.audited)
     async with home_at as home:
         await _lock(walk, home)
-        async with open_room(walk.state, home, os.environ) as room:
-            await _leftovers(walk, room)
-            broken = await _state(walk, room)
-            hint = await plan_hint(room.ref, room.home)
+        async with open_meant(walk.state, home, os.environ) as site:
+            await _leftovers(walk, site)
+            broken = await _state(walk, site)
+            hint = await plan_hint(site.ref, site.home)
     if broken or not plan:
         return broken, None
-    return False, await asyncio.to_thread(_plan, walk, room.ref, hint)
+    return False, await asyncio.to_thread(_plan, walk, site.ref, hint)
 
 
 async def _lock(walk: _Walk, home: Home) -> None:
@@ -158,18 +157,18 @@ async def _lock(walk: _Walk, home: Home) -> None:
         walk.record("lock", "done", f"{freed.text}{kept}")
 
 
-async def _leftovers(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> None:
+async def _leftovers(walk: _Walk, site: Site) -> None:
     from interlock.operate.unsaved_state import find_files, judge_file
 
-    files = find_files(room.ref, room.home.runs)
+    files = find_files(site.ref, site.home.runs)
     if not files:
         walk.record("errored.tfstate", "ok", "no run left an unsaved state")
     for path in files:
-        leftover = await judge_file(path, room)
-        await _leftover(walk, room, leftover)
+        leftover = await judge_file(path, site)
+        await _leftover(walk, site, leftover)
 
 
-async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftover) -> None:
+async def _leftover(walk: _Walk, site: Site, leftover: Leftover) -> None:
     from interlock.operate.unsaved_state import Fit, put_away
 
     match leftover.fit:
@@ -179,18 +178,18 @@ async def _leftover(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Lef
         case Fit.STORED:
             text = f"{leftover.path} is stored already"
             if walk.agrees(f"Put {leftover.path}, whose content is stored already, away?"):
-                text = f"{text}; moved to {await put_away(leftover, room.ref, room.home)}"
+                text = f"{text}; moved to {await put_away(leftover, site.ref, site.home)}"
             walk.record("errored.tfstate", "ok", text)
         case Fit.FOLLOWS:
-            await _push(walk, room, leftover)
+            await _push(walk, site, leftover)
 
 
-async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftover) -> None:
+async def _push(walk: _Walk, site: Site, leftover: Leftover) -> None:
     from interlock.operate.unsaved_state import put_away
 
     assert leftover.document is not None
     try:
-        current = await room.document(None)
+        current = await site.versions.document(None)
     except InterlockError:
         view.note("  the current state cannot be read, so there is nothing to compare with")
     else:
@@ -200,36 +199,36 @@ async def _push(walk: _Walk, room: OwnRoom | ForeignStateRoom, leftover: Leftove
     if not walk.agrees(f"Push {leftover.path} as serial {serial}?"):
         walk.record("errored.tfstate", "offered", f"{leftover.path} (serial {serial}) follows the state; not pushed")
         return
-    await room.pushed(leftover.body, force=False)
-    kept = await put_away(leftover, room.ref, room.home)
+    await site.versions.push(leftover.body, force=False)
+    kept = await put_away(leftover, site.ref, site.home)
     walk.record("errored.tfstate", "done", f"{leftover.path} was stored as serial {serial} and moved to {kept}")
 
 
-async def _state(walk: _Walk, room: OwnRoom | ForeignStateRoom) -> bool:
+async def _state(walk: _Walk, site: Site) -> bool:
     """Verify, and offer what puts it right; say whether it is damaged still."""
     from interlock.recovery.damage import UNDECIDED
 
-    findings = await _findings(room)
+    findings = await _findings(site)
     faults = [finding for finding in findings if finding.refuses]
     if not faults:
-        return await _undecided(walk, room, [finding for finding in findings if finding.code in UNDECIDED])
+        return await _undecided(walk, site, [finding for finding in findings if finding.code in UNDECIDED])
     for fault in faults:
         walk.record("state", "damaged", f"{fault.code}: {fault.message}")
     if any(fault.code == "state-lost" for fault in faults):
         walk.record("restore", "refused", "no step can be chosen for you: an older state would hide that one was lost")
         return True
     if {fault.code for fault in faults} == {"digest-mismatch"}:
-        done = await repair_in(room, walk.state, yes=walk.yes, dry_run=walk.dry_run)
+        done = await repair_in(site, walk.state, yes=walk.yes, dry_run=walk.dry_run)
         word = "repaired" if done["done"] else "not repaired"
         walk.record("digest", "done" if done["done"] else "offered", word)
     else:
-        done = await restore_in(room, walk.state, None, yes=walk.yes, dry_run=walk.dry_run)
+        done = await restore_in(site, walk.state, None, yes=walk.yes, dry_run=walk.dry_run)
         word = f"restored as serial {done['serial']}" if done["done"] else "not restored"
         walk.record("restore", "done" if done["done"] else "offered", word)
-    return bool(not done["done"] or any(finding.refuses for finding in await _findings(room)))
+    return bool(not done["done"] or any(finding.refuses for finding in await _findings(site)))
 
 
-async def _undecided(walk: _Walk, room: OwnRoom | ForeignStateRoom, doubts: list[Finding]) -> bool:
+async def _undecided(walk: _Walk, site: Site, doubts: list[Finding]) -> bool:
     """Ask whether what is gone was meant to go. `--yes` does not answer that; say whether it stays open."""
     if not doubts:
         walk.record("state", "ok", "whole, and follows from the one before")
@@ -238,7 +237,7 @@ async def _undecided(walk: _Walk, room: OwnRoom | ForeignStateRoom, doubts: list
         walk.record("state", "undecided", f"{doubt.code}: {doubt.message}")
     asked = not (walk.accept_deletions or walk.yes or walk.dry_run)
     if walk.accept_deletions or (asked and view.confirm("Was that meant, so that the state is right?", yes=False)):
-        await room.accept_deletions()
+        await site.versions.accept_deletions()
         walk.record("state", "ok", "what is gone was meant to go, as you say; written to the audit log")
         return False
     choose = command("state", "history", walk.state), command("recover", walk.state, "--accept-deletions")
@@ -246,11 +245,11 @@ async def _undecided(walk: _Walk, room: OwnRoom | ForeignStateRoom, doubts: list
     return True
 
 
-async def _findings(room: OwnRoom | ForeignStateRoom) -> list[Finding]:
+async def _findings(site: Site) -> list[Finding]:
     from interlock.errors import UsageError
 
     try:
-        return list(await room.findings(None))
+        return list(await site.versions.findings(None))
     except UsageError:
         return []  # there is no state: nothing was ever saved, so nothing is damaged
 
@@ -294,7 +293,7 @@ def _plan_command(directory: Path, ref: StateRef) -> tuple[list[str], Mapping[st
     """Return our own plan where it works, which queues; plain Terraform's elsewhere, which gets no secret of ours."""
     from interlock.compose.homes import settings_here
     from interlock.run.binary import check_program, find_binary
-    from interlock.site.opening import has_queue
+    from interlock.site.kinds import has_queue
     from interlock.trust.checkout import is_watched
     from interlock.trust.own_secrets import without_own_secrets
 

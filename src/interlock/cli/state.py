@@ -16,9 +16,9 @@ from interlock.errors import StateInvalid, UsageError
 
 if TYPE_CHECKING:
     from interlock.operate.states import StoredState
-    from interlock.site.existing_versions import Repair, StoredVersion
+    from interlock.site.existing_history import StoredVersion
+    from interlock.site.interface import PlannedRestore, Site
     from interlock.site.own_versions import OwnVersions
-    from interlock.site.versions import ForeignStateRoom, OwnRoom, Restored
     from interlock.state import AttributeChange, Diff, Document, Finding, Quarantined, Retention, Version
 
 app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
@@ -33,27 +33,26 @@ Number = Annotated[str | None, typer.Option("--version", help="Version number, `
 EntryId = Annotated[str, typer.Argument(help="Id of the refused write, or its beginning.")]
 
 _T = TypeVar("_T")
+_NOTHING = "nothing to repair: the state's record names its current version, and there is no digest beside it"
 _SHOWN = 200  # changes shown to a person without --all
 
 
-def _in(state: str, act: Callable[[OwnRoom | ForeignStateRoom], Awaitable[_T]], *, changes: bool = False) -> _T:
+def _in(state: str, act: Callable[[Site], Awaitable[_T]], *, changes: bool = False) -> _T:
     """Open the state that is meant, let `act` work on it, close it. Who only looks makes no home."""
     from interlock.compose.homes import at_home
-    from interlock.site.versions import open_room
+    from interlock.site.opening import open_meant
 
     async def run() -> _T:
         home_at = at_home(os.environ, make=changes, told=view.audited)
-        async with home_at as home, open_room(state, home, os.environ) as room:
-            return await act(room)
+        async with home_at as home, open_meant(state, home, os.environ) as site:
+            return await act(site)
 
     return asyncio.run(run())
 
 
 def _in_own(state: str, act: Callable[[OwnVersions], Awaitable[_T]], *, changes: bool = False) -> _T:
     """Likewise, for what only our own backend has."""
-    from interlock.site.versions import own_room
-
-    return _in(state, lambda room: act(own_room(room, state)), changes=changes)
+    return _in(state, lambda site: act(site.own), changes=changes)
 
 
 @app.command("ls")
@@ -93,7 +92,7 @@ def show(state: State, *, version: Number = None, json: Json = False) -> None:
     """Show the resources of a state, with sensitive values masked."""
     from interlock.state import masked_document
 
-    document = masked_document(_in(state, lambda room: room.document(version)))
+    document = masked_document(_in(state, lambda site: site.versions.document(version)))
     view.emit(document, json=json, human=lambda: _show(document))
 
 
@@ -124,7 +123,7 @@ def verify(
     findings = (
         verify_state(path.read_bytes(), thorough=True)
         if path.is_file()
-        else _in(state, lambda room: room.findings(version))
+        else _in(state, lambda site: site.versions.findings(version))
     )
     view.emit({"state": state, "findings": findings}, json=json, human=lambda: _findings(state, findings))
     if any(finding.refuses or finding.code in UNDECIDED for finding in findings):
@@ -151,10 +150,10 @@ def history(
     state: State, *, limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 50, json: Json = False
 ) -> None:
     """List the versions of a state, newest first: who wrote what, in which run, under which token."""
-    from interlock.site.existing_versions import StoredVersion
+    from interlock.site.existing_history import StoredVersion
     from interlock.state import Version
 
-    versions = _in(state, lambda room: room.rows(limit))
+    versions = _in(state, lambda site: site.versions.history(limit))
     own = [version for version in versions if isinstance(version, Version)]
     others = [version for version in versions if isinstance(version, StoredVersion)]
     view.emit({"versions": versions}, json=json, human=lambda: _show_others(others) if others else _show_own(own))
@@ -212,7 +211,7 @@ def diff(
     json: Json = False,
 ) -> None:
     """Show what changed between two versions, by resource and attribute; sensitive values are masked."""
-    older, newer = _in(state, lambda room: room.pair(first, second))
+    older, newer = _in(state, lambda site: site.versions.pair(first, second))
     found = difference(older, newer)
     view.emit({"state": state, **found}, json=json, human=lambda: show_difference(found))
 
@@ -281,19 +280,17 @@ def restore(
     On an existing backend the digest is written too, and what is replaced is kept as a file.
     """
 
-    async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
-        return await restore_in(room, state, version, yes=yes, dry_run=dry_run)
+    async def act(site: Site) -> dict[str, Any]:
+        return await restore_in(site, state, version, yes=yes, dry_run=dry_run)
 
     values = _in(state, act, changes=not dry_run)
     if json:
         view.emit(values, json=True, human=lambda: None)
 
 
-async def restore_in(
-    room: OwnRoom | ForeignStateRoom, state: str, version: str | None, *, yes: bool, dry_run: bool
-) -> dict[str, Any]:
+async def restore_in(site: Site, state: str, version: str | None, *, yes: bool, dry_run: bool) -> dict[str, Any]:
     """Show a restore, ask, and do it; return what happened as plain values."""
-    planned = await room.planned(version)
+    planned = await site.versions.plan_restore(version)
     plan = planned.plan
     values: dict[str, Any] = {
         "state": state,
@@ -307,18 +304,18 @@ async def restore_in(
     _show_plan(planned)
     if dry_run or not view.confirm(f"Restore {planned.label} of {state}?", yes=yes):
         return values
-    serial = await room.restored(planned)
-    view.note(f"restored as serial {serial}; next: {await _next_plan(room)}")
+    serial = await site.versions.restore(planned)
+    view.note(f"restored as serial {serial}; next: {await _next_plan(site)}")
     return {**values, "done": True, "serial": serial}
 
 
-async def _next_plan(room: OwnRoom | ForeignStateRoom) -> str:
+async def _next_plan(site: Site) -> str:
     from interlock.site.opening import plan_hint
 
-    return await plan_hint(room.ref, room.home)
+    return await plan_hint(site.ref, site.home)
 
 
-def _show_plan(planned: Restored) -> None:
+def _show_plan(planned: PlannedRestore) -> None:
     plan = planned.plan
     view.note(f"{planned.label} would become current as serial {plan.next_serial}")
     if plan.lineage_changes:
@@ -339,23 +336,23 @@ def accept(state: State, *, yes: Yes = False, json: Json = False) -> None:
     A version is suspect when a running apply dropped objects that neither its plan nor its refresh took out.
     """
 
-    async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
-        return await accept_in(room, state, yes=yes)
+    async def act(site: Site) -> dict[str, Any]:
+        return await accept_in(site, state, yes=yes)
 
     values = _in(state, act, changes=True)
     view.emit(values, json=json, human=lambda: None)
 
 
-async def accept_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool) -> dict[str, Any]:
+async def accept_in(site: Site, state: str, *, yes: bool) -> dict[str, Any]:
     """Show what a suspect version lacks, ask, and let it stand; return what happened as plain values."""
-    found = [finding for finding in await room.findings(None) if finding.code == "suspect"]
+    found = [finding for finding in await site.versions.findings(None) if finding.code == "suspect"]
     lacks = [finding.address or finding.message for finding in found]
     for text in lacks[:_SHOWN]:
         view.note(f"  not in the state any more: {text}")
     if found and not view.confirm(f"Let the current version of {state} stand?", yes=yes):
         return {"state": state, "lacks": lacks, "done": False}
-    await room.accepted()
-    view.note(f"accepted; next: {await _next_plan(room)}" if found else "the current version is not suspect")
+    await site.versions.accept()
+    view.note(f"accepted; next: {await _next_plan(site)}" if found else "the current version is not suspect")
     return {"state": state, "lacks": lacks, "done": bool(found)}
 
 
@@ -366,54 +363,35 @@ def repair(state: State, *, yes: Yes = False, dry_run: DryRun = False, json: Jso
     On Interlock's own backend: find the current version again when the state's record does not name it any more.
     """
 
-    async def act(room: OwnRoom | ForeignStateRoom) -> dict[str, Any]:
-        return await repair_in(room, state, yes=yes, dry_run=dry_run)
+    async def act(site: Site) -> dict[str, Any]:
+        return await repair_in(site, state, yes=yes, dry_run=dry_run)
 
     values = _in(state, act, changes=not dry_run)
     view.emit(values, json=json, human=lambda: None)
 
 
-async def repair_in(room: OwnRoom | ForeignStateRoom, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
+async def repair_in(site: Site, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
     """Show a repair of the digest, ask, and do it; return what happened as plain values."""
-    from interlock.site.versions import OwnRoom as Ours
+    from interlock.state import Version
 
-    if isinstance(room, Ours):
-        return await _repair_own(room, state, yes=yes, dry_run=dry_run)
-    found: Repair = await room.room.plan_repair()
-    view.note(found.text)
-    values = {"state": state, "text": found.text, "done": False}
-    if found.stored is None or dry_run or not view.confirm(f"Repair the digest of {state}?", yes=yes):
+    found = await site.versions.plan_repair()
+    view.note(found.text or _NOTHING)
+    values = {"state": state, "text": found.text, "done": found.is_done}
+    if isinstance(found.target, Version):
+        values["version"] = found.target
+    if found.warning:
+        view.note(found.warning)
+    if found.target is None or dry_run or not view.confirm(found.question, yes=yes):
         return values
-    await room.room.repair(found)
-    view.note("repaired; Terraform accepts the state again")
-    return {**values, "done": True}
-
-
-async def _repair_own(room: OwnRoom, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
-    """Find the version again that a damaged record does not name any more."""
-    lost = await room.room.archive.lost_head(room.room.state)
-    if lost is None and await room.room.archive.mend_chain(room.room.state):
-        text = "the record of the state's chain was damaged, and was made anew"
-        view.note(text)
-        return {"state": state, "text": text, "done": True}
-    if lost is None:
-        view.note("nothing to repair: the state's record names its current version, and there is no digest beside it")
-        return {"state": state, "text": "", "done": False}
-    text = f"version {lost.number} (serial {lost.serial}) was stored last and is no longer named as the current one"
-    view.note(text)
-    values = {"state": state, "text": text, "version": lost, "done": False}
-    view.note("a run that is under way may lose its lock by this: end it first")
-    if dry_run or not view.confirm(f"Make version {lost.number} of {state} current again?", yes=yes):
-        return values
-    await room.room.reattach(lost)
-    view.note(f"repaired; next: {await _next_plan(room)}")
+    await site.versions.repair(found)
+    view.note(f"repaired; {found.outcome}")
     return {**values, "done": True}
 
 
 @app.command()
 def pull(state: State, *, version: Number = None) -> None:
     """Print a state as Terraform reads it. It may hold secrets."""
-    view.raw(_in(state, lambda room: room.body(version)))
+    view.raw(_in(state, lambda site: site.versions.body(version)))
 
 
 @app.command()
@@ -428,7 +406,7 @@ def push(
 ) -> None:
     """Store a state file as the next version, under the lock, with its lineage and serial as they are."""
     body = _state_in(file)
-    written = _in(state, lambda room: room.pushed(body, force=force), changes=True)
+    written = _in(state, lambda site: site.versions.push(body, force=force), changes=True)
     view.emit({"state": state, **written}, json=json, human=lambda: view.note(_say_pushed(written)))
 
 
@@ -475,20 +453,20 @@ def prune(
         daily_for_s=parse_duration(daily_for),
         weekly_for_s=parse_duration(weekly_for),
     )
-    gone = _in_own(state, lambda room: _pruned(room, policy, yes=yes, dry_run=dry_run), changes=not dry_run)
+    gone = _in_own(state, lambda own: _pruned(own, policy, yes=yes, dry_run=dry_run), changes=not dry_run)
     numbers = [version.number for version in gone]
     values = {"state": state, "versions": numbers, "bytes": sum(v.size_bytes for v in gone), "removed": not dry_run}
     view.emit(values, json=json, human=lambda: view.note(_say_pruned(gone, dry_run=dry_run)))
 
 
-async def _pruned(room: OwnVersions, policy: Retention, *, yes: bool, dry_run: bool) -> tuple[Version, ...]:
+async def _pruned(own: OwnVersions, policy: Retention, *, yes: bool, dry_run: bool) -> tuple[Version, ...]:
     from interlock.operate.states import prune_state
 
-    planned = await prune_state(room, policy, dry_run=True)
+    planned = await prune_state(own, policy, dry_run=True)
     if dry_run or not planned:
         return planned
-    question = f"Delete the bytes of {len(planned)} versions of {room.state}? They cannot be restored then."
-    return await prune_state(room, policy, dry_run=False) if view.confirm(question, yes=yes) else ()
+    question = f"Delete the bytes of {len(planned)} versions of {own.state}? They cannot be restored then."
+    return await prune_state(own, policy, dry_run=False) if view.confirm(question, yes=yes) else ()
 
 
 def _say_pruned(gone: Sequence[Version], *, dry_run: bool) -> str:
@@ -503,8 +481,8 @@ def _say_pruned(gone: Sequence[Version], *, dry_run: bool) -> str:
 def quarantine_ls(state: State, *, json: Json = False) -> None:
     """List refused writes."""
 
-    async def found(room: OwnVersions) -> tuple[tuple[Quarantined, ...], int]:
-        return await room.archive.quarantined(room.state), await room.archive.quarantine_dropped(room.state)
+    async def found(own: OwnVersions) -> tuple[tuple[Quarantined, ...], int]:
+        return await own.archive.quarantined(own.state), await own.archive.quarantine_dropped(own.state)
 
     entries, dropped = _in_own(state, found)
     if dropped:
@@ -538,7 +516,7 @@ def quarantine_show(
     json: Json = False,
 ) -> None:
     """Show one refused write: why it was refused, and what it held."""
-    found, body = _in_own(state, lambda room: room.quarantined(entry))
+    found, body = _in_own(state, lambda own: own.quarantined(entry))
     if raw:
         view.raw(body)
         return
@@ -555,7 +533,7 @@ def _quarantined(found: Any) -> None:
 @quarantine.command("diff")
 def quarantine_diff(state: State, entry: EntryId, *, json: Json = False) -> None:
     """Show how a refused write differs from the current state."""
-    older, newer = _in_own(state, lambda room: room.quarantined_pair(entry))
+    older, newer = _in_own(state, lambda own: own.quarantined_pair(entry))
     found = difference(older, newer)
     view.emit({"state": state, **found}, json=json, human=lambda: show_difference(found))
 
@@ -563,7 +541,7 @@ def quarantine_diff(state: State, entry: EntryId, *, json: Json = False) -> None
 @quarantine.command("discard")
 def quarantine_discard(state: State, entry: EntryId, *, yes: Yes = False) -> None:
     """Forget one refused write."""
-    found, _ = _in_own(state, lambda room: room.quarantined(entry))
+    found, _ = _in_own(state, lambda own: own.quarantined(entry))
     if view.confirm(f"Forget the refused write {found.id} of {found.who}? Its bytes are lost then.", yes=yes):
-        _in_own(state, lambda room: room.archive.discard(room.state, found.id), changes=True)
+        _in_own(state, lambda own: own.archive.discard(own.state, found.id), changes=True)
         view.note("forgotten")

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from interlock.clock import SystemClock
-from interlock.errors import FULL, BackendUnavailable, InterlockError, StateInvalid, UsageError, command, disk_full
+from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
-from interlock.site.holding import breaker
 from interlock.site.in_sight import sources_of, tool_for
-from interlock.site.opening import open_site_of, remember
+from interlock.site.opening import breaker_of, open_site, queue_of, remember
 from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from interlock.run.surroundings import StateAccess
     from interlock.run.transcript import Journal
     from interlock.run.workspace import OwnBackend, Workspace
-    from interlock.site.existing import Site
+    from interlock.site.interface import Site
     from interlock.terraform.events import AnyEvent
 
 _MAY_USE = re.compile(rb"genesyscloud|\bmodule\b")  # what a root module does not say itself, its modules may
@@ -56,18 +55,24 @@ class Desk(Struct, frozen=True, kw_only=True):
     """What one run works with: the queue of its state, and what recovers it.
 
     Attributes:
-        home: This machine's own stores: runs, budgets, and the state when it is ours.
-        ref: The state.
-        coordinator: The queue.
+        site: The state.
+        coordinator: Its queue.
         recovery: What breaks grants of dead runs.
-        site: The state when it stays where it is; None for our own backend.
     """
 
-    home: Home
-    ref: StateRef
+    site: Site
     coordinator: Coordinator
     recovery: Breaker
-    site: Site | None = None
+
+    @property
+    def home(self) -> Home:
+        """This machine's own stores: runs, budgets, and the state when it is ours."""
+        return self.site.home
+
+    @property
+    def ref(self) -> StateRef:
+        """Which state it is."""
+        return self.site.ref
 
 
 @asynccontextmanager
@@ -76,24 +81,11 @@ async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]
     async with open_home(settings) as home:
         await home.store.keep_room()
         ref = await asyncio.to_thread(_ref_of, order, settings, environ)
-        if ref.is_own:
-            yield Desk(home=home, ref=ref, coordinator=home.coordinator, recovery=breaker(home))
-            return
-        from interlock.recovery.breaker import Breaker
-        from interlock.site.existing_leftovers import ExistingLeftovers
-
-        async with open_site_of(ref, home) as site:
-            await site.coordinator.view(site.state)  # fails early; and from now on AWS's clock is known
-            clock = SystemClock()
-            leftovers = ExistingLeftovers(
-                runs=settings.runs,
-                archive=home.archive,
-                clock=clock,
-                backend=site.backend,
-                coordinator=site.coordinator,
-            )
-            recovery = Breaker(coordinator=site.coordinator, leftovers=leftovers, clock=clock, by=home.me)
-            yield Desk(home=home, ref=ref, coordinator=site.coordinator, recovery=recovery, site=site)
+        async with open_site(ref, home) as site:
+            coordinator = queue_of(site)
+            if not ref.is_own:
+                await coordinator.view(ref.queue)  # fails early; and from now on AWS's clock is known
+            yield Desk(site=site, coordinator=coordinator, recovery=breaker_of(site))
 
 
 def _ref_of(order: Order, settings: Settings, environ: Mapping[str, str]) -> StateRef:
@@ -311,13 +303,13 @@ async def _with_hands(
     try:
         async with (
             open_desk(order, settings, environ) as desk,
-            _access(desk, order, folder, prepared.binary, environ) as access,
+            _access(desk, order, prepared.binary, environ) as access,
         ):
             supervisor = _supervisor(prepared, desk, access, workspace)
-            if desk.site is not None:
-                journal.change(store=desk.site.backend.store)
+            if not desk.ref.is_own:
+                journal.change(store=desk.ref.store)
             await _check_identity(desk, order)
-            await _check_not_lost(desk, order)
+            await desk.site.check_not_lost()
             control.attach(supervisor)
             return await _with_remedy(supervisor.run(), desk)
     finally:
@@ -402,25 +394,6 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
     )
 
 
-async def _check_not_lost(desk: Desk, order: Order) -> None:
-    """Refuse to plan against a state of ours that is older than what a run saw stored; elsewhere its access looks.
-
-    Raises:
-        StateInvalid: As after an older database was put in the place of this one.
-    """
-    from interlock.site.own_leftovers import OwnLeftovers
-
-    leftovers = desk.recovery.leftovers
-    lost = await leftovers.find_lost(order.state) if desk.site is None and isinstance(leftovers, OwnLeftovers) else None
-    if lost is not None:
-        raise StateInvalid(
-            f"a newer version of state {order.state} than the stored one was lost",
-            why=f"{lost.spell()}; a plan against what is there would make again what that one had",
-            fix=command("state", "verify", order.state),
-            state=order.state,
-        )
-
-
 def _take_lock(folder: Path) -> int:
     """Make the run's lock file; it is held until this process and all that it starts have ended.
 
@@ -444,11 +417,10 @@ async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
     try:
         return await running
     except BackendUnavailable as error:
-        if desk.site is None:
+        better = await desk.site.explained(error)
+        if better is error:
             raise
-        from interlock.site.existing import with_billing
-
-        raise await with_billing(error, desk.site) from error
+        raise better from error
 
 
 def _protection(order: Order, journal: Journal, environ: Mapping[str, str]) -> Level:
@@ -467,44 +439,15 @@ def _own_backend(order: Order, settings: Settings, environ: Mapping[str, str]) -
         return None
     from interlock.site.existing import own_backend
 
-    return own_backend(ref.found, ref.root_module, environ, order.extra)
+    return own_backend(ref, environ, order.extra)
 
 
 def _access(
-    desk: Desk, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
+    desk: Desk, order: Order, binary: Binary, environ: Mapping[str, str]
 ) -> AbstractAsyncContextManager[StateAccess]:
-    if desk.site is not None:
-        return _existing_access(desk.site, order, folder, binary, environ)
-    from interlock.site.own_access import open_access
-
-    return open_access(
-        desk.home.coordinator,
-        desk.home.archive,
-        ids=RandomIds(),
-        state=order.state,
-        run=order.run,
-        who=order.who,
-    )
-
-
-@asynccontextmanager
-async def _existing_access(
-    site: Site, order: Order, folder: Path, binary: Binary, environ: Mapping[str, str]
-) -> AsyncIterator[StateAccess]:
     from interlock.run.binary import version_of
-    from interlock.site.existing_access import ExistingAccess
 
-    version = await asyncio.to_thread(version_of, binary, environ, cwd=Path(order.directory))
-    yield ExistingAccess(
-        backend_hand=site.backend,
-        coordinator=site.coordinator,
-        order=order,
-        run_folder=folder,
-        own_workspace=site.found.workspace,
-        version=str(version),
-        clock=SystemClock(),
-        ids=RandomIds(),
-    )
+    return desk.site.access(order, version=lambda: str(version_of(binary, environ, cwd=Path(order.directory))))
 
 
 def _with_own_plan(order: Order, folder: Path) -> Order:
@@ -588,8 +531,8 @@ def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
         need,
         ids=RandomIds(),
         store=desk.home.store.records,
-        is_current=is_current if desk.site is None else at_most_every(_CURRENT_S, is_current),
-        own_backend=desk.site is not None,
+        is_current=is_current if desk.ref.is_own else at_most_every(_CURRENT_S, is_current),
+        own_backend=not desk.ref.is_own,
     )
 
 
@@ -608,7 +551,7 @@ def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mappi
                 yield view.state, found[1]
 
     async def written_at() -> datetime | None:
-        versions = () if desk.site is not None else await desk.home.archive.history(order.state, limit=1)
+        versions = () if not desk.ref.is_own else await desk.home.archive.history(order.state, limit=1)
         return versions[0].written_at if versions else None
 
     means = Means(

@@ -10,6 +10,7 @@ All methods may raise `BackendUnavailable` (throttled, unreachable: exit 30), `A
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,6 +47,7 @@ class Description:
         locking: What plain Terraform locks with, in the order in which it takes them: `lockfile`, `dynamodb`, `local`,
             … Empty when it does not lock.
         settings: Every setting with its origin.
+        lock_path: How Terraform names the state in its lock; empty where that is not known.
     """
 
     type: str
@@ -53,6 +55,7 @@ class Description:
     workspace: str = "default"
     locking: tuple[str, ...] = ()
     settings: tuple[Origin, ...] = ()
+    lock_path: str = ""
 
 
 _SHOWN = ("id", "operation", "info", "who", "version", "created", "path", "unreadable")
@@ -153,6 +156,11 @@ class StateVersion:
     size: int
     current: bool
     is_deletion: bool = False
+
+
+def md5_of(body: bytes) -> str:
+    """Return Terraform's digest of a state (MD5, hexadecimal): it guards against stale reads, not against people."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 class TerraformLockMoved(LockHeld):

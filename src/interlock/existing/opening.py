@@ -43,11 +43,7 @@ async def open_backend(found: Found, directory: Path, *, clock: Clock, ids: Ids)
 
             return open_tfe(found)
         case _:
-            raise UsageError(
-                f'this version of Interlock does not know backend "{found.type}"',
-                why=f"it knows {', '.join(OPENED)}",
-                fix="interlock doctor",
-            )
+            raise _unknown(found)
 
 
 def _open_http(found: Found, *, clock: Clock, ids: Ids) -> ExistingBackend:
@@ -67,16 +63,41 @@ def address_of(found: Found, directory: Path) -> str | None:
         return None
 
 
+def whole_address_of(found: Found, directory: Path) -> str:
+    """Return the same.
+
+    Raises:
+        UsageError: It is incomplete, or this version does not know the backend.
+    """
+    address = _address(found, directory)
+    if address is None:
+        raise _unknown(found)
+    return address
+
+
+def _unknown(found: Found) -> UsageError:
+    return UsageError(
+        f'this version of Interlock does not know backend "{found.type}"',
+        why=f"it knows {', '.join(OPENED)}",
+        fix="interlock doctor",
+    )
+
+
 def store_of(found: Found) -> str:
     """Return what tells apart two stores that may each have a bucket of one name; empty for AWS itself.
 
     Names of buckets are unique within AWS alone: two MinIO servers, or LocalStack and AWS, share them.
     """
-    url = found.text("endpoints.s3") or ""
+    url = service_of(found) or ""
     try:
         return urlsplit(url).netloc.rpartition("@")[2].lower() or url
     except ValueError:  # half of an IPv6 address
         return url
+
+
+def service_of(found: Found) -> str | None:
+    """Return the URL of the service that has the state, where the address does not tell it; None for the usual one."""
+    return found.text("endpoints.s3")
 
 
 def _address(found: Found, directory: Path) -> str | None:

@@ -7,7 +7,6 @@ Source: docs/facts/terraform-s3.md; internal/backend/remote-state/s3/client.go o
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from interlock.existing.interface import (
     StoredState,
     TerraformLock,
     TerraformLockMoved,
+    md5_of,
 )
 from interlock.existing.opening import store_of
 from interlock.existing.terraform_lock import foreign_lock, held_by
@@ -220,6 +220,7 @@ class S3Backend:
             workspace=self._found.workspace,
             locking=self.place.locking,
             settings=self._found.origins,
+            lock_path=self.place.path,
         )
 
     async def billing_mode(self) -> str:
@@ -543,11 +544,6 @@ class S3Backend:
 
     def _lock_object(self) -> dict[str, Any]:
         return {"Bucket": self.place.bucket, "Key": self.place.key + LOCK_SUFFIX}
-
-
-def md5_of(body: bytes) -> str:
-    """Return Terraform's digest of a state: it guards against stale reads, not against people."""
-    return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 def _odd_info(item: Mapping[str, Any]) -> str:

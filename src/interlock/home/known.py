@@ -134,7 +134,7 @@ class KnownStates:
         return sorted(found, key=lambda known: known.seen_at, reverse=True)
 
     async def all(self) -> list[KnownState]:
-        """Return every state that is known, by name. Records that cannot be read are left out: they are not promise."""
+        """Return every state that is known, by name. Records that cannot be read are left out: they promise nothing."""
         found: list[KnownState] = []
         after = ""
         while page := await self._page(after):

@@ -18,9 +18,9 @@ from interlock.coordinator.names import key_prefix, state_of
 from interlock.errors import InterlockError, UsageError, command, fill_in
 from interlock.hcl import read_module
 from interlock.settings.values import Settings
-from interlock.site.existing import Site
 from interlock.site.in_sight import check_reads, tool_for
-from interlock.site.opening import has_queue, open_site_of
+from interlock.site.kinds import has_queue
+from interlock.site.opening import open_site, queue_of
 from interlock.site.ref import Own, StateRef
 from interlock.site.which import holds_configuration, ref_of_run
 from interlock.source.disk import DiskTree
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from interlock.gateway.service import Terms
     from interlock.home.interface import Home
     from interlock.run.gateway_access import Way
+    from interlock.site.interface import Site
 
 _READ = "/api/v2/authorization/divisions"  # what every deployment needs; asks for authorization:division:view
 _LOW_BYTES = 1 << 30
@@ -180,9 +181,6 @@ def _broken(directory: Path) -> list[Checked]:
 
 async def _site(ref: StateRef, open_home: OpenHome, directory: Path) -> list[Checked]:
     """Say what a state that stays where it is needs, and where each of its settings comes from."""
-    from interlock.existing.inspection import inspect
-    from interlock.existing.s3 import access_of
-
     found = ref.found
     rows = [
         Checked(name="backend", result="ok", text=f'backend "{found.type}", used as it is'),
@@ -194,9 +192,9 @@ async def _site(ref: StateRef, open_home: OpenHome, directory: Path) -> list[Che
         *(Checked(name="backend", result="note", text=doubt) for doubt in found.doubts),
     ]
     try:
-        async with open_home(make=False) as home, open_site_of(ref, home) as site:
-            rows.append(Checked(name="state", result="ok", text=f"queues as {site.state}"))
-            seen = await inspect(site.backend, access_of(found), clock=home.clock, ids=home.ids)
+        async with open_home(make=False) as home, open_site(ref, home) as site:
+            rows.append(Checked(name="state", result="ok", text=f"queues as {ref.queue}"))
+            seen = await site.inspect()
             rows += [
                 Checked(name=row.name, result=row.result, text=row.text, fix=fill_in(row.fix, str(directory)))
                 for row in seen
@@ -209,14 +207,14 @@ async def _site(ref: StateRef, open_home: OpenHome, directory: Path) -> list[Che
 
 
 async def _site_lock(site: Site) -> list[Checked]:
-    lock = (await site.coordinator.view(site.state)).lock
-    foreign = await site.backend.read_locks()
+    lock = (await queue_of(site).view(site.ref.queue)).lock
+    foreign = await site.read_locks()
     if not foreign and not lock.holders:
         return [Checked(name="lock", result="ok", text="the state is free")]
     whose = foreign[0].who if foreign else lock.holders[0].who
     how = "Terraform's own lock" if foreign else "a grant alone"
     text = f"held by {whose} ({how}); {len(lock.waiters)} wait"
-    return [Checked(name="lock", result="note", text=text, fix=command("lock", "explain", site.directory))]
+    return [Checked(name="lock", result="note", text=text, fix=command("lock", "explain", site.ref.root_module))]
 
 
 def _no_store_yet(settings: Settings) -> Checked:

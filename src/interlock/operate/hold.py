@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from interlock import __version__
 from interlock.errors import LockHeld, UsageError, command
-from interlock.existing.opening import open_backend
 from interlock.recovery.terraform_lock import BY_HAND
 from interlock.settings.values import parse_duration
-from interlock.site.ref import StateRef
+from interlock.site.kinds import Can, check_can
+from interlock.site.opening import open_site
 from interlock.site.which import resolve
 from interlock.terraform.lockinfo import build_lock_info
 
 if TYPE_CHECKING:
+    from interlock.existing import ExistingBackend
     from interlock.home.interface import Home
+    from interlock.site.interface import Site
 
 RETRY_S = 2.0  # between two attempts while somebody else holds
-_TRANSIENT = frozenset({"local", "pg"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +62,14 @@ async def acquire(
     if ref.is_own:
         ticket, token = await hold_by_hand(home, ref.queue, reason=reason, lease_s=parse_duration(lease), wait_s=wait_s)
         return Held(id=ticket, token=token)
-    if ref.found.type in _TRANSIENT:
-        raise UsageError(
-            f'backend "{ref.found.type}" cannot be held by hand',
-            why="its lock belongs to a process, and this command ends",
-            fix="stop the pipelines for as long as you need",
-        )
-    return await _take(ref, home, reason, wait_s or 0.0)
+    check_can(ref, Can.HOLD, text)
+    async with open_site(ref, home, text) as site:
+        return await _take(site, reason, wait_s or 0.0)
 
 
-async def _take(ref: StateRef, home: Home, reason: str, wait_s: float) -> Held:
+async def _take(site: Site, reason: str, wait_s: float) -> Held:
+    home, backend = site.home, _terraforms(site)
     clock = home.clock
-    backend = await open_backend(ref.found, ref.root_module, clock=clock, ids=home.ids)
     until_s = clock.monotonic() + wait_s
     info = build_lock_info(
         id=home.ids.fresh(),
@@ -82,18 +79,21 @@ async def _take(ref: StateRef, home: Home, reason: str, wait_s: float) -> Held:
         now=clock.now(),
         path=reason,
     )
-    try:
-        while True:
-            try:
-                await backend.take_lock(info)
-            except LockHeld:
-                if clock.monotonic() >= until_s:
-                    raise
-                await clock.sleep(RETRY_S)
-            else:
-                return Held(id=info.id)
-    finally:
-        await backend.close()
+    while True:
+        try:
+            await backend.take_lock(info)
+        except LockHeld:
+            if clock.monotonic() >= until_s:
+                raise
+            await clock.sleep(RETRY_S)
+        else:
+            return Held(id=info.id)
+
+
+def _terraforms(site: Site) -> ExistingBackend:
+    """Return the backend of a state elsewhere."""
+    assert site.backend is not None, f"{site.ref.address} is in Interlock's own backend"
+    return site.backend
 
 
 async def release(text: str, home: Home, environ: Mapping[str, str]) -> Held:
@@ -106,26 +106,23 @@ async def release(text: str, home: Home, environ: Mapping[str, str]) -> Held:
     ref = await resolve(text, home, environ)
     if ref.is_own:
         return Held(id="", token=await release_by_hand(home, ref.queue))
-    return await _give(ref, home, text)
+    async with open_site(ref, home, text) as site:
+        return await _give(site, text)
 
 
-async def _give(ref: StateRef, home: Home, text: str) -> Held:
-    backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
-    try:
-        locks = await backend.read_locks()
-        if not locks:
-            raise UsageError(f"nobody holds {text}", fix=command("lock", "show", text))
-        if any(lock.operation != BY_HAND for lock in locks):
-            raise LockHeld(
-                f"{text} is held by {locks[0].who or 'somebody unknown'}",
-                why="only a lock that was acquired by hand is released by hand",
-                fix=command("lock", "explain", text),
-            )
-        for lock in locks:
-            await backend.delete_lock(lock)
-        return Held(id=locks[0].id)
-    finally:
-        await backend.close()
+async def _give(site: Site, text: str) -> Held:
+    locks = await site.read_locks()
+    if not locks:
+        raise UsageError(f"nobody holds {text}", fix=command("lock", "show", text))
+    if any(lock.operation != BY_HAND for lock in locks):
+        raise LockHeld(
+            f"{text} is held by {locks[0].who or 'somebody unknown'}",
+            why="only a lock that was acquired by hand is released by hand",
+            fix=command("lock", "explain", text),
+        )
+    for lock in locks:
+        await _terraforms(site).delete_lock(lock)
+    return Held(id=locks[0].id)
 
 
 _BY_HAND = "by hand"

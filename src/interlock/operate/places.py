@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from interlock.existing import Found
 from interlock.existing.discovery import find
-from interlock.existing.opening import address_of
+from interlock.existing.opening import address_of, service_of
 from interlock.recovery.witnesses.running import Running
 from interlock.recovery.witnesses.terraform import PlaceOf
 from interlock.site.ref import StateRef, own_address
@@ -21,15 +21,15 @@ def places_beside(ref: StateRef) -> PlaceOf:
     One bucket name can exist at two services. Their names may differ and mean the same, so a process that names another
     one is taken for unknown, unless both are bare addresses of this kind: then another port is another service.
     """
-    mine = None if ref.is_own else ref.found.text("endpoints.s3")
+    mine = None if ref.is_own else service_of(ref.found)
 
     def place(process: Running) -> str | None:
         found = _found_of(process)
         if found is None or process.folder is None:
             return None
         address = _place(found, process.folder)
-        theirs = found.text("endpoints.s3")
-        if found.type != "s3" or address != ref.address or theirs == mine:
+        theirs = service_of(found)
+        if address != ref.address or theirs == mine:
             return address
         return f"{address} at {theirs}" if _is_bare(mine) and _is_bare(theirs) else None
 

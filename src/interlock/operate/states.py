@@ -38,9 +38,9 @@ async def stored_states(home: Home) -> list[StoredState]:
     return [*own, *known]
 
 
-async def prune_state(room: OwnVersions, policy: VersionRetention, *, dry_run: bool) -> tuple[Version, ...]:
+async def prune_state(own: OwnVersions, policy: VersionRetention, *, dry_run: bool) -> tuple[Version, ...]:
     """Delete the bytes of old versions, under the lock: else a write could come to need bytes that are about to go."""
     if dry_run:
-        return await room.archive.prunable(room.state, policy)
-    async with holding(room.home, room.state, command("state", "prune", room.state)):
-        return await room.archive.prune(room.state, policy)
+        return await own.archive.prunable(own.state, policy)
+    async with holding(own.home, own.state, command("state", "prune", own.state)):
+        return await own.archive.prune(own.state, policy)

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from interlock.audit.log import AuditLog
 from interlock.ci.job import JobReference, parse_job
-from interlock.coordinator import Coordinator, View
+from interlock.coordinator import View
 from interlock.errors import InterlockError, LeaseLost, LockHeld, UsageError, command, fill_in
 from interlock.existing import ExistingBackend, TerraformLock, find_reference
-from interlock.existing.opening import open_backend
 from interlock.home.interface import Home
 from interlock.lock import Holder
 from interlock.operate.places import places_beside
 from interlock.recovery import Evidence, Says, Verdict, judge
-from interlock.recovery.breaker import Breaker
 from interlock.recovery.terraform_lock import Inquiry, Judged, Override, break_lock, check_may_break, examine
 from interlock.recovery.witnesses import ci, heartbeat, terraform
 from interlock.recovery.witnesses.ci import Trust
@@ -31,9 +30,10 @@ from interlock.recovery.witnesses.heartbeat import Watch
 from interlock.recovery.witnesses.terraform import Suspect
 from interlock.run.summary import find_summary
 from interlock.site.existing_versions import keep_of
-from interlock.site.holding import breaker
-from interlock.site.opening import has_queue, open_queue, open_site_of, plan_hint
-from interlock.site.own_leftovers import OwnLeftovers, find_recorded
+from interlock.site.interface import Site
+from interlock.site.kinds import has_queue
+from interlock.site.opening import breaker_of, open_queue, open_site, plan_hint, queue_of
+from interlock.site.own_leftovers import find_recorded
 from interlock.site.ref import StateRef, own_address
 from interlock.site.which import resolve
 from interlock.state import Finding, verify_state
@@ -144,34 +144,51 @@ async def open_case(text: str, asked: Asked, home: Home, environ: Mapping[str, s
         home: Where it is looked up, and decisions are written down.
         environ: Says where backends and CI systems are.
     """
-    async with AsyncExitStack() as stack:
-        ref = await resolve(text, home, environ)
-        desk = _Desk(
+    ref = await resolve(text, home, environ)
+    async with open_site(ref, home, text) as site:
+        question = _Question(
             subject=text,
-            ref=ref,
+            site=site,
             asked=asked,
             job=asked.reference(),
-            home=home,
             environ=environ,
+            log=home.audit,
             plan=await plan_hint(ref, home),
         )
-        if ref.is_own:
-            yield GrantCase(desk, home.coordinator, breaker(home), state=ref.queue)
-        else:
-            yield await _existing_case(desk, home, stack)
+        yield await _case(question)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Desk:
-    """What every case needs. `plan` is the command that plans the state; see `plan_hint`."""
+class _Question:
+    """What every case is given.
+
+    Attributes:
+        subject: What the person named.
+        site: The state.
+        asked: What the operator said.
+        job: The holder's CI job, when it was named.
+        environ: Says where CI systems are.
+        log: Where decisions are written down.
+        plan: The command that plans the state; see `plan_hint`.
+    """
 
     subject: str
-    ref: StateRef
+    site: Site
     asked: Asked
     job: JobReference | None
-    home: Home
     environ: Mapping[str, str]
+    log: AuditLog
     plan: str
+
+    @property
+    def home(self) -> Home:
+        """Ours."""
+        return self.site.home
+
+    @property
+    def ref(self) -> StateRef:
+        """Which state it is."""
+        return self.site.ref
 
     @property
     def directory(self) -> Path | None:
@@ -184,39 +201,31 @@ class _Desk:
         return Trust(ephemeral_runners=self.asked.ephemeral_runners)
 
 
-async def _existing_case(desk: _Desk, home: Home, stack: AsyncExitStack) -> Case:
-    """Return the case of Terraform's lock, or of the queue beside it when the lock is that of a queued run, or none."""
-    ref = desk.ref
-    if not has_queue(ref):
-        backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
-        stack.push_async_callback(backend.close)
-        return TerraformLockCase(desk, backend)
-    from interlock.site.existing_leftovers import ExistingLeftovers
+async def _case(question: _Question) -> Case:
+    """Return the case of the lock that stands in the way.
 
-    site = await stack.enter_async_context(open_site_of(ref, home))
-    holders = await _queue_holders(site.coordinator, site.state)
-    locks = await site.backend.read_locks()
+    A run elsewhere holds both the queue and Terraform's own lock; somebody who does not queue only the latter.
+    """
+    site = question.site
+    if site.backend is None:
+        return GrantCase(question)
+    holders = await _queue_holders(site)
+    locks = await site.read_locks() if has_queue(site.ref) else ()
     reference = find_reference(locks[0].info) if locks else None
     in_the_way = not locks or (reference is not None and any(holder.run == reference.run for holder in holders))
     if not holders or not in_the_way:
-        return TerraformLockCase(desk, site.backend)
-    if desk.asked.lock_id in {lock.id for lock in locks}:
-        desk = replace(desk, asked=replace(desk.asked, lock_id=None))  # Terraform's id of the very run that holds
-    leftovers = ExistingLeftovers(
-        runs=home.runs,
-        archive=home.archive,
-        clock=home.clock,
-        backend=site.backend,
-        coordinator=site.coordinator,
-    )
-    recovery = Breaker(coordinator=site.coordinator, leftovers=leftovers, clock=home.clock, by=home.me)
-    return GrantCase(desk, site.coordinator, recovery, state=site.state, backend=site.backend)
+        return TerraformLockCase(question, site.backend)
+    if question.asked.lock_id in {lock.id for lock in locks}:  # Terraform's id of the very run that holds
+        question = replace(question, asked=replace(question.asked, lock_id=None))
+    return GrantCase(question)
 
 
-async def _queue_holders(coordinator: Coordinator, state: str) -> tuple[Holder, ...]:
-    """Return who holds our queue; nobody when it cannot be read: plain users need no right to it."""
+async def _queue_holders(site: Site) -> tuple[Holder, ...]:
+    """Return who holds the queue; nobody when there is none or it cannot be read: plain users need no right to it."""
+    if site.coordinator is None:
+        return ()
     try:
-        return (await coordinator.view(state)).lock.holders
+        return (await site.coordinator.view(site.ref.queue)).lock.holders
     except InterlockError:
         return ()
 
@@ -230,45 +239,35 @@ async def look(
     if has_queue(ref):
         async with open_queue(ref, home) as coordinator:
             view = await coordinator.view(ref.queue)
-    if ref.is_own:
-        return ref, view, ()
-    backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
-    try:
-        return ref, view, await backend.read_locks()
-    finally:
-        await backend.close()
+    async with open_site(ref, home, text) as site:
+        return ref, view, await site.read_locks()
 
 
 # -- our own queue ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class GrantCase:
     """See `Case`; for a grant of our own queue.
 
-    Attributes:
-        desk: What is asked.
-        coordinator: The queue.
-        recovery: What breaks grants and saves what dead runs left.
-        state: The state's name in the queue.
-        backend: Where the state is, when it stays where it is.
+    Args:
+        question: What is asked, of which state.
     """
 
-    desk: _Desk
-    coordinator: Coordinator
-    recovery: Breaker
-    state: str
-    backend: ExistingBackend | None = None
-    _holder: Holder | None = field(default=None, init=False)
-    _explained: Explained | None = field(default=None, init=False)
+    def __init__(self, question: _Question) -> None:
+        self._question = question
+        self._coordinator = queue_of(question.site)
+        self._recovery = breaker_of(question.site)
+        self._state = question.site.ref.queue
+        self._holder: Holder | None = None
+        self._explained: Explained | None = None
 
     async def examine(self) -> Explained:
         """See `Case.examine`."""
-        watch, clock = Watch(), self.desk.home.clock
+        watch, clock = Watch(), self._question.home.clock
         from_ci: list[Evidence] | None = None
         first_beat = 0
         while True:
-            holder = self._pick((await self.coordinator.view(self.state)).lock.holders)
+            holder = self._pick((await self._coordinator.view(self._state)).lock.holders)
             if holder is None:
                 self._holder = None
                 self._explained = self._explain((), None)
@@ -279,7 +278,7 @@ class GrantCase:
                 self._holder, from_ci, first_beat = holder, [await self._ask_ci(holder)], holder.lease.beat
             evidence = [*await self._gather(holder, still_s, window_s), *from_ci]
             if holder.lease.beat != first_beat:
-                evidence.append(heartbeat.moved(source=f"lock record of {self.state}", now=clock.now()))
+                evidence.append(heartbeat.moved(source=f"lock record of {self._state}", now=clock.now()))
             verdict = judge(evidence)
             if verdict.conclusion.value != "undecided" or still_s >= min(window_s, MAX_WATCH_S):
                 self._explained = self._explain(tuple(evidence), verdict)
@@ -290,100 +289,85 @@ class GrantCase:
         """See `Case.break_`. What the run could not save is stored first, under its own grant."""
         holder, explained = self._holder, self._explained
         if holder is None or explained is None or explained.verdict is None:
-            raise UsageError(f"nobody holds state {self.state}", fix=command("lock", "show", self.state))
+            raise UsageError(f"nobody holds state {self._state}", fix=command("lock", "show", self._state))
         check_may_break(judged_of(explained), override)
-        snapshot = await self._snapshot()
-        facts = _own_facts(self.state, holder, explained.verdict, override, snapshot)
-        await self.desk.home.audit.append(
-            "force-unlock-decided", subject=explained.address, by=self.desk.home.me, facts=facts
+        snapshot = await self._question.site.keep()
+        facts = _own_facts(self._state, holder, explained.verdict, override, snapshot)
+        await self._question.log.append(
+            "force-unlock-decided", subject=explained.address, by=self._question.home.me, facts=facts
         )
         reason = override.reason if override else "; ".join(explained.verdict.reasons)
-        done = await self.recovery.recover(self.state, holder, reason=reason)
+        done = await self._recovery.recover(self._state, holder, reason=reason)
         if done is None:
             raise LeaseLost(
                 f"the grant of token {holder.token} was not broken",
                 why="it ended meanwhile",
-                fix=command("lock", "show", self.state),
+                fix=command("lock", "show", self._state),
             )
-        await self.desk.home.audit.append(
-            "force-unlock", subject=explained.address, by=self.desk.home.me, facts={**facts, "done": done}
+        await self._question.log.append(
+            "force-unlock", subject=explained.address, by=self._question.home.me, facts={**facts, "done": done}
         )
-        return Freed(text=done, snapshot=snapshot, findings=await self._verify(), plan=self.desk.plan)
+        return Freed(text=done, snapshot=snapshot, findings=await self._verify(), plan=self._question.plan)
 
     def _pick(self, holders: tuple[Holder, ...]) -> Holder | None:
-        wanted = self.desk.asked.lock_id
+        wanted = self._question.asked.lock_id
         return next((one for one in holders if wanted in (None, one.lock_id, one.ticket, one.run)), None)
 
     def _window_s(self, holder: Holder) -> float:
         """A run shows signs of life within its lease; a plain Terraform and a person never do."""
-        return holder.lease.lease_s if holder.run else self.desk.asked.window_s
+        return holder.lease.lease_s if holder.run else self._question.asked.window_s
 
     async def _gather(self, holder: Holder, still_s: float, window_s: float) -> list[Evidence]:
         if holder.run:
-            return await asyncio.to_thread(self.recovery.gather, self.state, holder, still_s)
-        now = self.desk.home.clock.now()
+            return await asyncio.to_thread(self._recovery.gather, self._state, holder, still_s)
+        now = self._question.home.clock.now()
         silent = still_s >= window_s
         text = f"the lock stood still while we watched for {still_s:.1f}s" if silent else f"watched for {still_s:.1f}s"
         says = Says.SILENT if silent else Says.NOTHING
-        stood = Evidence(witness="lock", says=says, text=text, source=f"lock record of {self.state}", observed_at=now)
+        stood = Evidence(witness="lock", says=says, text=text, source=f"lock record of {self._state}", observed_at=now)
         if holder.lock_id is None:
-            how_to = f"ask {holder.who}; if they agree, give it back: {command('lock', 'release', self.state)}"
+            how_to = f"ask {holder.who}; if they agree, give it back: {command('lock', 'release', self._state)}"
             text = f"it is held by hand ({holder.info})"
             hand = Evidence(
-                witness="lock", says=Says.NOTHING, text=text, source=self.state, observed_at=now, how_to=how_to
+                witness="lock", says=Says.NOTHING, text=text, source=self._state, observed_at=now, how_to=how_to
             )
             return [stood, hand]
         suspect = Suspect(
             who=holder.who,
             created_at=holder.lease.granted_at,
-            address=own_address(self.state),
-            directory=self.desk.directory,
-            in_ci=ci.is_ci(self.desk.environ),
+            address=own_address(self._state),
+            directory=self._question.directory,
+            in_ci=ci.is_ci(self._question.environ),
         )
-        return [stood, *await asyncio.to_thread(terraform.collect, suspect, places_beside(self.desk.ref), now=now)]
+        return [stood, *await asyncio.to_thread(terraform.collect, suspect, places_beside(self._question.ref), now=now)]
 
     async def _ask_ci(self, holder: Holder) -> Evidence:
-        job = self.desk.job or _job_of_run(self.desk.home.runs, holder.run)
+        job = self._question.job or _job_of_run(self._question.home.runs, holder.run)
         return await asyncio.to_thread(
             ci.collect,
             job,
-            self.desk.environ,
-            now=self.desk.home.clock.now(),
-            trust=self.desk.trust,
+            self._question.environ,
+            now=self._question.home.clock.now(),
+            trust=self._question.trust,
             held_since=holder.lease.granted_at,
         )
 
     def _explain(self, evidence: tuple[Evidence, ...], verdict: Verdict | None) -> Explained:
         return Explained(
-            subject=self.desk.subject,
-            address=self.desk.ref.address,
-            backend="interlock" if self.backend is None else self.backend.describe().type,
+            subject=self._question.subject,
+            address=self._question.ref.address,
+            backend=self._question.site.kind,
             lock=None if verdict is None or self._holder is None else _holder_values(self._holder),
             evidence=evidence,
             verdict=verdict,
         )
 
-    async def _snapshot(self) -> str:
-        """Save the state; our own backend keeps every version anyway, so its number is enough."""
-        if self.backend is None:
-            head = (await self.coordinator.view(self.state)).head
-            return f"version {head.number} of {self.state}" if head is not None else ""
-        stored = await self.backend.read_state()
-        if stored is None or stored.is_absent:
-            return ""
-        address = self.backend.describe().address
-        path = await asyncio.to_thread(
-            keep_of(self.desk.home.settings).save, address, stored.body, now=self.desk.home.clock.now()
-        )
-        return str(path)
-
     async def _verify(self) -> tuple[Finding, ...]:
-        if self.backend is not None:
-            stored = await self.backend.read_state()
-            return verify_state(stored.body) if stored is not None and not stored.is_absent else ()
-        assert isinstance(self.recovery.leftovers, OwnLeftovers)
-        current = await self.recovery.leftovers.archive.current(self.state)
-        return verify_state(current[1]) if current is not None else ()
+        try:
+            body = await self._question.site.versions.body(None)
+        except UsageError:  # there is none
+            return ()
+        return verify_state(body)
 
 
 def judged_of(explained: Explained) -> Judged:
@@ -432,37 +416,37 @@ def _job_of_run(runs: Path, run: str) -> JobReference | None:
 # -- Terraform's own lock ---------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class TerraformLockCase:
     """See `Case`; for Terraform's own lock.
 
-    Attributes:
-        desk: What is asked.
-        backend: Where it is.
+    Args:
+        question: What is asked, of which state.
+        backend: Where the lock is.
     """
 
-    desk: _Desk
-    backend: ExistingBackend
-    _judged: Judged | None = field(default=None, init=False)
+    def __init__(self, question: _Question, backend: ExistingBackend) -> None:
+        self._question = question
+        self._backend = backend
+        self._judged: Judged | None = None
 
     async def examine(self) -> Explained:
         """See `Case.examine`."""
-        asked = self.desk.asked
+        asked = self._question.asked
         inquiry = Inquiry(
             lock_id=asked.lock_id,
-            directory=self.desk.directory,
-            job=self.desk.job,
+            directory=self._question.directory,
+            job=self._question.job,
             window_s=min(asked.window_s, MAX_WATCH_S),
-            trust=self.desk.trust,
-            environ=self.desk.environ,
-            place_of=places_beside(self.desk.ref),
-            processes_of=lambda run: find_recorded(self.desk.home.runs / run),
+            trust=self._question.trust,
+            environ=self._question.environ,
+            place_of=places_beside(self._question.ref),
+            processes_of=lambda run: find_recorded(self._question.home.runs / run),
         )
-        self._judged = await examine(self.backend, inquiry, clock=self.desk.home.clock)
+        self._judged = await examine(self._backend, inquiry, clock=self._question.home.clock)
         return Explained(
-            subject=self.desk.subject,
+            subject=self._question.subject,
             address=self._judged.address,
-            backend=self.backend.describe().type,
+            backend=self._backend.describe().type,
             lock=lock_values(self._judged.locks) if self._judged.locks else None,
             evidence=self._judged.evidence,
             verdict=self._judged.verdict,
@@ -473,22 +457,24 @@ class TerraformLockCase:
         """See `Case.break_`."""
         judged = self._judged
         if judged is None or judged.lock is None:
-            raise UsageError(f"nobody holds {self.desk.subject}", fix=command("lock", "explain", self.desk.subject))
+            raise UsageError(
+                f"nobody holds {self._question.subject}", fix=command("lock", "explain", self._question.subject)
+            )
         broken = await break_lock(
-            self.backend,
+            self._backend,
             judged,
             override=override,
-            by=self.desk.home.me,
-            keep=keep_of(self.desk.home.settings),
-            log=self.desk.home.audit,
-            clock=self.desk.home.clock,
+            by=self._question.home.me,
+            keep=keep_of(self._question.home.settings),
+            log=self._question.log,
+            clock=self._question.home.clock,
         )
         return Freed(
             text=f"deleted lock {judged.lock.id} from " + " and ".join(lock.place for lock in judged.locks),
             snapshot=str(broken.snapshot or ""),
             findings=broken.findings,
             digest_agrees=broken.digest_agrees,
-            plan=self.desk.plan,
+            plan=self._question.plan,
         )
 
 

@@ -15,8 +15,8 @@ from interlock.home.interface import Home
 from interlock.recovery.damage import read_whole
 from interlock.run.summary import find_summary
 from interlock.site.existing_versions import keep_of
+from interlock.site.interface import Site
 from interlock.site.ref import StateRef
-from interlock.site.versions import ForeignStateRoom, OwnRoom
 from interlock.state import MAX_STATE_BYTES, Document, Refusal, Step, judge_successor, says_same
 
 NAME = "errored.tfstate"
@@ -72,7 +72,7 @@ def find_files(ref: StateRef, runs: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:MAX_FILES]
 
 
-async def judge_file(path: Path, room: OwnRoom | ForeignStateRoom) -> Leftover:
+async def judge_file(path: Path, site: Site) -> Leftover:
     """Say whether a file may become the current state.
 
     Raises:
@@ -87,7 +87,7 @@ async def judge_file(path: Path, room: OwnRoom | ForeignStateRoom) -> Leftover:
     if document is None:
         why = "it is not whole" if body else f"it has {size} bytes"
         return Leftover(path=path, body=body, document=None, fit=Fit.REFUSED, why=why)
-    current = await _current(room)
+    current = await _current(site)
     if current is None:
         return Leftover(path=path, body=body, document=document, fit=Fit.FOLLOWS)
     verdict = judge_successor(current, document)
@@ -107,10 +107,10 @@ async def put_away(leftover: Leftover, ref: StateRef, home: Home) -> Path:
     return kept
 
 
-async def _current(room: OwnRoom | ForeignStateRoom) -> Document | None:
+async def _current(site: Site) -> Document | None:
     """Return the current document; None when there is none or it is damaged."""
     try:
-        return read_whole(await room.body(None))
+        return read_whole(await site.versions.body(None))
     except UsageError:
         return None
     except StateInvalid:

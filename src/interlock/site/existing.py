@@ -1,204 +1,181 @@
-"""One existing state with everything that belongs to it: its backend, and the queue in the same table or bucket.
-
-A hand: it opens them. The queue is in the DynamoDB table where the configuration names one, else in the bucket. Items
-in the table expire a day after their last change (docs/explanation/dynamodb-ttl.md); fencing tokens of a queue that
-begins anew start at the present instant in milliseconds, which is more than any earlier queue of this state had.
-"""
+"""A state that stays in the backend where it is, with the queue beside it where there is one. A hand: it opens them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from interlock.clock import Clock
-from interlock.coordinator import Standing
-from interlock.coordinator.interface import OnChange
-from interlock.coordinator.local import LocalCoordinator
-from interlock.coordinator.record import keep_s
-from interlock.errors import BackendUnavailable, InterlockError
-from interlock.existing import Found
-from interlock.existing.discovery import backend_configs
-from interlock.existing.s3 import S3Backend, open_s3
-from interlock.ids import Ids
-from interlock.lock import Grant, Requested
-from interlock.lock.belief import latest
-from interlock.run.workspace import OwnBackend
-from interlock.site.finding import state_of
-from interlock.store import RecordStore
-from interlock.store.dynamodb import DynamoRecords
-from interlock.store.polling import NearPolling, Pace
-from interlock.store.s3 import S3Place as RecordPlace
-from interlock.store.s3 import S3Records
+from interlock.errors import BackendUnavailable
+from interlock.existing import ExistingBackend, TerraformLock
+from interlock.existing.opening import open_backend
+from interlock.recovery.keep import Keep
+from interlock.site.existing_versions import ExistingVersions, keep_of
+from interlock.site.kinds import Can, QueueBeside, check_can, kind_of
+from interlock.site.ref import StateRef
 
-EXPIRES_S = 86_400.0
-"""How long the table keeps an item of ours after its last change, beyond its longest lease. Renewed while in use."""
+if TYPE_CHECKING:
+    from interlock.coordinator import Coordinator
+    from interlock.existing.inspection import Inspected
+    from interlock.home.interface import Home
+    from interlock.run.order import Order
+    from interlock.run.surroundings import StateAccess
+    from interlock.run.workspace import OwnBackend
+    from interlock.site.existing_leftovers import ExistingLeftovers
+    from interlock.site.own_versions import OwnVersions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """An existing state, opened.
+class ExistingSite:
+    """See `interlock.site.interface.Site`.
 
-    Attributes:
-        state: The name under which it queues.
-        directory: The root module.
-        found: Its backend as found.
-        backend: The backend, opened.
-        coordinator: The queue.
-        records: Where the queue is kept.
+    Args:
+        ref: Which state.
+        home: Where our copies, runs and decisions are.
+        backend: The state's own, opened.
+        queue: What is kept beside it; None where nothing can be.
+        subject: What a person named, for hints.
     """
 
-    state: str
-    directory: Path
-    found: Found
-    backend: S3Backend
-    coordinator: LocalCoordinator
-    records: DynamoRecords | S3Records
+    def __init__(
+        self, ref: StateRef, home: Home, backend: ExistingBackend, queue: QueueBeside | None, *, subject: str
+    ) -> None:
+        self.ref = ref
+        self.home = home
+        self.backend = backend
+        self.queue = queue
+        self.subject = subject
+
+    @property
+    def kind(self) -> str:
+        """See `Site.kind`."""
+        return self.backend.describe().type
+
+    @property
+    def can(self) -> frozenset[Can]:
+        """See `Site.can`."""
+        return kind_of(self.ref).can
+
+    def check(self, can: Can) -> None:
+        """See `Site.check`."""
+        kept = self._copies.kept(self.ref.address)
+        check_can(self.ref, can, self.subject, kept=kept[0].path.parent if kept else None)
+
+    @property
+    def coordinator(self) -> Coordinator | None:
+        """See `Site.coordinator`."""
+        return self.queue.coordinator if self.queue is not None else None
+
+    @cached_property
+    def versions(self) -> ExistingVersions:
+        """See `Site.versions`."""
+        return ExistingVersions(
+            subject=self.subject,
+            ref=self.ref,
+            backend=self.backend,
+            home=self.home,
+            keep=self._copies,
+            log=self.home.audit,
+            coordinator=self.coordinator,
+        )
+
+    @property
+    def own(self) -> OwnVersions:
+        """See `Site.own`."""
+        self.check(Can.QUARANTINE)
+        raise AssertionError("no state elsewhere has a quarantine of ours")
+
+    @cached_property
+    def _copies(self) -> Keep:
+        return keep_of(self.home.settings)
+
+    async def read_locks(self) -> tuple[TerraformLock, ...]:
+        """See `Site.read_locks`."""
+        return await self.backend.read_locks()
+
+    @cached_property
+    def leftovers(self) -> ExistingLeftovers:
+        """See `Site.leftovers`."""
+        from interlock.site.existing_leftovers import ExistingLeftovers
+
+        assert self.coordinator is not None, f"{self.ref.address} has no queue, so no run of ours"
+        return ExistingLeftovers(
+            runs=self.home.runs,
+            archive=self.home.archive,
+            clock=self.home.clock,
+            backend=self.backend,
+            coordinator=self.coordinator,
+        )
+
+    @asynccontextmanager
+    async def access(self, order: Order, *, version: Callable[[], str]) -> AsyncIterator[StateAccess]:
+        """See `Site.access`: Terraform's own backend, under Terraform's own lock."""
+        from interlock.site.existing_access import ExistingAccess
+
+        assert self.coordinator is not None, f"{self.ref.address} has no queue, so no run of ours"
+        told = await asyncio.to_thread(version)
+        yield ExistingAccess(
+            backend_hand=self.backend,
+            coordinator=self.coordinator,
+            order=order,
+            run_folder=self.home.runs / order.run,
+            store=self.ref.store,
+            own_workspace=self.ref.found.workspace,
+            version=told,
+            clock=self.home.clock,
+            ids=self.home.ids,
+        )
+
+    async def check_not_lost(self) -> None:
+        """See `Site.check_not_lost`. A run's access looks when it holds Terraform's lock: others write here too."""
+
+    async def keep(self) -> str:
+        """See `Site.keep`."""
+        stored = await self.backend.read_state()
+        if stored is None or stored.is_absent:
+            return ""
+        address, now = self.ref.address, self.home.clock.now()
+        return str(await asyncio.to_thread(self._copies.save, address, stored.body, now=now))
+
+    async def inspect(self) -> list[Inspected]:
+        """See `Site.inspect`."""
+        return [] if self.queue is None else await self.queue.inspect()
+
+    async def explained(self, error: BackendUnavailable) -> BackendUnavailable:
+        """See `Site.explained`."""
+        return error if self.queue is None else await self.queue.explained(error)
 
 
-def own_backend(found: Found, directory: Path, environ: Mapping[str, str], extra: Sequence[str]) -> OwnBackend:
-    """Return what decides how `terraform init` sets this backend up in a folder of its own."""
+@asynccontextmanager
+async def open_existing(ref: StateRef, home: Home, subject: str) -> AsyncIterator[ExistingSite]:
+    """Open a state that stays where it is for as long as the context lasts.
+
+    Raises:
+        UsageError: Settings are missing, or this version does not know the backend.
+    """
+    backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+    opener = kind_of(ref).queue
+    queue = None if opener is None else opener()(backend, ref.found, clock=home.clock, ids=home.ids)
+    try:
+        yield ExistingSite(ref, home, backend, queue, subject=subject)
+    finally:
+        await asyncio.gather(backend.close(), *([queue.close()] if queue is not None else []))
+
+
+def own_backend(ref: StateRef, environ: Mapping[str, str], extra: Sequence[str]) -> OwnBackend:
+    """Return what decides how `terraform init` sets the backend of this state up in a folder of a run's own."""
+    from interlock.existing.discovery import backend_configs
+    from interlock.run.workspace import OwnBackend
+
+    found, directory = ref.found, ref.root_module
     record = directory / (environ.get("TF_DATA_DIR") or ".terraform") / "terraform.tfstate"
     files = [directory / flag for flag in backend_configs(extra) if "=" not in flag]
     mark = [found.workspace, *extra, *(f"{origin.name}={origin.value}" for origin in found.origins)]
     content = b"".join(path.read_bytes() for path in files if path.is_file())
     return OwnBackend(
         type=found.type,
-        place={"bucket": found.text("bucket"), "key": found.text("key")},
+        place={name: found.text(name) for name in kind_of(ref).place},
         recorded=record.read_bytes() if record.is_file() else b"",
         mark="\0".join(mark).encode() + content,
     )
-
-
-async def with_billing(error: BackendUnavailable, site: Site) -> BackendUnavailable:
-    """Return the failure with the table's billing mode, which decides the remedy; as it was when that is not known."""
-    place = site.backend.place
-    if place.table is None or "throttle" not in f"{error.what} {error.why}".lower():
-        return error
-    try:
-        mode = await site.backend.billing_mode()
-    except InterlockError:
-        return error
-    fix = (
-        "the table is on demand already, so many requests hit one item at once: run fewer pipelines of this state"
-        if mode == "PAY_PER_REQUEST"
-        else f"aws dynamodb update-table --table-name {place.table} --billing-mode PAY_PER_REQUEST"
-    )
-    return BackendUnavailable(error.what, why=f"{error.why}; billing mode {mode}", fix=fix, **error.facts)
-
-
-@asynccontextmanager
-async def open_site(found: Found, directory: Path, *, clock: Clock, ids: Ids) -> AsyncIterator[Site]:
-    """Open a found backend and its queue for as long as the context lasts.
-
-    Raises:
-        UsageError: See `state_of`; or boto3 is not installed.
-    """
-    state = state_of(found)
-    backend = await open_s3(found, clock=clock, ids=ids)
-    polling = NearPolling()
-    records = _records(backend, polling, clock, ids)
-    shared = SharedClock(records.server_time_s, clock)
-    coordinator = AttentiveCoordinator(
-        records, shared, ids, polling=polling, first_token=lambda: int(shared.now().timestamp() * 1000)
-    )
-    try:
-        yield Site(
-            state=state,
-            directory=directory,
-            found=found,
-            backend=backend,
-            coordinator=coordinator,
-            records=records,
-        )
-    finally:
-        await asyncio.gather(backend.close(), records.close())
-
-
-def _records(backend: S3Backend, polling: Pace, clock: Clock, ids: Ids) -> DynamoRecords | S3Records:
-    place = backend.place
-    if place.table is not None:
-        return DynamoRecords(
-            backend.dynamodb,
-            table=place.table,
-            expires_s=lambda value: keep_s(value, EXPIRES_S),
-            polling=polling,
-            clock=clock,
-            ids=ids,
-        )
-    beside = RecordPlace(bucket=place.bucket, kms_key=place.kms_key if place.encrypt else None)
-    return S3Records(backend.s3, place=beside, polling=polling, clock=clock, ids=ids)
-
-
-class AttentiveCoordinator(LocalCoordinator):
-    """A coordinator that looks at its store more often while its one waiter is the next to be served.
-
-    Args:
-        store: Where the records are.
-        clock: See `LocalCoordinator`.
-        ids: See `LocalCoordinator`.
-        polling: The store's pace.
-        first_token: See `LocalCoordinator`.
-    """
-
-    def __init__(
-        self, store: RecordStore, clock: Clock, ids: Ids, *, polling: NearPolling, first_token: Callable[[], int]
-    ) -> None:
-        super().__init__(store, clock, ids, first_token=first_token)
-        self._polling = polling
-
-    async def acquire(
-        self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None
-    ) -> Grant:
-        """See `Coordinator.acquire`."""
-
-        def noticed(standing: Standing) -> None:
-            self._polling.is_near = standing.position == 1
-            if on_change is not None:
-                on_change(standing)
-
-        try:
-            return await super().acquire(state, request, timeout_s=timeout_s, on_change=noticed)
-        finally:
-            self._polling.is_near = False
-
-
-_BACK_S_MAX = 60.0
-"""How far ahead of the newest answer an earlier one is still believed; AWS's own hosts differ by far less."""
-
-
-class SharedClock:
-    """A clock whose instants are those of AWS, so that machines whose clocks differ agree on who was silent how long.
-
-    Args:
-        server_time_s: What AWS's clock says, in seconds since 1970; None before its first answer.
-        own: The machine's clock, for durations, and for instants until then.
-    """
-
-    def __init__(self, server_time_s: Callable[[], float | None], own: Clock) -> None:
-        self._server_time_s = server_time_s
-        self._own = own
-        self._latest = datetime.min.replace(tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """See `Clock.now`. Goes back only from an instant that was wrong.
-
-        AWS tells whole seconds, so each answer may seem a little late, and that must not turn the clock back. But one
-        wrong answer (a proxy's, a double's) that lies far ahead must not stop the clock until that instant comes.
-        """
-        told_s = self._server_time_s()
-        now = self._own.now() if told_s is None else datetime.fromtimestamp(told_s, UTC)
-        if told_s is not None:
-            now = self._latest = latest(self._latest, now, ahead_s=_BACK_S_MAX)
-        return now
-
-    def monotonic(self) -> float:
-        """See `Clock.monotonic`."""
-        return self._own.monotonic()
-
-    async def sleep(self, wait_s: float) -> None:
-        """See `Clock.sleep`."""
-        await self._own.sleep(wait_s)

@@ -20,6 +20,7 @@ from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.errors import THIS_STATE, InterlockError, LeaseLost, LockHeld, StateInvalid, WaitTimeout, command
 from interlock.existing import (
+    ExistingBackend,
     HeldTerraformLock,
     Reference,
     StoredState,
@@ -28,7 +29,7 @@ from interlock.existing import (
     find_reference,
     render_reference,
 )
-from interlock.existing.s3 import S3Backend, md5_of
+from interlock.existing.interface import md5_of
 from interlock.ids import Ids
 from interlock.lock import Stage, may_write, stage_of
 from interlock.run.order import Operation, Order
@@ -64,16 +65,18 @@ class ExistingAccess:
         coordinator: The queue, which knows how earlier runs ended.
         order: The run.
         run_folder: The run's folder.
+        store: Which of several stores that may each have a state at this address; see `StateRef.store`.
         own_workspace: Terraform's workspace.
         version: Terraform's version, for the lock.
         clock: For waiting, and for the lock's `Created`.
         ids: For the lock id.
     """
 
-    backend_hand: S3Backend
+    backend_hand: ExistingBackend
     coordinator: Coordinator
     order: Order
     run_folder: Path
+    store: str
     own_workspace: str
     version: str
     clock: Clock
@@ -173,7 +176,7 @@ class ExistingAccess:
             who=self.order.who,
             version=self.version,
             created=self.clock.now().isoformat().replace("+00:00", "Z"),
-            path=self.backend_hand.place.path,
+            path=self.backend_hand.describe().lock_path,
         )
 
     async def _clear(self, locks: tuple[TerraformLock, ...], tell: Tell) -> bool:
@@ -235,9 +238,7 @@ class ExistingAccess:
         if self._before is None or self._before.is_absent:
             return  # nothing is stored: whether that was meant `interlock state verify` asks
         head = (await self.coordinator.view(self.order.state)).head
-        of_runs = await asyncio.to_thread(
-            known_of_runs, self.run_folder.parent, self.order.state, self.backend_hand.store
-        )
+        of_runs = await asyncio.to_thread(known_of_runs, self.run_folder.parent, self.order.state, self.store)
         lost = await find_lost(self.backend_hand, self._before, [*known_of_head(head), *of_runs])
         if lost is not None:
             raise StateInvalid(

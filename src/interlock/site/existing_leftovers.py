@@ -8,8 +8,7 @@ from pathlib import Path
 
 from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, StateInvalid
-from interlock.existing import TerraformLock, find_reference
-from interlock.existing.s3 import S3Backend
+from interlock.existing import ExistingBackend, TerraformLock, find_reference
 from interlock.lock import Holder
 from interlock.run.settle import completed, following
 from interlock.run.summary import find_summary
@@ -27,7 +26,7 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
         coordinator: The state's queue.
     """
 
-    backend: S3Backend
+    backend: ExistingBackend
     coordinator: Coordinator
 
     async def salvage(self, state: str, holder: Holder) -> str:

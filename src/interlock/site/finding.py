@@ -20,11 +20,9 @@ from typing import TypeAlias
 from interlock.errors import UsageError, command
 from interlock.existing.discovery import find
 from interlock.existing.interface import Found
+from interlock.site.kinds import WITH_QUEUE
 from interlock.source.disk import DiskTree
 from interlock.source.tree import Tool
-
-SUPPORTED = frozenset({"s3"})
-"""Backend types on which runs can be made without moving the state."""
 
 _LOCAL_STATE = "terraform.tfstate"
 _LOCAL_WORKSPACES = "terraform.tfstate.d"
@@ -94,9 +92,9 @@ def locate_state(
     advice = _Advice(found=found, directory=directory, tool=tool, state=state)
     if found.unsure:
         return Refused(found=found, error=advice.not_certain())
-    if found.type in SUPPORTED:
+    if found.type in WITH_QUEUE:
         try:
-            return Existing(found=found, state=state_of(found))
+            return Existing(found=found, state=state_of(found, directory))
         except UsageError as error:
             return Refused(found=found, error=error)
     if (refused := _elsewhere(found, advice)) is not None:
@@ -122,18 +120,18 @@ def find_existing(directory: Path, environ: Mapping[str, str], extra: Sequence[s
             return None
 
 
-def state_of(found: Found) -> str:
-    """Return the name under which a found backend's state queues.
+def state_of(found: Found, directory: Path) -> str:
+    """Return the name under which the state of a root module's backend queues.
 
     Raises:
         UsageError: The backend is incomplete, or runs cannot use it.
     """
-    if found.type not in SUPPORTED:
+    if found.type not in WITH_QUEUE:
         raise _not_yet(found, "", command("doctor"))
-    from interlock.existing.s3 import place_of
-    from interlock.site.naming import name_of
+    from interlock.existing.opening import whole_address_of
+    from interlock.site.naming import name_of_address
 
-    return name_of(found.type, place_of(found).path)
+    return name_of_address(found.type, whole_address_of(found, directory))
 
 
 def _elsewhere(found: Found, advice: _Advice) -> UsageError | None:
@@ -269,6 +267,6 @@ def _not_yet(found: Found, address: str, fix: str) -> UsageError:
     what = "a state_store" if found.type == "state_store" else f'backend "{found.type}"'
     return UsageError(
         f"runs cannot use {what} yet",
-        why=f"{where}runs work on Interlock's own backend and on {', '.join(sorted(SUPPORTED))}",
+        why=f"{where}runs work on Interlock's own backend and on {', '.join(sorted(WITH_QUEUE))}",
         fix=fix,
     )

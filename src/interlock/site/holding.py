@@ -1,4 +1,4 @@
-"""Holding a state of Interlock's own backend for a person's command, and what recovers it from the dead. A hand."""
+"""Holding a state of Interlock's own backend for a person's command. A hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interlock.home.interface import Home
     from interlock.lock import Requested
-    from interlock.recovery.breaker import Breaker
     from interlock.run.surroundings import Seat
 
 
@@ -68,12 +67,3 @@ async def _end_review(home: Home, state: str, request: Requested) -> None:
     if waiter_of((await coordinator.view(state)).lock, ticket=request.ticket) is not None:
         await coordinator.bump(state, request.ticket, by=request.who)
     await home.archive.end_review(state, by=request.who)
-
-
-def breaker(home: Home) -> Breaker:
-    """Return what recovers locks of dead runs in embedded mode."""
-    from interlock.recovery.breaker import Breaker
-    from interlock.site.own_leftovers import OwnLeftovers
-
-    leftovers = OwnLeftovers(runs=home.runs, archive=home.archive, clock=home.clock)
-    return Breaker(coordinator=home.coordinator, leftovers=leftovers, clock=home.clock, by=home.me)

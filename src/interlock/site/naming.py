@@ -11,6 +11,11 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 _MARK_CHARS = 10  # of the address's digest, when the name alone does not tell two addresses apart
 
 
+def name_of_address(kind: str, address: str) -> str:
+    """Return the state name of a whole address such as `s3://bucket/key`."""
+    return name_of(kind, address.partition("://")[2] or address)
+
+
 def name_of(kind: str, address: str) -> str:
     """Return the state name of an address such as `bucket/env:/prod/app.tfstate`.
 

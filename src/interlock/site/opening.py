@@ -1,21 +1,63 @@
-"""The queue of a state, opened wherever it is. A hand."""
+"""A state, opened wherever it is: the one way from a reference to its queue, versions and locks. A hand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.errors import BackendUnavailable, UsageError, command
+from interlock.errors import BackendUnavailable, command
+from interlock.site.kinds import Can, check_can, has_queue
+from interlock.site.own import OwnSite
 from interlock.site.ref import Existing, StateRef
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
     from interlock.home.interface import Home
     from interlock.home.known import KnownState
-    from interlock.site.existing import Site
+    from interlock.recovery.breaker import Breaker
+    from interlock.site.interface import Site
+
+
+@asynccontextmanager
+async def open_site(ref: StateRef, home: Home, subject: str = "") -> AsyncIterator[Site]:
+    """Open a state for as long as the context lasts.
+
+    Args:
+        ref: The state.
+        home: Where its queue is when it is ours, and in any case our runs, copies and decisions.
+        subject: What a person named, for hints; the name of its queue by default.
+
+    Raises:
+        UsageError: Settings of its backend are missing, or this version does not know the backend.
+    """
+    if ref.is_own:
+        yield OwnSite(ref, home)
+        return
+    from interlock.site.existing import open_existing
+
+    async with open_existing(ref, home, subject or ref.queue) as site:
+        yield site
+
+
+@asynccontextmanager
+async def open_meant(text: str, home: Home, environ: Mapping[str, str]) -> AsyncIterator[Site]:
+    """Open the state that a person names for as long as the context lasts.
+
+    Args:
+        text: What the person typed.
+        home: Where it is looked up.
+        environ: Says where backends are.
+
+    Raises:
+        UsageError: No state can be meant, it cannot be opened, or the key of the audit log is none.
+    """
+    from interlock.site.which import resolve
+
+    async with open_site(await resolve(text, home, environ), home, text) as site:
+        yield site
 
 
 @asynccontextmanager
@@ -30,34 +72,26 @@ async def open_queue(ref: StateRef, home: Home, *, is_use: bool = True) -> Async
     Raises:
         UsageError: The state is on a backend beside which no queue can be kept.
     """
-    if ref.is_own:
-        yield home.coordinator
-        return
-    if not has_queue(ref):
-        raise UsageError(
-            f'a state on backend "{ref.found.type}" has no queue',
-            why="Interlock keeps queues on its own backend and beside s3",
-            fix=command("lock", "show", ref.root_module),
-        )
-    async with open_site_of(ref, home) as site:
-        if is_use:
+    check_can(ref, Can.QUEUE, ref.queue)
+    async with open_site(ref, home) as site:
+        if is_use and not ref.is_own:
             with suppress(BackendUnavailable):
                 await remember(ref, home)
-        yield site.coordinator
+        yield queue_of(site)
 
 
-def has_queue(ref: StateRef) -> bool:
-    """Say whether a state has a queue: our own has, and those elsewhere beside which one can be kept."""
-    from interlock.site.finding import SUPPORTED
+def queue_of(site: Site) -> Coordinator:
+    """Return the queue of a state that has one; see `Can.QUEUE`."""
+    assert site.coordinator is not None, f"{site.ref.address} has no queue"
+    return site.coordinator
 
-    return ref.is_own or ref.found.type in SUPPORTED
 
+def breaker_of(site: Site) -> Breaker:
+    """Return what recovers the locks of dead runs on a state that has a queue."""
+    from interlock.recovery.breaker import Breaker
 
-def open_site_of(ref: StateRef, home: Home) -> AbstractAsyncContextManager[Site]:
-    """Open a state that stays where it is, with its queue."""
-    from interlock.site.existing import open_site
-
-    return open_site(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
+    home = site.home
+    return Breaker(coordinator=queue_of(site), leftovers=site.leftovers, clock=home.clock, by=home.me)
 
 
 async def plan_hint(ref: StateRef, home: Home) -> str:

@@ -1,30 +1,56 @@
-"""One state of embedded mode, for a person's command."""
+"""A state of Interlock's own backend, for a person's command: its versions, its review, its quarantine. A hand."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from interlock.errors import InterlockError, UsageError, command
+from interlock.errors import InterlockError, StateInvalid, UsageError, command
+from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.site.holding import holding
+from interlock.site.intent import DELETIONS_ACCEPTED, find_intent
+from interlock.site.interface import PlannedRepair, PlannedRestore
+from interlock.site.opening import plan_hint
+from interlock.site.own_leftovers import OwnLeftovers
+from interlock.site.ref import StateRef
+from interlock.state import Finding, Version, VersionKind, content_digest, parse_document, refusing, verify_state
 
 if TYPE_CHECKING:
-    from interlock.coordinator.archive import StateArchive, Writer, Written
+    from interlock.audit.entry import Fact
+    from interlock.coordinator.archive import StateArchive, Writer
     from interlock.home.interface import Home
     from interlock.run.surroundings import Seat
-    from interlock.state import Document, Quarantined, RestorePlan, Version
-
+    from interlock.state import Document, Quarantined
 
 _DIGEST_CHARS = 6  # of a digest that name a version; fewer could be a number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnVersions:
-    """One state of embedded mode, for a person's command."""
+HISTORY_MAX = 1000
+"""Links of our own chain that `verify` walks."""
 
-    state: str
-    home: Home
+
+class OwnVersions:
+    """See `interlock.site.interface.Versions`.
+
+    Args:
+        ref: The state.
+        home: Where it is.
+
+    Raises:
+        UsageError: The key of the audit log is none.
+    """
+
+    def __init__(self, ref: StateRef, home: Home) -> None:
+        self.ref = ref
+        self.home = home
+        self.log = home.audit
+
+    @property
+    def state(self) -> str:
+        """Its name."""
+        return self.ref.queue
 
     @property
     def archive(self) -> StateArchive:
@@ -57,8 +83,6 @@ class OwnVersions:
 
     async def document(self, text: str | None) -> Document:
         """Return a version as a document."""
-        from interlock.state import parse_document
-
         return parse_document(await self.body(text))
 
     async def pair(self, first: str | None, second: str | None) -> tuple[Document, Document]:
@@ -67,14 +91,42 @@ class OwnVersions:
         older = first or str(max(newer.number - 1, 1))
         return await self.document(older), await self.document(str(newer.number))
 
-    async def plan_restore(self, text: str | None) -> tuple[Version, RestorePlan]:
-        """Return what a restore would do; by default of the newest whole version before the current one."""
+    async def history(self, limit: int) -> Sequence[Version]:
+        """See `Versions.history`."""
+        return await self.archive.history(self.state, limit=limit)
+
+    async def findings(self, text: str | None) -> tuple[Finding, ...]:
+        """See `Versions.findings`. The archive refuses what other backends accept; its chain is walked all the same."""
+        if text is not None:
+            return verify_state(await self.body(text), thorough=True)
+        lost = await self._lost()
+        if lost is not None and (await self.archive.current(self.state)) is None:
+            return (lost,)
+        found = verify_state(await self.body(text), thorough=True)
+        found = found if lost is None else (lost, *found)
+        try:
+            await self.archive.history(self.state, limit=HISTORY_MAX)
+        except StateInvalid as error:
+            found = (*found, Finding(code="bad-history", message=f"{error.what}: {error.why}"))
+        else:
+            found = (*found, *await self._losses())
+        suspect = await self.suspect()
+        if suspect is not None:
+            found = (*found, *_suspects(suspect.suspect, command("state", "accept", self.state)))
+        waiting = await self.archive.quarantined(self.state)
+        if waiting:
+            review = command("state", "quarantine", "ls", self.state)
+            message = f"{len(waiting)} refused writes wait for review: {review}"
+            found = (*found, Finding(code="quarantined", message=message, refuses=False))
+        return found
+
+    async def plan_restore(self, text: str | None) -> PlannedRestore:
+        """See `Versions.plan_restore`: by default the newest whole version before the current one."""
         chosen = await self.version(text) if text else await self._newest_whole()
-        return chosen, await self.archive.plan_restore(self.state, chosen)
+        plan = await self.archive.plan_restore(self.state, chosen)
+        return PlannedRestore(chosen=chosen, label=f"version {chosen.number} (serial {chosen.serial})", plan=plan)
 
     async def _newest_whole(self) -> Version:
-        from interlock.state import refusing, verify_state
-
         current = await self._meant(None)
         async for version in self.archive.versions(self.state):
             if version != current and not version.is_tombstone and not version.suspect:
@@ -84,31 +136,69 @@ class OwnVersions:
                         return version
         raise UsageError(f"state {self.state} has no older whole version", fix=command("state", "history", self.state))
 
-    async def restore(self, version: Version) -> Written:
-        """Make a version current again, under the lock."""
+    async def restore(self, planned: PlannedRestore) -> int:
+        """See `Versions.restore`."""
+        assert isinstance(planned.chosen, Version)
         async with holding(self.home, self.state, "state restore", settles_review=True) as seat:
-            return await self.archive.restore(self.state, version, writer=self._writer(seat))
+            written = await self.archive.restore(self.state, planned.chosen, writer=self._writer(seat))
+        await self._note("state-restored", written.version, {"restored": planned.chosen.number})
+        return written.version.serial
 
     async def suspect(self) -> Version | None:
         """Return the current version when it is suspect, else None."""
         versions = await self.archive.history(self.state, limit=1)
         return versions[0] if versions and versions[0].suspect else None
 
-    async def accept(self) -> Version | None:
-        """Let a suspect current version stand and end its review; None when it is not suspect."""
+    async def accept(self) -> tuple[str, ...]:
+        """See `Versions.accept`."""
+        suspect = await self.suspect()
+        # Also without one: a run that was killed in between left only the pause.
         async with holding(self.home, self.state, "state accept", settles_review=True) as seat:
-            return await self.archive.accept(self.state, writer=self._writer(seat))
+            await self.archive.accept(self.state, writer=self._writer(seat))
+        return suspect.suspect if suspect is not None else ()
 
-    async def push(self, body: bytes, *, force: bool) -> Written:
-        """Store a document as the next version, under the lock."""
-        from interlock.state import VersionKind
+    async def accept_deletions(self) -> None:
+        """See `Versions.accept_deletions`."""
+        facts: dict[str, Fact] = {"content": content_digest(await self.document(None))}
+        await self.log.append(DELETIONS_ACCEPTED, subject=self.ref.address, by=self.home.me, facts=facts)
 
+    async def push(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
+        """See `Versions.push`."""
         async with holding(self.home, self.state, "state push", settles_review=True) as seat:
-            return await self.archive.write(
+            written = await self.archive.write(
                 self.state, body, writer=self._writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
             )
+        if not written.repeated:
+            await self._note("state-pushed", written.version, {"forced": force})
+        return {
+            "version": written.version,
+            "repeated": written.repeated,
+            "repaired": written.repaired,
+            "serial": written.version.serial,
+        }
 
-    async def reattach(self, version: Version) -> None:
+    async def plan_repair(self) -> PlannedRepair:
+        """See `Versions.plan_repair`: of a record that no longer names its current version."""
+        lost = await self.archive.lost_head(self.state)
+        if lost is not None:
+            text = f"version {lost.number} (serial {lost.serial}) was stored last"
+            return PlannedRepair(
+                text=f"{text} and is no longer named as the current one",
+                target=lost,
+                question=f"Make version {lost.number} of {self.state} current again?",
+                warning="a run that is under way may lose its lock by this: end it first",
+                outcome=f"next: {await plan_hint(self.ref, self.home)}",
+            )
+        if await self.archive.mend_chain(self.state):
+            return PlannedRepair(text="the record of the state's chain was damaged, and was made anew", is_done=True)
+        return PlannedRepair(text="")
+
+    async def repair(self, planned: PlannedRepair) -> None:
+        """See `Versions.repair`."""
+        assert isinstance(planned.target, Version)
+        await self._reattach(planned.target)
+
+    async def _reattach(self, version: Version) -> None:
         """Make the version current again that the state's damaged record no longer names.
 
         Under the lock, unless the record cannot be read: then the lock is lost with it, and whoever held it is fenced.
@@ -135,14 +225,58 @@ class OwnVersions:
 
     async def quarantined_pair(self, text: str) -> tuple[Document, Document]:
         """Return the current state and a refused write."""
-        from interlock.state import parse_document
-
         return await self.document(None), parse_document((await self.quarantined(text))[1])
+
+    async def _note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
+        """Write down what a person made current; the version itself says the same."""
+        said: dict[str, Fact] = {**facts, "version": made.number, "serial": made.serial, "sha256": made.digest}
+        await self.log.append(action, subject=self.ref.address, by=self.home.me, facts=said)
+
+    async def _lost(self) -> Finding | None:
+        """Name a state that a run saw stored and that is not a version any more, as in an older database."""
+        leftovers = OwnLeftovers(runs=self.home.runs, archive=self.home.archive, clock=self.home.clock)
+        try:
+            lost = await leftovers.find_lost(self.state)
+        except StateInvalid:
+            return None  # the history is damaged, which is said below
+        if lost is None:
+            return None
+        state = self.state
+        latest = await self.archive.history(state, limit=1)
+        back = f"What may still have it: a later copy of {self.home.settings.database}, or a file: "
+        back += command("state", "push", "--state", state, "FILE")
+        if latest:
+            keep = command("state", "restore", state, "--version", str(latest[0].number))
+            back += f"; when nothing has it, this keeps what is there: {keep}"
+        text = f"{lost.spell()}, and the database does not have it: a newer state was lost. {back}"
+        return Finding(code="state-lost", message=text)
+
+    async def _losses(self) -> tuple[Finding, ...]:
+        """Judge the last step of the chain. What a run of ours wrote was bounded by its plan when it was written."""
+        latest = await self.archive.history(self.state, limit=2)
+        if len(latest) < 2 or latest[0].run:  # noqa: PLR2004 - a step has two ends
+            return ()
+        bodies = [await self.body(str(version.number)) for version in reversed(latest)]
+        steps = [
+            Snapshot(id=str(version.number), at=version.written_at, body=body)
+            for version, body in zip(reversed(latest), bodies, strict=True)
+        ]
+        intent = await find_intent(None, self.ref.address, self.home.runs, self.log)
+        found = await asyncio.to_thread(judge_chain, steps, intent)
+        return tuple(finding for finding in found.findings if finding.code in UNDECIDED)
 
     def _writer(self, seat: Seat) -> Writer:
         from interlock.coordinator.archive import Writer
 
         return Writer(who=self.home.me, ticket=seat.ticket, token=seat.token)
+
+
+def _suspects(addresses: tuple[str, ...], way: str) -> tuple[Finding, ...]:
+    """Name what a suspect version lacks. A note and no fault: what an apply wrote is most likely the truth."""
+    text = "the run that wrote this version dropped it although neither its plan nor its refresh took it out"
+    return tuple(
+        Finding(code="suspect", address=address, message=f"{text}: {way}", refuses=False) for address in addresses
+    )
 
 
 def _is_meant(version: Version, text: str) -> bool:

@@ -154,16 +154,15 @@ def _own_of(directory: Path, settings: Settings, named: str | None, *, in_place:
 
 def _existing_ref(found: Found, directory: Path, *, refusal: UsageError | None, flags: tuple[str, ...]) -> StateRef:
     from interlock.existing.opening import address_of
-    from interlock.site.naming import name_of
+    from interlock.site.naming import name_of_address
 
     address = address_of(found, directory)
     if address is None:
         if refusal is not None:
             raise refusal
         raise UsageError(f"where the state of {directory} is cannot be told", fix=command("doctor", directory))
-    place = address.partition("://")[2] or address
     return StateRef(
-        queue=name_of(found.type, place),
+        queue=name_of_address(found.type, address),
         address=address,
         where=Existing(found=found, refusal=refusal, flags=flags),
         directory=directory,

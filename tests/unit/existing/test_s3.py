@@ -9,7 +9,8 @@ import pytest
 from interlock.clock import SystemClock
 from interlock.errors import LockHeld, UsageError
 from interlock.existing import ExistingBackend, Found, StoredState, TerraformLockMoved
-from interlock.existing.s3 import S3Backend, S3Place, access_of, md5_of, place_of
+from interlock.existing.interface import md5_of
+from interlock.existing.s3 import S3Backend, S3Place, access_of, place_of
 from interlock.ids import RandomIds
 from interlock.terraform.lockinfo import LockInfo
 from interlock.testing.aws import LocalAws

@@ -68,9 +68,9 @@ async def test_many_states_elsewhere_are_asked_some_at_a_time(
 def no_site(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynccontextmanager
     async def site(*_: object) -> AsyncIterator[Any]:
-        yield SimpleNamespace(coordinator=None)
+        yield SimpleNamespace(coordinator="the queue")
 
-    monkeypatch.setattr(opening, "open_site_of", site)
+    monkeypatch.setattr(opening, "open_site", site)
 
 
 @pytest.mark.usefixtures("no_site")

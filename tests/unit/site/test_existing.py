@@ -1,22 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from interlock.clock import SystemClock
-from interlock.errors import BackendUnavailable, UsageError
+from interlock.errors import UsageError
 from interlock.existing import Found
-from interlock.ids import RandomIds
-from interlock.site.existing import SharedClock, open_site, own_backend, with_billing
+from interlock.site.existing import own_backend
 from interlock.site.finding import find_existing, state_of
+from interlock.site.ref import Existing, StateRef
 from interlock.source.tree import Tool
-from interlock.store.dynamodb import DynamoRecords
-from interlock.store.s3 import S3Records
 from interlock.testing.aws import LocalAws
-from interlock.testing.clock import FakeClock
 
 
 def found(aws: LocalAws, **settings: object) -> Found:
@@ -25,52 +20,19 @@ def found(aws: LocalAws, **settings: object) -> Found:
     return Found(type="s3", settings={**base, **endpoints, **settings})
 
 
-async def test_the_queue_is_in_the_table_or_else_in_the_bucket(aws: LocalAws, tmp_path: Path) -> None:
-    table, bucket = aws.new_table(), aws.new_bucket()
-    with_table = found(aws, bucket=bucket, dynamodb_table=table)
-    async with open_site(with_table, tmp_path, clock=SystemClock(), ids=RandomIds()) as site:
-        assert isinstance(site.records, DynamoRecords)
-        await site.coordinator.pause(site.state, by="me", reason="test")
-    items = aws.dynamodb.scan(TableName=table)["Items"]
-    assert any(item["LockID"]["S"] == f"interlock::state/{site.state}" for item in items)
-    async with open_site(found(aws, bucket=bucket), tmp_path, clock=SystemClock(), ids=RandomIds()) as site:
-        assert isinstance(site.records, S3Records)
-        await site.coordinator.pause(site.state, by="me", reason="test")
-    names = [row["Key"] for row in aws.s3.list_objects_v2(Bucket=bucket)["Contents"]]
-    assert names == [f".interlock/records/state/{site.state}"]
-
-
-async def test_a_throttled_tables_billing_mode_decides_the_remedy(aws: LocalAws, tmp_path: Path) -> None:
-    name = f"{aws.new_table()}-provisioned"
-    aws.dynamodb.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "LockID", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "LockID", "AttributeType": "S"}],
-        ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
-    )
-    error = BackendUnavailable("the table is throttled", why="ThrottlingException on 10 attempts", fix="?")
-    for table, mode, word in ((name, "PROVISIONED", "update-table"), (aws.new_table(), "PAY_PER_REQUEST", "fewer")):
-        place = found(aws, dynamodb_table=table)
-        async with open_site(place, tmp_path, clock=SystemClock(), ids=RandomIds()) as site:
-            better = await with_billing(error, site)
-            assert better.exit_status == 30
-            assert f"billing mode {mode}" in better.why
-            assert word in better.fix
-            other = BackendUnavailable("the bucket cannot be reached", why="timeout")
-            assert await with_billing(other, site) is other
-
-
 def test_what_init_would_record_differently_is_initialised_anew(aws: LocalAws, tmp_path: Path) -> None:
     (tmp_path / "x.tfbackend").write_text('bucket = "b"\n')
-    place = found(aws)
-    first = own_backend(place, tmp_path, {}, ("-backend-config=x.tfbackend",))
-    assert own_backend(place, tmp_path, {}, ("-backend-config=x.tfbackend",)) == first
+    ref = StateRef(queue="s3/b/k", address="s3://b/k", where=Existing(found=found(aws)), directory=tmp_path)
+    green = replace(ref, where=Existing(found=replace(ref.found, workspace="green")))
+    first = own_backend(ref, {}, ("-backend-config=x.tfbackend",))
+    assert own_backend(ref, {}, ("-backend-config=x.tfbackend",)) == first
+    assert first.place == {"bucket": "b", "key": "k.tfstate"}
     (tmp_path / "x.tfbackend").write_text('bucket = "c"\n')
-    assert own_backend(place, tmp_path, {}, ("-backend-config=x.tfbackend",)) != first
-    assert own_backend(replace(place, workspace="green"), tmp_path, {}, ()) != own_backend(place, tmp_path, {}, ())
+    assert own_backend(ref, {}, ("-backend-config=x.tfbackend",)) != first
+    assert own_backend(green, {}, ()) != own_backend(ref, {}, ())
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "terraform.tfstate").write_text("{}")
-    recorded = own_backend(place, tmp_path, {"TF_DATA_DIR": "data"}, ())
+    recorded = own_backend(ref, {"TF_DATA_DIR": "data"}, ())
     assert (recorded.recorded, "{}" in repr(recorded)) == (b"{}", False)
 
 
@@ -88,22 +50,4 @@ def test_a_backend_that_runs_cannot_use_is_refused_by_name(tmp_path: Path) -> No
     with pytest.raises(UsageError, match='backend "gcs"'):
         find_existing(tmp_path, {}, (), Tool.TERRAFORM)
     with pytest.raises(UsageError, match="not complete"):
-        state_of(Found(type="s3"))
-
-
-@pytest.mark.promise("P2")
-def test_one_wrong_answer_far_ahead_does_not_stop_the_shared_clock() -> None:
-    told = [1000.0, 1000.0 + 86_400, 1001.0, 1000.5]
-    clock = SharedClock(lambda: told.pop(0), FakeClock())
-    instants = [clock.now().timestamp() for _ in range(4)]
-    assert instants == [1000.0, 1000.0 + 86_400, 1001.0, 1001.0]
-
-
-def test_the_shared_clock_is_awss_and_never_goes_back() -> None:
-    own, told = FakeClock(), [None, 1000.4, 1000.0, 1002.0]
-    clock = SharedClock(lambda: told.pop(0), own)
-    assert clock.now() == own.now()
-    instants = [clock.now() for _ in range(3)]
-    assert instants == [datetime.fromtimestamp(second, UTC) for second in (1000.4, 1000.4, 1002.0)]
-    assert clock.monotonic() == own.monotonic()
-    assert instants[0] < own.now() - timedelta(days=1)
+        state_of(Found(type="s3"), tmp_path)

@@ -20,7 +20,8 @@ from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.record import keep_s
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, StateInvalid, WaitTimeout
 from interlock.existing import Found, find_reference
-from interlock.existing.s3 import S3Backend, S3Place, md5_of
+from interlock.existing.interface import md5_of
+from interlock.existing.s3 import S3Backend, S3Place
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Requested
 from interlock.run.order import Operation, Order
@@ -129,6 +130,7 @@ class World:
             coordinator=coordinator,
             order=order,
             run_folder=self.folder,
+            store="",
             own_workspace=self.workspace,
             version="1.11.4",
             clock=Hurried(),

@@ -1,0 +1,149 @@
+"""What can be done with a state, by where it is: the one table of backend types.
+
+A backend on which runs can work is one row that names what keeps the queue beside it. Every run's front end imports
+this, so what a row needs is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from interlock.errors import UsageError, command
+from interlock.site.ref import StateRef
+
+if TYPE_CHECKING:
+    from interlock.clock import Clock
+    from interlock.coordinator import Coordinator
+    from interlock.errors import BackendUnavailable
+    from interlock.existing import ExistingBackend, Found
+    from interlock.existing.inspection import Inspected
+    from interlock.ids import Ids
+
+
+class Can(Enum):
+    """What not every state can."""
+
+    QUEUE = "queue"
+    """It has a queue, so runs work on it where it is."""
+    HOLD = "hold"
+    """Its lock outlives the command that took it, so a person can hold it."""
+    QUARANTINE = "quarantine"
+    """Refused writes are kept for review."""
+    PRUNE = "prune"
+    """Old versions are ours to delete."""
+
+
+class QueueBeside(Protocol):
+    """The queue of a state that stays elsewhere, kept beside it."""
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """The queue."""
+        ...
+
+    async def inspect(self) -> list[Inspected]:
+        """Say whether the place is fit for runs, for `interlock doctor`."""
+        ...
+
+    async def explained(self, error: BackendUnavailable) -> BackendUnavailable:
+        """See `interlock.site.interface.Site.explained`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of its connections; those of the backend are not its own."""
+        ...
+
+
+class OpenQueue(Protocol):
+    """Opens the queue beside a backend."""
+
+    def __call__(self, backend: ExistingBackend, found: Found, *, clock: Clock, ids: Ids) -> QueueBeside:
+        """Return it; makes no request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A place where states are.
+
+    Attributes:
+        can: What can be done with them there.
+        queue: Returns what opens a queue there; None without one.
+        place: The settings that say which state it is, as Terraform records them in `.terraform`.
+    """
+
+    can: frozenset[Can]
+    queue: Callable[[], OpenQueue] | None = None
+    place: tuple[str, ...] = ()
+
+
+def _queue_on_s3() -> OpenQueue:
+    from interlock.site.s3_queue import S3Queue
+
+    return S3Queue
+
+
+OWN = Kind(can=frozenset(Can))
+"""Interlock's own backend."""
+
+KINDS: Mapping[str, Kind] = {
+    "s3": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_on_s3, place=("bucket", "key")),
+    "local": Kind(can=frozenset()),  # Terraform's lock is one of the process that took it
+    "pg": Kind(can=frozenset()),  # Terraform's lock is one of the session that took it
+}
+"""Terraform's backends by its word for them; of those that are not here only Terraform's own lock can be held."""
+
+_ELSEWHERE = Kind(can=frozenset({Can.HOLD}))
+
+WITH_QUEUE = frozenset(name for name, kind in KINDS.items() if Can.QUEUE in kind.can)
+"""Backend types on which runs can be made without moving the state."""
+
+
+def kind_of(ref: StateRef) -> Kind:
+    """Return the row of the table for one state."""
+    return OWN if ref.is_own else KINDS.get(ref.found.type, _ELSEWHERE)
+
+
+def has_queue(ref: StateRef) -> bool:
+    """Say whether a state has a queue: our own has, and those elsewhere beside which one can be kept."""
+    return Can.QUEUE in kind_of(ref).can
+
+
+def check_can(ref: StateRef, can: Can, subject: str, *, kept: Path | None = None) -> None:
+    """Refuse what cannot be done with a state.
+
+    Args:
+        ref: The state.
+        can: What is wanted.
+        subject: What the person named.
+        kept: The folder of states of it that we replaced; None when there are none.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if can in kind_of(ref).can:
+        return
+    match can:
+        case Can.QUEUE:
+            raise UsageError(
+                f'a state on backend "{ref.found.type}" has no queue',
+                why=f"Interlock keeps queues on its own backend and beside {', '.join(sorted(WITH_QUEUE))}",
+                fix=command("lock", "show", ref.root_module),
+            )
+        case Can.HOLD:
+            raise UsageError(
+                f'backend "{ref.found.type}" cannot be held by hand',
+                why="its lock belongs to a process, and this command ends",
+                fix=f"stop the pipelines for as long as you need, then: {command('lock', 'show', subject)}",
+            )
+        case Can.QUARANTINE | Can.PRUNE:
+            raise UsageError(
+                f"{subject} has no quarantine, and none of its versions can be pruned here",
+                why=f"its backend, {ref.address}, refuses no writes and keeps its versions itself"
+                + (f"; states that were replaced are in {kept}" if kept is not None else ""),
+                fix=command("state", "history", subject),
+            )
