@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import urllib.parse
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,66 +12,17 @@ from interlock.existing import Found, TerraformLockMoved
 from interlock.existing.gitlab import GitLabBackend, find_project_state, open_gitlab
 from interlock.ids import RandomIds
 from interlock.terraform.lockinfo import build_lock_info
-from interlock.testing.answers import AnswerServer, Call, Told, answer_server
+from interlock.testing.answers import AnswerServer, Told, answer_server
 from interlock.testing.clock import FakeClock
+from interlock.testing.state_servers import GITLAB_PATH as PATH
+from interlock.testing.state_servers import GitLab
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 OURS = build_lock_info(id="ours", operation="restore", who="me@here", version="", now=NOW)
-PATH = "/api/v4/projects/group%2Fapp/terraform/state/prod"
 
 
 def state(serial: int) -> bytes:
     return json.dumps({"version": 4, "serial": serial, "lineage": "l", "terraform_version": "1.11.4"}).encode()
-
-
-class GitLab:
-    """GitLab's API of managed states, as its source has it: what is simulated is what the adapter needs."""
-
-    def __init__(self) -> None:
-        self.versions: dict[int, bytes] = {}
-        self.locked: tuple[str, str] | None = None
-        self.graphql = True
-
-    def answer(self, call: Call) -> Told:
-        path, _, query = call.path.partition("?")
-        if path == "/api/graphql":
-            return self._graphql()
-        assert path.startswith(PATH), path
-        rest = path.removeprefix(PATH)
-        if rest == "/lock":
-            return self._lock(call, urllib.parse.parse_qs(query).get("ID", [""])[0])
-        if rest.startswith("/versions/"):
-            body = self.versions.get(int(rest.rpartition("/")[2]))
-            return Told(status=404) if body is None else Told(body=body)
-        if call.method == "GET":
-            return Told(status=404) if not self.versions else Told(body=self.versions[max(self.versions)])
-        self.versions[json.loads(call.body)["serial"]] = call.body
-        return Told()
-
-    def _lock(self, call: Call, wanted: str) -> Told:
-        if call.method == "DELETE":
-            if self.locked is not None and wanted and wanted != self.locked[0]:
-                return Told(status=409)
-            self.locked = None
-            return Told()
-        asked = json.loads(call.body)
-        status = 200
-        if self.locked is not None and self.locked[0] != asked["ID"]:
-            status = 409
-        else:
-            self.locked = (asked["ID"], "me")
-        assert self.locked is not None
-        shown = {**{name: asked[name] for name in ("Operation", "Info", "Version", "Path")}}
-        return Told(
-            status=status,
-            body={**shown, "ID": self.locked[0], "Who": self.locked[1], "Created": "2026-11-24T02:00:00.000Z"},
-        )
-
-    def _graphql(self) -> Told:
-        if not self.graphql:
-            return Told(status=401)
-        locked_at = "2026-11-24T02:00:00Z" if self.locked else None
-        return Told(body={"data": {"project": {"terraformState": {"lockedAt": locked_at}}}})
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,51 +13,14 @@ from interlock.existing import Found, TerraformLockMoved
 from interlock.existing.http import HttpBackend, open_http, shown_address
 from interlock.ids import RandomIds
 from interlock.terraform.lockinfo import build_lock_info, render_lock_info
-from interlock.testing.answers import AnswerServer, Call, Told, answer_server
+from interlock.testing.answers import AnswerServer, Told, answer_server
 from interlock.testing.clock import FakeClock
+from interlock.testing.state_servers import HttpStates as Server
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 STATE = b'{"version": 4, "serial": 1}'
 THEIRS = build_lock_info(id="theirs", operation="OperationTypeApply", who="bob@desk", version="1.11.4", now=NOW)
 OURS = build_lock_info(id="ours", operation="restore", who="me@here", version="", now=NOW)
-
-
-class Server:
-    """A small server of the protocol."""
-
-    def __init__(self) -> None:
-        self.state: bytes | None = None
-        self.lock: bytes | None = None
-        self.held_status = 423
-        self.nameless = False
-
-    def answer(self, call: Call) -> Told:
-        if call.path.startswith("/lock"):
-            return self._lock(call)
-        if call.method == "GET":
-            return Told(status=404) if self.state is None else Told(body=self.state)
-        if f"ID={self._id()}" not in call.path and self.lock is not None:
-            return Told(status=409)
-        assert base64.b64decode(call.headers["content-md5"]) == hashlib.md5(call.body, usedforsecurity=False).digest()
-        self.state = call.body
-        return Told()
-
-    def _lock(self, call: Call) -> Told:
-        if call.method == "LOCK":
-            if self.lock is not None and json.loads(call.body)["ID"] != self._id():
-                return Told(status=self.held_status, body=b"locked" if self.nameless else self.lock)
-            self.lock = call.body
-            return Told()
-        if self.lock is not None and json.loads(call.body)["ID"] != self._id():
-            return Told(status=409)
-        self.lock = None
-        return Told()
-
-    def is_locked(self) -> bool:
-        return self.lock is not None
-
-    def _id(self) -> str:
-        return json.loads(self.lock)["ID"] if self.lock is not None else ""
 
 
 @pytest.fixture
