@@ -185,13 +185,18 @@ def _row(edge: Edge) -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    return one_line(text).replace('"', "#quot;")
+    """Return a text as Mermaid shows it: not as HTML, which its labels may hold, nor as its own Markdown."""
+    return one_line(text).translate(_MERMAID_SPELLED)
 
 
 def _quoted(text: str) -> str:
     escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
+
+_MERMAID_SPELLED: Final = str.maketrans(
+    {'"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "#": "#35;", "`": "#96;"}
+)
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>

@@ -65,6 +65,19 @@ def test_mermaid_says_what_it_leaves_out() -> None:
     assert "-. name .->" in text
 
 
+def test_a_name_in_mermaid_is_neither_html_nor_markdown_nor_an_entity() -> None:
+    """Its labels may hold HTML: a folder with the name of an image was one where Mermaid is not strict."""
+    names = ('"><img src=x onerror=alert(5)>', "`**x**`", "#lt;img#gt;", "a&amp;b")
+    nodes = [
+        Node(id=f"{name}//t.a", root=name, address="t.a", module="", mode="managed", type="t", name="a")
+        for name in names
+    ]
+    for line in mermaid(build_graph(nodes, [])).splitlines()[1:]:
+        label = line.partition('["')[2].removesuffix('"]')
+        assert not set('"<>&`') & set(label), line
+        assert set(re.findall(r"#\w*", label)) <= {"#quot", "#lt", "#gt", "#amp", "#35", "#96"}, line
+
+
 def test_dot_quotes_names() -> None:
     assert '"module.m[\\"<&>\\"].genesyscloud_user.u0"' in dot(graph_of())
 
