@@ -23,6 +23,7 @@ MODULES = (
     "lint",
     "diagnosis",
     "gateway",
+    "limits",
 )
 
 

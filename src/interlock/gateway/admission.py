@@ -18,10 +18,11 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from interlock.gateway.blame import Blame, Whose
 from interlock.gateway.budget import RESET_MAX_S, Budget, Place
 from interlock.gateway.concurrency import Concurrency, Sample, after, may_send
 from interlock.gateway.fairness import Entry, Turns
-from interlock.gateway.headers import RETRY_AFTER_DEFAULT_S, Heard
+from interlock.gateway.headers import Heard
 from interlock.gateway.rules import ORGANISATION, TOKEN, Need, Rules
 from interlock.lock import Priority
 
@@ -32,9 +33,6 @@ WAITING_OF_FLOW_MAX = 1024
 AWAY_MAX = 8192
 """Most places kept for clients that were told to come back."""
 _AWAY_KEPT_S = 240.0  # the longest Retry-After and a margin
-_STORM_S = 2.0  # refusals of so many endpoints within this time speak of the organisation
-_STORM_ENDPOINTS = 3
-_SUSPECT_FILL = 0.5  # a token this full is the likeliest reason of an unexplained 429
 _SERVER_TROUBLE = frozenset({502, 503, 504})
 _TOO_MANY = 429
 _CLIENT_ERROR = 400
@@ -170,7 +168,7 @@ class Admission:
         self._numbers = itertools.count()
         self._away: OrderedDict[bytes, _Away] = OrderedDict()
         self._away_of: dict[str, int] = {}
-        self._unexplained: dict[str, float] = {}
+        self._blame = Blame()
 
     # Tokens
 
@@ -274,14 +272,17 @@ class Admission:
         if finished.heard is not None:
             budget, place = self._spoken_of(grant, finished.heard)
             budget.learn(finished.heard, place, now_s)
-        if finished.status == _TOO_MANY:
-            self._blame(grant, finished, now_s)
+        blamed = self._blamed(grant, finished, now_s) if finished.status == _TOO_MANY else None
         for name, place in grant.places.items():
             budget = self._budget(name, grant.slot)
-            if finished.sent:
-                budget.settle(place, now_s)
-            else:
+            if budget is blamed:
+                budget.refuse(place, finished.retry_after_s, now_s)
+            elif not finished.sent or blamed is not None:
                 budget.unsent(place)
+            elif finished.status == 0 or finished.status in _SERVER_TROUBLE:
+                budget.ended(place, now_s)
+            else:
+                budget.accepted(place, now_s)
 
     def next_event_s(self, now_s: float) -> float | None:
         """Return when to look again although nothing happened; None when nothing is due."""
@@ -399,26 +400,18 @@ class Admission:
 
         return min(same or pairs, key=distance)
 
-    def _blame(self, grant: Grant, finished: Finished, now_s: float) -> None:
+    def _blamed(self, grant: Grant, finished: Finished, now_s: float) -> Budget:
+        """Return the budget that a 429 is about."""
         self.counts.refused_by_api += 1
-        wait_s = RETRY_AFTER_DEFAULT_S if finished.retry_after_s is None else finished.retry_after_s
         if finished.heard is not None:
-            budget, _ = self._spoken_of(grant, finished.heard)
-            budget.refuse(wait_s, now_s)
-            return
-        self._suspect(grant, now_s).refuse(wait_s, now_s, guess=True)
-
-    def _suspect(self, grant: Grant, now_s: float) -> Budget:
-        """Return whose limit an unexplained 429 most likely is: a full token, the endpoint, or everybody's."""
-        token = self.slots[grant.slot]
-        if token.allowed is not None and token.occupied(now_s) >= token.allowed * _SUSPECT_FILL:
-            return token
+            return self._spoken_of(grant, finished.heard)[0]
         endpoint = grant.entry.item.needs[-1][0]
-        self._unexplained = {name: at for name, at in self._unexplained.items() if now_s - at < _STORM_S}
-        self._unexplained[endpoint] = now_s
-        if len(self._unexplained) >= _STORM_ENDPOINTS and ORGANISATION in self.budgets:
-            return self.budgets[ORGANISATION]
-        return self.budgets[endpoint]
+        whose = self._blame.whose(endpoint, grant.slot, now_s, slots=len(self._open))
+        for name in self._blame.pardoned:
+            self.budgets[name].pardon()
+        if whose is Whose.TOKEN:
+            return self.slots[grant.slot]
+        return self.budgets[ORGANISATION if whose is Whose.ORGANISATION and ORGANISATION in grant.places else endpoint]
 
     # Coming back
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from interlock.gateway.bucket import Bucket, emptied, full, level_at, take, wait_for
 from interlock.gateway.headers import Heard
+from interlock.gateway.restraint import Restraint
 
 BURST_SHARE = 1 / 15
 """Share of an allowance that may go at once: 4 s of a minute, so the gap it leaves is well below every hold time."""
@@ -26,10 +27,9 @@ BURST_SHARE = 1 / 15
 CLOCK_DRIFT = 1e-4
 """How much slower the API's clock may run than ours; also more than any rounding of a float."""
 
-_RECOVERY = 1.1  # a limit that was only guessed from refusals grows by a tenth per quiet window
-_CUT = 0.9  # and falls by at least a tenth on a refusal
-_GUESS_MIN = 10  # a refusal after fewer requests says "not now" and nothing about a limit
-_QUIET_WINDOWS = 2  # windows without a refusal before a guess may grow
+_GROWTH = 1.25  # of a limit that was learned from refusals, when it passed quietly for long enough
+_USED = 0.8  # of such a limit: a time in which less was used proves nothing
+_FORGET = 4.0  # one that grew to so many times what was refused, and is not documented, is no limit any more
 RESET_MAX_S = 180.0
 """Longest time that a header or a Retry-After may keep a budget closed; beyond it one request asks again."""
 
@@ -42,11 +42,15 @@ class Place:
         cost: Requests, or what the budget counts instead.
         upto: How many of ours the API can have counted in its window when this request was sent, itself included.
         serial: Everything this budget had granted by then.
+        at_once: How many requests were under way then, itself included.
+        sent_s: When it was taken.
     """
 
     cost: int
     upto: int
     serial: int
+    at_once: int = 1
+    sent_s: float = 0.0
 
 
 class Budget:
@@ -62,20 +66,22 @@ class Budget:
 
     __slots__ = (
         "_base",
-        "_blocked_until_s",
         "_bucket",
         "_ceiling",
-        "_cut_at_s",
         "_flying",
         "_foreign",
         "_foreign_until_s",
         "_is_guess",
+        "_lessons",
         "_log",
         "_logged",
+        "_quiet_since_s",
         "_serial",
+        "_was_used",
         "allowed",
         "name",
         "refusals",
+        "restraint",
         "window_s",
     )
 
@@ -94,10 +100,12 @@ class Budget:
         self._flying = 0
         self._foreign = 0
         self._foreign_until_s = -math.inf
-        self._blocked_until_s = -math.inf
+        self.restraint = Restraint(window_s)
         self._serial = 0
         self._is_guess = False
-        self._cut_at_s = -math.inf
+        self._lessons = 0
+        self._quiet_since_s = -math.inf
+        self._was_used = False
         self._set_allowed(allowed, now_s)
 
     # Asking
@@ -111,11 +119,11 @@ class Budget:
 
     def room(self, now_s: float) -> float:
         """Return how much may go now; infinite when no limit is known and the budget is open."""
-        if now_s < self._blocked_until_s:
+        if self.restraint.wait_s(now_s) > 0.0:
             return 0.0
+        self._grow(now_s)
         if self.allowed is None or self._bucket is None:
             return math.inf
-        self._grow(now_s)
         left = self.allowed - self.occupied(now_s)
         return max(min(left, level_at(self._bucket, now_s)), 0.0)
 
@@ -125,10 +133,11 @@ class Budget:
 
     def wait_s(self, cost: int, now_s: float) -> float:
         """Return the seconds until `cost` may go, as far as is known now; 0.0 when it may at once."""
-        closed_s = max(self._blocked_until_s - now_s, 0.0)
+        closed_s = self.restraint.wait_s(now_s)
+        self._grow(now_s)
         if self.allowed is None or self._bucket is None:
             return closed_s
-        self._grow(now_s)
+        self.restraint.outgrows(self.allowed / self.window_s, now_s)
         paced_s = wait_for(self._bucket, min(cost, self._bucket.capacity), now_s=now_s)
         return max(closed_s, paced_s, self._log_wait_s(self._clamped(cost), now_s))
 
@@ -138,7 +147,7 @@ class Budget:
 
     def blocked_s(self, now_s: float) -> float:
         """Return for how long it is closed by a refusal; 0.0 when it is open."""
-        return max(self._blocked_until_s - now_s, 0.0)
+        return self.restraint.closed_s(now_s)
 
     # Using
 
@@ -152,16 +161,35 @@ class Budget:
         upto = self.occupied(now_s) - self._others(now_s) + cost
         self._flying += cost
         self._serial += cost
-        return Place(cost, upto, self._serial)
+        if self.allowed is not None and upto >= _USED * self.allowed:
+            self._was_used = True
+        return Place(cost, upto, self._serial, self.restraint.send(now_s), now_s)
+
+    def accepted(self, place: Place, now_s: float) -> None:
+        """The API took the request in, whatever it said of it: as `settle`, and it shows what passes."""
+        self.settle(place, now_s)
+        self.restraint.accepted(place.sent_s, place.at_once, now_s)
+        if self.restraint.lessons != self._lessons:
+            self._believe(self.restraint, now_s)
+
+    def ended(self, place: Place, now_s: float) -> None:
+        """No answer came, or one that says nothing about limits: as `settle`."""
+        self.settle(place, now_s)
+        self.restraint.ended(place.sent_s)
+
+    def unsent(self, place: Place) -> None:
+        """The request never left, or was refused by another limit: the API has not counted it here."""
+        self.free(place)
+        self.restraint.ended(place.sent_s)
 
     def settle(self, place: Place, now_s: float) -> None:
-        """The answer came (or was given up): the place is free again one window from now."""
+        """The place is free again one window from now."""
         self._flying -= place.cost
         self._logged += place.cost
         self._log.append((now_s + self.window_s * (1.0 + CLOCK_DRIFT), place.cost))
 
-    def unsent(self, place: Place) -> None:
-        """The request never left, so the API cannot have counted it."""
+    def free(self, place: Place) -> None:
+        """The place is free again at once."""
         self._flying -= place.cost
 
     # Learning
@@ -178,30 +206,30 @@ class Budget:
         self._foreign = max(heard.count - self.mine_at_most(place), 0)
         self._foreign_until_s = now_s + min(heard.reset_s, RESET_MAX_S)
 
-    def refuse(self, retry_after_s: float, now_s: float, *, guess: bool = False) -> None:
-        """A 429 spoke about this budget: close it for everybody.
+    def refuse(self, place: Place, pause_s: float | None, now_s: float) -> None:
+        """A 429 spoke about this budget: close it for everybody. What was refused is not counted.
 
         Args:
-            retry_after_s: How long, at most `RESET_MAX_S`.
+            place: Of the refused request.
+            pause_s: Of its Retry-After; None without one.
             now_s: Monotonic seconds.
-            guess: No header named the limit, so the count at the refusal is taken for it.
         """
         self.refusals += 1
-        self._blocked_until_s = max(self._blocked_until_s, now_s + min(retry_after_s, RESET_MAX_S))
-        if guess and now_s - self._cut_at_s >= self.window_s / 10:  # one storm is one refusal
-            self._cut(now_s)
+        self.free(place)
+        self.restraint.refused(place.sent_s, pause_s, now_s)
         if self._bucket is not None:
             self._bucket = emptied(self._bucket, now_s=now_s)
 
-    def _cut(self, now_s: float) -> None:
-        """Take the count for the limit, unless it is too small to mean anything."""
-        lately = self.occupied(now_s) - 1
-        if lately < _GUESS_MIN:
-            return
-        self._cut_at_s = now_s
-        known = lately if self.allowed is None else min(lately, math.floor(self.allowed * _CUT))
-        self._is_guess = True
-        self._set_allowed(known, now_s)
+    def pardon(self) -> None:
+        """The last refusal was about another budget."""
+        self.restraint.pardon()
+
+    def _believe(self, restraint: Restraint, now_s: float) -> None:
+        """Take over what refusals taught, never more than what is documented."""
+        learned, self._lessons = restraint.learned, restraint.lessons
+        assert learned is not None, "a lesson teaches a limit"
+        self._quiet_since_s, self._was_used, self._is_guess = now_s, False, True
+        self._set_allowed(learned if self._base is None else min(learned, self._base), now_s)
 
     def announce(self, allowed: int, now_s: float) -> None:
         """The organisation's own limits name this one."""
@@ -210,11 +238,11 @@ class Budget:
 
     def close_for(self, wait_s: float, now_s: float) -> None:
         """Another process was refused: stay closed as long as it does."""
-        self._blocked_until_s = max(self._blocked_until_s, now_s + min(wait_s, RESET_MAX_S))
+        self.restraint.close(wait_s, now_s)
 
     def override(self, allowed: int, window_s: float, now_s: float) -> None:
         """Take the user's own limit, which learning never exceeds."""
-        self.window_s = window_s
+        self.window_s = self.restraint.window_s = window_s
         self._base = self._ceiling = allowed
         self._set_allowed(allowed, now_s)
 
@@ -238,14 +266,25 @@ class Budget:
         return self.window_s  # the rest is in flight: a window after its answer, which is about to come
 
     def _grow(self, now_s: float) -> None:
-        """Let a guessed limit rise slowly towards the one that is documented."""
-        if not self._is_guess or self.allowed is None or now_s - self._cut_at_s < _QUIET_WINDOWS * self.window_s:
+        """Let a learned limit rise when it was used and nothing was refused: towards the documented one, or away."""
+        quiet_s = self.restraint.quiet_windows * self.window_s
+        if not self._is_guess or self.allowed is None or now_s - self._quiet_since_s < quiet_s:
             return
-        self._cut_at_s = now_s - (_QUIET_WINDOWS - 1) * self.window_s
-        grown = math.ceil(self.allowed * _RECOVERY)
+        self._quiet_since_s = now_s
+        if not self._was_used:
+            return
+        self._was_used = False
+        if self.allowed > (self.restraint.learned or 0):
+            self.restraint.quiet_windows = 1  # more than the old limit passed: it has moved, so go on faster
+        grown = math.ceil(self.allowed * _GROWTH)
         if self._base is not None and grown >= self._base:
-            grown, self._is_guess = self._base, False
-        self._set_allowed(grown, now_s)
+            self._is_guess = False
+            self._set_allowed(self._base, now_s)
+        elif self._base is None and grown >= _FORGET * (self.restraint.learned or 1):
+            self._is_guess = False
+            self._set_allowed(None, now_s)
+        else:
+            self._set_allowed(grown, now_s)
 
     def _set_allowed(self, allowed: int | None, now_s: float) -> None:
         if allowed is not None:

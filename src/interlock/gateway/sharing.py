@@ -110,9 +110,9 @@ class SharedBudget(Budget):
             lease.flying -= place.cost
             lease.answered_s = now_s
 
-    def unsent(self, place: Place) -> None:
-        """See `Budget.unsent`."""
-        super().unsent(place)
+    def free(self, place: Place) -> None:
+        """See `Budget.free`."""
+        super().free(place)
         lease = self._of_place.pop(place.serial, None)
         if lease is not None:
             lease.flying -= place.cost

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from interlock.gateway.admission import WAITING_OF_FLOW_MAX, Admission, Ask, Finished, Full, Grant
 from interlock.gateway.concurrency import Concurrency
 from interlock.gateway.fairness import Entry
@@ -165,13 +167,15 @@ def test_an_unexplained_429_on_an_idle_token_closes_the_endpoint_alone() -> None
     assert len(grants(admission, 1, 1.0, path="users")) == 1
 
 
-def test_unexplained_429s_of_many_endpoints_close_the_organisation() -> None:
+def test_unexplained_429s_of_several_endpoints_close_the_organisation_and_pardon_the_endpoints() -> None:
     admission = new_admission()
     admission.open_slot(0, 0.0)
-    for path in ("a/a", "b/b", "c/c"):
+    for path in ("a/a", "b/b"):
         [grant] = grants(admission, 1, 0.0, path=path)
         admission.finish(grant, Finished(status=429, retry_after_s=9.0), 0.1)
     assert grants(admission, 1, 1.0, path="d/d") == []
+    assert admission.budgets["GET a/a"].blocked_s(1.0) == 0.0
+    assert admission.budgets["organisation"].blocked_s(1.0) == pytest.approx(8.1)
 
 
 def test_a_withdrawn_request_is_never_granted() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 
@@ -88,40 +89,86 @@ def test_our_own_later_requests_are_not_taken_for_somebody_elses() -> None:
         budget.settle(each, 0.2)
 
 
-def test_a_refusal_closes_the_budget_for_everybody_and_reopens_it_slowly() -> None:
+def refuse(budget: Budget, pause_s: float | None, now_s: float) -> None:
+    budget.refuse(budget.take(1, now_s), pause_s, now_s)
+
+
+def pass_one(budget: Budget, now_s: float) -> None:
+    budget.accepted(budget.take(1, now_s), now_s)
+
+
+def test_a_refusal_closes_the_budget_for_everybody_until_one_probe_has_passed() -> None:
     budget = Budget("b", allowed=300, window_s=60.0, now_s=0.0)
-    budget.refuse(7.0, 0.0)
+    refuse(budget, 7.0, 0.0)
     assert budget.wait_s(1, 0.0) == pytest.approx(7.0)
-    assert spend(budget, 300, 7.0) == 20  # the level rose meanwhile
     assert budget.blocked_s(3.0) == pytest.approx(4.0)
+    probe = budget.take(1, 7.0)
+    assert not budget.fits(1, 7.1)
+    budget.accepted(probe, 7.2)
+    assert budget.wait_s(1, 7.2) < 6.0
 
 
-def test_an_absurd_retry_after_closes_it_for_three_minutes_at_most() -> None:
+def test_what_was_refused_occupies_no_place() -> None:
+    budget = Budget("b", allowed=10, window_s=60.0, now_s=0.0)
+    for at_s in (0.0, 10.0, 20.0):
+        refuse(budget, 1.0, at_s)
+    assert budget.occupied(21.0) == 0
+
+
+def test_a_retry_after_of_a_day_closes_it_for_a_minute() -> None:
     budget = Budget("b", allowed=300, window_s=60.0, now_s=0.0)
-    budget.refuse(86400.0, 0.0)
-    assert budget.blocked_s(0.0) == 180.0
+    refuse(budget, 86400.0, 0.0)
+    assert budget.blocked_s(0.0) == 60.0
 
 
-def test_an_unexplained_refusal_takes_the_count_for_the_limit_and_lets_it_grow_again() -> None:
+def drive(budget: Budget, limit: int, begin_s: int, end_s: int) -> int:
+    """Send as much as the budget lets through to an API that allows so many in each minute; return the refusals."""
+    counts: Counter[int] = Counter()
+    refused = 0
+    for quarter in range(begin_s * 4, end_s * 4):
+        at_s = quarter / 4
+        if not budget.fits(1, at_s):
+            continue
+        minute = int(at_s // 60)
+        if counts[minute] < limit:
+            counts[minute] += 1
+            pass_one(budget, at_s)
+        else:
+            refused += 1
+            refuse(budget, math.ceil((minute + 1) * 60.0 - at_s), at_s)
+    return refused
+
+
+def learned() -> Budget:
+    """Return a budget that was refused after the same number in two windows."""
     budget = Budget("b", allowed=300, window_s=60.0, now_s=0.0)
-    for tenth in range(300):
-        spend(budget, 300, tenth / 10)
-    count = budget.occupied(30.0)
-    budget.refuse(1.0, 30.0, guess=True)
-    assert budget.allowed == count - 1
-    assert budget.fits(1, 400.0)
-    assert budget.allowed is not None
-    assert count - 1 < budget.allowed <= 300
+    assert drive(budget, 30, 20, 122) == 2
+    return budget
 
 
-def test_one_storm_of_refusals_cuts_once() -> None:
+def test_the_count_of_two_refusals_is_taken_for_the_limit_which_grows_when_it_passes_quietly() -> None:
+    budget = learned()
+    assert budget.allowed == 30
+    assert drive(budget, 300, 122, 400) == 0
+    assert budget.allowed > 40
+
+
+def test_one_refusal_teaches_no_limit() -> None:
     budget = Budget("b", allowed=300, window_s=60.0, now_s=0.0)
-    spend(budget, 20, 0.0)
-    budget.refuse(1.0, 0.0, guess=True)
-    once = budget.allowed
-    budget.refuse(1.0, 0.1, guess=True)
-    assert budget.allowed == once
-    assert budget.refusals == 2
+    for second in range(40, 100):
+        pass_one(budget, float(second))
+    refuse(budget, 5.0, 100.0)
+    pass_one(budget, 105.0)
+    assert budget.allowed == 300
+
+
+def test_a_learned_limit_that_nobody_uses_does_not_grow() -> None:
+    budget = learned()
+    seen = []
+    for at_s in (4000.0, 9000.0, 19000.0):  # it had been used in the first of these times
+        assert budget.fits(1, at_s)
+        seen.append(budget.allowed)
+    assert len(set(seen)) == 1
 
 
 def test_a_cost_beyond_the_allowance_counts_as_all_of_it() -> None:

@@ -64,7 +64,7 @@ async def test_a_refusal_of_one_closes_the_other() -> None:
     store = MemoryRecords(clock=clock)
     (one, first), (two, second) = sharing(store, clock, "a"), sharing(store, clock, "b")
     assert await spend(two, second, clock, 1) == 1
-    first.refuse(30.0, clock.monotonic())
+    first.refuse(first.take(1, clock.monotonic()), 30.0, clock.monotonic())
     await one._round()
     await clock.advance(2.0)
     second.wait_s(1, clock.monotonic())
