@@ -21,11 +21,7 @@ def test_the_table_of_a_runs_processes_is_the_one_that_the_function_gives() -> N
 
 def test_every_finding_about_a_chain_of_versions_is_documented() -> None:
     page = (DOCS / "howto" / "repair-a-state.md").read_text()
-    sources = [
-        SOURCE / "recovery" / "damage.py",
-        SOURCE / "site" / "existing_versions.py",
-        SOURCE / "site" / "versions.py",
-    ]
+    sources = [SOURCE / "recovery" / "damage.py", *sorted((SOURCE / "site").glob("*.py"))]
     found = {code for path in sources for code in re.findall(r'Finding\(code="([a-z-]+)"', path.read_text())}
     assert len(found) > 8
     assert [code for code in sorted(found | {"phantom-deletion", "vanished"}) if f"`{code}`" not in page] == []
