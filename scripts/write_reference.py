@@ -1,10 +1,11 @@
-"""Writes the reference pages that are made from the code: command line, exit statuses, configuration.
+"""Writes the reference pages that are made from the code: command line, exit statuses, configuration, a run's journal.
 
 Run `python scripts/write_reference.py` after changing one of them; `--check` fails when a page is not current.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from interlock.cli.main import COMMANDS, load
 from interlock.cli.status import table
+from interlock.run.entries import KINDS
 from interlock.settings.authority import ADDRESSES, KEYS, Authority
 from interlock.settings.document import json_schema
 
@@ -52,9 +54,49 @@ ENVIRONMENT = {
 }
 
 
+_JOURNAL = """\
+`INTERLOCK_HOME/runs/<run id>/journal.jsonl` holds one JSON object a line, `{"at", "kind", "facts"}`, readable while it
+grows. `interlock runs logs RUN --json` prints it, `--follow` goes on until the run has ended. It never holds a secret:
+sensitive values, credentials and the run's own addresses are masked before they are written.
+
+A later version may know more kinds and more facts; what is here keeps its meaning. An entry of more than 1 MiB is
+written with one fact alone: `cut`, its length in bytes. `summary.json` beside the journal is the run at a glance,
+replaced in one step at each change: what `interlock runs ls` reads.
+"""
+
+
 def pages() -> dict[str, str]:
     """Return the made pages by file name."""
-    return {"cli.md": _cli(), "exit-codes.md": _exit_codes(), "configuration.md": _configuration()}
+    return {
+        "cli.md": _cli(),
+        "exit-codes.md": _exit_codes(),
+        "configuration.md": _configuration(),
+        "run-journal.md": _journal(),
+    }
+
+
+def _journal() -> str:
+    text = "# The journal of a run\n\n" + _MADE + _JOURNAL
+    for kind, entry in KINDS.items():
+        meaning, facts = parts(entry.__doc__ or "")
+        text += f"\n## {kind}\n\n{meaning}\n"
+        if facts:
+            text += "\n| fact | meaning |\n|---|---|\n"
+            text += "".join(f"| `{name}` | {words} |\n" for name, words in facts.items())
+    return text
+
+
+def parts(docstring: str) -> tuple[str, dict[str, str]]:
+    """Return what a docstring says first, and its attributes."""
+    meaning, _, attributes = inspect.cleandoc(docstring).partition("\n\nAttributes:\n")
+    facts: dict[str, str] = {}
+    for line in attributes.splitlines():
+        name, colon, words = line.strip().partition(": ")
+        if line.startswith("        "):
+            facts[list(facts)[-1]] += f" {line.strip()}"
+        elif colon:
+            facts[name] = words
+    return " ".join(meaning.split()), facts
 
 
 def _cli() -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from interlock.cli.main import COMMANDS
 from interlock.cli.status import table
+from interlock.run.entries import KINDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -24,6 +25,14 @@ def writer() -> dict[str, Any]:
 def test_the_made_reference_pages_are_current(writer: dict[str, Any]) -> None:
     stale = [name for name, text in writer["pages"]().items() if (DOCS / "reference" / name).read_text() != text]
     assert stale == [], "run python scripts/write_reference.py"
+
+
+def test_every_fact_of_a_runs_journal_is_documented(writer: dict[str, Any]) -> None:
+    for kind, entry in KINDS.items():
+        meaning, facts = writer["parts"](entry.__doc__ or "")
+        assert meaning, kind
+        assert list(facts) == list(entry.__struct_fields__), kind
+        assert all(words.endswith((".", "…")) for words in facts.values()), kind
 
 
 def test_every_command_is_documented() -> None:

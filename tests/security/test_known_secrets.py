@@ -20,6 +20,7 @@ from tests.desk import Desk
 from interlock.errors import InterlockError, UsageError
 from interlock.hcl import read_module
 from interlock.hcl.given import secret_texts_given
+from interlock.run.entries import DriftEntry, EndEntry, NoteEntry
 from interlock.run.given_values import Handed, find_known_secrets, hand_over, remove_given
 from interlock.run.order import Operation, Order
 from interlock.run.stage import EventFile, hide_in_file
@@ -230,14 +231,17 @@ def journal(folder: Path, known: KnownSecrets) -> Journal:
 
 def test_a_journal_and_a_summary_hold_no_known_secret(tmp_path: Path) -> None:
     written = journal(tmp_path, know_secrets(["oauth-secret"]))
-    written.tell("end", {"what": "no oauth-secret", "why": ["a", {"b": "oauth-secret", "n": 1}], "exit": 1})
+    counts = {"why": ["a", {"b": "oauth-secret", "n": 1}]}
+    written.tell(EndEntry(exit=1, code="c", what="no oauth-secret"))
+    written.tell(DriftEntry(counts=counts))
     written.change(message="it was oauth-secret", phase="ended")
     written.learn(["planned-secret"])
-    written.tell("note", {"text": "oauth-secret and planned-secret"})
+    written.tell(NoteEntry(text="oauth-secret and planned-secret"))
     written.close()
     assert "secret" not in (tmp_path / "journal.jsonl").read_text()
     assert [entry.facts for entry in read(tmp_path)] == [
-        {"what": "no (sensitive)", "why": ["a", {"b": "(sensitive)", "n": 1}], "exit": 1},
+        {"exit": 1, "code": "c", "what": "no (sensitive)"},
+        {"why": ["a", {"b": "(sensitive)", "n": 1}]},
         {"text": "(sensitive) and (sensitive)"},
     ]
     summary = find_summary(tmp_path)

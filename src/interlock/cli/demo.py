@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -24,6 +24,18 @@ import typer
 
 from interlock.cli import view
 from interlock.errors import InterlockError, UsageError
+from interlock.run.entries import (
+    AnyEntry,
+    DiagnosticEntry,
+    EndEntry,
+    GrantedEntry,
+    PlanEntry,
+    RecoveryEntry,
+    ResourceEntry,
+    StandingEntry,
+    StateEntry,
+    UnknownEntry,
+)
 
 if TYPE_CHECKING:
     from interlock.run.summary import Summary
@@ -227,7 +239,8 @@ def _maybe_kill(stage: Stage, pipeline: Pipeline, entry: Entry, show: _Narrator)
     """
     from interlock.run.summary import find_summary
 
-    begun = entry.kind == "resource" and entry.facts["stage"] == "complete" and ".seasonal[" in entry.facts["address"]
+    told = entry.told
+    begun = isinstance(told, ResourceEntry) and told.stage == "complete" and ".seasonal[" in told.address
     if pipeline.number != _KILLED or pipeline.killed or not begun:
         return
     pipeline.killed = True
@@ -356,10 +369,9 @@ class _Narrator:
         self._write(f"{_seconds() - self._began_s:6.1f}s  {name}  {self._paint(text, code)}")
 
     def entry(self, number: int, entry: Entry) -> None:
-        tell = _TOLD.get(entry.kind)
-        text = tell(entry.facts) if tell is not None else ""
-        if text:
-            self.line(number, text, "1;33" if entry.kind == "recovery" else "")
+        told = entry.told
+        if text := _text(told):
+            self.line(number, text, "1;33" if isinstance(told, RecoveryEntry) else "")
 
     def check(self, check: Check) -> None:
         mark = self._paint("✓", "32") if check.holds else self._paint("✗", "1;31")
@@ -384,30 +396,31 @@ class _Narrator:
         return f"\x1b[{code}m{text}\x1b[0m" if code and self._colour else text
 
 
-def _standing(facts: Mapping[str, Any]) -> str:
-    return f"waits, position {facts['position']}"
-
-
-def _resource(facts: Mapping[str, Any]) -> str:
-    if facts["stage"] != "complete" or (facts["done"] % 10 and facts["done"] != facts["total"]):
-        return ""
-    return f"applied {facts['done']} of {facts['total']}"
-
-
-def _end(facts: Mapping[str, Any]) -> str:
-    return "done, the state goes to the next" if facts["exit"] == 0 else f"ended with {facts['exit']}: {facts['what']}"
-
-
-_TOLD: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "standing": _standing,
-    "granted": lambda facts: f"holds the state now, fencing token {facts['token']}",
-    "plan": lambda facts: "plans: {add} to add, {change} to change, {remove} to destroy".format(**facts["counts"]),
-    "resource": _resource,
-    "recovery": lambda facts: str(facts.get("text", "")),
-    "state": lambda facts: f"its state is stored, serial {facts['serial']}",
-    "diagnostic": lambda facts: f"error: {facts['summary']}" if facts["severity"] == "error" else "",
-    "end": _end,
-}
+def _text(told: AnyEntry | UnknownEntry) -> str:
+    """Spell an entry for the story; empty for one that has no part in it."""
+    text = ""
+    match told:
+        case StandingEntry():
+            text = f"waits, position {told.position}"
+        case GrantedEntry():
+            text = f"holds the state now, fencing token {told.token}"
+        case PlanEntry(counts=counts):
+            text = f"plans: {counts.add} to add, {counts.change} to change, {counts.remove} to destroy"
+        case ResourceEntry(stage="complete") if not told.done % 10 or told.done == told.total:
+            text = f"applied {told.done} of {told.total}"
+        case RecoveryEntry():
+            text = told.text
+        case StateEntry():
+            text = f"its state is stored, serial {told.serial}"
+        case DiagnosticEntry(severity="error"):
+            text = f"error: {told.summary}"
+        case EndEntry(exit=0):
+            text = "done, the state goes to the next"
+        case EndEntry():
+            text = f"ended with {told.exit}: {told.what or ''}"
+        case _:
+            pass
+    return text
 
 
 def _seconds() -> float:

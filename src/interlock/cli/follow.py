@@ -5,13 +5,35 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from interlock.cli import view
 from interlock.foreign_text import one_line
+from interlock.run.entries import (
+    AnyEntry,
+    ApprovalEntry,
+    BinaryEntry,
+    DiagnosticEntry,
+    EndEntry,
+    GrantedEntry,
+    InitEntry,
+    InterruptEntry,
+    KeptEntry,
+    NoteEntry,
+    PhaseEntry,
+    PlanCounts,
+    PlanEntry,
+    RecoveryEntry,
+    RefreshEntry,
+    ResourceEntry,
+    RetryEntry,
+    SavedPlanEntry,
+    StandingEntry,
+    StateEntry,
+    UnknownEntry,
+)
 from interlock.run.interrupts import STANDS_S
 from interlock.run.transcript import Entry
 
@@ -43,44 +65,72 @@ class Follower:
         self._quiet = quiet
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet
         self._colour = view.colour_allowed(sys.stderr)
-        self._counts: Mapping[str, int] = {}
+        self._counts = PlanCounts()
         self._applies_since: datetime | None = None
         self._under_way: dict[str, float] = {}
         self._now: Callable[[], str] | None = None
         self._began_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch decides nothing
-        self._show: dict[str, Callable[[Mapping[str, Any]], None]] = {
-            "binary": self._binary,
-            "standing": self._standing,
-            "granted": self._granted,
-            "init": lambda _: self._line("initialising"),
-            "plan": self._plan,
-            "approval": lambda _: self._ask(),
-            "refresh": lambda facts: self._status(f"refreshed {facts['count']}"),
-            "resource": self._resource,
-            "diagnostic": self._diagnostic,
-            "interrupt": self._interrupt,
-            "recovery": lambda facts: self._line(f"recovery: {facts.get('text', '')}"),
-            "note": lambda facts: self._line(str(facts["text"])),
-            "state": self._state,
-            "phase": self._phase,
-            "kept": lambda facts: self._line(f"kept  {facts['file']}  plan {_shown_digest(facts)}"),
-            "saved-plan": lambda facts: self._line(f"saved plan {_shown_digest(facts)}"),
-            "retry": lambda facts: self._line(f"{facts['what']}; beginning again with a fresh plan", "33"),
-        }
 
     def show(self, entry: Entry) -> None:
         """Show one entry. A reader that went away must not end the run: it goes on, unseen."""
+        told = entry.told
         try:
-            if entry.kind == "approval" or not self._quiet:
-                self._show.get(entry.kind, _nothing)(entry.facts)
-            if entry.kind == "phase" and entry.facts["phase"] == "applying":
+            if isinstance(told, ApprovalEntry) or not self._quiet:
+                self._show_told(told)
+            if isinstance(told, PhaseEntry) and told.phase == "applying":
                 self._applies_since = entry.at
-            if entry.kind == "end":
+            if isinstance(told, EndEntry):
                 self._now = None
                 self._clear()
-                self._end(entry)
+                self._end(told, entry.at)
         except OSError:  # EPIPE of a pipe, EIO of a terminal that was closed
             view.forget_reader(sys.stderr)
+
+    def _show_told(self, told: AnyEntry | UnknownEntry) -> None:
+        match told:
+            case BinaryEntry():
+                self._line(f"run {told.run} · state {told.state} · {told.binary}", "2")
+            case StandingEntry():
+                self._standing(told)
+            case GrantedEntry():
+                self._now = None
+                self._line(f"has the state, token {told.token}")
+            case PlanEntry():
+                self._plan(told)
+            case ApprovalEntry():
+                self._ask()
+            case ResourceEntry():
+                self._resource(told)
+            case DiagnosticEntry():
+                self._diagnostic(told)
+            case PhaseEntry():
+                self._phase(told)
+            case RefreshEntry():
+                self._status(f"refreshed {told.count}")
+            case _:
+                self._line_of(told)
+
+    def _line_of(self, told: AnyEntry | UnknownEntry) -> None:
+        """Say what takes one line; nothing of what only programs read."""
+        match told:
+            case InitEntry():
+                self._line("initialising")
+            case InterruptEntry():
+                self._line(INTERRUPTS.get(told.action, told.action), "33")
+            case RecoveryEntry():
+                self._line(f"recovery: {told.text}")
+            case NoteEntry():
+                self._line(told.text)
+            case StateEntry():
+                self._line(f"state {'written' if told.written else 'unchanged'}, serial {told.serial}", "2")
+            case KeptEntry():
+                self._line(f"kept  {told.file}  plan {_shown_digest(told.digest)}")
+            case SavedPlanEntry():
+                self._line(f"saved plan {_shown_digest(told.digest)}")
+            case RetryEntry():
+                self._line(f"{told.what}; beginning again with a fresh plan", "33")
+            case _:
+                pass
 
     def tick(self) -> None:
         """Bring the live line up to date: seconds pass also when nothing happens."""
@@ -91,13 +141,13 @@ class Follower:
                 view.forget_reader(sys.stderr)
                 self._live = False
 
-    def _end(self, entry: Entry) -> None:
+    def _end(self, told: EndEntry, at: datetime) -> None:
         """Say what an apply did; a failure is said by its error."""
-        if entry.facts["exit"] != 0 or self._applies_since is None or self._quiet:
+        if told.exit != 0 or self._applies_since is None or self._quiet:
             return
-        words = {"add": "added", "change": "changed", "remove": "destroyed"}
-        counts = ", ".join(f"{self._counts.get(name, 0)} {word}" for name, word in words.items())
-        took_s = (entry.at - self._applies_since).total_seconds()
+        made = self._counts
+        counts = f"{made.add} added, {made.change} changed, {made.remove} destroyed"
+        took_s = (at - self._applies_since).total_seconds()
         self._line(f"applied: {counts}, in {view.duration(took_s)}", "1;32")
 
     def _line(self, text: str, code: str = "") -> None:
@@ -119,33 +169,26 @@ class Follower:
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if code and self._colour else text
 
-    def _binary(self, facts: Mapping[str, Any]) -> None:
-        self._line(f"run {facts['run']} · state {facts['state']} · {facts['binary']}", "2")
-
-    def _standing(self, facts: Mapping[str, Any]) -> None:
-        self._now = lambda: standing_text(facts, datetime.now(UTC))  # noqa: TID251 - a display's own clock decides nothing
+    def _standing(self, told: StandingEntry) -> None:
+        self._now = lambda: standing_text(told, datetime.now(UTC))  # noqa: TID251 - a display's own clock decides nothing
         if self._live:
             self._status(self._now())
         else:
             self._line(self._now())
 
-    def _granted(self, facts: Mapping[str, Any]) -> None:
-        self._now = None
-        self._line(f"has the state, token {facts['token']}")
-
-    def _plan(self, facts: Mapping[str, Any]) -> None:
-        self._counts = facts["counts"]
-        for row in facts["resources"][:_SHOWN]:
-            symbol, code = _SYMBOLS.get(row["action"], ("?", ""))
-            self._line(f"  {symbol} {row['address']}", code)
-        rest = len(facts["resources"]) - _SHOWN + facts["left_out"]
+    def _plan(self, told: PlanEntry) -> None:
+        self._counts = told.counts
+        for row in told.resources[:_SHOWN]:
+            symbol, code = _SYMBOLS.get(row.action, ("?", ""))
+            self._line(f"  {symbol} {row.address}", code)
+        rest = len(told.resources) - _SHOWN + told.left_out
         if rest > 0:
             self._line(f"  … and {rest} more")
-        for name in facts["outputs"]:
+        for name in told.outputs:
             self._line(f"  ~ output {name}", "33")
-        self._line(plan_text(facts), "1")
-        if forecast := facts.get("forecast"):
-            self._line(str(forecast.get("text", "")), "2")
+        self._line(plan_text(told), "1")
+        if told.forecast:
+            self._line(str(told.forecast.get("text", "")), "2")
 
     def _ask(self) -> None:
         self._now = None
@@ -155,51 +198,43 @@ class Follower:
             view.notes(plan.read_text(errors="replace"))
         view.ask("Apply exactly this plan?")
 
-    def _resource(self, facts: Mapping[str, Any]) -> None:
-        address = facts["address"]
-        if facts["stage"] == "start":
-            self._under_way[address] = time.monotonic()  # noqa: TID251 - a display's own stopwatch
+    def _resource(self, told: ResourceEntry) -> None:
+        if told.stage == "start":
+            self._under_way[told.address] = time.monotonic()  # noqa: TID251 - a display's own stopwatch
         else:
-            self._under_way.pop(address, None)
-            self._done(facts)
-        self._now = lambda: self._progress(facts)
+            self._under_way.pop(told.address, None)
+            self._done(told)
+        self._now = lambda: self._progress(told)
         self._status(self._now())
 
-    def _done(self, facts: Mapping[str, Any]) -> None:
-        symbol, code = _SYMBOLS.get(facts["action"], ("?", ""))
-        if facts["stage"] == "errored":
-            self._line(f"  ✗ {facts['address']}", "31")
+    def _done(self, told: ResourceEntry) -> None:
+        symbol, code = _SYMBOLS.get(told.action, ("?", ""))
+        if told.stage == "errored":
+            self._line(f"  ✗ {told.address}", "31")
         else:
-            self._line(f"  {symbol} {facts['address']}  {view.duration(facts.get('elapsed_s', 0.0))}", code)
+            self._line(f"  {symbol} {told.address}  {view.duration(told.elapsed_s or 0.0)}", code)
 
-    def _progress(self, facts: Mapping[str, Any]) -> str:
+    def _progress(self, told: ResourceEntry) -> str:
         now_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch
         minutes = max(now_s - self._began_s, 1.0) / 60
         names = [f"{name} {view.duration(now_s - since)}" for name, since in list(self._under_way.items())[:_UNDER_WAY]]
-        rate = f"{facts['done'] / minutes:.0f}/min" if facts["done"] else ""
-        return f"{facts['done']}/{facts['total']} {rate}  {', '.join(names)}"
+        rate = f"{told.done / minutes:.0f}/min" if told.done else ""
+        return f"{told.done}/{told.total} {rate}  {', '.join(names)}"
 
-    def _diagnostic(self, facts: Mapping[str, Any]) -> None:
-        code = "31" if facts["severity"] == "error" else "33"
-        place = f" ({facts['file']}:{facts['line']})" if facts["file"] else ""
-        where = f" [{facts['address']}]" if facts["address"] else ""
-        self._line(f"{facts['severity']}: {facts['summary']}{where}{place}", code)
-        if facts["severity"] == "error" and facts["detail"]:
-            for line in facts["detail"].strip().splitlines():
+    def _diagnostic(self, told: DiagnosticEntry) -> None:
+        code = "31" if told.severity == "error" else "33"
+        place = f" ({told.file}:{told.line})" if told.file else ""
+        where = f" [{told.address}]" if told.address else ""
+        self._line(f"{told.severity}: {told.summary}{where}{place}", code)
+        if told.severity == "error" and told.detail:
+            for line in told.detail.strip().splitlines():
                 self._line(f"  | {line}")
 
-    def _interrupt(self, facts: Mapping[str, Any]) -> None:
-        self._line(INTERRUPTS.get(facts["action"], facts["action"]), "33")
-
-    def _state(self, facts: Mapping[str, Any]) -> None:
-        said = "written" if facts["written"] else "unchanged"
-        self._line(f"state {said}, serial {facts['serial']}", "2")
-
-    def _phase(self, facts: Mapping[str, Any]) -> None:
+    def _phase(self, told: PhaseEntry) -> None:
         self._now = None
-        if facts["phase"] in {"planning", "applying"}:
+        if told.phase in {"planning", "applying"}:
             self._began_s = time.monotonic()  # noqa: TID251 - a display's own stopwatch
-            self._status(facts["phase"])
+            self._status(told.phase)
 
 
 INTERRUPTS = {
@@ -215,42 +250,38 @@ INTERRUPTS = {
 }
 
 
-def _shown_digest(facts: Mapping[str, Any]) -> str:
+def _shown_digest(digest: str) -> str:
     from interlock.run.planned_files import short_digest
 
-    return short_digest(str(facts["digest"]))
+    return short_digest(digest)
 
 
-def _nothing(_facts: Mapping[str, Any]) -> None:
-    """Entries that only programs read."""
-
-
-def standing_text(facts: Mapping[str, Any], now: datetime) -> str:
+def standing_text(told: StandingEntry, now: datetime) -> str:
     """Spell a place in the queue: position, who holds it since when, expected start."""
-    parts = [f"waiting, position {facts['position']}"]
-    if facts.get("frozen"):
-        parts.append(f"the queue is paused: {facts['frozen']}")
-    if holder := facts.get("holder"):
-        since = _instant(facts.get("since"))
+    parts = [f"waiting, position {told.position}"]
+    if told.frozen:
+        parts.append(f"the queue is paused: {told.frozen}")
+    if told.holder is not None:
+        since = _instant(told.since)
         held = f" for {view.duration(max((now - since).total_seconds(), 0.0))}" if since is not None else ""
-        parts.append(f"held by {holder.get('who') or 'somebody unknown'}{held}")
-    if (expected_s := facts.get("expected_s")) is not None:
+        parts.append(f"held by {told.holder.who or 'somebody unknown'}{held}")
+    if (expected_s := told.expected_s) is not None:
         parts.append(f"expected start in {view.duration(expected_s)}" if expected_s > 0 else "longer than usual")
     return " · ".join(parts)
 
 
-def _instant(value: object) -> datetime | None:
+def _instant(value: str | None) -> datetime | None:
     """Read an instant with its zone; None for anything else: the lock of a stranger need not say since when."""
     try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+        found = datetime.fromisoformat(value) if value is not None else None
     except ValueError:
         return None
     return found if found is not None and found.tzinfo is not None else None
 
 
-def plan_text(facts: Mapping[str, Any]) -> str:
+def plan_text(told: PlanEntry) -> str:
     """Spell a plan's counts."""
-    counts = facts["counts"]
-    if facts["empty"]:
+    counts = told.counts
+    if told.empty:
         return "no changes"
-    return f"plan: {counts['add']} to add, {counts['change']} to change, {counts['remove']} to destroy"
+    return f"plan: {counts.add} to add, {counts.change} to change, {counts.remove} to destroy"

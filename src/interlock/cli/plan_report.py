@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from interlock.bounded import read_json
 from interlock.errors import UsageError
 
 if TYPE_CHECKING:
     from interlock.ci.comment import PlanReport
+    from interlock.run.entries import PlanEntry
     from interlock.run.transcript import Entry
 
 MAX_SUMMARY_BYTES = 1 << 20
@@ -35,8 +38,8 @@ def read_report(path: Path, state: str, runs: Path, environ: Mapping[str, str]) 
     run = str(summary.get("run", ""))
     folder = runs / run if run and "/" not in run else None
     entries = _entries(folder)
-    plan = _last(entries, "plan")
-    counts = plan.get("counts") or summary.get("counts") or {}
+    plan = _last_plan(entries)
+    counts = asdict(plan.counts) if plan is not None else summary.get("counts") or {}
     error = summary.get("error") or {}
     return PlanReport(
         state=state,
@@ -49,7 +52,7 @@ def read_report(path: Path, state: str, runs: Path, environ: Mapping[str, str]) 
         position=_position(entries),
         waited_s=_waited_s(summary),
         calls=_calls(plan),
-        drifted=tuple(str(address) for address in plan.get("drift") or ()),
+        drifted=tuple(plan.drift) if plan is not None else (),
         error=str(error.get("what", "")),
         next=str(error.get("next", "")),
         job=job_url(environ),
@@ -94,18 +97,18 @@ def _entries(folder: Path | None) -> list[Entry]:
     return read(folder) if folder is not None and folder.is_dir() else []
 
 
-def _last(entries: Iterable[Entry], kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for entry in entries:
-        if entry.kind == kind:
-            found = dict(entry.facts)
-    return found
+def _last_plan(entries: Iterable[Entry]) -> PlanEntry | None:
+    from interlock.run.entries import PlanEntry
+
+    plans = [entry.told for entry in entries if entry.kind == PlanEntry.KIND]
+    return next((plan for plan in reversed(plans) if isinstance(plan, PlanEntry)), None)
 
 
 def _position(entries: Iterable[Entry]) -> int | None:
-    standing = next((entry for entry in entries if entry.kind == "standing"), None)
-    position = standing.facts.get("position") if standing is not None else None
-    return position if isinstance(position, int) else None
+    from interlock.run.entries import StandingEntry
+
+    standings = (entry.told for entry in entries if entry.kind == StandingEntry.KIND)
+    return next((standing.position for standing in standings if isinstance(standing, StandingEntry)), None)
 
 
 def _waited_s(summary: Mapping[str, Any]) -> float:
@@ -118,15 +121,16 @@ def _waited_s(summary: Mapping[str, Any]) -> float:
         return 0.0
 
 
-def _calls(plan: Mapping[str, Any]) -> int | None:
+def _calls(plan: PlanEntry | None) -> int | None:
     """Return the gateway's forecast, else the sum of what the provider is known to call for each change."""
-    forecast = plan.get("forecast") or {}
-    if isinstance(forecast.get("calls"), int):
-        return int(forecast["calls"])
-    rows = plan.get("resources")
-    if not rows or plan.get("left_out"):
+    if plan is None:
         return None
-    known = [_calls_of(str(row.get("address", "")), str(row.get("action", ""))) for row in rows]
+    calls = plan.forecast.get("calls") if plan.forecast else None
+    if isinstance(calls, int):
+        return calls
+    if not plan.resources or plan.left_out:
+        return None
+    known = [_calls_of(row.address, row.action) for row in plan.resources]
     return sum(count for count in known if count is not None) if any(known) else None
 
 

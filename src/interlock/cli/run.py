@@ -216,7 +216,7 @@ def after_a_kill(folder: Path) -> Entry:
     try:
         with leaving_at_a_signal():
             view.note("the run's supervisor was killed; waiting for its Terraform to stop, to save its state")
-            return bury(folder, lambda _kind, facts: view.note(f"recovery: {facts.get('text', '')}"))
+            return bury(folder, lambda text: view.note(f"recovery: {text}"))
     except KeyboardInterrupt:
         raise StateNotSaved(
             "this command was ended before it was known whether the run's state is saved",
@@ -228,15 +228,18 @@ def after_a_kill(folder: Path) -> Entry:
 def conclude(end: Entry, *, folder: Path, json: bool) -> int:
     """Print how a run ended and return its exit status."""
     from interlock.cli import view
+    from interlock.run.entries import EndEntry
     from interlock.run.summary import as_plain, find_summary
 
     summary = find_summary(folder)
-    facts = end.facts
+    told = end.told
+    assert isinstance(told, EndEntry), "the last entry of a run is its end"
+    failed = told.exit not in {0, 2}
     if json:
         document = as_plain(summary) if summary is not None else {}
-        if facts["exit"] not in {0, 2}:
-            document["error"] = {key: facts.get(key) for key in ("code", "exit", "what", "why", "next")}
+        if failed:
+            document["error"] = {key: end.facts.get(key) for key in ("code", "exit", "what", "why", "next")}
         view.print_json(document)
-    if facts["exit"] not in {0, 2}:
-        view.say_failure(str(facts["code"]), str(facts["what"]), str(facts["why"]), str(facts["next"]))
-    return int(facts["exit"])
+    if failed:
+        view.say_failure(told.code, told.what or "", told.why or "", told.next or "")
+    return told.exit

@@ -68,7 +68,7 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
             if entry.kind == "end":
                 return entry
         if gone:
-            return await _bury(folder, lambda _kind, _facts: None)
+            return await _bury(folder, lambda _text: None)
         if until_s is not None and clock.monotonic() >= until_s:
             raise WaitTimeout(
                 f"run {folder.name} goes on", why="--timeout has passed", fix=command("wait", folder.name)
@@ -76,7 +76,7 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
         await clock.sleep(0.1)
 
 
-def bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
+def bury(folder: Path, tell: Callable[[str], None]) -> Entry:
     """End a run whose supervisor was killed: wait for its Terraform, save what it left, release its lock.
 
     Returns:
@@ -85,7 +85,7 @@ def bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Ent
     return asyncio.run(_bury(folder, tell))
 
 
-async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None]) -> Entry:
+async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
     from interlock.compose.supervising import open_desk
     from interlock.errors import Terminated
     from interlock.run.order import decode
@@ -98,12 +98,12 @@ async def _bury(folder: Path, tell: Callable[[str, Mapping[str, object]], None])
         coordinator, recovery = desk.coordinator, desk.recovery
         with suppress(UsageError):  # it holds: recovery takes its grant away, on evidence and after saving its state
             await coordinator.withdraw(order.state, order.run, by=me(), reason="its supervisor is gone")
-        attending = asyncio.create_task(recovery.attend(order.state, tell))
+        attending = asyncio.create_task(recovery.attend(order.state, lambda noticed: tell(noticed.text)))
         try:
             view = await coordinator.view(order.state)
             while any(holder.run == order.run for holder in view.lock.holders):
                 if done := await recovery.leftovers.ask_to_stop(order.run):
-                    tell("recovery", {"text": done})
+                    tell(done)
                 view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
         finally:
             attending.cancel()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from interlock.run.binary import Binary
     from interlock.run.control import Control
     from interlock.run.drift_review import DriftReview
+    from interlock.run.entries import EndEntry
     from interlock.run.gateway_access import Need, RunGateway
     from interlock.run.interrupts import Cause
     from interlock.run.order import Order
@@ -198,9 +199,11 @@ async def _to_the_end(
     order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
 ) -> int:
     """Run and write the last entry, whatever happens; an unexpected failure is told like any other."""
+    from interlock.run.entries import EndEntry
+
     try:
         status = await _heard_early(_with_hands(order, folder, journal, control, environ), journal, control)
-        end: dict[str, object] = {"exit": status, "code": "changes" if status else "success"}
+        end = EndEntry(exit=status, code="changes" if status else "success")
     except InterlockError as error:
         end = _failed(error, order)
     except OSError as error:
@@ -209,30 +212,30 @@ async def _to_the_end(
         end = _defect(error, order, journal)
     finally:
         (folder / SAVED_PLAN).unlink(missing_ok=True)  # it holds secrets in clear
-    end = journal.hidden(end)
-    exit_status = int(str(end["exit"]))
+    shown = journal.hidden(end)
     journal.change(
         phase="ended",
         ended_at=SystemClock().now(),
-        exit=exit_status,
-        code=end["code"],
-        message=end.get("what", ""),
-        in_flight=end.get("in_flight", []),
+        exit=end.exit,
+        code=end.code,
+        message=shown.get("what", ""),
+        in_flight=shown.get("in_flight", []),
     )
-    journal.tell("end", end)
-    control.tell_end(end)
-    return exit_status
+    journal.tell(end)
+    control.tell_end(shown)
+    return end.exit
 
 
 async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, control: Control) -> int:
     """Run; a wish to stop that comes before there is a supervisor ends it, whatever it waits for: nothing has begun."""
+    from interlock.run.entries import InterruptEntry
     from interlock.run.supervisor import stopped
 
     wished: list[Cause] = []
     task = asyncio.create_task(running)
 
     def wish(cause: Cause) -> None:
-        journal.tell("interrupt", {"cause": cause.value, "action": "leave", "phase": journal.summary.phase})
+        journal.tell(InterruptEntry(cause=cause.value, action="leave", phase=journal.summary.phase))
         wished.append(cause)
         task.cancel()
 
@@ -245,7 +248,7 @@ async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, cont
         raise stopped(wished[0], "it was still preparing; nothing was started", run=journal.summary.run) from None
 
 
-def _defect(error: Exception, order: Order, journal: Journal) -> dict[str, object]:
+def _defect(error: Exception, order: Order, journal: Journal) -> EndEntry:
     import traceback
 
     sys.stderr.write(journal.known.hide("".join(traceback.format_exception(error))))  # to the run's log
@@ -259,16 +262,11 @@ def _defect(error: Exception, order: Order, journal: Journal) -> dict[str, objec
     )
 
 
-def _failed(error: InterlockError, order: Order) -> dict[str, object]:
+def _failed(error: InterlockError, order: Order) -> EndEntry:
+    from interlock.run.entries import EndEntry
+
     error.naming(order.directory if order.backend else order.state)
-    return {
-        "exit": error.exit_status,
-        "code": error.code,
-        "what": error.what,
-        "why": error.why,
-        "next": error.fix,
-        "in_flight": error.facts.get("in_flight", []),
-    }
+    return EndEntry.of(error)
 
 
 class _Prepared(Struct, frozen=True, kw_only=True):
@@ -318,6 +316,7 @@ async def _with_hands(
 
 async def _prepare(order: Order, folder: Path, journal: Journal, environ: Mapping[str, str]) -> _Prepared:
     from interlock.run.binary import find_binary
+    from interlock.run.entries import BinaryEntry
     from interlock.run.order import Operation
 
     lock = _take_lock(folder)
@@ -326,7 +325,7 @@ async def _prepare(order: Order, folder: Path, journal: Journal, environ: Mappin
     if order.operation is Operation.DRIFT:
         environ = {_RETRY_LIMIT: "0s", **environ}
     need = await asyncio.to_thread(_gateway_need, order, environ)
-    journal.tell("binary", {"run": order.run, "state": order.state, "binary": binary.name})
+    journal.tell(BinaryEntry(run=order.run, state=order.state, binary=binary.name))
     return _Prepared(
         order=order,
         folder=folder,
@@ -425,11 +424,12 @@ async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
 
 def _protection(order: Order, journal: Journal, environ: Mapping[str, str]) -> Level:
     from interlock.host import name_process
+    from interlock.run.entries import ProtectionEntry
     from interlock.run.protection import Choice, choose, control_group
 
     namespace = name_process(os.getpid()).namespace
     level, why = choose(Choice(order.protect), environ, namespace=namespace, control_group=control_group())
-    journal.tell("protection", {"level": level.value, "why": why})
+    journal.tell(ProtectionEntry(level=level.value, why=why))
     return level
 
 
@@ -508,13 +508,15 @@ def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
 
 def _told(need: Need | str, journal: Journal) -> Need | str:
     """Say which provider configurations go past the gateway; return the need, or why there is no gateway at all."""
+    from interlock.run.entries import NoGatewayEntry, NoteEntry
+
     if not isinstance(need, str):
         for words in need.words:
-            journal.tell("note", {"text": words})
+            journal.tell(NoteEntry(text=words))
         if need.ways:
             return need
         need = "every provider configuration keeps its own way"
-    journal.tell("no-gateway", {"why": need})
+    journal.tell(NoGatewayEntry(why=need))
     return need
 
 

@@ -87,13 +87,18 @@ def cancel_run(runs: Path, text: str, clock: Clock) -> tuple[str, str]:
 
 
 async def _await_answer(reader: Reader, clock: Clock) -> str:
+    from interlock.run.entries import EndEntry, InterruptEntry
+
     until_s = clock.monotonic() + _ANSWER_S
     while clock.monotonic() < until_s:
         for entry in reader.new():
-            if entry.kind == "interrupt" and entry.facts.get("cause") == "cancelled":
-                return str(entry.facts["action"])
-            if entry.kind == "end":
-                return ""
+            match entry.told:
+                case InterruptEntry(cause="cancelled", action=action):
+                    return action
+                case EndEntry():
+                    return ""
+                case _:
+                    pass
         await clock.sleep(_ANSWER_LOOK_S)
     return ""
 

@@ -5,7 +5,7 @@ Used by every waiting run of embedded mode (`attend`), so a queue stands behind 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -24,7 +24,24 @@ _LOOKS_PER_LEASE = 8  # a dead run is found at most an eighth of a lease after i
 
 _REASON_CHARS = 1000  # of a reason that is kept in the lock's record
 
-Tell = Callable[[str, Mapping[str, object]], None]
+
+class Noticed(Struct, frozen=True, kw_only=True):
+    """What was found out about a holder while somebody waits for its state.
+
+    Attributes:
+        verdict: What the evidence allows, or `broken` when its grant was taken away.
+        token: Its fencing token.
+        run: Its run.
+        text: The reasons, or what was saved; for people.
+    """
+
+    verdict: str
+    token: int
+    run: str
+    text: str
+
+
+Tell = Callable[[Noticed], None]
 
 
 class Leftovers(Protocol):
@@ -94,11 +111,11 @@ class Breaker(Struct, frozen=True, kw_only=True):
             said.add((holder.token, word))
             why = fill_in("; ".join(verdict.reasons + verdict.missing), state)
             text = f"holder {holder.run or holder.who} is {word}: {why}"
-            tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": text})
+            tell(Noticed(verdict=word, token=holder.token, run=holder.run, text=text))
         if verdict.conclusion is Conclusion.GONE:
             await self._recover(state, holder, verdict, tell)
         elif verdict.conclusion is Conclusion.ALIVE and (done := await self.leftovers.ask_to_stop(holder.run)):
-            tell("recovery", {"verdict": word, "token": holder.token, "run": holder.run, "text": done})
+            tell(Noticed(verdict=word, token=holder.token, run=holder.run, text=done))
 
     def gather(self, state: str, holder: Holder, still_s: float) -> list[Evidence]:
         """Return the evidence about one holder."""
@@ -136,4 +153,4 @@ class Breaker(Struct, frozen=True, kw_only=True):
     async def _recover(self, state: str, holder: Holder, verdict: Verdict, tell: Tell) -> None:
         saved = await self.recover(state, holder, reason="; ".join(verdict.reasons))
         if saved is not None:
-            tell("recovery", {"verdict": "broken", "token": holder.token, "run": holder.run, "text": saved})
+            tell(Noticed(verdict="broken", token=holder.token, run=holder.run, text=saved))

@@ -23,6 +23,7 @@ from interlock.bounded import decode_json
 from interlock.clock import SystemClock
 from interlock.errors import FULL, InterlockError, disk_full
 from interlock.run.control import END
+from interlock.run.entries import ApprovalEntry, EndEntry
 from interlock.run.held_back import held_back
 from interlock.run.order import Order, encode, without_secrets
 from interlock.run.process import open_private
@@ -144,8 +145,8 @@ class FrontEnd:
                 alive = self._wait(answers if self._asked else None)
                 for entry in self._reader.new():
                     show(entry)
-                    self._asked = self._asked or entry.kind == "approval"
-                    if entry.kind == "end":
+                    self._asked = self._asked or entry.kind == ApprovalEntry.KIND
+                    if entry.kind == EndEntry.KIND:
                         return entry
                 tick()
                 if not alive:
@@ -165,7 +166,7 @@ class FrontEnd:
         line, is_whole, _ = rest.partition(b"\n")
         if not is_told or not is_whole:
             return None
-        return Entry(at=SystemClock().now(), kind="end", facts=decode_json(line, type=dict[str, Any]))
+        return Entry(at=SystemClock().now(), kind=EndEntry.KIND, facts=decode_json(line, type=dict[str, Any]))
 
     def _check_it_began(self) -> None:
         if find_summary(self.folder) is None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LeaseLost
+from interlock.run.entries import NoteEntry
 from interlock.run.surroundings import Tell
 from interlock.store import StoreGone
 
@@ -37,7 +38,7 @@ async def keep_alive(
             return
         except InterlockError as error:
             if not failing:
-                tell("note", {"text": f"heartbeat failed, trying again: {error.what}"})
+                tell(NoteEntry(text=f"heartbeat failed, trying again: {error.what}"))
             failing = True
         else:
             failing = False

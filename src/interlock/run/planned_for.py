@@ -15,9 +15,8 @@ import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
@@ -202,17 +201,6 @@ def in_one_form(plan: bytes) -> bytes:
 def _modules_in_one_form(content: bytes) -> bytes:
     entries = [{name: entry[name] for name in _MODULE_FIELDS if name in entry} for entry in read_json(content)]
     return msgspec.json.encode(entries)
-
-
-def is_asking_again(plan: Path) -> bool:
-    """Say whether a plan's configuration may have ephemeral values, for which Terraform asks again at apply.
-
-    Every other value may be given once more too then, when it is the same. False for a plan that is not there yet.
-    """
-    with suppress(OSError, zipfile.BadZipFile, UsageError), zipfile.ZipFile(plan) as archive:
-        check_size(archive)
-        return any(b"ephemeral" in archive.read(name) for name in archive.namelist() if name.startswith("tfconfig/"))
-    return False
 
 
 def with_label(plan: bytes, label: Label) -> bytes:

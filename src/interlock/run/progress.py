@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from interlock.clock import Clock
+from interlock.run.entries import DiagnosticEntry, RefreshEntry, ResourceEntry
 from interlock.run.surroundings import Tell
 from interlock.secrecy import hide_quoted
 from interlock.terraform.events import (
@@ -64,31 +67,31 @@ class Progress:
             return
         if event.stage is Stage.COMPLETE:
             self._done += 1
-        facts: dict[str, object] = {
-            "address": event.resource.address,
-            "action": event.action.value,
-            "stage": event.stage.value,
-            "done": self._done,
-            "total": self._total,
-        }
+        entry = ResourceEntry(
+            address=event.resource.address,
+            action=event.action.value,
+            stage=event.stage.value,
+            done=self._done,
+            total=self._total,
+        )
         if event.stage is Stage.COMPLETE:
-            facts |= {"elapsed_s": event.elapsed_s, "id": event.id}
-        self._tell("resource", facts)
+            entry = replace(entry, elapsed_s=event.elapsed_s, id=event.id)
+        self._tell(entry)
 
     def _on_refresh(self) -> None:
         self._refreshed += 1
         now_s = self._clock.monotonic()
         if now_s - self._said_s >= _REFRESH_EVERY_S:
             self._said_s = now_s
-            self._tell("refresh", {"count": self._refreshed})
+            self._tell(RefreshEntry(count=self._refreshed))
 
     def _on_diagnostic(self, event: Diagnostic) -> None:
-        facts = {
-            "severity": event.severity.value,
-            "summary": hide_quoted(event.summary[:_DETAIL_CHARS]),
-            "detail": hide_quoted(event.detail[: 2 * _DETAIL_CHARS])[:_DETAIL_CHARS],  # providers quote what they sent
-            "address": event.address,
-            "file": event.file,
-            "line": event.line,
-        }
-        self._tell("diagnostic", facts)
+        entry = DiagnosticEntry(
+            severity=event.severity.value,
+            summary=hide_quoted(event.summary[:_DETAIL_CHARS]),
+            detail=hide_quoted(event.detail[: 2 * _DETAIL_CHARS])[:_DETAIL_CHARS],  # providers quote what they sent
+            address=event.address,
+            file=event.file,
+            line=event.line,
+        )
+        self._tell(entry)

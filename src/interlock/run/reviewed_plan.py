@@ -11,6 +11,7 @@ from pathlib import Path
 
 from interlock.errors import UsageError
 from interlock.run.binary import Binary
+from interlock.run.entries import NoteEntry, SavedPlanEntry
 from interlock.run.order import Operation, Order
 from interlock.run.planned_files import Difference, check_digest, check_same, digest_of
 from interlock.run.planned_for import (
@@ -79,7 +80,7 @@ def take_plan(
     if order.plan_digest is not None:
         check_digest(plan, order.plan_digest)
     journal.change(plan_digest=digest)
-    journal.tell("saved-plan", {"digest": digest})
+    journal.tell(SavedPlanEntry(digest=digest))
     plan = in_one_form(plan)
     vouched = order.plan_digest is not None or _was_kept_here(digest, journal.folder.parent)
     found = find_planned_elsewhere(plan, workspace, binary, flags=order.extra, environ=environ, vouched=vouched)
@@ -90,7 +91,7 @@ def take_plan(
 def _allow(difference: Difference | None, order: Order, journal: Journal) -> None:
     if difference is not None and order.allow_other_files:
         text = f"the plan was made from other files or values: {difference.subject}: {difference.why}"
-        journal.tell("note", {"text": text})
+        journal.tell(NoteEntry(text=text))
     else:
         check_same(difference)
 

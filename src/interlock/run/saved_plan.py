@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,17 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
     ) as error:
         raise UsageError("this is not a saved plan", why=str(error), fix="interlock plan --out FILE") from error
     return PlannedFrom(lineage=header.lineage, serial=header.serial)
+
+
+def is_asking_again(plan: Path) -> bool:
+    """Say whether a plan's configuration may have ephemeral values, for which Terraform asks again at apply.
+
+    Every other value may be given once more too then, when it is the same. False for a plan that is not there yet.
+    """
+    with suppress(OSError, zipfile.BadZipFile, UsageError), zipfile.ZipFile(plan) as archive:
+        check_size(archive)
+        return any(b"ephemeral" in archive.read(name) for name in archive.namelist() if name.startswith("tfconfig/"))
+    return False
 
 
 class Refresh(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, StateInvalid
+from interlock.run.entries import NoteEntry
+from interlock.run.surroundings import Tell
 from interlock.run.workspace import ERRORED
 from interlock.state import parse_document
 from interlock.store import StoreGone
@@ -34,8 +36,6 @@ ROOM_BYTES = 16 * _MEBIBYTE
 
 STATE_COPIES = 4
 """How often a state may be on the disk at once: in SQLite's log and its database, in `errored.tfstate`, in a copy."""
-
-Tell = Callable[[str, dict[str, object]], None]
 
 
 class Left(Struct, frozen=True, kw_only=True):
@@ -180,7 +180,7 @@ async def offer(
             if isinstance(error, StoreGone) or clock.monotonic() + RETRY_S > until_s:
                 raise
             if not said:
-                tell("note", {"text": f"the state cannot be stored yet ({error.what}); trying again. {where}"})
+                tell(NoteEntry(text=f"the state cannot be stored yet ({error.what}); trying again. {where}"))
                 said = True
             await clock.sleep(RETRY_S)
         else:

@@ -22,6 +22,17 @@ from interlock.errors import (
     command,
 )
 from interlock.run.endings import Conclusion, Known, conclude
+from interlock.run.entries import (
+    Holding,
+    NoteEntry,
+    PlanCounts,
+    PlanEntry,
+    PlanRow,
+    StandingEntry,
+    StateEntry,
+    SuspectEntry,
+    spell_instant,
+)
 from interlock.run.leaving import is_left
 from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
 from interlock.run.stage import Outcome
@@ -74,7 +85,7 @@ async def settle(
         await _save(left, access, plan, workspace=workspace, failure=failure, journal=journal, saving=saving)
         pushed = True
         source = "errored.tfstate" if left.path is not None else "its last write, which the store could not take then"
-        journal.tell("note", {"text": f"Terraform could not save its state; it was stored from {source}"})
+        journal.tell(NoteEntry(text=f"Terraform could not save its state; it was stored from {source}"))
     refused, lacking = access.refused(), access.suspect()
     conclusion = conclude(
         known=_known(failure),
@@ -95,7 +106,7 @@ async def settle(
             raise unseen
         case Conclusion.SUSPECT:
             await _try_to_tell_state(access, journal)
-            journal.tell("suspect", {"addresses": list(lacking)})
+            journal.tell(SuspectEntry(addresses=list(lacking)))
             raise _suspect(lacking, failure) from failure
         case Conclusion.FAILURE:
             assert failure is not None
@@ -125,7 +136,7 @@ async def _look(access: StateAccess, journal: Journal) -> InterlockError | None:
     try:
         await access.settle(journal.tell)
     except InterlockError as error:
-        journal.tell("note", {"text": f"what Terraform stored could not be looked at: {error}"})
+        journal.tell(NoteEntry(text=f"what Terraform stored could not be looked at: {error}"))
         return error
     return None
 
@@ -134,7 +145,7 @@ async def _tell_state(access: StateAccess, journal: Journal) -> Current:
     current = await access.current()
     written = access.accepted()
     journal.change(serial=current.serial, seen=seen_of(current))
-    journal.tell("state", {"serial": current.serial, "number": current.number, "written": written is not None})
+    journal.tell(StateEntry(serial=current.serial, number=current.number, written=written is not None))
     return current
 
 
@@ -150,7 +161,7 @@ async def _try_to_tell_state(access: StateAccess, journal: Journal) -> None:
     try:
         await _tell_state(access, journal)
     except InterlockError as error:
-        journal.tell("note", {"text": f"which state is stored could not be read: {error}"})
+        journal.tell(NoteEntry(text=f"which state is stored could not be read: {error}"))
 
 
 def completed(body: bytes, run: str) -> bytes:
@@ -333,26 +344,22 @@ def count_operations(facts: PlanFacts) -> int:
     return sum(2 if change.action is Action.REPLACE else 1 for change in facts.changes)
 
 
-def plan_facts(facts: PlanFacts) -> dict[str, object]:
+def plan_entry(facts: PlanFacts) -> PlanEntry:
     """Return a plan for the journal: counts, then resources."""
     counts = facts.counts
     rows = [
-        {"address": change.resource.address, "action": change.action.value, "reason": change.reason}
+        PlanRow(address=change.resource.address, action=change.action.value, reason=change.reason)
         for change in facts.changes[:_RESOURCES_TOLD]
     ]
-    return {
-        "counts": {
-            "add": counts.add if counts else 0,
-            "change": counts.change if counts else 0,
-            "remove": counts.remove if counts else 0,
-        },
-        "resources": rows,
-        "left_out": max(len(facts.changes) - _RESOURCES_TOLD, 0),
-        "outputs": list(facts.changed_outputs),
-        "drift": [drift.resource.address for drift in facts.drift[:_RESOURCES_TOLD]],
-        "destroyed": len(facts.destroyed),
-        "empty": facts.is_empty,
-    }
+    return PlanEntry(
+        counts=PlanCounts(add=counts.add, change=counts.change, remove=counts.remove) if counts else PlanCounts(),
+        resources=rows,
+        left_out=max(len(facts.changes) - _RESOURCES_TOLD, 0),
+        outputs=list(facts.changed_outputs),
+        drift=[drift.resource.address for drift in facts.drift[:_RESOURCES_TOLD]],
+        destroyed=len(facts.destroyed),
+        empty=facts.is_empty,
+    )
 
 
 def facts_of(document: PlanDocument) -> PlanFacts:
@@ -384,7 +391,7 @@ def facts_of(document: PlanDocument) -> PlanFacts:
     )
 
 
-def standing_facts(standing: Standing, pace: float | None, now: datetime) -> dict[str, object]:
+def standing_entry(standing: Standing, pace: float | None, now: datetime) -> StandingEntry:
     """Return a place in the queue for the journal, with the expected wait from what runs of this state usually take.
 
     Args:
@@ -396,11 +403,11 @@ def standing_facts(standing: Standing, pace: float | None, now: datetime) -> dic
     since = holder.lease.granted_at if holder else None
     held_s = max((now - since).total_seconds(), 0.0) if since else 0.0
     expected = None if pace is None else max(pace - held_s, 0.0) + pace * (standing.position - 1)
-    return {
-        "position": standing.position,
-        "ahead": [waiter.who for waiter in standing.ahead],
-        "holder": None if holder is None else {"who": holder.who, "run": holder.run, "info": holder.info},
-        "since": since,
-        "frozen": standing.pause.reason if standing.pause else None,
-        "expected_s": expected,
-    }
+    return StandingEntry(
+        position=standing.position,
+        ahead=[waiter.who for waiter in standing.ahead],
+        holder=None if holder is None else Holding(who=holder.who, run=holder.run, info=holder.info),
+        since=spell_instant(since),
+        frozen=standing.pause.reason if standing.pause else None,
+        expected_s=expected,
+    )

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
@@ -32,6 +33,17 @@ from interlock.run import settle
 from interlock.run.binary import Binary
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
 from interlock.run.endings import ApplyEnd, PlanEnd, judge_apply, judge_plan, may_repeat
+from interlock.run.entries import (
+    ApprovalEntry,
+    DriftEntry,
+    GatewayEntry,
+    InterruptEntry,
+    KeptEntry,
+    NoteEntry,
+    PhaseEntry,
+    RetryEntry,
+    StateEntry,
+)
 from interlock.run.gate import check_plan
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
@@ -151,7 +163,7 @@ class Supervisor:
     def wish(self, cause: Cause) -> None:
         """Somebody wants the run to stop. May come at any time, also more than once."""
         action, self._wishes = respond(self._phase, cause, self._wishes, self._hands.clock.monotonic())
-        self._journal.tell("interrupt", {"cause": cause.value, "action": action.value, "phase": self._phase.value})
+        self._journal.tell(InterruptEntry(cause=cause.value, action=action.value, phase=self._phase.value))
         match action:
             case Action.LEAVE:
                 self._leave(cause)
@@ -197,7 +209,7 @@ class Supervisor:
         assert may_step(self._phase, phase), (self._phase, phase)
         self._phase = phase
         self._journal.change(phase=phase.value)
-        self._journal.tell("phase", {"phase": phase.value})
+        self._journal.tell(PhaseEntry(phase=phase.value))
 
     async def _whole(self) -> int:
         await self._hands.before()
@@ -250,7 +262,7 @@ class Supervisor:
         try:
             await to_its_end(self._hands.access.leave())
         except CANNOT as error:
-            self._journal.tell("note", {"text": f"Terraform's own lock could not be given back: {error}"})
+            self._journal.tell(NoteEntry(text=f"Terraform's own lock could not be given back: {error}"))
         else:
             self._turn.is_stranded = False
 
@@ -265,10 +277,10 @@ class Supervisor:
         try:
             counts = await to_its_end(self._hands.gateway.close()) if self._hands.gateway is not None else {}
         except CANNOT as error:
-            self._journal.tell("note", {"text": f"the gateway could not be closed: {error}"})
+            self._journal.tell(NoteEntry(text=f"the gateway could not be closed: {error}"))
             return
         if counts:
-            self._journal.tell("gateway", counts)
+            self._journal.tell(GatewayEntry(counts=dict(counts)))
 
     async def _operate(self) -> int:
         """Plan and apply; after a passing failure once more from a fresh plan, as often as the order allows."""
@@ -280,7 +292,7 @@ class Supervisor:
             except InterlockError as error:
                 if attempt > self._order.retries or not self._may_try_again(error):
                     raise
-                self._journal.tell("retry", {"attempt": attempt, "what": error.what, "why": error.why})
+                self._journal.tell(RetryEntry(attempt=attempt, what=error.what, why=error.why))
         raise AssertionError("the last attempt returns or raises")
 
     def _may_try_again(self, error: InterlockError) -> bool:
@@ -318,7 +330,7 @@ class Supervisor:
         """
         if facts.refreshed_out:
             gone = ", ".join(sorted(facts.refreshed_out)[:_NAMED])
-            self._journal.tell("note", {"text": f"{gone}: gone or moved already; the state is stored without them"})
+            self._journal.tell(NoteEntry(text=f"{gone}: gone or moved already; the state is stored without them"))
         return bool(facts.refreshed_out) or (facts.refresh_differs and self._order.plan_file is not None)
 
     async def _planned(self, facts: PlanFacts) -> int:
@@ -332,20 +344,20 @@ class Supervisor:
             label = Label(state=self._order.state, module=self._order.module, targets=targets)
             digest = await asyncio.to_thread(keep_plan, self._run_folder / PLAN_FILE, Path(self._order.out), label)
             self._journal.change(plan_digest=digest)
-            self._journal.tell("kept", {"file": self._order.out, "digest": digest})
+            self._journal.tell(KeptEntry(file=self._order.out, digest=digest))
         return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
 
     async def _end_unchanged(self) -> None:
         self._check_going_on()
         current = await self._hands.access.current()
         self._journal.change(serial=current.serial, seen=settle.seen_of(current))
-        self._journal.tell("state", {"serial": current.serial, "written": False})
+        self._journal.tell(StateEntry(serial=current.serial, written=False))
 
     async def _scan(self, path: Path) -> int:
         """Look closer at what a refresh-only plan found."""
         assert self._hands.review is not None, "a drift run has a review"
         told = await self._hands.review.scan(await self._commands.show(path), self._commands.generate)
-        self._journal.tell("drift", told)
+        self._journal.tell(DriftEntry(counts=dict(told)))
         await self._end_unchanged()
         return _CHANGES if self._order.detailed_exitcode and told["open"] else 0
 
@@ -361,7 +373,7 @@ class Supervisor:
         try:
             await self._hands.review.applied(outcome.made)
         except CANNOT as error:
-            self._journal.tell("note", {"text": f"published versions were not noted: {error}"})
+            self._journal.tell(NoteEntry(text=f"published versions were not noted: {error}"))
 
     async def _plan(self, path: Path) -> PlanFacts:
         self._enter(Phase.PLANNING)
@@ -447,14 +459,14 @@ class Supervisor:
         return facts
 
     def _say_plan(self, facts: PlanFacts) -> None:
-        told = settle.plan_facts(facts)
+        entry = settle.plan_entry(facts)
         if self._hands.gateway is not None and not facts.is_empty:
             forecast = self._hands.gateway.forecast(facts, self._order.deadline_s, self._commands.parallelism)
-            told["forecast"] = forecast
+            entry = replace(entry, forecast=dict(forecast))
             self._parallelism = int(str(forecast["parallelism"]))
-        self._journal.change(counts=told["counts"])
+        self._journal.change(counts=asdict(entry.counts))
         if self._order.operation is not Operation.DRIFT:  # "no changes" would be all that it says
-            self._journal.tell("plan", told)
+            self._journal.tell(entry)
 
     async def _approve(self) -> None:
         self._check_going_on()
@@ -462,7 +474,7 @@ class Supervisor:
             return
         self._enter(Phase.AWAITING)
         self._approval = asyncio.get_running_loop().create_future()
-        self._journal.tell("approval", {})
+        self._journal.tell(ApprovalEntry())
         approved = await self._approval
         self._check_going_on()
         if not approved:
@@ -501,7 +513,7 @@ class Supervisor:
         try:
             await self._hands.access.rest()
         except CANNOT as error:
-            self._journal.tell("note", {"text": f"nobody waited for what Terraform sent last: {error}"})
+            self._journal.tell(NoteEntry(text=f"nobody waited for what Terraform sent last: {error}"))
 
     async def _note_saved(self, outcome: Outcome) -> None:
         """Do not call unsaved what a Terraform that was cut off could store all the same."""
@@ -555,10 +567,10 @@ class Supervisor:
         self._commands.clear_away()
         try:
             for name in self._workspace.give_back():
-                self._journal.tell("note", {"text": f"Terraform created {name} beside the configuration"})
+                self._journal.tell(NoteEntry(text=f"Terraform created {name} beside the configuration"))
         except OSError as error:
             kept = f"what Terraform created stays in {self._workspace.folder}: {error}"
-            self._journal.tell("note", {"text": kept})
+            self._journal.tell(NoteEntry(text=kept))
         shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
 
 

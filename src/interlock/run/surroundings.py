@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from interlock.errors import InterlockError
 from interlock.lock import Priority
-from interlock.run.planned_for import Target
 from interlock.terraform.command import HttpBackend
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import PlanFacts
 
-Tell = Callable[[str, Mapping[str, object]], None]
-"""Writes one entry to the run's journal: kind and facts."""
+if TYPE_CHECKING:
+    from interlock.recovery.breaker import Noticed
+    from interlock.run.entries import AnyEntry
+    from interlock.run.planned_for import Target
+
+Tell = Callable[["AnyEntry"], None]
+"""Writes one entry to the run's journal."""
 
 
 class Current(Struct, frozen=True, kw_only=True):
@@ -144,7 +148,7 @@ class StateAccess(Protocol):
 class Rescuer(Protocol):
     """Looks after a state while somebody waits for it: finds out whether a silent holder is gone, and acts on it."""
 
-    async def attend(self, state: str, tell: Tell) -> None:
+    async def attend(self, state: str, tell: Callable[[Noticed], None]) -> None:
         """Run until cancelled; break a grant only on evidence, after its state was saved."""
         ...
 

@@ -17,11 +17,12 @@ from typing import Protocol
 
 from interlock.clock import Clock
 from interlock.run.binary import Binary
+from interlock.run.entries import AskedEntry, InitEntry, NoteEntry
 from interlock.run.given_values import PREFIX, hand_over, remove_given
 from interlock.run.initialising import is_only_override
 from interlock.run.order import Operation, Order
-from interlock.run.planned_for import is_asking_again
 from interlock.run.protection import Kept, Level
+from interlock.run.saved_plan import is_asking_again
 from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import Ask, ask_once
@@ -209,7 +210,7 @@ class TerraformCommands:
             await asyncio.to_thread(self.workspace.check_backend)
 
     async def _init(self) -> None:
-        self.journal.tell("init", {"binary": self.binary.name})
+        self.journal.tell(InitEntry(binary=self.binary.name))
         outcome = await self._run("init", Verb.INIT, Options(extra=self._flags.init))
         if outcome.ended.code != 0:
             output = (self.run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
@@ -341,7 +342,7 @@ class TerraformCommands:
         if running.child.kept is Kept.IGNORED_ONLY and not self._said_unprotected:
             self._said_unprotected = True
             text = "this system has no seccomp for us: Terraform and its providers hear a SIGTERM to the whole job"
-            self.journal.tell("note", {"text": text})
+            self.journal.tell(NoteEntry(text=text))
 
     async def _end_unfollowed(self, running: Running, verb: Verb) -> None:
         """End a command that nobody follows any more: a wish ended `init`, or a defect of ours anything else.
@@ -401,7 +402,7 @@ class TerraformCommands:
             clock=self.clock,
             needs_marker=False,
         )
-        self.journal.tell("asked", {"process": running.child.name.pid, "outcome": asked.value})
+        self.journal.tell(AskedEntry(process=running.child.name.pid, outcome=asked.value))
 
     def kill(self) -> None:
         """See `Commands.kill`."""

@@ -7,7 +7,7 @@ A line is written with one `write`, so a reader sees whole lines or a last parti
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import msgspec
 from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
+from interlock.run.entries import AnyEntry, UnknownEntry, parse_entry
 from interlock.run.summary import Summary, store_summary, write_summary
 from interlock.secrecy import NO_KNOWN_SECRETS, KnownSecrets
 
@@ -29,18 +30,22 @@ _MAX_LINE_BYTES = 1 << 20  # one entry; longer values are cut by the writer
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened.
+    """One thing that happened, as it is on disk.
 
     Attributes:
         at: When, UTC.
-        kind: `phase`, `standing`, `terraform`, `plan`, `progress`, `resource`, `output`, `note`, `process`, `state`,
-            `recovery`, `interrupt`, `asked`, `refused`, `end`.
+        kind: See `entries.py`.
         facts: The values of this kind; documented in docs/reference/run-journal.md. Never a secret.
     """
 
     at: datetime
     kind: str
     facts: dict[str, Any] = {}
+
+    @property
+    def told(self) -> AnyEntry | UnknownEntry:
+        """What was told, as far as this version can read it."""
+        return parse_entry(self.kind, self.facts)
 
 
 class Journal:
@@ -69,16 +74,16 @@ class Journal:
         self.summary = summary
         self.known = known
 
-    def tell(self, kind: str, facts: Mapping[str, object]) -> None:
+    def tell(self, told: AnyEntry) -> None:
         """Append one entry.
 
         A full disk must not end a run that holds a lock, so a journal that cannot be written is not an error here: the
         state, which can, is what counts. The gap shows in the journal as a missing step.
         """
         at = self._clock.now()
-        line = msgspec.json.encode(Entry(at=at, kind=kind, facts=self.hidden(facts)), enc_hook=str)
+        line = msgspec.json.encode(Entry(at=at, kind=told.KIND, facts=self.hidden(told)), enc_hook=str)
         if len(line) > _MAX_LINE_BYTES:
-            line = msgspec.json.encode(Entry(at=at, kind=kind, facts={"cut": len(line)}))
+            line = msgspec.json.encode(Entry(at=at, kind=told.KIND, facts={"cut": len(line)}))
         with suppress(OSError):
             os.write(self._file, line + b"\n")
         self._ring()
@@ -89,9 +94,10 @@ class Journal:
             setattr(self.summary, name, self.known.hide_within(value) if name in _SENTENCES else value)
         write_summary(self.folder, self.summary)
 
-    def hidden(self, facts: Mapping[str, object]) -> dict[str, object]:
-        """Return facts as they may be written down and shown: without known secrets."""
-        return {name: self.known.hide_within(value) for name, value in facts.items()} if self.known else dict(facts)
+    def hidden(self, told: AnyEntry) -> dict[str, object]:
+        """Return the facts of an entry as they may be written down and shown: without known secrets."""
+        facts = told.facts()
+        return {name: self.known.hide_within(value) for name, value in facts.items()} if self.known else facts
 
     def learn(self, texts: Iterable[str]) -> None:
         """Hide these texts too from now on, such as what a plan marks as sensitive."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing
@@ -17,12 +18,16 @@ from interlock.errors import InterlockError, LeaseLost
 from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
 from interlock.run.endings import Parting, part
+from interlock.run.entries import GrantedEntry, LeaseLostEntry, NoteEntry, RecoveryEntry
 from interlock.run.heartbeat import keep_alive
 from interlock.run.order import Operation, Order
 from interlock.run.summary import pace_s, recent
 from interlock.run.surroundings import Rescuer, Seat
 from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
+
+if TYPE_CHECKING:
+    from interlock.recovery.breaker import Noticed
 
 CANNOT = (InterlockError, OSError)
 """What a hand raises that could not do its part."""
@@ -102,15 +107,19 @@ class Turn:
             attending.cancel()
         self.seat = Seat(ticket=grant.ticket, token=grant.token)
         self.journal.change(token=grant.token, held_at=self.clock.now())
-        self.journal.tell("granted", {"token": grant.token})
+        self.journal.tell(GrantedEntry(token=grant.token))
         return self.seat
 
     async def _attend(self) -> None:
         """A failure to look after a silent holder costs nothing but time; it is said and the wait goes on."""
         try:
-            await self.rescuer.attend(self.order.state, self.journal.tell)
+            await self.rescuer.attend(self.order.state, self._tell_noticed)
         except InterlockError as error:
-            self.journal.tell("note", {"text": f"cannot look after the holder: {error}"})
+            self.journal.tell(NoteEntry(text=f"cannot look after the holder: {error}"))
+
+    def _tell_noticed(self, noticed: Noticed) -> None:
+        entry = RecoveryEntry(verdict=noticed.verdict, token=noticed.token, run=noticed.run, text=noticed.text)
+        self.journal.tell(entry)
 
     def _request(self) -> Requested:
         order = self.order
@@ -130,7 +139,7 @@ class Turn:
         if standing.stage is Stage.WAITING:
             if standing.position == 1:
                 self.on_next()
-            self.journal.tell("standing", settle.standing_facts(standing, pace, self.clock.now()))
+            self.journal.tell(settle.standing_entry(standing, pace, self.clock.now()))
 
     async def keep(self, seat: Seat) -> None:
         """Send heartbeats until cancelled, or until the grant is lost."""
@@ -144,7 +153,7 @@ class Turn:
 
     def _lose(self, error: LeaseLost) -> None:
         self.lost = error
-        self.journal.tell("lease-lost", {"why": error.why})
+        self.journal.tell(LeaseLostEntry(why=error.why))
         self.on_lost()
 
     async def give_back(self) -> None:
@@ -159,4 +168,4 @@ class Turn:
                 self.journal.change(released_at=self.clock.now())
                 await to_its_end(self.coordinator.release(state, ticket=seat.ticket, token=seat.token))
         except CANNOT as error:
-            self.journal.tell("note", {"text": f"the lock could not be given back: {error}"})
+            self.journal.tell(NoteEntry(text=f"the lock could not be given back: {error}"))

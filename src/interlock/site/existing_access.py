@@ -32,6 +32,7 @@ from interlock.existing import (
 from interlock.existing.interface import md5_of
 from interlock.ids import Ids
 from interlock.lock import Stage, may_write, stage_of
+from interlock.run.entries import Holding, NoteEntry, StandingEntry, spell_instant
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Current, Seat, Tell
 from interlock.site.own_leftovers import known_of_runs
@@ -161,7 +162,7 @@ class ExistingAccess:
                 continue
             if locks and (ids := tuple(lock.id for lock in locks)) != said:
                 said = ids
-                tell("standing", _standing(locks[0]))
+                tell(_standing(locks[0]))
             if until_s is not None and self.clock.monotonic() >= until_s:
                 raise _waited_too_long(self.order.state, locks)
             await self.clock.sleep(pause_s)
@@ -191,9 +192,8 @@ class ExistingAccess:
                 await self.backend_hand.delete_lock(lock)
             except TerraformLockMoved:
                 continue
-            tell(
-                "note", {"text": f"deleted Terraform's lock {lock.id} ({lock.mechanism}), left behind by an ended run"}
-            )
+            text = f"deleted Terraform's lock {lock.id} ({lock.mechanism}), left behind by an ended run"
+            tell(NoteEntry(text=text))
         return bool(over)
 
     async def _is_over(self, lock: TerraformLock) -> bool:
@@ -296,7 +296,7 @@ class ExistingAccess:
         if after is not None and not after.digest_agrees and self._refused is None:
             await self._check_half_written(before, after)
             after = await self.backend_hand.repair_digest(expected=after)
-            tell("note", {"text": "Terraform could not store the digest of its state in DynamoDB; it was stored now"})
+            tell(NoteEntry(text="Terraform could not store the digest of its state in DynamoDB; it was stored now"))
         self._now = after
 
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
@@ -427,23 +427,16 @@ def _current(stored: StoredState | None) -> Current:
     return Current(lineage=document.lineage, serial=document.serial, digest=digest, at=stored.modified_at)
 
 
-def _standing(lock: TerraformLock) -> dict[str, object]:
+def _standing(lock: TerraformLock) -> StandingEntry:
     """Return who is in the way of the first in the queue, as the entry of any other wait."""
     reference = find_reference(lock.info)
     info = f"{lock.operation or 'an operation'}, lock {lock.id or '?'} ({lock.mechanism})"
-    return {
-        "position": 1,
-        "ahead": [],
-        "holder": {
-            "who": lock.who or "somebody unknown",
-            "run": reference.run if reference else "",
-            "info": info if reference else f"plain terraform: {info}",
-        },
-        "since": lock.created_at,
-        "frozen": None,
-        "expected_s": None,
-        "foreign": lock.id,
-    }
+    holder = Holding(
+        who=lock.who or "somebody unknown",
+        run=reference.run if reference else "",
+        info=info if reference else f"plain terraform: {info}",
+    )
+    return StandingEntry(position=1, holder=holder, since=spell_instant(lock.created_at), foreign=lock.id)
 
 
 def _waited_too_long(state: str, locks: tuple[TerraformLock, ...]) -> WaitTimeout:

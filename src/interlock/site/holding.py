@@ -44,7 +44,7 @@ async def holding(home: Home, state: str, info: str, *, settles_review: bool = F
             every_s=home.settings.heartbeat_s,
             clock=home.clock,
             lost=lambda _: None,  # the write itself is refused then, which is what counts
-            tell=lambda _kind, _facts: None,
+            tell=lambda _entry: None,
         )
     )
     try:

@@ -23,6 +23,7 @@ from interlock.recovery.known import Known, find_newer
 from interlock.recovery.witnesses.process import Recorded
 from interlock.recovery.witnesses.running import Role, read_process
 from interlock.run.cut_off import how_to_look
+from interlock.run.entries import EndEntry
 from interlock.run.given_values import remove_given
 from interlock.run.leaving import is_left, read_allowed
 from interlock.run.settle import SAVE_FAILED, completed, following
@@ -278,17 +279,8 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     """Write the end of a run that could not write it itself; return the entry."""
     summary = find_summary(folder)
     error.naming(summary.state if summary is not None else ".")
-    named = error.facts.get("in_flight", [])
-    in_flight = [str(operation) for operation in named] if isinstance(named, list) else []
-    facts = {
-        "exit": error.exit_status,
-        "code": error.code,
-        "what": error.what,
-        "why": error.why,
-        "next": error.fix,
-        "in_flight": in_flight,
-    }
-    entry = Entry(at=now, kind="end", facts=facts)
+    end = EndEntry.of(error)
+    entry = Entry(at=now, kind=end.KIND, facts=end.facts())
     append(folder, entry)
     # They hold secrets in clear, and nobody can apply them any more; see run/standby.py for the second name.
     for name in ("plan.tfplan", "plan.tfplan.approved", "saved.tfplan", "show.jsonl"):
@@ -298,6 +290,6 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     if summary is not None:
         summary.phase, summary.ended_at, summary.exit = "ended", now, error.exit_status
         summary.code, summary.message = error.code, error.what
-        summary.in_flight = in_flight
+        summary.in_flight = end.in_flight or []
         write_summary(folder, summary)
     return entry

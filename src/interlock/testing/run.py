@@ -19,6 +19,8 @@ from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError
 from interlock.host import ProcessName
 from interlock.lock import FencingToken, Grant, Lease, Priority, Requested, Ticket
+from interlock.recovery.breaker import Noticed
+from interlock.run.entries import AnyEntry, ApprovalEntry, PhaseEntry
 from interlock.run.leaving import read_allowed
 from interlock.run.planned_for import Target
 from interlock.run.process import Ended
@@ -531,7 +533,7 @@ class FakeRescuer:
 
     diary: Diary
 
-    async def attend(self, state: str, tell: Tell) -> None:  # noqa: ARG002
+    async def attend(self, state: str, tell: Callable[[Noticed], None]) -> None:  # noqa: ARG002
         """See `Rescuer.attend`."""
         await self.diary.step("rescuer.attend")
         await asyncio.get_running_loop().create_future()
@@ -611,10 +613,13 @@ class DiaryJournal(Journal):
         self.diary.note(f"record:{command}")
         super().announce(command)
 
-    def tell(self, kind: str, facts: Mapping[str, object]) -> None:
+    def tell(self, told: AnyEntry) -> None:
         """See `Journal.tell`."""
-        super().tell(kind, facts)
-        if kind == "phase":
-            self.diary.note(f"phase:{facts['phase']}")
-        elif kind == "approval":
-            self.diary.note("approval")
+        super().tell(told)
+        match told:
+            case PhaseEntry(phase=phase):
+                self.diary.note(f"phase:{phase}")
+            case ApprovalEntry():
+                self.diary.note("approval")
+            case _:
+                pass

@@ -1,12 +1,12 @@
 import io
 import sys
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from interlock.cli.follow import Follower, plan_text, standing_text
+from interlock.run.entries import PlanEntry, StandingEntry, parse_entry
 from interlock.run.transcript import Entry
 from interlock.testing.clock import START
 
@@ -20,26 +20,27 @@ def entry(kind: str, **facts: object) -> Entry:
     return Entry(at=START, kind=kind, facts=facts)
 
 
+def standing(**facts: object) -> StandingEntry:
+    """Read a place in the queue as an old journal has it."""
+    told = parse_entry("standing", facts)
+    assert isinstance(told, StandingEntry)
+    return told
+
+
 def test_a_waiting_run_sees_its_place_the_holder_and_its_expected_start() -> None:
-    facts: Mapping[str, object] = {
-        "position": 2,
-        "holder": {"who": "ann@ci"},
-        "since": START.isoformat(),
-        "expected_s": 90.0,
-        "frozen": None,
-    }
-    text = standing_text(facts, START + timedelta(seconds=65))
+    told = standing(position=2, holder={"who": "ann@ci"}, since=START.isoformat(), expected_s=90.0, frozen=None)
+    text = standing_text(told, START + timedelta(seconds=65))
     assert text == "waiting, position 2 · held by ann@ci for 1m05s · expected start in 1m30s"
-    paused = standing_text({"position": 1, "frozen": "maintenance"}, START)
+    paused = standing_text(standing(position=1, frozen="maintenance"), START)
     assert paused == "waiting, position 1 · the queue is paused: maintenance"
 
 
 @pytest.mark.promise("P5")
 @pytest.mark.parametrize("since", [None, "", "not a date", 5, "2026-11-24T08:00:00"])
 def test_a_holder_whose_lock_does_not_say_since_when_is_named_all_the_same(since: object) -> None:
-    facts: Mapping[str, object] = {"position": 1, "holder": {"who": "somebody unknown"}, "since": since}
-    assert standing_text(facts, START) == "waiting, position 1 · held by somebody unknown"
-    nameless: Mapping[str, object] = {"position": 1, "holder": {"run": ""}}
+    told = standing(position=1, holder={"who": "somebody unknown"}, since=since)
+    assert standing_text(told, START) == "waiting, position 1 · held by somebody unknown"
+    nameless = standing(position=1, holder={"run": ""})
     assert standing_text(nameless, START) == "waiting, position 1 · held by somebody unknown"
 
 
@@ -52,7 +53,9 @@ def test_a_plan_is_counted_and_a_long_one_is_shortened(follower: Follower, capsy
     assert "… and 15 more" in shown
     assert "a.b[59]" in shown
     assert "a.b[60]" not in shown
-    assert plan_text({"counts": counts, "empty": True}) == "no changes"
+    empty = parse_entry("plan", {"counts": counts, "empty": True})
+    assert isinstance(empty, PlanEntry)
+    assert plan_text(empty) == "no changes"
 
 
 def test_the_question_shows_the_plan_as_people_read_it(

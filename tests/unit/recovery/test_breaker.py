@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Mapping
 
 import pytest
 
@@ -7,7 +6,7 @@ from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, LeaseLost, StateInvalid
 from interlock.host import ProcessName
 from interlock.lock import Grant, Holder, Requested
-from interlock.recovery.breaker import Breaker
+from interlock.recovery.breaker import Breaker, Noticed
 from interlock.recovery.witnesses.process import Recorded
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
@@ -70,8 +69,8 @@ class Scene:
         self.told: list[str] = []
         self.breaker = Breaker(coordinator=self.coordinator, leftovers=self.leftovers, clock=self.clock, by="us")
 
-    def tell(self, _kind: str, facts: Mapping[str, object]) -> None:
-        self.told.append(str(facts["verdict"]))
+    def tell(self, noticed: Noticed) -> None:
+        self.told.append(noticed.verdict)
 
     async def hold(self) -> Grant:
         request = Requested(ticket="r1", run="r1", who="a@b", lease_s=LEASE_S, patience_s=15.0)

@@ -1,9 +1,9 @@
 import asyncio
-from collections.abc import Mapping
 
 import pytest
 
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost
+from interlock.run.entries import AnyEntry
 from interlock.run.heartbeat import keep_alive
 from interlock.store import StoreGone
 from interlock.testing.clock import FakeClock
@@ -24,8 +24,8 @@ class Lease:
         if answer is not None:
             raise answer
 
-    def tell(self, _kind: str, facts: Mapping[str, object]) -> None:
-        self.told.append(str(facts["text"]))
+    def tell(self, entry: AnyEntry) -> None:
+        self.told.append(str(entry.facts()["text"]))
 
 
 async def beat(lease: Lease, clock: FakeClock, seconds: float) -> bool:

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from interlock.run.entries import AnyEntry
 from interlock.run.progress import Progress
 from interlock.terraform.events import (
     Action,
@@ -20,8 +21,8 @@ ONE = Resource(address="a.one")
 
 
 class Told(list[tuple[str, Mapping[str, object]]]):
-    def tell(self, kind: str, facts: Mapping[str, object]) -> None:
-        self.append((kind, facts))
+    def tell(self, entry: AnyEntry) -> None:
+        self.append((entry.KIND, entry.facts()))
 
     def take(self, progress: Progress, *events: AnyEvent) -> None:
         for event in events:

@@ -72,7 +72,7 @@ async def test_a_store_that_is_gone_is_not_asked_again() -> None:
         raise StoreGone("the database is gone")
 
     with pytest.raises(StoreGone):
-        await offer(push, clock=FakeClock(), patience_s=120.0, tell=lambda _kind, _facts: None, where="")
+        await offer(push, clock=FakeClock(), patience_s=120.0, tell=lambda _entry: None, where="")
     assert asked == 1
 
 

@@ -19,7 +19,7 @@ from interlock.errors import (
 from interlock.lock import Stage as LockStage
 from interlock.run.leaving import note_before_apply, read_allowed
 from interlock.run.process import Ended
-from interlock.run.settle import Saving, completed, facts_of, following, plan_facts, settle, standing_facts
+from interlock.run.settle import Saving, completed, facts_of, following, plan_entry, settle, standing_entry
 from interlock.run.stage import Outcome
 from interlock.run.summary import Summary
 from interlock.run.surroundings import Current, Tell
@@ -343,19 +343,19 @@ def test_a_place_in_the_queue_is_told_with_its_expected_start() -> None:
         pause=None,
         departure=None,
     )
-    told = standing_facts(standing, 10.0, START + timedelta(seconds=1))
-    assert told["position"] == 3
-    assert told["expected_s"] == 30.0
-    assert told["holder"] is None
-    assert standing_facts(standing, None, START)["expected_s"] is None
+    told = standing_entry(standing, 10.0, START + timedelta(seconds=1))
+    assert told.position == 3
+    assert told.expected_s == 30.0
+    assert told.holder is None
+    assert standing_entry(standing, None, START).expected_s is None
 
 
 def test_a_plan_is_told_in_counts_and_a_bounded_list() -> None:
     changes = tuple(
         PlannedChange(resource=Resource(address=f"a.b[{number}]"), action=Action.DELETE) for number in range(2_005)
     )
-    told = plan_facts(PlanFacts(changes=changes))
-    assert (told["left_out"], told["destroyed"], told["empty"]) == (5, 2_005, False)
+    told = plan_entry(PlanFacts(changes=changes))
+    assert (told.left_out, told.destroyed, told.empty) == (5, 2_005, False)
     assert facts_of(PlanDocument()).is_empty
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.run.entries import ApprovalEntry, NoteEntry, PhaseEntry, UnknownEntry
 from interlock.run.summary import Summary, as_plain, find_summary, pace_s, recent, write_summary
 from interlock.run.transcript import JOURNAL, Entry, Journal, Reader, append, read
 from interlock.testing.clock import START, FakeClock
@@ -25,37 +26,38 @@ def journal(tmp_path: Path, rings: list[int]) -> Journal:
 def test_an_entry_is_readable_at_once_and_rings(journal: Journal, tmp_path: Path, rings: list[int]) -> None:
     reader = Reader(tmp_path)
     assert list(reader.new()) == []
-    journal.tell("phase", {"phase": "queued"})
+    journal.tell(PhaseEntry(phase="queued"))
     assert [(entry.kind, entry.facts, entry.at) for entry in reader.new()] == [("phase", {"phase": "queued"}, START)]
     assert list(reader.new()) == []
     assert rings == [1]
 
 
 def test_a_torn_line_is_left_for_later_and_a_spoiled_one_is_passed_over(journal: Journal, tmp_path: Path) -> None:
-    journal.tell("one", {})
+    journal.tell(ApprovalEntry())
     with (tmp_path / JOURNAL).open("ab") as file:
         file.write(b'spoiled\n{"kind":"\xff"}\n{"at":"20')
     reader = Reader(tmp_path)
-    assert [entry.kind for entry in reader.new()] == ["one"]
+    assert [entry.kind for entry in reader.new()] == ["approval"]
     assert list(reader.new()) == []
 
 
 def test_an_entry_that_is_too_long_is_cut_not_lost(journal: Journal, tmp_path: Path) -> None:
-    journal.tell("plan", {"text": "x" * (2 << 20)})
+    journal.tell(NoteEntry(text="x" * (2 << 20)))
     (entry,) = read(tmp_path)
-    assert entry.kind == "plan"
+    assert entry.kind == "note"
+    assert entry.told == UnknownEntry(kind="note", values=entry.facts)
     assert set(entry.facts) == {"cut"}
 
 
 def test_a_journal_that_cannot_be_written_does_not_end_the_run(journal: Journal) -> None:
     journal.close()
-    journal.tell("phase", {"phase": "applying"})  # its file is closed, as it would fail on a full disk
+    journal.tell(PhaseEntry(phase="applying"))  # its file is closed, as it would fail on a full disk
 
 
 def test_somebody_else_may_add_the_end(journal: Journal, tmp_path: Path) -> None:
-    journal.tell("one", {})
+    journal.tell(ApprovalEntry())
     append(tmp_path, Entry(at=START, kind="end", facts={"exit": 143}))
-    assert [entry.kind for entry in read(tmp_path)] == ["one", "end"]
+    assert [entry.kind for entry in read(tmp_path)] == ["approval", "end"]
 
 
 def test_the_summary_follows_and_is_private(journal: Journal, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from interlock.existing.interface import md5_of
 from interlock.existing.s3 import S3Backend, S3Place
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Requested
+from interlock.run.entries import AnyEntry
 from interlock.run.order import Operation, Order
 from interlock.run.summary import Seen, Summary, write_summary
 from interlock.run.surroundings import Seat
@@ -146,8 +147,8 @@ class World:
         access.admit(Seat(ticket=run, token=grant.token))
         return access
 
-    def tell(self, kind: str, facts: Any) -> None:
-        self.told.append((kind, dict(facts)))
+    def tell(self, entry: AnyEntry) -> None:
+        self.told.append((entry.KIND, entry.facts()))
 
     def store(self, body: bytes, *, digest: str | None = None) -> None:
         """Store a state as Terraform does."""
