@@ -227,7 +227,7 @@ class SiteContract:
         )
         async with site.access(order, version=lambda: "1.11.4") as access:
             access.admit(Seat(ticket="run1", token=grant.token))
-            await access.enter(lambda _kind, _facts: None, timeout_s=5.0)
+            await access.enter(lambda _entry: None, timeout_s=5.0)
             assert (await access.current()).serial == 1
             assert await access.stored() == state(1, "a")
             pushed = await access.push(state(2, "a", "b"), frozenset())
