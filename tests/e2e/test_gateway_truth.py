@@ -207,3 +207,25 @@ async def test_a_write_that_took_longer_than_the_gateway_waits_is_said_to_be_don
     site.api.hold.set()
     assert (status, document["on"]) == (200, True)
     assert site.api.writes("PUT") == 1
+
+
+async def test_a_client_that_logs_out_does_not_end_the_token_that_all_share(site: Site) -> None:
+    assert (await site.call("DELETE", path="/api/v2/tokens/me"))[0] == 204
+    assert site.api.writes("DELETE") == 0
+
+
+async def test_a_placeholder_outlives_a_restart_of_the_gateway(site: Site) -> None:
+    upstream = site.gateway.terms.api_url
+    credentials = Credentials(client_id="id", secret=Secret("s"))
+    token = ""
+    for _ in range(2):
+        gateway = Gateway(Terms(api_url=upstream, login_url=upstream, credentials=credentials, open_login=True))
+        address = await gateway.start("127.0.0.1")
+        if not token:
+            form = {"grant_type": "client_credentials"}
+            async with site.client.post(f"{address.url}/oauth/token", data=form) as answer:
+                token = (await answer.json())["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        async with site.client.get(address.url + QUEUE, headers=headers) as answer:
+            assert answer.status == 200
+        await gateway.aclose()

@@ -24,6 +24,7 @@ from interlock.gateway.concurrency import Concurrency, Sample, after, may_send
 from interlock.gateway.fairness import Entry, Turns
 from interlock.gateway.headers import Heard
 from interlock.gateway.rules import ORGANISATION, TOKEN, Need, Rules
+from interlock.gateway.trouble import Trouble
 from interlock.lock import Priority
 
 WAITING_MAX = 4096
@@ -33,6 +34,7 @@ WAITING_OF_FLOW_MAX = 1024
 AWAY_MAX = 8192
 """Most places kept for clients that were told to come back."""
 _AWAY_KEPT_S = 240.0  # the longest Retry-After and a margin
+_RAISED_BY = 30  # answers in a row that name the same higher limit for one token
 _SERVER_TROUBLE = frozenset({502, 503, 504})
 _TOO_MANY = 429
 _CLIENT_ERROR = 400
@@ -155,6 +157,7 @@ class Admission:
         self.rules = rules
         self.hold_s = hold_s
         self.concurrency = concurrency or Concurrency(limit=32.0)
+        self.trouble = Trouble(limit=self.concurrency.limit, ceiling=self.concurrency.ceiling)
         self.budgets: dict[str, Budget] = {}
         self.slots: dict[int, Budget] = {}
         self.turns: Turns[Ask] = Turns()
@@ -169,6 +172,7 @@ class Admission:
         self._away: OrderedDict[bytes, _Away] = OrderedDict()
         self._away_of: dict[str, int] = {}
         self._blame = Blame()
+        self._raises: dict[int, tuple[int, int]] = {}
 
     # Tokens
 
@@ -266,12 +270,11 @@ class Admission:
         """A granted request ended: free what it occupied in time, and learn from what the API said."""
         self.flying -= 1
         self._landed(grant.entry.flow)
-        self.concurrency = after(
-            self.concurrency, _sample(finished), in_flight=self.flying + 1, sent_s=grant.sent_s, now_s=now_s
-        )
+        self._weigh(grant, finished, now_s)
         if finished.heard is not None:
             budget, place = self._spoken_of(grant, finished.heard)
-            budget.learn(finished.heard, place, now_s)
+            if self._is_believed(budget, grant.slot, finished.heard):
+                budget.learn(finished.heard, place, now_s)
         blamed = self._blamed(grant, finished, now_s) if finished.status == _TOO_MANY else None
         for name, place in grant.places.items():
             budget = self._budget(name, grant.slot)
@@ -302,13 +305,33 @@ class Admission:
         its flow who waits here or was sent away before it.
         """
         waits = [self.budgets[name].wait_s(cost, now_s) for name, cost in ask.needs if name in self.budgets]
+        waits.append(self.trouble.of(_endpoint(ask.needs)).wait_s(now_s))
         slot_s = min((self.slots[slot].wait_s(1, now_s) for slot in self._open), default=0.0)
         ahead = max(self.turns.waiting_of(ask.flow) - 1, 0) + self._away_of.get(ask.flow, 0)
         turns_s = ahead / max(self._rate_of(ask), 1e-9)
         wait_s = max([slot_s, *waits]) + turns_s - self.hold_s / 2
         return int(min(max(math.ceil(wait_s), 1), RESET_MAX_S))
 
+    def why_not(self, ask: Ask) -> str:
+        """Say for people what a request that had to go back waited for; empty when it was its turn or a budget."""
+        trouble = self.trouble.text(_endpoint(ask.needs))
+        if trouble:
+            return trouble
+        if not may_send(self.concurrency, self.flying):
+            return f"the API is slow or fails, and {self.flying} calls, as many as it takes now, are under way"
+        return ""
+
     # Inside
+
+    def _weigh(self, grant: Grant, finished: Finished, now_s: float) -> None:
+        """Learn about load: of the endpoint always, of the API when several endpoints are in trouble."""
+        sample = _sample(finished)
+        ask = grant.entry.item
+        endpoint = _endpoint(ask.needs)
+        self.trouble.of(endpoint).ended(sample, ask.memory, finished.status, sent_s=grant.sent_s, now_s=now_s)
+        if sample is Sample.DROPPED and not self.trouble.is_everywhere(endpoint, now_s):
+            sample = Sample.IGNORED
+        self.concurrency = after(self.concurrency, sample, in_flight=self.flying + 1, sent_s=grant.sent_s, now_s=now_s)
 
     def _turned_away(self, why: Full) -> Full:
         self.counts.turned_away += 1
@@ -347,6 +370,8 @@ class Admission:
         needs, only = group  # type: ignore[misc]
         if only is not None and self._best_slot(now_s, only) is None:
             return False
+        if self.trouble.of(_endpoint(needs)).wait_s(now_s) > 0.0:
+            return False
         return all(self.budgets[name].fits(cost, now_s) for name, cost in needs)
 
     def _best_slot(self, now_s: float, only: int | None) -> int | None:
@@ -369,6 +394,7 @@ class Admission:
             places[name] = self.budgets[name].take(cost, now_s)
         self.flying += 1
         self.in_flight[entry.flow] = self.in_flight.get(entry.flow, 0) + 1
+        self.trouble.of(_endpoint(ask.needs)).under_way += 1
         self.counts.granted += 1
         self.counts.waited_s += now_s - ask.arrived_s
         return Grant(entry=entry, slot=slot, places=places, sent_s=now_s)
@@ -400,12 +426,26 @@ class Admission:
 
         return min(same or pairs, key=distance)
 
+    def _is_believed(self, budget: Budget, slot: int, heard: Heard) -> bool:
+        """Say whether headers are taken at their word: they may raise a token's limit only when they say so steadily.
+
+        An answer that speaks of the organisation's limit looks like a token's while both counts are small. One such
+        would double what every token is believed to allow.
+        """
+        if budget is not self.slots[slot] or budget.allowed is None or heard.allowed <= budget.allowed:
+            self._raises.pop(slot, None)
+            return True
+        allowed, times = self._raises.get(slot, (0, 0))
+        times = times + 1 if allowed == heard.allowed else 1
+        self._raises[slot] = (heard.allowed, times)
+        return times >= _RAISED_BY
+
     def _blamed(self, grant: Grant, finished: Finished, now_s: float) -> Budget:
         """Return the budget that a 429 is about."""
         self.counts.refused_by_api += 1
         if finished.heard is not None:
             return self._spoken_of(grant, finished.heard)[0]
-        endpoint = grant.entry.item.needs[-1][0]
+        endpoint = _endpoint(grant.entry.item.needs)
         whose = self._blame.whose(endpoint, grant.slot, now_s, slots=len(self._open))
         for name in self._blame.pardoned:
             self.budgets[name].pardon()
@@ -452,7 +492,8 @@ class Admission:
         waits = []
         for group in groups:
             needs: tuple[Need, ...] = group[0]  # type: ignore[index]
-            waits.append(max((self.budgets[name].wait_s(cost, now_s) for name, cost in needs), default=0.0))
+            budgets_s = max((self.budgets[name].wait_s(cost, now_s) for name, cost in needs), default=0.0)
+            waits.append(max(budgets_s, self.trouble.of(_endpoint(needs)).wait_s(now_s)))
         return max(slot_s, min(waits, default=0.0), 0.001)
 
     def _rate_of(self, ask: Ask) -> float:
@@ -465,6 +506,11 @@ class Admission:
         }
         share = weights[ask.priority] / sum(weights.values())
         return rate * share / max(self.turns.flows(ask.priority), 1)
+
+
+def _endpoint(needs: tuple[Need, ...]) -> str:
+    """Return the endpoint's own budget: the last of what a request needs, see `Rules.needs`."""
+    return needs[-1][0]
 
 
 def _sample(finished: Finished) -> Sample:

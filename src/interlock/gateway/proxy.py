@@ -64,7 +64,7 @@ from interlock.gateway.rules import endpoint_of
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.traces import Trace, is_guarded, read_trace
 from interlock.gateway.turnstile import Turnstile
-from interlock.gateway.upstream import Reply, Upstream
+from interlock.gateway.upstream import Broken, Reply, Upstream
 from interlock.ids import Ids
 from interlock.lock import Priority
 
@@ -83,6 +83,8 @@ _SERVER_ERROR = 500
 _NO_LOOK = frozenset({401, 403, 405, 409, 424, 429})  # answers that show nothing of an object, our own among them
 _HOPELESS_S = 60.0  # how long an endpoint that answers 401 to fresh tokens is believed
 _HOPELESS_MAX = 1024
+_GOOD_S = 2.0  # a token that was taken so shortly before is taken for good
+_OWN_TOKEN = "/api/v2/tokens/me"  # noqa: S105 - a path
 _LOGIN_PATIENCE_S = 10.0  # the provider's own login call gives up after 16 s
 
 
@@ -177,6 +179,7 @@ class _Progress:
         attempt: The one under way, 1 for the first.
         replayed: Whether it was sent again after a 401.
         only: The slot whose token it must use.
+        sent_s: When the last attempt was sent.
         lost: Whether an attempt was sent and its answer lost, so that it may have been done.
     """
 
@@ -185,6 +188,7 @@ class _Progress:
     replayed: bool = False
     only: int | None = None
     lost: bool = False
+    sent_s: float = 0.0
 
 
 class Proxy:
@@ -206,6 +210,7 @@ class Proxy:
         self._ids = means.ids
         self._report = means.report
         self._always_401: dict[str, float] = {}
+        self._good: dict[int, tuple[int, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is refused."""
@@ -335,6 +340,10 @@ class Proxy:
             await self._refuse(send, admitted)
             return
         run, flow, priority = admitted
+        if scope["method"] == "DELETE" and route.path.rstrip("/") == _OWN_TOKEN:
+            # A client logs out: of its placeholder. The token behind it is everybody's.
+            await _answer(send, answers.done())
+            return
         if run is not None and (fence := await self._fence(run, scope["method"], route.path)) is not None:
             await self._refuse(send, fence)
             return
@@ -492,13 +501,13 @@ class Proxy:
         while True:
             leave = await self._turnstile.enter(self._ask(call, progress))
             if not isinstance(leave, Grant):
-                return self._unknown(call) if progress.lost else self._come_back(leave)
+                return self._unknown(call) if progress.lost else self._come_back(call, leave)
             if flight.is_abandoned:  # nobody waits for it: what comes after it must not be undone by a late repetition
                 self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
                 return self._given_up(call, flight, progress)
             if call.run is not None and (fence := await self._fence_at_the_door(call, call.run, leave)) is not None:
                 return self._unknown(call) if progress.lost else fence
-            reply, generation = await self._attempt(call, flight, leave)
+            reply, generation = await self._attempt(call, flight, leave, progress)
             if reply is None:  # the token ended in this instant
                 continue
             ending = await self._follow(call, flight, progress, reply, (leave.slot, generation))
@@ -527,7 +536,7 @@ class Proxy:
         return answers.outcome_unknown(call.method, correlation=self._ids.fresh())
 
     async def _follow(
-        self, call: _Call, flight: Flight, progress: _Progress, reply: Reply | Failure, token: tuple[int, int]
+        self, call: _Call, flight: Flight, progress: _Progress, reply: Reply | Broken, token: tuple[int, int]
     ) -> Ending | None:
         """Do what the outcome of an attempt asks for; None when the next attempt may begin."""
         outcome = self._outcome(reply)
@@ -536,7 +545,7 @@ class Proxy:
             method=call.method,
             path=call.route.path,
             attempt=progress.attempt,
-            replayed_401=progress.replayed or self._is_hopeless(call),
+            replayed_401=progress.replayed or (self._is_hopeless(call) and self._is_good(token, progress)),
             lost_before=progress.lost,
         )
         match verdict:
@@ -564,7 +573,7 @@ class Proxy:
             case _:
                 assert_never(verdict)
 
-    async def _look(self, call: _Call, progress: _Progress, reply: Reply | Failure) -> Ending | None:
+    async def _look(self, call: _Call, progress: _Progress, reply: Reply | Broken) -> Ending | None:
         """Look at the object of a write whose answer was lost, and deliver the truth; None to send the write again."""
         is_answered = isinstance(reply, Reply) and reply.status < _SERVER_ERROR
         progress.lost = True
@@ -606,6 +615,11 @@ class Proxy:
         """Say whether this endpoint lately answered 401 to a fresh token too: then no token is to blame."""
         return self._always_401.get(self._endpoint(call), 0.0) > self._clock.monotonic()
 
+    def _is_good(self, token: tuple[int, int], progress: _Progress) -> bool:
+        """Say whether the token was taken elsewhere since this call was sent, so that the 401 cannot be its fault."""
+        generation, at_s = self._good.get(token[0], (0, 0.0))
+        return generation == token[1] and at_s >= progress.sent_s - _GOOD_S
+
     def _learn_hopeless(self, call: _Call) -> None:
         if len(self._always_401) >= _HOPELESS_MAX:
             self._always_401.clear()
@@ -614,7 +628,7 @@ class Proxy:
     def _endpoint(self, call: _Call) -> str:
         return f"{call.flow} {endpoint_of(call.method, call.route.path)}"
 
-    async def _pause(self, call: _Call, progress: _Progress, reply: Reply | Failure, pause_s: float) -> Ending | None:
+    async def _pause(self, call: _Call, progress: _Progress, reply: Reply | Broken, pause_s: float) -> Ending | None:
         if isinstance(reply, Reply) and reply.status == _TOO_MANY:
             _discard(reply)  # the budgets keep it waiting
             return None
@@ -638,7 +652,9 @@ class Proxy:
                 self._turnstile.leave(leave, Finished(sent=False, withdrawn=True))
         return fence
 
-    async def _attempt(self, call: _Call, flight: Flight, leave: Grant) -> tuple[Reply | Failure | None, int]:
+    async def _attempt(
+        self, call: _Call, flight: Flight, leave: Grant, progress: _Progress
+    ) -> tuple[Reply | Broken | None, int]:
         token = self._tokens.bearer(leave.slot)
         if token is None:
             self._turnstile.admission.close_slot(leave.slot)
@@ -646,6 +662,7 @@ class Proxy:
             return None, 0
         bearer, generation = token
         self.flights.sent(flight)
+        progress.sent_s = self._clock.monotonic()
         finished = Finished(withdrawn=True)
         try:
             reply = await self._upstream.send(
@@ -657,31 +674,33 @@ class Proxy:
                 limit_s=REPLY_S,
             )
             finished = self._finished(reply)
+            if finished.status and finished.status != _UNAUTHORISED:
+                self._good[leave.slot] = (generation, self._clock.monotonic())
             return reply, generation
         finally:
             self._turnstile.leave(leave, finished)
 
-    def _finished(self, reply: Reply | Failure) -> Finished:
-        if isinstance(reply, Failure):
-            return Finished(sent=reply is not Failure.UNSENT)
+    def _finished(self, reply: Reply | Broken) -> Finished:
+        if isinstance(reply, Broken):
+            return Finished(sent=reply.failure is not Failure.UNSENT)
         named = reply.named()
         retry_after_s = read_retry_after(named.get("retry-after"), now=self._clock.now())
         return Finished(status=reply.status, heard=read_rate(named), retry_after_s=retry_after_s)
 
-    def _outcome(self, reply: Reply | Failure) -> Outcome:
-        if isinstance(reply, Failure):
-            return reply
+    def _outcome(self, reply: Reply | Broken) -> Outcome:
+        if isinstance(reply, Broken):
+            return reply.failure
         retry_after_s = read_retry_after(reply.named().get("retry-after"), now=self._clock.now())
         return Answered(status=reply.status, retry_after_s=retry_after_s)
 
-    def _last(self, reply: Reply | Failure) -> Ending:
+    def _last(self, reply: Reply | Broken) -> Ending:
         """What the client is told when there is no further attempt."""
         if isinstance(reply, Reply):
             return reply
         self.tally.unreachable += 1
-        return answers.unreachable(reply.value, correlation=self._ids.fresh())
+        return answers.unreachable(reply.why, correlation=self._ids.fresh())
 
-    def _come_back(self, leave: int | Full) -> Answer:
+    def _come_back(self, call: _Call, leave: int | Full) -> Answer:
         """The request waited long enough, or may not wait at all."""
         fault = self._tokens.pool.fault
         if fault and not self._turnstile.admission.has_tokens():
@@ -690,6 +709,9 @@ class Proxy:
             return answers.unreachable(fault, correlation=self._ids.fresh())
         if isinstance(leave, Full):
             return answers.too_many(5, leave.value, correlation=self._ids.fresh())
+        trouble = self._turnstile.admission.why_not(self._ask(call, _Progress(deadline_s=0.0)))
+        if trouble:
+            return answers.unreachable(trouble, correlation=self._ids.fresh(), retry_after_s=leave)
         why = "Interlock holds this call back to stay within the organisation's API limits"
         return answers.too_many(leave, why, correlation=self._ids.fresh())
 
@@ -699,8 +721,8 @@ async def _is_current(run: Run) -> bool:
     return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
 
 
-def _discard(reply: Reply | Failure) -> None:
-    if not isinstance(reply, Failure):
+def _discard(reply: Reply | Broken) -> None:
+    if not isinstance(reply, Broken):
         _discard_rest(reply)
 
 
@@ -747,9 +769,12 @@ async def _answer(send: Send, answer: Answer) -> None:
 async def _pass_on(send: Send, reply: Reply, *, with_body: bool) -> None:
     """Give the API's answer on, no faster than the client takes it."""
     headers = forwarded_response(reply.headers)
+    announced = reply.named().get("content-length")
     if reply.rest is None:
-        length = str(len(reply.body)) if with_body else reply.named().get("content-length", "0")
+        length = str(len(reply.body)) if with_body else announced or "0"
         headers.append((b"content-length", length.encode()))
+    elif announced is not None and announced.isdigit():  # else it is framed in chunks, which HTTP/1.0 does not know
+        headers.append((b"content-length", announced.encode()))
     async with contextlib.AsyncExitStack() as stack:
         if reply.rest is not None:
             stack.callback(reply.rest.close)

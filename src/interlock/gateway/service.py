@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ class Terms:
         open_login: Give placeholders to any client whatever it shows; for loopback only.
         runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
         names: Names by which clients may address it, besides those of loopback.
-        placeholder_key: At least 32 bytes, the same in all replicas; None for a fresh one.
+        placeholder_key: At least 32 bytes, the same in all replicas; None for one made from the credentials, or with
+            `runs_only` for a fresh one.
     """
 
     api_url: str
@@ -325,7 +327,7 @@ class Gateway:
         await self._upstream.__aexit__(None, None, None)
 
     def _new_proxy(self, report: Callable[[Event], None]) -> Proxy:
-        key = self.terms.placeholder_key or hashlib.sha256(self._ids.secret().encode()).digest()
+        key = self.terms.placeholder_key or self._own_key()
         return Proxy(
             Means(
                 turnstile=self._turnstile,
@@ -341,6 +343,13 @@ class Gateway:
                 report=report,
             )
         )
+
+    def _own_key(self) -> bytes:
+        """Return a key for placeholders: of this run's gateway a fresh one, else one that a restart finds again."""
+        if self.terms.runs_only:
+            return hashlib.sha256(self._ids.secret().encode()).digest()
+        client = self.terms.credentials
+        return hmac.digest(client.secret.value.encode(), f"placeholders of {client.client_id}".encode(), "sha256")
 
     def _share(self, store: RecordStore) -> Sharing:
         return Sharing(

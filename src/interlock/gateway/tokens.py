@@ -127,7 +127,7 @@ class TokenKeeper:
         if isinstance(reply, Reply):
             answer = read_login_answer(reply.status, reply.body)
         else:
-            answer = NotMinted(why=MintFailure.UNAVAILABLE, detail=reply.value)
+            answer = NotMinted(why=MintFailure.UNAVAILABLE, detail=reply.why)
         match answer:
             case Minted():
                 self.pool = minted(self.pool, answer.value, life_s=answer.life_s, now_s=sent_s, chance=self._chance())

@@ -7,6 +7,8 @@ decompressed, cookies are not kept, and hosts come from the configuration alone.
 from __future__ import annotations
 
 import asyncio
+import os
+import urllib.request
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,13 +28,14 @@ BUFFER_MAX = 1024 * 1024
 CONNECT_S = 5.0
 """Longest time for a connection to stand."""
 STREAM_S = 300.0
-"""Longest time for the rest of a long answer."""
+"""Longest silence in the rest of a long answer or an event stream."""
 LOGIN_S = 10.0
 """Longest time for the login service's answer."""
 _LOGIN_ANSWER_MAX = 64 * 1024
 _KEEP_ALIVE_S = 15.0  # shorter than the API's own, so that a request seldom meets a connection being closed
 _CONNECTIONS_MAX = 256
 _CHUNK = 64 * 1024
+_EVENTS = b"text/event-stream"  # an answer that has no end: given on as it comes
 _AUTO = frozenset({"User-Agent", "Accept-Encoding", "Accept", "Content-Type"})
 
 
@@ -57,6 +60,19 @@ class Reply:
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """No answer came.
+
+    Attributes:
+        failure: Whether anything was sent.
+        why: The reason, for people; without addresses of proxies, which may hold a password.
+    """
+
+    failure: Failure
+    why: str
+
+
 class Rest:
     """The remainder of an answer that is still coming."""
 
@@ -70,9 +86,12 @@ class Rest:
             ConnectionError: The API stopped in the middle.
         """
         try:
-            async with asyncio.timeout(STREAM_S):
-                async for chunk in self._response.content.iter_chunked(_CHUNK):
-                    yield chunk
+            while True:
+                async with asyncio.timeout(STREAM_S):
+                    chunk = await self._response.content.readany()
+                if not chunk:
+                    return
+                yield chunk
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ConnectionError("the API stopped in the middle of an answer") from error
         finally:
@@ -115,6 +134,7 @@ class Upstream:
     def __init__(self, *, api: URL, login: URL) -> None:
         self._api = str(api.origin())
         self._login = str(login.origin())
+        self._proxies = {self._api: _proxy_of(api), self._login: _proxy_of(login)}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -124,7 +144,6 @@ class Upstream:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-            trust_env=self._api.startswith("https:"),
             skip_auto_headers=_AUTO,
         )
         # aiohttp would repeat a request of its own accord when a kept connection turns out closed. The API may have
@@ -142,7 +161,7 @@ class Upstream:
 
     async def send(
         self, method: str, target: str, *, headers: Iterable[Pair], body: bytes, bearer: str, limit_s: float
-    ) -> Reply | Failure:
+    ) -> Reply | Broken:
         """Send one request to the API.
 
         Args:
@@ -155,9 +174,9 @@ class Upstream:
         """
         fields = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
         fields["Authorization"] = f"Bearer {bearer}"
-        return await self._request(method, self._api + target, fields, body or None, limit_s)
+        return await self._request(method, self._api, target, fields, body or None, limit_s)
 
-    async def mint(self, credentials: Credentials) -> Reply | Failure:
+    async def mint(self, credentials: Credentials) -> Reply | Broken:
         """Ask the login service for a token."""
         fields = CIMultiDict(
             {
@@ -167,30 +186,74 @@ class Upstream:
             }
         )
         body = b"grant_type=client_credentials"
-        reply = await self._request("POST", f"{self._login}/oauth/token", fields, body, LOGIN_S)
+        reply = await self._request("POST", self._login, "/oauth/token", fields, body, LOGIN_S)
         if isinstance(reply, Reply) and reply.rest is not None:
             reply.rest.close()
         return reply
 
     async def _request(
-        self, method: str, url: str, headers: CIMultiDict[str], body: bytes | None, limit_s: float
-    ) -> Reply | Failure:
+        self, method: str, base: str, target: str, headers: CIMultiDict[str], body: bytes | None, limit_s: float
+    ) -> Reply | Broken:
         assert self._session is not None, "used outside its block"
         response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(limit_s):
                 response = await self._session.request(
-                    method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+                    method,
+                    URL(base + target, encoded=True),
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    proxy=self._proxies[base],
                 )
                 return await _read(response)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            return Failure.UNSENT
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+            return Broken(failure=Failure.UNSENT, why=_why_unsent(error, URL(base).host or ""))
+        except TimeoutError:
             _drop(response)
-            return Failure.LOST
+            return Broken(failure=Failure.LOST, why=f"no whole answer came within {limit_s:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            _drop(response)
+            return Broken(failure=Failure.LOST, why=f"the connection ended without a whole answer ({_kind(error)})")
         except BaseException:
             _drop(response)
             raise
+
+
+def _proxy_of(url: URL) -> URL | None:
+    """Return the proxy that the environment names for a host of https; None for none.
+
+    aiohttp's own reading of the environment also takes logins from `~/.netrc`, which then stand against our token and
+    make every call fail.
+    """
+    proxy = urllib.request.getproxies().get("https") if url.scheme == "https" else None
+    return URL(proxy) if proxy and not urllib.request.proxy_bypass(url.host or "") else None
+
+
+def _why_unsent(error: Exception, host: str) -> str:
+    """Say why no connection stood, for people: what to look at differs."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            why = f"TLS with {host} failed ({_kind(error)})"
+        case aiohttp.ClientConnectorDNSError():
+            why = f"the name {host} cannot be resolved"
+        case aiohttp.ClientProxyConnectionError():
+            why = "the proxy cannot be reached"
+        case aiohttp.ClientHttpProxyError(status=407):
+            why = "the proxy asks for a login (407)"
+        case aiohttp.ClientHttpProxyError():
+            why = f"the proxy refused the connection to {host} ({error.status})"
+        case aiohttp.ConnectionTimeoutError():
+            why = f"no connection to {host} within {CONNECT_S:g} s"
+        case _:
+            why = f"no connection to {host} ({_kind(error)})"
+    return why
+
+
+def _kind(error: BaseException) -> str:
+    inner = getattr(error, "os_error", None) or error
+    number = getattr(inner, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else type(inner).__name__
 
 
 def _drop(response: aiohttp.ClientResponse | None) -> None:
@@ -201,6 +264,8 @@ def _drop(response: aiohttp.ClientResponse | None) -> None:
 async def _read(response: aiohttp.ClientResponse) -> Reply:
     """Read an answer up to `BUFFER_MAX`; what is longer stays in the connection."""
     headers = tuple((name.lower(), value) for name, value in response.raw_headers)
+    if any(name == b"content-type" and value.lower().startswith(_EVENTS) for name, value in headers):
+        return Reply(status=response.status, headers=headers, body=b"", rest=Rest(response))
     parts: list[bytes] = []
     held = 0
     while held <= BUFFER_MAX:

@@ -220,3 +220,25 @@ def test_a_replay_waits_for_the_fresh_token_of_its_own_slot() -> None:
     admission.open_slot(1, 0.0)
     [grant] = admission.grants(0.0)
     assert grant.slot == 1
+
+
+def test_an_endpoint_that_answers_503_does_not_hold_back_the_others_and_is_named() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    for number in range(20):
+        for grant in grants(admission, 1, float(number), path="bad"):
+            admission.finish(grant, Finished(status=503), float(number))
+    assert len(grants(admission, 15, 30.0, path="users")) == 15
+    assert admission.why_not(ask(admission, path="bad")).startswith("GET bad answers 503")
+    assert admission.why_not(ask(admission, path="users")) == ""
+
+
+def test_an_answer_about_a_higher_limit_does_not_raise_what_a_token_allows() -> None:
+    admission = new_admission()
+    admission.open_slot(0, 0.0)
+    admission.open_slot(1, 0.0)
+    for number in range(20):
+        [grant] = grants(admission, 1, number * 1.0)
+        heard = Heard(count=number // 2 + 1, allowed=600, reset_s=60)
+        admission.finish(grant, Finished(status=200, heard=heard), number * 1.0)
+    assert {each.allowed for each in admission.slots.values()} == {300}

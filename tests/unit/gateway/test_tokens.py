@@ -8,7 +8,7 @@ import pytest
 from interlock.gateway.oauth import Credentials, Secret
 from interlock.gateway.retries import Failure
 from interlock.gateway.tokens import TokenKeeper
-from interlock.gateway.upstream import Reply, Upstream, parse_base
+from interlock.gateway.upstream import Broken, Reply, Upstream, parse_base
 from interlock.genesys import login_limit
 from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds
@@ -19,12 +19,12 @@ LOCAL = parse_base("http://127.0.0.1:9", "the address")
 class Login(Upstream):
     """A login service that answers as told, and hands out numbered tokens when told nothing."""
 
-    def __init__(self, *answers: Reply | Failure) -> None:
+    def __init__(self, *answers: Reply | Broken) -> None:
         super().__init__(api=LOCAL, login=LOCAL)
         self.answers = list(answers)
         self.asked = 0
 
-    async def mint(self, credentials: Credentials) -> Reply | Failure:  # noqa: ARG002 - the real one needs them
+    async def mint(self, credentials: Credentials) -> Reply | Broken:  # noqa: ARG002 - the real one needs them
         self.asked += 1
         await asyncio.sleep(0)
         return self.answers.pop(0) if self.answers else token(f"t{self.asked}")
@@ -70,7 +70,7 @@ async def test_a_refused_client_is_known_after_the_first_answer() -> None:
 
 
 async def test_an_unreachable_login_service_is_no_refusal() -> None:
-    tokens = keeper(Login(Failure.UNSENT), FakeClock(), [])
+    tokens = keeper(Login(Broken(failure=Failure.UNSENT, why="no route")), FakeClock(), [])
     tokens.open()
     await tokens.wait_first(5.0)
     assert not tokens.pool.refused
