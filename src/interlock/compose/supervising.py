@@ -136,6 +136,7 @@ def _load_hands() -> None:
     """
     gc.disable()
     for name in (
+        "site.own",
         "site.own_access",
         "site.own_leftovers",
         "recovery.breaker",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import command
 from interlock.site.holding import holding
-from interlock.site.own_versions import OwnVersions
 
 if TYPE_CHECKING:
     from interlock.coordinator.record import Head
     from interlock.home.interface import Home
+    from interlock.site.own_versions import OwnVersions
     from interlock.state import Retention as VersionRetention
     from interlock.state import Version
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.errors import BackendUnavailable, command
-from interlock.site.kinds import Can, check_can, has_queue
-from interlock.site.own import OwnSite
 from interlock.site.ref import Existing, StateRef
 
 if TYPE_CHECKING:
@@ -34,6 +32,8 @@ async def open_site(ref: StateRef, home: Home, subject: str = "") -> AsyncIterat
         UsageError: Settings of its backend are missing, or this version does not know the backend.
     """
     if ref.is_own:
+        from interlock.site.own import OwnSite
+
         yield OwnSite(ref, home)
         return
     from interlock.site.existing import open_existing
@@ -72,6 +72,8 @@ async def open_queue(ref: StateRef, home: Home, *, is_use: bool = True) -> Async
     Raises:
         UsageError: The state is on a backend beside which no queue can be kept.
     """
+    from interlock.site.kinds import Can, check_can
+
     check_can(ref, Can.QUEUE, ref.queue)
     async with open_site(ref, home) as site:
         if is_use and not ref.is_own:
@@ -99,6 +101,8 @@ async def plan_hint(ref: StateRef, home: Home) -> str:
 
     A state that was named alone is planned in the folder that it was used from last.
     """
+    from interlock.site.kinds import has_queue
+
     if not has_queue(ref):
         from interlock.foreign_text import shell_word
 

@@ -111,9 +111,10 @@ async def test_a_home_that_cannot_be_written_keeps_nobody_from_a_queue_elsewhere
     assert entered
 
 
-def test_looking_at_a_queue_loads_nothing_that_runs_terraform() -> None:
-    program = "import sys; from interlock.operate.queue import queues; print(*sorted(sys.modules))"
+@pytest.mark.parametrize("words", ["queue import queues", "states import stored_states"])
+def test_looking_at_all_states_loads_nothing_that_runs_terraform(words: str) -> None:
+    program = f"import sys; from interlock.operate.{words}; print(*sorted(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert "interlock.operate.queue" in shown
+    assert f"interlock.operate.{words.split(maxsplit=1)[0]}" in shown
     assert not {"interlock.compose.supervising", "interlock.operate.ordering", "interlock.run"} & set(shown)
     assert not {"interlock.existing", "interlock.terraform", "interlock.hcl"} & set(shown)

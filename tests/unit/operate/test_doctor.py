@@ -1,0 +1,55 @@
+"""What stands in the way of a safe run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import BackendUnavailable, UsageError
+from interlock.home.embedded import EmbeddedHome
+from interlock.home.interface import Home
+from interlock.operate.doctor import check_folder, examine_surroundings
+from interlock.settings.values import Settings
+from interlock.testing.home import memory_home
+
+
+@asynccontextmanager
+async def broken(*, make: bool) -> AsyncIterator[Home]:
+    raise BackendUnavailable("the database cannot be read")
+    yield  # type: ignore[unreachable] # what makes it a generator
+
+
+async def test_a_home_that_cannot_be_opened_is_one_problem_among_what_was_examined(tmp_path: Path) -> None:
+    (tmp_path / "main.tf").write_text("")
+    settings = Settings(home=tmp_path / "home")
+    settings.home.mkdir()
+    settings.database.touch()
+    rows = {row.name: row for row in await examine_surroundings(tmp_path, settings, broken, {"PATH": ""})}
+    assert (rows["store"].result, rows["store"].text) == ("problem", "the database cannot be read")
+    assert rows["settings"].result == "ok"
+
+
+async def test_a_state_that_could_not_be_saved_is_named_with_what_stores_it(tmp_path: Path) -> None:
+    (tmp_path / "main.tf").write_text("")
+    home = memory_home(tmp_path / "home")
+    left = home.runs / "0aaa" / "errored.tfstate"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+
+    @asynccontextmanager
+    async def opened(*, make: bool) -> AsyncIterator[EmbeddedHome]:
+        yield home
+
+    rows = await examine_surroundings(tmp_path, home.settings, opened, {"PATH": ""})
+    (unsaved,) = [row for row in rows if row.name == "unsaved state"]
+    assert (unsaved.result, unsaved.text) == ("problem", str(left))
+    assert f"interlock state push {left}" in unsaved.fix
+
+
+def test_what_is_not_a_folder_is_not_examined(tmp_path: Path) -> None:
+    check_folder(tmp_path)
+    with pytest.raises(UsageError):
+        check_folder(tmp_path / "none")
