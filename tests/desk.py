@@ -219,8 +219,11 @@ class Desk:
 
     def apply(self, module: Path, *words: object, hold: float = 0, round_: int = 1) -> Started:
         """Start an approved apply of a `SLEEPER` module; its state is `s`."""
-        flags = ("--", f"-var=hold={hold}", f"-var=round={round_}")
-        return self.start("apply", module, "--state", "s", "--auto-approve", *words, *flags)
+        return self.start(*_apply(module, words, hold, round_))
+
+    def applied(self, module: Path, *words: object, round_: int = 1) -> Answer:
+        """Run what `apply` starts to its end."""
+        return self.run(*_apply(module, words, 0, round_))
 
     def apply_plain(self, module: Path, *words: object, state: str = "s") -> Answer:
         """Apply a module that has no variables."""
@@ -341,6 +344,11 @@ class Desk:
             return summary if summary is not None and summary.exit is not None else None
 
         return self.until(look, f"the end of {run}")
+
+
+def _apply(module: Path, words: tuple[object, ...], hold: float, round_: int) -> tuple[object, ...]:
+    flags = ("--", f"-var=hold={hold}", f"-var=round={round_}")
+    return ("apply", module, "--state", "s", "--auto-approve", *words, *flags)
 
 
 class Hangs(BaseException):

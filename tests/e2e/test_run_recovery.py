@@ -88,7 +88,7 @@ def test_a_killed_terraform_is_told_as_131_with_what_it_had_made(desk: Desk, mod
     assert ended.code == 131, ended.err
     assert "terraform_data.kept" in ended.err
     assert desk.lock().holders == ()
-    again = desk.apply(module, round_=2).wait()
+    again = desk.applied(module, round_=2)
     assert again.code == 0, again.err
 
 
@@ -121,7 +121,7 @@ def break_grant(desk: Desk, summary: Summary) -> None:
 
 @pytest.mark.promise("P4", "P8")
 def test_a_fenced_run_stops_with_12_and_its_write_is_in_quarantine_not_in_the_state(desk: Desk, module: Path) -> None:
-    assert desk.apply(module).wait().code == 0
+    assert desk.applied(module).code == 0
     before = desk.history()
     run = desk.apply(module, hold=20, round_=2)
     break_grant(desk, desk.until_working())
@@ -135,7 +135,7 @@ def test_a_fenced_run_stops_with_12_and_its_write_is_in_quarantine_not_in_the_st
     listed = desk.run("state", "quarantine", "ls", "s", "--json").document["quarantine"]
     assert len(listed) == len(entries)
     assert desk.run("state", "quarantine", "diff", "s", listed[0]["id"]).code == 0
-    assert desk.apply(module, round_=3).wait().code == 0
+    assert desk.applied(module, round_=3).code == 0
 
 
 def test_a_reader_that_goes_away_does_not_end_the_run(desk: Desk, module: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_state_that_terraform_could_not_save_is_stored_from_errored_tfstate(
     desk: Desk, module: Path, rounds: int
 ) -> None:
     if rounds == 2:
-        assert desk.apply(module).wait().code == 0
+        assert desk.applied(module).code == 0
     saved = doctored(desk, module, "fail", rounds)
     assert saved.code == 0, saved.err
     assert "it was stored from errored.tfstate" in saved.err
@@ -51,7 +51,7 @@ def test_a_state_that_terraform_could_not_save_is_stored_from_errored_tfstate(
 def test_a_write_that_drops_what_the_plan_keeps_is_stored_as_suspect_and_held_until_a_person_accepts_it(
     desk: Desk, module: Path
 ) -> None:
-    assert desk.apply(module).wait().code == 0
+    assert desk.applied(module).code == 0
     before = work_id(desk)
     held = doctored(desk, module, "drop", 2)
     assert held.code == 23, held.err
@@ -65,18 +65,18 @@ def test_a_write_that_drops_what_the_plan_keeps_is_stored_as_suspect_and_held_un
     assert "(suspect)" in desk.run("state", "history", "s").out
     verified = desk.run("state", "verify", "s")
     assert (verified.code, "[suspect] terraform_data.kept" in verified.out) == (0, True)
-    waiting = desk.apply(module, "--wait", "0.3s", round_=3).wait()
+    waiting = desk.applied(module, "--wait", "0.3s", round_=3)
     assert waiting.code == 10, waiting.err  # nobody builds on it unseen
     accepted = desk.run("state", "accept", "s", "--yes")
     assert accepted.code == 0, accepted.err
     assert desk.lock().pause is None
     assert [version.kind.value for version in desk.history()[:2]] == ["accept", "write"]
-    assert desk.apply(module, round_=3).wait().code == 0
+    assert desk.applied(module, round_=3).code == 0
 
 
 @pytest.mark.promise("P6")
 def test_a_suspect_version_is_put_right_by_restoring_the_one_before(desk: Desk, module: Path) -> None:
-    assert desk.apply(module).wait().code == 0
+    assert desk.applied(module).code == 0
     assert doctored(desk, module, "drop", 2).code == 23
     restored = desk.run("state", "restore", "s", "--yes")
     assert restored.code == 0, restored.err
@@ -88,11 +88,11 @@ def test_a_suspect_version_is_put_right_by_restoring_the_one_before(desk: Desk, 
 @pytest.mark.promise("P8")
 def test_an_errored_state_that_lay_in_the_folder_before_is_left_alone_and_a_new_one_is_stored(desk: Desk) -> None:
     module = desk.module(text='terraform {\n  backend "http" {}\n}\n' + SLEEPER)
-    assert desk.apply(module).wait().code == 0
+    assert desk.applied(module).code == 0
     old = module / "errored.tfstate"
     old.write_text('{"version": 4, "serial": 90, "lineage": "of-long-ago"}')
     before = old.read_bytes()
-    applied = desk.apply(module, round_=2).wait()
+    applied = desk.applied(module, round_=2)
     assert applied.code == 0, applied.err
     assert old.read_bytes() == before
     saved = doctored(desk, module, "fail", 3)  # now Terraform itself leaves one there

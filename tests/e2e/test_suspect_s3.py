@@ -51,7 +51,7 @@ def apply_dropping(desk: S3Desk, module: Path, round_: int) -> Answer:
     program = desk.folder / "terraform-dropping"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
     program.chmod(0o755)
-    return desk.apply_here(module, "--terraform", program, round_=round_).wait()
+    return desk.applied_here(module, "--terraform", program, round_=round_)
 
 
 def names(desk: S3Desk) -> set[str]:
@@ -60,7 +60,7 @@ def names(desk: S3Desk) -> set[str]:
 
 def test_it_is_held_for_review_until_a_person_accepts_it(desk: S3Desk) -> None:
     module = desk.root()
-    assert desk.apply_here(module).wait().code == 0
+    assert desk.applied_here(module).code == 0
     held = apply_dropping(desk, module, 2)
     assert held.code == 23, held.err
     assert "terraform_data.kept" in held.err
@@ -69,7 +69,7 @@ def test_it_is_held_for_review_until_a_person_accepts_it(desk: S3Desk) -> None:
     verified = desk.run("state", "verify", module)
     assert verified.code == 0, verified.out
     assert "[suspect]" in verified.out
-    waiting = desk.apply_here(module, "--wait", "0.5s", round_=3).wait()
+    waiting = desk.applied_here(module, "--wait", "0.5s", round_=3)
     assert waiting.code == 10, waiting.err
     assert names(desk) == {"work"}
     accepted = desk.run("state", "accept", module, "--yes")
@@ -77,14 +77,14 @@ def test_it_is_held_for_review_until_a_person_accepts_it(desk: S3Desk) -> None:
     verified = desk.run("state", "verify", module)
     assert verified.code == 0, verified.out
     assert "suspect" not in verified.out
-    assert desk.apply_here(module, round_=3).wait().code == 0
+    assert desk.applied_here(module, round_=3).code == 0
 
 
 def test_the_version_before_is_restored_and_the_queue_goes_on(desk: S3Desk) -> None:
     module = desk.root()
-    assert desk.apply_here(module).wait().code == 0
+    assert desk.applied_here(module).code == 0
     assert apply_dropping(desk, module, 2).code == 23
     restored = desk.run("state", "restore", module, "--version", "1", "--yes")
     assert restored.code == 0, restored.err
     assert names(desk) == {"kept", "work"}
-    assert desk.apply_here(module, round_=2).wait().code == 0
+    assert desk.applied_here(module, round_=2).code == 0
