@@ -219,6 +219,14 @@ def _is_nohup(number: signal.Signals) -> bool:
     return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
+class _Leave(KeyboardInterrupt):
+    """A KeyboardInterrupt of another type.
+
+    Python remembers one of the type itself that left `exec` of a text, as it makes dataclasses with: caught or not,
+    `python -m interlock` then ends by SIGINT, 130 in a shell, which says that the state is saved.
+    """
+
+
 @contextmanager
 def leaving_at_a_signal() -> Iterator[None]:
     """While entered, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt.
@@ -227,7 +235,7 @@ def leaving_at_a_signal() -> Iterator[None]:
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise _Leave
 
     numbers = [each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if not _is_nohup(each)]
     before = {number: signal.signal(number, leave) for number in numbers}
