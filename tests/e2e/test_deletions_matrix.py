@@ -1,15 +1,19 @@
 """Cells of the matrix (`tests/matrix`) for real: no good apply is refused, called suspect, or called lost."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.matrix.cells import cell
 from tests.matrix.scene import Plain, Scene
 
-from interlock.testing.aws import LocalAws, local_aws
+from interlock.testing.aws import LocalAws
 
-pytestmark = [pytest.mark.e2e, pytest.mark.promise("P6"), pytest.mark.promise("P8")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.promise("P6"),
+    pytest.mark.promise("P8"),
+    pytest.mark.xdist_group("matrix"),  # what a cell starts from is made once
+]
 
 OWN = (
     "destroy × gone",
@@ -27,12 +31,6 @@ S3 = ("destroy × gone", "destroy, all gone × gone", "moved and destroy × none
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
     return Plain(tmp_path_factory.mktemp("plain"), "terraform")
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws() as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", OWN)

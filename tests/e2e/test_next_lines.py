@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 
 import pytest
-from tests.desk import STEP_S, Desk
+from tests.desk import Answer, Desk
 
 from interlock.cli.main import _MISUSED
 
@@ -63,26 +62,15 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     for name, text in (("first", _state(5)), ("older", _state(3)), ("foreign", _state(9, "m")), ("broken", "{")):
         (desk.folder / f"{name}.tfstate").write_text(text)
     desk.module(FOLDER)
-    interlock = desk.folder / "bin" / "interlock"
-    interlock.parent.mkdir()
-    interlock.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m interlock "$@"\n')
-    interlock.chmod(0o755)
     assert desk.run("state", "push", "first.tfstate", "--state", "s").code == 0
     return desk
 
 
-def _typed(desk: Desk, line: str) -> subprocess.CompletedProcess[str]:
-    environ = {**desk.environ, "PATH": f"{desk.folder / 'bin'}:{desk.environ['PATH']}"}
-    return subprocess.run(
-        ["sh", "-c", line],
-        env=environ,
-        cwd=desk.folder,
-        capture_output=True,
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=STEP_S,
-    )
+def _typed(desk: Desk, line: str) -> Answer:
+    """Run a line with the words that a shell reads in it."""
+    reads = f"interlock() {{ printf '%s\\0' \"$@\"; }}\n{line}"
+    read = subprocess.run(["sh", "-c", reads], cwd=desk.folder, capture_output=True, text=True, check=True)
+    return desk.run(*read.stdout.split("\0")[:-1])
 
 
 def _next_of(text: str) -> list[str]:
@@ -96,8 +84,8 @@ def _next_of(text: str) -> list[str]:
 @pytest.mark.parametrize("line", PROVOKED)
 def test_the_next_command_of_an_error_runs_as_printed(used: Desk, line: str) -> None:
     refused = _typed(used, f"interlock {line}")
-    for command in _next_of(refused.stderr)[:1]:
+    for command in _next_of(refused.err)[:1]:
         ended = _typed(used, command)
-        misused = ended.returncode == USAGE and _MISUSED in ended.stderr
+        misused = ended.code == USAGE and _MISUSED in ended.err
         assert not re.search(r"\b[A-Z]{3,}\b|\{", command.replace("--bucket NAME --region REGION", ""))
-        assert not misused, f"{command}: {ended.stderr}"
+        assert not misused, f"{command}: {ended.err}"

@@ -8,7 +8,7 @@ import pytest
 from tests.desk import Answer
 from tests.s3_desk import KEY, S3Desk
 
-from interlock.testing.aws import LocalAws, local_aws
+from interlock.testing.aws import LocalAws
 
 pytestmark = [pytest.mark.e2e, pytest.mark.promise("P6")]
 
@@ -30,12 +30,6 @@ if "apply" in sys.argv:
 sys.exit(code)
 """
 """Terraform, and after an apply somebody whose write drops the resource named `kept`."""
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[LocalAws]:
-    with local_aws() as running:
-        yield running
 
 
 @pytest.fixture

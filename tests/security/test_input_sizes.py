@@ -187,7 +187,8 @@ def test_no_plan_is_read_where_the_heartbeat_waits_for_it() -> None:
     """Ten seconds of reading are longer than a lease."""
     held_up = []
     for path in sorted(SOURCES.rglob("*.py")):
-        tree = ast.parse(path.read_text())
+        source = path.read_text()
+        tree = ast.parse(source if any(name in source for name in READS_A_PLAN) else "")
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)):
             calls = [ast.unparse(each.func) for each in ast.walk(function) if isinstance(each, ast.Call)]
             held_up += [f"{path.name}: {call}" for call in calls if call in READS_A_PLAN]
