@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
 from botocore.exceptions import (
     ClientError,
@@ -11,9 +13,10 @@ from botocore.exceptions import (
     NoCredentialsError,
     ReadTimeoutError,
 )
+from botocore.loaders import JSONFileLoader
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
-from interlock.store.aws import ATTEMPTS_MAX, RETRY_S_MAX, AwsAccess, AwsCaller, Refused, connect
+from interlock.store.aws import ATTEMPTS_MAX, RETRY_S_MAX, AwsAccess, AwsCaller, Refused, _QuickFiles, connect
 from interlock.testing.clock import START
 from interlock.testing.ids import CountingIds
 
@@ -188,3 +191,16 @@ def test_a_broken_endpoint_is_reported_with_three_parts() -> None:
     with pytest.raises(UsageError) as failure:
         connect("s3", AwsAccess(region="us-east-1", endpoints={"s3": "not a url"}))
     assert failure.value.fix
+
+
+def test_what_the_sdk_knows_is_read_as_the_sdk_reads_it() -> None:
+    own, quick = JSONFileLoader(), _QuickFiles()
+    folder = Path(botocore.__file__).parent / "data"
+    services = [found for name in ("dynamodb", "s3", "sts") for found in (folder / name).rglob("*.json*")]
+    paths = [str(found).removesuffix(".gz").removesuffix(".json") for found in (*folder.glob("*.json"), *services)]
+    assert len(paths) > 15
+    for path in paths:
+        assert quick.exists(path)
+        assert quick.load_file(path) == own.load_file(path)
+    assert not quick.exists(str(folder / "nothing"))
+    assert quick.load_file(str(folder / "nothing")) is None
