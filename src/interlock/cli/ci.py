@@ -374,11 +374,11 @@ def _report(summary: Path | None, artifact: str | None, state: str, *, kept: boo
     from interlock.bounded import decode_json
     from interlock.ci.comment import PlanReport
     from interlock.cli.plan_report import project_address, read_report
-    from interlock.home.embedded import check_own
+    from interlock.compose.homes import check_home_is_ours
 
     if artifact is None and not kept:
         settings = _settings()
-        check_own(settings, os.environ)
+        check_home_is_ours(settings, os.environ)
         return read_report(_named(summary), state, settings.runs, os.environ)
     content = _artifact(artifact) if artifact is not None else _read(_named(summary), _MAX_REPORT_BYTES)
     try:

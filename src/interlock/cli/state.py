@@ -15,7 +15,7 @@ from interlock.cli import view
 from interlock.errors import StateInvalid, UsageError
 
 if TYPE_CHECKING:
-    from interlock.operate.states import StoredState
+    from interlock.operate.states import ListedState
     from interlock.site.existing_history import StoredVersion
     from interlock.site.interface import PlannedRestore, Site
     from interlock.site.own_versions import OwnVersions
@@ -72,7 +72,7 @@ def ls(*, json: Json = False) -> None:
     )
 
 
-async def _stored() -> list[StoredState]:
+async def _stored() -> list[ListedState]:
     from interlock.compose.homes import at_home
     from interlock.operate.states import stored_states
 
@@ -80,7 +80,7 @@ async def _stored() -> list[StoredState]:
         return await stored_states(home)
 
 
-def _stored_line(one: StoredState) -> tuple[str, ...]:
+def _stored_line(one: ListedState) -> tuple[str, ...]:
     if one.head is None:
         return (one.state, "", "", "", f"at {one.address}")
     size, written = view.size(one.head.size_bytes), view.instant(one.head.written_at)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.home.embedded import open_home, read_settings
+from interlock.home.embedded import check_own, open_home, read_settings
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home, Told
@@ -41,3 +41,12 @@ def settings_here(environ: Mapping[str, str], directory: Path | None = None) -> 
         UsageError: See `read_settings`.
     """
     return read_settings(environ, directory)
+
+
+def check_home_is_ours(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Refuse a home that others may write to, where settings were read by other means.
+
+    Raises:
+        UsageError: See `interlock.home.embedded.check_own`.
+    """
+    check_own(settings, environ)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredState:
+class ListedState:
     """A state in a list.
 
     Attributes:
@@ -31,10 +31,10 @@ class StoredState:
     address: str = ""
 
 
-async def stored_states(home: Home) -> list[StoredState]:
+async def stored_states(home: Home) -> list[ListedState]:
     """Return the states that have content here, and those elsewhere that were worked with from here."""
-    own = [StoredState(state=one.state, head=one.head) for one in await home.coordinator.states() if one.head]
-    known = [StoredState(state=one.queue, address=one.address) for one in await home.states.all() if one.type]
+    own = [ListedState(state=one.state, head=one.head) for one in await home.coordinator.states() if one.head]
+    known = [ListedState(state=one.queue, address=one.address) for one in await home.states.all() if one.type]
     return [*own, *known]
 
 

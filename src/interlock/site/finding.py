@@ -30,7 +30,7 @@ _MAX_UNSURE = 3  # reasons that are told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Own:
+class KeptByUs:
     """The state is in Interlock's own backend.
 
     Attributes:
@@ -41,7 +41,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Existing:
+class KeptElsewhere:
     """The state stays where it is, and runs can be made on it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Refused:
     is_certain: bool = False
 
 
-Located: TypeAlias = Own | Existing | Refused
+Located: TypeAlias = KeptByUs | KeptElsewhere | Refused
 
 
 def locate_state(
@@ -94,30 +94,14 @@ def locate_state(
         return Refused(found=found, error=advice.not_certain())
     if found.type in WITH_QUEUE:
         try:
-            return Existing(found=found, state=state_of(found, directory))
+            return KeptElsewhere(found=found, state=state_of(found, directory))
         except UsageError as error:
             return Refused(found=found, error=error)
     if (refused := _elsewhere(found, advice)) is not None:
         return Refused(found=found, error=refused, is_certain=True)
     if (refused := _uncertain(found, advice)) is not None:
         return Refused(found=found, error=refused)
-    return Own(in_place=found.is_declared)
-
-
-def find_existing(directory: Path, environ: Mapping[str, str], extra: Sequence[str], tool: Tool) -> Found | None:
-    """Return a root module's own backend when its state stays there; None for Interlock's own.
-
-    Raises:
-        UsageError: The state is where runs cannot work on it.
-    """
-    located = locate_state(directory, environ, extra, tool=tool)
-    match located:
-        case Existing():
-            return located.found
-        case Refused():
-            raise located.error
-        case Own():
-            return None
+    return KeptByUs(in_place=found.is_declared)
 
 
 def state_of(found: Found, directory: Path) -> str:

@@ -117,7 +117,7 @@ def _of_located(
 ) -> StateRef:
     from interlock.site import finding
 
-    if isinstance(located, finding.Own):
+    if isinstance(located, finding.KeptByUs):
         return _own_of(directory, settings, named, in_place=located.in_place)
     if isinstance(located, finding.Refused) and not located.is_certain:
         raise located.error

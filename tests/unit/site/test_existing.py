@@ -8,7 +8,7 @@ import pytest
 from interlock.errors import UsageError
 from interlock.existing import Found
 from interlock.site.existing import own_backend
-from interlock.site.finding import find_existing, state_of
+from interlock.site.finding import KeptElsewhere, Refused, locate_state, state_of
 from interlock.site.ref import Existing, StateRef
 from interlock.source.tree import Tool
 from interlock.testing.aws import LocalAws
@@ -42,12 +42,13 @@ def test_what_init_would_record_differently_is_initialised_anew(aws: LocalAws, t
 )
 def test_only_a_backend_of_their_own_makes_a_site(tmp_path: Path, block: str, is_site: bool) -> None:
     (tmp_path / "main.tf").write_text(f"terraform {{\n{block}\n}}\n")
-    assert (find_existing(tmp_path, {}, (), Tool.TERRAFORM) is not None) is is_site
+    assert isinstance(locate_state(tmp_path, {}, tool=Tool.TERRAFORM), KeptElsewhere) is is_site
 
 
 def test_a_backend_that_runs_cannot_use_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "main.tf").write_text('terraform {\n  backend "gcs" {\n    bucket = "b"\n  }\n}\n')
-    with pytest.raises(UsageError, match='backend "gcs"'):
-        find_existing(tmp_path, {}, (), Tool.TERRAFORM)
+    located = locate_state(tmp_path, {}, tool=Tool.TERRAFORM)
+    assert isinstance(located, Refused)
+    assert 'backend "gcs"' in located.error.what
     with pytest.raises(UsageError, match="not complete"):
         state_of(Found(type="s3"), tmp_path)

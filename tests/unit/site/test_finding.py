@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.site.finding import Existing, Located, Own, Refused, locate_state
+from interlock.site.finding import KeptByUs, KeptElsewhere, Located, Refused, locate_state
 from interlock.site.in_sight import may_be_elsewhere
 from interlock.source.tree import Tool
 
@@ -35,7 +35,7 @@ def look(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     if not may_be_elsewhere(folder, environ or {}, flags):
-        return Own(in_place=False)
+        return KeptByUs(in_place=False)
     return locate_state(folder, environ or {}, flags, tool=tool, state="prod/app")
 
 
@@ -67,7 +67,7 @@ def recorded(kind: str, **config: object) -> str:
     ],
 )
 def test_what_nobody_declares_is_our_own(tmp_path: Path, files: dict[str, str], in_place: bool) -> None:
-    assert look(tmp_path, files) == Own(in_place=in_place)
+    assert look(tmp_path, files) == KeptByUs(in_place=in_place)
 
 
 def http(text: str) -> str:
@@ -148,14 +148,14 @@ def test_s3_stays_where_it_is_also_when_flags_of_the_environment_complete_it(tmp
     located = look(
         tmp_path, {"main.tf": S3.replace('    key = "k"\n', "")}, {"TF_CLI_ARGS_init": "-backend-config=key=x"}
     )
-    assert isinstance(located, Existing)
+    assert isinstance(located, KeptElsewhere)
     assert (located.found.text("bucket"), located.found.text("key")) == ("b", "x")
 
 
 def test_each_program_is_asked_about_the_files_that_it_reads(tmp_path: Path) -> None:
     files = {"main.tf": S3, "main.tofu": EMPTY, "more.tofu.json": "{}"}
-    assert isinstance(look(tmp_path, files, tool=Tool.TERRAFORM), Existing)
-    assert look(tmp_path, files, tool=Tool.TOFU) == Own(in_place=True)
+    assert isinstance(look(tmp_path, files, tool=Tool.TERRAFORM), KeptElsewhere)
+    assert look(tmp_path, files, tool=Tool.TOFU) == KeptByUs(in_place=True)
 
 
 def test_a_backend_in_a_tofu_json_file_counts(tmp_path: Path) -> None:
@@ -192,4 +192,4 @@ def test_a_declaration_in_an_odd_place_is_seen_as_terraform_sees_it(tmp_path: Pa
 
 @pytest.mark.parametrize("name", [".backend.tf", ".#backend.tf", "#backend.tf#", "backend.tf~", "backend.TF"])
 def test_left_overs_of_editors_declare_nothing(tmp_path: Path, name: str) -> None:
-    assert look(tmp_path, {name: LOCAL}) == Own(in_place=False)
+    assert look(tmp_path, {name: LOCAL}) == KeptByUs(in_place=False)
