@@ -86,3 +86,16 @@ def test_a_disk_that_is_full_for_our_output_is_said_in_three_parts(desk: Desk) -
         assert ended.returncode == 30, ended.stderr
         assert "No space left on device" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(
+    ("answer", "code", "word"), [(b"y\n", 0, "no changes"), (b"n\n", 0, "next: "), (b"\x03", 130, "interrupted")]
+)
+def test_recover_asks_for_its_plan(desk: Desk, answer: bytes, code: int, word: str) -> None:
+    module = desk.module(text=ONE)
+    assert desk.run("apply", module, "--auto-approve").code == 0
+    left, shown = at_terminal(desk, "recover", module, answers=[("[y/N]", answer)], columns=200)
+    assert left == code, shown
+    assert word in shown
+    assert "defect" not in shown

@@ -102,7 +102,8 @@ def recover(
     override = None if verified is None else make_override(verified, operator)
     walk = _Walk(state=state, asked=asked, override=override, yes=yes, dry_run=dry_run, quiet=json)
     walk.accept_deletions = accept_deletions
-    broken, clean = asyncio.run(_walk(walk, plan=plan))
+    broken, planned = asyncio.run(_walk(walk))
+    clean = None if broken or not plan else _plan(walk, *planned)
     values = {"state": state, "steps": walk.steps, "damaged": broken, "clean": clean}
     view.emit(values, json=json, human=lambda: view.note("recovered" if clean else "see the steps above"))
     if broken:
@@ -111,8 +112,12 @@ def recover(
         raise typer.Exit(TerraformFailed.exit_status)
 
 
-async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
-    """Go through all steps; say whether the state is damaged still, and whether the plan is clean (None: not made)."""
+async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:
+    """Go through all steps but the plan, which asks a question: only the main thread may be interrupted at one.
+
+    Returns:
+        Whether the state is damaged still; the state and the command that plans it.
+    """
     from interlock.compose.homes import at_home
     from interlock.site.opening import open_meant, plan_hint
 
@@ -123,9 +128,7 @@ async def _walk(walk: _Walk, *, plan: bool) -> tuple[bool, bool | None]:
             await _leftovers(walk, site)
             broken = await _state(walk, site)
             hint = await plan_hint(site.ref, site.home)
-    if broken or not plan:
-        return broken, None
-    return False, await asyncio.to_thread(_plan, walk, site.ref, hint)
+    return broken, (site.ref, hint)
 
 
 async def _lock(walk: _Walk, home: Home) -> None:
