@@ -309,6 +309,18 @@ async def test_a_held_request_ends_with_its_wait_and_keeps_its_place(site: Site)
     assert (await site.holders(), await site.waiters()) == ([], ["b"])
 
 
+@pytest.mark.promise("P1", "P2")
+async def test_a_server_that_begins_grants_nobody_who_listened_to_the_one_before(site: Site) -> None:
+    token = await site.hold("run-1")
+    listened = Requested(ticket="b", run="", who="ann", lease_s=86_400, patience_s=40, lock_id="b", attempt="b1")
+    await site.coordinator.request("prod/routing", listened)  # its server was killed; it may have given up since
+    async with site.app.router.lifespan_context(site.app):
+        await site.coordinator.release("prod/routing", ticket="run-1", token=token)
+        assert (await site.holders(), await site.waiters()) == ([], ["b"])
+        assert (await site.ask("LOCK", body=lock("b"))).status == 200, "when it speaks again, it is its turn"
+        assert await site.holders() == ["b"]
+
+
 async def test_a_client_that_hangs_up_leaves_the_queue(site: Site) -> None:
     await site.ask("LOCK", body=lock("a"))
     gone = site.start("LOCK", body=lock("gone"), query="wait=10m")
