@@ -5,6 +5,7 @@ Everything else receives `Ids`, so a test can count instead.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from datetime import datetime
 from typing import Protocol
@@ -37,6 +38,12 @@ def _base32(value: int, digits: int) -> str:
 def run_id(at: datetime, chance: int) -> str:
     """Spell a run id from its instant and `chance` (35 bits are used)."""
     return _base32(int(at.timestamp() * 1000), _RUN_TIME_DIGITS) + _base32(chance, _RUN_CHANCE_DIGITS)
+
+
+def terraform_id(ids: Ids) -> str:
+    """Return a random id in the shape of Terraform's lock ids and lineages."""
+    text = hashlib.sha256(ids.fresh().encode()).hexdigest()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:32]))
 
 
 class RandomIds:

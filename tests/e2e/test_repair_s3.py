@@ -296,6 +296,24 @@ def test_a_deleted_newest_version_that_only_a_run_and_the_queue_know_of_is_a_los
     assert site.desk.plain(site.module, "apply", "-auto-approve").code == 0
 
 
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("way", ["restore", "accept"])
+def test_a_state_that_was_deleted_comes_back_or_is_begun_anew_only_when_a_person_says_so(site: Site, way: str) -> None:
+    assert site.desk.run("apply", site.module, "--auto-approve").code == 0  # so the queue has seen a state
+    site.desk.aws.s3.delete_object(Bucket=site.desk.bucket, Key=KEY)  # as the console deletes: versions stay
+    key = {"LockID": {"S": f"{site.desk.bucket}/{KEY}-md5"}}
+    site.desk.aws.dynamodb.delete_item(TableName=site.desk.table, Key=key)
+    assert set(site.verify()) == {"state-gone"}
+    for words in (("plan",), ("apply", "--auto-approve"), ("recover", "--yes", "--no-plan", "--window", "0s")):
+        refused = site.desk.run(words[0], site.module, *words[1:])
+        assert refused.code == StateInvalid.exit_status, refused.err
+    assert KEY not in site.desk.objects()
+    settled = site.desk.run("state", way, site.module, "--yes")
+    assert settled.code == 0, settled.err
+    assert site.desk.run("plan", site.module, "--detailed-exitcode").code == (0 if way == "restore" else 2)
+    assert site.desk.plain(site.module, "apply", "-auto-approve").code == 0
+
+
 def test_nothing_is_restored_over_a_sound_state_unless_a_version_is_named(site: Site) -> None:
     with pytest.raises(UsageError, match="is whole and follows"):
         site.restore()

@@ -217,7 +217,7 @@ async def _state(walk: _Walk, site: Site) -> bool:
         return await _undecided(walk, site, [finding for finding in findings if finding.code in UNDECIDED])
     for fault in faults:
         walk.record("state", "damaged", f"{fault.code}: {fault.message}")
-    if any(fault.code == "state-lost" for fault in faults):
+    if any(fault.code in {"state-lost", "state-gone"} for fault in faults):
         walk.record("restore", "refused", "no step can be chosen for you: an older state would hide that one was lost")
         return True
     if {fault.code for fault in faults} == {"digest-mismatch"}:

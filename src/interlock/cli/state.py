@@ -35,6 +35,7 @@ EntryId = Annotated[str, typer.Argument(help="Id of the refused write, or its be
 _T = TypeVar("_T")
 _NOTHING = "nothing to repair: the state's record names its current version, and there is no digest beside it"
 _SHOWN = 200  # changes shown to a person without --all
+_ACCEPTABLE = frozenset({"suspect", "state-gone"})  # findings that a person may let stand
 
 
 def _in(state: str, act: Callable[[Site], Awaitable[_T]], *, changes: bool = False) -> _T:
@@ -331,7 +332,7 @@ def _show_plan(planned: PlannedRestore) -> None:
 
 @app.command()
 def accept(state: State, *, yes: Yes = False, json: Json = False) -> None:
-    """Let a suspect version stand, and end its review: the queue goes on.
+    """Let a suspect version stand, and end its review; or begin an empty state where one was deleted on purpose.
 
     A version is suspect when a running apply dropped objects that neither its plan nor its refresh took out.
     """
@@ -345,11 +346,13 @@ def accept(state: State, *, yes: Yes = False, json: Json = False) -> None:
 
 async def accept_in(site: Site, state: str, *, yes: bool) -> dict[str, Any]:
     """Show what a suspect version lacks, ask, and let it stand; return what happened as plain values."""
-    found = [finding for finding in await site.versions.findings(None) if finding.code == "suspect"]
+    found = [finding for finding in await site.versions.findings(None) if finding.code in _ACCEPTABLE]
     lacks = [finding.address or finding.message for finding in found]
+    gone = any(finding.code == "state-gone" for finding in found)
     for text in lacks[:_SHOWN]:
-        view.note(f"  not in the state any more: {text}")
-    if found and not view.confirm(f"Let the current version of {state} stand?", yes=yes):
+        view.note(f"  {text}" if gone else f"  not in the state any more: {text}")
+    question = f"Begin an empty state for {state}?" if gone else f"Let the current version of {state} stand?"
+    if found and not view.confirm(question, yes=yes):
         return {"state": state, "lacks": lacks, "done": False}
     await site.versions.accept()
     view.note(f"accepted; next: {await _next_plan(site)}" if found else "the current version is not suspect")

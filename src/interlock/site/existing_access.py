@@ -10,7 +10,6 @@ version before it is named.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -30,8 +29,9 @@ from interlock.existing import (
     render_reference,
 )
 from interlock.existing.interface import md5_of
-from interlock.ids import Ids
+from interlock.ids import Ids, terraform_id
 from interlock.lock import Stage, may_write, stage_of
+from interlock.recovery.known import Known, find_newer
 from interlock.run.entries import Holding, NoteEntry, StandingEntry, spell_instant
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Current, Seat, Tell
@@ -128,6 +128,7 @@ class ExistingAccess:
         """
         self._held = await self._take_lock(tell, timeout_s)
         self._before = self._now = await self.backend_hand.read_state()
+        await self._check_not_gone()  # before a workspace is made, which would look like a state that follows
         if (self._before is None or self._before.is_absent) and self.own_workspace != "default":
             await self._make_workspace()
         self._check_sound()
@@ -171,7 +172,7 @@ class ExistingAccess:
     def _info(self) -> LockInfo:
         """Return the lock document; everything is as Terraform writes it, only `Info` says more."""
         return LockInfo(
-            id=_uuid(self.ids),
+            id=terraform_id(self.ids),
             operation=_OPERATIONS[self.order.operation],
             info=render_reference(Reference(run=self.order.run, job=self.order.job or "")),
             who=self.order.who,
@@ -205,7 +206,7 @@ class ExistingAccess:
 
     async def _make_workspace(self) -> None:
         """Store the empty state of a new workspace, as `terraform init` would, but under the lock that we hold."""
-        body = render_document(empty_document(lineage=_uuid(self.ids), terraform_version=self.version))
+        body = render_document(empty_document(lineage=terraform_id(self.ids), terraform_version=self.version))
         self._before = self._now = await self.backend_hand.write_state(body, expected=self._before)
 
     def _check_sound(self) -> None:
@@ -229,6 +230,29 @@ class ExistingAccess:
                 state=self.order.state,
             )
 
+    async def _check_not_gone(self) -> None:
+        """Refuse to plan against nothing where there was a state: everything in it would be made a second time.
+
+        Raises:
+            StateInvalid: A run, or the queue, saw a state stored.
+        """
+        if self._before is not None:
+            return
+        seen = find_newer(await self._known(), lineage="", serial=0, at=None, digests=frozenset())
+        if seen is not None:
+            raise StateInvalid(
+                "the state is gone",
+                why=f"{seen.spell()}, and nothing is stored now; a run would make everything again",
+                fix=command("state", "verify", self.order.directory),
+                state=self.order.state,
+            )
+
+    async def _known(self) -> list[Known]:
+        """Return what the queue, and the runs of this machine, saw stored."""
+        head = (await self.coordinator.view(self.order.state)).head
+        of_runs = await asyncio.to_thread(known_of_runs, self.run_folder.parent, self.order.state, self.store)
+        return [*known_of_head(head), *of_runs]
+
     async def _check_not_lost(self) -> None:
         """Refuse to plan against an older state whose newer version was deleted: it would make again what that had.
 
@@ -236,10 +260,8 @@ class ExistingAccess:
             StateInvalid: A run, or the queue, saw a newer state stored, which is not a version any more.
         """
         if self._before is None or self._before.is_absent:
-            return  # nothing is stored: whether that was meant `interlock state verify` asks
-        head = (await self.coordinator.view(self.order.state)).head
-        of_runs = await asyncio.to_thread(known_of_runs, self.run_folder.parent, self.order.state, self.store)
-        lost = await find_lost(self.backend_hand, self._before, [*known_of_head(head), *of_runs])
+            return
+        lost = await find_lost(self.backend_hand, self._before, await self._known())
         if lost is not None:
             raise StateInvalid(
                 "a newer state than the stored one was deleted",
@@ -448,9 +470,3 @@ def _waited_too_long(state: str, locks: tuple[TerraformLock, ...]) -> WaitTimeou
         state=state,
         lock_id=lock.id,
     )
-
-
-def _uuid(ids: Ids) -> str:
-    """Return a random id in the shape of Terraform's lock ids and lineages."""
-    text = hashlib.sha256(ids.fresh().encode()).hexdigest()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:32]))

@@ -270,7 +270,10 @@ class ExistingHistory:
                 text += f"; {known.spell()}"
             if kept:
                 text += f"; our newest copy is {kept[0].path}"
-            return [self._lost(text, None, None)]
+            if any(version.number and not version.is_deletion for version in await self.history()):
+                text += f"; a version is kept, and comes back with: {command('state', 'restore', self.subject)}"
+            begin = f"{command('state', 'accept', self.subject)}    begins an empty state"
+            return [self._lost(text, None, None, code="state-gone", otherwise=begin)]
         text = (
             f"{self.address} has no state: nothing was ever stored, or it was lost (an object, a file or a row is gone)"
         )
@@ -307,6 +310,7 @@ class ExistingHistory:
         stored: StoredState | None,
         copy: StoredVersion | None,
         *,
+        code: str = "state-lost",
         digest: str = "",
         otherwise: str = "",
     ) -> Finding:
@@ -330,8 +334,8 @@ class ExistingHistory:
         ]
         where = "; ".join(places) or "nothing on this machine; look for backups, replicas of the bucket, other homes"
         give_up = f"; when nothing has it, or it was deleted on purpose: {otherwise}" if otherwise else ""
-        message = f"{text}: a newer state was deleted. What may still have it: {where}{give_up}"
-        return Finding(code="state-lost", message=message)
+        lost = text if code == "state-gone" else f"{text}: a newer state was deleted"
+        return Finding(code=code, message=f"{lost}. What may still have it: {where}{give_up}")
 
     def _md5(self, version: StoredVersion) -> str:
         body = self._bodies.get(version.id)

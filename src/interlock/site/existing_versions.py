@@ -20,6 +20,7 @@ from interlock.audit.entry import Fact
 from interlock.errors import StateInvalid, UsageError, command
 from interlock.existing import StoredState
 from interlock.host import name_own_process
+from interlock.ids import terraform_id
 from interlock.recovery.damage import read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses.process import render_name
@@ -31,11 +32,13 @@ from interlock.state import (
     Document,
     Refusal,
     content_digest,
+    empty_document,
     find_deletions,
     judge_successor,
     parse_document,
     plan_restore,
     refusing,
+    render_document,
     verify_state,
 )
 from interlock.state.history import MAX_SUSPECT
@@ -158,6 +161,7 @@ class ExistingVersions(ExistingHistory):
         """See `Versions.accept`. The backend keeps no descriptions of versions, so only the queue knows of a review."""
         reason = await self.review()
         if not reason:
+            await self._begin_anew()
             return ()
         # Not simply the version before: Terraform may have written again after the write that dropped something.
         before, current = await self.pair(await self._before_review(), None)
@@ -173,6 +177,12 @@ class ExistingVersions(ExistingHistory):
         await self.log.append(DELETIONS_ACCEPTED, subject=self.address, by=self.home.me, facts=facts)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    async def _begin_anew(self) -> None:
+        """Store an empty state of a new lineage where a state was deleted on purpose; else do nothing."""
+        if any(finding.code == "state-gone" for finding in await self.findings(None)):
+            body = render_document(empty_document(lineage=terraform_id(self.home.ids)))
+            await self._replace(body, None, action=STATE_ACCEPTED, facts={"begun": True})
 
     async def _before_review(self) -> str | None:
         """Return the version that a review would go back to; None without a review, or when no version has more."""

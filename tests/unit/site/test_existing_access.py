@@ -455,6 +455,23 @@ async def test_a_run_does_not_plan_against_an_older_state_whose_newer_one_was_de
 
 
 @pytest.mark.promise("P3")
+@pytest.mark.parametrize("workspace", ["default", "blue"])
+async def test_a_run_does_not_begin_anew_where_a_state_was_deleted(world: World, workspace: str) -> None:
+    await world.run("r1")
+    assert (await world.coordinator().view(STATE)).head is not None
+    for version in world.aws.s3.list_object_versions(Bucket=world.bucket, Prefix="k.tfstate")["Versions"]:
+        world.aws.s3.delete_object(Bucket=world.bucket, Key=version["Key"], VersionId=version["VersionId"])
+    world.aws.dynamodb.delete_item(TableName=world.table, Key={"LockID": {"S": world.place.path + "-md5"}})
+    access = await world.granted("r2")
+    access.own_workspace = workspace
+    with pytest.raises(StateInvalid, match="the state is gone") as refused:
+        await access.enter(world.tell, timeout_s=1.0)
+    assert "serial 2 was stored" in refused.value.why
+    assert await world.backend().read_state() is None
+    await access.leave()
+
+
+@pytest.mark.promise("P3")
 async def test_a_run_of_this_machine_is_a_witness_too(world: World) -> None:
     access = await world.granted("r1")
     await access.enter(world.tell, timeout_s=1.0)
