@@ -26,23 +26,23 @@ from interlock.lock import Priority
 from interlock.simulator import DEFAULT_CLIENT
 from interlock.store.sqlite import SqliteStore
 
-async def main(url, database, name, calls, window_s):
+async def main(url, database, name, calls, window_s, allowed="100", class_="APPLY"):
     store = await SqliteStore.open(Path(database), clock=SystemClock())
     credentials = Credentials(client_id=DEFAULT_CLIENT.id, secret=Secret(DEFAULT_CLIENT.secret))
     budgets = (
         Override(name="token", allowed=10_000, window_s=1.0),
-        Override(name="organisation", allowed=100, window_s=float(window_s)),
+        Override(name="organisation", allowed=int(allowed), window_s=float(window_s)),
     )
     terms = Terms(api_url=url, login_url=url, credentials=credentials, budgets=budgets, tokens=1)
     gateway = Gateway(terms, store=store.records)
     address = await gateway.start("127.0.0.1")
-    prefix = gateway.add_run(name, Priority.APPLY, "tok", lambda _: True)
+    prefix = gateway.add_run(name, Priority[class_], "tok", lambda _: True)
     statuses = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as client:
         async def worker(number):
             for call in range(int(calls)):
                 while True:
-                    target = f"{address.url}{prefix}/api/v2/routing/skills/{number}-{call}"
+                    target = f"{address.url}{prefix}/api/v2/routing/skills/{name}-{number}-{call}"
                     async with client.get(target) as answer:
                         if answer.status != 429:
                             statuses.append(answer.status)
@@ -85,3 +85,28 @@ async def test_two_processes_stay_within_one_organisations_limit_and_use_it(tmp_
     assert simulation.statuses[429] == 0
     at = sorted(entry.elapsed_s for entry in simulation.journal if entry.status == 404)
     assert at[-1] - at[0] < 20  # 320 calls at 100 a second, with the windows' edges
+
+
+@pytest.mark.promise("P7")
+async def test_an_apply_and_a_drift_scan_in_two_processes_share_by_their_weights(tmp_path: Path) -> None:
+    simulation = Simulation(
+        Organisation(limits=(Limit(key="org", scope=Scope.ORGANIZATION, allowed=25, window_s=1.0),))
+    )
+    async with serve(simulation) as served:
+        children = {
+            class_: await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", CHILD, served.url, str(tmp_path / "interlock.db")),
+                *(class_, calls, "1.0", "20", class_),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            for class_, calls in (("DRIFT", "1000"), ("APPLY", "10"))
+        }
+        out, _ = await children["APPLY"].communicate()
+        children["DRIFT"].kill()
+        await children["DRIFT"].communicate()
+    assert out.strip() == b"100"
+    assert simulation.statuses[429] == 0
+    paths = [entry.path.rpartition("/")[2] for entry in simulation.journal if entry.status == 404]
+    first = next(number for number, path in enumerate(paths) if path.startswith("APPLY"))
+    drift = sum(1 for path in paths[first:] if path.startswith("DRIFT"))
+    assert drift <= 40  # one in eight, and what went while the apply had nothing to ask

@@ -26,6 +26,7 @@ from interlock.gateway import limits_page
 from interlock.gateway.admission import Admission, plain_budget
 from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
 from interlock.gateway.concurrency import Concurrency
+from interlock.gateway.ledger import Turn
 from interlock.gateway.listener import QuietServer, listen, new_server
 from interlock.gateway.oauth import POOL_MAX, Credentials, Placeholders
 from interlock.gateway.proxy import Event, Means, Proxy
@@ -359,7 +360,14 @@ class Gateway:
             clock=self._clock,
             changed=self._pump,
             waiting=lambda: len(self._admission.turns),
+            turn=self._turn,
         )
+
+    def _turn(self) -> Turn | None:
+        """Return the class that is drawn for: the weightiest that waits. A run's gateway has one."""
+        turns = self._admission.turns
+        waiting = [each for each in Priority if turns.waiting(each)]
+        return max((Turn(name=each.name, weight=turns.weight(each)) for each in waiting), key=_weight, default=None)
 
     def _want_token(self) -> None:
         """The budget is what people wait for: mint one more token, and once ask what the budget really is."""
@@ -384,6 +392,10 @@ class Gateway:
         for slot in slots - self._admission.ready_slots():
             self._admission.open_slot(slot, now_s)
         self._turnstile.pump()
+
+
+def _weight(turn: Turn) -> float:
+    return turn.weight
 
 
 def organisation_key(terms: Terms) -> str:

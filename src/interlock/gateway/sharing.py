@@ -18,12 +18,14 @@ from interlock.errors import InterlockError
 from interlock.gateway.budget import Budget, Place
 from interlock.gateway.ledger import (
     Ledger,
+    Turn,
     block,
     close,
     draw,
     from_bytes,
     lost_until_s,
     next_free_s,
+    pace_wait_s,
     settle_account,
     to_bytes,
     usable_s,
@@ -36,6 +38,7 @@ _ROUND_S = 0.02  # how often an open slice is looked at
 _WATCH_S = 5.0
 _RETRY_S = 0.5  # after a store that failed
 _DRAW_SHARE = 20  # a slice is at most this part of an allowance
+_PACED_S = 0.2  # longest pause before asking again when the pace gives nothing; well below `ledger.ASKS_S`
 _DRY_S = 0.05  # how soon an empty account is tried again when it does not say when it frees
 
 
@@ -150,6 +153,7 @@ class Sharing:
         clock: Time; the wall clock is the machine's.
         changed: Called when somebody may go who could not before.
         waiting: How many requests wait now.
+        turn: The class for which is drawn now; None when it does not matter.
     """
 
     def __init__(
@@ -161,6 +165,7 @@ class Sharing:
         clock: Clock,
         changed: Callable[[], None],
         waiting: Callable[[], int],
+        turn: Callable[[], Turn | None] = lambda: None,
     ) -> None:
         self.swaps = 0
         self.fault = ""
@@ -171,6 +176,7 @@ class Sharing:
         self._clock = clock
         self._changed = changed
         self._waiting = waiting
+        self._turn = turn
         self._budgets: dict[str, SharedBudget] = {}
         self._number = 0
         self._nudge = asyncio.Event()
@@ -327,10 +333,13 @@ class Sharing:
         most = max(budget.allowed // _DRAW_SHARE, 1)
         want = max(budget.wants, min(budget.wants * max(self._waiting(), 1), most))
         owner = f"{self._process}/{self._number}"
-        ledger, piece = draw(ledger, budget.name, owner=owner, want=want, now_s=wall_s)
+        ledger, piece = draw(ledger, budget.name, owner=owner, want=want, now_s=wall_s, turn=self._turn())
         if piece is None or piece.amount < budget.wants:
-            free_at_s = next_free_s(ledger.accounts[budget.name], wall_s) if budget.name in ledger.accounts else None
+            account = ledger.accounts.get(budget.name)
+            free_at_s = None if account is None else next_free_s(account, wall_s)
             dry_s = _DRY_S if free_at_s is None else min(max(free_at_s - wall_s, 0.001), _DRY_S)
+            if account is not None:
+                dry_s = max(dry_s, min(pace_wait_s(account, wall_s), _PACED_S))
             later.append(lambda: setattr(budget, "dry_until_s", now_s + dry_s))
         if piece is not None:
             lease = _Lease(owner=owner, left=piece.amount, until_s=now_s + usable_s(budget.window_s), answered_s=now_s)

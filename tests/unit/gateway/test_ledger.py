@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from interlock.gateway.budget import RESET_MAX_S
 from interlock.gateway.ledger import (
     ANSWER_MAX_S,
     Ledger,
+    Turn,
     block,
     close,
     draw,
@@ -104,3 +107,58 @@ def test_a_block_by_a_clock_that_was_a_day_ahead_closes_nothing_for_a_day() -> N
     book = settle_account(book, "org", allowed=100, window_s=60.0, now_s=1000.0)
     assert draw(book, "org", owner="a/1", want=1, now_s=1000.0 + RESET_MAX_S - 1)[1] is None
     assert draw(book, "org", owner="a/1", want=1, now_s=1000.0 + RESET_MAX_S)[1] is not None
+
+
+APPLY, DRIFT = Turn(name="APPLY", weight=8.0), Turn(name="DRIFT", weight=1.0)
+
+
+def shared(turns: tuple[Turn, ...], seconds: float, *, allowed: int = 600) -> dict[str, list[float]]:
+    """Let a process of each class draw as often as it can; return when each got what."""
+    book = settle_account(Ledger(), "org", allowed=allowed, window_s=60.0, now_s=1000.0)
+    got: dict[str, list[float]] = {each.name: [] for each in turns}
+    for step in range(int(seconds * 20)):
+        now_s = 1000.0 + step / 20
+        for turn in turns[:: 1 if step % 2 else -1]:
+            owner = f"{turn.name}/{step}"
+            book, piece = draw(book, "org", owner=owner, want=30, now_s=now_s, turn=turn)
+            if piece is not None:
+                got[turn.name] += [now_s] * piece.amount
+                book = close(book, "org", owner=owner, used=piece.amount, answered_s=now_s)
+        book = settle_account(book, "org", allowed=allowed, window_s=60.0, now_s=now_s)
+    return got
+
+
+@pytest.mark.promise("P7")
+def test_an_apply_and_a_drift_scan_in_two_processes_share_eight_to_one() -> None:
+    got = shared((APPLY, DRIFT), 30.0)
+    later = {name: sum(1 for at_s in times if at_s >= 1010.0) for name, times in got.items()}
+    assert 6.0 <= later["APPLY"] / later["DRIFT"] <= 10.0
+
+
+@pytest.mark.promise("P7")
+def test_the_shared_window_has_no_silence_and_is_never_overdrawn() -> None:
+    got = sorted(at_s for times in shared((APPLY, DRIFT), 130.0).values() for at_s in times)
+    assert max(later - earlier for earlier, later in pairwise(got)) <= 4.0
+    assert all(got[number + 600] - got[number] >= 60.0 for number in range(len(got) - 600))
+    assert len(got) >= 1200
+
+
+def test_a_class_that_is_alone_gets_everything() -> None:
+    assert len(shared((DRIFT,), 30.0)["DRIFT"]) >= 300
+
+
+def test_a_class_that_asked_and_went_away_holds_nobody_up() -> None:
+    book = settle_account(Ledger(), "org", allowed=600, window_s=60.0, now_s=1000.0)
+    book, _ = draw(book, "org", owner="first", want=40, now_s=1000.0, turn=DRIFT)
+    book, _ = draw(book, "org", owner="a", want=1, now_s=1000.0, turn=APPLY)
+    book, held = draw(book, "org", owner="b", want=1, now_s=1000.2, turn=DRIFT)
+    book, piece = draw(book, "org", owner="c", want=1, now_s=1001.0, turn=DRIFT)
+    assert held is None
+    assert piece is not None
+
+
+def test_a_ledger_of_an_older_version_is_read() -> None:
+    old = b'{"schema":1,"accounts":{"org":{"allowed":9,"window_s":60.0,"blocked_until_s":0.0,"slices":[]}}}'
+    book, piece = draw(from_bytes(old, now_s=5.0), "org", owner="a", want=1, now_s=5.0, turn=APPLY)
+    assert piece is not None
+    assert book.accounts["org"].served == {"APPLY": 0.125}
