@@ -103,8 +103,8 @@ class GitLabBackend(HttpBackend):
         self.state = state
 
     def describe(self) -> Description:
-        """See `ExistingBackend.describe`."""
-        return replace(super().describe(), type="gitlab")
+        """See `ExistingBackend.describe`. Source: `latest_version` in GitLab's app/models/terraform/state.rb."""
+        return replace(super().describe(), type="gitlab", current_is_highest=True)
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. Asks GraphQL first, which takes no lock when the state is free."""

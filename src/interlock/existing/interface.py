@@ -47,6 +47,7 @@ class Description:
         locking: What plain Terraform locks with, in the order in which it takes them: `lockfile`, `dynamodb`, `local`,
             … Empty when it does not lock.
         settings: Every setting with its origin.
+        current_is_highest: The current state is the one with the highest serial, not the one that was written last.
         lock_path: How Terraform names the state in its lock; empty where that is not known.
     """
 
@@ -56,6 +57,7 @@ class Description:
     locking: tuple[str, ...] = ()
     settings: tuple[Origin, ...] = ()
     lock_path: str = ""
+    current_is_highest: bool = False
 
 
 _SHOWN = ("id", "operation", "info", "who", "version", "created", "path", "unreadable")

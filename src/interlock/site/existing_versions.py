@@ -145,7 +145,20 @@ class ExistingVersions(ExistingHistory):
                 fix=f"{command('state', 'diff', self.subject)}; --force accepts another lineage or serial",
                 finding=verdict.code,
             )
+        if current is not None and document.serial <= current.serial and self.backend.describe().current_is_highest:
+            self._check_becomes_current(body, stored, serial=current.serial)
         return stored, document
+
+    def _check_becomes_current(self, body: bytes, stored: StoredState | None, *, serial: int) -> None:
+        """Refuse what would be stored below the current state and leave it current, so that a push seems to be lost."""
+        if stored is not None and stored.body == body:
+            return
+        again = command("state", "push", "--state", self.subject, "--force", "FILE")
+        raise UsageError(
+            "the file was not pushed: it would not become the current state",
+            why=f"{self.address} takes the state with the highest serial for the current one, and has serial {serial}",
+            fix=f"give the file a serial above {serial}, then: {again}",
+        )
 
     async def push(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
         """See `Versions.push`: the document is stored as it is."""

@@ -100,6 +100,18 @@ class SiteContract:
         await site.versions.push(state(6, "b", lineage="two"), force=True)
         assert (await site.versions.document(None)).lineage == "two"
 
+    async def test_a_lower_serial_becomes_current_when_a_person_insists_or_is_refused_unsent(self, site: Site) -> None:
+        await site.versions.push(state(5, "a"), force=False)
+        lower = state(1, "b", lineage="two")
+        if site.backend is None or not site.backend.describe().current_is_highest:
+            await site.versions.push(lower, force=True)
+            assert await site.versions.body(None) == lower
+            return
+        with pytest.raises(UsageError) as raised:
+            await site.versions.push(lower, force=True)
+        assert COMMAND.search(raised.value.fix)
+        assert _serials(await site.versions.history(10)) == [5]
+
     async def test_history_has_the_newest_first_and_no_more_than_asked_for(self, site: Site) -> None:
         for serial in (1, 2, 3):
             await site.versions.push(state(serial, f"r{serial}"), force=False)
