@@ -79,13 +79,7 @@ async def settle(
     unseen = await _look(access, journal)
     if isinstance(unseen, LeaseLost):
         failure = unseen
-    pushed = False
-    left = find_left(workspace.errored if is_left(workspace.errored, journal.folder) else None, access.unsaved())
-    if left is not None:
-        await _save(left, access, plan, workspace=workspace, failure=failure, journal=journal, saving=saving)
-        pushed = True
-        source = "errored.tfstate" if left.path is not None else "its last write, which the store could not take then"
-        journal.tell(NoteEntry(text=f"Terraform could not save its state; it was stored from {source}"))
+    pushed = await _save_left(access, plan, workspace=workspace, failure=failure, journal=journal, saving=saving)
     refused, lacking = access.refused(), access.suspect()
     conclusion = conclude(
         known=_known(failure),
@@ -97,26 +91,52 @@ async def settle(
     )
     if refused is not None and failure is not None and conclusion is not Conclusion.REFUSAL:
         failure = _with_kept(failure, refused)
+    unheard = pushed and not outcome.errors
+    found = _Found(failure=failure, unseen=unseen, refused=refused, lacking=lacking, unheard=unheard)
+    await _end(conclusion, found, access, journal)
+    await _check_stored(outcome, access, plan)
+    await _tell_state(access, journal)
+
+
+class _Found(Struct, frozen=True, kw_only=True):
+    """What is known when the state is as safe as it can be.
+
+    Attributes:
+        failure: How the apply went wrong; None when it did not.
+        unseen: Why what is stored could not be looked at.
+        refused: Why its last write was refused.
+        lacking: What the stored state lacks without a reason.
+        unheard: The state was stored by us, and nobody knows what Terraform said.
+    """
+
+    failure: InterlockError | None
+    unseen: InterlockError | None
+    refused: InterlockError | None
+    lacking: tuple[str, ...]
+    unheard: bool
+
+
+async def _end(conclusion: Conclusion, found: _Found, access: StateAccess, journal: Journal) -> None:
+    """Raise what the run ends with; return where only what is stored is still to be compared."""
     match conclusion:
         case Conclusion.REFUSAL:
-            assert refused is not None
-            raise refused from failure
+            assert found.refused is not None
+            raise found.refused from found.failure
         case Conclusion.UNSEEN:
-            assert unseen is not None
-            raise unseen
+            assert found.unseen is not None
+            raise found.unseen
         case Conclusion.SUSPECT:
             await _try_to_tell_state(access, journal)
-            journal.tell(SuspectEntry(addresses=list(lacking)))
-            raise _suspect(lacking, failure) from failure
+            journal.tell(SuspectEntry(addresses=list(found.lacking)))
+            raise _suspect(found.lacking, found.failure) from found.failure
         case Conclusion.FAILURE:
-            assert failure is not None
-            if unseen is not None:
-                raise failure
+            assert found.failure is not None
+            if found.unseen is not None:
+                raise found.failure
             await _try_to_tell_state(access, journal)
-            raise _unheard(failure) if pushed and not outcome.errors else failure
+            raise _unheard(found.failure) if found.unheard else found.failure
         case Conclusion.CHECK:
-            await _check_stored(outcome, access, plan)
-            await _tell_state(access, journal)
+            return
 
 
 def _known(failure: InterlockError | None) -> Known:
@@ -214,8 +234,7 @@ class Saving(Struct, frozen=True, kw_only=True):
     patience_s: float
 
 
-async def _save(
-    left: Left,
+async def _save_left(
     access: StateAccess,
     plan: PlanFacts,
     *,
@@ -223,39 +242,58 @@ async def _save(
     failure: InterlockError | None,
     journal: Journal,
     saving: Saving,
-) -> None:
-    """Store what Terraform could not; keep a copy first, and name it when the store does not take the state."""
-    run, state = journal.summary.run, journal.summary.state
+) -> bool:
+    """Store what Terraform could not, if there is something; say whether there was."""
+    left = find_left(workspace.errored if is_left(workspace.errored, journal.folder) else None, access.unsaved())
+    if left is None:
+        return False
     kept = _kept(left, workspace, journal)
-    where = f"the state is kept in {kept}" if kept else "no disk took a copy of the state, which ends with this run"
-    if not left.is_state:
-        where = f"what Terraform left in {kept} is not a state: it has {len(left.body)} bytes, perhaps of a full disk"
     try:
-        body = completed(left.body, run)
-        body = following(body, await access.stored() if access.accepted() is not None else None)
-        await offer(
-            lambda: access.push(body, plan.may_delete),
-            clock=saving.clock,
-            patience_s=saving.patience_s,
-            tell=journal.tell,
-            where=where,
-        )
+        await _offer(left, access, plan, kept=kept, journal=journal, saving=saving)
     except InterlockError as error:
-        push = command("state", "push", "--state", state, kept or "FILE")
-        if isinstance(failure, LeaseLost):
-            fix = f"{push}    when the database is back" if kept and isinstance(error, StoreGone) else failure.fix
-            raise LeaseLost(failure.what, why=f"{failure.why}; {where}", fix=fix) from error
-        raise StateNotSaved(
-            "the run ended and its newest state could not be stored",
-            why=f"{error.what}{f' ({error.why})' if error.why else ''}; {where}",
-            fix=f"{push}    when the store accepts writes again"
-            if kept
-            else "free some space, then import what exists",
-        ) from error
+        raise _not_stored(error, left, kept, failure=failure, state=journal.summary.state) from error
     if kept is not None:
         kept.unlink()
     if left.path is None and is_left(workspace.errored, journal.folder):
         workspace.errored.unlink()  # what Terraform could write of it, on the full disk
+    source = "errored.tfstate" if left.path is not None else "its last write, which the store could not take then"
+    journal.tell(NoteEntry(text=f"Terraform could not save its state; it was stored from {source}"))
+    return True
+
+
+async def _offer(
+    left: Left, access: StateAccess, plan: PlanFacts, *, kept: Path | None, journal: Journal, saving: Saving
+) -> None:
+    body = completed(left.body, journal.summary.run)
+    body = following(body, await access.stored() if access.accepted() is not None else None)
+    await offer(
+        lambda: access.push(body, plan.may_delete),
+        clock=saving.clock,
+        patience_s=saving.patience_s,
+        tell=journal.tell,
+        where=_where(left, kept),
+    )
+
+
+def _where(left: Left, kept: Path | None) -> str:
+    if not left.is_state:
+        return f"what Terraform left in {kept} is not a state: it has {len(left.body)} bytes, perhaps of a full disk"
+    return f"the state is kept in {kept}" if kept else "no disk took a copy of the state, which ends with this run"
+
+
+def _not_stored(
+    error: InterlockError, left: Left, kept: Path | None, *, failure: InterlockError | None, state: str
+) -> InterlockError:
+    """Name where the state is that the store did not take."""
+    where, push = _where(left, kept), command("state", "push", "--state", state, kept or "FILE")
+    if isinstance(failure, LeaseLost):
+        fix = f"{push}    when the database is back" if kept and isinstance(error, StoreGone) else failure.fix
+        return LeaseLost(failure.what, why=f"{failure.why}; {where}", fix=fix)
+    return StateNotSaved(
+        "the run ended and its newest state could not be stored",
+        why=f"{error.what}{f' ({error.why})' if error.why else ''}; {where}",
+        fix=f"{push}    when the store accepts writes again" if kept else "free some space, then import what exists",
+    )
 
 
 def _kept(left: Left, workspace: Workspace, journal: Journal) -> Path | None:

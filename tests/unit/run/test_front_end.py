@@ -128,7 +128,7 @@ def test_only_a_yes_is_a_yes(scene: Scene, typed: str, word: bytes) -> None:
         answered(told)
         scene.journal.tell(EndEntry(exit=0, code="success"))
 
-    scene.front_end.say = say  # type: ignore[method-assign]
+    scene.front_end.say = say  # type: ignore[method-assign,assignment]
     with os.fdopen(reading) as answers:
         scene.follow(answers)
     assert scene.heard() == word
