@@ -216,7 +216,10 @@ class _QuickFiles:
 
         for ending, reads in ((".json", open), (".json.gz", gzip.open)):
             with suppress(FileNotFoundError), reads(path + ending, "rb") as file:
-                return msgspec.json.decode(file.read())
+                try:
+                    return msgspec.json.decode(file.read())
+                except RecursionError:  # a user may have models of their own
+                    raise ValueError(f"{path}{ending} is nested too deeply") from None
         return None
 
 
