@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from interlock.clock import Clock
+from interlock.foreign_text import shell_word
 from interlock.run.binary import Binary
 from interlock.run.entries import AskedEntry, InitEntry, NoteEntry
 from interlock.run.given_values import PREFIX, hand_over, remove_given
@@ -28,7 +29,7 @@ from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import Ask, ask_once
 from interlock.run.surroundings import Diagnose, Generated, StateAccess
 from interlock.run.transcript import Journal
-from interlock.run.workspace import IMPORTS_NAME, Workspace
+from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode, UserFlags
 from interlock.terraform.events import AnyEvent
@@ -206,8 +207,16 @@ class TerraformCommands:
             await self._init()
             await asyncio.to_thread(self.workspace.check_backend)
             await asyncio.to_thread(self.workspace.initialised)
+            await asyncio.to_thread(self._offer_lock_file)
         else:
             await asyncio.to_thread(self.workspace.check_backend)
+
+    def _offer_lock_file(self) -> None:
+        """Say where the provider versions are that `init` selected, when the root module pins none."""
+        kept, own = self.workspace.seed / LOCK_FILE, self.workspace.directory / LOCK_FILE
+        if kept.is_file() and not own.exists():
+            pin = f"cp {shell_word(str(kept))} {shell_word(str(own))}"
+            self.journal.tell(NoteEntry(text=f"{LOCK_FILE} is missing; to pin the versions that were selected: {pin}"))
 
     async def _init(self) -> None:
         self.journal.tell(InitEntry(binary=self.binary.name))

@@ -33,6 +33,7 @@ HEADING = "# Written by Interlock for one run; the user's own files are not touc
 OVERRIDE = HEADING + 'terraform {\n  backend "http" {}\n}\n'
 ERRORED = "errored.tfstate"
 LOCK_FILE = ".terraform.lock.hcl"
+_SEED_FORMAT = 2  # of what is kept of an initialisation; 1 had no lock file, so nothing of it can be used
 _DATA = Path(".terraform")  # what Terraform calls its data folder when nobody says otherwise
 _HIDDEN = frozenset(
     {".terraform", ERRORED, OVERRIDE_NAME, IMPORTS_NAME, "terraform.tfstate", "terraform.tfstate.backup"}
@@ -106,6 +107,7 @@ class Workspace:
     def _copied(self) -> bool:
         try:
             os.utime(self.seed / "complete")  # it is used, so it stays; see retention.py
+            self._seed_lock_file()
             shutil.copytree(self.seed / "data", self.data_dir, symlinks=True, dirs_exist_ok=True)
             modules = _moved_modules(self.data_dir, self.seed / "data", self.data_dir)
             self._relative_modules()
@@ -118,7 +120,7 @@ class Workspace:
         return True
 
     def initialised(self) -> None:
-        """Keep the data folder of a successful `terraform init` for later runs; make module paths relative again."""
+        """Keep what a successful `terraform init` made for later runs; make module paths relative again."""
         self._relative_modules()
         if (self.seed / "complete").exists():
             return
@@ -130,8 +132,25 @@ class Workspace:
             (self.data_dir / "providers").symlink_to(self.seed / "providers")
         shutil.copytree(self.data_dir, fresh / "data", symlinks=True)
         _moved_modules(fresh / "data", self.data_dir, self.seed / "data")
+        if lock := self.selected():
+            shutil.copyfile(lock, fresh / LOCK_FILE)
         (fresh / "complete").write_text(str(self.directory))  # whose it is: few of one module are kept
         self._publish(fresh)
+
+    def selected(self) -> Path | None:
+        """Return the lock file that `init` wrote into the tree; None where it changed nothing, or there is no tree."""
+        lock = self.folder / LOCK_FILE
+        return lock if self.folder != self.directory and lock.is_file() and not lock.is_symlink() else None
+
+    def _seed_lock_file(self) -> None:
+        """Put back the lock file of the earlier initialisation: a plan names the providers that it selects.
+
+        Without it Terraform knows the provider's files and no version of it, and no saved plan can be applied.
+        """
+        kept = self.seed / LOCK_FILE
+        if self.folder != self.directory and kept.is_file():
+            (self.folder / LOCK_FILE).unlink(missing_ok=True)
+            shutil.copyfile(kept, self.folder / LOCK_FILE)
 
     def _publish(self, fresh: Path) -> None:
         """Put the new initialisation in its place. When another run was first, ours is used by us alone."""
@@ -293,7 +312,7 @@ def initialisation_key(
     directory: Path, binary_mark: str, environ: Mapping[str, str], *, in_place: bool, own: OwnBackend | None = None
 ) -> str:
     """Return a digest of everything that decides what `terraform init` does in `directory`."""
-    digest = hashlib.sha256(repr((str(directory), binary_mark, in_place)).encode())
+    digest = hashlib.sha256(repr((_SEED_FORMAT, str(directory), binary_mark, in_place)).encode())
     if own is not None:
         digest.update(own.recorded + b"\0" + own.mark)
     left = _INPUT_BYTES
