@@ -91,5 +91,8 @@ TOKEN_POOL_MAX = 50
 TOKEN_POOL_DEFAULT = 10
 """Bounds and default of `token_pool_size` (the maximum was 20 up to 1.83)."""
 
+TOKEN_POOL_EVERYWHERE = 20
+"""What every provider version takes: one up to 1.83 refuses a larger `token_pool_size` (docs/facts/genesys.md)."""
+
 GATEWAY_BLOCK_SINCE = "1.53.0"
 """First provider version with a `gateway` block."""

@@ -19,6 +19,7 @@ from interlock.bounded import read_json
 from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
 from interlock.gateway.service import Gateway
 from interlock.genesys import rate_limits
+from interlock.genesys.provider import TOKEN_POOL_EVERYWHERE
 from interlock.ids import Ids
 from interlock.lock import Priority
 from interlock.run.gateway_access.need import GATEWAY_HOST, Need, Way
@@ -129,7 +130,7 @@ class RunGateway:
             for name in ("api", "login")
         )
         named = f'  alias = "{login.alias}"\n' if login.alias else ""
-        pool = "" if login.pool_chosen else f"  token_pool_size = {_pool_size(way)}\n"
+        pool = "" if login.pool_chosen else f"  token_pool_size = {pool_size(way)}\n"
         host = f'    protocol = "http"\n    host     = "127.0.0.1"\n    port     = "{port}"\n'
         return f'provider "{login.name}" {{\n{named}{pool}  gateway {{\n{host}{params}  }}\n}}\n'
 
@@ -190,11 +191,16 @@ def _organisation(body: bytes) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _pool_size(way: Way) -> int:
-    """Return as many clients of the provider as keep the budget busy in a large plan; ours cost no real login."""
+def pool_size(way: Way) -> int:
+    """Return as many clients of the provider as keep the budget busy in a large plan; ours cost no real login.
+
+    Never more than every provider version takes: which one runs is known only after `terraform init`, and Terraform
+    uses a client for each of its operations at once, ten by default.
+    """
     busy = [Planned(type=f"{PROVIDER}_user", action="create", count=1000)]
     limits = apply_overrides(rate_limits(), way.terms.budgets)
-    return estimate(busy, limits=limits, tokens=way.terms.tokens).token_pool_size
+    advised = estimate(busy, limits=limits, tokens=way.terms.tokens).token_pool_size
+    return min(advised, TOKEN_POOL_EVERYWHERE)
 
 
 def _requirements(sources: Mapping[str, str]) -> str:

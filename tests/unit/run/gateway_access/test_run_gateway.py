@@ -14,9 +14,13 @@ import aiohttp
 import pytest
 
 from interlock.clock import SystemClock
+from interlock.gateway.oauth import Credentials, Secret
+from interlock.gateway.service import Terms as GatewayTerms
 from interlock.ids import RandomIds
 from interlock.lock import Priority
 from interlock.run.gateway_access import RunGateway, find_need
+from interlock.run.gateway_access.need import Way
+from interlock.run.gateway_access.run_gateway import pool_size
 from interlock.run.surroundings import Seat
 from interlock.run.workspace import OVERRIDE_NAME
 from interlock.settings.values import Settings
@@ -197,3 +201,11 @@ async def test_a_wrong_client_of_one_of_several_ways_is_said_at_its_own_login(tm
         assert (await scene.log_in(scene.ways[OTHER.id], OTHER.id, "wrong"))[0] == 401
         status, _ = await scene.log_in(scene.ways[DEFAULT_CLIENT.id], DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret)
         assert status == 200
+
+
+@pytest.mark.parametrize("tokens", [1, 10, 30, 50])
+def test_the_provider_is_never_given_a_pool_that_some_of_its_versions_refuse(tokens: int) -> None:
+    credentials = Credentials(client_id="id", secret=Secret("s"))
+    url = "https://api.mypurecloud.de"
+    terms = GatewayTerms(api_url=url, login_url=url, credentials=credentials, tokens=tokens)
+    assert 1 <= pool_size(Way(terms=terms, logins=())) <= 20
