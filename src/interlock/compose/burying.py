@@ -87,10 +87,8 @@ def bury(folder: Path, tell: Callable[[str], None]) -> Entry:
 
 async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
     from interlock.compose.supervising import open_desk
-    from interlock.errors import Terminated
     from interlock.run.order import decode
-    from interlock.run.transcript import ORDER, read
-    from interlock.site.own_leftovers import close_run, outcome_of
+    from interlock.run.transcript import ORDER
 
     order = decode((folder / ORDER).read_bytes())
     settings = read_settings(os.environ, Path(order.directory), home=Path(order.home))
@@ -107,12 +105,24 @@ async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
                 view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
         finally:
             attending.cancel()
+    return _last_entry(folder)
+
+
+def _last_entry(folder: Path) -> Entry:
+    """Return how a run ended; write it for one that nobody has ended."""
+    from interlock.errors import Terminated
+    from interlock.run.entries import EndEntry, GrantedEntry
+    from interlock.run.transcript import read
+    from interlock.site.own_leftovers import close_run, outcome_of
+
     entries = read(folder)
-    ends = [entry for entry in entries if entry.kind == "end"]
-    if ends:
-        return ends[0]
+    for entry in entries:
+        if entry.kind == EndEntry.KIND:
+            return entry
     waited = Terminated(
         "the run's supervisor was killed while it waited", why="nothing was started", fix="start a new run"
     )
-    held = any(entry.kind == "granted" for entry in entries)  # another run has recovered it, and is about to say so
+    held = any(
+        entry.kind == GrantedEntry.KIND for entry in entries
+    )  # another run has recovered it, and is about to say so
     return close_run(folder, outcome_of(folder) if held else waited, SystemClock().now())

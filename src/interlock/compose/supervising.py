@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from interlock.run.protection import Level
     from interlock.run.supervisor import Supervisor
     from interlock.run.surroundings import StateAccess
+    from interlock.run.terraform_commands import Commands
     from interlock.run.transcript import Journal
     from interlock.run.workspace import OwnBackend, Workspace
     from interlock.site.interface import Site
@@ -357,30 +358,15 @@ async def _open_workspace(prepared: _Prepared, settings: Settings) -> Workspace:
 
 def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace: Workspace) -> Supervisor:
     from interlock.run.supervisor import Hands, Supervisor
-    from interlock.run.terraform_commands import TerraformCommands
 
-    order, journal, clock = prepared.order, prepared.journal, SystemClock()
-    gateway = _gateway(prepared.need, desk, order)
-    commands = TerraformCommands(
-        order=order,
-        access=access,
-        workspace=workspace,
-        binary=prepared.binary,
-        journal=journal,
-        run_folder=prepared.folder,
-        given=prepared.environ,
-        diagnose=diagnose_failure,
-        clock=clock,
-        alive=prepared.lock,
-        level=_protection(order, journal, prepared.environ),
-    )
+    order, gateway = prepared.order, _gateway(prepared.need, desk, prepared.order)
     hands = Hands(
         coordinator=desk.coordinator,
         access=access,
-        commands=commands,
+        commands=_commands(prepared, access, workspace),
         rescuer=desk.recovery,
         diagnose=diagnose_failure,
-        clock=clock,
+        clock=SystemClock(),
         gateway=gateway,
         review=_review(order, desk, gateway, prepared.environ),
     )
@@ -389,8 +375,26 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
         hands=hands,
         workspace=workspace,
         binary=prepared.binary,
-        journal=journal,
+        journal=prepared.journal,
         run_folder=prepared.folder,
+    )
+
+
+def _commands(prepared: _Prepared, access: StateAccess, workspace: Workspace) -> Commands:
+    from interlock.run.terraform_commands import TerraformCommands
+
+    return TerraformCommands(
+        order=prepared.order,
+        access=access,
+        workspace=workspace,
+        binary=prepared.binary,
+        journal=prepared.journal,
+        run_folder=prepared.folder,
+        given=prepared.environ,
+        diagnose=diagnose_failure,
+        clock=SystemClock(),
+        alive=prepared.lock,
+        level=_protection(prepared.order, prepared.journal, prepared.environ),
     )
 
 

@@ -127,17 +127,20 @@ class Supervisor:
         self._parallelism: int | None = None
         self._approval: asyncio.Future[bool] | None = None
         self._body: asyncio.Task[int] | None = None
-        self._turn = Turn(
-            order=order,
-            coordinator=hands.coordinator,
-            rescuer=hands.rescuer,
-            clock=hands.clock,
-            journal=journal,
-            runs=run_folder.parent,
+        self._turn = self._make_turn()
+        self._saved = b""
+
+    def _make_turn(self) -> Turn:
+        return Turn(
+            order=self._order,
+            coordinator=self._hands.coordinator,
+            rescuer=self._hands.rescuer,
+            clock=self._hands.clock,
+            journal=self._journal,
+            runs=self._run_folder.parent,
             on_next=self._expect_plan,
             on_lost=lambda: self.wish(Cause.LEASE_LOST),
         )
-        self._saved = b""
 
     async def run(self) -> int:
         """Do the whole run.
