@@ -56,13 +56,16 @@ def test_only_writes_to_an_object_leave_traces_and_only_a_version_guards() -> No
     assert not is_guarded(b"[]")
 
 
+names = st.text("abc", max_size=3)
 documents = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=6,
 )
+fields = st.dictionaries(names, documents, max_size=4)
 
 
-@given(st.dictionaries(st.text(), documents), st.dictionaries(st.text(), documents), st.integers(1, 9))
+@given(fields, fields, st.integers(1, 9))
 def test_an_object_that_holds_all_that_was_sent_under_a_new_version_shows_it_whatever_else_it_has(
     sent: dict[str, Any], more: dict[str, Any], version: int
 ) -> None:
