@@ -210,6 +210,7 @@ async def _push(walk: _Walk, site: Site, leftover: Leftover) -> None:
 async def _state(walk: _Walk, site: Site) -> bool:
     """Verify, and offer what puts it right; say whether it is damaged still."""
     from interlock.recovery.damage import UNDECIDED
+    from interlock.state import ENCRYPTED
 
     findings = await _findings(site)
     faults = [finding for finding in findings if finding.refuses]
@@ -219,6 +220,9 @@ async def _state(walk: _Walk, site: Site) -> bool:
         walk.record("state", "damaged", f"{fault.code}: {fault.message}")
     if any(fault.code in {"state-lost", "state-gone"} for fault in faults):
         walk.record("restore", "refused", "no step can be chosen for you: an older state would hide that one was lost")
+        return True
+    if any(fault.code == ENCRYPTED for fault in faults):
+        walk.record("restore", "refused", "OpenTofu encrypted it; whether it is whole only tofu can tell")
         return True
     if {fault.code for fault in faults} == {"digest-mismatch"}:
         done = await repair_in(site, walk.state, yes=walk.yes, dry_run=walk.dry_run)

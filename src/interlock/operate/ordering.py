@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from interlock.errors import UsageError
 from interlock.foreign_text import one_line
 from interlock.settings.values import Settings, StateSettings, parse_duration
-from interlock.site.in_sight import check_reads
+from interlock.site.in_sight import check_reads, check_unencrypted
 from interlock.site.ref import Own
 from interlock.site.which import holds_configuration, ref_of_run
 from interlock.trust.checkout import CI_MARKS, is_watched
@@ -87,6 +87,7 @@ def make_order(
     ):
         say(word)
     check_reads(binary.name, directory)
+    check_unencrypted(binary.name, directory, environ)
     order = _order(asked, directory, settings, environ, binary, run)
     _make_home(settings.home)
     return order

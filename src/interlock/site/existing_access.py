@@ -38,7 +38,16 @@ from interlock.run.surroundings import Current, Seat, Tell
 from interlock.site.own_leftovers import known_of_runs
 from interlock.site.succession import find_fault, find_refusal, is_suspect, parsed, review_reason, spell
 from interlock.site.witnessed import find_lost, known_of_head, remember
-from interlock.state import REVIEWER, Refusal, empty_document, parse_document, refusing, render_document, verify_state
+from interlock.state import (
+    ENCRYPTED,
+    REVIEWER,
+    Refusal,
+    empty_document,
+    parse_document,
+    refusing,
+    render_document,
+    verify_state,
+)
 from interlock.store.blobs import blob_digest
 from interlock.store.polling import Polling
 from interlock.terraform.command import HttpBackend
@@ -226,7 +235,9 @@ class ExistingAccess:
             raise StateInvalid(
                 "the stored state is not whole",
                 why="; ".join(finding.message for finding in findings[:3]),
-                fix=command("state", "restore", self.order.directory),
+                fix=command("state", "verify", self.order.directory)
+                if findings[0].code == ENCRYPTED  # it is fine, and an older version must not take its place
+                else command("state", "restore", self.order.directory),
                 state=self.order.state,
             )
 

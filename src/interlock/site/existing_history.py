@@ -26,6 +26,7 @@ from interlock.site.ref import StateRef
 from interlock.site.traces import find_traces
 from interlock.site.witnessed import find_lost, known_of_head
 from interlock.state import (
+    ENCRYPTED,
     REVIEWER,
     Document,
     Finding,
@@ -382,6 +383,20 @@ def _parsed(body: bytes) -> Document | None:
         return parse_document(body)
     except StateInvalid:
         return None
+
+
+def check_readable(stored: StoredState | None, subject: str) -> None:
+    """Refuse to choose a version in the place of one that OpenTofu encrypted: an older one would replace a good state.
+
+    Raises:
+        UsageError: It is encrypted; a person may name a version all the same.
+    """
+    if stored is not None and any(finding.code == ENCRYPTED for finding in verify_state(stored.body)):
+        raise UsageError(
+            f"the current state of {subject} is encrypted",
+            why="OpenTofu encrypted it; whether it is whole only tofu can tell",
+            fix=f"{command('state', 'history', subject)}; then name one: --version",
+        )
 
 
 def readable(stored: StoredState | None) -> Document | None:

@@ -25,7 +25,7 @@ from interlock.recovery.damage import read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses.process import render_name
 from interlock.settings.values import Settings
-from interlock.site.existing_history import ExistingHistory, StoredVersion, readable
+from interlock.site.existing_history import ExistingHistory, StoredVersion, check_readable, readable
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED
 from interlock.site.interface import PlannedRepair, PlannedRestore
 from interlock.state import (
@@ -254,6 +254,7 @@ class ExistingVersions(ExistingHistory):
     async def _newest_sound(self) -> StoredVersion:
         chain = await self.chain()
         stored = await self.backend.read_state()
+        check_readable(stored, self.subject)
         is_there = stored is not None and not stored.is_absent
         if chain.is_current_sound and is_there:
             raise UsageError(

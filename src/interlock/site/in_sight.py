@@ -13,6 +13,7 @@ from interlock.errors import UsageError
 from interlock.source.tree import Tool, is_configuration
 
 # As `STATE_WORDS` of `interlock.existing.discovery`, whose import costs more than this look.
+_ENCRYPTION_WORD = re.compile(rb"\bencryption\b|\\u")
 _BACKEND_WORD = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")
 
 
@@ -48,6 +49,45 @@ def check_reads(program: str, directory: Path) -> None:
             why=f"{program} does not read .tofu files and would see an empty configuration",
             fix="install tofu, or name it with --terraform",
         )
+
+
+def check_unencrypted(program: str, directory: Path, environ: Mapping[str, str]) -> None:
+    """Refuse a root module whose state OpenTofu encrypts: what it writes cannot be checked, so it would be refused.
+
+    That must be said before anything is made: else an apply makes everything, and its state is taken by nobody.
+
+    Raises:
+        UsageError: The configuration, or the environment, has OpenTofu encrypt state or plan.
+    """
+    from interlock.run.binary import tool_of
+
+    if tool_of(program) is not Tool.TOFU:
+        return  # Terraform knows no encryption, and says so itself
+    where = "TF_ENCRYPTION is set" if environ.get("TF_ENCRYPTION") else _encrypting_file(directory)
+    if where:
+        from interlock.foreign_text import shell_word
+
+        raise UsageError(
+            "OpenTofu encrypts this state, and runs of this version cannot work on encrypted states",
+            why=f"{where}; nothing that Interlock checks of a state can be read then",
+            fix=f"tofu {shell_word(f'-chdir={directory}')} plan    without Interlock, until it can",
+        )
+
+
+def _encrypting_file(directory: Path) -> str:
+    """Say which block turns encryption on; empty when none does. The word alone is cheap to look for."""
+    if not any(_ENCRYPTION_WORD.search(path.read_bytes()) for path in sources_of(directory)):
+        return ""
+    from interlock.hcl import read_module
+    from interlock.source.disk import DiskTree
+
+    for block in read_module(DiskTree(), str(directory)).settings:
+        for nested in block.body.nested:
+            if nested.type == "encryption":
+                return f"`encryption` in {Path(nested.header.path).name}, line {nested.header.line}"
+        if "encryption" in block.body.attributes:  # JSON has it as a member
+            return "`encryption` in a .json file"
+    return ""
 
 
 def may_be_elsewhere(directory: Path, environ: Mapping[str, str], extra: Sequence[str]) -> bool:

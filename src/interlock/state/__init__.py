@@ -12,6 +12,7 @@ from interlock.state.diff import (
     output_values,
 )
 from interlock.state.document import (
+    ENCRYPTED,
     MAX_STATE_BYTES,
     Document,
     ObjectKey,
@@ -51,6 +52,7 @@ from interlock.state.restore import RestorePlan, plan_restore
 from interlock.state.verify import Finding, refusing, verify_document, verify_state
 
 __all__ = [
+    "ENCRYPTED",
     "MASK",
     "MAX_STATE_BYTES",
     "REVIEWER",

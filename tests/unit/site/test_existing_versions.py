@@ -105,3 +105,12 @@ async def test_a_review_holds_what_is_missing_until_a_person_accepts_it(place: P
     assert (await place.home.coordinator.view(QUEUE)).lock.pause is None
     (entry,) = await place.home.audit.entries()
     assert entry.facts["lacks"] == ["terraform_data.b"]
+
+
+@pytest.mark.promise("P3")
+async def test_no_older_version_is_chosen_in_the_place_of_an_encrypted_state(place: Place) -> None:
+    encrypted = b'{"serial": 2, "lineage": "l", "meta": {}, "encrypted_data": "AAAA"}'
+    place.backend.bodies = [state(1, "a"), encrypted]
+    with pytest.raises(UsageError, match="is encrypted"):
+        await place.versions.plan_restore(None)
+    assert "encrypted" in codes(await place.versions.findings(None))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import UsageError
-from interlock.site.in_sight import check_reads, may_be_elsewhere, tool_for
+from interlock.site.in_sight import check_reads, check_unencrypted, may_be_elsewhere, tool_for
 from interlock.source.tree import Tool
 
 
@@ -51,3 +51,38 @@ def test_terraform_is_not_started_where_it_would_see_nothing(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="only OpenTofu's files"):
         check_reads("terraform", tmp_path)
     check_reads("tofu", tmp_path)
+
+
+BLOCK = 'encryption {\n    key_provider "pbkdf2" "k" { passphrase = "x" }\n  }'
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("main.tf", f"terraform {{\n  {BLOCK}\n}}\n", "`encryption` in main.tf, line 2"),
+        ("main.tofu", f"terraform {{\n  {BLOCK}\n}}\n", "`encryption` in main.tofu, line 2"),
+        ("a_override.tf", f"terraform {{\n  {BLOCK}\n}}\n", "`encryption` in a_override.tf, line 2"),
+        (
+            "main.tf.json",
+            '{"terraform": {"encryption": {"state": {"enforced": true}}}}',
+            "`encryption` in a .json file",
+        ),
+    ],
+)
+def test_a_state_that_opentofu_would_encrypt_is_refused_before_anything_is_made(
+    tmp_path: Path, name: str, text: str, word: str
+) -> None:
+    (tmp_path / "other.tf").write_text('resource "aws_x" "encryption" {\n  encryption { kind = "kms" }\n}\n')
+    check_unencrypted("tofu", tmp_path, {})
+    (tmp_path / name).write_text(text)
+    check_unencrypted("terraform", tmp_path, {"TF_ENCRYPTION": "x"})
+    with pytest.raises(UsageError, match="encrypts this state") as refused:
+        check_unencrypted("tofu", tmp_path, {})
+    assert word in refused.value.why
+
+
+@pytest.mark.promise("P3")
+def test_encryption_by_the_environment_is_refused_too(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="encrypts this state"):
+        check_unencrypted("tofu", tmp_path, {"TF_ENCRYPTION": 'key_provider "pbkdf2" "k" {}'})
