@@ -44,13 +44,13 @@ async def test_copies_of_ours_come_after_the_versions_of_the_store_and_only_when
         await history.version("77")
 
 
-async def test_a_state_that_is_gone_is_lost_when_a_copy_of_it_is_kept(
+async def test_a_state_that_is_gone_is_named_so_when_a_copy_of_it_is_kept(
     backend: MemoryBackend, history: ExistingHistory
 ) -> None:
     assert [finding.code for finding in await history.findings(None)] == ["no-state"]
     history.keep.save(backend.address, state(1, "a"), now=history.home.clock.now())
     (lost,) = await history.findings(None)
-    assert lost.code == "state-lost"
+    assert lost.code == "state-gone"
     assert "our newest copy" in lost.message
 
 
