@@ -65,6 +65,8 @@ class Summary(msgspec.Struct, kw_only=True):
         job: URL of its CI job.
         plan_digest: Digest of the plan that it kept for later, or applied; empty for none.
         in_flight: Operations that were cut off, so that nobody knows whether they took effect.
+        gateway_ports: Ports of loopback at which the run's gateway listens; when its supervisor is killed, recovery
+            refuses there what its provider still calls.
     """
 
     run: str
@@ -91,6 +93,7 @@ class Summary(msgspec.Struct, kw_only=True):
     job: str | None = None
     plan_digest: str = ""
     in_flight: list[str] = []
+    gateway_ports: list[int] = []
 
     @property
     def gap(self) -> str:

@@ -274,6 +274,7 @@ class Supervisor:
             priority, folder = PRIORITY[self._order.operation], self._workspace.folder
             self._commands.add(await self._hands.gateway.open(self._order.run, priority, seat, folder))
             self._journal.learn(self._hands.gateway.secrets)
+            self._journal.change(gateway_ports=list(self._hands.gateway.ports))
 
     async def _close_gateway(self) -> None:
         """Close it; the run's outcome is known by now, and a failure here must not take its place."""

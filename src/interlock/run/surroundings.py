@@ -174,6 +174,11 @@ class Gateway(Protocol):
         ...
 
     @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of loopback at which it listens; none while it is not open."""
+        ...
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What opens this way, and so is hidden in whatever is shown or kept; nothing while it is not open."""
         ...

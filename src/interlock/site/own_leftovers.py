@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from interlock.clock import Clock
@@ -24,6 +25,7 @@ from interlock.recovery.witnesses.process import Recorded
 from interlock.recovery.witnesses.running import Role, read_process
 from interlock.run.cut_off import how_to_look
 from interlock.run.entries import EndEntry
+from interlock.run.fence import Fence
 from interlock.run.given_values import remove_given
 from interlock.run.leaving import is_left, read_allowed
 from interlock.run.settle import SAVE_FAILED, completed, following
@@ -61,11 +63,13 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         runs: The folder that holds one folder a run.
         archive: Where states are kept.
         clock: For the instants of entries.
+        fence: Refuses what providers of dead runs still call.
     """
 
     runs: Path
     archive: StateArchive
     clock: Clock
+    fence: Fence = msgspec.field(default_factory=Fence)
 
     def recorded(self, run: str) -> Recorded:
         """See `Leftovers.recorded`."""
@@ -82,7 +86,10 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         terraform = summary.processes.get("terraform") if summary else None
         if terraform is None or life_of(terraform)[0] is Life.GONE:
             terraform = await asyncio.to_thread(find_unwritten, folder)
-        if terraform is None or life_of(terraform)[0] is not Life.ALIVE or has_marker(folder, terraform):
+        if terraform is None or life_of(terraform)[0] is not Life.ALIVE:
+            return ""
+        await self.fence.stand(run, summary.gateway_ports if summary else ())
+        if has_marker(folder, terraform):
             return ""
         asked = await ask_once(
             terraform, folder=folder, is_stopping=Listener(folder).is_stopping, by="recovery", clock=self.clock
@@ -151,6 +158,7 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
 
     def close(self, holder: Holder) -> None:
         """See `Leftovers.close`."""
+        self.fence.leave()
         folder = self.runs / holder.run
         if holder.run and folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())

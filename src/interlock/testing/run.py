@@ -551,6 +551,11 @@ class FakeGateway:
         return {"GATEWAY": "http://localhost"}
 
     @property
+    def ports(self) -> tuple[int, ...]:
+        """See `Gateway.ports`."""
+        return (8650,)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """See `Gateway.secrets`."""
         return ()

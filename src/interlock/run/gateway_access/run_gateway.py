@@ -62,11 +62,17 @@ class RunGateway:
         self._open: list[Gateway] = []
         self._url = ""
         self._secrets: tuple[str, ...] = ()
+        self._ports: tuple[int, ...] = ()
 
     @property
     def url(self) -> str:
         """Where the run's own calls to the default configuration's organisation go; empty while nothing is open."""
         return self._url if self._open else ""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """See `Gateway.ports`."""
+        return self._ports if self._open else ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -90,7 +96,7 @@ class RunGateway:
     async def open(self, run: str, priority: Priority, seat: Seat, folder: Path) -> Mapping[str, str]:
         """See `Gateway.open`."""
         secret = self._ids.fresh()
-        self._secrets = (secret,)
+        self._secrets, self._ports = (secret,), ()
         blocks = []
         for way, gateway in self._gateways:
             prefix, port = await self._open_way(way, gateway, run, priority, seat, secret)
@@ -111,6 +117,7 @@ class RunGateway:
 
         address = await gateway.start("127.0.0.1", 0)
         self._open.append(gateway)
+        self._ports += (address.port,)
         real = way.terms.credentials
         logins = (real, Credentials(client_id=real.client_id, secret=Secret(secret)))
         token = f"{seat.token}-{self._ids.fresh()}"
