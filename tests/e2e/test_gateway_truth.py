@@ -229,3 +229,31 @@ async def test_a_placeholder_outlives_a_restart_of_the_gateway(site: Site) -> No
         async with site.client.get(address.url + QUEUE, headers=headers) as answer:
             assert answer.status == 200
         await gateway.aclose()
+
+
+@pytest.mark.promise("P3", "P8")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("DELETE", QUEUE), ("POST", "/api/v2/routing/queues")),
+        (("PUT", QUEUE), ("PATCH", f"{QUEUE}/members")),
+        (("POST", "/api/v2/routing/queues"), ("DELETE", "/api/v2/routing/queues")),
+        (("POST", "/api/v2/flows/actions/publish"), ("POST", "/api/v2/flows/actions/publish")),
+    ],
+)
+async def test_two_writes_at_once_that_touch_each_other_are_each_sent_once(
+    site: Site, first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    """Their own clients wait for them: whatever overtook a write, nobody repeats one in its name."""
+    site.api.hold = asyncio.Event()
+    calls = []
+    for method, path in (first, second):
+        before = len(site.api.log)
+        body = None if method == "DELETE" else {"name": method}
+        calls.append(asyncio.create_task(site.call(method, body, path)))
+        async with asyncio.timeout(30.0):
+            while len(site.api.log) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+    site.api.hold.set()
+    await asyncio.gather(*calls)
+    assert [(method, path) for method, path in site.api.log if method != "GET"] == [first, second]

@@ -428,10 +428,11 @@ class Proxy:
         """Join or begin a flight, wait for its end or the client's, and deliver."""
         gone = asyncio.create_task(_until_gone(receive))
         try:
-            flight = self.flights.find(call.key, call.arrived_s) or self._begin(call)
+            shared = self.flights.find(call.key, call.arrived_s)
+            flight = shared or self._begin(call)
             ending = await self._land(flight, gone)
-            too_long_to_share = isinstance(ending, Reply) and ending.rest is not None and flight.streamed
-            if too_long_to_share or (ending is not None and not self.flights.still_holds(flight)):
+            # Only an answer of another's call may not be ours: one that was begun for this client is never done twice.
+            if shared is not None and ending is not None and not self._may_take(shared, ending):
                 flight = self._begin(call)
                 ending = await self._land(flight, gone)
         finally:
@@ -439,6 +440,11 @@ class Proxy:
         if ending is not None:
             flight.streamed = True
             await self._deliver(call, ending, send)
+
+    def _may_take(self, shared: Flight, ending: Ending) -> bool:
+        """Say whether a client may be given the answer of a call that was begun for another."""
+        is_taken = isinstance(ending, Reply) and ending.rest is not None and shared.streamed
+        return not is_taken and self.flights.still_holds(shared)
 
     async def _land(self, flight: Flight, gone: asyncio.Task[None]) -> Ending | None:
         """Wait for the end of a flight; None when the client left first."""
