@@ -65,7 +65,7 @@ def test_what_is_no_utf8_is_refused_before_anything_is_made(desk: Desk) -> None:
         (module / "x\udcff").mkdir(exist_ok=True)
         (module / "x\udcff" / "main.tf").touch()
         said = refused(desk.run(*words, cwd=module))
-        assert "no UTF-8: '\\udcff'" in said
+        assert "not UTF-8: '\\udcff'" in said
         assert "s3cr3t" not in said
     assert desk.runs() == []
 

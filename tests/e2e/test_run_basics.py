@@ -1,7 +1,9 @@
 """Supervised runs of the real Terraform: plan, apply, destroy, and what they leave alone."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,17 @@ def test_variables_of_the_environment_that_would_redirect_terraform_are_dropped(
     assert names(module) == {"main.tf"}
     refused = desk.run("plan", module, "--state", "s", environ={"TF_WORKSPACE": "other"})
     assert (refused.code, "unset TF_WORKSPACE" in refused.err) == (3, True), refused.err
+
+
+@pytest.mark.promise("P8")
+def test_a_tainted_object_is_named_and_the_printed_line_keeps_it(desk: Desk) -> None:
+    text = 'resource "terraform_data" "a" {\n  provisioner "local-exec" {\n    command = "test -e ready"\n  }\n}\n'
+    module = desk.module(text=text)
+    failed = desk.run("apply", module, "--state", "s", "--auto-approve")
+    assert failed.code == 34, failed.err
+    [line] = [line for line in failed.err.splitlines() if "tainted: terraform_data.a" in line]
+    assert "with a new id" in line
+    path = os.pathsep.join([str(Path(sys.executable).parent), desk.environ["PATH"]])
+    typed = line.split("that is whole: ")[1]
+    subprocess.run(["sh", "-ec", typed], check=True, cwd=desk.folder, env={**desk.environ, "PATH": path})
+    assert desk.run("plan", module, "--state", "s", "--detailed-exitcode").code == 0

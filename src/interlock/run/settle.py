@@ -21,6 +21,7 @@ from interlock.errors import (
     StateSuspect,
     command,
 )
+from interlock.foreign_text import shell_word
 from interlock.run.endings import Conclusion, Known, conclude
 from interlock.run.entries import (
     Holding,
@@ -40,7 +41,7 @@ from interlock.run.summary import Seen
 from interlock.run.surroundings import Current, StateAccess
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
-from interlock.state import content_digest, parse_document, render_document
+from interlock.state import content_digest, parse_document, render_document, verify_state
 from interlock.store import StoreGone
 from interlock.terraform.events import Action
 from interlock.terraform.plan import PlanDocument, PlanFacts
@@ -55,6 +56,7 @@ SAVE_FAILED = frozenset(
 )
 """Summaries of Terraform's errors that say: the state was not stored (internal/backend/local/backend_apply.go)."""
 _SUSPECTS_SAID = 5  # objects named in the failure; the journal has all of them
+_TAINTED_NAMED = 5  # objects named in one note; `interlock state verify` names all
 _RESOURCES_TOLD = 2_000  # of a plan in the journal; all of them are in the plan itself
 
 
@@ -134,9 +136,32 @@ async def _end(conclusion: Conclusion, found: _Found, access: StateAccess, journ
             if found.unseen is not None:
                 raise found.failure
             await _try_to_tell_state(access, journal)
+            await _tell_tainted(access, journal)
             raise _unheard(found.failure) if found.unheard else found.failure
         case Conclusion.CHECK:
             return
+
+
+async def _tell_tainted(access: StateAccess, journal: Journal) -> None:
+    """Name the objects that the next apply would make anew, which a stop of a run leads to more often than a fault.
+
+    A provider on the older SDK cancels the operation in work when Terraform is asked to stop: the object may be whole,
+    and its replacement has another id, so a queue loses its history (docs/facts/terraform-runs.md).
+    """
+    try:
+        body = await access.stored()
+    except InterlockError:
+        return  # what cannot be read is said already
+    tainted = [finding.address for finding in verify_state(body or b"{}") if finding.code == "tainted"]
+    if tainted:
+        state, file = journal.summary.state, shell_word(f"{journal.summary.state.replace('/', '-')}.tfstate")
+        keep = (
+            f"{command('state', 'pull', state)} > {file} && terraform untaint -state={file} {shell_word(tainted[0])}"
+            f" && {command('state', 'push', '--state', state)} {file}"
+        )
+        named = ", ".join(tainted[:_TAINTED_NAMED]) + (", …" if tainted[_TAINTED_NAMED:] else "")
+        text = f"tainted: {named}. The next apply makes a new one, with a new id. To keep one that is whole: {keep}"
+        journal.tell(NoteEntry(text=text))
 
 
 def _known(failure: InterlockError | None) -> Known:

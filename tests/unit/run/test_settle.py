@@ -373,3 +373,20 @@ def test_what_a_run_left_follows_what_it_stored_itself_under_the_same_serial() -
     assert following(state(3, "a"), stored) == state(3, "a")
     assert following(state(1, "a", lineage="other"), stored) == state(1, "a", lineage="other")
     assert following(state(1, "a"), state(2, "a")) == state(2, "a")  # repeated after it was stored
+
+
+TAINTED = (
+    b'{"version":4,"terraform_version":"1.11.4","serial":4,"lineage":"l","outputs":{},"resources":[{"mode":"managed",'
+    b'"type":"t","name":"a","provider":"provider[\\"x/y\\"]","instances":[{"status":"tainted","schema_version":0,'
+    b'"attributes":{"id":"1"}}]}]}'
+)
+
+
+async def test_what_the_next_apply_would_make_anew_is_named_when_a_run_failed(room: Room) -> None:
+    access = FakeDoor(WRITTEN, accepted=WRITTEN)
+    access.document = TAINTED
+    with pytest.raises(TerraformFailed):
+        await room.settle(access, APPLIED, code=1, failure=TerraformFailed("stopped", why="", fix="interlock plan"))
+    (note,) = [entry.facts["text"] for entry in read(room.folder) if entry.kind == "note"]
+    assert "tainted: t.a" in note
+    assert "interlock state pull prod > prod.tfstate && terraform untaint -state=prod.tfstate t.a" in note
