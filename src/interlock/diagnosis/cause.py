@@ -36,6 +36,7 @@ class Category(Enum):
     PLAN_STALE = "plan-stale"
     INIT_REQUIRED = "init-required"
     VERSION_MISMATCH = "version-mismatch"
+    PROVIDER_INCONSISTENT = "provider-inconsistent"
     PROVIDER_CRASH = "provider-crash"
     API_RATE_LIMIT = "api-rate-limit"
     API_AUTH = "api-auth"

@@ -23,7 +23,6 @@ RULE: Final = Rule(
                 r"^panic: ",
                 r"^fatal error: ",
                 r"rpc error: code = (?:Unavailable|ResourceExhausted)",
-                r"Provider produced (?:inconsistent|invalid|null)",
                 r"Failed to instantiate provider",
                 r"Unrecognized remote plugin message",
                 r"plugin exited before we could connect",
