@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec.structs import replace
 
-from interlock.cli import view
+from interlock.cli import completing, view
 from interlock.cli.queue import lock_values, queue_values, queues_here, tell_unseen
 from interlock.errors import command, fill_in
 from interlock.foreign_text import one_line
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Who holds which state, since when.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
+State = Annotated[
+    str, typer.Argument(help="State name, or the folder of its root module.", autocompletion=completing.states)
+]
 LockId = Annotated[str | None, typer.Option("--lock-id", help="Only this lock; by default the one that is there.")]
 Job = Annotated[str | None, typer.Option("--job", help="URL of the holder's CI job, to ask its system.")]
 Ephemeral = Annotated[

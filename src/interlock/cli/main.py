@@ -68,6 +68,7 @@ COMMANDS: dict[str, Entry] = {
     "completion": Entry("interlock.cli.completion:app", "Print a shell completion script", _BEGIN),
 }
 
+_COMPLETE = "_INTERLOCK_COMPLETE"  # set by the script of `interlock completion`
 _COMPLETION_OF_TYPER = frozenset({"install_completion", "show_completion"})
 """Options that Typer adds to each group; they would complete that group alone. `interlock completion` does it whole."""
 
@@ -88,6 +89,10 @@ def build() -> Any:
     import typer
     from typer.main import get_command
 
+    if _COMPLETE in os.environ:  # the group is made without Typer's own options, which would register the shells
+        from typer._completion_classes import completion_init  # `typer.completion` has it untyped
+
+        completion_init()
     app = typer.Typer(cls=_lazy_group(), no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
     @app.callback()

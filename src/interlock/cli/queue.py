@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli import view
+from interlock.cli import completing, view
 from interlock.errors import command
 from interlock.foreign_text import one_line
 
@@ -26,7 +26,9 @@ app = typer.Typer(help="Who waits for which state, and who is next.", no_args_is
 _TROUBLES = 5  # states that could not be asked and are named one by one
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
+State = Annotated[
+    str, typer.Argument(help="State name, or the folder of its root module.", autocompletion=completing.states)
+]
 RunId = Annotated[str, typer.Argument(help="The waiting run.")]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interlock.cli import completing
 from interlock.errors import StateNotSaved, UsageError, command
 from interlock.options import run_option
 
@@ -32,7 +33,7 @@ def run_flag(name: str, **more: Any) -> Any:
     return typer.Option(option.flag, help=option.help, metavar=metavar, **more)
 
 
-State = Annotated[str | None, run_flag("state")]
+State = Annotated[str | None, run_flag("state", autocompletion=completing.states)]
 Wait = Annotated[str | None, run_flag("wait")]
 NoWait = Annotated[bool, run_flag("no-wait")]
 Terraform = Annotated[str | None, run_flag("terraform")]

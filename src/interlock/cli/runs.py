@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.cli import view
+from interlock.cli import completing, view
 from interlock.errors import command
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, show, follow, cancel and prune runs.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-RunId = Annotated[str, typer.Argument(help="Run id, or its beginning; `latest` for the newest.")]
+RunId = Annotated[
+    str, typer.Argument(help="Run id, or its beginning; `latest` for the newest.", autocompletion=completing.runs)
+]
 _FOLLOW_S = 0.1  # how often a followed journal is read
 
 

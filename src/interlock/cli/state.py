@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from interlock.cli import view
+from interlock.cli import completing, view
 from interlock.errors import StateInvalid, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ app.add_typer(quarantine, name="quarantine")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")]
-State = Annotated[str, typer.Argument(help="State name, or the folder of its root module.")]
+State = Annotated[
+    str, typer.Argument(help="State name, or the folder of its root module.", autocompletion=completing.states)
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 Number = Annotated[str | None, typer.Option("--version", help="Version number, `serial:N`, or a digest's beginning.")]
 EntryId = Annotated[str, typer.Argument(help="Id of the refused write, or its beginning.")]
