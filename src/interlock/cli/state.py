@@ -152,7 +152,10 @@ def _findings(state: str, findings: tuple[Finding, ...]) -> None:
 def history(
     state: State, *, limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 50, json: Json = False
 ) -> None:
-    """List the versions of a state, newest first: who wrote what, in which run, under which token."""
+    """List the versions of a state, newest first: who wrote what, in which run, under which token.
+
+    A version marked `half` was stored while its run went on; Terraform stores what it has every 20 seconds.
+    """
     from interlock.site.existing_history import StoredVersion
     from interlock.state import Version
 
@@ -165,7 +168,7 @@ def history(
 def _show_own(versions: list[Version]) -> None:
     view.table(
         ("VERSION", "SERIAL", "KIND", "RESOURCES", "SIZE", "WRITTEN", "RUN", "TOKEN", "WHO", "SHA-256"),
-        [_version_row(version) for version in versions],
+        [_version_row(version, newer) for version, newer in zip(versions, (None, *versions), strict=False)],
         empty="no versions yet",
     )
 
@@ -190,11 +193,19 @@ def _show_others(versions: list[StoredVersion]) -> None:
     )
 
 
-def _version_row(version: Version) -> tuple[str, ...]:
+def _kind(version: Version, newer: Version | None) -> str:
+    """Name the kind of a version, and what a person must know of it before going back to it."""
+    if version.suspect:
+        return f"{version.kind.value} (suspect)"
+    is_half = newer is not None and version.run and version.run == newer.run
+    return f"{version.kind.value} (half)" if is_half else version.kind.value
+
+
+def _version_row(version: Version, newer: Version | None) -> tuple[str, ...]:
     return (
         str(version.number),
         str(version.serial),
-        f"{version.kind.value} (suspect)" if version.suspect else version.kind.value,
+        _kind(version, newer),
         str(version.resources),
         view.size(version.size_bytes),
         view.instant(version.written_at),
@@ -208,7 +219,9 @@ def _version_row(version: Version) -> tuple[str, ...]:
 @app.command()
 def diff(
     state: State,
-    first: Annotated[str | None, typer.Option("--from", help="Older version; by default the one before.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="Older version; by default the one before the run.")
+    ] = None,
     second: Annotated[str | None, typer.Option("--to", help="Newer version; by default the current one.")] = None,
     *,
     json: Json = False,

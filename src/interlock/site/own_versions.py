@@ -86,10 +86,17 @@ class OwnVersions:
         return parse_document(await self.body(text))
 
     async def pair(self, first: str | None, second: str | None) -> tuple[Document, Document]:
-        """Return two versions: by default the current one and the one before."""
+        """Return two versions: by default the current one and the one before the run that wrote it."""
         newer = await self.version(second)
-        older = first or str(max(newer.number - 1, 1))
+        older = first or str(await self._before_run(newer))
         return await self.document(older), await self.document(str(newer.number))
+
+    async def _before_run(self, version: Version) -> int:
+        """Return the number of the version before the run that wrote one: Terraform stores half an apply every 20 s."""
+        async for each in self.archive.versions(self.state):
+            if each.number < version.number and not _is_same_run(each, version):
+                return each.number
+        return max(version.number - 1, 1)
 
     async def history(self, limit: int) -> Sequence[Version]:
         """See `Versions.history`."""
@@ -129,7 +136,10 @@ class OwnVersions:
     async def _newest_whole(self) -> Version:
         current = await self._meant(None)
         async for version in self.archive.versions(self.state):
-            if version != current and not version.is_tombstone and not version.suspect:
+            if version == current or version.is_tombstone or version.suspect:
+                continue
+            # Half of what the current version's own run did: to go back there would orphan the other half.
+            if current is None or current.suspect or not _is_same_run(version, current):
                 with suppress(InterlockError):
                     body = await self.archive.read_version(self.state, version)
                     if not refusing(verify_state(body)):
@@ -285,3 +295,7 @@ def _is_meant(version: Version, text: str) -> bool:
     if text.isdecimal():
         return int(text) == version.number
     return len(text) >= _DIGEST_CHARS and version.digest.startswith(text)
+
+
+def _is_same_run(one: Version, other: Version) -> bool:
+    return bool(one.run) and one.run == other.run

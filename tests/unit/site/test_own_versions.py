@@ -82,3 +82,17 @@ async def test_the_version_that_a_lost_record_no_longer_names_is_made_current_ag
     await versions.repair(planned)
     assert await versions.body(None) == state(1, "a")
     assert (await versions.plan_repair()).target is None
+
+
+async def test_a_diff_and_a_restore_go_by_the_run_and_not_by_the_write(
+    home: EmbeddedHome, versions: OwnVersions
+) -> None:
+    """Terraform stores what it has every 20 s, so an apply of a minute leaves three versions."""
+    await versions.push(state(1, "a"), force=False)
+    for body in (state(2, "a", "b"), state(3, "a", "b", "c")):
+        await written(home, body)
+    older, newer = await versions.pair(None, None)
+    assert (older.serial, newer.serial) == (1, 3)
+    assert (await versions.pair("2", None))[0].serial == 2
+    planned = await versions.plan_restore(None)
+    assert planned.label.startswith("version 1 ")
