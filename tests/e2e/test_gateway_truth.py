@@ -30,6 +30,8 @@ class Api:
         log: Every call, method and path.
         lose: Answers still to be lost; what they are about is done first.
         drop: Calls still to be dropped before anything is done.
+        refuse: Writes still to be refused with 429, nothing done.
+        late: Writes still to be cut and done nevertheless, right after their object is read the next time.
         hold: Writes wait for it before they are answered; None for at once.
     """
 
@@ -37,7 +39,10 @@ class Api:
     log: list[tuple[str, str]] = field(default_factory=list)
     lose: int = 0
     drop: int = 0
+    refuse: int = 0
+    late: int = 0
     hold: asyncio.Event | None = None
+    _due: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
     def writes(self, method: str) -> int:
         return sum(1 for each, _ in self.log if each == method)
@@ -48,12 +53,20 @@ class Api:
         self.log.append((request.method, request.path))
         if self._is_hit(request, "drop"):
             return self._cut(request)
-        status, document = self._do(request.method, request.path, await request.json() if request.can_read_body else {})
+        sent = await request.json() if request.can_read_body else {}
+        if self._is_hit(request, "late"):
+            self._due.append((request.method, request.path, sent))
+            return self._cut(request)
+        is_refused = self._is_hit(request, "refuse")
+        status, document = (429, {}) if is_refused else self._do(request.method, request.path, sent)
         if request.method != "GET" and self.hold is not None:
             await self.hold.wait()
         if self._is_hit(request, "lose"):
             return self._cut(request)
-        return web.json_response(document, status=status)
+        answer = web.json_response(document, status=status)
+        while request.method == "GET" and self._due:
+            self._do(*self._due.pop())
+        return answer
 
     def _is_hit(self, request: web.BaseRequest, what: str) -> bool:
         left = getattr(self, what)
@@ -257,3 +270,73 @@ async def test_two_writes_at_once_that_touch_each_other_are_each_sent_once(
     site.api.hold.set()
     await asyncio.gather(*calls)
     assert [(method, path) for method, path in site.api.log if method != "GET"] == [first, second]
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(("method", "status"), [("PUT", 200), ("PATCH", 200), ("DELETE", 204)])
+async def test_a_lost_write_that_the_api_does_after_its_object_was_looked_at_is_said_to_be_done(
+    site: Site, method: str, status: int
+) -> None:
+    """Its repetition meets its own work: the conflict, or the missing object, is no failure."""
+    site.api.late = 1
+    answer = await site.call(method, None if method == "DELETE" else {"name": "new", "version": 1})
+    assert answer[0] == status
+    assert site.api.writes(method) == 2
+
+
+@pytest.mark.promise("P8")
+async def test_a_repetition_that_came_before_its_write_was_sent_again_is_not_sent_once_more(site: Site) -> None:
+    """The API refused the abandoned one, so what goes out afterwards is the repetition, whatever crosses it."""
+    site.api.refuse = 1
+    await site.leave("PUT", {"on": True})
+    again = asyncio.create_task(site.call("PUT", {"on": True}))
+    async with asyncio.timeout(30.0):
+        while not site.gateway.stats().adopted_writes:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    other = asyncio.create_task(site.call("PUT", {"on": False}))
+    assert {(await again)[0], (await other)[0]} == {200}
+    assert site.api.writes("PUT") == 3
+
+
+@pytest.mark.promise("P8")
+async def test_a_client_that_leaves_as_its_answer_comes_gets_that_answer_when_it_comes_back(site: Site) -> None:
+    proxy = site.gateway._proxy
+    send, leaves = proxy._upstream.send, asyncio.Event()
+
+    async def send_and_leave(*args: Any, **named: Any) -> Any:
+        reply = await send(*args, **named)
+        leaves.set()
+        return reply
+
+    proxy._upstream.send = send_and_leave  # type: ignore[method-assign]
+    path = f"/{site.url.split('/', 3)[3]}/api/v2/routing/queues"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"2")],
+    }
+    told: list[Any] = []
+
+    def connection() -> Any:
+        parts = iter([{"type": "http.request", "body": b"{}", "more_body": False}])
+
+        async def receive() -> Any:
+            part = next(parts, None)
+            if part is None:
+                await leaves.wait()
+            return part or {"type": "http.disconnect"}
+
+        return receive
+
+    async def tell(message: Any) -> None:
+        told.append(message)
+
+    await proxy(scope, connection(), tell)
+    assert not told
+    leaves.clear()
+    await proxy(scope, connection(), tell)
+    assert told[0]["status"] == 200
+    assert site.api.writes("POST") == 1

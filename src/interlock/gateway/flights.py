@@ -6,10 +6,10 @@
   same write again; it then gets the answer of the first instead of doing it twice.
 
 The second is a memory of answers, so it needs a rule for when a memory is no longer true. An abandoned write is
-*overtaken* when another write that can touch the same thing was begun since, by anybody: to its path, to a path above
-it or to one below it. Then the repetition is sent: who turned a thing on, off and on again must find it on. Two objects
-created in one collection do not touch each other, so a POST that made an object (its answer has an id) is overtaken
-only by a write to that object, or to the collection itself by another method.
+*overtaken* when another write that can touch the same thing was begun since, or was still under way when it began, by
+anybody: to its path, to a path above it or to one below it. Then the repetition is sent: who turned a thing on, off and
+on again must find it on. Two objects created in one collection do not touch each other, so a POST that made an object
+(its answer has an id) is overtaken only by a write to that object, or to the collection itself by another method.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Flight:
         sent_at_write: How many writes had been answered when it was sent; None while nothing of it can have been done.
         streamed: Whether a client took its answer; the rest of a long one can be taken only once.
         abandoned_at_s: When its last client went away; None while there is one.
-        overtaken: A write that can touch the same thing was begun after this one.
-        crossed: Of a POST: another POST to the same path was begun after it, which touches it unless both made objects.
-        below: Of a POST: first path segments below its path to which something was written since.
+        overtaken: A write that can touch the same thing was begun after this one, or was under way when it began.
+        crossed: Of a POST: so was another POST to the same path, which touches it unless both made objects.
+        below: Of a POST: first path segments below its path to which something was so written.
     """
 
     key: bytes
@@ -126,6 +126,8 @@ class Flights:
             return
         for other in self._writes.values():
             _overtake(other, flight)
+            if not other.task.done():  # it may reach the API after this one: two under way overtake each other
+                _overtake(flight, other)
         self._writes[id(flight)] = flight
 
     def sent(self, flight: Flight) -> None:
@@ -174,6 +176,7 @@ class Flights:
             over = number < surplus or age_s > ABANDONED_S or each.overtaken
             if each.is_abandoned and each.task.done() and (over or _is_bulky(each)):
                 self.served(each)
+                _give_up_rest(each)
 
 
 def _overtake(earlier: Flight, later: Flight) -> None:
@@ -208,6 +211,15 @@ def _made(flight: Flight) -> str:
         return ""
     found = document.get("id") if isinstance(document, dict) else None
     return found.lower() if isinstance(found, str) else ""
+
+
+def _give_up_rest(flight: Flight) -> None:
+    """Close the rest of a long answer that nobody takes any more: it holds a connection."""
+    if flight.task.cancelled() or flight.task.exception() is not None:
+        return
+    ending = flight.task.result()
+    if isinstance(ending, Reply) and ending.rest is not None and not flight.streamed:
+        ending.rest.close()
 
 
 def _is_bulky(flight: Flight) -> bool:

@@ -44,6 +44,7 @@ from interlock.gateway.retries import (
     Outcome,
     Unknown,
     Unreachable,
+    is_answer,
     is_read,
     judge,
     judge_trace,
@@ -181,6 +182,8 @@ class _Progress:
         only: The slot whose token it must use.
         sent_s: When the last attempt was sent.
         lost: Whether an attempt was sent and its answer lost, so that it may have been done.
+        was_lost: Whether that ever was so. Its object may show afterwards that it was not done, and the API, which
+            works on, does it after that look.
     """
 
     deadline_s: float
@@ -188,6 +191,7 @@ class _Progress:
     replayed: bool = False
     only: int | None = None
     lost: bool = False
+    was_lost: bool = False
     sent_s: float = 0.0
 
 
@@ -429,10 +433,11 @@ class Proxy:
         gone = asyncio.create_task(_until_gone(receive))
         try:
             shared = self.flights.find(call.key, call.arrived_s)
+            is_memory = shared is not None and shared.sent_at_write is not None  # else it goes out for this client
             flight = shared or self._begin(call)
             ending = await self._land(flight, gone)
             # Only an answer of another's call may not be ours: one that was begun for this client is never done twice.
-            if shared is not None and ending is not None and not self._may_take(shared, ending):
+            if shared is not None and ending is not None and not self._may_take(shared, ending, is_memory=is_memory):
                 flight = self._begin(call)
                 ending = await self._land(flight, gone)
         finally:
@@ -441,10 +446,10 @@ class Proxy:
             flight.streamed = True
             await self._deliver(call, ending, send)
 
-    def _may_take(self, shared: Flight, ending: Ending) -> bool:
-        """Say whether a client may be given the answer of a call that was begun for another."""
+    def _may_take(self, shared: Flight, ending: Ending, *, is_memory: bool) -> bool:
+        """Say whether a client may be given the answer of a call that was begun for another, perhaps before it came."""
         is_taken = isinstance(ending, Reply) and ending.rest is not None and shared.streamed
-        return not is_taken and self.flights.still_holds(shared)
+        return not is_taken and (not is_memory or self.flights.still_holds(shared))
 
     async def _land(self, flight: Flight, gone: asyncio.Task[None]) -> Ending | None:
         """Wait for the end of a flight; None when the client left first."""
@@ -453,9 +458,11 @@ class Proxy:
             await asyncio.wait({flight.task, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             flight.clients -= 1
-            if not flight.task.done() and not flight.clients:
+            # Who left in the instant of the answer has not got it, and repeats the write.
+            is_left = not flight.task.done() or (gone.done() and not is_read(flight.method, ""))
+            if is_left and not flight.clients:
                 self.flights.abandoned(flight, self._clock.monotonic())
-        if not flight.task.done():
+        if is_left:
             return None
         self.flights.served(flight)
         if flight.task.cancelled():
@@ -552,7 +559,7 @@ class Proxy:
             path=call.route.path,
             attempt=progress.attempt,
             replayed_401=progress.replayed or (self._is_hopeless(call) and self._is_good(token, progress)),
-            lost_before=progress.lost,
+            lost_before=progress.lost or (progress.was_lost and isinstance(outcome, Answered)),
         )
         match verdict:
             case Deliver() | Unreachable():
@@ -569,7 +576,8 @@ class Proxy:
                 return await self._look(call, progress, reply)
             case Again(fresh_token=True):
                 _discard(reply)
-                self.flights.refused(flight)
+                if not progress.lost:
+                    self.flights.refused(flight)
                 self._replay(progress, *token)
                 return None
             case Again(pause_s=pause_s):
@@ -581,8 +589,8 @@ class Proxy:
 
     async def _look(self, call: _Call, progress: _Progress, reply: Reply | Broken) -> Ending | None:
         """Look at the object of a write whose answer was lost, and deliver the truth; None to send the write again."""
-        is_answered = isinstance(reply, Reply) and reply.status < _SERVER_ERROR
-        progress.lost = True
+        is_answered = isinstance(reply, Reply) and is_answer(reply.status)
+        progress.lost = progress.was_lost = True
         seen = await self._read(call.route.path, call.flow, call.priority, call.run)
         trace = None
         if seen.status < _SERVER_ERROR and seen.status not in _NO_LOOK:

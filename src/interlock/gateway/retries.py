@@ -26,7 +26,7 @@ _UNAVAILABLE = 503
 _TOO_MANY = 429
 _UNAUTHORISED = 401
 _GONE = frozenset({404, 410})
-_CONFLICTS = frozenset({400, 409, 412})
+_FAILED = 400
 _PAUSE_MIN_S = 0.25
 _PAUSE_MAX_S = 4.0
 
@@ -102,6 +102,11 @@ def is_read(method: str, path: str) -> bool:
     return method in _READS or (method == "POST" and path.rstrip("/").endswith(_READING_POSTS))
 
 
+def is_answer(status: int) -> bool:
+    """Say whether the API itself answered, and not something between that lost its answer."""
+    return status not in _INTERMEDIARY
+
+
 def judge(
     outcome: Outcome, *, method: str, path: str, attempt: int, replayed_401: bool, lost_before: bool = False
 ) -> Verdict:
@@ -126,9 +131,10 @@ def judge(
         case Failure.LOST:
             return Unreachable() if last else Again(pause_s=pause_s(attempt))
         case Answered():
-            if lost_before and not is_read(method, path) and (echo := _echo(method, outcome.status)) is not None:
-                return echo
-            return _judge_answer(outcome, method=method, path=path, attempt=attempt, replayed_401=replayed_401)
+            verdict = _judge_answer(outcome, method=method, path=path, attempt=attempt, replayed_401=replayed_401)
+            if lost_before and not is_read(method, path) and isinstance(verdict, Deliver):
+                return _echo(method, outcome.status) or verdict
+            return verdict
 
 
 def _after_loss(method: str) -> Verdict:
@@ -136,10 +142,10 @@ def _after_loss(method: str) -> Verdict:
 
 
 def _echo(method: str, status: int) -> Done | Look | None:
-    """Say what follows when a repetition may have met what its own lost attempt did."""
+    """Say what follows when a repetition fails, perhaps for what its own lost attempt did, while that may be done."""
     if method == "DELETE" and status in _GONE:
         return Done()
-    return Look() if status in _GONE | _CONFLICTS and leaves_traces(method) else None
+    return Look() if status >= _FAILED and leaves_traces(method) else None
 
 
 def judge_trace(
@@ -152,7 +158,7 @@ def judge_trace(
         method: PUT, PATCH or DELETE.
         is_guarded: Whether the write names the version that it replaces.
         attempt: The last one, 1 for the first.
-        is_answered: Whether the last attempt was answered, with a conflict that an earlier, lost one may have caused.
+        is_answered: Whether the last attempt was answered, with a failure; then an earlier one was lost.
     """
     if trace is Trace.DONE:
         return Done()

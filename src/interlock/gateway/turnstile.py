@@ -12,6 +12,8 @@ from interlock.clock import Clock
 from interlock.gateway.admission import Admission, Ask, Finished, Full, Grant
 from interlock.gateway.fairness import Entry
 
+_COME_BACK_S = 1  # told at the end: another gateway may stand here by then
+
 
 class Turnstile:
     """Turns an admission's decisions into waiting and going.
@@ -36,6 +38,8 @@ class Turnstile:
         Returns:
             The grant, which must be given to `leave`; or the seconds after which to come back; or why it may not wait.
         """
+        if self._closed:  # nobody would wake it
+            return _COME_BACK_S
         entry = self.admission.offer(ask)
         if isinstance(entry, Full):
             return entry
@@ -74,7 +78,7 @@ class Turnstile:
             self._timer.cancel()
         for entry in list(self._waiting):
             self.admission.withdraw(entry)
-            self._tell(entry, 1)
+            self._tell(entry, _COME_BACK_S)
 
     def _tell(self, entry: Entry[Ask], answer: Grant | int) -> bool:
         future = self._waiting.pop(entry, None)

@@ -222,6 +222,20 @@ async def test_whether_a_crossed_post_made_an_object_is_seen_when_it_has_ended()
     assert not flights.still_holds(first)
 
 
+@pytest.mark.promise("P3")
+async def test_a_write_that_began_before_and_ended_after_an_abandoned_one_overtakes_it() -> None:
+    """PUT off waits for its turn, PUT on passes it and is abandoned: its repetition must turn it on again."""
+    flights = Flights()
+    off, off_future = await fly("PUT", b"off", "/api/v2/things/a1")
+    flights.add(off)
+    await abandoned(flights, "PUT", "/api/v2/things/a1")
+    off_future.set_result(ANSWER)
+    await off.task
+    flights.ended(off)
+    flights.served(off)
+    assert flights.find(b"k", 1.0) is None
+
+
 async def test_each_of_two_abandoned_creations_is_adopted_once() -> None:
     flights = Flights()
     kept = [await abandoned(flights, "POST", "/api/v2/routing/queues", made=made) for made in ("a1", "a2")]

@@ -64,6 +64,17 @@ def test_a_delete_that_finds_nothing_after_a_lost_attempt_is_done() -> None:
     assert decide(Answered(status=404), "DELETE") == Deliver()
 
 
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("status", [401, 403, 422, 500, 503])
+def test_no_failure_of_a_repetition_is_delivered_before_its_lost_attempt_was_looked_for(status: int) -> None:
+    verdict = judge(
+        Answered(status=status), method="PUT", path="/x", attempt=ATTEMPTS_MAX, replayed_401=True, lost_before=True
+    )
+    assert verdict == Look()
+    alone = judge(Answered(status=status), method="PUT", path="/x", attempt=ATTEMPTS_MAX, replayed_401=True)
+    assert alone == Deliver()
+
+
 def test_a_lost_write_is_never_called_unreachable() -> None:
     ended = judge(Failure.UNSENT, method="PUT", path="/x", attempt=ATTEMPTS_MAX, replayed_401=False, lost_before=True)
     assert ended == Unknown()

@@ -119,3 +119,12 @@ async def test_after_closing_nobody_is_let_through(gate: Gate) -> None:
     gate.turnstile.pump()
     assert await task == 1
     assert gate.admission.flying == 0
+
+
+async def test_who_comes_after_the_end_is_sent_away_at_once(gate: Gate) -> None:
+    """A write that paused, or whose object is looked at, asks again: it would wait for ever."""
+    gate.admission.open_slot(0, 0.0)
+    gate.turnstile.close()
+    async with asyncio.timeout(5.0):
+        assert await gate.turnstile.enter(gate.ask()) == 1
+    assert not len(gate.admission.turns)
