@@ -167,9 +167,11 @@ def settle_account(ledger: Ledger, name: str, *, allowed: int, window_s: float, 
 
 
 def draw(
-    ledger: Ledger, name: str, *, owner: str, want: int, now_s: float, turn: Turn | None = None
+    ledger: Ledger, name: str, *, owner: str, want: int, now_s: float, turn: Turn | None = None, least: int = 1
 ) -> tuple[Ledger, Slice | None]:
-    """Draw up to `want` from an account, for a class when one is named.
+    """Draw up to `want` and at least `least` from an account, for a class when one is named.
+
+    A call that costs more than the pace ever gives at once goes on a full burst, and the pace makes up for it.
 
     Returns:
         The ledger and the slice; None when nothing can be drawn now. What asked is remembered either way.
@@ -180,8 +182,9 @@ def draw(
     account = _ask(account, turn, now_s)
     amount = min(want, account.allowed - occupied(account, now_s))
     if turn is not None:
-        amount = min(amount, math.floor(level_at(account, now_s) + _ROUNDING))
-    if amount < 1 or not _is_turn(account, turn, now_s):
+        level = level_at(account, now_s) + _ROUNDING
+        amount = min(amount, max(math.floor(level), least if level >= _burst(account) else 0))
+    if amount < least or not _is_turn(account, turn, now_s):
         return _with(ledger, name, account), None
     piece = Slice(owner=owner, amount=amount, free_at_s=now_s + _longest_s(account))
     if turn is not None:
@@ -206,9 +209,9 @@ def _burst(account: Account) -> float:
     return max(account.allowed * BURST_SHARE / 2, account.allowed / account.window_s * _ASKED_AGAIN_S, 1.0)
 
 
-def pace_wait_s(account: Account, now_s: float) -> float:
-    """Return when the pace gives one request; 0.0 for at once."""
-    return max(1.0 - level_at(account, now_s), 0.0) * account.window_s / account.allowed
+def pace_wait_s(account: Account, now_s: float, least: int = 1) -> float:
+    """Return when the pace gives so much; 0.0 for at once."""
+    return max(min(float(least), _burst(account)) - level_at(account, now_s), 0.0) * account.window_s / account.allowed
 
 
 def _ask(account: Account, turn: Turn | None, now_s: float) -> Account:

@@ -333,13 +333,15 @@ class Sharing:
         most = max(budget.allowed // _DRAW_SHARE, 1)
         want = max(budget.wants, min(budget.wants * max(self._waiting(), 1), most))
         owner = f"{self._process}/{self._number}"
-        ledger, piece = draw(ledger, budget.name, owner=owner, want=want, now_s=wall_s, turn=self._turn())
-        if piece is None or piece.amount < budget.wants:
+        ledger, piece = draw(
+            ledger, budget.name, owner=owner, want=want, now_s=wall_s, turn=self._turn(), least=budget.wants
+        )
+        if piece is None:
             account = ledger.accounts.get(budget.name)
             free_at_s = None if account is None else next_free_s(account, wall_s)
             dry_s = _DRY_S if free_at_s is None else min(max(free_at_s - wall_s, 0.001), _DRY_S)
             if account is not None:
-                dry_s = max(dry_s, min(pace_wait_s(account, wall_s), _PACED_S))
+                dry_s = max(dry_s, min(pace_wait_s(account, wall_s, budget.wants), _PACED_S))
             later.append(lambda: setattr(budget, "dry_until_s", now_s + dry_s))
         if piece is not None:
             lease = _Lease(owner=owner, left=piece.amount, until_s=now_s + usable_s(budget.window_s), answered_s=now_s)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.gateway.ledger import from_bytes, occupied
+from interlock.gateway.ledger import Turn, from_bytes, occupied
 from interlock.gateway.sharing import SharedBudget, Sharing
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
@@ -57,6 +57,29 @@ async def test_a_slice_that_was_not_used_is_given_back() -> None:
     record = await store.get("gateway/org")
     assert record is not None
     assert occupied(from_bytes(record.value, now_s=0.0).accounts["organisation"], clock.now().timestamp()) == 2
+
+
+async def test_a_call_that_costs_more_than_the_pace_gives_at_once_goes_too() -> None:
+    """A page of 25 flows, of 300 a minute: slices of less than its cost are of use to nobody."""
+    clock = FakeClock()
+    shared = Sharing(
+        MemoryRecords(clock=clock),
+        key="gateway/org",
+        process="a",
+        clock=clock,
+        changed=lambda: None,
+        waiting=lambda: 1,
+        turn=lambda: Turn(name="APPLY", weight=8.0),
+    )
+    budget = shared.make_budget("flows-list", 300, 60.0, None, clock.monotonic())
+    sent_s = []
+    for _ in range(600):
+        if budget.fits(25, clock.monotonic()):
+            budget.settle(budget.take(25, clock.monotonic()), clock.monotonic())
+            sent_s.append(clock.monotonic())
+        await shared._round()
+        await clock.advance(0.1)
+    assert 10 <= len(sent_s) <= 12
 
 
 async def test_a_refusal_of_one_closes_the_other() -> None:
