@@ -117,9 +117,9 @@ class Api:
         fate = self.chance.choice(FATES)
         if request.method == "GET":
             answer = self._answer(request, mark, sent, "do" if fate in {"lose", "late", "504 done"} else fate)
-            while self._late:
-                self._do(*self._late.pop())
+            self._do_late()
             return answer
+        self._do_late()  # nothing is so late that its own repetition comes first: nobody could tell then
         if mark in self.came:
             self.came[mark].set()
         if self.chance.random() < 0.5:
@@ -130,6 +130,10 @@ class Api:
         if fate in {"lose", "late", "drop"}:
             return self._cut(request)
         return answer
+
+    def _do_late(self) -> None:
+        while self._late:
+            self._do(*self._late.pop())
 
     def _answer(self, request: web.BaseRequest, mark: str, sent: dict[str, Any], fate: str) -> web.StreamResponse:
         if fate == "late":
