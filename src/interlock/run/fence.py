@@ -15,6 +15,7 @@ from http import HTTPStatus
 _HEAD_BYTES = 65536
 _BODY_BYTES = 1 << 20  # read and thrown away, so that the client has sent all of it before it is answered
 _CALL_S = 10.0
+_DIGITS = 12  # of a length that are read; Python refuses numbers of thousands of digits
 
 
 class Fence:
@@ -61,8 +62,8 @@ def _length(head: bytes) -> int:
     """Return the length of a request's body; 0 when its head does not say."""
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length" and value.strip().isdigit():
-            return int(value)
+        if name.strip().lower() == b"content-length" and value.strip()[:_DIGITS].isdigit():
+            return int(value.strip()[:_DIGITS])
     return 0
 
 
