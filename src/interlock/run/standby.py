@@ -98,10 +98,10 @@ class Standby:
         self._close()
 
     async def dismiss(self) -> None:
-        """Let go of a process that is not needed."""
-        self._close()
+        """Let go of a process that is not needed. Killed first: at the end of its configuration it would begin."""
         self.running.child.kill()
         await self.running.child.wait()
+        self._close()
         for path in (self.running.output, self.running.stderr):
             path.unlink(missing_ok=True)
         self.forget()
