@@ -72,6 +72,15 @@ async def settle(
 ) -> None:
     """Save what Terraform left, compare what is stored with what it wrote, and raise what went wrong.
 
+    Args:
+        outcome: How the apply ended.
+        failure: What it failed with; None for success.
+        plan: What was planned.
+        access: To the state.
+        workspace: Where Terraform worked.
+        journal: The run's.
+        saving: How a state that could not be stored is kept.
+
     Raises:
         StateNotSaved: The newest state could not be stored; where it is kept is named.
         StateSuspect: It is stored, and lacks what neither the plan nor its refresh took out.
@@ -95,6 +104,9 @@ async def settle(
         failure = _with_kept(failure, refused)
     unheard = pushed and not outcome.errors
     found = _Found(failure=failure, unseen=unseen, refused=refused, lacking=lacking, unheard=unheard)
+    if conclusion is Conclusion.FAILURE and found.unseen is None:
+        await _try_to_tell_state(access, journal)
+        await _tell_tainted(access, journal, saving.program)
     await _end(conclusion, found, access, journal)
     await _check_stored(outcome, access, plan)
     await _tell_state(access, journal)
@@ -133,16 +145,12 @@ async def _end(conclusion: Conclusion, found: _Found, access: StateAccess, journ
             raise _suspect(found.lacking, found.failure) from found.failure
         case Conclusion.FAILURE:
             assert found.failure is not None
-            if found.unseen is not None:
-                raise found.failure
-            await _try_to_tell_state(access, journal)
-            await _tell_tainted(access, journal)
-            raise _unheard(found.failure) if found.unheard else found.failure
+            raise _unheard(found.failure) if found.unheard and found.unseen is None else found.failure
         case Conclusion.CHECK:
             return
 
 
-async def _tell_tainted(access: StateAccess, journal: Journal) -> None:
+async def _tell_tainted(access: StateAccess, journal: Journal, program: str) -> None:
     """Name the objects that the next apply would make anew, which a stop of a run leads to more often than a fault.
 
     A provider on the older SDK cancels the operation in work when Terraform is asked to stop: the object may be whole,
@@ -154,11 +162,11 @@ async def _tell_tainted(access: StateAccess, journal: Journal) -> None:
         return  # what cannot be read is said already
     tainted = [finding.address for finding in verify_state(body or b"{}") if finding.code == "tainted"]
     if tainted:
-        state, file = journal.summary.state, shell_word(f"{journal.summary.state.replace('/', '-')}.tfstate")
-        keep = (
-            f"{command('state', 'pull', state)} > {file} && terraform untaint -state={file} {shell_word(tainted[0])}"
-            f" && {command('state', 'push', '--state', state)} {file}"
-        )
+        state = journal.summary.state
+        file = f"{state.replace('/', '-')}.tfstate"
+        take_off = f"{program} untaint -state={shell_word(file)} {shell_word(tainted[0])}"
+        pull, push = command("state", "pull", state), command("state", "push", "--state", state, file)
+        keep = f"{pull} > {shell_word(file)} && {take_off} && {push}"
         named = ", ".join(tainted[:_TAINTED_NAMED]) + (", …" if tainted[_TAINTED_NAMED:] else "")
         text = f"tainted: {named}. The next apply makes a new one, with a new id. To keep one that is whole: {keep}"
         journal.tell(NoteEntry(text=text))
@@ -253,10 +261,12 @@ class Saving(Struct, frozen=True, kw_only=True):
     Attributes:
         clock: For waiting between two offers.
         patience_s: How long it is offered.
+        program: How a person starts this Terraform, as a shell reads it.
     """
 
     clock: Clock
     patience_s: float
+    program: str = "terraform"
 
 
 async def _save_left(

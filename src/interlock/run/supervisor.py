@@ -29,6 +29,7 @@ from interlock.errors import (
     TerraformFailed,
     command,
 )
+from interlock.foreign_text import shell_word
 from interlock.run import settle
 from interlock.run.binary import Binary
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
@@ -506,7 +507,11 @@ class Supervisor:
                 access=self._hands.access,
                 workspace=self._workspace,
                 journal=self._journal,
-                saving=settle.Saving(clock=self._hands.clock, patience_s=PATIENCE_LEASES * self._order.lease_s),
+                saving=settle.Saving(
+                    clock=self._hands.clock,
+                    patience_s=PATIENCE_LEASES * self._order.lease_s,
+                    program=" ".join(map(shell_word, self._binary.argv)),
+                ),
             )
         finally:
             await self._note_made(outcome)

@@ -36,7 +36,15 @@ LOCK_FILE = ".terraform.lock.hcl"
 _SEED_FORMAT = 2  # of what is kept of an initialisation; 1 had no lock file, so nothing of it can be used
 _DATA = Path(".terraform")  # what Terraform calls its data folder when nobody says otherwise
 _HIDDEN = frozenset(
-    {".terraform", ERRORED, OVERRIDE_NAME, IMPORTS_NAME, "terraform.tfstate", "terraform.tfstate.backup"}
+    {
+        ".terraform",
+        f"{LOCK_FILE}.new",
+        ERRORED,
+        OVERRIDE_NAME,
+        IMPORTS_NAME,
+        "terraform.tfstate",
+        "terraform.tfstate.backup",
+    }
 )
 _MODULE_CALL = re.compile(rb'(?<![.\w])module["\s]')
 _MIRROR_LIMIT = 5000  # entries of one folder above the root module; a fuller one is not mirrored
@@ -149,8 +157,10 @@ class Workspace:
         """
         kept = self.seed / LOCK_FILE
         if self.folder != self.directory and kept.is_file():
-            (self.folder / LOCK_FILE).unlink(missing_ok=True)
-            shutil.copyfile(kept, self.folder / LOCK_FILE)
+            # In one step: on a full disk the user's own would be gone, and `init` would select other versions.
+            fresh = self.folder / f"{LOCK_FILE}.new"
+            shutil.copyfile(kept, fresh)
+            fresh.replace(self.folder / LOCK_FILE)
 
     def _publish(self, fresh: Path) -> None:
         """Put the new initialisation in its place. When another run was first, ours is used by us alone."""

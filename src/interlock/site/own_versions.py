@@ -92,11 +92,19 @@ class OwnVersions:
         return await self.document(older), await self.document(str(newer.number))
 
     async def _before_run(self, version: Version) -> int:
-        """Return the number of the version before the run that wrote one: Terraform stores half an apply every 20 s."""
+        """Return the number of the version before the run that wrote one: Terraform stores half an apply every 20 s.
+
+        Raises:
+            UsageError: There is none.
+        """
         async for each in self.archive.versions(self.state):
             if each.number < version.number and not _is_same_run(each, version):
                 return each.number
-        return max(version.number - 1, 1)
+        raise UsageError(
+            f"state {self.state} has no version before version {version.number}",
+            why="it is of the first run that wrote this state" if version.run else "",
+            fix=command("state", "history", self.state),
+        )
 
     async def history(self, limit: int) -> Sequence[Version]:
         """See `Versions.history`."""

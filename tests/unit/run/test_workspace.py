@@ -1,3 +1,4 @@
+import errno
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 
 from interlock.errors import UsageError
 from interlock.run import workspace as room
-from interlock.run.workspace import OVERRIDE_NAME, Workspace, open_workspace
+from interlock.run.workspace import LOCK_FILE, OVERRIDE_NAME, Workspace, open_workspace
 
 Opener: TypeAlias = Callable[..., Workspace]
 
@@ -225,3 +226,29 @@ def test_a_folder_above_with_too_many_entries_is_not_mirrored(
     monkeypatch.setattr(room, "_MIRROR_LIMIT", 0)
     space = opened()
     assert listing(space.folder.parent) == ["prod"]
+
+
+def test_the_users_own_lock_file_is_still_there_when_that_of_an_initialisation_cannot_be_copied(
+    opened: Opener, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / LOCK_FILE).write_text("theirs")
+    first = opened(1)
+    assert not first.seeded()
+    (first.folder / LOCK_FILE).unlink()
+    (first.folder / LOCK_FILE).write_text("selected")
+    first.initialised()
+    second = opened(2)
+
+    def full(_source: Path, target: Path) -> None:
+        target.write_text("sel")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    assert not second.seeded()
+    assert (second.folder / LOCK_FILE).read_text() == "theirs"
+    monkeypatch.undo()
+    third = opened(3)
+    assert third.seeded()
+    assert (third.folder / LOCK_FILE).read_text() == "selected"
+    assert (repository / LOCK_FILE).read_text() == "theirs"
+    assert third.give_back() == []

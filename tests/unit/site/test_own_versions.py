@@ -96,3 +96,13 @@ async def test_a_diff_and_a_restore_go_by_the_run_and_not_by_the_write(
     assert (await versions.pair("2", None))[0].serial == 2
     planned = await versions.plan_restore(None)
     assert planned.label.startswith("version 1 ")
+
+
+async def test_the_first_run_of_a_state_has_nothing_to_be_compared_with(
+    home: EmbeddedHome, versions: OwnVersions
+) -> None:
+    for body in (state(1, "a"), state(2, "a", "b")):
+        await written(home, body)
+    with pytest.raises(UsageError, match="no version before version 2"):
+        await versions.pair(None, None)
+    assert [each.serial for each in await versions.pair("1", None)] == [1, 2]
