@@ -187,11 +187,17 @@ def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Wh
     """Grant nobody from now on; who holds goes on."""
     from interlock.host import who
 
+    unheard: list[str] = []
+
     async def pause(coordinator: Coordinator, name: str) -> None:
+        if (await coordinator.view(name)).version is None:
+            unheard.append(name)
         await coordinator.pause(name, by=who(), reason=one_line(reason))
 
     ref = _change(state, pause)
     view.note(f"{ref.queue} is paused; to end it: {command('queue', 'resume', ref.queue)}")
+    if unheard:  # who mistypes the name of production must not believe that production stands still
+        view.note(f"nobody ever queued for {ref.queue} before; the names that are known: {command('state', 'ls')}")
 
 
 @app.command()
@@ -199,5 +205,12 @@ def resume(state: State) -> None:
     """Grant again, in order."""
     from interlock.host import who
 
-    ref = _change(state, lambda coordinator, name: coordinator.resume(name, by=who()))
-    view.note(f"{ref.queue} is resumed")
+    paused: list[str] = []
+
+    async def resume(coordinator: Coordinator, name: str) -> None:
+        if (await coordinator.view(name)).lock.pause is not None:
+            paused.append(name)
+        await coordinator.resume(name, by=who())
+
+    ref = _change(state, resume)
+    view.note(f"{ref.queue} is resumed" if paused else f"{ref.queue} was not paused")
