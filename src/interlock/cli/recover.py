@@ -16,7 +16,7 @@ from interlock.cli import view
 from interlock.cli.force_unlock import break_examined, make_override
 from interlock.cli.lock import Ephemeral, Job, State, show_explained
 from interlock.cli.state import difference, repair_in, restore_in, show_difference
-from interlock.errors import InterlockError, StateInvalid, TerraformFailed, UsageError, command
+from interlock.errors import InterlockError, StateInvalid, TerraformFailed, command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,33 +120,17 @@ async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:
     """
     from interlock.compose.homes import at_home
     from interlock.site.opening import open_meant, plan_hint
+    from interlock.site.which import check_heard_of, resolve
 
     home_at = at_home(os.environ, make=not walk.dry_run, told=view.audited)
     async with home_at as home:
-        await _check_heard_of(walk.state, home)
+        await check_heard_of(await resolve(walk.state, home, os.environ), home)
         await _lock(walk, home)
         async with open_meant(walk.state, home, os.environ) as site:
             await _leftovers(walk, site)
             broken = await _state(walk, site)
             hint = await plan_hint(site.ref, site.home)
     return broken, (site.ref, hint)
-
-
-async def _check_heard_of(state: str, home: Home) -> None:
-    """Refuse a name under which nothing ever was: "whole, and follows from the one before" would be said of a typo.
-
-    Raises:
-        UsageError: Nobody ever queued or stored anything under it, and no root module is known for it.
-    """
-    from interlock.site.which import resolve
-
-    ref = await resolve(state, home, os.environ)
-    if ref.is_own and ref.directory is None and not await home.keeps(ref.queue):
-        raise UsageError(
-            f"there is no state {ref.queue} to recover",
-            why="nothing was ever queued or stored under this name",
-            fix=command("state", "ls"),
-        )
 
 
 async def _lock(walk: _Walk, home: Home) -> None:

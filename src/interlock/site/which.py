@@ -63,6 +63,20 @@ async def resolve(subject: str, home: Home, environ: Mapping[str, str]) -> State
     return await _of_name(subject, folder, home, environ)
 
 
+async def check_heard_of(ref: StateRef, home: Home) -> None:
+    """Refuse a name under which nothing ever was: of a typo everything could be said, also that it is whole.
+
+    Raises:
+        UsageError: Nobody ever queued or stored anything under it, and no root module is known for it.
+    """
+    if ref.is_own and ref.directory is None and not await home.keeps(ref.queue):
+        raise UsageError(
+            f"there is no state {ref.queue}",
+            why="nothing was ever queued or stored under this name",
+            fix=command("state", "ls"),
+        )
+
+
 async def names_of(subject: str, home: Home, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return queue and address of the state that a person means, for what is only looked up by them.
 

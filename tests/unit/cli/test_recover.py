@@ -19,5 +19,5 @@ def test_a_name_under_which_nothing_ever_was_is_not_said_to_be_whole(
         main(["recover", "prodd", "--yes", "--window", "0s"])
     said = capsys.readouterr().err
     assert left.value.code == 3, said
-    assert "there is no state prodd to recover" in said
+    assert "there is no state prodd" in said
     assert "whole" not in said
