@@ -46,5 +46,6 @@ def test_a_command_says_the_same_in_a_process_of_its_own_and_in_that_of_the_test
     assert desk.apply(module).wait().code == 0
     truncated = desk.folder / "truncated.tfstate"
     truncated.write_text(desk.run("state", "pull", "s").out[:-20])
+    desk.call("queue", "pause", "other", "--reason", "the first pause of a name says that nobody ever used it")
     for words in asked(desk, module, truncated):
         assert lasting(desk.call(*words)) == lasting(desk.start(*words).wait()), words
