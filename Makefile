@@ -17,13 +17,22 @@ MATRIX_WORK ?= $(VENV)/matrix
 # Terraforms (and OpenTofus) that are asked which states they can read.
 TERRAFORMS ?= terraform
 
-.PHONY: demo test check bench chaos matrix snapshots state-mutants search lock clean
+# Slow proofs: begin no further one after so many seconds (all when empty), and with which one to begin.
+PROOFS_SECONDS ?=
+PROOFS_TURN ?= 0
+
+.PHONY: demo test proofs check bench chaos matrix snapshots state-mutants search lock clean
 
 demo: $(READY)
 	$(BIN)/interlock demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+
+# What `make test` leaves out: the proofs marked slow. PROOFS_SECONDS=60 PROOFS_TURN=7 begins with the seventh and ends early.
+proofs: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow --turn $(PROOFS_TURN) \
+	  $(if $(PROOFS_SECONDS),--begin-within $(PROOFS_SECONDS))
 
 check: $(READY)
 	scripts/check

@@ -42,14 +42,19 @@ _MEANINGS = {
 }
 
 
+_SLOW = """Those marked *slow* are left out of `make test`; `make proofs` runs them all, and each CI run those that are
+begun within a minute, others for each commit. `make chaos`, `make matrix` and `make search` look longer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Proof:
-    """One test that proves a promise: the promise, the level, the file and the test's name."""
+    """One test that proves a promise: the promise, the level, file and name of the test, and whether it is slow."""
 
     promise: str
     level: str
     file: str
     name: str
+    slow: bool
 
 
 def level_of(file: str) -> str:
@@ -62,13 +67,15 @@ def collect(tests: Path = ROOT / "tests") -> list[Proof]:
     found = []
     for path in sorted(tests.rglob("test_*.py")):
         file = path.relative_to(tests.parent).as_posix()
-        for name, promises in marked(path.read_text("utf-8")):
-            found += [Proof(promise=each, level=level_of(file), file=file, name=name) for each in promises]
+        for name, promises, slow in marked(path.read_text("utf-8")):
+            found += [Proof(promise=each, level=level_of(file), file=file, name=name, slow=slow) for each in promises]
     return sorted(set(found), key=lambda proof: (PROMISES.index(proof.promise), proof.level, proof.file, proof.name))
 
 
-def marked(source: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each test of a module that is marked, with its promises: by itself, by its class or by the module.
+def marked(source: str) -> Iterator[tuple[str, list[str], bool]]:
+    """Yield each test of a module that is marked, with its promises and whether it is slow.
+
+    A mark is the test's own, its class's or the module's. A test of which only some examples are slow is not slow.
 
     Raises:
         ValueError: A mark names what is no promise, or is not written out.
@@ -77,23 +84,27 @@ def marked(source: str) -> Iterator[tuple[str, list[str]]]:
     yield from _below(tree.body, _of_module(tree))
 
 
-def _below(body: Iterable[ast.stmt], inherited: list[str]) -> Iterator[tuple[str, list[str]]]:
+def _below(body: Iterable[ast.stmt], inherited: list[ast.expr]) -> Iterator[tuple[str, list[str], bool]]:
     for node in body:
         if isinstance(node, ast.ClassDef):
-            yield from _below(node.body, [*inherited, *_promises(node.decorator_list)])
+            yield from _below(node.body, [*inherited, *node.decorator_list])
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            promises = [*inherited, *_promises(node.decorator_list)]
-            if promises:
-                yield node.name, list(dict.fromkeys(promises))
+            marks = [*inherited, *node.decorator_list]
+            if promises := _promises(marks):
+                yield node.name, list(dict.fromkeys(promises)), any(map(_is_slow, marks))
 
 
-def _of_module(tree: ast.Module) -> list[str]:
-    found = []
+def _of_module(tree: ast.Module) -> list[ast.expr]:
+    found: list[ast.expr] = []
     for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id="pytestmark")], value=value):
-                found += _promises(value.elts if isinstance(value, ast.List | ast.Tuple) else [value])
+                found += value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
     return found
+
+
+def _is_slow(mark: ast.expr) -> bool:
+    return isinstance(mark, ast.Attribute) and mark.attr == "slow"
 
 
 def _promises(marks: Iterable[ast.expr]) -> list[str]:
@@ -120,7 +131,7 @@ def render(proofs: list[Proof]) -> str:
     text += "A test that proves a promise of [the architecture](../architecture.md#the-promises) is marked with it. "
     text += "Its name is the sentence\nthat it proves. Levels:\n\n"
     text += "".join(f"- **{level}**: {meaning}.\n" for level, meaning in _MEANINGS.items())
-    text += "\n`make chaos`, `make matrix` and `make search` look longer than the tests do.\n\n"
+    text += f"\n{_SLOW}\n\n"
     text += "| promise | " + " | ".join(LEVELS) + " |\n|---|" + "---|" * len(LEVELS) + "\n"
     text += "".join(f"| [{promise}](#{promise.lower()}) | {_row(promise, proofs)} |\n" for promise in PROMISES)
     words = sentences()
@@ -134,8 +145,10 @@ def _row(promise: str, proofs: list[Proof]) -> str:
 
 
 def _cell(promise: str, level: str, proofs: list[Proof]) -> str:
-    count = sum((proof.promise, proof.level) == (promise, level) for proof in proofs)
-    return "yes" if count else f"none: {ABSENT.get((promise, level), 'missing')}"
+    speeds = {proof.slow for proof in proofs if (proof.promise, proof.level) == (promise, level)}
+    if not speeds:
+        return f"none: {ABSENT.get((promise, level), 'missing')}"
+    return {(False,): "yes", (False, True): "yes, some slow", (True,): "only slow"}[tuple(sorted(speeds))]
 
 
 def _section(proofs: list[Proof]) -> str:
@@ -145,14 +158,14 @@ def _section(proofs: list[Proof]) -> str:
         text += f"\n### {proofs[0].promise}, {level}\n" if files else ""
         for file in files:
             text += f"\n`{file}`\n\n"
-            text += "".join(f"- {_sentence(p.name)}\n" for p in proofs if (p.file, p.level) == (file, level))
+            text += "".join(f"- {_sentence(p)}\n" for p in proofs if (p.file, p.level) == (file, level))
     others = sorted({proof.file for proof in proofs if proof.level == OTHER})
     text += f"\n### {proofs[0].promise}, besides\n\n" if others else ""
     return text + "".join(f"- `{file}`\n" for file in others)
 
 
-def _sentence(name: str) -> str:
-    return name.removeprefix("test_").replace("_", " ")
+def _sentence(proof: Proof) -> str:
+    return proof.name.removeprefix("test_").replace("_", " ") + (" (*slow*)" if proof.slow else "")
 
 
 def main() -> None:

@@ -4,13 +4,15 @@
 """
 
 import atexit
+import math
 import os
 import shlex
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,45 @@ _hear_sighup()
 _lend_terraform()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a part of the tests be run that ends by itself, another part each time: what CI does with the slow proofs."""
+    parser.addoption("--turn", type=int, default=0, metavar="N", help="begin with the Nth test, modulo their number")
+    parser.addoption("--begin-within", type=float, metavar="SECONDS", help="skip tests that were not begun by then")
+
+
+class _Within:
+    """Skips what was not begun in time, so that a part of the tests ends without failing for a slow machine."""
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self._ends_s = math.inf
+
+    def pytest_collection_finish(self) -> None:
+        self._ends_s = time.monotonic() + self._within_s
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        if time.monotonic() > self._ends_s:
+            pytest.skip(f"not begun within {self._within_s:g} s, as --begin-within says")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Arrange what `--begin-within` says, in each worker."""
+    within_s = config.getoption("--begin-within")
+    if within_s is not None:
+        config.pluginmanager.register(_Within(within_s))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Begin with the test whose turn it is, and be strict."""
+    _be_strict(items)
+    yield
+    turn = config.getoption("--turn") % max(1, len(items))
+    items[:] = items[turn:] + items[:turn]
+
+
+def _be_strict(items: list[pytest.Item]) -> None:
     """Let a file or a socket that was left open fail the test in which that is noticed, but not end-to-end tests.
 
     Those, and attacks, run servers, clients and processes beside each other; what one leaves open may be found in the

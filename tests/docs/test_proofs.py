@@ -41,12 +41,17 @@ def test_every_promise_is_proven_at_every_level_or_the_reason_is_written_down(
     assert all(writer["ABSENT"].values())
 
 
+def test_every_promise_keeps_a_quick_proof_at_every_level_in_make_test(proofs: list[Any]) -> None:
+    every = {(proof.promise, proof.level) for proof in proofs}
+    assert every - {(proof.promise, proof.level) for proof in proofs if not proof.slow} == set()
+
+
 def test_the_promises_are_those_of_the_architecture(writer: dict[str, Any]) -> None:
     assert tuple(writer["sentences"]()) == writer["PROMISES"]
 
 
 def test_every_test_that_the_page_names_is_there_and_marked(writer: dict[str, Any], proofs: list[Any]) -> None:
-    known = {(proof.promise, proof.file, writer["_sentence"](proof.name)) for proof in proofs}
+    known = {(proof.promise, proof.file, writer["_sentence"](proof)) for proof in proofs}
     files = {(proof.promise, proof.file) for proof in proofs}
     promise = file = ""
     unknown = []
@@ -77,10 +82,21 @@ pytestmark = [pytest.mark.e2e, pytest.mark.promise("P1")]
 class TestX:
     @pytest.mark.promise("P2", "P3")
     async def test_a(self): ...
-def test_b(): ...
+    @pytest.mark.slow
+    def test_c(self): ...
+@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.promise("P1")
+def test_b(x): ...
 def helper(): ...
 """
-    assert list(writer["marked"](source)) == [("test_a", ["P1", "P2", "P3"]), ("test_b", ["P1"])]
+    assert list(writer["marked"](source)) == [
+        ("test_a", ["P1", "P2", "P3"], False),
+        ("test_c", ["P1"], True),
+        ("test_b", ["P1"], False),
+    ]
+    assert list(writer["marked"]('pytestmark = [pytest.mark.slow, pytest.mark.promise("P7")]\ndef test_a(): ...')) == [
+        ("test_a", ["P7"], True)
+    ]
     for wrong in ('"P12"', "NAME"):
         with pytest.raises(ValueError, match="written out"):
             list(writer["marked"](f"@pytest.mark.promise({wrong})\ndef test_a(): ...\n"))

@@ -10,9 +10,14 @@ from tests.desk import Desk
 pytestmark = pytest.mark.e2e
 
 
+BRIEF = Plan(seed=20261124, seconds=5.0, pipelines=2)
+LONG = Plan(seed=20261125, seconds=25.0, pipelines=3)
+
+
 @pytest.mark.promise("P1", "P2", "P3", "P4", "P5", "P6", "P8", "P9")
-def test_every_promise_holds_while_processes_are_killed_and_stopped_at_random(tmp_path: Path) -> None:
-    story = make_trouble(tmp_path, Plan(seed=20261124, seconds=10.0, pipelines=3))
+@pytest.mark.parametrize("plan", [BRIEF, pytest.param(LONG, marks=pytest.mark.slow)], ids=["brief", "long"])
+def test_every_promise_holds_while_processes_are_killed_and_stopped_at_random(plan: Plan, tmp_path: Path) -> None:
+    story = make_trouble(tmp_path, plan)
     assert judge(story) == []
     assert story.counts["writers killed"] > 0
     assert len(story.attempts) > 2

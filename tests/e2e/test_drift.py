@@ -199,6 +199,7 @@ def test_every_kind_of_drift_is_found_with_who_did_it(centre: Centre) -> None:
     assert "genesyscloud_flow.welcome" in gated.out
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P8")
 def test_the_gate_lets_an_apply_revert_only_what_somebody_decided_to_revert(centre: Centre) -> None:
     queue, former = centre.id_of("queue", "Orders"), centre.id_of("wrapupcode", "Done")
@@ -226,6 +227,7 @@ def test_the_gate_lets_an_apply_revert_only_what_somebody_decided_to_revert(cent
     assert centre.scan()["findings"] == []
 
 
+@pytest.mark.slow
 def test_accepted_drift_is_clean_once_the_configuration_says_the_same(centre: Centre) -> None:
     centre.edit(f"/routing/queues/{centre.id_of('queue', 'Orders')}", description="by hand")
     centre.call("DELETE", f"/routing/wrapupcodes/{centre.id_of('wrapupcode', 'Done')}")
@@ -244,6 +246,7 @@ def test_accepted_drift_is_clean_once_the_configuration_says_the_same(centre: Ce
     assert centre.scan()["findings"] == []
 
 
+@pytest.mark.slow
 def test_a_flow_that_was_published_elsewhere_is_neither_overlooked_nor_overwritten(centre: Centre) -> None:
     centre.publish_elsewhere("by hand")
     centre.write_flow("third")
@@ -268,6 +271,7 @@ def test_a_flow_that_was_published_elsewhere_is_neither_overlooked_nor_overwritt
     assert centre.scan()["findings"] == []
 
 
+@pytest.mark.slow
 def test_what_is_imported_plans_clean_and_what_is_left_is_not_asked_about_again(centre: Centre) -> None:
     division = centre.call("POST", "/authorization/divisions", {"name": "Claims"})["id"]
     made = [

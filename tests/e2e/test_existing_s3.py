@@ -72,6 +72,7 @@ def test_our_items_expire_and_terraforms_never_do(desk: S3Desk) -> None:
     assert all("ExpirationTime" not in item for item in theirs.values())
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P1", "P2")
 def test_six_runs_finish_in_order_of_arrival_with_a_plain_apply_in_between(desk: S3Desk) -> None:
     module = desk.root()

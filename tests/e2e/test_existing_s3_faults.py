@@ -70,6 +70,7 @@ def test_every_kind_of_call_may_go_wrong_once_in_one_run(places: Places, fate: s
     assert desk.plain(module, "plan", "-detailed-exitcode").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P8")
 def test_what_always_fails_ends_with_its_code_and_strands_nothing_for_longer_than_a_lease(places: Places) -> None:
     throttled, first = places.place("throttled")

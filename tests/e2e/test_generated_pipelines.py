@@ -285,6 +285,7 @@ def apply_on_github(runner: Runner) -> tuple[list[Outcome], list[Outcome]]:
     return sealed, GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing", needs=seal.outputs).execute()
 
 
+@pytest.mark.slow
 def test_github_plans_on_the_pull_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
     runner.generate("github")
     planned = plan_on_github(runner)
@@ -344,6 +345,7 @@ def test_a_plan_that_was_put_in_the_place_of_the_approved_one_is_not_applied(run
     assert runner.skills() == []
 
 
+@pytest.mark.slow
 def test_by_hand_github_plans_anew_and_shows_it_on_the_jobs_page(runner: Runner) -> None:
     runner.generate("github")
     planned = GitHubJob(runner, "interlock-apply.yml", "plan-prod-routing").execute()
@@ -351,6 +353,7 @@ def test_by_hand_github_plans_anew_and_shows_it_on_the_jobs_page(runner: Runner)
     assert "**1 to add" in (runner.temp / "summary.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_cancelled_apply_saves_its_state_before_the_machine_goes_away(runner: Runner) -> None:
     """GitHub signals the step's entry process alone, kills its tree ten seconds later, and runs the always() step."""
     (runner.checkout / "infra/main.tf").write_text(MODULE + SLOW)
@@ -447,6 +450,7 @@ def merge_on_gitlab(runner: Runner) -> None:
         runner.api.on("GET", "/projects/7/jobs/501/artifacts/plan.bin.wrapped", wrapped.read_bytes())
 
 
+@pytest.mark.slow
 def test_gitlab_plans_in_the_merge_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
     runner.generate("gitlab")
     planned, waited = _gitlab(runner, "plan:prod-routing")
@@ -551,6 +555,7 @@ def merge_on_azure(runner: Runner) -> None:
         runner.api.on("GET", f"{repository}/commits/{commit}", {"treeId": runner.tree()})
 
 
+@pytest.mark.slow
 def test_azure_plans_for_the_pull_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
     runner.generate("azure")
     threads = "/org/p/_apis/git/repositories/r/pullRequests/8/threads"
