@@ -183,7 +183,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments == ["--version"]:
         print(f"interlock {__version__}")  # noqa: T201 - the answer itself; no import of the whole command line for it
         return
+    if sys.platform == "win32":
+        sys.exit(_refuse_windows())
     sys.exit(_run(arguments))
+
+
+def _refuse_windows() -> int:
+    """Say that this system is not supported; nothing else of ours can even be imported here (`fcntl`, `termios`)."""
+    sys.stderr.write(
+        "error[usage]: Interlock does not run on Windows\n"
+        "  why    its locks and signals are those of Linux and macOS\n"
+        "  next   wsl interlock doctor\n"
+    )
+    return UsageError.exit_status
 
 
 def _show_overview() -> None:

@@ -91,3 +91,11 @@ def test_flags_for_terraform_need_no_folder_before_them(
 )
 def test_a_hint_names_the_state_that_the_command_line_is_about(words: list[str], named: str) -> None:
     assert _subject(words) == named
+
+
+def test_on_windows_one_message_says_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    assert run("plan") == 3
+    assert "does not run on Windows" in capsys.readouterr().err
