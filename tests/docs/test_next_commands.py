@@ -148,7 +148,8 @@ def parse(line: str) -> str:
             _, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
         group.make_context("interlock", rest, parent=context)
     except TyperException as error:
-        return error.format_message()
+        # A page that names a group of commands means all of them.
+        return "" if type(error).__name__ == "NoArgsIsHelpError" else error.format_message()
     except UsageError as error:
         return error.what
     except Exit:  # --help

@@ -163,7 +163,7 @@ def test_local_names_json_files_and_modules_lead_where_plain_terraform_would(wor
     assert answer.code == 0, answer.err
     assert skills(world.home) == {"here", "plain"}
     assert skills(world.other) == {"there", "legacy"}
-    assert "goes past the gateway" in answer.err
+    assert "bypasses the gateway" in answer.err
     counts = world.desk.journal(kind="gateway")[-1].facts
     assert counts["fenced"] == 0
     assert counts["sent"] > 0
@@ -180,7 +180,7 @@ def test_an_access_token_is_honoured_and_a_bad_one_is_refused(world: World) -> N
     environ = {"GENESYSCLOUD_OAUTHCLIENT_ID": "nobody", "GENESYSCLOUD_OAUTHCLIENT_SECRET": "x"}
     good = world.apply(text + skill("a"), environ={**environ, "TF_VAR_token": token_of(world.home, DEFAULT_CLIENT)})
     assert good.code == 0, good.err
-    assert "provider genesyscloud goes past the gateway" in good.err
+    assert "provider genesyscloud bypasses the gateway" in good.err
     assert skills(world.home) == {"a"}
     bad = world.apply(text + skill("a") + skill("b"), environ={"TF_VAR_token": "no-such-token"})
     assert bad.code == 32, bad.err

@@ -55,7 +55,7 @@ def test_four_runs_are_served_in_order_of_arrival_one_at_a_time(desk: Desk, modu
     assert served(desk) == arrived
     by_token = sorted(desk.runs(), key=lambda summary: summary.token or 0)
     assert not any(overlaps(first, second) for first, second in pairwise(by_token))
-    assert "waiting, position 4" in answers[3].err
+    assert "queued, position 4" in answers[3].err
     assert desk.lock().waiters == ()
 
 

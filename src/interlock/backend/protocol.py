@@ -246,7 +246,7 @@ def refused(method: str, error: InterlockError) -> Refused:
 
 def describe(held: Held) -> str:
     """Say in one line who is in the way, since when, and where the asker stands."""
-    parts = ["nobody holds it" if held.is_free else f"held by {held.holder.who or 'an unknown client'}"]
+    parts = ["it is not locked" if held.is_free else f"held by {held.holder.who or 'an unknown client'}"]
     if held.since is not None:
         parts.append(f"since {held.since:%Y-%m-%d %H:%M:%SZ}")
     if held.position:

@@ -26,7 +26,9 @@ def ls(
     *,
     subject: Annotated[
         str | None,
-        typer.Option("--state", help="Only this state: its name or address, or the folder of its root module."),
+        typer.Option(
+            "--state", metavar="NAME", help="Only this state: its name or address, or the folder of its root module."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -69,7 +71,9 @@ def verify(
     *,
     head: Annotated[
         str | None,
-        typer.Option("--head", help="A head that a command printed, such as 12:3f2a…; it must be in the log."),
+        typer.Option(
+            "--head", metavar="HEAD", help="A head that a command printed, such as 12:3f2a…; it must be in the log."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

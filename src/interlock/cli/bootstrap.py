@@ -30,12 +30,14 @@ def aws(
         Path, typer.Argument(help="A root module whose backend names bucket and table.", show_default="here")
     ] = Path(),
     *,
-    bucket: Annotated[str | None, typer.Option(help="Bucket of the states.")] = None,
-    table: Annotated[str | None, typer.Option(help="DynamoDB table of the locks.")] = None,
+    bucket: Annotated[str | None, typer.Option(metavar="BUCKET", help="Bucket of the states.")] = None,
+    table: Annotated[str | None, typer.Option(metavar="TABLE", help="DynamoDB table of the locks.")] = None,
     no_table: Annotated[bool, typer.Option("--no-table", help="Lock with objects (use_lockfile); no table.")] = False,
-    region: Annotated[str | None, typer.Option(help="Region of both.")] = None,
-    kms_key: Annotated[str | None, typer.Option(help="Encrypt with this KMS key (ARN).")] = None,
-    keep_days: Annotated[int | None, typer.Option(min=1, help="Days to keep replaced states; 90 by default.")] = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="Region of both.")] = None,
+    kms_key: Annotated[str | None, typer.Option(metavar="ARN", help="Encrypt with this KMS key (ARN).")] = None,
+    keep_days: Annotated[
+        int | None, typer.Option(metavar="DAYS", min=1, help="Days to keep replaced states; 90 by default.")
+    ] = None,
     terraform: Annotated[bool, typer.Option("--terraform", help="Print Terraform configuration instead.")] = False,
     policy: Annotated[bool, typer.Option("--policy", help="Print only the IAM policy that runs need.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, change nothing.")] = False,

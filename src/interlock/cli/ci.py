@@ -218,9 +218,12 @@ def seal(
     *,
     state: State,
     out: Out,
-    branch: Annotated[str, typer.Option("--branch", help="The branch that is deployed.")] = "main",
+    branch: Annotated[str, typer.Option("--branch", metavar="BRANCH", help="The branch that is deployed.")] = "main",
     name: Annotated[
-        str | None, typer.Option("--name", help="The state as part of job names, if not as `ci generate` writes it.")
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="The state as part of job names, if not as `ci generate` writes it."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -266,13 +269,15 @@ def reviewed(
     *,
     state: State,
     out: Out,
-    artifact: Annotated[str | None, typer.Option("--artifact", help="The artifact of this run that holds it.")] = None,
+    artifact: Annotated[
+        str | None, typer.Option("--artifact", metavar="NAME", help="The artifact of this run that holds it.")
+    ] = None,
     run: Annotated[str, typer.Option("--run", help="The run that was reviewed.", metavar="ID")],
     plan_digest: Annotated[str, typer.Option("--plan-digest", help="The digest that was reviewed.", metavar="DIGEST")],
     tree: Tree = None,
     json: Json = False,
 ) -> None:
-    """Open the plan that was sealed in this pipeline for exactly these files and this state, or leave with 41."""
+    """Open the plan that was sealed in this pipeline for exactly these files and this state, or exit with 41."""
     from interlock.ci import seal as sealing
 
     content = _artifact(artifact) if artifact is not None else _read(_named(sealed), sealing.MAX_PLAN_BYTES + 65536)
@@ -333,11 +338,13 @@ def comment(
     to_summary: Annotated[bool, typer.Option("--to-summary", help="Write to the job's page, not a comment.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the comment.")] = False,
     keep: Annotated[
-        Path | None, typer.Option("--keep", help="Write the facts to a file, for a job that may comment.")
+        Path | None,
+        typer.Option("--keep", metavar="FILE", help="Write the facts to a file, for a job that may comment."),
     ] = None,
     kept: Annotated[bool, typer.Option("--kept", help="The file is what --keep wrote.")] = False,
     artifact: Annotated[
-        str | None, typer.Option("--artifact", help="The artifact of this run with what --keep wrote (GitHub).")
+        str | None,
+        typer.Option("--artifact", metavar="NAME", help="The artifact of this run with what --keep wrote (GitHub)."),
     ] = None,
 ) -> None:
     """Put a plan into its pull request as one comment that is replaced from run to run.
@@ -413,7 +420,7 @@ def login(
         bool, typer.Option("--print", help="Print the token instead of handing it to later steps.")
     ] = False,
 ) -> None:
-    """Trade this job's signed identity for a token of the Interlock server; later steps find it in INTERLOCK_TOKEN."""
+    """Exchange this job's identity for a token of the Interlock server; later steps find it in INTERLOCK_TOKEN."""
     from interlock.ci.platforms.api import Api
     from interlock.ci.platforms.opening import identity
 

@@ -57,7 +57,9 @@ _COLOURS = ("36", "35", "33", "32")
 @app.command()
 def demo(
     *,
-    keep: Annotated[Path | None, typer.Option("--keep", help="Work in this new folder and keep it.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="FOLDER", help="Work in this new folder and keep it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show queueing, hand-over and recovery live, then prove the result."""
@@ -380,7 +382,7 @@ class _Narrator:
     def ending(self, checks: Sequence[Check], *, kept: Path | None) -> None:
         if all(check.holds for check in checks):
             self.title("Try it on your own configuration")
-            self.text("interlock plan DIR            a plan in turn, under the lock")
+            self.text("interlock plan DIR            a plan, queued and under the lock")
             self.text("interlock apply DIR           plan, show, ask, apply exactly that plan")
             self.text("interlock queue ls            who holds, who waits, who is next")
             self.text("interlock state history NAME    every version, who wrote it, and how to go back")
@@ -401,7 +403,7 @@ def _text(told: AnyEntry | UnknownEntry) -> str:
     text = ""
     match told:
         case StandingEntry():
-            text = f"waits, position {told.position}"
+            text = f"queued, position {told.position}"
         case GrantedEntry():
             text = f"holds the state now, fencing token {told.token}"
         case PlanEntry(counts=counts):
@@ -415,7 +417,7 @@ def _text(told: AnyEntry | UnknownEntry) -> str:
         case DiagnosticEntry(severity="error"):
             text = f"error: {told.summary}"
         case EndEntry(exit=0):
-            text = "done, the state goes to the next"
+            text = "done, the lock passes to the next"
         case EndEntry():
             text = f"ended with {told.exit}: {told.what or ''}"
         case _:

@@ -48,19 +48,27 @@ def deps(
     *,
     state_file: Annotated[
         list[Path] | None,
-        typer.Option(help="State of each root in turn; DIR/terraform.tfstate is found by itself."),
+        typer.Option(
+            metavar="FILE",
+            help="State file of each root, in the same order; DIR/terraform.tfstate is found automatically.",
+        ),
     ] = None,
     plan: Annotated[
-        list[Path] | None, typer.Option(help="Plan of each root in turn, as terraform show -json prints it.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Plan of each root, in the same order, as terraform show -json prints it."),
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write to this file instead of standard output.")
+    ] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Write the missing references into the files.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix: only say what would be written.")] = False,
-    impact: Annotated[str | None, typer.Option(help="Show what needs this resource.")] = None,
-    tokens: Annotated[int | None, typer.Option(min=1, max=50, help="Tokens that the provider holds.")] = None,
-    rate: Annotated[int | None, typer.Option(min=1, help="API calls per token and minute.")] = None,
+    impact: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Show what needs this resource.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=50, help="Tokens that the provider holds.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(metavar="N", min=1, help="API calls per token and minute.")] = None,
 ) -> None:
     """Show what needs what, also where Terraform cannot see it: literal ids, names, lookups, flow files, number pools.
 

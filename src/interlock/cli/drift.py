@@ -43,12 +43,14 @@ app = typer.Typer(cls=_ScansByDefault, no_args_is_help=False)
 Words = Annotated[
     list[str] | None, typer.Argument(help="Addresses, ids or names of the last scan.", metavar="ADDRESS|ID…")
 ]
-Directory = Annotated[Path, typer.Option("--directory", help="The root module, when no --state is given.")]
+Directory = Annotated[
+    Path, typer.Option("--directory", metavar="DIR", help="The root module, when no --state is given.")
+]
 Attributes = Annotated[
     list[str] | None, typer.Option("--attribute", help="Decide only about this attribute.", metavar="PATH")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Decide about everything that is open.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the decision.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -74,11 +76,18 @@ def scan(
     state: State = None,
     unmanaged: Annotated[
         str | None,
-        typer.Option("--unmanaged", help="Also look for objects of these types that no state manages; `all` for all."),
+        typer.Option(
+            "--unmanaged",
+            metavar="TYPES",
+            help="Also look for objects of these types that no state manages; `all` for all.",
+        ),
     ] = None,
-    name: Annotated[list[str] | None, typer.Option("--name", help="Only unmanaged objects named like this.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", metavar="NAME", help="Only unmanaged objects named like this.")
+    ] = None,
     division: Annotated[
-        list[str] | None, typer.Option("--division", help="Only unmanaged objects of this division (name or id).")
+        list[str] | None,
+        typer.Option("--division", metavar="DIVISION", help="Only unmanaged objects of this division (name or id)."),
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TEXT,
     json: Json = False,
@@ -91,7 +100,7 @@ def scan(
     terraform: Terraform = None,
     no_gateway: NoGateway = False,
 ) -> None:
-    """Scan: a refresh-only plan in turn, under the lock and through the gateway. Nothing is changed."""
+    """Run a refresh-only plan, queued and under the lock, and report drift. Nothing is changed."""
     from interlock.operate.ordering import Asked
     from interlock.run.order import Operation
 
@@ -138,7 +147,7 @@ def accept(
     directory: Directory = Path(),
     json: Json = False,
 ) -> None:
-    """The new value stays: prints what to change in the configuration. An unmanaged object stays unmanaged."""
+    """Keep the new value: prints what to change in the configuration. An unmanaged object is left unmanaged."""
     from interlock.drift import Choice
 
     _decide(Choice.ACCEPT, words, attribute, everything, reason, state, directory, json=json)
@@ -166,7 +175,9 @@ def import_(
     words: Words = None,
     *,
     everything: Everything = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the configuration to this new file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the configuration to this new file.")
+    ] = None,
     reason: Reason = "",
     state: State = None,
     directory: Directory = Path(),

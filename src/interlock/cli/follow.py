@@ -94,7 +94,7 @@ class Follower:
                 self._standing(told)
             case GrantedEntry():
                 self._now = None
-                self._line(f"has the state, token {told.token}")
+                self._line(f"acquired the lock, token {told.token}")
             case PlanEntry():
                 self._plan(told)
             case ApprovalEntry():
@@ -258,7 +258,7 @@ def _shown_digest(digest: str) -> str:
 
 def standing_text(told: StandingEntry, now: datetime) -> str:
     """Spell a place in the queue: position, who holds it since when, expected start."""
-    parts = [f"waiting, position {told.position}"]
+    parts = [f"queued, position {told.position}"]
     if told.frozen:
         parts.append(f"the queue is paused: {told.frozen}")
     if told.holder is not None:

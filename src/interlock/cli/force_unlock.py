@@ -28,17 +28,23 @@ def force_unlock(
     lock_id: LockId = None,
     job: Job = None,
     window: Annotated[
-        str, typer.Option("--window", help="How long to watch a lock that has no heartbeat, such as 30s.")
+        str,
+        typer.Option("--window", metavar="TIME", help="How long to watch a lock that has no heartbeat, such as 30s."),
     ] = "30s",
     ephemeral_runners: Ephemeral = False,
     verified: Annotated[
         str | None,
-        typer.Option("--i-have-verified", help="What you verified and how, when it cannot be proven from here."),
+        typer.Option(
+            "--i-have-verified", metavar="TEXT", help="What you verified and how, when it cannot be proven from here."
+        ),
     ] = None,
     operator: Annotated[
         str | None,
         typer.Option(
-            "--operator", envvar="INTERLOCK_OPERATOR", help="Your name for the audit log; by default user@host."
+            "--operator",
+            metavar="NAME",
+            envvar="INTERLOCK_OPERATOR",
+            help="Your name for the audit log; by default user@host.",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")] = False,
@@ -111,7 +117,7 @@ async def break_examined(case: Case, found: Explained, override: Override | None
 
     if found.lock is None or found.verdict is None:
         why = "it was released while we watched" if found.released else ""
-        raise UsageError(f"nobody holds {found.subject}", why=why, fix=command("lock", "show", found.subject))
+        raise UsageError(f"{found.subject} is not locked", why=why, fix=command("lock", "show", found.subject))
     check_may_break(judged_of(found), override)
     who = found.lock.get("who") or "somebody unknown"
     if not view.confirm(f"Break the lock {found.lock['id']} of {who} on {found.address}?", yes=yes):

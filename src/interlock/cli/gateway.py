@@ -23,16 +23,20 @@ _COMMAND_S = 30.0  # longest time for a command that prints a secret
 def gateway(
     *,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")],
-    region: Annotated[str | None, typer.Option(help="Region, such as eu-central-1 [env: GENESYSCLOUD_REGION].")] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="Region, such as eu-central-1; by default GENESYSCLOUD_REGION.")
+    ] = None,
     upstream_api: Annotated[str | None, typer.Option(metavar="URL", help="API host instead of the region's.")] = None,
     upstream_login: Annotated[
         str | None, typer.Option(metavar="URL", help="Login host instead of the region's.")
     ] = None,
     budget: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=N/SECONDSs", help="A limit of your own, such as token=300/60s.")
+        list[str] | None, typer.Option(metavar="NAME=N/SECONDSs", help="Override an API limit, such as token=300/60s.")
     ] = None,
     tokens: Annotated[int, typer.Option(metavar="N", help="Upstream token pool size, 1 to 50.")] = 10,
-    hold: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait before a 429, up to 12.")] = 8.0,
+    hold: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Longest time to hold a call before answering 429, up to 12.")
+    ] = 8.0,
     secret_file: Annotated[
         str | None, typer.Option(metavar="PATH", help="File with the client secret, instead of the environment.")
     ] = None,
@@ -44,11 +48,13 @@ def gateway(
     ] = False,
     count_uploads: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Also be an HTTPS_PROXY here that counts uploads past the gateway."),
+        typer.Option(
+            metavar="HOST:PORT", help="Also run an HTTPS_PROXY here that counts uploads that bypass the gateway."
+        ),
     ] = None,
     public: Annotated[
         list[str] | None,
-        typer.Option("--host", metavar="NAME", help="Name in the Host that a proxy passes on; repeatable."),
+        typer.Option("--host", metavar="NAME", help="Name in the Host header that a proxy passes on."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON document when ready.")] = False,
 ) -> None:

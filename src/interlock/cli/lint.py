@@ -48,16 +48,18 @@ def lint(
     fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired, then report the rest.")] = False,
     baseline: Annotated[str | None, typer.Option("--baseline", metavar="FILE", help="Accepted findings.")] = None,
     write_baseline: Annotated[
-        bool, typer.Option("--write-baseline", help="Accept all findings of now into the baseline file.")
+        bool, typer.Option("--write-baseline", help="Accept all current findings into the baseline file.")
     ] = False,
     select: Annotated[
-        list[str] | None, typer.Option("--select", metavar="RULES", help="Only these; names or patterns, by comma.")
+        list[str] | None,
+        typer.Option("--select", metavar="RULES", help="Only these rules; names or patterns, comma-separated."),
     ] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option("--ignore", metavar="RULES", help="Not these; names or patterns, by comma.")
+        list[str] | None,
+        typer.Option("--ignore", metavar="RULES", help="Not these rules; names or patterns, comma-separated."),
     ] = None,
-    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit 1 from this severity on.")] = FailOn.WARNING,
-    list_rules: Annotated[bool, typer.Option("--list-rules", help="Print the rules and leave.")] = False,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit 1 at this severity or above.")] = FailOn.WARNING,
+    list_rules: Annotated[bool, typer.Option("--list-rules", help="Print the rules and exit.")] = False,
 ) -> int:
     """Find mistakes in Terraform and CI files.
 

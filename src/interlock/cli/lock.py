@@ -24,8 +24,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[
     str, typer.Argument(help="State name, or the folder of its root module.", autocompletion=completing.states)
 ]
-LockId = Annotated[str | None, typer.Option("--lock-id", help="Only this lock; by default the one that is there.")]
-Job = Annotated[str | None, typer.Option("--job", help="URL of the holder's CI job, to ask its system.")]
+LockId = Annotated[
+    str | None, typer.Option("--lock-id", metavar="ID", help="Only this lock; by default the one that is there.")
+]
+Job = Annotated[str | None, typer.Option("--job", metavar="URL", help="URL of the holder's CI job, to ask its system.")]
 Ephemeral = Annotated[
     bool,
     typer.Option(
@@ -38,7 +40,7 @@ Ephemeral = Annotated[
 
 @app.command("ls")
 def ls(*, json: Json = False) -> None:
-    """List the states that are held."""
+    """List locked states."""
     from interlock.clock import SystemClock
 
     now = SystemClock().now()
@@ -63,7 +65,7 @@ def ls(*, json: Json = False) -> None:
                 )
                 for row in rows
             ],
-            empty="no state is held",
+            empty="no state is locked",
         ),
     )
 
@@ -100,7 +102,7 @@ def _show(values: dict[str, Any]) -> None:
             text = ", ".join(lock[name]) if name == "places" else lock[name]
             view.say(f"  {name:<11} {view.plain(text)}")
     if not values["holders"] and not values.get("terraform"):
-        view.say("  nobody holds it")
+        view.say("  it is not locked")
     for waiter in values.get("waiters", []):
         view.say(f"  waits {waiter['position']}: {view.plain(waiter['who'])} {waiter['run']}")
     if values.get("paused"):
@@ -114,7 +116,8 @@ def explain(
     lock_id: LockId = None,
     job: Job = None,
     window: Annotated[
-        str, typer.Option("--window", help="How long to watch a lock that has no heartbeat, such as 30s.")
+        str,
+        typer.Option("--window", metavar="TIME", help="How long to watch a lock that has no heartbeat, such as 30s."),
     ] = "10s",
     ephemeral_runners: Ephemeral = False,
     json: Json = False,
@@ -158,7 +161,7 @@ def show_explained(found: Explained) -> None:
     """Print evidence and verdict for people."""
     if found.verdict is None or found.lock is None:
         released = "; it was released while we watched" if found.released else ""
-        view.say(f"nobody holds {found.address}{released}")
+        view.say(f"{found.address} is not locked{released}")
         return
     run = f" run {found.lock['run']}" if found.lock.get("run") else ""
     at = found.lock.get("since")
@@ -179,16 +182,17 @@ def show_explained(found: Explained) -> None:
 def acquire(
     state: State,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why; waiters see it.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; waiters see it.")],
     lease: Annotated[
-        str, typer.Option("--lease", help="After this time recovery may ask whether you are still there.")
+        str,
+        typer.Option("--lease", metavar="TIME", help="After this time recovery may ask whether you are still there."),
     ] = "1h",
-    wait: Annotated[str | None, typer.Option("--wait", help="Longest wait for the turn.")] = None,
+    wait: Annotated[str | None, typer.Option("--wait", metavar="TIME", help="Longest wait in the queue.")] = None,
     json: Json = False,
 ) -> None:
-    """Hold a state by hand, for maintenance; interlock lock release gives it back.
+    """Lock a state manually, for maintenance; interlock lock release unlocks it.
 
-    On an existing backend this is Terraform's own lock, so plain Terraform stays out too.
+    On an existing backend this is Terraform's own lock, so plain Terraform is kept out too.
     """
     held = asyncio.run(_acquire(state, reason=one_line(reason), lease=lease, wait=wait))
     under = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
@@ -201,7 +205,7 @@ def acquire(
 
 @app.command()
 def release(state: State, *, json: Json = False) -> None:
-    """Give back a state that was acquired by hand. A run's lock is the run's: see interlock runs cancel."""
+    """Release a lock that was acquired manually. A run releases its own lock: see interlock runs cancel."""
     held = asyncio.run(_release(state))
     word = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
     values = {"state": state, "token": held.token}

@@ -40,11 +40,11 @@ class Entry(NamedTuple):
 _RUNS, _STATE, _AROUND, _SERVE, _BEGIN = "Runs", "Locks and states", "Before and after a run", "Servers", "Set-up"
 
 COMMANDS: dict[str, Entry] = {
-    "plan": Entry("interlock.cli.run:plan_app", "Plan, in turn, under the lock", _RUNS),
+    "plan": Entry("interlock.cli.run:plan_app", "Queue for the state, then plan under its lock", _RUNS),
     "apply": Entry("interlock.cli.run:apply_app", "Plan, show, ask, apply exactly that plan", _RUNS),
     "destroy": Entry("interlock.cli.run:destroy_app", "Destroy everything the state holds", _RUNS),
     "drift": Entry("interlock.cli.drift:app", "Find what changed outside Terraform, decide about it", _RUNS),
-    "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended; exits with its status", _RUNS),
+    "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended, exit with its status", _RUNS),
     "runs": Entry("interlock.cli.runs:app", "List, show, follow, cancel and prune runs", _RUNS),
     "queue": Entry("interlock.cli.queue:app", "Who waits for which state, and who is next", _STATE),
     "lock": Entry("interlock.cli.lock:app", "Who holds which state, since when", _STATE),
@@ -98,7 +98,7 @@ def build() -> Any:
     @app.callback()
     def root(
         *,
-        version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+        version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     ) -> None:
         """Deterministic Terraform deployments of Genesys Cloud CX."""
         if version:
@@ -155,8 +155,11 @@ def _imported(name: str, entry: Entry) -> Any:
     """Return the real command, imported now."""
     from typer.main import get_command
 
+    from interlock.cli.help_text import speak_plainly
+
     command = get_command(load(entry))
     command.name = name
+    speak_plainly((name,), command)
     command.params = [parameter for parameter in command.params if parameter.name not in _COMPLETION_OF_TYPER]
     return command
 
@@ -306,6 +309,9 @@ def _own(arguments: list[str]) -> list[str]:
 def _misuse(error: Any) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "interlock"
+    below = getattr(getattr(context, "command", None), "commands", None)
+    if below and type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help text
+        return UsageError("a command is missing", why=f"{command} has {', '.join(below)}", fix=f"{command} --help")
     what = " ".join(error.format_message().split()).rstrip(".") or "a command is missing"
     return UsageError(what, why=_MISUSED, fix=f"{command} --help")
 

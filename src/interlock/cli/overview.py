@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-_OPTIONS = {"--version": "Print the version and leave.", "--help": "Show this message and exit."}
+_OPTIONS = {"--version": "Print the version and exit.", "--help": "Show this message and exit."}
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 

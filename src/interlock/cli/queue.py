@@ -115,7 +115,7 @@ def lock_values(lock: Lock) -> dict[str, Any]:
 
 def _show(rows: list[dict[str, Any]], now: datetime) -> None:
     lines = [line for row in rows for line in _lines(row, now)]
-    view.table(("STATE", "PLACE", "RUN", "WHO", "WHAT", "FOR"), lines, empty="nobody holds or waits for a state")
+    view.table(("STATE", "PLACE", "RUN", "WHO", "WHAT", "FOR"), lines, empty="no state is locked and nobody is waiting")
     tell_unseen(rows)
     for row in rows:
         if row["paused"]:
@@ -183,8 +183,10 @@ async def check_waits(coordinator: Coordinator, state: str, ticket: str) -> None
 
 
 @app.command()
-def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Why; waiters see it.")]) -> None:
-    """Grant nobody from now on; who holds goes on."""
+def pause(
+    state: State, reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; waiters see it.")]
+) -> None:
+    """Stop granting the lock; the current holder continues."""
     from interlock.host import who
 
     unheard: list[str] = []
@@ -202,7 +204,7 @@ def pause(state: State, reason: Annotated[str, typer.Option("--reason", help="Wh
 
 @app.command()
 def resume(state: State) -> None:
-    """Grant again, in order."""
+    """Grant the lock again, in queue order."""
     from interlock.host import who
 
     paused: list[str] = []

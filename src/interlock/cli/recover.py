@@ -73,14 +73,21 @@ def recover(
     state: State,
     *,
     job: Job = None,
-    window: Annotated[str, typer.Option("--window", help="How long to watch a lock without heartbeat.")] = "30s",
+    window: Annotated[
+        str, typer.Option("--window", metavar="TIME", help="How long to watch a lock without heartbeat.")
+    ] = "30s",
     ephemeral_runners: Ephemeral = False,
     verified: Annotated[
         str | None,
-        typer.Option("--i-have-verified", help="What you verified of the holder, when it cannot be proven from here."),
+        typer.Option(
+            "--i-have-verified",
+            metavar="TEXT",
+            help="What you verified of the holder, when it cannot be proven from here.",
+        ),
     ] = None,
     operator: Annotated[
-        str | None, typer.Option("--operator", envvar="INTERLOCK_OPERATOR", help="Your name for the audit log.")
+        str | None,
+        typer.Option("--operator", metavar="NAME", envvar="INTERLOCK_OPERATOR", help="Your name for the audit log."),
     ] = None,
     accept_deletions: Annotated[
         bool,
@@ -145,7 +152,7 @@ async def _lock(walk: _Walk, home: Home) -> None:
     async with open_case(walk.state, walk.asked, home, os.environ) as case:
         found = await case.examine()
         if found.lock is None:
-            walk.record("lock", "ok", "nobody holds it")
+            walk.record("lock", "ok", "it is not locked")
             return
         if not walk.quiet:
             show_explained(found)

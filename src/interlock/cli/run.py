@@ -29,8 +29,7 @@ Extra = Annotated[list[str] | None, typer.Argument(help="Flags for Terraform, af
 def run_flag(name: str, **more: Any) -> Any:
     """Return an option of runs as Typer has it; see `interlock.options`."""
     option = run_option(name)
-    metavar = option.value if option.value in {"NAME", "TIME", "PATH", "DIGEST"} else None
-    return typer.Option(option.flag, help=option.help, metavar=metavar, **more)
+    return typer.Option(option.flag, help=option.help, metavar=option.value or None, **more)
 
 
 State = Annotated[str | None, run_flag("state", autocompletion=completing.states)]
@@ -62,7 +61,7 @@ def plan(
     no_gateway: NoGateway = False,
     json: Json = False,
 ) -> None:
-    """Plan, in turn, under the lock."""
+    """Queue for the state, then plan under its lock."""
     from interlock.operate.ordering import Asked
     from interlock.run.order import Operation
 

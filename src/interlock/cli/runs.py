@@ -33,9 +33,10 @@ _FOLLOW_S = 0.1  # how often a followed journal is read
 def ls(
     *,
     state: Annotated[
-        str | None, typer.Option("--state", help="Only this state: its name, or the folder of its root module.")
+        str | None,
+        typer.Option("--state", metavar="NAME", help="Only this state: its name, or the folder of its root module."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="How many, newest first.")] = 20,
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
@@ -89,7 +90,7 @@ def _row(summary: Summary) -> tuple[str, ...]:
 
 @app.command()
 def show(run: RunId, *, json: Json = False) -> None:
-    """Show one run: what was asked, how far it is, how it ended."""
+    """Show one run: what was requested, its progress, how it ended."""
     from interlock.operate.runs import find_run
     from interlock.run.summary import as_plain, find_summary
     from interlock.run.transcript import read
@@ -125,7 +126,7 @@ def _line(entry: Entry) -> str:
 def logs(
     run: RunId,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the journal until the run has ended.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Print a run's journal."""
@@ -159,15 +160,15 @@ def _entries(folder: str, *, follow: bool) -> Iterator[Entry]:
 def prune(
     *,
     older_than: Annotated[
-        str, typer.Option("--older-than", help="Runs that ended so long ago go.", metavar="TIME")
+        str, typer.Option("--older-than", help="Remove runs that ended longer ago than this.", metavar="TIME")
     ] = "30d",
-    keep: Annotated[int, typer.Option("--keep", min=1, max=100_000, help="So many newest runs stay.")] = 50,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=1, max=100_000, help="Keep the N newest runs.")] = 50,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     json: Json = False,
 ) -> None:
     """Remove the records of old runs, and cached initialisations that are no longer used.
 
-    Each run does this at its end, with these defaults. Runs that go on, or left a state that could not be saved, stay.
+    Each run does this at its end, with these defaults. Runs under way, and runs that left an unsaved state, are kept.
     """
     from interlock.clock import SystemClock
     from interlock.compose.homes import settings_here

@@ -31,7 +31,10 @@ State = Annotated[
     str, typer.Argument(help="State name, or the folder of its root module.", autocompletion=completing.states)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
-Number = Annotated[str | None, typer.Option("--version", help="Version number, `serial:N`, or a digest's beginning.")]
+Number = Annotated[
+    str | None,
+    typer.Option("--version", metavar="VERSION", help="Version number, `serial:N`, or a digest's beginning."),
+]
 EntryId = Annotated[str, typer.Argument(help="Id of the refused write, or its beginning.")]
 
 _T = TypeVar("_T")
@@ -150,7 +153,12 @@ def _findings(state: str, findings: tuple[Finding, ...]) -> None:
 
 @app.command()
 def history(
-    state: State, *, limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 50, json: Json = False
+    state: State,
+    *,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", help="How many, newest first.", min=1, max=100_000)
+    ] = 50,
+    json: Json = False,
 ) -> None:
     """List the versions of a state, newest first: who wrote what, in which run, under which token.
 
@@ -220,9 +228,11 @@ def _version_row(version: Version, newer: Version | None) -> tuple[str, ...]:
 def diff(
     state: State,
     first: Annotated[
-        str | None, typer.Option("--from", help="Older version; by default the one before the run.")
+        str | None, typer.Option("--from", metavar="VERSION", help="Older version; by default the one before the run.")
     ] = None,
-    second: Annotated[str | None, typer.Option("--to", help="Newer version; by default the current one.")] = None,
+    second: Annotated[
+        str | None, typer.Option("--to", metavar="VERSION", help="Newer version; by default the current one.")
+    ] = None,
     *,
     json: Json = False,
 ) -> None:
@@ -286,7 +296,9 @@ def _short(value: object) -> str:
 def restore(
     state: State,
     *,
-    version: Annotated[str | None, typer.Option("--version", help="By default the newest whole version.")] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="VERSION", help="By default the newest whole version.")
+    ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -347,7 +359,7 @@ def _show_plan(planned: PlannedRestore) -> None:
 
 @app.command()
 def accept(state: State, *, yes: Yes = False, json: Json = False) -> None:
-    """Let a suspect version stand, and end its review; or begin an empty state where one was deleted on purpose.
+    """Accept a suspect version and end its review; or start an empty state where one was deleted on purpose.
 
     A version is suspect when a running apply dropped objects that neither its plan nor its refresh took out.
     """
@@ -416,7 +428,9 @@ def pull(state: State, *, version: Number = None) -> None:
 def push(
     file: Annotated[Path, typer.Argument(help="State file; - for standard input.", allow_dash=True)],
     *,
-    state: Annotated[str, typer.Option("--state", help="State name, or the folder of its root module.")] = ".",
+    state: Annotated[
+        str, typer.Option("--state", metavar="NAME", help="State name, or the folder of its root module.")
+    ] = ".",
     force: Annotated[
         bool, typer.Option("--force", help="Accept another lineage, or a serial that is not higher.")
     ] = False,
@@ -453,15 +467,23 @@ def _say_pushed(written: Mapping[str, Any]) -> str:
 def prune(
     state: State,
     *,
-    keep: Annotated[int, typer.Option("--keep", min=1, max=100_000, help="So many newest versions stay.")] = 50,
-    all_for: Annotated[str, typer.Option("--all-for", help="Every version so young stays.", metavar="TIME")] = "14d",
-    daily_for: Annotated[str, typer.Option("--daily-for", help="Then one a day stays.", metavar="TIME")] = "90d",
-    weekly_for: Annotated[str, typer.Option("--weekly-for", help="Then one a week stays.", metavar="TIME")] = "730d",
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=1, max=100_000, help="Keep the N newest versions.")
+    ] = 50,
+    all_for: Annotated[
+        str, typer.Option("--all-for", help="Keep every version younger than this.", metavar="TIME")
+    ] = "14d",
+    daily_for: Annotated[
+        str, typer.Option("--daily-for", help="Then keep one version a day for this long.", metavar="TIME")
+    ] = "90d",
+    weekly_for: Annotated[
+        str, typer.Option("--weekly-for", help="Then keep one version a week for this long.", metavar="TIME")
+    ] = "730d",
     yes: Yes = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Delete the bytes of old versions, under the lock. The history itself stays, and so does the current version."""
+    """Delete the bytes of old versions, under the lock. The history and the current version are kept."""
     from interlock.settings.values import parse_duration
     from interlock.state import Retention
 

@@ -16,10 +16,10 @@ def wait(
         str | None, typer.Argument(help="Run id; by default the newest run of this CI job or folder.")
     ] = None,
     *,
-    timeout: Annotated[str | None, typer.Option("--timeout", help="Longest wait, such as 20m.")] = None,
+    timeout: Annotated[str | None, typer.Option("--timeout", metavar="TIME", help="Longest wait, such as 20m.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Wait until a run has ended, print how, and leave with its exit status."""
+    """Wait until a run has ended, print its outcome, and exit with its status."""
     from interlock.cli import view
     from interlock.cli.run import conclude
     from interlock.compose.burying import await_run

@@ -381,6 +381,6 @@ def _crowded(state: str) -> BackendUnavailable:
     return BackendUnavailable(
         f'the record of state "{state}" could not be changed',
         why=f"others changed it {SWAP_ATTEMPTS} times in a row while we tried",
-        fix="try again; if it stays so, interlock doctor",
+        fix="try again; if it happens again, interlock doctor",
         state=state,
     )

@@ -486,7 +486,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _moved(lock: TerraformLock, current: tuple[TerraformLock, ...]) -> TerraformLockMoved:
-    now = f"{current[0].who or 'somebody'} holds it now ({current[0].id})" if current else "nobody holds it now"
+    now = f"{current[0].who or 'somebody'} holds it now ({current[0].id})" if current else "it is not locked now"
     return TerraformLockMoved(
         f"lock {lock.id or '?'} is not there any more",
         why=f"{now}; nothing was deleted",

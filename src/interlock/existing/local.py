@@ -87,7 +87,7 @@ class LocalBackend:
         """See `ExistingBackend.delete_lock`. The kernel frees the lock when the holder's process ends."""
         raise Unsupported(
             f"the lock on {self.path} cannot be deleted",
-            why=f"it belongs to a living process ({lock.condition or 'another pid namespace'}); it goes when that ends",
+            why=f"it belongs to a living process ({lock.condition or 'another pid namespace'}) and ends with it",
             fix="let that process end, or stop it: kill -INT",
         )
 

@@ -137,7 +137,7 @@ class PgBackend:
         )
         if not rows:
             current = await self.read_locks()
-            now = f"session {current[0].id} holds it now" if current else "nobody holds it now"
+            now = f"session {current[0].id} holds it now" if current else "it is not locked now"
             raise TerraformLockMoved(
                 f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
             )

@@ -556,7 +556,7 @@ def _gone(path: str) -> LockHeld:
 
 
 def _moved(lock: TerraformLock, current: TerraformLock | None) -> TerraformLockMoved:
-    now = "nobody holds it now" if current is None else f"{current.who or 'somebody'} holds it now ({current.id})"
+    now = "it is not locked now" if current is None else f"{current.who or 'somebody'} holds it now ({current.id})"
     return TerraformLockMoved(
         f"lock {lock.id or '?'} is not there any more",
         why=f"{lock.place}: {now}; nothing was deleted",

@@ -183,7 +183,7 @@ class TfeBackend:
         workspace = await self._workspace()
         current = (await self._lock(workspace)) if _attributes(workspace).get("locked") else None
         if current is None or current.id != lock.id:
-            now = f"{current.id} holds it now" if current else "nobody holds it now"
+            now = f"{current.id} holds it now" if current else "it is not locked now"
             raise TerraformLockMoved(
                 f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
             )

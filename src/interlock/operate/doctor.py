@@ -155,7 +155,11 @@ def _configuration(
         raise ref
     where = ref.for_runs().where
     own = isinstance(where, Own) and where.in_place
-    how = 'declares backend "http" {} itself, runs in place' if own else "runs from a tree of links with one override"
+    how = (
+        'declares backend "http" {} itself, runs in place'
+        if own
+        else "runs in a mirror of its folder with one backend override"
+    )
     named = "named in interlock.yaml" if settings.state_for(directory) else "named after the folder"
     return [
         Checked(name="configuration", result="ok", text=how),

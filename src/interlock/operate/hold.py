@@ -113,7 +113,7 @@ async def release(text: str, home: Home, environ: Mapping[str, str]) -> Held:
 async def _give(site: Site, text: str) -> Held:
     locks = await site.read_locks()
     if not locks:
-        raise UsageError(f"nobody holds {text}", fix=command("lock", "show", text))
+        raise UsageError(f"{text} is not locked", fix=command("lock", "show", text))
     if any(lock.operation != BY_HAND for lock in locks):
         raise LockHeld(
             f"{text} is held by {locks[0].who or 'somebody unknown'}",
@@ -154,7 +154,7 @@ async def release_by_hand(home: Home, state: str) -> int:
 
     holders = (await home.coordinator.view(state)).lock.holders
     if not holders:
-        raise UsageError(f"nobody holds state {state}", fix=command("lock", "show", state))
+        raise UsageError(f"state {state} is not locked", fix=command("lock", "show", state))
     holder = holders[0]
     if holder.run or not holder.info.startswith(_BY_HAND):
         raise LockHeld(

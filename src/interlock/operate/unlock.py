@@ -289,7 +289,7 @@ class GrantCase:
         """See `Case.break_`. What the run could not save is stored first, under its own grant."""
         holder, explained = self._holder, self._explained
         if holder is None or explained is None or explained.verdict is None:
-            raise UsageError(f"nobody holds state {self._state}", fix=command("lock", "show", self._state))
+            raise UsageError(f"state {self._state} is not locked", fix=command("lock", "show", self._state))
         check_may_break(judged_of(explained), override)
         snapshot = await self._question.site.keep()
         facts = _own_facts(self._state, holder, explained.verdict, override, snapshot)
@@ -458,7 +458,7 @@ class TerraformLockCase:
         judged = self._judged
         if judged is None or judged.lock is None:
             raise UsageError(
-                f"nobody holds {self._question.subject}", fix=command("lock", "explain", self._question.subject)
+                f"{self._question.subject} is not locked", fix=command("lock", "explain", self._question.subject)
             )
         broken = await break_lock(
             self._backend,

@@ -165,7 +165,7 @@ async def break_lock(
     """
     held = judged.lock
     if held is None or judged.verdict is None:
-        raise UsageError(f"nobody holds {judged.address}", fix=command("lock", "explain", THIS_STATE))
+        raise UsageError(f"{judged.address} is not locked", fix=command("lock", "explain", THIS_STATE))
     check_may_break(judged, override)
     stored = await backend.read_state()
     snapshot = await _save(judged.address, stored, keep, clock)
@@ -304,7 +304,10 @@ def _owner(held: TerraformLock, clock: Clock) -> list[Evidence]:
 
 def _kept_by(held: TerraformLock) -> tuple[Says, str] | None:
     if held.mechanism == "local":
-        return Says.ALIVE, f"the kernel says that {held.condition or 'a process'} holds it; it goes when that ends"
+        return (
+            Says.ALIVE,
+            f"the kernel says that {held.condition or 'a process'} holds it; it is released when that ends",
+        )
     if held.mechanism == "tfe" and held.condition:
         over = held.condition.removeprefix("run ") in OVER
         word = "is over" if over else "is under way"

@@ -46,7 +46,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         extra: Flags for Terraform, as given after `--`.
         auto_approve: Apply without asking.
         wait_s: Longest wait for the turn; None for no bound.
-        queue: False: fail at once when the state is held.
+        queue: False: fail immediately when the state is locked.
         plan_file: A saved plan to apply; None to make one.
         plan_digest: Digest, whole or short, that the saved plan must have; None when nobody named one.
         allow_other_files: A saved plan may have been made from other files or values than the ones here.

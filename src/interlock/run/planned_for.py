@@ -302,7 +302,7 @@ def check_targets(planned: PlannedFor, targets: Mapping[str, Target]) -> None:
         if (now := targets.get(name)) is None:
             raise PlanStale(
                 "whether the saved plan is for this organisation cannot be told",
-                why=f"{name} led to {_shown(before)} then and goes past the gateway now: another login, or a flag",
+                why=f"{name} led to {_shown(before)} then and bypasses the gateway now: another login, or a flag",
                 fix=_PLAN_AGAIN,
             )
         known = bool(before.organisation and now.organisation)

@@ -76,7 +76,7 @@ def test_a_message_never_calls_a_waiter_a_holder() -> None:
     assert (shown.holder.id, shown.holder.who, shown.is_free) == ("nobody-holds-it", "", True), (
         "a waiter is not a holder"
     )
-    assert describe(shown) == "nobody holds it, you are number 1 in the queue"
+    assert describe(shown) == "it is not locked, you are number 1 in the queue"
     assert describe(held(standing_of("prod", paused, "b"))).endswith("number 2 in the queue, paused by ann: audit")
     assert describe(held(standing_of("prod", lock, "b"))).endswith("number 2 in the queue, a@host is next")
 

@@ -30,18 +30,18 @@ def standing(**facts: object) -> StandingEntry:
 def test_a_waiting_run_sees_its_place_the_holder_and_its_expected_start() -> None:
     told = standing(position=2, holder={"who": "ann@ci"}, since=START.isoformat(), expected_s=90.0, frozen=None)
     text = standing_text(told, START + timedelta(seconds=65))
-    assert text == "waiting, position 2 · held by ann@ci for 1m05s · expected start in 1m30s"
+    assert text == "queued, position 2 · held by ann@ci for 1m05s · expected start in 1m30s"
     paused = standing_text(standing(position=1, frozen="maintenance"), START)
-    assert paused == "waiting, position 1 · the queue is paused: maintenance"
+    assert paused == "queued, position 1 · the queue is paused: maintenance"
 
 
 @pytest.mark.promise("P5")
 @pytest.mark.parametrize("since", [None, "", "not a date", 5, "2026-11-24T08:00:00"])
 def test_a_holder_whose_lock_does_not_say_since_when_is_named_all_the_same(since: object) -> None:
     told = standing(position=1, holder={"who": "somebody unknown"}, since=since)
-    assert standing_text(told, START) == "waiting, position 1 · held by somebody unknown"
+    assert standing_text(told, START) == "queued, position 1 · held by somebody unknown"
     nameless = standing(position=1, holder={"run": ""})
-    assert standing_text(nameless, START) == "waiting, position 1 · held by somebody unknown"
+    assert standing_text(nameless, START) == "queued, position 1 · held by somebody unknown"
 
 
 def test_a_plan_is_counted_and_a_long_one_is_shortened(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ async def test_a_state_of_ours_is_held_under_a_token_and_given_back_by_the_same_
     (holder,) = (await home.coordinator.view("prod")).lock.holders
     assert (holder.token, holder.info, holder.lease.lease_s) == (held.token, "by hand: upgrade", 3600.0)
     assert (await hold.release("prod", home, {})).token == held.token
-    with pytest.raises(UsageError, match="nobody holds"):
+    with pytest.raises(UsageError, match="is not locked"):
         await hold.release("prod", home, {})
 
 

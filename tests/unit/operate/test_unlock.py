@@ -53,7 +53,7 @@ async def test_nobody_to_break_is_said_with_a_command(tmp_path: Path) -> None:
     home = memory_home(tmp_path)
     async with open_case("prod", ASKED, home, {}) as case:
         assert (await case.examine()).verdict is None
-        with pytest.raises(UsageError, match="nobody holds") as raised:
+        with pytest.raises(UsageError, match="is not locked") as raised:
             await case.break_(None)
     assert raised.value.fix == "interlock lock show prod"
     ref, view, locks = await look("prod", home, {})

@@ -353,7 +353,7 @@ async def test_a_damaged_state_is_told_after_its_lock_was_broken(room: Room) -> 
 
 
 async def test_nobodys_lock_cannot_be_broken(room: Room) -> None:
-    with pytest.raises(UsageError, match="nobody holds"):
+    with pytest.raises(UsageError, match="is not locked"):
         await room.break_(await room.examine())
 
 

@@ -10,8 +10,8 @@ from interlock.errors import THIS_STATE, StateInvalid, command
 
 def _advice(_: Facts) -> str:
     return (
-        f"run again once after two minutes; if it stays: {command('state', 'verify', THIS_STATE)}    then, to repair "
-        f"the digest of a whole state: {command('state', 'repair', THIS_STATE)}"
+        f"run again once after two minutes; if it happens again: {command('state', 'verify', THIS_STATE)}    "
+        f"then, to repair the digest of a whole state: {command('state', 'repair', THIS_STATE)}"
     )
 
 

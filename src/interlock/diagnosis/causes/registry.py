@@ -37,7 +37,7 @@ RULE: Final = Rule(
         ),
     ),
     advice=(
-        "nothing was done: run again; if it stays, check the source address (interlock lint) and the "
+        "nothing was done: run again; if it happens again, check the source address (interlock lint) and the "
         "network, or use a mirror"
     ),
 )

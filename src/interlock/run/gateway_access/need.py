@@ -71,7 +71,7 @@ class Need:
     def words(self) -> Iterator[str]:
         """What a person should know of configurations that keep their own way."""
         for each in self.left_alone:
-            yield f"{each.label} goes past the gateway, unfenced and outside the budget: {each.why}"
+            yield f"{each.label} bypasses the gateway, unfenced and outside the budget: {each.why}"
 
 
 def find_need(

@@ -83,6 +83,6 @@ def test_modules_that_cannot_be_read_yet_come_with_a_word_where_there_is_a_login
     (tmp_path / "main.tf").write_text(REMOTE)
     need = find_need(tmp_path, Settings(home=tmp_path), CLIENT)
     assert isinstance(need, Need)
-    assert ['module "x" goes past the gateway' in words for words in need.words] == [True]
+    assert ['module "x" bypasses the gateway' in words for words in need.words] == [True]
     assert not need.ways
     assert find_need(tmp_path, Settings(home=tmp_path), {}) == "the configuration does not use Genesys Cloud"
