@@ -29,9 +29,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
-# What `make test` leaves out: the proofs marked slow. PROOFS_SECONDS=60 PROOFS_TURN=7 begins with the seventh and ends early.
+# What `make test` leaves out: the proofs marked slow, and most examples of property tests. PROOFS_SECONDS=60 PROOFS_TURN=7 begins with the seventh and ends early.
 proofs: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow --turn $(PROOFS_TURN) \
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "slow or hypothesis" --turn $(PROOFS_TURN) \
 	  $(if $(PROOFS_SECONDS),--begin-within $(PROOFS_SECONDS))
 
 check: $(READY)

@@ -1,5 +1,7 @@
 """Property tests repeat themselves: the same examples everywhere, so a failure is a change and not a throw of dice.
 
+They play a part of the examples that they name; with `HYPOTHESIS_PROFILE=deep`, as in `make proofs`, three times as
+many as they name.
 `HYPOTHESIS_PROFILE=explore python -m pytest tests/property` looks further, from a fresh seed.
 """
 
@@ -14,15 +16,33 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from interlock.testing.aws import LocalAws, local_aws
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+_SHARES = {"quick": 0.4, "deep": 3.0}
+"""Of the examples that a test names, or of Hypothesis's hundred: quick is for `make test`, deep for `make proofs`."""
+
+for _name in _SHARES:
+    settings.register_profile(_name, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+settings.load_profile(_PROFILE)
+
+
+def _draw_no_constants() -> None:
+    """Let examples depend on their tests alone.
+
+    Hypothesis also draws constants from all modules of ours that happen to be imported: other examples in each worker,
+    and 3 s of reading our sources in each on a fresh machine.
+    """
+    none = providers._local_constants
+    assert not none, "Hypothesis has read our sources already"
+    providers._get_local_constants = lambda: none
 
 
 def _keep_compiled_modules() -> None:
@@ -52,6 +72,8 @@ def _lend_terraform() -> None:
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
+if _PROFILE in _SHARES:
+    _draw_no_constants()
 _keep_compiled_modules()
 _hear_sighup()
 _lend_terraform()
@@ -88,11 +110,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
-    """Begin with the test whose turn it is, and be strict."""
+    """Begin with the test whose turn it is; be strict, and as thorough as the profile says."""
     _be_strict(items)
     yield
+    for item in items:
+        if item.get_closest_marker("hypothesis") and _PROFILE in _SHARES:
+            _play(item, _SHARES[_PROFILE])
     turn = config.getoption("--turn") % max(1, len(items))
     items[:] = items[turn:] + items[:turn]
+
+
+def _play(item: pytest.Item, share: float) -> None:
+    """Let a property test play a share of its examples."""
+    test: Any = getattr(item.obj, "__func__", item.obj)  # type: ignore[attr-defined]  # a function or a method
+    own: Any = getattr(test, "_hypothesis_internal_use_settings", settings.default)
+    count = _named.setdefault(test, own.max_examples)
+    test._hypothesis_internal_use_settings = settings(own, max_examples=max(10, round(count * share)))
+
+
+_named: dict[object, int] = {}  # by test, the examples that it names: one with parameters comes as several items
 
 
 def _be_strict(items: list[pytest.Item]) -> None:

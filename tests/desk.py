@@ -19,17 +19,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, TypeVar
 from unittest import mock
+
+from tests.supervisors import Forked
 
 from interlock.cli.main import main
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.recovery.witnesses.running import look_around
+from interlock.run import front_end
 from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Entry, read
 from interlock.settings.reading import load
 
+_FORKING = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)
 T = TypeVar("T")
 STEP_S = 180.0  # far more than any step takes, also with four busy processes a core; only a hang reaches it
 _LOOK_S = 0.02
@@ -191,8 +195,8 @@ class Desk:
     def call(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Answer:
         """Run a command to its end in this process, which has all of it loaded: a start costs 0.3 s of CPU and more.
 
-        The supervisor of a run is a process of its own as ever. `tests/e2e/test_cli_processes.py` holds that each
-        command says the same here and there.
+        The supervisor of a run is a process of its own as ever, forked from one that has all of it loaded too.
+        `tests/e2e/test_cli_processes.py` holds that each command says the same here and there.
         """
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
         with ExitStack() as stack:
@@ -202,6 +206,7 @@ class Desk:
             stack.enter_context(chdir(cwd or self.folder))
             stack.enter_context(redirect_stdout(out))
             stack.enter_context(redirect_stderr(err))
+            stack.enter_context(mock.patch.object(front_end, "subprocess", _FORKING))
             stack.enter_context(_limited(" ".join(map(str, words))))
             try:
                 main([*map(str, words)])
