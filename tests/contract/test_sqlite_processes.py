@@ -131,7 +131,7 @@ async def test_a_waiter_in_another_process_hears_every_change(tmp_path: Path) ->
 
 
 @pytest.mark.promise("P3")
-@pytest.mark.parametrize("round_number", range(4))
+@pytest.mark.parametrize("round_number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in range(1, 4))])
 async def test_killed_writers_lose_nothing_that_was_acknowledged(tmp_path: Path, round_number: int) -> None:
     path = tmp_path / "interlock.db"
     chance = random.Random(SEED + round_number)

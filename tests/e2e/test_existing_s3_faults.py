@@ -55,7 +55,7 @@ def places(tmp_path: Path, aws: LocalAws) -> Iterator[Places]:
 
 @pytest.mark.promise("P3", "P8")
 @pytest.mark.parametrize(
-    "fate", ["throttle", "lose", "late"]
+    "fate", ["lose", *(pytest.param(fate, marks=pytest.mark.slow) for fate in ("throttle", "late"))]
 )  # each call dropped: tests/unit/site/test_existing_access.py
 def test_every_kind_of_call_may_go_wrong_once_in_one_run(places: Places, fate: str) -> None:
     desk, proxy = places.place("once")

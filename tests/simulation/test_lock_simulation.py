@@ -405,7 +405,7 @@ async def test_the_promises_hold_whatever_happens(seed: int) -> None:
 
 
 async def test_the_simulation_is_repeatable_and_reaches_what_it_is_about() -> None:
-    worlds = [await simulate(seed) for seed in (1, 1, 2, 3, 4, 5, 6)]
+    worlds = [await simulate(seed) for seed in (9, 9, 5)]
     assert worlds[0].journal.history == worlds[1].journal.history
     endings = {ending.how for world in worlds for record in world.journal.history for ending in record.lock.departed}
     assert endings == {Stage.RELEASED, Stage.WITHDRAWN, Stage.BROKEN, Stage.SILENT}

@@ -338,8 +338,8 @@ class RecordStoreContract:
     ) -> None:
         key = _namespace() + "k"
         stores = (record_store, record_store_peer)
-        await asyncio.gather(*(count_up(stores[task % 2], key, times=3) for task in range(8)))
-        assert (await record_store.get(key) or pytest.fail("gone")).value == b"24"
+        await asyncio.gather(*(count_up(stores[task % 2], key, times=2) for task in range(8)))
+        assert (await record_store.get(key) or pytest.fail("gone")).value == b"16"
 
     async def test_only_one_of_many_creators_wins(self, record_store: RecordStore) -> None:
         key = _namespace() + "k"
@@ -634,6 +634,8 @@ class BlobStoreContract:
         for count, digest in enumerate(doomed, start=1):
             await blob_store.delete(digest)
             kept = set(doomed[count:])
+            if count % 4 != 1:  # a look is two calls for each version, which takes seconds on S3 after each deletion
+                continue
             for version in versions:
                 assert await blob_store.has(blob_digest(version)) == (blob_digest(version) in kept)
                 if blob_digest(version) in kept:

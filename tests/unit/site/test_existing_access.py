@@ -225,7 +225,9 @@ async def test_a_run_holds_terraforms_lock_with_its_reference_and_gives_it_back(
     assert await world.locks() == []
 
 
-@pytest.mark.parametrize("fate", ["throttle", "drop", "lose"])
+@pytest.mark.parametrize(
+    "fate", [*(pytest.param(fate, marks=pytest.mark.slow) for fate in ("throttle", "drop")), "lose"]
+)
 async def test_every_call_may_fail_once_and_the_run_ends_right(world: World, fate: str) -> None:
     await world.run("calm")
     calls = len(world.weather.calls)
@@ -239,7 +241,7 @@ async def test_every_call_may_fail_once_and_the_run_ends_right(world: World, fat
         assert holders == (), (fate, number, world.weather.calls[number - 1])
 
 
-@pytest.mark.parametrize("fate", ["throttle", "lose"])
+@pytest.mark.parametrize("fate", [pytest.param("throttle", marks=pytest.mark.slow), "lose"])
 async def test_when_every_call_fails_from_some_point_on_nothing_outlives_the_grant(world: World, fate: str) -> None:
     await world.run("calm")
     calls = len(world.weather.calls)
