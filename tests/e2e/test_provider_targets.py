@@ -225,3 +225,42 @@ def test_a_client_in_ephemeral_variables_leads_plan_and_apply_to_the_same_organi
     again = world.desk.run("apply", module, "--state", "s", "--auto-approve", "--plan", plan, "--", *values)
     assert again.code == 0, again.err
     assert (skills(world.home), skills(world.other)) == (set(), {"b"})
+
+
+def test_a_client_that_only_terraform_can_read_is_learned_from_the_providers_own_login(world: World) -> None:
+    """Our reading of a configuration knows no `file()`; a saved plan holds no such value either."""
+    text = (
+        f'provider "genesyscloud" {{\n  aws_region = "eu-west-2"\n  oauthclient_id = "{OTHER.id}"\n'
+        '  oauthclient_secret = trimspace(file("${path.module}/secret.txt"))\n}\n'
+    )
+    module = world.desk.module("centre", REQUIRED + text + skill("a"))
+    (module / "secret.txt").write_text(OTHER.secret + "\n")
+    applied = world.desk.run("apply", module, "--state", "s", "--auto-approve")
+    assert applied.code == 0, applied.err
+    assert "past the gateway" not in applied.err
+    assert world.desk.journal(kind="gateway")[-1].facts["sent"] > 0
+    world.desk.module("centre", REQUIRED + text + skill("b"))
+    plan = world.desk.folder / "p"
+    planned = world.desk.run("plan", module, "--state", "s", "--out", plan)
+    assert planned.code == 0, planned.err
+    again = world.desk.run("apply", module, "--state", "s", "--auto-approve", "--plan", plan)
+    assert again.code == 0, again.err
+    assert (skills(world.home), skills(world.other)) == (set(), {"b"})
+    (module / "secret.txt").write_text("wrong")
+    refused = world.desk.run("plan", module, "--state", "s")
+    assert refused.code == 32, refused.err
+
+
+def test_a_gateway_of_its_own_is_reached_through_the_runs_gateway(world: World) -> None:
+    """It stands before another organisation than the one of the environment: it decides, and the run is fenced."""
+    gateway = f'protocol = "http"\n    host = "127.0.0.1"\n    port = "{world.other.port}"'
+    text = (
+        f'provider "genesyscloud" {{\n  oauthclient_id = "{OTHER.id}"\n  oauthclient_secret = "{OTHER.secret}"\n'
+        f"  gateway {{\n    {gateway}\n  }}\n}}\n"
+    )
+    environ = {"INTERLOCK_UPSTREAM_API": world.home.url, "INTERLOCK_UPSTREAM_LOGIN": world.home.url}
+    answer = world.apply(REQUIRED + text + skill("a"), environ=environ)
+    assert answer.code == 0, answer.err
+    assert (skills(world.home), skills(world.other)) == (set(), {"a"})
+    assert "past the gateway" not in answer.err
+    assert world.desk.journal(kind="gateway")[-1].facts["sent"] > 0

@@ -37,6 +37,7 @@ class Run:
         is_current: Asked before every call.
         logins: Credentials of which one must be shown when it logs in; None accepts any. The prefix alone does not
             prove that a provider was configured for the organisation behind this gateway.
+        is_learned: The credentials that it shows are the gateway's from then on.
     """
 
     run: str
@@ -44,9 +45,12 @@ class Run:
     digest: bytes
     is_current: IsCurrent
     logins: tuple[Credentials, ...] | None = field(default=None, repr=False)
+    is_learned: bool = False
 
     def may_log_in(self, shown: Credentials | None) -> bool:
         """Say whether these credentials are the run's."""
+        if self.is_learned:
+            return shown is not None
         if self.logins is None:
             return True
         return shown is not None and any(are_same(shown, each) for each in self.logins)

@@ -75,7 +75,12 @@ class MintFailure(Enum):
 
     RATE_LIMITED = "the login service's rate limit"
     REFUSED = "the login service refused the OAuth client"
-    UNAVAILABLE = "the login service cannot be reached or is ill"
+    UNAVAILABLE = "the login service is ill"
+    UNREACHABLE = "the login service cannot be reached"
+    PROXY = "the proxy lets nobody through to the login service"
+
+
+_SETTLED = frozenset({MintFailure.REFUSED, MintFailure.PROXY})  # answers that a repetition does not change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +96,7 @@ class Pool:
         next_mint_s: Not before.
         backoff_s: The last wait after a failure; 0.0 after a success.
         fault: Why no token comes, for people; empty when all is well.
-        refused: Whether the OAuth client itself was refused.
+        failure: Which kind of reason that is; None when all is well.
         minted: Tokens obtained since the start.
         failures: Requests that failed.
     """
@@ -104,15 +109,36 @@ class Pool:
     next_mint_s: float = float("-inf")
     backoff_s: float = 0.0
     fault: str = ""
-    refused: bool = False
+    failure: MintFailure | None = None
     minted: int = 0
     failures: int = 0
+
+    @property
+    def refused(self) -> bool:
+        """Whether the OAuth client itself was refused."""
+        return self.failure is MintFailure.REFUSED
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the login service was never reached: there was never a token, and nobody answers."""
+        return not self.minted and self.failure in {MintFailure.UNREACHABLE, MintFailure.PROXY}
 
 
 def new_pool(limit: LoginLimit, size: int) -> Pool:
     """Return a pool without tokens; the size is kept between 1 and `POOL_MAX`."""
     size = min(max(size, 1), POOL_MAX)
     return Pool(limit=limit, size=size, tokens=(None,) * size)
+
+
+def renewed(pool: Pool) -> Pool:
+    """Return the pool for other credentials: no token of the old ones is left, and generations go on."""
+    fresh = new_pool(pool.limit, pool.size)
+    return replace(fresh, wanted=pool.wanted, minted=pool.minted, failures=pool.failures)
+
+
+def is_settled(pool: Pool, now_s: float) -> bool:
+    """Say whether a login has its answer: there is a token, or one that does not change by waiting."""
+    return bool(usable_slots(pool, now_s)) or pool.failure in _SETTLED
 
 
 def usable(pool: Pool, slot: int, now_s: float) -> Token | None:
@@ -177,7 +203,7 @@ def minted(pool: Pool, value: Secret, *, life_s: float, now_s: float, chance: fl
         expires_s=now_s + life_s - min(_EXPIRY_MARGIN_S, life_s * _EXPIRY_MARGIN),
     )
     tokens = tuple(token if slot == pool.minting else each for slot, each in enumerate(pool.tokens))
-    return replace(pool, tokens=tokens, minting=None, backoff_s=0.0, fault="", refused=False, minted=pool.minted + 1)
+    return replace(pool, tokens=tokens, minting=None, backoff_s=0.0, fault="", failure=None, minted=pool.minted + 1)
 
 
 def failed(pool: Pool, why: MintFailure, detail: str, *, now_s: float, chance: float) -> Pool:
@@ -191,7 +217,7 @@ def failed(pool: Pool, why: MintFailure, detail: str, *, now_s: float, chance: f
         chance: From 0.0 to 1.0, for the jitter.
     """
     low, high = pool.limit.backoff_min_s, pool.limit.backoff_max_s
-    backoff_s = high if why is MintFailure.REFUSED else min(max(pool.backoff_s * 2.0, low), high)
+    backoff_s = high if why in _SETTLED else min(max(pool.backoff_s * 2.0, low), high)
     wait_s = backoff_s * (0.75 + 0.5 * chance)
     return replace(
         pool,
@@ -199,7 +225,7 @@ def failed(pool: Pool, why: MintFailure, detail: str, *, now_s: float, chance: f
         backoff_s=backoff_s,
         next_mint_s=now_s + wait_s,
         fault=f"{why.value}: {detail}" if detail else why.value,
-        refused=why is MintFailure.REFUSED,
+        failure=why,
         failures=pool.failures + 1,
     )
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import assert_never
 from urllib.parse import parse_qs
@@ -156,6 +156,7 @@ class Means:
         clock: Time.
         ids: Correlation ids.
         report: Told of events for the audit log.
+        why_not_client: Says why a client that was learned may not be used; empty for a welcome one.
     """
 
     turnstile: Turnstile
@@ -169,6 +170,7 @@ class Means:
     clock: Clock
     ids: Ids
     report: Callable[[Event], None]
+    why_not_client: Callable[[], Awaitable[str]]
 
 
 @dataclass(slots=True)
@@ -213,6 +215,7 @@ class Proxy:
         self._clock = means.clock
         self._ids = means.ids
         self._report = means.report
+        self._why_not_client = means.why_not_client
         self._always_401: dict[str, float] = {}
         self._good: dict[int, tuple[int, float]] = {}
 
@@ -292,9 +295,7 @@ class Proxy:
     async def _login(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         with self.bodies.holding() as holding:
             body = await holding.read(receive, scope["headers"], LOGIN_BODY_MAX)
-        if isinstance(route.caller, RunCaller):
-            await self._tokens.wait_first(_LOGIN_PATIENCE_S)
-        answer = self._grant(route, scope, body) if isinstance(body, bytes) else _login_refusal(body)
+        answer = await self._grant(route, scope, body) if isinstance(body, bytes) else _login_refusal(body)
         if answer.status < 400 and isinstance(route.caller, RunCaller) and await self._is_lost(route.caller):  # noqa: PLR2004 - HTTP
             self._fenced(route.caller.run, scope["method"], LOGIN_PATH)
             answer = answers.login_error(409, "access_denied", answers.fenced_text(route.caller.run))
@@ -308,25 +309,43 @@ class Proxy:
         except InterlockError:
             return False
 
-    def _grant(self, route: Route, scope: Scope, body: bytes) -> Answer:
+    async def _grant(self, route: Route, scope: Scope, body: bytes) -> Answer:
         form = _form(body)
         if scope["method"] != "POST" or form.get("grant_type") != "client_credentials":
             return answers.login_error(
                 400, "unsupported_grant_type", "the gateway gives tokens for grant_type=client_credentials by POST"
             )
-        subject = self._subject(route, _header(scope["headers"], b"authorization"), form)
+        shown = read_basic(_header(scope["headers"], b"authorization")) or _form_credentials(form)
+        subject = self._subject(route, shown)
         if subject is None:
             return answers.login_error(
                 401, "invalid_client", "these are not the credentials of the gateway's OAuth client"
             )
-        if isinstance(route.caller, RunCaller) and self._tokens.pool.refused:
-            return answers.login_error(401, "invalid_client", self._tokens.pool.fault)
+        if isinstance(route.caller, RunCaller) and (refusal := await self._log_in(route.caller, shown)) is not None:
+            return refusal
         token = self._placeholders.issue(subject, now_unix_s=int(self._clock.now().timestamp()))
         return answers.login_answer(token, PLACEHOLDER_LIFE_S)
 
-    def _subject(self, route: Route, authorization: str | None, form: dict[str, str]) -> str | None:
+    async def _log_in(self, caller: RunCaller, shown: Credentials | None) -> Answer | None:
+        """Wait for the login service, with the client that was shown where it is learned; None when all is well.
+
+        A provider repeats what a server may get over for eight minutes, so an upstream that was never reached is said
+        in a form that it does not repeat.
+        """
+        run = self._callers.find(caller)
+        if run is not None and run.is_learned and shown is not None:
+            self._tokens.adopt(shown)
+        await self._tokens.wait_settled(_LOGIN_PATIENCE_S)
+        pool = self._tokens.pool
+        if pool.refused:
+            return answers.login_error(401, "invalid_client", pool.fault)
+        if pool.is_cut_off:
+            return answers.login_error(400, "temporarily_unavailable", pool.fault)
+        why = await self._why_not_client() if run is not None and run.is_learned else ""
+        return answers.login_error(401, "invalid_client", why) if why else None
+
+    def _subject(self, route: Route, shown: Credentials | None) -> str | None:
         """Return whom the placeholder is for; None when the client proved nothing."""
-        shown = read_basic(authorization) or _form_credentials(form)
         match route.caller:
             case RunCaller():
                 run = self._callers.find(route.caller)
@@ -400,7 +419,7 @@ class Proxy:
 
         A provider that was given an access token never logs in here. Its token must not be replaced by ours silently.
         """
-        if authorization is None or run.logins is None:
+        if authorization is None or (run.logins is None and not run.is_learned):
             return True
         now_unix_s = int(self._clock.now().timestamp())
         return self._placeholders.read(read_bearer(authorization) or "", now_unix_s=now_unix_s) == f"r/{run.run}"

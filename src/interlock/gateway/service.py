@@ -20,15 +20,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from interlock.bounded import read_json
 from interlock.clock import Clock, SystemClock
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 from interlock.gateway import limits_page
 from interlock.gateway.admission import Admission, plain_budget
 from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
 from interlock.gateway.concurrency import Concurrency
+from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.ledger import Turn
 from interlock.gateway.listener import QuietServer, listen, new_server
-from interlock.gateway.oauth import POOL_MAX, Credentials, Placeholders
+from interlock.gateway.oauth import POOL_MAX, Credentials, MintFailure, Placeholders
 from interlock.gateway.proxy import Event, Means, Proxy
 from interlock.gateway.rules import Override, Rules, apply_overrides
 from interlock.gateway.sharing import Sharing
@@ -52,6 +54,11 @@ TOKENS_DEFAULT = 10
 """The provider's own default pool, so a run through the gateway has the budget that it has without."""
 DRAIN_S = 10.0
 """How long calls under way may take when the gateway closes."""
+LOGIN_CHECK_S = 10.0
+"""How long a token may take before a run is told that there is none: four tries."""
+_PROXY_FIX = "correct the user and password in the provider's `proxy` block or in HTTPS_PROXY, then: interlock doctor"
+_REACH_FIX = "correct the network, the provider's `proxy` block or HTTPS_PROXY, then: interlock doctor"
+_ORGANISATION = "/api/v2/organizations/me"  # the provider itself asks for it when it is configured
 _START_S = 10.0
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
@@ -63,7 +70,7 @@ class Terms:
     Attributes:
         api_url: Where calls go, `https://api.<domain>`.
         login_url: Where tokens come from, `https://login.<domain>`.
-        credentials: The OAuth client.
+        credentials: The OAuth client; None when it is the one that its only run logs in with, see `Gateway.add_run`.
         budgets: The user's own limits.
         tokens: Most upstream tokens, 1 to `POOL_MAX`.
         hold_s: Longest wait before a 429, up to `HOLD_MAX_S`.
@@ -74,11 +81,12 @@ class Terms:
         names: Names by which clients may address it, besides those of loopback.
         placeholder_key: At least 32 bytes, the same in all replicas; None for one made from the credentials, or with
             `runs_only` for a fresh one.
+        proxy: The forward proxy between the gateway and both.
     """
 
     api_url: str
     login_url: str
-    credentials: Credentials
+    credentials: Credentials | None
     budgets: tuple[Override, ...] = ()
     tokens: int = TOKENS_DEFAULT
     hold_s: float = HOLD_DEFAULT_S
@@ -88,6 +96,7 @@ class Terms:
     runs_only: bool = False
     names: tuple[str, ...] = ()
     placeholder_key: bytes | None = None
+    proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +142,9 @@ class Gateway:
         self._ids = ids or RandomIds()
         self._callers = Callers()
         self._upstream = Upstream(
-            api=parse_base(terms.api_url, "the API's address"), login=parse_base(terms.login_url, "the login address")
+            api=parse_base(terms.api_url, "the API's address"),
+            login=parse_base(terms.login_url, "the login address"),
+            proxy=terms.proxy,
         )
         self._sharing = self._share(store) if store is not None else None
         self._admission = Admission(
@@ -156,6 +167,7 @@ class Gateway:
         self._proxy = self._new_proxy(report)
         self._server: QuietServer | None = None
         self._limits_task: asyncio.Task[None] | None = None
+        self._expected = ""
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int = 0) -> Address:
@@ -188,16 +200,22 @@ class Gateway:
     def _names(self, address: str) -> Names:
         return ONLY_LOOPBACK if self.terms.runs_only else names_of(address, self.terms.names)
 
-    async def check_login(self, limit_s: float = 15.0) -> str:
-        """Wait for the login service's first answer.
+    @property
+    def credentials(self) -> Credentials | None:
+        """The OAuth client that tokens come from; None while it was not learned."""
+        return self._tokens.credentials
+
+    async def check_login(self, limit_s: float = LOGIN_CHECK_S) -> str:
+        """Wait for a token of the login service.
 
         Returns:
             Why there is no token yet although the client was not refused; empty when there is one.
 
         Raises:
-            AuthenticationFailed: The login service refused the OAuth client.
+            AuthenticationFailed: The login service refused the OAuth client, or the proxy refused its user.
+            BackendUnavailable: No connection to it stood in all that time.
         """
-        await self._tokens.wait_first(limit_s)
+        await self._tokens.wait_settled(limit_s)
         pool = self._tokens.pool
         if pool.refused:
             raise AuthenticationFailed(
@@ -205,6 +223,12 @@ class Gateway:
                 why=pool.fault,
                 fix="check GENESYSCLOUD_OAUTHCLIENT_ID and GENESYSCLOUD_OAUTHCLIENT_SECRET and the region",
             )
+        if pool.failure is MintFailure.PROXY:
+            raise AuthenticationFailed(
+                "the proxy on the way to Genesys Cloud refuses its user", why=pool.fault, fix=_PROXY_FIX
+            )
+        if pool.is_cut_off:
+            raise BackendUnavailable("Genesys Cloud cannot be reached", why=pool.fault, fix=_REACH_FIX)
         return pool.fault if not pool.minted else ""
 
     def add_run(
@@ -236,13 +260,40 @@ class Gateway:
         if len(self._callers.runs) >= RUNS_MAX:
             raise UsageError("too many runs use the gateway", why=f"at most {RUNS_MAX} may", fix="wait for one to end")
         self._callers.add(
-            Run(run=run_id, priority=class_, digest=digest_of(token), is_current=is_current, logins=logins)
+            Run(
+                run=run_id,
+                priority=class_,
+                digest=digest_of(token),
+                is_current=is_current,
+                logins=logins,
+                is_learned=self.terms.credentials is None,
+            )
         )
         return f"/r/{run_id}/{token}"
 
     def remove_run(self, run_id: str) -> None:
         """The run is over; late calls of it are refused as fenced."""
         self._callers.remove(run_id)
+
+    def expect(self, organisation: str) -> None:
+        """Refuse a client that is learned from now on when it is not one of this organisation, by its id."""
+        self._expected = organisation
+
+    async def _why_not_client(self) -> str:
+        if not self._expected:
+            return ""
+        found = await self.find_organisation()
+        if found == self._expected:
+            return ""
+        other = found or "one that cannot be asked"
+        return f"the plan was made for organisation {self._expected}; this client is of {other}"
+
+    async def find_organisation(self) -> str:
+        """Return the id of the client's organisation, as the API says; empty when it does not say."""
+        if self._tokens.credentials is None:
+            return ""
+        status, body = await self.read(_ORGANISATION)
+        return read_id(body) if status == 200 else ""  # noqa: PLR2004 - HTTP
 
     async def read(self, path: str) -> tuple[int, bytes]:
         """Read something of the API with the gateway's own token, within the budgets; for `interlock doctor`.
@@ -342,12 +393,13 @@ class Gateway:
                 clock=self._clock,
                 ids=self._ids,
                 report=report,
+                why_not_client=self._why_not_client,
             )
         )
 
     def _own_key(self) -> bytes:
         """Return a key for placeholders: of this run's gateway a fresh one, else one that a restart finds again."""
-        if self.terms.runs_only:
+        if self.terms.runs_only or self.terms.credentials is None:
             return hashlib.sha256(self._ids.secret().encode()).digest()
         client = self.terms.credentials
         return hmac.digest(client.secret.value.encode(), f"placeholders of {client.client_id}".encode(), "sha256")
@@ -400,7 +452,18 @@ def _weight(turn: Turn) -> float:
 
 def organisation_key(terms: Terms) -> str:
     """Return what names the organisation in the store: a digest of the API's address and the client's id."""
-    return hashlib.sha256(f"{terms.api_url}\n{terms.credentials.client_id}".encode()).hexdigest()[:16]
+    client = terms.credentials.client_id if terms.credentials is not None else ""
+    return hashlib.sha256(f"{terms.api_url}\n{client}".encode()).hexdigest()[:16]
+
+
+def read_id(body: bytes) -> str:
+    """Return the id in an answer of the API; empty when there is none."""
+    try:
+        document = read_json(body)
+    except ValueError:
+        return ""
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _check(terms: Terms) -> None:

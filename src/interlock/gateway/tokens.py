@@ -17,19 +17,23 @@ from interlock.gateway.oauth import (
     MintFailure,
     NotMinted,
     Pool,
+    are_same,
     due,
     failed,
+    is_settled,
     minted,
     new_pool,
     next_due_s,
     read_login_answer,
     rejected,
+    renewed,
     start,
     usable,
     usable_slots,
     want,
 )
-from interlock.gateway.upstream import Reply, Upstream
+from interlock.gateway.retries import Failure
+from interlock.gateway.upstream import Broken, Reply, Upstream
 from interlock.genesys.limits import LoginLimit
 from interlock.ids import Ids
 
@@ -40,7 +44,7 @@ class TokenKeeper:
     """The gateway's tokens.
 
     Args:
-        credentials: The OAuth client.
+        credentials: The OAuth client; None when it is learned, see `adopt`.
         limit: The login service's pace.
         size: Most tokens.
         upstream: Where to ask.
@@ -51,7 +55,7 @@ class TokenKeeper:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: Credentials | None,
         *,
         limit: LoginLimit,
         size: int,
@@ -61,13 +65,13 @@ class TokenKeeper:
         changed: Callable[[frozenset[int]], None],
     ) -> None:
         self.pool: Pool = new_pool(limit, size)
-        self._credentials = credentials
+        self.credentials = credentials
         self._upstream = upstream
         self._clock = clock
         self._ids = ids
         self._changed = changed
         self._nudge = asyncio.Event()
-        self._first = asyncio.Event()
+        self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -81,11 +85,21 @@ class TokenKeeper:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def wait_first(self, limit_s: float) -> None:
-        """Wait until the login service answered once, with a token or a refusal, at most `limit_s`."""
+    async def wait_settled(self, limit_s: float) -> None:
+        """Wait for a token, or for an answer that does not change by waiting, at most `limit_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
-                await self._first.wait()
+                while not is_settled(self.pool, self._clock.monotonic()):
+                    self._answered.clear()
+                    await self._answered.wait()
+
+    def adopt(self, credentials: Credentials) -> None:
+        """Mint with these credentials from now on; those of before are forgotten, and so are their tokens."""
+        if self.credentials is not None and are_same(self.credentials, credentials):
+            return
+        self.credentials = credentials
+        self._become(renewed(self.pool))
+        self._nudge.set()
 
     def bearer(self, slot: int) -> tuple[str, int] | None:
         """Return the token of a slot and its generation; None when it has just ended."""
@@ -109,10 +123,10 @@ class TokenKeeper:
             now_s = self._clock.monotonic()
             self._changed(usable_slots(self.pool, now_s))
             slot = due(self.pool, now_s)
-            if slot is not None:
-                await self._mint(slot)
+            if slot is not None and self.credentials is not None:
+                await self._mint(slot, self.credentials)
                 continue
-            at_s = next_due_s(self.pool, now_s)
+            at_s = None if self.credentials is None else next_due_s(self.pool, now_s)
             wait_s = _IDLE_S if at_s is None else min(at_s - now_s, _IDLE_S)
             with contextlib.suppress(TimeoutError):
                 # Not wait_for: that of Python 3.11 can swallow a cancellation, and this task would never end.
@@ -120,21 +134,19 @@ class TokenKeeper:
                     await self._nudge.wait()
             self._nudge.clear()
 
-    async def _mint(self, slot: int) -> None:
+    async def _mint(self, slot: int, credentials: Credentials) -> None:
         sent_s = self._clock.monotonic()
         self.pool = start(self.pool, slot, sent_s)
-        reply = await self._upstream.mint(self._credentials)
-        if isinstance(reply, Reply):
-            answer = read_login_answer(reply.status, reply.body)
-        else:
-            answer = NotMinted(why=MintFailure.UNAVAILABLE, detail=reply.why)
+        answer = _read(await self._upstream.mint(credentials))
+        if self.credentials is not credentials:  # others were adopted meanwhile: this is about none of theirs
+            return
         match answer:
             case Minted():
                 self.pool = minted(self.pool, answer.value, life_s=answer.life_s, now_s=sent_s, chance=self._chance())
             case NotMinted():
                 now_s = self._clock.monotonic()
                 self.pool = failed(self.pool, answer.why, answer.detail, now_s=now_s, chance=self._chance())
-        self._first.set()
+        self._answered.set()
 
     def _become(self, pool: Pool) -> None:
         self.pool = pool
@@ -143,3 +155,12 @@ class TokenKeeper:
     def _chance(self) -> float:
         digest = hashlib.sha256(self._ids.fresh().encode()).digest()
         return int.from_bytes(digest[:4]) / 2**32
+
+
+def _read(reply: Reply | Broken) -> Minted | NotMinted:
+    if isinstance(reply, Reply):
+        return read_login_answer(reply.status, reply.body)
+    if reply.is_refused_login:
+        return NotMinted(why=MintFailure.PROXY, detail=reply.why)
+    unsent = reply.failure is Failure.UNSENT
+    return NotMinted(why=MintFailure.UNREACHABLE if unsent else MintFailure.UNAVAILABLE, detail=reply.why)

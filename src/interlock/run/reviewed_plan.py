@@ -124,6 +124,8 @@ async def check_target(
     check_label(planned, state=order.state, module=order.module, is_new=made_from.serial == 0)
     if planned.label is not None and planned.label.targets:
         check_targets(planned, dict(await gateway.targets()) if gateway is not None else {})
+        if gateway is not None:
+            gateway.expect(planned.label.targets)
     check_current(made_from, lineage=current.lineage, serial=current.serial)
 
 

@@ -169,7 +169,8 @@ class Gateway(Protocol):
             Environment variables for Terraform.
 
         Raises:
-            AuthenticationFailed: The login service refused the OAuth client.
+            AuthenticationFailed: The login service refused the OAuth client, or a proxy its user.
+            BackendUnavailable: No connection to the login service stands.
         """
         ...
 
@@ -185,6 +186,10 @@ class Gateway(Protocol):
 
     async def targets(self) -> Mapping[str, Target]:
         """Return where each provider configuration leads, by its label; asks each organisation for its id."""
+        ...
+
+    def expect(self, targets: Mapping[str, Target]) -> None:
+        """Refuse clients that are learned only when a provider logs in and that lead elsewhere than a plan did."""
         ...
 
     def adapt(self, plan: bytes) -> bytes:

@@ -565,6 +565,9 @@ class FakeGateway:
         await self.diary.step("gateway.targets")
         return {}
 
+    def expect(self, targets: Mapping[str, Target]) -> None:
+        """See `Gateway.expect`."""
+
     def adapt(self, plan: bytes) -> bytes:
         """See `Gateway.adapt`."""
         return plan

@@ -51,7 +51,7 @@ async def test_the_first_token_comes_unasked_and_is_announced() -> None:
     slots: list[frozenset[int]] = []
     tokens = keeper(Login(), FakeClock(), slots)
     tokens.open()
-    await tokens.wait_first(5.0)
+    await tokens.wait_settled(5.0)
     await asyncio.sleep(0)
     assert tokens.bearer(0) == ("t1", 1)
     assert slots[-1] == {0}
@@ -62,7 +62,7 @@ async def test_a_refused_client_is_known_after_the_first_answer() -> None:
     refusal = Reply(status=401, headers=(), body=b'{"error":"invalid_client"}')
     tokens = keeper(Login(refusal), FakeClock(), [])
     tokens.open()
-    await tokens.wait_first(5.0)
+    await tokens.wait_settled(5.0)
     assert tokens.pool.refused
     assert tokens.bearer(0) is None
     assert "hush" not in repr(tokens.pool)
@@ -72,7 +72,7 @@ async def test_a_refused_client_is_known_after_the_first_answer() -> None:
 async def test_an_unreachable_login_service_is_no_refusal() -> None:
     tokens = keeper(Login(Broken(failure=Failure.UNSENT, why="no route")), FakeClock(), [])
     tokens.open()
-    await tokens.wait_first(5.0)
+    await tokens.wait_settled(0.1)
     assert not tokens.pool.refused
     assert tokens.pool.fault
     await tokens.aclose()
@@ -82,7 +82,7 @@ async def test_a_rejected_token_is_not_used_again() -> None:
     slots: list[frozenset[int]] = []
     tokens = keeper(Login(), FakeClock(), slots)
     tokens.open()
-    await tokens.wait_first(5.0)
+    await tokens.wait_settled(5.0)
     tokens.reject(0, 1)
     assert tokens.bearer(0) is None
     assert slots[-1] == frozenset()
@@ -93,14 +93,14 @@ async def test_a_token_that_ended_meanwhile_is_not_handed_out() -> None:
     clock = FakeClock()
     tokens = keeper(Login(token("short", life_s=60)), clock, [])
     tokens.open()
-    await tokens.wait_first(5.0)
+    await tokens.wait_settled(5.0)
     await clock.advance(59.0)
     assert tokens.bearer(0) is None
     await tokens.aclose()
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://a", "http://", "http://a/b", "http://u:p@a", "http://a?x", "a", "http://a:99999"]
+    "url", ["ftp://a", "http://", "http://a/b?c", "http://u:p@a", "http://a?x", "a", "http://a:99999"]
 )
 def test_an_upstream_is_a_scheme_a_host_and_a_port(url: str) -> None:
     from interlock.errors import UsageError

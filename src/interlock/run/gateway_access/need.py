@@ -14,6 +14,7 @@ from interlock.genesys import parse_region
 from interlock.hcl.constant import Known
 from interlock.hcl.given import ephemeral_names, given_scope, planned_scope
 from interlock.hcl.module import Module, read_folder, read_module
+from interlock.run.gateway_access.provider_blocks import OwnGateway
 from interlock.run.gateway_access.provider_settings import (
     ENVIRONMENT,
     PROVIDER,
@@ -64,8 +65,12 @@ class Need:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every configuration goes through the gateway, so that Terraform needs no real secret."""
-        return not self.left_alone and not self.unread
+        """Whether every configuration goes through the gateway, so that Terraform needs no real secret.
+
+        One whose client is learned may take its id from elsewhere and the secret from the environment.
+        """
+        learns = any(way.terms.credentials is None for way in self.ways)
+        return not self.left_alone and not self.unread and not learns
 
     @property
     def words(self) -> Iterator[str]:
@@ -167,24 +172,29 @@ def _ways(
     """Put configurations of one client and region together; what has no known region is left alone."""
     stated = _stated_region(section, environ)
     home = stated or next((login.region for login in logins if login.region and not login.alias), None)
-    grouped: dict[tuple[str, str, str, str], list[ProviderLogin]] = {}
+    grouped: dict[tuple[object, ...], list[ProviderLogin]] = {}
     left: list[LeftAlone] = []
     for login in logins:
-        upstream = _upstream(login, stated, home, section, environ)
+        own = login.gateway
+        named = own is not None and not own.is_environments
+        upstream = _own_gateway(own) if own and named else _upstream(login, stated, home, section, environ)
         if isinstance(upstream, str):
             left.append(LeftAlone(label=login.label, why=upstream))
         else:
-            grouped.setdefault((*upstream, login.client_id, login.secret.value), []).append(login)
+            client = login.label if login.is_learned else (login.client_id, login.secret.value)
+            grouped.setdefault((*upstream, login.proxy, client), []).append(login)
     return [Way(terms=_terms(group, key, section), logins=tuple(group)) for key, group in grouped.items()], left
 
 
-def _terms(group: list[ProviderLogin], upstream: tuple[str, str, str, str], section: Mapping[str, object]) -> Terms:
+def _terms(group: list[ProviderLogin], key: tuple[object, ...], section: Mapping[str, object]) -> Terms:
     budgets = section.get("budgets", {})
     assert isinstance(budgets, dict), "settings are checked when they are read"
+    first = group[0]
     return Terms(
-        api_url=upstream[0],
-        login_url=upstream[1],
-        credentials=Credentials(client_id=group[0].client_id, secret=group[0].secret),
+        api_url=str(key[0]),
+        login_url=str(key[1]),
+        credentials=None if first.is_learned else Credentials(client_id=first.client_id, secret=first.secret),
+        proxy=first.proxy,
         budgets=tuple(parse_override(f"{name}={value}") for name, value in budgets.items()),
         tokens=int(str(section.get("tokens", 10))),
         hold_s=float(str(section.get("hold", 8.0))),
@@ -218,8 +228,8 @@ def _upstream(
     is_home = not region or (home is not None and region.lower() == home.lower())
     if is_home and (chosen := _chosen_upstream(section, environ)) is not None:
         return chosen
-    if login.reads_gateway and environ.get(GATEWAY_HOST):
-        return _environments_gateway(environ)
+    if (own := login.gateway) is not None:
+        return check_address(own.api, said_by=GATEWAY_HOST), check_address(own.login, said_by=GATEWAY_HOST)
     if region is not None and (chosen := _regional_upstream(region, environ)) is not None:
         return chosen
     if region is None:
@@ -260,8 +270,9 @@ def _checked(url: str, whose: str) -> str:
     return check_address(url, said_by=f"the upstream of {whose}")
 
 
-def _environments_gateway(environ: Mapping[str, str]) -> tuple[str, str]:
-    base = f"{environ.get('GENESYSCLOUD_GATEWAY_PROTOCOL', 'https')}://{environ[GATEWAY_HOST]}"
-    port = environ.get("GENESYSCLOUD_GATEWAY_PORT")
-    url = check_address(f"{base}:{port}" if port else base, said_by=GATEWAY_HOST)
-    return url, url
+def _own_gateway(own: OwnGateway) -> tuple[str, str] | str:
+    """Return the addresses of a gateway that a block names, or why ours does not send anything there."""
+    try:
+        return check_address(own.api, said_by="its gateway"), check_address(own.login, said_by="its gateway")
+    except UsageError:
+        return "its own gateway is neither https nor on this machine, so that others could read along"

@@ -14,10 +14,12 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.oauth import Secret
 from interlock.hcl.body import Block, Body
 from interlock.hcl.constant import Scope, constant, constant_text
 from interlock.hcl.module import Module, Provider, is_override
+from interlock.run.gateway_access.provider_blocks import OwnGateway, has_proxy_block, read_gateway, read_proxy
 
 PROVIDER = "genesyscloud"
 ENVIRONMENT = {
@@ -30,20 +32,23 @@ ENVIRONMENT = {
 POOL_VARIABLE = "GENESYSCLOUD_TOKEN_POOL_SIZE"
 
 _REGISTRIES = ("registry.terraform.io/", "registry.opentofu.org/")  # left out by most; one provider either way
+_LEARNED = ("oauthclient_id", "oauthclient_secret")  # arguments that the gateway is told at the login anyway
 _NO_MEANING = frozenset({"alias", "version"})  # arguments of Terraform itself, which configure nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderLogin:
-    """One provider configuration of the root module whose login is known.
+    """One provider configuration of the root module whose login is known, or can be learned when it logs in.
 
     Attributes:
         name: Its local name.
         alias: Empty for the default configuration.
-        client_id: Of its OAuth client.
+        client_id: Of its OAuth client; empty when it is not known before Terraform runs.
         secret: Of its OAuth client.
         region: As its block says; None when the block does not say, so that the environment decides.
-        reads_gateway: It has an empty `gateway` block, which takes a gateway from the environment.
+        gateway: A gateway that it would use by itself: ours sends its calls there.
+        proxy: The proxy that it would use by itself.
+        has_proxy_block: It has a block that must be taken out, so that it reaches ours.
         pool_chosen: The user chose `token_pool_size`.
     """
 
@@ -52,8 +57,15 @@ class ProviderLogin:
     client_id: str
     secret: Secret
     region: str | None = None
-    reads_gateway: bool = False
+    gateway: OwnGateway | None = None
+    proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
+    has_proxy_block: bool = False
     pool_chosen: bool = False
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether its client is known only when it logs in."""
+        return not self.client_id
 
     @property
     def label(self) -> str:
@@ -176,19 +188,19 @@ def _of_root(
             yield _login(None, name, "", scope, environ)
         for provider in (*defaults, *(provider for provider in own if provider.alias)):
             if _is_overridden(root, provider, after):
-                why = "an override file that Terraform reads after ours has a gateway block for it"
+                why = "an override file that Terraform reads after ours has a gateway or proxy block for it"
                 yield LeftAlone(label=_label(name, provider.alias), why=why)
             else:
                 yield _login(provider.block, name, provider.alias, scope, environ)
 
 
 def _is_overridden(root: Module, provider: Provider, after: str) -> bool:
-    """Say whether a user's override file has a gateway block that would replace ours."""
+    """Say whether a user's override file has a gateway or proxy block that would replace ours."""
     later = [file for file in root.files if is_override(posixpath.basename(file.path))]
     return any(
         block.labels == (provider.name,)
         and (constant_text(block.body.get("alias")) or "") == provider.alias
-        and block.body.blocks("gateway")
+        and (block.body.blocks("gateway") or has_proxy_block(block.body) or block.body.blocks("dynamic", labels=1))
         for file in later
         if posixpath.basename(file.path) > after
         for block in file.body.blocks("provider", labels=1)
@@ -199,44 +211,53 @@ def _login(
     block: Block | None, name: str, alias: str, scope: Scope, environ: Mapping[str, str]
 ) -> ProviderLogin | LeftAlone:
     body = None if block is None else block.body
-    if body is not None and (why := _own_way(body)):
-        return LeftAlone(label=_label(name, alias), why=why)
-    values: dict[str, str | None] = {}
-    for argument, variable in ENVIRONMENT.items():
-        value = _value(body, argument, scope)
-        if value is None:
-            why = f"its {argument} is not known before Terraform runs"
-            return LeftAlone(label=_label(name, alias), why=why)
-        given = value[0]
-        values[argument] = environ.get(variable) or None if given is None and argument != "aws_region" else given
-    if values["access_token"]:
-        why = "it has an access token; the gateway needs an OAuth client to keep tokens fresh"
-        return LeftAlone(label=_label(name, alias), why=why)
-    if not values["oauthclient_id"] or not values["oauthclient_secret"]:
-        why = f"{ENVIRONMENT['oauthclient_id']} and {ENVIRONMENT['oauthclient_secret']} are not both in the environment"
-        return LeftAlone(label=_label(name, alias), why=why)
+    label = _label(name, alias)
+    gateway, proxy = read_gateway(body, scope, environ), read_proxy(body, scope, environ)
+    values = _arguments(body, scope, environ)
+    if body is not None and body.get("for_each") is not None:
+        return LeftAlone(label=label, why="its for_each makes several configurations, each with settings of its own")
+    for each in (gateway, proxy, values):
+        if isinstance(each, str):
+            return LeftAlone(label=label, why=each)
+    assert not isinstance(gateway, str)
+    assert not isinstance(proxy, str)
+    assert not isinstance(values, str)
     return ProviderLogin(
         name=name,
         alias=alias,
-        client_id=values["oauthclient_id"],
-        secret=Secret(values["oauthclient_secret"]),
+        client_id=values["oauthclient_id"] or "",
+        secret=Secret(values["oauthclient_secret"] or ""),
         region=values["aws_region"],
-        reads_gateway=body is not None and bool(body.blocks("gateway")),
+        gateway=gateway,
+        proxy=proxy,
+        has_proxy_block=has_proxy_block(body),
         pool_chosen=(body is not None and "token_pool_size" in body.attributes) or POOL_VARIABLE in environ,
     )
 
 
-def _own_way(body: Body) -> str:
-    """Return why a block keeps its own way to the API whatever its login is; empty when it does not."""
-    if body.get("for_each") is not None:
-        return "its for_each makes several configurations of it, each with settings of its own"
-    if body.blocks("dynamic", labels=1):
-        return "it has dynamic blocks"
-    if any(gateway.body.attributes or gateway.body.nested for gateway in body.blocks("gateway")):
-        return "it has a gateway of its own"
-    if body.blocks("proxy"):
-        return "it has a proxy of its own"
-    return ""
+def _arguments(body: Body | None, scope: Scope, environ: Mapping[str, str]) -> dict[str, str | None] | str:
+    """Return what says how a configuration logs in, or why it cannot go through the gateway, for people.
+
+    A client that is not known yet is empty: the gateway learns it from the configuration's own login.
+    """
+    values: dict[str, str | None] = {}
+    is_learned = False
+    for argument, variable in ENVIRONMENT.items():
+        value = _value(body, argument, scope)
+        if value is None and argument not in _LEARNED:
+            return f"its {argument} is not known before Terraform runs"
+        is_learned |= value is None
+        given = None if value is None else value[0]
+        values[argument] = environ.get(variable) or None if given is None and argument != "aws_region" else given
+    if values["access_token"]:
+        return "it has an access token; the gateway needs an OAuth client to keep tokens fresh"
+    if is_learned:
+        return {**values, **dict.fromkeys(_LEARNED)}
+    if not values["oauthclient_id"] or not values["oauthclient_secret"]:
+        return (
+            f"{ENVIRONMENT['oauthclient_id']} and {ENVIRONMENT['oauthclient_secret']} are not both in the environment"
+        )
+    return values
 
 
 def _value(body: Body | None, argument: str, scope: Scope) -> tuple[str | None] | None:

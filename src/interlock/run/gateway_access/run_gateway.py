@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 from pathlib import Path
 
-from interlock.bounded import read_json
 from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
 from interlock.gateway.service import Gateway
 from interlock.genesys import rate_limits
@@ -29,8 +27,6 @@ from interlock.run.surroundings import Seat
 from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME, write_override
 from interlock.store import RecordStore
 from interlock.terraform.plan import PlanFacts
-
-_ORGANISATION = "/api/v2/organizations/me"  # the provider itself asks for it when it is configured
 
 
 class RunGateway:
@@ -81,8 +77,9 @@ class RunGateway:
 
     @property
     def client(self) -> str:
-        """Id of the OAuth client that the calls are made with."""
-        return self._main.terms.credentials.client_id
+        """Id of the OAuth client that the calls are made with; empty while it was not learned."""
+        gateway = next(gateway for way, gateway in self._gateways if way is self._main)
+        return gateway.credentials.client_id if gateway.credentials is not None else ""
 
     @property
     def left_alone(self) -> tuple[str, ...]:
@@ -103,7 +100,8 @@ class RunGateway:
             blocks += [self._block(login, way, port, prefix) for login in way.logins]
         self._override = self._base + _requirements(self._need.requirements) + "".join(blocks)
         write_override(folder, self._override)
-        if len(self._gateways) == 1:  # of several, one may belong to a configuration that no resource uses
+        # Of several, one may belong to a configuration that no resource uses; what is learned has no login yet.
+        if len(self._gateways) == 1 and self._open[0].credentials is not None:
             await self._open[0].check_login()
         return self._environment(secret)
 
@@ -119,7 +117,7 @@ class RunGateway:
         self._open.append(gateway)
         self._ports += (address.port,)
         real = way.terms.credentials
-        logins = (real, Credentials(client_id=real.client_id, secret=Secret(secret)))
+        logins = None if real is None else (real, Credentials(client_id=real.client_id, secret=Secret(secret)))
         token = f"{seat.token}-{self._ids.fresh()}"
         self._secrets += (token,)
         prefix = gateway.add_run(run, priority, token, is_current, logins=logins)
@@ -139,16 +137,22 @@ class RunGateway:
         named = f'  alias = "{login.alias}"\n' if login.alias else ""
         pool = "" if login.pool_chosen else f"  token_pool_size = {pool_size(way)}\n"
         host = f'    protocol = "http"\n    host     = "127.0.0.1"\n    port     = "{port}"\n'
-        return f'provider "{login.name}" {{\n{named}{pool}  gateway {{\n{host}{params}  }}\n}}\n'
+        return f'provider "{login.name}" {{\n{named}{pool}  gateway {{\n{host}{params}  }}\n{_proxy(login)}}}\n'
 
     async def targets(self) -> Mapping[str, Target]:
         """See `Gateway.targets`."""
         found: dict[str, Target] = {}
         for way, gateway in self._gateways:
-            status, body = await gateway.read(_ORGANISATION)
-            target = Target(api=way.terms.api_url, organisation=_organisation(body) if status == HTTPStatus.OK else "")
+            target = Target(api=way.terms.api_url, organisation=await gateway.find_organisation())
             found.update({login.label: target for login in way.logins})
         return found
+
+    def expect(self, targets: Mapping[str, Target]) -> None:
+        """See `Gateway.expect`."""
+        for way, gateway in self._gateways:
+            organisations = {targets[login.label].organisation for login in way.logins if login.label in targets}
+            if way.terms.credentials is None and len(organisations) == 1:
+                gateway.expect(organisations.pop())
 
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan whose own copy of the override names this run's gateway instead of an earlier run's."""
@@ -188,16 +192,6 @@ class RunGateway:
         return {name: round(count, 3) for name, count in counts.items()}
 
 
-def _organisation(body: bytes) -> str:
-    """Return the id of an organisation from the API's answer; empty when there is none in it."""
-    try:
-        document = read_json(body)
-    except ValueError:
-        return ""
-    found = document.get("id") if isinstance(document, dict) else None
-    return found if isinstance(found, str) else ""
-
-
 def pool_size(way: Way) -> int:
     """Return as many clients of the provider as keep the budget busy in a large plan; ours cost no real login.
 
@@ -208,6 +202,11 @@ def pool_size(way: Way) -> int:
     limits = apply_overrides(rate_limits(), way.terms.budgets)
     advised = estimate(busy, limits=limits, tokens=way.terms.tokens).token_pool_size
     return min(advised, TOKEN_POOL_EVERYWHERE)
+
+
+def _proxy(login: ProviderLogin) -> str:
+    """Take a configuration's own proxy out: it would get the calls to this machine, and the run's secret with them."""
+    return '  dynamic "proxy" {\n    for_each = []\n    content {}\n  }\n' if login.has_proxy_block else ""
 
 
 def _requirements(sources: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.gateway.service import Terms
 from interlock.run.gateway_access import Need, find_need
 from interlock.settings.values import Settings
 from interlock.source.tree import Tool
@@ -86,3 +87,56 @@ def test_modules_that_cannot_be_read_yet_come_with_a_word_where_there_is_a_login
     assert ['module "x" bypasses the gateway' in words for words in need.words] == [True]
     assert not need.ways
     assert find_need(tmp_path, Settings(home=tmp_path), {}) == "the configuration does not use Genesys Cloud"
+
+
+PROXY = 'proxy {\n    protocol = "http"\n    host = "%s"\n    port = "3128"\n  }'
+
+
+def terms(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> dict[str, Terms]:
+    (folder / "main.tf").write_text(REQUIRED + text)
+    region = {"GENESYSCLOUD_REGION": "eu-west-2"}
+    need = find_need(folder, Settings(home=folder), {**CLIENT, **region, **(environ or {})})
+    assert isinstance(need, Need), need
+    return {login.label: way.terms for way in need.ways for login in way.logins}
+
+
+def test_aliases_with_other_proxies_have_ways_of_their_own(tmp_path: Path) -> None:
+    blocks = [f'  alias = "{name}"\n  {PROXY % host}\n' for name, host in (("a", "one"), ("b", "two"), ("c", "one"))]
+    found = terms(tmp_path, "".join(f'provider "genesyscloud" {{\n{each}}}\n' for each in blocks))
+    assert found["provider genesyscloud.a"] is found["provider genesyscloud.c"]
+    hosts = {label: getattr(each.proxy, "host", None) for label, each in found.items()}
+    assert hosts == {
+        "provider genesyscloud": None,
+        "provider genesyscloud.a": "one",
+        "provider genesyscloud.b": "two",
+        "provider genesyscloud.c": "one",
+    }
+
+
+def gateway(protocol: str, host: str) -> str:
+    return f'provider "genesyscloud" {{\n  gateway {{\n    protocol = "{protocol}"\n    host = "{host}"\n  }}\n}}\n'
+
+
+def test_a_gateway_of_its_own_is_the_upstream_of_ours_whatever_stands_for_the_region(tmp_path: Path) -> None:
+    found = terms(tmp_path, gateway("https", "gate.example"), HOME)["provider genesyscloud"]
+    assert (found.api_url, found.login_url) == ("https://gate.example", "https://gate.example")
+
+
+def test_a_plain_gateway_on_another_machine_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "main.tf").write_text(REQUIRED + gateway("http", "gate.example"))
+    need = find_need(tmp_path, Settings(home=tmp_path), CLIENT)
+    assert isinstance(need, Need)
+    assert ["others could read along" in words for words in need.words] == [True]
+
+
+def test_variables_of_a_gateway_without_a_block_lead_nowhere(tmp_path: Path) -> None:
+    environ = {"GENESYSCLOUD_GATEWAY_PROTOCOL": "https", "GENESYSCLOUD_GATEWAY_HOST": "gate.example"}
+    assert terms(tmp_path, provider(), environ)["provider genesyscloud"].api_url == LONDON
+
+
+def test_a_client_that_is_not_known_yet_is_learned_and_terraform_keeps_the_real_secret(tmp_path: Path) -> None:
+    text = 'variable "id" {}\nprovider "genesyscloud" {\n  oauthclient_id = var.id\n}\n'
+    assert terms(tmp_path, text)["provider genesyscloud"].credentials is None
+    need = find_need(tmp_path, Settings(home=tmp_path), {**CLIENT, "GENESYSCLOUD_REGION": "eu-west-2"})
+    assert isinstance(need, Need)
+    assert (need.is_whole, list(need.words)) == (False, [])

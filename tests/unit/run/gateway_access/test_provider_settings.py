@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from interlock.gateway.forward_proxy import ForwardProxy, Proxying
+from interlock.gateway.oauth import Secret
 from interlock.hcl import Known, read_module
 from interlock.hcl.given import given_scope, planned_scope
+from interlock.run.gateway_access.provider_blocks import OwnGateway
 from interlock.run.gateway_access.provider_settings import ProviderSettings, read_providers
 from interlock.source.tree import MemoryTree
 
@@ -71,7 +75,9 @@ def test_json_configurations_and_override_files_count() -> None:
     text = '{"provider": {"genesyscloud": [{"gateway": {}}, {"alias": "b", "oauthclient_id": "json"}]}}'
     found = look({"main.tf.json": text, "override.tf": block('oauthclient_id = "late"', alias="b")})
     assert logins(found)["provider genesyscloud.b"] == ("late", "env-secret", None)
-    assert [each.reads_gateway for each in found.logins] == [True, False]
+    gateway = {"GENESYSCLOUD_GATEWAY_HOST": "gate.example"}
+    found = look({"main.tf.json": text}, {**ENVIRON, **gateway})
+    assert [each.gateway is not None for each in found.logins] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -80,13 +86,23 @@ def test_json_configurations_and_override_files_count() -> None:
         ('access_token = "t"', "access token"),
         ("access_token = var.unknown", "access_token is not known"),
         ("aws_region = data.x.y.region", "aws_region is not known"),
-        ("oauthclient_id = var.unknown", "oauthclient_id is not known"),
-        ('oauthclient_secret = file("s")', "oauthclient_secret is not known"),
         ('oauthclient_id = ""', "not both"),
-        ('gateway {\n    host = "h"\n  }', "gateway of its own"),
-        ('gateway {\n    path_params {\n      path_name = "api"\n      path_value = "x"\n    }\n  }', "of its own"),
-        ('proxy {\n    host = "h"\n  }', "proxy of its own"),
-        ('dynamic "gateway" {\n    for_each = []\n    content {}\n  }', "dynamic"),
+        ("gateway {\n    host = var.unknown\n  }", "gateway of its own that is not known"),
+        ("gateway {\n    path_params {\n      path_name = var.unknown\n    }\n  }", "gateway of its own that is not"),
+        ("gateway {}\n  gateway {}", "several gateway blocks"),
+        ("proxy {\n    host = var.unknown\n  }", "proxy of its own that is not known"),
+        (
+            'proxy {\n    host = "h"\n    auth {\n      password = var.unknown\n    }\n  }',
+            "proxy of its own that is",
+        ),
+        ('proxy {\n    host = "h"\n  }', "its proxy has no protocol"),
+        ('proxy {\n    host = "h"\n    protocol = "socks5"\n  }', "its proxy speaks 'socks5'"),
+        ('proxy {\n    host = "h"\n    protocol = "http"\n    port = "x"\n  }', "a port that is no port"),
+        (
+            'dynamic "gateway" {\n    for_each = var.unknown\n    content {}\n  }',
+            "whether it has a gateway is not known",
+        ),
+        ('dynamic "proxy" {\n    for_each = var.unknown\n    content {}\n  }', "whether it has a proxy is not known"),
         ("for_each = toset([])", "for_each"),
     ],
 )
@@ -139,7 +155,8 @@ def test_a_saved_plan_brings_its_own_values() -> None:
     for planned, expected in (({"id": Known(value="planned")}, "planned"), ({}, "d")):
         found = read_providers(root, planned_scope(root, planned), ENVIRON, after=AFTER)
         assert found.logins[0].client_id == expected
-    assert not read_providers(root, planned_scope(root, {"id": None}), ENVIRON, after=AFTER).logins
+    unread = read_providers(root, planned_scope(root, {"id": None}), ENVIRON, after=AFTER)
+    assert [each.is_learned for each in unread.logins] == [True]
 
 
 def test_a_provider_block_in_a_module_is_left_alone_and_an_empty_one_only_stands_for_the_callers() -> None:
@@ -222,3 +239,84 @@ def test_an_ephemeral_value_is_not_in_a_plan_so_nothing_is_certain_of_it() -> No
     assert "aws_region is not known" in alone(found)["provider genesyscloud"]
     again = read_providers(root, planned_scope(root, {"r": Known(value="again")}), ENVIRON, after=AFTER)
     assert [each.region for each in again.logins] == ["again"]
+
+
+# -- gateways and proxies of a configuration's own --------------------------------------------------------------------
+
+PROXY = 'proxy {\n    protocol = "http"\n    host = "proxy.example"\n    port = "3128"\n%s  }'
+AUTH = '    auth {\n      username = "u"\n      password = var.password\n    }\n'
+OWN_PROXY = ForwardProxy(scheme="http", host="proxy.example", port=3128)
+
+
+def proxies(found: ProviderSettings) -> dict[str, object]:
+    return {each.label: each.proxy for each in found.logins}
+
+
+def test_each_configuration_has_the_proxy_of_its_own_block_with_its_own_login() -> None:
+    text = 'variable "password" {}\n' + block(PROXY % AUTH) + block(PROXY % "", alias="b") + block("", alias="c")
+    found = look(text, {**ENVIRON, "TF_VAR_password": "p"})
+    with_login = replace(OWN_PROXY, user="u", password=Secret("p"))
+    assert proxies(found) == {
+        "provider genesyscloud": with_login,
+        "provider genesyscloud.b": OWN_PROXY,
+        "provider genesyscloud.c": Proxying.ENVIRONMENT,
+    }
+    assert [each.has_proxy_block for each in found.logins] == [True, True, False]
+    assert "p" not in repr(with_login.password)
+
+
+def test_variables_name_a_proxy_only_for_a_block_and_its_login_only_for_an_auth_block() -> None:
+    named = {"PROTOCOL": "http", "HOST": "proxy.example", "PORT": "3128", "AUTH_USERNAME": "u", "AUTH_PASSWORD": "p"}
+    environ = {**ENVIRON, **{f"GENESYSCLOUD_PROXY_{name}": value for name, value in named.items()}}
+    found = look(block("") + block("proxy {}", alias="b") + block("proxy {\n    auth {}\n  }", alias="c"), environ)
+    assert proxies(found) == {
+        "provider genesyscloud": Proxying.ENVIRONMENT,
+        "provider genesyscloud.b": OWN_PROXY,
+        "provider genesyscloud.c": replace(OWN_PROXY, user="u", password=Secret("p")),
+    }
+
+
+def test_a_proxy_block_without_a_host_takes_the_environments_proxy_away() -> None:
+    assert proxies(look(block("proxy {}"))) == {"provider genesyscloud": Proxying.DIRECT}
+
+
+@pytest.mark.parametrize(("many", "proxy"), [("[]", Proxying.ENVIRONMENT), ("[1]", OWN_PROXY)])
+def test_a_dynamic_block_counts_when_its_number_is_certain(many: str, proxy: object) -> None:
+    content = PROXY.replace("proxy {", "content {", 1) % ""
+    text = f'dynamic "proxy" {{\n    for_each = var.many\n    {content}\n  }}'
+    found = look(f'variable "many" {{\n  default = {many}\n}}\n' + block(text))
+    assert proxies(found) == {"provider genesyscloud": proxy}
+    assert found.logins[0].has_proxy_block
+
+
+def test_a_gateway_block_of_its_own_is_read_with_its_prefixes() -> None:
+    params = "".join(
+        f'    path_params {{\n      path_name  = "{name}"\n      path_value = "{value}"\n    }}\n'
+        for name, value in (("api", "/a/"), ("login", "l"))
+    )
+    text = f'gateway {{\n    protocol = "https"\n    host = "gate.example"\n    port = "443"\n{params}  }}'
+    gateway = look(block(text)).logins[0].gateway
+    assert gateway is not None
+    assert (gateway.api, gateway.login) == ("https://gate.example/a", "https://gate.example/l")
+    assert not gateway.is_environments
+
+
+def test_variables_of_a_gateway_do_nothing_without_a_block() -> None:
+    environ = {**ENVIRON, "GENESYSCLOUD_GATEWAY_PROTOCOL": "https", "GENESYSCLOUD_GATEWAY_HOST": "gate.example"}
+    found = look(block("") + block("gateway {}", alias="b"), environ)
+    assert [each.gateway for each in found.logins] == [
+        None,
+        OwnGateway(api="https://gate.example", login="https://gate.example", is_environments=True),
+    ]
+
+
+@pytest.mark.parametrize("inner", ["oauthclient_id = var.unknown", 'oauthclient_secret = file("s")'])
+def test_a_client_that_is_known_only_when_it_logs_in_is_learned(inner: str) -> None:
+    found = look('variable "unknown" {}\n' + block(inner, alias="b"))
+    assert [each.is_learned for each in found.logins] == [False, True]
+    assert logins(found)["provider genesyscloud.b"] == ("", "", None)
+
+
+def test_an_override_file_with_a_proxy_that_is_read_after_ours_leaves_the_configuration_alone() -> None:
+    found = look({"main.tf": block(""), "z_override.tf": block("proxy {}")})
+    assert "gateway or proxy block" in alone(found)["provider genesyscloud"]

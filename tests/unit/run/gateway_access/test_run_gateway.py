@@ -56,6 +56,7 @@ class Scene:
     client: aiohttp.ClientSession
     simulations: tuple[Simulation, Simulation]
     current: bool = True
+    gateway: RunGateway = field(init=False)
     given: dict[str, str] = field(default_factory=dict)
 
     async def log_in(self, way: str, client_id: str, secret: str) -> tuple[int, str]:
@@ -74,7 +75,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def opened(tmp_path: Path, text: str = TWO) -> AsyncIterator[Scene]:
+async def opened(tmp_path: Path, text: str = TWO, *, unreachable: str = "") -> AsyncIterator[Scene]:
     (tmp_path / "main.tf").write_text(text)
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -89,6 +90,9 @@ async def opened(tmp_path: Path, text: str = TWO) -> AsyncIterator[Scene]:
             "INTERLOCK_UPSTREAM_API_EU_WEST_2": second.url,
             "INTERLOCK_UPSTREAM_LOGIN_EU_WEST_2": second.url,
         }
+        if unreachable:
+            names = [f"INTERLOCK_UPSTREAM_{which}_{unreachable}" for which in ("API", "LOGIN")]
+            environ |= dict.fromkeys(names, "http://127.0.0.1:9")
         need = find_need(tmp_path, Settings(home=tmp_path / "home"), environ)
         assert not isinstance(need, str), need
         async with aiohttp.ClientSession() as client:
@@ -101,6 +105,7 @@ async def opened(tmp_path: Path, text: str = TWO) -> AsyncIterator[Scene]:
             try:
                 scene.given = dict(await gateway.open("run1", Priority.APPLY, Seat(ticket="t", token=7), tree))
                 override = (tree / OVERRIDE_NAME).read_text()
+                scene.gateway = gateway
                 scene.ways = dict(zip((DEFAULT_CLIENT.id, OTHER.id), _ways(override), strict=False))
                 yield scene
             finally:
@@ -193,6 +198,41 @@ async def test_a_stranger_without_a_runs_prefix_is_refused_on_every_route(tmp_pa
                     for method in ("GET", "POST", "DELETE"):
                         assert await scene.call(place, "guess", method, path) in {401, 404}, (place, path)
         assert all(entry.path != PATH for each in scene.simulations for entry in each.journal)
+
+
+LEARNED = TWO.replace(f'"{OTHER.id}"', "var.id") + 'variable "id" {}\n'
+
+
+@pytest.mark.promise("P11")
+async def test_a_client_that_is_learned_is_the_one_that_calls_and_its_token_opens_no_other_way(tmp_path: Path) -> None:
+    async with opened(tmp_path, LEARNED) as scene:
+        home, other = scene.ways[DEFAULT_CLIENT.id], scene.ways[OTHER.id]
+        assert await scene.call(other, "a-token-of-the-users") == 401
+        assert await scene.log_in(other, OTHER.id, "wrong") == (401, "")
+        status, token = await scene.log_in(other, OTHER.id, OTHER.secret)
+        assert (status, await scene.call(other, token), await scene.call(home, token)) == (200, 200, 401)
+        assert [sum(e.path == PATH for e in each.journal) for each in scene.simulations] == [0, 1]
+
+
+@pytest.mark.promise("P11")
+async def test_a_client_that_is_learned_is_refused_when_a_plan_was_made_for_another_organisation(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path, LEARNED) as scene:
+        target = (await scene.gateway.targets())["provider genesyscloud"]
+        assert target.organisation
+        scene.gateway.expect({"provider genesyscloud.b": target})
+        assert await scene.log_in(scene.ways[OTHER.id], OTHER.id, OTHER.secret) == (401, "")
+
+
+@pytest.mark.promise("P8")
+async def test_a_way_whose_login_service_is_never_reached_says_so_in_a_form_that_no_provider_repeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.gateway.proxy._LOGIN_PATIENCE_S", 1.0)
+    async with opened(tmp_path, unreachable="EU_WEST_2") as scene:
+        assert (await scene.log_in(scene.ways[OTHER.id], OTHER.id, OTHER.secret))[0] == 400
+        assert (await scene.log_in(scene.ways[DEFAULT_CLIENT.id], DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret))[0] == 200
 
 
 async def test_a_wrong_client_of_one_of_several_ways_is_said_at_its_own_login(tmp_path: Path) -> None:
