@@ -36,7 +36,8 @@ def explain(
 
     with _opened(log) as stream:
         diagnosis = diagnose(read_messages(_chunks(stream, log)))
-    view.emit({"causes": [_document(cause) for cause in diagnosis.causes]}, json=json, human=lambda: _show(diagnosis))
+    document = {"outcome": _outcome(diagnosis), "causes": [_document(cause) for cause in diagnosis.causes]}
+    view.emit(document, json=json, human=lambda: _show(diagnosis))
 
 
 @contextmanager
@@ -82,11 +83,18 @@ def _document(cause: Cause) -> dict[str, object]:
 
     return {
         "category": cause.category.value,
+        "summary": cause.summary,
         "retry": cause.retry.value,
         "lines": [masked(line.text.strip()) for line in cause.lines],
         "next": fill_in(cause.next, "."),
         **({"in_flight": [masked(each) for each in cause.facts.in_flight]} if cause.is_cut_off else {}),
     }
+
+
+def _outcome(diagnosis: Diagnosis) -> str:
+    if diagnosis.failed:
+        return "failed"
+    return "succeeded" if diagnosis.succeeded else "not-seen"
 
 
 _RETRY: Final = {
@@ -102,11 +110,17 @@ def _show(diagnosis: Diagnosis) -> None:
     if diagnosis.causes:
         return
     if not diagnosis.failed:
-        view.say("Nothing went wrong in this log.")
+        view.say("Nothing went wrong in this log." if diagnosis.succeeded else _NOT_SEEN)
         return
     view.say("This log shows a failure, but none of the known causes.")
     for error in diagnosis.unknown:
         _say_lines(error)
+
+
+_NOT_SEEN: Final = (
+    "No outcome seen: this log shows no error, and no command or job that ended well. It may be cut off, or be no log "
+    "of Terraform; give the whole log of the job."
+)
 
 
 def _say_lines(lines: Iterable[Line]) -> None:
@@ -120,7 +134,15 @@ def _say_lines(lines: Iterable[Line]) -> None:
 def _say(cause: Cause, *, first: bool) -> None:
     from interlock.diagnosis.message import masked
 
-    role = "root cause" if first else "follows from it" if cause.is_consequence else "also"
+    role = (
+        "root cause"
+        if first
+        else "reason"
+        if cause.is_reason
+        else "follows from it"
+        if cause.is_consequence
+        else "also"
+    )
     times = f", {cause.count} times" if cause.count > 1 else ""
     where = f" ({cause.facts.address})" if cause.facts.address else ""
     known = {

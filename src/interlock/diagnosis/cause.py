@@ -46,6 +46,9 @@ class Category(Enum):
     API_GONE = "api-gone"
     API_FLOW_PUBLISH = "api-flow-publish"
     API_SERVER_ERROR = "api-server-error"
+    API_EXISTS = "api-exists"
+    NETWORK = "network"
+    GATE_REFUSED = "gate-refused"
     TIMEOUT = "timeout"
     CONFIG_ERROR = "config-error"
     REGISTRY = "registry"
@@ -74,9 +77,11 @@ class Context:
         version: Product and version of the Terraform that speaks, `terraform 1.11.4`; empty when the log does not say.
         hosts: Machines that the log comes from.
         own_locks: Lock ids that this run is known to have asked for.
+        is_excerpt: Nothing stood before the message: what the run did before its error is not known.
     """
 
     begun: bool = False
+    is_excerpt: bool = False
     began_at: datetime | None = None
     version: str = ""
     hosts: frozenset[str] = frozenset()
@@ -96,6 +101,10 @@ class Facts:
         other: The other object that is in the way.
         path: The state's address in its backend.
         in_flight: Operations whose end Terraform did not wait for.
+        backend: Terraform's word for the backend that the log speaks of: `s3`, `azurerm`, `cloud`, ...
+        tool: The program to type, `terraform` or `tofu`.
+        meant: The provider's source address that Terraform itself proposes.
+        sent: A request that changes something was sent, whatever came of it.
     """
 
     address: str = ""
@@ -107,6 +116,20 @@ class Facts:
     other: str = ""
     path: str = ""
     in_flight: tuple[str, ...] = ()
+    backend: str = ""
+    tool: str = "terraform"
+    meant: str = ""
+    sent: bool = False
+
+    @property
+    def provider(self) -> str:
+        """The provider that the error came from: `genesyscloud`, `aws`, ...; empty when no address tells."""
+        return _provider_of(self.address, self.resource_type)
+
+    @property
+    def resource_type(self) -> str:
+        """The type of the resource that is named, `genesyscloud_routing_queue`; empty for a data source."""
+        return _type_of(self.address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +145,9 @@ class Cause:
         is_echo: Words that only ever follow from another cause; never the root while there is another.
         is_consequence: Another cause of the same log explains it.
         is_cut_off: See `Rule.is_cut_off`.
+        is_vague: See `Sign.is_vague`.
+        is_reason: It stood inside the error of a state that was not saved, or of a lock that was not released, and
+            says why.
     """
 
     category: Category
@@ -135,11 +161,20 @@ class Cause:
     is_echo: bool = False
     is_consequence: bool = False
     is_cut_off: bool = False
+    is_vague: bool = False
+    is_reason: bool = False
+
+
+Proof = Callable[[Message, Facts, Context], bool]
+Advice = Callable[[Facts], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """One way to recognise a cause.
+    """One way to recognise a cause, and what this very wording means where that is not what its rule says.
+
+    The same category asks for different acts: a provider that no registry has will never be found by trying again,
+    a registry that is overloaded will.
 
     Attributes:
         words: Must occur in the text.
@@ -147,6 +182,10 @@ class Sign:
         unless: Must not occur.
         kinds: In which kinds of message to look.
         is_echo: See `Cause.is_echo`.
+        is_vague: Says only what any other sign of the category says more exactly; beside such a one it is not shown.
+        meaning, retry, advice, error, proof: In place of the rule's. A sign with an advice has a meaning, since causes
+            are the same when category and meaning are.
+        retry_before, advice_before: In place of `retry` and `advice` when nothing had been changed yet.
     """
 
     words: re.Pattern[str]
@@ -154,20 +193,30 @@ class Sign:
     unless: re.Pattern[str] | None = None
     kinds: frozenset[Kind] = frozenset({Kind.ERROR})
     is_echo: bool = False
+    is_vague: bool = False
+    meaning: str = ""
+    retry: Retry | None = None
+    retry_before: Retry | None = None
+    advice: str | Advice | None = None
+    advice_before: str | Advice | None = None
+    error: type[InterlockError] | None = None
+    proof: Proof | None = None
 
     def find(self, message: Message) -> tuple[tuple[int, int], ...]:
         """Return where the words are in the text, at most `MAX_SPANS` places; none when this is not the cause."""
         if message.kind not in self.kinds:
             return ()
-        if self.within is not None and not self.within.search(message.text):
+        around = () if self.within is None else _spans(self.within, message.text)
+        if self.within is not None and not around:
             return ()
         if self.unless is not None and self.unless.search(message.text):
             return ()
-        return tuple(found.span() for found in islice(self.words.finditer(message.text), MAX_SPANS))
+        found = _spans(self.words, message.text)
+        return (*found, *around) if found else ()
 
 
-Proof = Callable[[Message, Facts, Context], bool]
-Advice = Callable[[Facts], str]
+def _spans(pattern: re.Pattern[str], text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(found.span() for found in islice(pattern.finditer(text), MAX_SPANS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +226,7 @@ class Rule:
     Attributes:
         meaning: What happened, in one sentence for people.
         retry: If a retry is safe; `retry_before` instead when nothing had been changed yet.
-        advice: The next command, as a text or made from the facts.
+        advice: The next command, as a text or made from the facts; `advice_before` when nothing had been changed yet.
         proof: What must hold besides the signs.
         is_cut_off: Terraform ended in the middle of its operations. That somebody cancelled it does not explain it
             away, and the operations are named.
@@ -190,6 +239,7 @@ class Rule:
     signs: tuple[Sign, ...]
     advice: str | Advice
     retry_before: Retry | None = None
+    advice_before: str | Advice | None = None
     error_before: type[InterlockError] | None = None
     proof: Proof | None = None
     is_cut_off: bool = False
@@ -198,25 +248,71 @@ class Rule:
         """Return the cause when the message gives it away."""
         for sign in self.signs:
             found = sign.find(message)
-            if found and (self.proof is None or self.proof(message, facts, context)):
-                return self._cause(message, facts, context, found, is_echo=sign.is_echo)
+            proof = sign.proof or self.proof
+            if found and (proof is None or proof(message, facts, context)):
+                return self._cause(message, facts, sign, found, before=_is_before_changes(message, facts, context))
         return None
 
     def _cause(
-        self, message: Message, facts: Facts, context: Context, found: tuple[tuple[int, int], ...], *, is_echo: bool
+        self, message: Message, facts: Facts, sign: Sign, found: tuple[tuple[int, int], ...], *, before: bool
     ) -> Cause:
-        before = not context.begun
+        advice = self._advice(sign, before=before)
         return Cause(
             category=self.category,
-            retry=self.retry_before if before and self.retry_before is not None else self.retry,
+            retry=self._retry(sign, before=before),
             lines=message.lines_at(*found),
-            next=self.advice if isinstance(self.advice, str) else self.advice(facts),
-            error=self.error_before if before and self.error_before is not None else self.error,
-            summary=self.meaning,
+            next=advice if isinstance(advice, str) else advice(facts),
+            error=sign.error or (self.error_before if before and self.error_before is not None else self.error),
+            summary=sign.meaning or self.meaning,
             facts=facts,
-            is_echo=is_echo,
+            is_echo=sign.is_echo,
             is_cut_off=self.is_cut_off,
+            is_vague=sign.is_vague,
         )
+
+    def _retry(self, sign: Sign, *, before: bool) -> Retry:
+        """Return what the sign says of a retry, or else the rule; of each what holds before the first change first."""
+        if sign.retry is not None:
+            return sign.retry_before if before and sign.retry_before is not None else sign.retry
+        return self.retry_before if before and self.retry_before is not None else self.retry
+
+    def _advice(self, sign: Sign, *, before: bool) -> str | Advice:
+        early, late = (sign.advice_before, sign.advice) if sign.advice else (self.advice_before, self.advice)
+        return early if before and early else late or self.advice
+
+
+def _is_before_changes(message: Message, facts: Facts, context: Context) -> bool:
+    """Say whether nothing can have been changed when this was said.
+
+    An excerpt that begins with the error of a resource does not show what its run did before. Only what reads, and a
+    provider that cannot even start, is known to have changed nothing.
+    """
+    if context.begun or facts.sent:
+        return False
+    return not (context.is_excerpt and facts.resource_type and not _READS.search(message.text))
+
+
+def _provider_of(address: str, resource_type: str) -> str:
+    named = _PROVIDER.match(address)
+    if named is not None:
+        return named[1]
+    parts = _INDEX.sub("", address).split(".")
+    kind = resource_type or (parts[parts.index("data") + 1] if "data" in parts[:-1] else "")
+    return kind.partition("_")[0]
+
+
+def _type_of(address: str) -> str:
+    parts = _INDEX.sub("", address).split(".")
+    while len(parts) > 2 and parts[0] == "module":  # noqa: PLR2004 - `module`, its name, and what is in it
+        parts = parts[2:]
+    return parts[0] if len(parts) > 1 and parts[0] not in {"data", "ephemeral", "provider"} else ""
+
+
+_PROVIDER: Final = re.compile(r'provider\["[^"]{0,300}?([\w-]{1,100})"\]')
+_INDEX: Final = re.compile(r"\[[^\]]{0,500}\]")
+_READS: Final = re.compile(
+    r"(?i)failed to (?:read|get|refresh|find)|error (?:reading|refreshing)|\breading \w|\bGet \\?\"https?:"
+)
 
 
 def words(*phrases: str) -> re.Pattern[str]:
@@ -237,12 +333,19 @@ BACKEND: Final = words(
     r"operation error DynamoDB: (?:Put|Get|Delete)Item",
     r"operation error S3: (?:PutObject|GetObject|HeadObject|ListObjectsV2|DeleteObject)",
     r"validating provider credentials",
-    r"No valid credential sources found",
+    r"No valid credential sources",
+    r"NoCredentialProviders",
+    r"Error locking project",
+    r"configuring the backend",
     r"failed to refresh cached credentials",
     r"language/backend/\w",
     r"Unable to (?:access object|retrieve item from DynamoDB|list objects in S3|delete item from DynamoDB)",
     r"error using credentials to get account ID",
     r"failed to (?:upload state|store state MD5|unlock (?:S3|DynamoDB))",
+    r"failed to (?:retrieve|delete) lock info",
+    r"Error saving state",
+    r"storage\.NewClient\(\) failed",
+    r"Error (?:retrieving|creating|locking|unlocking) workspace",
     r"retrieving Caller Identity",
 )
 """Circumstances in which a message is about the state's backend and not about the provider's API."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from interlock.diagnosis.cause import Category, Cause, Context
+from interlock.diagnosis.backends import backend_configured
+from interlock.diagnosis.cause import Category, Cause, Context, Retry
 from interlock.diagnosis.causes import RULES
 from interlock.diagnosis.facts import gather_facts
 from interlock.diagnosis.message import Kind, Line, Message
@@ -26,9 +27,12 @@ MAX_OPEN: Final = 10_000  # operations under way at once: far beyond any -parall
 _STICKY: Final = frozenset({Category.STATE_NOT_SAVED, Category.LOCK_RELEASE_FAILED})
 """Not overcome by a later command: what was lost, or left, still is. Only the job's success says that all is well."""
 
+_NOTHING_DONE: Final = frozenset({"init", "validate"})
 _NEEDS_APPLY: Final = frozenset({"apply", "destroy", "job"})
 _PROVISIONER: Final = ("local-exec provisioner error", "remote-exec provisioner error", "file provisioner error")
 _OF_PROVISIONERS: Final = frozenset({Category.CONFIG_ERROR, Category.DISK_FULL})
+_REASONS: Final = frozenset({Category.DISK_FULL, Category.BACKEND_AUTH})
+"""What is looked for inside the error of a state that was not saved."""
 
 _API: Final = frozenset(category for category in Category if category.value.startswith("api-"))
 _FOLLOWS_A_CUT: Final = frozenset({Category.CANCELLED, Category.PROVIDER_CRASH, Category.LOCK_RELEASE_FAILED, *_API})
@@ -44,6 +48,7 @@ _EXPLAINS: Final[Mapping[Category, frozenset[Category]]] = {
             Category.INIT_REQUIRED,
         }
     ),
+    Category.NETWORK: frozenset({Category.INIT_REQUIRED, Category.TIMEOUT}),
     Category.TIMEOUT: frozenset({Category.CANCELLED}),
     Category.CANCELLED: frozenset(
         {
@@ -86,11 +91,14 @@ class Diagnosis:
         causes: Root causes first, then what followed from them. Empty for a run that succeeded.
         unknown: The headlines of errors that fit no category.
         failed: The log shows a failure, known or not.
+        succeeded: The log ends well: what it shows last is a command, or the job, that succeeded. When it neither
+            failed nor succeeded, how the run ended cannot be seen in it.
     """
 
     causes: tuple[Cause, ...] = ()
     unknown: tuple[tuple[Line, ...], ...] = ()
     failed: bool = False
+    succeeded: bool = False
 
 
 @dataclass(slots=True)
@@ -110,6 +118,8 @@ class _Found:
     judged: dict[tuple[Kind, str, bool], tuple[Cause, ...]] = field(default_factory=dict)
     fell_after_success: bool = False
     succeeded: bool = False
+    heard: bool = False
+    backend: str = ""
 
 
 def diagnose(messages: Iterable[Message], *, own_locks: Iterable[str] = ()) -> Diagnosis:
@@ -125,6 +135,7 @@ def diagnose(messages: Iterable[Message], *, own_locks: Iterable[str] = ()) -> D
     found = _Found(own_locks=set(own_locks))
     for message in messages:
         _take(message, found)
+        found.heard = True
     return _conclude(found)
 
 
@@ -139,8 +150,8 @@ def _take(message: Message, found: _Found) -> None:
             _overcome(message.text, found)
         case Kind.BEGUN | Kind.ENDED:
             _follow(message, found)
-        case Kind.COMMAND:
-            found.has_begun, found.began_at, found.open = False, message.at, {}
+        case Kind.WORKING | Kind.COMMAND:
+            _note_work(message, found)
         case Kind.VERSION:
             found.version = message.text
         case Kind.HOST:
@@ -150,11 +161,25 @@ def _take(message: Message, found: _Found) -> None:
             pass
 
 
+def _note_work(message: Message, found: _Found) -> None:
+    """A command begins or goes on: what ended well before it does not tell how this one ends."""
+    if message.kind is Kind.WORKING:
+        found.succeeded = False
+        found.backend = backend_configured(message.text) or found.backend
+        return
+    found.has_begun, found.began_at, found.open = False, message.at, {}
+    found.succeeded = found.succeeded and message.text not in _ENDS_WITH_A_WORD
+
+
+_ENDS_WITH_A_WORD: Final = frozenset({"init", "plan", "apply", "destroy", "refresh", "import", "validate"})
+"""Commands that say how they ended; of the others silence is the success."""
+
+
 def _follow(message: Message, found: _Found) -> None:
     if message.kind is Kind.ENDED:
         found.open.pop(message.text, None)
         return
-    found.has_begun = True
+    found.has_begun, found.succeeded = True, False
     if message.text and len(found.open) < MAX_OPEN:
         found.open[message.text] = None
 
@@ -193,8 +218,11 @@ def _remembered(message: Message, found: _Found) -> tuple[Cause, ...]:
 
 
 def _causes(message: Message, found: _Found) -> Iterator[Cause]:
-    """Yield the first cause that fits. Only a full disk is looked for behind a state that could not be saved."""
+    """Yield the first cause that fits, and behind a state that was not saved why."""
     facts, context = gather_facts(message), _context(found)
+    found.backend = facts.backend or found.backend
+    facts = replace(facts, backend=found.backend, tool="tofu" if found.version.startswith("tofu") else facts.tool)
+    inside = False
     only = _OF_PROVISIONERS if message.summary.startswith(_PROVISIONER) else None
     for rule in RULES:
         if only is not None and rule.category not in only:
@@ -202,15 +230,16 @@ def _causes(message: Message, found: _Found) -> Iterator[Cause]:
         cause = rule.find(message, facts, context)
         if cause is None:
             continue
-        yield cause
-        if cause.category is not Category.STATE_NOT_SAVED:
+        yield replace(cause, is_reason=True, retry=Retry.NO) if inside else cause
+        if inside or cause.category is not Category.STATE_NOT_SAVED:
             return
-        only = frozenset({Category.DISK_FULL})
+        only, inside = _REASONS, True
 
 
 def _context(found: _Found) -> Context:
     return Context(
         begun=found.has_begun,
+        is_excerpt=not found.heard,
         began_at=found.began_at,
         version=found.version,
         hosts=frozenset(found.hosts),
@@ -219,21 +248,39 @@ def _context(found: _Found) -> Context:
 
 
 def _add(cause: Cause, found: _Found) -> None:
-    key = (cause.category, cause.facts.lock.id if cause.facts.lock else cause.summary)
+    key = _key(cause, found)
     known = found.causes.get(key)
     if known is not None:
-        keep = known if known.is_echo is cause.is_echo or cause.is_echo else cause
-        found.causes[key] = replace(keep, count=known.count + 1, is_echo=known.is_echo and cause.is_echo)
+        is_better = (known.is_echo and not cause.is_echo) or (known.is_vague and not cause.is_vague)
+        count = known.count + (not (known.is_vague or cause.is_vague))
+        keep = cause if is_better else known
+        found.causes[key] = replace(
+            keep,
+            count=count,
+            is_echo=known.is_echo and cause.is_echo,
+            is_vague=known.is_vague and cause.is_vague,
+            is_reason=known.is_reason and cause.is_reason,
+        )
     elif len(found.causes) < MAX_CAUSES:
         found.causes[key] = cause
         found.begun[key] = found.has_begun
 
 
+def _key(cause: Cause, found: _Found) -> tuple[Category, str]:
+    """Return under what a cause is kept: with its like, and the vague one with any other of its category."""
+    name = cause.facts.lock.id if cause.facts.lock else cause.summary
+    for category, known in found.causes:
+        if category is cause.category and (cause.is_vague or found.causes[category, known].is_vague):
+            return category, known
+    return cause.category, name
+
+
 def _overcome(word: str, found: _Found) -> None:
     """A command succeeded: what had failed before it, it got over. A plan gets over nothing that an apply broke."""
-    if word == "init":
+    found.succeeded = True
+    if word in _NOTHING_DONE:
         return
-    found.succeeded, found.fell_after_success = True, False
+    found.fell_after_success = False
     for key, cause in list(found.causes.items()):
         if (cause.category in _STICKY and word != "job") or (word not in _NEEDS_APPLY and found.begun[key]):
             continue
@@ -249,7 +296,12 @@ def _conclude(found: _Found) -> Diagnosis:
         causes = found.overcome
     ordered = _ordered(list(causes.values()))
     failed = bool(causes) or found.fell_after_success or bool(found.unknown)
-    return Diagnosis(causes=ordered, unknown=tuple(found.unknown) if failed else (), failed=failed)
+    return Diagnosis(
+        causes=ordered,
+        unknown=tuple(found.unknown) if failed else (),
+        failed=failed,
+        succeeded=found.succeeded and not failed,
+    )
 
 
 def _explains(other: Cause, cause: Cause) -> bool:
@@ -259,17 +311,22 @@ def _explains(other: Cause, cause: Cause) -> bool:
 
 
 def _ordered(causes: list[Cause]) -> tuple[Cause, ...]:
-    """Put first what nothing else explains; among those a state that is not saved, then the order of the log."""
+    """Put a state that is not saved first and why beside it, then what nothing else explains, in the order of the log.
+
+    What is lost if nobody acts comes before what began it: the state must be pushed, and the reason tells how.
+    """
 
     def is_consequence(cause: Cause) -> bool:
         others = [other for other in causes if other.category is not cause.category]
-        if cause.is_cut_off:
+        if cause.is_cut_off or cause.category is Category.STATE_NOT_SAVED:
             return False
         if cause.is_echo and any(not other.is_echo for other in others):
             return True
         return any(_explains(other, cause) for other in others)
 
     judged = [replace(cause, is_consequence=is_consequence(cause)) for cause in causes]
-    return tuple(
-        sorted(judged, key=lambda cause: (cause.is_consequence, cause.category is not Category.STATE_NOT_SAVED))
-    )
+    return tuple(sorted(judged, key=_rank))
+
+
+def _rank(cause: Cause) -> tuple[bool, bool, bool]:
+    return (cause.category is not Category.STATE_NOT_SAVED, cause.is_consequence, not cause.is_reason)

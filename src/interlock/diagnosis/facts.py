@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from interlock.diagnosis.backends import backend_in
 from interlock.diagnosis.cause import Facts
 from interlock.diagnosis.message import Message, masked
 from interlock.terraform.lockinfo import LockInfo, find_lock_info
@@ -23,6 +24,16 @@ _PERMISSIONS: Final = re.compile(rf"permissions?[^\[\]]{{0,200}}\[? ?{_PERMISSIO
 _OTHER: Final = re.compile(
     rf"(?:in use by|used by|referenced by|assigned to|depends? on|associated with|attached to|belongs to|required by) "
     rf"(?:the |an? |following |other |one or more )?(.{{1,120}}?)(?:[.,;(\"\\]|$)|Scope '({_UUID})'"
+)
+_MEANT: Final = re.compile(r"Did you intend to use ([\w.-]{1,100}(?:/[\w.-]{1,100}){1,2})\?")
+_SENT: Final = re.compile(
+    r"\b(?:Post|Put|Patch|Delete) \\?\"https?://(?!login\.|[^\"]{1,300}/(?:oauth2?|token|signin)\b)"
+    r"|\"method\": ?\"(?:POST|PUT|PATCH|DELETE)\"",
+    re.IGNORECASE,
+)
+"""A request that changes something, as Go's client spells it; a login changes nothing."""
+_CHANGES: Final = re.compile(
+    r"(?i)(?:failed to|error|could not|unable to) (?:creat|updat|delet|destroy|modify|publish|add|remov|replac|assign)"
 )
 _HOLDER: Final = re.compile(r"already locked: ID=(\S{1,200})")
 _S3_PATH: Final = re.compile(r"Bucket: (\S{1,255}) Key: (\S{1,1024})")
@@ -44,7 +55,17 @@ def gather_facts(message: Message) -> Facts:
         permission=permission[1].strip(" .") if permission else "",
         other=_other(message.text),
         path=_path(message.text, lock.path if lock else ""),
+        backend=backend_in(message.text),
+        tool="tofu" if "OpenTofu" in message.text else "terraform",
+        meant=_meant(message.text),
+        sent=_SENT.search(message.text) is not None
+        or (bool(message.address) and _CHANGES.search(message.text) is not None),
     )
+
+
+def _meant(text: str) -> str:
+    found = _MEANT.search(text)
+    return found[1] if found else ""
 
 
 def _holder(message: Message) -> LockInfo | None:

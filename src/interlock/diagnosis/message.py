@@ -31,6 +31,8 @@ class Kind(Enum):
     """A command succeeded; the text is `init`, `plan`, `apply`, `destroy` or `job`."""
     FAILURE = "failure"
     """The CI system or the shell says that a step failed, without saying why."""
+    WORKING = "working"
+    """Terraform is at work (reads, refreshes, waits, configures its backend): what it says is no end yet."""
     COMMAND = "command"
     """A Terraform command begins."""
     VERSION = "version"

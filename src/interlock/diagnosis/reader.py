@@ -46,7 +46,18 @@ _TRIGGERS: Final = (
     b"rror",
     b"RROR",
     b"Warning: ",
-    b"Failed to ",
+    b"Failed",
+    b"ailed",
+    b"must be ",
+    b"urrently locked",
+    b"annot run",
+    b"configured the backend",
+    b"remote backend",
+    b"HCP Terraform",
+    b"iscarded",
+    b"ejected",
+    b"Success! ",
+    b"complete!",
     b"panic: ",
     b"CRASH",
     b"tack trace from the ",
@@ -86,6 +97,9 @@ _TRIGGERS: Final = (
     b"tofu ",
     b"<<",
     b"make: ",
+    b"exit status ",
+    b"ailed to lock ",
+    b"ailed to unlock ",
     "│".encode(),
     "â”‚".encode(),
     "Γöé".encode(),
@@ -109,11 +123,17 @@ def _finder(triggers: tuple[bytes, ...]) -> re.Pattern[bytes]:
     return re.compile(b"|".join(map(re.escape, triggers)))
 
 
-_HEAD: Final = re.compile(r"\s{0,1}(?:\* )?(Error|Warning): (.{0,4000})")
+_HEAD: Final = re.compile(r"\s{0,1}(?:\* |> )?(?:\*\*)?(Error|Warning):(?:\*\*)? (.{0,4000})")
+_ATLANTIS: Final = re.compile(
+    r"(?:\*\*)?(?:Plan|Apply|Import|Destroy|Unlock|State(?: Rm)?|Policy Check|Version) (?:Failed|Error)"
+    r"(?:\*\*)?(?:: (?P<why>.{1,4000}))?$"
+)
+"""Atlantis answers in a comment: a headline, and the reason behind it or in what follows."""
 _PLAIN_HEAD: Final = re.compile(
     r"(?:Failed to (?:write|load|refresh|persist|save|unlock|get existing workspaces|query available)\b"
     r"|Error (?:locking|loading|refreshing|saving|inspecting|configuring|releasing|initializing|copying|acquiring"
     r"|reading|asking|parsing|selecting|downloading|installing)\b"
+    r"|[Ff]ailed to (?:un)?lock \S{1,20} state"
     r"|Local state cannot be unlocked|workspaces not supported).{0,4000}"
 )
 _NOISE_ERROR: Final = re.compile(
@@ -123,8 +143,11 @@ _NOISE_ERROR: Final = re.compile(
 )
 _FAILED: Final = re.compile(
     r"(?:ERROR: Job failed(?:: exit (?:code|status) \d{1,4}|: command terminated with exit code \d{1,4})?$"
-    r"|Finished: FAILURE|make: \*\*\* .{0,200}Error \d)"
+    r"|Finished: FAILURE|make: \*\*\* .{0,200}Error \d"
+    r"|.{0,400}finished with an error: exit status [13-9]|(?:\[terragrunt\].{0,80})?exit status [13-9]\d{0,2}$)"
 )
+_EMBEDDED: Final = re.compile(r"\\nError: ")
+"""Terraform's output as a text inside JSON, as controllers keep it: line ends are two characters."""
 _CUT: Final = "Two interrupts received"
 _NOTICE: Final = _any_of(
     r"!{3,40} TERRAFORM CRASH !{3,40}",
@@ -137,7 +160,7 @@ _NOTICE: Final = _any_of(
     r"The (?:operation|job|run|workflow|pipeline) (?:was|has been) cancell?ed",
     r"Operation cancell?ed",
     r"The runner has received a shutdown signal",
-    r"The (?:self-hosted|hosted) runner .{0,200}lost communication with the server",
+    r"The (?:self-hosted|hosted) runner:? .{0,200}lost communication with the server",
     r"ERROR: Job failed: (?:cancell?ed|aborted)",
     r"Aborted by ",
     r"Finished: ABORTED",
@@ -149,6 +172,12 @@ _NOTICE: Final = _any_of(
     r"Cancelling nested steps due to timeout",
     r"Timeout has been exceeded",
     r"You are running out of disk space",
+    r"Apply discarded",
+    r"(?:Pull|Merge) request must be (?:approved|mergeable)",
+    r"This run was (?:discarded|cancell?ed)",
+    r"(?:.{0,100}policy check )?(?:hard|soft) failed",
+    r"Deployment (?:was )?rejected",
+    r"(?:Branch|Tag) .{1,200} is not allowed to deploy to",
     r"Terminated$",
     r"Killed$",
 )
@@ -166,8 +195,17 @@ _SUCCESS: Final = (
         "plan",
     ),
     (re.compile(r"(?:Terraform|OpenTofu) has been successfully initialized!"), "init"),
+    (re.compile(r"Success! The configuration is valid"), "validate"),
     (re.compile(r"Job succeeded$|Finished: SUCCESS"), "job"),
 )
+_WORKING: Final = re.compile(r"Successfully configured the backend|Running (?:plan|apply) in ")
+_UNFINISHED: Final = re.compile(
+    rb"(?:Refreshing state|Reading|[Ss]till (?:reading|creating|destroying|modifying)|Acquiring state lock"
+    rb"|Initializing |Downloading |Installing |Finding |Waiting for |Preparing the )[^\n]{0,2000}\s{0,1000}\Z"
+)
+"""What a log ends with when its end is missing: Terraform was at work."""
+_INIT_ENDS_IN: Final = 40  # lines: what `init` prints after its success, and what a CI job prints to clean up
+_TAIL_BYTES: Final = 4000
 _BEGUN: Final = re.compile(
     r'(?P<address>[\w.\-\["\]/: ]{1,400}?)(?: \(deposed object \w{1,20}\))?: '
     r"(?P<word>Creating|Destroying|Modifying)\.\.\."
@@ -315,10 +353,14 @@ class _Reader:
         self._blank_so_far = True
         self._is_cut = False
         self._shows = False
+        self._initialised_at = 0
+        self._ends_well = False
+        self._tail = b""
 
     def batch(self, data: bytes) -> Iterator[Message]:
         """Read whole lines; between messages jump from one word of interest to the next."""
         finder, position = _finder_for(data), 0
+        self._tail = data[-_TAIL_BYTES:]
         while position < len(data):
             if self._block is None and not self._heredoc and not self._blank_so_far:
                 position = self._skip(data, position, finder)
@@ -351,12 +393,20 @@ class _Reader:
             yield from self._typed(event, event.at)
 
     def end(self) -> Iterator[Message]:
-        """Finish what is open."""
+        """Finish what is open, and say when the log ends while Terraform is at work."""
         yield from self._close()
+        goes_on = self._initialised_at and self._number - self._initialised_at > _INIT_ENDS_IN
+        if goes_on or (self._ends_well and _UNFINISHED.search(self._tail)):
+            yield Message(kind=Kind.WORKING, text="")
 
     def _line(self, raw: str) -> Iterator[Message]:
         clean = undress(raw)
         if self._in_heredoc(clean.text):
+            return
+        if _EMBEDDED.search(clean.text) and not clean.text.lstrip().startswith("{"):
+            for piece in clean.text.replace('\\"', '"').split("\\n"):
+                yield from self._line(piece)
+            yield from self._close()
             return
         if clean.text.lstrip().startswith('{"@level"'):
             yield from self._close()
@@ -396,6 +446,8 @@ class _Reader:
             head = _HEAD.match(f"Error: {clean.text}")
         if head is not None and not _NOISE_ERROR.match(head[2]) and not _NOTICE.match(head[2]):
             self._open(clean, Kind.ERROR if head[1] == "Error" else Kind.WARNING, headline=head[2])
+        elif said := _ATLANTIS.match(clean.text):
+            self._open(clean, Kind.ERROR, headline=said["why"] or clean.text)
         elif _PLAIN_HEAD.match(clean.text):
             self._open(clean, Kind.ERROR, headline=clean.text)
         elif first and clean.box == "│":
@@ -420,6 +472,7 @@ class _Reader:
         elif head is not None or _FAILED.match(text) or _NOISE_ERROR.match(text):
             yield self._said(Kind.FAILURE, clean, text)
         elif word := next((word for pattern, word in _SUCCESS if pattern.match(text)), ""):
+            self._note_success(word)
             yield self._said(Kind.SUCCESS, clean, word)
         elif host := _HOST.match(text.strip()):
             yield self._said(Kind.HOST, clean, host["name"] or host["runner"] or host["node"])
@@ -428,10 +481,15 @@ class _Reader:
         elif command := _COMMAND.match(text):
             self._shows = command["verb"] in _SHOWING
             yield self._said(Kind.COMMAND, clean, command["verb"])
+        elif _WORKING.match(text):
+            yield self._said(Kind.WORKING, clean, text)
         elif begun := _BEGUN.match(text):
             yield self._said(Kind.BEGUN, clean, _operation(begun["address"], _ACTIONS[begun["word"]]))
         elif ended := _ENDED.match(text):
             yield self._said(Kind.ENDED, clean, _operation(ended["address"], _ACTIONS[ended["word"]]))
+
+    def _note_success(self, word: str) -> None:
+        self._ends_well, self._initialised_at = True, self._number if word == "init" else 0
 
     def _said(self, kind: Kind, clean: Clean, text: str) -> Message:
         return Message(kind=kind, text=flatten(text), lines=(self._line_of(clean),), at=clean.at)
@@ -447,6 +505,7 @@ class _Reader:
             case Diagnostic():
                 yield _of_diagnostic(event, self._number, at)
             case ChangeSummary(operation="apply" | "destroy" | "plan" as word):
+                self._note_success(word)
                 yield Message(kind=Kind.SUCCESS, text=word, at=at)
             case Version():
                 self._is_cut = False
@@ -464,6 +523,7 @@ class _Reader:
                 self._is_cut = self._is_cut or line.text.startswith(_CUT)
                 yield Message(kind=Kind.NOTICE, text=line.text, lines=(line,), at=at)
             case Log(message=text) if "successfully initialized" in text:
+                self._note_success("init")
                 yield Message(kind=Kind.SUCCESS, text="init", at=at)
             case _:
                 return

@@ -36,7 +36,7 @@ def test_json_names_each_cause_with_its_four_parts(capsys: pytest.CaptureFixture
     assert run("--json", str(CORPUS / "several-state-not-saved-lock-left.log")) == 0
     causes = answer(capsys)["causes"]
     assert [cause["category"] for cause in causes] == ["state-not-saved", "lock-release-failed"]
-    assert all(set(cause) == {"category", "retry", "lines", "next"} for cause in causes)
+    assert all(set(cause) == {"category", "summary", "retry", "lines", "next"} for cause in causes)
     assert causes[0]["retry"] == "no"
     assert "Error: Failed to save state" in causes[0]["lines"]
 
@@ -74,7 +74,7 @@ def test_a_log_comes_from_standard_input_too(
 
 def test_a_successful_run_has_no_causes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--json", str(CORPUS / "success-scary-words.log")) == 0
-    assert answer(capsys) == {"causes": []}
+    assert answer(capsys) == {"outcome": "succeeded", "causes": []}
     assert run(str(CORPUS / "success-scary-words.log")) == 0
     assert capsys.readouterr().out == "Nothing went wrong in this log.\n"
 
@@ -86,10 +86,26 @@ def test_an_unknown_failure_is_shown_as_it_is(tmp_path: Path, capsys: pytest.Cap
     assert "line 1      Error: the moon is in the wrong house" in capsys.readouterr().out
 
 
-def test_an_empty_log_is_no_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pipe(monkeypatch, b"")
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(
+    "log", [b"", b"npm test\n12 passing\n", b"$ terraform plan\nx.y: Refreshing state... [id=1]\n"]
+)
+def test_a_log_without_an_end_is_neither_failure_nor_success(
+    log: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe(monkeypatch, log)
     assert run("--json") == 0
-    assert answer(capsys) == {"causes": []}
+    assert answer(capsys) == {"outcome": "not-seen", "causes": []}
+    pipe(monkeypatch, log)
+    assert run() == 0
+    assert capsys.readouterr().out.startswith("No outcome seen")
+
+
+def test_the_reason_of_a_state_that_was_not_saved_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(CORPUS / "state-not-saved-kms.log")) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("root cause: state-not-saved") < shown.index("reason: backend-auth")
+    assert "kms:GenerateDataKey" in shown
 
 
 def test_what_cannot_be_read_is_refused_with_status_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

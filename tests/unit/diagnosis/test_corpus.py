@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from interlock.diagnosis import Category, Cause, Diagnosis, diagnose, error_of, read_messages, read_text
-from interlock.errors import InterlockError
+from interlock.errors import InterlockError, fill_in
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "logs"
 ENTRIES: list[dict[str, Any]] = tomllib.loads((CORPUS / "expected.toml").read_text("utf-8"))["log"]
@@ -29,11 +29,20 @@ def named(cause: Cause) -> dict[str, str]:
     }
 
 
+def outcome(diagnosis: Diagnosis) -> str:
+    if diagnosis.failed:
+        return "failed"
+    return "succeeded" if diagnosis.succeeded else "not-seen"
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_each_log_gives_its_causes_root_first(entry: dict[str, Any]) -> None:
     diagnosis = read(entry["file"])
     assert [cause.category.value for cause in diagnosis.causes] == entry["causes"]
     assert [cause.retry.value for cause in diagnosis.causes] == entry["retry"]
+    assert outcome(diagnosis) == entry.get("outcome", "failed")
+    if diagnosis.causes:
+        assert entry["next"] in fill_in(diagnosis.causes[0].next, ".")
     for name, value in entry.get("facts", {}).items():
         assert named(diagnosis.causes[0])[name] == value
 
@@ -68,7 +77,13 @@ def test_every_log_is_listed_with_its_source_and_every_entry_has_its_log() -> No
     files = {path.name for path in CORPUS.iterdir()} - {"expected.toml"}
     assert files == {entry["file"] for entry in ENTRIES}
     assert all(entry["source"] for entry in ENTRIES)
-    assert len(ENTRIES) >= 60
+    assert len(ENTRIES) >= 160
+
+
+def test_the_corpus_is_balanced() -> None:
+    """A classifier that names one cause for everything must not look good here."""
+    found = Counter(entry["causes"][0] if entry["causes"] else entry["outcome"] for entry in ENTRIES)
+    assert max(found.values()) < len(ENTRIES) / 6
 
 
 def test_every_category_has_a_log() -> None:

@@ -2,7 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from interlock.diagnosis import Category, Retry, classify, diagnose, error_of, read_text
+from interlock.diagnosis import Category, Cause, Retry, classify, diagnose, error_of, read_text
+from interlock.diagnosis.causes import RULES
 from interlock.diagnosis.message import Kind, Message
 from interlock.errors import (
     AuthenticationFailed,
@@ -244,3 +245,172 @@ def test_secrets_of_a_log_are_masked() -> None:
     )
     assert "abcdef123456" not in str(error)
     assert "hunter" not in str(error)
+
+
+def box(*lines: str) -> str:
+    return "\n".join(["╷", *(f"│ {line}" for line in lines), "╵", ""])
+
+
+def first(text: str) -> Cause:
+    return diagnose(read_text(text)).causes[0]
+
+
+def resource(address: str) -> tuple[str, ...]:
+    return ("", f"  with {address},", "  on main.tf line 1:", "")
+
+
+@pytest.mark.promise("P8")
+def test_an_excerpt_that_shows_a_request_which_changes_something_is_not_called_harmless() -> None:
+    for text in (
+        'Error: Failed to create user error: Post "https://api.example.net/api/v2/users": unexpected EOF',
+        'Error: Delete "https://api.example.net/api/v2/users/1": connection reset by peer',
+        "Error: waiting for completion: context deadline exceeded",
+    ):
+        assert first(box(text, *resource("genesyscloud_user.jo"))).retry is Retry.AFTER_REPLAN
+    for text in (
+        'Error: Failed to read user 1: Get "https://api.example.net/api/v2/users/1": unexpected EOF',
+        'Error: Post "https://login.example.net/oauth/token": dial tcp: lookup login.example.net: no such host',
+    ):
+        assert first(box(text, *resource("data.genesyscloud_user.jo"))).retry is Retry.SAFE
+
+
+def test_what_is_said_of_a_retry_and_what_is_advised_do_not_contradict_each_other() -> None:
+    for sign in ("no such host", "context deadline exceeded", "unexpected EOF", "connection refused"):
+        cause = first(f'$ terraform plan\nError: Get "https://api.example.net/x": {sign}\n')
+        assert cause.retry is Retry.SAFE
+        assert "make a new plan" not in cause.next
+
+
+def test_a_name_that_does_not_resolve_is_no_timeout() -> None:
+    cause = first('Error: Auth Error: Post "https://login.example.net/oauth/token": dial tcp: lookup x: no such host\n')
+    assert cause.category is Category.NETWORK
+    assert "GENESYSCLOUD_REGION" in cause.next
+    assert "more time" not in cause.next
+
+
+@pytest.mark.parametrize("status", ["400", "409"])
+def test_an_object_that_exists_is_looked_for_in_older_states_and_then_brought_in(status: str) -> None:
+    cause = first(
+        box(
+            f"Error: Failed to create queue Q error: API Error: {status} - A queue with this name already exists.",
+            *resource("module.cc.genesyscloud_routing_queue.q"),
+        )
+    )
+    assert (cause.category, cause.retry, cause.error) == (Category.API_EXISTS, Retry.NO, TerraformFailed)
+    assert "interlock state history" in cause.next
+    assert "interlock drift scan --unmanaged genesyscloud_routing_queue" in cause.next
+
+
+REASONS = {
+    "ExpiredToken: The provided token has expired": ("renew the credentials", "backend-auth"),
+    "AccessDenied: is not authorized to perform: kms:GenerateDataKey": ("give the role", "backend-auth"),
+    "HTTP error: 413": ("limit of one request", ""),
+    "no space left on device": ("interlock state push errored.tfstate", "disk-full"),
+    "StatusCode: 503, SlowDown": ("wait a minute", ""),
+    "HTTP error: 409": ("somebody else has the lock", ""),
+}
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_state_that_was_not_saved_comes_first_with_what_its_reason_asks_for(reason: str) -> None:
+    text = box("Error: Failed to save state", "", f"Error saving state: failed to upload state: {reason}") + box(
+        "Error: Failed to persist state to backend", "", "The error shown above has prevented Terraform from writing."
+    )
+    diagnosis = diagnose(read_text(text))
+    advice, beside = REASONS[reason]
+    assert diagnosis.causes[0].category is Category.STATE_NOT_SAVED
+    assert advice in diagnosis.causes[0].next
+    assert "keep errored.tfstate" in diagnosis.causes[0].next
+    assert [cause.category.value for cause in diagnosis.causes[1:]] == ([beside] if beside else [])
+    assert all(cause.is_reason and cause.retry is Retry.NO for cause in diagnosis.causes[1:])
+    assert any(reason.split(":", maxsplit=1)[0] in line.text for cause in diagnosis.causes for line in cause.lines)
+
+
+def test_a_refusal_without_a_lock_waits_for_nobody() -> None:
+    cause = first(
+        box(
+            "Error: Error acquiring the state lock",
+            "",
+            "Error message: operation error S3: PutObject, StatusCode: 412, PreconditionFailed",
+            "operation error S3: GetObject, https response error StatusCode: 404, NoSuchKey",
+        )
+    )
+    assert "wait for the holder" not in cause.next
+    assert "run again" in cause.next
+
+
+LOCKED_ELSEWHERE = {
+    "state blob is already locked": "az storage blob lease break",
+    'writing "gs://b/p/default.tflock" failed: googleapi: Error 412: conditionNotMet': "gsutil rm",
+    "the state is already locked by another terraform client": "kubectl get leases",
+    "HTTP remote state already locked: ID=1": "interlock lock explain",
+    "ConditionalCheckFailedException: The conditional request failed": "interlock lock explain",
+    "resource temporarily unavailable": "interlock lock explain",
+    "pq: Already locked for state creation: prod": "interlock lock explain",
+}
+
+
+@pytest.mark.parametrize("said", LOCKED_ELSEWHERE)
+def test_the_advice_about_a_lock_fits_the_backend_of_the_log(said: str) -> None:
+    cause = first(box("Error: Error acquiring the state lock", "", f"Error message: {said}"))
+    assert cause.category is Category.LOCK_HELD
+    assert LOCKED_ELSEWHERE[said] in cause.next
+
+
+def test_a_backend_that_the_log_named_before_is_remembered() -> None:
+    text = 'Successfully configured the backend "azurerm"! Terraform will use it.\n\nInterrupt received.\n'
+    assert "az storage blob" in first(text).next
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        'Plan Error\ncannot run "plan": pull request 12 is currently locked by "apply".\n',
+        "**Plan Failed**: This project is currently locked by an unapplied plan from pull #41.\n",
+        "**Apply Failed**: Pull request must be mergeable before running apply.\n",
+        "Apply Failed: Pull request must be approved according to the project's approval rules before running apply.\n",
+        "**Apply Error**\n```\nexit status 1\n```\n",
+    ],
+)
+def test_a_refusal_of_atlantis_is_no_success(refusal: str) -> None:
+    assert diagnose(read_text(refusal)).failed
+
+
+def test_only_a_log_that_ends_well_says_that_nothing_went_wrong() -> None:
+    for text, succeeded in (
+        ("", False),
+        ("npm test\n", False),
+        ("$ terraform plan\n", False),
+        ("$ terraform plan\nNo changes. x\n", True),
+        ("$ terraform plan\nPlan: 1 to add\n$ terraform apply plan.bin\n", False),
+        ("$ terraform plan\nPlan: 1 to add\nx.y: Creating...\n", False),
+        ("Apply complete! Resources: 1 added\n$ terraform output -json\n{}\n", True),
+        ("Terraform has been successfully initialized!\n", True),
+        ("Terraform has been successfully initialized!\n" + "x\n" * 200, False),
+        ("Terraform has been successfully initialized!\na.b: Refreshing state... [id=1]\n", False),
+        ("Success! The configuration is valid.\n", True),
+    ):
+        diagnosis = diagnose(read_text(text))
+        assert (diagnosis.failed, diagnosis.succeeded) == (False, succeeded), text
+
+
+def test_an_error_inside_a_json_text_is_read() -> None:
+    text = (
+        '"message": "exit status 1\\n\\nError: Error acquiring the state lock\\n\\nstate blob is already locked\\n"\n'
+    )
+    assert categories(text) == ["lock-held"]
+
+
+def test_a_sign_with_an_advice_of_its_own_has_a_meaning_of_its_own() -> None:
+    for rule in RULES:
+        for sign in rule.signs:
+            assert not (sign.advice or sign.advice_before) or sign.meaning, sign.words.pattern
+
+
+def test_credentials_are_those_of_the_provider_that_is_named() -> None:
+    refused = "Error: operation error STS: GetCallerIdentity, ExpiredToken"
+    assert "aws sts get-caller-identity" in first(box(refused, *resource("aws_iam_role.x"))).next
+    assert "GENESYSCLOUD" not in first(box(refused, *resource('provider["registry.terraform.io/hashicorp/aws"]'))).next
+    refused = "Error: API Error: 401 - Unauthorized"
+    assert "GENESYSCLOUD" in first(box(refused, *resource("genesyscloud_user.x"))).next

@@ -13,6 +13,24 @@ def _is_api(message: Message, _facts: Facts, _context: Context) -> bool:
     return not is_about_backend(message)
 
 
+_LOOK: Final = {
+    "aws": "aws sts get-caller-identity",
+    "azurerm": "az account show",
+    "azuread": "az account show",
+    "google": "gcloud auth list",
+}
+
+
+def _advice(facts: Facts) -> str:
+    if facts.provider in {"", "genesyscloud"}:
+        return (
+            "check GENESYSCLOUD_OAUTHCLIENT_ID, _SECRET and _REGION in this very step (plan and apply both), then: "
+            "interlock doctor"
+        )
+    look = f": {_LOOK[facts.provider]}" if facts.provider in _LOOK else ""
+    return f"check the credentials of provider {facts.provider} in this very step (plan and apply both){look}"
+
+
 RULE: Final = Rule(
     category=Category.API_AUTH,
     meaning="the API refuses the credentials: missing, wrong or expired",
@@ -48,9 +66,6 @@ RULE: Final = Rule(
             unless=words(r"rate limit exceeded", r"no such host", r"dial tcp", r"timeout", r"connection refused"),
         ),
     ),
-    advice=(
-        "check GENESYSCLOUD_OAUTHCLIENT_ID, _SECRET and _REGION in this very step (plan and apply "
-        "both), then: interlock doctor"
-    ),
+    advice=_advice,
     proof=_is_api,
 )

@@ -32,6 +32,8 @@ RULE: Final = Rule(
                 r"Root (?:object|resource) was present, but now absent",
                 r"API Error: 400 .{0,300}(?:does not exist|no longer exists|(?:was|could) not (?:be )?found)",
                 r"couldn't find resource",
+                r"\bNotFoundException\b",
+                r"\bNoSuchEntity\b",
                 r"Cannot import non-existent remote object",
                 r"has been deleted outside",
                 r"\bnot\.found\b",

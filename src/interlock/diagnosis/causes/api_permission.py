@@ -15,6 +15,8 @@ def _is_api(message: Message, _facts: Facts, _context: Context) -> bool:
 
 def _advice(facts: Facts) -> str:
     missing = facts.permission or "the missing permission"
+    if facts.provider not in {"", "genesyscloud"}:
+        return f"give what the line names to the role that provider {facts.provider} uses, make a new plan, apply that"
     return f"give {missing} to a role of the OAuth client (in the division of the object), make a new plan, apply that"
 
 
@@ -24,6 +26,15 @@ RULE: Final = Rule(
     retry=Retry.NO,
     error=AuthenticationFailed,
     signs=(
+        Sign(
+            words=words(r"sts:AssumeRole\w{0,40}", r"Could not assume role", r"AADSTS7002\d+"),
+            within=words(r"[Nn]ot authorized", r"AccessDenied", r"AADSTS7002\d+", r"Request ARN is invalid"),
+            meaning="the cloud does not let this CI job take on the role",
+            advice=(
+                "compare the role's trust policy with this job: repository, branch or environment in sub, and the "
+                "audience; a pull request and a push have different ones"
+            ),
+        ),
         Sign(
             words=words(
                 r"API Error: 403",

@@ -20,6 +20,15 @@ RULE: Final = Rule(
     error=BudgetExhausted,
     signs=(
         Sign(
+            words=words(r"HTTP 429", r"Too many requests", r"API Error: 429"),
+            within=words(r"genesyscloud_tf_export", r"custom resolver", r"architectFlowResolver"),
+            meaning="the API refused an export because of too many requests",
+            advice=(
+                "wait a minute and export fewer objects at once (include_filter_resources, a lower -parallelism); "
+                "nothing is wrong with a flow"
+            ),
+        ),
+        Sign(
             words=words(
                 r"API Error: 429",
                 r'"statusCode": ?429',
@@ -40,6 +49,10 @@ RULE: Final = Rule(
                 r"Throttling:",
                 r"API rate limit",
                 r"exhausted retries on Genesys Cloud client credentials",
+                r"\bHTTP 429\b",
+                r"secondary rate limit",
+                r"Quota exceeded for quota metric",
+                r"RATE_LIMIT_EXCEEDED",
             ),
             unless=words(
                 r"ProvisionedThroughputExceeded",

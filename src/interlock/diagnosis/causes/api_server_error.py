@@ -35,7 +35,8 @@ RULE: Final = Rule(
                 r"Bad Gateway",
                 r"StatusCode[=:] ?5\d\d",
                 r"googleapi: Error 5\d\d",
-                r"status(?: code)?:? 5\d\d",
+                r"status(?: code)?[:=]? ?5\d\d\b",
+                r"\bHTTP 5\d\d\b",
                 r"internal\.(?:server\.)?error",
             ),
             unless=words(

@@ -21,7 +21,28 @@ RULE: Final = Rule(
     signs=(
         Sign(
             words=words(
+                r"\bACTION\.PROCESSING\b",
+                r"(?:is|are) (?:still |currently |already )?being"
+                r" (?:processed|published|created|updated|deleted|modified|saved)",
+                r"(?:still|currently) (?:processing|publishing|in progress|provisioning|deploying)",
+                r"(?:another|previous) (?:operation|update|publish|change|request) .{0,60}(?:in"
+                r" progress|running|pending)",
+                r"(?:operation|update|publish) (?:is )?(?:already )?in progress",
+                r"AnotherOperationInProgress",
+                r"OperationInProgress",
+                r"OperationNotAllowed.{0,200}in progress",
+                r"ResourceNotReady",
+                r"in a transitional state",
+                r"flow(?: is|'s)? (?:currently )?(?:locked|checked out)",
+            ),
+            unless=words(r"wait(?:ing)? for", r"API Error: 5\d\d"),
+            meaning="the API is still busy with this object",
+            advice="wait a minute, make a new plan, apply that; nothing in the configuration is wrong",
+        ),
+        Sign(
+            words=words(
                 r"does not match the current version",
+                r"version number .{0,80}must match",
                 r"version (?:mismatch|conflict)",
                 r"version\.(?:mismatch|conflict)",
                 r"has been (?:modified|updated) by another",

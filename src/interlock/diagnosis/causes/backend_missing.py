@@ -13,6 +13,21 @@ def _is_backend(message: Message, _facts: Facts, _context: Context) -> bool:
     return is_about_backend(message)
 
 
+def _advice(facts: Facts) -> str:
+    if facts.backend in {"s3", ""}:
+        return "interlock bootstrap aws    creates bucket and table; or correct the backend block (interlock lint)"
+    return f"{_MAKE.get(facts.backend, 'create it once, by hand')}; or correct the backend block (interlock lint)"
+
+
+_MAKE: Final = {
+    "azurerm": "az storage container create --account-name ACCOUNT --name CONTAINER    creates the container",
+    "gcs": "gcloud storage buckets create gs://BUCKET    creates the bucket",
+    "cloud": "create the organisation or workspace in HCP Terraform",
+    "remote": "create the organisation or workspace in HCP Terraform",
+    "http": "the address is wrong, or on GitLab the token may not read this project (it answers 404 then)",
+    "pg": "create the database",
+}
+
 RULE: Final = Rule(
     category=Category.BACKEND_MISSING,
     meaning="the place where the state should be kept does not exist",
@@ -24,6 +39,7 @@ RULE: Final = Rule(
                 r"NoSuchBucket",
                 r"S3 bucket \S{1,300} does not exist",
                 r"ResourceNotFoundException",
+                r"resource not found",
                 r"Requested resource not found",
                 r"Cannot do operations on a non-existent table",
                 r"ContainerNotFound",
@@ -39,9 +55,14 @@ RULE: Final = Rule(
                 r"MovedPermanently",
                 r"workspace \S{1,200} (?:doesn't|does not) exist",
                 r"ValidationException: .{0,100}key element does not match",
+                r"organization \S{1,100} .{0,60}not found",
+                r"The specified resource does not exist",
+                r"ResourceGroupNotFound",
+                r"StorageAccountNotFound",
+                r"bucket .{0,100}not found",
             )
         ),
     ),
-    advice="interlock bootstrap aws    creates bucket and table; or correct the backend block (interlock lint)",
+    advice=_advice,
     proof=_is_backend,
 )

@@ -24,6 +24,22 @@ RULE: Final = Rule(
     signs=(
         Sign(
             words=words(
+                r"no such host",
+                r"server misbehaving",
+                r"network is unreachable",
+                r"no route to host",
+                r"proxyconnect",
+                r"x509:",
+                r"Temporary failure in name resolution",
+            ),
+            meaning="the state's backend cannot be reached from here: name, network, proxy or certificate",
+            advice=(
+                "nothing was changed: check the region and address in the backend block, then DNS and proxy of this "
+                "machine (HTTPS_PROXY, NO_PROXY); then run again"
+            ),
+        ),
+        Sign(
+            words=words(
                 r"ProvisionedThroughputExceeded(?:Exception)?",
                 r"ThrottlingException",
                 r"RequestLimitExceeded",
@@ -56,6 +72,11 @@ RULE: Final = Rule(
                 r"ServerBusy",
                 r"rateLimitExceeded",
                 r"backendError",
+                r"too many (?:connections|clients)",
+                r"remaining connection slots",
+                r"proxyconnect",
+                r"certificate (?:signed by unknown authority|has expired|is not trusted)",
+                r"x509:",
             ),
             unless=words(
                 r"AccessDenied",

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
+from interlock.diagnosis.backends import look_at_lock
+from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
 from interlock.diagnosis.message import Kind
 from interlock.errors import Interrupted
+
+
+def _advice(facts: Facts) -> str:
+    return f"{look_at_lock(facts.backend)}    a lock may be left; then make a new plan, the state may have moved"
+
 
 RULE: Final = Rule(
     category=Category.CANCELLED,
@@ -53,5 +59,5 @@ RULE: Final = Rule(
             is_echo=True,
         ),
     ),
-    advice="interlock wait, then interlock lock ls: a lock may be left; make a new plan, the state may have moved",
+    advice=_advice,
 )

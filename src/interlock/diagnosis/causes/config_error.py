@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
+from interlock.diagnosis.cause import Category, Context, Facts, Retry, Rule, Sign, is_about_backend, words
+from interlock.diagnosis.message import Message
 from interlock.errors import TerraformFailed, UsageError
 
 _HEADLINES: Final = (
@@ -55,6 +56,10 @@ _HEADLINES: Final = (
 """Headlines that Terraform gives only to mistakes in the configuration or on the command line."""
 
 
+def _is_backend(message: Message, _facts: Facts, _context: Context) -> bool:
+    return is_about_backend(message)
+
+
 def _advice(facts: Facts) -> str:
     where = f" at {facts.address}" if facts.address else ""
     return f"correct the configuration{where}: terraform validate, interlock lint"
@@ -77,6 +82,58 @@ RULE: Final = Rule(
             ),
         ),
         Sign(
+            words=words(r"NotImplemented", r"StatusCode: 501", r"MethodNotAllowed", r"StatusCode: 405"),
+            within=words(r"acquiring (?:the )?state lock", r"locking state"),
+            meaning="the store cannot lock: it does not know conditional writes",
+            advice=(
+                "use_lockfile needs a store that knows If-None-Match: lock with dynamodb_table, or use another store"
+            ),
+            error=UsageError,
+        ),
+        Sign(
+            words=words(
+                r"XAmzContentSHA256Mismatch",
+                r"x-amz-content-sha256",
+                r"x-amz-checksum",
+                r"Content-MD5 (?:HTTP header|OR)",
+                r"InvalidArgument",
+            ),
+            within=words(r"operation error S3: "),
+            meaning="the store is not quite S3: it does not take Terraform's checksums",
+            advice=(
+                "skip_s3_checksum = true in the backend block, and "
+                "AWS_REQUEST_CHECKSUM_CALCULATION=when_required in the "
+                "environment; a bucket with object lock wants the checksums instead"
+            ),
+            error=UsageError,
+            proof=_is_backend,
+        ),
+        Sign(
+            words=words(
+                r"Saving a generated plan is currently not supported",
+                r"Applying a saved plan is currently not supported",
+                r"does not support saving",
+                r"does not support applying a saved",
+            ),
+            meaning='backend "remote" takes no plan file',
+            advice=(
+                'use the cloud block in place of backend "remote" (Terraform 1.6 and later save and '
+                "apply plans with it), "
+                "or leave -out away and review the run in HCP Terraform"
+            ),
+            error=UsageError,
+        ),
+        Sign(
+            words=words(
+                r"(?:is|are) currently not supported",
+                r"not supported (?:by|with|in) (?:the )?\"?remote\"? backend",
+                r"currently does not support",
+            ),
+            meaning="where the run is carried out this flag is not taken",
+            advice="leave the flag away, or set it in the workspace; terraform itself then asks for nothing else",
+            error=UsageError,
+        ),
+        Sign(
             words=words(
                 r"plan files cannot be transferred",
                 r"workspaces not supported",
@@ -88,12 +145,9 @@ RULE: Final = Rule(
                 r"API Error: (?:400|405|413|415|422)",
                 r'"statusCode": ?(?:400|405|413|415|422)',
                 r"validation (?:failed|error)",
-                r"already exists",
-                r"must be unique",
                 r"bad\.request",
                 r"invalid\.(?:value|request)",
                 r"is (?:already )?in use\b",
-                r"duplicate",
                 r"no such file or directory",
                 r"Error parsing command-line",
             )

@@ -19,6 +19,17 @@ RULE: Final = Rule(
     error=UsageError,
     signs=(
         Sign(
+            words=words(r"(?:does not|doesn't) match any of the checksums"),
+            within=words(r"Required plugins are not installed"),
+            meaning="the provider in .terraform is not the one that the lock file names",
+            advice=(
+                "terraform init    takes the right one (a .terraform that a cache or artifact "
+                "brought is best thrown away); "
+                "if it happens again: terraform providers lock -platform=linux_amd64    since the lock file "
+                "knows another platform"
+            ),
+        ),
+        Sign(
             words=words(
                 r"Backend initialization required",
                 r"Backend configuration changed",

@@ -11,9 +11,11 @@ import re
 from datetime import timedelta
 from typing import Final
 
+from interlock.diagnosis.backends import KNOWN
 from interlock.diagnosis.cause import Category, Context, Facts, Retry, Rule, Sign, words
 from interlock.diagnosis.message import Message
 from interlock.errors import THIS_STATE, InterlockError, LockHeld, command
+from interlock.foreign_text import shell_word
 from interlock.terraform.lockinfo import LockInfo
 from interlock.terraform.versions import Product, parse_version
 
@@ -54,6 +56,8 @@ def _was_made_here(lock: LockInfo, context: Context) -> bool:
 
 
 def _advice(facts: Facts) -> str:
+    if facts.backend not in KNOWN | {""}:
+        return f"{facts.tool} force-unlock {shell_word(facts.lock.id if facts.lock else 'LOCK_ID')}    then run again"
     named = ("--lock-id", facts.lock.id) if facts.lock and facts.lock.id else ()
     return f"{command('force-unlock', THIS_STATE, *named)}    then run again; nothing was done"
 

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
+from interlock.diagnosis.backends import KNOWN, look_at_lock
+from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
 from interlock.diagnosis.message import Kind
 from interlock.errors import THIS_STATE, TerraformFailed, command
+
+
+def _advice(facts: Facts) -> str:
+    verify = f"    and: {command('state', 'verify', THIS_STATE)}" if facts.backend in KNOWN or not facts.backend else ""
+    return (
+        f"{look_at_lock(facts.backend)}{verify}    then make a new plan; what was being made may "
+        f"exist in no state; report "
+        "a stack trace in the log to the provider's makers; without one the provider was killed: by "
+        "a cancelled job, or "
+        "for want of memory"
+    )
+
 
 RULE: Final = Rule(
     category=Category.PROVIDER_CRASH,
@@ -19,6 +32,7 @@ RULE: Final = Rule(
                 r"TERRAFORM CRASH",
                 r"plugin crashed!",
                 r"Plugin did not respond",
+                r"The plugin returned an unexpected error",
                 r"Stack trace from the \S{1,200} plugin",
                 r"^panic: ",
                 r"^fatal error: ",
@@ -44,9 +58,5 @@ RULE: Final = Rule(
             is_echo=True,
         ),
     ),
-    advice=(
-        f"interlock lock ls    and: {command('state', 'verify', THIS_STATE)}    then make a new plan; "
-        "what was being made may exist in no state; report a stack trace in the log to the provider's makers; without "
-        "one the provider was killed: by a cancelled job, or for want of memory"
-    ),
+    advice=_advice,
 )

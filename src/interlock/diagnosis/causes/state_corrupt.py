@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from interlock.diagnosis.cause import Category, Retry, Rule, Sign, words
-from interlock.errors import THIS_STATE, StateInvalid, command
+from interlock.diagnosis.backends import find_whole_version
+from interlock.diagnosis.cause import Category, Facts, Retry, Rule, Sign, words
+from interlock.errors import AuthenticationFailed, StateInvalid
+
+
+def _advice(facts: Facts) -> str:
+    return find_whole_version(facts.backend)
+
 
 RULE: Final = Rule(
     category=Category.STATE_CORRUPT,
@@ -13,6 +19,24 @@ RULE: Final = Rule(
     retry=Retry.NO,
     error=StateInvalid,
     signs=(
+        Sign(
+            words=words(
+                r"decryption failed",
+                r"failed to decrypt",
+                r"Unable to decrypt",
+                r"encountered unencrypted payload",
+                r"cipher: message authentication failed",
+                r"Unsupported state file format.{0,300}encrypt",
+                r"Encryption (?:method|configuration) .{0,40}(?:failed|invalid)",
+            ),
+            meaning="the state is encrypted with a key that this run does not have; it is not damaged",
+            advice=(
+                "give this step the key of the last run (TF_ENCRYPTION, or the encryption block and "
+                "its variables), and "
+                "while a key is being changed the old one as fallback; restore nothing"
+            ),
+            error=AuthenticationFailed,
+        ),
         Sign(
             words=words(
                 r"Unsupported state file format",
@@ -37,8 +61,5 @@ RULE: Final = Rule(
             ),
         ),
     ),
-    advice=(
-        f"{command('state', 'verify', THIS_STATE)}    then, for the newest whole version: "
-        f"{command('state', 'restore', THIS_STATE)}"
-    ),
+    advice=_advice,
 )

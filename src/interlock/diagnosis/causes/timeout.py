@@ -26,6 +26,15 @@ RULE: Final = Rule(
                 r"exit code 124\b",
             ),
             kinds=frozenset({Kind.NOTICE, Kind.FAILURE}),
+            meaning="the CI job took longer than it may",
+            advice=(
+                "make a new plan before anything else, the run may have changed things; give the job "
+                "more time than the "
+                "run takes"
+            ),
+            advice_before="give the job more time than the run takes, and run again",
+            retry=Retry.AFTER_REPLAN,
+            retry_before=Retry.SAFE,
         ),
         Sign(
             words=words(
@@ -33,12 +42,7 @@ RULE: Final = Rule(
                 r"context deadline exceeded",
                 r"Client\.Timeout exceeded",
                 r"i/o timeout",
-                r"TLS handshake timeout",
                 r"timed out",
-                r"connection refused",
-                r"connection reset by peer",
-                r"no such host",
-                r"network is unreachable",
                 r"API Error: 408",
                 r'"statusCode": ?(?:408|504)',
                 r"API Error: 504",
@@ -47,13 +51,17 @@ RULE: Final = Rule(
                 r"request timeout",
                 r"failed to acquire client after",
                 r"still exists\b",
-                r"unexpected EOF",
-                r"server misbehaving",
+                r"net/http: request canceled",
+                r"awaiting headers",
+                r"operation timed out",
             ),
         ),
     ),
     advice=(
         "make a new plan before anything else, the run may have changed things; give the job more time "
         "than the run takes"
+    ),
+    advice_before=(
+        "run again; if it happens again, give what is named more time (timeouts block), or look whether the API is slow"
     ),
 )
