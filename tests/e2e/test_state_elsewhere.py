@@ -108,22 +108,26 @@ def converge(program: str, folder: Path, desk: Desk, environ: dict[str, str]) ->
     shutil.rmtree(folder / ".terraform")  # as in a fresh checkout of a pipeline
 
 
-def check_refused(desk: Desk, folder: Path, server: StateServer, environ: dict[str, str]) -> None:
+def check_used(desk: Desk, folder: Path, server: StateServer, environ: dict[str, str]) -> None:
+    """Runs see what is there, and lock and write it as GitLab wants it; nothing is made a second time."""
     before, writes = server.state, list(server.writes)
-    for verb, flags in (("plan", ()), ("apply", ("--auto-approve",)), ("destroy", ("--auto-approve",)), ("drift", ())):
-        answer = desk.run(verb, folder, *flags, environ=environ)
-        assert answer.code == 3, (verb, answer.err)
-        assert server.address in answer.err
-        assert "glpat" not in answer.out + answer.err
-        assert "to add" not in answer.err
-    doctor = desk.run("doctor", folder, environ=environ)
-    assert doctor.code != 0
-    assert server.address in doctor.out + doctor.err
+    answer = desk.run("plan", folder, "--detailed-exitcode", environ=environ)
+    assert answer.code == 0, answer.err
+    assert "glpat" not in answer.out + answer.err
     assert (server.state, server.writes) == (before, writes)
+    doctor = desk.run("doctor", folder, environ=environ)
+    assert server.address in doctor.out + doctor.err
+    assert "glpat" not in doctor.out + doctor.err
+    gone = desk.run("destroy", folder, "--auto-approve", environ=environ)
+    assert gone.code == 0, gone.err
+    assert len(server.writes) > len(writes)
+    assert all("?ID=" in path for path in server.writes[len(writes) :]), "each write names the lock"
+    assert server.lock is None
+    assert json.loads(server.state or b"{}")["resources"] == []
 
 
 @pytest.mark.parametrize("form", ["block", "environment"])
-def test_a_state_on_gitlab_is_refused_with_its_address_and_never_replaced(
+def test_a_state_on_gitlab_is_used_where_it_is_and_never_taken_for_an_empty_one(
     desk: Desk, gitlab: StateServer, form: str
 ) -> None:
     folder = desk.module("gl", RESOURCE)
@@ -135,7 +139,7 @@ def test_a_state_on_gitlab_is_refused_with_its_address_and_never_replaced(
         environ = {f"TF_HTTP_{name.upper()}": value for name, value in settings(gitlab).items()}
     converge("terraform", folder, desk, environ)
     assert gitlab.state is not None
-    check_refused(desk, folder, gitlab, environ)
+    check_used(desk, folder, gitlab, environ)
 
 
 def test_a_declaration_that_our_reader_does_not_see_is_found_by_what_terraform_recorded(
@@ -172,16 +176,16 @@ def test_generated_pipelines_come_with_a_word_about_states_that_their_runs_would
 
 
 @pytest.mark.skipif(shutil.which("tofu") is None, reason="OpenTofu (tofu) is not on PATH")
-def test_a_backend_in_opentofus_own_files_is_refused_too(desk: Desk, gitlab: StateServer) -> None:
+def test_a_backend_in_opentofus_own_files_is_used_too(desk: Desk, gitlab: StateServer) -> None:
     folder = desk.folder / "tofu"
     folder.mkdir()
     (folder / "main.tofu").write_text(RESOURCE)
     (folder / "backend.tofu.json").write_text(backend(gitlab))
     converge("tofu", folder, desk, {})
-    check_refused(desk, folder, gitlab, {"INTERLOCK_TERRAFORM": "tofu"})
     blind = desk.run("doctor", folder, environ={"INTERLOCK_TERRAFORM": "terraform"})
     assert blind.code != 0
     assert "holds only OpenTofu's files" in blind.out + blind.err
+    check_used(desk, folder, gitlab, {"INTERLOCK_TERRAFORM": "tofu"})
 
 
 def test_a_state_whose_backend_is_no_longer_declared_is_moved_by_the_line_that_the_refusal_prints(

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -48,8 +48,68 @@ from interlock.terraform.lockinfo import LockInfo
 _T = TypeVar("_T")
 
 
+class Visits:
+    """The connections that clients have to a gate."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._alone = asyncio.Event()
+        self._alone.set()
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """While entered, a client has a connection; see `until_alone`."""
+        self._open += 1
+        self._alone.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._alone.set()
+
+    async def until_alone(self, timeout_s: float) -> None:
+        """Wait until every connection is over and what it had sent is dealt with, at most `timeout_s` seconds.
+
+        A Terraform that was cut off ends while its last write is on the way.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._alone.wait()
+
+
+class Gate(Protocol):
+    """What a run's own Terraform asks. Everything may raise what is told to it as a refusal."""
+
+    @property
+    def state(self) -> str:
+        """State name, for refusals."""
+        ...
+
+    @property
+    def visits(self) -> Visits:
+        """Who is there."""
+        ...
+
+    async def read(self) -> Outcome:
+        """Answer GET."""
+        ...
+
+    async def take(self, info: LockInfo) -> Outcome:
+        """Answer LOCK."""
+        ...
+
+    async def give(self, lock_id: str | None) -> Outcome:
+        """Answer UNLOCK."""
+        ...
+
+    async def write(self, body: bytes, lock_id: str | None) -> Outcome:
+        """Answer POST."""
+        ...
+
+
 class RunGate:
-    """What one run may do with one state.
+    """What one run may do with one state. A `Gate`.
 
     Args:
         coordinator: Keeps the grant.
@@ -81,9 +141,7 @@ class RunGate:
         self._refused: InterlockError | None = None
         self._unsaved: bytes | None = None
         self._given: set[str] = set()
-        self._visitors = 0
-        self._alone = asyncio.Event()
-        self._alone.set()
+        self.visits = Visits()
         self.state = state
 
     # -- for the supervisor -----------------------------------------------------------------------------------------
@@ -121,27 +179,6 @@ class RunGate:
     def unsaved(self) -> bytes | None:
         """Return the body of the last write that the store could not take; None when there is none."""
         return self._unsaved
-
-    @contextmanager
-    def visited(self) -> Iterator[None]:
-        """While entered, a client has a connection; see `until_alone`."""
-        self._visitors += 1
-        self._alone.clear()
-        try:
-            yield
-        finally:
-            self._visitors -= 1
-            if not self._visitors:
-                self._alone.set()
-
-    async def until_alone(self, timeout_s: float) -> None:
-        """Wait until every connection is over and what it had sent is dealt with, at most `timeout_s` seconds.
-
-        A Terraform that was cut off ends while its last write is on the way.
-        """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._alone.wait()
 
     async def push(self, body: bytes, allowed: frozenset[str] | None, *, kind: VersionKind) -> Version:
         """Write a document that Terraform left behind, under this run's grant.
@@ -261,9 +298,7 @@ class RunGate:
         return written
 
 
-async def answer_request(
-    gate: RunGate, method: str, query: Mapping[str, str], body: bytes, *, md5: str | None
-) -> Answer:
+async def answer_request(gate: Gate, method: str, query: Mapping[str, str], body: bytes, *, md5: str | None) -> Answer:
     """Answer one request of a run's own Terraform, whatever it is; hashing a large state leaves heartbeats alone."""
     try:
         await _aside(lambda: check_md5(md5, body), size_bytes=len(body))
@@ -274,7 +309,7 @@ async def answer_request(
     return await _aside(lambda: answer(outcome), size_bytes=size_bytes)
 
 
-async def perform(gate: RunGate, intent: Intent, body: bytes) -> Outcome:
+async def perform(gate: Gate, intent: Intent, body: bytes) -> Outcome:
     """Do what a request to a run's address wants."""
     match intent:
         case Read():

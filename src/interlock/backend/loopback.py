@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from interlock.backend.gate import RunGate, answer_request
+from interlock.backend.gate import Gate, answer_request
 from interlock.backend.protocol import MAX_LOCK_BYTES, Answer, Refused, answer
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError
 from interlock.listening.guests import Guests, connections_max, listen
@@ -105,7 +105,7 @@ def body_bytes(head: Head, limit: int) -> int:
 
 
 @asynccontextmanager
-async def serve_run(gate: RunGate, secret: str, *, limit_bytes: int = MAX_STATE_BYTES) -> AsyncIterator[int]:
+async def serve_run(gate: Gate, secret: str, *, limit_bytes: int = MAX_STATE_BYTES) -> AsyncIterator[int]:
     """Serve a gate at `/run/<secret>/state` for as long as the context lasts; yield the port."""
     site = _Site(gate, secret, limit_bytes)
     listener = listen("127.0.0.1", 0, what="the run's own address")
@@ -118,7 +118,7 @@ async def serve_run(gate: RunGate, secret: str, *, limit_bytes: int = MAX_STATE_
 
 
 class _Site:
-    def __init__(self, gate: RunGate, secret: str, limit_bytes: int) -> None:
+    def __init__(self, gate: Gate, secret: str, limit_bytes: int) -> None:
         self._gate = gate
         self._path = f"/run/{secret}/state".encode()
         self._limit_bytes = limit_bytes
@@ -134,7 +134,7 @@ class _Site:
         try:
             if not self._guests.enter(task, close):
                 return
-            with self._gate.visited():
+            with self._gate.visits.visited():
                 known = await self._exchange(reader, writer, task, is_stranger=True)
                 while known:
                     self._guests.end(task, close)

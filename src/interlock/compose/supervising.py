@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -308,12 +308,20 @@ async def _with_hands(
             supervisor = _supervisor(prepared, desk, access, workspace)
             if not desk.ref.is_own:
                 journal.change(store=desk.ref.store)
+            _say(desk.site.words, journal)
             await _check_identity(desk, order)
             await desk.site.check_not_lost()
             control.attach(supervisor)
             return await _with_remedy(supervisor.run(), desk)
     finally:
         workspace.close()
+
+
+def _say(words: Sequence[str], journal: Journal) -> None:
+    from interlock.run.entries import NoteEntry
+
+    for text in words:
+        journal.tell(NoteEntry(text=text))
 
 
 async def _prepare(order: Order, folder: Path, journal: Journal, environ: Mapping[str, str]) -> _Prepared:
@@ -439,8 +447,10 @@ def _protection(order: Order, journal: Journal, environ: Mapping[str, str]) -> L
 
 
 def _own_backend(order: Order, settings: Settings, environ: Mapping[str, str]) -> OwnBackend | None:
+    from interlock.site.kinds import uses_own_backend
+
     ref = _ref_of(order, settings, environ)
-    if ref.is_own:
+    if not uses_own_backend(ref):
         return None
     from interlock.site.existing import own_backend
 
@@ -530,6 +540,7 @@ def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
         return None
     from interlock.lock import may_write
     from interlock.run.gateway_access import RunGateway
+    from interlock.site.kinds import uses_own_backend
 
     async def is_current(token: int) -> bool:
         return may_write((await desk.coordinator.view(order.state)).lock, token)
@@ -538,8 +549,8 @@ def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
         need,
         ids=RandomIds(),
         store=desk.home.store.records,
-        is_current=is_current if desk.ref.is_own else at_most_every(_CURRENT_S, is_current),
-        own_backend=not desk.ref.is_own,
+        is_current=is_current if desk.site.is_near else at_most_every(_CURRENT_S, is_current),
+        own_backend=uses_own_backend(desk.ref),
     )
 
 

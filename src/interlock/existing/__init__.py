@@ -15,7 +15,7 @@ from interlock.existing.interface import (
     TerraformLockMoved,
     Unsupported,
 )
-from interlock.existing.terraform_lock import Reference, find_reference, render_reference
+from interlock.existing.terraform_lock import Reference, find_reference, lock_id_of, render_reference
 
 __all__ = [
     "Description",
@@ -30,5 +30,6 @@ __all__ = [
     "TerraformLockMoved",
     "Unsupported",
     "find_reference",
+    "lock_id_of",
     "render_reference",
 ]

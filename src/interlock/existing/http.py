@@ -12,6 +12,7 @@ import asyncio
 import base64
 import hashlib
 import http.client
+import json
 import ssl
 import tempfile
 import urllib.error
@@ -345,7 +346,7 @@ class HttpBackend:
         if reply.status not in _WRITTEN:
             raise _refused_write(self.place.address, reply.status)
         stored = await self.read_state()
-        if stored is None or stored.body != body:
+        if stored is None or not is_same_document(stored.body, body):
             raise TerraformLockMoved(
                 f"{without_secrets(self.place.address)} does not hold what was written",
                 why="somebody else wrote it, or the server changed it",
@@ -378,8 +379,8 @@ class HttpBackend:
             return HeldTerraformLock(info=info, locks=())
         raw = render_lock_info(info)
         reply = await self.line.send(self.place.lock_method, self.place.lock_address, raw, limit=MAX_LOCK_INFO_BYTES)
-        if reply.status != _OK:
-            lock = self._held(reply)
+        lock = self._held(reply) if reply.status != _OK else None
+        if lock is not None and lock.id != info.id:  # else it is ours: the answer to an earlier attempt was lost
             await self._leave_queue(raw, info.id)
             raise held_by(lock, self.describe().address)
         lock = foreign_lock(raw, mechanism=self.mechanism, place=without_secrets(self.place.lock_address))
@@ -395,6 +396,16 @@ class HttpBackend:
                 raise TerraformLockMoved(
                     "our own lock is not ours any more", why=f"{lock.place} answered {reply.status}", fix="try again"
                 )
+            if reply.status not in _WRITTEN | _ABSENT:
+                raise BackendUnavailable(
+                    "Terraform's own lock was not given back",
+                    why=f"{lock.place} answered {reply.status} to {self.place.unlock_method}",
+                    fix=command("lock", "show", THIS_STATE),
+                )
+
+    def write_under(self, lock: TerraformLock) -> None:
+        """See `ExistingBackend.write_under`."""
+        self._locked_by = lock.id
 
     async def close(self) -> None:
         """See `ExistingBackend.close`. Nothing is kept open."""
@@ -439,6 +450,17 @@ class HttpBackend:
         parts = urllib.parse.urlsplit(self.place.address)
         query = "&".join(part for part in (parts.query, urllib.parse.urlencode({"ID": self._locked_by})) if part)
         return urllib.parse.urlunsplit(parts._replace(query=query))
+
+
+def is_same_document(stored: bytes, written: bytes) -> bool:
+    """Say whether a server keeps what was written: to the byte, or as the same JSON in another spelling."""
+    if stored == written:
+        return True
+    try:
+        there, ours = (json.loads(text, parse_float=str, parse_int=str) for text in (stored, written))
+    except (ValueError, RecursionError):
+        return False
+    return bool(there == ours)
 
 
 def _login_in(url: str) -> tuple[str, str]:

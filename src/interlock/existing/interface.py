@@ -184,10 +184,12 @@ class HeldTerraformLock:
     Attributes:
         info: The lock document that was stored.
         locks: The items that were taken, in the order in which they were.
+        files: Open files that hold it: whoever else has them open holds it too, and keeps it when we are killed.
     """
 
     info: LockInfo
     locks: tuple[TerraformLock, ...]
+    files: tuple[int, ...] = ()
 
 
 class ExistingBackend(Protocol):
@@ -261,6 +263,13 @@ class ExistingBackend(Protocol):
         Raises:
             LockHeld: Somebody holds it; the facts have its `lock_id` and `who`. Nothing was left behind.
             Unsupported: This backend's lock cannot be taken from outside.
+        """
+        ...
+
+    def write_under(self, lock: TerraformLock) -> None:
+        """From now on write in the name of a lock that is there: the caller knows that its holder is gone.
+
+        Where a write needs no lock's name this does nothing.
         """
         ...
 

@@ -1,7 +1,10 @@
 """Terraform's `backend "local"`: a state file, an fcntl lock on it, and an information file beside it.
 
-A hand. The lock is a POSIX record lock on the first byte range of the state file, so the kernel frees it when the
-holder's process ends; the information file `.<state name>.lock.info` may stay behind and then locks nothing.
+A hand. Terraform's lock is a POSIX record lock on the whole state file, so the kernel frees it when the holder's
+process ends; the information file `.<state name>.lock.info` may stay behind and then locks nothing. Ours is a lock of
+the open file where the kernel has such (Linux): it keeps Terraform out just the same, is not lost when this process
+opens and closes the file elsewhere, and stays with whoever inherits the open file, so a run's Terraform keeps it when
+we are killed.
 Source: docs/facts/terraform-backends.md#backend-2; internal/states/statemgr/filesystem.go and filesystem_lock_unix.go.
 """
 
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import struct
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,14 +35,16 @@ from interlock.terraform.lockinfo import MAX_LOCK_INFO_BYTES, LockInfo, render_l
 
 _CURRENT = "current"
 _BACKUP = "backup"
+_FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid; a length of 0 is the whole file
+_SET, _GET = getattr(fcntl, "F_OFD_SETLK", None), getattr(fcntl, "F_OFD_GETLK", None)
 
 
 def path_of(found: Found, directory: Path) -> Path:
-    """Return the state file of a found local backend."""
+    """Return the state file of a found local backend, by its one name: two root modules may lead to the same file."""
     if found.workspace == "default":
-        return directory / (found.text("path") or "terraform.tfstate")
+        return (directory / (found.text("path") or "terraform.tfstate")).resolve()
     folder = directory / (found.text("workspace_dir") or "terraform.tfstate.d")
-    return folder / found.workspace / "terraform.tfstate"
+    return (folder / found.workspace / "terraform.tfstate").resolve()
 
 
 class LocalBackend:
@@ -53,6 +59,7 @@ class LocalBackend:
         self.path = path
         self._found = found
         self._held: int | None = None
+        self._made = False
 
     @property
     def info_path(self) -> Path:
@@ -136,7 +143,8 @@ class LocalBackend:
     async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`."""
         lock = await asyncio.to_thread(self._take, info)
-        return HeldTerraformLock(info=info, locks=(lock,))
+        assert self._held is not None
+        return HeldTerraformLock(info=info, locks=(lock,), files=(self._held,) if _SET is not None else ())
 
     async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`."""
@@ -144,14 +152,23 @@ class LocalBackend:
             return
         if self._read_info() == held.locks[0].raw:
             self.info_path.unlink(missing_ok=True)
-        os.close(self._held)
-        self._held = None
+        if self._made and not os.fstat(self._held).st_size:
+            self.path.unlink(missing_ok=True)  # as Terraform does: an empty file is no state
+        self._let_go()
+
+    def write_under(self, lock: TerraformLock) -> None:
+        """See `ExistingBackend.write_under`. A write names no lock."""
 
     async def close(self) -> None:
         """See `ExistingBackend.close`. Frees what is held."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Free the lock itself, which another process that has the open file would keep; then close it."""
         if self._held is not None:
+            _unlock(self._held)
             os.close(self._held)
-            self._held = None
+        self._held, self._made = None, False
 
     def _locking_process(self) -> int | None:
         """Return the process with a lock on the state file; None when there is none, 0 when it cannot be named."""
@@ -166,22 +183,23 @@ class LocalBackend:
                 f"cannot look at the lock on {self.path}", why=error.strerror or "", fix=f"ls -l {self.path}"
             ) from error
         try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return _owner_of(self.path)
+            return _find_owner(handle, self.path)
         finally:
-            os.close(handle)  # frees what we may just have taken
-        return None
+            os.close(handle)
 
     def _take(self, info: LockInfo) -> TerraformLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not self.path.exists()
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except OSError:
             os.close(handle)
             raise self._refusal() from None
-        self._held = handle
+        if not _is_at(handle, self.path):  # whoever made it removed it, empty, between our two steps
+            os.close(handle)
+            raise self._refusal()
+        self._held, self._made = handle, is_new
         raw = render_lock_info(info)
         write_file(self.info_path, raw)
         return foreign_lock(raw, mechanism="local", place=str(self.path))
@@ -212,6 +230,50 @@ class LocalBackend:
         os.ftruncate(self._held, 0)
         os.pwrite(self._held, body, 0)
         os.fsync(self._held)
+
+
+def _lock(handle: int) -> None:
+    """Lock the whole file for writing, at once or not at all.
+
+    Raises:
+        OSError: Somebody has it.
+    """
+    if _SET is None:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        fcntl.fcntl(handle, _SET, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+
+
+def _unlock(handle: int) -> None:
+    if _SET is None:
+        fcntl.lockf(handle, fcntl.LOCK_UN)
+    else:
+        fcntl.fcntl(handle, _SET, struct.pack(_FLOCK, fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0))
+
+
+def _find_owner(handle: int, path: Path) -> int | None:
+    """Return the process with a lock on an open file; None when there is none, 0 when it cannot be named.
+
+    Where the kernel answers the question, nothing is taken for it: a Terraform that starts meanwhile would be refused.
+    """
+    if _GET is not None:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(handle, _GET, asked))
+        return None if kind == fcntl.F_UNLCK else max(pid, 0)  # a lock of an open file has no process
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return _owner_of(path)
+    return None  # closing frees it
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Say whether an open file is the one with this name."""
+    try:
+        there, ours = path.stat(), os.fstat(handle)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def _owner_of(path: Path) -> int:

@@ -39,7 +39,13 @@ _CONNECTING: Mapping[str, Any] = {
     "connect_timeout": CONNECT_S,
     "application_name": "interlock",
     "options": f"-c statement_timeout={STATEMENT_MS}",
+    # a session that holds the lock is idle for as long as an apply takes, and firewalls forget idle connections
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
 }
+CREATION = -1
+"""Terraform's lock, one for the whole database, while a state has no row yet that could be locked."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _END_LOOKS, _END_LOOK_S = 100, 0.05  # how often, and how far apart, it is seen whether a session has ended: 5 s in all
 
@@ -107,6 +113,7 @@ class PgBackend:
         self._schema = found.text("schema_name") or "terraform_remote_state"
         self._name = found.workspace
         self._turn = asyncio.Lock()
+        self._taken: int | None = None
 
     def describe(self) -> Description:
         """See `ExistingBackend.describe`."""
@@ -120,15 +127,13 @@ class PgBackend:
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. The id is made of the session: its process and when it began."""
-        number = await self._id()
-        if number is None:
-            return ()
+        number = await self._locked_number()
         rows = await self._rows(_HOLDERS, number)
         return tuple(self._lock(row, number) for row in rows if row[0] != self._connection.info.backend_pid)
 
     async def delete_lock(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.delete_lock`. Ends the session, if it is still the one that was read and still holds."""
-        number = await self._id()
+        number = await self._locked_number()
         rows = await self._rows(
             f"SELECT h.pid, h.backend_start, pg_terminate_backend(h.pid) FROM ({_HOLDERS}) h"  # noqa: S608 - our own text
             " WHERE h.pid::text || '@' || to_char(h.backend_start AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISSUS') = %s",
@@ -211,22 +216,60 @@ class PgBackend:
 
     async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`. Our session holds it, so it goes when we end, however we end."""
-        number = await self._id()
-        if number is None:  # Terraform creates the row under lock -1; there is nothing to protect yet
-            return HeldTerraformLock(info=info, locks=())
-        taken = await self._rows("SELECT pg_try_advisory_lock(%s)", number)
-        if not taken[0][0]:
-            locks = await self.read_locks()
-            unknown = TerraformLock(id="", mechanism="pg", place=self._place(number))
-            raise held_by(locks[0] if locks else unknown, self.describe().address)
+        await self._make_table()
+        number = await self._locked_number()
+        await self._try_lock(number)
+        if number == CREATION and await self._id() is not None:  # made between our two steps, by somebody who has ended
+            await self._rows("SELECT pg_advisory_unlock(%s)", CREATION)
+            number = await self._locked_number()
+            await self._try_lock(number)
+        self._taken = number
         own = TerraformLock(id=info.id, mechanism="pg", place=self._place(number), raw=render_lock_info(info))
         return HeldTerraformLock(info=info, locks=(own,))
 
+    async def _try_lock(self, number: int) -> None:
+        """Take one lock; refuse as Terraform does while somebody has the lock under which rows are made.
+
+        Raises:
+            LockHeld: Somebody has either.
+        """
+        for wanted in (number, *((CREATION,) if number != CREATION else ())):
+            if (await self._rows("SELECT pg_try_advisory_lock(%s)", wanted))[0][0]:
+                continue
+            if wanted != number:
+                await self._rows("SELECT pg_advisory_unlock(%s)", number)
+            rows = await self._rows(_HOLDERS, wanted)
+            unknown = TerraformLock(id="", mechanism="pg", place=self._place(wanted))
+            raise held_by(self._lock(rows[0], wanted) if rows else unknown, self.describe().address)
+        if number != CREATION:
+            await self._rows("SELECT pg_advisory_unlock(%s)", CREATION)
+
+    async def _make_table(self) -> None:
+        """Make schema and table where there is none, as `terraform init` does unless it is told not to."""
+        if not await self._is_missing():
+            return
+        if not self._found.is_true("skip_schema_creation"):
+            await self._rows(f"CREATE SCHEMA IF NOT EXISTS {self._quoted()}")
+        if not self._found.is_true("skip_table_creation"):
+            await self._rows("CREATE SEQUENCE IF NOT EXISTS public.global_states_id_seq AS bigint")
+            await self._rows(
+                f"CREATE TABLE IF NOT EXISTS {self._table()} (id bigint NOT NULL DEFAULT"
+                " nextval('public.global_states_id_seq') PRIMARY KEY, name text UNIQUE, data text)"
+            )
+        if not self._found.is_true("skip_index_creation"):
+            await self._rows(f"CREATE UNIQUE INDEX IF NOT EXISTS states_by_name ON {self._table()} (name)")
+
+    async def _is_missing(self) -> bool:
+        return (await self._rows("SELECT to_regclass(%s)", self._table()))[0][0] is None
+
     async def give_lock(self, held: HeldTerraformLock) -> None:
-        """See `ExistingBackend.give_lock`."""
-        number = await self._id()
-        if held.locks and number is not None:
-            await self._rows("SELECT pg_advisory_unlock(%s)", number)
+        """See `ExistingBackend.give_lock`. What was taken is given back, whether the state has a row by now or not."""
+        if held.locks and self._taken is not None:
+            await self._rows("SELECT pg_advisory_unlock(%s)", self._taken)
+            self._taken = None
+
+    def write_under(self, lock: TerraformLock) -> None:
+        """See `ExistingBackend.write_under`. A write names no lock."""
 
     async def close(self) -> None:
         """See `ExistingBackend.close`. Frees what is held."""
@@ -234,13 +277,21 @@ class PgBackend:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    async def _locked_number(self) -> int:
+        """Return the number that Terraform locks for this state now."""
+        number = await self._id()
+        return CREATION if number is None else number
+
     async def _id(self) -> int | None:
-        """Return the number of the state's row, which is what is locked; None when there is no row."""
+        """Return the number of the state's row; None when there is no row."""
         rows = await self._rows(f"SELECT id FROM {self._table()} WHERE name = %s", self._name)  # noqa: S608 - a quoted identifier
         return int(rows[0][0]) if rows else None
 
     def _table(self) -> str:
-        return f'"{self._schema.replace(chr(34), chr(34) * 2)}".{_TABLE}'
+        return f"{self._quoted()}.{_TABLE}"
+
+    def _quoted(self) -> str:
+        return f'"{self._schema.replace(chr(34), chr(34) * 2)}"'
 
     def _place(self, number: int) -> str:
         return f"PostgreSQL advisory lock {number} of {_server(self._found)}"

@@ -273,6 +273,9 @@ class S3Backend:
         if failures:
             raise failures[0]
 
+    def write_under(self, lock: TerraformLock) -> None:
+        """See `ExistingBackend.write_under`. A write names no lock."""
+
     async def _read_lock(self, mechanism: str) -> TerraformLock | None:
         return await (self._read_item() if mechanism == "dynamodb" else self._read_lockfile())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from dataclasses import dataclass
 
 from interlock.errors import THIS_STATE, LockHeld, UsageError, command
@@ -36,6 +37,11 @@ def find_reference(info: str) -> Reference | None:
     """Read what `render_reference` wrote; None for anybody else's text."""
     match = _REFERENCE.match(info)
     return None if match is None else Reference(run=match[1], job=match[2] or "")
+
+
+def lock_id_of(run: str) -> str:
+    """Return the id of the lock that a run takes: a server that keeps of a lock only its id says by it whose it is."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:lock:{run}"))
 
 
 def foreign_lock(raw: bytes, *, mechanism: str, place: str) -> TerraformLock:

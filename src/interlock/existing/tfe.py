@@ -279,6 +279,9 @@ class TfeBackend:
         if held.locks and _attributes(workspace).get("locked"):
             await self._send("POST", f"/workspaces/{workspace['id']}/actions/unlock", {})
 
+    def write_under(self, lock: TerraformLock) -> None:
+        """See `ExistingBackend.write_under`. A write names no lock."""
+
     async def close(self) -> None:
         """See `ExistingBackend.close`. Nothing is kept open."""
 

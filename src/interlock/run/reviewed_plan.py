@@ -28,7 +28,7 @@ from interlock.run.saved_plan import check_current, read_planned_from
 from interlock.run.summary import recent
 from interlock.run.surroundings import Current, Gateway
 from interlock.run.transcript import Journal
-from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME, Workspace
+from interlock.run.workspace import OVERRIDE_NAME, Workspace
 from interlock.source.disk import write_file
 
 _REMEMBERED = 200  # runs that are asked whether they made a plan; older ones are cleared away anyway
@@ -129,8 +129,8 @@ async def check_target(
     check_current(made_from, lineage=current.lineage, serial=current.serial)
 
 
-def adapted(plan: bytes, order: Order, gateway: Gateway | None) -> bytes:
+def adapted(plan: bytes, workspace: Workspace, gateway: Gateway | None) -> bytes:
     """Return a plan without the way to the gateway of the run that made it: nobody knows who listens there now."""
     if gateway is not None:
         return gateway.adapt(plan)
-    return with_override(plan, OVERRIDE_NAME, HEADING if order.backend else OVERRIDE)
+    return with_override(plan, OVERRIDE_NAME, workspace.base)

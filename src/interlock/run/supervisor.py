@@ -452,7 +452,7 @@ class Supervisor:
             gateway=gateway,
         )
         self._expect_apply(path)
-        content = await asyncio.to_thread(adapted, self._saved, self._order, gateway)
+        content = await asyncio.to_thread(adapted, self._saved, self._workspace, gateway)
         await asyncio.to_thread(write_file, path, content)
         document = await asyncio.to_thread(
             parse_plan, await self._commands.show(path)

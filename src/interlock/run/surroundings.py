@@ -62,6 +62,11 @@ class StateAccess(Protocol):
         """What `-lock` says: None leaves Terraform its default, False when we hold Terraform's own lock."""
         ...
 
+    @property
+    def files(self) -> tuple[int, ...]:
+        """Open files that Terraform keeps: Terraform's own lock is on them, and stays while it has them open."""
+        ...
+
     async def may_initialise(self) -> bool:
         """Say whether `terraform init` may run before the turn: it writes nothing to the backend."""
         ...

@@ -31,7 +31,7 @@ from interlock.run.surroundings import Diagnose, Generated, StateAccess
 from interlock.run.transcript import Journal
 from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
-from interlock.terraform.command import PlanMode, UserFlags
+from interlock.terraform.command import PlanMode, UserFlags, without_backend
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import SENSITIVE, hide_secrets, secret_texts
 from interlock.trust.own_secrets import without_own_secrets
@@ -220,11 +220,18 @@ class TerraformCommands:
 
     async def _init(self) -> None:
         self.journal.tell(InitEntry(binary=self.binary.name))
-        outcome = await self._run("init", Verb.INIT, Options(extra=self._flags.init))
+        outcome = await self._run("init", Verb.INIT, Options(extra=self._init_flags()))
         if outcome.ended.code != 0:
             output = (self.run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
             if not is_only_override(output, _cli_config(self.environ)):
                 raise self.diagnose(outcome.events, output)
+
+    def _init_flags(self) -> tuple[str, ...]:
+        """Return the flags for `init`. By the run's own address the state is reached by nothing that a person typed."""
+        flags = self._flags.init
+        if self.access.backend is not None:
+            flags = without_backend(flags)
+        return (*flags, *self.workspace.init_flags)
 
     async def plan(self, out: Path, on_event: OnEvent) -> Outcome:
         """See `Commands.plan`."""
@@ -385,7 +392,7 @@ class TerraformCommands:
         self, name: str, argv: tuple[str, ...], environ: Mapping[str, str], also: tuple[int, ...] = ()
     ) -> Running:
         """Start a command; it keeps the locks on its tree and on the file that says the run lives, and `also`."""
-        held = [handle for handle in (self.workspace.held, self.alive, *also) if handle is not None]
+        held = [each for each in (self.workspace.held, self.alive, *self.access.files, *also) if each is not None]
         cwd, folder = self.workspace.directory, self.run_folder
         running = await self.start(name, argv, environ, cwd=cwd, run_folder=folder, held=held, level=self.level)
         # a plan's JSON is read as data and removed: with something hidden in it, it would be another plan

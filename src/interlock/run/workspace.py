@@ -65,6 +65,8 @@ class Workspace:
         recorded: What an earlier `terraform init` of the user's recorded of the backend; empty when that is ours.
         backend: Type of the backend that Terraform must find in the configuration.
         place: Settings of it that Terraform must record, by name; None for one that must not be set.
+        base: What the override file of the tree says without a gateway.
+        init_flags: Flags for `init` beside the user's: they say where the backend's files are, seen from any folder.
     """
 
     directory: Path
@@ -75,6 +77,8 @@ class Workspace:
     recorded: bytes = field(default=b"", repr=False)
     backend: str = "http"
     place: Mapping[str, str | None] = field(default_factory=lambda: {"address": None})
+    base: str = OVERRIDE
+    init_flags: tuple[str, ...] = ()
 
     @property
     def errored(self) -> Path:
@@ -228,12 +232,14 @@ class OwnBackend:
         place: The settings that say where the state is, as Terraform must record them.
         recorded: The user's `.terraform/terraform.tfstate`; empty when there is none.
         mark: Everything else that decides what `terraform init` records: flags, files, workspace, credentials.
+        init_flags: See `Workspace.init_flags`.
     """
 
     type: str
     place: Mapping[str, str | None]
     recorded: bytes = field(default=b"", repr=False)
     mark: bytes = field(default=b"", repr=False)
+    init_flags: tuple[str, ...] = ()
 
 
 def open_workspace(
@@ -274,6 +280,8 @@ def open_workspace(
         recorded=own.recorded if own is not None else b"",
         backend=own.type if own is not None else "http",
         place=own.place if own is not None else {"address": None},
+        base=HEADING if own is not None else OVERRIDE,
+        init_flags=own.init_flags if own is not None else (),
     )
 
 
@@ -324,7 +332,7 @@ def initialisation_key(
     """Return a digest of everything that decides what `terraform init` does in `directory`."""
     digest = hashlib.sha256(repr((_SEED_FORMAT, str(directory), binary_mark, in_place)).encode())
     if own is not None:
-        digest.update(own.recorded + b"\0" + own.mark)
+        digest.update(own.recorded + b"\0" + own.mark + repr(own.init_flags).encode())
     left = _INPUT_BYTES
     config = environ.get("TF_CLI_CONFIG_FILE") or str(Path(environ.get("HOME", "/")) / ".terraformrc")
     for path in [

@@ -13,7 +13,8 @@ from interlock.existing import ExistingBackend, TerraformLock
 from interlock.existing.opening import open_backend
 from interlock.recovery.keep import Keep
 from interlock.site.existing_versions import ExistingVersions, keep_of
-from interlock.site.kinds import Can, QueueBeside, check_can, kind_of
+from interlock.site.kinds import Can, QueueBeside, check_can, kind_of, uses_own_backend
+from interlock.site.recognising import recognised
 from interlock.site.ref import StateRef
 
 if TYPE_CHECKING:
@@ -67,6 +68,16 @@ class ExistingSite:
         """See `Site.coordinator`."""
         return self.queue.coordinator if self.queue is not None else None
 
+    @property
+    def is_near(self) -> bool:
+        """See `Site.is_near`."""
+        return self.queue is not None and self.queue.is_near
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """See `Site.words`."""
+        return () if self.queue is None else self.queue.words
+
     @cached_property
     def versions(self) -> ExistingVersions:
         """See `Site.versions`."""
@@ -92,7 +103,8 @@ class ExistingSite:
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `Site.read_locks`."""
-        return await self.backend.read_locks()
+        locks = await self.backend.read_locks()
+        return await asyncio.to_thread(recognised, locks, self.home.runs)
 
     @cached_property
     def leftovers(self) -> ExistingLeftovers:
@@ -110,12 +122,14 @@ class ExistingSite:
 
     @asynccontextmanager
     async def access(self, order: Order, *, version: Callable[[], str]) -> AsyncIterator[StateAccess]:
-        """See `Site.access`: Terraform's own backend, under Terraform's own lock."""
+        """See `Site.access`: Terraform's own backend, under Terraform's own lock; or our address before it."""
+        from interlock.site.door_access import DoorAccess
         from interlock.site.existing_access import ExistingAccess
 
         assert self.coordinator is not None, f"{self.ref.address} has no queue, so no run of ours"
         told = await asyncio.to_thread(version)
-        yield ExistingAccess(
+        kind = ExistingAccess if uses_own_backend(self.ref) else DoorAccess
+        access = kind(
             backend_hand=self.backend,
             coordinator=self.coordinator,
             order=order,
@@ -126,6 +140,8 @@ class ExistingSite:
             clock=self.home.clock,
             ids=self.home.ids,
         )
+        async with access.opened():
+            yield access
 
     async def check_not_lost(self) -> None:
         """See `Site.check_not_lost`. A run's access looks when it holds Terraform's lock: others write here too."""
@@ -156,7 +172,7 @@ async def open_existing(ref: StateRef, home: Home, subject: str) -> AsyncIterato
     """
     backend = await open_backend(ref.found, ref.root_module, clock=home.clock, ids=home.ids)
     opener = kind_of(ref).queue
-    queue = None if opener is None else opener()(backend, ref.found, clock=home.clock, ids=home.ids)
+    queue = None if opener is None else opener()(backend, ref.found, home)
     try:
         yield ExistingSite(ref, home, backend, queue, subject=subject)
     finally:
@@ -173,9 +189,22 @@ def own_backend(ref: StateRef, environ: Mapping[str, str], extra: Sequence[str])
     files = [directory / flag for flag in backend_configs(extra) if "=" not in flag]
     mark = [found.workspace, *extra, *(f"{origin.name}={origin.value}" for origin in found.origins)]
     content = b"".join(path.read_bytes() for path in files if path.is_file())
+    fixed = _fixed_place(ref)
     return OwnBackend(
         type=found.type,
-        place={name: found.text(name) for name in kind_of(ref).place},
-        recorded=record.read_bytes() if record.is_file() else b"",
+        place={name: fixed.get(name, found.text(name)) for name in kind_of(ref).place},
+        # with a place of ours, `init` would ask whether the state is to be moved there from the recorded one
+        recorded=record.read_bytes() if record.is_file() and not fixed else b"",
         mark="\0".join(mark).encode() + content,
+        init_flags=tuple(f"-backend-config={name}={value}" for name, value in fixed.items()),
     )
+
+
+def _fixed_place(ref: StateRef) -> dict[str, str]:
+    """Return the settings that say where the state is from the user's folder, spelled so that they hold in any."""
+    if ref.found.type != "local":
+        return {}
+    return {
+        name: str(ref.root_module / (ref.found.text(name) or usual))
+        for name, usual in (("path", "terraform.tfstate"), ("workspace_dir", "terraform.tfstate.d"))
+    }

@@ -10,7 +10,8 @@ version before it is named.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -26,6 +27,7 @@ from interlock.existing import (
     TerraformLock,
     TerraformLockMoved,
     find_reference,
+    lock_id_of,
     render_reference,
 )
 from interlock.existing.interface import md5_of
@@ -36,6 +38,7 @@ from interlock.run.entries import Holding, NoteEntry, StandingEntry, spell_insta
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Current, Seat, Tell
 from interlock.site.own_leftovers import known_of_runs
+from interlock.site.recognising import recognised
 from interlock.site.succession import find_fault, find_refusal, is_suspect, parsed, review_reason, spell
 from interlock.site.witnessed import find_lost, known_of_head, remember
 from interlock.state import (
@@ -118,6 +121,16 @@ class ExistingAccess:
         """See `StateAccess.lock`."""
         return False
 
+    @property
+    def files(self) -> tuple[int, ...]:
+        """See `StateAccess.files`."""
+        return self._held.files if self._held is not None else ()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Be there for Terraform as long as the context lasts; here its own backend is."""
+        yield
+
     async def may_initialise(self) -> bool:
         """See `StateAccess.may_initialise`. `init` makes a missing workspace, under Terraform's lock."""
         return self.own_workspace == "default" or await self.backend_hand.read_state() is not None
@@ -145,11 +158,13 @@ class ExistingAccess:
 
     async def leave(self) -> None:
         """See `StateAccess.leave`. Also deletes a lock of ours whose taking seemed to fail: it may be there."""
-        if self._lock_id:
-            held = self._held.locks if self._held is not None else await self.backend_hand.read_locks()
-            for lock in held:
+        with suppress(TerraformLockMoved):  # somebody forced it; what is there now is not ours
+            if self._held is not None:
+                await self.backend_hand.give_lock(self._held)
+        if self._held is None and self._lock_id:
+            for lock in await self.backend_hand.read_locks():
                 if lock.id == self._lock_id:
-                    with suppress(TerraformLockMoved):  # somebody forced it; what is there now is not ours
+                    with suppress(TerraformLockMoved):
                         await self.backend_hand.delete_lock(lock)
         self._lock_id, self._held = "", None
 
@@ -166,7 +181,7 @@ class ExistingAccess:
                 self._lock_id = info.id
                 with suppress(LockHeld):  # who it is is read next
                     return await self.backend_hand.take_lock(info)
-            locks = await self.backend_hand.read_locks()
+            locks = recognised(await self.backend_hand.read_locks(), self.run_folder.parent)
             if locks and await self._clear(locks, tell):
                 locks = ()
                 continue
@@ -181,7 +196,7 @@ class ExistingAccess:
     def _info(self) -> LockInfo:
         """Return the lock document; everything is as Terraform writes it, only `Info` says more."""
         return LockInfo(
-            id=terraform_id(self.ids),
+            id=lock_id_of(self.order.run),
             operation=_OPERATIONS[self.order.operation],
             info=render_reference(Reference(run=self.order.run, job=self.order.job or "")),
             who=self.order.who,
@@ -276,7 +291,7 @@ class ExistingAccess:
         if lost is not None:
             raise StateInvalid(
                 "a newer state than the stored one was deleted",
-                why=f"{lost.spell()}; serial {_current(self._before).serial}, which is there now, is older",
+                why=f"{lost.spell()}; serial {current_of(self._before).serial}, which is there now, is older",
                 fix=command("state", "verify", self.order.directory),
                 state=self.order.state,
             )
@@ -307,7 +322,7 @@ class ExistingAccess:
         """See `StateAccess.current`. As last seen: nobody else writes while we hold."""
         if self._held is None:
             self._now = await self.backend_hand.read_state()
-        return _current(self._now)
+        return current_of(self._now)
 
     async def stored(self) -> bytes | None:
         """See `StateAccess.stored`. As last seen, likewise."""
@@ -347,7 +362,7 @@ class ExistingAccess:
             await self._hold_for_review(refusal, self._now)
         if _body(self._now) != document:
             self._now = await self.backend_hand.write_state(document, expected=self._now)
-        self._accepted = _current(self._now)
+        self._accepted = current_of(self._now)
         await self._remember(self._now)
         return self._accepted
 
@@ -360,7 +375,14 @@ class ExistingAccess:
         assert self._seat is not None
         assert stored is not None
         try:
-            await remember(self.coordinator, self.order.state, stored, run=self.order.run, token=self._seat.token)
+            await remember(
+                self.coordinator,
+                self.order.state,
+                stored,
+                run=self.order.run,
+                token=self._seat.token,
+                now=self.clock.now(),
+            )
         except LeaseLost:
             raise
         except InterlockError:
@@ -417,7 +439,7 @@ class ExistingAccess:
             self._refuse(refusal, before)
 
     async def _accept(self, after: StoredState | None) -> None:
-        self._accepted = _current(after)
+        self._accepted = current_of(after)
         await self._remember(after)
 
     def _refuse(self, refusal: Refusal, before: StoredState | None) -> None:
@@ -452,7 +474,8 @@ def _body(stored: StoredState | None) -> bytes:
     return b"" if stored is None else stored.body
 
 
-def _current(stored: StoredState | None) -> Current:
+def current_of(stored: StoredState | None) -> Current:
+    """Return what a run needs of what is stored."""
     document = parsed(stored)
     if stored is None or document is None:
         return Current()

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from interlock import __version__
 from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, StateInvalid
-from interlock.existing import ExistingBackend, TerraformLock, find_reference
+from interlock.existing import (
+    ExistingBackend,
+    Reference,
+    StoredState,
+    TerraformLock,
+    find_reference,
+    lock_id_of,
+    render_reference,
+)
 from interlock.lock import Holder
 from interlock.run.settle import completed, following
 from interlock.run.summary import find_summary
 from interlock.site.own_leftovers import SAVED, OwnLeftovers, left_nothing, planned_deletions, take_unsaved
+from interlock.site.recognising import recognised
 from interlock.site.succession import find_refusal, is_suspect, review_reason, spell
 from interlock.site.witnessed import remember
 from interlock.state import REVIEWER, parse_document
+from interlock.terraform.lockinfo import LockInfo
 
 
 class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
@@ -34,7 +47,7 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
 
         The run's lock is still there while its state is written, so nobody can come in between.
         """
-        locks = [lock for lock in await self.backend.read_locks() if _is_of(lock, holder.run)]
+        locks = await self._locks_of(holder)
         try:
             done = await OwnLeftovers.salvage(self, state, holder)
         except InterlockError as error:
@@ -48,10 +61,49 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
         if kept is None:
             return await asyncio.to_thread(left_nothing, folder)
         body = completed(await asyncio.to_thread(kept.read_bytes), holder.run)
+        async with self._locked(holder) as is_locked:
+            return await self._store(state, holder, folder, kept=kept, body=body, is_locked=is_locked)
+
+    @asynccontextmanager
+    async def _locked(self, holder: Holder) -> AsyncIterator[bool]:
+        """Write under the dead run's own lock; where that ended with the run, under one of ours.
+
+        Yields:
+            Whether its lock is still there, so that nobody else wrote.
+
+        Raises:
+            LockHeld: It is not, and somebody else has it by now.
+        """
+        if locks := await self._locks_of(holder):
+            self.backend.write_under(locks[0])
+            yield True
+            return
+        info = LockInfo(
+            id=lock_id_of(f"{holder.run}:recovery"),
+            operation="OperationTypeApply",
+            info=render_reference(Reference(run=holder.run)),
+            who=holder.who,
+            version=f"interlock-{__version__}",
+            created=self.clock.now().isoformat().replace("+00:00", "Z"),
+            path=self.backend.describe().lock_path,
+        )
+        held = await self.backend.take_lock(info)
+        try:
+            yield False
+        finally:
+            await self.backend.give_lock(held)
+
+    async def _locks_of(self, holder: Holder) -> list[TerraformLock]:
+        locks = recognised(await self.backend.read_locks(), self.runs)
+        return [lock for lock in locks if _is_of(lock, holder.run)]
+
+    async def _store(
+        self, state: str, holder: Holder, folder: Path, *, kept: Path, body: bytes, is_locked: bool
+    ) -> str:
         current = await self.backend.read_state()
         # While its lock is there nobody else wrote; so what is stored under its serial the run itself stored.
-        is_locked = any(_is_of(lock, holder.run) for lock in await self.backend.read_locks())
-        body = following(body, current.body if current is not None and current.body and is_locked else None)
+        is_its = current is not None and (is_locked or await self._is_stored_by(state, holder, current))
+        body = following(body, current.body or None if current is not None and is_its else None)
         allowed = await asyncio.to_thread(planned_deletions, folder)
         refusal = find_refusal(current, parse_document(body), allowed)
         if refusal is not None and not is_suspect(refusal):
@@ -62,11 +114,16 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
             await self.coordinator.pause(state, by=REVIEWER, reason=reason)
         stored = await self.backend.write_state(body, expected=current)
         with suppress(InterlockError):  # it is a witness more, and the state is stored
-            await remember(self.coordinator, state, stored, run=holder.run, token=holder.token)
+            await remember(self.coordinator, state, stored, run=holder.run, token=holder.token, now=self.clock.now())
         kept.unlink()
         (folder / SAVED).touch()
         held = f", suspect: {spell(refusal)}" if refusal is not None else ""
         return f"the state it could not save was stored as serial {parse_document(body).serial}{held}"
+
+    async def _is_stored_by(self, state: str, holder: Holder, current: StoredState) -> bool:
+        head = (await self.coordinator.view(state)).head
+        digest = hashlib.sha256(current.body).hexdigest()
+        return head is not None and (head.run, head.token, head.digest) == (holder.run, holder.token, digest)
 
 
 def _is_of(lock: TerraformLock, run: str) -> bool:

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from interlock.errors import UsageError, command
 from interlock.existing.discovery import find
 from interlock.existing.interface import Found
-from interlock.site.kinds import WITH_QUEUE
+from interlock.site.kinds import KINDS, WITH_QUEUE, Way
 from interlock.source.disk import DiskTree
 from interlock.source.tree import Tool
 
@@ -92,11 +92,8 @@ def locate_state(
     advice = _Advice(found=found, directory=directory, tool=tool, state=state)
     if found.unsure:
         return Refused(found=found, error=advice.not_certain())
-    if found.type in WITH_QUEUE:
-        try:
-            return KeptElsewhere(found=found, state=state_of(found, directory))
-        except UsageError as error:
-            return Refused(found=found, error=error)
+    if _is_kept_there(found):
+        return _there(found, advice)
     if (refused := _elsewhere(found, advice)) is not None:
         return Refused(found=found, error=refused, is_certain=True)
     if (refused := _uncertain(found, advice)) is not None:
@@ -118,9 +115,31 @@ def state_of(found: Found, directory: Path) -> str:
     return name_of_address(found.type, whole_address_of(found, directory))
 
 
+def _is_kept_there(found: Found) -> bool:
+    """Say whether a state that runs can work on is declared; without an address `http` may be Interlock's own."""
+    is_named = found.type != "http" or found.text("address") is not None
+    return found.type in WITH_QUEUE and found.is_declared and is_named
+
+
+def _there(found: Found, advice: _Advice) -> KeptElsewhere | Refused:
+    if (refused := _unreachable(found, advice)) is not None:
+        return Refused(found=found, error=refused, is_certain=True)
+    try:
+        return KeptElsewhere(found=found, state=state_of(found, advice.directory))
+    except UsageError as error:
+        return Refused(found=found, error=error)
+
+
+def _unreachable(found: Found, advice: _Advice) -> UsageError | None:
+    """Return why runs cannot come to this state of a backend on which they can work otherwise."""
+    if KINDS[found.type].way is Way.DOOR and found.workspace != "default":
+        return advice.workspace_behind_door()
+    return None
+
+
 def _elsewhere(found: Found, advice: _Advice) -> UsageError | None:
     """Return why runs cannot use a state of which it is certain that it is somewhere else."""
-    if found.is_declared and (found.type != "http" or found.text("address") is not None):
+    if found.is_declared and found.type != "http":
         return advice.not_supported(found)
     if not found.is_declared and found.before is None and (path := _local_state(found, advice.directory)) is not None:
         return advice.local(path)
@@ -175,6 +194,17 @@ class _Advice:
     def not_supported(self, found: Found) -> UsageError:
         return _not_yet(found, self._address(found), self._move("the backend block"))
 
+    def workspace_behind_door(self) -> UsageError:
+        kind, space = self.found.type, self.found.workspace
+        source, program = self.found.workspace_source, self.tool.value
+        select = f"{program} {shlex.quote(f'-chdir={self.directory}')} workspace select default"
+        return UsageError(
+            f'runs cannot use workspace "{space}" of backend "{kind}"',
+            why=f"{source} chooses it; a run reaches this backend by an address of its own, which has no workspaces",
+            fix=f"{'unset TF_WORKSPACE' if source == 'TF_WORKSPACE' else select}    then give each workspace a backend"
+            " configuration of its own",
+        )
+
     def no_address(self) -> UsageError:
         return UsageError(
             f'the backend "http" of {self.directory} has settings and no address',
@@ -204,7 +234,7 @@ class _Advice:
         return UsageError(
             f"{self.directory} has a local state, {name}, that Interlock does not know",
             why="a plan against the empty state would create everything a second time",
-            fix=self._push_local(path),
+            fix=f'{self._push_local(path)}    or declare backend "local" {{}}, to leave it where it is',
         )
 
     def workspace(self) -> UsageError:

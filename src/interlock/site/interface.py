@@ -175,6 +175,16 @@ class Site(Protocol):
         ...
 
     @property
+    def is_near(self) -> bool:
+        """Whether asking its queue costs no request over a network; only with `Can.QUEUE`."""
+        ...
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a run says first: where the queue is, when not beside the state, and whom that keeps out."""
+        ...
+
+    @property
     def versions(self) -> Versions:
         """What is stored of it.
 

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from interlock.errors import UsageError, command
-from interlock.site.ref import StateRef
+from interlock.site.ref import Existing, StateRef
 
 if TYPE_CHECKING:
-    from interlock.clock import Clock
     from interlock.coordinator import Coordinator
     from interlock.errors import BackendUnavailable
     from interlock.existing import ExistingBackend, Found
     from interlock.existing.inspection import Inspected
-    from interlock.ids import Ids
+    from interlock.home.interface import Home
 
 
 class Can(Enum):
@@ -45,6 +44,16 @@ class QueueBeside(Protocol):
         """The queue."""
         ...
 
+    @property
+    def is_near(self) -> bool:
+        """Whether asking it costs no request over a network."""
+        ...
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a run says first of where the queue is, when that is not beside the state."""
+        ...
+
     async def inspect(self) -> list[Inspected]:
         """Say whether the place is fit for runs, for `interlock doctor`."""
         ...
@@ -61,9 +70,18 @@ class QueueBeside(Protocol):
 class OpenQueue(Protocol):
     """Opens the queue beside a backend."""
 
-    def __call__(self, backend: ExistingBackend, found: Found, *, clock: Clock, ids: Ids) -> QueueBeside:
+    def __call__(self, backend: ExistingBackend, found: Found, home: Home) -> QueueBeside:
         """Return it; makes no request."""
         ...
+
+
+class Way(Enum):
+    """How a run's Terraform comes to its state."""
+
+    OWN_BACKEND = "own-backend"
+    """By the configuration's own backend, without a lock of its own: ours keeps others out, and lets it write."""
+    DOOR = "door"
+    """By an address of the run on loopback: who holds the lock of such a backend is the only one who can write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +92,25 @@ class Kind:
         can: What can be done with them there.
         queue: Returns what opens a queue there; None without one.
         place: The settings that say which state it is, as Terraform records them in `.terraform`.
+        way: How a run's Terraform comes to them.
     """
 
     can: frozenset[Can]
     queue: Callable[[], OpenQueue] | None = None
     place: tuple[str, ...] = ()
+    way: Way = Way.OWN_BACKEND
 
 
 def _queue_on_s3() -> OpenQueue:
-    from interlock.site.s3_queue import S3Queue
+    from interlock.site.s3_queue import open_s3_queue
 
-    return S3Queue
+    return open_s3_queue
+
+
+def _queue_at_home() -> OpenQueue:
+    from interlock.site.home_queue import HomeQueue
+
+    return lambda backend, _, home: HomeQueue(backend, home)
 
 
 OWN = Kind(can=frozenset(Can))
@@ -92,8 +118,11 @@ OWN = Kind(can=frozenset(Can))
 
 KINDS: Mapping[str, Kind] = {
     "s3": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_on_s3, place=("bucket", "key")),
-    "local": Kind(can=frozenset()),  # Terraform's lock is one of the process that took it
-    "pg": Kind(can=frozenset()),  # Terraform's lock is one of the session that took it
+    # Terraform's lock is one of the process that took it, so nobody can hold it by hand
+    "local": Kind(can=frozenset({Can.QUEUE}), queue=_queue_at_home, place=("path",)),
+    # Terraform's lock is one of the session that took it
+    "pg": Kind(can=frozenset({Can.QUEUE}), queue=_queue_at_home, way=Way.DOOR),
+    "http": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, way=Way.DOOR),
 }
 """Terraform's backends by its word for them; of those that are not here only Terraform's own lock can be held."""
 
@@ -104,8 +133,16 @@ WITH_QUEUE = frozenset(name for name, kind in KINDS.items() if Can.QUEUE in kind
 
 
 def kind_of(ref: StateRef) -> Kind:
-    """Return the row of the table for one state."""
-    return OWN if ref.is_own else KINDS.get(ref.found.type, _ELSEWHERE)
+    """Return the row of the table for one state. One on which no run can work has no queue, whatever its backend."""
+    if not isinstance(ref.where, Existing):
+        return OWN
+    row = KINDS.get(ref.where.found.type, _ELSEWHERE)
+    return row if ref.where.refusal is None else Kind(can=row.can - {Can.QUEUE})
+
+
+def uses_own_backend(ref: StateRef) -> bool:
+    """Say whether a run's Terraform uses the configuration's own backend; else it comes by the run's own address."""
+    return not ref.is_own and kind_of(ref).way is Way.OWN_BACKEND
 
 
 def has_queue(ref: StateRef) -> bool:

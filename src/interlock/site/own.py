@@ -33,6 +33,8 @@ class OwnSite:
 
     backend: None = None
     kind = "interlock"
+    is_near = True
+    words: tuple[str, ...] = ()
 
     def __init__(self, ref: StateRef, home: Home) -> None:
         self.ref = ref

@@ -51,6 +51,11 @@ class OwnAccess:
         """See `StateAccess.lock`. Terraform locks through it, with its own id."""
         return None
 
+    @property
+    def files(self) -> tuple[int, ...]:
+        """See `StateAccess.files`."""
+        return ()
+
     async def may_initialise(self) -> bool:
         """See `StateAccess.may_initialise`."""
         return True
@@ -60,7 +65,7 @@ class OwnAccess:
 
     async def rest(self) -> None:
         """See `StateAccess.rest`."""
-        await self._gate.until_alone(REST_S)
+        await self._gate.visits.until_alone(REST_S)
 
     async def settle(self, tell: Tell) -> None:
         """See `StateAccess.settle`. Every write was judged when it came."""

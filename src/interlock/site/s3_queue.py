@@ -30,9 +30,15 @@ from interlock.store.s3 import S3Records
 
 if TYPE_CHECKING:
     from interlock.existing.inspection import Inspected
+    from interlock.home.interface import Home
 
 EXPIRES_S = 86_400.0
 """How long the table keeps an item of ours after its last change, beyond its longest lease. Renewed while in use."""
+
+
+def open_s3_queue(backend: ExistingBackend, found: Found, home: Home) -> S3Queue:
+    """See `interlock.site.kinds.OpenQueue`."""
+    return S3Queue(backend, found, clock=home.clock, ids=home.ids)
 
 
 class S3Queue:
@@ -44,6 +50,9 @@ class S3Queue:
         clock: For back-off, and until AWS has told its own.
         ids: For jitter and tickets.
     """
+
+    is_near = False
+    words: tuple[str, ...] = ()
 
     def __init__(self, backend: ExistingBackend, found: Found, *, clock: Clock, ids: Ids) -> None:
         assert isinstance(backend, S3Backend), f"{found.type} is opened as s3"

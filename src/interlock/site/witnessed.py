@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import partial
 
 from interlock.coordinator import Coordinator
@@ -27,15 +28,25 @@ def known_of_head(head: Head | None) -> Iterator[Known]:
         yield Known(lineage=head.lineage, serial=head.serial, digest=head.digest, at=head.written_at, source=source)
 
 
-async def remember(coordinator: Coordinator, state: str, stored: StoredState, *, run: str, token: FencingToken) -> None:
+async def remember(
+    coordinator: Coordinator, state: str, stored: StoredState, *, run: str, token: FencingToken, now: datetime
+) -> None:
     """Write into the queue's record what a holder stored. Only its holder may, as everything in that record.
+
+    Args:
+        coordinator: The queue.
+        state: State name.
+        stored: What is stored.
+        run: Who stored it.
+        token: Its grant.
+        now: For a store that does not say when it was: times of such a store are never compared, serials are.
 
     Raises:
         LeaseLost: The grant is not current.
     """
     document = parsed(stored)
     view = await coordinator.view(state)
-    if document is None or stored.modified_at is None:
+    if document is None:
         return
     head = Head(
         number=(view.head.number if view.head is not None else 0) + 1,
@@ -43,7 +54,7 @@ async def remember(coordinator: Coordinator, state: str, stored: StoredState, *,
         serial=document.serial,
         lineage=document.lineage,
         size_bytes=len(stored.body),
-        written_at=stored.modified_at,
+        written_at=stored.modified_at or now,
         token=token,
         run=run,
     )

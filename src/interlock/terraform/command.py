@@ -382,6 +382,11 @@ def divide_flags(flags: Sequence[str]) -> UserFlags:
     return UserFlags(**{name: tuple(words) for name, words in divided.items()})
 
 
+def without_backend(flags: Sequence[str]) -> tuple[str, ...]:
+    """Return flags for `init` without those that say where the state is."""
+    return tuple(word for name, words in _grouped(flags) if name != "backend-config" for word in words)
+
+
 def _grouped(flags: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each flag's name with its words, whether written `-var=a=1`, `--var=a=1` or `-var a=1`."""
     rest = iter(flags[: MAX_FLAGS + 1])

@@ -131,6 +131,9 @@ class MemoryBackend:
             if lock.mechanism in self.locks:
                 await self.delete_lock(lock)
 
+    def write_under(self, lock: TerraformLock) -> None:
+        """See `ExistingBackend.write_under`."""
+
     async def close(self) -> None:
         """See `ExistingBackend.close`."""
 

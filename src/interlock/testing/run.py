@@ -420,6 +420,11 @@ class FakeDoor:
         text = {"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": "l", "resources": []}
         self.document = json.dumps(text).encode()
 
+    @property
+    def files(self) -> tuple[int, ...]:
+        """See `StateAccess.files`."""
+        return ()
+
     async def may_initialise(self) -> bool:
         """See `StateAccess.may_initialise`."""
         return self.early

@@ -88,20 +88,21 @@ class GitLab:
             return Told(status=404) if body is None else Told(body=body)
         if call.method == "GET":
             return Told(status=404) if not self.versions else Told(body=self.versions[max(self.versions)])
+        given = urllib.parse.parse_qs(query).get("ID", [""])[0]
+        if given != (self.locked[0] if self.locked is not None else ""):
+            return Told(status=409)  # `handle_with_lock`: the id must be the lock's, and none when there is none
         self.versions[json.loads(call.body)["serial"]] = call.body
         return Told()
 
     def _lock(self, call: Call, wanted: str) -> Told:
         if call.method == "DELETE":
-            if self.locked is not None and wanted and wanted != self.locked[0]:
+            if wanted and wanted != (self.locked[0] if self.locked is not None else ""):
                 return Told(status=409)
             self.locked = None
             return Told()
         asked = json.loads(call.body)
-        status = 200
-        if self.locked is not None and self.locked[0] != asked["ID"]:
-            status = 409
-        else:
+        status = 409 if self.locked is not None else 200  # also to the id that holds: see `lock!` in GitLab
+        if self.locked is None:
             self.locked = (asked["ID"], "me")
         assert self.locked is not None
         shown = {**{name: asked[name] for name in ("Operation", "Info", "Version", "Path")}}

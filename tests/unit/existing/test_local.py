@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -77,9 +79,37 @@ async def test_our_lock_keeps_others_out_until_it_is_given_back(backend: LocalBa
     assert is_locked(backend.path)
     await backend.read_state()
     assert is_locked(backend.path)
+    again = LocalBackend(backend.path, found=Found(type="local"))
+    assert [lock.id for lock in await again.read_locks()] == ["mine"], "looking from this process frees nothing"
+    assert is_locked(backend.path)
+    backend.path.write_bytes(b"{}")
     await other.give_lock(held)
     assert not is_locked(backend.path)
     assert not backend.info_path.exists()
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="this system has no locks of open files")
+@pytest.mark.promise("P1")
+async def test_who_inherits_the_open_file_keeps_the_lock_when_we_are_gone(backend: LocalBackend) -> None:
+    held = await backend.take_lock(INFO)
+    (handle,) = held.files
+    child = await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE, pass_fds=[handle])
+    spare = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(spare, handle)  # closes it, as the kernel does with all files of a process that is killed
+    os.close(spare)
+    assert is_locked(backend.path)
+    child.terminate()
+    await child.wait()
+    assert not is_locked(backend.path)
+    os.close(handle)
+    backend._held = None  # we are gone
+
+
+async def test_an_empty_file_that_the_lock_made_goes_with_it(backend: LocalBackend) -> None:
+    held = await backend.take_lock(INFO)
+    assert backend.path.exists()
+    await backend.give_lock(held)
+    assert not backend.path.exists()
 
 
 async def test_a_write_replaces_what_was_read_and_keeps_it(backend: LocalBackend) -> None:

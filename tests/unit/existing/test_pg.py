@@ -112,8 +112,36 @@ async def test_a_killed_client_leaves_no_lock(backend: PgBackend, table: str) ->
 
 
 @needs_postgres
+async def test_a_state_without_a_row_is_locked_as_terraform_locks_it_and_given_back_with_one(
+    backend: PgBackend, table: str
+) -> None:
+    held = await backend.take_lock(info())
+    with psycopg.connect(table, autocommit=True) as other:
+        query = "SELECT pg_try_advisory_lock(-1)"
+        assert other.execute(query).fetchone() == (False,)
+        await backend.write_state(STATE, expected=None)
+        await backend.give_lock(held)
+        assert other.execute(query).fetchone() == (True,)
+        with pytest.raises(LockHeld):  # as Terraform refuses, while somebody makes a row
+            await backend.take_lock(info())
+        assert other.execute("SELECT pg_advisory_unlock(-1)").fetchone() == (True,)
+    await backend.give_lock(await backend.take_lock(info()))
+    assert await backend.read_locks() == ()
+
+
+@needs_postgres
+async def test_schema_and_table_are_made_where_there_are_none(server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS terraform_remote_state CASCADE")
+    backend = await open_pg(found(server))
+    held = await backend.take_lock(info())
+    assert await backend.read_state() is None
+    await backend.give_lock(held)
+    await backend.close()
+
+
+@needs_postgres
 async def test_our_own_lock_keeps_terraform_out_and_is_given_back(backend: PgBackend, table: str) -> None:
-    assert (await backend.take_lock(info())).locks == ()
     await backend.write_state(STATE, expected=None)
     held = await backend.take_lock(info())
     with psycopg.connect(table, autocommit=True) as other:

@@ -169,7 +169,7 @@ def test_a_plan_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
 def test_a_plan_goes_through_the_gateway_of_the_run_that_applies_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = Scene(tmp_path, monkeypatch).order
-    assert adapted(b"no zip", order, FakeGateway(diary=Diary())) == b"no zip"
+    workspace = Scene(tmp_path, monkeypatch).workspace
+    assert adapted(b"no zip", workspace, FakeGateway(diary=Diary())) == b"no zip"
     plan = plan_of()
-    assert adapted(plan, order, None) == plan, "it holds no override of ours"
+    assert adapted(plan, workspace, None) == plan, "it holds no override of ours"

@@ -96,12 +96,37 @@ def http(text: str) -> str:
         ({"main.tf": EMPTY, "z_override.tf": http(f'address = "{ADDRESS}"')}, {}, ()),
     ],
 )
-def test_an_address_from_anywhere_is_refused_and_named_without_credentials(
+def test_an_address_from_anywhere_is_where_the_state_stays_and_its_queue_is_named_without_credentials(
     tmp_path: Path, files: dict[str, str], environ: dict[str, str], flags: tuple[str, ...]
 ) -> None:
-    text = refusal(look(tmp_path, files, environ, *flags))
-    assert SHOWN in text
-    assert "interlock state push --state prod/app state.json" in text
+    located = look(tmp_path, files, environ, *flags)
+    assert isinstance(located, KeptElsewhere), located
+    assert located.found.text("address") == ADDRESS
+    assert located.state.startswith("http/gitlab.example/api/v4/projects/1/terraform/state/prod")
+    assert "pw" not in located.state
+
+
+@pytest.mark.parametrize(
+    ("block", "state"),
+    [
+        ('backend "local" {}', "local/"),
+        ('backend "local" {\n    path = "x/app.tfstate"\n  }', "local/"),
+        ('backend "pg" {\n    conn_str = "postgres://u:hush@h/d"\n  }', "pg/h/d/terraform_remote_state.states/default"),
+    ],
+)
+def test_a_declared_file_or_database_is_where_the_state_stays(tmp_path: Path, block: str, state: str) -> None:
+    located = look(tmp_path, {"main.tf": f"terraform {{\n  {block}\n}}\n"})
+    assert isinstance(located, KeptElsewhere), located
+    assert located.state.startswith(state)
+    assert "hush" not in located.state
+
+
+def test_a_workspace_of_a_backend_that_runs_reach_by_an_address_of_their_own_is_refused(tmp_path: Path) -> None:
+    """`terraform.workspace` would be `default` there, and the plan another one."""
+    files = {"main.tf": 'terraform {\n  backend "pg" {\n    conn_str = "postgres://u:hush@h/d"\n  }\n}\n'}
+    text = refusal(look(tmp_path, files, {"TF_WORKSPACE": "staging"}))
+    assert 'workspace "staging" of backend "pg"' in text
+    assert "unset TF_WORKSPACE" in text
 
 
 @pytest.mark.parametrize(
@@ -110,8 +135,6 @@ def test_an_address_from_anywhere_is_refused_and_named_without_credentials(
         ({"main.tf": 'terraform {\n  cloud {\n    organization = "acme"\n  }\n}\n'}, 'backend "cloud"'),
         ({"main.tf": "terraform {\n  cloud /* of us */ {}\n}\n"}, 'backend "cloud"'),
         ({"main.tf": 'terraform {\n  backend "remote" {}\n}\n'}, 'backend "remote"'),
-        ({"main.tf": 'terraform {\n  backend "local" {}\n}\n'}, 'backend "local"'),
-        ({"main.tf": 'terraform {\n  backend "pg" {\n    conn_str = "postgres://u:hush@h/d"\n  }\n}\n'}, "pg://h/d"),
         ({"main.tf": 'terraform {\n  backend "brand_new" {}\n}\n'}, 'backend "brand_new"'),
         ({"main.tf": 'terraform {\n  state_store "x" {\n    provider "x" {}\n  }\n}\n'}, "state_store"),
         ({"a.tf": "terraform {}\n", "b.tf": 'terraform {\n  backend "gcs" {}\n}\n'}, 'backend "gcs"'),
@@ -160,7 +183,7 @@ def test_each_program_is_asked_about_the_files_that_it_reads(tmp_path: Path) -> 
 
 def test_a_backend_in_a_tofu_json_file_counts(tmp_path: Path) -> None:
     files = {"backend.tofu.json": json.dumps({"terraform": {"backend": {"http": {"address": ADDRESS}}}})}
-    assert SHOWN in refusal(look(tmp_path, files, tool=Tool.TOFU))
+    assert isinstance(look(tmp_path, files, tool=Tool.TOFU), KeptElsewhere)
 
 
 def test_a_linked_file_counts(tmp_path: Path) -> None:
@@ -169,27 +192,27 @@ def test_a_linked_file_counts(tmp_path: Path) -> None:
     folder = tmp_path / "root"
     folder.mkdir()
     (folder / "backend.tf").symlink_to(tmp_path / "shared" / "backend.tf")
-    assert SHOWN in refusal(look(folder, {}))
+    assert isinstance(look(folder, {}), KeptElsewhere)
 
 
-LOCAL = 'terraform {\n  backend "local" {\n    path = "x.tfstate"\n  }\n}\n'
-LOCAL_JSON = '{"terraform": {"backend": {"local": {"path": "x.tfstate"}}}'
+ELSEWHERE = 'terraform {\n  backend "gcs" {\n    bucket = "x"\n  }\n}\n'
+ELSEWHERE_JSON = '{"terraform": {"backend": {"gcs": {"bucket": "x"}}}'
 
 
 @pytest.mark.parametrize(
     "files",
     [
-        {"#backend.tf": LOCAL},
-        {"#backend.tf.json": LOCAL_JSON + "}"},
-        {"a.tf.json": LOCAL_JSON + ', "terraform": {"required_version": ">= 1"}}'},
-        {"a.tf": LOCAL, "b.tf": EMPTY},
+        {"#backend.tf": ELSEWHERE},
+        {"#backend.tf.json": ELSEWHERE_JSON + "}"},
+        {"a.tf.json": ELSEWHERE_JSON + ', "terraform": {"required_version": ">= 1"}}'},
+        {"a.tf": ELSEWHERE, "b.tf": EMPTY},
     ],
 )
 def test_a_declaration_in_an_odd_place_is_seen_as_terraform_sees_it(tmp_path: Path, files: dict[str, str]) -> None:
     """Our override would replace the declaration, so that nothing afterwards could find it."""
-    assert refusal(look(tmp_path, files))
+    assert not isinstance(look(tmp_path, files), KeptByUs)
 
 
 @pytest.mark.parametrize("name", [".backend.tf", ".#backend.tf", "#backend.tf#", "backend.tf~", "backend.TF"])
 def test_left_overs_of_editors_declare_nothing(tmp_path: Path, name: str) -> None:
-    assert look(tmp_path, {name: LOCAL}) == KeptByUs(in_place=False)
+    assert look(tmp_path, {name: ELSEWHERE}) == KeptByUs(in_place=False)

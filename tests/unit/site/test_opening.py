@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,10 @@ async def test_the_next_plan_is_typed_where_the_state_was_used_last(tmp_path: Pa
     assert "in the folder of its root module" in await plan_hint(own_ref("prod"), home)
     await remember(own_ref("prod", directory=tmp_path), home)
     assert await plan_hint(own_ref("prod"), home) == f"interlock plan {tmp_path} --state prod"
-    assert await plan_hint(local(tmp_path), home) == f"terraform -chdir={tmp_path} plan"
+    assert await plan_hint(local(tmp_path), home) == f"interlock plan {tmp_path}"
+    where = Existing(found=Found(type="local"), refusal=UsageError("runs cannot use it"))
+    refused = replace(local(tmp_path), where=where)
+    assert await plan_hint(refused, home) == f"terraform -chdir={tmp_path} plan"
 
 
 def test_what_is_remembered_of_a_state_elsewhere_leads_back_to_it(tmp_path: Path) -> None:

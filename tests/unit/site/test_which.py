@@ -212,8 +212,10 @@ def test_a_state_on_which_no_run_can_work_can_be_looked_at_all_the_same(house: H
     ref = house.ask("./pg")
     assert not ref.is_own
     assert "u:p" not in repr((ref.queue, ref.address))
+    assert ref.for_runs() == ref
+    other = house.ask("./pg", {"TF_WORKSPACE": "staging"})
     with pytest.raises(UsageError, match="runs cannot use"):
-        ref.for_runs()
+        other.for_runs()
 
 
 def test_a_local_state_that_we_do_not_know_is_not_ours_until_we_have_one(house: House) -> None:

@@ -1,0 +1,68 @@
+"""The queue of a state elsewhere, in the home: for backends beside which none can be kept. A hand.
+
+It orders the runs of everybody who uses this home. Runs of other homes, and plain Terraform, are kept out by
+Terraform's own lock alone, which knows no order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.coordinator.local import LocalCoordinator
+from interlock.errors import BackendUnavailable
+from interlock.existing.inspection import Inspected
+from interlock.store.namespaced import NamespacedRecords
+
+if TYPE_CHECKING:
+    from interlock.existing import ExistingBackend
+    from interlock.home.interface import Home
+
+PREFIX = "elsewhere/"
+"""Before the records of these queues, so that no state of our own is ever taken for one of them by its name."""
+
+
+class HomeQueue:
+    """See `interlock.site.kinds.QueueBeside`.
+
+    Args:
+        backend: The state's own, opened.
+        home: Where the queue is.
+    """
+
+    is_near = True
+
+    def __init__(self, backend: ExistingBackend, home: Home) -> None:
+        self._locks = bool(backend.describe().locking)
+        self._home = home
+        self.coordinator = LocalCoordinator(NamespacedRecords(home.store.records, PREFIX), home.clock, home.ids)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """See `QueueBeside.words`."""
+        return (f"queue: in {self._home.settings.home}, for the runs that use it; {_others(self._locks)}",)
+
+    async def inspect(self) -> list[Inspected]:
+        """See `QueueBeside.inspect`."""
+        text = f"kept in {self._home.settings.home}: the runs of this home take turns in order"
+        rows = [Inspected(name="queue", result="ok", text=text)]
+        if self._locks:
+            rows.append(Inspected(name="locking", result="ok", text=_others(is_locked=True)))
+        else:
+            rows.append(Inspected(name="locking", result="problem", text=_others(is_locked=False), fix=_SET_LOCK))
+        return rows
+
+    async def explained(self, error: BackendUnavailable) -> BackendUnavailable:
+        """See `QueueBeside.explained`."""
+        return error
+
+    async def close(self) -> None:
+        """See `QueueBeside.close`. The home closes its store."""
+
+
+_SET_LOCK = "set lock_address and unlock_address in the backend block, if the server can lock"
+
+
+def _others(is_locked: bool) -> str:
+    if is_locked:
+        return "runs of other homes, and plain Terraform, are kept out by Terraform's own lock, in no order"
+    return "the backend locks with nothing, so nobody keeps out runs of other homes and plain Terraform"

@@ -1,0 +1,276 @@
+"""Runs on states that stay on other people's backends, with the real Terraform: the whole life on each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.desk import CUT, SLEEPER, STEP_S, Answer, Desk, Started
+
+from interlock.existing import Found
+from interlock.existing.local import LocalBackend
+from interlock.testing.answers import answer_server
+from interlock.testing.postgres import postgres_server, why_not
+from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
+
+pytestmark = pytest.mark.e2e
+
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+@dataclass(kw_only=True)
+class Place:
+    """One backend with one state.
+
+    Attributes:
+        block: The backend's settings, as HCL.
+        kind: Terraform's word.
+        stored: Returns the stored state; None when there is none.
+        is_locked: Says whether Terraform's own lock is held.
+        put: Writes a state past every lock, as somebody with the right to.
+    """
+
+    block: str
+    kind: str
+    stored: Callable[[], bytes | None]
+    is_locked: Callable[[], bool]
+    put: Callable[[bytes], None]
+
+    @property
+    def serial(self) -> int:
+        """Of what is stored; 0 for nothing."""
+        body = self.stored()
+        return int(json.loads(body)["serial"]) if body else 0
+
+    @property
+    def document(self) -> Any:
+        """What is stored."""
+        return json.loads(self.stored() or b"{}")
+
+
+@contextmanager
+def in_a_file(folder: Path) -> Iterator[Place]:
+    path = folder / "kept" / "app.tfstate"
+    backend = LocalBackend(path, found=Found(type="local"))
+
+    def stored() -> bytes | None:
+        return path.read_bytes() or None if path.exists() else None
+
+    def put(body: bytes) -> None:
+        path.write_bytes(body)
+
+    yield Place(
+        block='path = "../kept/app.tfstate"',
+        kind="local",
+        stored=stored,
+        is_locked=lambda: bool(asyncio.run(backend.read_locks())),
+        put=put,
+    )
+
+
+@contextmanager
+def behind_http(_: Path) -> Iterator[Place]:
+    with answer_server(NOW) as server:
+        states = HttpStates()
+        server.answer = states.answer
+        names = {"address": "state/app", "lock_address": "lock", "unlock_address": "lock"}
+
+        def put(body: bytes) -> None:
+            states.state = body
+
+        yield Place(
+            block="\n".join(f'{name} = "{server.url}/{path}"' for name, path in names.items()),
+            kind="http",
+            stored=lambda: states.state,
+            is_locked=states.is_locked,
+            put=put,
+        )
+
+
+@contextmanager
+def in_gitlab(_: Path) -> Iterator[Place]:
+    with answer_server(NOW) as server:
+        gitlab = GitLab()
+        server.answer = gitlab.answer
+        address = f"{server.url}{GITLAB_PATH}"
+        settings = {
+            "address": address,
+            "lock_address": f"{address}/lock",
+            "lock_method": "POST",
+            "unlock_address": f"{address}/lock",
+            "unlock_method": "DELETE",
+            "username": "ann",
+            "password": "glpat-hush",
+        }
+
+        def put(body: bytes) -> None:
+            gitlab.versions[json.loads(body)["serial"]] = body
+
+        yield Place(
+            block="\n".join(f'{name} = "{value}"' for name, value in settings.items()),
+            kind="http",
+            stored=lambda: gitlab.versions[max(gitlab.versions)] if gitlab.versions else None,
+            is_locked=lambda: gitlab.locked is not None,
+            put=put,
+        )
+
+
+@contextmanager
+def in_postgres(_: Path) -> Iterator[Place]:
+    if reason := why_not():
+        pytest.skip(reason)
+    psycopg = pytest.importorskip("psycopg")
+    with postgres_server() as conn, psycopg.connect(conn, autocommit=True) as connection:
+
+        def stored() -> bytes | None:
+            if connection.execute("SELECT to_regclass('terraform_remote_state.states')").fetchone()[0] is None:
+                return None
+            row = connection.execute("SELECT data FROM terraform_remote_state.states").fetchone()
+            return row[0].encode() if row and row[0] else None
+
+        def put(body: bytes) -> None:
+            connection.execute("UPDATE terraform_remote_state.states SET data = %s", [body.decode()])
+
+        def is_locked() -> bool:
+            return bool(connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()[0])
+
+        yield Place(block=f'conn_str = "{conn}"', kind="pg", stored=stored, is_locked=is_locked, put=put)
+
+
+PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
+    "local": in_a_file,
+    "http": behind_http,
+    "gitlab": in_gitlab,
+    "pg": in_postgres,
+}
+
+
+@pytest.fixture(params=sorted(PLACES))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with PLACES[request.param](tmp_path) as made:
+        yield made
+
+
+def root(desk: Desk, place: Place, text: str = SLEEPER, name: str = "app") -> Path:
+    block = f'terraform {{\n  backend "{place.kind}" {{\n{place.block}\n  }}\n}}\n'
+    return desk.module(name, block + text)
+
+
+def apply(desk: Desk, module: Path, *words: object, hold: float = 0, round_: int = 1) -> Started:
+    return desk.start("apply", module, "--auto-approve", *words, "--", f"-var=hold={hold}", f"-var=round={round_}")
+
+
+def applied(desk: Desk, module: Path, *words: object, round_: int = 1) -> Answer:
+    return apply(desk, module, *words, round_=round_).wait()
+
+
+def plain(desk: Desk, module: Path, *words: object) -> Answer:
+    """Run plain Terraform with a data folder of its own."""
+    own = {**desk.environ, "TF_DATA_DIR": str(desk.folder / f"plain-{module.name}")}
+    ready = ["terraform", f"-chdir={module}", "init", "-input=false", "-no-color"]
+    if not Path(own["TF_DATA_DIR"]).is_dir():
+        subprocess.run(ready, env=own, check=True, capture_output=True, timeout=STEP_S)
+    done = subprocess.run(
+        ["terraform", f"-chdir={module}", *map(str, words), "-no-color"],
+        env=own,
+        capture_output=True,
+        text=True,
+        timeout=STEP_S,
+        check=False,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P1", "P3", "P11")
+def test_a_whole_life_leaves_what_plain_terraform_goes_on_with(desk: Desk, place: Place) -> None:
+    module = root(desk, place)
+    planned = desk.run("plan", module, "--detailed-exitcode")
+    assert planned.code == 2, planned.err
+    assert "queue: in " in planned.err
+    assert place.stored() is None
+    first = applied(desk, module)
+    assert first.code == 0, first.err
+    assert not place.is_locked()
+    assert plain(desk, module, "plan", "-detailed-exitcode", "-input=false").code == 0
+    by_hand = plain(desk, module, "apply", "-auto-approve", "-input=false", "-var=round=2")
+    assert by_hand.code == 0, by_hand.err
+    serial = place.serial
+    assert desk.run("plan", module, "--detailed-exitcode", "--", "-var=round=2").code == 0
+    assert desk.run("drift", module, "--detailed-exitcode", "--", "-var=round=2").code == 0
+    out = desk.folder / "r3.tfplan"
+    kept = desk.run("plan", module, "--out", out, "--", "-var=round=3")
+    assert kept.code == 0, kept.err
+    done = desk.run("apply", module, "--auto-approve", "--plan", out)
+    assert done.code == 0, done.err
+    assert place.serial > serial
+    again = desk.run("apply", module, "--auto-approve", "--plan", out)
+    assert again.code == 21, again.err
+    gone = desk.run("destroy", module, "--auto-approve")
+    assert gone.code == 0, gone.err
+    assert place.document["resources"] == []
+    assert not place.is_locked()
+    assert not list(module.glob("*.tfstate*")), "nothing was left beside the configuration"
+
+
+@pytest.mark.promise("P1", "P5", "P9")
+def test_a_killed_run_is_recovered_and_one_that_is_interrupted_saves_and_frees_the_lock(
+    desk: Desk, place: Place
+) -> None:
+    module = root(desk, place)
+    dead = apply(desk, module, hold=CUT)
+    summary = desk.until_working()
+    refused = plain(desk, module, "apply", "-auto-approve", "-input=false")
+    assert refused.code == 1
+    assert "Error acquiring the state lock" in refused.err
+    waiting = apply(desk, module, hold=CUT, round_=2)
+    waiter = desk.until_waiting()[0]
+    dead.process.kill()
+    dead.wait()
+    desk.stop_supervisor(summary)
+    desk.until(lambda: desk.summary(waiter).phase == "applying" or None, "the waiter's apply")
+    verdicts = [entry.facts.get("verdict") for entry in desk.journal(waiter, "recovery")]
+    assert verdicts[-2:] == ["gone", "broken"]
+    assert place.is_locked()
+    names = {resource["name"] for resource in place.document["resources"]}
+    assert "kept" in names, "what the dead run had made"
+    desk.until_working(waiter)
+    waiting.signal(signal.SIGINT)
+    ended = waiting.wait()
+    assert ended.code == 130, ended.err
+    assert not place.is_locked()
+    assert applied(desk, module, round_=3).code == 0
+    assert plain(desk, module, "plan", "-detailed-exitcode", "-input=false", "-var=round=3").code == 0
+
+
+@pytest.mark.promise("P3", "P8")
+def test_a_state_that_somebody_replaces_in_spite_of_the_lock_is_not_overwritten_but_where_terraform_writes(
+    desk: Desk, place: Place
+) -> None:
+    """By plain Terraform with -lock=false, or by hand: no lock keeps that out."""
+    module = root(desk, place)
+    assert applied(desk, module).code == 0
+    before = place.document
+    gate = desk.gate()
+    running = desk.start("apply", module, "--auto-approve", "--", "-var=round=2", f"-var=gate={gate}")
+    desk.until_working()
+    other = {**before, "serial": before["serial"] + 40, "outputs": {"mine": {"value": "x", "type": "string"}}}
+    place.put(json.dumps(other).encode())
+    gate.unlink()
+    ended = running.wait()
+    assert not place.is_locked()
+    if place.kind == "local":  # Terraform itself writes the file, and asks nobody
+        assert ended.code == 0, ended.err
+        return
+    assert ended.code not in (0, 2), ended.err
+    assert place.document["outputs"], "somebody else's write was replaced"
+    assert "errored.tfstate" in ended.err + "".join(path.name for path in desk.run_folder().iterdir())
