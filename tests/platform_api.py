@@ -34,6 +34,7 @@ class FakeApi:
     url: str = ""
     answers: dict[tuple[str, str], tuple[int, object]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+    more_headers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     keeps_uploads: bool = False  # what is PUT can be got back, as from a package registry
 
     def on(self, method: str, path: str, answer: object, status: int = 200) -> None:
@@ -62,6 +63,8 @@ def platform_api() -> Iterator[FakeApi]:
                 status, answer = 201, {}
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
+            for name, value in fake.more_headers.get((self.command, parts.path), {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -350,7 +350,7 @@ def comment(
     """Put a plan into its pull request as one comment that is replaced from run to run.
 
     The job that plans runs the change's code and should have no right to comment: it keeps the facts, and another job
-    writes the comment from them.
+    writes the comment from them. Outside a pull or merge request the report goes to the job's page.
     """
     import msgspec
 
@@ -366,7 +366,18 @@ def comment(
     elif to_summary:
         _to_summary(body)
     else:
-        view.note(f"commented  {_platform(None).comment(body, mark(state))}")
+        _to_change(body, mark(state))
+
+
+def _to_change(body: str, mark: str) -> None:
+    """Comment on the change; outside one, such as in a pipeline that was started by hand, write to the job's page."""
+    from interlock.ci.platforms.api import NoChange
+
+    try:
+        view.note(f"commented  {_platform(None).comment(body, mark)}")
+    except NoChange as error:
+        view.note(f"{error.what}: the report is on the job's page")
+        _to_summary(body)
 
 
 _MAX_REPORT_BYTES = 32 << 20  # six times the text of a rendered plan that is read
@@ -433,7 +444,7 @@ def login(
         )
     signed = identity(os.environ, os.environ.get("INTERLOCK_OIDC_AUDIENCE") or "interlock")
     api = Api(base=server.rstrip("/"), headers={}, title="the Interlock server", token_names="the job's identity")  # noqa: S106
-    answer = api.send("POST", "/api/v1/login/oidc", {"token": signed}) or {}
+    answer = api.ask("/api/v1/login/oidc", {"token": signed}) or {}
     token = str(answer.get("token", ""))
     if token and not re.fullmatch(r"[\x21-\x7e]{1,16384}", token):
         raise UsageError(

@@ -323,6 +323,39 @@ def test_comment_refuses_what_is_no_run(run: Run, tmp_path: Path, text: str) -> 
     assert run("comment", "plan.json", "--state", "prod", "--dry-run") == 3
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t"},
+        {"GITLAB_CI": "true", "CI_PROJECT_ID": "1", "INTERLOCK_CI_TOKEN": "t"},
+        {
+            "TF_BUILD": "True",
+            "SYSTEM_COLLECTIONURI": "https://dev.azure.com/o/",
+            "SYSTEM_TEAMPROJECT": "p",
+            "SYSTEM_ACCESSTOKEN": "t",
+            "SYSTEM_PULLREQUEST_PULLREQUESTID": "7",
+            "BUILD_REPOSITORY_ID": "o/r",
+            "BUILD_REPOSITORY_PROVIDER": "GitHub",
+        },
+    ],
+    ids=["github by hand", "gitlab by hand", "azure with a repository on github"],
+)
+def test_outside_a_change_the_report_goes_to_the_jobs_page(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "plan.json").write_text('{"counts": {"add": 2}}')
+    assert run("comment", "plan.json", "--state", "prod") == 0
+    shown = capsys.readouterr()
+    assert "**2 to add" in shown.out
+    assert "the report is on the job's page" in shown.err
+
+
 def test_comment_goes_to_the_jobs_page(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
     (tmp_path / "plan.json").write_text('{"counts": {"add": 2}}')

@@ -409,6 +409,30 @@ def test_a_refused_token_and_a_broken_server_are_told_apart(fake_api: Any) -> No
         github(fake_api, GITHUB_RUN_ID="90").own("n")
 
 
+def test_a_comment_that_the_platform_does_not_take_is_never_done(fake_api: Any, tmp_path: Path) -> None:
+    """404 is what a token gets that may not see the place; a job was green without a comment."""
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"pull_request": {"number": 5}}))
+    with pytest.raises(AuthenticationFailed, match="404"):
+        github(fake_api, GITHUB_EVENT_PATH=str(event)).comment("x", MARK)
+    with pytest.raises(AuthenticationFailed, match="404"):
+        gitlab(fake_api, CI_MERGE_REQUEST_IID="7").comment("x", MARK)
+    with pytest.raises(AuthenticationFailed, match="404"):
+        azure(fake_api, SYSTEM_PULLREQUEST_PULLREQUESTID="7", BUILD_REPOSITORY_ID="r").comment("x", MARK)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(203, {"Content-Type": "text/html; charset=utf-8"}), (302, {"Location": "https://x.example/_signin?realm=y"})],
+)
+def test_a_sign_in_page_is_a_refused_token(fake_api: Any, status: int, headers: dict[str, str]) -> None:
+    path = "/repos/o/r/actions/runs/90/artifacts"
+    fake_api.on("GET", path, b"<html>sign in</html>", status=status)
+    fake_api.more_headers["GET", path] = headers
+    with pytest.raises(AuthenticationFailed):
+        github(fake_api, GITHUB_RUN_ID="90").own("n")
+
+
 def test_a_server_that_is_not_there_is_said(fake_api: Any) -> None:
     hub = open_github(
         {

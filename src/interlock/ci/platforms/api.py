@@ -18,7 +18,11 @@ from interlock.trust.sending import Elsewhere, Origin, SameOrigin, find_origin
 
 TIMEOUT_S = 30.0  # of one request
 MAX_ANSWER_BYTES = 300 << 20  # a sealed plan with some room; JSON answers are far smaller
-_NOT_FOUND = 404
+_NOT_FOUND, _SIGN_IN = 404, 203
+
+
+class NoChange(UsageError):
+    """This job belongs to no pull or merge request, so there is nothing to comment on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +87,20 @@ class Api:
         return there.find_bytes(target)
 
     def send(self, method: str, path: str, body: object | bytes | None = None, **query: str) -> Any | None:
-        """Send JSON (or bytes) and return the JSON answer, or None for 404 or an empty answer. Raises as `find`."""
+        """Send JSON (or bytes) and return the JSON answer, or None for an empty answer.
+
+        Raises as `find`, and:
+            AuthenticationFailed: The answer is 404. Nothing was written then; the platforms answer so to a token that
+                may not see the place, and a job that took it for done would be green without a comment.
+        """
         content = self._send(method, path, query, body)
+        if content is None:
+            raise self._refusal(_NOT_FOUND, path)
+        return self._decoded(content, path) if content else None
+
+    def ask(self, path: str, body: object) -> Any | None:
+        """Post JSON to an address that a server may not have; return its answer, None for 404. Raises as `find`."""
+        content = self._send("POST", path, {}, body)
         return self._decoded(content, path) if content else None
 
     def tell(self, secret_path: str, body: object) -> None:
@@ -134,11 +150,14 @@ class Api:
         request = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310 - checked above
         try:
             with urllib.request.build_opener(follows or SameOrigin()).open(request, timeout=TIMEOUT_S) as answer:
+                if _is_sign_in(answer.status, answer.headers.get("Content-Type")):
+                    raise self._refusal(_SIGN_IN, path)
                 return self._limited(answer), _date(answer.headers.get("Date"))
         except urllib.error.HTTPError as error:
             with error:
                 if error.code != _NOT_FOUND:
-                    raise self._refusal(error.code, path) from None
+                    signs_in = "/_signin" in (error.headers.get("Location") or "")
+                    raise self._refusal(_SIGN_IN if signs_in else error.code, path) from None
                 return None, None
         except (OSError, ValueError) as error:
             raise BackendUnavailable(
@@ -154,16 +173,21 @@ class Api:
         return content
 
     def _refusal(self, code: int, path: str) -> InterlockError:
-        if code in (401, 403):
+        if code in (401, 403, _SIGN_IN, _NOT_FOUND):
             return AuthenticationFailed(
                 f"{self.title} refused the token",
                 why=f"{path} answered {code}",
-                fix=f"give the token in {self.token_names} the right to read this",
+                fix=f"give {self.token_names} a token that is current and may use this",
             )
         if 300 <= code < 400:  # noqa: PLR2004 - HTTP's redirects
             why = f"{path} answered {code}: it leads to another server, where our request does not go"
             return BackendUnavailable(f"{self.title} did not answer", why=why, fix="check its address")
         return BackendUnavailable(f"{self.title} did not answer", why=f"{path} answered {code}", fix="try again later")
+
+
+def _is_sign_in(code: int, kind: str | None) -> bool:
+    """Say whether an answer is the page with which Azure DevOps asks an expired token to sign in."""
+    return code == _SIGN_IN and (kind or "").startswith("text/html")
 
 
 def _shown(origin: Origin | None) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
-from interlock.ci.platforms.api import Api, required
+from interlock.ci.platforms.api import Api, NoChange, required
 from interlock.ci.platforms.github import only_file
 from interlock.ci.reviewed import Kept, Source, attempt_in, check_tree, choose, no_plan, parse_instant
-from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.errors import AuthenticationFailed, BackendUnavailable
 from interlock.trust.sending import Origin
 
 _TOKENS = ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
@@ -72,12 +72,12 @@ class Azure:
         """Write or replace the pull request's thread (Azure Repos); returns the pull request's number.
 
         Raises:
-            UsageError: The build belongs to no pull request of Azure Repos.
+            NoChange: The build belongs to no pull request of Azure Repos.
         """
         number = self.environ.get("SYSTEM_PULLREQUEST_PULLREQUESTID")
         repository = self.environ.get("BUILD_REPOSITORY_ID")
         if not number or not repository or self.environ.get("BUILD_REPOSITORY_PROVIDER", "TfsGit") != "TfsGit":
-            raise UsageError(
+            raise NoChange(
                 "this build belongs to no pull request of Azure Repos",
                 fix="use --to-summary; for pull requests on GitHub use GitHub's own comments",
             )

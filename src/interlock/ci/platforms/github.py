@@ -14,7 +14,7 @@ from typing import Any
 from interlock.bounded import read_json
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
-from interlock.ci.platforms.api import MAX_ANSWER_BYTES, Api, required
+from interlock.ci.platforms.api import MAX_ANSWER_BYTES, Api, NoChange, required
 from interlock.ci.reviewed import Kept, Source, attempt_in, check_tree, choose, no_plan, parse_instant
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 
@@ -75,7 +75,7 @@ class GitHub:
         """Write or replace the pull request's comment; returns its address.
 
         Raises:
-            UsageError: The job belongs to no pull request.
+            NoChange: The job belongs to no pull request.
         """
         number = self._pull_request()
         issues = f"/repos/{self.repository}/issues"
@@ -98,7 +98,7 @@ class GitHub:
             event = {}
         number = (event.get("pull_request") or {}).get("number") if isinstance(event, dict) else None
         if not isinstance(number, int):
-            raise UsageError("this job belongs to no pull request", fix="use --to-summary outside pull requests")
+            raise NoChange("this job belongs to no pull request", fix="use --to-summary outside pull requests")
         return number
 
     def source(self, slug: str, *, state: str, branch: str) -> Source:

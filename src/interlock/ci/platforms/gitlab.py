@@ -10,9 +10,9 @@ from typing import Any
 
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
-from interlock.ci.platforms.api import Api, required
+from interlock.ci.platforms.api import Api, NoChange, required
 from interlock.ci.reviewed import Kept, Source, check_tree, choose, no_plan, parse_instant, tree_id
-from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.errors import AuthenticationFailed, BackendUnavailable
 
 _TOKENS = ("INTERLOCK_CI_TOKEN", "GITLAB_TOKEN")
 WRAPPED_FILE = "plan.bin.wrapped"
@@ -92,11 +92,11 @@ class GitLab:
         """Write or replace the merge request's note; returns the merge request's address.
 
         Raises:
-            UsageError: The job belongs to no merge request.
+            NoChange: The job belongs to no merge request.
         """
         number = self.environ.get("CI_MERGE_REQUEST_IID")
         if not number:
-            raise UsageError("this job belongs to no merge request", fix="use --to-summary outside merge requests")
+            raise NoChange("this job belongs to no merge request", fix="use --to-summary outside merge requests")
         notes = f"{self.project}/merge_requests/{number}/notes"
         url = f"{self.environ.get('CI_MERGE_REQUEST_PROJECT_URL', '')}/-/merge_requests/{number}"
         for page in range(1, MAX_PAGES + 1):
