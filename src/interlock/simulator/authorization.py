@@ -10,6 +10,7 @@ from .call import Call, home_division, page, shown, text
 from .collection import Collection
 from .org import Kind, Organisation, Record
 from .routes import Route
+from .table.telephony import default_site_id
 
 KINDS = (Kind(name="division", entity="Division", service="PeoplePermissions", limit=1000),)
 
@@ -72,16 +73,16 @@ def _is_occupied(org: Organisation, division_id: str) -> bool:
 
 
 def _home(call: Call) -> Reply:
-    home = call.org.get("division", home_division(call.org))
+    home = call.get("division", home_division(call.org))
     return Reply(content=shown(home, home.body))
 
 
 def _move(call: Call) -> Reply:
     division_id, kind = call.params[0], OBJECT_TYPES.get(call.params[1])
-    call.org.get("division", division_id)
+    call.get("division", division_id)
     if kind is None or kind not in call.org.kinds:
         raise not_found("object type", call.params[1])
-    for record in [call.org.get(kind, identifier) for identifier in call.ids(MAX_MOVED_OBJECTS)]:
+    for record in [call.get(kind, identifier) for identifier in call.ids(MAX_MOVED_OBJECTS)]:
         if record.body["division"]["id"] != division_id:
             call.org.change(record, {**record.body, "division": {"id": division_id}}, call.moment)
     return Reply(status=204)
@@ -97,7 +98,7 @@ def _organization(call: Call) -> Reply:
         "name": "Simulated Contact Centre",
         "defaultLanguage": "en-us",
         "defaultCountryCode": "US",
-        "defaultSiteId": "",
+        "defaultSiteId": default_site_id(call.org),
         "thirdPartyOrgName": "simulated-contact-centre",
         "domain": "simulated-contact-centre",
         "version": 1,

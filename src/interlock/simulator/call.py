@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import msgspec
@@ -14,6 +14,7 @@ from .org import Organisation, Record, VersionForm, version_of
 
 MAX_PAGE_SIZE = 500  # flows, skills and languages are listed by the provider with 500
 MAX_NAME_LENGTH = 256
+MAX_OFFSET = 1_000_000  # of the first object of a part of a list
 MAX_DIGITS = 9  # of a number in a query: below 2^31
 MAX_LIST_ITEMS = 1000  # of any list in a request body that has no smaller limit of its own
 
@@ -22,13 +23,18 @@ _DIVISION_ID = re.compile(r"[0-9a-f-]{36}|\*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls: the OAuth client of the token, and the user it acts for, if any."""
+    """Who calls: the OAuth client of the token, and the user it acts for, if any.
+
+    Attributes:
+        divisions: Ids or names of the divisions in which the permissions hold; None for all.
+    """
 
     client_id: str
     client_name: str
     user_id: str | None
     permissions: frozenset[str]
     token: str
+    divisions: frozenset[str] | None = None
 
     def may(self, permission: str) -> bool:
         """Return whether a role grants it; `*` grants all, `routing:*` a whole domain."""
@@ -54,6 +60,58 @@ class Call:
     def base_url(self) -> str:
         """Scheme and authority under which the client reached us, for absolute URLs in answers."""
         return f"http://{self.request.headers.get('host', 'localhost')}"
+
+    def at(self, *params: str) -> Call:
+        """Return this call as if its path had named other objects."""
+        return replace(self, params=params)
+
+    def may_in(self, body: Json) -> bool:
+        """Return whether the caller's permissions hold in the division of an object; true for one without."""
+        allowed = self.caller.divisions
+        where = body.get("division", {}).get("id", "*")
+        if allowed is None or where == "*" or where in allowed:
+            return True
+        known = self.org.find("division", where)
+        return known is not None and known.body["name"] in allowed
+
+    def get(self, kind: str, identifier: str) -> Record:
+        """Return a living object, whatever readers see yet.
+
+        Raises:
+            ApiRefusal: 404; 403 when the caller has no rights in its division.
+        """
+        record = self.org.get(kind, identifier)
+        self.check_division(record.body)
+        return record
+
+    def read(self, kind: str, identifier: str) -> tuple[Record, Json]:
+        """Return an object and its body as a GET by id sees it now.
+
+        Raises:
+            ApiRefusal: 404; 403 when the caller has no rights in its division.
+        """
+        record, body = self.org.read(kind, identifier, self.moment)
+        self.check_division(body)
+        return record, body
+
+    def listed(self, kind: str) -> Iterator[tuple[Record, Json]]:
+        """Yield what lists show now, without the divisions in which the caller has no rights."""
+        return (found for found in self.org.listed(kind, self.moment) if self.may_in(found[1]))
+
+    def check_division(self, body: Json) -> None:
+        """Refuse a caller without rights in the division of an object.
+
+        Raises:
+            ApiRefusal: 403.
+        """
+        if not self.may_in(body):
+            where = body["division"]["id"]
+            raise ApiRefusal(
+                403,
+                "missing.division.permission",
+                f"Unable to perform the requested action. You have no permission in the division {where}",
+                params={"divisionId": where},
+            )
 
     def json(self) -> Any:
         """Return the decoded body.
@@ -92,10 +150,22 @@ class Call:
 
     def ids(self, limit: int) -> list[str]:
         """Return the `id` of each item of the body; plain strings count as ids."""
-        return [_id_of(item) for item in self.items(limit)]
+        return [identifier_of(item) for item in self.items(limit)]
 
 
 Handler: TypeAlias = Callable[[Call], Reply]
+
+
+def identifier_of(value: object) -> str:
+    """Return the id in `{"id": …}`, or a plain id itself.
+
+    Raises:
+        ApiRefusal: 400, it is neither.
+    """
+    identifier = value.get("id") if isinstance(value, dict) else value
+    if not isinstance(identifier, str) or not 1 <= len(identifier) <= MAX_NAME_LENGTH:
+        raise bad_request("An object must be named by its id", "invalid.value")
+    return identifier
 
 
 def text(body: Json, name: str, *, required: bool = False, limit: int = MAX_NAME_LENGTH) -> str | None:
@@ -151,7 +221,7 @@ def reference(call: Call, body: Json, name: str, kind: str) -> Json | None:
     value = body.get(name)
     if value is None:
         return None
-    identifier = _id_of(value)
+    identifier = identifier_of(value)
     if call.org.find(kind, identifier) is None:
         raise bad_request(
             f"The field '{name}' names the {kind} {identifier}, which does not exist", "invalid.reference"
@@ -181,14 +251,18 @@ def division(call: Call, body: Json, current: Json | None, *, any_allowed: bool 
         ApiRefusal: 400, it does not exist.
     """
     named = body.get("division")
-    named = {"id": body["divisionId"]} if named is None and body.get("divisionId") is not None else named
-    if named is None:
-        return current["division"] if current is not None else {"id": home_division(call.org)}
-    identifier = _id_of(named)
+    named = body.get("divisionId") if named is None else named
+    named = None if named in ("", {"id": ""}, {}) else named  # sent for no choice
+    if named is None and current is not None:
+        kept: Json = current["division"]
+        return kept
+    named = {"id": home_division(call.org)} if named is None else named
+    identifier = identifier_of(named)
     if identifier == "*" and any_allowed:
         return {"id": "*"}
     if _DIVISION_ID.fullmatch(identifier) is None or call.org.find("division", identifier) is None:
         raise bad_request(f"The division {identifier} does not exist", "invalid.division")
+    call.check_division({"division": {"id": identifier}})
     return {"id": identifier}
 
 
@@ -246,6 +320,22 @@ def page(call: Call, entities: Sequence[Any]) -> Reply:
     return Reply(content=content)
 
 
+def cursor_page(call: Call, entities: Sequence[Any]) -> Reply:
+    """Return one part of a list with the place where the next begins.
+
+    Raises:
+        ApiRefusal: 400, size or place out of bounds.
+    """
+    size = query_number(call, "pageSize", 25, most=MAX_PAGE_SIZE)
+    start = query_number(call, "after", 0, least=0, most=MAX_OFFSET)
+    content: Json = {"entities": list(entities[start : start + size]), "total": len(entities)}
+    if start + size < len(entities):
+        following = start + size
+        content["nextUri"] = f"/api/v2{call.request.path[7:]}?after={following}&pageSize={size}"
+        content["after"] = str(following)
+    return Reply(content=content)
+
+
 def query_number(call: Call, name: str, default: int, *, least: int = 1, most: int) -> int:
     """Return an integer of the query within bounds, `default` when absent or empty.
 
@@ -286,10 +376,3 @@ def permitted(call: Call, *permissions: str) -> None:
         f"[{listing}]",
         params={"permissions": f"[{listing}]"},
     )
-
-
-def _id_of(value: object) -> str:
-    identifier = value.get("id") if isinstance(value, dict) else value
-    if not isinstance(identifier, str) or not 1 <= len(identifier) <= MAX_NAME_LENGTH:
-        raise bad_request("An object must be named by its id", "invalid.value")
-    return identifier

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 
 from .answer import ApiRefusal, Json, Moment, Reply, bad_request, conflict, not_found
-from .call import Call, check_version, division, one_of, page, reference, references, shown, text, whole
+from .call import Call, check_version, division, one_of, page, reference, references, shown, text
 from .collection import Collection
 from .org import Kind, Organisation, Record, VersionForm
 from .routes import Route
+from .search import clauses, found, searched
 
 KINDS = (
     Kind(
@@ -31,8 +32,8 @@ KINDS = (
 
 MAX_BULK_ITEMS = 50
 MAX_GROUP_MEMBERS_PER_CALL = 50
-MAX_SEARCH_CLAUSES = 20
 MAX_PASSWORD_LENGTH = 1000
+MAX_PROFICIENCY = 5
 
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 _GROUP_TYPES = ("official", "social")
@@ -87,6 +88,7 @@ def _group_routes() -> list[Route]:
     edit = ("directory:group:edit",)
     return [
         *GROUPS.routes(),
+        Route(method="POST", path="/groups/search", handler=_search_groups, permissions=("directory:group:view",)),
         Route(method="GET", path="/groups/{id}/individuals", handler=_list_individuals),
         Route(method="GET", path=members, handler=_list_individuals),
         Route(method="POST", path=members, handler=_add_members, permissions=edit),
@@ -133,7 +135,7 @@ def _create_user(call: Call) -> Reply:
 
 
 def _list_users(call: Call) -> Reply:
-    return page(call, [_user_view(call, record, body) for record, body in call.org.listed("user", call.moment)])
+    return page(call, [_user_view(call, record, body) for record, body in call.listed("user")])
 
 
 def _read_user(call: Call) -> Reply:
@@ -142,7 +144,7 @@ def _read_user(call: Call) -> Reply:
         if deleted is None:
             raise not_found("user", call.params[0])
         return Reply(content=_user_view(call, deleted, {**deleted.body, "state": "deleted"}))
-    return Reply(content=_user_view(call, *call.org.read("user", call.params[0], call.moment)))
+    return Reply(content=_user_view(call, *call.read("user", call.params[0])))
 
 
 def _update_user(call: Call) -> Reply:
@@ -152,14 +154,14 @@ def _update_user(call: Call) -> Reply:
         check_version(deleted, given)
         revived = call.org.revive(deleted, {**deleted.body, **_new_parts(), "state": given["state"]}, call.moment)
         return Reply(content=_user_view(call, revived, revived.body))
-    record = call.org.get("user", call.params[0])
+    record = call.get("user", call.params[0])
     check_version(record, given)
     changed = call.org.change(record, _build_user(call, given, record.body), call.moment)
     return Reply(content=_user_view(call, changed, changed.body))
 
 
 def _delete_user(call: Call) -> Reply:
-    record = call.org.get("user", call.params[0])
+    record = call.get("user", call.params[0])
     call.org.remove(record, call.moment)
     _forget_member(call.org, record.id, call.moment)
     return Reply(content={})
@@ -189,59 +191,40 @@ def _user_view(call: Call, record: Record, body: Json) -> Json:
 
 
 def _search_users(call: Call) -> Reply:
-    """EXACT clauses on e-mail, name, id or state; without a clause on the state only living users are searched."""
-    clauses = call.fields().get("query")
-    if not isinstance(clauses, list) or not 1 <= len(clauses) <= MAX_SEARCH_CLAUSES:
-        raise bad_request("The search needs a list of clauses as 'query'", "invalid.search")
-    parsed = [_clause(clause) for clause in clauses]
-    found = [
+    """Clauses on e-mail, name, id or state; without a clause on the state only living users are searched."""
+    wanted = clauses(call)
+    asks_state = any("state" in clause.fields for clause in wanted)
+    results = [
         _user_view(call, record, body)
         for record, body in _searched(call)
-        if all(_meets(record, body, fields, values) for fields, values in parsed)
-        and (body["state"] != "deleted" or any("state" in fields for fields, _ in parsed))
+        if all(clause.holds({**body, "id": record.id}) for clause in wanted)
+        and (body["state"] != "deleted" or asks_state)
     ]
-    return Reply(content={"total": len(found), "pageCount": 1, "pageSize": 25, "pageNumber": 1, "results": found[:100]})
+    return found(results)
 
 
 def _searched(call: Call) -> Iterator[tuple[Record, Json]]:
-    yield from call.org.listed("user", call.moment)
+    yield from call.listed("user")
     for grave in call.org.graves("user"):
         if grave.seen(call.moment, call.org.delays.list_s) is None:
             yield grave, {**grave.body, "state": "deleted"}
 
 
-def _clause(clause: object) -> tuple[list[str], list[str]]:
-    given = clause if isinstance(clause, dict) else {}
-    fields, values = given.get("fields"), given.get("values") or [given.get("value")]
-    if (
-        given.get("type") not in ("EXACT", "TERM", "TERMS")
-        or not isinstance(fields, list)
-        or not isinstance(values, list)
-    ):
-        raise bad_request("A search clause needs fields, a value and the type EXACT, TERM or TERMS", "invalid.search")
-    return [str(field) for field in fields], [str(value).casefold() for value in values]
-
-
-def _meets(record: Record, body: Json, fields: list[str], values: list[str]) -> bool:
-    facts = {**body, "id": record.id}
-    return any(str(facts.get(field, "")).casefold() in values for field in fields)
-
-
 def _set_password(call: Call) -> Reply:
-    call.org.get("user", call.params[0])
+    call.get("user", call.params[0])
     text(call.fields(), "newPassword", required=True, limit=MAX_PASSWORD_LENGTH)
     return Reply(status=204)  # nothing is kept
 
 
 def _put_profile_skills(call: Call) -> Reply:
-    record = call.org.get("user", call.params[0])
+    record = call.get("user", call.params[0])
     skills = [str(item)[:100] for item in call.items()]
     call.org.change(record, {**record.body, "profileSkills": skills}, call.moment)
     return Reply(content=skills)
 
 
 def _read_utilization(call: Call) -> Reply:
-    return Reply(content=call.org.get("user", call.params[0]).body["utilization"])
+    return Reply(content=call.get("user", call.params[0]).body["utilization"])
 
 
 def _put_utilization(call: Call) -> Reply:
@@ -254,7 +237,7 @@ def _drop_utilization(call: Call) -> Reply:
 
 
 def _set_utilization(call: Call, utilization: Json) -> Reply:
-    record = call.org.get("user", call.params[0])
+    record = call.get("user", call.params[0])
     if record.body["utilization"] != utilization:
         call.org.change(record, {**record.body, "utilization": utilization}, call.moment)
     return Reply(content=utilization)
@@ -277,7 +260,7 @@ def _patch_group_voicemail(call: Call) -> Reply:
 
 
 def _voicemail(call: Call, kind: str, given: Json) -> Reply:
-    record = call.org.get(kind, call.params[0])
+    record = call.get(kind, call.params[0])
     policy = {**record.body["voicemail"], **given}
     if policy != record.body["voicemail"]:
         call.org.change(record, {**record.body, "voicemail": policy}, call.moment)
@@ -292,26 +275,34 @@ class _Rated:
         self._part = kind + "s"
 
     def list(self, call: Call) -> Reply:
-        return page(call, _rated(call, self._kind, call.org.get("user", call.params[0]).body))
+        return page(call, _rated(call, self._kind, call.get("user", call.params[0]).body))
 
     def add(self, call: Call) -> Reply:
-        record = call.org.get("user", call.params[0])
+        record = call.get("user", call.params[0])
         rated = dict(record.body[self._part])
         for item in call.items(MAX_BULK_ITEMS):
             if not isinstance(item, dict):
                 raise bad_request("Each item needs an id and a proficiency", "invalid.value")
             named = reference(call, {self._kind: item}, self._kind, self._kind) or {}
-            rated[named["id"]] = whole(item, "proficiency", 0, least=0, most=5)
+            rated[named["id"]] = _proficiency(item)
         changed = call.org.change(record, {**record.body, self._part: rated}, call.moment)
         return page(call, _rated(call, self._kind, changed.body))
 
     def drop(self, call: Call) -> Reply:
-        record = call.org.get("user", call.params[0])
+        record = call.get("user", call.params[0])
         rated = dict(record.body[self._part])
         if rated.pop(call.params[1], None) is None:
             raise not_found(self._kind, call.params[1])
         call.org.change(record, {**record.body, self._part: rated}, call.moment)
         return Reply(status=204)
+
+
+def _proficiency(item: Json) -> float:
+    """Return a proficiency; the provider sends whole and fractional ones, from 0 to 5."""
+    value = item.get("proficiency") or 0
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_PROFICIENCY:
+        raise bad_request(f"The field 'proficiency' must be a number from 0 to {MAX_PROFICIENCY}", "invalid.value")
+    return int(value) if value == int(value) else value
 
 
 def _rated(call: Call, kind: str, body: Json) -> list[Json]:
@@ -369,27 +360,35 @@ def _without_parts(reply: Reply) -> Reply:
     return reply
 
 
+def _search_groups(call: Call) -> Reply:
+    groups = [
+        (_without_parts(Reply(content=shown(record, body))).content, {**body, "id": record.id})
+        for record, body in call.listed("group")
+    ]
+    return searched(call, groups)
+
+
 def _list_individuals(call: Call) -> Reply:
-    body = call.org.get("group", call.params[0]).body
+    body = call.get("group", call.params[0]).body
     users = [call.org.find("user", member) for member in body["individuals"]]
     return page(call, [{"id": user.id, "name": user.body["name"]} for user in users if user is not None])
 
 
 def _add_members(call: Call) -> Reply:
-    record = call.org.get("group", call.params[0])
+    record = call.get("group", call.params[0])
     given = call.fields()
     check_version(record, given)
     wanted = given.get("memberIds")
     if not isinstance(wanted, list) or len(wanted) > MAX_GROUP_MEMBERS_PER_CALL:
         raise bad_request(f"memberIds must be a list of at most {MAX_GROUP_MEMBERS_PER_CALL} ids", "invalid.value")
-    users = [call.org.get("user", str(member)).id for member in wanted]
+    users = [call.get("user", str(member)).id for member in wanted]
     individuals = list(dict.fromkeys([*record.body["individuals"], *users]))
     call.org.change(record, {**record.body, "individuals": individuals}, call.moment, "MemberUpdate")
     return Reply(status=202, content={})
 
 
 def _drop_members(call: Call) -> Reply:
-    record = call.org.get("group", call.params[0])
+    record = call.get("group", call.params[0])
     leaving = [member for member in call.request.query.get("ids", "").split(",") if member]
     if not 1 <= len(leaving) <= MAX_GROUP_MEMBERS_PER_CALL:
         raise ApiRefusal(400, "invalid.value", f"ids must name 1 to {MAX_GROUP_MEMBERS_PER_CALL} members")

@@ -88,6 +88,8 @@ class Publisher:
             Route(method="GET", path="/flows", handler=_list, permissions=view),
             Route(method="GET", path="/flows/{id}", handler=_read, permissions=view),
             Route(method="DELETE", path="/flows/{id}", handler=_delete, permissions=("architect:flow:delete",)),
+            Route(method="POST", path=tracking + "/build", handler=_build_tracking, permissions=view),
+            Route(method="GET", path=tracking + "/build", handler=_tracking_status, permissions=view),
             Route(method="POST", path="/flows/actions/unlock", handler=_unlock, permissions=("architect:flow:unlock",)),
             Route(method="GET", path=tracking + "/consumingresources", handler=_consuming, permissions=view),
             Route(method="GET", path=tracking + "/consumedresources", handler=_consumed, permissions=view),
@@ -240,18 +242,18 @@ def _list(call: Call) -> Reply:
     types = {kind.casefold() for kind in call.request.query.get("type", "").split(",") if kind}
     found = [
         _view(record, body)
-        for record, body in call.org.listed("flow", call.moment)
+        for record, body in call.listed("flow")
         if wanted in body["name"].casefold() and (not types or body["type"].casefold() in types)
     ]
     return page(call, found)
 
 
 def _read(call: Call) -> Reply:
-    return Reply(content=_view(*call.org.read("flow", call.params[0], call.moment)))
+    return Reply(content=_view(*call.read("flow", call.params[0])))
 
 
 def _delete(call: Call) -> Reply:
-    record = call.org.get("flow", call.params[0])
+    record = call.get("flow", call.params[0])
     users = users_of_flow(call, record.id)
     if users:
         user = users[0][0]
@@ -264,7 +266,7 @@ def _unlock(call: Call) -> Reply:
     identifier = call.request.query.get("flow", "")
     if not identifier:
         raise bad_request("The parameter 'flow' is required", "invalid.value")
-    return Reply(content=_view(*call.org.read("flow", identifier, call.moment)))
+    return Reply(content=_view(*call.read("flow", identifier)))
 
 
 def _consuming(call: Call) -> Reply:
@@ -282,7 +284,16 @@ def _consuming(call: Call) -> Reply:
 
 def _consumed(call: Call) -> Reply:
     """What a flow uses by name."""
-    record = call.org.get("flow", call.request.query.get("id", ""))
+    record = call.get("flow", call.request.query.get("id", ""))
     owners = [(kind, call.org.owner_of(kind, name)) for kind, name in record.body["names"] if kind != "flow"]
     found = [(kind, call.org.find(kind, owner)) for kind, owner in owners if owner is not None]
     return page(call, [{**described(item), "objectType": kind.upper()} for kind, item in found if item is not None])
+
+
+def _build_tracking(_call: Call) -> Reply:
+    """Begin to build what uses what anew; here it is always up to date."""
+    return Reply(status=202)
+
+
+def _tracking_status(_call: Call) -> Reply:
+    return Reply(content={"status": "OPERATIONAL"})

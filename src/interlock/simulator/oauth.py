@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs
 
 from .answer import ApiRefusal, Reply, Request
@@ -34,6 +34,7 @@ class OAuthClient:
         token_life_s: Seconds a token lives; 300 to 172800 in the real product, any here.
         permissions: What its roles grant, `*` for everything.
         user_id: The user it acts for; None for client credentials alone.
+        divisions: Names or ids of the divisions in which its permissions hold; None for all.
     """
 
     id: str
@@ -42,6 +43,7 @@ class OAuthClient:
     token_life_s: float = 86_400.0
     permissions: frozenset[str] = frozenset({"*"})
     user_id: str | None = None
+    divisions: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,17 +122,11 @@ class LoginService:
 
     def set_life(self, token_life_s: float) -> None:
         """Let tokens granted from now on live that many seconds."""
-        self._clients = {
-            name: OAuthClient(
-                id=client.id,
-                secret=client.secret,
-                name=client.name,
-                token_life_s=token_life_s,
-                permissions=client.permissions,
-                user_id=client.user_id,
-            )
-            for name, client in self._clients.items()
-        }
+        self._clients = {name: replace(client, token_life_s=token_life_s) for name, client in self._clients.items()}
+
+    def add(self, client: OAuthClient) -> None:
+        """Let one more client ask for tokens."""
+        self._clients[client.id] = client
 
     def client(self, client_id: str) -> OAuthClient | None:
         """Return a client by id."""
@@ -168,6 +164,7 @@ class LoginService:
             user_id=client.user_id,
             permissions=client.permissions,
             token=value,
+            divisions=client.divisions,
         )
         self._tokens[value] = _Token(client, caller, now_s + client.token_life_s)
         self.granted += 1

@@ -18,6 +18,9 @@ from typing import Any
 from .answer import ApiRefusal, Json, Moment, conflict, not_found
 from .chance import Chance
 
+INBORN = "_inborn"
+"""Marks the body of an object that every organisation has from its first day."""
+
 
 class VersionForm(Enum):
     """How a kind spells its version in JSON; a wrong type is silently ignored by the provider.
@@ -106,6 +109,9 @@ class Organisation:
         kinds: Every kind it can hold.
         chance: Where ids come from.
         delays: Eventual consistency.
+
+    Attributes:
+        permissions: Every permission that an operation asks for; the catalogue of roles.
     """
 
     def __init__(self, kinds: Mapping[str, Kind], *, chance: Chance, delays: Delays | None = None) -> None:
@@ -113,21 +119,24 @@ class Organisation:
         self.id = chance.uuid()
         self.delays = delays or Delays()
         self.on_change: Callable[[Change], None] | None = None
+        self.permissions: frozenset[str] = frozenset()
         self._chance = chance
         self._records: dict[str, dict[str, Record]] = {name: {} for name in kinds}
         self._living: dict[str, int] = dict.fromkeys(kinds, 0)
         self._taken: dict[str, dict[str, str]] = {name: {} for name in kinds}
 
-    def add(self, kind: str, body: Json, moment: Moment) -> Record:
-        """Create an object.
+    def add(self, kind: str, body: Json, moment: Moment, *, identifier: str | None = None) -> Record:
+        """Create an object; `identifier` is its id where the client chooses it (e-mail domains), None for a new one.
 
         Raises:
-            ApiRefusal: 409 when its unique field is taken; 400 when the organisation holds no more of this kind.
+            ApiRefusal: 409 when its unique field or its id is taken; 400 when the organisation holds no more of these.
         """
         what = self.kinds[kind]
         if self._living[kind] >= what.limit:
             raise ApiRefusal(400, "limit.exceeded", f"The organization has reached its limit of {what.limit} {kind}s")
-        identifier = self._chance.uuid()
+        if identifier is not None and self.find(kind, identifier) is not None:
+            raise conflict(f"A {kind} with the id {identifier} already exists")
+        identifier = identifier or self._chance.uuid()
         self._claim(what, body, identifier)
         record = Record(kind=what, id=identifier, body=body, changed_s=moment.elapsed_s)
         self._records[kind][identifier] = record
@@ -221,8 +230,14 @@ class Organisation:
         return back
 
     def snapshot(self) -> dict[str, list[Json]]:
-        """Return every living object as plain data, by kind, oldest first; for comparisons and demos."""
-        return {kind: [{"id": record.id, **record.body} for record in self.living(kind)] for kind in self._records}
+        """Return every living object as plain data, by kind, oldest first; for comparisons and demos.
+
+        What every organisation is born with is left out, but for the home division.
+        """
+        return {kind: [{"id": record.id, **record.body} for record in self._made(kind)] for kind in self._records}
+
+    def _made(self, kind: str) -> Iterator[Record]:
+        return (record for record in self.living(kind) if INBORN not in record.body)
 
     def _claim(self, kind: Kind, body: Json, identifier: str) -> None:
         value = _unique_value(kind, body)
@@ -230,7 +245,8 @@ class Organisation:
             return
         owner = self._taken[kind.name].setdefault(value, identifier)
         if owner != identifier:
-            raise conflict(f"A {kind.name} with the {kind.unique} {body[kind.unique]} already exists")
+            field = kind.unique if not kind.unique.startswith("_") else "name"
+            raise conflict(f"A {kind.name} with the {field} {body.get(field, body[kind.unique])} already exists")
 
     def _unclaim(self, record: Record, *, unless: Json | None) -> None:
         value = _unique_value(record.kind, record.body)

@@ -155,20 +155,16 @@ def _create_queue(call: Call) -> Reply:
 
 def _list_queues(call: Call) -> Reply:
     wanted = (call.request.query.get("name") or "").strip("*").casefold()
-    queues = [
-        _queue_view(record, body)
-        for record, body in call.org.listed("queue", call.moment)
-        if wanted in body["name"].casefold()
-    ]
+    queues = [_queue_view(record, body) for record, body in call.listed("queue") if wanted in body["name"].casefold()]
     return page(call, queues)
 
 
 def _read_queue(call: Call) -> Reply:
-    return Reply(content=_queue_view(*call.org.read("queue", call.params[0], call.moment)))
+    return Reply(content=_queue_view(*call.read("queue", call.params[0])))
 
 
 def _update_queue(call: Call) -> Reply:
-    record = call.org.get("queue", call.params[0])
+    record = call.get("queue", call.params[0])
     changed = call.org.change(record, _build_queue(call, call.fields(), record.body), call.moment)
     return Reply(content=_queue_view(changed, changed.body))
 
@@ -178,7 +174,7 @@ def _delete_queue(call: Call) -> Reply:
 
     Source: docs/facts/genesys.md#genesys-9.
     """
-    record = call.org.get("queue", call.params[0])
+    record = call.get("queue", call.params[0])
     if call.request.query.get("forceDelete", "").lower() != "true" and record.body["members"]:
         raise ApiRefusal(409, "queue.in.use", "The queue has members; use forceDelete to delete it")
     call.org.remove(record, call.moment)
@@ -193,7 +189,7 @@ def _queue_view(record: Record, body: Json) -> Json:
 
 
 def _list_members(call: Call) -> Reply:
-    body = call.org.get("queue", call.params[0]).body
+    body = call.get("queue", call.params[0]).body
     members = [] if call.request.query.get("memberBy") == "group" else list(body["members"].items())
     return page(call, [_member(call, user_id, ring) for user_id, ring in members])
 
@@ -205,13 +201,13 @@ def _member(call: Call, user_id: str, ring: int) -> Json:
 
 
 def _change_members(call: Call) -> Reply:
-    record = call.org.get("queue", call.params[0])
+    record = call.get("queue", call.params[0])
     members = dict(record.body["members"])
     for user_id in call.ids(MAX_MEMBERS_PER_CALL):
         if call.request.query.get("delete", "").lower() == "true":
             members.pop(user_id, None)
         else:
-            call.org.get("user", user_id)
+            call.get("user", user_id)
             members.setdefault(user_id, 1)
     if len(members) > MAX_MEMBERS:
         raise bad_request(f"A queue has at most {MAX_MEMBERS} members", "limit.exceeded")
@@ -220,7 +216,7 @@ def _change_members(call: Call) -> Reply:
 
 
 def _ring_member(call: Call) -> Reply:
-    record = call.org.get("queue", call.params[0])
+    record = call.get("queue", call.params[0])
     user_id = _known_member(record, call.params[1])
     ring = whole(call.fields(), "ringNumber", 1, least=1, most=MAX_RING_NUMBER)
     members = {**record.body["members"], user_id: ring}
@@ -229,7 +225,7 @@ def _ring_member(call: Call) -> Reply:
 
 
 def _drop_member(call: Call) -> Reply:
-    record = call.org.get("queue", call.params[0])
+    record = call.get("queue", call.params[0])
     members = dict(record.body["members"])
     del members[_known_member(record, call.params[1])]
     call.org.change(record, {**record.body, "members": members}, call.moment, "MemberUpdate")
@@ -243,21 +239,21 @@ def _known_member(record: Record, user_id: str) -> str:
 
 
 def _list_codes(call: Call) -> Reply:
-    body = call.org.get("queue", call.params[0]).body
+    body = call.get("queue", call.params[0]).body
     found = [call.org.find("wrapupcode", code) for code in body["wrapupCodes"]]
     return page(call, [shown(code, code.body) for code in found if code is not None])
 
 
 def _add_codes(call: Call) -> Reply:
-    record = call.org.get("queue", call.params[0])
-    added = [call.org.get("wrapupcode", code) for code in call.ids(MAX_CODES_PER_CALL)]
+    record = call.get("queue", call.params[0])
+    added = [call.get("wrapupcode", code) for code in call.ids(MAX_CODES_PER_CALL)]
     codes = list(dict.fromkeys([*record.body["wrapupCodes"], *(code.id for code in added)]))
     call.org.change(record, {**record.body, "wrapupCodes": codes}, call.moment)
     return Reply(content=[shown(code, code.body) for code in added])
 
 
 def _drop_code(call: Call) -> Reply:
-    record = call.org.get("queue", call.params[0])
+    record = call.get("queue", call.params[0])
     if call.params[1] not in record.body["wrapupCodes"]:
         raise not_found("wrap-up code", call.params[1])
     codes = [code for code in record.body["wrapupCodes"] if code != call.params[1]]

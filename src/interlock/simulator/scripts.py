@@ -96,7 +96,7 @@ def _form(request: Request) -> dict[str, bytes]:
 
 
 def _view(call: Call) -> list[Json]:
-    return [shown(record, body) for record, body in call.org.listed("script", call.moment)]
+    return [shown(record, body) for record, body in call.listed("script")]
 
 
 def _list(call: Call) -> Reply:
@@ -104,15 +104,15 @@ def _list(call: Call) -> Reply:
 
 
 def _read(call: Call) -> Reply:
-    return Reply(content=shown(*call.org.read("script", call.params[0], call.moment)))
+    return Reply(content=shown(*call.read("script", call.params[0])))
 
 
 def _publish(call: Call) -> Reply:
-    record = call.org.get("script", str(call.fields().get("scriptId", "")))
+    record = call.get("script", str(call.fields().get("scriptId", "")))
     changed = call.org.change(record, {**record.body, "published": True}, call.moment)
     return Reply(content=shown(changed, changed.body))
 
 
 def _delete(call: Call) -> Reply:
-    call.org.remove(call.org.get("script", call.params[0]), call.moment)
+    call.org.remove(call.get("script", call.params[0]), call.moment)
     return Reply(status=204)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 
-from . import architect, authorization, directory, flows, routing, scripts
+from . import architect, authorization, directory, flows, routing, scripts, table
 from .answer import ApiRefusal, Json, Moment, Reply, Request
 from .audits import AuditLog, AuditTerms
 from .call import Call, Caller, page, permitted
@@ -108,6 +108,7 @@ class Simulation:
         self._correlation = Chance(chance.bits())
         self.routes = tuple(self._routes())
         self._router = Router(self.routes)
+        self.org.permissions = frozenset(chain.from_iterable(route.permissions for route in self.routes))
         self._is_founded = False
 
     def handle(self, request: Request, moment: Moment) -> Outcome:
@@ -146,11 +147,13 @@ class Simulation:
         if not self._is_founded:
             self._is_founded = True
             self.org.add("division", {"name": "Home", "description": "", "homeDivision": True}, moment)
+            table.found(self.org, moment)
 
     def _routes(self) -> Sequence[Route]:
         return [
             *chain(authorization.routes(), routing.routes(), directory.routes(), architect.routes()),
             *chain(self._publisher.routes(), self._scripts.routes(), self._audits.routes()),
+            *table.routes(),
             *self._own_routes(),
         ]
 
@@ -174,8 +177,9 @@ class Simulation:
         return limits_reply(DEFAULT_LIMITS, call.params[0])
 
     def _token(self, call: Call) -> Reply:
-        client = {"id": call.caller.client_id, "name": call.caller.client_name}
-        return Reply(content={"organization": {"id": self.org.id}, "OAuthClient": {**client, "organization": {}}})
+        ours = {"id": self.org.id}
+        client = {"id": call.caller.client_id, "name": call.caller.client_name, "organization": ours}
+        return Reply(content={"organization": ours, "OAuthClient": client})
 
     def _revoke_token(self, call: Call) -> Reply:
         self.login.revoke(call.caller.token)
@@ -280,6 +284,7 @@ def _kinds() -> tuple[Kind, ...]:
         *architect.KINDS,
         *flows.KINDS,
         *scripts.KINDS,
+        *table.kinds(),
     )
 
 
