@@ -22,6 +22,7 @@ from interlock.run.entries import (
     InterruptEntry,
     KeptEntry,
     NoteEntry,
+    OrphansEntry,
     PhaseEntry,
     PlanCounts,
     PlanEntry,
@@ -50,6 +51,12 @@ _SYMBOLS = {
 _SHOWN = 60  # resources of a plan shown without asking for all
 _UNDER_WAY = 3  # resources named in the live line
 _CLEAR = "\r\x1b[2K"
+_ORPHANS_SHOWN = 10
+_ORPHANS = {
+    "begin": "made by earlier runs and in no state: {count}",
+    "plan": "the plan makes {count} once more that earlier runs made and no state holds",
+    "end": "made by this run and in no state: {count}",
+}
 
 
 class Follower:
@@ -121,6 +128,8 @@ class Follower:
                 self._line(f"recovery: {told.text}")
             case NoteEntry():
                 self._line(told.text)
+            case OrphansEntry():
+                self._orphans(told)
             case StateEntry():
                 self._line(f"state {'written' if told.written else 'unchanged'}, serial {told.serial}", "2")
             case KeptEntry():
@@ -131,6 +140,18 @@ class Follower:
                 self._line(f"{told.what}; beginning again with a fresh plan", "33")
             case _:
                 pass
+
+    def _orphans(self, told: OrphansEntry) -> None:
+        """Name what no state holds, and how it is taken over."""
+        count = len(told.orphans) + told.left_out
+        self._line(_ORPHANS.get(told.when, "{count} in no state").format(count=_objects(count)), "33")
+        for row in told.orphans[:_ORPHANS_SHOWN]:
+            where = f", planned as {row.address}" if row.address and told.when != "plan" else ""
+            made_by = f", made by run {row.run}" if told.when != "end" else ""
+            self._line(f"  {row.text}{where}{made_by}", "33")
+        if count > _ORPHANS_SHOWN:
+            self._line(f"  … and {count - _ORPHANS_SHOWN} more")
+        self._line(f"  take over: {told.next}", "33")
 
     def tick(self) -> None:
         """Bring the live line up to date: seconds pass also when nothing happens."""
@@ -146,7 +167,8 @@ class Follower:
         if told.exit != 0 or self._applies_since is None or self._quiet:
             return
         made = self._counts
-        counts = f"{made.add} added, {made.change} changed, {made.remove} destroyed"
+        imported = f"{made.imports} imported, " if made.imports else ""
+        counts = f"{imported}{made.add} added, {made.change} changed, {made.remove} destroyed"
         took_s = (at - self._applies_since).total_seconds()
         self._line(f"applied: {counts}, in {view.duration(took_s)}", "1;32")
 
@@ -250,6 +272,10 @@ INTERRUPTS = {
 }
 
 
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count} objects"
+
+
 def _shown_digest(digest: str) -> str:
     from interlock.run.planned_files import short_digest
 
@@ -284,4 +310,5 @@ def plan_text(told: PlanEntry) -> str:
     counts = told.counts
     if told.empty:
         return "no changes"
-    return f"plan: {counts.add} to add, {counts.change} to change, {counts.remove} to destroy"
+    imports = f"{counts.imports} to import, " if counts.imports else ""
+    return f"plan: {imports}{counts.add} to add, {counts.change} to change, {counts.remove} to destroy"

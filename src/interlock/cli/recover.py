@@ -16,12 +16,13 @@ from interlock.cli import view
 from interlock.cli.force_unlock import break_examined, make_override
 from interlock.cli.lock import Ephemeral, Job, State, show_explained
 from interlock.cli.state import difference, repair_in, restore_in, show_difference
-from interlock.errors import InterlockError, StateInvalid, TerraformFailed, command
+from interlock.errors import InterlockError, StateInvalid, TerraformFailed, UsageError, command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interlock.home.interface import Home
+    from interlock.operate.orphans import Orphans
     from interlock.operate.unlock import Asked
     from interlock.operate.unsaved_state import Leftover
     from interlock.recovery.terraform_lock import Override
@@ -93,6 +94,18 @@ def recover(
         bool,
         typer.Option("--accept-deletions", help="All or most resources are gone from the state: that was meant."),
     ] = False,
+    orphans: Annotated[
+        bool,
+        typer.Option("--orphans", help="Only print `import` blocks for what runs made and no state holds."),
+    ] = False,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option("--forget", help="With --orphans: this id is no orphan, as when you deleted it.", metavar="ID"),
+    ] = None,
+    look: Annotated[
+        bool,
+        typer.Option("--look/--no-look", help="With --orphans: ask the organisation whether they are there."),
+    ] = True,
     plan: Annotated[bool, typer.Option("--plan/--no-plan", help="End with a plan.")] = True,
     yes: Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
@@ -105,6 +118,11 @@ def recover(
     from interlock.operate.unlock import Asked
     from interlock.settings.values import parse_duration
 
+    if orphans:
+        asyncio.run(_orphans(state, forget or [], look=look, json=json))
+        return
+    if forget:
+        raise UsageError("--forget names an orphan", fix=command("recover", state, "--orphans", "--forget", forget[0]))
     asked = Asked(job=job, window_s=parse_duration(window), ephemeral_runners=ephemeral_runners)
     override = None if verified is None else make_override(verified, operator)
     walk = _Walk(state=state, asked=asked, override=override, yes=yes, dry_run=dry_run, quiet=json)
@@ -117,6 +135,52 @@ def recover(
         raise typer.Exit(StateInvalid.exit_status)
     if clean is False and plan and not dry_run and walk.steps[-1]["result"] == "failed":
         raise typer.Exit(TerraformFailed.exit_status)
+
+
+async def _orphans(state: str, forgotten: list[str], *, look: bool, json: bool) -> None:
+    """Print the orphans of a state as `import` blocks, or as JSON."""
+    from interlock.compose.homes import at_home
+    from interlock.creations import spell
+    from interlock.operate import orphans as operate
+    from interlock.site.opening import open_meant, plan_hint
+    from interlock.site.which import check_heard_of, resolve
+
+    async with at_home(os.environ) as home:
+        await check_heard_of(await resolve(state, home, os.environ), home)
+        async with open_meant(state, home, os.environ) as site:
+            for each in await operate.forget(site, forgotten):
+                view.note(f"forgotten: {spell(each)}")
+            found = await _looked_for(site, look=look)
+            hint = await plan_hint(site.ref, home)
+    view.emit({"state": state, **operate.as_values(found)}, json=json, human=lambda: _show_orphans(found, state, hint))
+
+
+async def _looked_for(site: Site, *, look: bool) -> Orphans:
+    from interlock.compose.asking import open_ways
+    from interlock.operate.orphans import find_orphans
+    from interlock.site.opening import last_folder
+
+    if not look:
+        return await find_orphans(site, None, not_looked="--no-look was given")
+    if not await site.home.creations.all():
+        return await find_orphans(site, None)
+    directory = site.ref.directory or await last_folder(site.ref, site.home)
+    async with open_ways(directory, site.home, os.environ) as ways:
+        return await find_orphans(site, ways.ask_of, not_looked=ways.why_not)
+
+
+def _show_orphans(found: Orphans, state: str, hint: str) -> None:
+    from interlock.operate.orphans import as_text
+
+    for gone in found.gone:
+        view.note(f"gone, and struck out: {gone.type} {gone.name} {gone.id}")
+    if not found.found:
+        view.note("everything that runs made is in a state")
+        return
+    if found.not_looked:
+        view.note(f"the organisation was not asked whether they are still there: {found.not_looked}")
+    view.document(as_text(found, state))
+    view.note(f"put the blocks into a file of the configuration, then: {hint}")
 
 
 async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from interlock.creations import Creation
     from interlock.run.retention import Removed
     from interlock.run.summary import Summary
     from interlock.run.transcript import Entry
@@ -98,11 +99,25 @@ def show(run: RunId, *, json: Json = False) -> None:
     folder = find_run(_runs(), run)
     summary = find_summary(folder)
     entries = read(folder)
+    # No store is opened for what is in files, but only the book knows what is in no state *now*.
+    is_open = summary is None or summary.exit is None or summary.orphans
+    orphans = asyncio.run(_orphans_of(folder.name)) if is_open else []
     values = {**(as_plain(summary) if summary else {"run": folder.name}), "folder": str(folder), "journal": entries}
-    view.emit(values, json=json, human=lambda: _show(summary, entries, str(folder)))
+    values["in_no_state"] = orphans
+    view.emit(values, json=json, human=lambda: _show(summary, entries, str(folder), orphans))
 
 
-def _show(summary: Summary | None, entries: list[Entry], folder: str) -> None:
+async def _orphans_of(run: str) -> list[Creation]:
+    """Return what a run made that no state is known to hold; of one that goes on that is what is not stored yet."""
+    from interlock.compose.homes import at_home
+
+    async with at_home(os.environ, make=False) as home:
+        return await home.creations.of_run(run)
+
+
+def _show(summary: Summary | None, entries: list[Entry], folder: str, orphans: list[Creation]) -> None:
+    from interlock.creations import spell
+
     if summary is not None:
         for name in ("run", "state", "operation", "who", "directory", "phase", "exit", "message", "serial", "job"):
             value = getattr(summary, name)
@@ -110,6 +125,10 @@ def _show(summary: Summary | None, entries: list[Entry], folder: str) -> None:
                 view.say(f"{name:<10} {value}")
         for operation in summary.in_flight:
             view.say(f"{'in flight':<10} {operation}")
+        for creation in orphans:
+            view.say(f"{'no state':<10} {spell(creation)}")
+        if orphans:
+            view.say(f"{'next':<10} {command('recover', summary.state, '--orphans')}")
     view.say(f"{'folder':<10} {folder}")
     for entry in entries:
         view.say(f"{_line(entry)}")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from interlock.run.interrupts import Cause
     from interlock.run.order import Order
     from interlock.run.protection import Level
+    from interlock.run.run_creations import RunCreations
     from interlock.run.supervisor import Supervisor
     from interlock.run.surroundings import StateAccess
     from interlock.run.terraform_commands import Commands
@@ -312,7 +313,10 @@ async def _with_hands(
             await _check_identity(desk, order)
             await desk.site.check_not_lost()
             control.attach(supervisor)
-            return await _with_remedy(supervisor.run(), desk)
+            try:
+                return await _with_remedy(supervisor.run(), desk)
+            finally:
+                await _forget_creations(desk)
     finally:
         workspace.close()
 
@@ -367,7 +371,9 @@ async def _open_workspace(prepared: _Prepared, settings: Settings) -> Workspace:
 def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace: Workspace) -> Supervisor:
     from interlock.run.supervisor import Hands, Supervisor
 
-    order, gateway = prepared.order, _gateway(prepared.need, desk, prepared.order)
+    order = prepared.order
+    creations = _creations(prepared, desk)
+    gateway = _gateway(prepared.need, desk, order, creations)
     hands = Hands(
         coordinator=desk.coordinator,
         access=access,
@@ -377,6 +383,7 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
         clock=SystemClock(),
         gateway=gateway,
         review=_review(order, desk, gateway, prepared.environ),
+        creations=creations,
     )
     return Supervisor(
         order,
@@ -422,6 +429,14 @@ def _take_lock(folder: Path) -> int:
             why=f"{folder}: {error.strerror or error}",
             fix=f"df -h {folder}",
         ) from error
+
+
+async def _forget_creations(desk: Desk) -> None:
+    """Let go of what runs made whose records are gone; what fails, the next run does."""
+    runs = desk.home.runs
+    with suppress(InterlockError, OSError):
+        names = {entry.name for entry in runs.iterdir()}
+        await desk.home.creations.forget(names, now=SystemClock().now())
 
 
 async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:
@@ -535,7 +550,28 @@ def _told(need: Need | str, journal: Journal) -> Need | str:
     return need
 
 
-def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
+def _creations(prepared: _Prepared, desk: Desk) -> RunCreations:
+    """Return what the run writes down of what it makes; without a gateway it still says what earlier runs left."""
+    from interlock.operate.runs import is_over
+    from interlock.run.run_creations import RunCreations
+
+    runs, order = desk.home.runs, prepared.order
+
+    def hidden(text: str) -> str:
+        return prepared.journal.known.hide(text)  # which learns while the run goes
+
+    return RunCreations(
+        desk.home.creations,
+        run=order.run,
+        state=order.state,
+        clock=SystemClock(),
+        ids=RandomIds(),
+        hide=hidden,
+        lives=lambda run: not is_over(runs / run),
+    )
+
+
+def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations) -> RunGateway | None:
     if isinstance(need, str):
         return None
     from interlock.lock import may_write
@@ -551,6 +587,7 @@ def _gateway(need: Need | str, desk: Desk, order: Order) -> RunGateway | None:
         store=desk.home.store.records,
         is_current=is_current if desk.site.is_near else at_most_every(_CURRENT_S, is_current),
         own_backend=uses_own_backend(desk.ref),
+        witness_of=creations.witness,
     )
 
 

@@ -28,6 +28,7 @@ from interlock.drift.wording import reference_names
 from interlock.errors import DriftGate, InterlockError
 from interlock.genesys.listings import Listing, find_listing
 from interlock.genesys.spellings import Spelling
+from interlock.hcl.spelling import import_block
 from interlock.ids import Ids
 from interlock.state import parse_document
 
@@ -258,7 +259,7 @@ class Inspector:
         chosen = [each for each in work.findings if _can_generate(each)][:MAX_GENERATED]
         if not chosen:
             return
-        blocks = "\n".join(unmanaged.import_block(each.address, each.object) for each in chosen)
+        blocks = "\n".join(import_block(each.address, each.object) for each in chosen)
         text, shown, failure = await generate(blocks, tuple(each.address for each in chosen))
         if failure:
             work.notes.append(f"configuration could not be generated: {failure}")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from interlock.address import parse_address
 from interlock.drift.decisions import Choice
 from interlock.drift.finding import Attribute, Finding, Kind
-from interlock.drift.unmanaged import import_block, skeleton
+from interlock.drift.unmanaged import skeleton
 from interlock.foreign_text import one_line
 from interlock.hcl import Module, Resource
+from interlock.hcl.spelling import import_block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

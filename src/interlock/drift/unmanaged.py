@@ -14,7 +14,6 @@ from typing import Any
 from interlock.drift.finding import Attribute, Finding, Kind, digest_of
 from interlock.drift.wording import align
 from interlock.genesys.listings import Listing, find_listing, is_passed_over, listed_types
-from interlock.hcl.spelling import hcl_text
 
 PREFIX = "genesyscloud_"
 MAX_LISTED = 500
@@ -120,11 +119,6 @@ def free_address(listed: Listed, taken: Container[str]) -> str:
     if plain not in taken:
         return plain
     return next(name for number in range(2, MAX_LISTED * 100) if (name := f"{plain}_{number}") not in taken)
-
-
-def import_block(address: str, identifier: str) -> str:
-    """Return the block that takes an object over."""
-    return f"import {{\n  to = {address}\n  id = {hcl_text(identifier)}\n}}\n"
 
 
 def skeleton(finding: Finding) -> str:

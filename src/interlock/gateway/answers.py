@@ -81,7 +81,8 @@ def outcome_unknown(method: str, *, correlation: str) -> Answer:
     """Answer a write that was sent and whose reply was lost."""
     message = (
         f"Interlock does not know whether this {method} was carried out: it was sent and its answer was lost. "
-        "It was not sent again. Plan again: the refresh shows what exists"
+        "It was not sent again. "
+        + ("What it made may be in no state" if method == "POST" else "Plan again: the refresh shows what exists")
     )
     return api_error(OUTCOME_UNKNOWN_STATUS, "interlock.outcome.unknown", message, correlation=correlation)
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from interlock.bounded import read_json
 from interlock.gateway.answers import Answer
+from interlock.gateway.encodings import plain_body
 from interlock.gateway.headers import Pair
 from interlock.gateway.upstream import Reply
 
@@ -206,7 +207,7 @@ def _made(flight: Flight) -> str:
     if ending.status >= _FAILED:
         return ""
     try:
-        document = read_json(ending.body)
+        document = read_json(plain_body(ending.body, ending.headers) or b"")
     except ValueError:
         return ""
     found = document.get("id") if isinstance(document, dict) else None

@@ -23,6 +23,7 @@ from interlock.gateway.admission import Ask, Finished, Full, Grant
 from interlock.gateway.answers import Answer
 from interlock.gateway.bodies import CALL_BODY_MAX, LOGIN_BODY_MAX, Bodies
 from interlock.gateway.callers import Callers, Run
+from interlock.gateway.encodings import plain_body
 from interlock.gateway.flights import Ending, Flight, Flights, flight_key
 from interlock.gateway.headers import Pair, forwarded_request, forwarded_response, read_rate, read_retry_after
 from interlock.gateway.oauth import (
@@ -66,6 +67,7 @@ from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.traces import Trace, is_guarded, read_trace
 from interlock.gateway.turnstile import Turnstile
 from interlock.gateway.upstream import Broken, Reply, Upstream
+from interlock.gateway.witness import Effect, Heard, Sent, Witness
 from interlock.ids import Ids
 from interlock.lock import Priority
 
@@ -157,6 +159,7 @@ class Means:
         ids: Correlation ids.
         report: Told of events for the audit log.
         why_not_client: Says why a client that was learned may not be used; empty for a welcome one.
+        witness: Told of the calls of runs; None for nobody.
     """
 
     turnstile: Turnstile
@@ -171,6 +174,7 @@ class Means:
     ids: Ids
     report: Callable[[Event], None]
     why_not_client: Callable[[], Awaitable[str]]
+    witness: Witness | None = None
 
 
 @dataclass(slots=True)
@@ -216,6 +220,7 @@ class Proxy:
         self._ids = means.ids
         self._report = means.report
         self._why_not_client = means.why_not_client
+        self._witness = means.witness
         self._always_401: dict[str, float] = {}
         self._good: dict[int, tuple[int, float]] = {}
 
@@ -256,17 +261,18 @@ class Proxy:
         caller = claimed_run(raw_path)
         return caller is not None and self._callers.find(caller) is not None
 
-    async def read(self, path: str) -> Ending:
+    async def read(self, path: str, query: str = "") -> Ending:
         """Read something of the API for the gateway itself: in turn, within the budgets, as flow `gateway`.
 
         Args:
-            path: From `/api/v2/` on, without a query.
+            path: From `/api/v2/` on.
+            query: Without the question mark.
         """
-        return await self._read(path, "gateway", Priority.APPLY, None)
+        return await self._read(path, "gateway", Priority.APPLY, None, query=query)
 
-    async def _read(self, path: str, flow: str, priority: Priority, run: Run | None) -> Ending:
+    async def _read(self, path: str, flow: str, priority: Priority, run: Run | None, *, query: str = "") -> Ending:
         call = _Call(
-            route=Route(door=Door.API, caller=NamedCaller(name=ANONYMOUS), path=path),
+            route=Route(door=Door.API, caller=NamedCaller(name=ANONYMOUS), path=path, query=query),
             method="GET",
             flow=flow,
             priority=priority,
@@ -502,7 +508,7 @@ class Proxy:
         async def fly() -> Ending:
             flight = holder[0]
             try:
-                return await self._fly(call, flight)
+                return await self._witnessed(call, flight)
             finally:
                 self.flights.ended(flight)
 
@@ -526,6 +532,23 @@ class Proxy:
         if flow not in served and len(served) >= FLOWS_COUNTED_MAX:
             served.pop(next(iter(served)))
         served[flow] = served.get(flow, 0) + 1
+
+    async def _witnessed(self, call: _Call, flight: Flight) -> Ending:
+        """Let the witness write down what a run's call does, before it is sent and before its client is answered."""
+        witness = self._witness
+        if witness is None or call.run is None or not witness.wants(call.method, call.route.path):
+            return await self._fly(call, flight)
+        sent = Sent(method=call.method, path=call.route.path, body=call.body)
+        name = await witness.begins(sent)
+        heard = Heard(effect=Effect.UNKNOWN)
+        try:
+            ending = await self._fly(call, flight)
+            heard = _heard(ending)
+        finally:
+            if flight.sent_at_write is None:  # given up before it was sent, or refused before it was worked on
+                heard = Heard(effect=Effect.NONE) if heard.effect is Effect.UNKNOWN else heard
+            await witness.ended(name, sent, heard)
+        return ending
 
     async def _fly(self, call: _Call, flight: Flight) -> Ending:
         """Attempt until there is something to say. Attempts are bounded by `retries.ATTEMPTS_MAX` and by the hold."""
@@ -752,6 +775,23 @@ class Proxy:
 async def _is_current(run: Run) -> bool:
     answer = run.is_current(run.run)
     return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
+
+
+def _heard(ending: Ending) -> Heard:
+    """Return what a witness is told of a call's end; a failure of the API's may come after it has done the work."""
+    if isinstance(ending, Answer):
+        return _heard_here(ending)
+    effect = Effect.UNKNOWN if ending.status >= _SERVER_ERROR else Effect.ANSWERED
+    body = None if ending.rest is not None else plain_body(ending.body, ending.headers)
+    return Heard(effect=effect, status=ending.status, body=body)
+
+
+def _heard_here(answer: Answer) -> Heard:
+    """Return the same of an answer of our own: a success is what a look at the object has shown."""
+    if answer.status < 400:  # noqa: PLR2004 - HTTP
+        return Heard(effect=Effect.ANSWERED, status=answer.status, body=answer.body)
+    is_unknown = answer.status == answers.OUTCOME_UNKNOWN_STATUS
+    return Heard(effect=Effect.UNKNOWN if is_unknown else Effect.NONE)
 
 
 def _discard(reply: Reply | Broken) -> None:

@@ -38,6 +38,7 @@ from interlock.gateway.stats import BudgetStats, FlowStats, Stats
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.turnstile import Turnstile
 from interlock.gateway.upstream import Upstream, parse_base
+from interlock.gateway.witness import Witness
 from interlock.genesys import login_limit, rate_limits
 from interlock.genesys.limits import CLIENT_TIMEOUT_S
 from interlock.ids import Ids, RandomIds
@@ -122,6 +123,7 @@ class Gateway:
         ids: Chance.
         store: Where budgets are shared with other processes of this machine; None to share nothing.
         report: Told of events for the audit log; must not block.
+        witness: Told of what the calls of runs do; None for nobody.
 
     Raises:
         UsageError: A term is out of bounds.
@@ -135,6 +137,7 @@ class Gateway:
         ids: Ids | None = None,
         store: RecordStore | None = None,
         report: Callable[[Event], None] = lambda _: None,
+        witness: Witness | None = None,
     ) -> None:
         _check(terms)
         self.terms = terms
@@ -164,7 +167,7 @@ class Gateway:
             changed=self._slots_changed,
         )
         self._turnstile = Turnstile(self._admission, self._clock, self._want_token)
-        self._proxy = self._new_proxy(report)
+        self._proxy = self._new_proxy(report, witness)
         self._server: QuietServer | None = None
         self._limits_task: asyncio.Task[None] | None = None
         self._expected = ""
@@ -295,16 +298,17 @@ class Gateway:
         status, body = await self.read(_ORGANISATION)
         return read_id(body) if status == 200 else ""  # noqa: PLR2004 - HTTP
 
-    async def read(self, path: str) -> tuple[int, bytes]:
+    async def read(self, path: str, query: str = "") -> tuple[int, bytes]:
         """Read something of the API with the gateway's own token, within the budgets; for `interlock doctor`.
 
         Args:
-            path: From `/api/v2/` on, without a query.
+            path: From `/api/v2/` on.
+            query: Without the question mark.
 
         Returns:
             The status and the body, of the API or of the gateway's own refusal.
         """
-        ending = await self._proxy.read(path)
+        ending = await self._proxy.read(path, query)
         return ending.status, ending.body
 
     def stats(self) -> Stats:
@@ -378,7 +382,7 @@ class Gateway:
             await self._sharing.aclose()
         await self._upstream.__aexit__(None, None, None)
 
-    def _new_proxy(self, report: Callable[[Event], None]) -> Proxy:
+    def _new_proxy(self, report: Callable[[Event], None], witness: Witness | None) -> Proxy:
         key = self.terms.placeholder_key or self._own_key()
         return Proxy(
             Means(
@@ -394,6 +398,7 @@ class Gateway:
                 ids=self._ids,
                 report=report,
                 why_not_client=self._why_not_client,
+                witness=witness,
             )
         )
 

@@ -21,6 +21,16 @@ def hcl_text(text: str) -> str:
     return '"' + escaped.replace("##", r"#\u0023").replace("${", "$${").replace("%{", "%%{") + '"'  # see foreign_text
 
 
+def import_block(address: str, identifier: str) -> str:
+    """Return the block that takes an object over.
+
+    Args:
+        address: Where it is to be managed.
+        identifier: What the provider imports it by.
+    """
+    return f"import {{\n  to = {address}\n  id = {hcl_text(identifier)}\n}}\n"
+
+
 def _escape(character: str) -> str:
     if "\ud800" <= character <= "\udfff":
         return _UNDECODED

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interlock.audit.log import AuditLog
     from interlock.coordinator import Coordinator
     from interlock.coordinator.archive import StateArchive
+    from interlock.creations.book import CreationBook
     from interlock.drift.ledger import LedgerBook
     from interlock.home.interface import Told
     from interlock.home.known import KnownState, KnownStates
@@ -107,6 +108,13 @@ class EmbeddedHome:
         from interlock.drift.ledger import LedgerBook
 
         return LedgerBook(self.store.records, self.store.blobs)
+
+    @cached_property
+    def creations(self) -> CreationBook:
+        """See `Home.creations`."""
+        from interlock.creations.book import CreationBook
+
+        return CreationBook(self.store.records)
 
     @cached_property
     def states(self) -> KnownStates:

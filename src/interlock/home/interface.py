@@ -11,6 +11,7 @@ from interlock.audit.log import AuditLog
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.coordinator.archive import StateArchive
+from interlock.creations.book import CreationBook
 from interlock.drift.ledger import LedgerBook
 from interlock.home.known import KnownState, KnownStates
 from interlock.ids import Ids
@@ -61,6 +62,11 @@ class Home(Protocol):
     @property
     def drift(self) -> LedgerBook:
         """Scans and decisions about drift."""
+        ...
+
+    @property
+    def creations(self) -> CreationBook:
+        """What runs made that no state is known to hold."""
         ...
 
     @property

@@ -116,6 +116,14 @@ def is_abandoned(folder: Path) -> bool:
     return life is Life.GONE or (life is Life.UNKNOWN and alive.look(folder)[0] is Life.GONE)
 
 
+def is_over(folder: Path) -> bool:
+    """Say whether a run has certainly ended, by its own word or because its supervisor is gone."""
+    from interlock.run.summary import find_summary
+
+    summary = find_summary(folder)
+    return summary is None or summary.exit is not None or is_abandoned(folder)
+
+
 def prune_runs(home: Path, policy: Retention, *, now: datetime, dry_run: bool) -> Removed:
     """Remove the records of old runs, and initialisations that are no longer used, from the folder of a home."""
     from interlock.run.retention import remove_old

@@ -162,11 +162,12 @@ class SavedPlanEntry(ToldEntry, frozen=True, kw_only=True):
 
 
 class PlanCounts(Struct, frozen=True, kw_only=True):
-    """How many resources a plan adds, changes and removes."""
+    """How many resources a plan adds, changes and removes, and how many it imports besides."""
 
     add: int = 0
     change: int = 0
     remove: int = 0
+    imports: int = 0
 
 
 class PlanRow(Struct, frozen=True, kw_only=True):
@@ -181,7 +182,7 @@ class PlanEntry(ToldEntry, frozen=True, kw_only=True):
     """The plan.
 
     Attributes:
-        counts: `add`, `change`, `remove`.
+        counts: `add`, `change`, `remove`, `imports`.
         resources: `address`, `action` and `reason` of each change; at most 2,000.
         left_out: How many more there are.
         outputs: Names of outputs that change.
@@ -384,6 +385,38 @@ class StateEntry(ToldEntry, frozen=True, kw_only=True):
     written: bool
 
 
+class OrphanRow(Struct, frozen=True, kw_only=True):
+    """An object that a run made and that no state holds."""
+
+    type: str = ""
+    name: str = ""
+    id: str = ""
+    import_id: str = ""
+    address: str = ""
+    path: str = ""
+    run: str = ""
+    doubt: str = ""
+    text: str = ""
+
+
+class OrphansEntry(ToldEntry, frozen=True, kw_only=True):
+    """Objects that a run made and that no state holds.
+
+    Attributes:
+        when: `begin`: earlier runs made them; `plan`: this run's plan would make them once more; `end`: this run did.
+        orphans: `type`, `name`, `id`, `import_id`, `address`, `path`, `run`, `doubt` (why it is not certain that it was
+            made), and `text` for people; at most 200.
+        left_out: How many more there are.
+        next: The command that prints `import` blocks for them.
+    """
+
+    KIND: ClassVar[str] = "orphans"
+    when: str
+    orphans: list[OrphanRow]
+    left_out: int = 0
+    next: str = ""
+
+
 class SuspectEntry(ToldEntry, frozen=True, kw_only=True):
     """The stored state lacks objects without a reason; it is frozen.
 
@@ -481,6 +514,7 @@ AnyEntry: TypeAlias = (
     | RetryEntry
     | GatewayEntry
     | StateEntry
+    | OrphansEntry
     | SuspectEntry
     | NoteEntry
     | EndEntry

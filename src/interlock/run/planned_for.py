@@ -109,10 +109,10 @@ def read_planned_for(plan: bytes) -> PlannedFor:
         UsageError: The bytes are not Terraform plan.
     """
     with _opened(plan) as archive:
-        backend = _once(_message(_entry(archive, "tfplan")), only=_BACKEND).get(_BACKEND, b"")
-        parts = _once(_message(backend))
+        backend = _once(read_message(_entry(archive, "tfplan")), only=_BACKEND).get(_BACKEND, b"")
+        parts = _once(read_message(backend))
         named = LABEL_NAME in archive.namelist()
-        place = _decoded(parts.get(_VALUE, b""))
+        place = decoded_value(parts.get(_VALUE, b""))
         return PlannedFor(
             backend=parts.get(_KEY, b"").decode(errors="replace"),
             place=place if isinstance(place, dict) else {},
@@ -141,7 +141,9 @@ def read_planned_configuration(plan: bytes, *, without: str) -> PlannedConfigura
             if folder in folders and name != without
         }
         entries = [
-            dict(_message(value)) for number, value in _message(_entry(archive, "tfplan")) if number == _VARIABLES
+            dict(read_message(value))
+            for number, value in read_message(_entry(archive, "tfplan"))
+            if number == _VARIABLES
         ]
         variables = {each.get(_KEY, b"").decode(errors="replace"): _variable(each.get(_VALUE, b"")) for each in entries}
         return PlannedConfiguration(files=files, variables=variables)
@@ -353,7 +355,7 @@ def _entry(archive: zipfile.ZipFile, name: str, limit: int = _ENTRY_BYTES) -> by
     return archive.read(name)
 
 
-def _message(content: bytes) -> Iterator[tuple[int, bytes]]:
+def read_message(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield number and value of the fields of a protocol buffers message that hold bytes; others are skipped.
 
     Raises:
@@ -400,9 +402,9 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
     raise ValueError("the plan has a number that is too long")
 
 
-def _decoded(dynamic: bytes) -> object:
+def decoded_value(dynamic: bytes) -> object:
     """Return a dynamic value; unknown values and marks in it come as msgspec's extension objects."""
-    packed = dict(_message(dynamic)).get(_MSGPACK)
+    packed = dict(read_message(dynamic)).get(_MSGPACK)
     return None if packed is None else msgspec.msgpack.decode(packed)
 
 
@@ -411,7 +413,7 @@ def _variable(dynamic: bytes) -> object:
 
     A null has no type.
     """
-    value = _decoded(dynamic)
+    value = decoded_value(dynamic)
     if dynamic and value is None:
         return None
     if not isinstance(value, list) or len(value) != 2 or not _is_plain(value[1]):  # noqa: PLR2004 - type and value

@@ -44,7 +44,7 @@ from interlock.run.workspace import ERRORED, Workspace
 from interlock.state import content_digest, parse_document, render_document, verify_state
 from interlock.store import StoreGone
 from interlock.terraform.events import Action
-from interlock.terraform.plan import PlanDocument, PlanFacts
+from interlock.terraform.plan import Counts, PlanDocument, PlanFacts
 
 SAVE_FAILED = frozenset(
     {
@@ -425,7 +425,7 @@ def plan_entry(facts: PlanFacts) -> PlanEntry:
         for change in facts.changes[:_RESOURCES_TOLD]
     ]
     return PlanEntry(
-        counts=PlanCounts(add=counts.add, change=counts.change, remove=counts.remove) if counts else PlanCounts(),
+        counts=_counts(counts) if counts else PlanCounts(),
         resources=rows,
         left_out=max(len(facts.changes) - _RESOURCES_TOLD, 0),
         outputs=list(facts.changed_outputs),
@@ -433,6 +433,10 @@ def plan_entry(facts: PlanFacts) -> PlanEntry:
         destroyed=len(facts.destroyed),
         empty=facts.is_empty,
     )
+
+
+def _counts(counts: Counts) -> PlanCounts:
+    return PlanCounts(add=counts.add, change=counts.change, remove=counts.remove, imports=counts.imports)
 
 
 def facts_of(document: PlanDocument) -> PlanFacts:

@@ -65,6 +65,7 @@ class Summary(msgspec.Struct, kw_only=True):
         job: URL of its CI job.
         plan_digest: Digest of the plan that it kept for later, or applied; empty for none.
         in_flight: Operations that were cut off, so that nobody knows whether they took effect.
+        orphans: How many objects it made that no state held at its end.
         gateway_ports: Ports of loopback at which the run's gateway listens; when its supervisor is killed, recovery
             refuses there what its provider still calls.
     """
@@ -94,6 +95,7 @@ class Summary(msgspec.Struct, kw_only=True):
     plan_digest: str = ""
     in_flight: list[str] = []
     gateway_ports: list[int] = []
+    orphans: int = 0
 
     @property
     def gap(self) -> str:

@@ -20,6 +20,7 @@ from msgspec.structs import asdict, replace
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
+from interlock.creations import spell
 from interlock.errors import (
     InterlockError,
     Interrupted,
@@ -49,12 +50,13 @@ from interlock.run.gate import check_plan
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
 from interlock.run.order import Operation, Order
+from interlock.run.orphans import orphans_entry, with_orphans
 from interlock.run.phases import Phase, may_step
 from interlock.run.progress import Progress
 from interlock.run.saved_plan import with_refresh
 from interlock.run.saving import PATIENCE_LEASES, check_room
 from interlock.run.stage import Outcome
-from interlock.run.surroundings import Diagnose, Gateway, Rescuer, Review, Seat, StateAccess
+from interlock.run.surroundings import Creations, Diagnose, Gateway, Rescuer, Review, Seat, StateAccess
 from interlock.run.terraform_commands import PLAN_FILE, Commands, StopRequested
 from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
@@ -90,6 +92,7 @@ class Hands(Struct, frozen=True, kw_only=True):
     clock: Clock
     gateway: Gateway | None = None
     review: Review | None = None
+    creations: Creations | None = None
     before: Callable[[], Awaitable[None]] = field(default=lambda: asyncio.sleep(0))
 
 
@@ -130,6 +133,7 @@ class Supervisor:
         self._body: asyncio.Task[int] | None = None
         self._turn = self._make_turn()
         self._saved = b""
+        self._repeats = False
 
     def _make_turn(self) -> Turn:
         return Turn(
@@ -242,6 +246,7 @@ class Supervisor:
             await (initialising if initialising is not None else self._commands.initialise())
             await self._take_saved()
             await self._open_gateway(seat)
+            await self._name_earlier_orphans()
             return await self._operate()
         finally:
             if self._phase not in (Phase.SETTLING, Phase.QUEUED):
@@ -276,6 +281,51 @@ class Supervisor:
             self._commands.add(await self._hands.gateway.open(self._order.run, priority, seat, folder))
             self._journal.learn(self._hands.gateway.secrets)
             self._journal.change(gateway_ports=list(self._hands.gateway.ports))
+
+    # -- objects that no state holds ----------------------------------------------------------------------------------
+
+    async def _name_earlier_orphans(self) -> None:
+        """Say what earlier runs made that is in no state, before anything is made again."""
+        if self._hands.creations is None:
+            return
+        try:
+            found = await self._hands.creations.begin(self._hands.access.stored)
+        except CANNOT as error:
+            self._journal.tell(NoteEntry(text=f"whether earlier runs made something that is in no state: {error}"))
+            return
+        if found:
+            self._journal.tell(orphans_entry("begin", found, self._order.state))
+
+    async def _expect_creations(self, path: Path, facts: PlanFacts) -> None:
+        """Say which objects the plan makes a second time. It only warns: the API has the last word on names."""
+        if self._hands.creations is None or self._order.operation is Operation.DRIFT:
+            return
+        from interlock.run.planned_creations import read_planned_creations
+
+        planned = await asyncio.to_thread(lambda: read_planned_creations(path.read_bytes(), facts))
+        repeats = self._hands.creations.expect(planned)
+        self._repeats = bool(repeats)
+        if repeats:
+            texts = [f"{each.planned.address} repeats {spell(each.creation)}" for each in repeats]
+            told = orphans_entry("plan", [each.creation for each in repeats], self._order.state, texts)
+            self._journal.tell(told)
+
+    async def _name_orphans(self, failure: InterlockError | None) -> None:
+        """Say what this run made that is in no state; a failure then names the way to it."""
+        if self._hands.creations is None:
+            return
+        gateway = self._hands.gateway
+        ask_of = gateway.ask_of if gateway is not None else lambda _place: None
+        try:
+            found = await self._hands.creations.settle(self._hands.access.stored, ask_of, succeeded=failure is None)
+        except CANNOT as error:
+            self._journal.tell(NoteEntry(text=f"whether everything that was made is in the state: {error}"))
+            return
+        self._journal.change(orphans=len(found))
+        if found:
+            self._journal.tell(orphans_entry("end", found, self._order.state))
+        if failure is not None and (found or self._repeats):
+            with_orphans(failure, state=self._order.state, repeats=self._repeats)
 
     async def _close_gateway(self) -> None:
         """Close it; the run's outcome is known by now, and a failure here must not take its place."""
@@ -391,6 +441,7 @@ class Supervisor:
         self._check_planned(outcome, path)
         facts = progress.facts
         self._say_plan(facts)
+        await self._expect_creations(path, facts)
         if self._order.operation is Operation.PLAN or not self._order.auto_approve:
             await self._commands.render(path)
         return facts
@@ -459,6 +510,7 @@ class Supervisor:
         )  # the heartbeat goes on meanwhile
         facts = settle.facts_of(document)
         self._say_plan(facts)
+        await self._expect_creations(path, facts)
         if not self._order.auto_approve:
             await self._commands.render(path)
         return facts
@@ -500,22 +552,30 @@ class Supervisor:
         await self._note_saved(outcome)
         failure = self._verdict(outcome)
         try:
-            await settle.settle(
-                outcome,
-                failure=failure,
-                plan=facts,
-                access=self._hands.access,
-                workspace=self._workspace,
-                journal=self._journal,
-                saving=settle.Saving(
-                    clock=self._hands.clock,
-                    patience_s=PATIENCE_LEASES * self._order.lease_s,
-                    program=" ".join(map(shell_word, self._binary.argv)),
-                ),
-            )
+            await self._settle(outcome, facts, failure)
+        except InterlockError as error:
+            await self._name_orphans(error)
+            raise
+        else:
+            await self._name_orphans(None)
         finally:
             await self._note_made(outcome)
         return 0
+
+    async def _settle(self, outcome: Outcome, facts: PlanFacts, failure: InterlockError | None) -> None:
+        await settle.settle(
+            outcome,
+            failure=failure,
+            plan=facts,
+            access=self._hands.access,
+            workspace=self._workspace,
+            journal=self._journal,
+            saving=settle.Saving(
+                clock=self._hands.clock,
+                patience_s=PATIENCE_LEASES * self._order.lease_s,
+                program=" ".join(map(shell_word, self._binary.argv)),
+            ),
+        )
 
     async def _rest(self) -> None:
         """Wait for what Terraform sent last; what is stored is looked at after that in any case."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,9 +16,13 @@ from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import PlanFacts
 
 if TYPE_CHECKING:
+    from interlock.creations.creation import Creation, Place
+    from interlock.creations.looking import Ask
     from interlock.recovery.breaker import Noticed
     from interlock.run.entries import AnyEntry
+    from interlock.run.planned_creations import PlannedCreation
     from interlock.run.planned_for import Target
+    from interlock.run.run_creations import Repeat
 
 Tell = Callable[["AnyEntry"], None]
 """Writes one entry to the run's journal."""
@@ -197,6 +201,10 @@ class Gateway(Protocol):
         """Refuse clients that are learned only when a provider logs in and that lead elsewhere than a plan did."""
         ...
 
+    def ask_of(self, place: Place) -> Ask | None:
+        """Return what reads from an organisation, as Interlock itself; None when this gateway does not lead there."""
+        ...
+
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan that goes through this gateway instead of the one of the run that made it."""
         ...
@@ -247,6 +255,24 @@ class Review(Protocol):
 
     async def applied(self, made: Mapping[str, str]) -> None:
         """Take note of the objects (address to id) that an apply has made or changed."""
+        ...
+
+
+class Creations(Protocol):
+    """What a run makes, and what earlier ones made that is in no state; `RunCreations` is the real one."""
+
+    async def begin(self, stored: Callable[[], Awaitable[bytes | None]]) -> tuple[Creation, ...]:
+        """Return what earlier runs of this state left. Called while the run holds the state."""
+        ...
+
+    def expect(self, planned: Sequence[PlannedCreation]) -> tuple[Repeat, ...]:
+        """Take note of what the plan makes; return what of it exists already and is in no state."""
+        ...
+
+    async def settle(
+        self, stored: Callable[[], Awaitable[bytes | None]], ask_of: Callable[[Place], Ask | None], *, succeeded: bool
+    ) -> tuple[Creation, ...]:
+        """Strike out what the stored state holds; return what this run made that is in no state."""
         ...
 
 

@@ -116,6 +116,7 @@ class ExistingSite:
             runs=self.home.runs,
             archive=self.home.archive,
             clock=self.home.clock,
+            creations=self.home.creations,
             backend=self.backend,
             coordinator=self.coordinator,
         )

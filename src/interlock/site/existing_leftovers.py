@@ -56,6 +56,10 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
             await self.backend.delete_lock(lock)
         return f"{done}; Terraform's lock {locks[0].id} was deleted" if locks else done
 
+    async def _stored(self, state: str) -> bytes | None:  # noqa: ARG002 - there is one state where this backend is
+        found = await self.backend.read_state()
+        return None if found is None else found.body
+
     async def _save(self, state: str, holder: Holder, folder: Path) -> str:
         kept = take_unsaved(folder)
         if kept is None:

@@ -107,14 +107,15 @@ async def plan_hint(ref: StateRef, home: Home) -> str:
         from interlock.foreign_text import shell_word
 
         return f"terraform {shell_word(f'-chdir={ref.root_module}')} plan"
-    folder = ref.directory or await _last_folder(ref, home)
+    folder = ref.directory or await last_folder(ref, home)
     named = ("--state", ref.queue) if ref.is_own else ()
     if folder is None:
         return f"{command('plan', *named)}    in the folder of its root module"
     return command("plan", folder, *named)
 
 
-async def _last_folder(ref: StateRef, home: Home) -> Path | None:
+async def last_folder(ref: StateRef, home: Home) -> Path | None:
+    """Return the root module from which a state was worked with last; None when none is known, or it is gone."""
     known = await home.known(ref.queue)
     folders = (Path(folder) for folder in (known.folders if known is not None else ()))
     return next((folder for folder in folders if folder.is_dir()), None)

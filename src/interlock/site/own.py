@@ -74,7 +74,9 @@ class OwnSite:
         """See `Site.leftovers`."""
         from interlock.site.own_leftovers import OwnLeftovers
 
-        return OwnLeftovers(runs=self.home.runs, archive=self.home.archive, clock=self.home.clock)
+        return OwnLeftovers(
+            runs=self.home.runs, archive=self.home.archive, clock=self.home.clock, creations=self.home.creations
+        )
 
     def access(
         self,

@@ -17,6 +17,9 @@ from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.coordinator.archive import StateArchive, Writer
+from interlock.creations.book import CreationBook
+from interlock.creations.creation import Creation, spell_some
+from interlock.creations.holdings import find_holdings
 from interlock.errors import InterlockError, StateNotSaved, Terminated, command
 from interlock.host import Life, ProcessName, alive, ancestors, life_of, name_process
 from interlock.lock import Holder
@@ -28,6 +31,7 @@ from interlock.run.entries import EndEntry
 from interlock.run.fence import Fence
 from interlock.run.given_values import remove_given
 from interlock.run.leaving import is_left, read_allowed
+from interlock.run.orphans import take_over, with_orphans
 from interlock.run.settle import SAVE_FAILED, completed, following
 from interlock.run.stage import EventFile
 from interlock.run.stop_marker import has_marker
@@ -64,12 +68,14 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         archive: Where states are kept.
         clock: For the instants of entries.
         fence: Refuses what providers of dead runs still call.
+        creations: What runs made that no state is known to hold; None where nobody asks.
     """
 
     runs: Path
     archive: StateArchive
     clock: Clock
     fence: Fence = msgspec.field(default_factory=Fence)
+    creations: CreationBook | None = None
 
     def recorded(self, run: str) -> Recorded:
         """See `Leftovers.recorded`."""
@@ -102,7 +108,34 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         if not holder.run or not folder.is_dir():
             return "it left no unsaved state; its lock was released"
         async with self._alone(folder):
-            return await self._save(state, holder, folder)
+            saved = await self._save(state, holder, folder)
+            return f"{saved}{await self._name_orphans(state, folder)}"
+
+    async def _name_orphans(self, state: str, folder: Path) -> str:
+        """Say what the run made that the state does not hold, now that it is saved; empty for nothing, or unknown."""
+        try:
+            left = await self._find_orphans(state, folder.name)
+        except InterlockError:
+            return ""  # `recover --orphans` says why
+        summary = find_summary(folder)
+        if summary is not None:
+            summary.orphans = len(left)
+            write_summary(folder, summary)
+        return f"; made by it and in no state: {spell_some(left)}; {take_over(state)}" if left else ""
+
+    async def _find_orphans(self, state: str, run: str) -> list[Creation]:
+        made = await self.creations.of_run(run) if self.creations is not None else []
+        holdings = find_holdings(await self._stored(state)) if made else None
+        if self.creations is None or holdings is None:
+            return []
+        held = [each for each in made if holdings.holds(each)]
+        await self.creations.strike(held)
+        return [each for each in made if each not in held]
+
+    async def _stored(self, state: str) -> bytes | None:
+        """Return the current state; None when there is none."""
+        current = await self.archive.current(state)
+        return None if current is None else current[1]
 
     @asynccontextmanager
     async def _alone(self, folder: Path) -> AsyncIterator[None]:
@@ -231,7 +264,15 @@ def planned_deletions(folder: Path) -> frozenset[str]:
 
 
 def outcome_of(folder: Path) -> InterlockError:
-    """Say how a run ended whose supervisor was killed: with its state saved, or not."""
+    """Say how a run ended whose supervisor was killed: with its state saved, or not, and with objects in no state."""
+    error = _saved_or_not(folder)
+    summary = find_summary(folder)
+    if summary is not None and summary.orphans:
+        with_orphans(error, state=summary.state, repeats=False)
+    return error
+
+
+def _saved_or_not(folder: Path) -> InterlockError:
     kept = folder / ERRORED
     if kept.exists():
         summary = find_summary(folder)

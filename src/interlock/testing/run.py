@@ -10,21 +10,25 @@ import asyncio
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.coordinator.interface import OnChange
 from interlock.coordinator.local import LocalCoordinator
+from interlock.creations.creation import Creation, Place
+from interlock.creations.looking import Ask
 from interlock.errors import InterlockError
 from interlock.host import ProcessName
 from interlock.lock import FencingToken, Grant, Lease, Priority, Requested, Ticket
 from interlock.recovery.breaker import Noticed
 from interlock.run.entries import AnyEntry, ApprovalEntry, PhaseEntry
 from interlock.run.leaving import read_allowed
+from interlock.run.planned_creations import PlannedCreation
 from interlock.run.planned_for import Target
 from interlock.run.process import Ended
 from interlock.run.protection import Kept, Level
+from interlock.run.run_creations import Repeat
 from interlock.run.stage import Outcome, Running
 from interlock.run.stopping import Asked
 from interlock.run.summary import find_summary
@@ -573,6 +577,10 @@ class FakeGateway:
     def expect(self, targets: Mapping[str, Target]) -> None:
         """See `Gateway.expect`."""
 
+    def ask_of(self, place: Place) -> Ask | None:  # noqa: ARG002
+        """See `Gateway.ask_of`. It leads nowhere."""
+        return None
+
     def adapt(self, plan: bytes) -> bytes:
         """See `Gateway.adapt`."""
         return plan
@@ -586,6 +594,44 @@ class FakeGateway:
         """See `Gateway.close`."""
         await self.diary.step("gateway.close")
         return {"calls": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeCreations:
+    """See `interlock.run.surroundings.Creations`.
+
+    Attributes:
+        diary: Where it says what it is asked.
+        earlier: What earlier runs left.
+        left: What this run leaves.
+        repeats: What its plan makes a second time.
+    """
+
+    diary: Diary
+    earlier: tuple[Creation, ...] = ()
+    left: tuple[Creation, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+
+    async def begin(self, stored: Callable[[], Awaitable[bytes | None]]) -> tuple[Creation, ...]:  # noqa: ARG002
+        """See `Creations.begin`."""
+        await self.diary.step("creations.begin")
+        return self.earlier
+
+    def expect(self, planned: Sequence[PlannedCreation]) -> tuple[Repeat, ...]:  # noqa: ARG002
+        """See `Creations.expect`."""
+        self.diary.note("creations.expect")
+        return self.repeats
+
+    async def settle(
+        self,
+        stored: Callable[[], Awaitable[bytes | None]],  # noqa: ARG002
+        ask_of: Callable[[Place], Ask | None],  # noqa: ARG002
+        *,
+        succeeded: bool,  # noqa: ARG002
+    ) -> tuple[Creation, ...]:
+        """See `Creations.settle`."""
+        await self.diary.step("creations.settle")
+        return self.left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

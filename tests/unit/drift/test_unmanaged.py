@@ -8,6 +8,7 @@ from interlock.drift import unmanaged
 from interlock.drift.unmanaged import Listed, Look, free_address, full_types, is_wanted, read_listing, split_generated
 from interlock.genesys.listings import find_listing, listed_types
 from interlock.hcl import parse
+from interlock.hcl.spelling import import_block
 
 SKILL = "genesyscloud_routing_skill"
 UUID = "2e369d1d-3e96-4682-a9c9-fea5aa28fe9b"
@@ -120,7 +121,7 @@ def test_any_text_is_split_without_failing(text: str) -> None:
 
 @given(st.text(max_size=40))
 def test_an_import_block_is_whole_whatever_the_id(identifier: str) -> None:
-    text = unmanaged.import_block(f"{SKILL}.a", identifier)
+    text = import_block(f"{SKILL}.a", identifier)
     assert not parse("x.tf", text.encode("utf-8", "replace")).problems
 
 

@@ -45,6 +45,7 @@ from interlock.testing.run import (
     DiaryJournal,
     Ending,
     FakeCommands,
+    FakeCreations,
     FakeDoor,
     FakeGateway,
     FakeRescuer,
@@ -111,6 +112,7 @@ class Scene:
             clock=self.clock,
             gateway=FakeGateway(diary=self.diary),
             review=FakeReview(diary=self.diary),
+            creations=FakeCreations(diary=self.diary),
         )
         return Supervisor(
             self.order,
@@ -180,6 +182,7 @@ QUEUED = (
     "during:init",
     "end:init",
     "gateway.open",
+    "creations.begin",
 )
 PLANNING = (
     "phase:planning",
@@ -188,6 +191,7 @@ PLANNING = (
     "during:plan",
     "end:plan",
     "gateway.forecast",
+    "creations.expect",
     "record:rendered",
     "start:rendered",
     "during:rendered",
@@ -208,6 +212,7 @@ SETTLING = (
     "access.settle",
     "access.current",
     "access.current",
+    "creations.settle",
     "review.applied",
     "gateway.close",
     "access.leave",
@@ -342,7 +347,16 @@ async def test_a_second_wish_is_no_second_signal_and_kills_only_after_its_warnin
 # -- every failure of every hand --------------------------------------------------------------------------------------
 
 DOWN = BackendUnavailable("it is down", fix="look")
-HARMLESS = ("rescuer.attend", "queue.renew", "access.rest", "review.applied", "gateway.close", "queue.release")
+HARMLESS = (
+    "rescuer.attend",
+    "queue.renew",
+    "creations.begin",
+    "access.rest",
+    "creations.settle",
+    "review.applied",
+    "gateway.close",
+    "queue.release",
+)
 """Hands whose failure costs the run nothing: it goes on, or has done everything already."""
 FIRST_STEPS = [step for step in numbered(QUEUED + PLANNING + AWAITING) if ":" not in step or "record:" in step]
 

@@ -14,8 +14,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from interlock.creations.creation import Place
+from interlock.creations.looking import Ask
 from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
-from interlock.gateway.service import Gateway
+from interlock.gateway.service import Gateway, organisation_key
+from interlock.gateway.witness import Witness
 from interlock.genesys import rate_limits
 from interlock.genesys.provider import TOKEN_POOL_EVERYWHERE
 from interlock.ids import Ids
@@ -38,6 +41,8 @@ class RunGateway:
         store: Where budgets are shared with other runs of this machine.
         is_current: Says whether a grant is current; asked before every call.
         own_backend: The configuration's own backend is used, so the override must not name another.
+        witness_of: Returns who is told of the calls to an organisation by the provider configurations with these
+            aliases; None when nobody is.
     """
 
     def __init__(
@@ -48,11 +53,14 @@ class RunGateway:
         store: RecordStore,
         is_current: Callable[[int], Awaitable[bool]],
         own_backend: bool = False,
+        witness_of: Callable[[Place, tuple[str, ...]], Witness] | None = None,
     ) -> None:
         self._need = need
         self._ids = ids
         self._is_current = is_current
-        self._gateways = [(way, Gateway(way.terms, ids=ids, store=store)) for way in need.ways]
+        self._gateways = [
+            (way, Gateway(way.terms, ids=ids, store=store, witness=_witness(way, witness_of))) for way in need.ways
+        ]
         self._base = HEADING if own_backend else OVERRIDE
         self._override = self._base
         self._open: list[Gateway] = []
@@ -154,6 +162,17 @@ class RunGateway:
             if way.terms.credentials is None and len(organisations) == 1:
                 gateway.expect(organisations.pop())
 
+    def ask_of(self, place: Place) -> Ask | None:
+        """See `Gateway.ask_of`."""
+        if not self._open:
+            return None
+        for way, gateway in self._gateways:
+            ours = place_of(way)
+            # By its provider configuration too: of a client that is learned from a login nothing is known before.
+            if (ours.client, ours.provider) == (place.client, place.provider):
+                return gateway.read
+        return None
+
     def adapt(self, plan: bytes) -> bytes:
         """Return a saved plan whose own copy of the override names this run's gateway instead of an earlier run's."""
         return with_override(plan, OVERRIDE_NAME, self._override)
@@ -190,6 +209,15 @@ class RunGateway:
             counts.update(_counts(gateway))
             await gateway.aclose()
         return {name: round(count, 3) for name, count in counts.items()}
+
+
+def place_of(way: Way) -> Place:
+    """Return the organisation to which a way leads, as far as it is known before anybody asked it."""
+    return Place(client=organisation_key(way.terms), api=way.terms.api_url, provider=way.logins[0].label)
+
+
+def _witness(way: Way, witness_of: Callable[[Place, tuple[str, ...]], Witness] | None) -> Witness | None:
+    return None if witness_of is None else witness_of(place_of(way), tuple(login.alias for login in way.logins))
 
 
 def pool_size(way: Way) -> int:

@@ -1,0 +1,136 @@
+"""Objects that were made and are in no state: each is written down, named, and taken over by the printed block."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.desk import Answer, Desk
+
+from interlock.host import group_members
+from interlock.simulator import DEFAULT_CLIENT, Simulation
+from interlock.simulator.asgi import Served, serve_in_thread
+from interlock.simulator.faults import FaultKind, FaultRule
+from interlock.simulator.provider.install import install
+
+pytestmark = [pytest.mark.e2e, pytest.mark.promise("P3")]
+
+MODULE = """
+terraform {
+  required_providers {
+    genesyscloud = { source = "mypurecloud/genesyscloud" }
+  }
+}
+provider "genesyscloud" {
+  gateway {}
+}
+resource "genesyscloud_routing_queue" "support" {
+  name = "Support"
+}
+"""
+READ_BACK = FaultRule(kind=FaultKind.HANG, method="GET", path="/routing/queues/", seconds=60)
+"""The queue is made, and the provider waits for its first look at it."""
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serve_in_thread(Simulation()) as running:
+        yield running
+
+
+@pytest.fixture
+def centre(tmp_path: Path, served: Served) -> Iterator[Desk]:
+    environ = {
+        "TF_CLI_CONFIG_FILE": str(install(tmp_path / "plugin", speed=50)),
+        "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
+        "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
+        "GENESYSCLOUD_GATEWAY_PROTOCOL": "http",
+        "GENESYSCLOUD_GATEWAY_HOST": served.host,
+        "GENESYSCLOUD_GATEWAY_PORT": str(served.port),
+    }
+    desk = Desk(tmp_path, environ)
+    desk.module("centre", MODULE)
+    yield desk
+    desk.close()
+
+
+def made(served: Served, kind: str = "queue") -> dict[str, str]:
+    """Return what is in the organisation: id to name."""
+    return {str(each["id"]): str(each["name"]) for each in served.simulation.snapshot()[kind]}
+
+
+def cut(centre: Desk, served: Served, *roles: str, rule: FaultRule = READ_BACK, kind: str = "queue") -> Answer:
+    """Apply, and kill these processes when the object is there and nothing has answered the provider's next call."""
+    served.simulation.faults.replace([rule])
+    apply = centre.start("apply", centre.folder / "centre", "--state", "s", "--auto-approve")
+    centre.until(lambda: made(served, kind), "the object")
+    processes = centre.until_phase("applying").processes
+    for role in roles:
+        if role == "plugin":
+            for pid in group_members(processes["terraform"].pid):
+                if pid != processes["terraform"].pid:
+                    os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(processes[role].pid, signal.SIGKILL)
+    ended = apply.wait()
+    served.simulation.faults.replace([])
+    return ended
+
+
+def import_blocks(text: str) -> list[tuple[str, str]]:
+    return re.findall(r'import \{\n  to = (\S+)\n  id = "([^"]+)"\n\}', text)
+
+
+def test_a_killed_terraform_leaves_an_orphan_that_is_named_and_the_printed_block_takes_it_over(
+    centre: Desk, served: Served
+) -> None:
+    ended = cut(centre, served, "terraform")
+    [identifier] = made(served)
+    assert ended.code == 131, ended.err
+    assert f'genesyscloud_routing_queue "Support" (id {identifier})' in ended.err
+    assert "interlock recover s --orphans" in ended.err
+
+    again = centre.run("plan", centre.folder / "centre", "--state", "s")
+    assert "genesyscloud_routing_queue.support repeats" in again.err
+    assert identifier in again.err
+
+    printed = centre.run("recover", "s", "--orphans")
+    assert import_blocks(printed.out) == [("genesyscloud_routing_queue.support", identifier)]
+    (centre.folder / "centre" / "orphans.tf").write_text(printed.out)
+    taken = centre.apply_plain(centre.folder / "centre")
+    assert taken.code == 0, taken.err
+    assert "repeats" not in taken.err
+    assert "1 imported, 0 added" in taken.err
+    assert made(served) == {identifier: "Support"}
+    assert centre.run("recover", "s", "--orphans", "--json").document["orphans"] == []
+
+
+@pytest.mark.slow
+def test_when_everything_is_killed_the_next_run_names_what_was_made(centre: Desk, served: Served) -> None:
+    ended = cut(centre, served, "supervisor", "plugin", "terraform")
+    [identifier] = made(served)
+    spelled = f'genesyscloud_routing_queue "Support" (id {identifier})'
+    assert spelled in ended.err, "the front end buries the run"
+    assert "interlock recover s --orphans" in ended.err
+    shown = centre.run("runs", "show", "latest")
+    assert spelled in shown.out
+    again = centre.run("plan", centre.folder / "centre", "--state", "s")
+    assert spelled in again.err
+    assert "genesyscloud_routing_queue.support repeats" in again.err
+
+
+@pytest.mark.slow
+def test_a_killed_provider_leaves_an_orphan_and_a_taken_name_is_no_missing_reference(
+    centre: Desk, served: Served
+) -> None:
+    ended = cut(centre, served, "plugin")
+    [identifier] = made(served)
+    assert f"(id {identifier})" in ended.err
+    again = centre.apply_plain(centre.folder / "centre")
+    assert again.code == 33, again.err
+    assert "interlock recover s --orphans" in again.err
+    assert "missing reference" not in again.err
