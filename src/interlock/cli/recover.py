@@ -200,6 +200,7 @@ async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:
         async with open_meant(walk.state, home, os.environ) as site:
             await _leftovers(walk, site)
             broken = await _state(walk, site)
+            await _name_orphans(walk, site)
             hint = await plan_hint(site.ref, site.home)
     return broken, (site.ref, hint)
 
@@ -323,6 +324,21 @@ async def _undecided(walk: _Walk, site: Site, doubts: list[Finding]) -> bool:
     choose = command("state", "history", walk.state), command("recover", walk.state, "--accept-deletions")
     walk.record("restore", "offered", f"if it was a loss: {choose[0]}, then restore one; if it was meant: {choose[1]}")
     return True
+
+
+async def _name_orphans(walk: _Walk, site: Site) -> None:
+    """Name what runs made and no state holds: an apply would make it again."""
+    from interlock.operate.orphans import find_orphans
+
+    try:
+        found = (await find_orphans(site, None)).found
+    except InterlockError as error:
+        walk.record("orphans", "undecided", f"{error.what}: {error.why}")
+        return
+    if not found:
+        walk.record("orphans", "ok", "everything that runs made is in a state")
+    for each in found:
+        walk.record("orphans", "offered", f"{each.text}; next: {command('recover', walk.state, '--orphans')}")
 
 
 async def _findings(site: Site) -> list[Finding]:

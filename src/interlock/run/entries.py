@@ -167,7 +167,7 @@ class PlanCounts(Struct, frozen=True, kw_only=True):
     add: int = 0
     change: int = 0
     remove: int = 0
-    imports: int = 0
+    imports: int | UnsetType = UNSET
 
 
 class PlanRow(Struct, frozen=True, kw_only=True):

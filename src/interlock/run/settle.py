@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from interlock.clock import Clock
 from interlock.coordinator import Standing
@@ -436,7 +436,7 @@ def plan_entry(facts: PlanFacts) -> PlanEntry:
 
 
 def _counts(counts: Counts) -> PlanCounts:
-    return PlanCounts(add=counts.add, change=counts.change, remove=counts.remove, imports=counts.imports)
+    return PlanCounts(add=counts.add, change=counts.change, remove=counts.remove, imports=counts.imports or UNSET)
 
 
 def facts_of(document: PlanDocument) -> PlanFacts:

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct, field
-from msgspec.structs import asdict, replace
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
@@ -521,7 +521,7 @@ class Supervisor:
             forecast = self._hands.gateway.forecast(facts, self._order.deadline_s, self._commands.parallelism)
             entry = replace(entry, forecast=dict(forecast))
             self._parallelism = int(str(forecast["parallelism"]))
-        self._journal.change(counts=asdict(entry.counts))
+        self._journal.change(counts=to_builtins(entry.counts))
         if self._order.operation is not Operation.DRIFT:  # "no changes" would be all that it says
             self._journal.tell(entry)
 

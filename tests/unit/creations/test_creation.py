@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.creations.creation import Creation, Place, spell, spell_some
 from interlock.testing.clock import START
@@ -9,9 +10,7 @@ HERE = Place(client="c1")
 
 
 def creation(**facts: str) -> Creation:
-    return Creation(
-        **{"key": "made/r1/1", "run": "r1", "state": "s", "place": HERE, "path": "/x", "at": START, **facts}
-    )  # type: ignore[arg-type]
+    return replace(Creation(key="made/r1/1", run="r1", state="s", place=HERE, path="/x", at=START), **facts)
 
 
 @pytest.mark.parametrize(
