@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "INTERLOCK_SEAL_KEY": "key with which the seal job vouches for plans; a secret of that job alone",
     "INTERLOCK_WRAP_KEY": "public key with which plan jobs wrap plans",
     "INTERLOCK_NOTIFY_URL": "webhook that `interlock ci notify` tells of failed runs; a secret",
+    "INTERLOCK_DRIFT": "1, as a variable of a GitLab pipeline schedule: that schedule starts the generated drift jobs",
     "INTERLOCK_CI_TOKEN": "token for the CI platform's API (`interlock ci check` on GitLab); a secret",
     "INTERLOCK_ID_TOKEN": "GitLab's identity token for the job (`id_tokens`); a secret",
     "INTERLOCK_OIDC_AUDIENCE": "audience of the identity token that generated workflows ask for",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from interlock.errors import UsageError
@@ -98,6 +98,7 @@ class Pipeline:
         wheel: Address of Interlock's wheel; "" for the package index.
         plan_key: The public key with which plan jobs wrap plans.
         tofu_sha256: Checksum of OpenTofu's archive for Linux on amd64 (Azure).
+        accept: Findings of `interlock ci check` that are borne, each with its reason.
     """
 
     targets: tuple[Target, ...]
@@ -122,6 +123,7 @@ class Pipeline:
     wheel: str = ""
     plan_key: str = ""
     tofu_sha256: str = ""
+    accept: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def gitlab_image(self) -> str:
@@ -138,6 +140,11 @@ class Pipeline:
                 fix=f"docker buildx imagetools inspect {name}:{self.tool_version}    and set pipeline.image",
             )
         return self.image
+
+    @property
+    def ending_min(self) -> int:
+        """How long a job that was stopped may still take to end well: an operation under way is not cut off."""
+        return min(self.apply_min, 60)
 
     def limit_min(self, work_min: int) -> int:
         """Return a job's whole limit: its turn, its work, and time to end well."""
@@ -206,7 +213,18 @@ def read_pipeline(
         wheel=_text(section, "wheel", _WHEEL, "") if "wheel" in section else "",
         plan_key=_plan_key(section),
         tofu_sha256=_text(section, "tofu_sha256", _SHA256, "") if "tofu_sha256" in section else "",
+        accept=_reasons(section.get("accept", {})),
     )
+
+
+def _reasons(value: object) -> Mapping[str, str]:
+    """Return what `pipeline.accept` says; a finding without a reason is not accepted."""
+    if not isinstance(value, Mapping):
+        raise UsageError("pipeline.accept must be a mapping", why=f"it is {value!r}", fix="write FINDING: REASON")
+    for finding, reason in value.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise UsageError(f"pipeline.accept gives no reason for {finding!r}", fix="write why it is accepted")
+    return {str(finding): reason for finding, reason in value.items()}
 
 
 def _checksums(section: Mapping[str, Any], installed: bool) -> tuple[str, ...]:
@@ -237,7 +255,7 @@ def _plan_key(section: Mapping[str, Any]) -> str:
 _KEYS = (
     *("environment", "branch", "terraform", "tofu", "genesys_region", "aws", "audience", "drift", "notify"),
     *("wait", "plan_timeout", "apply_timeout", "runner", "image", "package"),
-    *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256"),
+    *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256", "accept"),
 )
 
 

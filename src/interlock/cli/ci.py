@@ -149,12 +149,14 @@ def check(
     json: Json = False,
 ) -> None:
     """Ask the CI system whether what its files cannot say is set: queues, locks, approvals."""
+    from interlock.ci.checks import Answer, accept
     from interlock.ci.platforms.gitlab import GitLab
 
     pipeline, target = _pipeline(_settings()), _platform(platform)
-    found = tuple(target.checks(pipeline, repair=repair) if isinstance(target, GitLab) else target.checks(pipeline))
+    looked = target.checks(pipeline, repair=repair) if isinstance(target, GitLab) else target.checks(pipeline)
+    found = tuple(accept(looked, pipeline.accept))
     view.emit({"checks": found}, json=json, human=lambda: _show_checks(found))
-    if any(one.answer.value != "good" for one in found):
+    if any(one.answer not in {Answer.GOOD, Answer.ACCEPTED} for one in found):
         raise typer.Exit(1)
 
 

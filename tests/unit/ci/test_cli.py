@@ -125,7 +125,9 @@ def test_check_reports_each_setting_and_fails_when_one_is_wrong(
     group = "/projects/7/resource_groups/interlock-prod-routing"
     fake_api.on("GET", group, {"process_mode": "unordered"})
     fake_api.on("GET", "/projects/7/protected_environments/production", {"name": "production"})
-    fake_api.on("GET", "/projects/7/pipeline_schedules", [{"active": True}])
+    fake_api.on("GET", "/projects/7/pipeline_schedules", [{"id": 1, "active": True, "ref": "main"}])
+    drift = {"key": "INTERLOCK_DRIFT", "value": "1"}
+    fake_api.on("GET", "/projects/7/pipeline_schedules/1", {"variables": [drift]})
     assert run("check", "--platform", "gitlab", "--json") == 1
     found = json.loads(capsys.readouterr().out)["checks"]
     assert [one["answer"] for one in found] == ["wrong", "good", "good"]

@@ -76,7 +76,7 @@ def test_a_protected_github_environment_is_good(fake_api: Any) -> None:
         ({"protection_rules": []}, ["wrong", "wrong"]),
         ({"protection_rules": [{"type": "required_reviewers", "reviewers": []}]}, ["wrong", "wrong"]),
         (
-            {"protection_rules": [], "deployment_branch_policy": {"custom_branch_policies": True}},
+            {"protection_rules": [], "deployment_branch_policy": {"protected_branches": True}},
             ["wrong", "good"],
         ),
     ],
@@ -87,6 +87,29 @@ def test_an_unprotected_github_environment_is_wrong(fake_api: Any, answer: objec
     found = list(github(fake_api).checks(PIPELINE))
     assert [check.answer.value for check in found] == [*expected, "wrong"]
     assert all(check.fix for check in found if check.answer is Answer.WRONG)
+
+
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        ([{"name": "main", "type": "branch"}], "good"),
+        ([{"name": "*"}], "wrong"),
+        ([{"name": "main"}, {"name": "release/*"}], "wrong"),
+        ([{"name": "main", "type": "tag"}], "wrong"),
+        ([], "wrong"),
+        (None, "unknown"),
+    ],
+)
+def test_a_policy_of_chosen_branches_is_good_only_for_the_branch_alone(
+    fake_api: Any, policies: object, expected: str
+) -> None:
+    rules = [{"type": "required_reviewers", "reviewers": [{"type": "Team"}]}]
+    custom = {"protection_rules": rules, "deployment_branch_policy": {"custom_branch_policies": True}}
+    fake_api.on("GET", ENVIRONMENT, custom)
+    seal_environment(fake_api)
+    if policies is not None:
+        fake_api.on("GET", f"{ENVIRONMENT}/deployment-branch-policies", {"branch_policies": policies})
+    assert [check.answer.value for check in github(fake_api).checks(PIPELINE)] == ["good", expected, "good"]
 
 
 def test_a_missing_github_environment_is_wrong(fake_api: Any) -> None:
@@ -245,10 +268,39 @@ PROTECTED = "/projects/7/protected_environments/production"
 SCHEDULES = "/projects/7/pipeline_schedules"
 
 
+def schedule(api: Any, variables: dict[str, str] | None, *, ref: str = "refs/heads/main") -> None:
+    """Let the project have one schedule; None: its variables are not shown."""
+    api.on("GET", SCHEDULES, [{"id": 1, "active": True, "ref": ref}])
+    shown = {} if variables is None else {"variables": [{"key": k, "value": v} for k, v in variables.items()]}
+    api.on("GET", f"{SCHEDULES}/1", shown)
+
+
+@pytest.mark.parametrize(
+    ("variables", "ref", "expected"),
+    [
+        ({"INTERLOCK_DRIFT": "1"}, "main", Answer.GOOD),
+        ({}, "main", Answer.WRONG),
+        ({"INTERLOCK_DRIFT": "1"}, "refs/heads/feature", Answer.WRONG),
+        (None, "main", Answer.UNKNOWN),
+    ],
+    ids=["ours", "somebody else's", "another branch", "hidden"],
+)
+def test_only_our_own_schedule_counts(
+    fake_api: Any, variables: dict[str, str] | None, ref: str, expected: Answer
+) -> None:
+    schedule(fake_api, variables, ref=ref)
+    assert list(gitlab(fake_api).checks(PIPELINE))[-1].answer is expected
+
+
+def test_an_approval_rule_that_asks_nobody_is_told(fake_api: Any) -> None:
+    fake_api.on("GET", PROTECTED, {"approval_rules": [{"required_approvals": 0}]})
+    assert "nobody is asked" in list(gitlab(fake_api).checks(PIPELINE))[1].message
+
+
 def test_an_ordered_gitlab_project_is_good(fake_api: Any) -> None:
     fake_api.on("GET", GROUP, {"process_mode": "oldest_first"})
     fake_api.on("GET", PROTECTED, {"required_approval_count": 1})
-    fake_api.on("GET", SCHEDULES, [{"active": True}])
+    schedule(fake_api, {"INTERLOCK_DRIFT": "1"})
     found = list(gitlab(fake_api).checks(PIPELINE))
     assert [check.answer for check in found] == [Answer.GOOD] * 3
     assert fake_api.seen[0].headers["private-token"] == TOKEN
@@ -301,8 +353,9 @@ def test_azure_environments_are_looked_at(fake_api: Any) -> None:
     fake_api.on("GET", CHECKS, {"value": [{"type": {"name": "ExclusiveLock"}}, {"type": {"name": "Approval"}}]})
     assert [check.answer for check in azure(fake_api).checks(PIPELINE)] == [Answer.GOOD] * 2
     assert fake_api.seen[1].query["resourceId"] == "4"
-    fake_api.on("GET", CHECKS, {"value": []})
-    assert [check.answer for check in azure(fake_api).checks(PIPELINE)] == [Answer.WRONG] * 2
+    for off in ([], [{"type": {"name": "Approval"}, "isDisabled": True}]):
+        fake_api.on("GET", CHECKS, {"value": off})
+        assert [check.answer for check in azure(fake_api).checks(PIPELINE)] == [Answer.WRONG] * 2
     fake_api.on("GET", ENVIRONMENTS, {"value": []})
     assert [check.answer for check in azure(fake_api).checks(PIPELINE)] == [Answer.WRONG]
 

@@ -58,7 +58,8 @@ class Azure:
             resourceId=str(match["id"]),
             **{"$expand": "settings", "api-version": _PREVIEW},
         )
-        kinds = {_kind(check) for check in (answer or {}).get("value") or []}
+        # One that was switched off is listed like any other.
+        kinds = {_kind(check) for check in (answer or {}).get("value") or [] if not check.get("isDisabled")}
         if "exclusivelock" in kinds:
             yield good(subject, "an exclusive lock keeps its deployments apart")
         else:

@@ -67,9 +67,35 @@ class GitHub:
         return wrong(subject, "no reviewers are required", f"add required reviewers in {where}")
 
     def _branches(self, subject: str, found: Mapping[str, Any], where: str, branch: str) -> Check:
-        if found.get("deployment_branch_policy"):
-            return good(subject, "only chosen branches may deploy to it")
-        return wrong(subject, "every branch may deploy to it", f"limit deployment branches to {branch} in {where}")
+        policy = found.get("deployment_branch_policy")
+        fix = f"limit deployment branches to {branch} in {where}"
+        if not policy:
+            return wrong(subject, "every branch may deploy to it", fix)
+        if not policy.get("custom_branch_policies"):
+            return good(subject, "only protected branches may deploy to it")
+        names = self._policies(str(found.get("name") or subject.removeprefix("environment ")))
+        if names is None:
+            return unknown(subject, "this token may not read which branches may deploy", f"look at {where}")
+        others = [name for name in names if name != branch]
+        if others:
+            return wrong(subject, f"other branches or tags may deploy to it: {', '.join(others)}", fix)
+        return (
+            good(subject, f"only {branch} may deploy to it") if names else wrong(subject, "no branch may deploy", fix)
+        )
+
+    def _policies(self, name: str) -> list[str] | None:
+        """Return the patterns of the branches and tags that may deploy to an environment; None when they are hidden."""
+        path = f"/repos/{self.repository}/environments/{urllib.parse.quote(name, safe='')}/deployment-branch-policies"
+        try:
+            answer = self.api.find(path, per_page="100")
+        except AuthenticationFailed:
+            return None
+        found = [] if answer is None else answer.get("branch_policies") or []
+        return (
+            None
+            if answer is None
+            else [f"{'tag ' if one.get('type') == 'tag' else ''}{one.get('name')}" for one in found]
+        )
 
     def comment(self, body: str, mark: str) -> str:
         """Write or replace the pull request's comment; returns its address.

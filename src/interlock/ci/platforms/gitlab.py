@@ -18,6 +18,7 @@ _TOKENS = ("INTERLOCK_CI_TOKEN", "GITLAB_TOKEN")
 WRAPPED_FILE = "plan.bin.wrapped"
 ORDERED = "oldest_first"
 MAX_PAGES = 20  # of notes that are looked through
+DRIFT_VARIABLE = "INTERLOCK_DRIFT"  # what the generated drift jobs ask of a schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class GitLab:
         for name in dict.fromkeys(target.environment for target in pipeline.targets):
             yield self._readable(f"environment {name}", self._environment, name)
         if pipeline.drift_cron:
-            yield self._readable("drift schedule", self._schedule, pipeline.drift_cron)
+            yield self._readable("drift schedule", self._schedule, pipeline.drift_cron, pipeline.branch)
 
     def _readable(self, subject: str, look: Any, *arguments: object) -> Check:
         try:
@@ -77,16 +78,34 @@ class GitLab:
         if found is None:
             fix = f"protect {name} in Settings > CI/CD > Protected environments (GitLab Premium)"
             return wrong(subject, "it is not protected, so everybody who may push may deploy", fix)
-        if found.get("approval_rules") or found.get("required_approval_count"):
+        if any(int(rule.get("required_approvals") or 0) > 0 for rule in found.get("approval_rules") or []) or (
+            int(found.get("required_approval_count") or 0) > 0
+        ):
             return good(subject, "it is protected and asks for approval")
-        return good(subject, "it is protected; only chosen people may deploy")
+        return good(subject, "it is protected; only chosen people may deploy, and nobody is asked")
 
-    def _schedule(self, subject: str, cron: str) -> Check:
+    def _schedule(self, subject: str, cron: str, branch: str) -> Check:
+        """Look for our own schedule: another one of the project starts no drift job."""
         found = self.api.find(f"{self.project}/pipeline_schedules", scope="active") or []
-        if any(schedule.get("active") for schedule in found):
-            return good(subject, f"{len(found)} active")
-        fix = f'add one in Build > Pipeline schedules, for example "{cron}"'
-        return wrong(subject, "no pipeline schedule is active, so nobody looks for drift", fix)
+        here = [one for one in found if one.get("active") and _branch(one.get("ref")) == branch]
+        answers = [self._scans(one) for one in here]
+        if True in answers:
+            return good(subject, f"one is active on {branch} with {DRIFT_VARIABLE}")
+        if None in answers:
+            fix = f"look whether one of them has the variable {DRIFT_VARIABLE}=1, or use a maintainer's token"
+            return unknown(subject, f"{len(here)} active on {branch}, and this token may not read their variables", fix)
+        fix = f'add one in Build > Pipeline schedules on {branch}, for example "{cron}", with {DRIFT_VARIABLE}=1'
+        return wrong(
+            subject, f"no active pipeline schedule on {branch} sets {DRIFT_VARIABLE}=1: no drift is found", fix
+        )
+
+    def _scans(self, schedule: Mapping[str, Any]) -> bool | None:
+        """Say whether a schedule starts the drift jobs; None when its variables are not shown to this token."""
+        whole = self.api.find(f"{self.project}/pipeline_schedules/{schedule['id']}") or {}
+        variables = whole.get("variables")
+        if variables is None:
+            return None
+        return any(one.get("key") == DRIFT_VARIABLE and one.get("value") == "1" for one in variables)
 
     def comment(self, body: str, mark: str) -> str:
         """Write or replace the merge request's note; returns the merge request's address.
@@ -179,6 +198,10 @@ class GitLab:
                 if found.get("name") == job and found.get("status") == "success" and made_at is not None:
                     number = str(found["id"])
                     yield Kept(run=pipeline, attempt=number, made_at=made_at, where=number)
+
+
+def _branch(ref: object) -> str:
+    return str(ref or "").removeprefix("refs/heads/")
 
 
 def gitlab_identity(environ: Mapping[str, str], audience: str) -> str:

@@ -22,12 +22,15 @@ include:
 _TEXT = """\
 # Written by `interlock ci generate gitlab`. Change interlock.yaml and run it again instead of editing this file.
 #
-# Needed in the project's CI/CD variables, all protected and masked, each scoped to the environment that it is for:
-#   GENESYSCLOUD_OAUTHCLIENT_ID, GENESYSCLOUD_OAUTHCLIENT_SECRET: the plan and apply environments named below
+# Needed in the project's CI/CD variables, all masked, each scoped to the environment that it is for:
+#   GENESYSCLOUD_OAUTHCLIENT_ID, GENESYSCLOUD_OAUTHCLIENT_SECRET: the plan and apply environments named below; a client
+#   that may only read for the plan environments
 #   INTERLOCK_SEAL_KEY: the seal environments alone, whose jobs run no code of a change
 #   INTERLOCK_PLAN_KEY: the apply environments alone
 #   INTERLOCK_CI_TOKEN: a project access token; scope read_api in the seal environments, scope api (role Reporter) in
 #   the comment environments, and for `interlock ci check`
+# Protect those of the seal and apply environments. Protected variables do not reach the pipelines of merge requests
+# from unprotected branches, so those of the plan and comment environments must not be protected.
 <% if p.notify %>
 #   INTERLOCK_NOTIFY_URL: a webhook that is told about failures
 <% endif %>
@@ -63,6 +66,8 @@ stages: [plan, seal, apply, drift]
   extends: .interlock-base
   variables:
     GENESYSCLOUD_REGION: << p.genesys_region | yaml >>
+    # The runner gives after_script five minutes by default; Terraform may need longer to end its operations and save.
+    RUNNER_AFTER_SCRIPT_TIMEOUT: << (p.ending_min ~ "m") | yaml >>
 <% if p.server %>
     INTERLOCK_SERVER: << p.server | yaml >>
 <% endif %>
@@ -94,7 +99,8 @@ stages: [plan, seal, apply, drift]
 <% if not p.installed %>
     - export PATH="/opt/interlock/bin:$PATH"
 <% endif %>
-    - interlock wait
+    # The job has its status already; here a failure would only keep the next line from running.
+    - interlock wait || echo "interlock wait ended with $?"
 <% if p.notify %>
     - if [ "$CI_JOB_STATUS" = failed ]; then interlock ci notify --state "$STATE"; fi
 <% endif %>
@@ -108,10 +114,16 @@ stages: [plan, seal, apply, drift]
     INTERLOCK_WRAP_KEY: << p.plan_key | yaml >>
     LOCKFILE: ""
   script:
-    - interlock plan "$DIRECTORY" --state "$STATE" --out plan.bin --json -- ${LOCKFILE:+"$LOCKFILE"} > plan.json
-    - interlock ci wrap plan.bin
+    # A plan that fails is reported too; else the comment of the plan before it would stand as if it were this one's.
+    - code=0
+    - >-
+      interlock plan "$DIRECTORY" --state "$STATE" --out plan.bin --json
+      -- ${LOCKFILE:+"$LOCKFILE"} > plan.json || code=$?
     - interlock ci comment plan.json --state "$STATE" --keep report.json
+    - if [ "$code" -ne 0 ]; then exit "$code"; fi
+    - interlock ci wrap plan.bin
   artifacts:
+    when: always
     paths: [plan.bin.wrapped, report.json]
     access: developer
     expire_in: 30 days
@@ -130,7 +142,6 @@ stages: [plan, seal, apply, drift]
   stage: seal
   timeout: 15 minutes
   interruptible: false
-  dependencies: []
   variables:
     BRANCH: << p.branch | yaml >>
 <% if p.installed %>
@@ -162,6 +173,7 @@ stages: [plan, seal, apply, drift]
 
 plan:<< target.slug | word >>:
   extends: .interlock-plan
+  needs: []
   # A newer commit makes this preview void.
   interruptible: true
   environment:
@@ -180,6 +192,7 @@ plan:<< target.slug | word >>:
     - if: >-
         $CI_PIPELINE_SOURCE == "merge_request_event"
         && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
+        && $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID
 
 comment:<< target.slug | word >>:
   extends: .interlock-comment
@@ -193,6 +206,8 @@ comment:<< target.slug | word >>:
     - if: >-
         $CI_PIPELINE_SOURCE == "merge_request_event"
         && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
+        && $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID
+      when: always
 
 # By hand (Build > Pipelines > New pipeline): plan anew, for instance when the reviewed plan is stale.
 plan-anew:<< target.slug | word >>:
@@ -203,6 +218,11 @@ plan-anew:<< target.slug | word >>:
 
 seal:<< target.slug | word >>:
   extends: .interlock-seal
+  # Only this state's own plan is waited for, when there is one; nothing of it is brought along.
+  needs:
+    - job: plan-anew:<< target.slug | word >>
+      optional: true
+      artifacts: false
   environment:
     name: << (target.environment ~ "-seal") | yaml >>
     action: prepare
@@ -235,9 +255,11 @@ apply:<< target.slug | word >>:
     - if: $CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
 <% if p.drift_cron %>
 
-# Runs in a scheduled pipeline: Build > Pipeline schedules, cron "<< p.drift_cron | bare >>" on << p.branch | bare >>.
+# Runs in a scheduled pipeline: Build > Pipeline schedules, cron "<< p.drift_cron | bare >>" on << p.branch | bare >>,
+# with the variable INTERLOCK_DRIFT set to 1; the project's other schedules start nothing here.
 drift:<< target.slug | word >>:
   extends: .interlock
+  needs: []
   stage: drift
   timeout: << p.limit_min(p.plan_min) >> minutes
   interruptible: true
@@ -256,19 +278,21 @@ drift:<< target.slug | word >>:
   script:
     - interlock drift "$DIRECTORY" --state "$STATE" --gate -- ${LOCKFILE:+"$LOCKFILE"}
   rules:
-    - if: $CI_PIPELINE_SOURCE == "schedule"
+    - if: $CI_PIPELINE_SOURCE == "schedule" && $INTERLOCK_DRIFT == "1"
 <% endif %>
 <% endfor %>
 
 # What this file cannot say: the process mode of the resource groups, and who may deploy to the environments.
 settings:
   extends: .interlock-base
+  needs: []
   stage: drift
   timeout: 10 minutes
   script:
     - interlock ci check
   rules:
-    - if: $CI_PIPELINE_SOURCE == "schedule" || $CI_PIPELINE_SOURCE == "web"
+    - if: $CI_PIPELINE_SOURCE == "web"
+    - if: $CI_PIPELINE_SOURCE == "schedule" && $INTERLOCK_DRIFT == "1"
 """
 
 
