@@ -41,7 +41,7 @@ from interlock.coordinator.view import standing_of
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, PolicyGate, UsageError
 from interlock.ids import Ids
 from interlock.lock import LockIdBound, LockIdUnbound, RefuseReason, holder_of
-from interlock.state import parse_document
+from interlock.state import may_hold_nothing, parse_state
 from interlock.state.history import Version, VersionKind
 from interlock.terraform.lockinfo import LockInfo
 
@@ -260,14 +260,14 @@ class RunGate:
         """Say whether this is the empty state that Terraform writes when the plan of a new state is interrupted.
 
         Stored, it would be version 1 of a state that nobody applied, and a saved plan of the new state would be stale.
-        It holds nothing that could be lost; whoever lost the grant is refused all the same.
+        It holds nothing that could be lost; whoever lost the grant is refused all the same. Of an encrypted one that is
+        known without a look: before an apply nothing was made.
         """
         view = await self._coordinator.view(self.state)
         is_current = holder_of(view.lock, ticket=self._writer.ticket, token=self._writer.token) is not None
         if view.head is not None or not is_current:
             return False
-        document = parse_document(body)
-        return not document.instance_count() and not document.outputs and not document.objects()
+        return may_hold_nothing(parse_state(body))
 
     async def _check_lock_id(self, lock_id: str | None, body: bytes) -> None:
         """Refuse a lock id that is not bound to the grant: another Terraform found this address.

@@ -167,13 +167,13 @@ def _check(module: Module, folder: Path) -> None:
 
 def _inventory(folder: Path, state: Path | None, plan: Path | None) -> Inventory:
     from interlock.dependencies import EMPTY, from_plan_json, from_state
-    from interlock.state import parse_document
+    from interlock.state import parse_content
 
     local = folder / _LOCAL_STATE
     if state is None and plan is None and local.is_file() and local.stat().st_size:
         state = local
     if state is not None:
-        return from_state(parse_document(_read(state)))
+        return from_state(parse_content(_read(state), str(state)))
     return from_plan_json(_read(plan)) if plan is not None else EMPTY
 
 

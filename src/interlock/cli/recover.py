@@ -263,6 +263,7 @@ async def _leftover(walk: _Walk, site: Site, leftover: Leftover) -> None:
 
 async def _push(walk: _Walk, site: Site, leftover: Leftover) -> None:
     from interlock.operate.unsaved_state import put_away
+    from interlock.state import EncryptedDocument
 
     assert leftover.document is not None
     try:
@@ -270,7 +271,9 @@ async def _push(walk: _Walk, site: Site, leftover: Leftover) -> None:
     except InterlockError:
         view.note("  the current state cannot be read, so there is nothing to compare with")
     else:
-        if not walk.quiet:
+        if isinstance(leftover.document, EncryptedDocument):
+            view.note("  it is encrypted, so what it would change cannot be shown")
+        elif not walk.quiet:
             show_difference(difference(current, leftover.document))
     serial = leftover.document.serial
     if not walk.agrees(f"Push {leftover.path} as serial {serial}?"):
@@ -284,7 +287,6 @@ async def _push(walk: _Walk, site: Site, leftover: Leftover) -> None:
 async def _state(walk: _Walk, site: Site) -> bool:
     """Verify, and offer what puts it right; say whether it is damaged still."""
     from interlock.recovery.damage import UNDECIDED
-    from interlock.state import ENCRYPTED
 
     findings = await _findings(site)
     faults = [finding for finding in findings if finding.refuses]
@@ -294,9 +296,6 @@ async def _state(walk: _Walk, site: Site) -> bool:
         walk.record("state", "damaged", f"{fault.code}: {fault.message}")
     if any(fault.code in {"state-lost", "state-gone"} for fault in faults):
         walk.record("restore", "refused", "no step can be chosen for you: an older state would hide that one was lost")
-        return True
-    if any(fault.code == ENCRYPTED for fault in faults):
-        walk.record("restore", "refused", "OpenTofu encrypted it; whether it is whole only tofu can tell")
         return True
     if {fault.code for fault in faults} == {"digest-mismatch"}:
         done = await repair_in(site, walk.state, yes=walk.yes, dry_run=walk.dry_run)

@@ -139,6 +139,7 @@ def verify(
 def _findings(state: str, findings: tuple[Finding, ...]) -> None:
     from interlock.errors import command
     from interlock.recovery.damage import UNDECIDED
+    from interlock.state import ENCRYPTED
 
     for finding in findings:
         where = f"{finding.address}: " if finding.address else ""
@@ -148,7 +149,8 @@ def _findings(state: str, findings: tuple[Finding, ...]) -> None:
         settle = command("recover", state, "--accept-deletions")
         view.say(f"only you can say whether that was meant; if it was: {settle}")
     elif not any(finding.refuses for finding in findings):
-        view.say("the state is whole")
+        encrypted = any(finding.code == ENCRYPTED for finding in findings)
+        view.say("the state is whole, as far as anybody can see without its key" if encrypted else "the state is whole")
 
 
 @app.command()
@@ -189,7 +191,7 @@ def _show_others(versions: list[StoredVersion]) -> None:
                 f"{version.number or '-'}{' (current)' if version.current else ''}",
                 view.plain(version.serial),
                 "deleted" if version.is_deletion else {True: "yes", False: "NO", None: "?"}[version.whole],
-                view.plain(version.resources),
+                "encrypted" if version.encrypted else view.plain(version.resources),
                 view.size(version.size_bytes),
                 view.instant(version.at) if version.at else "-",
                 version.id,
@@ -214,7 +216,7 @@ def _version_row(version: Version, newer: Version | None) -> tuple[str, ...]:
         str(version.number),
         str(version.serial),
         _kind(version, newer),
-        str(version.resources),
+        "encrypted" if version.encrypted else str(version.resources),
         view.size(version.size_bytes),
         view.instant(version.written_at),
         view.plain(version.run),
@@ -327,6 +329,7 @@ async def restore_in(site: Site, state: str, version: str | None, *, yes: bool, 
         "returns": plan.returns,
         "orphans": plan.orphans,
         "changes": plan.changes,
+        "opaque": plan.opaque,
         "done": False,
     }
     _show_plan(planned)
@@ -348,6 +351,8 @@ def _show_plan(planned: PlannedRestore) -> None:
     view.note(f"{planned.label} would become current as serial {plan.next_serial}")
     if plan.lineage_changes:
         view.note("  another lineage: saved plans of the present state no longer fit")
+    if plan.opaque:
+        view.note("  one of the two states is encrypted, so what would change cannot be shown: look at the next plan")
     for title, addresses in (
         ("claimed again; recreated by the next apply if it no longer exists", plan.returns),
         ("no longer managed; left as an orphan if it exists", plan.orphans),

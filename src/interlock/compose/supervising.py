@@ -505,6 +505,10 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
         return "--no-gateway was given"
     if order.plan_file is not None:
         return _planned_need(order, environ)
+    return _configured_need(order, environ)
+
+
+def _configured_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     if not any(_MAY_USE.search(path.read_bytes()) for path in sources_of(Path(order.directory))):
         return "the configuration does not name Genesys Cloud"
     from interlock.run.gateway_access import find_need
@@ -516,10 +520,18 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
 
 def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     """Return what a saved plan needs of a gateway; it holds its own configuration and values of variables."""
+    from interlock.run.encrypted_plan import is_encrypted_plan
     from interlock.run.planned_for import UNREADABLE, read_planned_configuration
+    from interlock.run.reviewed_plan import no_gateway
     from interlock.run.workspace import OVERRIDE_NAME
 
     plan = Path(order.plan_file or "").read_bytes()
+    if is_encrypted_plan(plan):  # it is compared with the configuration here before anything of it runs
+        need = _configured_need(order, environ)
+        if isinstance(need, str):
+            return need
+        again = command("apply", "--plan", order.plan_file, order.directory)
+        raise no_gateway("the plan was not applied", command_with=again)
     held = read_planned_configuration(plan, without=OVERRIDE_NAME)
     if not any(b"genesyscloud" in content for content in held.files.values()):
         return "the plan does not name Genesys Cloud"

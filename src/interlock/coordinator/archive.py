@@ -39,7 +39,7 @@ from interlock.errors import (
 )
 from interlock.ids import Ids, RandomIds
 from interlock.lock import NEW_LOCK, holder_of
-from interlock.state.document import Document, parse_document
+from interlock.state.encrypted import AnyDocument, EncryptedDocument, parse_state
 from interlock.state.history import (
     MAX_SUSPECT,
     REVIEWER,
@@ -57,6 +57,7 @@ from interlock.state.lineage import (
     Step,
     footing,
     is_question_of_content,
+    is_written_again,
     judge,
     judge_deletions,
     says_same,
@@ -315,6 +316,7 @@ class StateArchive:
             written_at=self._clock.now(),
             size_bytes=0,
             resources=0,
+            encrypted=False,
             parent=head.meta_digest,
             note=note,
         )
@@ -327,7 +329,7 @@ class StateArchive:
             StateInvalid: The version cannot be restored.
             UsageError: Its bytes are gone.
         """
-        target = parse_document(await self.read_version(state, version))
+        target = parse_state(await self.read_version(state, version))
         head = await self._head(state)
         return plan_restore(
             current=await self._current_document(state),
@@ -346,9 +348,8 @@ class StateArchive:
         """
         plan = await self.plan_restore(state, version)
         note = f"restored version {version.number} (serial {version.serial})"
-        return await self.write(
-            state, plan.body(), writer=writer, kind=VersionKind.RESTORE, note=note, force=plan.lineage_changes
-        )
+        force = plan.lineage_changes or version.encrypted  # an encrypted one keeps its serial
+        return await self.write(state, plan.body(), writer=writer, kind=VersionKind.RESTORE, note=note, force=force)
 
     async def accept(self, state: str, *, writer: Writer) -> Version | None:
         """Let a suspect current version stand, as a version of its own that says who did; None when it is not suspect.
@@ -531,7 +532,7 @@ class StateArchive:
             fix="try again",
         )
 
-    async def _attempt(self, request: _Request, document: Document) -> Written | None:
+    async def _attempt(self, request: _Request, document: AnyDocument) -> Written | None:
         """Write once against the head as it is now. None: the head moved meanwhile."""
         view = await self._coordinator.view(request.state)
         token = _check_right(view, request.writer)
@@ -539,6 +540,8 @@ class StateArchive:
             await self._refuse_orphaned_chain(request.state)
         last = await self._describe(view.head.meta_digest) if view.head is not None else None
         living = last if last is not None and not last.is_tombstone else None
+        if not request.force:
+            _check_stays_encrypted(request, document, living)
         step = Step.NEXT if request.force else await self._judge(request, document, living)
         if living is not None and (step is Step.SAME or request.digest == living.digest):
             assert view.head is not None
@@ -595,7 +598,7 @@ class StateArchive:
             return True
         return False
 
-    async def _judge(self, request: _Request, document: Document, living: Version | None) -> Step:
+    async def _judge(self, request: _Request, document: AnyDocument, living: Version | None) -> Step:
         """Apply the rules of lineage and serial.
 
         Raises:
@@ -603,9 +606,13 @@ class StateArchive:
         """
         current = None if living is None else Footing(lineage=living.lineage, serial=living.serial)
         is_same = living is not None and await self._is_same(request, document, living)
+        if not is_same and living is not None and _is_own_again(request, document, living):
+            return Step.NEXT
         return _accepted(judge(current, footing(document), is_same=is_same), request.state)
 
-    async def _judge_deletions(self, request: _Request, document: Document, living: Version | None) -> Refusal | None:
+    async def _judge_deletions(
+        self, request: _Request, document: AnyDocument, living: Version | None
+    ) -> Refusal | None:
         """Apply the rule of deletions; return what speaks against a document that is stored all the same.
 
         Raises:
@@ -619,7 +626,7 @@ class StateArchive:
             return None
         before = await self._read_living(request.state, base)
         refusal = await _aside(
-            lambda body: judge_deletions(parse_document(body), document, allowed), before, size_bytes=len(before)
+            lambda body: judge_deletions(parse_state(body), document, allowed), before, size_bytes=len(before)
         )
         if refusal is not None and not request.writer.keeps_suspect:
             raise _refused(refusal, request.state)
@@ -635,15 +642,15 @@ class StateArchive:
             base = await self._describe(base.parent)
         return base
 
-    async def _is_same(self, request: _Request, document: Document, living: Version) -> bool:
+    async def _is_same(self, request: _Request, document: AnyDocument, living: Version) -> bool:
         """Whether a document is the current one again; that is read only when its bytes are others."""
         stands = Footing(lineage=living.lineage, serial=living.serial)
         if request.digest == living.digest or not is_question_of_content(stands, footing(document)):
             return request.digest == living.digest
         body = await self._read_living(request.state, living)
-        return await _aside(lambda text: says_same(parse_document(text), document), body, size_bytes=len(body))
+        return await _aside(lambda text: says_same(parse_state(text), document), body, size_bytes=len(body))
 
-    async def _store(self, request: _Request, document: Document, last: Version | None, token: int) -> Version:
+    async def _store(self, request: _Request, document: AnyDocument, last: Version | None, token: int) -> Version:
         like = last.blob if last is not None and last.blob else None
         salt = self._ids.fresh()
         blob = await self._blobs.put(_wrap(request.state, request.body, salt), like=like)
@@ -659,9 +666,10 @@ class StateArchive:
             token=token,
             written_at=self._clock.now(),
             size_bytes=len(request.body),
-            resources=document.instance_count(),
+            resources=0 if isinstance(document, EncryptedDocument) else document.instance_count(),
             note=request.note,
             salt=salt,
+            encrypted=isinstance(document, EncryptedDocument),
         )
 
     async def _move_head(self, state: str, version: Version, head: Head | None, writer: Writer) -> Written:
@@ -679,11 +687,11 @@ class StateArchive:
         await self._chain.extend(state, version.number, meta)  # before anybody is told
         return Written(version=version)
 
-    async def _current_document(self, state: str) -> Document | None:
+    async def _current_document(self, state: str) -> AnyDocument | None:
         """Return the current document for comparing; None when it is absent or broken (that is why one restores)."""
         try:
             found = await self.current(state)
-            return parse_document(found[1]) if found is not None else None
+            return parse_state(found[1]) if found is not None else None
         except (StateInvalid, BackendUnavailable):
             return None
 
@@ -814,9 +822,9 @@ def _matches(version: Version, number: int | None, serial: int | None, digest: s
     )
 
 
-def _verified(request: _Request) -> Document:
+def _verified(request: _Request) -> AnyDocument:
     """Read the document and refuse a broken one."""
-    document = parse_document(request.body)
+    document = parse_state(request.body)
     broken = refusing(verify_document(document))
     if not broken:
         return document
@@ -827,6 +835,38 @@ def _verified(request: _Request) -> Document:
         why=f"{first.message}{more}",
         finding=first.code,
         addresses=sorted({finding.address for finding in broken if finding.address}),
+    )
+
+
+def _is_own_again(request: _Request, document: AnyDocument, living: Version) -> bool:
+    """Say whether a file that a run left may take the place of what the same run stored under the same grant."""
+    mark = (request.writer.run, request.writer.token)
+    if request.kind is not VersionKind.PUSH or not living.run or (living.run, living.token) != mark:
+        return False
+    stands = Footing(lineage=living.lineage, serial=living.serial)
+    return is_written_again(stands, document, encrypted=living.encrypted)
+
+
+def _check_stays_encrypted(request: _Request, document: AnyDocument, living: Version | None) -> None:
+    """Refuse a person's file in clear in the place of an encrypted state: `tofu state pull` prints it decrypted.
+
+    What a run writes is as its configuration says, also when that takes the encryption away.
+
+    Raises:
+        StateInvalid: It is one.
+    """
+    is_by_hand = request.kind is VersionKind.PUSH and not request.writer.run
+    if is_by_hand and living is not None and living.encrypted and not isinstance(document, EncryptedDocument):
+        raise decrypted(f"state {request.state!r} was not written")
+
+
+def decrypted(what: str) -> StateInvalid:
+    """Return the refusal of a file in clear that would take the place of an encrypted state."""
+    return StateInvalid(
+        what,
+        why="the current state is encrypted and this one is not: its secrets would be stored in clear",
+        fix="tofu state push FILE    with the key encrypts it; --force stores it in clear",
+        finding="decrypted",
     )
 
 
@@ -893,9 +933,9 @@ def _entry(state: str, body: bytes, writer: Writer, error: InterlockError, *, at
     )
 
 
-def _find_document(body: bytes) -> Document | None:
+def _find_document(body: bytes) -> AnyDocument | None:
     try:
-        return parse_document(body)
+        return parse_state(body)
     except StateInvalid:
         return None
 

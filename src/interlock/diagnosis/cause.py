@@ -31,6 +31,7 @@ class Category(Enum):
     BACKEND_AUTH = "backend-auth"
     BACKEND_MISSING = "backend-missing"
     STATE_CORRUPT = "state-corrupt"
+    STATE_ENCRYPTED = "state-encrypted"
     STATE_REFUSED = "state-refused"
     STATE_NOT_SAVED = "state-not-saved"
     PLAN_STALE = "plan-stale"

@@ -30,7 +30,7 @@ from interlock.genesys.listings import Listing, find_listing
 from interlock.genesys.spellings import Spelling
 from interlock.hcl.spelling import import_block
 from interlock.ids import Ids
-from interlock.state import parse_document
+from interlock.state import EncryptedDocument, parse_state
 
 MAX_FLOWS = 500
 """Flows whose published version one scan compares: one call each."""
@@ -197,7 +197,7 @@ class Inspector:
     async def _list(self, organisation: Organisation, work: _Work) -> None:
         look = self._subject.look
         divisions = await _division_names(organisation)
-        managed, elsewhere = work.terms.inventory.by_id, await self._managed_elsewhere()
+        managed, elsewhere = work.terms.inventory.by_id, await self._managed_elsewhere(work)
         taken = set(work.terms.inventory.addresses)
         found: list[Listed] = []
         for kind in look.types:
@@ -216,10 +216,18 @@ class Inspector:
         elif not look.is_filtered:
             work.listed_wholly = frozenset(look.types)
 
-    async def _managed_elsewhere(self) -> frozenset[str]:
+    async def _managed_elsewhere(self, work: _Work) -> frozenset[str]:
         found: set[str] = set()
-        async for _, body in self._states():
-            found.update(read_inventory(parse_document(body)).by_id)
+        encrypted: list[str] = []
+        async for name, body in self._states():
+            document = parse_state(body)
+            if isinstance(document, EncryptedDocument):
+                encrypted.append(name)
+            else:
+                found.update(read_inventory(document).by_id)
+        if encrypted:
+            named = ", ".join(sorted(encrypted))
+            work.notes.append(f"encrypted, so what they manage may be listed as unmanaged: {named}")
         return frozenset(found)
 
     async def _name_causes(self, organisation: Organisation, work: _Work) -> None:

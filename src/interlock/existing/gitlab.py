@@ -27,7 +27,7 @@ from interlock.existing.interface import (
     TerraformLockMoved,
 )
 from interlock.ids import Ids
-from interlock.state import parse_document
+from interlock.state import parse_state
 
 HISTORY_MAX = 50
 """Serials that are looked for below the current one; each costs a request."""
@@ -192,6 +192,6 @@ def _terraform_state(answer: Any) -> Mapping[str, Any] | None:
 def _serial_of(body: bytes) -> int:
     """Return the serial under which GitLab stored a state; it took it from the document."""
     try:
-        return parse_document(body).serial
+        return parse_state(body).serial
     except InterlockError:
         return 0

@@ -31,7 +31,7 @@ from interlock.existing.interface import (
     TerraformLockMoved,
 )
 from interlock.existing.terraform_lock import held_by
-from interlock.state import parse_document
+from interlock.state import parse_state
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 HISTORY_MAX = 100
@@ -213,7 +213,7 @@ class TfeBackend:
                 why="there is a newer state version",
                 fix=f"{command('state', 'diff', THIS_STATE)}, then try again",
             )
-        document = parse_document(body)
+        document = parse_state(body)
         workspace = await self._workspace()
         attributes = {
             "serial": document.serial,

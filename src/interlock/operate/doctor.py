@@ -18,7 +18,7 @@ from interlock.coordinator.names import key_prefix, state_of
 from interlock.errors import InterlockError, UsageError, command, fill_in
 from interlock.hcl import read_module
 from interlock.settings.values import Settings
-from interlock.site.in_sight import check_reads, check_unencrypted, tool_for
+from interlock.site.in_sight import check_reads, find_encryption, tool_for
 from interlock.site.kinds import has_queue
 from interlock.site.opening import open_site, queue_of
 from interlock.site.ref import Own, StateRef
@@ -138,8 +138,14 @@ def _terraform(settings: Settings, directory: Path, environ: Mapping[str, str]) 
     version = version_of(binary, environ, cwd=directory)
     if holds_configuration(directory):
         check_reads(binary.name, directory)
-        check_unencrypted(binary.name, directory, environ)
-    return [Checked(name="terraform", result="ok", text=f"{word or binary.name}, {version}")]
+    rows = [Checked(name="terraform", result="ok", text=f"{word or binary.name}, {version}")]
+    encryption = find_encryption(binary.name, directory, environ) if holds_configuration(directory) else None
+    if encryption is not None:
+        from interlock.state.encrypted import WITHOUT_CONTENT
+
+        text = f"OpenTofu encrypts the state or the plan ({encryption.where}): {WITHOUT_CONTENT}"
+        rows.append(Checked(name="encryption", result="note", text=text))
+    return rows
 
 
 def _configuration(

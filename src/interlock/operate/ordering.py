@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from interlock.errors import UsageError
 from interlock.foreign_text import one_line
 from interlock.settings.values import Settings, StateSettings, parse_duration
-from interlock.site.in_sight import check_reads, check_unencrypted
+from interlock.site.in_sight import check_reads, find_encryption
 from interlock.site.ref import Own
 from interlock.site.which import holds_configuration, ref_of_run
 from interlock.trust.checkout import CI_MARKS, is_watched
@@ -87,7 +87,6 @@ def make_order(
     ):
         say(word)
     check_reads(binary.name, directory)
-    check_unencrypted(binary.name, directory, environ)
     order = _order(asked, directory, settings, environ, binary, run)
     _make_home(settings.home)
     return order
@@ -148,6 +147,7 @@ def _order(
     own = settings.states.get(ref.queue if ref.is_own else settings.state_for(directory) or ref.queue)
     pace = _pace(settings, elsewhere=not ref.is_own)
     limits = [asked.max_deletes, *_deletions(settings, own)]
+    encryption = find_encryption(binary.name, directory, environ)
     return Order(
         run=run,
         operation=asked.operation,
@@ -181,6 +181,8 @@ def _order(
         former=where.former if isinstance(where, Own) else (),
         named=asked.state is not None,
         module=_module(directory),
+        encrypted=encryption.where if encryption is not None else "",
+        encryption_asks=encryption is not None and encryption.asks,
         look=asked.look or Look(),
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),

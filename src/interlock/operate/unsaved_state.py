@@ -17,7 +17,7 @@ from interlock.run.summary import find_summary
 from interlock.site.existing_versions import keep_of
 from interlock.site.interface import Site
 from interlock.site.ref import StateRef
-from interlock.state import MAX_STATE_BYTES, Document, Refusal, Step, judge_successor, says_same
+from interlock.state import MAX_STATE_BYTES, AnyDocument, Refusal, Step, judge_successor, says_same
 
 NAME = "errored.tfstate"
 MAX_FILES = 20
@@ -49,7 +49,7 @@ class Leftover:
 
     path: Path
     body: bytes
-    document: Document | None
+    document: AnyDocument | None
     fit: Fit
     why: str = ""
 
@@ -107,7 +107,7 @@ async def put_away(leftover: Leftover, ref: StateRef, home: Home) -> Path:
     return kept
 
 
-async def _current(site: Site) -> Document | None:
+async def _current(site: Site) -> AnyDocument | None:
     """Return the current document; None when there is none or it is damaged."""
     try:
         return read_whole(await site.versions.body(None))

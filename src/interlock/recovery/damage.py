@@ -11,6 +11,7 @@ docs/facts/terraform-state.md#state-6 and #state-9.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,12 +21,14 @@ import msgspec
 from interlock.address import parse_address
 from interlock.errors import StateInvalid
 from interlock.state import (
+    AnyDocument,
     Document,
+    EncryptedDocument,
     Finding,
     ObjectKey,
-    content_digest,
+    digest_of_content,
     find_deletions,
-    parse_document,
+    parse_state,
     refusing,
     verify_document,
 )
@@ -71,12 +74,14 @@ class Intent:
         planned: Instance addresses that runs of ours planned to delete, replace, move or forget.
         takeovers: Instants at which a lock of this state was broken.
         accepted: Content digests of versions of which somebody said that what is gone was meant to go.
+        restored: SHA-256 of the bytes that somebody restored on purpose.
     """
 
     declared: frozenset[str] | None = None
     planned: frozenset[str] = frozenset()
     takeovers: tuple[datetime, ...] = ()
     accepted: frozenset[str] = frozenset()
+    restored: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +104,8 @@ class _Walk:
     """Where the walk along the chain is."""
 
     intent: Intent
-    current: Document | None
-    last: Document | None = None
+    current: AnyDocument | None
+    last: AnyDocument | None = None
     findings: list[Finding] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     sound: Snapshot | None = None
@@ -126,16 +131,16 @@ def judge_chain(versions: Sequence[Snapshot], intent: Intent) -> Chain:
     )
 
 
-def read_whole(body: bytes) -> Document | None:
-    """Return the document if it is whole, else None."""
+def read_whole(body: bytes) -> AnyDocument | None:
+    """Return the document if it is whole, as far as that can be seen of an encrypted one; else None."""
     try:
-        document = parse_document(body)
+        document = parse_state(body)
     except StateInvalid:
         return None
     return None if refusing(verify_document(document)) else document
 
 
-def _step(walk: _Walk, version: Snapshot, document: Document | None, *, is_last: bool) -> None:
+def _step(walk: _Walk, version: Snapshot, document: AnyDocument | None, *, is_last: bool) -> None:
     """Go one version further; an unsound one is passed over, so that the next is compared with the last sound one."""
     if document is None:
         if not is_last:
@@ -144,7 +149,7 @@ def _step(walk: _Walk, version: Snapshot, document: Document | None, *, is_last:
         return
     found = list(_against(walk, version, document, is_last=is_last)) if walk.last is not None else []
     walk.findings += found
-    walk.seen.add(content_digest(document))
+    walk.seen.add(digest_of_content(document))
     if not any(finding.code in _UNSOUND for finding in found):
         walk.sound = version
     if walk.last is None or document.lineage in (walk.last.lineage, walk.current.lineage if walk.current else None):
@@ -154,7 +159,7 @@ def _step(walk: _Walk, version: Snapshot, document: Document | None, *, is_last:
 _UNSOUND = frozenset({"lineage-changed", "serial-back", "zombie-write", "phantom-deletion"})
 
 
-def _against(walk: _Walk, version: Snapshot, document: Document, *, is_last: bool) -> Iterator[Finding]:
+def _against(walk: _Walk, version: Snapshot, document: AnyDocument, *, is_last: bool) -> Iterator[Finding]:
     """Yield what is wrong with `document` as the successor of the last one."""
     last = walk.last
     assert last is not None
@@ -163,14 +168,20 @@ def _against(walk: _Walk, version: Snapshot, document: Document, *, is_last: boo
         yield Finding(code="lineage-changed", message=f"{text}: it is another state", refuses=is_last)
         return
     rises = document.serial > last.serial
-    if not rises and content_digest(document) != content_digest(last):
+    if not rises and digest_of_content(document) != digest_of_content(last) and not _is_restored(walk, version):
         yield _back(walk, version, document, last, is_last=is_last)
-    yield from _vanished(walk, version, document, last, rises=rises)
+    if isinstance(document, Document) and isinstance(last, Document):  # of encrypted ones nobody can tell
+        yield from _vanished(walk, version, document, last, rises=rises)
 
 
-def _back(walk: _Walk, version: Snapshot, document: Document, last: Document, *, is_last: bool) -> Finding:
+def _is_restored(walk: _Walk, version: Snapshot) -> bool:
+    """Say whether a person restored just these bytes: an encrypted version comes back under its old serial."""
+    return hashlib.sha256(version.body).hexdigest() in walk.intent.restored
+
+
+def _back(walk: _Walk, version: Snapshot, document: AnyDocument, last: AnyDocument, *, is_last: bool) -> Finding:
     """Name a step whose serial does not rise: an old copy put back, or a writer that did not know of the last write."""
-    if content_digest(document) in walk.seen:
+    if digest_of_content(document) in walk.seen:
         text = f"version {version.id} is an older state again: serial {document.serial} follows serial {last.serial}"
         return Finding(code="serial-back", message=text, refuses=is_last)
     taken = _takeover_before(walk.intent, version)
@@ -197,7 +208,7 @@ def _vanished(walk: _Walk, version: Snapshot, document: Document, last: Document
     """Name managed instances that disappeared although nothing is known to have destroyed them."""
     gone = find_deletions(last, document) - walk.intent.planned
     gone = (gone - _moved(last, document)) & _missing_now(last, walk.current) if gone else gone
-    if not gone or content_digest(document) in walk.intent.accepted:
+    if not gone or digest_of_content(document) in walk.intent.accepted:
         return
     if document.instance_count() == 0 and rises:
         text = f"version {version.id} holds nothing any more ({len(gone)} instances gone): a destroy, or a loss"
@@ -245,9 +256,9 @@ def _depended_on(document: Document) -> set[str]:
     return names
 
 
-def _missing_now(last: Document, current: Document | None) -> frozenset[str]:
+def _missing_now(last: Document, current: AnyDocument | None) -> frozenset[str]:
     """Return what `last` has and the current state has not; everything when the current state cannot be read."""
-    if current is None:
+    if current is None or isinstance(current, EncryptedDocument):
         return frozenset(str(key.address()) for key in last.objects() if key.mode == "managed")
     return find_deletions(last, current)
 

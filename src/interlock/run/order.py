@@ -69,6 +69,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         module: The root module's path in its repository; empty outside one.
         look: What a drift scan looks for beside the state.
         protect: Whether Terraform hears signals to whole process trees: `auto`, `always` or `never`.
+        encrypted: What has OpenTofu encrypt the state, the plan or both; empty when nothing does.
+        encryption_asks: That refers to variables, so every command gets their values.
         drift_gate: An apply reverts drift only where somebody decided so.
     """
 
@@ -105,6 +107,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 15.0
     module: str = ""
     look: Look = Look()
+    encrypted: str = ""
+    encryption_asks: bool = False
     drift_gate: bool = False
 
 

@@ -54,10 +54,33 @@ def find_planned_elsewhere(
     found = find_difference(held, here) or find_foreign_folder(held, here, workspace)
     if found is not None:
         return found
+    planned = read_planned_configuration(plan, without=OVERRIDE_NAME).variables
+    return find_other_value(planned, workspace, flags=flags, environ=environ, vouched=vouched, tool=tool)
+
+
+def find_other_value(
+    planned: Mapping[str, object],
+    workspace: Workspace,
+    *,
+    flags: Sequence[str],
+    environ: Mapping[str, str],
+    vouched: bool,
+    tool: Tool = Tool.TOFU,
+) -> Difference | None:
+    """Return the first variable whose value in a plan is not the one given here; None when there is none.
+
+    Args:
+        planned: The plan's values by name.
+        workspace: Where the run works.
+        flags: The user's flags for Terraform.
+        environ: The environment of Terraform.
+        vouched: See `find_variable_difference`.
+        tool: What would run it.
+    """
     tree = DiskTree()
     root = read_folder(tree, str(workspace.directory), tool)
     return find_variable_difference(
-        read_planned_configuration(plan, without=OVERRIDE_NAME).variables,
+        planned,
         given_values(root, tree, flags, environ),
         declared={name: type_name(root.variables[name]) for name in set(root.variables) - set(ephemeral_names(root))},
         vouched=vouched,

@@ -174,7 +174,7 @@ def _providers(held: bytes | None, here: bytes | None) -> Iterator[Difference]:
     """Compare what two lock files select. Comments and order mean nothing: Terraform writes its own spelling."""
     if held is None or here is None:
         return
-    theirs, ours = _selected(held), _selected(here)
+    theirs, ours = selected(held), selected(here)
     if theirs is None or ours is None:
         yield Difference(subject=".terraform.lock.hcl", why="it cannot be read")
         return
@@ -183,7 +183,7 @@ def _providers(held: bytes | None, here: bytes | None) -> Iterator[Difference]:
             yield Difference(subject=".terraform.lock.hcl", why=f"it selects another {name}, or other checksums of it")
 
 
-def _selected(lock: bytes) -> dict[str, tuple[str, frozenset[str]]] | None:
+def selected(lock: bytes) -> dict[str, tuple[str, frozenset[str]]] | None:
     """Return version and checksums of each provider in a lock file; None when that cannot be told."""
     from interlock.hcl import constant, constant_text, parse  # most runs apply their own plan and need no reader
 

@@ -6,11 +6,23 @@ client where the plan's provider block says, and `show` starts providers (P11).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from interlock.errors import UsageError
-from interlock.run.binary import Binary
+from interlock.bounded import read_json
+from interlock.errors import UsageError, command
+from interlock.run import plan_comparison
+from interlock.run.binary import Binary, tool_of
+from interlock.run.encrypted_plan import (
+    BoundLabel,
+    bind,
+    check_bound,
+    check_vouched,
+    digest_of_files,
+    is_encrypted_plan,
+    read_bound_label,
+    with_bound_label,
+)
 from interlock.run.entries import NoteEntry, SavedPlanEntry
 from interlock.run.order import Operation, Order
 from interlock.run.planned_files import Difference, check_digest, check_same, digest_of
@@ -34,14 +46,23 @@ from interlock.source.disk import write_file
 _REMEMBERED = 200  # runs that are asked whether they made a plan; older ones are cleared away anyway
 
 
-def keep_plan(plan: Path, out: Path, label: Label) -> str:
+def keep_plan(plan: Path, out: Path, label: Label, bound: Callable[[Label], BoundLabel] | None = None) -> str:
     """Keep a plan for later, and return its digest.
 
+    Args:
+        plan: The plan.
+        out: Where it is to be kept.
+        label: What it was made for.
+        bound: Makes what is to stand beside a plan that OpenTofu encrypted; see `binding_of`.
+
     Raises:
-        UsageError: It cannot be written there.
+        UsageError: It cannot be written there, or `bound` refuses.
     """
+    content = plan.read_bytes()
+    if bound is not None and is_encrypted_plan(content):
+        content = with_bound_label(content, bound(label))
     try:
-        kept = with_label(plan.read_bytes(), label)
+        kept = with_label(content, label)
         write_file(out, kept)
     except OSError as error:
         raise UsageError(
@@ -50,6 +71,30 @@ def keep_plan(plan: Path, out: Path, label: Label) -> str:
             fix="name a file that can be written",
         ) from error
     return digest_of(kept)
+
+
+def binding_of(
+    order: Order, workspace: Workspace, binary: Binary, *, space: str, current: Current, gateway: Gateway | None
+) -> Callable[[Label], BoundLabel]:
+    """Return what makes the label of an encrypted plan; it reads the checkout, so only when there is one.
+
+    Args:
+        order: The run.
+        workspace: Where it worked.
+        binary: What ran it.
+        space: Terraform's workspace.
+        current: The state that the plan was made from.
+        gateway: The run's way to the API, whose address is in the plan; None without.
+    """
+
+    def make(label: Label) -> BoundLabel:
+        if gateway is not None:
+            again = command("plan", "--out", order.out or "FILE", order.directory)
+            raise no_gateway("the plan was not kept", command_with=again)
+        files = plan_comparison.read_checkout(workspace, tool_of(binary.name))
+        return bind(label, files, current, backend=workspace.backend, place=workspace.place, workspace=space)
+
+    return make
 
 
 def take_plan(
@@ -73,19 +118,68 @@ def take_plan(
         PlanStale: It was made from other files or values.
         UsageError: It cannot be read.
     """
-    from interlock.run.plan_comparison import find_planned_elsewhere  # most runs apply their own plan
-
     plan = path.read_bytes()
     digest = digest_of(plan)
     if order.plan_digest is not None:
         check_digest(plan, order.plan_digest)
     journal.change(plan_digest=digest)
     journal.tell(SavedPlanEntry(digest=digest))
-    plan = in_one_form(plan)
     vouched = order.plan_digest is not None or _was_kept_here(digest, journal.folder.parent)
-    found = find_planned_elsewhere(plan, workspace, binary, flags=order.extra, environ=environ, vouched=vouched)
+    if is_encrypted_plan(plan):
+        bound = check_vouched(plan, vouched=vouched)
+        files = digest_of_files(plan_comparison.read_checkout(workspace, tool_of(binary.name)))
+        _allow(None if files == bound.binding.files else _OTHER_FILES, order, journal)
+        return plan
+    plan = in_one_form(plan)
+    found = plan_comparison.find_planned_elsewhere(
+        plan, workspace, binary, flags=order.extra, environ=environ, vouched=vouched
+    )
     _allow(found, order, journal)
     return plan
+
+
+_OTHER_FILES = Difference(
+    subject="its files or providers",
+    why="which of them cannot be said, since the plan is encrypted",
+)
+
+
+def check_values(
+    shown: bytes, order: Order, workspace: Workspace, *, environ: Mapping[str, str], journal: Journal
+) -> None:
+    """Compare the values in an encrypted plan, as OpenTofu itself shows them, with those that are given here.
+
+    Args:
+        shown: The plan's JSON.
+        order: The run.
+        workspace: Where it works.
+        environ: The environment of Terraform.
+        journal: The run's record.
+
+    Raises:
+        PlanStale: One differs.
+    """
+    told = read_json(shown).get("variables") or {}
+    planned = {name: entry.get("value") for name, entry in told.items()}
+    _allow(
+        plan_comparison.find_other_value(planned, workspace, flags=order.extra, environ=environ, vouched=True),
+        order,
+        journal,
+    )
+
+
+def no_gateway(what: str, *, command_with: str) -> UsageError:
+    """Return the refusal of an encrypted plan whose providers would go through a gateway.
+
+    Args:
+        what: What was not done.
+        command_with: The command that does it without one.
+    """
+    return UsageError(
+        what,
+        why="OpenTofu encrypted it, so the address of this run's gateway in it cannot be replaced when it is applied",
+        fix=f"{command_with} --no-gateway    or encrypt the state alone",
+    )
 
 
 def _allow(difference: Difference | None, order: Order, journal: Journal) -> None:
@@ -119,6 +213,17 @@ async def check_target(
         PlanStale: Likewise.
         UsageError: It cannot be read.
     """
+    if is_encrypted_plan(plan) and (bound := read_bound_label(plan)) is not None:
+        check_bound(
+            bound,
+            state=order.state,
+            module=order.module,
+            current=current,
+            backend=workspace.backend,
+            place=workspace.place,
+            workspace=space,
+        )
+        return
     planned, made_from = read_planned_for(plan), read_planned_from(plan)
     check_place(planned, backend=workspace.backend, place=workspace.place, workspace=space)
     check_label(planned, state=order.state, module=order.module, is_new=made_from.serial == 0)
@@ -131,6 +236,8 @@ async def check_target(
 
 def adapted(plan: bytes, workspace: Workspace, gateway: Gateway | None) -> bytes:
     """Return a plan without the way to the gateway of the run that made it: nobody knows who listens there now."""
+    if is_encrypted_plan(plan):
+        return plan  # made without a gateway, and its override is the same for every run
     if gateway is not None:
         return gateway.adapt(plan)
     return with_override(plan, OVERRIDE_NAME, workspace.base)

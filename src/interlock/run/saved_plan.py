@@ -59,8 +59,12 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
 def is_asking_again(plan: Path) -> bool:
     """Say whether a plan's configuration may have ephemeral values, for which Terraform asks again at apply.
 
-    Every other value may be given once more too then, when it is the same. False for a plan that is not there yet.
+    Every other value may be given once more too then, when it is the same. False for a plan that is not there yet. One
+    that OpenTofu encrypted may have any: nobody can look.
     """
+    with suppress(OSError), plan.open("rb") as file:
+        if file.read(1) == b"{":
+            return True
     with suppress(OSError, zipfile.BadZipFile, UsageError), zipfile.ZipFile(plan) as archive:
         check_size(archive)
         return any(b"ephemeral" in archive.read(name) for name in archive.namelist() if name.startswith("tfconfig/"))

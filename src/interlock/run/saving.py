@@ -19,7 +19,7 @@ from interlock.errors import BackendUnavailable, StateInvalid
 from interlock.run.entries import NoteEntry
 from interlock.run.surroundings import Tell
 from interlock.run.workspace import ERRORED
-from interlock.state import parse_document
+from interlock.state import parse_state
 from interlock.store import StoreGone
 
 PATIENCE_LEASES = 20
@@ -112,7 +112,7 @@ def _content(path: Path) -> bytes:
 def _serial(body: bytes) -> int | None:
     """Return the serial of a state; None when it is none: Terraform could write only a part of it, or nothing."""
     try:
-        return parse_document(body).serial
+        return parse_state(body).serial
     except StateInvalid:
         return None
 

@@ -41,7 +41,7 @@ from interlock.run.summary import Seen
 from interlock.run.surroundings import Current, StateAccess
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
-from interlock.state import content_digest, parse_document, render_document, verify_state
+from interlock.state import Document, digest_of_content, parse_state, render_document, verify_state
 from interlock.store import StoreGone
 from interlock.terraform.events import Action
 from interlock.terraform.plan import Counts, PlanDocument, PlanFacts
@@ -226,10 +226,15 @@ def completed(body: bytes, run: str) -> bytes:
     Raises:
         StateInvalid: The bytes are not state.
     """
-    document = parse_document(body)
-    if document.lineage:
-        return body
-    return render_document(document.begin_lineage(str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:run:{run}"))))
+    document = parse_state(body)
+    if document.lineage or not isinstance(document, Document):
+        return body  # OpenTofu gives a lineage before it encrypts, and nobody else may write into what it encrypted
+    return render_document(document.begin_lineage(lineage_of(run)))
+
+
+def lineage_of(run: str) -> str:
+    """Return the lineage that a run gives to a state which has none; whoever asks gets the same."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:run:{run}"))
 
 
 def following(body: bytes, stored: bytes | None) -> bytes:
@@ -247,10 +252,10 @@ def following(body: bytes, stored: bytes | None) -> bytes:
     """
     if stored is None:
         return body
-    left, last = parse_document(body), parse_document(stored)
-    if left.lineage == last.lineage and content_digest(left) == content_digest(last):
+    left, last = parse_state(body), parse_state(stored)
+    if left.lineage == last.lineage and digest_of_content(left) == digest_of_content(last):
         return stored  # saved already, by whoever was killed after that
-    if (left.lineage, left.serial) != (last.lineage, last.serial):
+    if (left.lineage, left.serial) != (last.lineage, last.serial) or not isinstance(left, Document):
         return body
     return render_document(left.with_serial(last.serial + 1))
 

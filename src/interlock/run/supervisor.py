@@ -25,9 +25,11 @@ from interlock.errors import (
     InterlockError,
     Interrupted,
     PolicyGate,
+    StateInvalid,
     Superseded,
     Terminated,
     TerraformFailed,
+    UsageError,
     command,
 )
 from interlock.foreign_text import shell_word
@@ -63,6 +65,7 @@ from interlock.run.transcript import Journal
 from interlock.run.turn import CANNOT, PRIORITY, Turn
 from interlock.run.workspace import Workspace
 from interlock.source.disk import write_file
+from interlock.state.encrypted import WITHOUT_CONTENT, is_encrypted
 from interlock.terraform.plan import PlanFacts, parse_plan
 
 _CAUSES = {
@@ -74,6 +77,7 @@ _CAUSES = {
     Cause.LEASE_LOST: "its lease was lost",
 }
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
+_DAMAGED = "state-corrupt"  # the cause that a Terraform's words for an encrypted state have
 _NAMED = 5  # objects in one sentence
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
 
@@ -226,7 +230,7 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 early = await self._hands.access.may_initialise()
-                initialising = group.create_task(self._commands.initialise()) if early else None
+                initialising = group.create_task(self._initialise()) if early else None
                 seat = await self._turn.take()
                 heartbeat = group.create_task(self._turn.keep(seat))
                 try:
@@ -243,11 +247,7 @@ class Supervisor:
         self._hands.access.admit(seat)
         try:
             await self._hands.access.enter(self._journal.tell, timeout_s=self._turn.wait_left_s())
-            await (initialising if initialising is not None else self._commands.initialise())
-            await self._take_saved()
-            await self._open_gateway(seat)
-            await self._name_earlier_orphans()
-            return await self._operate()
+            return await self._work(seat, initialising)
         finally:
             if self._phase not in (Phase.SETTLING, Phase.QUEUED):
                 self._enter(Phase.SETTLING)
@@ -258,6 +258,53 @@ class Supervisor:
                     await self._leave_access()
                 finally:
                     self._clear_away()
+
+    async def _work(self, seat: Seat, initialising: asyncio.Task[None] | None) -> int:
+        """Do what the run is for, now that the state is ours."""
+        if self._order.encrypted:
+            text = f"OpenTofu encrypts the state or the plan ({self._order.encrypted}): {WITHOUT_CONTENT}"
+            self._journal.tell(NoteEntry(text=text))
+        await (initialising if initialising is not None else self._initialise())
+        await self._take_saved()
+        await self._begin_encrypted(seat)
+        await self._open_gateway(seat)
+        await self._name_earlier_orphans()
+        return await self._operate()
+
+    async def _begin_encrypted(self, seat: Seat) -> None:
+        """Store an empty state before the first apply of an encrypted one, so that it has a lineage.
+
+        Else a Terraform that outlives its supervisor leaves a state without one, and nobody but it can give it one.
+        A saved plan of a new state is applied without: it would be stale by this.
+        """
+        applies = self._order.operation in (Operation.APPLY, Operation.DESTROY) and not self._saved
+        access = self._hands.access
+        if not (self._order.encrypted and applies) or (await access.current()).lineage:
+            return
+        access.allow_deletions(frozenset())  # what comes now is to be stored
+        try:
+            await self._commands.begin_state(settle.lineage_of(self._order.run))
+            await access.settle(self._journal.tell)
+        except StopRequested:
+            raise self._stopped("nothing was changed") from None
+        finally:
+            access.admit(seat)
+
+    async def _initialise(self) -> None:
+        """Make the tree ready. To a Terraform an encrypted state is a damaged one, which `init` already meets.
+
+        The advice for a damaged one, to restore an older version, would lose what is fine.
+        """
+        try:
+            await self._commands.initialise()
+        except StateInvalid as error:
+            raise await self._seen_right(error) from None
+
+    async def _seen_right(self, error: StateInvalid) -> InterlockError:
+        """Return what is wrong when a Terraform calls a state damaged: nothing with it, where OpenTofu encrypted it."""
+        if error.facts.get("category") == _DAMAGED and is_encrypted(await self._hands.access.stored()):
+            return no_key(self._order.state, self._binary.name)
+        return error
 
     async def _leave_access(self) -> None:
         """Let others in. When that fails the grant is kept too: recovery will find both, and nobody in between.
@@ -380,24 +427,37 @@ class Supervisor:
     def _has_to_store(self, facts: PlanFacts) -> bool:
         """Say whether a plan that changes nothing is applied all the same, so that what its refresh found is stored.
 
+        OpenTofu encrypts a state anew at an apply, also when nothing changes, and writes nothing when it need not.
+
         Plain Terraform does so without a question. Else objects that are gone would stay in the state for ever after
         a `destroy` that says "no changes", and a saved `-refresh-only` plan would do nothing.
         """
         if facts.refreshed_out:
             gone = ", ".join(sorted(facts.refreshed_out)[:_NAMED])
             self._journal.tell(NoteEntry(text=f"{gone}: gone or moved already; the state is stored without them"))
-        return bool(facts.refreshed_out) or (facts.refresh_differs and self._order.plan_file is not None)
+        return bool(facts.refreshed_out or self._order.encrypted) or (
+            facts.refresh_differs and self._order.plan_file is not None
+        )
 
     async def _planned(self, facts: PlanFacts) -> int:
         """End a run that only plans, or has nothing to do."""
         await self._end_unchanged()
         if self._order.out is not None:
             from interlock.run.planned_for import Label
-            from interlock.run.reviewed_plan import keep_plan  # most plans are not kept
+            from interlock.run.reviewed_plan import binding_of, keep_plan  # most plans are not kept
 
             targets = dict(await self._hands.gateway.targets()) if self._hands.gateway is not None else {}
             label = Label(state=self._order.state, module=self._order.module, targets=targets)
-            digest = await asyncio.to_thread(keep_plan, self._run_folder / PLAN_FILE, Path(self._order.out), label)
+            bound = binding_of(
+                self._order,
+                self._workspace,
+                self._binary,
+                space=self._hands.access.workspace or "default",
+                current=await self._hands.access.current(),
+                gateway=self._hands.gateway,
+            )
+            plan, out = self._run_folder / PLAN_FILE, Path(self._order.out)
+            digest = await asyncio.to_thread(keep_plan, plan, out, label, bound)
             self._journal.change(plan_digest=digest)
             self._journal.tell(KeptEntry(file=self._order.out, digest=digest))
         return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
@@ -438,7 +498,10 @@ class Supervisor:
             await self._commands.initialise(again=True)
             progress = Progress(self._journal.tell, self._hands.clock)
             outcome = await self._plan_once(path, progress)
-        self._check_planned(outcome, path)
+        try:
+            self._check_planned(outcome, path)
+        except StateInvalid as error:
+            raise await self._seen_right(error) from None
         facts = progress.facts
         self._say_plan(facts)
         await self._expect_creations(path, facts)
@@ -490,7 +553,8 @@ class Supervisor:
 
     async def _read_saved(self, path: Path) -> PlanFacts:
         """Take a plan that was made, and reviewed, before."""
-        from interlock.run.reviewed_plan import adapted, check_target
+        from interlock.run.encrypted_plan import is_encrypted_plan
+        from interlock.run.reviewed_plan import adapted, check_target, check_values
 
         self._enter(Phase.PLANNING)
         access, gateway = self._hands.access, self._hands.gateway
@@ -505,9 +569,13 @@ class Supervisor:
         self._expect_apply(path)
         content = await asyncio.to_thread(adapted, self._saved, self._workspace, gateway)
         await asyncio.to_thread(write_file, path, content)
-        document = await asyncio.to_thread(
-            parse_plan, await self._commands.show(path)
-        )  # the heartbeat goes on meanwhile
+        shown = await self._commands.show(path)
+        if is_encrypted_plan(self._saved):
+            environ = self._commands.environ
+            await asyncio.to_thread(
+                check_values, shown, self._order, self._workspace, environ=environ, journal=self._journal
+            )
+        document = await asyncio.to_thread(parse_plan, shown)  # the heartbeat goes on meanwhile
         facts = settle.facts_of(document)
         self._say_plan(facts)
         await self._expect_creations(path, facts)
@@ -654,6 +722,20 @@ def stopped(cause: Cause | None, detail: str, *, run: str) -> InterlockError:
     kind = Interrupted if cause is Cause.SIGINT else Terminated
     who = _CAUSES[cause] if cause is not None else "a signal that was sent to Terraform itself"
     return kind("the run was stopped", why=f"{who}; {detail}", fix=command("runs", "show", run))
+
+
+def no_key(state: str, program: str) -> UsageError:
+    """Return the failure of a Terraform that met an encrypted state, which to it is a damaged one.
+
+    Args:
+        state: State name.
+        program: The Terraform.
+    """
+    return UsageError(
+        f"state {state} is encrypted, and {Path(program).name} cannot read it",
+        why="OpenTofu encrypted it; nothing is wrong with it, and no older version must take its place",
+        fix=f"{command('state', 'history', state)}    says which run wrote it; run tofu with its key",
+    )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

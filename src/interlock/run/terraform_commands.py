@@ -30,6 +30,7 @@ from interlock.run.stopping import Ask, ask_once
 from interlock.run.surroundings import Diagnose, Generated, StateAccess
 from interlock.run.transcript import Journal
 from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace
+from interlock.state import empty_document, render_document
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode, UserFlags, without_backend
 from interlock.terraform.events import AnyEvent
@@ -38,6 +39,8 @@ from interlock.trust.own_secrets import without_own_secrets
 
 PLAN_FILE = "plan.tfplan"
 """The plan of a run, in its folder. It holds secrets in clear and does not outlive the run."""
+
+_OLDEST_TOFU = "1.6.0"  # written into the empty state; an OpenTofu refuses states of newer ones
 
 _MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
 
@@ -91,6 +94,14 @@ class Commands(Protocol):
 
         Raises:
             InterlockError: It failed, or leads to another backend than the one that the run was ordered for.
+        """
+        ...
+
+    async def begin_state(self, lineage: str) -> None:
+        """Let OpenTofu encrypt and store an empty state of this lineage, where none is stored.
+
+        Raises:
+            InterlockError: It failed.
         """
         ...
 
@@ -220,7 +231,7 @@ class TerraformCommands:
 
     async def _init(self) -> None:
         self.journal.tell(InitEntry(binary=self.binary.name))
-        outcome = await self._run("init", Verb.INIT, Options(extra=self._init_flags()))
+        outcome = await self._run("init", Verb.INIT, Options(extra=(*self._init_flags(), *self._asked)))
         if outcome.ended.code != 0:
             output = (self.run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
             if not is_only_override(output, _cli_config(self.environ)):
@@ -232,6 +243,15 @@ class TerraformCommands:
         if self.access.backend is not None:
             flags = without_backend(flags)
         return (*flags, *self.workspace.init_flags)
+
+    async def begin_state(self, lineage: str) -> None:
+        """See `Commands.begin_state`."""
+        file = self.run_folder / "begin.tfstate"
+        file.write_bytes(render_document(empty_document(lineage=lineage, terraform_version=_OLDEST_TOFU)))
+        options = Options(lock=self.access.lock, file=str(file), extra=self._asked)
+        outcome = await self._run("begin", Verb.STATE_PUSH, options)
+        if outcome.ended.code != 0:
+            raise self.diagnose(outcome.events, outcome.text)
 
     async def plan(self, out: Path, on_event: OnEvent) -> Outcome:
         """See `Commands.plan`."""
@@ -251,7 +271,7 @@ class TerraformCommands:
         """See `Commands.show`."""
         shown = self.run_folder / "show.jsonl"
         try:
-            outcome = await self._run("show", Verb.SHOW, Options(json=True, file=str(plan)))
+            outcome = await self._run("show", Verb.SHOW, Options(json=True, file=str(plan), extra=self._asked))
             if outcome.ended.code != 0:
                 raise self.diagnose(outcome.events, outcome.text)
             return await asyncio.to_thread(shown.read_bytes)
@@ -262,7 +282,7 @@ class TerraformCommands:
         """See `Commands.render`. Terraform masks the values that it has marked, and not all their copies."""
         rendered = self.run_folder / "rendered.jsonl"
         try:
-            outcome = await self._run("rendered", Verb.SHOW, Options(file=str(plan)))
+            outcome = await self._run("rendered", Verb.SHOW, Options(file=str(plan), extra=self._asked))
             if outcome.ended.code != 0:
                 return
             text = await asyncio.to_thread(rendered.read_text, errors="replace")
@@ -298,9 +318,18 @@ class TerraformCommands:
 
     def _apply_options(self, plan: Path, parallelism: int | None) -> Options:
         ours = None if self.parallelism is not None else parallelism
-        again = self._flags.values if self._flags.values and is_asking_again(plan) else ()
+        again = self._flags.values if self._flags.values and self._asked_again(plan) else ()
         extra = (*self._flags.apply, *again)
         return Options(json=True, lock=self.access.lock, file=str(plan), parallelism=ours, extra=extra)
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """Return the flags with values that every command needs: OpenTofu's encryption may refer to variables."""
+        return self._flags.values if self.order.encryption_asks else ()
+
+    def _asked_again(self, plan: Path) -> bool:
+        """Say whether an apply needs the values that the plan was made with."""
+        return self.order.encryption_asks or is_asking_again(plan)
 
     # -- one process ------------------------------------------------------------------------------------------------
 
@@ -383,7 +412,7 @@ class TerraformCommands:
         )
         command = build_command(verb, options, place)
         environ = merge_environment(self.environ, command)
-        if verb is Verb.APPLY and not is_asking_again(Path(options.file)):
+        if verb is Verb.APPLY and not self._asked_again(Path(options.file)):
             # the plan holds them: given again they change nothing, and Terraform quotes both where they differ
             environ = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
         return (*self.binary.argv, *command.argv[1:]), environ

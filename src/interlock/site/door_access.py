@@ -20,10 +20,10 @@ from interlock.backend.loopback import serve_run
 from interlock.backend.protocol import Absent, Done, Found, Outcome, Taken
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, LockHeld, StateInvalid, command
 from interlock.existing import StoredState, TerraformLockMoved
-from interlock.run.surroundings import Current, Tell
+from interlock.run.surroundings import Current, Seat, Tell
 from interlock.site.existing_access import ExistingAccess, current_of
 from interlock.site.succession import find_refusal, is_suspect, spell
-from interlock.state import Document, parse_document, refusing, verify_state
+from interlock.state import AnyDocument, may_hold_nothing, parse_state, refusing, verify_state
 from interlock.terraform.command import HttpBackend
 from interlock.terraform.lockinfo import LockInfo
 
@@ -86,6 +86,11 @@ class DoorAccess(ExistingAccess):
             return False
         return True
 
+    def admit(self, seat: Seat) -> None:
+        """See `StateAccess.admit`. Also when an empty state was begun: from then on nothing is applied yet."""
+        ExistingAccess.admit(self, seat)
+        self._allowed, self._is_applying = frozenset(), False
+
     def allow_deletions(self, addresses: frozenset[str]) -> None:
         """See `StateAccess.allow_deletions`."""
         self._allowed = addresses
@@ -140,7 +145,7 @@ class DoorAccess(ExistingAccess):
             raise LeaseLost(f"state {self.state} was not written", why="the lock id is not one of this run's Terraform")
         await self._check_granted()
         document = await asyncio.to_thread(_whole, body)
-        if not self._is_applying and self._now is None and _is_of_nothing(document):
+        if not self._is_applying and self._now is None and may_hold_nothing(document):
             return Done(note="nothing is stored, and nothing was to be")
         refusal = await asyncio.to_thread(find_refusal, self._now, document, self._allowed)
         if refusal is not None and not (self._is_applying and is_suspect(refusal)):
@@ -214,18 +219,13 @@ class DoorAccess(ExistingAccess):
             return done
 
 
-def _whole(body: bytes) -> Document:
+def _whole(body: bytes) -> AnyDocument:
     """Return a document that is whole.
 
     Raises:
         StateInvalid: It is not.
     """
-    document = parse_document(body)
+    document = parse_state(body)
     if findings := refusing(verify_state(body)):
         raise StateInvalid("the state was not written", why="; ".join(finding.message for finding in findings[:3]))
     return document
-
-
-def _is_of_nothing(document: Document) -> bool:
-    """Say whether this is the empty state that Terraform writes when the plan of a new state is interrupted."""
-    return not document.instance_count() and not document.outputs and not document.objects()

@@ -18,7 +18,16 @@ from pathlib import Path
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.errors import THIS_STATE, InterlockError, LeaseLost, LockHeld, StateInvalid, WaitTimeout, command
+from interlock.errors import (
+    THIS_STATE,
+    InterlockError,
+    LeaseLost,
+    LockHeld,
+    StateInvalid,
+    UsageError,
+    WaitTimeout,
+    command,
+)
 from interlock.existing import (
     ExistingBackend,
     HeldTerraformLock,
@@ -31,6 +40,7 @@ from interlock.existing import (
     render_reference,
 )
 from interlock.existing.interface import md5_of
+from interlock.foreign_text import shell_word
 from interlock.ids import Ids, terraform_id
 from interlock.lock import Stage, may_write, stage_of
 from interlock.recovery.known import Known, find_newer
@@ -42,11 +52,10 @@ from interlock.site.recognising import recognised
 from interlock.site.succession import find_fault, find_refusal, is_suspect, parsed, review_reason, spell
 from interlock.site.witnessed import find_lost, known_of_head, remember
 from interlock.state import (
-    ENCRYPTED,
     REVIEWER,
     Refusal,
     empty_document,
-    parse_document,
+    parse_state,
     refusing,
     render_document,
     verify_state,
@@ -152,6 +161,7 @@ class ExistingAccess:
         self._before = self._now = await self.backend_hand.read_state()
         await self._check_not_gone()  # before a workspace is made, which would look like a state that follows
         if (self._before is None or self._before.is_absent) and self.own_workspace != "default":
+            self._check_may_make_workspace()
             await self._make_workspace()
         self._check_sound()
         await self._check_not_lost()
@@ -228,6 +238,20 @@ class ExistingAccess:
         view = await self.coordinator.view(self.order.state)
         return stage_of(view.lock, reference.run) in (Stage.RELEASED, Stage.BROKEN)
 
+    def _check_may_make_workspace(self) -> None:
+        """Refuse to begin a workspace in clear that OpenTofu is to find encrypted, which it would not read.
+
+        Raises:
+            UsageError: Only tofu can begin it.
+        """
+        if self.order.encrypted:
+            program, where = Path(self.order.terraform or "tofu").name, shell_word(f"-chdir={self.order.directory}")
+            raise UsageError(
+                f"the workspace {self.own_workspace} does not exist, and its state is to be encrypted",
+                why=f"only tofu with its key can begin an encrypted state ({self.order.encrypted})",
+                fix=f"{program} {where} workspace new {shell_word(self.own_workspace)}",
+            )
+
     async def _make_workspace(self) -> None:
         """Store the empty state of a new workspace, as `terraform init` would, but under the lock that we hold."""
         body = render_document(empty_document(lineage=terraform_id(self.ids), terraform_version=self.version))
@@ -250,9 +274,7 @@ class ExistingAccess:
             raise StateInvalid(
                 "the stored state is not whole",
                 why="; ".join(finding.message for finding in findings[:3]),
-                fix=command("state", "verify", self.order.directory)
-                if findings[0].code == ENCRYPTED  # it is fine, and an older version must not take its place
-                else command("state", "restore", self.order.directory),
+                fix=command("state", "restore", self.order.directory),
                 state=self.order.state,
             )
 
@@ -350,7 +372,8 @@ class ExistingAccess:
     async def push(self, document: bytes, allowed: frozenset[str] | None) -> Current:
         """See `StateAccess.push`. Under Terraform's lock, which we hold, and only in the place of what we read."""
         await self._check_granted()
-        refusal = find_refusal(self._now, parse_document(document), allowed)
+        own = self._accepted is not None
+        refusal = find_refusal(self._now, parse_state(document), allowed, own=own)
         if refusal is not None and not is_suspect(refusal):
             raise StateInvalid(
                 "the state that Terraform left may not follow the stored one",

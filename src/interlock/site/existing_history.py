@@ -26,11 +26,13 @@ from interlock.site.ref import StateRef
 from interlock.site.traces import find_traces
 from interlock.site.witnessed import find_lost, known_of_head
 from interlock.state import (
-    ENCRYPTED,
     REVIEWER,
+    AnyDocument,
     Document,
+    EncryptedDocument,
     Finding,
-    parse_document,
+    parse_content,
+    parse_state,
     verify_state,
 )
 
@@ -62,6 +64,7 @@ class StoredVersion:
         lineage: Likewise.
         resources: Managed objects; None when it cannot be read.
         digest: SHA-256 of the bytes; empty when they were not read.
+        encrypted: OpenTofu encrypted it.
     """
 
     number: int
@@ -75,6 +78,7 @@ class StoredVersion:
     lineage: str = ""
     resources: int | None = None
     digest: str = ""
+    encrypted: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,7 +152,7 @@ class ExistingHistory:
 
     async def document(self, text: str | None) -> Document:
         """Return a version as a document."""
-        return parse_document(await self.body(text))
+        return parse_content(await self.body(text), self.subject)
 
     async def pair(self, first: str | None, second: str | None) -> tuple[Document, Document]:
         """Return two versions: by default the current one and the one before it that can be read."""
@@ -160,7 +164,7 @@ class ExistingHistory:
             raise UsageError(
                 f"{self.subject} has no older whole version", fix=command("state", "history", self.subject)
             )
-        return parse_document(await self.read(versions[0].id)), newer
+        return parse_content(await self.read(versions[0].id), f"version {versions[0].id} of {self.subject}"), newer
 
     # -- judging ----------------------------------------------------------------------------------------------------
 
@@ -371,35 +375,22 @@ def _described(entry: StateVersion, body: bytes | None, *, number: int) -> Store
         lineage=document.lineage if document is not None else "",
         resources=_count(document),
         digest=hashlib.sha256(body).hexdigest() if body is not None else "",
+        encrypted=isinstance(document, EncryptedDocument),
     )
 
 
-def _count(document: Document | None) -> int | None:
-    return document.instance_count() if document is not None else None
+def _count(document: AnyDocument | None) -> int | None:
+    return document.instance_count() if isinstance(document, Document) else None
 
 
-def _parsed(body: bytes) -> Document | None:
+def _parsed(body: bytes) -> AnyDocument | None:
     try:
-        return parse_document(body)
+        return parse_state(body)
     except StateInvalid:
         return None
 
 
-def check_readable(stored: StoredState | None, subject: str) -> None:
-    """Refuse to choose a version in the place of one that OpenTofu encrypted: an older one would replace a good state.
-
-    Raises:
-        UsageError: It is encrypted; a person may name a version all the same.
-    """
-    if stored is not None and any(finding.code == ENCRYPTED for finding in verify_state(stored.body)):
-        raise UsageError(
-            f"the current state of {subject} is encrypted",
-            why="OpenTofu encrypted it; whether it is whole only tofu can tell",
-            fix=f"{command('state', 'history', subject)}; then name one: --version",
-        )
-
-
-def readable(stored: StoredState | None) -> Document | None:
+def readable(stored: StoredState | None) -> AnyDocument | None:
     """Return the current document; None when there is none, or it is damaged: that is why one restores."""
     return read_whole(stored.body) if stored is not None and not stored.is_absent else None
 

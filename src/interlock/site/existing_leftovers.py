@@ -27,7 +27,7 @@ from interlock.site.own_leftovers import SAVED, OwnLeftovers, left_nothing, plan
 from interlock.site.recognising import recognised
 from interlock.site.succession import find_refusal, is_suspect, review_reason, spell
 from interlock.site.witnessed import remember
-from interlock.state import REVIEWER, parse_document
+from interlock.state import REVIEWER, parse_state
 from interlock.terraform.lockinfo import LockInfo
 
 
@@ -109,7 +109,7 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
         is_its = current is not None and (is_locked or await self._is_stored_by(state, holder, current))
         body = following(body, current.body or None if current is not None and is_its else None)
         allowed = await asyncio.to_thread(planned_deletions, folder)
-        refusal = find_refusal(current, parse_document(body), allowed)
+        refusal = find_refusal(current, parse_state(body), allowed, own=is_its)
         if refusal is not None and not is_suspect(refusal):
             raise StateInvalid("it may not follow the stored state", why=refusal.why)
         if refusal is not None:
@@ -122,7 +122,7 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
         kept.unlink()
         (folder / SAVED).touch()
         held = f", suspect: {spell(refusal)}" if refusal is not None else ""
-        return f"the state it could not save was stored as serial {parse_document(body).serial}{held}"
+        return f"the state it could not save was stored as serial {parse_state(body).serial}{held}"
 
     async def _is_stored_by(self, state: str, holder: Holder, current: StoredState) -> bool:
         head = (await self.coordinator.view(state)).head

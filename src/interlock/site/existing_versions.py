@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from interlock import __version__
 from interlock.audit.entry import Fact
+from interlock.coordinator.archive import decrypted
 from interlock.errors import StateInvalid, UsageError, command
 from interlock.existing import StoredState
 from interlock.host import name_own_process
@@ -25,17 +26,19 @@ from interlock.recovery.damage import read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses.process import render_name
 from interlock.settings.values import Settings
-from interlock.site.existing_history import ExistingHistory, StoredVersion, check_readable, readable
-from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED
+from interlock.site.existing_history import ExistingHistory, StoredVersion, readable
+from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, STATE_RESTORED
 from interlock.site.interface import PlannedRepair, PlannedRestore
 from interlock.state import (
+    AnyDocument,
     Document,
+    EncryptedDocument,
     Refusal,
     content_digest,
     empty_document,
     find_deletions,
     judge_successor,
-    parse_document,
+    parse_state,
     plan_restore,
     refusing,
     render_document,
@@ -64,7 +67,7 @@ class ExistingVersions(ExistingHistory):
                 why=faults[0].message,
                 fix=command("state", "history", self.subject),
             )
-        target = parse_document(body)
+        target = parse_state(body)
         plan = plan_restore(
             current=readable(stored), target=target, highest_serial=await self._highest_serial(target.lineage)
         )
@@ -80,9 +83,9 @@ class ExistingVersions(ExistingHistory):
         """
         assert isinstance(planned.chosen, StoredVersion)
         facts: dict[str, Fact] = {"version": planned.chosen.id, "serial": planned.plan.next_serial}
-        stored = await self._replace(planned.plan.body(), planned.stored, action="state-restored", facts=facts)
+        stored = await self._replace(planned.plan.body(), planned.stored, action=STATE_RESTORED, facts=facts)
         await self._end_review()
-        return parse_document(stored.body).serial
+        return parse_state(stored.body).serial
 
     async def plan_repair(self) -> PlannedRepair:
         """See `Versions.plan_repair`: of the digest, which must not agree with what is damaged or not the right one."""
@@ -123,7 +126,7 @@ class ExistingVersions(ExistingHistory):
         facts: dict[str, Fact] = {"before": stored.digest_stored, "after": stored.digest_computed}
         await self.log.append("digest-repaired", subject=self.address, by=self.home.me, facts=facts)
 
-    async def _plan_push(self, body: bytes, *, force: bool) -> tuple[StoredState | None, Document]:
+    async def _plan_push(self, body: bytes, *, force: bool) -> tuple[StoredState | None, AnyDocument]:
         """Check that a document may become current; return what it would replace.
 
         Raises:
@@ -131,12 +134,14 @@ class ExistingVersions(ExistingHistory):
         """
         if faults := refusing(verify_state(body)):
             raise StateInvalid("the file was not pushed", why=faults[0].message, fix="interlock state verify FILE")
-        document = parse_document(body)
+        document = parse_state(body)
         stored = await self.backend.read_state()
         current = readable(stored)
         if current is None and stored is not None and not stored.is_absent:
             chain = await self.chain()
             current = read_whole(chain.newest_sound.body) if chain.newest_sound is not None else None
+        if isinstance(current, EncryptedDocument) and isinstance(document, Document) and not force:
+            raise decrypted("the file was not pushed")
         verdict = judge_successor(current, document)
         if isinstance(verdict, Refusal) and not force:
             raise StateInvalid(
@@ -254,7 +259,6 @@ class ExistingVersions(ExistingHistory):
     async def _newest_sound(self) -> StoredVersion:
         chain = await self.chain()
         stored = await self.backend.read_state()
-        check_readable(stored, self.subject)
         is_there = stored is not None and not stored.is_absent
         if chain.is_current_sound and is_there:
             raise UsageError(

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from interlock.errors import UsageError
 from interlock.source.tree import Tool, is_configuration
 
 # As `STATE_WORDS` of `interlock.existing.discovery`, whose import costs more than this look.
 _ENCRYPTION_WORD = re.compile(rb"\bencryption\b|\\u")
+_REFERENCE = re.compile(r"\b(?:var|local)\s*\.")
 _BACKEND_WORD = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")
 
 
@@ -51,43 +53,53 @@ def check_reads(program: str, directory: Path) -> None:
         )
 
 
-def check_unencrypted(program: str, directory: Path, environ: Mapping[str, str]) -> None:
-    """Refuse a root module whose state OpenTofu encrypts: what it writes cannot be checked, so it would be refused.
+class Encryption(NamedTuple):
+    """That OpenTofu encrypts states or plans of a root module.
 
-    That must be said before anything is made: else an apply makes everything, and its state is taken by nobody.
+    Attributes:
+        where: What turns it on, for people.
+        asks: It refers to variables or locals, so every command needs their values, also the apply of a plan.
+    """
 
-    Raises:
-        UsageError: The configuration, or the environment, has OpenTofu encrypt state or plan.
+    where: str
+    asks: bool = False
+
+
+def find_encryption(program: str, directory: Path, environ: Mapping[str, str]) -> Encryption | None:
+    """Say whether a run of this root module encrypts its state or plan; None when it does not.
+
+    Which of the two, and with which key, only OpenTofu knows: the blocks may refer to anything that it can evaluate.
     """
     from interlock.run.binary import tool_of
 
     if tool_of(program) is not Tool.TOFU:
-        return  # Terraform knows no encryption, and says so itself
-    where = "TF_ENCRYPTION is set" if environ.get("TF_ENCRYPTION") else _encrypting_file(directory)
-    if where:
-        from interlock.foreign_text import shell_word
-
-        raise UsageError(
-            "OpenTofu encrypts this state, and runs of this version cannot work on encrypted states",
-            why=f"{where}; nothing that Interlock checks of a state can be read then",
-            fix=f"tofu {shell_word(f'-chdir={directory}')} plan    without Interlock, until it can",
-        )
+        return None  # Terraform knows no encryption, and says so itself
+    beside = environ.get("TF_ENCRYPTION", "")
+    blocks = _encryption_blocks(directory)
+    asks = any(_REFERENCE.search(text) for text in (beside, *blocks.values()))
+    if beside:
+        return Encryption("TF_ENCRYPTION is set", asks)
+    return Encryption(next(iter(blocks)), asks) if blocks else None
 
 
-def _encrypting_file(directory: Path) -> str:
-    """Say which block turns encryption on; empty when none does. The word alone is cheap to look for."""
+def _encryption_blocks(directory: Path) -> dict[str, str]:
+    """Return the text of each block that turns encryption on, by where it is. The word alone is cheap to look for."""
     if not any(_ENCRYPTION_WORD.search(path.read_bytes()) for path in sources_of(directory)):
-        return ""
+        return {}
     from interlock.hcl import read_module
     from interlock.source.disk import DiskTree
 
+    found: dict[str, str] = {}
     for block in read_module(DiskTree(), str(directory)).settings:
         for nested in block.body.nested:
             if nested.type == "encryption":
-                return f"`encryption` in {Path(nested.header.path).name}, line {nested.header.line}"
+                path, span = Path(nested.header.path), nested.span
+                text = (directory / path.name).read_bytes()[span.start : span.end]
+                found[f"`encryption` in {path.name}, line {nested.header.line}"] = text.decode(errors="replace")
         if "encryption" in block.body.attributes:  # JSON has it as a member
-            return "`encryption` in a .json file"
-    return ""
+            path = Path(block.body.attributes["encryption"].span.path)
+            found[f"`encryption` in {path.name}"] = (directory / path.name).read_text(errors="replace")
+    return found
 
 
 def may_be_elsewhere(directory: Path, environ: Mapping[str, str], extra: Sequence[str]) -> bool:

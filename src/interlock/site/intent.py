@@ -23,6 +23,9 @@ STATE_ACCEPTED = "state-accepted"
 DELETIONS_ACCEPTED = "deletions-accepted"
 """In the audit log: somebody said that what is gone from a version was meant to go."""
 
+STATE_RESTORED = "state-restored"
+"""In the audit log: somebody made an older version current again; its fact `sha256` names the bytes."""
+
 _MANY = ("count", "for_each")
 
 
@@ -33,6 +36,7 @@ async def find_intent(directory: Path | None, address: str, runs: Path, log: Aud
         planned=(_planned(directory, runs) if directory is not None else frozenset()) | await _accepted(address, log),
         takeovers=await _takeovers(address, log),
         accepted=await _accepted_contents(address, log),
+        restored=await _restored(address, log),
     )
 
 
@@ -74,6 +78,11 @@ async def _accepted(address: str, log: AuditLog) -> frozenset[str]:
 async def _takeovers(address: str, log: AuditLog) -> tuple[datetime, ...]:
     entries = await log.entries(subject=address)
     return tuple(entry.at for entry in entries if entry.action == "force-unlock")
+
+
+async def _restored(address: str, log: AuditLog) -> frozenset[str]:
+    entries = await log.entries(subject=address)
+    return frozenset(str(entry.facts.get("sha256")) for entry in entries if entry.action == STATE_RESTORED)
 
 
 async def _accepted_contents(address: str, log: AuditLog) -> frozenset[str]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.site.holding import holding
-from interlock.site.intent import DELETIONS_ACCEPTED, find_intent
+from interlock.site.intent import DELETIONS_ACCEPTED, STATE_RESTORED, find_intent
 from interlock.site.interface import PlannedRepair, PlannedRestore
 from interlock.site.opening import plan_hint
 from interlock.site.own_leftovers import OwnLeftovers
 from interlock.site.ref import StateRef
-from interlock.state import Finding, Version, VersionKind, content_digest, parse_document, refusing, verify_state
+from interlock.state import Finding, Version, VersionKind, content_digest, parse_content, refusing, verify_state
 
 if TYPE_CHECKING:
     from interlock.audit.entry import Fact
@@ -83,7 +83,7 @@ class OwnVersions:
 
     async def document(self, text: str | None) -> Document:
         """Return a version as a document."""
-        return parse_document(await self.body(text))
+        return parse_content(await self.body(text), f"state {self.state}")
 
     async def pair(self, first: str | None, second: str | None) -> tuple[Document, Document]:
         """Return two versions: by default the current one and the one before the run that wrote it."""
@@ -159,7 +159,7 @@ class OwnVersions:
         assert isinstance(planned.chosen, Version)
         async with holding(self.home, self.state, "state restore", settles_review=True) as seat:
             written = await self.archive.restore(self.state, planned.chosen, writer=self._writer(seat))
-        await self._note("state-restored", written.version, {"restored": planned.chosen.number})
+        await self._note(STATE_RESTORED, written.version, {"restored": planned.chosen.number})
         return written.version.serial
 
     async def suspect(self) -> Version | None:
@@ -243,7 +243,8 @@ class OwnVersions:
 
     async def quarantined_pair(self, text: str) -> tuple[Document, Document]:
         """Return the current state and a refused write."""
-        return await self.document(None), parse_document((await self.quarantined(text))[1])
+        refused = parse_content((await self.quarantined(text))[1], f"quarantine entry {text}")
+        return await self.document(None), refused
 
     async def _note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
         """Write down what a person made current; the version itself says the same."""

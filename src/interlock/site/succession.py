@@ -6,10 +6,12 @@ from interlock.errors import command
 from interlock.existing import StoredState
 from interlock.state import (
     UNPLANNED_DELETION,
-    Document,
+    AnyDocument,
+    EncryptedDocument,
     Refusal,
+    is_written_again,
     judge_successor,
-    parse_document,
+    parse_state,
     refusing,
     verify_state,
 )
@@ -18,13 +20,25 @@ _NAMED = 5  # addresses in one sentence
 _REASON_CHARS = 600  # the lock takes 1024 characters, and the path of a folder may be long
 
 
-def find_refusal(stored: StoredState | None, candidate: Document, allowed: frozenset[str] | None) -> Refusal | None:
+def find_refusal(
+    stored: StoredState | None, candidate: AnyDocument, allowed: frozenset[str] | None, *, own: bool = False
+) -> Refusal | None:
     """Return why a document may not follow what is stored; None when it may.
+
+    Args:
+        stored: What is stored.
+        candidate: What would follow.
+        allowed: See `judge_deletions`.
+        own: The run that left the candidate stored the other; see `is_written_again`.
 
     Raises:
         StateInvalid: What is stored cannot be read.
     """
-    judged = judge_successor(parsed(stored), candidate, allowed)
+    current = parsed(stored)
+    is_encrypted = isinstance(current, EncryptedDocument)
+    if own and current is not None and is_written_again(current, candidate, encrypted=is_encrypted):
+        return None
+    judged = judge_successor(current, candidate, allowed)
     return judged if isinstance(judged, Refusal) else None
 
 
@@ -34,7 +48,7 @@ def find_fault(before: StoredState | None, after: StoredState | None, allowed: f
         return Refusal(code="state-missing", why="the state object was deleted during the run")
     if findings := refusing(verify_state(after.body)):
         return Refusal(code=findings[0].code, why="; ".join(finding.message for finding in findings[:3]))
-    return find_refusal(before, parse_document(after.body), allowed)
+    return find_refusal(before, parse_state(after.body), allowed)
 
 
 def is_suspect(refusal: Refusal | None) -> bool:
@@ -53,10 +67,10 @@ def review_reason(refusal: Refusal, run: str, directory: str) -> str:
     return f"{what}: {command('state', 'accept', directory)}"
 
 
-def parsed(stored: StoredState | None) -> Document | None:
+def parsed(stored: StoredState | None) -> AnyDocument | None:
     """Return what is stored as a document; None when there is no state.
 
     Raises:
         StateInvalid: It cannot be read.
     """
-    return parse_document(stored.body) if stored is not None and stored.body else None
+    return parse_state(stored.body) if stored is not None and stored.body else None

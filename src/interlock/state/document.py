@@ -25,7 +25,7 @@ from interlock.errors import THIS_STATE, StateInvalid, command
 
 FORMAT_VERSION = 4
 MAX_STATE_BYTES = 256 * 1024 * 1024  # ten times the largest state reported to us; bounds the memory of one request
-ENCRYPTED = "encrypted"  # the finding of a state that OpenTofu encrypted: fine, as far as anybody here can tell
+ENCRYPTED = "encrypted"  # said of a state that OpenTofu encrypted; see `interlock.state.encrypted`
 MAX_SERIAL = 2**64 - 1  # Terraform keeps it in a uint64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _UTF8_STEP = 1 << 20  # check text in steps, so that a large body is not copied as a whole
@@ -388,7 +388,7 @@ def _parse_slowly(body: bytes, refusal: msgspec.ValidationError) -> Document:
         known = _present(fields, TOP_FIELDS - {"resources"})
         top = _QUICK.decode(msgspec.json.encode(known))
         if "version" not in fields and "encrypted_data" in fields:
-            raise unreadable(ENCRYPTED, "OpenTofu has encrypted it, and this version of Interlock cannot read that")
+            raise unreadable(ENCRYPTED, "OpenTofu encrypted it, and only tofu with its key can read it")
         rows = _ROWS.decode(fields["resources"]) if fields.get("resources", _NULL) != _NULL else []
         resources = tuple(_parse_resource(row) for row in rows)
         if not _is_odd(fields, TOP_FIELDS) and not any(_is_odd(row, RESOURCE_FIELDS) for row in rows):

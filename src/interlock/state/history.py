@@ -67,7 +67,7 @@ class Version(Struct, frozen=True, kw_only=True):
         token: Fencing token of the grant under which it was written; 0 when there was none.
         written_at: When it was accepted, by the store's clock.
         size_bytes: Size of the state.
-        resources: Number of managed objects.
+        resources: Number of managed objects; 0 for an encrypted state.
         parent: Digest of the description before this one; empty for the first.
         note: Why, in a person's words: which version was restored, what was imported.
         suspect: Objects that a running apply dropped although neither its plan nor its refresh took them out, at most
@@ -76,6 +76,8 @@ class Version(Struct, frozen=True, kw_only=True):
             failed can then be deleted without asking who else may need it. Empty in versions of earlier Interlocks.
         audit: Head of the audit log when it was written, `12:3f2a…`, so that a log that is cut afterwards is noticed;
             empty when nothing had been decided, and in versions of earlier Interlocks.
+        encrypted: OpenTofu encrypted it, so what is in it is not known. Records of earlier Interlocks have no such
+            field: they took no encrypted state.
         schema: Version of this form.
     """
 
@@ -96,6 +98,7 @@ class Version(Struct, frozen=True, kw_only=True):
     suspect: tuple[str, ...] = ()
     salt: str = ""
     audit: str = ""
+    encrypted: bool = False
     schema: int = SCHEMA
 
     @property

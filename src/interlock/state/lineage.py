@@ -3,7 +3,10 @@
 Terraform checks none of this on the server's behalf: a zombie, a hand-made push or a stale plan would simply
 overwrite. So the rules are here, and a refusal is a value with its reason.
 
-Knows: document. Source: docs/facts/terraform-state.md#state-6 and #state-9.
+Of an encrypted state only lineage and serial are in clear: the rule of deletions is off then, on either side of a
+step, and two documents of one serial are the same only when their bytes are.
+
+Knows: document, encrypted. Source: docs/facts/terraform-state.md#state-6 and #state-9, docs/facts/opentofu.md#tofu-2.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from interlock.state.document import Document, ObjectKey, Resource, content_digest, group_resources, index_objects
+from interlock.state.encrypted import AnyDocument, EncryptedDocument, encrypted_digest
 
 UNPLANNED_DELETION: Final = "unplanned-deletion"
 """Code of the one refusal that may be wrong: what a running apply writes is kept as suspect instead (promise P6)."""
@@ -54,7 +58,9 @@ class Refusal(Struct, frozen=True, kw_only=True):
 Judgement: TypeAlias = Step | Refusal
 
 
-def judge_successor(current: Document | None, candidate: Document, allowed: frozenset[str] | None = None) -> Judgement:
+def judge_successor(
+    current: AnyDocument | None, candidate: AnyDocument, allowed: frozenset[str] | None = None
+) -> Judgement:
     """Decide whether one document may become current in the place of another: the whole of promise P6.
 
     Args:
@@ -73,7 +79,7 @@ def judge_successor(current: Document | None, candidate: Document, allowed: froz
     return judge_deletions(current, candidate, allowed) or judged
 
 
-def footing(document: Document) -> Footing:
+def footing(document: AnyDocument) -> Footing:
     """Return where a document stands."""
     return Footing(lineage=document.lineage, serial=document.serial)
 
@@ -83,12 +89,18 @@ def is_question_of_content(current: Footing | None, candidate: Footing) -> bool:
     return current == candidate
 
 
-def says_same(current: Document, candidate: Document) -> bool:
+def says_same(current: AnyDocument, candidate: AnyDocument) -> bool:
     """Whether two documents of one lineage and serial are one: equal in content, however they are spelled.
 
-    Terraform writes `check_results` in random order, so a write that it repeats need not have the same bytes.
+    Terraform writes `check_results` in random order, so a write that it repeats need not have the same bytes. Of an
+    encrypted one nobody can tell but by its bytes, and OpenTofu sends those again when it repeats a write.
     """
-    return content_digest(current) == content_digest(candidate)
+    return digest_of_content(current) == digest_of_content(candidate)
+
+
+def digest_of_content(document: AnyDocument) -> str:
+    """Return the SHA-256 of what a state says; of an encrypted one, of its bytes without white space."""
+    return encrypted_digest(document) if isinstance(document, EncryptedDocument) else content_digest(document)
 
 
 def judge(current: Footing | None, candidate: Footing, *, is_same: bool) -> Judgement:
@@ -109,6 +121,21 @@ def judge(current: Footing | None, candidate: Footing, *, is_same: bool) -> Judg
         why = f"its lineage is {candidate.lineage}, the current state has {current.lineage}"
         return Refusal(code="foreign-lineage", why=why)
     return _judge_serial(current, candidate, is_same=is_same)
+
+
+def is_written_again(current: AnyDocument | Footing, candidate: AnyDocument, *, encrypted: bool) -> bool:
+    """Whether a document that its own writer brings a second time may replace the first, though it has other bytes.
+
+    A Terraform that did not hear that its state was stored leaves it in a file under the same serial. OpenTofu encrypts
+    it anew for that, so nobody can see that it is the same; its own run wrote nothing else in between.
+
+    Args:
+        current: What the writer itself stored last.
+        candidate: What it brings.
+        encrypted: Whether `current` is encrypted; where neither is, the contents decide.
+    """
+    before = current if isinstance(current, Footing) else footing(current)
+    return before == footing(candidate) and (encrypted or isinstance(candidate, EncryptedDocument))
 
 
 def find_deletions(current: Document, candidate: Document) -> frozenset[str]:
@@ -140,7 +167,9 @@ def find_lost(current: Document, candidate: Document) -> frozenset[ObjectKey]:
     return frozenset(gone)
 
 
-def judge_deletions(current: Document | None, candidate: Document, allowed: frozenset[str] | None) -> Refusal | None:
+def judge_deletions(
+    current: AnyDocument | None, candidate: AnyDocument, allowed: frozenset[str] | None
+) -> Refusal | None:
     """Refuse a document that drops managed instances which the plan did not delete.
 
     Args:
@@ -151,9 +180,9 @@ def judge_deletions(current: Document | None, candidate: Document, allowed: froz
             lets every object of the instance go. None: this writer is not bound to a plan.
 
     Returns:
-        The refusal, or None.
+        The refusal, or None; None too where one of the two is encrypted, so that nobody can tell.
     """
-    if allowed is None or current is None:
+    if allowed is None or not isinstance(current, Document) or not isinstance(candidate, Document):
         return None
     lost = find_lost(current, candidate)
     surplus = {str(key) for key in lost if str(key) not in allowed and str(key.address()) not in allowed}

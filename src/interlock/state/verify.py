@@ -6,7 +6,7 @@ things worth knowing at three in the morning. Attributes are never looked into.
 What Terraform's own reader refuses is refused here (`addresses`, `readable`). `STRICTER` names what is refused though
 that reader takes it: Terraform writes none of it, and each would make two readers see two states, or lose something.
 
-Knows: document, addresses, doubles, readable. Source of the rules: Terraform's own reader
+Knows: document, encrypted, addresses, doubles, readable. Source of the rules: Terraform's own reader
 (internal/states/statefile/version4.go); tests/corpus/state_mutants.json has the verdicts of real binaries.
 """
 
@@ -20,6 +20,7 @@ from msgspec import Raw, Struct
 from interlock.errors import StateInvalid
 from interlock.state.addresses import is_dependency, is_module, is_provider
 from interlock.state.document import (
+    ENCRYPTED,
     FORMAT_VERSION,
     MAX_SERIAL,
     MAX_STATE_BYTES,
@@ -28,9 +29,9 @@ from interlock.state.document import (
     Document,
     ObjectKey,
     Resource,
-    parse_document,
 )
 from interlock.state.doubles import doubled_keys
+from interlock.state.encrypted import AnyDocument, EncryptedDocument, parse_state
 from interlock.state.readable import fault_of_checks, fault_of_marks, fault_of_output, is_private, is_version
 
 MAX_FINDINGS = 200  # a broken document has one fault ten thousand times; nobody reads more
@@ -101,6 +102,11 @@ _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _INSTANCE_FIELDS = frozenset(_Instance.__struct_fields__)
 _NULL = Raw(b"null")
 _NO_MARKS = (Raw(b"[]"), _NULL)
+_OPAQUE = Finding(
+    code=ENCRYPTED,
+    message="OpenTofu encrypted it: lineage and serial are checked, its resources only tofu with its key can check",
+    refuses=False,
+)
 
 
 def verify_state(body: bytes, *, limit_bytes: int = MAX_STATE_BYTES, thorough: bool = False) -> tuple[Finding, ...]:
@@ -117,14 +123,16 @@ def verify_state(body: bytes, *, limit_bytes: int = MAX_STATE_BYTES, thorough: b
     if len(body) > limit_bytes:
         return (Finding(code="too-large", message=f"{len(body)} bytes, the limit is {limit_bytes}"),)
     try:
-        document = parse_document(body)
+        document = parse_state(body)
     except StateInvalid as error:
         return (Finding(code=str(error.facts["finding"]), message=error.why),)
     return verify_document(document, thorough=thorough)
 
 
-def verify_document(document: Document, *, thorough: bool = False) -> tuple[Finding, ...]:
+def verify_document(document: AnyDocument, *, thorough: bool = False) -> tuple[Finding, ...]:
     """Check a document that could be read. See `verify_state`."""
+    if isinstance(document, EncryptedDocument):
+        return (*_footing_findings(document), _OPAQUE)
     findings = _Findings(_head_findings(document))
     findings.add(_doubled(document))
     seen = _Seen(objects=set(), addresses=set(), providers=set())
@@ -175,13 +183,17 @@ def _head_findings(document: Document) -> Iterator[Finding]:
         yield Finding(code="format-version", message=f"format version {document.version}, only 4 is understood")
     if not is_version(document.terraform_version):
         yield Finding(code="bad-version", message="terraform_version is not a version")
+    yield from _footing_findings(document)
+    yield from _twins(document.unknown, TOP_FIELDS, "")
+
+
+def _footing_findings(document: AnyDocument) -> Iterator[Finding]:
     if not document.lineage:
         yield Finding(code="no-lineage", message="the lineage is empty, so its identity is unknown")
     if document.serial == 0:
         yield Finding(code="serial-zero", message="serial 0 makes Terraform treat every read as a change")
     elif not 0 < document.serial <= MAX_SERIAL:
         yield Finding(code="serial-range", message="the serial is not an unsigned 64-bit number")
-    yield from _twins(document.unknown, TOP_FIELDS, "")
 
 
 def _doubled(document: Document) -> Iterator[Finding]:

@@ -313,6 +313,10 @@ class FakeCommands:
         """See `Commands.initialise`."""
         await self._step("init again" if again else "init")
 
+    async def begin_state(self, lineage: str) -> None:  # noqa: ARG002
+        """See `Commands.begin_state`."""
+        await self._step("begin")
+
     async def plan(self, out: Path, on_event: OnEvent) -> Outcome:
         """See `Commands.plan`."""
         await self._step("plan")

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from msgspec.structs import replace
+from tests.opentofu_documents import FIRST, LINEAGE, SECOND, changed, in_clear
 
 from interlock.coordinator.archive import QUARANTINE_S, StateArchive, Writer, _entry, _quarantine_key
 from interlock.coordinator.local import LocalCoordinator
@@ -518,3 +519,88 @@ async def test_a_first_write_that_died_before_its_answer_leaves_a_state_that_can
     bench.coordinator.update_head = update  # type: ignore[method-assign]
     assert await bench.archive.current(STATE) is None
     assert (await bench.archive.write(STATE, body(1, "a"), writer=writer)).version.number == 1
+
+
+# -- states that OpenTofu encrypted; they were made by it -------------------------------------------------------------
+
+
+@pytest.mark.promise("P3", "P6")
+async def test_encrypted_states_are_versions_like_any_other(bench: Bench) -> None:
+    writer = replace(await bench.hold(), allowed_deletions=frozenset())
+    for each in (FIRST, SECOND):
+        written = await bench.archive.write(STATE, each, writer=writer)
+        assert not written.repeated
+    assert (await bench.archive.write(STATE, SECOND, writer=writer)).repeated
+    assert [(each.serial, each.encrypted, each.lineage) for each in await bench.archive.history(STATE)] == [
+        (2, True, LINEAGE),
+        (1, True, LINEAGE),
+    ]
+    found = await bench.archive.current(STATE)
+    assert found is not None
+    assert found[1] == SECOND
+
+
+@pytest.mark.promise("P3", "P4", "P6")
+async def test_encrypted_states_that_may_not_follow_are_kept_in_quarantine(bench: Bench) -> None:
+    writer = await bench.hold()
+    await bench.archive.write(STATE, SECOND, writer=writer)
+    for late, code in (
+        (FIRST, "older-serial"),
+        (changed(FIRST, serial=2), "same-serial"),
+        (changed(SECOND, lineage="another"), "foreign-lineage"),
+        (changed(SECOND, serial=3, encrypted_data="cut o"), "bad-encryption"),
+    ):
+        with pytest.raises(StateInvalid) as refused:
+            await bench.archive.write(STATE, late, writer=writer)
+        assert refused.value.facts["finding"] == code
+        entry, kept = await bench.archive.read_quarantined(STATE, str(refused.value.facts["quarantine"]))
+        assert kept == late
+        assert entry.lineage == (None if code == "bad-encryption" else entry.lineage)
+    await bench.lose(writer)
+    with pytest.raises(LeaseLost):
+        await bench.archive.write(STATE, changed(SECOND, serial=3), writer=writer)
+
+
+@pytest.mark.promise("P3")
+async def test_an_encrypted_version_is_restored_byte_for_byte_and_is_followed_again(bench: Bench) -> None:
+    writer = await bench.hold()
+    for each in (FIRST, SECOND):
+        await bench.archive.write(STATE, each, writer=writer)
+    first = await bench.archive.version(STATE, number=1) or pytest.fail("none")
+    await bench.archive.restore(STATE, first, writer=writer)
+    found = await bench.archive.current(STATE)
+    assert found is not None
+    assert (found[0].number, found[0].serial, found[1]) == (3, 1, FIRST)
+    await bench.archive.write(STATE, SECOND, writer=writer)
+    assert [each.serial for each in await bench.archive.history(STATE)] == [2, 1, 2, 1]
+
+
+@pytest.mark.promise("P10")
+async def test_a_decrypted_file_takes_the_place_of_an_encrypted_state_only_by_force(bench: Bench) -> None:
+    run = await bench.hold()
+    await bench.archive.write(STATE, FIRST, writer=run)
+    person = replace(run, run="")
+    with pytest.raises(StateInvalid) as refused:
+        await bench.archive.write(STATE, in_clear(2, "a"), writer=person, kind=VersionKind.PUSH)
+    assert refused.value.facts["finding"] == "decrypted"
+    await bench.archive.write(STATE, in_clear(2, "a"), writer=person, kind=VersionKind.PUSH, force=True)
+    await bench.archive.write(STATE, changed(SECOND, serial=3), writer=person, kind=VersionKind.PUSH)
+    await bench.archive.write(STATE, in_clear(4, "a"), writer=run)  # as its configuration says
+    assert [each.encrypted for each in await bench.archive.history(STATE)] == [False, True, False, True]
+
+
+@pytest.mark.promise("P3", "P4")
+async def test_what_a_run_left_under_the_serial_that_it_stored_itself_is_taken_though_nobody_can_compare(
+    bench: Bench,
+) -> None:
+    run = await bench.hold()
+    await bench.archive.write(STATE, FIRST, writer=run)
+    left = changed(SECOND, serial=1)  # OpenTofu encrypts what it leaves in a file anew
+    with pytest.raises(StateInvalid):
+        await bench.archive.write(STATE, left, writer=replace(run, run="another"), kind=VersionKind.PUSH)
+    await bench.archive.write(STATE, left, writer=run, kind=VersionKind.PUSH)
+    assert (await bench.archive.write(STATE, left, writer=run, kind=VersionKind.PUSH)).repeated
+    plain = await bench.hold("t2", "other")
+    await bench.archive.write("other", in_clear(1, "a"), writer=plain)
+    with pytest.raises(StateInvalid):
+        await bench.archive.write("other", in_clear(1, "b"), writer=plain, kind=VersionKind.PUSH)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.opentofu_documents import FIRST, SECOND, in_clear
 
 from interlock.errors import StateInvalid, UsageError
 from interlock.existing import Found, TerraformLockMoved
@@ -109,8 +110,40 @@ async def test_a_review_holds_what_is_missing_until_a_person_accepts_it(place: P
 
 @pytest.mark.promise("P3")
 async def test_no_older_version_is_chosen_in_the_place_of_an_encrypted_state(place: Place) -> None:
-    encrypted = b'{"serial": 2, "lineage": "l", "meta": {}, "encrypted_data": "AAAA"}'
-    place.backend.bodies = [state(1, "a"), encrypted]
-    with pytest.raises(UsageError, match="is encrypted"):
+    place.backend.bodies = [in_clear(1, "a"), SECOND]
+    with pytest.raises(UsageError, match="is whole and follows"):
         await place.versions.plan_restore(None)
-    assert "encrypted" in codes(await place.versions.findings(None))
+    findings = await place.versions.findings(None)
+    assert "encrypted" in codes(findings)
+    assert not any(finding.refuses for finding in findings)
+    with pytest.raises(UsageError, match="OpenTofu encrypted it"):
+        await place.versions.document(None)
+
+
+@pytest.mark.promise("P3")
+async def test_a_damaged_encrypted_state_gives_way_to_the_version_before_byte_for_byte(place: Place) -> None:
+    place.backend.bodies = [FIRST, SECOND[:-50]]
+    planned = await place.versions.plan_restore(None)
+    assert planned.plan.opaque
+    assert await place.versions.restore(planned) == 1
+    assert place.backend.bodies[-1] == FIRST
+    findings = await place.versions.findings(None)
+    assert not any(finding.refuses for finding in findings), "that the serial went back was a person's choice"
+
+
+@pytest.mark.promise("P3", "P6")
+async def test_a_version_that_was_not_restored_by_anybody_is_a_serial_that_went_back(place: Place) -> None:
+    place.backend.bodies = [FIRST, SECOND, FIRST]
+    assert "serial-back" in codes(await place.versions.findings(None))
+
+
+@pytest.mark.promise("P10")
+async def test_a_decrypted_file_is_not_pushed_over_an_encrypted_state_unasked(place: Place) -> None:
+    place.backend.bodies = [FIRST]
+    with pytest.raises(StateInvalid) as refused:
+        await place.versions.push(in_clear(2, "a"), force=False)
+    assert refused.value.facts["finding"] == "decrypted"
+    assert place.backend.bodies == [FIRST]
+    await place.versions.push(SECOND, force=False)
+    await place.versions.push(in_clear(3, "a"), force=True)
+    assert place.backend.bodies[-1] == in_clear(3, "a")

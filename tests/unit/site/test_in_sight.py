@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import UsageError
-from interlock.site.in_sight import check_reads, check_unencrypted, may_be_elsewhere, tool_for
+from interlock.site.in_sight import Encryption, check_reads, find_encryption, may_be_elsewhere, tool_for
 from interlock.source.tree import Tool
 
 
@@ -56,7 +56,6 @@ def test_terraform_is_not_started_where_it_would_see_nothing(tmp_path: Path) -> 
 BLOCK = 'encryption {\n    key_provider "pbkdf2" "k" { passphrase = "x" }\n  }'
 
 
-@pytest.mark.promise("P3")
 @pytest.mark.parametrize(
     ("name", "text", "word"),
     [
@@ -66,23 +65,30 @@ BLOCK = 'encryption {\n    key_provider "pbkdf2" "k" { passphrase = "x" }\n  }'
         (
             "main.tf.json",
             '{"terraform": {"encryption": {"state": {"enforced": true}}}}',
-            "`encryption` in a .json file",
+            "`encryption` in main.tf.json",
         ),
     ],
 )
-def test_a_state_that_opentofu_would_encrypt_is_refused_before_anything_is_made(
-    tmp_path: Path, name: str, text: str, word: str
-) -> None:
-    (tmp_path / "other.tf").write_text('resource "aws_x" "encryption" {\n  encryption { kind = "kms" }\n}\n')
-    check_unencrypted("tofu", tmp_path, {})
+def test_that_opentofu_encrypts_is_seen_before_anything_runs(tmp_path: Path, name: str, text: str, word: str) -> None:
+    (tmp_path / "other.tf").write_text('resource "aws_x" "encryption" {\n  encryption { kind = var.kind }\n}\n')
+    assert find_encryption("tofu", tmp_path, {}) is None
     (tmp_path / name).write_text(text)
-    check_unencrypted("terraform", tmp_path, {"TF_ENCRYPTION": "x"})
-    with pytest.raises(UsageError, match="encrypts this state") as refused:
-        check_unencrypted("tofu", tmp_path, {})
-    assert word in refused.value.why
+    assert find_encryption("tofu", tmp_path, {}) == Encryption(word)
+    assert find_encryption("terraform", tmp_path, {"TF_ENCRYPTION": "x"}) is None
 
 
-@pytest.mark.promise("P3")
-def test_encryption_by_the_environment_is_refused_too(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="encrypts this state"):
-        check_unencrypted("tofu", tmp_path, {"TF_ENCRYPTION": 'key_provider "pbkdf2" "k" {}'})
+def test_encryption_by_the_environment_is_seen_and_says_no_secret(tmp_path: Path) -> None:
+    found = find_encryption("tofu", tmp_path, {"TF_ENCRYPTION": 'key_provider "pbkdf2" "k" { passphrase = "hidden" }'})
+    assert found == Encryption("TF_ENCRYPTION is set")
+
+
+@pytest.mark.parametrize("passphrase", ["var.passphrase", "local.passphrase", '"${var.passphrase}-x"'])
+def test_encryption_that_asks_for_variables_is_told_from_one_that_does_not(tmp_path: Path, passphrase: str) -> None:
+    text = f'terraform {{\n  encryption {{\n    key_provider "pbkdf2" "k" {{ passphrase = {passphrase} }}\n  }}\n}}\n'
+    (tmp_path / "main.tf").write_text(text)
+    found = find_encryption("tofu", tmp_path, {})
+    assert found is not None
+    assert found.asks
+    assert find_encryption("tofu", tmp_path, {"TF_ENCRYPTION": f"state {{ x = {passphrase} }}"}) == Encryption(
+        "TF_ENCRYPTION is set", asks=True
+    )

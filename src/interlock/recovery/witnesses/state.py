@@ -13,7 +13,7 @@ from datetime import datetime
 
 from interlock.existing import StoredState, TerraformLock
 from interlock.recovery.evidence import Evidence, Says
-from interlock.state import refusing, verify_state
+from interlock.state import is_encrypted, refusing, verify_state
 
 
 def testify(
@@ -55,7 +55,11 @@ def _last_write(state: StoredState, lock: TerraformLock) -> str:
 
 def _wholeness(state: StoredState) -> str:
     faults = refusing(verify_state(state.body))
-    return f"the state is not whole: {faults[0].message}" if faults else "the state is whole"
+    if faults:
+        return f"the state is not whole: {faults[0].message}"
+    if is_encrypted(state.body):
+        return "the state is encrypted; its lineage and serial are readable"
+    return "the state is whole"
 
 
 def _digest(state: StoredState) -> str:

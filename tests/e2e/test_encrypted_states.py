@@ -1,0 +1,258 @@
+"""States and plans that a real OpenTofu encrypts: in order, fenced, kept, restored and recovered like any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.desk import SLEEPER, Answer, Desk
+from tests.e2e.test_serve_lock import AUTH, Served
+from tests.s3_desk import KEY, S3Desk
+
+from interlock.testing.aws import LocalAws
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tofu") is None, reason="OpenTofu (tofu) is not on PATH"),
+]
+
+PASSPHRASE = "correct-horse-battery-staple"
+OTHER_PASSPHRASE = "another-horse-battery-staple"
+
+
+def keys(*, state: str = "", plan: bool = False) -> dict[str, str]:
+    """Return `TF_ENCRYPTION` with two keys and no encryption; `state` is the inside of that block."""
+    lines = ['method "unencrypted" "none" {}']
+    for name, passphrase in (("one", PASSPHRASE), ("two", OTHER_PASSPHRASE)):
+        lines.append(f'key_provider "pbkdf2" "{name}" {{\n  passphrase = "{passphrase}"\n  iterations = 200000\n}}')
+        lines.append(f'method "aes_gcm" "{name}" {{ keys = key_provider.pbkdf2.{name} }}')
+    lines += [f"state {{\n{state}\n}}"] if state else []
+    lines += ["plan { method = method.aes_gcm.one }"] if plan else []
+    return {"TF_ENCRYPTION": "\n".join(lines)}
+
+
+def by(method: str, fallback: str = "") -> str:
+    """Return the inside of a `state` block."""
+    also = f"\nfallback {{ method = method.{fallback} }}" if fallback else ""
+    return f"method = method.{method}{also}"
+
+
+ENCRYPTED = keys(state=by("aes_gcm.one"))
+BOTH = keys(state=by("aes_gcm.one"), plan=True)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path, {"INTERLOCK_TERRAFORM": "tofu"})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def s3(tmp_path: Path, aws: LocalAws) -> Iterator[S3Desk]:
+    made = S3Desk(tmp_path, aws)
+    made.environ["INTERLOCK_TERRAFORM"] = "tofu"
+    yield made
+    made.close()
+
+
+def apply(desk: Desk, module: Path, environ: dict[str, str], round_: int = 1) -> Answer:
+    return desk.run("apply", module, "--state", "s", "--auto-approve", "--", f"-var=round={round_}", environ=environ)
+
+
+def is_secret_anywhere(folder: Path) -> list[str]:
+    """Return the files under a folder that hold a passphrase."""
+    words = (PASSPHRASE.encode(), OTHER_PASSPHRASE.encode())
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path) for path in files if any(word in path.read_bytes() for word in words)]
+
+
+@pytest.mark.promise("P3", "P6", "P10")
+def test_an_encrypted_state_lives_in_our_own_backend(desk: Desk) -> None:
+    module = desk.module()
+    first = apply(desk, module, ENCRYPTED)
+    assert first.code == 0, first.err
+    assert "OpenTofu encrypts the state or the plan (TF_ENCRYPTION is set)" in first.err
+    assert apply(desk, module, ENCRYPTED, 2).code == 0
+    assert all(version.encrypted for version in desk.history())
+    assert "encrypted_data" in json.loads(desk.run("state", "pull", "s").out)
+    shown = desk.run("state", "show", "s")
+    assert (shown.code, "OpenTofu encrypted it" in shown.err) == (3, True)
+    verified = desk.run("state", "verify", "s", "--json")
+    assert (verified.code, [each["code"] for each in verified.document["findings"]]) == (0, ["encrypted"])
+    assert "encryption" in {
+        row["name"] for row in desk.run("doctor", module, "--json", environ=BOTH).document["checks"]
+    }
+    assert not is_secret_anywhere(desk.home)
+
+
+@pytest.mark.promise("P3", "P8")
+def test_encryption_begins_its_key_is_changed_and_it_ends_without_a_change_of_resources(desk: Desk) -> None:
+    module = desk.module()
+    assert apply(desk, module, {}).code == 0
+    steps = (
+        by("aes_gcm.one", "unencrypted.none"),
+        by("aes_gcm.two", "aes_gcm.one"),
+        by("unencrypted.none", "aes_gcm.two"),
+    )
+    for step in steps:
+        done = apply(desk, module, keys(state=step))
+        assert done.code == 0, done.err
+    assert [(each.serial, each.encrypted) for each in reversed(desk.history())][-3:] == [
+        (desk.history()[2].serial, True),
+        (desk.history()[1].serial, True),
+        (desk.history()[0].serial, False),
+    ]
+    assert desk.run("state", "verify", "s").code == 0
+
+
+@pytest.mark.promise("P3", "P8")
+def test_who_has_no_key_or_another_is_told_so_and_nobody_is_told_to_restore(desk: Desk) -> None:
+    module = desk.module()
+    assert apply(desk, module, ENCRYPTED).code == 0
+    before = desk.history()
+    other = keys(state=by("aes_gcm.two"))
+    for environ in ({}, other, {"INTERLOCK_TERRAFORM": "terraform"}):
+        refused = apply(desk, module, environ, 2)
+        assert refused.code == 3, refused.err
+        assert "state restore" not in refused.err
+    assert desk.history() == before
+    assert apply(desk, module, ENCRYPTED, 2).code == 0
+
+
+@pytest.mark.promise("P3", "P11")
+def test_an_encrypted_saved_plan_is_bound_to_state_files_and_values(desk: Desk) -> None:
+    module = desk.module()
+    assert apply(desk, module, BOTH).code == 0
+    plan = desk.folder / "two.tfplan"
+    made = desk.run("plan", module, "--state", "s", "--out", plan, "--", "-var=round=2", environ=BOTH)
+    assert made.code == 0, made.err
+    assert b"encrypted_data" in plan.read_bytes()
+
+    def use(*words: object, environ: dict[str, str] = BOTH) -> Answer:
+        return desk.run("apply", module, "--state", "s", "--auto-approve", "--plan", plan, *words, environ=environ)
+
+    assert use("--", "-var=round=3").code == 21
+    assert use(environ=keys(state=by("aes_gcm.one"))).code == 3, "without the key of the plan"
+    text = (module / "main.tf").read_text()
+    (module / "main.tf").write_text(text + "\n# other\n")
+    assert use().code == 21
+    (module / "main.tf").write_text(text)
+    content = plan.read_bytes()
+    plan.write_bytes(content.replace(b'"state":"s"', b'"state":"t"'))
+    forged = use()
+    assert (forged.code, "nobody answers for it" in forged.err) == (3, True)
+    plan.write_bytes(content)
+    done = use()
+    assert done.code == 0, done.err
+    assert use().code == 21, "the state was written since"
+
+
+@pytest.mark.promise("P3")
+def test_a_plan_that_plain_tofu_encrypted_is_refused_since_it_does_not_say_what_it_is_for(desk: Desk) -> None:
+    from tests.opentofu_documents import PLAN
+
+    module, plan = desk.module(), desk.folder / "plain.tfplan"
+    plan.write_bytes(PLAN)
+    refused = desk.run("apply", module, "--state", "s", "--auto-approve", "--plan", plan, environ=BOTH)
+    assert (refused.code, "does not say what it was made for" in refused.err) == (3, True)
+
+
+@pytest.mark.promise("P3")
+def test_a_version_is_restored_as_it_was_and_the_next_apply_goes_on_from_it(desk: Desk) -> None:
+    module = desk.module()
+    for round_ in (1, 2):
+        assert apply(desk, module, ENCRYPTED, round_).code == 0
+    first = next(each for each in desk.history() if each.run == desk.runs()[0].run)
+    restored = desk.run("state", "restore", "s", "--version", str(first.number), "--yes")
+    assert restored.code == 0, restored.err
+    assert desk.history()[0].digest == first.digest
+    done = apply(desk, module, ENCRYPTED, 3)
+    assert done.code == 0, done.err
+    pulled = desk.run("state", "pull", "s").out
+    file = desk.folder / "pulled.tfstate"
+    file.write_text(pulled)
+    assert desk.run("state", "push", file, "--state", "s").code == 0, "the same again"
+
+
+@pytest.mark.promise("P3", "P5", "P9")
+def test_a_killed_supervisor_of_an_encrypted_apply_costs_nothing(desk: Desk) -> None:
+    module = desk.module()
+    run = desk.start("apply", module, "--state", "s", "--auto-approve", "--", "-var=hold=20", environ=ENCRYPTED)
+    summary = desk.until_working()
+    os.kill(summary.processes["supervisor"].pid, signal.SIGKILL)
+    ended = run.wait()
+    assert ended.code == 143, ended.err
+    assert desk.lock().holders == ()
+    assert desk.history()[0].encrypted
+    assert not list(desk.home.rglob("errored.tfstate"))
+    assert not is_secret_anywhere(desk.home)
+    again = apply(desk, module, ENCRYPTED)
+    assert again.code == 0, again.err
+
+
+@pytest.mark.promise("P3", "P6", "P8")
+def test_an_encrypted_state_lives_on_s3(s3: S3Desk) -> None:
+    module = s3.root()
+    for round_ in (1, 2):
+        applied = s3.applied_here(module, round_=round_, environ=ENCRYPTED)
+        assert applied.code == 0, applied.err
+    assert "encrypted_data" in s3.saved()
+    assert s3.terraform_locks() == []
+    verified = s3.run("state", "verify", module, "--json")
+    assert (verified.code, [each["code"] for each in verified.document["findings"]]) == (0, ["encrypted"])
+    recovered = s3.run("recover", module, "--yes", environ=ENCRYPTED).err
+    assert "state: whole" in recovered, recovered
+    refused = s3.applied_here(module, round_=3, environ=keys(state=by("aes_gcm.two")))
+    assert refused.code == 3, refused.err
+    listed = s3.run("state", "history", module, "--json").document["versions"]
+    assert {each["encrypted"] for each in listed} == {True}
+
+    whole = s3.objects()[KEY]
+    s3.aws.s3.put_object(Bucket=s3.bucket, Key=KEY, Body=whole[:-200])
+    assert s3.run("state", "verify", module).code == 20
+    restored = s3.run("state", "restore", module, "--yes")
+    assert restored.code == 0, restored.err
+    assert s3.objects()[KEY] == whole
+    assert s3.run("state", "verify", module).code == 0
+    ended = s3.applied_here(module, round_=3, environ=ENCRYPTED)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.promise("P3", "P6")
+def test_plain_tofu_that_encrypts_works_on_the_served_backend(tmp_path: Path) -> None:
+    import base64
+    import subprocess
+
+    home, module = tmp_path / "home", tmp_path / "module"
+    home.mkdir(mode=0o700)
+    served = Served(home)
+    try:
+        module.mkdir()
+        user, _, token = base64.b64decode(AUTH.removeprefix("Basic ")).decode().partition(":")
+        address = f"http://127.0.0.1:{served.port}/state/prod/routing"
+        settings = f'address = "{address}"\nlock_address = "{address}"\nunlock_address = "{address}"\n'
+        settings += f'username = "{user}"\npassword = "{token}"\n'
+        (module / "main.tf").write_text(f'terraform {{\n  backend "http" {{\n{settings}  }}\n}}\n' + SLEEPER)
+        environ = {**os.environ, **ENCRYPTED, "TF_CLI_CONFIG_FILE": os.devnull}
+        for words in (("init",), ("apply", "-auto-approve"), ("apply", "-auto-approve", "-var=round=2"), ("plan",)):
+            said = subprocess.run(
+                ["tofu", *words, "-no-color", "-input=false"],
+                cwd=module,
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert said.returncode == 0, said.stdout + said.stderr
+    finally:
+        served.process.kill()
+        served.process.communicate()
+    reader = Desk(tmp_path, {"INTERLOCK_HOME": str(home)})
+    assert all(version.encrypted for version in reader.history("prod/routing"))
