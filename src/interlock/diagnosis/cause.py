@@ -31,7 +31,6 @@ class Category(Enum):
     BACKEND_AUTH = "backend-auth"
     BACKEND_MISSING = "backend-missing"
     STATE_CORRUPT = "state-corrupt"
-    STATE_ENCRYPTED = "state-encrypted"
     STATE_REFUSED = "state-refused"
     STATE_NOT_SAVED = "state-not-saved"
     PLAN_STALE = "plan-stale"

@@ -38,7 +38,6 @@ from interlock.diagnosis.causes import (
     provider_inconsistent,
     registry,
     state_corrupt,
-    state_encrypted,
     state_not_saved,
     state_refused,
     timeout,
@@ -48,7 +47,6 @@ from interlock.diagnosis.causes import (
 RULES: Final[tuple[Rule, ...]] = (
     cut_off.RULE,
     lock_release_failed.RULE,
-    state_encrypted.RULE,
     state_refused.RULE,
     state_not_saved.RULE,
     disk_full.RULE,

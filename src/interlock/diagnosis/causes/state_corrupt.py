@@ -27,6 +27,7 @@ RULE: Final = Rule(
                 r"encountered unencrypted payload",
                 r"cipher: message authentication failed",
                 r"Unsupported state file format.{0,300}encrypt",
+                r"is\s+encrypted and requires a valid\s+encryption configuration",
                 r"Encryption (?:method|configuration) .{0,40}(?:failed|invalid)",
             ),
             meaning="the state is encrypted with a key that this run does not have; it is not damaged",
@@ -53,6 +54,7 @@ RULE: Final = Rule(
                 r"Error reading (?:source )?state",
                 r"invalid character .{1,40} (?:looking for|after) .{0,200}state",
                 r"Invalid lineage",
+                r"invalid state metadata, \w{1,20} field mismatch",  # of an encrypted state that was edited
             ),
             unless=words(
                 r"newer Terraform version",
