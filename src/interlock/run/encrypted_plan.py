@@ -141,7 +141,7 @@ def check_vouched(plan: bytes, *, vouched: bool) -> BoundLabel:
         raise UsageError(
             "the saved plan is encrypted, and nobody answers for it",
             why="what it was made for stands beside its encrypted text, where anybody can write",
-            fix="interlock apply --plan FILE --plan-digest DIGEST    the digest that its own run printed",
+            fix="interlock plan --out FILE    or add --plan-digest, with the digest that the plan's own run printed",
         )
     return bound
 
