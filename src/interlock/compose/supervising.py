@@ -628,6 +628,7 @@ def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mappi
         states=states,
         written_at=written_at,
         section=lambda: read_settings(environ, Path(order.directory)).sections.get("drift", {}),
+        runs=desk.home.runs,
     )
     return DriftReview(order, means, clock=SystemClock(), ids=RandomIds())
 

@@ -6,8 +6,8 @@ one object is audited under several. Source: the public SDKs' models (`AuditQuer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,8 @@ MAX_DAYS = 30
 """Longest interval of one query."""
 OVERLAP = timedelta(hours=1)
 """Before the last write of the state: that run read the organisation before it wrote, and clocks differ."""
+CLOCKS = timedelta(minutes=2)
+"""By how much the organisation's clock and ours may differ: a change so near a run is taken for that run's."""
 _DELETES = frozenset({"delete", "remove"})
 _CREATES = frozenset({"create", "add", "restore"})
 
@@ -42,6 +44,39 @@ class Event:
     user: str
     client: str
     properties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderWay:
+    """The time in which one run could change the organisation.
+
+    Attributes:
+        run: Its id.
+        begun: When it got the state, or was ordered.
+        ended: When it ended; None while it goes on.
+    """
+
+    run: str
+    begun: datetime
+    ended: datetime | None
+
+
+def place(cause: Cause, times: Sequence[UnderWay], *, known_since: datetime | None) -> Cause:
+    """Return a cause with the run that was under way, or with the word that none was.
+
+    Args:
+        cause: What our own client did; another's is returned as it is.
+        times: Of the runs that are known.
+        known_since: Since when runs are known; None when none is, so that nothing can be said.
+    """
+    if not cause.ours or known_since is None or cause.at < known_since:
+        return cause
+    under_way = [each.run for each in times if _covers(each, cause.at)]
+    return replace(cause, run=under_way[0]) if under_way else replace(cause, outside=True)
+
+
+def _covers(time: UnderWay, at: datetime) -> bool:
+    return time.begun - CLOCKS <= at and (time.ended is None or at <= time.ended + CLOCKS)
 
 
 def interval(*, since: datetime | None, now: datetime, whole: bool) -> tuple[datetime, datetime, bool]:
@@ -83,7 +118,7 @@ def find_cause(
         events: In any order.
         obj: Id of the object.
         kind: What happened to it.
-        roots: First parts of the drifted paths, as Terraform spells them.
+        roots: First parts of the drifted paths, as Terraform times them.
         our_client: Id of the OAuth client that Terraform uses.
         since: When the state was last written; older events cannot have caused drift. None for no bound.
     """

@@ -86,6 +86,9 @@ class Cause:
         action: The log's word, such as `Update`.
         at: When, by the organisation's clock.
         ours: It was the OAuth client that Terraform uses.
+        run: With it, while this run was under way; empty when none is known that was.
+        outside: With it, while none of the runs that are known was under way: by a script, a plain Terraform, a run of
+            another home.
     """
 
     who: str
@@ -94,6 +97,8 @@ class Cause:
     action: str = ""
     at: datetime
     ours: bool = False
+    run: str = ""
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

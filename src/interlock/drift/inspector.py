@@ -7,7 +7,7 @@ not hide that a queue is gone. The gate is the other way round: what it cannot l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -45,12 +45,16 @@ OpenOrganisation: TypeAlias = Callable[[], AbstractAsyncContextManager[Organisat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Which run looks, and by which rules."""
+    """Which run looks, by which rules, and what it knows of runs.
+
+    `times` returns when runs could change the organisation, and since when such runs are known.
+    """
 
     state: str
     run: str
     rules: tuple[Spelling, ...]
     look: Look = field(default_factory=Look)
+    times: Callable[[], tuple[Sequence[audit.UnderWay], datetime | None]] = lambda: ((), None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +71,8 @@ class _Work:
     listed_wholly: frozenset[str] = frozenset()
     fresh_flows: dict[str, str] = field(default_factory=dict)
     elsewhere: int = 0
+    times: Sequence[audit.UnderWay] = ()
+    known_since: datetime | None = None
 
 
 class Inspector:
@@ -241,6 +247,7 @@ class Inspector:
             events += [event for event in page if event.entity in wanted]
         if cut and not whole:
             work.notes.append(f"the audit log was read {audit.MAX_DAYS} days back; older changes have no name")
+        work.times, work.known_since = await asyncio.to_thread(self._subject.times)
         self._judge_fresh_flows(work, events, organisation.client)
         work.findings = [self._caused(each, work, events, organisation.client) for each in work.findings]
 
@@ -261,6 +268,8 @@ class Inspector:
         cause = audit.find_cause(
             events, obj=finding.object, kind=finding.kind, roots=roots, our_client=client, since=work.since
         )
+        if cause is not None:
+            cause = audit.place(cause, work.times, known_since=work.known_since)
         return with_cause(finding, cause, began=work.began)
 
     async def _generate(self, work: _Work, generate: Generate) -> None:

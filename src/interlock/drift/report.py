@@ -103,8 +103,18 @@ def cause_text(cause: Cause | None) -> str:
     """Return who did it and when, for people."""
     if cause is None:
         return "by whom is not known"
-    ours = ", with Terraform's own OAuth client" if cause.ours else ""
-    return f"by {cause.who}{ours}, {instant(cause.at)}"
+    return f"{_doer(cause)}, {instant(cause.at)}"
+
+
+def _doer(cause: Cause) -> str:
+    """Say who did it. That the client is Terraform's does not say that Terraform did it: scripts borrow it."""
+    if not cause.ours:
+        return f"by {cause.who}"
+    if cause.run:
+        return f"by run {cause.run}, with Terraform's OAuth client"
+    by = f"by {cause.who}, " if cause.user else ""
+    where = ", outside any run known here" if cause.outside else ""
+    return f"{by}with Terraform's OAuth client{where}"
 
 
 def begun(text: str) -> str:
@@ -164,9 +174,7 @@ def _attribute_fields(attribute: Attribute) -> dict[str, object]:
 def _is_one(one: Cause | None, other: Cause | None) -> bool:
     if one is None or other is None:
         return one is other
-    return (one.who, one.client, one.ours) == (other.who, other.client, other.ours) and abs(
-        one.at - other.at
-    ) <= _TOGETHER
+    return _doer(one) == _doer(other) and one.client == other.client and abs(one.at - other.at) <= _TOGETHER
 
 
 def _without(items: list[Any], others: list[Any]) -> list[Any]:

@@ -6,26 +6,32 @@ Most applies have nothing to look at, so the room of drift is imported only when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
 from interlock.ids import Ids
-from interlock.run.order import Order
+from interlock.run.order import Operation, Order
+from interlock.run.summary import Summary, recent
 from interlock.run.surroundings import Generate
 from interlock.store import BlobStore, RecordStore
 from interlock.terraform.plan import PlanFacts
 
 if TYPE_CHECKING:
+    from interlock.drift.audit import UnderWay
     from interlock.drift.inspector import Inspector
     from interlock.drift.organisation import Organisation
     from interlock.genesys.spellings import Spelling
 
 _FLOW = "genesyscloud_flow."
+RUNS_READ = 1000
+"""Newest runs whose times are read; records of older ones are pruned."""
+_ACTING = frozenset({Operation.APPLY.value, Operation.DESTROY.value})
 _NOTE_S = 20.0  # the state is saved when flows are noted, but the lock is still held
 
 
@@ -54,6 +60,7 @@ class Means:
         states: Yields the other states of the store: name and body.
         written_at: Says when the run's own state was last written; None when that is not known.
         section: The `drift` section of interlock.yaml, read when it is needed.
+        runs: The folder of this home's runs.
     """
 
     records: RecordStore
@@ -62,6 +69,7 @@ class Means:
     states: Callable[[], AsyncIterator[tuple[str, bytes]]]
     written_at: Callable[[], Awaitable[datetime | None]]
     section: Callable[[], Mapping[str, Any]]
+    runs: Path
 
 
 class DriftReview:
@@ -115,6 +123,7 @@ class DriftReview:
             run=self._order.run,
             rules=rules_of(self._means.section()),
             look=Look(types=look.types, names=look.names, divisions=look.divisions),
+            times=lambda: times_of(recent(self._means.runs, limit=RUNS_READ)),
         )
         return Inspector(
             subject,
@@ -136,6 +145,19 @@ class DriftReview:
 
         async with open_organisation(way.url, way.client, clock=self._clock) as organisation:
             yield organisation
+
+
+def times_of(runs: Sequence[Summary]) -> tuple[list[UnderWay], datetime | None]:
+    """Return when runs could change the organisation, and since when such runs are known.
+
+    Args:
+        runs: Their records, of all states: they may share one OAuth client.
+    """
+    from interlock.drift.audit import UnderWay
+
+    acting = [each for each in runs if each.operation in _ACTING]
+    times = [UnderWay(run=each.run, begun=each.held_at or each.started_at, ended=each.ended_at) for each in acting]
+    return times, min((each.started_at for each in runs), default=None)
 
 
 def rules_of(section: Mapping[str, Any]) -> tuple[Spelling, ...]:

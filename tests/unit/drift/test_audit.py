@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.drift import audit
-from interlock.drift.audit import find_cause, interval, query, read_events
+from interlock.drift.audit import CLOCKS, UnderWay, find_cause, interval, place, query, read_events
 from interlock.drift.finding import Cause, Kind
 
 OURS = "client-terraform"
@@ -97,3 +97,23 @@ json_values = st.recursive(
 def test_events_of_any_shape_are_read_or_passed_over(rows: Any) -> None:
     assert all(event.entity for event in read_events(rows))
     assert read_events("nonsense") == []
+
+
+def test_a_change_with_terraforms_client_belongs_to_a_run_only_while_one_was_under_way(now: datetime) -> None:
+    hour = timedelta(hours=1)
+    times = [
+        UnderWay(run="r2", begun=now - hour, ended=None),
+        UnderWay(run="r1", begun=now - 3 * hour, ended=now - 2 * hour),
+    ]
+
+    def placed(at: datetime, *, ours: bool = True, since: datetime | None = now - 9 * hour) -> tuple[str, bool]:
+        found = place(Cause(who="Terraform", client=OURS, at=at, ours=ours), times, known_since=since)
+        return found.run, found.outside
+
+    assert placed(now) == ("r2", False)
+    assert placed(now - 2.5 * hour) == ("r1", False)
+    assert placed(now - 2 * hour + CLOCKS) == ("r1", False), "two clocks"
+    assert placed(now - 1.5 * hour) == ("", True)
+    assert placed(now - 9.5 * hour) == ("", False), "records of runs do not reach so far"
+    assert placed(now - 1.5 * hour, since=None) == ("", False), "nothing is known of runs"
+    assert placed(now - 1.5 * hour, ours=False) == ("", False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
@@ -131,3 +132,16 @@ def test_every_form_holds_whatever_is_found(name: str, value: str, kind: Kind, v
     assert balance.open == []
     assert render_text(found).endswith("\n")
     assert render_markdown(found).endswith("\n")
+
+
+def test_terraforms_oauth_client_is_not_called_terraform_when_no_run_was_under_way(now: datetime) -> None:
+    with_client = Cause(who="Terraform", client="c", at=now, ours=True)
+    said = report.instant(now)
+    assert report.cause_text(with_client) == f"with Terraform's OAuth client, {said}"
+    outside = replace(with_client, outside=True)
+    assert report.cause_text(outside) == f"with Terraform's OAuth client, outside any run known here, {said}"
+    assert report.cause_text(replace(with_client, run="r7")) == f"by run r7, with Terraform's OAuth client, {said}"
+    assert report.cause_text(replace(outside, who="Ana", user="u")).startswith("by Ana, with Terraform's OAuth client")
+    assert report.cause_text(Cause(who="Ana", at=now)) == f"by Ana, {said}"
+    for shown in (render_text, render_markdown, render_page):
+        assert "outside any run known here" in shown(scan(now, changed("a", cause=outside)))

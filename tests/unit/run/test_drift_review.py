@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from interlock.errors import BackendUnavailable
 from interlock.genesys.spellings import Equal
 from interlock.run import drift_review
-from interlock.run.drift_review import DriftReview, Means, rules_of
+from interlock.run.drift_review import DriftReview, Means, rules_of, times_of
 from interlock.run.order import Operation, Order
+from interlock.run.summary import Summary
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.terraform.events import Action, PlannedChange, Resource, ResourceDrift
 from interlock.terraform.plan import PlanFacts
-from interlock.testing.clock import FakeClock
+from interlock.testing.clock import START, FakeClock
 from interlock.testing.ids import CountingIds
 
 
@@ -45,6 +47,7 @@ def review(*, drift_gate: bool = True, section: Mapping[str, Any] | None = None)
         states=no_states,
         written_at=never,
         section=lambda: section or {},
+        runs=Path("nowhere"),
     )
     return DriftReview(order, means, clock=FakeClock(), ids=CountingIds())
 
@@ -123,3 +126,25 @@ def test_rules_of_the_file_come_before_the_built_in_ones() -> None:
     first, *rest = rules_of({"noise": [own]})
     assert (first.equal, first.reason) == (Equal.CASE, "ours")
     assert tuple(rest) == built_in
+
+
+def test_a_home_tells_when_its_applies_could_change_the_organisation_and_since_when_it_knows() -> None:
+    def record(run: str, operation: str, *, start_s: float, held_s: float | None, end_s: float | None) -> Summary:
+        held, ended = (None if each is None else START + timedelta(seconds=each) for each in (held_s, end_s))
+        facts = {"state": "s", "who": "ann", "directory": "", "phase": "ended", "held_at": held, "ended_at": ended}
+        began = START + timedelta(seconds=start_s)
+        return Summary(run=run, operation=operation, started_at=began, **facts)  # type: ignore[arg-type]
+
+    runs = [
+        record("r3", "apply", start_s=30, held_s=40, end_s=None),
+        record("r2", "plan", start_s=20, held_s=21, end_s=25),
+        record("r1", "destroy", start_s=10, held_s=None, end_s=12),
+        record("r0", "drift", start_s=0, held_s=1, end_s=2),
+    ]
+    times, since = times_of(runs)
+    assert [(each.run, (each.begun - START).seconds, each.ended) for each in times] == [
+        ("r3", 40, None),
+        ("r1", 10, START + timedelta(seconds=12)),
+    ]
+    assert since == START
+    assert times_of([]) == ([], None)
