@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, TARGET = ROOT / "requirements/dev.txt", ROOT / "src/interlock/ci/data/requirements.txt"
-EXTRAS = ("aws",)  # what generated jobs may need besides
+EXTRAS = ("aws", "postgres")  # what generated jobs may need besides
 
 
 def needed() -> set[str]:

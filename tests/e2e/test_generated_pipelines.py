@@ -44,6 +44,9 @@ pipeline:
   package_sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   image: terraform:1@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   plan_key: PLAN_KEY
+  runner: own-linux
+  pool: own
+  home: HOME
 """.replace("PLAN_KEY", KEYS.wrap)
 MODULE = """\
 terraform {
@@ -99,7 +102,7 @@ class Runner:
         self.temp = self.folder / "temp"
         (self.checkout / "infra").mkdir(parents=True)
         self.temp.mkdir()
-        (self.checkout / "interlock.yaml").write_text(CONFIGURATION)
+        (self.checkout / "interlock.yaml").write_text(CONFIGURATION.replace("HOME", str(self.folder / "home")))
         (self.checkout / "infra/main.tf").write_text(MODULE)
         self.environ = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

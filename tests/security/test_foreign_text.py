@@ -339,8 +339,8 @@ def test_json_has_the_same_value_as_what_was_said() -> None:
     assert json.loads(as_json("name\udce9")) == "name\udce9"  # of a file whose name is not UTF-8
 
 
-WRITERS = {"view.py", "follow.py", "main.py", "overview.py"}
-"""view: all of it; follow: the live line; main: the version; overview: the help of the whole, made of our own words."""
+WRITERS = {"view.py", "follow.py", "main.py", "overview.py", "help_text.py"}
+"""view: all of it; follow: the live line; main: the version; overview, help_text: help, made of our own words."""
 
 
 def test_no_command_writes_past_the_one_place_that_makes_text_safe() -> None:

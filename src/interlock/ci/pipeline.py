@@ -26,7 +26,9 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}\Z")
 _REGION = re.compile(r"[a-z0-9-]{5,30}\Z")
 _CRON = re.compile(r"[0-9*,/-]+(?: [0-9A-Z*,/-]+){4}\Z")
 _URL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[\w./-]*)?\Z")
-_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:\[[a-z]+(?:,[a-z]+)*\])?\Z")
+_FOLDER = re.compile(r"/[A-Za-z0-9._/-]{1,199}\Z")
+_HOSTED = ("ubuntu-", "macos-", "windows-", "vs2")  # labels of machines that the platform makes anew for each job
 _IMAGE = re.compile(r"[a-z0-9][\w./:@-]{2,254}@sha256:[0-9a-f]{64}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _WHEEL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?/[\w./+-]{1,300}\.whl\Z")
@@ -48,12 +50,14 @@ class Target:
         directory: Its root module, relative to the repository.
         environment: The CI environment with its approvals and secrets.
         locked: Whether the root module has a lock file of its providers, so that no other is installed.
+        backend: Terraform's word for the backend that has the state; "" for Interlock's own.
     """
 
     name: str
     directory: str
     environment: str
     locked: bool = False
+    backend: str = ""
 
     @property
     def slug(self) -> str:
@@ -92,6 +96,8 @@ class Pipeline:
         plan_min: Time limit of a plan without its waiting.
         apply_min: Time limit of an apply without its waiting.
         runner: The machine label (GitHub, Azure).
+        pool: Name of a pool of your own machines (Azure); "" for Microsoft's.
+        home: Folder of the runners that outlives every job, for INTERLOCK_HOME; "" for none.
         image: A container image with its digest (GitLab): Terraform's, or one with Interlock too (`installed`).
         installed: The image or runner has Interlock already; nothing is installed.
         package_sha256: Checksums of Interlock's own files in the package index, or of the wheel.
@@ -117,6 +123,8 @@ class Pipeline:
     plan_min: int = 30
     apply_min: int = 120
     runner: str = "ubuntu-24.04"
+    pool: str = ""
+    home: str = ""
     image: str = ""
     installed: bool = False
     package_sha256: tuple[str, ...] = ()
@@ -142,6 +150,15 @@ class Pipeline:
         return self.image
 
     @property
+    def extras(self) -> str:
+        """The extras of our package that the states need, as they are written behind its name."""
+        _, _, given = self.package.partition("[")
+        wanted = {one for one in given.rstrip("]").split(",") if one}
+        wanted |= {"aws"} if self.aws or any(target.backend == "s3" for target in self.targets) else set()
+        wanted |= {"postgres"} if any(target.backend == "pg" for target in self.targets) else set()
+        return f"[{','.join(sorted(wanted))}]" if wanted else ""
+
+    @property
     def ending_min(self) -> int:
         """How long a job that was stopped may still take to end well: an operation under way is not cut off."""
         return min(self.apply_min, 60)
@@ -161,6 +178,7 @@ class StateFacts:
     directory: str | None
     environment: str | None
     locked: bool = False
+    backend: str = ""
 
 
 def read_pipeline(
@@ -207,6 +225,8 @@ def read_pipeline(
         plan_min=_minutes(section, "plan_timeout", 30),
         apply_min=_minutes(section, "apply_timeout", 120),
         runner=_text(section, "runner", _WORD, "ubuntu-24.04"),
+        pool=_text(section, "pool", _WORD, "") if "pool" in section else "",
+        home=_text(section, "home", _FOLDER, "") if "home" in section else "",
         image=_text(section, "image", _IMAGE, "") if "image" in section else "",
         installed=installed,
         package_sha256=_checksums(section, installed),
@@ -225,6 +245,43 @@ def _reasons(value: object) -> Mapping[str, str]:
         if not isinstance(reason, str) or not reason.strip():
             raise UsageError(f"pipeline.accept gives no reason for {finding!r}", fix="write why it is accepted")
     return {str(finding): reason for finding, reason in value.items()}
+
+
+def check_lasting(pipeline: Pipeline, *, has_machines: bool, is_hosted: bool) -> None:
+    """Refuse a pipeline in which each job would begin with an empty state.
+
+    Args:
+        pipeline: What is to be generated.
+        has_machines: The platform's jobs run on machines themselves, not in containers that mount what they need.
+        is_hosted: They run on machines that the platform makes anew for each job.
+
+    Raises:
+        UsageError: A state is in Interlock's own backend, or in a file, and no home outlives the jobs: the second job
+            would create everything again, and end with 0.
+    """
+    lost = [target for target in pipeline.targets if target.backend in _OF_ONE_MACHINE]
+    if not lost or pipeline.server is not None or (pipeline.home and not (has_machines and is_hosted)):
+        return
+    where = "a file of the runner" if lost[0].backend else "the store of the machine that runs"
+    why = f"it is in {where}, and " + (
+        f"each job of {pipeline.runner} begins on a new machine"
+        if has_machines and is_hosted
+        else "nothing says which folder of the runners outlives a job"
+    )
+    raise UsageError(
+        f"state {lost[0].name} would be empty in every job",
+        why=why,
+        fix="keep the state in S3 or another shared backend, or set pipeline.home (and pipeline.runner or "
+        "pipeline.pool) to a folder of one machine of your own",
+    )
+
+
+_OF_ONE_MACHINE = frozenset({"", "local"})
+
+
+def is_hosted(label: str) -> bool:
+    """Say whether a machine label is one of those that GitHub and Azure make anew for each job."""
+    return label.lower().startswith(_HOSTED)
 
 
 def _checksums(section: Mapping[str, Any], installed: bool) -> tuple[str, ...]:
@@ -255,7 +312,7 @@ def _plan_key(section: Mapping[str, Any]) -> str:
 _KEYS = (
     *("environment", "branch", "terraform", "tofu", "genesys_region", "aws", "audience", "drift", "notify"),
     *("wait", "plan_timeout", "apply_timeout", "runner", "image", "package"),
-    *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256", "accept"),
+    *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256", "accept", "pool", "home"),
 )
 
 
@@ -267,6 +324,7 @@ def _targets(states: Mapping[str, StateFacts], default_environment: str) -> Iter
                 directory=_checked(f"the directory of {name}", facts.directory, _DIRECTORY),
                 environment=_checked(f"the environment of {name}", facts.environment or default_environment, _WORD),
                 locked=facts.locked,
+                backend=facts.backend,
             )
 
 

@@ -15,12 +15,13 @@ from interlock.errors import PolicyGate, UsageError, command
 from interlock.foreign_text import in_chat, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from interlock.ci.checks import Check
     from interlock.ci.comment import PlanReport
     from interlock.ci.pipeline import Pipeline
     from interlock.ci.platforms.opening import Platform
+    from interlock.ci.workflow import Vendor
     from interlock.settings.values import Settings
 
 app = typer.Typer(help="Generate and check CI workflows.", no_args_is_help=True)
@@ -58,15 +59,10 @@ def generate(
     settings = _settings()
     root = output or (settings.path.parent if settings.path else Path.cwd())
     pipeline = _pipeline(settings)
-    if pipeline.aws is None and pipeline.server is None:
-        view.note(
-            "neither pipeline.aws nor server is set: runs on different machines would not see each other's queue."
-        )
-        view.note("Use one self-hosted runner with a lasting INTERLOCK_HOME, or a backend that all machines share.")
+    _check_states(settings)
+    _check_lasting(pipeline, Vendor(platform.value))
     if pipeline.server is not None:
         view.note("`server:` is set, which runs of this version refuse: the files are for a later one.")
-    for line in _unusable(settings):
-        view.note(line)
     files = render(Vendor(platform.value), pipeline)
     plan = {path: _action(root / path, text) for path, text in files.items()}
     foreign = [path for path, action in plan.items() if action == "foreign"]
@@ -78,18 +74,36 @@ def generate(
     view.emit({"files": told, "written": not dry_run}, json=json, human=lambda: _show_files(told, dry_run=dry_run))
 
 
-def _unusable(settings: Settings) -> Iterator[str]:
-    """Yield what keeps runs from a state of interlock.yaml: in the generated jobs they would end with status 3."""
+def _check_states(settings: Settings) -> None:
+    """Refuse what would keep runs from a state of interlock.yaml: in the generated jobs they would end with 3."""
     from interlock.site.which import ref_of_run
 
-    for name, state in settings.states.items():
-        if state.directory is None or not state.directory.is_dir():
-            continue
-        try:
+    for state in settings.states.values():
+        if state.directory is not None and state.directory.is_dir():
             ref_of_run(state.directory.resolve(), settings, os.environ).for_runs()
-        except UsageError as error:
-            yield f"runs of state {name} will be refused: {error.what}: {error.why}"
-            yield f"next: {error.fix}"
+
+
+def _check_lasting(pipeline: Pipeline, vendor: Vendor) -> None:
+    from interlock.ci.pipeline import check_lasting, is_hosted
+    from interlock.ci.workflow import Vendor
+
+    hosted = {Vendor.GITHUB: is_hosted(pipeline.runner), Vendor.AZURE: not pipeline.pool}
+    check_lasting(pipeline, has_machines=vendor in hosted, is_hosted=hosted.get(vendor, False))
+    if pipeline.home:
+        view.note(f"{pipeline.home} must be one lasting folder of one machine, for all jobs of these states.")
+
+
+def _backend_of(directory: Path | None, settings: Settings) -> str:
+    """Return Terraform's word for the backend of a root module; "" for our own, and for what cannot be read yet."""
+    from interlock.site.which import ref_of_run
+
+    if directory is None or not directory.is_dir():
+        return ""
+    try:
+        ref = ref_of_run(directory.resolve(), settings, os.environ)
+    except UsageError:
+        return "unknown"  # `generate` says why
+    return "" if ref.is_own else ref.found.type
 
 
 def _action(path: Path, text: str) -> str:
@@ -500,6 +514,7 @@ def _pipeline(settings: Settings) -> Pipeline:
             directory=None if state.directory is None else Path(os.path.relpath(state.directory, base)).as_posix(),
             environment=state.environment,
             locked=state.directory is not None and (state.directory / ".terraform.lock.hcl").is_file(),
+            backend=_backend_of(state.directory, settings),
         )
         for name, state in settings.states.items()
     }

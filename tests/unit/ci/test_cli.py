@@ -22,6 +22,9 @@ pipeline:
   plan_key: ilwrap_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
   image: hashicorp/terraform:1.11.4@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   genesys_region: eu-central-1
+  runner: own-linux
+  pool: own
+  home: /var/lib/interlock
 """
 TREE = "a" * 40
 KEYS = make_keys(b"s" * 64)
@@ -110,6 +113,62 @@ def test_a_configuration_that_cannot_be_deployed_is_refused(
     (tmp_path / "interlock.yaml").write_text(text)
     assert run("generate", "github") == 3
     assert words in capsys.readouterr().err
+
+
+S3 = 'terraform {\n  backend "s3" {\n    bucket = "b"\n    key = "k"\n    region = "eu-central-1"\n  }\n}\n'
+LOCAL = 'terraform {\n  backend "local" {\n    path = "x.tfstate"\n  }\n}\n'
+NO_HOME = CONFIGURATION.replace("  home: /var/lib/interlock\n", "")
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize("platform", ["github", "gitlab", "azure"])
+@pytest.mark.parametrize("backend", ["", LOCAL], ids=["own", "local"])
+def test_a_state_that_would_be_empty_in_every_job_is_refused(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], platform: str, backend: str
+) -> None:
+    """The second job created everything again, and was green."""
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra/main.tf").write_text(backend)
+    (tmp_path / "interlock.yaml").write_text(NO_HOME)
+    assert run("generate", platform) == 3
+    shown = capsys.readouterr()
+    assert "state prod/routing would be empty in every job" in shown.err
+    assert "pipeline.home" in shown.err
+    assert list(tmp_path.glob(".git*/*")) == []
+
+
+@pytest.mark.parametrize(("platform", "line"), [("github", "  runner: own-linux\n"), ("azure", "  pool: own\n")])
+def test_a_home_on_a_machine_that_is_made_anew_for_each_job_is_no_home(
+    run: Run, tmp_path: Path, platform: str, line: str
+) -> None:
+    (tmp_path / "interlock.yaml").write_text(CONFIGURATION.replace(line, ""))
+    assert run("generate", platform) == 3
+
+
+@pytest.mark.parametrize("platform", ["github", "gitlab", "azure"])
+def test_a_lasting_home_is_written_into_the_jobs(run: Run, tmp_path: Path, platform: str) -> None:
+    assert run("generate", platform) == 0
+    texts = "".join(path.read_text() for path in tmp_path.rglob("*.y*ml") if path.name != "interlock.yaml")
+    assert 'INTERLOCK_HOME: "/var/lib/interlock"' in texts
+
+
+@pytest.mark.parametrize("platform", ["github", "gitlab", "azure"])
+def test_a_state_in_s3_needs_no_home_and_brings_what_reaches_it(run: Run, tmp_path: Path, platform: str) -> None:
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra/main.tf").write_text(S3)
+    (tmp_path / "interlock.yaml").write_text(NO_HOME)
+    assert run("generate", platform) == 0
+    assert "\ninterlock[aws]==" in (tmp_path / "interlock.requirements.txt").read_text()
+
+
+@pytest.mark.parametrize("platform", ["github", "gitlab", "azure"])
+def test_a_state_on_which_no_run_can_work_gets_no_pipeline(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], platform: str
+) -> None:
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra/main.tf").write_text('terraform {\n  backend "oss" {\n    bucket = "b"\n  }\n}\n')
+    assert run("generate", platform) == 3
+    assert "oss" in capsys.readouterr().err
 
 
 def test_check_without_a_token_says_which_variable(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

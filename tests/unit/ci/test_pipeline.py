@@ -112,3 +112,18 @@ def test_nothing_to_deploy_and_too_much_are_refused() -> None:
 def test_a_server_that_is_not_plain_https_is_refused(server: str) -> None:
     with pytest.raises(UsageError):
         read_pipeline({}, STATES, server=server, interlock_version="1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("package", "backend", "expected"),
+    [
+        ("interlock", "", ""),
+        ("interlock", "s3", "[aws]"),
+        ("interlock", "pg", "[postgres]"),
+        ("interlock[aws]", "", "[aws]"),
+        ("interlock[embedded]", "s3", "[aws,embedded]"),
+    ],
+)
+def test_the_package_is_installed_with_what_the_states_need(package: str, backend: str, expected: str) -> None:
+    found = pipeline({"package": package}, {"a": StateFacts(directory="x", environment=None, backend=backend)})
+    assert found.extras == expected

@@ -54,7 +54,8 @@ FULL = Pipeline(
     plan_key=BARE.plan_key,
 )
 IMAGE = replace(FULL, image=f"registry.example.com/ci/interlock:1@sha256:{'1' * 64}", server=None, installed=True)
-PIPELINES = {"bare": BARE, "full": FULL, "image": IMAGE}
+LASTING = replace(BARE, runner="own-linux", pool="own", home="/var/lib/interlock")
+PIPELINES = {"bare": BARE, "full": FULL, "image": IMAGE, "lasting": LASTING}
 EVERY = [(name, vendor) for name in PIPELINES for vendor in VENDORS]
 
 
@@ -99,6 +100,15 @@ def test_every_job_has_a_time_limit(name: str, vendor: Vendor) -> None:
     limits = [job.limit for workflow in read_all(tree, find(tree)) for job in workflow.jobs]
     assert limits
     assert all(limit is not None and limit.seconds for limit in limits)
+
+
+def test_a_forks_change_is_planned_by_nobody() -> None:
+    gitlab = "".join(files("bare", Vendor.GITLAB).values())
+    assert gitlab.count("$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID") == 2  # plan and comment
+    azure = "".join(files("bare", Vendor.AZURE).values())
+    assert "ne(variables['System.PullRequest.IsFork'], 'True')" in azure
+    github = files("bare", Vendor.GITHUB)[".github/workflows/interlock-plan.yml"]
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in github
 
 
 def test_every_github_job_has_only_the_rights_it_needs() -> None:

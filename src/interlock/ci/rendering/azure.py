@@ -218,6 +218,9 @@ _JOB_VARIABLES = """\
           DIRECTORY: << target.directory | yaml >>
           STATE: << target.name | yaml >>
           INTERLOCK_WAIT: << (p.wait_min ~ "m") | yaml >>
+<% if p.home %>
+          INTERLOCK_HOME: << p.home | yaml >>
+<% endif %>
           PYTHONSAFEPATH: "1"
 <% if p.server %>
           INTERLOCK_SERVER: << p.server | yaml >>
@@ -277,7 +280,11 @@ schedules:
 lockBehavior: sequential
 
 pool:
+<% if p.pool %>
+  name: << p.pool | yaml >>
+<% else %>
   vmImage: << p.runner | yaml >>
+<% endif %>
 
 variables:
   - group: interlock
@@ -289,7 +296,9 @@ stages:
     displayName: << ("plan " ~ target.name) | yaml >>
     dependsOn: []
     # On the branch only by hand: to plan anew, for instance when the reviewed plan is stale.
-    condition: or(eq(variables['Build.Reason'], 'PullRequest'), eq(variables['Build.Reason'], 'Manual'))
+    # A fork's change is planned by nobody: its code would run with this project's identity.
+    condition: and(ne(variables['System.PullRequest.IsFork'], 'True'), or(eq(variables['Build.Reason'], \
+'PullRequest'), eq(variables['Build.Reason'], 'Manual')))
     jobs:
       - job: plan
         timeoutInMinutes: << p.limit_min(p.plan_min) >>

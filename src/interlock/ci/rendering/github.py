@@ -110,6 +110,9 @@ _ENV = """\
       DIRECTORY: << target.directory | yaml >>
       STATE: << target.name | yaml >>
       INTERLOCK_WAIT: << (p.wait_min ~ "m") | yaml >>
+<% if p.home %>
+      INTERLOCK_HOME: << p.home | yaml >>
+<% endif %>
       PYTHONSAFEPATH: "1"
 <% if p.server %>
       INTERLOCK_SERVER: << p.server | yaml >>

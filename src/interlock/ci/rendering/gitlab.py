@@ -66,6 +66,10 @@ stages: [plan, seal, apply, drift]
   extends: .interlock-base
   variables:
     GENESYSCLOUD_REGION: << p.genesys_region | yaml >>
+<% if p.home %>
+    # A folder of the runner's machine that each job mounts (`volumes` in the runner's config.toml).
+    INTERLOCK_HOME: << p.home | yaml >>
+<% endif %>
     # The runner gives after_script five minutes by default; Terraform may need longer to end its operations and save.
     RUNNER_AFTER_SCRIPT_TIMEOUT: << (p.ending_min ~ "m") | yaml >>
 <% if p.server %>

@@ -17,8 +17,10 @@ HEADER = """\
 
 def requirements_text(pipeline: Pipeline) -> str:
     """Return the requirements of a pipeline, its own package first."""
-    extras = "[aws]" if pipeline.aws else ""
     what = f" @ {pipeline.wheel}" if pipeline.wheel else f"=={pipeline.interlock_version}"
-    lines = (f"{pipeline.package}{extras}{what}", *(f"    --hash=sha256:{each}" for each in pipeline.package_sha256))
+    lines = (
+        f"{pipeline.package.partition('[')[0]}{pipeline.extras}{what}",
+        *(f"    --hash=sha256:{each}" for each in pipeline.package_sha256),
+    )
     data = resources.files("interlock.ci").joinpath("data/requirements.txt").read_text()
     return HEADER + " \\\n".join(lines) + "\n" + data
