@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "INTERLOCK_HOME": "where embedded mode keeps its database, runs and caches",
     "INTERLOCK_TRUST_HOME": "1: you vouch for everybody who may write to the home and the folders above it, as in a "
     "container or on a runner of one job; without it they must be yours alone",
+    "INTERLOCK_AZURE_BLOB_ENDPOINT": 'address of the blob service of `backend "azurerm"` where it is not Azure\'s own, '
+    "such as Azurite's",
     "INTERLOCK_CONFIG": "path of interlock.yaml, instead of looking for it",
     "INTERLOCK_SERVER": "URL of an Interlock server, for `interlock ci` alone; runs of this version refuse it",
     "INTERLOCK_TOKEN": "token of `interlock serve`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,10 +23,13 @@ from interlock.site.ref import Existing, StateRef
 from interlock.site.which import own_ref
 from interlock.testing.answers import answer_server
 from interlock.testing.aws import LocalAws
+from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
+from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.home import memory_home
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.site_contract import SiteContract
 from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
+from interlock.testing.tfe_double import TOKEN, TfePlatform
 
 pytestmark = pytest.mark.promise("P11")
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -49,6 +53,7 @@ class TestInMemory(SiteContract):
             yield site
 
 
+@pytest.mark.on("own")
 class TestInSqlite(SiteContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
@@ -56,6 +61,7 @@ class TestInSqlite(SiteContract):
             yield site
 
 
+@pytest.mark.on("s3")
 class TestOnS3WithATable(SiteContract):
     @pytest.fixture
     async def site(self, aws: LocalAws, tmp_path: Path) -> AsyncIterator[Site]:
@@ -63,6 +69,7 @@ class TestOnS3WithATable(SiteContract):
             yield site
 
 
+@pytest.mark.on("s3")
 class TestOnS3WithALockFile(SiteContract):
     @pytest.fixture
     async def site(self, aws: LocalAws, tmp_path: Path) -> AsyncIterator[Site]:
@@ -78,6 +85,7 @@ def s3(aws: LocalAws, **more: object) -> Found:
     return Found(type="s3", settings={**place, **endpoints, **more})
 
 
+@pytest.mark.on("local")
 class TestInAFile(SiteContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
@@ -85,6 +93,7 @@ class TestInAFile(SiteContract):
             yield site
 
 
+@pytest.mark.on("http")
 class TestBehindHttp(SiteContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
@@ -96,6 +105,7 @@ class TestBehindHttp(SiteContract):
                 yield site
 
 
+@pytest.mark.on("gitlab")
 class TestInGitLab(SiteContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
@@ -109,6 +119,63 @@ class TestInGitLab(SiteContract):
                 yield site
 
 
+@pytest.mark.on("gcs")
+class TestOnGoogle(SiteContract):
+    @pytest.fixture
+    async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
+        with answer_server(NOW) as server:
+            server.answer = GoogleStorage("google-token").answer
+            endpoint = f"{server.url}/storage/v1/"
+            settings = {"bucket": "states", "prefix": "app", "access_token": "google-token"}
+            found = Found(type="gcs", settings={**settings, "storage_custom_endpoint": endpoint})
+            async with opened(found, tmp_path) as site:
+                yield site
+
+
+@pytest.mark.on("cloud")
+class TestOnThePlatform(SiteContract):
+    @pytest.fixture
+    async def site(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+        with answer_server(NOW) as server:
+            server.answer = TfePlatform(server.url).answer
+            config = tmp_path / "cli.tfrc"
+            config.write_text(f'host "tfe.test" {{\n  services = {{\n    "tfe.v2" = "{server.url}/api/v2/"\n  }}\n}}\n')
+            monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(config))
+            settings = {"hostname": "tfe.test", "organization": "acme", "workspaces.name": "app", "token": TOKEN}
+            async with opened(Found(type="cloud", settings=settings), tmp_path) as site:
+                yield site
+
+
+@pytest.mark.on("azurerm")
+class TestOnAzure(SiteContract):
+    @pytest.fixture
+    async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
+        with answer_server(NOW) as server:
+            server.answer = AzureBlobs("sig=azure-sas").answer
+            settings = {"storage_account_name": "acct", "container_name": "states", "key": "app.tfstate"}
+            endpoint = {"blob_endpoint": server.url, "sas_token": "?sv=2021&sig=azure-sas"}
+            async with opened(Found(type="azurerm", settings={**settings, **endpoint}), tmp_path) as site:
+                yield site
+
+
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[str]:
+    """The emulator of Azure's storage, with one container; yields the address of its account."""
+    with azurite_blobs() as address:
+        yield address
+
+
+@pytest.mark.on("azurerm")
+@pytest.mark.skipif(shutil.which("azurite-blob") is None, reason="Azurite (azurite-blob) is not on PATH")
+class TestOnAzurite(SiteContract):
+    @pytest.fixture
+    async def site(self, azurite: str, tmp_path: Path) -> AsyncIterator[Site]:
+        settings = {"storage_account_name": "devstoreaccount1", "container_name": CONTAINER, "access_key": AZURITE_KEY}
+        place = {"blob_endpoint": azurite, "key": f"{tmp_path.name}.tfstate"}
+        async with opened(Found(type="azurerm", settings={**settings, **place}), tmp_path) as site:
+            yield site
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """PostgreSQL; only a test that uses it starts it."""
@@ -116,6 +183,7 @@ def server() -> Iterator[str]:
         yield conn
 
 
+@pytest.mark.on("pg")
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 class TestInPostgres(SiteContract):
     @pytest.fixture

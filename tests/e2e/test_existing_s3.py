@@ -16,7 +16,7 @@ from tests.s3_desk import BOTH, KEY, LOCKFILE_ONLY, TABLE_ONLY, S3Desk
 from interlock.host import Life, life_of
 from interlock.testing.aws import LocalAws
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("s3")]
 _DROPPING = """#!{python}
 import json, subprocess, sys
 import boto3

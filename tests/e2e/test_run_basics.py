@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.desk import Desk
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 
 def names(folder: Path) -> set[str]:

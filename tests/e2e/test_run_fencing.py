@@ -15,7 +15,7 @@ from interlock.simulator import DEFAULT_CLIENT, Simulation
 from interlock.simulator.asgi import Served, serve_in_thread
 from interlock.simulator.provider.install import install
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "contact-center"
 STATE = "centre"

@@ -15,7 +15,7 @@ from tests.desk import CUT, Desk, Started
 from interlock.run.interrupts import BURST_S
 from interlock.run.summary import Summary
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 SLOW_PLAN = """#!/bin/sh
 case "$*" in *" plan "*) touch "$INTERLOCK_HOME/planning"; exec sleep 20 ;; esac

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.desk import Desk
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 THREE = 'resource "terraform_data" "one" {}\nresource "terraform_data" "two" {}\nresource "terraform_data" "three" {}\n'
 ONE = 'resource "terraform_data" "one" {}\n'

@@ -11,7 +11,7 @@ from tests.desk import CUT, Desk, Started
 
 from interlock.run.summary import Summary
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from interlock.home.embedded import EmbeddedHome
 from interlock.lock import Broken
 from interlock.run.summary import Summary
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 
 def kill(summary: Summary, role: str = "supervisor", number: int = signal.SIGKILL) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.desk import SLEEPER, Answer, Desk
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
 
 DOCTORED = Path(__file__).with_name("doctored_terraform.py")
 

@@ -163,7 +163,7 @@ def test_a_declaration_that_our_reader_does_not_see_is_found_by_what_terraform_r
 def test_generated_pipelines_come_with_a_word_about_states_that_their_runs_would_refuse(desk: Desk) -> None:
     desk.module(
         "cc",
-        'terraform {\n  cloud {\n    organization = "acme-cc"\n    workspaces {\n      name = "p"\n    }\n  }\n}\n',
+        'terraform {\n  backend "kubernetes" {\n    secret_suffix = "p"\n  }\n}\n',
     )
     (desk.folder / "interlock.yaml").write_text(
         "version: 1\nstates:\n  prod/cc:\n    directory: cc\npipeline:\n  installed: true\n"
@@ -171,8 +171,7 @@ def test_generated_pipelines_come_with_a_word_about_states_that_their_runs_would
     )
     answer = desk.run("ci", "generate", "github", "--dry-run")
     assert answer.code == 0, answer.err
-    assert 'state prod/cc will be refused: runs cannot use backend "cloud" yet' in answer.err
-    assert "app.terraform.io/acme-cc/p" in answer.err
+    assert 'state prod/cc will be refused: runs cannot use backend "kubernetes" yet' in answer.err
 
 
 @pytest.mark.skipif(shutil.which("tofu") is None, reason="OpenTofu (tofu) is not on PATH")

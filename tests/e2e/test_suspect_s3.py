@@ -10,7 +10,7 @@ from tests.s3_desk import KEY, S3Desk
 
 from interlock.testing.aws import LocalAws
 
-pytestmark = [pytest.mark.e2e, pytest.mark.promise("P6")]
+pytestmark = [pytest.mark.e2e, pytest.mark.promise("P6"), pytest.mark.on("s3")]
 
 DROPPING = """
 import hashlib, json, subprocess, sys

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,9 +14,6 @@ from interlock.existing.interface import ExistingBackend, Found
 from interlock.ids import Ids
 from interlock.source.disk import DiskTree
 
-OPENED = ("s3", "local", "http", "pg", "remote", "cloud")
-"""Backend types that `open_backend` knows."""
-
 
 async def open_backend(found: Found, directory: Path, *, clock: Clock, ids: Ids) -> ExistingBackend:
     """Open the backend that `discovery.find` found for `directory`; close it afterwards.
@@ -23,36 +21,69 @@ async def open_backend(found: Found, directory: Path, *, clock: Clock, ids: Ids)
     Raises:
         UsageError: Settings are missing, or this version does not know the backend.
     """
-    match found.type:
-        case "s3":
-            from interlock.existing.s3 import open_s3
-
-            return await open_s3(found, clock=clock, ids=ids)
-        case "local":
-            from interlock.existing.local import LocalBackend, path_of
-
-            return LocalBackend(path_of(found, directory), found=found)
-        case "http":
-            return _open_http(found, clock=clock, ids=ids)
-        case "pg":
-            from interlock.existing.pg import open_pg
-
-            return await open_pg(found)
-        case "remote" | "cloud":
-            from interlock.existing.tfe import open_tfe
-
-            return open_tfe(found)
-        case _:
-            raise _unknown(found)
+    opener = _OPENERS.get(found.type)
+    if opener is None:
+        raise _unknown(found)
+    return await opener(found, directory, clock, ids)
 
 
-def _open_http(found: Found, *, clock: Clock, ids: Ids) -> ExistingBackend:
+async def _open_s3(found: Found, _: Path, clock: Clock, ids: Ids) -> ExistingBackend:
+    from interlock.existing.s3 import open_s3
+
+    return await open_s3(found, clock=clock, ids=ids)
+
+
+async def _open_local(found: Found, directory: Path, _: Clock, _ids: Ids) -> ExistingBackend:
+    from interlock.existing.local import LocalBackend, path_of
+
+    return LocalBackend(path_of(found, directory), found=found)
+
+
+async def _open_pg(found: Found, _: Path, _clock: Clock, _ids: Ids) -> ExistingBackend:
+    from interlock.existing.pg import open_pg
+
+    return await open_pg(found)
+
+
+async def _open_gcs(found: Found, _: Path, clock: Clock, _ids: Ids) -> ExistingBackend:
+    from interlock.existing.gcs import open_gcs
+
+    return open_gcs(found, clock=clock)
+
+
+async def _open_azurerm(found: Found, _: Path, clock: Clock, _ids: Ids) -> ExistingBackend:
+    from interlock.existing.azurerm import open_azurerm
+
+    return open_azurerm(found, clock=clock)
+
+
+async def _open_tfe(found: Found, _: Path, _clock: Clock, _ids: Ids) -> ExistingBackend:
+    from interlock.existing.tfe import open_tfe
+
+    return open_tfe(found)
+
+
+async def _open_http(found: Found, _: Path, clock: Clock, ids: Ids) -> ExistingBackend:
     from interlock.existing.gitlab import find_project_state, open_gitlab
     from interlock.existing.http import open_http
 
     if find_project_state(found) is not None:
         return open_gitlab(found, clock=clock, ids=ids)
     return open_http(found, clock=clock, ids=ids)
+
+
+_OPENERS: Mapping[str, Callable[[Found, Path, Clock, Ids], Awaitable[ExistingBackend]]] = {
+    "s3": _open_s3,
+    "local": _open_local,
+    "http": _open_http,
+    "pg": _open_pg,
+    "gcs": _open_gcs,
+    "azurerm": _open_azurerm,
+    "remote": _open_tfe,
+    "cloud": _open_tfe,
+}
+OPENED = tuple(_OPENERS)
+"""Backend types that `open_backend` knows."""
 
 
 def address_of(found: Found, directory: Path) -> str | None:
@@ -97,7 +128,7 @@ def store_of(found: Found) -> str:
 
 def service_of(found: Found) -> str | None:
     """Return the URL of the service that has the state, where the address does not tell it; None for the usual one."""
-    return found.text("endpoints.s3")
+    return found.text({"gcs": "storage_custom_endpoint", "azurerm": "blob_endpoint"}.get(found.type, "endpoints.s3"))
 
 
 def _address(found: Found, directory: Path) -> str | None:
@@ -110,20 +141,15 @@ def _address(found: Found, directory: Path) -> str | None:
             from interlock.existing.local import path_of
 
             return str(path_of(found, directory))
-        case "http":
-            from interlock.existing.http import shown_address
-
-            return shown_address(found)
-        case "pg":
-            from interlock.existing.pg import shown_address as pg_address
-
-            return pg_address(found)
-        case "remote" | "cloud":
-            from interlock.existing.tfe import shown_address as tfe_address
-
-            return tfe_address(found)
+        case name if name in _SHOWN_BY:
+            shown: str = import_module(f"interlock.existing.{_SHOWN_BY[name]}").shown_address(found)
+            return shown
         case _:
             return None
+
+
+_SHOWN_BY = {"http": "http", "pg": "pg", "gcs": "gcs", "azurerm": "azurerm", "remote": "tfe", "cloud": "tfe"}
+"""Which module has the `shown_address` of a type; imported late."""
 
 
 async def open_for(

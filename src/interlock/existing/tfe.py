@@ -11,8 +11,10 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import urllib.parse
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +33,7 @@ from interlock.existing.interface import (
     TerraformLockMoved,
 )
 from interlock.existing.terraform_lock import held_by
-from interlock.state import parse_state
+from interlock.state import AnyDocument, parse_state
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 HISTORY_MAX = 100
@@ -43,6 +45,8 @@ OVER = frozenset(
 """States of a run that will never act again."""
 
 _PUBLIC = "app.terraform.io"
+_HOST = re.compile(r'^\s*host\s+"([^"]+)"\s*\{\s*services\s*=\s*\{(.*?)\}', re.MULTILINE | re.DOTALL)
+_SERVICE = re.compile(r'"tfe\.v2"\s*=\s*"([^"]+)"')
 _CREDENTIALS = Path(".terraform.d") / "credentials.tfrc.json"
 
 
@@ -112,6 +116,22 @@ def find_token(hostname: str, environ: Mapping[str, str], home: Path) -> str | N
     return token if isinstance(token, str) and token else None
 
 
+def find_service(hostname: str, environ: Mapping[str, str], home: Path) -> str:
+    """Return the address of a platform's API: what the user's CLI configuration says for that host, else the usual one.
+
+    Terraform has `host "NAME" { services = { "tfe.v2" = URL } }` for a platform that is reached by another way.
+    """
+    path = Path(environ.get("TF_CLI_CONFIG_FILE") or home / ".terraformrc")
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        text = ""
+    for name, services in _HOST.findall(text):
+        if name == hostname and (named := _SERVICE.search(services)):
+            return named[1].rstrip("/")
+    return f"https://{hostname}/api/v2"
+
+
 def open_tfe(
     found: Found, *, environ: Mapping[str, str] | None = None, home: Path | None = None, base: str | None = None
 ) -> TfeBackend:
@@ -129,9 +149,8 @@ def open_tfe(
     import os
 
     place = place_of(found)
-    token = place.token or find_token(
-        place.hostname, os.environ if environ is None else environ, Path.home() if home is None else home
-    )
+    environ, home = os.environ if environ is None else environ, Path.home() if home is None else home
+    token = place.token or find_token(place.hostname, environ, home)
     if token is None:
         raise UsageError(
             f"no token for {place.hostname}",
@@ -139,7 +158,7 @@ def open_tfe(
             fix=f"terraform login {place.hostname}",
         )
     api = Api(
-        base=base or f"https://{place.hostname}/api/v2",
+        base=base or find_service(place.hostname, environ, home),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/vnd.api+json"},
         title=place.hostname,
         token_names="TF_TOKEN_… or terraform login",  # noqa: S106 - names, no token
@@ -182,11 +201,14 @@ class TfeBackend:
         """See `ExistingBackend.delete_lock`. Compares just before; needs the right to force the workspace open."""
         workspace = await self._workspace()
         current = (await self._lock(workspace)) if _attributes(workspace).get("locked") else None
-        if current is None or current.id != lock.id:
+        if current is None or (current.id, current.info) != (lock.id, lock.info):
             now = f"{current.id} holds it now" if current else "it is not locked now"
             raise TerraformLockMoved(
                 f"lock {lock.id} is not there any more", why=now, fix=command("lock", "show", THIS_STATE)
             )
+        with suppress(InterlockError):  # who locked it may unlock it, without the right to force anything
+            await self._send("POST", f"/workspaces/{workspace['id']}/actions/unlock", {})
+            return
         await self._send("POST", f"/workspaces/{workspace['id']}/actions/force-unlock", {})
 
     async def read_state(self) -> StoredState | None:
@@ -215,12 +237,16 @@ class TfeBackend:
             )
         document = parse_state(body)
         workspace = await self._workspace()
-        attributes = {
+        attributes: dict[str, Any] = {
             "serial": document.serial,
             "lineage": document.lineage,
             "md5": hashlib.md5(body, usedforsecurity=False).hexdigest(),
             "state": base64.b64encode(body).decode(),
         }
+        if current is not None and (before := _parsed(current.body)) is not None:
+            # what a person insists on: the platform itself takes a higher serial of the same lineage alone
+            is_odd = document.serial <= before.serial or document.lineage != before.lineage
+            attributes |= {"force": True} if is_odd else {}
         data = {"data": {"type": "state-versions", "attributes": attributes}}
         await self._send("POST", f"/workspaces/{workspace['id']}/state-versions", data)
         stored = await self.read_state()
@@ -260,7 +286,8 @@ class TfeBackend:
     async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`. The platform locks for our token's user, with our words as the reason."""
         workspace = await self._workspace()
-        reason = f"{info.operation} by {info.who}"
+        self._check_local(workspace)
+        reason = info.info or f"{info.operation} by {info.who}"
         try:
             await self._send("POST", f"/workspaces/{workspace['id']}/actions/lock", {"reason": reason})
         except InterlockError as error:
@@ -270,13 +297,23 @@ class TfeBackend:
             raise held_by(await self._lock(again), self.describe().address) from error
         lock = await self._lock(await self._workspace())
         raw = render_lock_info(info)
-        own = TerraformLock(id=lock.id, mechanism="tfe", place=lock.place, who=info.who, raw=raw)
+        own = TerraformLock(id=lock.id, info=lock.info, mechanism="tfe", place=lock.place, who=info.who, raw=raw)
         return HeldTerraformLock(info=info, locks=(own,))
 
     async def give_lock(self, held: HeldTerraformLock) -> None:
-        """See `ExistingBackend.give_lock`. The platform refuses when the lock is not our user's any more."""
+        """See `ExistingBackend.give_lock`. The platform refuses when the lock is not our user's any more.
+
+        Raises:
+            TerraformLockMoved: It is our user's again, for something else: the reason is another.
+        """
         workspace = await self._workspace()
-        if held.locks and _attributes(workspace).get("locked"):
+        attributes = _attributes(workspace)
+        if held.locks and attributes.get("locked"):
+            reason = attributes.get("locked-reason")
+            if reason and held.info.info and reason != held.info.info:
+                raise TerraformLockMoved(
+                    "our own lock is not ours any more", why=f"the workspace is locked for: {reason}", fix="look again"
+                )
             await self._send("POST", f"/workspaces/{workspace['id']}/actions/unlock", {})
 
     def write_under(self, lock: TerraformLock) -> None:
@@ -284,6 +321,20 @@ class TfeBackend:
 
     async def close(self) -> None:
         """See `ExistingBackend.close`. Nothing is kept open."""
+
+    def _check_local(self, workspace: Any) -> None:
+        """Refuse a workspace whose runs are the platform's own: Terraform here would only watch them.
+
+        Raises:
+            UsageError: It is one.
+        """
+        mode = _attributes(workspace).get("execution-mode") or "local"
+        if mode != "local":
+            raise UsageError(
+                f"{self.describe().address} runs Terraform itself (execution mode {mode})",
+                why="Interlock supervises a Terraform on this machine",
+                fix="set the workspace's execution mode to Local, or let the platform queue its runs",
+            )
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -308,7 +359,7 @@ class TfeBackend:
             operation=f"run, {status}" if status else f"locked by {kind.removesuffix('s')}",
             info=f"https://{self.place.hostname}/app/{self.place.organization}/{self.place.workspace}/runs/{identity}"
             if kind == "runs"
-            else "",
+            else str(_attributes(workspace).get("locked-reason") or ""),
             who=f"{identity}@" if kind != "runs" else "",
             created=at,
             created_at=_instant(at),
@@ -350,6 +401,13 @@ class TfeBackend:
                     fix=command("lock", "explain", THIS_STATE),
                 ) from error
             raise
+
+
+def _parsed(body: bytes) -> AnyDocument | None:
+    try:
+        return parse_state(body)
+    except InterlockError:
+        return None
 
 
 def _attributes(entry: Any) -> Mapping[str, Any]:

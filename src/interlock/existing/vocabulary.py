@@ -119,6 +119,36 @@ VOCABULARIES: Final[Mapping[str, Vocabulary]] = {
         environment={"conn_str": ("PG_CONN_STR",), "schema_name": ("PG_SCHEMA_NAME",)},
         defaults={"schema_name": "terraform_remote_state"},
     ),
+    "gcs": Vocabulary(
+        environment={
+            "credentials": ("GOOGLE_BACKEND_CREDENTIALS", "GOOGLE_CREDENTIALS"),
+            "access_token": ("GOOGLE_OAUTH_ACCESS_TOKEN",),
+            "impersonate_service_account": (
+                "GOOGLE_BACKEND_IMPERSONATE_SERVICE_ACCOUNT",
+                "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT",
+            ),
+            "encryption_key": ("GOOGLE_ENCRYPTION_KEY",),
+            "kms_encryption_key": ("GOOGLE_KMS_ENCRYPTION_KEY",),
+            "storage_custom_endpoint": (
+                "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT",
+                "GOOGLE_STORAGE_CUSTOM_ENDPOINT",
+            ),
+        },
+        required=("bucket",),
+    ),
+    "azurerm": Vocabulary(
+        environment={
+            "access_key": ("ARM_ACCESS_KEY",),
+            "sas_token": ("ARM_SAS_TOKEN",),
+            "client_id": ("ARM_CLIENT_ID",),
+            "client_secret": ("ARM_CLIENT_SECRET",),
+            "tenant_id": ("ARM_TENANT_ID",),
+            "environment": ("ARM_ENVIRONMENT",),
+            "blob_endpoint": ("INTERLOCK_AZURE_BLOB_ENDPOINT",),
+        },
+        defaults={"environment": "public"},
+        required=("storage_account_name", "container_name", "key"),
+    ),
     "http": Vocabulary(
         environment={option: (f"TF_HTTP_{option.upper()}",) for option in _HTTP_OPTIONS},
         defaults={"update_method": "POST", "lock_method": "LOCK", "unlock_method": "UNLOCK"},

@@ -136,7 +136,8 @@ class ExistingSite:
             order=order,
             run_folder=self.home.runs / order.run,
             store=self.ref.store,
-            own_workspace=self.ref.found.workspace,
+            own_workspace=workspace_of(self.ref),
+            begins_empty=_begins_empty(self.ref),
             version=told,
             clock=self.home.clock,
             ids=self.home.ids,
@@ -162,6 +163,21 @@ class ExistingSite:
     async def explained(self, error: BackendUnavailable) -> BackendUnavailable:
         """See `Site.explained`."""
         return error if self.queue is None else await self.queue.explained(error)
+
+
+def _begins_empty(ref: StateRef) -> bool:
+    """Say whether Terraform's `init` stores an empty state where there is none, under a lock of its own."""
+    kind = ref.found.type
+    return kind == "gcs" or (ref.found.workspace != "default" and kind not in {"cloud", "remote"})
+
+
+def workspace_of(ref: StateRef) -> str:
+    """Return what `TF_WORKSPACE` says for a state: of the platform, the whole name of its own workspace."""
+    if ref.found.type != "cloud":
+        return ref.found.workspace
+    from interlock.existing.tfe import place_of
+
+    return place_of(ref.found).workspace
 
 
 @asynccontextmanager

@@ -89,6 +89,7 @@ class ExistingAccess:
         run_folder: The run's folder.
         store: Which of several stores that may each have a state at this address; see `StateRef.store`.
         own_workspace: Terraform's workspace.
+        begins_empty: A state that is not there yet is begun by storing an empty one, as this backend's `init` would.
         version: Terraform's version, for the lock.
         clock: For waiting, and for the lock's `Created`.
         ids: For the lock id.
@@ -100,6 +101,7 @@ class ExistingAccess:
     run_folder: Path
     store: str
     own_workspace: str
+    begins_empty: bool = False
     version: str
     clock: Clock
     ids: Ids
@@ -141,8 +143,8 @@ class ExistingAccess:
         yield
 
     async def may_initialise(self) -> bool:
-        """See `StateAccess.may_initialise`. `init` makes a missing workspace, under Terraform's lock."""
-        return self.own_workspace == "default" or await self.backend_hand.read_state() is not None
+        """See `StateAccess.may_initialise`. `init` begins a missing workspace, under Terraform's lock."""
+        return not self.begins_empty or await self.backend_hand.read_state() is not None
 
     # -- the turn -----------------------------------------------------------------------------------------------------
 
@@ -160,7 +162,7 @@ class ExistingAccess:
         self._held = await self._take_lock(tell, timeout_s)
         self._before = self._now = await self.backend_hand.read_state()
         await self._check_not_gone()  # before a workspace is made, which would look like a state that follows
-        if (self._before is None or self._before.is_absent) and self.own_workspace != "default":
+        if self.begins_empty and (self._before is None or self._before.is_absent):
             self._check_may_make_workspace()
             await self._make_workspace()
         self._check_sound()
@@ -173,7 +175,7 @@ class ExistingAccess:
                 await self.backend_hand.give_lock(self._held)
         if self._held is None and self._lock_id:
             for lock in await self.backend_hand.read_locks():
-                if lock.id == self._lock_id:
+                if self._is_ours(lock):
                     with suppress(TerraformLockMoved):
                         await self.backend_hand.delete_lock(lock)
         self._lock_id, self._held = "", None
@@ -202,6 +204,11 @@ class ExistingAccess:
                 raise _waited_too_long(self.order.state, locks)
             await self.clock.sleep(pause_s)
         raise AssertionError("a pace has no end")
+
+    def _is_ours(self, lock: TerraformLock) -> bool:
+        """Say whether this run took it; some backends give it an id of their own."""
+        reference = find_reference(lock.info)
+        return lock.id == self._lock_id or (reference is not None and reference.run == self.order.run)
 
     def _info(self) -> LockInfo:
         """Return the lock document; everything is as Terraform writes it, only `Info` says more."""

@@ -122,6 +122,11 @@ KINDS: Mapping[str, Kind] = {
     "local": Kind(can=frozenset({Can.QUEUE}), queue=_queue_at_home, place=("path",)),
     # Terraform's lock is one of the session that took it
     "pg": Kind(can=frozenset({Can.QUEUE}), queue=_queue_at_home, way=Way.DOOR),
+    "gcs": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, place=("bucket", "prefix")),
+    "azurerm": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, way=Way.DOOR),
+    # The platform takes a state from the user that locked the workspace, whichever process it is.
+    "cloud": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home),
+    "remote": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, place=("organization",)),
     "http": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, way=Way.DOOR),
 }
 """Terraform's backends by its word for them; of those that are not here only Terraform's own lock can be held."""

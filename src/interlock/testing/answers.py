@@ -96,8 +96,18 @@ def answer_server(now: datetime) -> Iterator[AnswerServer]:
             except (ConnectionError, TimeoutError):
                 self.close_connection = True
 
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+
         def _reply(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self._body()
             headers = {name.lower(): value for name, value in self.headers.items()}
             call = Call(method=self.command, path=self.path, headers=headers, body=body)
             made.calls.append(call)

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from interlock.errors import InterlockError, StateInvalid, UsageError
-from interlock.lock import Requested
+from interlock.errors import InterlockError, LeaseLost, StateInvalid, UsageError
+from interlock.lock import Broken, Requested
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Seat
 from interlock.site.interface import Site
@@ -58,6 +58,17 @@ def _resource(name: str) -> dict[str, Any]:
     }
 
 
+def _order(site: Site, run: str) -> Order:
+    return Order(
+        run=run,
+        operation=Operation.APPLY,
+        directory="/d",
+        state=site.ref.queue,
+        who="me@here",
+        home=str(site.home.settings.home),
+    )
+
+
 def _serials(versions: Sequence[Any]) -> list[int | None]:
     return [version.serial for version in versions]
 
@@ -74,6 +85,7 @@ class SiteContract:
         assert list(await site.versions.history(10)) == []
         assert await site.keep() == ""
 
+    @pytest.mark.promise("P3")
     async def test_what_is_pushed_is_current_to_the_byte(self, site: Site) -> None:
         body = state(1, "a")
         told = await site.versions.push(body, force=False)
@@ -87,6 +99,7 @@ class SiteContract:
         assert (await site.versions.push(state(1, "a"), force=False))["repeated"]
         assert len(await site.versions.history(10)) == before
 
+    @pytest.mark.promise("P6")
     @pytest.mark.parametrize("follower", [state(1, "b"), state(3, "a", lineage="two"), b"{", state(3, "a", "a")])
     async def test_what_may_not_follow_is_refused_and_what_is_there_stays(self, site: Site, follower: bytes) -> None:
         await site.versions.push(state(2, "a"), force=False)
@@ -172,6 +185,7 @@ class SiteContract:
         ]
         assert {entry.by for entry in entries} == {site.home.me}
 
+    @pytest.mark.promise("P5")
     async def test_the_state_is_kept_before_a_lock_is_broken(self, site: Site) -> None:
         await site.versions.push(state(1, "a"), force=False)
         kept = await site.keep()
@@ -220,6 +234,40 @@ class SiteContract:
         async with open_queue(site.ref, site.home) as coordinator:
             assert (await coordinator.view(name)).lock.pause == pause, "everybody comes to the same queue"
 
+    @pytest.mark.promise("P1", "P2")
+    async def test_one_holds_at_a_time_and_who_waits_is_served_in_the_order_of_arrival(self, site: Site) -> None:
+        if Can.QUEUE not in site.can:
+            assert site.coordinator is None
+            return
+        name, queue = site.ref.queue, queue_of(site)
+        for run in ("r1", "r2", "r3"):
+            await queue.request(name, Requested(ticket=run, run=run, who="me@here", lease_s=30.0, patience_s=60.0))
+        served = []
+        for _ in range(3):
+            (holder,) = (await queue.view(name)).lock.holders
+            served.append(holder.run)
+            await queue.release(name, ticket=holder.ticket, token=holder.token)
+        assert served == ["r1", "r2", "r3"]
+
+    @pytest.mark.promise("P4")
+    async def test_a_run_whose_grant_was_broken_stores_nothing_that_goes_by_us(self, site: Site) -> None:
+        if Can.QUEUE not in site.can:
+            assert site.coordinator is None
+            return
+        await site.versions.push(state(1, "a"), force=False)
+        name, queue = site.ref.queue, queue_of(site)
+        request = Requested(ticket="run7", run="run7", who="me@here", lease_s=30.0, patience_s=15.0)
+        grant = await queue.acquire(name, request, timeout_s=5.0)
+        async with site.access(_order(site, "run7"), version=lambda: "1.11.4") as access:
+            access.admit(Seat(ticket="run7", token=grant.token))
+            await access.enter(lambda _entry: None, timeout_s=5.0)
+            await queue.break_(name, Broken(ticket="run7", token=grant.token, by="me", reason="a test"))
+            with pytest.raises(LeaseLost):
+                await access.push(state(2, "a", "b"), frozenset())
+            await access.leave()
+        assert await site.versions.body(None) == state(1, "a")
+
+    @pytest.mark.promise("P1", "P3")
     async def test_a_run_works_on_it_and_leaves_it_free(self, site: Site) -> None:
         if Can.QUEUE not in site.can:
             assert site.coordinator is None
@@ -229,15 +277,7 @@ class SiteContract:
         name, queue = site.ref.queue, queue_of(site)
         request = Requested(ticket="run1", run="run1", who="me@here", lease_s=30.0, patience_s=15.0)
         grant = await queue.acquire(name, request, timeout_s=5.0)
-        order = Order(
-            run="run1",
-            operation=Operation.APPLY,
-            directory="/d",
-            state=name,
-            who="me@here",
-            home=str(site.home.settings.home),
-        )
-        async with site.access(order, version=lambda: "1.11.4") as access:
+        async with site.access(_order(site, "run1"), version=lambda: "1.11.4") as access:
             access.admit(Seat(ticket="run1", token=grant.token))
             await access.enter(lambda _entry: None, timeout_s=5.0)
             assert (await access.current()).serial == 1
@@ -250,6 +290,7 @@ class SiteContract:
         (holder,) = (await queue.view(name)).lock.holders
         assert holder.run == "run1"
 
+    @pytest.mark.promise("P3", "P5")
     async def test_the_lock_of_a_run_without_a_trace_is_recovered_and_nothing_is_lost(self, site: Site) -> None:
         if Can.QUEUE not in site.can:
             assert site.coordinator is None

@@ -19,6 +19,8 @@ from interlock.testing.existing import MemoryBackend
 from interlock.testing.home import memory_home
 from interlock.testing.site_contract import state
 
+pytestmark = pytest.mark.on("http", "gitlab", "pg", "azurerm")
+
 QUEUE = "http/app"
 
 

@@ -133,6 +133,7 @@ class World:
             run_folder=self.folder,
             store="",
             own_workspace=self.workspace,
+            begins_empty=self.workspace != "default",
             version="1.11.4",
             clock=Hurried(),
             ids=RandomIds(),

@@ -132,13 +132,13 @@ def test_a_workspace_of_a_backend_that_runs_reach_by_an_address_of_their_own_is_
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"main.tf": 'terraform {\n  cloud {\n    organization = "acme"\n  }\n}\n'}, 'backend "cloud"'),
-        ({"main.tf": "terraform {\n  cloud /* of us */ {}\n}\n"}, 'backend "cloud"'),
-        ({"main.tf": 'terraform {\n  backend "remote" {}\n}\n'}, 'backend "remote"'),
+        ({"main.tf": 'terraform {\n  cloud {\n    organization = "acme"\n  }\n}\n'}, "cloud block is not complete"),
+        ({"main.tf": "terraform {\n  cloud /* of us */ {}\n}\n"}, "cloud block is not complete"),
+        ({"main.tf": 'terraform {\n  backend "remote" {}\n}\n'}, "remote block is not complete"),
         ({"main.tf": 'terraform {\n  backend "brand_new" {}\n}\n'}, 'backend "brand_new"'),
         ({"main.tf": 'terraform {\n  state_store "x" {\n    provider "x" {}\n  }\n}\n'}, "state_store"),
-        ({"a.tf": "terraform {}\n", "b.tf": 'terraform {\n  backend "gcs" {}\n}\n'}, 'backend "gcs"'),
-        ({"main.tf": EMPTY, "override.tf": "terraform {\n  cloud {}\n}\n"}, 'backend "cloud"'),
+        ({"a.tf": "terraform {}\n", "b.tf": 'terraform {\n  backend "gcs" {}\n}\n'}, "names no bucket"),
+        ({"main.tf": EMPTY, "override.tf": "terraform {\n  cloud {}\n}\n"}, "cloud block is not complete"),
         ({"main.tf": 'terraform {\n  backend "s3" {}\n}\n'}, "bucket"),
         ({"main.tf": http('lock_method = "POST"')}, "no address"),
         ({"main.tf": 'terraform {\n  backend "http" {\n'}, "cannot be told"),
