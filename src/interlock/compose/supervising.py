@@ -23,7 +23,7 @@ from interlock.ids import RandomIds
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
 from interlock.site.in_sight import sources_of, tool_for
-from interlock.site.opening import breaker_of, open_site, queue_of, remember
+from interlock.site.opening import breaker_of, budgets_of, open_site, queue_of, remember
 from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
 
@@ -597,6 +597,7 @@ def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations
         need,
         ids=RandomIds(),
         store=desk.home.store.records,
+        common=budgets_of(desk.site),
         is_current=is_current if desk.site.is_near else at_most_every(_CURRENT_S, is_current),
         own_backend=uses_own_backend(desk.ref),
         witness_of=creations.witness,

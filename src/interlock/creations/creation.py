@@ -34,7 +34,7 @@ class Place(Struct, frozen=True, kw_only=True):
         """Say whether the two are certainly one organisation."""
         if self.organisation and other.organisation:
             return self.organisation == other.organisation
-        return self.client == other.client
+        return bool(self.client) and self.client == other.client  # one that is learned later is not known yet
 
 
 class Creation(Struct, frozen=True, kw_only=True):

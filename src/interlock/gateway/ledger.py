@@ -9,7 +9,9 @@ Pace and turns are shared too. An account gives out its rate evenly, with the bu
 empties a window at its beginning and leaves a gap. And it remembers what each class got for its weight: while a class
 that got less asks, the others wait, so an apply and a drift scan in two processes share as they do in one.
 
-Times are wall-clock seconds of one machine. The store is a file on that machine; nothing here compares two machines.
+Times are wall-clock seconds of one clock: that of the machine whose file the store is, or that of the service which
+keeps a *far* account for several machines. A far account gives longer slices, since each costs a paid request, and
+counts them for longer, since machines know that clock only to about a second.
 """
 
 from __future__ import annotations
@@ -28,21 +30,40 @@ ACCOUNTS_MAX = 256
 SLICES_MAX = 512
 """Most slices of one budget; a draw beyond it waits."""
 _ROUNDING = 1e-6
-USABLE_SHARE = 1 / 60
-USABLE_MAX_S = 1.0
-"""A slice may be used for a sixtieth of the window, at most a second: that is what sharing costs in utilisation."""
 ANSWER_MAX_S = 60.0
 """The longest time that a request may be under way; see `proxy.REPLY_S`."""
 
 
-ASKS_S = 0.5
-"""For how long a class that asked and got nothing goes before others; it asks again sooner."""
-IDLE_S = 2.0
-"""A class that did not ask for so long saves up nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tempo:
+    """How quickly an account is shared.
+
+    Attributes:
+        usable_share: For this part of the window a slice may be used, which is what sharing costs in utilisation ...
+        usable_max_s: ... but for no longer.
+        asks_s: For how long a class that asked goes before others; it asks again sooner.
+        idle_s: A class that did not ask for so long saves up nothing.
+        burst_s: What the rate gives in so many seconds may be drawn at once, at least.
+        skew_s: By so much two users of the account may differ in what time it is.
+    """
+
+    usable_share: float
+    usable_max_s: float
+    asks_s: float
+    idle_s: float
+    burst_s: float
+    skew_s: float
+
+
+NEAR = Tempo(usable_share=1 / 60, usable_max_s=1.0, asks_s=0.5, idle_s=2.0, burst_s=0.25, skew_s=0.0)
+"""Of one machine: a process asks every 0.2 s at least while it waits."""
+FAR = Tempo(usable_share=1 / 12, usable_max_s=5.0, asks_s=3.0, idle_s=15.0, burst_s=5.0, skew_s=2.0)
+"""Of several machines: a process asks about once a second while it waits, and a service's clock tells whole seconds."""
+
 LAG_MAX = 8.0
 """Most that a class may be owed, in requests per unit of weight; as within one process."""
 
-_ASKED_AGAIN_S = 0.25
+_GONE_S = 60.0
 _NEWCOMER = 1.0  # a class that begins to ask goes first once, so that equals do not wait for each other
 
 CLOSED = ""
@@ -61,6 +82,7 @@ class Slice:
         free_at_s: When it counts no more.
         turn: The class that it was drawn for; empty when it did not matter.
         weight: Of that class.
+        process: Which process of the class drew it; empty when they need no turns among themselves.
     """
 
     owner: str
@@ -68,6 +90,7 @@ class Slice:
     free_at_s: float
     turn: str = ""
     weight: float = 1.0
+    process: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +100,17 @@ class Turn:
     Attributes:
         name: Of the class.
         weight: Its share against the other classes.
+        process: Which process asks; empty when processes of a class need no turns among themselves.
     """
 
     name: str
     weight: float
+    process: str = ""
+
+    @property
+    def within(self) -> Turn:
+        """The turn of the process among those of its class."""
+        return Turn(name=f"{self.name}/{self.process}", weight=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +126,7 @@ class Account:
         level_at_s: When that was true.
         served: What each class got, divided by its weight.
         asked: When each class last asked.
+        is_far: It is shared between machines.
     """
 
     allowed: int
@@ -106,6 +137,12 @@ class Account:
     level_at_s: float = 0.0
     served: dict[str, float] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
+    is_far: bool = False
+
+    @property
+    def tempo(self) -> Tempo:
+        """How quickly it is shared."""
+        return FAR if self.is_far else NEAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +161,14 @@ class Ledger:
     lost_at_s: float = 0.0
 
 
-def usable_s(window_s: float) -> float:
+def usable_s(window_s: float, tempo: Tempo = NEAR) -> float:
     """Return how long a slice may be used."""
-    return min(window_s * USABLE_SHARE, USABLE_MAX_S)
+    return min(window_s * tempo.usable_share, tempo.usable_max_s)
 
 
 def _longest_s(account: Account) -> float:
-    return usable_s(account.window_s) + ANSWER_MAX_S + account.window_s
+    tempo = account.tempo
+    return usable_s(account.window_s, tempo) + ANSWER_MAX_S + account.window_s + tempo.skew_s
 
 
 def occupied(account: Account, now_s: float) -> int:
@@ -143,7 +181,9 @@ def next_free_s(account: Account, now_s: float) -> float | None:
     return min((each.free_at_s for each in account.slices if each.free_at_s > now_s), default=None)
 
 
-def settle_account(ledger: Ledger, name: str, *, allowed: int, window_s: float, now_s: float) -> Ledger:
+def settle_account(
+    ledger: Ledger, name: str, *, allowed: int, window_s: float, now_s: float, is_far: bool = False
+) -> Ledger:
     """Return the ledger with an account as this process knows it; each process learns a changed limit by itself.
 
     Slices that are over are dropped, and none is believed to be over later than possible, nor is an account believed to
@@ -152,7 +192,7 @@ def settle_account(ledger: Ledger, name: str, *, allowed: int, window_s: float, 
     before = ledger.accounts.get(name)
     if before is None and len(ledger.accounts) >= ACCOUNTS_MAX:
         return ledger
-    account = Account(allowed=allowed, window_s=window_s)
+    account = Account(allowed=allowed, window_s=window_s, is_far=is_far)
     if before is not None:
         account = replace(before, allowed=allowed, window_s=window_s)
     elif ledger.lost_at_s:
@@ -163,7 +203,18 @@ def settle_account(ledger: Ledger, name: str, *, allowed: int, window_s: float, 
         replace(each, free_at_s=min(each.free_at_s, latest_s)) for each in account.slices if each.free_at_s > now_s
     )
     blocked_until_s = min(account.blocked_until_s, now_s + RESET_MAX_S)
+    account = _without_the_gone(account, now_s)
     return _with(ledger, name, replace(account, slices=slices, blocked_until_s=blocked_until_s))
+
+
+def _without_the_gone(account: Account, now_s: float) -> Account:
+    """Forget processes that asked nothing for long: each run is one."""
+    gone = {each for each, at_s in account.asked.items() if "/" in each and now_s - at_s > _GONE_S}
+    if not gone:
+        return account
+    asked = {each: at_s for each, at_s in account.asked.items() if each not in gone}
+    served = {each: got for each, got in account.served.items() if each not in gone}
+    return replace(account, asked=asked, served=served)
 
 
 def draw(
@@ -181,6 +232,7 @@ def draw(
         return ledger, None
     account = _ask(account, turn, now_s)
     amount = min(want, account.allowed - occupied(account, now_s))
+    least = max(least, piece_of(account, turn, want, now_s))
     if turn is not None:
         level = level_at(account, now_s) + _ROUNDING
         amount = min(amount, max(math.floor(level), least if level >= _burst(account) else 0))
@@ -188,50 +240,88 @@ def draw(
         return _with(ledger, name, account), None
     piece = Slice(owner=owner, amount=amount, free_at_s=now_s + _longest_s(account))
     if turn is not None:
-        piece = replace(piece, turn=turn.name, weight=turn.weight)
+        piece = replace(piece, turn=turn.name, weight=turn.weight, process=turn.process)
         account = _serve(account, piece, amount, now_s)
     return _with(ledger, name, replace(account, slices=(*account.slices, piece))), piece
+
+
+def piece_of(account: Account, turn: Turn | None, want: int, now_s: float) -> int:
+    """Return the smallest slice that is worth its request: of a far account what its user uses while a slice lasts.
+
+    Many small ones would each cost a request, and a process that is near would take them all.
+    """
+    if not account.is_far or turn is None:
+        return 1
+    active = sum(1 for name, at_s in account.asked.items() if "/" in name and _is_lately(at_s, now_s, FAR.idle_s))
+    usable = usable_s(account.window_s, FAR)
+    return max(min(want, math.floor(_rate(account) * usable / max(active, 2))), 1)
 
 
 def level_at(account: Account, now_s: float) -> float:
     """Return how much the pace gives now. After a clock was set back it gives nothing for a window at most."""
     burst = _burst(account)
     if account.level is None:
-        return burst
+        return max(burst / 2, 1.0) if account.is_far else burst
     passed_s = max(now_s - account.level_at_s, 0.0)
     if now_s < account.level_at_s - account.window_s:
         return burst
-    return min(account.level + passed_s * account.allowed / account.window_s, burst)
+    return min(account.level + passed_s * _rate(account), burst)
+
+
+def _rate(account: Account) -> float:
+    """Return what an account gives a second: each slice occupies its window for as long as clocks may differ."""
+    return account.allowed / (account.window_s + account.tempo.skew_s)
 
 
 def _burst(account: Account) -> float:
     """Half of one budget's burst, and at least what the rate gives between two askings of a process."""
-    return max(account.allowed * BURST_SHARE / 2, account.allowed / account.window_s * _ASKED_AGAIN_S, 1.0)
+    asked_again = _rate(account) * account.tempo.burst_s
+    return max(account.allowed * BURST_SHARE / 2, asked_again, 1.0)
 
 
 def pace_wait_s(account: Account, now_s: float, least: int = 1) -> float:
     """Return when the pace gives so much; 0.0 for at once."""
-    return max(min(float(least), _burst(account)) - level_at(account, now_s), 0.0) * account.window_s / account.allowed
+    return max(min(float(least), _burst(account)) - level_at(account, now_s), 0.0) / _rate(account)
 
 
 def _ask(account: Account, turn: Turn | None, now_s: float) -> Account:
-    """Note that a class asks. One that was idle starts where the others are, and nobody is owed without bound."""
+    """Note that a class asks, and a process of it where they take turns."""
     if turn is None:
         return account
-    active = [account.served.get(each, 0.0) for each, at_s in account.asked.items() if _is_lately(at_s, now_s, IDLE_S)]
+    account = _ask_one(account, turn, [each for each in account.asked if "/" not in each], now_s)
+    if not turn.process:
+        return account
+    rivals = [each for each in account.asked if each.startswith(f"{turn.name}/")]
+    return _ask_one(account, turn.within, rivals, now_s)
+
+
+def _ask_one(account: Account, turn: Turn, rivals: list[str], now_s: float) -> Account:
+    """Note who asks. Who was idle starts where the others are, and nobody is owed without bound."""
+    idle_s = account.tempo.idle_s
+    active = [account.served.get(each, 0.0) for each in rivals if _is_lately(account.asked[each], now_s, idle_s)]
     mine = account.served.get(turn.name, 0.0)
     if active:
-        is_active = _is_lately(account.asked.get(turn.name, -math.inf), now_s, IDLE_S)
-        mine = max(mine, max(active) - LAG_MAX, mine if is_active else min(active) - _NEWCOMER)
+        is_active = _is_lately(account.asked.get(turn.name, -math.inf), now_s, idle_s)
+        most_owed = LAG_MAX * max(_rate(account), 1.0) if turn.weight == 1.0 and account.is_far else LAG_MAX
+        mine = max(mine, max(active) - most_owed, mine if is_active else min(active) - _NEWCOMER)
     served = {**account.served, turn.name: mine}
     return replace(account, served=served, asked={**account.asked, turn.name: now_s})
 
 
 def _is_turn(account: Account, turn: Turn | None, now_s: float) -> bool:
+    """Say whether nobody else who asks got less: no class for its weight, and no process of this class."""
     if turn is None:
         return True
-    mine = account.served[turn.name]
-    others = [each for each, at_s in account.asked.items() if each != turn.name and _is_lately(at_s, now_s, ASKS_S)]
+    classes = [each for each in account.asked if "/" not in each]
+    if not _is_first(account, turn.name, classes, now_s):
+        return False
+    rivals = [each for each in account.asked if each.startswith(f"{turn.name}/")]
+    return not turn.process or _is_first(account, turn.within.name, rivals, now_s)
+
+
+def _is_first(account: Account, name: str, rivals: list[str], now_s: float) -> bool:
+    mine, asks_s = account.served[name], account.tempo.asks_s
+    others = [each for each in rivals if each != name and _is_lately(account.asked[each], now_s, asks_s)]
     return all(account.served.get(each, 0.0) >= mine for each in others)
 
 
@@ -239,6 +329,9 @@ def _serve(account: Account, piece: Slice, amount: int, now_s: float) -> Account
     """Note what a class got, or with a negative amount gave back."""
     level = min(level_at(account, now_s) - amount, _burst(account))
     served = {**account.served, piece.turn: account.served.get(piece.turn, 0.0) + amount / piece.weight}
+    within = f"{piece.turn}/{piece.process}"
+    if piece.process:
+        served[within] = account.served.get(within, 0.0) + amount
     return replace(account, served=served, level=level, level_at_s=max(now_s, account.level_at_s))
 
 
@@ -257,10 +350,10 @@ def close(ledger: Ledger, name: str, *, owner: str, used: int, answered_s: float
             account = _serve(account, each, used - each.amount, answered_s)
     if len(others) == len(account.slices) or used < 1:
         return _with(ledger, name, replace(account, slices=others))
-    free_at_s = answered_s + account.window_s * (1.0 + CLOCK_DRIFT)
+    free_at_s = answered_s + account.window_s * (1.0 + CLOCK_DRIFT) + account.tempo.skew_s
     piece = Slice(owner=owner, amount=used, free_at_s=free_at_s)
     if any(each.owner == owner and each.turn for each in account.slices):
-        others, piece = _joined(others, piece, usable_s(account.window_s) / 2)
+        others, piece = _joined(others, piece, usable_s(account.window_s, account.tempo) / 2)
     return _with(ledger, name, replace(account, slices=(*others, piece)))
 
 

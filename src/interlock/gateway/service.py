@@ -20,24 +20,23 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from interlock.bounded import read_json
 from interlock.clock import Clock, SystemClock
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
-from interlock.gateway import limits_page
+from interlock.gateway import identity, limits_page
 from interlock.gateway.admission import Admission, plain_budget
 from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
 from interlock.gateway.concurrency import Concurrency
 from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.ledger import Turn
 from interlock.gateway.listener import QuietServer, listen, new_server
-from interlock.gateway.oauth import POOL_MAX, Credentials, MintFailure, Placeholders
+from interlock.gateway.oauth import POOL_MAX, Credentials, MintFailure, Placeholders, new_pool
 from interlock.gateway.proxy import Event, Means, Proxy
 from interlock.gateway.rules import Override, Rules, apply_overrides
-from interlock.gateway.sharing import Sharing
+from interlock.gateway.sharing import Around, LedgerPlace, Sharing, shared_in
 from interlock.gateway.stats import BudgetStats, FlowStats, Stats
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.turnstile import Turnstile
-from interlock.gateway.upstream import Upstream, parse_base
+from interlock.gateway.upstream import Broken, Upstream, parse_base
 from interlock.gateway.witness import Witness
 from interlock.genesys import login_limit, rate_limits
 from interlock.genesys.limits import CLIENT_TIMEOUT_S
@@ -59,7 +58,7 @@ LOGIN_CHECK_S = 10.0
 """How long a token may take before a run is told that there is none: four tries."""
 _PROXY_FIX = "correct the user and password in the provider's `proxy` block or in HTTPS_PROXY, then: interlock doctor"
 _REACH_FIX = "correct the network, the provider's `proxy` block or HTTPS_PROXY, then: interlock doctor"
-_ORGANISATION = "/api/v2/organizations/me"  # the provider itself asks for it when it is configured
+_IDENTIFY_S = 10.0  # longest time for the API to say which organisation it is; until then nothing shared is drawn
 _START_S = 10.0
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
@@ -122,6 +121,7 @@ class Gateway:
         clock: Time.
         ids: Chance.
         store: Where budgets are shared with other processes of this machine; None to share nothing.
+        common: Where they are shared with other machines too; None for nowhere.
         report: Told of events for the audit log; must not block.
         witness: Told of what the calls of runs do; None for nobody.
 
@@ -136,6 +136,7 @@ class Gateway:
         clock: Clock | None = None,
         ids: Ids | None = None,
         store: RecordStore | None = None,
+        common: LedgerPlace | None = None,
         report: Callable[[Event], None] = lambda _: None,
         witness: Witness | None = None,
     ) -> None:
@@ -149,22 +150,24 @@ class Gateway:
             login=parse_base(terms.login_url, "the login address"),
             proxy=terms.proxy,
         )
-        self._sharing = self._share(store) if store is not None else None
+        self._sharings = self._share(store, common)
         self._admission = Admission(
             Rules(apply_overrides(rate_limits(), terms.budgets)),
             hold_s=terms.hold_s,
             concurrency=Concurrency(limit=min(32.0, terms.in_flight_max), ceiling=terms.in_flight_max),
-            make_budget=self._sharing.make_budget if self._sharing else plain_budget,
+            make_budget=shared_in(self._sharings) if self._sharings else plain_budget,
             overridden=[each.name for each in terms.budgets],
         )
+        self._store = store
+        self._identifying: asyncio.Task[None] | None = None
         self._tokens = TokenKeeper(
             terms.credentials,
-            limit=login_limit(),
-            size=terms.tokens,
+            pool=new_pool(login_limit(), terms.tokens),
             upstream=self._upstream,
             clock=self._clock,
             ids=self._ids,
             changed=self._slots_changed,
+            adopted=self._forget_organisation,
         )
         self._turnstile = Turnstile(self._admission, self._clock, self._want_token)
         self._proxy = self._new_proxy(report, witness)
@@ -189,8 +192,8 @@ class Gateway:
         names = self._names(bound[0])
         await self._upstream.__aenter__()
         self._tokens.open()
-        if self._sharing is not None:
-            self._sharing.open()
+        for each in self._sharings:
+            each.open()
         self._server = new_server(self._proxy, names)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="gateway")
         ready = asyncio.create_task(self._server.ready.wait())
@@ -295,8 +298,8 @@ class Gateway:
         """Return the id of the client's organisation, as the API says; empty when it does not say."""
         if self._tokens.credentials is None:
             return ""
-        status, body = await self.read(_ORGANISATION)
-        return read_id(body) if status == 200 else ""  # noqa: PLR2004 - HTTP
+        status, body = await self.read(identity.PATH)
+        return identity.read_id(body) if status == 200 else ""  # noqa: PLR2004 - HTTP
 
     async def read(self, path: str, query: str = "") -> tuple[int, bytes]:
         """Read something of the API with the gateway's own token, within the budgets; for `interlock doctor`.
@@ -361,7 +364,8 @@ class Gateway:
             shared_reads=self._proxy.flights.shared,
             adopted_writes=self._proxy.flights.adopted,
             abandoned_writes=self._proxy.flights.waiting,
-            sharing_fault=self._sharing.fault if self._sharing else "",
+            sharing_fault=next((each.fault for each in self._sharings if each.fault), ""),
+            shared_swaps=sum(each.swaps for each in self._sharings if each.is_far),
             statuses=dict(tally.statuses),
         )
 
@@ -374,12 +378,13 @@ class Gateway:
             self._server.force_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serving
-        if self._limits_task is not None:
-            self._limits_task.cancel()
-            await asyncio.wait({self._limits_task})
+        for task in (self._limits_task, self._identifying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
         await self._tokens.aclose()
-        if self._sharing is not None:
-            await self._sharing.aclose()
+        for each in self._sharings:
+            await each.aclose()
         await self._upstream.__aexit__(None, None, None)
 
     def _new_proxy(self, report: Callable[[Event], None], witness: Witness | None) -> Proxy:
@@ -409,16 +414,60 @@ class Gateway:
         client = self.terms.credentials
         return hmac.digest(client.secret.value.encode(), f"placeholders of {client.client_id}".encode(), "sha256")
 
-    def _share(self, store: RecordStore) -> Sharing:
-        return Sharing(
-            store,
-            key=f"gateway/{organisation_key(self.terms)}",
-            process=self._ids.fresh(),
-            clock=self._clock,
+    def _share(self, store: RecordStore | None, common: LedgerPlace | None) -> list[Sharing]:
+        near = None if store is None else LedgerPlace(records=store, clock=self._clock)
+        around = Around(
             changed=self._pump,
             waiting=lambda: len(self._admission.turns),
             turn=self._turn,
+            unnamed=self._identify,
         )
+        places = [place for place in (near, common) if place is not None]
+        return [Sharing(place, key="", process=self._ids.fresh(), around=around) for place in places]
+
+    def _forget_organisation(self) -> None:
+        """Another client was learned: it may be of another organisation."""
+        for each in self._sharings:
+            each.name("")
+        if self._identifying is not None:
+            self._identifying.cancel()
+            self._identifying = None
+
+    def _identify(self) -> None:
+        """Find out whose limits the client shares, now that one of them is wanted; until then nothing of it is used."""
+        if self._identifying is None and self._tokens.credentials is not None:
+            self._identifying = asyncio.create_task(self._find_ledger(), name="gateway organisation")
+
+    async def _find_ledger(self) -> None:
+        client = self._tokens.credentials
+        assert client is not None, "identified before it was learned"
+        where = (self.terms.api_url, client.client_id)
+        organisation = "" if self._store is None else await identity.find_known(self._store, *where)
+        if not organisation:
+            organisation = await self._ask_organisation()
+            if organisation and self._store is not None:
+                await identity.keep_known(self._store, *where, organisation)
+        key = identity.ledger_key(organisation) if organisation else identity.client_ledger_key(*where)
+        for each in self._sharings:
+            each.name(key)
+        self._pump()
+
+    async def _ask_organisation(self) -> str:
+        """Ask the API directly: no budget that is shared can be used before its answer."""
+        bearer = await self._tokens.wait_bearer()
+        reply = await self._upstream.send(
+            "GET",
+            identity.PATH,
+            headers=[(b"accept", b"application/json")],
+            body=b"",
+            bearer=bearer,
+            limit_s=_IDENTIFY_S,
+        )
+        if isinstance(reply, Broken):
+            return ""
+        if reply.rest is not None:
+            reply.rest.close()
+        return identity.read_id(reply.body) if reply.status == 200 else ""  # noqa: PLR2004 - HTTP
 
     def _turn(self) -> Turn | None:
         """Return the class that is drawn for: the weightiest that waits. A run's gateway has one."""
@@ -453,22 +502,6 @@ class Gateway:
 
 def _weight(turn: Turn) -> float:
     return turn.weight
-
-
-def organisation_key(terms: Terms) -> str:
-    """Return what names the organisation in the store: a digest of the API's address and the client's id."""
-    client = terms.credentials.client_id if terms.credentials is not None else ""
-    return hashlib.sha256(f"{terms.api_url}\n{client}".encode()).hexdigest()[:16]
-
-
-def read_id(body: bytes) -> str:
-    """Return the id in an answer of the API; empty when there is none."""
-    try:
-        document = read_json(body)
-    except ValueError:
-        return ""
-    found = document.get("id") if isinstance(document, dict) else None
-    return found if isinstance(found, str) else ""
 
 
 def _check(terms: Terms) -> None:

@@ -1,22 +1,29 @@
-"""Lets the processes of one machine share budgets, through a record in their store.
+"""Lets processes share budgets through a record: those of one machine in its store, those of several in a common one.
 
 A hand: the rules are in `ledger.py`. One record holds the ledger of one organisation; a process swaps it a few times a
-second while it is busy and not at all while it is idle. When the store fails nothing is drawn: the budget holds.
-When that record is damaged, a new one is begun in which everything is drawn already, for as long as what was drawn
-may still count.
+second while it is busy and not at all while it is idle. In a common store, where each swap is a paid request over a
+network, slices last some seconds, and nobody watches the record: what others were refused is seen at the next draw.
+A run whose state is in such a store needs a slice of both ledgers for each call. When a store fails nothing is drawn:
+the budget holds. When a record is damaged, a new one is begun in which everything is drawn already, for as long as
+what was drawn may still count.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
+from interlock.gateway.admission import BudgetMaker
 from interlock.gateway.budget import Budget, Place
 from interlock.gateway.ledger import (
+    FAR,
+    NEAR,
+    Account,
     Ledger,
     Turn,
     block,
@@ -26,6 +33,7 @@ from interlock.gateway.ledger import (
     lost_until_s,
     next_free_s,
     pace_wait_s,
+    piece_of,
     settle_account,
     to_bytes,
     usable_s,
@@ -40,6 +48,46 @@ _RETRY_S = 0.5  # after a store that failed
 _DRAW_SHARE = 20  # a slice is at most this part of an allowance
 _PACED_S = 0.2  # longest pause before asking again when the pace gives nothing; well below `ledger.ASKS_S`
 _DRY_S = 0.05  # how soon an empty account is tried again when it does not say when it frees
+_FAR_PACED_S = 1.5  # the same two for a common store; below `FAR.asks_s`
+_FAR_DRY_S = 1.0
+_FAR_DRAW_SHARE = 6  # a slice of some seconds carries what goes in that time
+_CLOSE_S = 2.0  # a slice of a common store that is used up is closed with the next draw, or after so long
+
+
+_Now: TypeAlias = tuple[float, float]  # monotonic, and of the clock on which all agree
+_Later: TypeAlias = list[Callable[[], None]]  # what to do once the ledger is stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerPlace:
+    """Where a ledger is kept.
+
+    Attributes:
+        records: The store.
+        clock: Time; its wall clock is that on which all users of the store agree.
+        is_far: Several machines use it, and each request is paid.
+    """
+
+    records: RecordStore
+    clock: Clock
+    is_far: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What a ledger is used for.
+
+    Attributes:
+        changed: Called when somebody may go who could not before.
+        waiting: How many requests wait now.
+        turn: The class for which is drawn now; None when it does not matter.
+        unnamed: Called when something is wanted and the organisation is not known.
+    """
+
+    changed: Callable[[], None] = lambda: None
+    waiting: Callable[[], int] = lambda: 0
+    turn: Callable[[], Turn | None] = lambda: None
+    unnamed: Callable[[], None] = lambda: None
 
 
 _LOST = (
@@ -60,22 +108,16 @@ class _Lease:
     answered_s: float = 0.0
 
 
-class SharedBudget(Budget):
-    """A budget whose window is shared: it also needs a slice of the ledger. Without a known limit it needs none."""
+class Share:
+    """What one budget has of one ledger.
+
+    Args:
+        hungry: Called when it needs a slice.
+    """
 
     __slots__ = ("_hungry", "_leases", "_of_place", "dry_until_s", "published_block_s", "wants")
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        allowed: int | None,
-        window_s: float,
-        now_s: float,
-        ceiling: int | None,
-        hungry: Callable[[], None],
-    ) -> None:
-        super().__init__(name, allowed=allowed, window_s=window_s, now_s=now_s, ceiling=ceiling)
+    def __init__(self, hungry: Callable[[], None]) -> None:
         self.wants = 0
         self.dry_until_s = 0.0
         self.published_block_s = 0.0
@@ -84,38 +126,33 @@ class SharedBudget(Budget):
         self._of_place: dict[int, _Lease] = {}
 
     def wait_s(self, cost: int, now_s: float) -> float:
-        """See `Budget.wait_s`; a missing slice is asked for and is there in a moment."""
-        wait_s = super().wait_s(cost, now_s)
-        if self.allowed is None or wait_s > 0.0 or self._lease_for(self._clamped(cost), now_s) is not None:
-            return wait_s
+        """Return the seconds until `cost` may go; a missing slice is asked for and is there in a moment."""
+        if self._lease_for(cost, now_s) is not None:
+            return 0.0
         if now_s < self.dry_until_s:
             return self.dry_until_s - now_s
-        self.wants = max(self.wants, self._clamped(cost))
+        self.wants = max(self.wants, cost)
         self._hungry()
         return _ROUND_S
 
-    def take(self, cost: int, now_s: float) -> Place:
-        """See `Budget.take`."""
-        lease = self._lease_for(self._clamped(cost), now_s) if self.allowed is not None else None
-        place = super().take(cost, now_s)
+    def take(self, place: Place, now_s: float) -> None:
+        """Use a slice for a request; without one (no limit is known) nothing is used."""
+        lease = self._lease_for(place.cost, now_s)
         if lease is not None:
             lease.left -= place.cost
             lease.used += place.cost
             lease.flying += place.cost
             self._of_place[place.serial] = lease
-        return place
 
     def settle(self, place: Place, now_s: float) -> None:
-        """See `Budget.settle`."""
-        super().settle(place, now_s)
+        """The request was answered."""
         lease = self._of_place.pop(place.serial, None)
         if lease is not None:
             lease.flying -= place.cost
             lease.answered_s = now_s
 
     def free(self, place: Place) -> None:
-        """See `Budget.free`."""
-        super().free(place)
+        """The request never left."""
         lease = self._of_place.pop(place.serial, None)
         if lease is not None:
             lease.flying -= place.cost
@@ -125,6 +162,11 @@ class SharedBudget(Budget):
     def adopt(self, lease: _Lease) -> None:
         """A slice was drawn."""
         self._leases.append(lease)
+        self.wants = 0
+
+    def refuse(self, until_s: float) -> None:
+        """Nothing could be drawn; whoever still waits asks again then."""
+        self.dry_until_s = until_s
         self.wants = 0
 
     def finished(self, now_s: float) -> list[_Lease]:
@@ -143,59 +185,116 @@ class SharedBudget(Budget):
         return next((each for each in self._leases if each.left >= cost and now_s < each.until_s), None)
 
 
-class Sharing:
-    """Shares the budgets of one organisation with the other processes of the machine.
+class SharedBudget(Budget):
+    """A budget whose window is shared: it also needs a slice of each ledger. Without a known limit it needs none."""
 
-    Args:
-        store: Where the ledger is.
-        key: Names the organisation.
-        process: Unique among the processes that ever shared this ledger.
-        clock: Time; the wall clock is the machine's.
-        changed: Called when somebody may go who could not before.
-        waiting: How many requests wait now.
-        turn: The class for which is drawn now; None when it does not matter.
-    """
+    __slots__ = ("shares",)
 
     def __init__(
         self,
-        store: RecordStore,
+        name: str,
         *,
-        key: str,
-        process: str,
-        clock: Clock,
-        changed: Callable[[], None],
-        waiting: Callable[[], int],
-        turn: Callable[[], Turn | None] = lambda: None,
+        allowed: int | None,
+        window_s: float,
+        now_s: float,
+        ceiling: int | None,
+        shares: tuple[Share, ...],
     ) -> None:
+        super().__init__(name, allowed=allowed, window_s=window_s, now_s=now_s, ceiling=ceiling)
+        self.shares = shares
+
+    def wait_s(self, cost: int, now_s: float) -> float:
+        """See `Budget.wait_s`; missing slices are asked for and are there in a moment."""
+        wait_s = super().wait_s(cost, now_s)
+        if self.allowed is None or wait_s > 0.0:
+            return wait_s
+        return max(share.wait_s(self._clamped(cost), now_s) for share in self.shares)
+
+    def take(self, cost: int, now_s: float) -> Place:
+        """See `Budget.take`."""
+        place = super().take(cost, now_s)
+        if self.allowed is not None:
+            for share in self.shares:
+                share.take(place, now_s)
+        return place
+
+    def settle(self, place: Place, now_s: float) -> None:
+        """See `Budget.settle`."""
+        super().settle(place, now_s)
+        for share in self.shares:
+            share.settle(place, now_s)
+
+    def free(self, place: Place) -> None:
+        """See `Budget.free`."""
+        super().free(place)
+        for share in self.shares:
+            share.free(place)
+
+
+def shared_in(sharings: Sequence[Sharing]) -> BudgetMaker:
+    """Return what makes budgets that are shared in all these ledgers; an `admission.BudgetMaker`."""
+
+    def make(name: str, allowed: int | None, window_s: float, ceiling: int | None, now_s: float) -> Budget:
+        budget = SharedBudget(
+            name,
+            allowed=allowed,
+            window_s=window_s,
+            now_s=now_s,
+            ceiling=ceiling,
+            shares=tuple(each.new_share() for each in sharings),
+        )
+        for sharing, share in zip(sharings, budget.shares, strict=True):
+            sharing.attend(budget, share)
+        return budget
+
+    return make
+
+
+class Sharing:
+    """Shares the budgets of one organisation with the other users of a store.
+
+    Args:
+        place: Where the ledger is.
+        key: Names the organisation; empty while it is not known, when nothing is drawn, see `name`.
+        process: Unique among the processes that ever shared this ledger.
+        around: What it is used for.
+    """
+
+    def __init__(self, place: LedgerPlace, *, key: str, process: str, around: Around) -> None:
         self.swaps = 0
+        self.is_far = place.is_far
         self.fault = ""
         self._lost_until_s = 0.0
-        self._store = store
+        self._store = place.records
+        self._clock = place.clock
         self._key = key
         self._process = process
-        self._clock = clock
-        self._changed = changed
-        self._waiting = waiting
-        self._turn = turn
-        self._budgets: dict[str, SharedBudget] = {}
+        self._around = around
+        self._tempo = FAR if place.is_far else NEAR
+        self._last: Record | None = None
+        self._shares: dict[str, tuple[SharedBudget, Share]] = {}
         self._number = 0
         self._nudge = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def make_budget(self, name: str, allowed: int | None, window_s: float, ceiling: int | None, now_s: float) -> Budget:
-        """Make a budget that is shared; an `admission.BudgetMaker`."""
-        budget = SharedBudget(
-            name, allowed=allowed, window_s=window_s, now_s=now_s, ceiling=ceiling, hungry=self._nudge.set
-        )
-        self._budgets[name] = budget
-        return budget
+    def new_share(self) -> Share:
+        """Return a new budget's part in this ledger."""
+        return Share(self._nudge.set)
+
+    def attend(self, budget: SharedBudget, share: Share) -> None:
+        """Draw for a budget from now on."""
+        self._shares[budget.name] = (budget, share)
+
+    def name(self, key: str) -> None:
+        """The organisation is known, or another one: draw from its ledger from now on."""
+        self._key, self._last = key, None
+        self._nudge.set()
 
     def open(self) -> None:
         """Begin."""
-        self._tasks = [
-            asyncio.create_task(self._draw_and_close(), name="gateway sharing"),
-            asyncio.create_task(self._follow(), name="gateway sharing, others"),
-        ]
+        self._tasks = [asyncio.create_task(self._draw_and_close(), name="gateway sharing")]
+        if not self.is_far:  # each look at a common store is paid
+            self._tasks.append(asyncio.create_task(self._follow(), name="gateway sharing, others"))
 
     async def aclose(self) -> None:
         """Stop, and give back what is not used."""
@@ -205,15 +304,15 @@ class Sharing:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         now_s = self._clock.monotonic()
-        for budget in self._budgets.values():
-            for lease in budget.finished(float("inf")):
+        for _, share in self._shares.values():
+            for lease in share.finished(float("inf")):
                 lease.until_s = now_s
         with contextlib.suppress(InterlockError):
-            await self._round()
+            await self._round(is_last=True)
 
     async def _draw_and_close(self) -> None:
         while True:
-            if any(budget.is_open() for budget in self._budgets.values()):
+            if any(share.is_open() for _, share in self._shares.values()):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_ROUND_S):  # not wait_for, see tokens.py
                         await self._nudge.wait()
@@ -231,35 +330,53 @@ class Sharing:
         """Learn of others' refusals at once."""
         seen: int | None = None
         while True:
+            key = self._key
             try:
-                record = await self._store.watch(self._key, seen=seen, timeout_s=_WATCH_S)
+                if not key:
+                    await self._clock.sleep(_RETRY_S)
+                    continue
+                record = await self._store.watch(key, seen=seen, timeout_s=_WATCH_S)
             except InterlockError:
                 await self._clock.sleep(_RETRY_S)
                 continue
+            if key != self._key:
+                seen = None
+                continue
             if record is not None and record.version != seen:
                 self._adopt_blocks(from_bytes(record.value, now_s=self._clock.now().timestamp()))
-                self._changed()
+                self._around.changed()
             seen = None if record is None else record.version
 
-    async def _round(self) -> None:
+    async def _round(self, *, is_last: bool = False) -> None:
         """Close what is finished, publish refusals, draw what is wanted: in one swap, if there is anything to say."""
-        if not self._has_work():
+        if not self._has_work(is_last=is_last):
             return
-        record = await self._read()
+        if not self._key:
+            self._around.unnamed()
+            return
+        key = self._key
+        record = self._last if self._last is not None else await self._read()
         for _ in range(SWAPS_MAX):
             ledger, done = self._next(record)
+            value = to_bytes(ledger)
             try:
                 expected = None if record is None else record.version
-                await self._store.swap(self._key, expected=expected, value=to_bytes(ledger))
+                version = await self._store.swap(key, expected=expected, value=value)
             except Mismatch as mismatch:
                 record = mismatch.current
                 continue
+            except InterlockError:
+                self._last = None
+                raise
             self.swaps += 1
             self._lost_until_s = lost_until_s(ledger, self._clock.now().timestamp())
             done()
+            if key == self._key and self.is_far:  # near by, others nearly always wrote meanwhile
+                self._last = Record(key=key, version=version, value=value)
             self._adopt_blocks(ledger)
-            self._changed()
+            self._around.changed()
             return
+        self._last = None
 
     async def _read(self) -> Record | None:
         try:
@@ -270,23 +387,28 @@ class Sharing:
                 await self._store.replace_damaged(self._key, to_bytes(anew))
             return await self._store.get(self._key)
 
-    def _has_work(self) -> bool:
+    def _has_work(self, *, is_last: bool) -> bool:
         now_s = self._clock.monotonic()
         return any(
-            budget.wants or budget.finished(now_s) or self._unpublished(budget, now_s)
-            for budget in self._budgets.values()
+            share.wants or self._closable(share, now_s, is_last=is_last) or self._unpublished(budget, share, now_s)
+            for budget, share in self._shares.values()
             if budget.allowed is not None or budget.blocked_s(now_s)
         )
 
-    def _unpublished(self, budget: SharedBudget, now_s: float) -> bool:
-        return now_s + budget.blocked_s(now_s) > budget.published_block_s + 0.1 and budget.blocked_s(now_s) > 0
+    def _closable(self, share: Share, now_s: float, *, is_last: bool) -> bool:
+        """Say whether slices are to be closed by themselves; in a common store the next draw does it for nothing."""
+        since_s = 0.0 if is_last or not self.is_far else _CLOSE_S
+        return any(now_s - each.answered_s >= since_s for each in share.finished(now_s))
+
+    def _unpublished(self, budget: SharedBudget, share: Share, now_s: float) -> bool:
+        return now_s + budget.blocked_s(now_s) > share.published_block_s + 0.1 and budget.blocked_s(now_s) > 0
 
     def _next(self, record: Record | None) -> tuple[Ledger, Callable[[], None]]:
         """Return the ledger to store, and what to do here once it is stored."""
         now_s, wall_s = self._clock.monotonic(), self._clock.now().timestamp()
         ledger = Ledger() if record is None else from_bytes(record.value, now_s=wall_s)
-        later: list[Callable[[], None]] = []
-        for budget in self._budgets.values():
+        later: _Later = []
+        for budget, share in self._shares.values():
             if budget.allowed is None and not budget.blocked_s(now_s):
                 continue
             ledger = settle_account(
@@ -295,10 +417,11 @@ class Sharing:
                 allowed=budget.allowed or 1_000_000,
                 window_s=budget.window_s,
                 now_s=wall_s,
+                is_far=self.is_far,
             )
-            ledger = self._close(ledger, budget, now_s, wall_s, later)
-            ledger = self._publish(ledger, budget, now_s, wall_s, later)
-            ledger = self._draw(ledger, budget, now_s, wall_s, later)
+            ledger = self._close(ledger, budget.name, share, (now_s, wall_s), later)
+            ledger = self._publish(ledger, (budget, share), (now_s, wall_s), later)
+            ledger = self._draw(ledger, (budget, share), (now_s, wall_s), later)
 
         def done() -> None:
             for each in later:
@@ -306,53 +429,61 @@ class Sharing:
 
         return ledger, done
 
-    def _close(
-        self, ledger: Ledger, budget: SharedBudget, now_s: float, wall_s: float, later: list[Callable[[], None]]
-    ) -> Ledger:
-        for lease in budget.finished(now_s):
+    def _close(self, ledger: Ledger, name: str, share: Share, now: _Now, later: _Later) -> Ledger:
+        now_s, wall_s = now
+        for lease in share.finished(now_s):
             answered_s = wall_s - (now_s - lease.answered_s) if lease.used else wall_s
-            ledger = close(ledger, budget.name, owner=lease.owner, used=lease.used, answered_s=answered_s)
-            later.append(lambda lease=lease: budget.forget(lease))  # type: ignore[misc]
+            ledger = close(ledger, name, owner=lease.owner, used=lease.used, answered_s=answered_s)
+            later.append(lambda lease=lease: share.forget(lease))  # type: ignore[misc]
         return ledger
 
-    def _publish(
-        self, ledger: Ledger, budget: SharedBudget, now_s: float, wall_s: float, later: list[Callable[[], None]]
-    ) -> Ledger:
-        if not self._unpublished(budget, now_s):
+    def _publish(self, ledger: Ledger, shared: tuple[SharedBudget, Share], now: _Now, later: _Later) -> Ledger:
+        budget, share = shared
+        now_s, wall_s = now
+        if not self._unpublished(budget, share, now_s):
             return ledger
         blocked_s = budget.blocked_s(now_s)
-        later.append(lambda: setattr(budget, "published_block_s", now_s + blocked_s))
+        later.append(lambda: setattr(share, "published_block_s", now_s + blocked_s))
         return block(ledger, budget.name, until_s=wall_s + blocked_s)
 
-    def _draw(
-        self, ledger: Ledger, budget: SharedBudget, now_s: float, wall_s: float, later: list[Callable[[], None]]
-    ) -> Ledger:
-        if not budget.wants or budget.allowed is None:
+    def _draw(self, ledger: Ledger, shared: tuple[SharedBudget, Share], now: _Now, later: _Later) -> Ledger:
+        budget, share = shared
+        now_s, wall_s = now
+        if not share.wants or budget.allowed is None:
             return ledger
         self._number += 1
-        most = max(budget.allowed // _DRAW_SHARE, 1)
-        want = max(budget.wants, min(budget.wants * max(self._waiting(), 1), most))
+        most = max(budget.allowed // (_FAR_DRAW_SHARE if self.is_far else _DRAW_SHARE), 1)
+        want = max(share.wants, min(share.wants * max(self._around.waiting(), 1), most))
         owner = f"{self._process}/{self._number}"
-        ledger, piece = draw(
-            ledger, budget.name, owner=owner, want=want, now_s=wall_s, turn=self._turn(), least=budget.wants
-        )
+        turn = self._around.turn()
+        if turn is not None and self.is_far:
+            turn = replace(turn, process=self._process)
+        ledger, piece = draw(ledger, budget.name, owner=owner, want=want, now_s=wall_s, turn=turn, least=share.wants)
         if piece is None:
             account = ledger.accounts.get(budget.name)
-            free_at_s = None if account is None else next_free_s(account, wall_s)
-            dry_s = _DRY_S if free_at_s is None else min(max(free_at_s - wall_s, 0.001), _DRY_S)
-            if account is not None:
-                dry_s = max(dry_s, min(pace_wait_s(account, wall_s, budget.wants), _PACED_S))
-            later.append(lambda: setattr(budget, "dry_until_s", now_s + dry_s))
-        if piece is not None:
-            lease = _Lease(owner=owner, left=piece.amount, until_s=now_s + usable_s(budget.window_s), answered_s=now_s)
-            later.append(lambda: budget.adopt(lease))
+            least = share.wants if account is None else max(share.wants, piece_of(account, turn, want, wall_s))
+            dry_until_s = now_s + self._dry_s(account, least, wall_s)
+            later.append(lambda: share.refuse(dry_until_s))
+        else:
+            until_s = now_s + usable_s(budget.window_s, self._tempo)
+            lease = _Lease(owner=owner, left=piece.amount, until_s=until_s, answered_s=now_s)
+            later.append(lambda: share.adopt(lease))
         return ledger
+
+    def _dry_s(self, account: Account | None, least: int, wall_s: float) -> float:
+        """Return how soon an account that gave nothing is asked again."""
+        soon_s, paced_s = (_FAR_DRY_S, _FAR_PACED_S) if self.is_far else (_DRY_S, _PACED_S)
+        free_at_s = None if account is None else next_free_s(account, wall_s)
+        dry_s = soon_s if free_at_s is None else min(max(free_at_s - wall_s, 0.001), soon_s)
+        if self.is_far:  # one more request for a call or two is not worth its price
+            dry_s = soon_s
+        return dry_s if account is None else max(dry_s, min(pace_wait_s(account, wall_s, least), paced_s))
 
     def _adopt_blocks(self, ledger: Ledger) -> None:
         now_s, wall_s = self._clock.monotonic(), self._clock.now().timestamp()
-        for name, account in ledger.accounts.items():
-            budget = self._budgets.get(name)
-            left_s = account.blocked_until_s - wall_s
-            if budget is not None and left_s > budget.blocked_s(now_s):
+        for name, (budget, share) in self._shares.items():
+            account = ledger.accounts.get(name)
+            left_s = 0.0 if account is None else account.blocked_until_s - wall_s
+            if left_s > budget.blocked_s(now_s):
                 budget.close_for(left_s, now_s)
-                budget.published_block_s = now_s + left_s
+                share.published_block_s = now_s + left_s

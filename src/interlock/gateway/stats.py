@@ -68,6 +68,7 @@ class Stats:
         adopted_writes: Writes that a returning client found already under way or done.
         abandoned_writes: Writes without a client now, under way or with an answer that is kept.
         sharing_fault: Why budgets cannot be shared now; empty when all is well.
+        shared_swaps: Writes to a ledger that is common to several machines.
         statuses: Answers of calls by HTTP status.
     """
 
@@ -97,4 +98,5 @@ class Stats:
     adopted_writes: int
     abandoned_writes: int
     sharing_fault: str
+    shared_swaps: int
     statuses: Mapping[int, int]

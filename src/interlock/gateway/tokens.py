@@ -22,7 +22,6 @@ from interlock.gateway.oauth import (
     failed,
     is_settled,
     minted,
-    new_pool,
     next_due_s,
     read_login_answer,
     rejected,
@@ -34,7 +33,6 @@ from interlock.gateway.oauth import (
 )
 from interlock.gateway.retries import Failure
 from interlock.gateway.upstream import Broken, Reply, Upstream
-from interlock.genesys.limits import LoginLimit
 from interlock.ids import Ids
 
 _IDLE_S = 3600.0  # looks again at least so often, whatever the pool says
@@ -45,31 +43,32 @@ class TokenKeeper:
 
     Args:
         credentials: The OAuth client; None when it is learned, see `adopt`.
-        limit: The login service's pace.
-        size: Most tokens.
+        pool: The empty pool.
         upstream: Where to ask.
         clock: Time.
         ids: Chance for the jitter.
         changed: Called with the usable slots whenever they may have changed.
+        adopted: Called when other credentials were adopted.
     """
 
     def __init__(
         self,
         credentials: Credentials | None,
         *,
-        limit: LoginLimit,
-        size: int,
+        pool: Pool,
         upstream: Upstream,
         clock: Clock,
         ids: Ids,
         changed: Callable[[frozenset[int]], None],
+        adopted: Callable[[], None] = lambda: None,
     ) -> None:
-        self.pool: Pool = new_pool(limit, size)
+        self.pool = pool
         self.credentials = credentials
         self._upstream = upstream
         self._clock = clock
         self._ids = ids
         self._changed = changed
+        self._adopted = adopted
         self._nudge = asyncio.Event()
         self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -100,11 +99,21 @@ class TokenKeeper:
         self.credentials = credentials
         self._become(renewed(self.pool))
         self._nudge.set()
+        self._adopted()
 
     def bearer(self, slot: int) -> tuple[str, int] | None:
         """Return the token of a slot and its generation; None when it has just ended."""
         token = usable(self.pool, slot, self._clock.monotonic())
         return (token.value.value, token.generation) if token is not None else None
+
+    async def wait_bearer(self) -> str:
+        """Wait for any token, for as long as it takes."""
+        while not (slots := usable_slots(self.pool, self._clock.monotonic())):
+            self._answered.clear()
+            await self._answered.wait()
+        token = usable(self.pool, min(slots), self._clock.monotonic())
+        assert token is not None, "it was usable in this instant"
+        return token.value.value
 
     def reject(self, slot: int, generation: int) -> None:
         """The API answered 401 to that token."""

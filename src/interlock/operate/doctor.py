@@ -97,7 +97,7 @@ async def examine_surroundings(
     else:
         rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, ref)
         rows += await _store(settings, open_home, ref)
-    rows += await _api(settings, directory, environ)
+    rows += await _api(settings, directory, environ, shares=_shares(ref))
     rows += _left_behind(settings)
     return rows
 
@@ -295,7 +295,17 @@ def _room(settings: Settings, states: int) -> Checked:
     return Checked(name="disk", result="ok", text=text)
 
 
-async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+def _shares(ref: StateRef | InterlockError) -> Checked:
+    """Say with which runs those of this root module share the organisation's limits."""
+    name = "limits of the organisation"
+    if isinstance(ref, StateRef) and not ref.is_own and ref.found.type == "s3":
+        text = "shared with the runs of all machines whose states are in the same table or bucket"
+        return Checked(name=name, result="ok", text=text)
+    text = "shared with the runs of this machine only; on several machines divide gateway.budgets by hand"
+    return Checked(name=name, result="note", text=text)
+
+
+async def _api(settings: Settings, directory: Path, environ: Mapping[str, str], *, shares: Checked) -> list[Checked]:
     """Look at the way to the API: where the gateway leads, what passes it by, what the OAuth client may read."""
     from interlock.genesys import gateway_bypasses
     from interlock.run.gateway_access import find_need
@@ -312,7 +322,7 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str]) 
     return [
         *(_way(way, of_several=len(need.ways) > 1) for way in need.ways),
         *(Checked(name="gateway", result="note", text=words) for words in need.words),
-        *([Checked(name="past the gateway", result="note", text=uploads)] if need.ways else []),
+        *([shares, Checked(name="past the gateway", result="note", text=uploads)] if need.ways else []),
         *[await _client(way.terms) for way in need.ways],
     ]
 

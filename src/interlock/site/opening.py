@@ -13,6 +13,7 @@ from interlock.site.ref import Existing, StateRef
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
+    from interlock.gateway.sharing import LedgerPlace
     from interlock.home.interface import Home
     from interlock.home.known import KnownState
     from interlock.recovery.breaker import Breaker
@@ -86,6 +87,15 @@ def queue_of(site: Site) -> Coordinator:
     """Return the queue of a state that has one; see `Can.QUEUE`."""
     assert site.coordinator is not None, f"{site.ref.address} has no queue"
     return site.coordinator
+
+
+def budgets_of(site: Site) -> LedgerPlace | None:
+    """Return where runs on other machines share an organisation's limits with those here; None for nowhere but home."""
+    from interlock.site.existing import ExistingSite
+    from interlock.site.s3_queue import S3Queue
+
+    queue = site.queue if isinstance(site, ExistingSite) else None
+    return queue.budgets() if isinstance(queue, S3Queue) else None
 
 
 def breaker_of(site: Site) -> Breaker:

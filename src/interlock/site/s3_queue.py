@@ -30,6 +30,7 @@ from interlock.store.s3 import S3Records
 
 if TYPE_CHECKING:
     from interlock.existing.inspection import Inspected
+    from interlock.gateway.sharing import LedgerPlace
     from interlock.home.interface import Home
 
 EXPIRES_S = 86_400.0
@@ -59,6 +60,7 @@ class S3Queue:
         polling = NearPolling()
         self._backend, self._found, self._clock, self._ids = backend, found, clock, ids
         self.records = _records(backend, polling, clock, ids)
+        self._budgets: DynamoRecords | S3Records | None = None
         shared = SharedClock(self.records.server_time_s, clock)
         self.coordinator = AttentiveCoordinator(
             self.records, shared, ids, polling=polling, first_token=lambda: int(shared.now().timestamp() * 1000)
@@ -87,18 +89,35 @@ class S3Queue:
         )
         return BackendUnavailable(error.what, why=f"{error.why}; billing mode {mode}", fix=fix, **error.facts)
 
+    def budgets(self) -> LedgerPlace:
+        """Return where the runs of all machines with states here share the limits of their organisations."""
+        from interlock.gateway.sharing import LedgerPlace
+
+        if self._budgets is None:
+            self._budgets = _records(self._backend, NearPolling(), self._clock, self._ids, namespace=_BUDGETS)
+        clock = SharedClock(self._budgets.server_time_s, self._clock)
+        return LedgerPlace(records=self._budgets, clock=clock, is_far=True)
+
     async def close(self) -> None:
         """See `QueueBeside.close`."""
         await self.records.close()
+        if self._budgets is not None:
+            await self._budgets.close()
 
 
-def _records(backend: S3Backend, polling: Pace, clock: Clock, ids: Ids) -> DynamoRecords | S3Records:
+_BUDGETS = "budgets"  # items of a table beside those of queues, which hold something else
+
+
+def _records(
+    backend: S3Backend, polling: Pace, clock: Clock, ids: Ids, *, namespace: str = ""
+) -> DynamoRecords | S3Records:
     place = backend.place
     if place.table is not None:
         return DynamoRecords(
             backend.dynamodb,
             table=place.table,
-            expires_s=lambda value: keep_s(value, EXPIRES_S),
+            namespace=namespace,
+            expires_s=EXPIRES_S if namespace else lambda value: keep_s(value, EXPIRES_S),
             polling=polling,
             clock=clock,
             ids=ids,

@@ -3,16 +3,21 @@ from __future__ import annotations
 import pytest
 
 from interlock.gateway.ledger import Turn, from_bytes, occupied
-from interlock.gateway.sharing import SharedBudget, Sharing
+from interlock.gateway.sharing import Around, LedgerPlace, SharedBudget, Sharing, shared_in
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 
 
 def sharing(store: MemoryRecords, clock: FakeClock, process: str) -> tuple[Sharing, SharedBudget]:
-    shared = Sharing(store, key="gateway/org", process=process, clock=clock, changed=lambda: None, waiting=lambda: 1000)
-    budget = shared.make_budget("organisation", 100, 60.0, None, clock.monotonic())
+    place = LedgerPlace(records=store, clock=clock)
+    shared = Sharing(place, key="gateway/org", process=process, around=Around(waiting=lambda: 1000))
+    return shared, shared_budget(shared, "organisation", 100, clock)
+
+
+def shared_budget(shared: Sharing, name: str, allowed: int | None, clock: FakeClock) -> SharedBudget:
+    budget = shared_in([shared])(name, allowed, 60.0, None, clock.monotonic())
     assert isinstance(budget, SharedBudget)
-    return shared, budget
+    return budget
 
 
 async def spend(shared: Sharing, budget: SharedBudget, clock: FakeClock, most: int) -> int:
@@ -31,7 +36,7 @@ async def test_without_a_slice_nobody_goes_and_one_is_asked_for() -> None:
     store = MemoryRecords(clock=clock)
     _, budget = sharing(store, clock, "a")
     assert not budget.fits(1, clock.monotonic())
-    assert budget.wants == 1
+    assert budget.shares[0].wants == 1
 
 
 async def test_two_processes_together_stay_within_the_allowance() -> None:
@@ -62,16 +67,10 @@ async def test_a_slice_that_was_not_used_is_given_back() -> None:
 async def test_a_call_that_costs_more_than_the_pace_gives_at_once_goes_too() -> None:
     """A page of 25 flows, of 300 a minute: slices of less than its cost are of use to nobody."""
     clock = FakeClock()
-    shared = Sharing(
-        MemoryRecords(clock=clock),
-        key="gateway/org",
-        process="a",
-        clock=clock,
-        changed=lambda: None,
-        waiting=lambda: 1,
-        turn=lambda: Turn(name="APPLY", weight=8.0),
-    )
-    budget = shared.make_budget("flows-list", 300, 60.0, None, clock.monotonic())
+    around = Around(waiting=lambda: 1, turn=lambda: Turn(name="APPLY", weight=8.0))
+    place = LedgerPlace(records=MemoryRecords(clock=clock), clock=clock)
+    shared = Sharing(place, key="gateway/org", process="a", around=around)
+    budget = shared_budget(shared, "flows-list", 300, clock)
     sent_s = []
     for _ in range(600):
         if budget.fits(25, clock.monotonic()):
@@ -99,7 +98,7 @@ async def test_a_budget_without_a_limit_needs_no_slice() -> None:
     clock = FakeClock()
     store = MemoryRecords(clock=clock)
     shared, _ = sharing(store, clock, "a")
-    free = shared.make_budget("GET users", None, 60.0, None, clock.monotonic())
+    free = shared_budget(shared, "GET users", None, clock)
     assert free.fits(1, clock.monotonic())
     assert await store.get("gateway/org") is None
 
@@ -112,7 +111,7 @@ async def test_a_request_that_never_left_gives_its_part_of_the_slice_back() -> N
     await shared._round()
     place = budget.take(1, clock.monotonic())
     budget.unsent(place)
-    assert budget._leases[0].used == 0
+    assert budget.shares[0]._leases[0].used == 0
 
 
 @pytest.mark.promise("P7")

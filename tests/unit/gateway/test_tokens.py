@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from interlock.gateway.oauth import Credentials, Secret
+from interlock.gateway.oauth import Credentials, Secret, new_pool
 from interlock.gateway.retries import Failure
 from interlock.gateway.tokens import TokenKeeper
 from interlock.gateway.upstream import Broken, Reply, Upstream, parse_base
@@ -38,8 +38,7 @@ def token(value: str, life_s: int = 3600) -> Reply:
 def keeper(login: Login, clock: FakeClock, slots: list[frozenset[int]]) -> TokenKeeper:
     return TokenKeeper(
         Credentials(client_id="id", secret=Secret("hush")),
-        limit=login_limit(),
-        size=3,
+        pool=new_pool(login_limit(), 3),
         upstream=login,
         clock=clock,
         ids=CountingIds(),

@@ -17,7 +17,9 @@ from pathlib import Path
 from interlock.creations.creation import Place
 from interlock.creations.looking import Ask
 from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
-from interlock.gateway.service import Gateway, organisation_key
+from interlock.gateway.identity import client_key
+from interlock.gateway.service import Gateway
+from interlock.gateway.sharing import LedgerPlace
 from interlock.gateway.witness import Witness
 from interlock.genesys import rate_limits
 from interlock.genesys.provider import TOKEN_POOL_EVERYWHERE
@@ -39,6 +41,7 @@ class RunGateway:
         need: What the configuration needs.
         ids: For the run's secret.
         store: Where budgets are shared with other runs of this machine.
+        common: Where they are shared with runs on other machines too; None for nowhere.
         is_current: Says whether a grant is current; asked before every call.
         own_backend: The configuration's own backend is used, so the override must not name another.
         witness_of: Returns who is told of the calls to an organisation by the provider configurations with these
@@ -52,6 +55,7 @@ class RunGateway:
         ids: Ids,
         store: RecordStore,
         is_current: Callable[[int], Awaitable[bool]],
+        common: LedgerPlace | None = None,
         own_backend: bool = False,
         witness_of: Callable[[Place, tuple[str, ...]], Witness] | None = None,
     ) -> None:
@@ -59,7 +63,11 @@ class RunGateway:
         self._ids = ids
         self._is_current = is_current
         self._gateways = [
-            (way, Gateway(way.terms, ids=ids, store=store, witness=_witness(way, witness_of))) for way in need.ways
+            (
+                way,
+                Gateway(way.terms, ids=ids, store=store, common=common, witness=_witness(way, witness_of)),
+            )
+            for way in need.ways
         ]
         self._base = HEADING if own_backend else OVERRIDE
         self._override = self._base
@@ -213,7 +221,9 @@ class RunGateway:
 
 def place_of(way: Way) -> Place:
     """Return the organisation to which a way leads, as far as it is known before anybody asked it."""
-    return Place(client=organisation_key(way.terms), api=way.terms.api_url, provider=way.logins[0].label)
+    client = way.terms.credentials
+    key = "" if client is None else client_key(way.terms.api_url, client.client_id)
+    return Place(client=key, api=way.terms.api_url, provider=way.logins[0].label)
 
 
 def _witness(way: Way, witness_of: Callable[[Place, tuple[str, ...]], Witness] | None) -> Witness | None:
@@ -257,4 +267,5 @@ def _counts(gateway: Gateway) -> Mapping[str, float]:
         "retries": stats.retries,
         "replayed_401": stats.replayed_401,
         "unknown_outcomes": stats.unknown_outcomes,
+        "shared_swaps": stats.shared_swaps,
     }
