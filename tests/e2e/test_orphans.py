@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,35 @@ def test_a_killed_provider_leaves_an_orphan_and_a_taken_name_is_no_missing_refer
     [identifier] = made(served)
     assert f"(id {identifier})" in ended.err
     again = centre.apply_plain(centre.folder / "centre")
-    assert again.code == 33, again.err
-    assert "interlock recover s --orphans" in again.err
+    assert again.code == 34, again.err
+    assert "next   interlock recover s --orphans" in again.err
     assert "missing reference" not in again.err
+
+
+@pytest.mark.promise("P9")
+def test_a_stopped_creation_is_looked_at_and_the_plan_says_what_it_replaces_until_it_is_kept(
+    centre: Desk, served: Served
+) -> None:
+    served.simulation.faults.replace([replace(READ_BACK, times=1)])
+    apply = centre.start("apply", centre.folder / "centre", "--state", "s", "--auto-approve")
+    centre.until(lambda: made(served), "the object")
+    apply.signal(signal.SIGINT)
+    stopped = apply.wait()
+    assert stopped.code == 130, stopped.err
+    assert "tainted: genesyscloud_routing_queue.support (there, as planned in " in stopped.err
+
+    again = centre.run("plan", centre.folder / "centre", "--state", "s")
+    [line] = [line for line in again.err.splitlines() if "tainted: genesyscloud_routing_queue.support (there" in line]
+    assert "This plan makes a new one, with a new id" in line
+    path = os.pathsep.join([str(Path(sys.executable).parent), centre.environ["PATH"]])
+    typed = line.split("that is whole: ")[1]
+    subprocess.run(["sh", "-ec", typed], check=True, cwd=centre.folder, env={**centre.environ, "PATH": path})
+    kept = centre.run("plan", centre.folder / "centre", "--state", "s", "--detailed-exitcode")
+    assert kept.code == 0, kept.err
+
+
+def test_recover_names_tainted_objects_and_orphans_in_its_walk(centre: Desk, served: Served) -> None:
+    cut(centre, served, "terraform")
+    walked = centre.run("recover", "s", "--no-plan", "--json")
+    steps = {step["step"]: step["text"] for step in walked.document["steps"]}
+    assert "interlock recover s --orphans" in steps["orphans"]

@@ -261,10 +261,10 @@ class Follower:
 
 INTERRUPTS = {
     "leave": "leaving the queue; nothing was started",
-    "stop": "stopping: waiting for Terraform to finish its current operations and save the state",
+    "stop": "stopping: waiting until Terraform or its provider has ended what is in work, and the state is saved",
     "warn": (
         f"still waiting for Terraform. Ctrl-C, or runs cancel, once more {STANDS_S:.0f} s from now or later kills it: "
-        "what its running operations created would be lost"
+        "what its running operations created would be in no state"
     ),
     "kill": "killing Terraform",
     "decline": "declining the plan",

@@ -17,6 +17,7 @@ from interlock.cli.force_unlock import break_examined, make_override
 from interlock.cli.lock import Ephemeral, Job, State, show_explained
 from interlock.cli.state import difference, repair_in, restore_in, show_difference
 from interlock.errors import InterlockError, StateInvalid, TerraformFailed, UsageError, command
+from interlock.foreign_text import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -200,6 +201,7 @@ async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:
         async with open_meant(walk.state, home, os.environ) as site:
             await _leftovers(walk, site)
             broken = await _state(walk, site)
+            await _name_tainted(walk, site)
             await _name_orphans(walk, site)
             hint = await plan_hint(site.ref, site.home)
     return broken, (site.ref, hint)
@@ -323,6 +325,26 @@ async def _undecided(walk: _Walk, site: Site, doubts: list[Finding]) -> bool:
     choose = command("state", "history", walk.state), command("recover", walk.state, "--accept-deletions")
     walk.record("restore", "offered", f"if it was a loss: {choose[0]}, then restore one; if it was meant: {choose[1]}")
     return True
+
+
+async def _name_tainted(walk: _Walk, site: Site) -> None:
+    """Name what the next apply replaces only because a run was stopped or failed, and offer to keep it."""
+    from interlock.compose.asking import open_ways
+    from interlock.run.tainted import find_tainted, look_at_all, tainted_text
+    from interlock.site.opening import last_folder
+
+    try:
+        tainted = find_tainted(await site.versions.body(None))
+    except InterlockError:
+        return  # there is no state, or what is wrong with it was said
+    if not tainted:
+        return
+    directory = site.ref.directory or await last_folder(site.ref, site.home)
+    async with open_ways(directory, site.home, os.environ) as ways:
+        seen = await look_at_all(tainted, ways.ask_for)
+    asked = site.home.settings.terraform
+    program = shell_word(asked) if asked else "terraform"
+    walk.record("tainted", "offered", tainted_text(tainted, seen, state=site.ref.queue, program=program))
 
 
 async def _name_orphans(walk: _Walk, site: Site) -> None:

@@ -217,7 +217,7 @@ def _show_removed(removed: Removed, *, dry_run: bool) -> None:
 
 @app.command()
 def cancel(run: RunId) -> None:
-    """Stop a run as Ctrl-C would: Terraform finishes its operations and saves, then the lock is released."""
+    """Stop a run as Ctrl-C would: Terraform ends or cancels what is in work and saves, then the lock is released."""
     from interlock.cli.follow import INTERRUPTS
     from interlock.clock import SystemClock
     from interlock.operate.runs import cancel_run

@@ -34,6 +34,12 @@ class Ways:
         self._opened = opened
         self.why_not = why_not
 
+    def ask_for(self, alias: str) -> Ask | None:
+        """Return what reads from the organisation of a provider configuration, by its alias."""
+        found = (gateway for way, gateway in self._opened if any(login.alias == alias for login in way.logins))
+        gateway = next(found, None)
+        return None if gateway is None else gateway.read
+
     def ask_of(self, place: Place) -> Ask | None:
         """Return what reads from an organisation; None when none of the ways leads there."""
         from interlock.run.gateway_access.run_gateway import place_of

@@ -382,7 +382,7 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
         diagnose=diagnose_failure,
         clock=SystemClock(),
         gateway=gateway,
-        review=_review(order, desk, gateway, prepared.environ),
+        review=_review(prepared, desk, gateway, creations),
         creations=creations,
     )
     return Supervisor(
@@ -604,8 +604,9 @@ def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations
     )
 
 
-def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mapping[str, str]) -> DriftReview | None:
+def _review(prepared: _Prepared, desk: Desk, gateway: RunGateway | None, creations: RunCreations) -> DriftReview | None:
     """Return what looks at drift in this run; None when there is nothing that it could look at or note."""
+    order, environ = prepared.order, prepared.environ
     from interlock.run.order import Operation
 
     wanted = order.operation is Operation.DRIFT or order.drift_gate
@@ -630,6 +631,7 @@ def _review(order: Order, desk: Desk, gateway: RunGateway | None, environ: Mappi
         written_at=written_at,
         section=lambda: read_settings(environ, Path(order.directory)).sections.get("drift", {}),
         runs=desk.home.runs,
+        orphans=creations.orphans,
     )
     return DriftReview(order, means, clock=SystemClock(), ids=RandomIds())
 

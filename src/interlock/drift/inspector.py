@@ -23,7 +23,7 @@ from interlock.drift.inventory import read_inventory
 from interlock.drift.ledger import LedgerBook
 from interlock.drift.organisation import Organisation
 from interlock.drift.reading import read_plan
-from interlock.drift.unmanaged import Listed, Look
+from interlock.drift.unmanaged import LeftBehind, Listed, Look
 from interlock.drift.wording import reference_names
 from interlock.errors import DriftGate, InterlockError
 from interlock.genesys.listings import Listing, find_listing
@@ -45,7 +45,7 @@ OpenOrganisation: TypeAlias = Callable[[], AbstractAsyncContextManager[Organisat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Which run looks, by which rules, and what it knows of runs.
+    """Which run looks, by which rules, what it knows of runs, and what those left behind.
 
     `times` returns when runs could change the organisation, and since when such runs are known.
     """
@@ -55,6 +55,7 @@ class Subject:
     rules: tuple[Spelling, ...]
     look: Look = field(default_factory=Look)
     times: Callable[[], tuple[Sequence[audit.UnderWay], datetime | None]] = lambda: ((), None)
+    left_behind: tuple[LeftBehind, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,6 +116,7 @@ class Inspector:
             generate: Lets Terraform write configuration.
         """
         work = await self._begin(shown)
+        self._add_left_behind(work)
         async with self._organisation() as organisation:
             if organisation is None:
                 work.notes.append("the organisation was not asked: the run has no gateway, so nobody can be named")
@@ -177,6 +179,7 @@ class Inspector:
         ]
         if look.types:
             parts.insert(1, ("unmanaged objects were not looked for", lambda: self._list(organisation, work)))
+        if look.types or any(each.kind is Kind.UNMANAGED for each in work.findings):
             parts.append(("no configuration was generated", lambda: self._generate(work, generate)))
         for missed, ask in parts:
             try:
@@ -204,14 +207,15 @@ class Inspector:
         look = self._subject.look
         divisions = await _division_names(organisation)
         managed, elsewhere = work.terms.inventory.by_id, await self._managed_elsewhere(work)
-        taken = set(work.terms.inventory.addresses)
+        named = {each.object for each in work.findings}
+        taken = {*work.terms.inventory.addresses, *(each.address for each in work.findings)}
         found: list[Listed] = []
         for kind in look.types:
             listing = find_listing(kind)
             if listing is not None:
                 listed = unmanaged.read_listing(kind, listing, [each async for each in organisation.entities(listing)])
                 found += [each for each in listed if unmanaged.is_wanted(each, look, divisions)]
-        fresh = [each for each in found if each.id not in managed and each.id not in elsewhere]
+        fresh = [each for each in found if each.id not in managed and each.id not in elsewhere | named]
         work.elsewhere = sum(each.id in elsewhere for each in found)
         for each in fresh[: unmanaged.MAX_LISTED]:
             finding = unmanaged.describe(each, taken=taken, divisions=divisions, salt=work.terms.salt)
@@ -221,6 +225,15 @@ class Inspector:
             work.notes.append(f"{len(fresh) - unmanaged.MAX_LISTED} more unmanaged objects are not listed")
         elif not look.is_filtered:
             work.listed_wholly = frozenset(look.types)
+
+    def _add_left_behind(self, work: _Work) -> None:
+        """Name what runs made that no state holds. It needs no listing, so it is named in every scan."""
+        taken = set(work.terms.inventory.addresses)
+        for each in self._subject.left_behind:
+            if each.listed.id not in work.terms.inventory.by_id:
+                finding = unmanaged.describe_left(each, taken=taken, salt=work.terms.salt)
+                taken.add(finding.address)
+                work.findings.append(with_decisions(finding, work.terms.decisions))
 
     async def _managed_elsewhere(self, work: _Work) -> frozenset[str]:
         found: set[str] = set()

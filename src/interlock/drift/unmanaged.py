@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -109,6 +109,29 @@ def describe(listed: Listed, *, taken: Container[str], divisions: Mapping[str, s
         attributes=(Attribute(path="", after=listed.id, digest=digest_of(listed.id, salt)),),
         hint=listing.needs if listing else "",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftBehind:
+    """An object that a run made and that no state holds; known without a listing.
+
+    Attributes:
+        listed: The object; its id is what imports it.
+        address: Where the run's plan wanted it; empty when that is not known.
+        run: The run that made it.
+    """
+
+    listed: Listed
+    address: str
+    run: str
+
+
+def describe_left(left: LeftBehind, *, taken: Container[str], salt: str) -> Finding:
+    """Return the finding for what a run left behind, at the address where it was wanted, while that is free."""
+    finding = describe(left.listed, taken=taken, divisions={}, salt=salt)
+    address = left.address if left.address and left.address not in taken else finding.address
+    hint = f"made by run {left.run}, in no state"
+    return replace(finding, address=address, hint="; ".join(filter(None, (hint, finding.hint))))
 
 
 def free_address(listed: Listed, taken: Container[str]) -> str:

@@ -6,7 +6,7 @@ Most applies have nothing to look at, so the room of drift is imported only when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +23,11 @@ from interlock.store import BlobStore, RecordStore
 from interlock.terraform.plan import PlanFacts
 
 if TYPE_CHECKING:
+    from interlock.creations import Creation
     from interlock.drift.audit import UnderWay
     from interlock.drift.inspector import Inspector
     from interlock.drift.organisation import Organisation
+    from interlock.drift.unmanaged import LeftBehind
     from interlock.genesys.spellings import Spelling
 
 _FLOW = "genesyscloud_flow."
@@ -61,6 +63,7 @@ class Means:
         written_at: Says when the run's own state was last written; None when that is not known.
         section: The `drift` section of interlock.yaml, read when it is needed.
         runs: The folder of this home's runs.
+        orphans: Returns what earlier runs of the state made that no state holds.
     """
 
     records: RecordStore
@@ -70,6 +73,7 @@ class Means:
     written_at: Callable[[], Awaitable[datetime | None]]
     section: Callable[[], Mapping[str, Any]]
     runs: Path
+    orphans: Callable[[], Sequence[Creation]] = tuple
 
 
 class DriftReview:
@@ -124,6 +128,7 @@ class DriftReview:
             rules=rules_of(self._means.section()),
             look=Look(types=look.types, names=look.names, divisions=look.divisions),
             times=lambda: times_of(recent(self._means.runs, limit=RUNS_READ)),
+            left_behind=tuple(self._left_behind()),
         )
         return Inspector(
             subject,
@@ -134,6 +139,15 @@ class DriftReview:
             clock=self._clock,
             ids=self._ids,
         )
+
+    def _left_behind(self) -> Iterator[LeftBehind]:
+        """Yield what runs of this state made for certain, and that can be imported."""
+        from interlock.drift.unmanaged import LeftBehind, Listed
+
+        for each in self._means.orphans():
+            if each.is_importable and not each.doubt:
+                listed = Listed(type=each.type, id=each.import_id, name=each.name)
+                yield LeftBehind(listed=listed, address=each.address, run=each.run)
 
     @asynccontextmanager
     async def _organisation(self) -> AsyncIterator[Organisation | None]:

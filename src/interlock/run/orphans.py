@@ -12,6 +12,8 @@ from interlock.run.entries import OrphanRow, OrphansEntry
 ROWS_MAX: Final = 200
 """Objects of one entry in the journal; `interlock recover --orphans` has all."""
 
+_EXISTS: Final = "api-exists"  # the category of `interlock.diagnosis.cause` for a name that is taken
+
 
 def take_over(state: str) -> str:
     """Return the command that prints `import` blocks for the orphans of a state."""
@@ -58,7 +60,8 @@ def with_orphans(error: InterlockError, *, state: str, repeats: bool) -> None:
         state: The run's state.
         repeats: The plan made something once more that no state holds, so that a taken name needs no other cause.
     """
-    if isinstance(error, DependencyRejected) and repeats:
+    is_taken = isinstance(error, DependencyRejected) or error.facts.get("category") == _EXISTS
+    if is_taken and repeats:
         error.fix = f"{take_over(state)}    put the blocks into the configuration, then plan again"
     else:
         error.fix = f"{take_over(state)}    then: {error.fix}" if error.fix else take_over(state)

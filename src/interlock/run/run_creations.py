@@ -120,6 +120,10 @@ class RunCreations:
         await self._book.strike(held)
         gone = {each.key for each in held}
         self._earlier = {each.key: each for each in found if each.key not in gone}
+        return self.orphans()
+
+    def orphans(self) -> tuple[Creation, ...]:
+        """Return what earlier runs of this state made that is in no state, as `begin` found it."""
         return tuple(each for each in self._earlier.values() if each.state == self._state)
 
     def _is_over(self, creation: Creation) -> bool:

@@ -21,7 +21,6 @@ from interlock.errors import (
     StateSuspect,
     command,
 )
-from interlock.foreign_text import shell_word
 from interlock.run.endings import Conclusion, Known, conclude
 from interlock.run.entries import (
     Holding,
@@ -39,9 +38,10 @@ from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
 from interlock.run.stage import Outcome
 from interlock.run.summary import Seen
 from interlock.run.surroundings import Current, StateAccess
+from interlock.run.tainted import LookAt, find_tainted, tainted_text
 from interlock.run.transcript import Journal
 from interlock.run.workspace import ERRORED, Workspace
-from interlock.state import Document, digest_of_content, parse_state, render_document, verify_state
+from interlock.state import Document, digest_of_content, parse_state, render_document
 from interlock.store import StoreGone
 from interlock.terraform.events import Action
 from interlock.terraform.plan import Counts, PlanDocument, PlanFacts
@@ -56,7 +56,6 @@ SAVE_FAILED = frozenset(
 )
 """Summaries of Terraform's errors that say: the state was not stored (internal/backend/local/backend_apply.go)."""
 _SUSPECTS_SAID = 5  # objects named in the failure; the journal has all of them
-_TAINTED_NAMED = 5  # objects named in one note; `interlock state verify` names all
 _RESOURCES_TOLD = 2_000  # of a plan in the journal; all of them are in the plan itself
 
 
@@ -106,7 +105,7 @@ async def settle(
     found = _Found(failure=failure, unseen=unseen, refused=refused, lacking=lacking, unheard=unheard)
     if conclusion is Conclusion.FAILURE and found.unseen is None:
         await _try_to_tell_state(access, journal)
-        await _tell_tainted(access, journal, saving.program)
+        await _tell_tainted(access, journal, saving)
     await _end(conclusion, found, access, journal)
     await _check_stored(outcome, access, plan)
     await _tell_state(access, journal)
@@ -150,25 +149,15 @@ async def _end(conclusion: Conclusion, found: _Found, access: StateAccess, journ
             return
 
 
-async def _tell_tainted(access: StateAccess, journal: Journal, program: str) -> None:
-    """Name the objects that the next apply would make anew, which a stop of a run leads to more often than a fault.
-
-    A provider on the older SDK cancels the operation in work when Terraform is asked to stop: the object may be whole,
-    and its replacement has another id, so a queue loses its history (docs/facts/terraform-runs.md).
-    """
+async def _tell_tainted(access: StateAccess, journal: Journal, saving: Saving) -> None:
+    """Name the objects that the next apply would make anew, with what a look at them shows."""
     try:
-        body = await access.stored()
+        tainted = find_tainted(await access.stored())
     except InterlockError:
         return  # what cannot be read is said already
-    tainted = [finding.address for finding in verify_state(body or b"{}") if finding.code == "tainted"]
     if tainted:
-        state = journal.summary.state
-        file = f"{state.replace('/', '-')}.tfstate"
-        take_off = f"{program} untaint -state={shell_word(file)} {shell_word(tainted[0])}"
-        pull, push = command("state", "pull", state), command("state", "push", "--state", state, file)
-        keep = f"{pull} > {shell_word(file)} && {take_off} && {push}"
-        named = ", ".join(tainted[:_TAINTED_NAMED]) + (", …" if tainted[_TAINTED_NAMED:] else "")
-        text = f"tainted: {named}. The next apply makes a new one, with a new id. To keep one that is whole: {keep}"
+        seen = await saving.look_at(tainted) if saving.look_at is not None else {}
+        text = tainted_text(tainted, seen, state=journal.summary.state, program=saving.program)
         journal.tell(NoteEntry(text=text))
 
 
@@ -267,11 +256,13 @@ class Saving(Struct, frozen=True, kw_only=True):
         clock: For waiting between two offers.
         patience_s: How long it is offered.
         program: How a person starts this Terraform, as a shell reads it.
+        look_at: Looks at tainted objects in the organisation; None where there is no way to it.
     """
 
     clock: Clock
     patience_s: float
     program: str = "terraform"
+    look_at: LookAt | None = None
 
 
 async def _save_left(

@@ -1,7 +1,7 @@
 """Takes a lease, drives the phases, stops safely.
 
 The supervisor owns Terraform. It is detached from the terminal and the CI job, so that whatever happens to the front
-end, Terraform finishes its operation, its state is saved, and only then the lock is released (promise P9).
+end, Terraform ends its operation, its state is saved, and only then the lock is released (promise P9).
 
 The run is here: its phases, and what a wish to stop means in each. Its place in the queue and its grant are in
 `turn.py`, Terraform's commands in `terraform_commands.py`, a plan that was made before in `reviewed_plan.py`.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,6 +59,7 @@ from interlock.run.saved_plan import with_refresh
 from interlock.run.saving import PATIENCE_LEASES, check_room
 from interlock.run.stage import Outcome
 from interlock.run.surroundings import Creations, Diagnose, Gateway, Rescuer, Review, Seat, StateAccess
+from interlock.run.tainted import Tainted, find_tainted, look_at_all, tainted_text
 from interlock.run.terraform_commands import PLAN_FILE, Commands, StopRequested
 from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
@@ -79,6 +80,7 @@ _CAUSES = {
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _DAMAGED = "state-corrupt"  # the cause that a Terraform's words for an encrypted state have
 _NAMED = 5  # objects in one sentence
+_TAINTED = "tainted"  # Terraform's reason for a replacement
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
 
 
@@ -357,6 +359,37 @@ class Supervisor:
             told = orphans_entry("plan", [each.creation for each in repeats], self._order.state, texts)
             self._journal.tell(told)
 
+    @property
+    def _program(self) -> str:
+        """How a person starts this Terraform, as a shell reads it."""
+        return " ".join(map(shell_word, self._binary.argv))
+
+    async def _look_at(self, tainted: Sequence[Tainted]) -> Mapping[str, str]:
+        """Say what the organisation shows of tainted objects, as far as it can be asked."""
+        if self._hands.gateway is None:
+            return {}
+        try:
+            return await look_at_all(tainted, self._hands.gateway.ask_for)
+        except CANNOT:
+            return {}
+
+    async def _tell_planned_replacements(self, facts: PlanFacts) -> None:
+        """Say what the plan replaces only because a run was stopped or failed, and how it is kept."""
+        wanted = {change.resource.address for change in facts.changes if change.reason == _TAINTED}
+        if not wanted:
+            return
+        try:
+            found = find_tainted(await self._hands.access.stored())
+        except CANNOT as error:
+            self._journal.tell(NoteEntry(text=f"tainted objects could not be looked at: {error}"))
+            return
+        tainted = [each for each in found if each.address in wanted]
+        if tainted:
+            seen = await self._look_at(tainted)
+            state, program = self._order.state, self._program
+            text = tainted_text(tainted, seen, state=state, program=program, is_planned=True)
+            self._journal.tell(NoteEntry(text=text))
+
     async def _name_orphans(self, failure: InterlockError | None) -> None:
         """Say what this run made that is in no state; a failure then names the way to it."""
         if self._hands.creations is None:
@@ -505,6 +538,7 @@ class Supervisor:
         facts = progress.facts
         self._say_plan(facts)
         await self._expect_creations(path, facts)
+        await self._tell_planned_replacements(facts)
         if self._order.operation is Operation.PLAN or not self._order.auto_approve:
             await self._commands.render(path)
         return facts
@@ -579,6 +613,7 @@ class Supervisor:
         facts = settle.facts_of(document)
         self._say_plan(facts)
         await self._expect_creations(path, facts)
+        await self._tell_planned_replacements(facts)
         if not self._order.auto_approve:
             await self._commands.render(path)
         return facts
@@ -641,7 +676,8 @@ class Supervisor:
             saving=settle.Saving(
                 clock=self._hands.clock,
                 patience_s=PATIENCE_LEASES * self._order.lease_s,
-                program=" ".join(map(shell_word, self._binary.argv)),
+                program=self._program,
+                look_at=self._look_at,
             ),
         )
 

@@ -201,6 +201,10 @@ class Gateway(Protocol):
         """Refuse clients that are learned only when a provider logs in and that lead elsewhere than a plan did."""
         ...
 
+    def ask_for(self, alias: str) -> Ask | None:
+        """Return what reads from the organisation of a provider configuration of the root module, by its alias."""
+        ...
+
     def ask_of(self, place: Place) -> Ask | None:
         """Return what reads from an organisation, as Interlock itself; None when this gateway does not lead there."""
         ...

@@ -21,6 +21,7 @@ from interlock.creations.book import CreationBook
 from interlock.creations.creation import Creation, spell_some
 from interlock.creations.holdings import find_holdings
 from interlock.errors import InterlockError, StateNotSaved, Terminated, command
+from interlock.foreign_text import shell_word
 from interlock.host import Life, ProcessName, alive, ancestors, life_of, name_process
 from interlock.lock import Holder
 from interlock.recovery.known import Known, find_newer
@@ -31,13 +32,15 @@ from interlock.run.entries import EndEntry
 from interlock.run.fence import Fence
 from interlock.run.given_values import remove_given
 from interlock.run.leaving import is_left, read_allowed
+from interlock.run.order import decode
 from interlock.run.orphans import take_over, with_orphans
 from interlock.run.settle import SAVE_FAILED, completed, following
 from interlock.run.stage import EventFile
 from interlock.run.stop_marker import has_marker
 from interlock.run.stopping import Asked, Listener, ask_once
 from interlock.run.summary import SUMMARY, find_summary, recent, write_summary
-from interlock.run.transcript import Entry, append
+from interlock.run.tainted import find_tainted, tainted_text
+from interlock.run.transcript import ORDER, Entry, append
 from interlock.run.workspace import ERRORED
 from interlock.state import VersionKind
 from interlock.terraform import gather_plan
@@ -109,14 +112,19 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
             return "it left no unsaved state; its lock was released"
         async with self._alone(folder):
             saved = await self._save(state, holder, folder)
-            return f"{saved}{await self._name_orphans(state, folder)}"
+            return f"{saved}{await self._name_left(state, folder)}"
 
-    async def _name_orphans(self, state: str, folder: Path) -> str:
-        """Say what the run made that the state does not hold, now that it is saved; empty for nothing, or unknown."""
+    async def _name_left(self, state: str, folder: Path) -> str:
+        """Say, now that it is saved, what the state holds as tainted and what the run made that it does not hold."""
         try:
             left = await self._find_orphans(state, folder.name)
+            tainted = find_tainted(await self._stored(state)) if is_applied(folder) else []
         except InterlockError:
-            return ""  # `recover --orphans` says why
+            return ""  # `interlock state verify` and `recover --orphans` say why
+        told = f"; {tainted_text(tainted, {}, state=state, program=_program(folder))}" if tainted else ""
+        return f"{told}{self._name_orphans(state, folder, left)}"
+
+    def _name_orphans(self, state: str, folder: Path, left: list[Creation]) -> str:
         summary = find_summary(folder)
         if summary is not None:
             summary.orphans = len(left)
@@ -195,6 +203,20 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         folder = self.runs / holder.run
         if holder.run and folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def is_applied(folder: Path) -> bool:
+    """Say whether a run's Terraform has begun to apply."""
+    return (folder / "apply.jsonl").exists()
+
+
+def _program(folder: Path) -> str:
+    """Return how a person starts the Terraform of a run, as a shell reads it."""
+    try:
+        named = decode((folder / ORDER).read_bytes()).terraform
+    except (OSError, msgspec.MsgspecError):
+        named = None
+    return shell_word(named) if named else "terraform"
 
 
 def known_of_runs(runs: Path, state: str, store: str | None = None) -> list[Known]:

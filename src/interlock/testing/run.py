@@ -581,6 +581,10 @@ class FakeGateway:
     def expect(self, targets: Mapping[str, Target]) -> None:
         """See `Gateway.expect`."""
 
+    def ask_for(self, alias: str) -> Ask | None:  # noqa: ARG002
+        """See `Gateway.ask_for`. It leads nowhere."""
+        return None
+
     def ask_of(self, place: Place) -> Ask | None:  # noqa: ARG002
         """See `Gateway.ask_of`. It leads nowhere."""
         return None

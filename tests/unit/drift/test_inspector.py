@@ -9,10 +9,10 @@ import pytest
 
 from interlock.drift.audit import Event
 from interlock.drift.decisions import Choice, Ruling, decide, with_flows
-from interlock.drift.finding import Finding, Scan, Verdict
+from interlock.drift.finding import Finding, Kind, Scan, Verdict
 from interlock.drift.inspector import Inspector, Subject
 from interlock.drift.ledger import LedgerBook
-from interlock.drift.unmanaged import Look
+from interlock.drift.unmanaged import LeftBehind, Listed, Look
 from interlock.errors import AuthenticationFailed, DriftGate
 from interlock.genesys.listings import Listing
 from interlock.genesys.spellings import spellings
@@ -21,7 +21,8 @@ from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds
 
 Make = Callable[..., Any]
-QUEUE = "genesyscloud_routing_queue.q"
+KIND = "genesyscloud_routing_queue"
+QUEUE = f"{KIND}.q"
 FLOW = "genesyscloud_flow.f"
 PRIOR_FLOW = {"address": FLOW, "mode": "managed", "type": "genesyscloud_flow", "values": {"id": "f-1", "name": "F"}}
 
@@ -59,10 +60,11 @@ class Bench:
         self.since: datetime | None = self.clock.now() - timedelta(days=1)
         self.others: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.left_behind: tuple[LeftBehind, ...] = ()
 
     def inspector(self, look: Look | None = None) -> Inspector:
         return Inspector(
-            Subject(state="s", run="r", rules=spellings(), look=look or Look()),
+            Subject(state="s", run="r", rules=spellings(), look=look or Look(), left_behind=self.left_behind),
             book=self.book,
             states=self.states,
             written_at=self.written_at,
@@ -119,6 +121,21 @@ async def test_a_part_that_cannot_be_looked_at_is_a_note(bench: Bench, drifted: 
     found = await bench.scan(drifted)
     assert len(found.open) == 1
     assert found.notes == ("nobody can be named: /audits/query is not allowed",)
+
+
+async def test_what_a_run_left_behind_is_named_once_without_a_listing_at_the_address_that_was_planned(
+    bench: Bench, drifted: bytes
+) -> None:
+    assert bench.site is not None
+    listed = Listed(type=KIND, id="q-9", name="Support")
+    bench.left_behind = (LeftBehind(listed=listed, address=f"{KIND}.support", run="r0"),)
+    [found] = [each for each in (await bench.scan(drifted)).findings if each.kind is Kind.UNMANAGED]
+    assert (found.address, found.object) == (f"{KIND}.support", "q-9")
+    assert found.hint == "made by run r0, in no state"
+    assert bench.asked == [f"{KIND}.support"], "its configuration is generated"
+    bench.site.lists["/routing/queues"] = [{"id": "q-9", "name": "Support"}, {"id": "q-1", "name": "x"}]
+    again = await bench.scan(drifted, Look(types=(KIND,)))
+    assert [each.object for each in again.findings if each.kind is Kind.UNMANAGED] == ["q-9"]
 
 
 async def test_without_a_gateway_drift_is_still_found(bench: Bench, drifted: bytes) -> None:

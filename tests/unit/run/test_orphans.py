@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from tests.unit.creations.test_creation import creation
 
-from interlock.errors import DependencyRejected, StateNotSaved
+from interlock.errors import DependencyRejected, StateNotSaved, TerraformFailed
 from interlock.run.orphans import ROWS_MAX, orphans_entry, take_over, with_orphans
 
 
@@ -20,7 +20,10 @@ def test_a_failure_names_the_way_to_them_first() -> None:
 
 
 def test_a_taken_name_of_an_orphan_is_no_missing_reference() -> None:
-    error = DependencyRejected("x", fix="interlock deps    find and write the missing reference")
-    with_orphans(error, state="s", repeats=True)
-    assert error.fix.startswith("interlock recover s --orphans")
-    assert "reference" not in error.fix
+    for error in (
+        DependencyRejected("x", fix="interlock deps    find and write the missing reference"),
+        TerraformFailed("x", fix="look whether the state was lost", category="api-exists"),
+    ):
+        with_orphans(error, state="s", repeats=True)
+        assert error.fix.startswith("interlock recover s --orphans")
+        assert "then plan again" in error.fix

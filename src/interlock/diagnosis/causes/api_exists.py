@@ -35,6 +35,7 @@ def _bring_in(facts: Facts) -> str:
     kind = facts.resource_type
     if kind.startswith("genesyscloud_"):
         return (
+            f"{command('recover', THIS_STATE, '--orphans')}    prints the import block when an earlier run made it; "
             f"{command('drift', 'scan', '--unmanaged', kind)}    prints what it needs, or an import block with its id"
         )
     return f"an import block with its id{f', to = {facts.address}' if facts.address else ''}"

@@ -27,6 +27,6 @@ RULE: Final = Rule(
     ),
     advice=(
         f"{command('plan', THIS_STATE)}    and before any apply: import what was in flight and exists already, or the "
-        "next apply makes it twice"
+        f"next apply makes it twice: {command('recover', THIS_STATE, '--orphans')}"
     ),
 )

@@ -170,6 +170,14 @@ class RunGateway:
             if way.terms.credentials is None and len(organisations) == 1:
                 gateway.expect(organisations.pop())
 
+    def ask_for(self, alias: str) -> Ask | None:
+        """See `Gateway.ask_for`."""
+        if not self._open:
+            return None
+        found = (gateway for way, gateway in self._gateways if any(login.alias == alias for login in way.logins))
+        gateway = next(found, None)
+        return None if gateway is None else gateway.read
+
     def ask_of(self, place: Place) -> Ask | None:
         """See `Gateway.ask_of`."""
         if not self._open:
