@@ -67,10 +67,11 @@ def made(served: Served, kind: str = "queue") -> dict[str, str]:
 
 
 def cut(centre: Desk, served: Served, *roles: str, rule: FaultRule = READ_BACK, kind: str = "queue") -> Answer:
-    """Apply, and kill these processes when the object is there and nothing has answered the provider's next call."""
+    """Apply, and kill these processes when the object is there, its answer was heard, and the next one is not given."""
     served.simulation.faults.replace([rule])
     apply = centre.start("apply", centre.folder / "centre", "--state", "s", "--auto-approve")
     centre.until(lambda: made(served, kind), "the object")
+    centre.until(lambda: [each.id for each in centre.ask(lambda home: home.creations.all()) if each.id], "its answer")
     processes = centre.until_phase("applying").processes
     for role in roles:
         if role == "plugin":
