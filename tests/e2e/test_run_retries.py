@@ -1,5 +1,6 @@
 """A failure that passes begins again from a fresh plan; every other one ends the run with its own exit status."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from tests.desk import Desk
 from interlock.simulator import DEFAULT_CLIENT, FaultKind, FaultRule, Simulation
 from interlock.simulator.asgi import Served, serve_in_thread
 from interlock.simulator.provider.install import install
+from interlock.simulator.provider.provider import CRASH
 
 pytestmark = pytest.mark.e2e
 
@@ -87,3 +89,32 @@ def test_an_apply_that_cannot_meet_its_deadline_changes_nothing(desk: Desk, cent
     answer = desk.apply_plain(centre, "--deadline", "1s")
     assert answer.code == 31, answer.err
     assert served.simulation.snapshot()["skill"] == []
+
+
+def crash(desk: Desk, *, after: int) -> dict[str, str]:
+    """Let the provider crash once when it is configured, `after` so many times that it is well."""
+    file = desk.folder / "crash"
+    file.write_text(str(after))
+    return {CRASH: str(file)}
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("after", [0, 1], ids=["in the plan", "in the apply"])
+def test_a_provider_that_crashes_while_it_is_configured_is_tried_once_more(
+    desk: Desk, centre: Path, served: Served, after: int
+) -> None:
+    words = ("apply", centre, "--state", "s", "--auto-approve")
+    answer = desk.run(*words, environ=crash(desk, after=after))
+    assert answer.code == 0, answer.err
+    assert len(desk.journal(kind="retry")) == 1
+    assert [skill["name"] for skill in served.simulation.snapshot()["skill"]] == ["s"]
+
+
+@pytest.mark.promise("P8", "P10")
+def test_the_advice_of_a_crash_names_the_file_that_has_its_stack_trace(desk: Desk, centre: Path) -> None:
+    words = ("apply", centre, "--state", "s", "--auto-approve", "--retries", "0")
+    answer = desk.run(*words, environ=crash(desk, after=0))
+    assert answer.code == 34, answer.err
+    named = re.search(r"less (\S+)    has the stack trace", answer.err)
+    assert named is not None, answer.err
+    assert "concurrent map writes" in Path(named[1]).read_text()

@@ -108,11 +108,15 @@ class Event:
     path: str
 
 
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
 @dataclass(slots=True)
 class Tally:
     """What the proxy did since the start; see `service.Stats`."""
 
     calls: int = 0
+    writes: int = 0
     fenced: int = 0
     refused: int = 0
     retries: int = 0
@@ -237,6 +241,8 @@ class Proxy:
             case Refused():
                 await self._refuse(send, answers.refused(route, correlation=self._ids.fresh()))
             case Route(door=Door.API):
+                if scope["method"] not in _READING:
+                    self.tally.writes += 1  # before anything comes of it: nobody may say later that there was none
                 await self._api(route, scope, receive, send)
             case Route(door=Door.LOGIN):
                 await self._login(route, scope, receive, send)

@@ -314,6 +314,11 @@ class Gateway:
         ending = await self._proxy.read(path, query)
         return ending.status, ending.body
 
+    @property
+    def writes(self) -> int:
+        """How many requests came that may change something at the API, whatever became of them; never one too few."""
+        return self._proxy.tally.writes
+
     def stats(self) -> Stats:
         """Return what the gateway is doing now, for metrics and the dashboard."""
         now_s = self._clock.monotonic()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,8 @@ from interlock.state import parse_document
 from interlock.terraform.events import Unparsed
 from interlock.terraform.interruption import MAX_NAMED
 
+_JOURNAL = "journal.jsonl"  # quotes what Terraform said; the trace itself is in Terraform's own output
+_TRACE = re.compile(r"Stack trace from the \S+ plugin|^(?:panic|fatal error): ")
 _STACK_TRACE = re.compile(r"Stack trace from the \S+ plugin|plugin crashed!|^panic: ", re.MULTILINE)
 
 
@@ -68,6 +71,19 @@ class _Attributes(msgspec.Struct):
 
 class _Instance(msgspec.Struct):
     attributes: _Attributes = msgspec.field(default_factory=_Attributes)
+
+
+def find_trace(run_folder: Path) -> Path | None:
+    """Return the newest file of a run's output that has the stack trace of a crash; None when none has."""
+    files = [path for suffix in ("jsonl", "err") for path in run_folder.glob(f"*.{suffix}") if path.name != _JOURNAL]
+    traced = [path for path in files if _has_trace(path)]
+    return max(traced, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _has_trace(path: Path) -> bool:
+    with suppress(OSError), path.open(errors="replace") as file:
+        return any(_TRACE.search(line) for line in file)
+    return False
 
 
 def also_cut(lost: LeaseLost, cut: StateNotSaved) -> LeaseLost:

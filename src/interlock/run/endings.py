@@ -12,6 +12,8 @@ from enum import Enum
 PASSING = frozenset({"api-rate-limit", "api-server-error", "api-version-conflict", "api-gone"})
 """Causes after which a fresh plan is safe and may succeed. Not a timeout or a crash: what was being created then may
 exist without being in the state, and a blind repetition would make it twice."""
+CRASH = "provider-crash"
+"""The cause after which a fresh plan is safe only where it is proven that nothing was changed before."""
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 
 
@@ -152,7 +154,9 @@ def part(*, granted: bool, lease_lost: bool, stranded: bool) -> Parting:
     return Parting.KEEP if lease_lost or stranded else Parting.RELEASE
 
 
-def may_repeat(*, stop_requested: bool, lease_lost: bool, own_plan: bool, category: object) -> bool:
+def may_repeat(
+    *, stop_requested: bool, lease_lost: bool, own_plan: bool, category: object, is_first_crash_before_change: bool
+) -> bool:
     """Say whether a failed run may begin again from a fresh plan.
 
     Args:
@@ -160,5 +164,9 @@ def may_repeat(*, stop_requested: bool, lease_lost: bool, own_plan: bool, catego
         lease_lost: The grant was taken away.
         own_plan: The run made its plan; what a person reviewed is not made anew.
         category: Of the failure; see `PASSING`.
+        is_first_crash_before_change: No resource was begun, no call that may change something came to the gateway, and
+            no such crash was repeated before. A plan that a person reviewed is still the same then.
     """
+    if category == CRASH:
+        return is_first_crash_before_change and not stop_requested and not lease_lost
     return own_plan and not stop_requested and not lease_lost and category in PASSING

@@ -35,8 +35,8 @@ from interlock.errors import (
 from interlock.foreign_text import shell_word
 from interlock.run import settle
 from interlock.run.binary import Binary
-from interlock.run.cut_off import also_cut, drop_saved, find_cut, name_signal
-from interlock.run.endings import ApplyEnd, PlanEnd, judge_apply, judge_plan, may_repeat
+from interlock.run.cut_off import also_cut, drop_saved, find_cut, find_trace, name_signal
+from interlock.run.endings import CRASH, ApplyEnd, PlanEnd, judge_apply, judge_plan, may_repeat
 from interlock.run.entries import (
     ApprovalEntry,
     DriftEntry,
@@ -139,6 +139,8 @@ class Supervisor:
         self._body: asyncio.Task[int] | None = None
         self._turn = self._make_turn()
         self._saved = b""
+        self._is_unchanged = False
+        self._has_repeated_crash = False
         self._repeats = False
 
     def _make_turn(self) -> Turn:
@@ -427,6 +429,7 @@ class Supervisor:
             except InterlockError as error:
                 if attempt > self._order.retries or not self._may_try_again(error):
                     raise
+                self._has_repeated_crash |= error.facts.get("category") == CRASH
                 self._journal.tell(RetryEntry(attempt=attempt, what=error.what, why=error.why))
         raise AssertionError("the last attempt returns or raises")
 
@@ -437,7 +440,29 @@ class Supervisor:
             lease_lost=self._turn.lost is not None,
             own_plan=self._order.plan_file is None,
             category=error.facts.get("category"),
+            is_first_crash_before_change=self._is_unchanged and not self._has_repeated_crash,
         )
+
+    def _diagnosed(self, outcome: Outcome) -> InterlockError:
+        """Name the cause of a failed command; of a crash also the file that has its stack trace."""
+        error = self._hands.diagnose(outcome.events, outcome.text)
+        if error.facts.get("category") == CRASH and (trace := find_trace(self._run_folder)) is not None:
+            error.fix = f"less {shell_word(str(trace))}    has the stack trace, for the provider's makers; {error.fix}"
+        return error
+
+    def _marked(self) -> tuple[object, ...]:
+        """Return what must be the same after a command that changed nothing; nothing where calls pass nobody.
+
+        Terraform stores what its refresh found also when nothing was begun: a fresh plan starts from that, and a plan
+        that was made before is stale then.
+        """
+        writes = self._hands.gateway.writes if self._hands.gateway is not None else None
+        stored = self._hands.access.accepted() if self._order.plan_file is not None else None
+        return () if writes is None else (writes, stored)
+
+    def _judge_change(self, outcome: Outcome, before: tuple[object, ...]) -> None:
+        """Note whether it is proven that a command changed nothing: by its events, the gateway and the state."""
+        self._is_unchanged = bool(before) and not outcome.changed_something and self._marked() == before
 
     async def _attempt(self) -> int:
         plan_path = self._run_folder / PLAN_FILE
@@ -563,11 +588,14 @@ class Supervisor:
                     fix=command("plan", self._order.directory),
                 )
             case PlanEnd.FAILED:
-                raise self._hands.diagnose(outcome.events, outcome.text)
+                raise self._diagnosed(outcome)
 
     async def _plan_once(self, path: Path, progress: Progress) -> Outcome:
         self._expect_apply(path)
-        return await self._commands.plan(path, progress.on_event)
+        before = self._marked()
+        outcome = await self._commands.plan(path, progress.on_event)
+        self._judge_change(outcome, before)
+        return outcome
 
     async def _take_saved(self) -> None:
         """Read the saved plan, once, before anything of it runs."""
@@ -649,9 +677,11 @@ class Supervisor:
         note_before_apply(self._run_folder, errored=self._workspace.errored, allowed=facts.may_delete)
         self._hands.access.allow_deletions(facts.may_delete)
         progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
+        before, self._is_unchanged = self._marked(), False
         outcome = await self._commands.apply(path, progress.on_event, parallelism=self._parallelism)
         self._enter(Phase.SETTLING)
         await self._rest()
+        self._judge_change(outcome, before)
         await self._note_saved(outcome)
         failure = self._verdict(outcome)
         try:
@@ -720,7 +750,7 @@ class Supervisor:
             case ApplyEnd.REFUSED:
                 return refused
             case ApplyEnd.FAILED:
-                return self._hands.diagnose(outcome.events, outcome.text)
+                return self._diagnosed(outcome)
 
     # -- commands whose processes may start before they are needed ----------------------------------------------------
 

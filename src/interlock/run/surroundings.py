@@ -193,6 +193,11 @@ class Gateway(Protocol):
         """What opens this way, and so is hidden in whatever is shown or kept; nothing while it is not open."""
         ...
 
+    @property
+    def writes(self) -> int | None:
+        """How many calls came that may change something; None when a provider has a way of its own past the gateway."""
+        ...
+
     async def targets(self) -> Mapping[str, Target]:
         """Return where each provider configuration leads, by its label; asks each organisation for its id."""
         ...

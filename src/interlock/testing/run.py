@@ -557,6 +557,7 @@ class FakeGateway:
     """See `interlock.run.surroundings.Gateway`."""
 
     diary: Diary
+    writes: int | None = 0
 
     async def open(self, run: str, priority: Priority, seat: Seat, folder: Path) -> Mapping[str, str]:  # noqa: ARG002
         """See `Gateway.open`."""

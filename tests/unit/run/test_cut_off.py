@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import LeaseLost, StateNotSaved
-from interlock.run.cut_off import also_cut, drop_saved, find_cut
+from interlock.run.cut_off import also_cut, drop_saved, find_cut, find_trace
 from interlock.run.process import Ended
 from interlock.run.stage import Outcome
 from interlock.terraform.events import Action, AnyEvent, Apply, Diagnostic, Log, Resource, Severity, Stage, Unparsed
@@ -107,3 +107,15 @@ def test_only_what_the_stored_state_has_under_the_same_id_counts_as_saved() -> N
     assert set(unsaved) == {"t.a[1]", "t.a[2]", "t.a[3]", "t.b"}
     drop_saved(unsaved, None)
     assert len(unsaved) == 4
+
+
+def test_the_file_that_has_the_trace_of_a_crash_is_found_and_the_runs_own_journal_is_not_it(tmp_path: Path) -> None:
+    assert find_trace(tmp_path) is None
+    (tmp_path / "plan.jsonl").write_text('{"@message": "Plan: 1 to add"}\n')
+    (tmp_path / "journal.jsonl").write_text("fatal error: concurrent map writes\n")
+    assert find_trace(tmp_path) is None
+    (tmp_path / "apply.err").write_text("warning\nfatal error: concurrent map writes\n")
+    assert find_trace(tmp_path) == tmp_path / "apply.err"
+    (tmp_path / "apply.err").write_text("")
+    (tmp_path / "apply.jsonl").write_text('{"@message":"Stack trace from the terraform-provider-x plugin:"}\n')
+    assert find_trace(tmp_path) == tmp_path / "apply.jsonl"

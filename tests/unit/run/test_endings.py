@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from interlock.run.endings import (
+    CRASH,
     PASSING,
     ApplyEnd,
     Conclusion,
@@ -106,5 +107,18 @@ def test_a_grant_goes_back_only_when_it_is_ours_and_nothing_of_it_is_left(
 @pytest.mark.parametrize(("wished", "lost", "own"), list(product(BOTH, BOTH, BOTH)))
 @pytest.mark.parametrize("category", [*sorted(PASSING), "timeout", "crash", None])
 def test_a_run_begins_again_only_after_what_passes(wished: bool, lost: bool, own: bool, category: str | None) -> None:
-    again = may_repeat(stop_requested=wished, lease_lost=lost, own_plan=own, category=category)
+    again = may_repeat(
+        stop_requested=wished, lease_lost=lost, own_plan=own, category=category, is_first_crash_before_change=True
+    )
     assert again == (own and not wished and not lost and category in PASSING)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize(("wished", "lost", "own", "proven"), list(product(BOTH, BOTH, BOTH, BOTH)))
+def test_a_crash_is_repeated_only_where_it_is_proven_that_nothing_was_changed(
+    wished: bool, lost: bool, own: bool, proven: bool
+) -> None:
+    again = may_repeat(
+        stop_requested=wished, lease_lost=lost, own_plan=own, category=CRASH, is_first_crash_before_change=proven
+    )
+    assert again == (proven and not wished and not lost)

@@ -39,6 +39,7 @@ from interlock.testing.run import (
     BEGUN,
     CUT,
     KILLED,
+    PLANNED,
     STOPPING,
     Diary,
     DiaryCoordinator,
@@ -77,6 +78,7 @@ class Scene:
         self.directory.mkdir(exist_ok=True)
         self.folder.mkdir(parents=True)
         self.access = FakeDoor(diary=self.diary)
+        self.gateway = FakeGateway(diary=self.diary)
         self.terraform = FakeTerraform(self.diary, self.access, self.clock)
         self.coordinator = DiaryCoordinator(MemoryRecords(clock=self.clock), self.clock, CountingIds())
         self.coordinator.diary = self.diary
@@ -94,6 +96,10 @@ class Scene:
         self.supervisor = self._supervisor(commands)
         self.diary.meets["approval"] = lambda: self._soon(lambda: self.supervisor.answer(approved=True))
 
+    def came(self, writes: int | None) -> None:
+        """Let so many calls have come to the gateway that may change something."""
+        object.__setattr__(self.gateway, "writes", writes)
+
     def _supervisor(self, make_commands: Callable[[Scene], Commands] | None) -> Supervisor:
         summary = Summary(
             run=RUN, state="prod", operation="apply", who="ann@desk", directory="", phase="preparing", started_at=START
@@ -110,7 +116,7 @@ class Scene:
             rescuer=FakeRescuer(diary=self.diary),
             diagnose=self._diagnosed,
             clock=self.clock,
-            gateway=FakeGateway(diary=self.diary),
+            gateway=self.gateway,
             review=FakeReview(diary=self.diary),
             creations=FakeCreations(diary=self.diary),
         )
@@ -671,6 +677,40 @@ async def test_a_run_that_is_to_stop_is_not_tried_again(tmp_path: Path, step: st
     scene.wish(Cause.SIGINT, at="during:apply")
     await scene.run()
     assert scene.diary.steps.count("start:plan") == 1
+    await check_laws(scene)
+
+
+CRASHED = TerraformFailed("a provider crashed", fix="again", category="provider-crash")
+CRASHING = Ending(says=error_line("Plugin did not respond"), code=1)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("command", ["plan", "apply"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_crash_before_any_change_is_repeated_once(tmp_path: Path, command: str, times: int) -> None:
+    scene = Scene(tmp_path, diagnosed=CRASHED, auto_approve=True, retries=3)
+    scene.terraform.ends[command] = CRASHING
+    if times == 1:
+        good = Ending(says=PLANNED, code=2) if command == "plan" else Ending(says=APPLIED, stores=True)
+        scene.diary.meets[f"during:{command}#2"] = lambda: scene.terraform.ends.update({command: good})
+    outcome = await scene.run()
+    assert outcome == 0 if times == 1 else outcome is CRASHED
+    assert scene.diary.steps.count(f"start:{command}") == 2
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("proof", ["a resource was begun", "a write came", "calls go past the gateway"])
+async def test_a_crash_is_not_repeated_when_something_may_have_been_changed(tmp_path: Path, proof: str) -> None:
+    scene = Scene(tmp_path, diagnosed=CRASHED, auto_approve=True, retries=3)
+    says = BEGUN + error_line("Plugin did not respond") if proof == "a resource was begun" else CRASHING.says
+    scene.terraform.ends["apply"] = Ending(says=says, code=1)
+    if proof == "a write came":
+        scene.diary.meets["during:apply"] = lambda: scene.came(1)
+    if proof == "calls go past the gateway":
+        scene.came(None)
+    assert await scene.run() is not None
+    assert scene.diary.steps.count("start:plan") == scene.diary.steps.count("start:apply") == 1
     await check_laws(scene)
 
 

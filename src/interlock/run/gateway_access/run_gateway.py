@@ -155,6 +155,13 @@ class RunGateway:
         host = f'    protocol = "http"\n    host     = "127.0.0.1"\n    port     = "{port}"\n'
         return f'provider "{login.name}" {{\n{named}{pool}  gateway {{\n{host}{params}  }}\n{_proxy(login)}}}\n'
 
+    @property
+    def writes(self) -> int | None:
+        """See `Gateway.writes`."""
+        if self._need.left_alone or self._need.unread:
+            return None
+        return sum(gateway.writes for _, gateway in self._gateways)
+
     async def targets(self) -> Mapping[str, Target]:
         """See `Gateway.targets`."""
         found: dict[str, Target] = {}

@@ -169,6 +169,27 @@ async def test_a_configuration_that_is_left_alone_keeps_the_real_environment(tmp
         assert (await scene.log_in(scene.ways[OTHER.id], OTHER.id, OTHER.secret))[0] == 200
 
 
+@pytest.mark.promise("P8")
+async def test_every_call_that_may_change_something_is_counted_also_one_that_was_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        way = scene.ways[OTHER.id]
+        token = (await scene.log_in(way, OTHER.id, OTHER.secret))[1]
+        await scene.call(way, token)
+        assert scene.gateway.writes == 0, "logging in and reading change nothing"
+        for count, method in enumerate(("POST", "PUT", "PATCH", "DELETE"), start=1):
+            await scene.call(way, token, method, "/api/v2/routing/skills")
+            assert scene.gateway.writes == count
+        scene.current = False
+        await scene.call(way, token, "POST", "/api/v2/routing/skills")
+        assert scene.gateway.writes == 5
+
+
+async def test_writes_are_not_known_where_a_provider_has_a_way_of_its_own(tmp_path: Path) -> None:
+    alone = TWO + 'provider "genesyscloud" {\n  alias = "c"\n  access_token = "t"\n}\n'
+    async with opened(tmp_path, alone) as scene:
+        assert scene.gateway.writes is None
+
+
 @pytest.mark.promise("P4")
 async def test_a_fenced_run_is_refused_on_every_way(tmp_path: Path) -> None:
     async with opened(tmp_path) as scene:
