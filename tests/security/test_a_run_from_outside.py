@@ -121,6 +121,8 @@ def scene() -> Iterator[Scene]:
             "GENESYSCLOUD_GATEWAY_PROTOCOL": "http",
             "GENESYSCLOUD_GATEWAY_HOST": served.host,
             "GENESYSCLOUD_GATEWAY_PORT": str(served.port),
+            "TF_LOG": "trace",
+            "TF_LOG_PATH": str(folder / "terraform.log"),
             **OURS,
         }
         desk = Desk(folder, environ)
@@ -173,9 +175,10 @@ def test_the_secrets_of_a_run_are_in_no_file_but_the_override_and_the_plan_that_
     files = [path for path in scene.desk.home.rglob("*") if path.is_file() and not path.is_symlink()]
     content = {path: path.read_bytes() for path in files}
     found = {path.name for path, text in content.items() if prefix.encode() in text}
-    assert found <= {"interlock_override.tf", "plan.tfplan", "apply.jsonl"}  # the last until Terraform has ended
+    until_ended = {"apply.jsonl", "trace.log"}  # of Terraform's output, which is cleaned when the command is over
+    assert found <= {"interlock_override.tf", "plan.tfplan", *until_ended}
     never = (address, DEFAULT_CLIENT.secret, *OURS.values())
-    written = {path: text for path, text in content.items() if path.name != "apply.jsonl"}
+    written = {path: text for path, text in content.items() if path.name not in until_ended}
     assert [path for path, text in written.items() for secret in never if secret.encode() in text] == []
     assert stat.S_IMODE(scene.desk.home.stat().st_mode) == 0o700
 
@@ -212,6 +215,8 @@ def test_what_terraform_quotes_of_the_way_to_the_api_is_hidden_where_it_is_shown
     assert answer.code == 0, answer.err
     shown = answer.out + answer.err + scene.desk.run("runs", "logs", scene.run.run).out
     assert [secret for secret in never if secret in shown] == []
-    files = [path for path in scene.desk.run_folder(scene.run.run).rglob("*") if path.is_file()]
+    log = scene.desk.folder / "terraform.log"
+    assert "/state" in log.read_text() or "(address)" in log.read_text(), "Terraform logged its calls"
+    files = [log, *(path for path in scene.desk.run_folder(scene.run.run).rglob("*") if path.is_file())]
     assert [path for path in files for secret in never if secret.encode() in path.read_bytes()] == []
     assert "path_value" in scene.desk.run_folder(scene.run.run).joinpath("apply.jsonl").read_text()

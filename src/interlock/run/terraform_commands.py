@@ -28,6 +28,7 @@ from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import Ask, ask_once
 from interlock.run.surroundings import Diagnose, Generated, StateAccess
+from interlock.run.trace_log import TraceLog
 from interlock.run.transcript import Journal
 from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace
 from interlock.state import empty_document, render_document
@@ -193,8 +194,10 @@ class TerraformCommands:
     _standbys: dict[str, asyncio.Task[Standby | None]] = field(default_factory=dict)
     _is_to_stop: bool = False
     _said_unprotected: bool = False
+    _log: TraceLog = field(init=False)
 
     def __post_init__(self) -> None:
+        self._log = TraceLog(folder=self.run_folder, directory=self.workspace.directory)
         order = self.order
         handed = hand_over(divide_flags(order.extra), directory=Path(order.directory), folder=self.run_folder)
         self.environ = {**without_own_secrets(self.given), **handed.environ}
@@ -366,6 +369,16 @@ class TerraformCommands:
             self._ended()
             if standby is not None:
                 standby.forget()
+            await asyncio.to_thread(self._hand_over_log)
+
+    def _hand_over_log(self) -> None:
+        """Give the user the log that was asked for with `TF_LOG_PATH`; a run does not fail for want of it."""
+        address = self.access.backend.address if self.access.backend is not None else ""
+        try:
+            self._log.hand_over(self.journal.known, address)
+        except OSError as error:
+            kept = f"Terraform's log could not be written where TF_LOG_PATH says, and stays with the run: {error}"
+            self.journal.tell(NoteEntry(text=kept))
 
     def _begun(self, running: Running) -> None:
         """Write down which process it is; ask it to stop when that was wanted while it was being started."""
@@ -415,7 +428,7 @@ class TerraformCommands:
         if verb is Verb.APPLY and not self._asked_again(Path(options.file)):
             # the plan holds them: given again they change nothing, and Terraform quotes both where they differ
             environ = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
-        return (*self.binary.argv, *command.argv[1:]), environ
+        return (*self.binary.argv, *command.argv[1:]), self._log.redirect(environ)
 
     async def _start(
         self, name: str, argv: tuple[str, ...], environ: Mapping[str, str], also: tuple[int, ...] = ()
@@ -497,6 +510,7 @@ class TerraformCommands:
         """See `Commands.clear_away`."""
         (self.run_folder / PLAN_FILE).unlink(missing_ok=True)
         remove_given(self.run_folder)
+        self._log.clear()
 
 
 def _cli_config(environ: Mapping[str, str]) -> str:
