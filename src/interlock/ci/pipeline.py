@@ -16,7 +16,8 @@ from interlock.errors import UsageError
 
 MAX_STATES = 200  # jobs of one generated workflow; GitHub allows 256 in a matrix and shows no more
 REQUIREMENTS_FILE = "interlock.requirements.txt"  # beside interlock.yaml
-MAX_MINUTES = 6 * 60.0  # a hosted job ends after six hours whatever the file says
+HOSTED_MIN = 6 * 60  # a hosted job ends after six hours whatever the file says
+MAX_MINUTES = 24 * 60  # of one's own machines; longer is more likely a mistake
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}\Z")
 _DIRECTORY = re.compile(r"(?:\.|[A-Za-z0-9_][A-Za-z0-9._/-]{0,199})\Z")
@@ -104,6 +105,8 @@ class Pipeline:
         wheel: Address of Interlock's wheel; "" for the package index.
         plan_key: The public key with which plan jobs wrap plans.
         tofu_sha256: Checksum of OpenTofu's archive for Linux on amd64 (Azure).
+        keeps_all: Whether every waiting deployment keeps its place in GitHub's own queue; False where the server does
+            not know `queue: max` yet, and lets a newer one replace the one that waits.
         accept: Findings of `interlock ci check` that are borne, each with its reason.
     """
 
@@ -131,6 +134,7 @@ class Pipeline:
     wheel: str = ""
     plan_key: str = ""
     tofu_sha256: str = ""
+    keeps_all: bool = True
     accept: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -165,7 +169,7 @@ class Pipeline:
 
     def limit_min(self, work_min: int) -> int:
         """Return a job's whole limit: its turn, its work, and time to end well."""
-        return min(self.wait_min + work_min + CLOSING_MIN, int(MAX_MINUTES))
+        return self.wait_min + work_min + CLOSING_MIN
 
 
 CLOSING_MIN = 15  # set-up before, and `interlock wait` after, an operation
@@ -233,6 +237,7 @@ def read_pipeline(
         wheel=_text(section, "wheel", _WHEEL, "") if "wheel" in section else "",
         plan_key=_plan_key(section),
         tofu_sha256=_text(section, "tofu_sha256", _SHA256, "") if "tofu_sha256" in section else "",
+        keeps_all=_flag(section, "github_queue", default=True),
         accept=_reasons(section.get("accept", {})),
     )
 
@@ -245,6 +250,21 @@ def _reasons(value: object) -> Mapping[str, str]:
         if not isinstance(reason, str) or not reason.strip():
             raise UsageError(f"pipeline.accept gives no reason for {finding!r}", fix="write why it is accepted")
     return {str(finding): reason for finding, reason in value.items()}
+
+
+def check_limits(pipeline: Pipeline) -> None:
+    """Refuse time limits that a hosted machine does not keep: it would cut the apply off, whatever the file says.
+
+    Raises:
+        UsageError: Waiting, applying and ending take longer than a hosted job may.
+    """
+    whole = pipeline.limit_min(max(pipeline.apply_min, pipeline.plan_min))
+    if whole > HOSTED_MIN:
+        raise UsageError(
+            f"an apply may take {whole} minutes, and a hosted job ends after {HOSTED_MIN}",
+            why=f"pipeline.wait and pipeline.apply_timeout add up, with {CLOSING_MIN} minutes to begin and to end",
+            fix="make one of them shorter, or use a machine of your own (pipeline.runner, pipeline.pool)",
+        )
 
 
 def check_lasting(pipeline: Pipeline, *, has_machines: bool, is_hosted: bool) -> None:
@@ -312,7 +332,7 @@ def _plan_key(section: Mapping[str, Any]) -> str:
 _KEYS = (
     *("environment", "branch", "terraform", "tofu", "genesys_region", "aws", "audience", "drift", "notify"),
     *("wait", "plan_timeout", "apply_timeout", "runner", "image", "package"),
-    *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256", "accept", "pool", "home"),
+    *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256", "accept", "pool", "home", "github_queue"),
 )
 
 
@@ -369,8 +389,8 @@ def _text(section: Mapping[str, Any], key: str, form: re.Pattern[str], default: 
     return _checked(f"pipeline.{key}", value, form)
 
 
-def _flag(section: Mapping[str, Any], key: str) -> bool:
-    value = section.get(key, False)
+def _flag(section: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
+    value = section.get(key, default)
     if not isinstance(value, bool):
         raise UsageError(f"pipeline.{key} must be true or false", why=f"it is {value!r}")
     return value
@@ -388,7 +408,9 @@ def _minutes(section: Mapping[str, Any], key: str, default: int) -> int:
     minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
     if not 1 <= minutes <= MAX_MINUTES:
         raise UsageError(
-            f"pipeline.{key} must be a time between 1m and 6h", why=f"it is {value!r}", fix="write it like 90m or 1h30m"
+            f"pipeline.{key} must be a time between 1m and 24h",
+            why=f"it is {value!r}",
+            fix="write it like 90m or 1h30m",
         )
     return minutes
 

@@ -84,10 +84,12 @@ def _check_states(settings: Settings) -> None:
 
 
 def _check_lasting(pipeline: Pipeline, vendor: Vendor) -> None:
-    from interlock.ci.pipeline import check_lasting, is_hosted
+    from interlock.ci.pipeline import check_lasting, check_limits, is_hosted
     from interlock.ci.workflow import Vendor
 
     hosted = {Vendor.GITHUB: is_hosted(pipeline.runner), Vendor.AZURE: not pipeline.pool}
+    if hosted.get(vendor, False):
+        check_limits(pipeline)
     check_lasting(pipeline, has_machines=vendor in hosted, is_hosted=hosted.get(vendor, False))
     if pipeline.home:
         view.note(f"{pipeline.home} must be one lasting folder of one machine, for all jobs of these states.")

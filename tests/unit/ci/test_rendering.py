@@ -102,6 +102,19 @@ def test_every_job_has_a_time_limit(name: str, vendor: Vendor) -> None:
     assert all(limit is not None and limit.seconds for limit in limits)
 
 
+def test_a_cancelled_plan_is_not_sealed() -> None:
+    """`!= 'failure'` let a cancelled one pass."""
+    text = files("bare", Vendor.GITHUB)[".github/workflows/interlock-apply.yml"]
+    seal = YAML(typ="safe", pure=True).load(text)["jobs"]["seal-prod"]
+    assert 'contains(fromJSON(\'["success", "skipped"]\'), needs.plan-prod.result)' in seal["if"]
+
+
+def test_an_older_github_server_gets_no_key_that_it_does_not_know() -> None:
+    older = render(Vendor.GITHUB, replace(BARE, keeps_all=False))[".github/workflows/interlock-apply.yml"]
+    assert "queue:" not in older
+    assert "queue: max" in files("bare", Vendor.GITHUB)[".github/workflows/interlock-apply.yml"]
+
+
 def test_a_forks_change_is_planned_by_nobody() -> None:
     gitlab = "".join(files("bare", Vendor.GITLAB).values())
     assert gitlab.count("$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID") == 2  # plan and comment

@@ -303,7 +303,7 @@ jobs:
     name: << ("seal the plan of " ~ target.name) | yaml >>
     needs: plan-<< target.slug | word >>
     if: >-
-      ${{ !cancelled() && needs.plan-<< target.slug | word >>.result != 'failure'
+      ${{ !cancelled() && contains(fromJSON('["success", "skipped"]'), needs.plan-<< target.slug | word >>.result)
       && github.ref == << ("refs/heads/" ~ p.branch) | expr >> }}
     runs-on: << p.runner | yaml >>
     timeout-minutes: 15
@@ -356,7 +356,9 @@ jobs:
     concurrency:
       group: interlock-<< target.slug | word >>
       cancel-in-progress: false
+<% if p.keeps_all %>
       queue: max
+<% endif %>
 """
     + _ENV
     + """\
