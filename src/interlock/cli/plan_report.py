@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interlock.run.entries import PlanEntry
     from interlock.run.transcript import Entry
 
-MAX_SUMMARY_BYTES = 1 << 20
+MAX_SUMMARY_BYTES = 32 << 20  # the plan is in it, each attribute that changes
 MAX_PLAN_TEXT = 4 << 20  # characters of a rendered plan that are read; a comment shows far fewer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,7 @@ Wait = Annotated[str | None, run_flag("wait")]
 NoWait = Annotated[bool, run_flag("no-wait")]
 Terraform = Annotated[str | None, run_flag("terraform")]
 Json = Annotated[bool, run_flag("json")]
+Brief = Annotated[bool, run_flag("brief")]
 AutoApprove = Annotated[bool, run_flag("auto-approve")]
 MaxDeletes = Annotated[int | None, run_flag("max-deletes", min=0)]
 AllowDestroy = Annotated[bool, run_flag("allow-destroy")]
@@ -59,6 +61,7 @@ def plan(
     out: Annotated[Path | None, run_flag("out")] = None,
     detailed_exitcode: Annotated[bool, run_flag("detailed-exitcode")] = False,
     no_gateway: NoGateway = False,
+    brief: Brief = False,
     json: Json = False,
 ) -> None:
     """Queue for the state, then plan under its lock."""
@@ -81,6 +84,7 @@ def plan(
             json=json,
         ),
         ctx.obj,
+        brief=brief,
     )
 
 
@@ -104,6 +108,7 @@ def apply(
     terraform: Terraform = None,
     no_gateway: NoGateway = False,
     drift_gate: DriftGate = False,
+    brief: Brief = False,
     json: Json = False,
 ) -> None:
     """Plan, show, ask, and apply exactly that plan."""
@@ -133,6 +138,7 @@ def apply(
             json=json,
         ),
         ctx.obj,
+        brief=brief,
     )
 
 
@@ -149,6 +155,7 @@ def destroy(
     no_wait: NoWait = False,
     terraform: Terraform = None,
     no_gateway: NoGateway = False,
+    brief: Brief = False,
     json: Json = False,
 ) -> None:
     """Destroy everything the state holds: plan, show, ask, apply exactly that plan."""
@@ -171,6 +178,7 @@ def destroy(
             json=json,
         ),
         ctx.obj,
+        brief=brief,
     )
 
 
@@ -185,7 +193,7 @@ def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, .
     return directory, tuple(extra or ())
 
 
-def _run(asked: Asked, spare: Spare | None) -> None:
+def _run(asked: Asked, spare: Spare | None, *, brief: bool) -> None:
     from interlock.cli import view
     from interlock.cli.follow import Follower
     from interlock.compose.ordering import order_run
@@ -198,9 +206,21 @@ def _run(asked: Asked, spare: Spare | None) -> None:
         )
     front = order_run(asked, os.environ, spare, say=view.note)
     answers = None if asked.auto_approve else sys.stdin
-    follower = Follower(front.folder, quiet=asked.json)
+    follower = Follower(front.folder, quiet=asked.json, brief=brief)
     end = front.follow(follower.show, answers=answers, tick=follower.tick) or after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
+
+
+def results_of(folder: Path) -> dict[str, object]:
+    """Return the plan and the outputs of a run for programs, each where the run has it."""
+    from interlock.bounded import read_json
+    from interlock.run.shown import OUTPUTS_JSON, PLAN_JSON
+
+    found: dict[str, object] = {}
+    for name, file in (("plan", PLAN_JSON), ("outputs", OUTPUTS_JSON)):
+        with suppress(OSError, ValueError):  # it came not so far, or the disk was full
+            found[name] = read_json((folder / file).read_bytes())
+    return found
 
 
 def after_a_kill(folder: Path) -> Entry:
@@ -236,7 +256,7 @@ def conclude(end: Entry, *, folder: Path, json: bool) -> int:
     assert isinstance(told, EndEntry), "the last entry of a run is its end"
     failed = told.exit not in {0, 2}
     if json:
-        document = as_plain(summary) if summary is not None else {}
+        document = {**(as_plain(summary) if summary is not None else {}), **results_of(folder)}
         if failed:
             document["error"] = {key: end.facts.get(key) for key in ("code", "exit", "what", "why", "next")}
         view.print_json(document)

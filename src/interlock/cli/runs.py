@@ -90,13 +90,21 @@ def _row(summary: Summary) -> tuple[str, ...]:
 
 
 @app.command()
-def show(run: RunId, *, json: Json = False) -> None:
-    """Show one run: what was requested, its progress, how it ended."""
+def show(
+    run: RunId,
+    *,
+    plan: Annotated[bool, typer.Option("--plan", help="Show its plan, as Terraform prints it.")] = False,
+    json: Json = False,
+) -> None:
+    """Show one run: what was requested, its progress, how it ended; with --plan what it planned."""
     from interlock.operate.runs import find_run
     from interlock.run.summary import as_plain, find_summary
     from interlock.run.transcript import read
 
     folder = find_run(_runs(), run)
+    if plan:
+        _show_plan(folder, json=json)
+        return
     summary = find_summary(folder)
     entries = read(folder)
     # No store is opened for what is in files, but only the book knows what is in no state *now*.
@@ -113,6 +121,29 @@ async def _orphans_of(run: str) -> list[Creation]:
 
     async with at_home(os.environ, make=False) as home:
         return await home.creations.of_run(run)
+
+
+def _show_plan(folder: Path, *, json: bool) -> None:
+    """Print the plan that a run kept.
+
+    Raises:
+        UsageError: It kept none: it planned nothing, or Terraform could not show it.
+    """
+    from interlock.bounded import read_json
+    from interlock.errors import UsageError
+    from interlock.run.shown import PLAN_JSON, PLAN_TEXT
+
+    kept = folder / (PLAN_JSON if json else PLAN_TEXT)
+    if not kept.is_file():
+        raise UsageError(
+            f"run {folder.name} has no plan to show",
+            why="it did not come so far, changed nothing, or was made by an older version",
+            fix=command("runs", "show", folder.name),
+        )
+    if json:
+        view.print_json(read_json(kept.read_bytes()))
+    else:
+        view.plan(kept.read_text(errors="replace"))
 
 
 def _show(summary: Summary | None, entries: list[Entry], folder: str, orphans: list[Creation]) -> None:

@@ -115,6 +115,17 @@ def document(text: str, *, colours: bool = False) -> None:
     sys.stdout.write(many_lines(text, limit=None, colours=colours and colour_allowed(sys.stdout)))
 
 
+def plan(text: str) -> None:
+    """Print a plan, or outputs, as Terraform prints them, on stdout; on a terminal with its colours."""
+    shown = many_lines(text, limit=None)
+    if not colour_allowed(sys.stdout):
+        sys.stdout.write(shown)
+        return
+    from interlock.cli.painting import paint_plan  # nobody else paints
+
+    sys.stdout.write(paint_plan(shown))
+
+
 def github_commands(text: str) -> None:
     """Print commands to GitHub's runner on stdout, which their maker has escaped as the runner needs it."""
     sys.stdout.write(text)

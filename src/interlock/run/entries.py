@@ -204,6 +204,28 @@ class PlanEntry(ToldEntry, frozen=True, kw_only=True):
     forecast: dict[str, Any] | UnsetType = UNSET
 
 
+class PlanTextEntry(ToldEntry, frozen=True, kw_only=True):
+    """The plan can be read: as Terraform prints it in `plan.txt`, for programs in `plan.json`, in the run's folder.
+
+    Attributes:
+        why: Why it cannot be shown as Terraform prints it; empty when it can.
+    """
+
+    KIND: ClassVar[str] = "plan-text"
+    why: str
+
+
+class OutputsEntry(ToldEntry, frozen=True, kw_only=True):
+    """The root outputs after an apply; their values, masked, are in `outputs.json` in the run's folder.
+
+    Attributes:
+        names: Of the outputs.
+    """
+
+    KIND: ClassVar[str] = "outputs"
+    names: list[str]
+
+
 class KeptEntry(ToldEntry, frozen=True, kw_only=True):
     """The plan was kept for later (`--out`).
 
@@ -502,6 +524,7 @@ AnyEntry: TypeAlias = (
     | RefreshEntry
     | SavedPlanEntry
     | PlanEntry
+    | PlanTextEntry
     | KeptEntry
     | DriftEntry
     | ApprovalEntry
@@ -515,6 +538,7 @@ AnyEntry: TypeAlias = (
     | GatewayEntry
     | StateEntry
     | OrphansEntry
+    | OutputsEntry
     | SuspectEntry
     | NoteEntry
     | EndEntry

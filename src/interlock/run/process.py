@@ -108,3 +108,14 @@ class Child:
 def open_private(path: Path) -> IO[bytes]:
     """Open a file for appending that nobody else may read: what Terraform says shows attributes of the state."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
+
+
+def keep_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody else may read, in the place of one of that name.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.unlink(missing_ok=True)
+    with open_private(path) as file:
+        file.write(content)

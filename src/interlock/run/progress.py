@@ -13,6 +13,7 @@ from interlock.terraform.events import (
     Apply,
     ChangeSummary,
     Diagnostic,
+    Output,
     Outputs,
     PlannedChange,
     Refresh,
@@ -47,6 +48,12 @@ class Progress:
     def facts(self) -> PlanFacts:
         """What the plan's events said."""
         return gather_plan(self._planned)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The root outputs that the command said last; of an apply, with their values."""
+        said = [event.outputs for event in self._planned if isinstance(event, Outputs)]
+        return said[-1] if said else ()
 
     def on_event(self, event: AnyEvent) -> None:
         """Take one event."""

@@ -35,6 +35,7 @@ from interlock.run.entries import (
 )
 from interlock.run.leaving import is_left
 from interlock.run.saving import Left, find_left, keep_copy, offer, places_for
+from interlock.run.shown import by_address
 from interlock.run.stage import Outcome
 from interlock.run.summary import Seen
 from interlock.run.surroundings import Current, StateAccess
@@ -416,9 +417,10 @@ def count_operations(facts: PlanFacts) -> int:
 def plan_entry(facts: PlanFacts) -> PlanEntry:
     """Return a plan for the journal: counts, then resources."""
     counts = facts.counts
+    ordered = sorted(facts.changes, key=lambda change: by_address(change.resource.address))
     rows = [
         PlanRow(address=change.resource.address, action=change.action.value, reason=change.reason)
-        for change in facts.changes[:_RESOURCES_TOLD]
+        for change in ordered[:_RESOURCES_TOLD]
     ]
     return PlanEntry(
         counts=_counts(counts) if counts else PlanCounts(),

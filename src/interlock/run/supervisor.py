@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
@@ -44,7 +45,9 @@ from interlock.run.entries import (
     InterruptEntry,
     KeptEntry,
     NoteEntry,
+    OutputsEntry,
     PhaseEntry,
+    PlanTextEntry,
     RetryEntry,
     StateEntry,
 )
@@ -54,19 +57,23 @@ from interlock.run.leaving import note_before_apply
 from interlock.run.order import Operation, Order
 from interlock.run.orphans import orphans_entry, with_orphans
 from interlock.run.phases import Phase, may_step
+from interlock.run.process import keep_private
 from interlock.run.progress import Progress
 from interlock.run.saved_plan import with_refresh
 from interlock.run.saving import PATIENCE_LEASES, check_room
+from interlock.run.shown import OUTPUTS_JSON
 from interlock.run.stage import Outcome
 from interlock.run.surroundings import Creations, Diagnose, Gateway, Rescuer, Review, Seat, StateAccess
 from interlock.run.tainted import Tainted, find_tainted, look_at_all, tainted_text
 from interlock.run.terraform_commands import PLAN_FILE, Commands, StopRequested
 from interlock.run.to_its_end import to_its_end
+from interlock.run.told_plan import outputs_of_state, told_outputs
 from interlock.run.transcript import Journal
 from interlock.run.turn import CANNOT, PRIORITY, Turn
 from interlock.run.workspace import Workspace
 from interlock.source.disk import write_file
 from interlock.state.encrypted import WITHOUT_CONTENT, is_encrypted
+from interlock.terraform.events import Output
 from interlock.terraform.plan import PlanFacts, parse_plan
 
 _CAUSES = {
@@ -142,6 +149,7 @@ class Supervisor:
         self._is_unchanged = False
         self._has_repeated_crash = False
         self._repeats = False
+        self._describing: asyncio.Task[None] | None = None
 
     def _make_turn(self) -> Turn:
         return Turn(
@@ -465,7 +473,12 @@ class Supervisor:
         self._is_unchanged = bool(before) and not outcome.changed_something and self._marked() == before
 
     async def _attempt(self) -> int:
-        plan_path = self._run_folder / PLAN_FILE
+        try:
+            return await self._plan_and_apply(self._run_folder / PLAN_FILE)
+        finally:
+            await self._end_describing()
+
+    async def _plan_and_apply(self, plan_path: Path) -> int:
         if self._saved:
             facts = await self._read_saved(plan_path)
         else:
@@ -474,9 +487,13 @@ class Supervisor:
             return await self._scan(plan_path)
         if self._order.operation is Operation.PLAN:
             return await self._planned(facts)
-        facts = await asyncio.to_thread(with_refresh, facts, plan_path, await self._hands.access.stored())
+        stored = await self._hands.access.stored()
+        facts = await asyncio.to_thread(with_refresh, facts, plan_path, stored)
+        if facts.is_empty and not self._has_to_store(facts):
+            self._tell_outputs(outputs_of_state(stored))
+            return await self._planned(facts)
         if facts.is_empty:
-            return await (self._apply(plan_path, facts) if self._has_to_store(facts) else self._planned(facts))
+            return await self._apply(plan_path, facts)
         check_plan(self._order, facts)
         await self._check_drift(plan_path, facts)
         await self._approve()
@@ -564,9 +581,49 @@ class Supervisor:
         self._say_plan(facts)
         await self._expect_creations(path, facts)
         await self._tell_planned_replacements(facts)
-        if self._order.operation is Operation.PLAN or not self._order.auto_approve:
-            await self._commands.render(path)
+        await self._describe(path, facts)
         return facts
+
+    async def _describe(self, path: Path, facts: PlanFacts) -> None:
+        """Let people see the plan: before they are asked; of an apply that nobody is asked about, while it goes on."""
+        match self._order.operation:
+            case Operation.DRIFT:
+                return
+            case Operation.APPLY | Operation.DESTROY if self._order.auto_approve:
+                if not facts.is_empty:
+                    self._describing = asyncio.create_task(self._tell_text(path))
+            case _:
+                await self._tell_text(path)
+
+    async def _tell_text(self, path: Path) -> None:
+        self._journal.tell(PlanTextEntry(why=await self._commands.describe(path)))
+
+    async def _end_describing(self) -> None:
+        """Wait for what people see of the plan: after this the plan is removed. A wish to stop ends it at once.
+
+        Whatever goes wrong with it, the outcome is that of the apply.
+        """
+        task, self._describing = self._describing, None
+        if task is None:
+            return
+        try:
+            await to_its_end(_result_of(task))
+        except StopRequested:
+            pass
+        except Exception as error:  # noqa: BLE001 - the apply beside it has changed things, and only that counts
+            self._journal.tell(NoteEntry(text=f"the plan cannot be shown: {error}"))
+
+    def _tell_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Keep the outputs for people and programs. Only a help: a full disk is not an error here."""
+        if not outputs:
+            return
+        told = told_outputs(outputs, self._journal.known)
+        try:
+            keep_private(self._run_folder / OUTPUTS_JSON, msgspec.json.encode(told))
+        except OSError as error:
+            self._journal.tell(NoteEntry(text=f"the outputs could not be kept: {error.strerror or error}"))
+        else:
+            self._journal.tell(OutputsEntry(names=list(told)))
 
     def _check_planned(self, outcome: Outcome, path: Path) -> None:
         """Go on only with a plan that Terraform made to its end."""
@@ -642,8 +699,7 @@ class Supervisor:
         self._say_plan(facts)
         await self._expect_creations(path, facts)
         await self._tell_planned_replacements(facts)
-        if not self._order.auto_approve:
-            await self._commands.render(path)
+        await self._describe(path, facts)
         return facts
 
     def _say_plan(self, facts: PlanFacts) -> None:
@@ -693,6 +749,8 @@ class Supervisor:
             await self._name_orphans(None)
         finally:
             await self._note_made(outcome)
+        await self._end_describing()  # what was planned is shown before what it led to
+        self._tell_outputs(progress.outputs)
         return 0
 
     async def _settle(self, outcome: Outcome, facts: PlanFacts, failure: InterlockError | None) -> None:
@@ -802,6 +860,10 @@ def no_key(state: str, program: str) -> UsageError:
         why="OpenTofu encrypted it; nothing is wrong with it, and no older version must take its place",
         fix=f"{command('state', 'history', state)}    says which run wrote it; run tofu with its key",
     )
+
+
+async def _result_of(task: asyncio.Task[None]) -> None:
+    await task
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

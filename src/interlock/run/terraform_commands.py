@@ -4,26 +4,33 @@ Knows the working tree, the binary, and which flags the user gave. Knows nothing
 run is to stop: the supervisor says `stop`, and every command but an apply counts for nothing from then on. An apply's
 outcome is given back in any case, since it has changed things.
 
-One command runs at a time. The next one may stand by meanwhile; see `standby.py`.
+One command runs at a time. The next one may stand by meanwhile; see `standby.py`. Only what reads a plan for people may
+go on beside its apply.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from interlock.clock import Clock
+from interlock.errors import InterlockError
 from interlock.foreign_text import shell_word
 from interlock.run.binary import Binary
 from interlock.run.entries import AskedEntry, InitEntry, NoteEntry
 from interlock.run.given_values import PREFIX, hand_over, remove_given
 from interlock.run.initialising import is_only_override
 from interlock.run.order import Operation, Order
+from interlock.run.process import keep_private
 from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import is_asking_again
+from interlock.run.shown import PLAN_JSON, PLAN_TEXT
 from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import Ask, ask_once
@@ -35,14 +42,19 @@ from interlock.state import empty_document, render_document
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode, UserFlags, without_backend
 from interlock.terraform.events import AnyEvent
-from interlock.terraform.plan import SENSITIVE, hide_secrets, secret_texts
+from interlock.terraform.plan import hide_secrets, parse_plan, secret_texts
 from interlock.trust.own_secrets import without_own_secrets
 
 PLAN_FILE = "plan.tfplan"
 """The plan of a run, in its folder. It holds secrets in clear and does not outlive the run."""
+SHOWN_PLAN = "shown.tfplan"
+"""The same for those that only read it."""
 
 _OLDEST_TOFU = "1.6.0"  # written into the empty state; an OpenTofu refuses states of newer ones
 
+
+_AS_DATA = frozenset({"show", "told"})
+"""Commands whose output is a plan's JSON."""
 _MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
 
 OnEvent = Callable[[AnyEvent], None]
@@ -118,8 +130,14 @@ class Commands(Protocol):
         """
         ...
 
-    async def render(self, plan: Path) -> None:
-        """Write a plan as people read it to `plan.txt`, without sensitive values. No failure where Terraform cannot."""
+    async def describe(self, plan: Path) -> str:
+        """Keep a plan as people and programs read it, masked: `plan.txt` and `plan.json` in the run's folder.
+
+        It only reads, so it may go on beside an apply of that plan; a wish to stop kills it, which loses nothing.
+
+        Returns:
+            Why people cannot see it as Terraform prints it; empty when they can.
+        """
         ...
 
     async def generate(self, blocks: str, addresses: tuple[str, ...]) -> Generated:
@@ -193,6 +211,7 @@ class TerraformCommands:
     _asking: asyncio.Task[None] | None = None
     _standbys: dict[str, asyncio.Task[Standby | None]] = field(default_factory=dict)
     _is_to_stop: bool = False
+    _readers: list[Running] = field(default_factory=list)
     _said_unprotected: bool = False
     _log: TraceLog = field(init=False)
 
@@ -281,21 +300,78 @@ class TerraformCommands:
         finally:
             shown.unlink(missing_ok=True)
 
-    async def render(self, plan: Path) -> None:
-        """See `Commands.render`. Terraform masks the values that it has marked, and not all their copies."""
-        rendered = self.run_folder / "rendered.jsonl"
+    async def describe(self, plan: Path) -> str:
+        """See `Commands.describe`. Terraform masks the values that it has marked, and not all their copies."""
+        told, printed = self.run_folder / "told.jsonl", self.run_folder / "rendered.jsonl"
+        own = self.run_folder / SHOWN_PLAN  # an apply takes the plan's own name away when it begins; see standby.py
         try:
             outcome = await self._run("rendered", Verb.SHOW, Options(file=str(plan), extra=self._asked))
             if outcome.ended.code != 0:
-                return
+                return None
             text = await asyncio.to_thread(rendered.read_text, errors="replace")
             if SENSITIVE in text:
                 secrets = await asyncio.to_thread(secret_texts, await self.show(plan))
                 self.journal.learn(secrets)  # a provider may quote them when it fails
                 rendered.write_text(await asyncio.to_thread(hide_secrets, text, secrets))
             rendered.rename(self.run_folder / "plan.txt")
+            _link(plan, own)
+            if why := await self._beside("told", Options(json=True, file=str(own))):
+                return why
+            secrets = await asyncio.to_thread(self._keep_document, told)
+            if why := await self._beside("rendered", Options(file=str(own))):
+                return why
+            await asyncio.to_thread(self._keep_text, printed, secrets)
+        except InterlockError as error:
+            return error.what if not error.why else f"{error.what}: {error.why}"
+        except OSError as error:
+            return f"it could not be kept: {error.strerror or error}"
         finally:
-            rendered.unlink(missing_ok=True)
+            for path in (told, printed, own):
+                path.unlink(missing_ok=True)
+        return ""
+
+    def _keep_document(self, told: Path) -> frozenset[str]:
+        """Write the plan for programs; return the texts that it says are secret."""
+        from interlock.run.told_plan import told_plan
+
+        shown = told.read_bytes()
+        secrets = secret_texts(shown)
+        self.journal.learn(secrets)  # a provider may quote them when it fails
+        document = told_plan(parse_plan(shown), self.journal.known)
+        keep_private(self.run_folder / PLAN_JSON, msgspec.json.encode(document))
+        return secrets
+
+    def _keep_text(self, printed: Path, secrets: frozenset[str]) -> None:
+        text = hide_secrets(printed.read_text(errors="replace"), secrets)
+        keep_private(self.run_folder / PLAN_TEXT, self.journal.known.hide(text).encode())
+
+    async def _beside(self, name: str, options: Options) -> str:
+        """Run a `show` that may go on beside another command; return why it failed, else an empty text.
+
+        Raises:
+            StopRequested: It was killed, or not begun: nobody wants to know any more.
+        """
+        self._check()
+        argv, environ = self._line(Verb.SHOW, options)
+        # Without the lock that says the run lives: who finds two holders of it cannot tell which is its Terraform.
+        running = await self.start(
+            name, argv, environ, cwd=self.workspace.directory, run_folder=self.run_folder, held=(), level=self.level
+        )
+        running = running if name in _AS_DATA else replace(running, known=self.journal.known)
+        self._readers.append(running)
+        try:
+            if self._is_to_stop:
+                running.child.kill()
+            outcome = await running.follow(_ignore)
+        except BaseException:
+            running.child.kill()
+            await running.child.wait()
+            raise
+        finally:
+            self._readers.remove(running)
+        self._check()
+        failed = outcome.ended.code != 0
+        return str(self.diagnose(outcome.events, outcome.text).what) if failed else ""
 
     async def generate(self, blocks: str, addresses: tuple[str, ...]) -> Generated:
         """See `Commands.generate`."""
@@ -438,14 +514,19 @@ class TerraformCommands:
         cwd, folder = self.workspace.directory, self.run_folder
         running = await self.start(name, argv, environ, cwd=cwd, run_folder=folder, held=held, level=self.level)
         # a plan's JSON is read as data and removed: with something hidden in it, it would be another plan
-        return running if name == "show" else replace(running, known=self.journal.known)
+        return running if name in _AS_DATA else replace(running, known=self.journal.known)
 
     # -- ending one -------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """See `Commands.stop`."""
         self._is_to_stop = True
+        self._end_readers()
         self._ask_to_stop()
+
+    def _end_readers(self) -> None:
+        for running in list(self._readers):
+            running.child.kill()
 
     def _ask_to_stop(self) -> None:
         if self._running is not None and self._asking is None:
@@ -519,6 +600,15 @@ def _cli_config(environ: Mapping[str, str]) -> str:
         return Path(path).read_text(errors="replace")
     except OSError:
         return ""
+
+
+def _link(plan: Path, name: Path) -> None:
+    """Give a plan a second name; a copy where the file system knows no links."""
+    name.unlink(missing_ok=True)
+    try:
+        os.link(plan, name)
+    except PermissionError:  # FAT, and mounts of some containers
+        keep_private(name, plan.read_bytes())
 
 
 def _first_error(outcome: Outcome) -> str:

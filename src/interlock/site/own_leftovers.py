@@ -59,6 +59,10 @@ _VERSIONS_READ = 1000  # newest versions among which that is looked for before a
 _SALVAGE = "salvage.lock"  # held by the one process that saves what a run left
 _SALVAGE_S = 0.05
 SAVED = "saved"  # an empty file that says: what the run could not save was stored
+_IN_CLEAR = (
+    *("plan.tfplan", "plan.tfplan.approved", "saved.tfplan", "shown.tfplan"),
+    *("show.jsonl", "told.jsonl", "rendered.jsonl"),
+)
 _SAID = 5  # objects named in one sentence
 _NAMED = 20  # objects named in a message; the journal has all of them
 
@@ -354,7 +358,7 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     entry = Entry(at=now, kind=end.KIND, facts=end.facts())
     append(folder, entry)
     # They hold secrets in clear, and nobody can apply them any more; see run/standby.py for the second name.
-    for name in ("plan.tfplan", "plan.tfplan.approved", "saved.tfplan", "show.jsonl"):
+    for name in _IN_CLEAR:
         (folder / name).unlink(missing_ok=True)
     remove_given(folder)
     shutil.rmtree(folder / "data", ignore_errors=True)

@@ -89,6 +89,9 @@ def error_line(summary: str) -> bytes:
     return line("diagnostic", summary, diagnostic={"severity": "error", "summary": summary, "detail": ""})
 
 
+READERS = frozenset({"told", "rendered"})
+"""Commands that only read a plan, for people and programs."""
+SHOWN = b'{"format_version": "1.2"}\n'
 _HOOK = {"resource": {"addr": ADDRESS}, "action": "create", "id_key": "id", "id_value": "1", "elapsed_seconds": 1}
 PLANNED = line("planned_change", change={"resource": {"addr": ADDRESS}, "action": "create"}) + line(
     "change_summary", changes={"add": 1, "change": 0, "remove": 0, "operation": "plan"}
@@ -133,6 +136,7 @@ class FakeTerraform:
         self.ends = {
             "plan": Ending(says=PLANNED, code=2),
             "apply": Ending(says=APPLIED, stores=True),
+            "told": Ending(says=SHOWN),
         }
         self.stops = {
             "apply": Ending(says=STOPPING + APPLIED + error_line("execution halted"), code=1, stores=True),
@@ -167,14 +171,16 @@ class FakeTerraform:
         return Running(child=process, output=output, stderr=stderr)
 
     def _look(self, name: str, run_folder: Path) -> None:
-        """Note what must be on disk before a process exists."""
+        """Note what must be on disk before a process exists; what only reads a plan may go on beside others."""
+        if name in READERS:
+            return
         summary = find_summary(run_folder)
         if summary is None or summary.starting != name:
             self.faults.append(f"{name} was started before that was written down")
         if name == "apply" and read_allowed(run_folder) is None:
             self.faults.append("the apply was started before it was written down what it may delete")
-        if self.living:
-            self.faults.append(f"{name} was started beside {[each.label for each in self.living.values()]}")
+        if beside := [each.label for each in self.living.values() if each.label not in READERS]:
+            self.faults.append(f"{name} was started beside {beside}")
 
     async def ask(self, process: ProcessName, **_asking: object) -> Asked:
         """See `interlock.run.stopping.ask_once`."""
@@ -230,7 +236,7 @@ class FakeProcess:
 
     def kill(self) -> None:
         """See `Process.kill`."""
-        if self.is_running:
+        if self.is_running and self.name.pid in self._terraform.living:
             self._terraform.diary.steps.append(f"kill:{self.label}")
             self._end(self._terraform.kills.get(self.label, Ending(code=KILLED)))
 
@@ -270,7 +276,7 @@ class FakeCommands:
     """See `interlock.run.terraform_commands.Commands`. Nothing is started: each command is one step of the diary.
 
     Attributes:
-        diary: Where it says what it is asked: `init`, `plan`, `show`, `render`, `generate`, `apply`, `stop`, `kill`.
+        diary: Where it says what it is asked: `init`, `plan`, `show`, `describe`, `generate`, `apply`, `stop`, `kill`.
         access: What an apply writes to.
         ends: How `plan` and `apply` end.
         shown: What `show` returns.
@@ -328,9 +334,10 @@ class FakeCommands:
         await self._step("show")
         return self.shown
 
-    async def render(self, plan: Path) -> None:  # noqa: ARG002
-        """See `Commands.render`."""
-        await self._step("render")
+    async def describe(self, plan: Path) -> str:  # noqa: ARG002
+        """See `Commands.describe`."""
+        await self._step("describe")
+        return ""
 
     async def generate(self, blocks: str, addresses: tuple[str, ...]) -> Generated:  # noqa: ARG002
         """See `Commands.generate`."""

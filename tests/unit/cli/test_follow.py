@@ -44,21 +44,51 @@ def test_a_holder_whose_lock_does_not_say_since_when_is_named_all_the_same(since
     assert standing_text(nameless, START) == "queued, position 1 · held by somebody unknown"
 
 
-def test_a_plan_is_counted_and_a_long_one_is_shortened(follower: Follower, capsys: pytest.CaptureFixture[str]) -> None:
-    counts = {"add": 70, "change": 0, "remove": 0}
-    rows = [{"address": f"a.b[{number}]", "action": "create", "reason": ""} for number in range(70)]
-    follower.show(entry("plan", counts=counts, resources=rows, left_out=5, outputs=["o"], empty=False))
-    shown = capsys.readouterr().err
-    assert "plan: 70 to add, 0 to change, 0 to destroy" in shown
-    assert "… and 15 more" in shown
-    assert "a.b[59]" in shown
-    assert "a.b[60]" not in shown
-    empty = parse_entry("plan", {"counts": counts, "empty": True})
+def plan_entry(count: int, **facts: object) -> Entry:
+    rows = [{"address": f"a.b[{number}]", "action": "create", "reason": ""} for number in range(count)]
+    counts = {"add": count, "change": 0, "remove": 0}
+    return entry("plan", counts=counts, resources=rows, outputs=["o"], empty=False, **facts)
+
+
+def test_a_plan_is_shown_whole_on_stdout_as_terraform_prints_it(
+    follower: Follower, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.txt").write_text("# a.b[0] will be created\n")
+    follower.show(plan_entry(70))
+    follower.show(entry("plan-text", why=""))
+    shown = capsys.readouterr()
+    assert shown.err == "plan: 70 to add, 0 to change, 0 to destroy\n"
+    assert shown.out == "# a.b[0] will be created\n"
+    empty = parse_entry("plan", {"counts": {}, "empty": True})
     assert isinstance(empty, PlanEntry)
     assert plan_text(empty) == "no changes"
 
 
-def test_the_question_shows_the_plan_as_people_read_it(
+@pytest.mark.parametrize("brief", [True, False])
+def test_briefly_or_where_it_cannot_be_shown_every_change_of_a_plan_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], brief: bool
+) -> None:
+    follower = Follower(tmp_path, quiet=False, brief=brief)
+    (tmp_path / "plan.txt").write_text("# a.b[0] will be created\n")
+    follower.show(plan_entry(70, left_out=5))
+    follower.show(entry("plan-text", why="" if brief else "it is too large"))
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0] == "  + a.b[0]"
+    assert shown.out.splitlines()[69] == "  + a.b[69]"
+    assert f"… and 5 more: interlock runs show {tmp_path.name} --plan" in shown.out
+    assert ("it is too large" in shown.err) is not brief
+
+
+def test_the_outputs_are_shown_as_terraform_shows_them(
+    follower: Follower, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outputs.json").write_text('{"a": "x", "b": {"k": [1, null]}, "c": "(sensitive value)"}')
+    follower.show(entry("outputs", names=["a", "b", "c"]))
+    shown = capsys.readouterr().out
+    assert shown == '\nOutputs:\n\na = "x"\nb = {\n  "k" = [\n    1,\n    null,\n  ]\n}\nc = <sensitive>\n'
+
+
+def test_the_question_shows_the_plan_to_a_person_whose_results_go_elsewhere(
     follower: Follower, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "plan.txt").write_text("will be created\n")

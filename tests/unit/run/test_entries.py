@@ -28,6 +28,8 @@ from interlock.testing.clock import START, FakeClock
 OLD = Path(__file__).parent / "journal_of_an_earlier_version.jsonl"
 """Written before entries had types: an apply, and one line of every other kind."""
 LINES = OLD.read_bytes().splitlines()
+LATER = {"plan-text", "outputs"}
+"""Kinds that no version of that time wrote."""
 
 
 def spelled(line: bytes) -> str:
@@ -36,7 +38,7 @@ def spelled(line: bytes) -> str:
 
 
 def test_the_stored_journal_has_every_kind() -> None:
-    assert {json.loads(line)["kind"] for line in LINES} == set(KINDS)
+    assert {json.loads(line)["kind"] for line in LINES} == set(KINDS) - LATER
 
 
 @pytest.mark.parametrize("line", LINES, ids=spelled)

@@ -29,6 +29,7 @@ from interlock.run.stage import Outcome, Running
 from interlock.run.summary import Summary
 from interlock.run.supervisor import Hands, Supervisor, _first
 from interlock.run.terraform_commands import Commands, TerraformCommands
+from interlock.run.transcript import read
 from interlock.run.workspace import open_workspace
 from interlock.store.memory import MemoryRecords
 from interlock.terraform.events import AnyEvent
@@ -198,7 +199,9 @@ PLANNING = (
     "end:plan",
     "gateway.forecast",
     "creations.expect",
-    "record:rendered",
+    "start:told",
+    "during:told",
+    "end:told",
     "start:rendered",
     "during:rendered",
     "end:rendered",
@@ -587,7 +590,7 @@ async def test_a_lost_lease_is_reported_whatever_fails_besides(tmp_path: Path, s
 @pytest.mark.promise("P4", "P8")
 async def test_a_fenced_run_that_was_also_cut_off_reports_the_fence_and_names_what_was_cut(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.diary.fails["queue.renew#6"] = LOST
+    scene.diary.fails["queue.renew#7"] = LOST
     scene.terraform.stops["apply"] = Ending(says=BEGUN + CUT, code=1)
     outcome = await scene.run()
     assert isinstance(outcome, LeaseLost)
@@ -606,6 +609,40 @@ async def test_an_apply_that_nobody_is_asked_about_is_not_begun_after_a_wish_to_
     scene.wish(Cause.SIGTERM, at=step)
     assert type(await scene.run()) is Terminated
     assert "start:apply" not in scene.diary.steps
+    await check_laws(scene)
+
+
+async def test_an_apply_that_nobody_is_asked_about_does_not_wait_until_its_plan_is_shown(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, auto_approve=True)
+    assert await scene.run() == 0
+    steps = scene.diary.steps
+    assert steps.index("start:told") < steps.index("start:show") < steps.index("end:rendered")
+    assert [entry.facts for entry in read(scene.folder) if entry.kind == "plan-text"] == [{"why": ""}]
+    assert "phase:planning" in steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("name", ["told", "rendered"])
+async def test_a_stop_ends_at_once_what_only_shows_the_plan(tmp_path: Path, name: str) -> None:
+    scene = Scene(tmp_path, auto_approve=True)
+    scene.wish(Cause.SIGINT, at=f"during:{name}")
+    assert type(await scene.run()) is Interrupted
+    assert f"kill:{name}" in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("fault", [DOWN, RuntimeError("a defect")])
+async def test_a_plan_that_cannot_be_shown_does_not_change_how_its_apply_ended(
+    tmp_path: Path, fault: Exception
+) -> None:
+    scene = Scene(tmp_path, auto_approve=True, commands=faked)
+    scene.diary.fails["describe"] = fault
+    assert await scene.run() == 0
+    assert [str(e.facts["text"])[:27] for e in read(scene.folder) if e.kind == "note"] == [
+        "the plan cannot be shown: " + str(fault)[0]
+    ]
     await check_laws(scene)
 
 
@@ -721,7 +758,7 @@ def faked(scene: Scene) -> FakeCommands:
     return FakeCommands(diary=scene.diary, access=scene.access)
 
 
-COMMANDS = ("init", "plan", "render", "show", "apply")
+COMMANDS = ("init", "plan", "describe", "show", "apply")
 """What a run that asks a person lets Terraform do, in this order."""
 
 

@@ -1,6 +1,7 @@
 """Terraform's commands of a run: argument lists, files, environment, and what a wish to stop makes of each."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -77,13 +78,19 @@ class Scene:
         note_before_apply(self.folder, errored=self.workspace.errored, allowed=frozenset())
         return await self.commands.apply(self.plan, _ignore, parallelism=7)
 
+    async def describe(self) -> str:
+        """Let people see a plan, which is there by then."""
+        self.plan.write_bytes(b"a plan")
+        return await self.commands.describe(self.plan)
+
     def each(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """Return every command by the name of its process."""
         return {
             "init": self.commands.initialise,
             "plan": lambda: self.commands.plan(self.plan, _ignore),
             "show": lambda: self.commands.show(self.plan),
-            "rendered": lambda: self.commands.render(self.plan),
+            "told": self.describe,
+            "rendered": self.describe,
             "generate": lambda: self.commands.generate("import {}", ("null_resource.a",)),
             "apply": self.apply,
         }
@@ -93,7 +100,8 @@ def _ignore(event: AnyEvent) -> None:
     """Nobody looks at it."""
 
 
-NAMES = ("init", "plan", "show", "rendered", "generate", "apply")
+NAMES = ("init", "plan", "show", "told", "rendered", "generate", "apply")
+READ = ("told", "rendered")  # what is killed when the run is to stop: it loses nothing
 
 
 @pytest.mark.parametrize(
@@ -102,14 +110,13 @@ NAMES = ("init", "plan", "show", "rendered", "generate", "apply")
         ("init", ["init"]),
         ("plan", ["plan", "-json", "-detailed-exitcode", "-out={folder}/plan.tfplan"]),
         ("show", ["show", "-json", "{folder}/plan.tfplan"]),
-        ("rendered", ["show", "{folder}/plan.tfplan"]),
+        ("told", ["show", "-json", "{folder}/shown.tfplan"]),
         ("generate", ["plan", "-json", "-refresh=false", "-generate-config-out={folder}/generated.tf"]),
         ("apply", ["apply", "-json", "-parallelism=7", "{folder}/plan.tfplan"]),
     ],
 )
 async def test_each_command_says_what_it_is_for(tmp_path: Path, name: str, words: list[str]) -> None:
     scene = Scene(tmp_path)
-    scene.terraform.ends["rendered"] = Ending(code=1)
     await scene.each()[name]()
     argv = scene.terraform.started[0].argv
     expected = [word.format(folder=scene.folder) for word in words]
@@ -175,7 +182,9 @@ async def test_the_users_own_parallelism_wins(
 
 @pytest.mark.promise("P10")
 @pytest.mark.parametrize("how", ["done", "failed", "stopped"])
-@pytest.mark.parametrize(("name", "file"), [("show", "show.jsonl"), ("rendered", "rendered.jsonl")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("show", "show.jsonl"), ("told", "told.jsonl"), ("rendered", "rendered.jsonl")]
+)
 async def test_a_plans_values_in_clear_do_not_stay_on_disk(tmp_path: Path, name: str, file: str, how: str) -> None:
     scene = Scene(tmp_path)
     scene.terraform.ends[name] = Ending(says=b'{"password": "hunter2"}', code=1 if how == "failed" else 0)
@@ -196,18 +205,50 @@ async def test_a_shown_plan_is_returned_as_terraform_wrote_it(tmp_path: Path) ->
     assert await scene.commands.show(scene.plan) == b'{"password": "hunter2-the-secret"}'
 
 
-async def test_a_plan_that_cannot_be_rendered_is_no_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", READ)
+async def test_a_plan_that_cannot_be_shown_is_no_failure_and_its_reason_is_told(tmp_path: Path, name: str) -> None:
     scene = Scene(tmp_path)
-    scene.terraform.ends["rendered"] = Ending(code=1)
-    await scene.commands.render(scene.plan)
+    scene.terraform.ends[name] = Ending(code=1)
+    assert await scene.describe() == "diagnosed"
     assert not (scene.folder / "plan.txt").exists()
 
 
-async def test_a_rendered_plan_is_kept_for_the_question(tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [b"{}", b"not JSON", b'{"format_version": "9.0"}'])
+async def test_a_plan_whose_json_cannot_be_read_is_not_shown_since_its_secrets_are_not_known(
+    tmp_path: Path, written: bytes
+) -> None:
     scene = Scene(tmp_path)
-    scene.terraform.ends["rendered"] = Ending(says=b"# a will be created")
-    await scene.commands.render(scene.plan)
-    assert (scene.folder / "plan.txt").read_text() == "# a will be created"
+    scene.terraform.ends["told"] = Ending(says=written)
+    assert "the plan's JSON cannot be read" in await scene.describe()
+    assert not (scene.folder / "plan.txt").exists()
+    assert not (scene.folder / "plan.json").exists()
+
+
+@pytest.mark.promise("P10")
+async def test_a_plan_is_kept_for_people_and_programs_without_its_secrets(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.journal.learn(["token-of-the-environment"])
+    change = {"actions": ["create"], "after": {"input": "hunter2-secret", "note": "token-of-the-environment"}}
+    entry = {"address": "a.b[10]", "change": {**change, "after_sensitive": {"input": True}}}
+    plain = {"address": "a.b[9]", "change": {"actions": ["delete"], "before": {"copy": "hunter2-secret"}}}
+    shown = {"format_version": "1.2", "resource_changes": [entry, plain]}
+    scene.terraform.ends["told"] = Ending(says=json.dumps(shown).encode())
+    scene.terraform.ends["rendered"] = Ending(says=b'+ copy = "hunter2-secret"\n+ x = "token-of-the-environment"\n')
+    assert await scene.describe() == ""
+    text, document = (scene.folder / "plan.txt").read_text(), json.loads((scene.folder / "plan.json").read_bytes())
+    assert text.startswith("+ copy = ")
+    assert [row["address"] for row in document["resources"]] == ["a.b[9]", "a.b[10]"]
+    for kept in (text, json.dumps(document)):
+        assert "hunter2" not in kept
+        assert "token-of" not in kept
+    assert {path.name for path in scene.folder.iterdir()} & {"told.jsonl", "rendered.jsonl", "shown.tfplan"} == set()
+
+
+async def test_a_plan_can_be_shown_while_its_apply_has_taken_its_name_away(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.meets["during:told"] = scene.plan.unlink
+    assert await scene.describe() == ""
+    assert (scene.folder / "plan.txt").exists()
 
 
 async def test_nothing_of_a_generated_configuration_stays_in_the_users_folder(tmp_path: Path) -> None:
@@ -269,7 +310,7 @@ async def test_what_a_stopped_command_says_does_not_count(tmp_path: Path, name: 
     scene.diary.meets[f"{step}:{name}"] = scene.commands.stop
     with pytest.raises(StopRequested):
         await scene.each()[name]()
-    assert scene.diary.steps.count(f"ask:{name}") == 1
+    assert scene.diary.steps.count(f"kill:{name}" if name in READ else f"ask:{name}") == 1
 
 
 @pytest.mark.promise("P8", "P9")
@@ -310,7 +351,7 @@ async def test_a_kill_reaches_the_command_that_runs_and_nobody_else(tmp_path: Pa
 
 
 @pytest.mark.promise("P9")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "rendered"])
 async def test_a_command_that_nobody_follows_is_ended_and_an_apply_saves_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
