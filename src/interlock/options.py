@@ -32,7 +32,7 @@ class RunOption:
         return f"--{self.name}"
 
 
-_ALL = ("plan", "apply", "destroy", "drift")
+_ALL = ("plan", "apply", "destroy", "drift", "exec", "import")
 _WRITING = ("apply", "destroy")
 
 RUN_OPTIONS: Final = (
@@ -54,11 +54,11 @@ RUN_OPTIONS: Final = (
     RunOption(name="auto-approve", help="Apply without asking.", commands=_WRITING),
     RunOption(
         name="max-deletes",
-        help="Refuse plans that delete more objects than this.",
+        help="Refuse what deletes more objects than this.",
         value="N",
-        commands=("apply",),
+        commands=("apply", "exec"),
     ),
-    RunOption(name="allow-destroy", help="Allow deletions on a protected state.", commands=_WRITING),
+    RunOption(name="allow-destroy", help="Allow deletions on a protected state.", commands=(*_WRITING, "exec")),
     RunOption(
         name="deadline",
         help="Refuse an apply that the API budget cannot finish in this time.",

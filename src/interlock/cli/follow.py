@@ -30,6 +30,7 @@ from interlock.run.entries import (
     PlanCounts,
     PlanEntry,
     PlanTextEntry,
+    PrintedEntry,
     RecoveryEntry,
     RefreshEntry,
     ResourceEntry,
@@ -139,6 +140,8 @@ class Follower:
                 self._line(told.text)
             case OrphansEntry():
                 self._orphans(told)
+            case PrintedEntry():
+                self._printed(told)
             case StateEntry():
                 self._line(f"state {'written' if told.written else 'unchanged'}, serial {told.serial}", "2")
             case KeptEntry():
@@ -162,6 +165,13 @@ class Follower:
             self._line(f"  … and {count - _ORPHANS_SHOWN} more")
         self._line(f"  take over: {told.next}", "33")
 
+    def _printed(self, told: PrintedEntry) -> None:
+        """Show a line of a command: a result, or why it failed."""
+        if told.is_error:
+            self._line(told.text)
+        else:
+            self._print(f"{one_line(told.text)}\n")
+
     def tick(self) -> None:
         """Bring the live line up to date: seconds pass also when nothing happens."""
         if self._live and self._now is not None:
@@ -173,7 +183,7 @@ class Follower:
 
     def _end(self, told: EndEntry, at: datetime) -> None:
         """Say what an apply did; a failure is said by its error."""
-        if told.exit != 0 or self._applies_since is None or self._quiet:
+        if told.exit != 0 or self._applies_since is None or self._quiet or self._planned is None:
             return
         made = self._counts
         imported = f"{made.imports} imported, " if made.imports else ""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _DEBUG = "INTERLOCK_DEBUG"
-_SUPERVISED = frozenset({"plan", "apply", "destroy"})
+_SUPERVISED = frozenset({"plan", "apply", "destroy", "exec", "import"})
 _HELP = frozenset({"--help"})
 _MISUSED = "the command line is wrong; nothing was done"
 
@@ -43,6 +43,9 @@ COMMANDS: dict[str, Entry] = {
     "plan": Entry("interlock.cli.run:plan_app", "Queue for the state, then plan under its lock", _RUNS),
     "apply": Entry("interlock.cli.run:apply_app", "Plan, show, ask, apply exactly that plan", _RUNS),
     "destroy": Entry("interlock.cli.run:destroy_app", "Destroy everything the state holds", _RUNS),
+    "exec": Entry("interlock.cli.execute:exec_app", "Any command of Terraform on a state, in turn", _RUNS),
+    "import": Entry("interlock.cli.execute:import_app", "Take an object that exists into the state", _RUNS),
+    "output": Entry("interlock.cli.output:app", "The outputs of a state, as terraform output prints them", _STATE),
     "drift": Entry("interlock.cli.drift:app", "Find what changed outside Terraform, decide about it", _RUNS),
     "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended, exit with its status", _RUNS),
     "runs": Entry("interlock.cli.runs:app", "List, show, follow, cancel and prune runs", _RUNS),

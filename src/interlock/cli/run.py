@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -245,8 +247,15 @@ def after_a_kill(folder: Path) -> Entry:
         ) from None
 
 
-def conclude(end: Entry, *, folder: Path, json: bool) -> int:
-    """Print how a run ended and return its exit status."""
+def conclude(end: Entry, *, folder: Path, json: bool, more: Mapping[str, object] = MappingProxyType({})) -> int:
+    """Print how a run ended and return its exit status.
+
+    Args:
+        end: Its last entry.
+        folder: Its folder.
+        json: Print one JSON document.
+        more: What belongs into that beside.
+    """
     from interlock.cli import view
     from interlock.run.entries import EndEntry
     from interlock.run.summary import as_plain, find_summary
@@ -256,7 +265,7 @@ def conclude(end: Entry, *, folder: Path, json: bool) -> int:
     assert isinstance(told, EndEntry), "the last entry of a run is its end"
     failed = told.exit not in {0, 2}
     if json:
-        document = {**(as_plain(summary) if summary is not None else {}), **results_of(folder)}
+        document = {**(as_plain(summary) if summary is not None else {}), **results_of(folder), **more}
         if failed:
             document["error"] = {key: end.facts.get(key) for key in ("code", "exit", "what", "why", "next")}
         view.print_json(document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def order_run(
-    asked: Asked, environ: Mapping[str, str], spare: Spare | None = None, *, say: Callable[[str], None]
+    asked: Asked,
+    environ: Mapping[str, str],
+    spare: Spare | None = None,
+    *,
+    say: Callable[[str], None],
+    files: Sequence[int] = (),
 ) -> FrontEnd:
     """Check what can be checked before anything starts, and hand the order to the spare supervisor, or to a new one.
 
@@ -25,6 +30,7 @@ def order_run(
         environ: The environment of the run.
         spare: A supervisor that was started meanwhile; None to start one.
         say: Tells the person something before anything runs.
+        files: Open files for a command that only reads; see `Spare.begin`.
 
     Raises:
         UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
@@ -32,7 +38,7 @@ def order_run(
     from interlock.run.front_end import Spare
 
     with spare or Spare(environ) as supervisor:
-        return supervisor.begin(checked_order(asked, environ, say))
+        return supervisor.begin(checked_order(asked, environ, say), files)
 
 
 def checked_order(asked: Asked, environ: Mapping[str, str], say: Callable[[str], None]) -> Order:

@@ -26,6 +26,7 @@ from interlock.site.in_sight import sources_of, tool_for
 from interlock.site.opening import breaker_of, budgets_of, open_site, queue_of, remember
 from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
+from interlock.terraform.state_command import read_command
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
@@ -281,6 +282,7 @@ class _Prepared(Struct, frozen=True, kw_only=True):
         journal: Its record.
         environ: The environment of its commands.
         lock: Its lock file, which is held as long as anything of it lives.
+        files: Open files of the person, for a command that only reads.
         binary: The Terraform to start.
         need: What it needs of a gateway, or why it goes without.
     """
@@ -290,6 +292,7 @@ class _Prepared(Struct, frozen=True, kw_only=True):
     journal: Journal
     environ: Mapping[str, str]
     lock: int
+    files: tuple[int, ...]
     binary: Binary
     need: Need | str
 
@@ -297,7 +300,7 @@ class _Prepared(Struct, frozen=True, kw_only=True):
 async def _with_hands(
     order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
 ) -> int:
-    prepared = await _prepare(order, folder, journal, environ)
+    prepared = await _prepare(order, folder, journal, environ, tuple(control.files))
     order, settings, environ = prepared.order, Settings(home=Path(order.home)), prepared.environ
     workspace = await _open_workspace(prepared, settings)
     journal.change(folder=str(workspace.folder))
@@ -328,7 +331,9 @@ def _say(words: Sequence[str], journal: Journal) -> None:
         journal.tell(NoteEntry(text=text))
 
 
-async def _prepare(order: Order, folder: Path, journal: Journal, environ: Mapping[str, str]) -> _Prepared:
+async def _prepare(
+    order: Order, folder: Path, journal: Journal, environ: Mapping[str, str], files: tuple[int, ...]
+) -> _Prepared:
     from interlock.run.binary import find_binary
     from interlock.run.entries import BinaryEntry
     from interlock.run.order import Operation
@@ -346,6 +351,7 @@ async def _prepare(order: Order, folder: Path, journal: Journal, environ: Mappin
         journal=journal,
         environ=environ,
         lock=lock,
+        files=files,
         binary=binary,
         need=_told(need, journal),
     )
@@ -396,6 +402,7 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
 
 
 def _commands(prepared: _Prepared, access: StateAccess, workspace: Workspace) -> Commands:
+    from interlock.run.process import Streams
     from interlock.run.terraform_commands import TerraformCommands
 
     return TerraformCommands(
@@ -410,6 +417,7 @@ def _commands(prepared: _Prepared, access: StateAccess, workspace: Workspace) ->
         clock=SystemClock(),
         alive=prepared.lock,
         level=_protection(prepared.order, prepared.journal, prepared.environ),
+        streams=Streams(**dict(zip(("stdin", "stdout", "stderr"), prepared.files, strict=False))),
     )
 
 
@@ -503,6 +511,8 @@ def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import."""
     if not order.gateway:
         return "--no-gateway was given"
+    if order.command and not read_command(order.command).kind.calls:
+        return "the command calls no provider"
     if order.plan_file is not None:
         return _planned_need(order, environ)
     return _configured_need(order, environ)

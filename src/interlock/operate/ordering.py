@@ -49,6 +49,7 @@ class Asked:
     retries: int = 1
     drift_gate: bool = False
     look: Look | None = None
+    command: tuple[str, ...] = ()
 
 
 def make_order(
@@ -184,6 +185,7 @@ def _order(
         encrypted=encryption.where if encryption is not None else "",
         encryption_asks=encryption is not None and encryption.asks,
         look=asked.look or Look(),
+        command=asked.command,
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )

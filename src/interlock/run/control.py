@@ -22,6 +22,7 @@ END = b"end "
 """Before the facts of the run's last entry, in what the supervisor sends; before it there are only rings."""
 
 _WORD_BYTES = 4096
+_FILES = 3  # stdin, stdout and stderr
 _CAUSES = {"sigint": Cause.SIGINT, "sigterm": Cause.SIGTERM, "sighup": Cause.SIGHUP, "cancel": Cause.CANCELLED}
 
 
@@ -38,6 +39,8 @@ class Control:
         self._socket.set_inheritable(False)
         self._socket.setblocking(False)
         self._open = True
+        self.files: list[int] = []
+        """Open files of the person that came with the order: where a command that only reads reads and prints."""
         self._supervisor: Supervisor | None = None
         self._early: Callable[[Cause], None] = _nobody
 
@@ -46,7 +49,8 @@ class Control:
         line = b""
         self._socket.setblocking(True)
         while not line.endswith(b"\n"):
-            byte = self._socket.recv(1)  # no more: what follows are words
+            byte, files, _, _ = socket.recv_fds(self._socket, 1, _FILES)  # no more: what follows are words
+            self.files += files
             if not byte:
                 return None
             line += byte

@@ -226,6 +226,19 @@ class OutputsEntry(ToldEntry, frozen=True, kw_only=True):
     names: list[str]
 
 
+class PrintedEntry(ToldEntry, frozen=True, kw_only=True):
+    """A line that a command of Terraform printed (`interlock exec`).
+
+    Attributes:
+        text: The line.
+        is_error: Whether it says why the command failed.
+    """
+
+    KIND: ClassVar[str] = "printed"
+    text: str
+    is_error: bool = False
+
+
 class KeptEntry(ToldEntry, frozen=True, kw_only=True):
     """The plan was kept for later (`--out`).
 
@@ -539,6 +552,7 @@ AnyEntry: TypeAlias = (
     | StateEntry
     | OrphansEntry
     | OutputsEntry
+    | PrintedEntry
     | SuspectEntry
     | NoteEntry
     | EndEntry

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -67,8 +67,12 @@ class Spare:
         """Nothing further."""
         return self
 
-    def begin(self, order: Order) -> FrontEnd:
+    def begin(self, order: Order, files: Sequence[int] = ()) -> FrontEnd:
         """Make the run's folder and hand the order over.
+
+        Args:
+            order: The order.
+            files: Open files for a command that only reads: its stdin, stdout and, if given, stderr.
 
         Raises:
             BackendUnavailable: There is no room for it.
@@ -79,7 +83,7 @@ class Spare:
             folder = Path(order.home) / "runs" / order.run
             _make_folder(folder, order)
             with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
-                self._control.sendall(sent)
+                _send(self._control, sent, files)
             self._begun = True
             return FrontEnd(folder, self._control, self._log)
 
@@ -88,6 +92,13 @@ class Spare:
             self._control.close()
             self._log.close()
         self._process.wait()  # it forks at once, so the supervisor is nobody's child
+
+
+def _send(control: socket.socket, sent: bytes, files: Sequence[int]) -> None:
+    if files:
+        socket.send_fds(control, [sent[:1]], list(files))
+        sent = sent[1:]
+    control.sendall(sent)
 
 
 def _make_folder(folder: Path, order: Order) -> None:

@@ -35,6 +35,46 @@ def check_plan(order: Order, plan: PlanFacts) -> None:
     )
 
 
+def check_forgotten(order: Order, gone: tuple[str, ...]) -> None:
+    """Refuse a command that takes more objects out of the state than the order allows: nobody would manage them.
+
+    Args:
+        order: The run.
+        gone: Objects that the state would lack after it, and has under no other address.
+
+    Raises:
+        PolicyGate: The state is protected, or they are more than `max_deletes`.
+    """
+    if not gone:
+        return
+    if order.protected and not order.allow_destroy:
+        raise PolicyGate(
+            f"the command takes {_counted(gone)} out of the protected state {order.state}",
+            why=_listed(gone),
+            fix="repeat with --allow-destroy if that is meant",
+        )
+    if order.max_deletes is not None and len(gone) > order.max_deletes:
+        raise PolicyGate(
+            f"the command takes {_counted(gone)} out of the state, more than the {order.max_deletes} allowed",
+            why=_listed(gone),
+            fix=f"repeat with --max-deletes {len(gone)} if that is meant",
+        )
+
+
+def check_unseen(order: Order) -> None:
+    """Refuse a command that may take objects out of a state which cannot be looked into, where that has rules.
+
+    Raises:
+        PolicyGate: The state is protected, or limits deletions.
+    """
+    if (order.protected or order.max_deletes is not None) and not order.allow_destroy:
+        raise PolicyGate(
+            f"what the command takes out of state {order.state} cannot be told",
+            why="OpenTofu encrypted the state, and it is protected or limits deletions",
+            fix="repeat with --allow-destroy if that is meant",
+        )
+
+
 def _counted(doomed: tuple[str, ...]) -> str:
     return "1 resource" if len(doomed) == 1 else f"{len(doomed)} resources"
 

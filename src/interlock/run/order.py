@@ -20,6 +20,14 @@ class Operation(Enum):
     APPLY = "apply"
     DESTROY = "destroy"
     DRIFT = "drift"
+    REFRESH = "refresh"
+    EXEC = "exec"
+    """A command of Terraform that changes the state; see `interlock.terraform.state_command`."""
+    READ = "read"
+    """One that reads it."""
+
+
+RUNS_A_COMMAND = frozenset({Operation.EXEC, Operation.READ})
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +80,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         encrypted: What has OpenTofu encrypt the state, the plan or both; empty when nothing does.
         encryption_asks: That refers to variables, so every command gets their values.
         drift_gate: An apply reverts drift only where somebody decided so.
+        command: Words of a command of Terraform, for `EXEC` and `READ`; its values are in `extra`.
     """
 
     run: str
@@ -110,6 +119,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     encrypted: str = ""
     encryption_asks: bool = False
     drift_gate: bool = False
+    command: tuple[str, ...] = ()
 
 
 def encode(order: Order) -> bytes:

@@ -38,6 +38,14 @@ class Ended(Struct, frozen=True, kw_only=True):
         return -self.code if self.code < 0 else None
 
 
+class Streams(Struct, frozen=True, kw_only=True):
+    """Open files of the person who ordered a command that only reads; None leaves the process what every one has."""
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+
+
 class Child:
     """A running program; `start` is the only way to get one."""
 
@@ -47,7 +55,7 @@ class Child:
         self.kept = kept
 
     @classmethod
-    async def start(
+    async def start(  # noqa: PLR0913 - a process has that many sides
         cls,
         argv: Sequence[str],
         *,
@@ -57,23 +65,26 @@ class Child:
         stderr: Path,
         held: Sequence[int],
         level: Level = Level.NONE,
+        streams: Streams | None = None,
     ) -> Child:
         """Start a program whose output is appended to two files; it keeps the open files `held`.
 
-        `level` says which signals it does not hear; `kept` of the child says whether that could be done.
+        With `streams` its standard streams are those, as far as they are given. `level` says which signals it does not
+        hear; `kept` of the child says whether that could be done.
 
         Raises:
             TerraformFailed: It cannot be started.
         """
         try:
+            given = streams or Streams()
             with open_private(stdout) as out, open_private(stderr) as err, Protection(level) as protected:
                 process = await asyncio.create_subprocess_exec(
                     *argv,
                     env=dict(environ),
                     cwd=cwd,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
+                    stdin=asyncio.subprocess.DEVNULL if given.stdin is None else given.stdin,
+                    stdout=out if given.stdout is None else given.stdout,
+                    stderr=err if given.stderr is None else given.stderr,
                     start_new_session=True,
                     pass_fds=tuple(held),
                     preexec_fn=protected.in_child,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from interlock.host import ProcessName
-from interlock.run.process import Child, Ended, open_private
+from interlock.run.process import Child, Ended, Streams, open_private
 from interlock.run.protection import Kept, Level
 from interlock.secrecy import NO_KNOWN_SECRETS, KnownSecrets
 from interlock.terraform.events import (
@@ -132,7 +132,7 @@ class Process(Protocol):
 class Start(Protocol):
     """Starts one command of a run; `start` is the real one."""
 
-    async def __call__(
+    async def __call__(  # noqa: PLR0913 - see `start`
         self,
         name: str,
         argv: tuple[str, ...],
@@ -142,6 +142,7 @@ class Start(Protocol):
         run_folder: Path,
         held: Sequence[int],
         level: Level = Level.NONE,
+        streams: Streams | None = None,
     ) -> Running:
         """See `start`."""
         ...
@@ -269,7 +270,7 @@ def _end_of(path: Path, secret: bytes) -> str:
     return (text.replace(secret, _MASK) if secret else text).decode(errors="replace")
 
 
-async def start(
+async def start(  # noqa: PLR0913 - a process has that many sides
     name: str,
     argv: tuple[str, ...],
     environ: Mapping[str, str],
@@ -278,6 +279,7 @@ async def start(
     run_folder: Path,
     held: Sequence[int],
     level: Level = Level.NONE,
+    streams: Streams | None = None,
 ) -> Running:
     """Start one command whose output goes to `<name>.jsonl` and `<name>.err` in the run's folder.
 
@@ -290,10 +292,13 @@ async def start(
         held: Locks on files that the process keeps, and what it starts: on the tree, so that nobody takes the tree
             while it lives, and on the run's own file, by which everybody sees that it lives.
         level: Which signals it does not hear.
+        streams: Where it reads and prints instead.
     """
     output, stderr = run_folder / f"{name}.jsonl", run_folder / f"{name}.err"
     _put_aside(output)
-    child = await Child.start(argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr, held=held, level=level)
+    child = await Child.start(
+        argv, environ=environ, cwd=cwd, stdout=output, stderr=stderr, held=held, level=level, streams=streams
+    )
     address = environ.get("TF_HTTP_ADDRESS", "").encode()
     return Running(child=child, output=output, stderr=stderr, secret=address)
 

@@ -48,13 +48,14 @@ from interlock.run.entries import (
     OutputsEntry,
     PhaseEntry,
     PlanTextEntry,
+    PrintedEntry,
     RetryEntry,
     StateEntry,
 )
-from interlock.run.gate import check_plan
+from interlock.run.gate import check_forgotten, check_plan, check_unseen
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
-from interlock.run.order import Operation, Order
+from interlock.run.order import RUNS_A_COMMAND, Operation, Order
 from interlock.run.orphans import orphans_entry, with_orphans
 from interlock.run.phases import Phase, may_step
 from interlock.run.process import keep_private
@@ -73,8 +74,10 @@ from interlock.run.turn import CANNOT, PRIORITY, Turn
 from interlock.run.workspace import Workspace
 from interlock.source.disk import write_file
 from interlock.state.encrypted import WITHOUT_CONTENT, is_encrypted
-from interlock.terraform.events import Output
+from interlock.state.lineage import find_gone
+from interlock.terraform.events import AnyEvent, Output, Unparsed
 from interlock.terraform.plan import PlanFacts, parse_plan
+from interlock.terraform.state_command import read_command
 
 _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
@@ -86,6 +89,7 @@ _CAUSES = {
 }
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _DAMAGED = "state-corrupt"  # the cause that a Terraform's words for an encrypted state have
+_ERROR_LINES = 200  # of what a failed command said
 _NAMED = 5  # objects in one sentence
 _TAINTED = "tainted"  # Terraform's reason for a replacement
 _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Required plugins are not installed")
@@ -429,6 +433,8 @@ class Supervisor:
 
     async def _operate(self) -> int:
         """Plan and apply; after a passing failure once more from a fresh plan, as often as the order allows."""
+        if self._order.operation in RUNS_A_COMMAND:
+            return await self._execute()
         for attempt in range(1, self._order.retries + 2):
             try:
                 return await self._attempt()
@@ -472,6 +478,56 @@ class Supervisor:
         """Note whether it is proven that a command changed nothing: by its events, the gateway and the state."""
         self._is_unchanged = bool(before) and not outcome.changed_something and self._marked() == before
 
+    async def _execute(self) -> int:
+        """Carry out a command of Terraform instead of plan and apply; see `interlock.terraform.state_command`."""
+        self._enter(Phase.PLANNING)
+        try:
+            return await (self._read() if self._order.operation is Operation.READ else self._change())
+        except StopRequested:
+            raise self._stopped("nothing was changed") from None
+
+    async def _read(self) -> int:
+        outcome = await self._commands.execute(self._tell_printed)
+        if outcome.ended.code != 0:
+            self._tell_errors(outcome)
+            raise self._hands.diagnose(outcome.events, outcome.text)
+        await self._end_unchanged()
+        return 0
+
+    def _tell_errors(self, outcome: Outcome) -> None:
+        """Tell what a failed command said: its cause alone, as a run's, would hide what was typed wrong."""
+        for line in outcome.text.splitlines()[:_ERROR_LINES]:
+            if line.strip():
+                self._journal.tell(PrintedEntry(text=line, is_error=True))
+
+    async def _change(self) -> int:
+        """Change the state by a command. What it takes out of the state is known before it begins, by a rehearsal."""
+        gone, lost = await self._find_gone()
+        check_forgotten(self._order, lost)
+        facts = PlanFacts(may_delete=gone)
+        return await self._act(facts, self._told)
+
+    async def _find_gone(self) -> tuple[frozenset[str], tuple[str, ...]]:
+        """Return the addresses that the state would lack, and the objects that it would have nowhere."""
+        stored = await self._hands.access.stored()
+        if not stored or not read_command(self._order.command).kind.removes:
+            return frozenset(), ()
+        if is_encrypted(stored):
+            check_unseen(self._order)
+            return frozenset(), ()
+        after = await self._commands.rehearse(stored)
+        return await asyncio.to_thread(find_gone, stored, after)
+
+    async def _told(self) -> Outcome:
+        outcome = await self._commands.execute(self._tell_printed)
+        if outcome.ended.code != 0:
+            self._tell_errors(outcome)
+        return outcome
+
+    def _tell_printed(self, event: AnyEvent) -> None:
+        if isinstance(event, Unparsed) and self._order.operation is Operation.EXEC:
+            self._journal.tell(PrintedEntry(text=event.message))
+
     async def _attempt(self) -> int:
         try:
             return await self._plan_and_apply(self._run_folder / PLAN_FILE)
@@ -510,9 +566,8 @@ class Supervisor:
         if facts.refreshed_out:
             gone = ", ".join(sorted(facts.refreshed_out)[:_NAMED])
             self._journal.tell(NoteEntry(text=f"{gone}: gone or moved already; the state is stored without them"))
-        return bool(facts.refreshed_out or self._order.encrypted) or (
-            facts.refresh_differs and self._order.plan_file is not None
-        )
+        wanted = self._order.plan_file is not None or self._order.operation is Operation.REFRESH
+        return bool(facts.refreshed_out or self._order.encrypted) or (facts.refresh_differs and wanted)
 
     async def _planned(self, facts: PlanFacts) -> int:
         """End a run that only plans, or has nothing to do."""
@@ -589,7 +644,7 @@ class Supervisor:
         match self._order.operation:
             case Operation.DRIFT:
                 return
-            case Operation.APPLY | Operation.DESTROY if self._order.auto_approve:
+            case Operation.APPLY | Operation.DESTROY | Operation.REFRESH if self._order.auto_approve:
                 if not facts.is_empty:
                     self._describing = asyncio.create_task(self._tell_text(path))
             case _:
@@ -727,14 +782,21 @@ class Supervisor:
             )
 
     async def _apply(self, path: Path, facts: PlanFacts) -> int:
+        progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
+        await self._act(facts, lambda: self._commands.apply(path, progress.on_event, parallelism=self._parallelism))
+        await self._end_describing()  # what was planned is shown before what it led to
+        self._tell_outputs(progress.outputs)
+        return 0
+
+    async def _act(self, facts: PlanFacts, do: Callable[[], Awaitable[Outcome]]) -> int:
+        """Let Terraform change the state, save what it leaves, and say how it ended."""
         check_room(self._run_folder, len(await self._hands.access.stored() or b""))
         self._check_going_on()
         self._enter(Phase.APPLYING)
         note_before_apply(self._run_folder, errored=self._workspace.errored, allowed=facts.may_delete)
         self._hands.access.allow_deletions(facts.may_delete)
-        progress = Progress(self._journal.tell, self._hands.clock, total=settle.count_operations(facts))
         before, self._is_unchanged = self._marked(), False
-        outcome = await self._commands.apply(path, progress.on_event, parallelism=self._parallelism)
+        outcome = await do()
         self._enter(Phase.SETTLING)
         await self._rest()
         self._judge_change(outcome, before)
@@ -749,8 +811,6 @@ class Supervisor:
             await self._name_orphans(None)
         finally:
             await self._note_made(outcome)
-        await self._end_describing()  # what was planned is shown before what it led to
-        self._tell_outputs(progress.outputs)
         return 0
 
     async def _settle(self, outcome: Outcome, facts: PlanFacts, failure: InterlockError | None) -> None:
@@ -814,7 +874,8 @@ class Supervisor:
 
     def _expect_plan(self) -> None:
         """We are next in line: start the plan, unless its environment is known only when the gateway is open."""
-        if self._hands.gateway is None and self._order.plan_file is None:
+        ordered = self._order
+        if self._hands.gateway is None and ordered.plan_file is None and ordered.operation not in RUNS_A_COMMAND:
             self._commands.expect_plan()
 
     def _expect_apply(self, path: Path) -> None:

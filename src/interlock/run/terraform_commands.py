@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +24,11 @@ from interlock.clock import Clock
 from interlock.errors import InterlockError
 from interlock.foreign_text import shell_word
 from interlock.run.binary import Binary
-from interlock.run.entries import AskedEntry, InitEntry, NoteEntry
+from interlock.run.entries import AskedEntry, InitEntry, NoteEntry, PrintedEntry
 from interlock.run.given_values import PREFIX, hand_over, remove_given
 from interlock.run.initialising import is_only_override
 from interlock.run.order import Operation, Order
-from interlock.run.process import keep_private
+from interlock.run.process import Streams, keep_private
 from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import is_asking_again
 from interlock.run.shown import PLAN_JSON, PLAN_TEXT
@@ -43,19 +44,26 @@ from interlock.terraform import Options, Place, Verb, build_command, divide_flag
 from interlock.terraform.command import PlanMode, UserFlags, without_backend
 from interlock.terraform.events import AnyEvent
 from interlock.terraform.plan import hide_secrets, parse_plan, secret_texts
+from interlock.terraform.state_command import Effect, read_command
 from interlock.trust.own_secrets import without_own_secrets
 
 PLAN_FILE = "plan.tfplan"
 """The plan of a run, in its folder. It holds secrets in clear and does not outlive the run."""
 SHOWN_PLAN = "shown.tfplan"
 """The same for those that only read it."""
+REHEARSAL = "rehearsal"
+"""A folder in the run's, with a copy of the state, while a command is tried on it."""
 
 _OLDEST_TOFU = "1.6.0"  # written into the empty state; an OpenTofu refuses states of newer ones
 
 
 _AS_DATA = frozenset({"show", "told"})
 """Commands whose output is a plan's JSON."""
-_MODES: dict[Operation, PlanMode] = {Operation.DESTROY: "destroy", Operation.DRIFT: "refresh-only"}
+_MODES: dict[Operation, PlanMode] = {
+    Operation.DESTROY: "destroy",
+    Operation.DRIFT: "refresh-only",
+    Operation.REFRESH: "refresh-only",
+}
 
 OnEvent = Callable[[AnyEvent], None]
 
@@ -154,6 +162,24 @@ class Commands(Protocol):
         """
         ...
 
+    async def execute(self, on_event: OnEvent) -> Outcome:
+        """Carry out the command of the order; whatever happened, the outcome says.
+
+        One that changes the state is treated as an apply: its outcome is given back though the run was asked to stop.
+        """
+        ...
+
+    async def rehearse(self, stored: bytes) -> bytes:
+        """Carry out the command of the order on a copy of the state, which touches nothing.
+
+        Returns:
+            What the state would be after it.
+
+        Raises:
+            InterlockError: It fails.
+        """
+        ...
+
     def stop(self) -> None:
         """Ask the command that runs to stop, once; one that is about to begin is not begun."""
         ...
@@ -169,6 +195,14 @@ class Commands(Protocol):
     def clear_away(self) -> None:
         """Forget plans and values that were written for these commands."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """The whole argument list and environment of one command."""
+
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,6 +221,7 @@ class TerraformCommands:
         clock: Ours.
         alive: The open file whose lock says that the run lives; Terraform inherits it. See `interlock.host.alive`.
         level: Which signals Terraform does not hear.
+        streams: Those of the person, for a command that only reads.
         start: Starts a command.
         ask: Asks it to stop.
     """
@@ -202,6 +237,7 @@ class TerraformCommands:
     clock: Clock
     alive: int
     level: Level = Level.NONE
+    streams: Streams | None = None
     start: Start = start
     ask: Ask = ask_once
     has_unjudged_apply: bool = False
@@ -305,20 +341,11 @@ class TerraformCommands:
         told, printed = self.run_folder / "told.jsonl", self.run_folder / "rendered.jsonl"
         own = self.run_folder / SHOWN_PLAN  # an apply takes the plan's own name away when it begins; see standby.py
         try:
-            outcome = await self._run("rendered", Verb.SHOW, Options(file=str(plan), extra=self._asked))
-            if outcome.ended.code != 0:
-                return None
-            text = await asyncio.to_thread(rendered.read_text, errors="replace")
-            if SENSITIVE in text:
-                secrets = await asyncio.to_thread(secret_texts, await self.show(plan))
-                self.journal.learn(secrets)  # a provider may quote them when it fails
-                rendered.write_text(await asyncio.to_thread(hide_secrets, text, secrets))
-            rendered.rename(self.run_folder / "plan.txt")
             _link(plan, own)
-            if why := await self._beside("told", Options(json=True, file=str(own))):
+            if why := await self._beside("told", Options(json=True, file=str(own), extra=self._asked)):
                 return why
             secrets = await asyncio.to_thread(self._keep_document, told)
-            if why := await self._beside("rendered", Options(file=str(own))):
+            if why := await self._beside("rendered", Options(file=str(own), extra=self._asked)):
                 return why
             await asyncio.to_thread(self._keep_text, printed, secrets)
         except InterlockError as error:
@@ -410,6 +437,52 @@ class TerraformCommands:
         """Say whether an apply needs the values that the plan was made with."""
         return self.order.encryption_asks or is_asking_again(plan)
 
+    async def execute(self, on_event: OnEvent) -> Outcome:
+        """See `Commands.execute`."""
+        ordered = read_command(self.order.command)
+        argv = ordered.argv(lock=self.access.lock, values=self._flags.values)
+        changes = ordered.kind.effect is Effect.CHANGES
+        name = "apply" if changes else "read"  # what recovery looks at, whatever changed the state
+        line = _Line(argv=self._place_argv(argv), environ=self._place_environ())
+        self._check()
+        outcome = await self._follow(name, line, on_event, changes=changes)
+        if not changes:
+            self._check()
+        return outcome
+
+    async def rehearse(self, stored: bytes) -> bytes:
+        """See `Commands.rehearse`. An empty folder with a state is a root module on Terraform's local backend."""
+        folder = self.run_folder / REHEARSAL
+        state = folder / "terraform.tfstate"
+        environ = {name: value for name, value in self._place_environ().items() if not name.startswith("TF_HTTP_")}
+        argv = (*self.binary.argv, f"-chdir={folder}", *read_command(self.order.command).argv(lock=None, values=()))
+        try:
+            folder.mkdir(mode=0o700)
+            keep_private(state, stored)
+            line = _Line(argv=argv, environ={**environ, "TF_DATA_DIR": str(folder / ".terraform"), "TF_WORKSPACE": ""})
+            self._check()
+            outcome = await self._follow(REHEARSAL, line, _ignore, changes=False)
+            self._check()
+            if outcome.ended.code != 0:
+                raise self._failed(outcome)
+            return await asyncio.to_thread(state.read_bytes)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def _failed(self, outcome: Outcome) -> InterlockError:
+        """Return the failure of a rehearsal, with what Terraform said."""
+        for line in filter(str.strip, outcome.text.splitlines()):
+            self.journal.tell(PrintedEntry(text=line, is_error=True))
+        return self.diagnose(outcome.events, outcome.text)
+
+    def _place_argv(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        return (*self.binary.argv, f"-chdir={self.workspace.folder}", *words)
+
+    def _place_environ(self) -> dict[str, str]:
+        """Return the environment of a command of the order: without flags from elsewhere, -lock=false for one."""
+        _, environ = self._line(Verb.OUTPUT, Options())
+        return {name: value for name, value in environ.items() if not name.startswith("TF_CLI_ARGS")}
+
     # -- one process ------------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
@@ -430,16 +503,19 @@ class TerraformCommands:
 
     async def _followed(self, name: str, verb: Verb, options: Options, on_event: OnEvent) -> Outcome:
         argv, environ = self._line(verb, options)
+        return await self._follow(name, _Line(argv=argv, environ=environ), on_event, changes=verb is Verb.APPLY)
+
+    async def _follow(self, name: str, line: _Line, on_event: OnEvent, *, changes: bool) -> Outcome:
         self.journal.announce(name)
-        standby = await self._standby_for(name, argv, environ)
-        running = standby.running if standby is not None else await self._start(name, argv, environ)
+        standby = await self._standby_for(name, line.argv, line.environ)
+        running = standby.running if standby is not None else await self._start(name, line.argv, line.environ)
         self._begun(running)
         try:
             if standby is not None:
                 standby.release()
             return await running.follow(on_event)
         except BaseException:
-            await self._end_unfollowed(running, verb)
+            await self._end_unfollowed(running, changes=changes)
             raise
         finally:
             self._ended()
@@ -478,13 +554,13 @@ class TerraformCommands:
             text = "this system has no seccomp for us: Terraform and its providers hear a SIGTERM to the whole job"
             self.journal.tell(NoteEntry(text=text))
 
-    async def _end_unfollowed(self, running: Running, verb: Verb) -> None:
+    async def _end_unfollowed(self, running: Running, *, changes: bool) -> None:
         """End a command that nobody follows any more: a wish ended `init`, or a defect of ours anything else.
 
         Nothing of other commands is worth saving. An apply saves its state first, whatever is wrong with us; what it
         leaves we cannot judge, so lock and grant stay, and recovery finds them with everything else.
         """
-        if verb is Verb.APPLY:
+        if changes:
             self.has_unjudged_apply = True
             self._ask_to_stop()
         else:
@@ -512,7 +588,10 @@ class TerraformCommands:
         """Start a command; it keeps the locks on its tree and on the file that says the run lives, and `also`."""
         held = [each for each in (self.workspace.held, self.alive, *self.access.files, *also) if each is not None]
         cwd, folder = self.workspace.directory, self.run_folder
-        running = await self.start(name, argv, environ, cwd=cwd, run_folder=folder, held=held, level=self.level)
+        streams = self.streams if name == "read" else None
+        running = await self.start(
+            name, argv, environ, cwd=cwd, run_folder=folder, held=held, level=self.level, streams=streams
+        )
         # a plan's JSON is read as data and removed: with something hidden in it, it would be another plan
         return running if name in _AS_DATA else replace(running, known=self.journal.known)
 

@@ -9,24 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from interlock.bounded import decode_json
+from interlock.errors import StateInvalid
 from interlock.run.shown import by_address
 from interlock.secrecy import MASK, NO_KNOWN_SECRETS, NO_SECRETS, KnownSecrets, hide_within
+from interlock.state.outputs import read_outputs
 from interlock.terraform.events import Output
 from interlock.terraform.plan import SENSITIVE, PlanDocument
-
-
-class _Stored(Struct, gc=False):
-    """One output as a state holds it."""
-
-    value: msgspec.Raw = msgspec.Raw(b"null")
-    sensitive: bool = False
-
-
-class _State(Struct, gc=False):
-    outputs: dict[str, _Stored] = {}
 
 
 def told_plan(document: PlanDocument, known: KnownSecrets = NO_KNOWN_SECRETS) -> dict[str, object]:
@@ -61,12 +51,12 @@ def _resource(change: dict[str, Any]) -> dict[str, Any]:
 def outputs_of_state(body: bytes | None) -> tuple[Output, ...]:
     """Return the root outputs of a stored state; none of one that cannot be read."""
     try:
-        state = decode_json(body, type=_State) if body else _State()
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        found = read_outputs(body) if body else {}
+    except StateInvalid:
         return ()
     return tuple(
         Output(name=name, sensitive=each.sensitive, value="" if each.sensitive else bytes(each.value).decode())
-        for name, each in sorted(state.outputs.items())
+        for name, each in found.items()
     )
 
 

@@ -37,6 +37,9 @@ PRIORITY = {
     Operation.APPLY: Priority.APPLY,
     Operation.DESTROY: Priority.APPLY,
     Operation.DRIFT: Priority.DRIFT,
+    Operation.REFRESH: Priority.APPLY,
+    Operation.EXEC: Priority.APPLY,
+    Operation.READ: Priority.PLAN,
 }
 _PACE_LIMIT = 40  # runs that the expected start is computed from
 

@@ -75,6 +75,9 @@ _OPERATIONS = {
     Operation.DRIFT: "OperationTypePlan",
     Operation.APPLY: "OperationTypeApply",
     Operation.DESTROY: "OperationTypeApply",
+    Operation.REFRESH: "OperationTypeRefresh",
+    Operation.EXEC: "OperationTypeApply",
+    Operation.READ: "OperationTypePlan",
 }
 
 

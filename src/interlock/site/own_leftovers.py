@@ -315,6 +315,9 @@ def _outcome_of_apply(folder: Path) -> InterlockError:
     """Say how an apply ended that left no state file: to its own end, or cut off in its operations."""
     output = folder / "apply.jsonl"
     events = EventFile(output).new(at_end=True) if output.exists() else []
+    if (found := find_summary(folder)) is not None and found.operation == "exec":
+        look = command("state", "history", found.state)
+        return Terminated("the run's supervisor was killed", why="what was stored of its command is kept", fix=look)
     applied = [event for event in events if isinstance(event, Apply)]
     interruption = read_interruption(events)
     told = "the run's supervisor was killed"
@@ -361,7 +364,8 @@ def close_run(folder: Path, error: InterlockError, now: datetime) -> Entry:
     for name in _IN_CLEAR:
         (folder / name).unlink(missing_ok=True)
     remove_given(folder)
-    shutil.rmtree(folder / "data", ignore_errors=True)
+    for name in ("data", "rehearsal"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     if summary is not None:
         summary.phase, summary.ended_at, summary.exit = "ended", now, error.exit_status
         summary.code, summary.message = error.code, error.what

@@ -14,9 +14,19 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
-from interlock.state.document import Document, ObjectKey, Resource, content_digest, group_resources, index_objects
+from interlock.state.document import (
+    Document,
+    ObjectKey,
+    Resource,
+    compact,
+    content_digest,
+    group_resources,
+    index_objects,
+    parse_document,
+)
 from interlock.state.encrypted import AnyDocument, EncryptedDocument, encrypted_digest
 
 UNPLANNED_DELETION: Final = "unplanned-deletion"
@@ -165,6 +175,40 @@ def find_lost(current: Document, candidate: Document) -> frozenset[ObjectKey]:
             continue
         gone.update(_lost(resource, others))
     return frozenset(gone)
+
+
+def find_gone(before: bytes, after: bytes) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Say what one state lacks of another: objects by their names, and those that it has under no new address either.
+
+    Returns:
+        The names of every managed object that is not where it was, as `judge_deletions` takes them, and, sorted, as
+        many of them as are nowhere: a move takes an object from one address and gives it another.
+
+    Raises:
+        StateInvalid: One of them is not a state, or has instances that cannot be told apart.
+    """
+    first, second = parse_document(before), parse_document(after)
+    old, new = first.objects(), second.objects()
+    lost = {key: _identity(old[key]) for key in find_lost(first, second)}
+    fresh = [_identity(new[key]) for key in find_lost(second, first)]
+    nowhere = []
+    for key, identity in sorted(lost.items(), key=lambda item: str(item[0])):
+        if identity in fresh:
+            fresh.remove(identity)
+        else:
+            nowhere.append(str(key))
+    return frozenset(map(str, lost)), tuple(nowhere)
+
+
+def _identity(raw: msgspec.Raw) -> str:
+    """Return what stays when an object moves: its attributes as they are written."""
+    found = msgspec.json.decode(raw, type=_Attributes)
+    return compact(found.attributes).decode() + compact(found.attributes_flat).decode()
+
+
+class _Attributes(msgspec.Struct):
+    attributes: msgspec.Raw = msgspec.Raw(b"null")
+    attributes_flat: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def judge_deletions(

@@ -26,7 +26,7 @@ from interlock.run.entries import AnyEntry, ApprovalEntry, PhaseEntry
 from interlock.run.leaving import read_allowed
 from interlock.run.planned_creations import PlannedCreation
 from interlock.run.planned_for import Target
-from interlock.run.process import Ended
+from interlock.run.process import Ended, Streams
 from interlock.run.protection import Kept, Level
 from interlock.run.run_creations import Repeat
 from interlock.run.stage import Outcome, Running
@@ -147,7 +147,7 @@ class FakeTerraform:
         self.started: list[FakeProcess] = []
         self.diary, self.access, self.clock = diary, access, clock
 
-    async def start(
+    async def start(  # noqa: PLR0913 - as the real one
         self,
         name: str,
         argv: tuple[str, ...],
@@ -157,6 +157,7 @@ class FakeTerraform:
         run_folder: Path,
         held: Sequence[int],  # noqa: ARG002
         level: Level = Level.NONE,  # noqa: ARG002
+        streams: Streams | None = None,  # noqa: ARG002
     ) -> Running:
         """See `interlock.run.stage.start`."""
         self._look(name, run_folder)
@@ -276,10 +277,12 @@ class FakeCommands:
     """See `interlock.run.terraform_commands.Commands`. Nothing is started: each command is one step of the diary.
 
     Attributes:
-        diary: Where it says what it is asked: `init`, `plan`, `show`, `describe`, `generate`, `apply`, `stop`, `kill`.
+        diary: Where it says what it is asked: `init`, `plan`, `show`, `describe`, `generate`, `apply`,
+            `execute`, `rehearse`, `stop`, `kill`.
         access: What an apply writes to.
         ends: How `plan` and `apply` end.
         shown: What `show` returns.
+        rehearsed: What `rehearse` returns; None for the state as it is.
         environ: See `Commands.environ`.
         parallelism: See `Commands.parallelism`.
         has_unjudged_apply: See `Commands.has_unjudged_apply`.
@@ -297,6 +300,7 @@ class FakeCommands:
         }
     )
     shown: bytes = b"{}"
+    rehearsed: bytes | None = None
     environ: dict[str, str] = field(default_factory=dict)
     parallelism: int | None = None
     has_unjudged_apply: bool = False
@@ -350,6 +354,18 @@ class FakeCommands:
             raise StopRequested
         await self.diary.step("apply")
         return await self._end(f"apply{self._way()}", on_event)
+
+    async def execute(self, on_event: OnEvent) -> Outcome:
+        """See `Commands.execute`."""
+        if self.is_to_stop:
+            raise StopRequested
+        await self.diary.step("execute")
+        return await self._end(f"apply{self._way()}", on_event)
+
+    async def rehearse(self, stored: bytes) -> bytes:
+        """See `Commands.rehearse`."""
+        await self._step("rehearse")
+        return stored if self.rehearsed is None else self.rehearsed
 
     def _way(self) -> str:
         return ", killed" if self.is_killed else ", stopped" if self.is_to_stop else ""

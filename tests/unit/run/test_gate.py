@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from interlock.errors import PolicyGate
-from interlock.run.gate import check_plan
+from interlock.run.gate import check_forgotten, check_plan
 from interlock.run.order import Operation, Order
 from interlock.terraform.events import Action, PlannedChange, Resource
 from interlock.terraform.plan import PlanFacts
@@ -58,3 +58,15 @@ def test_a_long_list_of_deletions_is_counted_not_spelled() -> None:
     with pytest.raises(PolicyGate) as refusal:
         check_plan(order(max_deletes=0), plan(*[Action.DELETE] * 12))
     assert refusal.value.why.endswith("and 7 more")
+
+
+@pytest.mark.promise("P6")
+def test_what_a_command_takes_out_of_a_state_follows_the_rules_for_deletions() -> None:
+    check_forgotten(order(protected=True, max_deletes=0), ())
+    with pytest.raises(PolicyGate, match="protected state prod") as refusal:
+        check_forgotten(order(protected=True), ("t.n[0]",))
+    assert "--allow-destroy" in refusal.value.fix
+    check_forgotten(order(protected=True, allow_destroy=True), ("t.n[0]",))
+    with pytest.raises(PolicyGate, match="more than the 1 allowed") as refusal:
+        check_forgotten(order(max_deletes=1), ("t.n[0]", "t.n[1]"))
+    assert "--max-deletes 2" in refusal.value.fix

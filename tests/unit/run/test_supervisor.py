@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -748,6 +749,88 @@ async def test_a_crash_is_not_repeated_when_something_may_have_been_changed(tmp_
         scene.came(None)
     assert await scene.run() is not None
     assert scene.diary.steps.count("start:plan") == scene.diary.steps.count("start:apply") == 1
+
+
+# -- commands of Terraform instead of plan and apply -------------------------------------------------------------------
+
+MOVE: dict[str, Any] = {"operation": Operation.EXEC, "command": ("state", "mv", "a.b", "a.c"), "auto_approve": True}
+TAINT: dict[str, Any] = {"operation": Operation.EXEC, "command": ("taint", "a.b"), "auto_approve": True}
+LIST: dict[str, Any] = {"operation": Operation.READ, "command": ("state", "list"), "auto_approve": True}
+CHANGING = ("phase:applying", "access.allow", "record:apply", "start:apply", "during:apply")
+
+
+@pytest.mark.promise("P9")
+async def test_a_command_that_changes_the_state_is_saved_and_released_like_an_apply(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, **TAINT)
+    assert await scene.run() == 0
+    steps = [step for step in scene.diary.steps if step not in {"queue.renew", "access.stored"}]
+    assert tuple(steps[steps.index("phase:planning") :]) == ("phase:planning", *CHANGING, *SETTLING)
+    assert scene.access.head.serial == 1
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize(("step", "cause"), at_every(CHANGING, "applying"))
+async def test_a_command_that_changes_the_state_is_asked_once_saves_and_then_releases(
+    tmp_path: Path, step: str, cause: Cause
+) -> None:
+    scene = Scene(tmp_path, **TAINT)
+    scene.wish(cause, at=step)
+    assert type(await scene.run()) is stopped_by(cause)
+    if "start:apply" in scene.diary.steps:
+        assert scene.diary.steps.count("ask:apply") == 1
+        assert scene.access.head.serial == 1, "its state is stored"
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8", "P9")
+@pytest.mark.parametrize("ordered", [TAINT, LIST])
+@pytest.mark.parametrize("step", ["phase:planning", "start:init", "gateway.open"])
+async def test_a_command_is_not_begun_after_a_wish_to_stop(tmp_path: Path, ordered: dict[str, Any], step: str) -> None:
+    scene = Scene(tmp_path, **ordered)
+    scene.wish(Cause.SIGTERM, at=step)
+    assert type(await scene.run()) is Terminated
+    assert not {"start:apply", "start:read"} & set(scene.diary.steps)
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("cause", STOPS)
+async def test_a_command_that_only_reads_ends_with_the_wish_to_stop(tmp_path: Path, cause: Cause) -> None:
+    scene = Scene(tmp_path, **LIST)
+    scene.wish(cause, at="during:read")
+    assert type(await scene.run()) is stopped_by(cause)
+    assert "phase:applying" not in scene.diary.steps
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(("ordered", "name"), [(TAINT, "apply"), (LIST, "read")])
+async def test_a_command_that_fails_is_the_outcome(tmp_path: Path, ordered: dict[str, Any], name: str) -> None:
+    scene = Scene(tmp_path, **ordered)
+    scene.terraform.ends[name] = Ending(says=b"no such object", code=1)
+    outcome = await scene.run()
+    assert isinstance(outcome, TerraformFailed)
+    await check_laws(scene)
+
+
+@pytest.mark.promise("P6")
+async def test_what_a_command_would_take_out_is_known_before_it_begins(tmp_path: Path) -> None:
+    def state(*names: str) -> bytes:
+        instances = [{"attributes": {"id": name}, "index_key": name} for name in names]
+        resource = {"mode": "managed", "type": "a", "name": "b", "provider": "p", "instances": instances}
+        document = {"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "l", "outputs": {}}
+        return json.dumps({**document, "resources": [resource]}).encode()
+
+    def rehearsing(scene: Scene) -> FakeCommands:
+        return FakeCommands(diary=scene.diary, access=scene.access, rehearsed=state("x"))
+
+    scene = Scene(tmp_path, commands=rehearsing, **MOVE, protected=True)
+    scene.access.document = state("x", "y")
+    outcome = await scene.run()
+    assert type(outcome) is PolicyGate
+    assert 'a.b["y"]' in (outcome.why or "")
+    assert "execute" not in scene.diary.steps
     await check_laws(scene)
 
 

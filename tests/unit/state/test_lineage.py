@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from interlock.state import Footing, Refusal, Step, find_deletions, judge, judge_deletions
+from interlock.state.lineage import find_gone
 
 Make = Callable[..., Any]
 CURRENT = Footing(lineage="l", serial=5)
@@ -77,3 +79,26 @@ def test_a_write_that_drops_more_than_the_plan_is_refused(document: Make, resour
     assert judge_deletions(before, after, frozenset({"t.a[0]", "t.a[1]"})) is None
     assert judge_deletions(before, after, None) is None
     assert judge_deletions(None, after, frozenset()) is None
+
+
+def _stored(*objects: tuple[str, str]) -> bytes:
+    resources = [
+        {
+            "mode": "managed",
+            "type": "t",
+            "name": name,
+            "provider": "p",
+            "instances": [{"schema_version": 0, "attributes": {"id": id_}}],
+        }
+        for name, id_ in objects
+    ]
+    state = {"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "l", "outputs": {}}
+    return json.dumps({**state, "resources": resources}).encode()
+
+
+@pytest.mark.promise("P6")
+def test_a_moved_object_leaves_its_address_and_is_not_gone() -> None:
+    before = _stored(("a", "1"), ("b", "2"), ("c", "3"))
+    assert find_gone(before, _stored(("a", "1"), ("x", "2"))) == (frozenset({"t.b", "t.c"}), ("t.c",))
+    assert find_gone(before, before) == (frozenset(), ())
+    assert find_gone(before, _stored(("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"))) == (frozenset(), ())

@@ -1,0 +1,78 @@
+"""The root outputs of a stored state, as `terraform output` gives them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw, Struct
+
+from interlock.bounded import decode_json, read_json
+from interlock.errors import StateInvalid, UsageError
+
+
+class StoredOutput(Struct, frozen=True, kw_only=True):
+    """One output; `type` and `value` are JSON as the state has them."""
+
+    sensitive: bool = False
+    type: Raw = Raw(b"null")
+    value: Raw = Raw(b"null")
+
+    @property
+    def plain(self) -> object:
+        """The value; it may be a secret."""
+        return read_json(bytes(self.value))
+
+    @property
+    def document(self) -> dict[str, object]:
+        """What `terraform output -json` says of it."""
+        return {"sensitive": self.sensitive, "type": read_json(bytes(self.type)), "value": self.plain}
+
+    def raw(self, name: str) -> str:
+        """Return the value as `terraform output -raw` prints it.
+
+        Raises:
+            UsageError: It is a list, a map, or null.
+        """
+        value = self.plain
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str):
+            return value
+        if value is None or isinstance(value, dict | list):
+            raise UsageError(
+                f"output {name} cannot be printed raw",
+                why="only texts, numbers and true or false can",
+                fix=f"interlock output -json {name}",
+            )
+        return bytes(self.value).decode()
+
+
+class _State(Struct):
+    outputs: dict[str, StoredOutput] = {}
+
+
+def read_outputs(body: bytes) -> Mapping[str, StoredOutput]:
+    """Return the outputs of a state by name, in their order.
+
+    Raises:
+        StateInvalid: It is not a state.
+    """
+    try:
+        return dict(sorted(decode_json(body, type=_State).outputs.items()))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StateInvalid(
+            "the state's outputs cannot be read", why=str(error), fix="interlock state verify ."
+        ) from error
+
+
+def find_output(outputs: Mapping[str, StoredOutput], name: str) -> StoredOutput:
+    """Return one output.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in outputs:
+        known = ", ".join(outputs) or "none"
+        raise UsageError(f"there is no output {name!r}", why=f"the state has {known}", fix="interlock output")
+    return outputs[name]
