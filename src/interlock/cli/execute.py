@@ -36,12 +36,12 @@ Json = Annotated[bool, run_flag("json")]
 def execute(
     ctx: typer.Context,
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="The root module (default: here), then, after --, a command such as terraform state mv A B.",
             metavar="[DIR] -- terraform COMMAND…",
         ),
-    ],
+    ] = None,
     *,
     state: State = None,
     wait: Wait = None,
@@ -56,7 +56,7 @@ def execute(
 
     What changes the state is a run like an apply: versioned, checked, and finished when it is interrupted.
     """
-    directory, command = divide_words(words)
+    directory, command = divide_words(words or [])
     asked = ask(
         command,
         directory,
@@ -119,6 +119,8 @@ def divide_words(words: Sequence[str]) -> tuple[Path, StateCommand]:
     from interlock.terraform.state_command import is_program, is_verb, read_command
 
     program_follows = len(words) > 1 and is_program(words[1])
+    if not words:
+        return Path(), read_command(words)
     if not program_follows and (is_program(words[0]) or (is_verb(words) and not is_verb(words[1:]))):
         return Path(), read_command(words)
     return Path(words[0]), read_command(words[1:])

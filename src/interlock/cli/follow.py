@@ -112,7 +112,7 @@ class Follower:
             case GrantedEntry():
                 self._now = None
                 self._line(f"acquired the lock, token {told.token}")
-            case PlanEntry() | PlanTextEntry() | OutputsEntry():
+            case PlanEntry() | PlanTextEntry() | OutputsEntry() | PrintedEntry():
                 self._result(told)
             case ApprovalEntry():
                 self._ask()
@@ -140,8 +140,6 @@ class Follower:
                 self._line(told.text)
             case OrphansEntry():
                 self._orphans(told)
-            case PrintedEntry():
-                self._printed(told)
             case StateEntry():
                 self._line(f"state {'written' if told.written else 'unchanged'}, serial {told.serial}", "2")
             case KeptEntry():
@@ -217,7 +215,7 @@ class Follower:
         else:
             self._line(self._now())
 
-    def _result(self, told: PlanEntry | PlanTextEntry | OutputsEntry) -> None:
+    def _result(self, told: PlanEntry | PlanTextEntry | OutputsEntry | PrintedEntry) -> None:
         match told:
             case PlanEntry():
                 self._plan(told)
@@ -225,6 +223,8 @@ class Follower:
                 self._plan_text(told)
             case OutputsEntry():
                 self._outputs()
+            case PrintedEntry():
+                self._printed(told)
 
     def _plan(self, told: PlanEntry) -> None:
         self._planned, self._counts = told, told.counts

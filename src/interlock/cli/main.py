@@ -66,6 +66,8 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("interlock.cli.demo:app", "The whole product in a minute, offline", _BEGIN),
     "bootstrap": Entry("interlock.cli.bootstrap:app", "Bucket and lock table for states on AWS", _BEGIN),
     "init": Entry("interlock.cli.init:app", "Write interlock.yaml", _BEGIN),
+    "adopt": Entry("interlock.cli.adopt:adopt_app", "Take a local state, with its workspaces, into Interlock", _BEGIN),
+    "leave": Entry("interlock.cli.adopt:leave_app", "Give a state back to a local file", _BEGIN),
     "doctor": Entry("interlock.cli.doctor:app", "Check everything around a run", _BEGIN),
     "exit-codes": Entry("interlock.cli.exit_codes:app", "What each exit status means", _BEGIN),
     "completion": Entry("interlock.cli.completion:app", "Print a shell completion script", _BEGIN),

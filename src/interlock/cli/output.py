@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from interlock.cli import completing, view
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 
 app = typer.Typer()
 
@@ -19,7 +19,12 @@ def output(
     *,
     state: Annotated[
         str,
-        typer.Option("--state", help="State name, or the folder of its root module.", autocompletion=completing.states),
+        typer.Option(
+            "--state",
+            help="State name, or the folder of its root module.",
+            metavar="STATE",
+            autocompletion=completing.states,
+        ),
     ] = ".",
     raw: Annotated[bool, typer.Option("--raw", help="Print the value alone, as it is; it may be a secret.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON as terraform output -json; with secrets.")] = False,
@@ -30,7 +35,7 @@ def output(
     from interlock.state.outputs import find_output, read_outputs
 
     if raw and name is None:
-        raise UsageError("--raw prints one output", fix="interlock output --raw NAME")
+        raise UsageError("--raw prints one output", fix=command("output"))
     found = read_outputs(_in(state, lambda site: site.versions.body(None)))
     if name is None:
         if json:

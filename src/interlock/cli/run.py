@@ -83,10 +83,10 @@ def plan(
             out=out,
             detailed_exitcode=detailed_exitcode,
             no_gateway=no_gateway,
+            brief=brief,
             json=json,
         ),
         ctx.obj,
-        brief=brief,
     )
 
 
@@ -137,10 +137,10 @@ def apply(
             terraform=terraform,
             no_gateway=no_gateway,
             drift_gate=drift_gate,
+            brief=brief,
             json=json,
         ),
         ctx.obj,
-        brief=brief,
     )
 
 
@@ -177,10 +177,10 @@ def destroy(
             no_wait=no_wait,
             terraform=terraform,
             no_gateway=no_gateway,
+            brief=brief,
             json=json,
         ),
         ctx.obj,
-        brief=brief,
     )
 
 
@@ -195,7 +195,7 @@ def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, .
     return directory, tuple(extra or ())
 
 
-def _run(asked: Asked, spare: Spare | None, *, brief: bool) -> None:
+def _run(asked: Asked, spare: Spare | None) -> None:
     from interlock.cli import view
     from interlock.cli.follow import Follower
     from interlock.compose.ordering import order_run
@@ -208,7 +208,7 @@ def _run(asked: Asked, spare: Spare | None, *, brief: bool) -> None:
         )
     front = order_run(asked, os.environ, spare, say=view.note)
     answers = None if asked.auto_approve else sys.stdin
-    follower = Follower(front.folder, quiet=asked.json, brief=brief)
+    follower = Follower(front.folder, quiet=asked.json, brief=asked.brief)
     end = front.follow(follower.show, answers=answers, tick=follower.tick) or after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
 

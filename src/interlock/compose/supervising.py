@@ -20,6 +20,7 @@ from interlock.clock import SystemClock
 from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
+from interlock.run.order import is_in_space
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
 from interlock.site.in_sight import sources_of, tool_for
@@ -367,7 +368,7 @@ async def _open_workspace(prepared: _Prepared, settings: Settings) -> Workspace:
         Path(order.directory),
         home=settings.home,
         run_folder=prepared.folder,
-        in_place=order.in_place and isinstance(prepared.need, str),
+        in_place=order.in_place and isinstance(prepared.need, str) and not is_in_space(order),
         binary_mark=prepared.binary.mark,
         environ=environ,
         own=own,
@@ -473,6 +474,12 @@ def _own_backend(order: Order, settings: Settings, environ: Mapping[str, str]) -
     from interlock.site.kinds import uses_own_backend
 
     ref = _ref_of(order, settings, environ)
+    if is_in_space(order):
+        from interlock.run.workspace import OVERRIDE_IN_SPACE, OwnBackend
+
+        return OwnBackend(
+            type="local", place={"path": None, "workspace_dir": None}, mark=b"space", override=OVERRIDE_IN_SPACE
+        )
     if not uses_own_backend(ref):
         return None
     from interlock.site.existing import own_backend
@@ -598,18 +605,20 @@ def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations
         return None
     from interlock.lock import may_write
     from interlock.run.gateway_access import RunGateway
+    from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_IN_SPACE
     from interlock.site.kinds import uses_own_backend
 
     async def is_current(token: int) -> bool:
         return may_write((await desk.coordinator.view(order.state)).lock, token)
 
+    base = HEADING if uses_own_backend(desk.ref) else OVERRIDE_IN_SPACE if is_in_space(order) else OVERRIDE
     return RunGateway(
         need,
         ids=RandomIds(),
         store=desk.home.store.records,
         common=budgets_of(desk.site),
         is_current=is_current if desk.site.is_near else at_most_every(_CURRENT_S, is_current),
-        own_backend=uses_own_backend(desk.ref),
+        override=base,
         witness_of=creations.witness,
     )
 

@@ -11,24 +11,48 @@ STATE_NAME_MAX = 200
 
 _PREFIX = "state/"
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
+_AT = "@"
+DEFAULT_WORKSPACE = "default"
+"""Terraform's workspace of whoever chose none; its state has the root module's own name."""
 
 
 def check_state_name(name: str) -> str:
     """Return the name of a state, such as `prod/routing`.
 
     Segments between slashes consist of letters, digits, `.`, `_` and `-`, and begin with a letter or digit; so no
-    segment is empty, `.` or `..`.
+    segment is empty, `.` or `..`. After the last one may stand `@` and a workspace, of the same characters.
 
     Raises:
         UsageError: The name is none.
     """
-    if len(name) <= STATE_NAME_MAX and all(_SEGMENT.match(segment) for segment in name.split("/")):
+    root, at, space = name.partition(_AT)
+    segments = [*root.split("/"), *([space] if at else [])]
+    if len(name) <= STATE_NAME_MAX and all(map(_SEGMENT.match, segments)) and not (at and space == DEFAULT_WORKSPACE):
         return name
     raise UsageError(
         f"{name[:STATE_NAME_MAX]!a} is not a state name",
         why=f"it is longer than {STATE_NAME_MAX} characters" if len(name) > STATE_NAME_MAX else "",
         fix="use letters, digits, '.', '_', '-', in parts between '/' that begin with a letter or digit: prod/routing",
     )
+
+
+def root_and_workspace(name: str) -> tuple[str, str]:
+    """Return the name of a state without its workspace, and that, `default` where it names none: `prod@eu`."""
+    root, _, space = name.partition(_AT)
+    return root, space or DEFAULT_WORKSPACE
+
+
+def in_workspace(name: str, workspace: str) -> str:
+    """Return the name of a root module's state in a workspace.
+
+    Args:
+        name: Its name without one.
+        workspace: Terraform's workspace.
+
+    Raises:
+        UsageError: A state cannot be named after it.
+    """
+    return check_state_name(name if workspace == DEFAULT_WORKSPACE else f"{name}{_AT}{workspace}")
 
 
 def key_of(state: str) -> str:

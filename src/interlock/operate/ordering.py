@@ -36,6 +36,7 @@ class Asked:
     no_wait: bool = False
     terraform: str | None = None
     json: bool = False
+    brief: bool = False
     auto_approve: bool = False
     plan_file: Path | None = None
     plan_digest: str | None = None
@@ -145,10 +146,16 @@ def _order(
     extra = (*_flags_of(environ), *asked.extra)
     ref = ref_of_run(directory, settings, environ, extra, tool=tool_of(binary.name), named=asked.state).for_runs()
     where = ref.where
-    own = settings.states.get(ref.queue if ref.is_own else settings.state_for(directory) or ref.queue)
+    own = settings.states.get(ref.queue.partition("@")[0] if ref.is_own else settings.state_for(directory) or ref.queue)
     pace = _pace(settings, elsewhere=not ref.is_own)
     limits = [asked.max_deletes, *_deletions(settings, own)]
     encryption = find_encryption(binary.name, directory, environ)
+    if encryption is not None and isinstance(where, Own) and where.workspace != "default":
+        raise UsageError(
+            f"the state of workspace {where.workspace} cannot be encrypted",
+            why=f"{encryption.where}; a run in a workspace of Interlock's own store works with the local backend",
+            fix="give it a root module of its own, or a backend with workspaces",
+        )
     return Order(
         run=run,
         operation=asked.operation,
@@ -179,6 +186,7 @@ def _order(
         gateway=not asked.no_gateway,
         in_place=isinstance(where, Own) and where.in_place,
         protect=settings.protect_terraform,
+        workspace=where.workspace if isinstance(where, Own) else "",
         former=where.former if isinstance(where, Own) else (),
         named=asked.state is not None,
         module=_module(directory),

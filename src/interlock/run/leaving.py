@@ -6,6 +6,8 @@ deletions were wanted, and whether an `errored.tfstate` in the user's folder is 
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,15 @@ ALLOWED = "may-delete.json"
 """In the run's folder: what a state written by its apply may lack."""
 EARLIER = "earlier-errored.json"
 """In the run's folder: which `errored.tfstate` lay there before Terraform started; absent when there was none."""
+
+
+SPACE = "space.json"
+"""In the run's folder: the file with the state of its workspace, and the SHA-256 of what was put there or stored."""
+
+
+class _Space(msgspec.Struct, frozen=True):
+    path: str
+    sha256: str
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -70,6 +81,40 @@ def is_left(errored: Path, folder: Path) -> bool:
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return True
     return now != earlier
+
+
+def note_space(folder: Path, path: Path, body: bytes) -> None:
+    """Write down what is in the file of a run's workspace and is stored: anything else in it is not saved yet.
+
+    Args:
+        folder: The run's folder.
+        path: The file.
+        body: Its content; empty for none.
+    """
+    _write(folder / SPACE, msgspec.json.encode(_Space(path=str(path), sha256=hashlib.sha256(body).hexdigest())))
+
+
+def take_from_space(folder: Path) -> Path | None:
+    """Return the file of a run's workspace when it holds what was not stored; None when all of it is.
+
+    Args:
+        folder: The run's folder.
+    """
+    try:
+        noted = decode_json((folder / SPACE).read_bytes(), type=_Space)
+        left = Path(noted.path).read_bytes()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return Path(noted.path) if hashlib.sha256(left).hexdigest() != noted.sha256 else None
+
+
+def clear_space(folder: Path) -> None:
+    """Remove the file of a run's workspace, when what was in it is stored or kept elsewhere."""
+    try:
+        noted = decode_json((folder / SPACE).read_bytes(), type=_Space)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return
+    shutil.rmtree(Path(noted.path).parent.parent, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:

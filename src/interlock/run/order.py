@@ -71,6 +71,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         gateway: Whether the API gateway stands before Genesys Cloud.
         in_place: The configuration declares an empty `backend "http" {}` itself.
         backend: Type of the configuration's own backend, when the state stays there; empty for ours.
+        workspace: Terraform's workspace of a state of ours; empty for one that stays elsewhere.
         former: Names under which the state may have been kept before it got this one.
         named: The person named the state with `--state`, so that no other can be meant.
         patience_s: Silence after which a waiting supervisor is passed over.
@@ -111,6 +112,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     in_place: bool = False
     protect: str = "auto"
     backend: str = ""
+    workspace: str = ""
     former: tuple[str, ...] = ()
     named: bool = False
     patience_s: float = 15.0
@@ -120,6 +122,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     encryption_asks: bool = False
     drift_gate: bool = False
     command: tuple[str, ...] = ()
+
+
+def is_in_space(order: Order) -> bool:
+    """Whether the run works in a workspace of a state of ours other than `default`."""
+    return order.workspace not in {"", "default"}
 
 
 def encode(order: Order) -> bytes:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +28,7 @@ from interlock.run.binary import Binary
 from interlock.run.entries import AskedEntry, InitEntry, NoteEntry, PrintedEntry
 from interlock.run.given_values import PREFIX, hand_over, remove_given
 from interlock.run.initialising import is_only_override
-from interlock.run.order import Operation, Order
+from interlock.run.order import Operation, Order, is_in_space
 from interlock.run.process import Streams, keep_private
 from interlock.run.protection import Kept, Level
 from interlock.run.saved_plan import is_asking_again
@@ -38,7 +39,7 @@ from interlock.run.stopping import Ask, ask_once
 from interlock.run.surroundings import Diagnose, Generated, StateAccess
 from interlock.run.trace_log import TraceLog
 from interlock.run.transcript import Journal
-from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace
+from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace, space_of
 from interlock.state import empty_document, render_document
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode, UserFlags, without_backend
@@ -289,7 +290,8 @@ class TerraformCommands:
 
     async def _init(self) -> None:
         self.journal.tell(InitEntry(binary=self.binary.name))
-        outcome = await self._run("init", Verb.INIT, Options(extra=(*self._init_flags(), *self._asked)))
+        with self._without_state():
+            outcome = await self._run("init", Verb.INIT, Options(extra=(*self._init_flags(), *self._asked)))
         if outcome.ended.code != 0:
             output = (self.run_folder / "init.jsonl").read_text(errors="replace") + "\n" + outcome.text
             if not is_only_override(output, _cli_config(self.environ)):
@@ -310,6 +312,20 @@ class TerraformCommands:
         outcome = await self._run("begin", Verb.STATE_PUSH, options)
         if outcome.ended.code != 0:
             raise self.diagnose(outcome.events, outcome.text)
+
+    @contextmanager
+    def _without_state(self) -> Iterator[None]:
+        """Put the state of a workspace aside: `init` would ask whether to move it into the backend of the override."""
+        path = space_of(self.workspace.folder, self.order.workspace)
+        if not is_in_space(self.order) or not path.exists():
+            yield
+            return
+        aside = path.with_name("aside")
+        path.rename(aside)
+        try:
+            yield
+        finally:
+            aside.rename(path)
 
     async def plan(self, out: Path, on_event: OnEvent) -> Outcome:
         """See `Commands.plan`."""

@@ -31,6 +31,10 @@ OVERRIDE_NAME = "interlock_override.tf"
 IMPORTS_NAME = "interlock_imports.tf"  # blocks for which Terraform generates configuration, for one command of a scan
 HEADING = "# Written by Interlock for one run; the user's own files are not touched.\n"
 OVERRIDE = HEADING + 'terraform {\n  backend "http" {}\n}\n'
+OVERRIDE_IN_SPACE = HEADING + 'terraform {\n  backend "local" {}\n}\n'
+"""For a workspace of a state of ours, of which Terraform's HTTP backend knows none; see ADR 402."""
+SPACES = "terraform.tfstate.d"
+"""Where Terraform's local backend keeps workspaces; the state of a run in one is there while it works."""
 ERRORED = "errored.tfstate"
 LOCK_FILE = ".terraform.lock.hcl"
 _SEED_FORMAT = 2  # of what is kept of an initialisation; 1 had no lock file, so nothing of it can be used
@@ -42,6 +46,7 @@ _HIDDEN = frozenset(
         ERRORED,
         OVERRIDE_NAME,
         IMPORTS_NAME,
+        SPACES,
         "terraform.tfstate",
         "terraform.tfstate.backup",
     }
@@ -223,6 +228,11 @@ class Workspace:
             self.held = None
 
 
+def space_of(folder: Path, workspace: str) -> Path:
+    """Return where the state of a workspace is while a run in it works."""
+    return folder / SPACES / workspace / "terraform.tfstate"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnBackend:
     """The configuration's own backend, which a run uses as it is.
@@ -233,6 +243,7 @@ class OwnBackend:
         recorded: The user's `.terraform/terraform.tfstate`; empty when there is none.
         mark: Everything else that decides what `terraform init` records: flags, files, workspace, credentials.
         init_flags: See `Workspace.init_flags`.
+        override: What the tree's override says.
     """
 
     type: str
@@ -240,6 +251,7 @@ class OwnBackend:
     recorded: bytes = field(default=b"", repr=False)
     mark: bytes = field(default=b"", repr=False)
     init_flags: tuple[str, ...] = ()
+    override: str = HEADING
 
 
 def open_workspace(
@@ -270,7 +282,7 @@ def open_workspace(
     data_dir.mkdir(parents=True, exist_ok=True)
     folder, held = (directory, None) if in_place else _take_tree(directory, home)
     if own is not None and held is not None:
-        write_override(folder, HEADING)
+        write_override(folder, own.override)
     return Workspace(
         directory=directory,
         folder=folder,
@@ -280,7 +292,7 @@ def open_workspace(
         recorded=own.recorded if own is not None else b"",
         backend=own.type if own is not None else "http",
         place=own.place if own is not None else {"address": None},
-        base=HEADING if own is not None else OVERRIDE,
+        base=own.override if own is not None else OVERRIDE,
         init_flags=own.init_flags if own is not None else (),
     )
 
@@ -383,7 +395,7 @@ def _mirror(directory: Path, root: Path) -> Path | None:
     """
     top = _top(directory)
     folder = root / directory.relative_to(top)
-    if (folder / ERRORED).exists():
+    if (folder / ERRORED).exists() or any((folder / SPACES).glob("*/terraform.tfstate")):
         return None
     try:
         if folder.is_dir():

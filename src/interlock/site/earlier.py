@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.coordinator.names import root_and_workspace
 from interlock.errors import InterlockError, UsageError, command
 from interlock.foreign_text import one_line
 from interlock.site.identity import Identity, default_state_names, identities_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from interlock.run.order import Order
 
 _RESOURCE = re.compile(rb'^[ \t]*resource[ \t]+"([^"\n]{1,200})"[ \t]+"([^"\n]{1,200})"', re.MULTILINE)
+_TYPED = frozenset({"plan", "apply", "destroy"})
 _ALIKE = 0.5  # share of a state's resources that a moved configuration declares; people rarely move and rewrite at once
 
 
@@ -51,7 +53,8 @@ async def check_not_renamed(home: Home, order: Order) -> None:
     earlier = await find_earlier(home, Path(order.directory), order.former, state=order.state)
     if earlier is None:
         return
-    words = (order.operation.value, order.directory, "--state")
+    verb = order.operation.value if order.operation.value in _TYPED else "plan"
+    words = (verb, order.directory, "--state")
     raise UsageError(
         f"state {order.state} is empty, and {order.directory} seems to have had its state as {earlier.state} so far",
         why=f"{earlier.why}; a plan against the empty state would create everything a second time",
@@ -79,7 +82,12 @@ async def find_earlier(
     for name in former:
         if name != state and await _has_resources(home, name):
             return Earlier(state=name, why="that was its name before it had another one, a repository or an origin")
-    candidates = [known for known in await home.states.all() if not known.type and known.queue not in {state, *former}]
+    own = {root_and_workspace(name)[0] for name in (state, *former) if name}  # another workspace is another state
+    candidates = [
+        known
+        for known in await home.states.all()
+        if not known.type and known.queue not in {state, *former} and root_and_workspace(known.queue)[0] not in own
+    ]
     if not candidates:
         return None
     identity = identities_of(directory)

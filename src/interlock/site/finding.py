@@ -35,9 +35,11 @@ class KeptByUs:
 
     Attributes:
         in_place: The configuration declares an empty `backend "http" {}` itself.
+        workspace: Terraform's workspace: each has a state of its own.
     """
 
     in_place: bool
+    workspace: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ def locate_state(
         return Refused(found=found, error=refused, is_certain=True)
     if (refused := _uncertain(found, advice)) is not None:
         return Refused(found=found, error=refused)
-    return KeptByUs(in_place=found.is_declared)
+    return KeptByUs(in_place=found.is_declared, workspace=found.workspace)
 
 
 def state_of(found: Found, directory: Path) -> str:
@@ -158,8 +160,6 @@ def _uncertain(found: Found, advice: _Advice) -> UsageError | None:
         return advice.flags_without_block()
     if found.before is not None:
         return advice.recorded(found.before)
-    if found.workspace != "default":
-        return advice.workspace()
     return None
 
 
@@ -234,21 +234,11 @@ class _Advice:
         return UsageError(
             f"{self.directory} has a local state, {name}, that Interlock does not know",
             why="a plan against the empty state would create everything a second time",
-            fix=f'{self._push_local(path)}    or declare backend "local" {{}}, to leave it where it is',
+            fix=f'{self._adopt()}    or declare backend "local" {{}}, to leave it where it is',
         )
 
-    def workspace(self) -> UsageError:
-        source, program = self.found.workspace_source, self.tool.value
-        undo = (
-            "unset TF_WORKSPACE"
-            if source == "TF_WORKSPACE"
-            else f"{program} {shlex.quote(f'-chdir={self.directory}')} workspace select default"
-        )
-        return UsageError(
-            f'workspace "{self.found.workspace}" is chosen ({source})',
-            why="Interlock's own backend has none: all of them would share one state",
-            fix=f"{undo}    then give each workspace a state of its own with --state",
-        )
+    def _adopt(self) -> str:
+        return command("adopt", self.directory, *(("--state", self.state) if self.state else ()))
 
     def _move(self, remove: str) -> str:
         pull = f"{self.tool.value} {shlex.quote(f'-chdir={self.directory}')} state pull > state.json"

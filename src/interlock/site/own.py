@@ -85,9 +85,13 @@ class OwnSite:
         version: Callable[[], str],  # noqa: ARG002 - Terraform names its version to us itself, in its lock
     ) -> AbstractAsyncContextManager[StateAccess]:
         """See `Site.access`: the HTTP backend on a loopback port."""
+        from interlock.run.order import is_in_space
         from interlock.site.own_access import open_access
+        from interlock.site.own_space import open_space
 
         home = self.home
+        if is_in_space(order):
+            return open_space(home.coordinator, home.archive, order=order, run_folder=home.runs / order.run)
         return open_access(
             home.coordinator, home.archive, ids=home.ids, state=order.state, run=order.run, who=order.who
         )

@@ -31,7 +31,7 @@ from interlock.run.cut_off import how_to_look
 from interlock.run.entries import EndEntry
 from interlock.run.fence import Fence
 from interlock.run.given_values import remove_given
-from interlock.run.leaving import is_left, read_allowed
+from interlock.run.leaving import clear_space, is_left, read_allowed, take_from_space
 from interlock.run.order import decode
 from interlock.run.orphans import take_over, with_orphans
 from interlock.run.settle import SAVE_FAILED, completed, following
@@ -274,9 +274,12 @@ def take_unsaved(folder: Path) -> Path | None:
     kept = folder / ERRORED
     summary = find_summary(folder)
     left = Path(summary.folder) / ERRORED if summary and summary.folder else None
-    if left is not None and is_left(left, folder):
+    if left is None or not is_left(left, folder):
+        left = take_from_space(folder)
+    if left is not None:
         shutil.move(left, kept)
         kept.chmod(0o600)
+    clear_space(folder)
     return kept if kept.is_file() else None
 
 

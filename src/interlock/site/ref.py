@@ -26,10 +26,12 @@ class Own:
     Attributes:
         in_place: The configuration declares an empty `backend "http" {}` itself.
         former: Names under which the same root module may have had its state before.
+        workspace: Terraform's workspace, which is in the state's name; `default` where nobody chose one.
     """
 
     in_place: bool = False
     former: tuple[str, ...] = ()
+    workspace: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

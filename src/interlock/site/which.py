@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.coordinator.names import check_state_name
+from interlock.coordinator.names import DEFAULT_WORKSPACE, check_state_name, in_workspace, root_and_workspace
 from interlock.errors import UsageError, command
 from interlock.settings.values import Settings
 from interlock.site.identity import default_state_names
@@ -121,7 +121,7 @@ def ref_of_run(
     usual = named or settings.state_for(directory)
     match _locate(directory, environ, extra, tool=tool, terraform=settings.terraform, state=usual):
         case None:
-            return _own_of(directory, settings, named, in_place=False)
+            return _own_of(directory, settings, named, in_place=False, workspace=DEFAULT_WORKSPACE)
         case located:
             return _of_located(located, directory, settings, named, tuple(extra))
 
@@ -132,7 +132,7 @@ def _of_located(
     from interlock.site import finding
 
     if isinstance(located, finding.KeptByUs):
-        return _own_of(directory, settings, named, in_place=located.in_place)
+        return _own_of(directory, settings, named, in_place=located.in_place, workspace=located.workspace)
     if isinstance(located, finding.Refused) and not located.is_certain:
         raise located.error
     refusal = located.error if isinstance(located, finding.Refused) else None
@@ -154,16 +154,27 @@ def own_ref(state: str, *, directory: Path | None = None) -> StateRef:
     Raises:
         UsageError: It is not a state name.
     """
-    return StateRef(queue=check_state_name(state), address=own_address(state), where=Own(), directory=directory)
+    where = Own(workspace=root_and_workspace(check_state_name(state))[1])
+    return StateRef(queue=state, address=own_address(state), where=where, directory=directory)
 
 
-def _own_of(directory: Path, settings: Settings, named: str | None, *, in_place: bool) -> StateRef:
+def _own_of(
+    directory: Path, settings: Settings, named: str | None, *, in_place: bool, workspace: str = DEFAULT_WORKSPACE
+) -> StateRef:
+    """Return the state of a root module in a workspace; `NAME@WORKSPACE` names both."""
     usual = default_state_names(directory) if named is None else ()
-    name = check_state_name(named or settings.state_for(directory) or usual[0])
-    former = tuple(each for each in usual if each != name)
-    return StateRef(
-        queue=name, address=own_address(name), where=Own(in_place=in_place, former=former), directory=directory
-    )
+    root, meant = root_and_workspace(check_state_name(named or settings.state_for(directory) or usual[0]))
+    if meant != DEFAULT_WORKSPACE and workspace not in {meant, DEFAULT_WORKSPACE}:
+        raise UsageError(
+            f"--state {named} names workspace {meant}, and {workspace} is chosen",
+            why="TF_WORKSPACE or terraform workspace select chose it",
+            fix=f"leave out --state, or set TF_WORKSPACE={meant}",
+        )
+    space = workspace if meant == DEFAULT_WORKSPACE else meant
+    name = in_workspace(root, space)
+    former = tuple(in_workspace(each, space) for each in usual if each != root)
+    where = Own(in_place=in_place, former=former, workspace=space)
+    return StateRef(queue=name, address=own_address(name), where=where, directory=directory)
 
 
 def _existing_ref(found: Found, directory: Path, *, refusal: UsageError | None, flags: tuple[str, ...]) -> StateRef:
@@ -245,7 +256,7 @@ def _own_folder(state: str, folder: Path, home: Home, environ: Mapping[str, str]
 
 async def _of_name(name: str, folder: Path | None, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state with a name; a folder of that name comes after the states that are there."""
-    declared = home.settings.states.get(name)
+    declared = home.settings.states.get(name.partition("@")[0])
     if declared is not None and declared.directory is not None:
         return await _of_declared(name, declared.directory, home, environ)
     check_state_name(name)
@@ -262,7 +273,7 @@ async def _of_declared(name: str, folder: Path, home: Home, environ: Mapping[str
     """Return the state to which interlock.yaml gives a name: that of its directory, wherever it is."""
     if folder.is_dir() and holds_configuration(folder):
         ref = await _of_folder(folder, home, environ)
-        return ref if not ref.is_own else replace(ref, queue=name, address=own_address(name))
+        return ref if not ref.is_own else replace(own_ref(name, directory=ref.directory), where=_in_space(ref, name))
     if await home.keeps(name):
         return own_ref(name)
     raise UsageError(
@@ -270,6 +281,12 @@ async def _of_declared(name: str, folder: Path, home: Home, environ: Mapping[str
         why="interlock.yaml says that it is the state's root module, and only that says where the state is",
         fix="run the command in a checkout that has it, or correct `directory` in interlock.yaml",
     )
+
+
+def _in_space(ref: StateRef, name: str) -> Own:
+    """Return where a state of ours is by what was found of its folder, in the workspace that its name says."""
+    assert isinstance(ref.where, Own)
+    return replace(ref.where, workspace=root_and_workspace(name)[1])
 
 
 async def _of_address(address: str, home: Home, environ: Mapping[str, str]) -> StateRef:

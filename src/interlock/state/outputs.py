@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from interlock.bounded import decode_json, read_json
-from interlock.errors import StateInvalid, UsageError
+from interlock.errors import THIS_STATE, StateInvalid, UsageError, command
 
 
 class StoredOutput(Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class StoredOutput(Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"output {name} cannot be printed raw",
                 why="only texts, numbers and true or false can",
-                fix=f"interlock output -json {name}",
+                fix=command("output", "--json", name),
             )
         return bytes(self.value).decode()
 
@@ -62,7 +62,7 @@ def read_outputs(body: bytes) -> Mapping[str, StoredOutput]:
         return dict(sorted(decode_json(body, type=_State).outputs.items()))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(
-            "the state's outputs cannot be read", why=str(error), fix="interlock state verify ."
+            "the state's outputs cannot be read", why=str(error), fix=command("state", "verify", THIS_STATE)
         ) from error
 
 

@@ -73,7 +73,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "apply": "interlock apply",
     "destroy": "interlock destroy",
     "init": "interlock plan    every run initialises by itself; flags of init go after --",
-    "force-unlock": "interlock force-unlock STATE",
+    "force-unlock": "interlock lock ls",
     "workspace": "interlock plan    with TF_WORKSPACE=NAME, or after terraform workspace select NAME",
     "state push": "interlock state push FILE",
     "fmt": "terraform fmt    it needs no state",

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from interlock.run.leaving import ALLOWED, EARLIER, is_left, note_before_apply, read_allowed
+from interlock.run.leaving import (
+    ALLOWED,
+    EARLIER,
+    clear_space,
+    is_left,
+    note_before_apply,
+    note_space,
+    read_allowed,
+    take_from_space,
+)
 
 
 @pytest.mark.promise("P6")
@@ -50,3 +59,21 @@ def test_a_second_attempt_of_a_run_notes_again(tmp_path: Path) -> None:
     for allowed in ({"a.b"}, {"c.d"}):
         note_before_apply(tmp_path, errored=tmp_path / "errored.tfstate", allowed=frozenset(allowed))
     assert read_allowed(tmp_path) == frozenset({"c.d"})
+
+
+@pytest.mark.promise("P3")
+def test_what_a_workspace_holds_beyond_what_is_stored_is_found_and_nothing_else(tmp_path: Path) -> None:
+    folder, file = tmp_path / "run", tmp_path / "terraform.tfstate.d" / "prod" / "terraform.tfstate"
+    folder.mkdir()
+    file.parent.mkdir(parents=True)
+    assert take_from_space(folder) is None, "the run is in no workspace"
+    note_space(folder, file, b"")
+    assert take_from_space(folder) is None, "nothing is there"
+    file.write_bytes(b"one")
+    assert take_from_space(folder) == file
+    note_space(folder, file, b"one")
+    assert take_from_space(folder) is None, "it is what was stored"
+    file.write_bytes(b"two")
+    assert take_from_space(folder) == file
+    clear_space(folder)
+    assert not file.parent.parent.exists()

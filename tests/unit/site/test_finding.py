@@ -153,7 +153,6 @@ def test_a_workspace_of_a_backend_that_runs_reach_by_an_address_of_their_own_is_
         ),
         ({"terraform.tfstate": "{}"}, "terraform.tfstate"),
         ({"terraform.tfstate.d/staging/terraform.tfstate": "{}"}, "terraform.tfstate.d/staging"),
-        ({".terraform/environment": "staging"}, 'workspace "staging"'),
     ],
 )
 def test_whatever_else_speaks_of_a_state_elsewhere_is_refused(tmp_path: Path, files: dict[str, str], said: str) -> None:
@@ -162,9 +161,17 @@ def test_whatever_else_speaks_of_a_state_elsewhere_is_refused(tmp_path: Path, fi
     assert said in refusal(look(folder, files))
 
 
-@pytest.mark.parametrize("environ", [{"TF_WORKSPACE": "staging"}, {"TF_CLI_ARGS_init": "-backend-config=key=k"}])
-def test_an_environment_that_speaks_of_a_state_elsewhere_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
-    refusal(look(tmp_path, {}, environ))
+def test_an_environment_that_speaks_of_a_state_elsewhere_is_refused(tmp_path: Path) -> None:
+    refusal(look(tmp_path, {}, {"TF_CLI_ARGS_init": "-backend-config=key=k"}))
+
+
+@pytest.mark.parametrize(
+    ("files", "environ"), [({}, {"TF_WORKSPACE": "staging"}), ({".terraform/environment": "staging"}, {})]
+)
+def test_a_workspace_of_our_own_backend_is_known_however_it_was_chosen(
+    tmp_path: Path, files: dict[str, str], environ: dict[str, str]
+) -> None:
+    assert look(tmp_path, files, environ) == KeptByUs(in_place=False, workspace="staging")
 
 
 def test_s3_stays_where_it_is_also_when_flags_of_the_environment_complete_it(tmp_path: Path) -> None:

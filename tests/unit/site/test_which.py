@@ -246,10 +246,17 @@ def test_a_backend_that_an_earlier_init_recorded_is_never_answered_with_our_own_
     assert "init -migrate-state -force-copy; interlock state push --state" in (refused.value.fix or "")
 
 
-def test_a_chosen_workspace_is_refused_and_not_answered_with_the_default_one(house: House) -> None:
+@pytest.mark.promise("P11")
+def test_a_chosen_workspace_is_another_state_of_the_same_root_module(house: House) -> None:
     house.module("cc", NONE)
-    with pytest.raises(UsageError, match="workspace"):
-        house.ask("./cc", {"TF_WORKSPACE": "green"})
+    plain = house.ask("./cc").queue
+    assert house.ask("./cc", {"TF_WORKSPACE": "green"}).queue == f"{plain}@green"
+    (house.folder / "cc" / ".terraform").mkdir()
+    (house.folder / "cc" / ".terraform" / "environment").write_text("blue")
+    assert house.ask("./cc").queue == f"{plain}@blue"
+    assert house.ask("./cc", {"TF_WORKSPACE": "default"}).queue == plain
+    with pytest.raises(UsageError, match="not a state name"):
+        house.ask("./cc", {"TF_WORKSPACE": "../x"})
 
 
 def _known(house: House) -> list[KnownState]:

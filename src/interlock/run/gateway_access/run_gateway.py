@@ -29,7 +29,7 @@ from interlock.run.gateway_access.need import GATEWAY_HOST, Need, Way
 from interlock.run.gateway_access.provider_settings import ENVIRONMENT, PROVIDER, ProviderLogin
 from interlock.run.planned_for import Target, with_override
 from interlock.run.surroundings import Seat
-from interlock.run.workspace import HEADING, OVERRIDE, OVERRIDE_NAME, write_override
+from interlock.run.workspace import OVERRIDE, OVERRIDE_NAME, write_override
 from interlock.store import RecordStore
 from interlock.terraform.plan import PlanFacts
 
@@ -43,7 +43,7 @@ class RunGateway:
         store: Where budgets are shared with other runs of this machine.
         common: Where they are shared with runs on other machines too; None for nowhere.
         is_current: Says whether a grant is current; asked before every call.
-        own_backend: The configuration's own backend is used, so the override must not name another.
+        override: What the override of the run's tree says of the backend.
         witness_of: Returns who is told of the calls to an organisation by the provider configurations with these
             aliases; None when nobody is.
     """
@@ -56,7 +56,7 @@ class RunGateway:
         store: RecordStore,
         is_current: Callable[[int], Awaitable[bool]],
         common: LedgerPlace | None = None,
-        own_backend: bool = False,
+        override: str = OVERRIDE,
         witness_of: Callable[[Place, tuple[str, ...]], Witness] | None = None,
     ) -> None:
         self._need = need
@@ -69,7 +69,7 @@ class RunGateway:
             )
             for way in need.ways
         ]
-        self._base = HEADING if own_backend else OVERRIDE
+        self._base = override
         self._override = self._base
         self._open: list[Gateway] = []
         self._url = ""
