@@ -73,7 +73,7 @@ _OVERWRITES = (
 )
 
 LESS: Mapping[tuple[str, str], Less] = {
-    **{(row, "P2"): _HOME for row in ("gitlab", "http", "pg", "azurerm", "gcs", "cloud", "local")},
+    **{(row, "P2"): _HOME for row in ("gitlab", "http", "cloud", "local")},
     **{(row, "P4"): _FENCED_LATE for row in ("s3", "gcs", "cloud", "local")},
     **{(row, "P6"): _JUDGED_LATE for row in ("s3", "gcs", "cloud", "local")},
     ("s3", "P3"): Less(

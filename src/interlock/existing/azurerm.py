@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
+import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from interlock.clock import Clock
@@ -29,8 +31,17 @@ from interlock.existing.interface import (
 from interlock.existing.only_current import OnlyCurrent
 from interlock.existing.rest import Rest, Service
 from interlock.existing.terraform_lock import foreign_lock, held_by
+from interlock.ids import Ids
+from interlock.store.conditional import ConditionalRecords, draw_from
+from interlock.store.polled import PolledWatch
+from interlock.store.polling import Pace
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
+RECORDS = ".interlock/records/"
+"""Before the names of our own blobs, where no state of Terraform is."""
+
+_NAME = re.compile(r"<Blob>.*?<Name>(.*?)</Name>", re.DOTALL)
+_MARKER = re.compile(r"<NextMarker>(.+?)</NextMarker>")
 _META = "x-ms-meta-terraformlockid"
 _ABSENT = frozenset({404})
 _REFUSED = frozenset({409, 412})
@@ -226,9 +237,12 @@ class AzureBackend(OnlyCurrent):
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def _url(self, operation: str = "") -> str:
-        name = urllib.parse.quote(self.place.name, safe="/")
-        query = f"?comp={operation}" if operation else ""
-        return f"{self.place.endpoint}{urllib.parse.quote(self.place.container)}/{name}{query}"
+        return self.blob_url(self.place.name) + (f"?comp={operation}" if operation else "")
+
+    def blob_url(self, name: str = "") -> str:
+        """Return the address of a blob of the container, or of the container itself."""
+        container = f"{self.place.endpoint}{urllib.parse.quote(self.place.container)}"
+        return f"{container}/{urllib.parse.quote(name, safe='/')}" if name else container
 
     async def _properties(self) -> Reply | None:
         reply = await self.rest.send("HEAD", self._url(), answers=_ABSENT)
@@ -249,6 +263,63 @@ class AzureBackend(OnlyCurrent):
     ) -> Reply:
         named = {"x-ms-lease-id": lease, **meta}
         return await self.rest.send("PUT", self._url("metadata"), b"", headers=named, answers=answers)
+
+
+class AzureRecords(ConditionalRecords):
+    """Records beside the states of a container, under `.interlock/records/`, written on condition of the ETag.
+
+    Args:
+        backend: A state in the container; its way there is used.
+        polling: How often to look for a change.
+        clock: For pauses.
+        ids: For chance.
+    """
+
+    def __init__(self, backend: AzureBackend, *, polling: Pace, clock: Clock, ids: Ids) -> None:
+        draw = draw_from(ids)
+        watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
+        super().__init__(watch=watch, draw=draw, title=f"container {backend.place.container}")
+        self._backend = backend
+
+    async def _object_of(self, key: str) -> tuple[bytes, str] | None:
+        reply = await self._backend.rest.send("GET", self._url_of(key), answers=_ABSENT)
+        return None if reply.status in _ABSENT else (reply.body, reply.headers.get("etag", ""))
+
+    async def _put(self, key: str, body: bytes, *, mark: str | None) -> str | None:
+        named = {"x-ms-blob-type": "BlockBlob", "Content-Type": "application/octet-stream"}
+        named |= {"If-Match": mark} if mark is not None else {"If-None-Match": "*"}
+        url, answers = self._url_of(key), _REFUSED | _ABSENT
+        reply = await self._backend.rest.send("PUT", url, body, headers=named, answers=answers)
+        return None if reply.status in answers else reply.headers.get("etag", "")
+
+    async def _names(self, prefix: str, *, after: str, limit: int) -> Sequence[str]:
+        names: list[str] = []
+        marker = ""
+        while True:
+            query = {"restype": "container", "comp": "list", "prefix": _named(prefix)}
+            query |= {"marker": marker} if marker else {}
+            url = f"{self._backend.blob_url()}?{urllib.parse.urlencode(query)}"
+            text = (await self._backend.rest.send("GET", url)).body.decode()
+            names += [_key_of(html.unescape(name)) for name in _NAME.findall(text)]
+            found = _MARKER.search(text)
+            marker = html.unescape(found[1]) if found else ""
+            if not marker:
+                return [name for name in sorted(names) if name > after][:limit]
+
+    def _where(self, key: str) -> str:
+        return self._url_of(key)
+
+    def _url_of(self, key: str) -> str:
+        return self._backend.blob_url(_named(key))
+
+
+def _named(key: str) -> str:
+    """Return the blob's name: Azure takes some characters for others, and lists some names in a spelling of its own."""
+    return RECORDS + urllib.parse.quote(key, safe="/")
+
+
+def _key_of(name: str) -> str:
+    return urllib.parse.unquote(name.removeprefix(RECORDS))
 
 
 def _decoded(text: str) -> bytes:

@@ -9,7 +9,7 @@ Source: docs/facts/terraform-backends.md#backend-1; Terraform's gcs backend, ver
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,10 @@ from interlock.existing.interface import (
 from interlock.existing.only_current import OnlyCurrent
 from interlock.existing.rest import Rest, Service
 from interlock.existing.terraform_lock import foreign_lock, held_by
+from interlock.ids import Ids
+from interlock.store.conditional import ConditionalRecords, draw_from
+from interlock.store.polled import PolledWatch
+from interlock.store.polling import Pace
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 HISTORY_MAX = 100
@@ -38,6 +42,8 @@ _ENDPOINT = "https://storage.googleapis.com/storage/v1/"
 _ABSENT = frozenset({404})
 _NOT_MET = frozenset({404, 412})
 _STATE, _LOCK = ".tfstate", ".tflock"
+RECORDS = ".interlock/records/"
+"""Before the names of our own objects, where no state of Terraform is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,12 +200,17 @@ class GcsBackend(OnlyCurrent):
             )
         return stored
 
+    async def list_objects(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
+        """Return one page of the bucket's objects."""
+        url = f"{self.place.endpoint}b/{_quoted(self.place.bucket)}/o?{urllib.parse.urlencode(query)}"
+        found = _json(await self.rest.send("GET", url)).get("items")
+        return found if isinstance(found, list) else []
+
     async def history(self) -> tuple[StateVersion, ...]:
         """See `ExistingBackend.history`. Of a bucket without versioning the current one alone."""
         query = {"versions": "true", "prefix": f"{self.place.name}{_STATE}", "maxResults": str(HISTORY_MAX * 2)}
-        url = f"{self.place.endpoint}b/{_quoted(self.place.bucket)}/o?{urllib.parse.urlencode(query)}"
-        items = _json(await self.rest.send("GET", url)).get("items")
-        rows = [item for item in items if item.get("name") == f"{self.place.name}{_STATE}"] if items else []
+        items = await self.list_objects(query)
+        rows = [item for item in items if item.get("name") == f"{self.place.name}{_STATE}"]
         rows.sort(key=lambda item: int(item["generation"]), reverse=True)
         return tuple(
             StateVersion(
@@ -223,19 +234,64 @@ class GcsBackend(OnlyCurrent):
     # -- objects ----------------------------------------------------------------------------------------------------
 
     def _url(self, ending: str, **query: str) -> str:
-        name = _quoted(f"{self.place.name}{ending}")
-        return f"{self.place.endpoint}b/{_quoted(self.place.bucket)}/o/{name}?{urllib.parse.urlencode(query)}"
+        return self._object_url(f"{self.place.name}{ending}", **query)
+
+    def _object_url(self, name: str, **query: str) -> str:
+        url = f"{self.place.endpoint}b/{_quoted(self.place.bucket)}/o/{_quoted(name)}"
+        return f"{url}?{urllib.parse.urlencode(query)}"
 
     async def _read(self, ending: str, **query: str) -> Reply | None:
-        reply = await self.rest.send("GET", self._url(ending, alt="media", **query), answers=_ABSENT)
+        return await self.read_object(f"{self.place.name}{ending}", **query)
+
+    async def read_object(self, name: str, **query: str) -> Reply | None:
+        """Return an object of the bucket; None when there is none."""
+        reply = await self.rest.send("GET", self._object_url(name, alt="media", **query), answers=_ABSENT)
         return None if reply.status in _ABSENT else reply
 
     async def _put(self, ending: str, body: bytes, *, generation: str) -> Reply:
-        query = {"uploadType": "media", "name": f"{self.place.name}{ending}", "ifGenerationMatch": generation}
+        return await self.put_object(f"{self.place.name}{ending}", body, generation=generation)
+
+    async def put_object(self, name: str, body: bytes, *, generation: str) -> Reply:
+        """Write an object in the place of that generation, `0` for none; the answer is 404 or 412 when it is not so."""
+        query = {"uploadType": "media", "name": name, "ifGenerationMatch": generation}
         if (key := self._found.text("kms_encryption_key")) is not None:
             query["kmsKeyName"] = key
         root = urllib.parse.urljoin(self.place.endpoint, f"/upload/storage/v1/b/{_quoted(self.place.bucket)}/o")
         return await self.rest.send("POST", f"{root}?{urllib.parse.urlencode(query)}", body, answers=_NOT_MET)
+
+
+class GcsRecords(ConditionalRecords):
+    """Records beside the states of a bucket, under `.interlock/records/`, written on condition of the generation.
+
+    Args:
+        backend: A state in the bucket; its way there is used.
+        polling: How often to look for a change.
+        clock: For pauses.
+        ids: For chance.
+    """
+
+    def __init__(self, backend: GcsBackend, *, polling: Pace, clock: Clock, ids: Ids) -> None:
+        draw = draw_from(ids)
+        watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
+        super().__init__(watch=watch, draw=draw, title=f"bucket {backend.place.bucket}")
+        self._backend = backend
+
+    async def _object_of(self, key: str) -> tuple[bytes, str] | None:
+        found = await self._backend.read_object(RECORDS + key)
+        return None if found is None else (found.body, _generation(found))
+
+    async def _put(self, key: str, body: bytes, *, mark: str | None) -> str | None:
+        reply = await self._backend.put_object(RECORDS + key, body, generation=mark or "0")
+        return None if reply.status in _NOT_MET else str(_json(reply).get("generation", ""))
+
+    async def _names(self, prefix: str, *, after: str, limit: int) -> Sequence[str]:
+        start = {"startOffset": f"{RECORDS}{after}"} if after else {}
+        query = {"prefix": f"{RECORDS}{prefix}", "maxResults": str(limit + 1), **start}
+        names = [str(item["name"]).removeprefix(RECORDS) for item in await self._backend.list_objects(query)]
+        return [name for name in names if name > after][:limit]
+
+    def _where(self, key: str) -> str:
+        return f"gs://{self._backend.place.bucket}/{RECORDS}{key}"
 
 
 def _quoted(text: str) -> str:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, LiteralString
 
+from interlock.clock import Clock
 from interlock.errors import THIS_STATE, AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, command
 from interlock.existing.interface import (
     Description,
@@ -27,11 +29,15 @@ from interlock.existing.interface import (
     TerraformLockMoved,
 )
 from interlock.existing.terraform_lock import held_by
+from interlock.ids import Ids
+from interlock.store.conditional import ConditionalRecords, draw_from
+from interlock.store.polled import PolledWatch
+from interlock.store.polling import Pace
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 CONNECT_S = 10
 STATEMENT_MS = 60_000  # of one statement; a state of 256 MB over a slow line
-_TABLE = "states"
+_TABLE, _RECORDS = "states", "interlock_records"
 _CURRENT = "current"
 _DENIED = frozenset({"28000", "28P01", "42501"})  # PostgreSQL's SQLSTATE: authorization, password, privilege
 _CONNECTING: Mapping[str, Any] = {
@@ -248,8 +254,7 @@ class PgBackend:
         """Make schema and table where there is none, as `terraform init` does unless it is told not to."""
         if not await self._is_missing():
             return
-        if not self._found.is_true("skip_schema_creation"):
-            await self._rows(f"CREATE SCHEMA IF NOT EXISTS {self._quoted()}")
+        await self.make_schema()
         if not self._found.is_true("skip_table_creation"):
             await self._rows("CREATE SEQUENCE IF NOT EXISTS public.global_states_id_seq AS bigint")
             await self._rows(
@@ -258,6 +263,20 @@ class PgBackend:
             )
         if not self._found.is_true("skip_index_creation"):
             await self._rows(f"CREATE UNIQUE INDEX IF NOT EXISTS states_by_name ON {self._table()} (name)")
+
+    async def make_schema(self) -> None:
+        """Make the schema, unless Terraform is told not to."""
+        if not self._found.is_true("skip_schema_creation"):
+            await self._rows(f"CREATE SCHEMA IF NOT EXISTS {self._quoted()}")
+
+    @property
+    def records(self) -> str:
+        """The table of our own, as SQL names it."""
+        return f"{self._quoted()}.{_RECORDS}"
+
+    async def rows(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Do one statement in the session that has the lock; return its rows."""
+        return await self._rows(statement, *arguments)
 
     async def _is_missing(self) -> bool:
         return (await self._rows("SELECT to_regclass(%s)", self._table()))[0][0] is None
@@ -329,6 +348,82 @@ class PgBackend:
             return list(cursor.fetchall()) if cursor.description else []
         except psycopg.Error as error:
             raise _translated(error, self.describe().address) from error
+
+
+class PgRecords(ConditionalRecords):
+    """Records beside the states of a schema, in a table of ours, each changed by one statement.
+
+    Args:
+        backend: A state in the schema; its session is used.
+        polling: How often to look for a change.
+        clock: For pauses.
+        ids: For chance.
+    """
+
+    def __init__(self, backend: PgBackend, *, polling: Pace, clock: Clock, ids: Ids) -> None:
+        draw = draw_from(ids)
+        watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
+        super().__init__(watch=watch, draw=draw, title=backend.describe().address)
+        self._backend = backend
+        self._clock = clock
+        self._said_at: tuple[float, float] | None = None
+        self._is_there = False
+
+    def server_time_s(self) -> float | None:
+        """Return what the server's clock says now, in seconds since 1970; None before its first answer."""
+        if self._said_at is None:
+            return None
+        return self._said_at[0] + self._clock.monotonic() - self._said_at[1]
+
+    async def _object_of(self, key: str) -> tuple[bytes, str] | None:
+        if not await self._has_table():
+            return None
+        statement = (
+            f"SELECT body, mark, extract(epoch FROM clock_timestamp()) FROM {self._backend.records} WHERE name = %s"  # noqa: S608 - a quoted identifier
+        )
+        rows = await self._backend.rows(statement, key)
+        if not rows:
+            return None
+        self._said_at = (float(rows[0][2]), self._clock.monotonic())
+        return bytes(rows[0][0]), str(rows[0][1])
+
+    async def _put(self, key: str, body: bytes, *, mark: str | None) -> str | None:
+        table = self._backend.records
+        if not await self._has_table():
+            await self._make_table()
+        if mark is None:
+            statement = (
+                f"INSERT INTO {table} (name, body, mark) VALUES (%s, %s, 1) ON CONFLICT DO NOTHING RETURNING mark"  # noqa: S608
+            )
+            rows = await self._backend.rows(statement, key, body)
+        else:
+            statement = f"UPDATE {table} SET body = %s, mark = mark + 1 WHERE name = %s AND mark = %s RETURNING mark"  # noqa: S608
+            rows = await self._backend.rows(statement, body, key, int(mark))
+        return str(rows[0][0]) if rows else None
+
+    async def _names(self, prefix: str, *, after: str, limit: int) -> Sequence[str]:
+        if not await self._has_table():
+            return []
+        statement = (
+            f"SELECT name FROM {self._backend.records} WHERE starts_with(name, %s) AND name > %s ORDER BY name LIMIT %s"  # noqa: S608
+        )
+        return [str(row[0]) for row in await self._backend.rows(statement, prefix, after, limit)]
+
+    async def _has_table(self) -> bool:
+        if not self._is_there:
+            self._is_there = (await self._backend.rows("SELECT to_regclass(%s)", self._backend.records))[0][
+                0
+            ] is not None
+        return self._is_there
+
+    async def _make_table(self) -> None:
+        """Make it. Two that make it at once do not hurt each other: the second finds it there."""
+        await self._backend.make_schema()
+        columns = '(name text COLLATE "C" PRIMARY KEY, body bytea NOT NULL, mark bigint NOT NULL)'
+        with suppress(UsageError, BackendUnavailable):  # PostgreSQL fails one of two, IF NOT EXISTS or not
+            await self._backend.rows(f"CREATE TABLE IF NOT EXISTS {self._backend.records} {columns}")
+        if not await self._has_table():
+            await self._backend.rows(f"CREATE TABLE {self._backend.records} {columns}")
 
 
 def _translated(error: Any, address: str) -> InterlockError:

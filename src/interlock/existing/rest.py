@@ -8,7 +8,9 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from interlock.clock import Clock
 from interlock.errors import AuthenticationFailed, BackendUnavailable
@@ -55,10 +57,18 @@ class Rest:
     def __init__(self, service: Service, clock: Clock) -> None:
         self._service = service
         self._clock = clock
+        self._said_at: tuple[float, float] | None = None
         handlers: list[urllib.request.BaseHandler] = [SameOrigin()]
         if service.context is not None:
             handlers.append(urllib.request.HTTPSHandler(context=service.context))
         self._opener = urllib.request.build_opener(*handlers)
+
+    def server_time_s(self) -> float | None:
+        """Return what the service's clock says now, in seconds since 1970; None before its first answer."""
+        if self._said_at is None:
+            return None
+        said_s, at_s = self._said_at
+        return said_s + self._clock.monotonic() - at_s
 
     async def send(
         self,
@@ -97,6 +107,7 @@ class Rest:
                     fix="check address and network: interlock doctor",
                 )
                 continue
+            self._hear_time(reply)
             if 200 <= reply.status < 300 or reply.status in answers:  # noqa: PLR2004 - HTTP's own boundaries
                 return reply
             if reply.status in _DENIED:
@@ -113,6 +124,11 @@ class Rest:
             if reply.status != _BUSY and reply.status < _BROKEN:
                 break
         raise failure
+
+    def _hear_time(self, reply: Reply) -> None:
+        with suppress(ValueError, TypeError):
+            said = parsedate_to_datetime(reply.headers.get("date", ""))
+            self._said_at = (said.timestamp(), self._clock.monotonic())
 
     def _exchange(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         headers = {"User-Agent": "interlock", **headers}

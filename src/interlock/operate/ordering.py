@@ -11,6 +11,7 @@ from interlock.errors import UsageError
 from interlock.foreign_text import one_line
 from interlock.settings.values import Settings, StateSettings, parse_duration
 from interlock.site.in_sight import check_reads, find_encryption
+from interlock.site.kinds import is_queue_near
 from interlock.site.ref import Own
 from interlock.site.which import holds_configuration, ref_of_run
 from interlock.trust.checkout import CI_MARKS, is_watched
@@ -147,7 +148,7 @@ def _order(
     ref = ref_of_run(directory, settings, environ, extra, tool=tool_of(binary.name), named=asked.state).for_runs()
     where = ref.where
     own = settings.states.get(ref.queue.partition("@")[0] if ref.is_own else settings.state_for(directory) or ref.queue)
-    pace = _pace(settings, elsewhere=not ref.is_own)
+    pace = _pace(settings, elsewhere=not is_queue_near(ref))
     limits = [asked.max_deletes, *_deletions(settings, own)]
     encryption = find_encryption(binary.name, directory, environ)
     if encryption is not None and isinstance(where, Own) and where.workspace != "default":

@@ -107,6 +107,24 @@ def _queue_on_s3() -> OpenQueue:
     return open_s3_queue
 
 
+def _queue_on_google() -> OpenQueue:
+    from interlock.site.beside_queue import open_gcs_queue
+
+    return open_gcs_queue
+
+
+def _queue_on_azure() -> OpenQueue:
+    from interlock.site.beside_queue import open_azure_queue
+
+    return open_azure_queue
+
+
+def _queue_in_postgres() -> OpenQueue:
+    from interlock.site.beside_queue import open_pg_queue
+
+    return open_pg_queue
+
+
 def _queue_at_home() -> OpenQueue:
     from interlock.site.home_queue import HomeQueue
 
@@ -121,9 +139,9 @@ KINDS: Mapping[str, Kind] = {
     # Terraform's lock is one of the process that took it, so nobody can hold it by hand
     "local": Kind(can=frozenset({Can.QUEUE}), queue=_queue_at_home, place=("path",)),
     # Terraform's lock is one of the session that took it
-    "pg": Kind(can=frozenset({Can.QUEUE}), queue=_queue_at_home, way=Way.DOOR),
-    "gcs": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, place=("bucket", "prefix")),
-    "azurerm": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, way=Way.DOOR),
+    "pg": Kind(can=frozenset({Can.QUEUE}), queue=_queue_in_postgres, way=Way.DOOR),
+    "gcs": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_on_google, place=("bucket", "prefix")),
+    "azurerm": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_on_azure, way=Way.DOOR),
     # The platform takes a state from the user that locked the workspace, whichever process it is.
     "cloud": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home),
     "remote": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, place=("organization",)),
@@ -148,6 +166,11 @@ def kind_of(ref: StateRef) -> Kind:
 def uses_own_backend(ref: StateRef) -> bool:
     """Say whether a run's Terraform uses the configuration's own backend; else it comes by the run's own address."""
     return not ref.is_own and kind_of(ref).way is Way.OWN_BACKEND
+
+
+def is_queue_near(ref: StateRef) -> bool:
+    """Say whether a state's queue is on this machine, so that a sign of life costs no request."""
+    return ref.is_own or kind_of(ref).queue is _queue_at_home
 
 
 def has_queue(ref: StateRef) -> bool:

@@ -90,10 +90,10 @@ class GoogleStorage:
     def _list(self, bucket: str, asked: dict[str, str]) -> Told:
         items = []
         for (of, name), kept in sorted(self.objects.items()):
-            if of == bucket and name.startswith(asked.get("prefix", "")):
+            if of == bucket and name.startswith(asked.get("prefix", "")) and name >= asked.get("startOffset", ""):
                 versions = kept if asked.get("versions") == "true" else kept[-1:]
                 items += [self._listed(bucket, name, one, kept[-1]) for one in versions if one is not None]
-        return Told(body={"kind": "storage#objects", "items": items})
+        return Told(body={"kind": "storage#objects", "items": items[: int(asked.get("maxResults", "1000"))]})
 
     def _listed(self, bucket: str, name: str, one: _Object, last: _Object | None) -> dict[str, str]:
         gone = {} if one is last else {"timeDeleted": one.at.isoformat()}
@@ -162,13 +162,16 @@ class AzureBlobs:
         self.sas = sas
         self._turn = threading.Lock()
 
-    def answer(self, call: Call) -> Told:
+    def answer(self, call: Call) -> Told:  # noqa: PLR0911 - one a kind of request
         """Answer one request; see `AnswerServer.answer`."""
-        path, _, query = call.path.partition("?")
+        quoted, _, query = call.path.partition("?")
+        path = urllib.parse.unquote(quoted)
         if self.sas not in query:
             return Told(status=403)
         asked = urllib.parse.parse_qs(query).get("comp", [""])[0]
         with self._turn:
+            if asked == "list":
+                return self._list(path, urllib.parse.parse_qs(query).get("prefix", [""])[0])
             blob = self.blobs.get(path)
             if call.method in {"GET", "HEAD"}:
                 return Told(status=404) if blob is None else self._shown(blob, call.method)
@@ -180,6 +183,12 @@ class AzureBlobs:
             if asked == "metadata":
                 return Told(status=404) if blob is None else self._set_metadata(blob, call)
             return self._put(path, blob, call)
+
+    def _list(self, container: str, prefix: str) -> Told:
+        names = sorted(path.removeprefix(f"{container}/") for path in self.blobs if path.startswith(f"{container}/"))
+        rows = [f"<Blob><Name>{name}</Name></Blob>" for name in names if name.startswith(prefix)]
+        text = f"<EnumerationResults><Blobs>{''.join(rows)}</Blobs><NextMarker /></EnumerationResults>"
+        return Told(body=text.encode())
 
     def _shown(self, blob: _Blob, method: str) -> Told:
         headers = {
@@ -204,7 +213,7 @@ class AzureBlobs:
         kept = blob or _Blob()
         self.blobs[path] = kept
         kept.body, kept.meta, kept.etag = call.body, _meta(call), kept.etag + 1
-        return Told(status=201)
+        return Told(status=201, headers={"ETag": f'"0x{kept.etag}"'})
 
 
 def _meta(call: Call) -> dict[str, str]:

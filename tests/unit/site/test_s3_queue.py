@@ -12,7 +12,8 @@ from interlock.errors import BackendUnavailable
 from interlock.existing import Found
 from interlock.existing.opening import open_backend
 from interlock.ids import RandomIds
-from interlock.site.s3_queue import S3Queue, SharedClock
+from interlock.site.s3_queue import S3Queue
+from interlock.site.shared_queue import SharedClock
 from interlock.store.dynamodb import DynamoRecords
 from interlock.store.s3 import S3Records
 from interlock.testing.aws import LocalAws
