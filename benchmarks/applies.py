@@ -105,7 +105,7 @@ class _Bench:
 
     def interlock(self) -> Contest:
         module = self.module("interlock")
-        words = [INTERLOCK, "apply", str(module), "--state", "s", "--auto-approve", "--"]
+        words = [INTERLOCK, "apply", str(module), "--state", "s", "--auto-approve", "--first-apply", "--"]
         return self.contest(lambda number: self.start([*words, *values(number)], self.folder))
 
     def plain_on_http(self) -> Contest:
@@ -160,7 +160,16 @@ class _Bench:
     def nothing_to_do(self) -> list[Row]:
         module = self.folder / "by-hand"
         plain_s = seconds(["terraform", "apply", "-auto-approve", *values(APPLIES - 1)], self.environ, module, REPEATS)
-        words = [INTERLOCK, "apply", str(self.folder / "interlock"), "--state", "s", "--auto-approve", "--"]
+        words = [
+            INTERLOCK,
+            "apply",
+            str(self.folder / "interlock"),
+            "--state",
+            "s",
+            "--auto-approve",
+            "--first-apply",
+            "--",
+        ]
         self.run([*words, *values(1, 0.0)], self.folder)
         ours_s = seconds([*words, *values(1, 0.0)], self.environ, self.folder, REPEATS)
         return [

@@ -84,6 +84,11 @@ RUN_OPTIONS: Final = (
         commands=("apply",),
     ),
     RunOption(
+        name="first-apply",
+        help="The state is new: create everything without asking.",
+        commands=("apply",),
+    ),
+    RunOption(
         name="drift-gate",
         help="Revert only drift that someone decided to revert; otherwise exit 40.",
         commands=("apply",),

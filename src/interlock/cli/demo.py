@@ -199,7 +199,7 @@ def _start_next(stage: Stage) -> None:
 
 def _pipeline(stage: Stage, number: int) -> subprocess.Popen[bytes]:
     seasonal = json_format.dumps([f"Campaign {count}" for count in range(2, number + 1)])
-    options = ["--state", STATE, "--auto-approve"]
+    options = ["--state", STATE, "--auto-approve", "--first-apply"]
     values = ["-var", f"greeting_round={number}", "-var", f"seasonal_skills={seasonal}"]
     return subprocess.Popen(
         [

@@ -115,7 +115,7 @@ class Follower:
             case PlanEntry() | PlanTextEntry() | OutputsEntry() | PrintedEntry():
                 self._result(told)
             case ApprovalEntry():
-                self._ask()
+                self._ask(told.question or "Apply exactly this plan?")
             case ResourceEntry():
                 self._resource(told)
             case DiagnosticEntry():
@@ -275,13 +275,13 @@ class Follower:
         except OSError:
             view.forget_reader(sys.stdout)
 
-    def _ask(self) -> None:
+    def _ask(self, question: str) -> None:
         self._now = None
         # A person who is asked must have seen it, also where the result goes to a file.
         if (self._quiet or not sys.stdout.isatty()) and (plan := self._kept(PLAN_TEXT)) is not None:
             view.notes(plan)
         self._clear()
-        view.ask("Apply exactly this plan?")
+        view.ask(question)
 
     def _resource(self, told: ResourceEntry) -> None:
         if told.stage == "start":

@@ -44,6 +44,7 @@ Brief = Annotated[bool, run_flag("brief")]
 AutoApprove = Annotated[bool, run_flag("auto-approve")]
 MaxDeletes = Annotated[int | None, run_flag("max-deletes", min=0)]
 AllowDestroy = Annotated[bool, run_flag("allow-destroy")]
+FirstApply = Annotated[bool, run_flag("first-apply")]
 DriftGate = Annotated[bool, run_flag("drift-gate")]
 NoGateway = Annotated[bool, run_flag("no-gateway")]
 Deadline = Annotated[str | None, run_flag("deadline")]
@@ -110,6 +111,7 @@ def apply(
     terraform: Terraform = None,
     no_gateway: NoGateway = False,
     drift_gate: DriftGate = False,
+    first_apply: FirstApply = False,
     brief: Brief = False,
     json: Json = False,
 ) -> None:
@@ -137,6 +139,7 @@ def apply(
             terraform=terraform,
             no_gateway=no_gateway,
             drift_gate=drift_gate,
+            first_apply=first_apply,
             brief=brief,
             json=json,
         ),
@@ -199,6 +202,7 @@ def _run(asked: Asked, spare: Spare | None) -> None:
     from interlock.cli import view
     from interlock.cli.follow import Follower
     from interlock.compose.ordering import order_run
+    from interlock.trust.checkout import is_watched
 
     if asked.operation.value in {"apply", "destroy"} and not asked.auto_approve and not sys.stdin.isatty():
         raise UsageError(
@@ -207,7 +211,8 @@ def _run(asked: Asked, spare: Spare | None) -> None:
             fix="repeat with --auto-approve, or run it at a terminal",
         )
     front = order_run(asked, os.environ, spare, say=view.note)
-    answers = None if asked.auto_approve else sys.stdin
+    # An apply that was approved beforehand may have a question all the same: whether everything is to be created.
+    answers = None if asked.auto_approve and not is_watched(os.environ) else sys.stdin
     follower = Follower(front.folder, quiet=asked.json, brief=asked.brief)
     end = front.follow(follower.show, answers=answers, tick=follower.tick) or after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))

@@ -38,6 +38,7 @@ class Asked:
     terraform: str | None = None
     json: bool = False
     brief: bool = False
+    first_apply: bool = False
     auto_approve: bool = False
     plan_file: Path | None = None
     plan_digest: str | None = None
@@ -195,6 +196,9 @@ def _order(
         encryption_asks=encryption is not None and encryption.asks,
         look=asked.look or Look(),
         command=asked.command,
+        first_apply=asked.first_apply,
+        in_ci=any(environ.get(mark) for mark in CI_MARKS),
+        is_watched=is_watched(environ),
         drift_gate=asked.operation is Operation.APPLY
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )

@@ -269,9 +269,14 @@ class DriftEntry(ToldEntry, frozen=True, kw_only=True):
 
 
 class ApprovalEntry(ToldEntry, frozen=True, kw_only=True):
-    """The run asks whether the plan may be applied."""
+    """The run asks whether the plan may be applied.
+
+    Attributes:
+        question: What is asked; absent for the usual question.
+    """
 
     KIND: ClassVar[str] = "approval"
+    question: str | UnsetType = UNSET
 
 
 class ResourceEntry(ToldEntry, frozen=True, kw_only=True):

@@ -81,6 +81,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         encrypted: What has OpenTofu encrypt the state, the plan or both; empty when nothing does.
         encryption_asks: That refers to variables, so every command gets their values.
         drift_gate: An apply reverts drift only where somebody decided so.
+        first_apply: The person says that nothing was ever stored for this root module.
+        in_ci: It was ordered by a CI job.
+        is_watched: A person at a terminal sees it.
         command: Words of a command of Terraform, for `EXEC` and `READ`; its values are in `extra`.
     """
 
@@ -121,6 +124,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     encrypted: str = ""
     encryption_asks: bool = False
     drift_gate: bool = False
+    first_apply: bool = False
+    in_ci: bool = False
+    is_watched: bool = False
     command: tuple[str, ...] = ()
 
 

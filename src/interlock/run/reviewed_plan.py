@@ -124,7 +124,7 @@ def take_plan(
         check_digest(plan, order.plan_digest)
     journal.change(plan_digest=digest)
     journal.tell(SavedPlanEntry(digest=digest))
-    vouched = order.plan_digest is not None or _was_kept_here(digest, journal.folder.parent)
+    vouched = order.plan_digest is not None or was_kept_here(digest, journal.folder.parent)
     if is_encrypted_plan(plan):
         bound = check_vouched(plan, vouched=vouched)
         files = digest_of_files(plan_comparison.read_checkout(workspace, tool_of(binary.name)))
@@ -190,7 +190,7 @@ def _allow(difference: Difference | None, order: Order, journal: Journal) -> Non
         check_same(difference)
 
 
-def _was_kept_here(digest: str, runs: Path) -> bool:
+def was_kept_here(digest: str, runs: Path) -> bool:
     """Say whether a run of this home made that plan; only the home's owner can say so."""
     past = recent(runs, limit=_REMEMBERED)
     return any(run.plan_digest == digest and run.operation == Operation.PLAN.value for run in past)

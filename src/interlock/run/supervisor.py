@@ -52,10 +52,11 @@ from interlock.run.entries import (
     RetryEntry,
     StateEntry,
 )
+from interlock.run.first_apply import Start, judge_start, refuse_start, spell_start
 from interlock.run.gate import check_forgotten, check_plan, check_unseen
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
-from interlock.run.order import RUNS_A_COMMAND, Operation, Order
+from interlock.run.order import RUNS_A_COMMAND, Look, Operation, Order
 from interlock.run.orphans import orphans_entry, with_orphans
 from interlock.run.phases import Phase, may_step
 from interlock.run.process import keep_private
@@ -75,6 +76,7 @@ from interlock.run.workspace import Workspace
 from interlock.source.disk import write_file
 from interlock.state.encrypted import WITHOUT_CONTENT, is_encrypted
 from interlock.state.lineage import find_gone
+from interlock.terraform.events import Action as PlannedAction
 from interlock.terraform.events import AnyEvent, Output, Unparsed
 from interlock.terraform.plan import PlanFacts, parse_plan
 from interlock.terraform.state_command import read_command
@@ -535,6 +537,7 @@ class Supervisor:
             await self._end_describing()
 
     async def _plan_and_apply(self, plan_path: Path) -> int:
+        await self._check_scan()
         if self._saved:
             facts = await self._read_saved(plan_path)
         else:
@@ -542,6 +545,7 @@ class Supervisor:
         if self._order.operation is Operation.DRIFT:
             return await self._scan(plan_path)
         if self._order.operation is Operation.PLAN:
+            await self._judge_start(facts)
             return await self._planned(facts)
         stored = await self._hands.access.stored()
         facts = await asyncio.to_thread(with_refresh, facts, plan_path, stored)
@@ -551,9 +555,27 @@ class Supervisor:
         if facts.is_empty:
             return await self._apply(plan_path, facts)
         check_plan(self._order, facts)
+        start = await self._judge_start(facts)
         await self._check_drift(plan_path, facts)
-        await self._approve()
+        await self._approve(start)
         return await self._apply(plan_path, facts)
+
+    async def _check_scan(self) -> None:
+        """Refuse to look for drift of nothing: it would find none, and look like all is well.
+
+        Raises:
+            UsageError: Nothing is stored, and nothing beside the state is looked for.
+        """
+        order = self._order
+        if order.operation is not Operation.DRIFT or order.look != Look():
+            return
+        if not (await self._hands.access.current()).lineage:
+            place = "" if order.backend else f" in {order.home}"
+            raise UsageError(
+                f"state {order.state} has no content, so there is nothing to compare",
+                why=f"nothing was ever stored for it{place}; nothing was looked at",
+                fix=command("state", "ls"),
+            )
 
     def _has_to_store(self, facts: PlanFacts) -> bool:
         """Say whether a plan that changes nothing is applied all the same, so that what its refresh found is stored.
@@ -767,13 +789,40 @@ class Supervisor:
         if self._order.operation is not Operation.DRIFT:  # "no changes" would be all that it says
             self._journal.tell(entry)
 
-    async def _approve(self) -> None:
+    async def _judge_start(self, facts: PlanFacts) -> Start:
+        """Say when a store that never saw the state would have everything created.
+
+        Raises:
+            PolicyGate: A CI job must say that it is meant.
+        """
+        creates = sum(change.action is PlannedAction.CREATE for change in facts.changes)
+        if not creates or self._order.backend:
+            return Start.GO
+        is_new = not (await self._hands.access.current()).lineage
+        start = judge_start(self._order, is_new=is_new, creates=creates, made_here=self._is_plan_of_home())
+        if start is Start.REFUSE:
+            raise refuse_start(self._order, creates)
+        if start is not Start.GO:
+            self._journal.tell(NoteEntry(text=spell_start(self._order, creates)))
+        return start
+
+    def _is_plan_of_home(self) -> bool:
+        """Whether the saved plan that is applied was made by a run of this home, where people saw it."""
+        digest = self._journal.summary.plan_digest
+        if self._order.plan_file is None or not digest:
+            return False
+        from interlock.run.reviewed_plan import was_kept_here
+
+        return was_kept_here(digest, self._run_folder.parent)
+
+    async def _approve(self, start: Start) -> None:
         self._check_going_on()
-        if self._order.auto_approve:
+        if self._order.auto_approve and start is not Start.ASK:
             return
         self._enter(Phase.AWAITING)
         self._approval = asyncio.get_running_loop().create_future()
-        self._journal.tell(ApprovalEntry())
+        asked = ApprovalEntry(question="Create everything?") if self._order.auto_approve else ApprovalEntry()
+        self._journal.tell(asked)
         approved = await self._approval
         self._check_going_on()
         if not approved:

@@ -1,0 +1,59 @@
+"""A run that would create everything, in a store of Interlock's own that never saw its state: what is asked of whom.
+
+The store is in one home, of one user on one machine. A colleague's, or another runner's, may have that state; then
+everything would be created a second time, and green. Whoever may know is asked. Pure.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from interlock.errors import PolicyGate, command
+from interlock.run.order import Operation, Order
+
+
+class Start(Enum):
+    """What a run with nothing stored does before it creates anything."""
+
+    GO = "go"
+    SAY = "say"
+    """Say it and go on: nobody watches, and this is no CI job; or somebody is asked about the plan anyway."""
+    ASK = "ask"
+    """Ask, though the plan was approved beforehand."""
+    REFUSE = "refuse"
+
+
+def judge_start(order: Order, *, is_new: bool, creates: int, made_here: bool) -> Start:
+    """Return what a run does before it creates anything.
+
+    Args:
+        order: The run.
+        is_new: Nothing is stored.
+        creates: Objects that its plan creates.
+        made_here: It applies a plan that a run of this very home made, and that people saw.
+    """
+    if not is_new or not creates or order.backend or order.first_apply or order.operation is Operation.DESTROY:
+        return Start.GO
+    if order.operation is Operation.PLAN or made_here or not order.auto_approve:
+        return Start.SAY
+    if order.in_ci:
+        return Start.REFUSE
+    return Start.ASK if order.is_watched else Start.SAY
+
+
+def spell_start(order: Order, creates: int) -> str:
+    """Return the sentence that says what is unusual about it."""
+    objects = "1 object" if creates == 1 else f"all {creates} objects"
+    return (
+        f"state {order.state} is empty in {order.home}, so the plan creates {objects}; "
+        "a state that another user, machine or runner keeps is not seen from here"
+    )
+
+
+def refuse_start(order: Order, creates: int) -> PolicyGate:
+    """Return the refusal of a CI job."""
+    return PolicyGate(
+        f"state {order.state} has never been stored here, and the plan creates everything",
+        why=f"{spell_start(order, creates)}; a job on a fresh runner would create it all once more",
+        fix=f"{command('apply', order.directory, '--auto-approve', '--first-apply')}    if this is its first apply",
+    )

@@ -1,0 +1,44 @@
+"""An empty store is not mistaken for an empty contact centre."""
+
+import pytest
+from tests.desk import Desk
+from tests.e2e.test_cli_terminal import at_terminal
+
+pytestmark = [pytest.mark.e2e, pytest.mark.promise("P8", "P11")]
+
+ONE = 'resource "terraform_data" "one" {}\n'
+
+
+def test_a_job_whose_store_never_saw_the_state_must_say_that_it_is_the_first(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    refused = desk.run("apply", module, "--auto-approve", environ={"CI": "true"})
+    assert refused.code == 41, refused.err
+    assert str(desk.home) in refused.err
+    assert f"interlock apply {module} --auto-approve --first-apply" in refused.err
+    assert desk.run("apply", module, "--auto-approve", "--first-apply", environ={"CI": "true"}).code == 0
+    assert desk.run("apply", module, "--auto-approve", environ={"CI": "true"}).code == 0
+
+
+def test_a_plan_of_this_home_may_create_everything_in_a_job(desk: Desk) -> None:
+    module, plan = desk.module(text=ONE), desk.folder / "p"
+    assert desk.run("plan", module, "--out", plan, environ={"CI": "true"}).code == 0
+    applied = desk.run("apply", module, "--plan", plan, "--auto-approve", environ={"CI": "true"})
+    assert applied.code == 0, applied.err
+    assert "is empty in" in applied.err
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 41), (b"y\n", 0), (b"\x03", 130)])
+def test_a_person_is_asked_though_the_plan_was_approved_beforehand(desk: Desk, answer: bytes, code: int) -> None:
+    module = desk.module(text=ONE)
+    ended, shown = at_terminal(desk, "apply", module, "--auto-approve", answers=[("[y/N]", answer)])
+    assert ended == code, shown
+    assert "Create everything?" in shown
+
+
+def test_a_drift_scan_of_nothing_is_not_green(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    scanned = desk.run("drift", module)
+    assert scanned.code == 3, scanned.err
+    assert "nothing to compare" in scanned.err
+    assert desk.run("apply", module, "--auto-approve").code == 0
+    assert desk.run("drift", module).code == 0
