@@ -21,7 +21,7 @@ TERRAFORMS ?= terraform
 PROOFS_SECONDS ?=
 PROOFS_TURN ?= 0
 
-.PHONY: demo test proofs check bench chaos matrix snapshots state-mutants search lock clean
+.PHONY: demo test proofs check bench chaos matrix real-provider snapshots state-mutants search lock clean
 
 demo: $(READY)
 	$(BIN)/interlock demo
@@ -42,6 +42,11 @@ bench: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS)
+
+# Whole lives of the unmodified provider's types, limits, storms, kills (tests/real_provider): half an hour. It is found on
+# PATH or through INTERLOCK_TEST_PROVIDER; where it is absent, everything is skipped.
+real-provider: $(READY)
+	$(BIN)/python -m pytest -m real_provider tests/real_provider
 
 # Every operation under every fault on every Terraform that is there (tests/matrix); an hour or more.
 matrix: $(READY)

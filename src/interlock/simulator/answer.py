@@ -39,6 +39,7 @@ class Request:
         query: The last value of each query parameter.
         headers: Lower-case names.
         body: At most `MAX_BODY_BYTES` bytes.
+        scheme: How the client reached us, `http` or `https`.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    scheme: str = "http"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

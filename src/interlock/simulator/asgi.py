@@ -24,7 +24,9 @@ from interlock.clock import Clock, SystemClock
 from interlock.errors import BackendUnavailable
 
 from .answer import Moment, Reply, Request
+from .certificate import Certificate
 from .faults import MAX_WAIT_S, FaultKind, FaultRule
+from .region import Handles
 from .simulation import MAX_UPLOAD_BYTES, Outcome, Simulation
 
 MAX_QUERY_FIELDS = 100
@@ -38,47 +40,85 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close sends RST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A running simulation: `url` is `http://127.0.0.1:PORT`, API and login service together."""
+    """A running simulation: `url` is `http://127.0.0.1:PORT`, API and login service together.
+
+    Attributes:
+        scheme: `https` where it has a certificate.
+    """
 
     host: str
     port: int
     simulation: Simulation
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://{self.host}:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
 
-def create_app(simulation: Simulation, *, clock: Clock | None = None) -> ASGIApp:
+def create_app(simulation: Handles, *, clock: Clock | None = None) -> ASGIApp:
     """Return the ASGI application of a simulation."""
     timepiece = clock or SystemClock()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        request = _request(scope, await _body(receive))
+        request = await read_request(scope, receive)
         moment = Moment(at=timepiece.now(), elapsed_s=timepiece.monotonic())
         await _perform(simulation.handle(request, moment), receive, send, timepiece)
 
     return app
 
 
+async def read_request(scope: Scope, receive: Receive) -> Request:
+    """Return a request as the simulation takes it."""
+    return _request(scope, await _body(receive))
+
+
+async def send_reply(reply: Reply, send: Send) -> None:
+    """Send an answer whole."""
+    body = _encoded(reply)
+    await send({"type": "http.response.start", "status": reply.status, "headers": _headers(reply, body)})
+    await send({"type": "http.response.body", "body": body})
+
+
 @contextlib.asynccontextmanager
 async def serve(
-    simulation: Simulation, *, clock: Clock | None = None, host: str = "127.0.0.1", port: int = 0
+    simulation: Simulation,
+    *,
+    clock: Clock | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a simulation in the running event loop until the block ends; port 0 takes a free one.
 
     Raises:
         BackendUnavailable: The address cannot be bound, or the server did not start.
     """
+    async with serve_app(
+        create_app(simulation, clock=clock), host=host, port=port, certificate=certificate
+    ) as bound_port:
+        scheme = "http" if certificate is None else "https"
+        yield Served(host=host, port=bound_port, simulation=simulation, scheme=scheme)
+
+
+@contextlib.asynccontextmanager
+async def serve_app(
+    app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, certificate: Certificate | None = None
+) -> AsyncIterator[int]:
+    """Serve an application in the running event loop until the block ends, and yield its port.
+
+    Raises:
+        BackendUnavailable: The address cannot be bound, or the server did not start.
+    """
     listener = _listen(host, port)
-    server = _server(create_app(simulation, clock=clock))
+    server = _server(app, certificate)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await _started(server, task)
-        yield Served(host=host, port=listener.getsockname()[1], simulation=simulation)
+        yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         server.force_exit = True
@@ -88,7 +128,12 @@ async def serve(
 
 @contextlib.contextmanager
 def serve_in_thread(
-    simulation: Simulation, *, clock: Clock | None = None, host: str = "127.0.0.1", port: int = 0
+    simulation: Simulation,
+    *,
+    clock: Clock | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    certificate: Certificate | None = None,
 ) -> Iterator[Served]:
     """Serve a simulation from a thread of its own, for callers without an event loop.
 
@@ -96,14 +141,15 @@ def serve_in_thread(
         BackendUnavailable: As `serve`.
     """
     listener = _listen(host, port)
-    server = _server(create_app(simulation, clock=clock))
+    server = _server(create_app(simulation, clock=clock), certificate)
     ready = threading.Event()
     thread = threading.Thread(target=_run, args=(server, listener, ready), name="simulator", daemon=True)
     thread.start()
     try:
         if not ready.wait(START_LIMIT_S):
             raise _not_started()
-        yield Served(host=host, port=listener.getsockname()[1], simulation=simulation)
+        scheme = "http" if certificate is None else "https"
+        yield Served(host=host, port=listener.getsockname()[1], simulation=simulation, scheme=scheme)
     finally:
         server.should_exit = True
         server.force_exit = True
@@ -123,7 +169,8 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def _server(app: ASGIApp) -> _QuietServer:
+def _server(app: ASGIApp, certificate: Certificate | None) -> _QuietServer:
+    files = (None, None) if certificate is None else (str(certificate.chain), str(certificate.key))
     config = uvicorn.Config(
         app,
         log_level="critical",
@@ -133,6 +180,8 @@ def _server(app: ASGIApp) -> _QuietServer:
         date_header=False,
         backlog=2048,
         timeout_keep_alive=30,
+        ssl_certfile=files[0],
+        ssl_keyfile=files[1],
     )
     return _QuietServer(config)
 
@@ -195,6 +244,7 @@ def _request(scope: Scope, body: bytes) -> Request:
         query=_query(query) if query else {},
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         body=body,
+        scheme=scope.get("scheme", "http"),
     )
 
 

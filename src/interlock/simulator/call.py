@@ -59,7 +59,7 @@ class Call:
     @property
     def base_url(self) -> str:
         """Scheme and authority under which the client reached us, for absolute URLs in answers."""
-        return f"http://{self.request.headers.get('host', 'localhost')}"
+        return f"{self.request.scheme}://{self.request.headers.get('host', 'localhost')}"
 
     def at(self, *params: str) -> Call:
         """Return this call as if its path had named other objects."""

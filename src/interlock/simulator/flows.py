@@ -95,6 +95,10 @@ class Publisher:
             Route(method="GET", path=tracking + "/consumedresources", handler=_consumed, permissions=view),
         ]
 
+    def awaits(self, path: str) -> bool:
+        """Return whether a job gave the path away for its upload."""
+        return path.startswith(UPLOAD_PREFIX) and path.removeprefix(UPLOAD_PREFIX) in self._jobs
+
     def upload(self, request: Request, org: Organisation, moment: Moment) -> Reply:
         """Take the PUT to a presigned URL: it needs the signature and the header that the job gave, and no token.
 

@@ -18,6 +18,7 @@ from .chance import Chance
 
 MAX_TOKENS = 100_000  # remembered at once; the oldest goes first
 MAX_FORM_BYTES = 4096
+TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
 LOGIN_LIMIT_TEXT = "rate limit exceeded; too many token requests for this client"
 """The provider retries exactly what starts with `rate limit exceeded;` and dies of anything else.
 
@@ -100,14 +101,18 @@ class LoginService:
         Raises:
             ApiRefusal: 401; nothing recovers a client credentials token but a new one.
         """
-        scheme, _, value = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not value:
+        value = bearer(request)
+        if not value:
             message = "No authentication bearer token specified in authorization header."
             raise ApiRefusal(401, "authentication.required", message)
         token = self._tokens.get(value)
         if token is None or now_s >= token.expires_s:
             raise ApiRefusal(401, "bad.credentials", "Invalid login credentials.")
         return token.caller
+
+    def knows(self, value: str) -> bool:
+        """Return whether a token was granted here, dead or alive."""
+        return value in self._tokens
 
     def revoke(self, value: str) -> bool:
         """End one token now; False when it is unknown."""
@@ -169,6 +174,23 @@ class LoginService:
         self._tokens[value] = _Token(client, caller, now_s + client.token_life_s)
         self.granted += 1
         return value
+
+
+def bearer(request: Request) -> str:
+    """Return the token that a request bears, empty for none."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return value if scheme.lower() == "bearer" else ""
+
+
+def asked_client(request: Request) -> str:
+    """Return the id of the OAuth client that asks for a token, empty for none or one that cannot be read."""
+    if request.path != TOKEN_PATH:
+        return ""
+    try:
+        named = _basic(request.headers.get("authorization", ""))
+        return named[0] if named is not None else _form(request).get("client_id", "")
+    except _LoginRefused:
+        return ""
 
 
 def login_limit_error() -> Reply:

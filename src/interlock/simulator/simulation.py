@@ -21,7 +21,7 @@ from .control import CONTROL_PREFIX, control
 from .faults import FaultKind, FaultPlan, FaultRule
 from .flows import UPLOAD_PREFIX, FlowTerms, Publisher
 from .limits import DEFAULT_LIMITS, Limit, Meter, Scope, Standing, limits_reply, too_many_requests
-from .oauth import LoginLimit, LoginService, OAuthClient, login_limit_error
+from .oauth import TOKEN_PATH, LoginLimit, LoginService, OAuthClient, login_limit_error
 from .org import Change, Delays, Kind, Organisation
 from .routes import Route, Router
 from .scripts import UPLOAD_PATH, Scripts
@@ -138,6 +138,10 @@ class Simulation:
         except ApiRefusal as refusal:
             return Outcome(reply=refusal.reply("control"))
 
+    def gave_away(self, path: str) -> bool:
+        """Return whether `path` is that of an upload that this organisation awaits."""
+        return self._publisher.awaits(path)
+
     def snapshot(self) -> dict[str, list[Json]]:
         """Return the organisation as plain data; see `Organisation.snapshot`."""
         return self.org.snapshot()
@@ -224,7 +228,7 @@ class Simulation:
     def _serve_aside(self, request: Request, moment: Moment) -> Reply | None:
         """Serve what is not the platform API: no limit counts it."""
         path = request.path
-        if path == "/oauth/token" and request.method == "POST":
+        if path == TOKEN_PATH and request.method == "POST":
             return self.login.grant(request, moment.elapsed_s)
         if path.startswith(UPLOAD_PREFIX):
             return self._publisher.upload(request, self.org, moment)

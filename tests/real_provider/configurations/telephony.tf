@@ -1,0 +1,112 @@
+resource "genesyscloud_location" "hq" {
+  name = "HQ"
+  address {
+    street1  = "1 Harbour Street"
+    city     = "Portland"
+    state    = "OR"
+    country  = "US"
+    zip_code = "97204"
+  }
+  emergency_number {
+    number = "+15035550100"
+    type   = "default"
+  }
+}
+resource "genesyscloud_telephony_providers_edges_site" "s" {
+  name                            = "V1 site"
+  description                     = "v1 d"
+  location_id                     = genesyscloud_location.hq.id
+  media_model                     = "Cloud"
+  media_regions_use_latency_based = true
+  edge_auto_update_config {
+    time_zone = "America/New_York"
+    rrule     = "FREQ=WEEKLY;BYDAY=SU"
+    start     = "2026-02-01T08:00:00.000000"
+    end       = "2026-02-01T11:00:00.000000"
+  }
+  number_plans {
+    name           = "short numbers"
+    classification = "short numbers"
+    match_type     = "numberList"
+    numbers {
+      start = "300"
+      end   = "309"
+    }
+  }
+}
+resource "genesyscloud_telephony_providers_edges_trunkbasesettings" "t" {
+  name               = "V1 trunk"
+  description        = "v1 d"
+  trunk_meta_base_id = "external_sip_pcv_byoc_carrier.json"
+  trunk_type         = "EXTERNAL"
+  managed            = false
+  inbound_site_id    = genesyscloud_telephony_providers_edges_site.s.id
+  properties = jsonencode({
+    "trunk_label" = { "value" = { "instance" = "V1 trunk" } }
+  })
+}
+resource "genesyscloud_telephony_providers_edges_trunkbasesettings" "p" {
+  name               = "V1 phone trunk"
+  trunk_meta_base_id = "phone_connections_webrtc.json"
+  trunk_type         = "PHONE"
+  properties = jsonencode({
+    "trunk_label" = { "value" = { "instance" = "V1 phone trunk" } }
+  })
+}
+resource "genesyscloud_telephony_providers_edges_edge_group" "g" {
+  name                 = "V1 edge group"
+  description          = "v1 d"
+  managed              = false
+  hybrid               = false
+  phone_trunk_base_ids = [genesyscloud_telephony_providers_edges_trunkbasesettings.p.id]
+}
+resource "genesyscloud_telephony_providers_edges_site_outbound_route" "r" {
+  site_id                 = genesyscloud_telephony_providers_edges_site.s.id
+  name                    = "V1 route"
+  description             = "v1 d"
+  classification_types    = ["International"]
+  enabled                 = false
+  distribution            = "SEQUENTIAL"
+  external_trunk_base_ids = [genesyscloud_telephony_providers_edges_trunkbasesettings.t.id]
+}
+resource "genesyscloud_telephony_providers_edges_did_pool" "d" {
+  start_phone_number = "+13175550000"
+  end_phone_number   = "+13175550005"
+  description        = "v1 d"
+  comments           = "v1 c"
+}
+resource "genesyscloud_telephony_providers_edges_extension_pool" "e" {
+  start_number = "2500"
+  end_number   = "2599"
+  description  = "v1 d"
+}
+resource "genesyscloud_telephony_providers_edges_phonebasesettings" "b" {
+  name               = "V1 base"
+  description        = "v1 d"
+  phone_meta_base_id = "inin_webrtc_softphone.json"
+  properties = jsonencode({
+    "phone_label" = { "value" = { "instance" = "Generic SIP Phone" } }
+  })
+  capabilities {
+    registers             = false
+    provisions            = false
+    dual_registers        = false
+    no_cloud_provisioning = false
+    allow_reboot          = false
+    hardware_id_type      = "mac"
+    no_rebalance          = false
+    media_codecs          = ["audio/opus"]
+    cdm                   = true
+  }
+}
+resource "genesyscloud_user" "phone" {
+  email = "phone@example.com"
+  name  = "Phone User"
+}
+resource "genesyscloud_telephony_providers_edges_phone" "p" {
+  name                   = "V1 phone"
+  state                  = "active"
+  site_id                = genesyscloud_telephony_providers_edges_site.s.id
+  phone_base_settings_id = genesyscloud_telephony_providers_edges_phonebasesettings.b.id
+  web_rtc_user_id        = genesyscloud_user.phone.id
+}

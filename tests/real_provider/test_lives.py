@@ -1,0 +1,93 @@
+"""Whole lives of the provider's types: created, read, changed, imported, changed by others, exported, destroyed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.real_provider.trial import ROOMS, Trial, types_of
+
+from interlock.simulator import Terms
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.real_provider]
+
+# What the provider writes on every import because the API never tells it: secrets, entries, which version is published.
+WRITTEN_ON_IMPORT = {"integrations": 1, "outbound": 1, "people": 2, "quality": 1}
+NO_DELETION = {"flowoutcome"}  # the API has none
+KEPT_VERSIONS = {"evaluationform"}  # a published version stays when its draft is deleted
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_type_of_the_room_lives_a_whole_life(trial: Trial, room: str) -> None:
+    module = trial.room(room)
+    trial.applied(module)
+    trial.unchanged(module)
+    changed = trial.room(room, 2)
+    trial.applied(changed)
+    trial.unchanged(changed)
+    assert {each["type"] for each in trial.resources()} == types_of(room)
+    other = trial.room(room, 2, "other", trial.imports())
+    answer = trial.run("apply", other, "--auto-approve", state="imported")
+    assert answer.code == 0, answer.err[-6000:]
+    assert len(trial.resources("imported")) == len(trial.resources())
+    trial.unchanged(other, "imported")
+    destroyed = trial.run("destroy", changed, "--auto-approve")
+    assert destroyed.code == 0, destroyed.err[-6000:]
+    left = {kind for kind, items in trial.simulation.snapshot().items() if items}
+    assert left <= {"division", *NO_DELETION, *KEPT_VERSIONS}
+
+
+def test_the_lives_are_of_more_than_forty_types() -> None:
+    assert len(set().union(*(types_of(room) for room in ROOMS))) > 60
+
+
+def test_what_somebody_changed_in_the_organisation_is_planned_back(trial: Trial) -> None:
+    module = trial.room("menus")
+    trial.applied(module)
+    org = trial.simulation.org
+    group = next(org.living("emergencygroup"))
+    moment = trial.moment()
+    org.change(group, {**group.body, "description": "changed by hand"}, moment)
+    answer = trial.run("plan", module, "--detailed-exitcode")
+    assert answer.code == 2
+    assert "genesyscloud_architect_emergencygroup.e" in answer.err
+    trial.applied(module)
+    assert org.get("emergencygroup", group.id).body["description"] == "v1 d"
+
+
+def test_what_somebody_deleted_is_made_again(trial: Trial) -> None:
+    module = trial.write('resource "genesyscloud_flow_milestone" "m" {\n  name = "Paid"\n}\n')
+    trial.applied(module)
+    org = trial.simulation.org
+    org.remove(next(org.living("flowmilestone")), trial.moment())
+    trial.applied(module)  # the provider asks for five minutes before it believes that the object is gone
+    assert trial.names("flowmilestone") == ["Paid"]
+
+
+def test_the_organisation_is_exported_as_configuration(trial: Trial) -> None:
+    trial.applied(trial.room("menus"))
+    folder = trial.desk.folder / "exported"
+    module = trial.write(
+        f"""
+resource "genesyscloud_tf_export" "all" {{
+  directory                = "{folder}"
+  include_state_file       = false
+  export_format            = "hcl"
+  include_filter_resources = ["genesyscloud_flow_milestone", "genesyscloud_architect_emergencygroup"]
+}}
+""",
+        "export",
+    )
+    trial.applied(module, state="export")
+    text = "".join(path.read_text() for path in folder.glob("*.tf"))
+    assert "V1 milestone" in text
+    assert "V1 Emergency" in text
+
+
+def test_a_reader_that_lags_behind_does_not_break_a_life(trial_with: Callable[[Terms], Trial]) -> None:
+    from interlock.simulator import Delays
+
+    trial = trial_with(Terms(limits=(), delays=Delays(read_s=1.0, list_s=2.0)))
+    module = trial.room("menus")
+    trial.applied(module)
+    trial.unchanged(module)
