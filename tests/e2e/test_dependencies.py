@@ -45,7 +45,6 @@ resource "genesyscloud_routing_queue" "support" {
 
 resource "genesyscloud_flow" "main" {
   filepath          = "${path.module}/main.yaml"
-  file_content_hash = filesha256("${path.module}/main.yaml")
 }
 """
 FLOW = """\

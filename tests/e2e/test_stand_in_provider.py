@@ -46,7 +46,6 @@ resource "genesyscloud_routing_queue" "orders" {
 }
 resource "genesyscloud_flow" "main" {
   filepath          = "${path.module}/flow.yaml"
-  file_content_hash = filesha256("${path.module}/flow.yaml")
   substitutions     = { queue = genesyscloud_routing_queue.orders.name }
 }
 resource "genesyscloud_architect_ivr" "main" {

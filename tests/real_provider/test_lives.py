@@ -50,7 +50,7 @@ def test_what_somebody_changed_in_the_organisation_is_planned_back(trial: Trial)
     org.change(group, {**group.body, "description": "changed by hand"}, moment)
     answer = trial.run("plan", module, "--detailed-exitcode")
     assert answer.code == 2
-    assert "genesyscloud_architect_emergencygroup.e" in answer.err
+    assert "genesyscloud_architect_emergencygroup.e" in answer.out + answer.err
     trial.applied(module)
     assert org.get("emergencygroup", group.id).body["description"] == "v1 d"
 

@@ -99,7 +99,8 @@ class Trial:
 
     def resources(self, state: str = "s") -> list[dict[str, Any]]:
         """Return the managed instances of the state: address, type and attributes."""
-        document = json.loads(self.desk.run("state", "pull", state).out)
+        written = self.desk.run("state", "pull", state).out
+        document = json.loads(written) if written.strip() else {"resources": []}
         return [
             {"type": each["type"], "address": f"{each['type']}.{each['name']}", **instance}
             for each in document["resources"]

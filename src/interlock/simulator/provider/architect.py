@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from pathlib import Path
 from typing import Any
 
+from tf.types import Unknown
+
 from .managed import Lookup, Managed, State
 from .routing import division_body, known
 from .sdk import ApiError, Sdk
-from .shapes import FLAG, TEXT_MAP, Object, ObjectList, Text, Texts, defaulted, optional, required, settled
+from .shapes import FLAG, TEXT_MAP, Blocks, Texts, computed, defaulted, optional, required, settled
 
 JOB_POLL_S = 15.0
 JOB_LIMIT_S = 960.0
@@ -27,7 +30,7 @@ _FLOWS = {
     "closed_hours_flow_id": "closedHoursFlow",
     "holiday_hours_flow_id": "holidayHoursFlow",
 }
-_COLUMN = Object({"name": Text(), "type": Text(), "title": Text(), "default": Text()})
+_COLUMNS = Blocks("properties", required("name"), required("type"), optional("title"), optional("default"), least=1)
 
 
 class _Versioned(Managed):
@@ -102,7 +105,9 @@ class ScheduleGroup(_Versioned):
         settled("division_id"),
         optional("description"),
         optional("time_zone"),
-        *(optional(name, Texts()) for name in _ROLES),
+        required("open_schedules_id", Texts()),
+        optional("closed_schedules_id", Texts()),
+        optional("holiday_schedules_id", Texts()),
     )
 
     def body(self, wanted: State) -> dict[str, Any]:
@@ -158,7 +163,7 @@ class DataTable(Managed):
         required("name"),
         settled("division_id"),
         optional("description"),
-        required("properties", ObjectList(_COLUMN)),
+        _COLUMNS,
     )
 
     def make(self, sdk: Sdk, wanted: State) -> str:
@@ -180,6 +185,59 @@ class DataTable(Managed):
         sdk.call("DELETE", f"/flows/datatables/{identifier}", query={"force": "true"})
 
 
+class DataTableRow(Managed):
+    """`genesyscloud_architect_datatable_row`; its id is that of the table and its key."""
+
+    kind = "architect_datatable_row"
+    label = "data table row"
+    fields = (
+        required("datatable_id", replaces=True),
+        required("key_value", replaces=True),
+        settled("properties_json"),
+    )
+
+    def make(self, sdk: Sdk, wanted: State) -> str:
+        """See `Managed`."""
+        sdk.call("POST", _rows(wanted["datatable_id"]), _row(wanted))
+        return f"{wanted['datatable_id']}/{wanted['key_value']}"
+
+    def fetch(self, sdk: Sdk, identifier: str) -> State | None:
+        """See `Managed`."""
+        table, _, key = identifier.partition("/")
+        answer = sdk.call("GET", f"{_rows(table)}/{key}", query={"showbrief": "false"})
+        properties = {name: value for name, value in answer.items() if name != "key"}
+        return {"datatable_id": table, "key_value": key, "properties_json": json.dumps(properties, sort_keys=True)}
+
+    def alter(self, sdk: Sdk, identifier: str, current: State, wanted: State) -> None:  # noqa: ARG002 - see `Managed`
+        """See `Managed`."""
+        table, _, key = identifier.partition("/")
+        sdk.call("PUT", f"{_rows(table)}/{key}", _row(wanted))
+
+    def erase(self, sdk: Sdk, identifier: str) -> None:
+        """See `Managed`."""
+        table, _, key = identifier.partition("/")
+        sdk.call("DELETE", f"{_rows(table)}/{key}")
+
+    def _mismatch(self, wanted: State, fresh: State) -> str:
+        """Compare the JSON of a row by what it means."""
+        return "" if _row(wanted) == _row(fresh) else "properties_json"
+
+    def _complete(self, known_state: State, fresh: State, identifier: str) -> State:
+        """Keep the JSON as it was written while it means the same."""
+        written = known_state.get("properties_json")
+        same = isinstance(written, str) and _row({**fresh, "properties_json": written}) == _row(fresh)
+        return super()._complete(known_state, {**fresh, "properties_json": written} if same else fresh, identifier)
+
+
+def _rows(table: Any) -> str:
+    return f"/flows/datatables/{table}/rows"
+
+
+def _row(wanted: State) -> dict[str, Any]:
+    properties = known(wanted.get("properties_json")) or "{}"
+    return {**json.loads(properties), "key": wanted["key_value"]}
+
+
 class Flow(Managed):
     """`genesyscloud_flow`: its content is a file; a flow edited elsewhere shows no difference."""
 
@@ -187,7 +245,8 @@ class Flow(Managed):
     label = "flow"
     fields = (
         required("filepath"),
-        settled("file_content_hash"),
+        computed("file_content_hash"),
+        optional("update_trigger_hash"),
         optional("substitutions", TEXT_MAP),
         defaulted("force_unlock", FLAG, default=False),
         settled("name"),
@@ -208,8 +267,20 @@ class Flow(Managed):
         answer = sdk.call("GET", f"/flows/{identifier}", query={"deleted": "false"})
         return {"name": answer["name"], "type": answer["type"]}
 
+    def plan(self, ctx: Any, current: State, planned: State) -> State:
+        """See `Managed`: a file of another content is a change."""
+        planned = super().plan(ctx, current, planned)
+        digest = _hash_of(planned)
+        if digest and digest != current.get("file_content_hash"):
+            planned["file_content_hash"] = Unknown
+        return planned
+
+    def update(self, ctx: Any, current: State, planned: State) -> State | None:
+        """See `Managed`; the hash is the local file's."""
+        return _with_hash(super().update(ctx, current, planned))
+
     def create(self, ctx: Any, planned: State) -> State | None:
-        """See `Managed`; the hash is the local file's when it was not given."""
+        """See `Managed`; the hash is the local file's."""
         return _with_hash(super().create(ctx, planned))
 
     def alter(self, sdk: Sdk, identifier: str, current: State, wanted: State) -> None:  # noqa: ARG002 - see `Managed`
@@ -317,6 +388,7 @@ class FlowLookup(Lookup):
     kind = "flow"
     label = "flow"
     path = "/flows"
+    narrowing = ("type",)
 
 
 class ScriptLookup(Lookup):
@@ -386,11 +458,15 @@ def _substituted(wanted: State) -> bytes:
 def _with_hash(state: State | None) -> State | None:
     if state is None or state.get("file_content_hash"):
         return state
+    return {**state, "file_content_hash": _hash_of(state)}
+
+
+def _hash_of(state: State) -> str:
+    """Return the hash of the local file, empty when it cannot be read."""
     try:
-        digest = hashlib.sha256(Path(str(state["filepath"])).read_bytes()).hexdigest()
+        return hashlib.sha256(Path(str(state["filepath"])).read_bytes()).hexdigest()
     except OSError:
-        digest = ""
-    return {**state, "file_content_hash": digest}
+        return ""
 
 
 def _form(name: str, content: bytes) -> tuple[bytes, str]:

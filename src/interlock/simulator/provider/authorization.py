@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tf.schema import Schema
+
 from .managed import Lookup, Managed, State
-from .sdk import Sdk
-from .shapes import FLAG, defaulted, optional, required
+from .sdk import ApiError, Sdk
+from .shapes import FLAG, defaulted, optional, required, settled
 
 
 class Division(Managed):
@@ -54,3 +56,28 @@ class DivisionLookup(Lookup):
 
 def _division(wanted: State) -> dict[str, Any]:
     return {"name": wanted["name"], "description": wanted.get("description") or ""}
+
+
+class HomeLookup(Lookup):
+    """`data.genesyscloud_auth_division_home`, which is asked for nothing."""
+
+    kind = "auth_division_home"
+    label = "home division"
+    path = "/authorization/divisions/home"
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        """See `tf.iface.AbstractResource`."""
+        return Schema(attributes=[settled("id"), settled("name"), settled("description")])
+
+    def read(self, ctx: Any, config: State) -> State | None:  # noqa: ARG002 - the interface's argument
+        """See `tf.iface.DataSource`."""
+        try:
+            with self.session.pool.client() as sdk:
+                answer = sdk.call("GET", self.path)
+        except ApiError as error:
+            ctx.diagnostics.add_error(
+                f"Failed to read {self.label}: {error}", error.detail(f"genesyscloud_{self.kind}")
+            )
+            return None
+        return {name: answer.get(name) for name in ("id", "name", "description")}

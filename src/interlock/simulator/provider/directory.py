@@ -6,10 +6,25 @@ from functools import partial
 from typing import Any
 
 from .managed import Lookup, Managed, State
+from .parts import Part, bodies, states
 from .routing import division_body, known
 from .sdk import ApiError, Sdk
 from .session import pages
-from .shapes import FLAG, NUMBER, Object, Objects, Text, Texts, defaulted, optional, required, settled
+from .shapes import (
+    FLAG,
+    NUMBER,
+    Blocks,
+    Object,
+    ObjectList,
+    Objects,
+    Text,
+    TextList,
+    Texts,
+    defaulted,
+    optional,
+    required,
+    settled,
+)
 
 BULK_ITEMS = 50
 GROUP_MEMBERS_PER_CALL = 50
@@ -18,7 +33,22 @@ _CONFLICT = 409
 _RETRIED = (404, 408, _CONFLICT)  # 404: the object was created a moment ago, and reads may be late
 _USER_EXPANDED = "skills,languages,locations,profileSkills,certifications,employerInfo"
 _SKILL = Object({"skill_id": Text(), "proficiency": NUMBER})
+_EMPLOYER_NAMES = {
+    "official_name": "officialName",
+    "employee_id": "employeeId",
+    "employee_type": "employeeType",
+    "date_hire": "dateHire",
+}
+_EMPLOYER = Object({name: Text() for name in _EMPLOYER_NAMES})
+_LOCATION = Object({"location_id": Text(), "notes": Text()})
 _LANGUAGE = Object({"language_id": Text(), "proficiency": NUMBER})
+
+
+USER_PARTS = (
+    Part("certifications", ("certifications",), Texts(), settled=True),
+    Part("employer_info", ("employerInfo",), ObjectList(_EMPLOYER), settled=True, inside=_EMPLOYER_NAMES, single=True),
+    Part("locations", ("locations",), Objects(_LOCATION), settled=True, inside={"location_id": "id", "notes": "notes"}),
+)
 
 
 class User(Managed):
@@ -38,6 +68,7 @@ class User(Managed):
         optional("manager"),
         defaulted("acd_auto_answer", FLAG, default=False),
         settled("profile_skills", Texts()),
+        *(part.field for part in USER_PARTS),
         settled("routing_skills", Objects(_SKILL)),
         settled("routing_languages", Objects(_LANGUAGE)),
     )
@@ -57,7 +88,7 @@ class User(Managed):
 
     def finish(self, sdk: Sdk, identifier: str, wanted: State) -> None:
         """See `Managed`."""
-        if known(wanted.get("manager")) or wanted["acd_auto_answer"]:
+        if known(wanted.get("manager")) or wanted["acd_auto_answer"] or bodies(USER_PARTS, wanted):
             self._patch(sdk, identifier, _user(wanted))
         self._set_parts(sdk, identifier, wanted)
 
@@ -78,6 +109,7 @@ class User(Managed):
             "profile_skills": answer["profileSkills"],
             "routing_skills": _rated_state(answer["skills"], "skill_id"),
             "routing_languages": _rated_state(answer["languages"], "language_id"),
+            **states(USER_PARTS, answer),
         }
 
     def alter(self, sdk: Sdk, identifier: str, current: State, wanted: State) -> None:
@@ -120,6 +152,16 @@ class User(Managed):
             sdk.call("POST", f"/users/{identifier}/password", {"newPassword": password})
 
 
+GROUP_PARTS = (
+    Part(
+        "addresses",
+        ("addresses",),
+        inside={"number": "address", "extension": "extension", "type": "type"},
+        block=Blocks("addresses", optional("number"), optional("extension"), required("type")),
+    ),
+)
+
+
 class Group(Managed):
     """`genesyscloud_group`, with its members."""
 
@@ -135,8 +177,9 @@ class Group(Managed):
         defaulted("roles_enabled", FLAG, default=False),
         defaulted("calls_enabled", FLAG, default=False),
         defaulted("include_owners", FLAG, default=False),
-        optional("owner_ids", Texts()),
+        settled("owner_ids", TextList()),
         settled("member_ids", Texts()),
+        *(part.field for part in GROUP_PARTS),
     )
 
     def make(self, sdk: Sdk, wanted: State) -> str:
@@ -166,6 +209,7 @@ class Group(Managed):
             "include_owners": answer["includeOwners"],
             "owner_ids": [owner["id"] for owner in answer.get("owners") or []],
             "member_ids": members,
+            **states(GROUP_PARTS, answer),
         }
 
     def alter(self, sdk: Sdk, identifier: str, current: State, wanted: State) -> None:  # noqa: ARG002 - see `Managed`
@@ -198,12 +242,13 @@ class Group(Managed):
 
 
 class UserLookup(Lookup):
-    """`data.genesyscloud_user`, by e-mail."""
+    """`data.genesyscloud_user`, by e-mail or name."""
 
     kind = "user"
     label = "user"
     path = "/users"
     key = "email"
+    other = "name"
 
 
 class GroupLookup(Lookup):
@@ -222,6 +267,7 @@ def _user(wanted: State) -> dict[str, Any]:
         "department": wanted.get("department") or "",
         "manager": known(wanted.get("manager")) or "",
         "acdAutoAnswer": wanted["acd_auto_answer"],
+        **bodies(USER_PARTS, wanted),
     }
 
 
@@ -268,7 +314,7 @@ def _set_rated(sdk: Sdk, identifier: str, kind: str, wanted: Any) -> None:
 
 
 def _rated_state(items: list[dict[str, Any]], key: str) -> list[State]:
-    return [{key: item["id"], "proficiency": int(item["proficiency"])} for item in items]
+    return [{key: item["id"], "proficiency": item["proficiency"]} for item in items]
 
 
 def _group(wanted: State) -> dict[str, Any]:
@@ -277,6 +323,7 @@ def _group(wanted: State) -> dict[str, Any]:
         "visibility": wanted["visibility"],
         "rulesVisible": wanted["rules_visible"],
         "addresses": [],
+        **bodies(GROUP_PARTS, wanted),
         "rolesEnabled": wanted["roles_enabled"],
         "callsEnabled": wanted["calls_enabled"],
         "includeOwners": wanted["include_owners"],

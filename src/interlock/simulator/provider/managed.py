@@ -17,7 +17,7 @@ from tf.types import Unknown
 
 from .sdk import ApiError, Sdk, Stopped
 from .session import Session
-from .shapes import computed
+from .shapes import Blocks, Defaulted, optional, required, settled
 
 State: TypeAlias = dict[str, Any]
 
@@ -35,13 +35,13 @@ class Managed(Resource):  # type: ignore[misc]  # the tf package ships no types
     Attributes:
         kind: Type name without the provider's prefix.
         label: The word in error texts, as the real provider says it.
-        fields: The attributes besides `id`.
+        fields: The attributes and blocks besides `id`.
         delete_limit_s: How long a deletion may take to show.
     """
 
     kind: ClassVar[str]
     label: ClassVar[str]
-    fields: ClassVar[tuple[Attribute, ...]]
+    fields: ClassVar[tuple[Attribute | Blocks, ...]]
     delete_limit_s: ClassVar[float] = 30.0
 
     def __init__(self, provider: Any) -> None:
@@ -61,7 +61,9 @@ class Managed(Resource):  # type: ignore[misc]  # the tf package ships no types
     @classmethod
     def get_schema(cls) -> Schema:
         """See `tf.iface.AbstractResource`."""
-        return Schema(attributes=[computed("id"), *cls.fields], version=1)
+        attributes = [each for each in cls.fields if not isinstance(each, Blocks)]
+        blocks = [each for each in cls.fields if isinstance(each, Blocks)]
+        return Schema(attributes=[settled("id"), *attributes], block_types=blocks, version=1)
 
     @abstractmethod
     def make(self, sdk: Sdk, wanted: State) -> str:
@@ -82,9 +84,19 @@ class Managed(Resource):  # type: ignore[misc]  # the tf package ships no types
     def erase(self, sdk: Sdk, identifier: str) -> None:
         """Delete the object."""
 
+    def plan(self, _ctx: Any, current: State, planned: State) -> State:
+        """See `tf.iface.Resource`: what is not set has its default, or stays what the API settled."""
+        for each in self.fields:
+            if isinstance(each, Defaulted) and planned.get(each.name) is None:
+                planned[each.name] = each.default
+            elif isinstance(each, Blocks) and each.settled and not planned.get(each.name):
+                planned[each.name] = current.get(each.name)
+        return planned
+
     def create(self, ctx: Any, planned: State) -> State | None:
         """See `tf.iface.Resource`."""
         identifier = ""
+        planned = self._set_alone(planned)
         with self._reported(ctx, "create", planned), self.session.pool.client() as sdk:
             identifier = self.make(sdk, planned)
             self.finish(sdk, identifier, planned)
@@ -100,6 +112,7 @@ class Managed(Resource):  # type: ignore[misc]  # the tf package ships no types
 
     def update(self, ctx: Any, current: State, planned: State) -> State | None:
         """See `tf.iface.Resource`."""
+        planned = self._set_alone(planned)
         with self._reported(ctx, "update", planned), self.session.pool.client() as sdk:
             self.alter(sdk, current["id"], current, planned)
             return self._read_back(sdk, current["id"], planned)
@@ -191,6 +204,11 @@ class Managed(Resource):  # type: ignore[misc]  # the tf package ships no types
         state = {name: fresh[name] if name in fresh else known.get(name) for name in names}
         return {**_without_unknown(state), "id": identifier}
 
+    def _set_alone(self, planned: State) -> State:
+        """Return a plan in which blocks that nobody wrote are absent: the API settles them."""
+        unwritten = {each.name for each in self.fields if isinstance(each, Blocks) and each.settled}
+        return {name: None if name in unwritten and value == [] else value for name, value in planned.items()}
+
     def _reported(self, ctx: Any, verb: str, state: State) -> _Reported:
         subject = state.get("name") or state.get("email") or state.get("id") or ""
         return _Reported(ctx.diagnostics, f"Failed to {verb} {self.label} {subject} error", self.kind)
@@ -227,12 +245,16 @@ class Lookup(DataSource):  # type: ignore[misc]  # as above
         label: The word in error texts.
         path: The collection below `/api/v2`.
         key: The argument and the field that are compared.
+        other: Another argument that may name the object instead; empty for none.
+        narrowing: Arguments that are taken and change nothing here.
     """
 
     kind: ClassVar[str]
     label: ClassVar[str]
     path: ClassVar[str]
     key: ClassVar[str] = "name"
+    other: ClassVar[str] = ""
+    narrowing: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider  # validation comes before configuration, so the session may not exist yet
@@ -251,15 +273,16 @@ class Lookup(DataSource):  # type: ignore[misc]  # as above
     @classmethod
     def get_schema(cls) -> Schema:
         """See `tf.iface.AbstractResource`."""
-        from .shapes import required
-
-        return Schema(attributes=[computed("id"), required(cls.key)])
+        if cls.other:
+            return Schema(attributes=[settled("id"), optional(cls.key), optional(cls.other)])
+        return Schema(attributes=[settled("id"), required(cls.key), *map(optional, cls.narrowing)])
 
     def read(self, ctx: Any, config: State) -> State | None:
         """See `tf.iface.DataSource`."""
-        wanted = config[self.key]
+        key = self.key if config.get(self.key) or not self.other else self.other
+        wanted = config.get(key)
         try:
-            found = self.session.listing(self.path, self.key)
+            found = self.session.listing(self.path, key)
         except ApiError as error:
             ctx.diagnostics.add_error(
                 f"Failed to read {self.label} {wanted} error: {error}", error.detail(f"genesyscloud_{self.kind}")
@@ -267,9 +290,9 @@ class Lookup(DataSource):  # type: ignore[misc]  # as above
             return None
         identifier = found.get(str(wanted).casefold())
         if identifier is None:
-            ctx.diagnostics.add_error(f"No {self.label}s found with {self.key} {wanted}", "")
+            ctx.diagnostics.add_error(f"No {self.label}s found with {key} {wanted}", "")
             return None
-        return {"id": identifier, self.key: wanted}
+        return {**config, "id": identifier}
 
 
 def _poll_waits() -> Iterator[float]:

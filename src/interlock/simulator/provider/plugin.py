@@ -39,6 +39,16 @@ class _Servicer(ProviderServicer):  # type: ignore[misc]  # the tf package ships
         response.server_capabilities.CopyFrom(pb.ServerCapabilities(get_provider_schema_optional=True))
         return response
 
+    def PlanResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        response = super().PlanResourceChange(request, context)
+        response.legacy_type_system = True  # the real SDK's word for: a plan may differ from what was written
+        return response
+
+    def ApplyResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        response = super().ApplyResourceChange(request, context)
+        response.legacy_type_system = True
+        return response
+
     def StopProvider(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         self._stopping.set()
         return super().StopProvider(request, context)

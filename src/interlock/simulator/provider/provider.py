@@ -132,6 +132,7 @@ class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no t
             architect.ScheduleGroup,
             architect.Ivr,
             architect.DataTable,
+            architect.DataTableRow,
             architect.Flow,
             architect.Script,
         ]
@@ -140,6 +141,7 @@ class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no t
         """See `tf.iface.Provider`."""
         return [
             authorization.DivisionLookup,
+            authorization.HomeLookup,
             routing.SkillLookup,
             routing.LanguageLookup,
             routing.WrapupCodeLookup,

@@ -6,31 +6,62 @@ from collections.abc import Iterable
 from typing import Any
 
 from .managed import Lookup, Managed, State
+from .parts import Part, bodies, states
 from .sdk import Sdk
 from .session import pages
-from .shapes import (
-    FLAG,
-    NUMBER,
-    Object,
-    ObjectList,
-    Objects,
-    Text,
-    Texts,
-    defaulted,
-    optional,
-    required,
-    settled,
-)
+from .shapes import FLAG, NUMBER, Blocks, Text, Texts, defaulted, optional, required, settled
 
 MEMBER_WAIT_S = 10.0
 DELETE_WAIT_S = 5.0
 MEMBERS_PER_CALL = 100
 
 _MEDIA = ("call", "callback", "chat", "email", "message")
-_MEDIUM = Object(
-    {"alerting_timeout_sec": NUMBER, "service_level_percentage": NUMBER, "service_level_duration_ms": NUMBER}
+_SERVICE = ("alerting_timeout_sec", "service_level_percentage", "service_level_duration_ms")
+
+
+def _medium_blocks(medium: str) -> Blocks:
+    service = [optional(name, NUMBER) for name in _SERVICE]
+    return Blocks(f"media_settings_{medium}", *service, most=1, settled=True)
+
+
+QUEUE_PARTS = (
+    Part("email_in_queue_flow_id", ("emailInQueueFlow", "id")),
+    Part("message_in_queue_flow_id", ("messageInQueueFlow", "id")),
+    Part("whisper_prompt_id", ("whisperPrompt", "id")),
+    Part("on_hold_prompt_id", ("onHoldPrompt", "id")),
+    Part("peer_id", ("peerId",)),
+    Part("scoring_method", ("scoringMethod",), default="TimestampAndPriority"),
+    Part("last_agent_routing_mode", ("lastAgentRoutingMode",), settled=True),
+    Part("suppress_in_queue_call_recording", ("suppressInQueueCallRecording",), FLAG, default=True),
+    Part(
+        "routing_rules",
+        ("routingRules",),
+        inside={"operator": "operator", "threshold": "threshold", "wait_seconds": "waitSeconds"},
+        block=Blocks(
+            "routing_rules",
+            optional("operator"),
+            optional("threshold", NUMBER),
+            optional("wait_seconds", NUMBER),
+            most=6,
+        ),
+    ),
+    Part(
+        "agent_owned_routing",
+        ("agentOwnedRouting",),
+        inside={
+            "enable_agent_owned_callbacks": "enableAgentOwnedCallbacks",
+            "max_owned_callback_hours": "maxOwnedCallbackHours",
+            "max_owned_callback_delay_hours": "maxOwnedCallbackDelayHours",
+        },
+        block=Blocks(
+            "agent_owned_routing",
+            optional("enable_agent_owned_callbacks", FLAG),
+            optional("max_owned_callback_hours", NUMBER),
+            optional("max_owned_callback_delay_hours", NUMBER),
+            most=1,
+        ),
+    ),
 )
-_MEMBER = Object({"user_id": Text(), "ring_num": NUMBER}, {"ring_num": 1})
 
 
 class Skill(Managed):
@@ -102,7 +133,7 @@ class Queue(Managed):
         required("name"),
         settled("division_id"),
         optional("description"),
-        *(settled(f"media_settings_{medium}", ObjectList(_MEDIUM)) for medium in _MEDIA),
+        *(_medium_blocks(medium) for medium in _MEDIA),
         defaulted("acw_wrapup_prompt", Text(), "MANDATORY_TIMEOUT"),
         settled("acw_timeout_ms", NUMBER),
         defaulted("skill_evaluation_method", Text(), "ALL"),
@@ -115,7 +146,15 @@ class Queue(Managed):
         optional("calling_party_number"),
         optional("groups", Texts()),
         settled("wrapup_codes", Texts()),
-        settled("members", Objects(_MEMBER)),
+        Blocks(
+            "members",
+            required("user_id"),
+            optional("ring_num", NUMBER),
+            ordered=False,
+            settled=True,
+            defaults={"ring_num": 1},
+        ),
+        *(part.field for part in QUEUE_PARTS),
     )
 
     def make(self, sdk: Sdk, wanted: State) -> str:
@@ -249,6 +288,7 @@ def _queue(wanted: State) -> dict[str, Any]:
         "callingPartyNumber": wanted.get("calling_party_number") or "",
         "memberGroups": [{"id": group, "type": "GROUP"} for group in known(wanted.get("groups")) or []],
         **({"queueFlow": {"id": flow}} if flow else {}),
+        **bodies(QUEUE_PARTS, wanted),
     }
 
 
@@ -282,6 +322,7 @@ def _queue_state(answer: dict[str, Any]) -> State:
         "calling_party_name": answer.get("callingPartyName"),
         "calling_party_number": answer.get("callingPartyNumber"),
         "groups": [group["id"] for group in answer.get("memberGroups") or [] if group["type"] == "GROUP"],
+        **states(QUEUE_PARTS, answer),
     }
 
 

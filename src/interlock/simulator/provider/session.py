@@ -29,7 +29,7 @@ class Session:
         self.pace = pace
         self.retry_limit_s = retry_limit_s
         self._lock = threading.Lock()
-        self._listings: dict[str, dict[str, str]] = {}
+        self._listings: dict[tuple[str, str], dict[str, str]] = {}
         self._home = ""
 
     def listing(self, path: str, key: str) -> dict[str, str]:
@@ -39,11 +39,11 @@ class Session:
             ApiError: The listing failed.
         """
         with self._lock:
-            if path not in self._listings:
+            if (path, key) not in self._listings:
                 with self.pool.client() as sdk:
                     entities = pages(sdk, path, size=PAGE_SIZE)
-                    self._listings[path] = {str(item.get(key, "")).casefold(): item["id"] for item in entities}
-            return self._listings[path]
+                    self._listings[path, key] = {str(item.get(key, "")).casefold(): item["id"] for item in entities}
+            return self._listings[path, key]
 
     def home_division(self) -> str:
         """Return the id of the home division, asked for once.
