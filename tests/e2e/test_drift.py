@@ -291,7 +291,7 @@ def test_what_is_imported_plans_clean_and_what_is_left_is_not_asked_about_again(
     centre.decide("import", "--all", "--out", centre.folder / "imported.tf")
     applied = centre.apply("--json")
     assert applied.code == 0, applied.err
-    only_imports = {"add": 0, "change": 0, "remove": 0}
+    only_imports = {"add": 0, "change": 0, "remove": 0, "imports": len(made) + 1}
     assert applied.document["counts"] == only_imports, (centre.folder / "imported.tf").read_text()
     counts = centre.scan("--unmanaged", "all")["counts"]
     assert (counts["open"], counts["accepted"]) == (0, 1)

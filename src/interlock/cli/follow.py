@@ -58,8 +58,8 @@ _UNDER_WAY = 3  # resources named in the live line
 _CLEAR = "\r\x1b[2K"
 _ORPHANS_SHOWN = 10
 _ORPHANS = {
-    "begin": "made by earlier runs and in no state: {count}",
-    "plan": "the plan makes {count} once more that earlier runs made and no state holds",
+    "begin": "made by earlier runs, or perhaps made, and in no state: {count}",
+    "plan": "what the plan makes once more, although earlier runs made it and no state holds it: {count}",
     "end": "made by this run and in no state: {count}",
 }
 

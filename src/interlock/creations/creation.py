@@ -84,7 +84,8 @@ def spell(creation: Creation) -> str:
     name = f' "{one_line(creation.name, limit=NAME_CHARS)}"' if creation.name else ""
     what = f"{kind}{name}"
     if creation.id:
-        return f"{what} (id {one_line(creation.id, limit=ID_CHARS)})"
+        doubt = f"; not certain: {creation.doubt}" if creation.doubt else ""
+        return f"{what} (id {one_line(creation.id, limit=ID_CHARS)}{doubt})"
     return f"{what} ({creation.doubt or 'its id is not known'})"
 
 

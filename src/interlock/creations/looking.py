@@ -42,7 +42,7 @@ async def look_again(creation: Creation, ask: Ask, *, now: datetime) -> Creation
         is_gone = says_deleted(status, body) and (now - creation.at > SHOWN_AFTER or status == _OK)
         if is_gone and creation.type:  # the path of an object of another type is a guess
             return None
-        return replace(creation, doubt="") if status == _OK else creation
+        return creation  # that it is there does not prove that this run made it
     return await _look_for_name(creation, ask, now)
 
 

@@ -80,16 +80,21 @@ async def find_orphans(site: Site, ask_of: AskOf | None, *, not_looked: str = ""
     over = [each for each in over if await asyncio.to_thread(is_over, home.runs / each.run)]
     if not over:
         return Orphans(found=(), not_looked=not_looked)
-    left = await _not_held(site, over)
-    kept, gone = await _looked_at(left, ask_of, home) if ask_of is not None else ([(each, False) for each in left], [])
+    bodies = await _bodies(site)
+    left = await _not_held(site, over, bodies)
+    if ask_of is None:
+        return Orphans(found=tuple(_offered((each, False) for each in left)), not_looked=not_looked)
+    kept, gone = await _looked_at(left, ask_of, home)
+    still = {each.key for each in await _not_held(site, [each for each, _ in kept], bodies)}
     await home.creations.strike(gone)
-    return Orphans(found=tuple(_offered(kept)), gone=tuple(gone), not_looked=not_looked)
+    offered = _offered((each, looked) for each, looked in kept if each.key in still)
+    return Orphans(found=tuple(offered), gone=tuple(gone), not_looked=not_looked)
 
 
-async def _not_held(site: Site, creations: list[Creation]) -> list[Creation]:
+async def _not_held(site: Site, creations: list[Creation], bodies: list[bytes | None]) -> list[Creation]:
     """Return what neither this state nor another one in the home holds; strike the rest out."""
     left = creations
-    for body in await _bodies(site):
+    for body in bodies:
         holdings = find_holdings(body)
         if holdings is None:
             raise StateInvalid(
@@ -174,7 +179,7 @@ def _commented(orphan: Orphan, state: str) -> str:
     creation = orphan.creation
     lines = [f"# made by run {creation.run} for state {state}, and in no state: {orphan.text}"]
     if creation.doubt and creation.id:
-        lines.append(f"# not certain: {creation.doubt}; look at it before you import it")
+        lines.append("# look at it before you import it: another may have made it")
     if creation.place.api:
         lines.append(f"# in {creation.place.api}, by {creation.place.provider}")
     if not orphan.block:

@@ -38,6 +38,11 @@ def orphans_entry(when: str, creations: Sequence[Creation], state: str, texts: S
     )
 
 
+def spell_repeat(address: str, creation: Creation) -> str:
+    """Return how people are told that a plan makes something once more; what is in doubt it only may."""
+    return f"{address} {'may repeat' if creation.doubt else 'repeats'} {spell(creation)}"
+
+
 def _row(creation: Creation, text: str) -> OrphanRow:
     return OrphanRow(
         type=creation.type,

@@ -103,11 +103,14 @@ class RunCreations:
 
     # -- what earlier runs left -------------------------------------------------------------------------------------
 
-    async def begin(self, stored: Callable[[], Awaitable[bytes | None]]) -> tuple[Creation, ...]:
+    async def begin(
+        self, stored: Callable[[], Awaitable[bytes | None]], ask_of: Callable[[Place], Ask | None]
+    ) -> tuple[Creation, ...]:
         """Return what earlier runs of this state made that is in no state. Call it while the run holds the state.
 
         Args:
             stored: Returns the state as it is; asked only when the book has something open.
+            ask_of: Returns what reads from an organisation, where what is in doubt is looked for.
 
         Raises:
             InterlockError: The book or the state cannot be read.
@@ -120,6 +123,8 @@ class RunCreations:
         await self._book.strike(held)
         gone = {each.key for each in held}
         self._earlier = {each.key: each for each in found if each.key not in gone}
+        if holdings is not None:
+            await self._look(self._earlier, holdings, ask_of)
         return self.orphans()
 
     def orphans(self) -> tuple[Creation, ...]:
@@ -171,10 +176,13 @@ class RunCreations:
     async def write(self, creation: Creation) -> None:
         """Write one down; a book that cannot be written has it later, at the run's end."""
         creation = replace(creation, name=self._hide(creation.name))
-        if creation.key not in self._made and len(self._made) >= MAX_OF_RUN:
+        if creation.key in self._earlier:
+            self._earlier[creation.key] = creation
+        elif creation.key in self._made or len(self._made) < MAX_OF_RUN:
+            self._made[creation.key] = creation
+        else:
             self.left_out += 1
             return
-        self._made[creation.key] = creation
         try:
             await self._book.write(creation)
             self._unwritten.discard(creation.key)
@@ -241,9 +249,10 @@ class RunCreations:
                 await self.strike(each for each in self._made.values() if not each.doubt)
             return tuple(self._made.values())
         await self.strike(each for each in (*self._made.values(), *self._earlier.values()) if holdings.holds(each))
-        await self._look(holdings, ask_of)
-        await self._strike_repeated(holdings)
-        for key in sorted(self._unwritten):
+        for creations in (self._made, self._earlier):
+            await self._look(creations, holdings, ask_of)
+            await self._strike_repeated(creations, holdings)
+        for key in sorted(self._unwritten & set(self._made)):
             await self.write(self._made[key])
         return tuple(self._made.values())
 
@@ -252,9 +261,11 @@ class RunCreations:
             async with asyncio.timeout(QUIET_S):
                 await self._quiet.wait()
 
-    async def _look(self, holdings: Holdings, ask_of: Callable[[Place], Ask | None]) -> None:
+    async def _look(
+        self, creations: Mapping[str, Creation], holdings: Holdings, ask_of: Callable[[Place], Ask | None]
+    ) -> None:
         """Look for what is in doubt, for a bounded time."""
-        doubtful = [each for each in self._made.values() if each.doubt]
+        doubtful = [each for each in creations.values() if each.doubt and each.state == self._state]
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 for each in islice(doubtful, _LOOKS_MAX):
@@ -272,9 +283,10 @@ class RunCreations:
             for each in (*self._made.values(), *self._earlier.values())
         )
 
-    async def _strike_repeated(self, holdings: Holdings) -> None:
+    async def _strike_repeated(self, creations: Mapping[str, Creation], holdings: Holdings) -> None:
         """Strike out failed attempts at what was made later, where no look could find a second object."""
-        doubtful = [each for each in self._made.values() if each.doubt and not each.id and not each.job]
+        here = [each for each in creations.values() if each.state == self._state]
+        doubtful = [each for each in here if each.doubt and not each.id and not each.job]
         await self.strike(each for each in doubtful if holdings.names(each))
 
 

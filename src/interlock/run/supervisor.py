@@ -21,7 +21,8 @@ from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.creations import spell
+from interlock.creations import Place
+from interlock.creations.looking import Ask
 from interlock.errors import (
     InterlockError,
     Interrupted,
@@ -57,7 +58,7 @@ from interlock.run.gate import check_forgotten, check_plan, check_unseen
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
 from interlock.run.order import RUNS_A_COMMAND, Look, Operation, Order
-from interlock.run.orphans import orphans_entry, with_orphans
+from interlock.run.orphans import orphans_entry, spell_repeat, with_orphans
 from interlock.run.phases import Phase, may_step
 from interlock.run.process import keep_private
 from interlock.run.progress import Progress
@@ -354,12 +355,16 @@ class Supervisor:
         if self._hands.creations is None:
             return
         try:
-            found = await self._hands.creations.begin(self._hands.access.stored)
+            found = await self._hands.creations.begin(self._hands.access.stored, self._ask_of)
         except CANNOT as error:
             self._journal.tell(NoteEntry(text=f"whether earlier runs made something that is in no state: {error}"))
             return
         if found:
             self._journal.tell(orphans_entry("begin", found, self._order.state))
+
+    def _ask_of(self, place: Place) -> Ask | None:
+        """Return what reads from an organisation through the run's gateway; None where it does not lead there."""
+        return self._hands.gateway.ask_of(place) if self._hands.gateway is not None else None
 
     async def _expect_creations(self, path: Path, facts: PlanFacts) -> None:
         """Say which objects the plan makes a second time. It only warns: the API has the last word on names."""
@@ -371,7 +376,7 @@ class Supervisor:
         repeats = self._hands.creations.expect(planned)
         self._repeats = bool(repeats)
         if repeats:
-            texts = [f"{each.planned.address} repeats {spell(each.creation)}" for each in repeats]
+            texts = [spell_repeat(each.planned.address, each.creation) for each in repeats]
             told = orphans_entry("plan", [each.creation for each in repeats], self._order.state, texts)
             self._journal.tell(told)
 
@@ -410,10 +415,10 @@ class Supervisor:
         """Say what this run made that is in no state; a failure then names the way to it."""
         if self._hands.creations is None:
             return
-        gateway = self._hands.gateway
-        ask_of = gateway.ask_of if gateway is not None else lambda _place: None
         try:
-            found = await self._hands.creations.settle(self._hands.access.stored, ask_of, succeeded=failure is None)
+            found = await self._hands.creations.settle(
+                self._hands.access.stored, self._ask_of, succeeded=failure is None
+            )
         except CANNOT as error:
             self._journal.tell(NoteEntry(text=f"whether everything that was made is in the state: {error}"))
             return

@@ -270,7 +270,9 @@ class Review(Protocol):
 class Creations(Protocol):
     """What a run makes, and what earlier ones made that is in no state; `RunCreations` is the real one."""
 
-    async def begin(self, stored: Callable[[], Awaitable[bytes | None]]) -> tuple[Creation, ...]:
+    async def begin(
+        self, stored: Callable[[], Awaitable[bytes | None]], ask_of: Callable[[Place], Ask | None]
+    ) -> tuple[Creation, ...]:
         """Return what earlier runs of this state left. Called while the run holds the state."""
         ...
 

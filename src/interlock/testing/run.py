@@ -644,7 +644,11 @@ class FakeCreations:
     left: tuple[Creation, ...] = ()
     repeats: tuple[Repeat, ...] = ()
 
-    async def begin(self, stored: Callable[[], Awaitable[bytes | None]]) -> tuple[Creation, ...]:  # noqa: ARG002
+    async def begin(
+        self,
+        stored: Callable[[], Awaitable[bytes | None]],  # noqa: ARG002
+        ask_of: Callable[[Place], Ask | None],  # noqa: ARG002
+    ) -> tuple[Creation, ...]:
         """See `Creations.begin`."""
         await self.diary.step("creations.begin")
         return self.earlier

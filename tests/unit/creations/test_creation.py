@@ -20,6 +20,7 @@ def creation(**facts: str) -> Creation:
         ({"path": "/new/things/I", "id": "I"}, "made at /new/things/I, type unknown (id I)"),
         ({"type": "t", "name": "N", "doubt": "its answer was lost"}, 't "N" (its answer was lost)'),
         ({"type": "t"}, "t (its id is not known)"),
+        ({"type": "t", "id": "I", "doubt": "its answer was lost"}, "t (id I; not certain: its answer was lost)"),
         ({"type": "t", "name": "a\x1b[31mb", "id": "I"}, 't "a\\x1b[31mb" (id I)'),
     ],
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.unit.creations.test_creation import creation
 
 from interlock.errors import DependencyRejected, StateNotSaved, TerraformFailed
-from interlock.run.orphans import ROWS_MAX, orphans_entry, take_over, with_orphans
+from interlock.run.orphans import ROWS_MAX, orphans_entry, spell_repeat, take_over, with_orphans
 
 
 def test_the_journal_names_as_many_as_it_can_and_counts_the_rest() -> None:
@@ -27,3 +27,10 @@ def test_a_taken_name_of_an_orphan_is_no_missing_reference() -> None:
         with_orphans(error, state="s", repeats=True)
         assert error.fix.startswith("interlock recover s --orphans")
         assert "then plan again" in error.fix
+
+
+def test_what_is_in_doubt_is_only_perhaps_made_twice() -> None:
+    assert spell_repeat("q.a", creation(type="t", id="I")) == "q.a repeats t (id I)"
+    assert (
+        spell_repeat("q.a", creation(type="t", doubt="its answer was lost")) == "q.a may repeat t (its answer was lost)"
+    )

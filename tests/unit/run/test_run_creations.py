@@ -60,7 +60,11 @@ class Scene:
     async def settle(
         self, stored: bytes | None, *, succeeded: bool = False, run: RunCreations | None = None
     ) -> list[Creation]:
-        return list(await (run or self.run).settle(holding(stored), lambda _place: None, succeeded=succeeded))
+        return list(await (run or self.run).settle(holding(stored), nowhere, succeeded=succeeded))
+
+
+def nowhere(_place: Place) -> None:
+    return None
 
 
 def holding(body: bytes | None) -> Callable[[], Awaitable[bytes | None]]:
@@ -150,7 +154,7 @@ async def test_a_deletion_strikes_out_also_what_an_earlier_run_made() -> None:
     await make(scene.run.witness(HERE, [""]), post(name="A"), answered(id="A"))
     later = scene.begin("r2")
     witness = later.witness(HERE, [""])
-    assert [each.id for each in await later.begin(holding(None))] == ["A"]
+    assert [each.id for each in await later.begin(holding(None), nowhere)] == ["A"]
     gone = Sent(method="DELETE", path=f"{QUEUES}/A", body=b"")
     await make(later.witness(THERE, ["other"]), gone, answered(200))
     assert len(await scene.book.all()) == 1, "another organisation's object of that path"
@@ -270,8 +274,8 @@ async def test_the_state_is_not_read_when_nothing_was_made() -> None:
     async def stored() -> bytes | None:
         raise AssertionError
 
-    assert await Scene().run.settle(stored, lambda _place: None, succeeded=True) == ()
-    assert await Scene().run.begin(stored) == ()
+    assert await Scene().run.settle(stored, nowhere, succeeded=True) == ()
+    assert await Scene().run.begin(stored, nowhere) == ()
 
 
 async def test_a_lost_answer_is_looked_for_at_the_end() -> None:
@@ -286,6 +290,21 @@ async def test_a_lost_answer_is_looked_for_at_the_end() -> None:
     assert (found.id, found.doubt) == ("I", "its answer was lost; an object of this name is there")
 
 
+async def test_an_earlier_doubt_is_settled_by_a_look_or_by_the_object_that_was_made_since() -> None:
+    scene = Scene()
+    for name in ("There", "Since"):
+        await make(scene.begin("r0").witness(HERE, [""]), post(name=name), LOST)
+
+    async def ask(_path: str, _query: str) -> tuple[int, bytes]:
+        entities = [{"id": "T", "name": "There"}]
+        return 200, json.dumps({"entities": entities, "pageCount": 1}).encode()
+
+    left = await scene.run.begin(holding(None), lambda _place: ask)
+    assert [(each.name, each.id) for each in left] == [("There", "T"), ("Since", "")]
+    assert await scene.settle(state((QUEUE, {"id": "S", "name": "Since"}))) == []
+    assert [each.id for each in await scene.book.all()] == ["T"]
+
+
 # -- earlier runs and the plan ----------------------------------------------------------------------------------------
 
 
@@ -297,7 +316,7 @@ async def test_the_next_run_of_the_state_names_what_is_left_and_strikes_out_what
     scene = Scene()
     await left_by(scene, "r0")
     await left_by(scene, "r0", name="Sales")
-    left = await scene.run.begin(holding(state((QUEUE, {"id": "r0-Sales"}))))
+    left = await scene.run.begin(holding(state((QUEUE, {"id": "r0-Sales"}))), nowhere)
     assert [each.id for each in left] == ["r0-Support"]
     assert [each.id for each in await scene.book.all()] == ["r0-Support"]
 
@@ -307,7 +326,7 @@ async def test_what_a_living_run_of_another_state_makes_is_no_orphan() -> None:
     await left_by(scene, "other", state_name="t")
     scene.living = {"other"}
     scene.run.witness(HERE, [""])
-    assert await scene.run.begin(holding(None)) == ()
+    assert await scene.run.begin(holding(None), nowhere) == ()
     planned = PlannedCreation(address="q.a", type=QUEUE, name="Support")
     assert scene.run.expect([planned]) == ()
 
@@ -330,7 +349,7 @@ async def test_a_plan_that_repeats_an_orphan_of_its_organisation_is_told(
     scene = Scene()
     await left_by(scene, "r0", state_name=state_name, place=place)
     scene.run.witness(HERE, [""])
-    await scene.run.begin(holding(None))
+    await scene.run.begin(holding(None), nowhere)
     found = scene.run.expect([PlannedCreation(address="q.a", type=kind, name=name)])
     assert bool(found) is repeats
 
@@ -340,7 +359,7 @@ async def test_a_plan_of_one_organisation_does_not_repeat_what_another_alias_has
     await left_by(scene, "r0", state_name="t", place=THERE)
     scene.run.witness(HERE, [""])
     scene.run.witness(THERE, ["other"])
-    await scene.run.begin(holding(None))
+    await scene.run.begin(holding(None), nowhere)
     assert scene.run.expect([PlannedCreation(address="q.a", type=QUEUE, name="Support")]) == ()
     assert len(scene.run.expect([PlannedCreation(address="q.a", type=QUEUE, name="Support", alias="other")])) == 1
 
