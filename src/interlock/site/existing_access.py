@@ -257,9 +257,10 @@ class ExistingAccess:
         if self.order.encrypted:
             program, where = Path(self.order.terraform or "tofu").name, shell_word(f"-chdir={self.order.directory}")
             raise UsageError(
-                f"the workspace {self.own_workspace} does not exist, and its state is to be encrypted",
+                f"the workspace {self.own_workspace} has no state yet, and it is to be encrypted",
                 why=f"only tofu with its key can begin an encrypted state ({self.order.encrypted})",
-                fix=f"{program} {where} workspace new {shell_word(self.own_workspace)}",
+                fix=f"{program} {where} "
+                + ("init" if self.own_workspace == "default" else f"workspace new {shell_word(self.own_workspace)}"),
             )
 
     async def _make_workspace(self) -> None:
@@ -460,7 +461,7 @@ class ExistingAccess:
         )
 
     async def _judge(self, before: StoredState | None, after: StoredState | None) -> None:
-        refusal = find_fault(before, after, self._allowed)
+        refusal = find_fault(before, after, self._allowed, own=bool(self.order.encrypted))
         if refusal is None:
             await self._accept(after)
         elif is_suspect(refusal):

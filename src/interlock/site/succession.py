@@ -42,13 +42,23 @@ def find_refusal(
     return judged if isinstance(judged, Refusal) else None
 
 
-def find_fault(before: StoredState | None, after: StoredState | None, allowed: frozenset[str]) -> Refusal | None:
-    """Return what promise P6 has against what a run stored; None when it has nothing."""
+def find_fault(
+    before: StoredState | None, after: StoredState | None, allowed: frozenset[str], *, own: bool = False
+) -> Refusal | None:
+    """Return what promise P6 has against what a run stored; None when it has nothing.
+
+    Args:
+        before: What was stored before.
+        after: What is stored now.
+        allowed: See `judge_deletions`.
+        own: Only the run's own OpenTofu can have written, since the run holds the lock, and it encrypts: on `local` it
+            changes the key of a state under the serial that this has.
+    """
     if after is None or after.is_absent:
         return Refusal(code="state-missing", why="the state object was deleted during the run")
     if findings := refusing(verify_state(after.body)):
         return Refusal(code=findings[0].code, why="; ".join(finding.message for finding in findings[:3]))
-    return find_refusal(before, parse_state(after.body), allowed)
+    return find_refusal(before, parse_state(after.body), allowed, own=own)
 
 
 def is_suspect(refusal: Refusal | None) -> bool:

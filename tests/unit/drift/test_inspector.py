@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.opentofu_documents import FIRST
 
 from interlock.drift.audit import Event
 from interlock.drift.decisions import Choice, Ruling, decide, with_flows
@@ -226,3 +227,14 @@ async def test_the_gate_lets_nothing_pass_that_it_cannot_see(bench: Bench, make_
     bench.site = None
     with pytest.raises(DriftGate, match="published over"):
         await bench.inspector().check(shown)
+
+
+async def test_encrypted_states_are_named_since_what_they_manage_may_be_called_unmanaged(
+    bench: Bench, make_plan: Make
+) -> None:
+    assert bench.site is not None
+    bench.site.lists["/routing/skills"] = [{"id": "b", "name": "Theirs"}]
+    bench.others = {"other": FIRST}
+    found = await bench.scan(make_plan([], [], []), Look(types=("genesyscloud_routing_skill",)))
+    assert [each.object for each in found.open] == ["b"]
+    assert "encrypted, so what they manage may be listed as unmanaged: other" in found.notes

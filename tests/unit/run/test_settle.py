@@ -2,6 +2,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.opentofu_documents import FIRST, SECOND, changed
 
 from interlock.clock import SystemClock
 from interlock.coordinator import Standing
@@ -328,6 +329,18 @@ def test_a_first_state_without_a_lineage_gets_the_same_one_from_everybody() -> N
     assert completed(STATE, "r1") == STATE
     with pytest.raises(StateInvalid):
         completed(b"no state", "r1")
+
+
+@pytest.mark.promise("P3")
+def test_what_opentofu_encrypted_is_offered_as_it_is() -> None:
+    """Its lineage and its serial stand inside too, so nobody else may write into it."""
+    bare = changed(FIRST, lineage="", serial=0)
+    assert completed(bare, "r1") == bare
+    assert completed(FIRST, "r1") == FIRST
+    again = changed(SECOND, serial=1)
+    assert following(again, FIRST) == again
+    assert following(changed(FIRST), FIRST) == FIRST, "stored already"
+    assert following(SECOND, FIRST) == SECOND
 
 
 def test_a_place_in_the_queue_is_told_with_its_expected_start() -> None:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
+from msgspec.structs import replace
 
 from interlock.clock import SystemClock
 from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.record import keep_s
-from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, StateInvalid, WaitTimeout
+from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, StateInvalid, UsageError, WaitTimeout
 from interlock.existing import Found, find_reference
 from interlock.existing.interface import md5_of
 from interlock.existing.s3 import S3Backend, S3Place
@@ -425,6 +426,19 @@ async def test_a_new_workspace_is_made_under_the_lock(world: World, aws: LocalAw
     assert (await access.current()).serial == 1
     assert await access.may_initialise()
     await access.leave()
+
+
+async def test_a_new_workspace_of_an_encrypted_state_is_not_begun_in_clear(world: World, aws: LocalAws) -> None:
+    world.bucket, world.workspace = aws.new_bucket(), "green"
+    aws.dynamodb.delete_item(TableName=world.table, Key={"LockID": {"S": world.place.path + "-md5"}})
+    access = world.access(world.coordinator())
+    access.order = replace(access.order, encrypted="TF_ENCRYPTION is set", terraform="/usr/bin/tofu")
+    with pytest.raises(UsageError) as refused:
+        await access.enter(world.tell, timeout_s=1.0)
+    assert refused.value.fix == "tofu -chdir=/d workspace new green"
+    assert await world.backend().read_state() is None
+    await access.leave()
+    assert await world.locks() == []
 
 
 # -- a newer state that was deleted -----------------------------------------------------------------------------------
