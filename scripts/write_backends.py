@@ -240,7 +240,7 @@ def _reasons() -> Iterator[str]:
     yield from (f"{number}. {less.why}." for number, less in enumerate(dict.fromkeys(LESS.values()), start=1))
     yield ""
     yield "Runs end with status 3, and say what to do instead, on every other type (such as"
-    yield f"{', '.join(f'`{name}`' for name in REFUSED)}), and on workspaces other than `default` of `pg` and `azurerm`."
+    yield f"{', '.join(f'`{name}`' for name in REFUSED)})."
     yield ""
 
 

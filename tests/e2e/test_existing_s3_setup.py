@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from tests.s3_desk import BOTH, S3Desk
+from tests.s3_desk import BOTH, LOCKFILE_ONLY, S3Desk
 
+from interlock.testing.answers import Call, Told, answer_server
 from interlock.testing.aws import LocalAws
 
 pytestmark = pytest.mark.e2e
@@ -89,3 +93,32 @@ def test_without_a_backend_block_bucket_and_region_are_named_or_asked_for(desk: 
 def test_a_backend_without_a_lock_is_a_problem(desk: S3Desk) -> None:
     module = desk.root(leave_out=("dynamodb_table",))
     assert rows(desk, module)["locking"][0]["result"] == "problem"
+
+
+@pytest.mark.promise("P1")
+def test_a_service_that_ignores_conditions_of_writes_is_a_problem(tmp_path: Path, aws: LocalAws) -> None:
+    """As older MinIO and others do: it says yes to two that take one lock, so nothing can be locked there."""
+    host = urlsplit(aws.url)
+
+    def pass_on(call: Call) -> Told:
+        kept = {name: value for name, value in call.headers.items() if name not in {"if-match", "if-none-match"}}
+        upstream = http.client.HTTPConnection(host.hostname or "", host.port or 80, timeout=30)
+        try:
+            upstream.request(call.method, call.path, body=call.body or None, headers=kept)
+            answer = upstream.getresponse()
+            body = answer.read()
+            told = {name: value for name, value in answer.getheaders() if name.lower() in {"etag", "content-type"}}
+            return Told(status=answer.status, body=body, headers=told)
+        finally:
+            upstream.close()
+
+    with answer_server(datetime.now(UTC)) as careless:
+        careless.answer = pass_on
+        desk = S3Desk(tmp_path, aws, url=careless.url)
+        try:
+            module = desk.root(LOCKFILE_ONLY)
+            found = [row for row in rows(desk, module)["permissions"] if row["result"] == "problem"]
+        finally:
+            desk.close()
+    assert any("ignores conditions of writes" in row["text"] for row in found), found
+    assert any("honours conditions" in row["fix"] for row in found)

@@ -358,3 +358,23 @@ def test_a_state_that_somebody_replaces_in_spite_of_the_lock_is_not_overwritten_
     assert ended.code not in (0, 2), ended.err
     assert place.document["outputs"], "somebody else's write was replaced"
     assert "errored.tfstate" in ended.err + "".join(path.name for path in desk.run_folder().iterdir())
+
+
+@pytest.mark.on("pg")
+@pytest.mark.promise("P1", "P3", "P11")
+def test_a_workspace_of_a_state_that_only_we_write_is_terraforms_own_workspace(desk: Desk, tmp_path: Path) -> None:
+    """Terraform's HTTP backend has none, so Terraform works on a copy there; `terraform.workspace` is right."""
+    text = 'resource "terraform_data" "where" {\n  input = terraform.workspace\n}\n'
+    with in_postgres(tmp_path) as place:
+        module = root(desk, place, text=text)
+        desk.environ["TF_WORKSPACE"] = "green"
+        first = desk.run("apply", module, "--auto-approve")
+        assert first.code == 0, first.err
+        assert place.document["resources"][0]["instances"][0]["attributes"]["input"]["value"] == "green"
+        assert not place.is_locked()
+        assert plain(desk, module, "plan", "-detailed-exitcode", "-input=false").code == 0
+        again = desk.run("plan", module, "--detailed-exitcode")
+        assert again.code == 0, again.err
+        gone = desk.run("destroy", module, "--auto-approve")
+        assert gone.code == 0, gone.err
+        assert place.document["resources"] == []

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from interlock.errors import UsageError
 from interlock.existing.discovery import find
 from interlock.existing.vocabulary import is_credential
 from interlock.run.given_values import find_known_secrets
@@ -47,6 +48,22 @@ def test_it_is_kept_in_no_order_and_in_no_memory_and_shown_nowhere(flag: str, tm
     assert isinstance(where, Existing)
     assert "hush" not in repr(where.flags)
     assert "hush" not in find_known_secrets(order(flag), environ).hide(f"error: {flag.partition('=')[2]}")
+
+
+@pytest.mark.parametrize("flags", [(), ("-backend-config=blob_endpoint=http://evil.example",)])
+def test_a_change_under_review_cannot_lead_azure_credentials_to_another_host(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """The address is the operator's to give; in a run of this backend Terraform itself never sees the block."""
+    line = "" if flags else '    blob_endpoint        = "http://evil.example"\n'
+    (tmp_path / "main.tf").write_text(
+        'terraform {\n  backend "azurerm" {\n    storage_account_name = "a"\n    container_name       = "c"\n'
+        f'    key                  = "k"\n{line}  }}\n}}\n'
+    )
+    environ = {"HOME": str(tmp_path), "ARM_SAS_TOKEN": "sig=hush"}
+    with pytest.raises(UsageError, match="cannot be told") as raised:
+        ref_of_run(tmp_path, load(tmp_path, environ), environ, flags)
+    assert "blob_endpoint is no setting" in raised.value.why
 
 
 @pytest.mark.parametrize(

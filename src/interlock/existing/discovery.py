@@ -94,6 +94,7 @@ def find(
     if backend is not None:
         _read_block(backend, words, reading, scope=_scope(tree, directory, backend, environ, extra, tool))
     _read_cache(tree, data_dir, kind, words, reading, counts=not flags)
+    _check_ours(kind, words, reading)
     _read_environment(words, environ, reading)
     for name, default in words.defaults.items():
         reading.add(name, default, _DEFAULT)
@@ -112,6 +113,15 @@ def find(
         missing=tuple(name for name in words.required if name not in reading.settings),
         doubts=tuple(reading.doubts),
     )
+
+
+def _check_ours(kind: str, words: Vocabulary, reading: _Reading) -> None:
+    """Let nobody but the environment give a setting of ours: a change under review could lead credentials away by it.
+
+    Terraform would refuse it, but a run that goes by an address of its own never shows Terraform the block.
+    """
+    for name in words.ours & reading.settings.keys():
+        reading.unsure.append(f'{reading.settings[name].source}: {name} is no setting of backend "{kind}"')
 
 
 def _uncertain(module: Module) -> Iterator[str]:

@@ -20,12 +20,14 @@ class Vocabulary:
         defaults: Setting to what holds when nothing gives it.
         required: Settings without which Terraform asks or fails.
         renamed: Old spellings that Terraform still accepts, to the present ones.
+        ours: Settings that Terraform does not know, and the operator alone may give: they say where credentials go.
     """
 
     environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    ours: frozenset[str] = frozenset()
 
 
 SECRETS: Final = frozenset(
@@ -147,6 +149,7 @@ VOCABULARIES: Final[Mapping[str, Vocabulary]] = {
             "blob_endpoint": ("INTERLOCK_AZURE_BLOB_ENDPOINT",),
         },
         defaults={"environment": "public"},
+        ours=frozenset({"blob_endpoint"}),
         required=("storage_account_name", "container_name", "key"),
     ),
     "http": Vocabulary(

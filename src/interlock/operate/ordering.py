@@ -11,7 +11,7 @@ from interlock.errors import UsageError
 from interlock.foreign_text import one_line
 from interlock.settings.values import Settings, StateSettings, parse_duration
 from interlock.site.in_sight import check_reads, find_encryption
-from interlock.site.kinds import is_queue_near
+from interlock.site.kinds import is_queue_near, space_behind_door
 from interlock.site.ref import Own
 from interlock.site.which import holds_configuration, ref_of_run
 from interlock.trust.checkout import CI_MARKS, is_watched
@@ -152,10 +152,11 @@ def _order(
     pace = _pace(settings, elsewhere=not is_queue_near(ref))
     limits = [asked.max_deletes, *_deletions(settings, own)]
     encryption = find_encryption(binary.name, directory, environ)
-    if encryption is not None and isinstance(where, Own) and where.workspace != "default":
+    space = where.workspace if isinstance(where, Own) else space_behind_door(ref)
+    if encryption is not None and space not in {"", "default"}:
         raise UsageError(
-            f"the state of workspace {where.workspace} cannot be encrypted",
-            why=f"{encryption.where}; a run in a workspace of Interlock's own store works with the local backend",
+            f"the state of workspace {space} cannot be encrypted",
+            why=f"{encryption.where}; a run in this workspace works with the local backend",
             fix="give it a root module of its own, or a backend with workspaces",
         )
     return Order(
@@ -188,7 +189,7 @@ def _order(
         gateway=not asked.no_gateway,
         in_place=isinstance(where, Own) and where.in_place,
         protect=settings.protect_terraform,
-        workspace=where.workspace if isinstance(where, Own) else "",
+        workspace=space,
         former=where.former if isinstance(where, Own) else (),
         named=asked.state is not None,
         module=_module(directory),

@@ -71,7 +71,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         gateway: Whether the API gateway stands before Genesys Cloud.
         in_place: The configuration declares an empty `backend "http" {}` itself.
         backend: Type of the configuration's own backend, when the state stays there; empty for ours.
-        workspace: Terraform's workspace of a state of ours; empty for one that stays elsewhere.
+        workspace: Terraform's workspace of a state that only we write; empty where Terraform's own backend is used.
         former: Names under which the state may have been kept before it got this one.
         named: The person named the state with `--state`, so that no other can be meant.
         patience_s: Silence after which a waiting supervisor is passed over.
@@ -131,7 +131,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_in_space(order: Order) -> bool:
-    """Whether the run works in a workspace of a state of ours other than `default`."""
+    """Whether Terraform works on a copy: in a workspace other than `default` of a state that only we write."""
     return order.workspace not in {"", "default"}
 
 

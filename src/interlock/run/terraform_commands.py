@@ -300,7 +300,7 @@ class TerraformCommands:
     def _init_flags(self) -> tuple[str, ...]:
         """Return the flags for `init`. By the run's own address the state is reached by nothing that a person typed."""
         flags = self._flags.init
-        if self.access.backend is not None:
+        if self.access.backend is not None or is_in_space(self.order):
             flags = without_backend(flags)
         return (*flags, *self.workspace.init_flags)
 

@@ -124,12 +124,14 @@ class ExistingSite:
     @asynccontextmanager
     async def access(self, order: Order, *, version: Callable[[], str]) -> AsyncIterator[StateAccess]:
         """See `Site.access`: Terraform's own backend, under Terraform's own lock; or our address before it."""
+        from interlock.run.order import is_in_space
         from interlock.site.door_access import DoorAccess
+        from interlock.site.door_space import DoorSpaceAccess
         from interlock.site.existing_access import ExistingAccess
 
         assert self.coordinator is not None, f"{self.ref.address} has no queue, so no run of ours"
         told = await asyncio.to_thread(version)
-        kind = ExistingAccess if uses_own_backend(self.ref) else DoorAccess
+        kind = ExistingAccess if uses_own_backend(self.ref) else DoorSpaceAccess if is_in_space(order) else DoorAccess
         access = kind(
             backend_hand=self.backend,
             coordinator=self.coordinator,

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from interlock.errors import UsageError, command
 from interlock.existing.discovery import find
 from interlock.existing.interface import Found
-from interlock.site.kinds import KINDS, WITH_QUEUE, Way
+from interlock.site.kinds import WITH_QUEUE
 from interlock.source.disk import DiskTree
 from interlock.source.tree import Tool
 
@@ -133,9 +133,9 @@ def _there(found: Found, advice: _Advice) -> KeptElsewhere | Refused:
 
 
 def _unreachable(found: Found, advice: _Advice) -> UsageError | None:
-    """Return why runs cannot come to this state of a backend on which they can work otherwise."""
-    if KINDS[found.type].way is Way.DOOR and found.workspace != "default":
-        return advice.workspace_behind_door()
+    """Return why neither runs nor Terraform can come to this state of a backend on which they can work otherwise."""
+    if found.type == "http" and found.workspace != "default":
+        return advice.workspace_over_http()
     return None
 
 
@@ -194,13 +194,13 @@ class _Advice:
     def not_supported(self, found: Found) -> UsageError:
         return _not_yet(found, self._address(found), self._move("the backend block"))
 
-    def workspace_behind_door(self) -> UsageError:
+    def workspace_over_http(self) -> UsageError:
         kind, space = self.found.type, self.found.workspace
         source, program = self.found.workspace_source, self.tool.value
         select = f"{program} {shlex.quote(f'-chdir={self.directory}')} workspace select default"
         return UsageError(
             f'runs cannot use workspace "{space}" of backend "{kind}"',
-            why=f"{source} chooses it; a run reaches this backend by an address of its own, which has no workspaces",
+            why=f"{source} chooses it, and Terraform's own http backend knows none",
             fix=f"{'unset TF_WORKSPACE' if source == 'TF_WORKSPACE' else select}    then give each workspace a backend"
             " configuration of its own",
         )

@@ -168,6 +168,11 @@ def uses_own_backend(ref: StateRef) -> bool:
     return not ref.is_own and kind_of(ref).way is Way.OWN_BACKEND
 
 
+def space_behind_door(ref: StateRef) -> str:
+    """Return the workspace of a state that a run reaches by an address of its own; empty for any other state."""
+    return "" if ref.is_own or kind_of(ref).way is Way.OWN_BACKEND else ref.found.workspace
+
+
 def is_queue_near(ref: StateRef) -> bool:
     """Say whether a state's queue is on this machine, so that a sign of life costs no request."""
     return ref.is_own or kind_of(ref).queue is _queue_at_home

@@ -31,6 +31,59 @@ if TYPE_CHECKING:
     from interlock.terraform.command import HttpBackend
 
 
+class SpaceFile:
+    """The file in a run's tree in which Terraform's local backend has the state of a workspace while the run works.
+
+    Args:
+        run_folder: The run's folder, whose record says where Terraform works.
+        workspace: Terraform's workspace.
+    """
+
+    def __init__(self, run_folder: Path, workspace: str) -> None:
+        self._run_folder = run_folder
+        self._workspace = workspace
+        self._put: bytes | None = None
+
+    async def put(self, body: bytes | None) -> None:
+        """Let Terraform find the stored state there; None for none."""
+        self._put = body
+        await asyncio.to_thread(self._put_there, body)
+
+    def _put_there(self, body: bytes | None) -> None:
+        path = self._path()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        note_space(self._run_folder, path, body or b"")
+        if body is not None:
+            keep_private(path, body)
+
+    async def left(self) -> bytes | None:
+        """Return what Terraform left there; None when it is what was put there, or stored since."""
+        body = await asyncio.to_thread(self._read)
+        return None if body is None or body == self._put else body
+
+    async def stored(self, body: bytes) -> None:
+        """Write down that this is stored by now."""
+        await asyncio.to_thread(note_space, self._run_folder, self._path(), body)
+        self._put = body
+
+    async def clear(self) -> None:
+        """Take it away; a run whose state could not be stored has kept a copy by now."""
+        summary = find_summary(self._run_folder)
+        if summary is not None and summary.folder:
+            await asyncio.to_thread(shutil.rmtree, Path(summary.folder) / SPACES, ignore_errors=True)
+
+    def _read(self) -> bytes | None:
+        try:
+            return self._path().read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _path(self) -> Path:
+        summary = find_summary(self._run_folder)
+        assert summary is not None, "a run that holds its state has a record"
+        return space_of(Path(summary.folder), self._workspace)
+
+
 class SpaceAccess(OwnAccess):
     """See `interlock.run.surroundings.StateAccess`.
 
@@ -44,8 +97,7 @@ class SpaceAccess(OwnAccess):
     def __init__(self, gate: RunGate, archive: StateArchive, *, workspace: str, run_folder: Path) -> None:
         super().__init__(gate, archive, "")
         self._workspace = workspace
-        self._run_folder = run_folder
-        self._put: bytes | None = None
+        self._file = SpaceFile(run_folder, workspace)
 
     @property
     def backend(self) -> HttpBackend | None:
@@ -64,43 +116,21 @@ class SpaceAccess(OwnAccess):
     async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:
         """See `StateAccess.enter`. Put the stored state where Terraform looks for it."""
         await super().enter(tell, timeout_s=timeout_s)
-        self._put = await self.stored()
-        await asyncio.to_thread(self._put_there, self._put)
-
-    def _put_there(self, body: bytes | None) -> None:
-        path = self._path()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        note_space(self._run_folder, path, body or b"")
-        if body is not None:
-            keep_private(path, body)
+        await self._file.put(await self.stored())
 
     async def rest(self) -> None:
         """See `StateAccess.rest`: write what Terraform left. A refusal, or a store that is full, the gate remembers."""
         await super().rest()
-        body = await asyncio.to_thread(self._left)
-        if body is None or body == self._put:
+        body = await self._file.left()
+        if body is None:
             return
         with suppress(InterlockError):
             await self._gate.write(body, None)
-            await asyncio.to_thread(note_space, self._run_folder, self._path(), body)
-            self._put = body
-
-    def _left(self) -> bytes | None:
-        try:
-            return self._path().read_bytes()
-        except FileNotFoundError:
-            return None
+            await self._file.stored(body)
 
     async def close(self) -> None:
-        """Take away what was put there; a run whose state could not be stored has kept a copy by now."""
-        summary = find_summary(self._run_folder)
-        if summary is not None and summary.folder:
-            await asyncio.to_thread(shutil.rmtree, Path(summary.folder) / SPACES, ignore_errors=True)
-
-    def _path(self) -> Path:
-        summary = find_summary(self._run_folder)
-        assert summary is not None, "a run that holds its state has a record"
-        return space_of(Path(summary.folder), self._workspace)
+        """Take away what was put there."""
+        await self._file.clear()
 
 
 @asynccontextmanager

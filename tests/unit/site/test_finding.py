@@ -121,11 +121,14 @@ def test_a_declared_file_or_database_is_where_the_state_stays(tmp_path: Path, bl
     assert "hush" not in located.state
 
 
-def test_a_workspace_of_a_backend_that_runs_reach_by_an_address_of_their_own_is_refused(tmp_path: Path) -> None:
-    """`terraform.workspace` would be `default` there, and the plan another one."""
+def test_each_workspace_of_a_database_is_a_state_of_its_own_and_http_has_none(tmp_path: Path) -> None:
     files = {"main.tf": 'terraform {\n  backend "pg" {\n    conn_str = "postgres://u:hush@h/d"\n  }\n}\n'}
+    located = look(tmp_path, files, {"TF_WORKSPACE": "staging"})
+    assert isinstance(located, KeptElsewhere)
+    assert located.state.endswith("/staging")
+    files = {"main.tf": http(f'address = "{ADDRESS}"')}
     text = refusal(look(tmp_path, files, {"TF_WORKSPACE": "staging"}))
-    assert 'workspace "staging" of backend "pg"' in text
+    assert 'workspace "staging" of backend "http"' in text
     assert "unset TF_WORKSPACE" in text
 
 

@@ -213,7 +213,8 @@ def test_a_state_on_which_no_run_can_work_can_be_looked_at_all_the_same(house: H
     assert not ref.is_own
     assert "u:p" not in repr((ref.queue, ref.address))
     assert ref.for_runs() == ref
-    other = house.ask("./pg", {"TF_WORKSPACE": "staging"})
+    house.module("http", 'terraform {\n  backend "http" {\n    address = "https://h/state"\n  }\n}\n')
+    other = house.ask("./http", {"TF_WORKSPACE": "staging"})
     with pytest.raises(UsageError, match="runs cannot use"):
         other.for_runs()
 
