@@ -44,6 +44,11 @@ RUN_OPTIONS: Final = (
     ),
     RunOption(name="json", help="Print one JSON document.", commands=_ALL),
     RunOption(
+        name="quiet",
+        help="Show results and failures, no progress.",
+        commands=("plan", *_WRITING),
+    ),
+    RunOption(
         name="brief",
         help="Show which objects a plan changes, without their attributes.",
         commands=("plan", *_WRITING),

@@ -22,6 +22,12 @@ pytestmark = pytest.mark.promise("P10")
 RUNS_AS: dict[str, list[list[str]]] = {
     "plan": [["plan", POISON], ["plan", "module", "--state", POISON], ["plan", "module", "--terraform", f"./{LINE}"]],
     "apply": [["apply", "module", "--auto-approve", "--plan", POISON], ["apply", "module", "--deadline", POISON]],
+    "exec": [["exec", "module", "--", "terraform", POISON], ["exec", POISON, "--", "terraform", "state", "list"]],
+    "import": [["import", POISON, POISON, POISON]],
+    "output": [["output", "--state", STATE], ["output", POISON, "--state", STATE], ["output", "--state", POISON]],
+    "adopt": [["adopt", POISON], ["adopt", "module", "--state", POISON]],
+    "leave": [["leave", POISON], ["leave", "module", "--state", POISON]],
+    "status": [["status"]],
     "destroy": [["destroy", POISON, "--auto-approve"]],
     "drift scan": [["drift", "scan", POISON], ["drift", "scan", "module", "--unmanaged", POISON]],
     "drift ls": [
@@ -34,7 +40,7 @@ RUNS_AS: dict[str, list[list[str]]] = {
     "drift import": [["drift", "import", "--all", "--state", STATE]],
     "wait": [["wait", RUN], ["wait", POISON], ["wait", RUN, "--timeout", POISON]],
     "runs ls": [["runs", "ls"]],
-    "runs show": [["runs", "show", RUN], ["runs", "show", POISON]],
+    "runs show": [["runs", "show", RUN], ["runs", "show", RUN, "--plan"], ["runs", "show", POISON]],
     "runs logs": [["runs", "logs", RUN]],
     "runs prune": [["runs", "prune", "--older-than", POISON], ["runs", "prune", "--dry-run", "--older-than", "1m"]],
     "runs cancel": [["runs", "cancel", POISON]],

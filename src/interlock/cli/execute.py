@@ -203,7 +203,7 @@ class _Reader:
     def _pump(self, ours: int) -> None:
         from interlock.cli import view
 
-        shows = sys.stdout.isatty()
+        shows = view.is_terminal()
         with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 if self._keep or shows:
@@ -222,13 +222,19 @@ def _reader(*, reads: bool, talks: bool, keep: bool) -> Iterator[_Reader]:
     if not reads:
         yield _Reader(keep=keep)
         return
-    stdin = sys.stdin.fileno()
-    if talks and sys.stdin.isatty() and sys.stdout.isatty() and not keep:  # a conversation needs the terminal itself
-        yield _Reader((stdin, sys.stdout.fileno(), sys.stderr.fileno()), keep=keep)
+    from interlock.cli import view
+
+    if talks and view.is_terminal() and sys.stdin.isatty() and not keep:  # a conversation needs the terminal itself
+        yield _Reader(view.open_streams(), keep=keep)
         return
+    own = None
+    if (stdin := view.stdin_file()) is None:
+        stdin = own = os.open(os.devnull, os.O_RDONLY)
     ours, theirs = os.pipe()
     reader = _Reader((stdin, theirs), ours, theirs, keep=keep)
     try:
         yield reader
     finally:
         reader.end()
+        if own is not None:
+            os.close(own)

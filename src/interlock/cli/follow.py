@@ -72,15 +72,17 @@ class Follower:
     Args:
         folder: The run's folder; the texts of its plan and its outputs are there.
         quiet: Show nothing but questions (for `--json`).
+        silent: Show the results, and no line of how the run goes.
         brief: Of a plan show what happens to which object, without its attributes.
     """
 
-    def __init__(self, folder: Path, *, quiet: bool, brief: bool = False) -> None:
+    def __init__(self, folder: Path, *, quiet: bool, brief: bool = False, silent: bool = False) -> None:
         self._folder = folder
         self._quiet = quiet
         self._brief = brief
+        self._silent = silent
         self._planned: PlanEntry | None = None
-        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet and not silent
         self._colour = view.colour_allowed(sys.stderr)
         self._counts = PlanCounts()
         self._applies_since: datetime | None = None
@@ -190,6 +192,8 @@ class Follower:
         self._line(f"applied: {counts}, in {view.duration(took_s)}", "1;32")
 
     def _line(self, text: str, code: str = "") -> None:
+        if self._silent:
+            return
         self._clear()
         sys.stderr.write(self._paint(one_line(text), code) + "\n")
         sys.stderr.flush()

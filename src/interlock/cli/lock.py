@@ -46,7 +46,8 @@ def ls(*, json: Json = False) -> None:
     now = SystemClock().now()
     found = [queue_values(one) for one in asyncio.run(queues_here(None))]
     rows = [{"state": one["state"], **holder} for one in found for holder in one["holders"]]
-    unseen = [{name: one[name] for name in ("state", "address", "trouble")} for one in found if one.get("trouble")]
+    said = ("state", "address", "trouble")
+    unseen = [{name: one.get(name, "") for name in said} for one in found if one.get("trouble")]
     tell_unseen(found)
     view.emit(
         {"locks": rows, "unseen": unseen},

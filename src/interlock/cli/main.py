@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interlock import __version__
+from interlock.cli.habits import translate
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Entry] = {
     "output": Entry("interlock.cli.output:app", "The outputs of a state, as terraform output prints them", _STATE),
     "drift": Entry("interlock.cli.drift:app", "Find what changed outside Terraform, decide about it", _RUNS),
     "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended, exit with its status", _RUNS),
+    "status": Entry("interlock.cli.screen:app", "Roots, locks, queues and the latest runs on one screen", _RUNS),
     "runs": Entry("interlock.cli.runs:app", "List, show, follow, cancel and prune runs", _RUNS),
     "queue": Entry("interlock.cli.queue:app", "Who waits for which state, and who is next", _STATE),
     "lock": Entry("interlock.cli.lock:app", "Who holds which state, since when", _STATE),
@@ -222,6 +224,7 @@ def _open_closed_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
+        arguments = translate(arguments)
         result = _perform(arguments)
         sys.stdout.flush()  # not when Python ends: a full disk or a gone reader is told like any failure
     except BrokenPipeError:
@@ -273,6 +276,9 @@ def _subject(arguments: list[str]) -> str:
 def _perform(arguments: list[str]) -> object:
     if arguments == ["--help"]:
         _show_overview()
+        return None
+    if arguments == ["--version"]:
+        print(f"interlock {__version__}")  # noqa: T201 - the answer itself
         return None
     with _supervisor_for(arguments) as spare:
         return build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)

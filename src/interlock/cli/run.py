@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,10 +30,12 @@ Directory = Annotated[Path, typer.Argument(help="The root module.", show_default
 Extra = Annotated[list[str] | None, typer.Argument(help="Flags for Terraform, after --.", metavar="[-- FLAGS…]")]
 
 
-def run_flag(name: str, **more: Any) -> Any:
+def run_flag(name: str, *, short: str = "", **more: Any) -> Any:
     """Return an option of runs as Typer has it; see `interlock.options`."""
     option = run_option(name)
-    return typer.Option(option.flag, help=option.help, metavar=option.value or None, **more)
+    return typer.Option(
+        option.flag, *([short] if short else []), help=option.help, metavar=option.value or None, **more
+    )
 
 
 State = Annotated[str | None, run_flag("state", autocompletion=completing.states)]
@@ -41,6 +44,7 @@ NoWait = Annotated[bool, run_flag("no-wait")]
 Terraform = Annotated[str | None, run_flag("terraform")]
 Json = Annotated[bool, run_flag("json")]
 Brief = Annotated[bool, run_flag("brief")]
+Quiet = Annotated[bool, run_flag("quiet", short="-q")]
 AutoApprove = Annotated[bool, run_flag("auto-approve")]
 MaxDeletes = Annotated[int | None, run_flag("max-deletes", min=0)]
 AllowDestroy = Annotated[bool, run_flag("allow-destroy")]
@@ -65,6 +69,7 @@ def plan(
     detailed_exitcode: Annotated[bool, run_flag("detailed-exitcode")] = False,
     no_gateway: NoGateway = False,
     brief: Brief = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Queue for the state, then plan under its lock."""
@@ -85,6 +90,7 @@ def plan(
             detailed_exitcode=detailed_exitcode,
             no_gateway=no_gateway,
             brief=brief,
+            quiet=quiet,
             json=json,
         ),
         ctx.obj,
@@ -113,6 +119,7 @@ def apply(
     drift_gate: DriftGate = False,
     first_apply: FirstApply = False,
     brief: Brief = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Plan, show, ask, and apply exactly that plan."""
@@ -141,6 +148,7 @@ def apply(
             drift_gate=drift_gate,
             first_apply=first_apply,
             brief=brief,
+            quiet=quiet,
             json=json,
         ),
         ctx.obj,
@@ -161,6 +169,7 @@ def destroy(
     terraform: Terraform = None,
     no_gateway: NoGateway = False,
     brief: Brief = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Destroy everything the state holds: plan, show, ask, apply exactly that plan."""
@@ -181,6 +190,7 @@ def destroy(
             terraform=terraform,
             no_gateway=no_gateway,
             brief=brief,
+            quiet=quiet,
             json=json,
         ),
         ctx.obj,
@@ -210,12 +220,32 @@ def _run(asked: Asked, spare: Spare | None) -> None:
             why="an apply is asked for, or approved beforehand",
             fix="repeat with --auto-approve, or run it at a terminal",
         )
-    front = order_run(asked, os.environ, spare, say=view.note)
+    front = order_run(with_missing_values(asked), os.environ, spare, say=view.note)
     # An apply that was approved beforehand may have a question all the same: whether everything is to be created.
     answers = None if asked.auto_approve and not is_watched(os.environ) else sys.stdin
-    follower = Follower(front.folder, quiet=asked.json, brief=asked.brief)
+    follower = Follower(front.folder, quiet=asked.json, brief=asked.brief, silent=asked.quiet)
     end = front.follow(follower.show, answers=answers, tick=follower.tick) or after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
+
+
+def with_missing_values(asked: Asked) -> Asked:
+    """Ask a person for the variables that nobody gave, as Terraform does: a supervised one has nobody to ask."""
+    from dataclasses import replace
+
+    from interlock.operate.ordering import root_module
+    from interlock.trust.checkout import is_watched
+
+    if asked.plan_file is not None or asked.json or not is_watched(os.environ):
+        return asked
+    from interlock.cli import view
+    from interlock.operate.missing_values import find_missing
+
+    given = []
+    for wanted in find_missing(root_module(asked.directory), asked.extra, os.environ):
+        view.note(f"var.{wanted.name}" + (f"  {wanted.description}" if wanted.description else ""))
+        put = partial(view.prompt, "  Enter a value:")
+        given.append(f"-var={wanted.name}={view.answered(f'var.{wanted.name}', put, hidden=wanted.is_secret)}")
+    return replace(asked, extra=(*asked.extra, *given)) if given else asked
 
 
 def results_of(folder: Path) -> dict[str, object]:

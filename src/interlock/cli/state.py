@@ -50,7 +50,7 @@ def _in(state: str, act: Callable[[Site], Awaitable[_T]], *, changes: bool = Fal
 
     async def run() -> _T:
         home_at = at_home(os.environ, make=changes, told=view.audited)
-        async with home_at as home, open_meant(state, home, os.environ) as site:
+        async with home_at as home, open_meant(state, home, os.environ, must_be_known=not changes) as site:
             return await act(site)
 
     return asyncio.run(run())

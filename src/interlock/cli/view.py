@@ -315,13 +315,82 @@ def confirm(question: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError("an answer is needed and stdin is not a terminal", why=question, fix="repeat with --yes")
-    # asyncio's own handler would note a Ctrl-C and let the reading go on.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    return answered(question, lambda: ask(question)).lower() in {"y", "yes"}
+
+
+def answered(question: str, put: Callable[[], None], *, hidden: bool = False) -> str:
+    """Ask, and return the line that a person types at the terminal.
+
+    Args:
+        question: What is asked, for a failure.
+        put: Puts the question; a terminal that is closed at that very moment is seen.
+        hidden: Do not show what is typed.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+        Terminated: SIGTERM, or nobody can answer any more: the terminal was closed.
+    """
+    from interlock.errors import Terminated
+
+    gone = Terminated("nobody answered", why=f"the terminal was closed, or SIGTERM came: {question}", fix="try again")
+
+    def leave(number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            forget_terminal()
+        raise gone
+
+    # asyncio's own handler would note a Ctrl-C and let the reading go on; a closed terminal would end us as 129.
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: leave, signal.SIGHUP: leave}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        ask(question)
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        put()
+        line = _hidden_line() if hidden else sys.stdin.readline()
+    except (OSError, EOFError):  # EIO: the terminal is gone
+        forget_terminal()
+        raise gone from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not line and not hidden:
+        raise gone
+    return line.strip()
+
+
+def forget_terminal() -> None:
+    """Write to nowhere from now on: else Python itself would end with a status of its own when it flushes."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty():
+            forget_reader(stream)
+
+
+def is_terminal() -> bool:
+    """Say whether the result is read on a terminal."""
+    return sys.stdout.isatty()
+
+
+def open_streams() -> tuple[int, int, int]:
+    """Return the open files behind stdin, stdout and stderr, for a command that talks to the person itself."""
+    return sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()
+
+
+def stdin_file() -> int | None:
+    """Return the open file behind stdin; None where there is none."""
+    try:
+        return sys.stdin.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _hidden_line() -> str:
+    import getpass
+
+    return getpass.getpass("")
+
+
+def prompt(text: str) -> None:
+    """Print what is asked for and leave the cursor behind it (stderr)."""
+    sys.stderr.write(f"{one_line(text)} ")
+    sys.stderr.flush()
 
 
 def ask(question: str) -> None:

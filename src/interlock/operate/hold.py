@@ -16,7 +16,7 @@ from interlock.recovery.terraform_lock import BY_HAND
 from interlock.settings.values import parse_duration
 from interlock.site.kinds import Can, check_can
 from interlock.site.opening import open_site
-from interlock.site.which import resolve
+from interlock.site.which import check_heard_of, resolve
 from interlock.terraform.lockinfo import build_lock_info
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ async def release(text: str, home: Home, environ: Mapping[str, str]) -> Held:
         LockHeld: It is not a lock that was acquired by hand.
     """
     ref = await resolve(text, home, environ)
+    await check_heard_of(ref, home)
     if ref.is_own:
         return Held(id="", token=await release_by_hand(home, ref.queue))
     async with open_site(ref, home, text) as site:

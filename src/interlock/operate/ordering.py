@@ -38,6 +38,7 @@ class Asked:
     terraform: str | None = None
     json: bool = False
     brief: bool = False
+    quiet: bool = False
     first_apply: bool = False
     auto_approve: bool = False
     plan_file: Path | None = None

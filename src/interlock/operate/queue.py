@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError
 from interlock.site.opening import open_queue
-from interlock.site.which import reopened, resolve
+from interlock.site.which import check_heard_of, reopened, resolve
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator, View
@@ -43,6 +43,7 @@ async def queues(subject: str | None, home: Home, environ: Mapping[str, str]) ->
     """Return one state's queue, or those of all states that anybody here ever worked with, wherever they are."""
     if subject is not None:
         ref = await resolve(subject, home, environ)
+        await check_heard_of(ref, home)
         async with open_queue(ref, home) as coordinator:
             return [_seen(ref, await coordinator.view(ref.queue))]
     own = [Queue(state=view.state, view=view) for view in await home.coordinator.states()]
@@ -56,7 +57,34 @@ async def queues(subject: str | None, home: Home, environ: Mapping[str, str]) ->
         trouble = f"the others took {_ALL_S:g}s; name it to ask it alone"
         return Queue(state=known.queue, view=None, address=known.address, trouble=trouble)
 
-    return [*own, *await asyncio.gather(*map(in_turn, elsewhere))]
+    known_here = [*own, *await asyncio.gather(*map(in_turn, elsewhere))]
+    return [*known_here, *await _declared(home, environ, listed={one.state for one in known_here})]
+
+
+async def _declared(home: Home, environ: Mapping[str, str], *, listed: set[str]) -> list[Queue]:
+    """Return the queues of roots in interlock.yaml that nobody worked with from here yet; say of each why not."""
+    found = []
+    for name in sorted(home.settings.states):
+        one = await _look_at_declared(name, home, environ, listed)
+        if one is not None:
+            found.append(one)
+            listed.add(one.state)
+    return found
+
+
+async def _look_at_declared(name: str, home: Home, environ: Mapping[str, str], listed: set[str]) -> Queue | None:
+    try:
+        async with asyncio.timeout(_ELSEWHERE_S):
+            ref = await resolve(name, home, environ)
+            if ref.queue in listed:
+                return None
+            async with open_queue(ref, home, is_use=False) as coordinator:
+                return _seen(ref, await coordinator.view(ref.queue))
+    except InterlockError as error:
+        trouble = f"{error.what}{f': {error.why}' if error.why else ''}"
+    except TimeoutError:
+        trouble = f"no answer within {_ELSEWHERE_S:g}s"
+    return None if name in listed else Queue(state=name, view=None, trouble=trouble)
 
 
 def _is_listed(known: KnownState, home: Home) -> bool:

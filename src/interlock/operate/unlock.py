@@ -35,7 +35,7 @@ from interlock.site.kinds import has_queue
 from interlock.site.opening import breaker_of, open_queue, open_site, plan_hint, queue_of
 from interlock.site.own_leftovers import find_recorded
 from interlock.site.ref import StateRef, own_address
-from interlock.site.which import resolve
+from interlock.site.which import check_heard_of, resolve
 from interlock.state import Finding, verify_state
 
 _LOOK_S = 0.2  # between two looks at a record of ours
@@ -145,6 +145,7 @@ async def open_case(text: str, asked: Asked, home: Home, environ: Mapping[str, s
         environ: Says where backends and CI systems are.
     """
     ref = await resolve(text, home, environ)
+    await check_heard_of(ref, home)
     async with open_site(ref, home, text) as site:
         question = _Question(
             subject=text,
@@ -235,6 +236,7 @@ async def look(
 ) -> tuple[StateRef, View | None, tuple[TerraformLock, ...]]:
     """Return what is meant, its queue where it has one, and Terraform's own locks on it, without watching anybody."""
     ref = await resolve(text, home, environ)
+    await check_heard_of(ref, home)
     view = None
     if has_queue(ref):
         async with open_queue(ref, home) as coordinator:

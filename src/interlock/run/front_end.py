@@ -194,7 +194,7 @@ class FrontEnd:
         ready, _, _ = select.select(awaited, [], [], _IDLE_S)
         if answers is not None and answers in ready:
             self._asked = False
-            self.say("approve" if answers.readline().strip().lower() in _YES else "reject")
+            self.say(_answer(answers))
         try:
             if self._control not in ready:
                 return True
@@ -203,6 +203,17 @@ class FrontEnd:
             return bool(heard)
         except OSError:
             return False
+
+
+def _answer(answers: TextIO) -> str:
+    """Return the word for what a person typed; a terminal that was closed is not an answer of no."""
+    try:
+        line = answers.readline()
+    except OSError:  # EIO
+        line = ""
+    if not line:
+        return "sighup"
+    return "approve" if line.strip().lower() in _YES else "reject"
 
 
 class _Signals:

@@ -44,20 +44,26 @@ async def open_site(ref: StateRef, home: Home, subject: str = "") -> AsyncIterat
 
 
 @asynccontextmanager
-async def open_meant(text: str, home: Home, environ: Mapping[str, str]) -> AsyncIterator[Site]:
+async def open_meant(
+    text: str, home: Home, environ: Mapping[str, str], *, must_be_known: bool = False
+) -> AsyncIterator[Site]:
     """Open the state that a person names for as long as the context lasts.
 
     Args:
         text: What the person typed.
         home: Where it is looked up.
         environ: Says where backends are.
+        must_be_known: It is only looked at, so a name under which nothing ever was is a typo.
 
     Raises:
         UsageError: No state can be meant, it cannot be opened, or the key of the audit log is none.
     """
-    from interlock.site.which import resolve
+    from interlock.site.which import check_heard_of, resolve
 
-    async with open_site(await resolve(text, home, environ), home, text) as site:
+    ref = await resolve(text, home, environ)
+    if must_be_known:
+        await check_heard_of(ref, home)
+    async with open_site(ref, home, text) as site:
         yield site
 
 

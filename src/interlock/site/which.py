@@ -69,7 +69,8 @@ async def check_heard_of(ref: StateRef, home: Home) -> None:
     Raises:
         UsageError: Nobody ever queued or stored anything under it, and no root module is known for it.
     """
-    if ref.is_own and ref.directory is None and not await home.keeps(ref.queue):
+    declared = ref.queue.partition("@")[0] in home.settings.states
+    if ref.is_own and ref.directory is None and not declared and not await home.keeps(ref.queue):
         raise UsageError(
             f"there is no state {ref.queue}",
             why="nothing was ever queued or stored under this name",

@@ -114,7 +114,7 @@ def test_a_supervisor_that_never_began_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "word"),
-    [("y\n", b"approve\n"), ("YES\n", b"approve\n"), ("n\n", b"reject\n"), ("\n", b"reject\n"), ("", b"reject\n")],
+    [("y\n", b"approve\n"), ("YES\n", b"approve\n"), ("n\n", b"reject\n"), ("\n", b"reject\n"), ("", b"sighup\n")],
 )
 def test_only_a_yes_is_a_yes(scene: Scene, typed: str, word: bytes) -> None:
     reading, writing = os.pipe()
