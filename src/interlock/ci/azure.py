@@ -33,11 +33,13 @@ from interlock.ci.workflow import (
     MAX_STEPS,
     Action,
     Artifact,
+    Elsewhere,
     Image,
     Job,
     Limit,
     Step,
     Turn,
+    Unread,
     Variable,
     Vendor,
     Workflow,
@@ -90,6 +92,7 @@ class _Reader:
         self._steps = 0
         self._jobs = 0
         self._standalone = True
+        self._unread: list[Unread] = []
 
     def read(self, path: str) -> Workflow:
         document = self._documents.find(path)
@@ -107,6 +110,7 @@ class _Reader:
             span=SourceText(path, "").span(0, 0),
             events=events,
             jobs=jobs,
+            unread=tuple(dict.fromkeys(self._unread)),
             problems=self._documents.problems,
         )
 
@@ -226,7 +230,8 @@ class _Reader:
     def _opened(self, body: Mapping, scope: _Scope) -> tuple[Mapping, _Scope] | None:
         name = _with_parameters(body.text("template"), scope.parameters)
         if "@" in name and not name.endswith("@self"):
-            return None  # in another repository
+            self._note(body, name)  # in another repository
+            return None
         name = name.removesuffix("@self")
         if not name or self._templates >= MAX_TEMPLATES or scope.level >= MAX_LEVELS:
             return None
@@ -235,6 +240,7 @@ class _Reader:
         path = join(folder, name.lstrip("/"))
         document = self._documents.find(path)
         if document is None:
+            self._note(body, name)
             return None
         given = {
             entry.key.text: _with_parameters(entry.value.text, scope.parameters)
@@ -242,6 +248,11 @@ class _Reader:
             if isinstance(entry.value, Scalar)
         }
         return document, replace(scope, path=path, parameters={**_defaults(document), **given}, level=scope.level + 1)
+
+    def _note(self, body: Mapping, name: str) -> None:
+        entry = body.entry("template")
+        span = entry.value.span if entry is not None else body.span
+        self._unread.append(Unread(kind=Elsewhere.TEMPLATE, name=name, span=span))
 
     def _step(self, body: Mapping, scope: _Scope) -> Iterator[Step]:
         condition = body.text("condition")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from interlock.ci.document import Broken, Mapping, SourceText, parse
 from interlock.ci.workflow import Problem
+from interlock.source.encoding import as_utf8
 from interlock.source.tree import SourceUnreadable, Tree
 
 MAX_TOTAL_BYTES = 4 * 1024 * 1024  # of a pipeline with everything that it includes; real ones have 200 KiB
@@ -48,7 +49,7 @@ class Documents:
             self._note(path, f"the pipeline has more than {MAX_TOTAL_BYTES >> 20} MiB with all that it includes")
             return None
         try:
-            node = parse(path, content.decode("utf-8", "replace"))
+            node = parse(path, as_utf8(content).decode("utf-8", "replace"))
         except Broken as broken:
             self._problems.append(Problem(span=broken.span, message=broken.message))
             return None

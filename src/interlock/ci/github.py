@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from interlock.ci.document import Mapping, Node, Scalar, SourceText, entries, items, scalars
 from interlock.ci.documents import Documents
-from interlock.ci.operations import Flag, Operation, Tool
+from interlock.ci.operations import Flag, Operation, Retry, Tool
 from interlock.ci.scripts import Scripts
 from interlock.ci.workflow import (
     ANY_REF,
@@ -21,11 +21,13 @@ from interlock.ci.workflow import (
     MAX_STEPS,
     Action,
     Artifact,
+    Elsewhere,
     Image,
     Job,
     Limit,
     Step,
     Turn,
+    Unread,
     Variable,
     Vendor,
     Workflow,
@@ -95,6 +97,7 @@ class _Reader:
         self._documents = Documents(tree)
         self._jobs = 0
         self._steps = 0
+        self._unread: list[Unread] = []
 
     def read(self, path: str) -> Workflow:
         document = self._documents.find(path)
@@ -114,6 +117,7 @@ class _Reader:
             span=SourceText(path, "").span(0, 0),
             events=events,
             jobs=tuple(jobs),
+            unread=tuple(dict.fromkeys(self._unread)),
             problems=self._documents.problems,
         )
 
@@ -165,12 +169,14 @@ class _Reader:
 
     def _called_jobs(self, key: Scalar, body: Mapping, called: Scalar, scope: _Scope) -> Iterator[Job]:
         if not called.text.startswith("./"):
+            self._unread.append(Unread(kind=Elsewhere.WORKFLOW, name=called.text, span=called.span))
             step = Step(span=called.span, action=_action(called, body.get("with")))
             yield Job(name=scope.prefix + key.text, span=key.span, steps=(step,), turns=scope.turns, standalone=False)
             return
         path = join(self._root, called.text)
         document = self._documents.find(path) if scope.level < MAX_CALLS else None
         if document is None:
+            self._unread.append(Unread(kind=Elsewhere.WORKFLOW, name=called.text, span=called.span))
             return
         inner = _Scope(
             path=path,
@@ -210,7 +216,7 @@ class _Reader:
         if isinstance(uses, Scalar) and uses.text.startswith("./"):
             yield from self._local_action(uses, body, scope, common)
         elif isinstance(uses, Scalar):
-            yield self._using(_action(uses, body.get("with")), common)
+            yield self._using(_action(uses, body.get("with")), common, _substituted(scope.directory, scope.inputs))
         elif isinstance(run, Scalar):
             yield self._running(run, body, scope, common)
 
@@ -228,12 +234,14 @@ class _Reader:
             grants=frozenset(_EXPORT.findall(run.text)) if "GITHUB_ENV" in run.text else frozenset(),
         )
 
-    def _using(self, action: Action, common: Step) -> Step:
+    def _using(self, action: Action, common: Step, directory: str) -> Step:
         name = action.name.lower()
         operations = tuple(_action_operations(action))
         retried = action.inputs.get("command") if name.endswith("/retry") else None
         if retried is not None:
-            operations = self._scripts.effects(retried.text, retried.at).operations
+            again = _tried_again(action, common.span)
+            effects = self._scripts.effects(retried.text, retried.at, directory=directory)
+            operations = tuple(replace(found, retry=found.retry or again) for found in effects.operations)
         known = _GRANTING.get(name, frozenset())
         return replace(
             common,
@@ -252,6 +260,8 @@ class _Reader:
                 break
         runs = document.get("runs") if document is not None else None
         if scope.level >= MAX_CALLS or document is None or not isinstance(runs, Mapping):
+            if document is None:
+                self._unread.append(Unread(kind=Elsewhere.ACTION, name=uses.text, span=uses.span))
             yield replace(common, grants_unknown=True)
             return
         inner = replace(
@@ -265,6 +275,21 @@ class _Reader:
                 survives=common.survives or step.survives,
                 limit=step.limit or common.limit,
             )
+
+
+def _tried_again(action: Action, span: Span) -> Retry | None:
+    """Return what a retry action does: nick-fields/retry waits ten seconds unless told otherwise, which is no wait.
+
+    A rate limit lasts a minute, and a lock as long as its holder's apply.
+    """
+    tries = action.value("max_attempts") or action.value("attempt_limit") or action.value("retries") or "3"
+    if tries.strip() == "1":
+        return None
+    waited = action.value("retry_wait_seconds") or "10"
+    return Retry(span=span, waits=not waited.strip().isdecimal() or int(waited) >= _WAIT_S)
+
+
+_WAIT_S = 30  # a wait in which something else can have changed
 
 
 def _starts(node: Node | None) -> Iterator[_Start]:

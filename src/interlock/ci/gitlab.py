@@ -30,12 +30,14 @@ from interlock.ci.workflow import (
     MAX_JOBS,
     Action,
     Artifact,
+    Elsewhere,
     Image,
     Job,
     Limit,
     Retries,
     Step,
     Turn,
+    Unread,
     Variable,
     Vendor,
     Workflow,
@@ -79,6 +81,7 @@ class _Reader:
         self._scripts = Scripts(tree, root)
         self._documents = Documents(tree)
         self._includes: list[Action] = []
+        self._unread: list[Unread] = []
         self._seen: set[str] = set()
         self._document = Mapping(entries=(), span=SourceText(".", "").span(0, 0))
 
@@ -92,6 +95,7 @@ class _Reader:
             events=frozenset(_events(self._document)),
             jobs=jobs,
             includes=tuple(self._includes),
+            unread=tuple(self._unread),
             problems=self._documents.problems,
         )
 
@@ -112,17 +116,29 @@ class _Reader:
     def _local(self, include: Node) -> Iterator[str]:
         """Yield the local files of one include; note what comes from elsewhere."""
         if isinstance(include, Scalar):
-            if not include.text.startswith(("http:", "https:")):
+            if include.text.startswith(("http:", "https:")):
+                self._note(Elsewhere.INCLUDE, include.text, include.span)
+            else:
                 yield from self._matching(include.text)
         elif isinstance(include, Mapping):
             if isinstance(component := include.get("component"), Scalar):
                 name, _, version = component.text.partition("@")
                 self._includes.append(Action(name=name, version=version, span=component.span))
+                self._note(Elsewhere.INCLUDE, component.text, component.span)
             elif isinstance(project := include.get("project"), Scalar):
                 ref = include.get("ref")
                 span = ref.span if ref is not None else project.span
                 self._includes.append(Action(name=project.text, version=include.text("ref"), span=span))
+                self._note(Elsewhere.INCLUDE, f"{project.text} {include.text('file')}".strip(), project.span)
+            for key in ("template", "remote"):
+                if isinstance(named := include.get(key), Scalar):
+                    self._note(Elsewhere.INCLUDE, named.text, named.span)
             yield from self._matching(include.text("local")) if include.text("local") else ()
+
+    def _note(self, kind: Elsewhere, name: str, span: Span) -> None:
+        found = Unread(kind=kind, name=name, span=span)
+        if found not in self._unread:
+            self._unread.append(found)
 
     def _matching(self, pattern: str) -> Iterator[str]:
         path = join(self._root, pattern.lstrip("/"))
@@ -140,9 +156,16 @@ class _Reader:
             if name in _GLOBAL or name.startswith(".") or not isinstance(entry.value, Mapping) or count >= MAX_JOBS:
                 continue
             body = self._extended(entry.value, frozenset({name}))
+            self._note_unread_parents(entry)
             if body.get("script") is not None:
                 count += 1
                 yield self._job(entry.key, body)
+
+    def _note_unread_parents(self, job: Entry) -> None:
+        """Note a job whose parent stands in no file that was read."""
+        for parent in scalars(job.value.get("extends") if isinstance(job.value, Mapping) else None):
+            if self._document.get(parent.text) is None:
+                self._note(Elsewhere.EXTENDS, f"job {job.key.text} extends {parent.text}", job.key.span)
 
     def _extended(self, body: Mapping, seen: frozenset[str]) -> Mapping:
         for parent in scalars(body.get("extends")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from interlock.ci.shell import Command, Loop, Word, parse
@@ -217,20 +217,26 @@ class Reading:
     calls: tuple[Call, ...] = ()
 
 
-def read(text: str, locate: Locate, *, directory: str = "") -> Reading:
+def read(text: str, locate: Locate, *, directory: str = "", own_folder: str = "") -> Reading:
     """Read a script.
 
     Args:
         text: The script.
         locate: Where its characters are written.
         directory: The directory in which it starts, "" for the default.
+        own_folder: The folder of the script's file, which `dirname "$0"` names; "" for a script in a CI file.
     """
     script = parse(text)
     programs = tuple(_programs(script.commands, locate))
+    places = places_of(programs, directory, own_folder)
     return Reading(
         programs=programs,
-        operations=tuple(_operations(programs, script.forwards, directory))[:MAX_OPERATIONS],
-        calls=tuple(replace(call, directory=directory) for call in _calls(programs)),
+        operations=tuple(_operations(programs, script.forwards, places))[:MAX_OPERATIONS],
+        calls=tuple(
+            replace(call, directory=place)
+            for program, place in zip(programs, places, strict=True)
+            for call in _calls([program])
+        ),
     )
 
 
@@ -343,32 +349,104 @@ def _behind_wrapper(words: tuple[Word, ...], own: int | None) -> tuple[Word, ...
     return rest[own:]
 
 
+_HELPERS = {"gitlab-terraform": Tool.TERRAFORM, "gitlab-tofu": Tool.TOFU}
+"""GitLab's wrappers: `plan` writes plan.cache, `apply` applies it, and neither asks."""
+
+
+def _as_helper(operation: Operation, exports: Mapping[str, str]) -> Operation:
+    """Add what GitLab's helper gives Terraform by itself."""
+    plan = exports.get("TF_PLAN_CACHE", "plan.cache")
+    if operation.plans:
+        return replace(operation, flags=(*operation.flags, Flag(name="out", value=plan, span=operation.span)))
+    if operation.verb == "apply" and not operation.arguments:
+        return replace(operation, arguments=(Argument(text=plan, span=operation.span),))
+    return operation
+
+
 def _tool(word: str) -> Tool | None:
     base = word.rsplit("/", 1)[-1]
+    if base in _HELPERS:
+        return _HELPERS[base]
     if base in ("$TF", "${TF}", "$TERRAFORM", "${TERRAFORM}", "$TF_BIN", "${TF_BIN}", "$(TF)", "$(TERRAFORM)"):
         return Tool.TERRAFORM
     return next((tool for tool in Tool if tool.value == base), None)
 
 
-def _operations(programs: tuple[Program, ...], signals: frozenset[str], directory: str) -> Iterator[Operation]:
+_OWN_FOLDER = re.compile(r"\$\((?:cd \"?\$\()?dirname (?:-- )?\"?\$(?:0|\{?BASH_SOURCE[^)]*)\"?\)(?:\"? .*\))?")
+"""`$(dirname "$0")`, as scripts find themselves."""
+_CHECKOUT = re.compile(
+    r"(?:\$\{?(?:GITHUB_WORKSPACE|CI_PROJECT_DIR|BUILD_SOURCESDIRECTORY|SYSTEM_DEFAULTWORKINGDIRECTORY|WORKSPACE)\}?"
+    r"|\$\{\{ ?github\.workspace ?\}\}|\$\((?:Build\.SourcesDirectory|System\.DefaultWorkingDirectory)\)"
+    r"|\$\(git rev-parse --show-toplevel\))(?=/|\Z)"
+)
+"""The folder of the checkout, as each CI system spells it."""
+
+
+def places_of(programs: Sequence[Program], directory: str, own_folder: str = "") -> tuple[str, ...]:
+    """Return the directory in which each program runs, after `cd`, `pushd` and `popd`.
+
+    A `cd` inside `( ... )`, `$( ... )` or a function counts for what follows it there, and no further.
+    """
+    outer, inner, before, stack = directory, directory, directory, list[str]()
+    found: list[str] = []
+    for program in programs:
+        nested = program.command.nested
+        inner = inner if nested else outer
+        here = inner if nested else outer
+        found.append(here)
+        match _move(program):
+            case ("cd", "-"):
+                here, before = before, here
+            case ("cd", target):
+                here, before = _stepped(here, target, own_folder), here
+            case ("pushd", target):
+                stack.append(here)
+                here = _stepped(here, target, own_folder)
+            case ("popd", _) if stack:
+                here = stack.pop()
+            case _:
+                continue
+        outer, inner = (outer, here) if nested else (here, here)
+    return tuple(found)
+
+
+def _move(program: Program) -> tuple[str, str] | None:
+    words = [word.text for word in program.words[1:] if word.text in ("-", "--") or not word.text.startswith("-")]
+    words = [word for word in words if word != "--"]
+    if program.name == "popd":
+        return ("popd", "")
+    return (program.name, words[0]) if program.name in ("cd", "pushd") and len(words) == 1 else None
+
+
+def _stepped(place: str, target: str, own_folder: str) -> str:
+    if (own := _OWN_FOLDER.match(target)) is not None:
+        return _joined(own_folder or place, target[own.end() :].lstrip('/"')) if own_folder else place
+    if (root := _CHECKOUT.match(target)) is not None:
+        rest = target[root.end() :].lstrip("/")
+        return "" if not rest else _joined("", rest)
+    return _joined(place, target)
+
+
+def _operations(programs: tuple[Program, ...], signals: frozenset[str], places: tuple[str, ...]) -> Iterator[Operation]:
     exports: dict[str, str] = {}
-    place = directory
     for index, program in enumerate(programs):
         _note_exports(program, exports)
-        if program.name == "cd" and len(program.words) == 2 and not program.command.nested:  # noqa: PLR2004
-            place = _joined(place, program.words[1].text)
+        place = places[index]
         tool = _tool(program.words[0].text)
         if tool is None:
             continue
         operation = _operation(tool, program, {**exports, **dict(program.command.assignments)}, place, signals)
         if operation is not None:
+            if program.name in _HELPERS:
+                operation = _as_helper(operation, operation.exports)
             yield _in_context(operation, program, programs, index)
 
 
 def _joined(place: str, step: str) -> str:
     import posixpath
 
-    return step if step.startswith("/") else posixpath.normpath(posixpath.join(place, step))
+    joined = step if step.startswith("/") else posixpath.normpath(posixpath.join(place, step))
+    return "" if joined == "." else joined
 
 
 def _note_exports(program: Program, exports: dict[str, str]) -> None:

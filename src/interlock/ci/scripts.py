@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -84,8 +85,16 @@ class Scripts:
                 return None
             shell = not text.startswith("#!") or _SHEBANG.match(text)
             source = SourceText(path, text)
-            self._readings[path, directory] = read(text, source.span, directory=directory) if shell else Reading()
+            own = self._relative(posixpath.dirname(path))
+            read_now = read(text, source.span, directory=directory, own_folder=own) if shell else Reading()
+            self._readings[path, directory] = read_now
         return self._readings[path, directory]
+
+    def _relative(self, folder: str) -> str:
+        """Return a folder of the tree as the repository spells it."""
+        if self._root in (".", ""):
+            return folder
+        return folder.removeprefix(self._root).lstrip("/") if folder.startswith(self._root) else folder
 
     def _made(self, call: Call, depth: int, seen: frozenset[str]) -> Effects:
         folder = join(call.directory, call.folder)

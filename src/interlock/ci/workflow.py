@@ -7,6 +7,7 @@ could not know is None, and a rule is then silent.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from interlock.source.tree import Span
 
 MAX_JOBS = 1_000  # of one file, templates and called workflows included
 MAX_STEPS = 5_000  # of one file, likewise
+_TERRAFORM_INCLUDE = re.compile(r"terraform|opentofu|terragrunt", re.IGNORECASE)
 ANY_REF = "*"  # some ref that the file does not name
 
 
@@ -35,6 +37,26 @@ class Problem:
 
     span: Span
     message: str
+
+
+class Elsewhere(enum.Enum):
+    """What a file uses that is not in the repository, so that nothing can be said about it."""
+
+    WORKFLOW = "remote-workflow"
+    TEMPLATE = "remote-template"
+    EXTENDS = "extends-unread"
+    INCLUDE = "remote-include"
+    ACTION = "missing-action"
+    SCRIPT = "missing-script"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Something that was not read, and so not judged: what kind of thing, its name, and where it is used."""
+
+    kind: Elsewhere
+    name: str
+    span: Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +246,7 @@ class Workflow:
         jobs: In order.
         includes: References to other people's code besides the steps' actions.
         problems: What could not be read.
+        unread: What is used and not in the repository.
     """
 
     vendor: Vendor
@@ -233,11 +256,14 @@ class Workflow:
     jobs: tuple[Job, ...] = ()
     includes: tuple[Action, ...] = ()
     problems: tuple[Problem, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
     @property
     def uses_terraform(self) -> bool:
-        """Whether any step works with Terraform; other workflows are nobody's business here."""
-        return any(step.operations for job in self.jobs for step in job.steps)
+        """Whether any step, or an include by its name, works with Terraform; others are nobody's business here."""
+        return any(step.operations for job in self.jobs for step in job.steps) or any(
+            _TERRAFORM_INCLUDE.search(include.name) for include in self.includes
+        )
 
 
 def variables(node: Node | None) -> Iterator[Variable]:

@@ -127,7 +127,7 @@ def verify(
 
     path = Path(state)
     findings = (
-        verify_state(path.read_bytes(), thorough=True)
+        verify_state(_plain_text(path, path.read_bytes()), thorough=True)
         if path.is_file()
         else _in(state, lambda site: site.versions.findings(version))
     )
@@ -453,13 +453,24 @@ def _state_in(file: Path) -> bytes:
 
     try:
         if str(file) == "-":
-            return read_at_most(sys.stdin.buffer, MAX_STATE_BYTES)
+            return _plain_text(file, read_at_most(sys.stdin.buffer, MAX_STATE_BYTES))
         with file.open("rb") as stream:
-            return read_at_most(stream, MAX_STATE_BYTES)
+            return _plain_text(file, read_at_most(stream, MAX_STATE_BYTES))
     except OSError as error:
         raise UsageError(f"cannot read {file}", why=error.strerror or "", fix="name a state file") from error
     except OutOfBounds as error:
         raise StateInvalid(f"{file} is not a state that is taken", why=str(error), fix="name a state file") from error
+
+
+def _plain_text(file: Path, content: bytes) -> bytes:
+    """Return a state file's text as Terraform writes it: PowerShell's `>` makes UTF-16 or a byte order mark of it."""
+    from interlock.source.encoding import as_utf8, encoding_of
+
+    plain = as_utf8(content)
+    if plain is not content:
+        name = "standard input" if str(file) == "-" else str(file)
+        view.note(f"{name} is {encoding_of(content)}, as PowerShell's > writes it; it is read as plain UTF-8")
+    return plain
 
 
 def _say_pushed(written: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
 from interlock.hcl.json_syntax import parse_json
 from interlock.hcl.merge import merge, top_blocks
 from interlock.hcl.syntax import parse, parse_template
+from interlock.source.encoding import encoding_of
 from interlock.source.tree import (
     SUFFIXES,
     SourceUnreadable,
@@ -365,12 +366,20 @@ def is_override(name: str) -> bool:
     return stem == "override" or stem.endswith("_override")
 
 
+_SAVE = "write it with an editor, or in PowerShell with Set-Content -Encoding utf8 in place of >"
+
+
 def _read(tree: Tree, path: str) -> File | Problem:
     try:
         content = tree.read(path)
     except SourceUnreadable as error:
         return Problem(span=_beginning(path), message=f"the file could not be read: {error.why}")
     content = content or b""
+    encoding = encoding_of(content)
+    if encoding.startswith(("UTF-16", "UTF-32")):
+        return Problem(
+            span=_beginning(path), message=f"the file is {encoding}, and Terraform reads UTF-8 alone: {_SAVE}"
+        )
     return parse_json(path, content) if path.endswith(".json") else parse(path, content)
 
 

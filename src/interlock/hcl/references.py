@@ -8,7 +8,7 @@ A node is spelled as Terraform spells it, with its module path in front: `module
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interlock.hcl.body import Block, Body, expressions
 from interlock.hcl.expression import (
@@ -56,11 +56,18 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """`source` needs `target`, because of what stands at `span`."""
+    """`source` needs `target`, because of what stands at `span`.
+
+    Attributes:
+        input: The argument at which it stands, of a body.
+        output: The output of a module that it names.
+    """
 
     source: str
     target: str
     span: Span
+    input: str = ""
+    output: str = ""
 
 
 def target_of(traversal: Traversal) -> tuple[str, tuple[str, ...]] | None:
@@ -113,13 +120,24 @@ def elements(value: Expression) -> Iterator[Expression]:
                 yield current
 
 
-def edges(module: Module, prefix: str = "") -> Iterator[Edge]:
+def edges(module: Module, prefix: str = "", *, through_unread: bool = True) -> Iterator[Edge]:
     """Yield every edge that Terraform sees in a module and the local modules below it.
 
     Args:
         module: The root module, or one below it.
         prefix: The module path of its nodes with a final dot; empty for the root.
+        through_unread: A module that could not be read is one node, `module.x`, so that what uses an output of it needs
+            everything that it is given: right for an order, since it may be so. Without it each input and output of
+            such a module is a node of its own: right for cycles, which must be certain.
     """
+    for edge in _whole_edges(module, prefix):
+        yield from (edge,) if through_unread else _split(edge, module, prefix)
+    for call in module.calls:
+        if call.module is not None:
+            yield from edges(call.module, f"{prefix}module.{call.name}.", through_unread=through_unread)
+
+
+def _whole_edges(module: Module, prefix: str) -> Iterator[Edge]:
     for resource in module.resources:
         yield from _resource_edges(module, resource, prefix)
     for name, item in module.locals.items():
@@ -159,13 +177,20 @@ def _value_edges(module: Module, source: str, value: Expression, prefix: str) ->
 def _edge(module: Module, source: str, reference: Reference, prefix: str) -> Iterator[Edge]:
     """Yield the edges of one reference; one to a whole module goes to all of its outputs."""
     if not reference.target.startswith("module."):
-        yield Edge(source=prefix + source, target=prefix + reference.target, span=reference.span)
+        place = reference.path.partition(".")[0]
+        yield Edge(source=prefix + source, target=prefix + reference.target, span=reference.span, input=place)
         return
     name = reference.target.removeprefix("module.")
     call = next((call for call in module.calls if call.name == name), None)
     inner = call.module if call is not None else None
     if inner is None:
-        yield Edge(source=prefix + source, target=prefix + reference.target, span=reference.span)
+        yield Edge(
+            source=prefix + source,
+            target=prefix + reference.target,
+            span=reference.span,
+            input=reference.path.partition(".")[0],
+            output="".join(reference.attribute[:1]),
+        )
         return
     outputs = [item for item in reference.attribute[:1] if item in inner.outputs] or list(inner.outputs)
     for output in outputs:
@@ -186,7 +211,35 @@ def _call_edges(module: Module, call: ModuleCall, prefix: str) -> Iterator[Edge]
         if found is not None:
             for resource in call.module.resources:
                 yield Edge(source=inside + resource.key, target=prefix + found[0], span=traversal.span)
-    yield from edges(call.module, inside)
+
+
+_EVERY_INSTANCE = frozenset({"count", "for_each", "depends_on"})
+"""Arguments of a module call on which everything in the module depends; on any other, only what uses that input."""
+
+
+def _split(edge: Edge, module: Module, prefix: str) -> Iterator[Edge]:
+    """Yield an edge with the ends at unread modules put to one input or output of them."""
+    unread = {f"{prefix}module.{call.name}" for call in module.calls if call.module is None}
+    source, target = edge.source, edge.target
+    if source in unread and edge.input not in _EVERY_INSTANCE:
+        source = f"{source}.input.{edge.input}"
+    if target in unread:
+        whole = edge.input == "depends_on"
+        node = f"{target}.whole" if whole else f"{target}.output.{edge.output or '*'}"
+        yield Edge(source=node, target=target, span=edge.span)
+        if whole:
+            yield from _everything_given(module, target, prefix)
+        target = node
+    yield replace(edge, source=source, target=target)
+
+
+def _everything_given(module: Module, node: str, prefix: str) -> Iterator[Edge]:
+    """Yield that a module as a whole needs its inputs: `depends_on` of it waits for all that is in it."""
+    for call in module.calls:
+        if f"{prefix}module.{call.name}" == node:
+            for name, attribute in call.block.body.attributes.items():
+                if name not in _EVERY_INSTANCE:
+                    yield Edge(source=f"{node}.whole", target=f"{node}.input.{name}", span=attribute.span)
 
 
 def _is_static(path: str) -> bool:

@@ -19,6 +19,7 @@ from interlock.lint.fixes import MAX_ROUNDS, apply_edits
 from interlock.lint.ignores import Ignore, find_ignores
 from interlock.lint.report import Report, reported
 from interlock.lint.rule import Rule, Sources
+from interlock.lint.unjudged import not_judged
 from interlock.source.tree import MAX_FILES, Tree, join
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
@@ -55,6 +56,7 @@ def lint(tree: Tree, request: Request) -> Report:
         files=len(sources.texts),
         ignored=len(set(kept)) - len(set(visible)),
         accepted=len(every) - len(new),
+        not_judged=not_judged(sources),
     )
 
 
@@ -88,7 +90,7 @@ def choose_rules(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> t
     return tuple(rule for rule in RULES if rule.name in chosen)
 
 
-def gather(tree: Tree, targets: Iterable[str]) -> tuple[Sources, Wanted]:
+def gather(tree: Tree, targets: tuple[str, ...]) -> tuple[Sources, Wanted]:
     """Read everything that the targets name, and the local modules that they call."""
     recorder = _Recorder(tree)
     folders: dict[str, None] = {}
@@ -105,7 +107,43 @@ def gather(tree: Tree, targets: Iterable[str]) -> tuple[Sources, Wanted]:
             pipelines.update(dict.fromkeys(ci.find(tree, target)))
     modules = read_modules(recorder, tuple(folder for folder in folders if _has_configuration(tree, folder)))
     workflows = ci.read_all(recorder, pipelines)
-    return Sources(modules=modules, workflows=workflows, texts=recorder.texts), wanted
+    sources = Sources(
+        modules=modules,
+        workflows=workflows,
+        texts=recorder.texts,
+        places={module.path: _place(tree, module.path, targets) for module in modules},
+        generated_by=_generator(tree, (*folders, *_above(tree, targets))),
+    )
+    return sources, wanted
+
+
+def _place(tree: Tree, folder: str, targets: tuple[str, ...]) -> str:
+    """Return where a folder is in its checkout, or else below the target: never by the way it was spelled."""
+    inside = tree.within(folder)
+    if inside is not None:
+        return inside
+    target = max((one for one in map(join, targets) if f"{folder}/".startswith(f"{one}/")), key=len, default="")
+    return folder.removeprefix(target).lstrip("/") or "." if target else folder
+
+
+_GENERATORS = {"terragrunt.hcl": "Terragrunt", "root.hcl": "Terragrunt", "terragrunt.hcl.json": "Terragrunt"}
+_GENERATORS |= {"atmos.yaml": "Atmos", "atmos.yml": "Atmos", ".atmos.yaml": "Atmos", "terramate.tm.hcl": "Terramate"}
+"""Files that say that a program writes the backends of the modules around them."""
+MAX_ABOVE = 20  # folders between a target and the top of its checkout
+
+
+def _generator(tree: Tree, folders: Iterable[str]) -> str:
+    """Return the program that writes backends in these folders; empty when none shows."""
+    names = (name for folder in folders for name in tree.files(folder))
+    return next((_GENERATORS[name] for name in names if name in _GENERATORS), "")
+
+
+def _above(tree: Tree, targets: tuple[str, ...]) -> Iterator[str]:
+    """Yield the folders between each target and the top of its checkout."""
+    for target in targets:
+        inside = tree.within(target)
+        steps = 0 if inside in (None, ".") else str(inside).count("/") + 1
+        yield from (join(target, *[".."] * step) for step in range(1, min(steps, MAX_ABOVE) + 1))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,6 +171,9 @@ class _Recorder:
     def folders(self, folder: str) -> tuple[str, ...]:
         return self._tree.folders(folder)
 
+    def within(self, folder: str) -> str | None:
+        return self._tree.within(folder)
+
     def read(self, path: str) -> bytes | None:
         if path in self.texts:
             return self.texts[path]
@@ -154,6 +195,9 @@ class _Overlay:
 
     def folders(self, folder: str) -> tuple[str, ...]:
         return self._tree.folders(folder)
+
+    def within(self, folder: str) -> str | None:
+        return self._tree.within(folder)
 
     def read(self, path: str) -> bytes | None:
         return self._changed[path] if path in self._changed else self._tree.read(path)

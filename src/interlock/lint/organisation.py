@@ -58,12 +58,17 @@ def resources(module: Module, *, mode: str = "managed") -> Iterator[Resource]:
     return (resource for resource in module.resources if resource.mode == mode and resource.type.startswith(prefix))
 
 
-def is_entry(module: Module) -> bool:
+def is_entry(module: Module, place: str) -> bool:
     """Say whether a module is meant to be run itself: it configures a provider or says where its state is.
 
     A root of the sources need not be one: a shared module that nobody calls here is no place for a backend.
+
+    Args:
+        module: A root of the sources.
+        place: Where it is within its checkout (`Sources.place`), never its path as spelled: a checkout may well be in a
+            folder called `test`.
     """
-    shared = {"modules", "examples", "example", "tests", "test", "testdata", "fixtures"} & set(module.path.split("/"))
+    shared = {"modules", "examples", "example", "tests", "test", "testdata", "fixtures"} & set(place.split("/"))
     return bool(module.providers or module.backend) and not shared
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from interlock.lint.finding import Finding, Severity
+from interlock.source.tree import Span
 
 _FINGERPRINT_CHARS = 32  # 128 bits of SHA-256; GitLab and GitHub only compare them
 
@@ -29,6 +30,21 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotJudged:
+    """Things of one kind that the lint did not look at, so that silence about them means nothing.
+
+    Attributes:
+        kind: A stable name, such as `remote-workflow`.
+        what: How many of what, as a sentence: `3 jobs call a workflow of another repository`.
+        places: Name and place of each, in order.
+    """
+
+    kind: str
+    what: str
+    places: tuple[tuple[str, Span], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The outcome of one lint.
 
@@ -37,12 +53,14 @@ class Report:
         files: How many files were read.
         ignored: How many findings inline comments took away.
         accepted: How many findings the baseline took away.
+        not_judged: What was used and not read.
     """
 
     findings: tuple[Reported, ...]
     files: int = 0
     ignored: int = 0
     accepted: int = 0
+    not_judged: tuple[NotJudged, ...] = ()
 
     def at_least(self, severity: Severity) -> bool:
         """Say whether any finding is as bad as `severity`, or worse."""

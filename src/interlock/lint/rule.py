@@ -41,11 +41,19 @@ class Sources:
             same sources is not listed a second time.
         workflows: The CI files of every vendor, as `interlock.ci` reads them, with spans.
         texts: The content of every file that was read, by path.
+        places: Where each root module is within its checkout, by path; results never depend on how a path is spelled.
+        generated_by: The program that writes backends here, such as `Terragrunt`; empty when none shows.
     """
 
     modules: tuple[Module, ...] = ()
     workflows: tuple[Workflow, ...] = ()
     texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    places: Mapping[str, str] = field(default_factory=dict, repr=False)
+    generated_by: str = ""
+
+    def place(self, module: Module) -> str:
+        """Return where a module is within its checkout."""
+        return self.places.get(module.path, module.path)
 
     def all_modules(self) -> Iterator[Module]:
         """Yield every module, the called ones too, each folder once."""

@@ -18,6 +18,8 @@ _TERRAFORM = frozenset({"terraform", "tf", "tofu", "opentofu", "tfstate", "tfloc
 _LOCK = frozenset({"lock", "locks", "locking", "lockid", "tflock", "tflocks", "tfstatelock"})
 _STATE = frozenset({"state", "states", "tfstate", "backend"})
 _LOCK_KEY = "LockID"
+_SPELLED = re.compile(r"(?:terraform|tofu|tf[-_.]?state)(?:[-_.]?state)?[-_.]?lock(?:s|ing)?(?![a-z])")
+"""Names without borders between their words: `acmetfstatelocks`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +53,17 @@ def is_complete(backend: Backend) -> bool:
 
 def lock_tables(sources: Sources) -> Iterator[Found]:
     """Yield the DynamoDB tables that hold Terraform's locks."""
-    used = _names(sources, "dynamodb_table")
+    used = _names(sources, "dynamodb_table") | _given(sources, "dynamodb_table")
     for module in sources.all_modules():
+        beside = any(bucket.module is module for bucket in state_buckets(sources))
         for table in module.of_type("aws_dynamodb_table"):
             name = constant_text(table.body.get("name"), module.scope)
             words = _words(name or "", table.name)
-            is_lock = bool(words & _LOCK and words & _TERRAFORM)
-            has_key = constant_text(table.body.get("hash_key"), module.scope) == _LOCK_KEY
+            is_lock = bool(words & _LOCK and (beside or words & _TERRAFORM))
+            is_lock = is_lock or bool(words & _TERRAFORM and words & _STATE)
+            is_lock = is_lock or any(_SPELLED.search(one.lower()) for one in (name or "", table.name))
+            key = constant_text(table.body.get("hash_key"), module.scope) or ""
+            has_key = re.sub(r"[-_ ]", "", key).lower() == _LOCK_KEY.lower()
             if name in used or is_lock or has_key:
                 yield Found(module=module, resource=table, used=name in used)
 
@@ -102,6 +108,20 @@ def setting(found: Found, expression: Expression | None) -> str | None:
 def _names(sources: Sources, attribute: str) -> frozenset[str]:
     values = (constant_text(backend.body.get(attribute), module.scope) for module, backend in s3_backends(sources))
     return frozenset(value for value in values if value)
+
+
+def _given(sources: Sources, attribute: str) -> frozenset[str]:
+    """Return what pipelines give a partial backend: `-backend-config=dynamodb_table=NAME`."""
+    flags = (
+        flag.value or ""
+        for workflow in sources.workflows
+        for job in workflow.jobs
+        for _, operation in job.operations()
+        for flag in operation.flags
+        if flag.name == "backend-config"
+    )
+    pairs = (value.strip("\"'").partition("=") for value in flags)
+    return frozenset(value.strip("\"' ") for name, _, value in pairs if name.strip() == attribute and "$" not in value)
 
 
 def _words(*names: str) -> frozenset[str]:

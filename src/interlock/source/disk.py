@@ -47,6 +47,15 @@ class DiskTree:
             raise _unreadable(path, f"it has more than {MAX_FILE_BYTES} bytes")
         return content
 
+    def within(self, folder: str) -> str | None:
+        """Return a folder's path below the nearest folder above it that has git's own files; None without one."""
+        try:
+            here = (self._root / folder).resolve()
+            top = next((above for above in (here, *here.parents) if (above / ".git").exists()), None)
+        except (OSError, RuntimeError):
+            return None
+        return None if top is None else here.relative_to(top).as_posix()
+
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self._root / folder) as entries:

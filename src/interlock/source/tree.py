@@ -107,6 +107,10 @@ class Tree(Protocol):
         """
         ...
 
+    def within(self, folder: str) -> str | None:
+        """Return where a folder is within its checkout, whatever way it was spelled; None outside any checkout."""
+        ...
+
 
 class MemoryTree:
     """A tree of given texts, for tests and for files that are only about to be written."""
@@ -130,6 +134,10 @@ class MemoryTree:
     def read(self, path: str) -> bytes | None:
         """Return a text's bytes, or None."""
         return self._texts.get(join(path))
+
+    def within(self, folder: str) -> str | None:
+        """Return the folder itself: the texts are the checkout."""
+        return join(folder)
 
 
 def join(*parts: str) -> str:

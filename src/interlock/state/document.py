@@ -22,6 +22,7 @@ from msgspec import Raw, Struct
 
 from interlock.address import Address, InstanceKey
 from interlock.errors import THIS_STATE, StateInvalid, command
+from interlock.source.encoding import encoding_of
 
 FORMAT_VERSION = 4
 MAX_STATE_BYTES = 256 * 1024 * 1024  # ten times the largest state reported to us; bounds the memory of one request
@@ -223,6 +224,7 @@ def parse_document(body: bytes) -> Document:
     """
     if len(body) > MAX_STATE_BYTES:
         raise unreadable("too-large", f"{len(body)} bytes, the limit is {MAX_STATE_BYTES}")
+    _check_encoding(body)
     _check_text(body)
     try:
         return _from_top(_QUICK.decode(body), body)
@@ -349,6 +351,17 @@ def unreadable(finding: str, why: str) -> StateInvalid:
         fix=f"{command('state', 'history', THIS_STATE)}    shows the whole versions that can be restored",
         finding=finding,
     )
+
+
+def _check_encoding(body: bytes) -> None:
+    """Refuse what PowerShell made of a state, in words that say so."""
+    encoding = encoding_of(body)
+    if encoding:
+        raise unreadable(
+            "not-utf8",
+            f"it is {encoding}, as PowerShell's > writes it, and Terraform reads plain UTF-8 alone; saved as a file it can "
+            "be pushed again",
+        )
 
 
 def _check_text(body: bytes) -> None:

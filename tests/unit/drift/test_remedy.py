@@ -21,6 +21,9 @@ class Files:
     def files(self, folder: str) -> tuple[str, ...]:
         return tuple(name for name in self._files if folder in ("", ".", "root"))
 
+    def within(self, folder: str) -> str | None:
+        return folder
+
     def folders(self, folder: str) -> tuple[str, ...]:  # noqa: ARG002 - a tree without folders
         return ()
 

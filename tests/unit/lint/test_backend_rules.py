@@ -354,3 +354,30 @@ def test_each_open_switch_is_found(found: Found, fixed: Fixed) -> None:
         "main.tf:8:3 state-bucket-public",
     ]
     assert fixed(BUCKET + block, "state-bucket-public")["main.tf"] == BUCKET + block.replace("false", "true")
+
+
+TABLE = 'resource "aws_dynamodb_table" "t" {{\n  name = "{name}"\n  hash_key = "{key}"\n}}\n'
+
+
+@pytest.mark.parametrize(
+    ("texts", "fires"),
+    [
+        ({"main.tf": TABLE.format(name="acme-locks", key="id")}, False),
+        ({"main.tf": TABLE.format(name="acme-locks", key="LockId")}, True),
+        ({"main.tf": TABLE.format(name="acmetfstatelocks", key="id")}, True),
+        ({"main.tf": TABLE.format(name="terraform-state", key="id")}, True),
+        ({"main.tf": TABLE.format(name="acme-locks", key="id") + 'resource "aws_s3_bucket" "tfstate" {}\n'}, True),
+        (
+            {
+                "main.tf": TABLE.format(name="acme-locks", key="id"),
+                ".gitlab-ci.yml": "a: {script: [terraform init -backend-config=dynamodb_table=acme-locks]}\n",
+            },
+            True,
+        ),
+        ({"main.tf": TABLE.format(name="shedlock", key="id")}, False),
+    ],
+)
+def test_a_lock_table_is_known_without_a_backend_that_names_it(
+    found: Found, texts: dict[str, str], fires: bool
+) -> None:
+    assert bool(found(texts, "lock-table-key")) is fires

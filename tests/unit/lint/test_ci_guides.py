@@ -229,6 +229,7 @@ apply:
         ".gitlab-ci.yml:3:8 ci-terraform-unpinned",
         ".gitlab-ci.yml:10:7 ci-no-lock-timeout",
         ".gitlab-ci.yml:13:9 ci-plan-exposed",
+        ".gitlab-ci.yml:14:1 ci-timeout",
         ".gitlab-ci.yml:14:1 ci-unserialized",
         ".gitlab-ci.yml:16:10 ci-retry-no-backoff",
         ".gitlab-ci.yml:18:7 ci-no-lock-timeout",

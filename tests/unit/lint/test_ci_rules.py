@@ -9,6 +9,7 @@ import pytest
 
 from interlock.ci import read_all
 from interlock.lint import Sources
+from interlock.lint.engine import Request, lint
 from interlock.lint.rules.ci import CI_RULES
 from interlock.source.tree import MemoryTree
 
@@ -699,7 +700,14 @@ CASES = [
         path=GITHUB,
         text=github("timeout-minutes: ${{ inputs.minutes }}\n" + APPLY),
     ),
-    Case(rule="ci-timeout", about="GitLab's project has one", path=GITLAB, text="a: {script: [terraform apply x]}\n"),
+    Case(
+        rule="ci-timeout",
+        about="GitLab's project ends it after an hour",
+        path=GITLAB,
+        text="a: {script: [terraform apply x]}\n",
+        places=[(1, 1)],
+    ),
+    Case(rule="ci-timeout", about="GitLab, set", path=GITLAB, text="a: {timeout: 3h, script: [terraform apply x]}\n"),
     Case(
         rule="ci-timeout",
         about="GitLab, too short",
@@ -1016,3 +1024,69 @@ def test_the_fix_for_a_missing_lock_timeout_goes_behind_the_verb() -> None:
         "tofu apply", "tofu apply -lock-timeout=20m"
     )
     assert changed[GITHUB].decode() == wanted
+
+
+SCRIPT = {"scripts/del.sh": "terraform destroy -auto-approve\n", "scripts/Makefile": "all:\n\tterraform destroy\n"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "./scripts/del.sh",
+        "cd scripts && ./del.sh",
+        "cd scripts\n./del.sh",
+        "cd scripts && make all",
+        "pushd scripts\nbash del.sh\npopd",
+        "(cd scripts && ./del.sh)",
+        "cd other\ncd -\n./scripts/del.sh",
+        "pushd other\npopd\n./scripts/del.sh",
+        'cd "$GITHUB_WORKSPACE/scripts"\n./del.sh',
+        "cd ${{ github.workspace }}/scripts\n./del.sh",
+    ],
+)
+def test_what_a_script_does_is_seen_wherever_a_step_has_gone(line: str) -> None:
+    text = github("steps:\n  - run: |\n" + "".join(f"      {part}\n" for part in line.split("\n")).rstrip("\n"))
+    assert found({GITHUB: text, **SCRIPT}, "ci-timeout") == [(GITHUB, 3, 3)]
+
+
+def test_a_script_that_goes_to_its_own_folder_is_followed_there() -> None:
+    files = {
+        GITHUB: github("steps:\n  - run: tools/all.sh"),
+        "tools/all.sh": '#!/bin/bash\ncd "$(dirname "$0")"\n./inner.sh\n',
+        "tools/inner.sh": "terraform apply -auto-approve\n",
+    }
+    assert found(files, "ci-timeout") == [(GITHUB, 3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fires"),
+    [("max_attempts: 5", True), ("max_attempts: 5, retry_wait_seconds: 90", False), ("max_attempts: 1", False)],
+)
+def test_an_action_that_tries_again_is_a_retry(inputs: str, fires: bool) -> None:
+    step = f"steps:\n  - uses: nick-fields/retry@v3\n    with: {{{inputs}, command: cd scripts && ./del.sh}}"
+    assert bool(found({GITHUB: github(step), **SCRIPT}, "ci-retry-no-backoff")) is fires
+
+
+def lint_rules(files: Mapping[str, str]) -> dict[str, str]:
+    report = lint(MemoryTree(files), Request())
+    return {item.finding.rule: item.finding.fix for item in report.findings}
+
+
+def test_many_operations_with_one_fixed_token_are_found() -> None:
+    flag = "steps:\n  - run: terraform apply -parallelism=50 plan.bin"
+    config = 'provider "genesyscloud" {\n  access_token = var.token\n}\n'
+    assert "one fixed token" not in str(lint_rules({GITHUB: github(flag)}))
+    assert "ci-parallelism" in lint_rules({GITHUB: github(flag), "main.tf": config})
+    assert "ci-parallelism" in lint_rules({GITHUB: github("env: {GENESYSCLOUD_ACCESS_TOKEN: x}\n" + flag)})
+    few = flag.replace("50", "8")
+    assert "ci-parallelism" not in lint_rules({GITHUB: github(few), "main.tf": config})
+
+
+def test_backend_remote_is_not_told_to_save_a_plan() -> None:
+    files = {
+        GITHUB: github("steps:\n  - run: terraform apply -auto-approve"),
+        "main.tf": 'terraform {\n  backend "remote" {\n    organization = "acme"\n  }\n}\n',
+    }
+    advice = lint_rules(files)["ci-unreviewed-apply"]
+    assert "cloud" in advice
+    assert "Write the plan with -out" not in advice

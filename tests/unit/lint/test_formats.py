@@ -32,9 +32,10 @@ def test_json_has_exactly_the_promised_fields() -> None:
                 "message": "wrong, is: 100%",
                 "fix": "do this",
             }
-        ]
+        ],
+        "not_judged": [],
     }
-    assert json.loads(render_json(Report(findings=()))) == {"findings": []}
+    assert json.loads(render_json(Report(findings=()))) == {"findings": [], "not_judged": []}
 
 
 def test_text_shows_the_line_and_marks_the_place() -> None:

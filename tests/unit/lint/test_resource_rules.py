@@ -237,6 +237,36 @@ def test_what_is_no_cycle_is_left_alone(found: Found, texts: dict[str, str]) -> 
     assert found(texts, "dependency-cycle") == []
 
 
+UNREAD = "git::https://git.example.net/modules/bucket.git?ref=v1"
+
+
+@pytest.mark.parametrize("source", ["./bucket", "../modules/bucket", UNREAD])
+def test_an_output_of_a_module_that_cannot_be_read_need_not_need_every_input(found: Found, source: str) -> None:
+    text = (
+        f'module "m" {{\n  source = "{source}"\n  name = "n"\n  policy = local.policy\n}}\n'
+        "locals {\n  policy = jsonencode(module.m.arn)\n}\n"
+    )
+    assert found(text, "dependency-cycle") == []
+    two = (
+        f'module "a" {{\n  source = "{source}"\n  x = module.b.o\n}}\n'
+        f'module "b" {{\n  source = "{source}"\n  x = module.a.p\n}}\n'
+    )
+    assert found(two, "dependency-cycle") == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "  count = module.m.n",
+        '  depends_on = [a_b.c]\n}\nresource "a_b" "c" {\n  x = module.m.o',
+        '  v = a_b.c.id\n}\nresource "a_b" "c" {\n  depends_on = [module.m]',
+    ],
+    ids=["count", "depends-on-user", "user-depends-on-whole"],
+)
+def test_a_cycle_through_what_a_whole_unread_module_waits_for_is_certain(found: Found, lines: str) -> None:
+    assert len(found(f'module "m" {{\n  source = "{UNREAD}"\n{lines}\n}}\n', "dependency-cycle")) == 1
+
+
 def test_a_long_cycle_is_shortened_in_its_message() -> None:
     from interlock.lint.catalogue import find_rule
     from interlock.lint.engine import Request, lint

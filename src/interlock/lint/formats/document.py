@@ -9,7 +9,7 @@ from interlock.lint.report import Report
 
 
 def render_json(report: Report) -> str:
-    """Return `{"findings": [...]}`, one object a finding, in order of file and place."""
+    """Return `{"findings": [...], "not_judged": [...]}`: findings in order of file and place, and what was not read."""
     findings = [
         {
             "rule": item.finding.rule,
@@ -22,4 +22,16 @@ def render_json(report: Report) -> str:
         }
         for item in report.findings
     ]
-    return safe_json(json.dumps({"findings": findings}, indent=2, ensure_ascii=False)) + "\n"
+    unseen = [
+        {
+            "kind": one.kind,
+            "what": one.what,
+            "count": len(one.places),
+            "places": [
+                {"name": name, "path": span.path, "line": span.line, "column": span.column} for name, span in one.places
+            ],
+        }
+        for one in report.not_judged
+    ]
+    document = {"findings": findings, "not_judged": unseen}
+    return safe_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"

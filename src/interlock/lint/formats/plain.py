@@ -14,13 +14,26 @@ from interlock.lint.report import Report, Reported
 
 _MAX_LINE = 160  # characters of source shown; generated files have lines of many thousand
 _COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
+_MAX_PLACES = 5  # of each kind of thing that was not judged
 _TAB = "    "
 
 
 def render_text(report: Report, *, colour: bool = False) -> str:
     """Return all findings and one line that sums them up."""
     paint = _paint if colour else _plain
-    return "".join(_finding(item, paint) for item in report.findings) + _summary(report)
+    return "".join(_finding(item, paint) for item in report.findings) + _unseen(report) + _summary(report)
+
+
+def _unseen(report: Report) -> str:
+    """Return what was not judged: silence about it means nothing."""
+    lines: list[str] = []
+    for one in report.not_judged:
+        lines.append(f"not judged: {one.what}")
+        shown = one.places[:_MAX_PLACES]
+        lines += [f"  {_safe(span.path)}:{span.line}:{span.column}  {_safe(name)}" for name, span in shown]
+        if len(one.places) > len(shown):
+            lines.append(f"  and {len(one.places) - len(shown)} more: interlock lint --json    lists all")
+    return "\n".join(lines) + "\n\n" if lines else ""
 
 
 def _finding(item: Reported, paint: Callable[[str, str], str]) -> str:

@@ -17,7 +17,8 @@ def _check(sources: Sources) -> Iterator[Finding]:
         if use.operation.verb in _VERBS and retry is not None and not retry.waits:
             yield RULE.finding(
                 retry.span,
-                f"`{use.operation.tool.value} {use.operation.verb}` is tried again at once: it meets the same lock or "
+                f"`{use.operation.tool.value} {use.operation.verb}` is tried again with no wait worth "
+                f"the name: it meets the same lock or "
                 "the same rate limit, and spends more of it",
             )
     for workflow, job in jobs(sources):
@@ -33,7 +34,8 @@ RULE = Rule(
     name="ci-retry-no-backoff",
     severity=Severity.WARNING,
     subject=Subject.CI,
-    what="A loop, `||` or GitLab's `retry` repeats plan, apply or destroy without waiting in between.",
+    what="A loop, `||`, a retry action or GitLab's `retry` repeats plan, apply or destroy without waiting half a "
+    "minute in between.",
     why="A 429 or a held lock needs time, not speed: immediate repeats burn the same API budget and can apply twice "
     "what "
     "the first try did halfway. `interlock explain` says whether a retry is safe at all.",

@@ -37,6 +37,13 @@ def _check(sources: Sources) -> Iterator[Finding]:
                 f"job {job.name!r} deploys without a time limit: a run that hangs holds its lock for six hours",
                 fix="add `timeout-minutes` to the job, longer than the longest apply plus its waiting",
             )
+        if workflow.vendor is Vendor.GITLAB and not limits:
+            yield RULE.finding(
+                job.span,
+                f"job {job.name!r} deploys without a time limit of its own: the project's, one hour by default, ends "
+                "it in mid-apply",
+                fix="add `timeout:` to the job, longer than the longest apply plus its waiting",
+            )
         for limit in limits:
             yield from _judged(limit, found, job.name)
 
@@ -59,9 +66,8 @@ RULE = Rule(
     name="ci-timeout",
     severity=Severity.WARNING,
     subject=Subject.CI,
-    what="A GitHub job that applies has no `timeout-minutes`, an Azure job has `timeoutInMinutes: 0`, or any job's "
-    "limit is "
-    "not longer than its own `-lock-timeout`.",
+    what="A GitHub job that applies has no `timeout-minutes`, a GitLab job no `timeout`, an Azure job has "
+    "`timeoutInMinutes: 0`, or any job's limit is not longer than its own `-lock-timeout`.",
     why="Without a limit a hanging run holds the lock for GitHub's six hours. With one that is too short the job is "
     "killed "
     "in the middle of the apply, which leaves the lock and loses state.",

@@ -16,7 +16,7 @@ def _check(sources: Sources) -> Iterator[Finding]:
         blind = [use for use in uses if use.operation.plan_file is None and use.operation.approved]
         # An environment of one branch that goes away with it is nobody's production.
         if blind and state_follows_ref(job) is False:
-            yield from (_unseen(use) for use in blind)
+            yield from (_unseen(use, is_remote=_keeps_no_plan(sources)) for use in blind)
         given = [use for use in uses if use.operation.plan_file is not None and not use.operation.by_task]
         if given and _brings_none(job):
             yield from (_never_arrives(use) for use in given)
@@ -27,13 +27,26 @@ def _is_other(use: Use) -> bool:
     return use.operation.has("refresh-only") or use.operation.has("destroy")
 
 
-def _unseen(use: Use) -> Finding:
+def _keeps_no_plan(sources: Sources) -> bool:
+    """Say whether a root module has backend "remote", which refuses `-out`."""
+    return any(module.backend is not None and module.backend.type == "remote" for module in sources.modules)
+
+
+def _unseen(use: Use, *, is_remote: bool) -> Finding:
     flag = use.operation.flag("auto-approve")
     return RULE.finding(
         flag.span if flag is not None else use.operation.span,
         f"`{use.operation.tool.value} apply` makes a new plan and applies it unseen; the plan that was reviewed is "
         "thrown away",
+        fix=_REMOTE if is_remote else "",
     )
+
+
+_REMOTE = (
+    'backend "remote" saves no plan: use a `cloud` block, with which -out works (Terraform 1.6), or '
+    "leave -auto-approve away "
+    "and have the run confirmed in HCP Terraform"
+)
 
 
 def _brings_none(job: Job) -> bool:

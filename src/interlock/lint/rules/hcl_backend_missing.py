@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from interlock.hcl import Module
@@ -16,11 +17,24 @@ _GENERATORS = frozenset({"terragrunt.hcl", "terragrunt.hcl.json", "cdktf.json", 
 
 def check(sources: Sources) -> Iterator[Finding]:
     """Yield root modules with resources and without a backend."""
+    if sources.generated_by or _is_written_by_ci(sources):
+        return
     for module in sources.modules:
-        if module.backend is None and module.is_whole and is_entry(module) and not _is_generated(module):
+        entry = module.is_whole and is_entry(module, sources.place(module))
+        if module.backend is None and entry and not _is_generated(module):
             managed = any(resource.mode == "managed" for part in module.walk() for resource in part.resources)
             if managed or any(call.module is None for call in module.calls):
                 yield RULE.finding(_place(module), "no backend: the state is a file in the folder of whoever runs it")
+
+
+def _is_written_by_ci(sources: Sources) -> bool:
+    """Say whether a pipeline writes backend files before it runs Terraform."""
+    return any(
+        _WRITTEN.search(step.text) for workflow in sources.workflows for job in workflow.jobs for step in job.steps
+    )
+
+
+_WRITTEN = re.compile(r"(?:>|tee|cp|mv|envsubst|sed)[^\n]{0,200}\b(?:_?backend|_?override)[\w.-]*\.tf\b")
 
 
 def _is_generated(module: Module) -> bool:

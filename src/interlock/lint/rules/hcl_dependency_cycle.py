@@ -28,7 +28,7 @@ def check(sources: Sources) -> Iterator[Finding]:
 
 def _links(root: Module) -> Links:
     links: dict[str, dict[str, Edge]] = {}
-    for edge in islice(edges(root), MAX_EDGES):
+    for edge in islice(edges(root, through_unread=False), MAX_EDGES):
         links.setdefault(edge.source, {}).setdefault(edge.target, edge)
     return links
 

@@ -14,7 +14,12 @@ from interlock.source.tree import Span
 
 def check(sources: Sources) -> Iterator[Finding]:
     """Yield wrong sources, and modules that use the provider without saying where it comes from."""
-    run = {module.path for root in sources.modules if organisation.is_entry(root) for module in root.walk()}
+    run = {
+        module.path
+        for root in sources.modules
+        if organisation.is_entry(root, sources.place(root))
+        for module in root.walk()
+    }
     for module in sources.all_modules():
         found = tuple(organisation.requirements(module))
         for requirement in found:

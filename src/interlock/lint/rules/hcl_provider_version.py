@@ -21,7 +21,7 @@ def check(sources: Sources) -> Iterator[Finding]:
         for requirement in organisation.requirements(module):
             text = constant_text(requirement.version)
             constraint = parse_constraint(text) if text is not None else None
-            is_root = module.path in roots and organisation.is_entry(module)
+            is_root = module.path in roots and organisation.is_entry(module, sources.place(module))
             if is_root and not _is_locked(module, requirement):
                 yield from _unpinned(requirement, text, constraint)
             if constraint is not None and requirement.version is not None:
