@@ -78,9 +78,25 @@ def _actions(root: Root) -> Mapping[str, tuple[str, ...]]:
 
 
 def _seen_edges(root: Root, ids: _Ids) -> Iterator[Edge]:
-    """Yield Terraform's own edges between resources; locals, variables, outputs and providers are looked through."""
+    """Yield Terraform's own edges between resources; locals, variables, outputs and providers are looked through.
+
+    What uses an output of a module that cannot be read may need everything that the module is given. Such an edge is
+    kept for the order, but not where it closes a circle: Terraform accepted the configuration, so there it is wrong.
+    """
+    possible = tuple(_edges_through(root, ids, through_unread=True))
+    if all(call.module is not None for module in root.module.walk() for call in module.calls):
+        yield from possible
+        return
+    certain = {(edge.source, edge.target) for edge in _edges_through(root, ids, through_unread=False)}
+    pairs = {(edge.source, edge.target) for edge in possible}
+    for edge in possible:
+        if (edge.source, edge.target) in certain or (edge.target, edge.source) not in pairs:
+            yield edge
+
+
+def _edges_through(root: Root, ids: _Ids, *, through_unread: bool) -> Iterator[Edge]:
     links: dict[str, dict[str, Span]] = {}
-    for count, edge in enumerate(edges(root.module)):
+    for count, edge in enumerate(edges(root.module, through_unread=through_unread)):
         if count >= MAX_EDGES:
             break
         links.setdefault(edge.source, {}).setdefault(edge.target, edge.span)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from interlock import ci
 from interlock.errors import UsageError
 from interlock.hcl import Module, is_configuration, read_modules
+from interlock.lint import organisation
 from interlock.lint.catalogue import RULES
 from interlock.lint.finding import Finding
 from interlock.lint.fixes import MAX_ROUNDS, apply_edits
@@ -20,7 +22,7 @@ from interlock.lint.ignores import Ignore, find_ignores
 from interlock.lint.report import Report, reported
 from interlock.lint.rule import Rule, Sources
 from interlock.lint.unjudged import not_judged
-from interlock.source.tree import MAX_FILES, Tree, join
+from interlock.source.tree import MAX_FILES, SourceUnreadable, Tree, join
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 """Folders that hold other people's files; hidden folders (`.terraform`, `.git`) are skipped too."""
@@ -107,6 +109,7 @@ def gather(tree: Tree, targets: tuple[str, ...]) -> tuple[Sources, Wanted]:
             pipelines.update(dict.fromkeys(ci.find(tree, target)))
     modules = read_modules(recorder, tuple(folder for folder in folders if _has_configuration(tree, folder)))
     workflows = ci.read_all(recorder, pipelines)
+    _read_flows(recorder, modules)
     sources = Sources(
         modules=modules,
         workflows=workflows,
@@ -115,6 +118,17 @@ def gather(tree: Tree, targets: tuple[str, ...]) -> tuple[Sources, Wanted]:
         generated_by=_generator(tree, (*folders, *_above(tree, targets))),
     )
     return sources, wanted
+
+
+def _read_flows(recorder: _Recorder, modules: Iterable[Module]) -> None:
+    """Read the files that flows are made from: the flows' names stand there."""
+    for root in modules:
+        for module in root.walk():
+            for resource in organisation.resources(module):
+                path = organisation.flow_file(module, resource) if resource.type == "genesyscloud_flow" else ""
+                if path:
+                    with suppress(SourceUnreadable):
+                        recorder.read(path)
 
 
 def _place(tree: Tree, folder: str, targets: tuple[str, ...]) -> str:

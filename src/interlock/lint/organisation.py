@@ -5,10 +5,23 @@ Knows: modules, the provider's address. Knows nothing of rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from interlock.genesys import provider as genesys_provider
-from interlock.hcl import Module, Provider, Requirement, Resource, constant_text
+from interlock.genesys.flow_text import name_of_flow
+from interlock.hcl import (
+    Literal,
+    Module,
+    ObjectValue,
+    Provider,
+    Requirement,
+    Resource,
+    Template,
+    Traversal,
+    constant_text,
+)
+from interlock.source.encoding import as_utf8
+from interlock.source.tree import join
 
 _DEFAULT_HOSTS = ("registry.terraform.io", "registry.opentofu.org")
 """Registries whose host Terraform and OpenTofu leave out of an address."""
@@ -56,6 +69,36 @@ def resources(module: Module, *, mode: str = "managed") -> Iterator[Resource]:
     """Yield a module's own resources of the provider, by the prefix of their type."""
     prefix = f"{TYPE}_"
     return (resource for resource in module.resources if resource.mode == mode and resource.type.startswith(prefix))
+
+
+def flow_file(module: Module, resource: Resource) -> str:
+    """Return the path of the file that a flow is made from; empty when it is not certain."""
+    value = resource.body.get("filepath")
+    parts = value.parts if isinstance(value, Template) else () if value is None else (value,)
+    texts = [
+        "" if isinstance(part, Traversal) and part.root == "path" else constant_text(part, module.scope)
+        for part in parts
+    ]
+    name = "".join(text for text in texts if text is not None)
+    if None in texts or not name or "://" in name:
+        return ""
+    return join(module.path, name.lstrip("/") if isinstance(parts[0], Traversal) else name)
+
+
+def name_of(module: Module, resource: Resource, texts: Mapping[str, bytes]) -> str | None:
+    """Return the certain name of a resource; a flow's stands in its YAML."""
+    given = constant_text(resource.body.get("name"), module.scope)
+    if given is not None or resource.type != f"{TYPE}_flow" or resource.mode != "managed":
+        return given
+    content = texts.get(flow_file(module, resource), b"")
+    return name_of_flow(as_utf8(content).decode("utf-8", "replace"), _substitutions(module, resource)) or None
+
+
+def _substitutions(module: Module, resource: Resource) -> dict[str, str]:
+    given = resource.body.get("substitutions")
+    pairs = given.items if isinstance(given, ObjectValue) else ()
+    found = ((key, constant_text(value, module.scope)) for key, value in pairs)
+    return {str(key.value): text for key, text in found if isinstance(key, Literal) and text is not None}
 
 
 def is_entry(module: Module, place: str) -> bool:

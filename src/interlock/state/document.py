@@ -359,8 +359,8 @@ def _check_encoding(body: bytes) -> None:
     if encoding:
         raise unreadable(
             "not-utf8",
-            f"it is {encoding}, as PowerShell's > writes it, and Terraform reads plain UTF-8 alone; saved as a file it can "
-            "be pushed again",
+            f"it is {encoding}, as PowerShell's > writes it, and Terraform reads plain UTF-8 alone; saved as a file it "
+            "can be pushed again",
         )
 
 

@@ -244,3 +244,40 @@ def test_a_block_on_one_line_is_opened_up(stated: Stated) -> None:
         'resource "genesyscloud_flow" "f" {\n  filepath = "f.yaml"\n\n'
         "  depends_on = [genesyscloud_routing_queue.q]\n}\n"
     )
+
+
+FLOW = (
+    'resource "genesyscloud_flow" "main" {\n  filepath = "${path.module}/flows/main.yaml"\n}\n'
+    'resource "genesyscloud_flow" "other" {\n  filepath = "flows/other.yaml"\n}\n'
+    'data "genesyscloud_flow" "main" {\n  name = "Main Flow"\n}\n'
+)
+
+
+def test_the_name_of_a_flow_stands_in_its_yaml(traced: Traced) -> None:
+    graph = traced(
+        {
+            "main.tf": FLOW,
+            "flows/main.yaml": "inboundCall:\n  name: Main Flow\n",
+            "flows/other.yaml": "inboundCall:\n  name: Other\n  x:\n    targetFlow:\n      name: Main Flow\n",
+        }
+    )
+    assert set(hidden(graph)) == {
+        ("genesyscloud_flow.other", "genesyscloud_flow.main", Kind.CONTENT),
+        ("data.genesyscloud_flow.main", "genesyscloud_flow.main", Kind.LOOKUP),
+    }
+
+
+def test_a_flow_without_its_file_has_no_name(traced: Traced) -> None:
+    assert hidden(traced({"main.tf": FLOW})) == []
+
+
+def test_a_module_that_cannot_be_read_orders_without_closing_circles(traced: Traced) -> None:
+    source = "git::https://git.example.net/m.git"
+    graph = traced(
+        {
+            "main.tf": f'module "m" {{\n  source = "{source}"\n  a = a_b.a.id\n  b = a_b.b.id\n}}\n'
+            'resource "a_b" "a" {\n  x = module.m.one\n}\nresource "a_b" "b" {\n  x = module.m.two\n}\n'
+            'resource "a_b" "after" {\n  x = module.m.three\n}\n'
+        }
+    )
+    assert {(edge.source, edge.target) for edge in graph.edges} == {("a_b.after", "a_b.a"), ("a_b.after", "a_b.b")}

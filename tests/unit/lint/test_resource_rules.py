@@ -295,3 +295,14 @@ def test_protected_ones_are_left_alone(found: Found, value: str) -> None:
 def test_protection_switched_off_is_none(found: Found) -> None:
     text = queue("lifecycle {", "  prevent_destroy = false", "}")
     assert found(text, "force-deleted") == ["main.tf:1:1 force-deleted"]
+
+
+def test_a_flow_is_looked_up_by_the_name_in_its_yaml(found: Found) -> None:
+    texts = {
+        "main.tf": 'resource "genesyscloud_flow" "main" {\n  filepath = "flows/main.yaml"\n}\n'
+        'data "genesyscloud_flow" "main" {\n  name = "Main Flow"\n}\n',
+        "flows/main.yaml": "inboundCall:\n  name: Main Flow\n",
+    }
+    assert found(texts, "reference-by-name") == ["main.tf:4:1 reference-by-name"]
+    assert found({**texts, "flows/main.yaml": "inboundCall:\n  name: Another\n"}, "reference-by-name") == []
+    assert found({"main.tf": texts["main.tf"]}, "reference-by-name") == []

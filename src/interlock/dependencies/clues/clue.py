@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from interlock.dependencies.files import names_of
 from interlock.dependencies.graph import Edit, Kind
 from interlock.dependencies.inventory import Thing
 from interlock.dependencies.site import Root, Site
@@ -84,7 +85,7 @@ class World:
         found: dict[tuple[str, str], list[tuple[Site, Thing | None]]] = {}
         for site in self.sites:
             if site.resource.mode == "managed":
-                for name in site.names():
+                for name in names_of(site, self.tree):
                     found.setdefault((site.resource.type, name), []).append((site, None))
         for root in self._roots:
             for thing in root.inventory.by_id.values():

@@ -12,13 +12,12 @@ from functools import lru_cache
 from typing import Final
 
 from interlock.dependencies.clues.clue import ID, Clue, World
+from interlock.dependencies.files import path_of, text_of
 from interlock.dependencies.graph import Kind
 from interlock.dependencies.site import Site
 from interlock.genesys import Origin, Reference, references_of
-from interlock.hcl import Call, Expression, Literal, Template, Traversal, constant_text, find_values
-from interlock.source.tree import SourceUnreadable, join
+from interlock.hcl import Expression, find_values
 
-MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024  # exported flows reach about 2 MB
 MAX_DEPTH: Final = 60  # keys above a line that are looked at
 
 _LINE: Final = re.compile(
@@ -38,8 +37,8 @@ def find(site: Site, world: World) -> Iterator[Clue]:
 
 
 def _of_file(site: Site, world: World, reference: Reference, value: Expression) -> Iterator[Clue]:
-    path = _path(site, reference, value)
-    text = _read(world, path) if path else ""
+    path = path_of(site, reference.attribute, value)
+    text = text_of(world.tree, path)
     seen: set[str] = set()
     for line, found, what in _named(site, world, reference, text):
         if found.address not in seen:
@@ -51,36 +50,6 @@ def _of_file(site: Site, world: World, reference: Reference, value: Expression) 
                 evidence=f"{path}:{line} names {what}, which is {found.address}",
                 span=value.span,
             )
-
-
-def _path(site: Site, reference: Reference, value: Expression) -> str:
-    """Return the file that an attribute names, or that `file()` reads into it; empty when it is not certain."""
-    if isinstance(value, Call) and value.function in {"file", "templatefile"} and value.arguments:
-        return _file_name(site, value.arguments[0])
-    return _file_name(site, value) if reference.attribute.endswith(("filepath", "file_path")) else ""
-
-
-def _file_name(site: Site, value: Expression) -> str:
-    parts = value.parts if isinstance(value, Template) else (value,)
-    texts = [_part(site, part) for part in parts]
-    name = "".join(text for text in texts if text is not None)
-    if None in texts or not name or "://" in name:
-        return ""
-    return join(site.module.path, name.lstrip("/") if isinstance(parts[0], Traversal) else name)
-
-
-def _part(site: Site, part: Expression) -> str | None:
-    if isinstance(part, Traversal) and part.root == "path":
-        return ""
-    return part.value if isinstance(part, Literal) and isinstance(part.value, str) else constant_text(part, site.scope)
-
-
-def _read(world: World, path: str) -> str:
-    try:
-        content = world.tree.read(path)
-    except SourceUnreadable:
-        return ""
-    return (content or b"")[:MAX_CONTENT_BYTES].decode("utf-8", "replace")
 
 
 def _named(site: Site, world: World, reference: Reference, text: str) -> Iterator[tuple[int, Site, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from interlock.genesys import Origin, references_of
@@ -31,15 +31,15 @@ def check(sources: Sources) -> Iterator[Finding]:
                 managed.setdefault(item.type, []).append((module, item))
         for module in modules:
             for data in organisation.resources(module, mode="data"):
-                yield from _lookup(module, data, managed)
+                yield from _lookup(module, data, managed, sources.texts)
             for resource in organisation.resources(module):
                 yield from _named(resource, managed)
 
 
-def _lookup(module: Module, data: Resource, managed: Managed) -> Iterator[Finding]:
+def _lookup(module: Module, data: Resource, managed: Managed, texts: Mapping[str, bytes]) -> Iterator[Finding]:
     """Yield a data source that finds a resource of the same root module, unless it already waits for it."""
     for home, resource in managed.get(data.type, ()):
-        if _finds(module, data, home, resource) and not _waits(data, resource):
+        if _finds(module, data, home, resource, texts) and not _waits(data, resource):
             same = home is module
             where = resource.key if same else f"{resource.key} in {home.path}"
             advice = f"use {resource.key}.id" if same else f"pass the id out of {home.path} as an output"
@@ -53,14 +53,18 @@ def _lookup(module: Module, data: Resource, managed: Managed) -> Iterator[Findin
             return
 
 
-def _finds(module: Module, data: Resource, home: Module, resource: Resource) -> bool:
+def _finds(module: Module, data: Resource, home: Module, resource: Resource, texts: Mapping[str, bytes]) -> bool:
     """Say whether a data source's literal arguments are all those of a resource, a name among them."""
     by_name = False
     for name, attribute in data.body.attributes.items():
         if name in {"depends_on", "provider", *_INSTANCES}:
             continue
         wanted = constant_text(attribute.value, module.scope)
-        given = constant_text(resource.body.get(name), home.scope)
+        given = (
+            organisation.name_of(home, resource, texts)
+            if name == "name"
+            else constant_text(resource.body.get(name), home.scope)
+        )
         if wanted is None or (name in resource.body.attributes and wanted != given):
             return False
         by_name = by_name or (name in _NAMES and wanted == given)
