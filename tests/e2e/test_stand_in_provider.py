@@ -230,6 +230,20 @@ def test_a_signal_to_the_group_loses_what_was_just_created_and_one_to_terraform_
             organisation.remove(next(organisation.living("skill")), _now())
 
 
+def test_a_stubborn_provider_finishes_what_is_in_work_before_a_signal_ends_it(
+    terraform: Terraform, served: Served
+) -> None:
+    terraform.write(main_tf='resource "genesyscloud_routing_skill" "a" {\n  name = "A"\n}\n')
+    terraform.environment["INTERLOCK_SIMULATOR_STUBBORN"] = "1"
+    served.simulation.faults.replace([FaultRule(kind=FaultKind.HANG, method="POST", path="/skills", seconds=1.0)])
+    process = terraform.start("apply", "-auto-approve")
+    _await_skill(served)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(30)
+    state = json.loads((terraform.folder / "terraform.tfstate").read_text())
+    assert [resource["type"] for resource in state["resources"]] == ["genesyscloud_routing_skill"]
+
+
 def _await_skill(served: Served) -> None:
     deadline = time.monotonic() + 20
     while not any(served.simulation.org.living("skill")):

@@ -29,6 +29,7 @@ class Part:
         settled: The API chooses it when it is not set.
         inside: For blocks and objects, each attribute's name in the API; empty for plain values.
         block: The blocks themselves; None for an attribute.
+        by_id: A map of ids, which the API has as a map of objects with an id.
         single: A list of at most one object, which the API has without a list; blocks say so themselves.
     """
 
@@ -40,6 +41,7 @@ class Part:
     inside: Mapping[str, str] = field(default_factory=dict)
     block: Blocks | None = None
     single: bool = False
+    by_id: bool = False
 
     @property
     def field(self) -> Attribute | Blocks:
@@ -65,6 +67,8 @@ class Part:
         return {self.name: self._kept(value)}
 
     def _sent(self, value: Any) -> Any:
+        if self.by_id:
+            return {name: {"id": each} for name, each in value.items()}
         if not self.inside:
             return value
         items = [
@@ -74,6 +78,8 @@ class Part:
         return items[0] if self._is_single else items
 
     def _kept(self, value: Any) -> Any:
+        if self.by_id:
+            return {name: each["id"] for name, each in (value or {}).items()} or None
         if not self.inside:
             return self.default if value is None else value
         items = ([value] if value else []) if self._is_single else value or []
@@ -86,12 +92,23 @@ class Part:
 
 def bodies(parts: Iterable[Part], wanted: State) -> State:
     """Return what all parts have to say in a request body."""
-    return {name: value for part in parts for name, value in part.body(wanted).items()}
+    merged: State = {}
+    for part in parts:
+        _merge(merged, part.body(wanted))
+    return merged
 
 
 def states(parts: Iterable[Part], answer: State) -> State:
     """Return all parts as the API's object has them."""
     return {name: value for part in parts for name, value in part.state(answer).items()}
+
+
+def _merge(into: State, more: State) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value
 
 
 def _nested(path: tuple[str, ...], value: Any) -> State:

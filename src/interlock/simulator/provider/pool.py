@@ -97,7 +97,7 @@ class Login:
                 failure = f"status {response.status}"
             except WireError as error:
                 failure = str(error)
-            self._pace.wait(min(FIRST_BACKOFF_S * 2**attempt, LONGEST_BACKOFF_S))
+            self._pace.wait_for_retry(min(FIRST_BACKOFF_S * 2**attempt, LONGEST_BACKOFF_S))
         raise AuthError(f"Auth Error: giving up after {ATTEMPTS} attempt(s): {failure}")
 
 

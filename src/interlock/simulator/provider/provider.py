@@ -39,6 +39,7 @@ GATEWAY_ENVIRONMENT = {
 }
 CRASH = "STAND_IN_CRASH"
 """Names a file with a number: the provider crashes when it is configured once more than that, and removes the file."""
+STUBBORN = "INTERLOCK_SIMULATOR_STUBBORN"
 DEFAULT_POOL_SIZE = 10
 MAX_POOL_SIZE = 50
 DEFAULT_RETRY_LIMIT = "5m"
@@ -65,7 +66,7 @@ class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no t
 
     def __init__(self, environment: Mapping[str, str], *, speed: float, stopping: threading.Event) -> None:
         self._environment = environment
-        self._pace = Pace(speed=speed, stopping=stopping)
+        self._pace = Pace(speed=speed, stopping=stopping, is_stubborn=is_stubborn(environment))
 
     def get_model_prefix(self) -> str:
         """See `tf.iface.Provider`."""
@@ -175,6 +176,11 @@ class Genesyscloud(Provider):  # type: ignore[misc]  # the tf package ships no t
         return self._environment.get(ENVIRONMENT[name]) if given is None else given
 
 
+def is_stubborn(environment: Mapping[str, str]) -> bool:
+    """Return whether the provider shall be as hard to stop as the real one is."""
+    return bool(environment.get(STUBBORN))
+
+
 def upstream_of(blocks: list[dict[str, Any]], environment: Mapping[str, str]) -> Upstream:
     """Return where API and login service are: the gateway block, else the SDK's own configuration file.
 
@@ -274,7 +280,7 @@ def _greet(sdk: Sdk) -> None:
 
 def main(*, certificate: str, key: str, speed: float) -> None:
     """Run as a plugin of Terraform."""
-    from .plugin import run
+    from .plugin import LINGER_S, run
 
     stopping = threading.Event()
     run(
@@ -282,4 +288,5 @@ def main(*, certificate: str, key: str, speed: float) -> None:
         stopping=stopping,
         certificate=Path(certificate),
         key=Path(key),
+        linger_s=LINGER_S if is_stubborn(os.environ) else 0.0,
     )

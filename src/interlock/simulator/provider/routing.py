@@ -9,19 +9,20 @@ from .managed import Lookup, Managed, State
 from .parts import Part, bodies, states
 from .sdk import Sdk
 from .session import pages
-from .shapes import FLAG, NUMBER, Blocks, Text, Texts, defaulted, optional, required, settled
+from .shapes import FLAG, NUMBER, TEXT_MAP, Blocks, Text, Texts, defaulted, optional, required, settled
 
 MEMBER_WAIT_S = 10.0
 DELETE_WAIT_S = 5.0
 MEMBERS_PER_CALL = 100
 
 _MEDIA = ("call", "callback", "chat", "email", "message")
+_GROUPS = {"groups": "GROUP", "skill_groups": "SKILLGROUP", "teams": "TEAM"}
 _SERVICE = ("alerting_timeout_sec", "service_level_percentage", "service_level_duration_ms")
 
 
 def _medium_blocks(medium: str) -> Blocks:
     service = [optional(name, NUMBER) for name in _SERVICE]
-    return Blocks(f"media_settings_{medium}", *service, most=1, settled=True)
+    return Blocks(f"media_settings_{medium}", *service, optional("enable_auto_answer", FLAG), most=1, settled=True)
 
 
 QUEUE_PARTS = (
@@ -30,6 +31,13 @@ QUEUE_PARTS = (
     Part("whisper_prompt_id", ("whisperPrompt", "id")),
     Part("on_hold_prompt_id", ("onHoldPrompt", "id")),
     Part("peer_id", ("peerId",)),
+    Part("default_script_ids", ("defaultScripts",), TEXT_MAP, by_id=True),
+    Part("outbound_messaging_sms_address_id", ("outboundMessagingAddresses", "smsAddress", "id")),
+    Part("outbound_messaging_whatsapp_recipient_id", ("outboundMessagingAddresses", "whatsAppRecipient", "id")),
+    Part(
+        "outbound_messaging_open_messaging_recipient_id",
+        ("outboundMessagingAddresses", "openMessagingRecipient", "id"),
+    ),
     Part("scoring_method", ("scoringMethod",), default="TimestampAndPriority"),
     Part("last_agent_routing_mode", ("lastAgentRoutingMode",), settled=True),
     Part("suppress_in_queue_call_recording", ("suppressInQueueCallRecording",), FLAG, default=True),
@@ -144,7 +152,7 @@ class Queue(Managed):
         defaulted("enable_manual_assignment", FLAG, default=False),
         optional("calling_party_name"),
         optional("calling_party_number"),
-        optional("groups", Texts()),
+        *(optional(name, Texts()) for name in _GROUPS),
         settled("wrapup_codes", Texts()),
         Blocks(
             "members",
@@ -286,7 +294,9 @@ def _queue(wanted: State) -> dict[str, Any]:
         "enableManualAssignment": wanted["enable_manual_assignment"],
         "callingPartyName": wanted.get("calling_party_name") or "",
         "callingPartyNumber": wanted.get("calling_party_number") or "",
-        "memberGroups": [{"id": group, "type": "GROUP"} for group in known(wanted.get("groups")) or []],
+        "memberGroups": [
+            {"id": group, "type": kind} for name, kind in _GROUPS.items() for group in known(wanted.get(name)) or []
+        ],
         **({"queueFlow": {"id": flow}} if flow else {}),
         **bodies(QUEUE_PARTS, wanted),
     }
@@ -297,7 +307,9 @@ def _medium(settings: Any) -> dict[str, Any] | None:
         return None
     given = settings[0]
     level = {"percentage": given["service_level_percentage"], "durationMs": given["service_level_duration_ms"]}
+    answers = given.get("enable_auto_answer")
     return {
+        **({} if answers is None else {"enableAutoAnswer": answers}),
         "alertingTimeoutSeconds": given["alerting_timeout_sec"],
         "serviceLevel": {name: value for name, value in level.items() if value is not None},
     }
@@ -321,7 +333,10 @@ def _queue_state(answer: dict[str, Any]) -> State:
         "enable_manual_assignment": answer.get("enableManualAssignment", False),
         "calling_party_name": answer.get("callingPartyName"),
         "calling_party_number": answer.get("callingPartyNumber"),
-        "groups": [group["id"] for group in answer.get("memberGroups") or [] if group["type"] == "GROUP"],
+        **{
+            name: [group["id"] for group in answer.get("memberGroups") or [] if group["type"] == kind]
+            for name, kind in _GROUPS.items()
+        },
         **states(QUEUE_PARTS, answer),
     }
 
@@ -331,6 +346,7 @@ def _medium_state(settings: dict[str, Any]) -> State:
         "alerting_timeout_sec": settings["alertingTimeoutSeconds"],
         "service_level_percentage": settings["serviceLevel"]["percentage"],
         "service_level_duration_ms": settings["serviceLevel"]["durationMs"],
+        "enable_auto_answer": settings.get("enableAutoAnswer"),
     }
 
 

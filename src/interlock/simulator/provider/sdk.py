@@ -63,10 +63,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast fixed waits pass, and when to stop waiting."""
+    """How fast fixed waits pass, and when to stop waiting.
+
+    Attributes:
+        is_stubborn: Waits between attempts of one call go on though Terraform asked to stop, as in the real SDK.
+    """
 
     speed: float
     stopping: threading.Event
+    is_stubborn: bool = False
 
     def wait(self, wait_s: float, *, scaled: bool = True) -> None:
         """Wait.
@@ -76,6 +81,17 @@ class Pace:
         """
         if self.stopping.wait(wait_s / self.speed if scaled else wait_s):
             raise Stopped
+
+    def wait_for_retry(self, wait_s: float, *, scaled: bool = True) -> None:
+        """Wait between two attempts of one call.
+
+        Raises:
+            Stopped: Terraform asked to stop meanwhile, and the provider is not stubborn.
+        """
+        if self.is_stubborn:
+            threading.Event().wait(wait_s / self.speed if scaled else wait_s)
+        else:
+            self.wait(wait_s, scaled=scaled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +179,9 @@ class Sdk:
     def _back_off(self, attempt: int, response: Response | None) -> None:
         told = _retry_after(response) if response is not None and response.status in {_TOO_MANY, _UNAVAILABLE} else None
         if told is not None:
-            self.pace.wait(told, scaled=False)
+            self.pace.wait_for_retry(told, scaled=False)
         else:
-            self.pace.wait(min(FIRST_BACKOFF_S * 2**attempt, LONGEST_BACKOFF_S))
+            self.pace.wait_for_retry(min(FIRST_BACKOFF_S * 2**attempt, LONGEST_BACKOFF_S))
 
 
 def _is_retried(response: Response) -> bool:

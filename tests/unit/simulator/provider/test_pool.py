@@ -18,10 +18,10 @@ def served() -> Iterator[Served]:
         yield running
 
 
-def pool(served: Served, size: int = 4, secret: str = DEFAULT_CLIENT.secret) -> Pool:
+def pool(served: Served, size: int = 4, secret: str = DEFAULT_CLIENT.secret, pace: Pace = PACE) -> Pool:
     endpoint = Endpoint(scheme="http", host=served.host, port=served.port)
     upstream = Upstream(api=endpoint, login=endpoint)
-    return Pool(upstream, Login(upstream, DEFAULT_CLIENT.id, secret, pace=PACE), size=size, pace=PACE)
+    return Pool(upstream, Login(upstream, DEFAULT_CLIENT.id, secret, pace=pace), size=size, pace=pace)
 
 
 def test_filling_mints_one_token_and_the_pool(served: Served) -> None:
@@ -38,8 +38,9 @@ def test_each_client_of_the_pool_has_a_token_of_its_own(served: Served) -> None:
 
 
 def test_the_login_limit_is_waited_out(served: Served) -> None:
-    served.simulation.faults.replace([FaultRule(kind=FaultKind.LOGIN_LIMIT, every=2)])
-    pool(served).fill()
+    served.simulation.faults.replace([FaultRule(kind=FaultKind.LOGIN_LIMIT, times=4)])
+    minute_of_s = 10.0  # a busy machine's four threads, each refused again and again, end well within it
+    pool(served, pace=Pace(speed=60.0 / minute_of_s, stopping=threading.Event())).fill()
     assert served.simulation.login.granted == 5
 
 

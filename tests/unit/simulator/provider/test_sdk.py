@@ -109,3 +109,14 @@ def test_a_stop_ends_the_waiting_for_a_retry(script: Any, sdk: Sdk, stopping: Re
     script.answers = [answer(503)]
     with pytest.raises(Stopped):
         sdk.call("GET", "/x")
+
+
+def test_a_stubborn_provider_goes_on_with_its_attempts_though_it_was_stopped(script: Any) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    endpoint = Endpoint(scheme="http", host="127.0.0.1", port=script.port)
+    pace = Pace(speed=1000.0, stopping=stopped, is_stubborn=True)
+    script.answers = [answer(503), answer(200, b'{"id": "1"}')]
+    assert Sdk(Upstream(api=endpoint, login=endpoint), "tok", pace=pace).call("GET", "/users") == {"id": "1"}
+    with pytest.raises(Stopped):
+        pace.wait(1.0)
