@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any, TypeVar
 from unittest import mock
 
-from tests.supervisors import Forked
+from tests import forking
 
 from interlock.cli.main import main
 from interlock.home.embedded import EmbeddedHome, open_home
@@ -33,7 +33,6 @@ from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Entry, read
 from interlock.settings.reading import load
 
-_FORKING = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)
 T = TypeVar("T")
 STEP_S = 180.0  # far more than any step takes, also with four busy processes a core; only a hang reaches it
 _LOOK_S = 0.02
@@ -150,20 +149,26 @@ class Desk:
         (folder / "main.tf").write_text(text)
         return folder
 
-    def start(self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Started:
-        """Start a command."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "interlock", *map(str, words)],
-            env={**self.environ, **(environ or {})},
-            cwd=cwd or self.folder,
+    def start(
+        self, *words: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None, afresh: bool = False
+    ) -> Started:
+        """Start a command; as users do with `afresh`, else as a process that was forked with all of it loaded."""
+        given, folder = {**self.environ, **(environ or {})}, cwd or self.folder
+        spelled = [*map(str, words)]
+        kind: type[subprocess.Popen[str]] = forking.Command
+        if afresh or not forking.may_fork(given):
+            spelled, kind = [sys.executable, "-m", "interlock", *spelled], subprocess.Popen
+        process = kind(
+            spelled,
+            env=given,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        started = Started(process)
-        self._started.append(started)
-        return started
+        self._started.append(Started(process))
+        return self._started[-1]
 
     def start_at_terminal(
         self, *words: object, columns: int = 80, environ: Mapping[str, str] | None = None
@@ -206,7 +211,7 @@ class Desk:
             stack.enter_context(chdir(cwd or self.folder))
             stack.enter_context(redirect_stdout(out))
             stack.enter_context(redirect_stderr(err))
-            stack.enter_context(mock.patch.object(front_end, "subprocess", _FORKING))
+            stack.enter_context(mock.patch.object(front_end, "subprocess", forking.FORKED))
             stack.enter_context(_limited(" ".join(map(str, words))))
             try:
                 main([*map(str, words)])
@@ -222,9 +227,9 @@ class Desk:
         path.touch()
         return path
 
-    def apply(self, module: Path, *words: object, hold: float = 0, round_: int = 1) -> Started:
+    def apply(self, module: Path, *words: object, hold: float = 0, round_: int = 1, afresh: bool = False) -> Started:
         """Start an approved apply of a `SLEEPER` module; its state is `s`."""
-        return self.start(*_apply(module, words, hold, round_))
+        return self.start(*_apply(module, words, hold, round_), afresh=afresh)
 
     def applied(self, module: Path, *words: object, round_: int = 1) -> Answer:
         """Run what `apply` starts to its end."""

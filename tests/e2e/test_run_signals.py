@@ -279,7 +279,7 @@ def test_a_runner_that_signals_every_process_highest_first_loses_nothing(desk: D
 @pytest.mark.promise("P9")
 @pytest.mark.parametrize("moment", ["its folder", "its record"])
 def test_signals_to_a_run_that_is_just_starting_end_it_before_it_begins(desk: Desk, module: Path, moment: str) -> None:
-    run = desk.apply(module, hold=0)
+    run = desk.apply(module, hold=0, afresh=True)
     if moment == "its folder":
         desk.until(lambda: list((desk.home / "runs").glob("*")), "an order that was handed over")
         run.signal(signal.SIGTERM)
