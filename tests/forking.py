@@ -38,6 +38,7 @@ _CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
 _AS_SIBLING = 0x8000 | 0x01000000 | 0x00200000 | signal.SIGCHLD  # CLONE_PARENT, _CHILD_SETTID, _CHILD_CLEARTID
 _GET_TID_ADDRESS = 40
 _c = ctypes.PyDLL(None, use_errno=True)
+_one_asks = threading.Lock()  # else a thread could take the answer to another's order
 
 
 class Supervisor:
@@ -120,9 +121,10 @@ def _is_pythons(name: str) -> bool:
 
 def _ask(order: dict[str, Any], files: list[int]) -> int:
     """Let a process be forked; return its number."""
-    server = _server()
-    socket.send_fds(server, [json.dumps(order).encode()], files)
-    answer = server.recv(_ORDER_BYTES)
+    with _one_asks:
+        server = _server()
+        socket.send_fds(server, [json.dumps(order).encode()], files)
+        answer = server.recv(_ORDER_BYTES)
     assert answer, "the process that forks has gone"
     return int(answer)
 

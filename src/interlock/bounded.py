@@ -10,7 +10,6 @@ Knows: texts. Reads no files.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, TypeVar
@@ -41,6 +40,8 @@ def read_json(data: bytes | str, *, parse_float: Callable[[str], Any] | None = N
         ValueError: It is not JSON, or is nested too deeply.
     """
     try:
+        import json
+
         return json.loads(data, parse_float=parse_float)
     except RecursionError:
         raise OutOfBounds(_TOO_DEEP) from None

@@ -159,7 +159,7 @@ def _pipeline(story: Story, random: Random, number: int, over: threading.Event) 
         words = ("apply", story.desk.folder / "work", "--state", state, "--auto-approve", "--", *flags)
         protect = random.choice(["always", "never"])
         job = {"CI": "true", "CI_JOB_URL": job_url(number * 100_000 + round_), "INTERLOCK_PROTECT_TERRAFORM": protect}
-        started = story.desk.start(*words, environ=job)
+        started = story.desk.start(*words, environ=job, afresh=True)
         story.attempts[started.process.pid] = Attempt(
             state=state, round=number * 100_000 + round_, started=started, begun_s=time.monotonic()
         )

@@ -10,7 +10,8 @@ import typer
 from msgspec.structs import replace
 
 from interlock.cli import completing, view
-from interlock.cli.queue import lock_values, queue_values, queues_here, tell_unseen
+from interlock.cli.queue import queues_here
+from interlock.cli.queue_view import lock_values, queue_values, tell_unseen
 from interlock.errors import command, fill_in
 from interlock.foreign_text import one_line
 

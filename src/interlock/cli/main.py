@@ -280,6 +280,11 @@ def _perform(arguments: list[str]) -> object:
     if arguments == ["--version"]:
         print(f"interlock {__version__}")  # noqa: T201 - the answer itself
         return None
+    if arguments[1:2] == ["ls"]:
+        from interlock.cli.quick import answer
+
+        if answer(arguments):
+            return None
     with _supervisor_for(arguments) as spare:
         return build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
 

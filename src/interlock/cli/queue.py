@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from interlock.cli import completing, view
+from interlock.cli.queue_view import show_queues
 from interlock.errors import command
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime
 
     from interlock.coordinator import Coordinator
-    from interlock.lock import Lock
-    from interlock.operate.queue import Queue
+    from interlock.operate.queue_seen import Queue
     from interlock.site.ref import StateRef
 
 app = typer.Typer(help="Who waits for which state, and who is next.", no_args_is_help=True)
-
-_TROUBLES = 5  # states that could not be asked and are named one by one
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[
@@ -38,8 +35,7 @@ def ls(state: Annotated[str | None, typer.Argument(help="Only this state.")] = N
     from interlock.clock import SystemClock
 
     now = SystemClock().now()
-    rows = [queue_values(found) for found in asyncio.run(queues_here(state))]
-    view.emit({"states": rows}, json=json, human=lambda: _show(rows, now))
+    show_queues(asyncio.run(queues_here(state)), now, json=json)
 
 
 async def queues_here(state: str | None) -> list[Queue]:
@@ -61,90 +57,6 @@ def _change(state: str, change: Callable[[Coordinator, str], Awaitable[object]])
             return await change_lock(state, home, os.environ, change)
 
     return asyncio.run(act())
-
-
-def queue_values(found: Queue) -> dict[str, Any]:
-    """Return one state's queue as plain values. One that could not be seen has its `trouble` in the place of a lock."""
-    values: dict[str, Any] = {"state": found.state}
-    if found.address:
-        values["address"] = found.address
-    if found.view is None:
-        return {**values, "trouble": found.trouble, "holders": [], "waiters": [], "paused": None}
-    return {**values, **lock_values(found.view.lock)}
-
-
-def lock_values(lock: Lock) -> dict[str, Any]:
-    """Return holders, waiters and pause as plain values."""
-    from interlock.lock import in_front_of
-
-    waiters = sorted(lock.waiters, key=lambda waiter: len(in_front_of(lock, waiter)))
-    return {
-        "token": lock.token,
-        "holders": [
-            {
-                "ticket": holder.ticket,
-                "run": holder.run,
-                "who": holder.who,
-                "info": holder.info,
-                "token": holder.token,
-                "lock_id": holder.lock_id,
-                "since": holder.lease.granted_at,
-                "renewed_at": holder.lease.renewed_at,
-                "lapses_at": holder.lease.lapses_at(),
-            }
-            for holder in lock.holders
-        ],
-        "waiters": [
-            {
-                "position": number,
-                "ticket": waiter.ticket,
-                "run": waiter.run,
-                "who": waiter.who,
-                "info": waiter.info,
-                "class": waiter.priority.name.lower(),
-                "since": waiter.joined_at,
-                "bumped": waiter.bumped > 0,
-            }
-            for number, waiter in enumerate(waiters, 1)
-        ],
-        "paused": None
-        if lock.pause is None
-        else {"reason": lock.pause.reason, "by": lock.pause.by, "since": lock.pause.since},
-    }
-
-
-def _show(rows: list[dict[str, Any]], now: datetime) -> None:
-    lines = [line for row in rows for line in _lines(row, now)]
-    view.table(("STATE", "PLACE", "RUN", "WHO", "WHAT", "FOR"), lines, empty="no state is locked and nobody is waiting")
-    tell_unseen(rows)
-    for row in rows:
-        if row["paused"]:
-            view.note(f"{row['state']} is paused by {row['paused']['by']}: {row['paused']['reason']}")
-
-
-def tell_unseen(rows: list[dict[str, Any]]) -> None:
-    """Say of which states elsewhere nothing was seen; a machine whose checkouts come and go knows many of them."""
-    unseen = [row for row in rows if row.get("trouble")]
-    for row in unseen[:_TROUBLES]:
-        view.note(f"{row['state']} could not be asked: {row['trouble']}")
-    if len(unseen) > _TROUBLES:
-        view.note(f"{len(unseen) - _TROUBLES} more could not be asked; to see them: {command('queue', 'ls', '--json')}")
-
-
-def _lines(row: dict[str, Any], now: datetime) -> list[tuple[str, ...]]:
-    parties = [("holds", party) for party in row["holders"]]
-    parties += [(f"{'*' if party['bumped'] else ''}{party['position']}", party) for party in row["waiters"]]
-    return [
-        (
-            row["state"],
-            place,
-            view.plain(party["run"] or party["ticket"]),
-            party["who"],
-            party["info"],
-            view.duration(max((now - party["since"]).total_seconds(), 0.0)),
-        )
-        for place, party in parties
-    ]
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import completing, view
+from interlock.cli.runs_view import RUNS_LISTED, show_runs
 from interlock.errors import command
 
 if TYPE_CHECKING:
@@ -37,28 +38,15 @@ def ls(
         str | None,
         typer.Option("--state", metavar="NAME", help="Only this state: its name, or the folder of its root module."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="How many, newest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="How many, newest first.")
+    ] = RUNS_LISTED,
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    from interlock.run.summary import as_plain
-
-    found = _recent(limit) if state is None else asyncio.run(_runs_of(state, limit))
-    view.emit(
-        {"runs": [as_plain(summary) for summary in found]},
-        json=json,
-        human=lambda: view.table(
-            ("RUN", "STATE", "WHAT", "PHASE", "EXIT", "HELD", "STARTED", "WHO"),
-            [_row(summary) for summary in found],
-            empty="no runs yet; interlock plan",
-        ),
-    )
-
-
-def _recent(limit: int) -> list[Summary]:
     from interlock.run.summary import recent
 
-    return recent(_runs(), limit=limit)
+    show_runs(recent(_runs(), limit=limit) if state is None else asyncio.run(_runs_of(state, limit)), json=json)
 
 
 async def _runs_of(state: str, limit: int) -> list[Summary]:
@@ -74,19 +62,6 @@ def _runs() -> Path:
     from interlock.compose.homes import settings_here
 
     return settings_here(os.environ).runs
-
-
-def _row(summary: Summary) -> tuple[str, ...]:
-    return (
-        summary.run,
-        summary.state,
-        summary.operation,
-        summary.phase,
-        view.plain(summary.exit),
-        "-" if summary.held_s is None else view.duration(summary.held_s),
-        view.instant(summary.started_at),
-        summary.who,
-    )
 
 
 @app.command()

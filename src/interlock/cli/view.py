@@ -14,7 +14,6 @@ import re
 import shutil
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
@@ -273,6 +272,8 @@ def _wrapped(line: str, width: int, taken: int) -> str:
     label = _LABEL.match(line)
     indent = len(label[0]) if label is not None and len(label[0]) < width // 2 else len(line) - len(line.lstrip()) + 2
     glued = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), "x" * taken + line)
+    import textwrap
+
     parts = textwrap.wrap(glued, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
     return "\n".join(parts).replace("\0", " ")[taken:]
 

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from interlock.clock import Clock
 from interlock.coordinator.acquiring import acquire
 from interlock.coordinator.interface import OnChange
+from interlock.coordinator.listing import list_views
 from interlock.coordinator.lookout import Lookout, Stored
-from interlock.coordinator.names import check_state_name, key_of, key_prefix, state_of
+from interlock.coordinator.names import check_state_name, key_of, state_of
 from interlock.coordinator.record import Head, StateRecord, encode
 from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal
 from interlock.coordinator.view import Standing, View, standing_of
@@ -49,7 +50,7 @@ from interlock.lock import (
     waiter_of,
 )
 from interlock.lock.ticket import NOBODY_SAID, Attempt
-from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
+from interlock.store.records import Mismatch, Record, RecordStore
 
 SWAP_ATTEMPTS = 100
 """Lost swaps after which we stop. Each loss means that another process succeeded; a hundred in a row means trouble."""
@@ -227,14 +228,7 @@ class LocalCoordinator:
 
     async def states(self, prefix: str = "") -> list[View]:
         """See `Coordinator.states`."""
-        views: list[View] = []
-        after = ""
-        while True:
-            page = await self._store.list(key_prefix(prefix), after=after, limit=LIST_LIMIT_MAX)
-            views += [self._view_of(record) for record in page]
-            if len(page) < LIST_LIMIT_MAX:
-                return views
-            after = page[-1].key
+        return await list_views(self._store, prefix, read=self._view_of)
 
     async def update_head(
         self,

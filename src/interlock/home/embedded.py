@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from interlock.clock import Clock, SystemClock
 from interlock.errors import InterlockError, UsageError
-from interlock.ids import Ids, RandomIds
 from interlock.settings.reading import load
 from interlock.settings.values import Settings
 from interlock.store.checksums import RecordDamaged
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.drift.ledger import LedgerBook
     from interlock.home.interface import Told
     from interlock.home.known import KnownState, KnownStates
+    from interlock.ids import Ids
     from interlock.store.opening import Store
 
 
@@ -181,6 +181,7 @@ async def open_home(
         told: See `EmbeddedHome`.
     """
     from interlock.coordinator.local import LocalCoordinator
+    from interlock.ids import RandomIds
 
     clock, ids = SystemClock(), RandomIds()
     store = await _open_store(settings, clock, make=make)

@@ -12,7 +12,6 @@ import os
 import platform
 import signal
 import socket
-import subprocess
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
@@ -146,6 +145,8 @@ def boot_id() -> str:
     found = _text(_PROC / "sys/kernel/random/boot_id")
     if found or platform.system() != "Darwin":
         return found
+    import subprocess
+
     try:
         asked = subprocess.run(
             [find_program("sysctl", os.environ) or "/usr/sbin/sysctl", *_BOOT_OF_MACOS],
@@ -274,6 +275,8 @@ def _started(pid: int) -> str:
 
 def _listed(column: str, pid: int) -> str:
     """Ask ps, where there is no /proc (macOS, BSD)."""
+    import subprocess
+
     result = subprocess.run(
         [ps_program(), "-o", column, "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10
     )
@@ -286,6 +289,8 @@ def ps_program() -> str:
 
 
 def _listed_members(group: int) -> list[int]:
+    import subprocess
+
     result = subprocess.run(
         [ps_program(), "-A", "-o", "pid=,pgid="], capture_output=True, text=True, check=False, timeout=10
     )

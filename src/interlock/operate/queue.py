@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError
+from interlock.operate.queue_seen import Queue, is_listed
 from interlock.site.opening import open_queue
 from interlock.site.which import check_heard_of, reopened, resolve
 
@@ -22,23 +22,6 @@ _AT_ONCE = 8  # looks at a time; each makes clients of its own, and with sixty a
 _ALL_S = 60.0  # after it no further look begins
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
-    """One state's queue, or why it could not be seen.
-
-    Attributes:
-        state: The name under which it queues.
-        view: Its lock and what is stored of it; None when it could not be seen.
-        address: Where a state elsewhere is; empty for our own.
-        trouble: Why it could not be seen; empty otherwise.
-    """
-
-    state: str
-    view: View | None
-    address: str = ""
-    trouble: str = ""
-
-
 async def queues(subject: str | None, home: Home, environ: Mapping[str, str]) -> list[Queue]:
     """Return one state's queue, or those of all states that anybody here ever worked with, wherever they are."""
     if subject is not None:
@@ -47,7 +30,7 @@ async def queues(subject: str | None, home: Home, environ: Mapping[str, str]) ->
         async with open_queue(ref, home) as coordinator:
             return [_seen(ref, await coordinator.view(ref.queue))]
     own = [Queue(state=view.state, view=view) for view in await home.coordinator.states()]
-    elsewhere = [known for known in await home.states.all() if _is_listed(known, home)]
+    elsewhere = [known for known in await home.states.all() if is_listed(known, home.clock.now())]
     turns, until_s = asyncio.Semaphore(_AT_ONCE), home.clock.monotonic() + _ALL_S
 
     async def in_turn(known: KnownState) -> Queue:
@@ -85,12 +68,6 @@ async def _look_at_declared(name: str, home: Home, environ: Mapping[str, str], l
     except TimeoutError:
         trouble = f"no answer within {_ELSEWHERE_S:g}s"
     return None if name in listed else Queue(state=name, view=None, trouble=trouble)
-
-
-def _is_listed(known: KnownState, home: Home) -> bool:
-    from interlock.home.known import FORGOTTEN_AFTER
-
-    return bool(known.type) and home.clock.now() - known.seen_at < FORGOTTEN_AFTER
 
 
 async def _look(known: KnownState, home: Home, environ: Mapping[str, str]) -> Queue:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -154,6 +153,8 @@ def recent(runs: Path, *, limit: int, state: str | None = None) -> list[Summary]
 def pace_s(runs: Iterable[Summary]) -> float | None:
     """Return how long a run of this state usually holds it: the median of the latest holds; None without any."""
     held = [summary.held_s for summary in runs if summary.held_s is not None and summary.exit in (0, 2)]
+    import statistics
+
     return statistics.median(held[:_PACE_RUNS]) if held else None
 
 

@@ -9,10 +9,11 @@ Knows: keys and their classes, and what an address may be. It reads nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from interlock.errors import UsageError
 
@@ -28,8 +29,7 @@ class Authority(StrEnum):
     FREE = "free"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """Whose word counts for one key of interlock.yaml.
 
     Attributes:

@@ -7,7 +7,6 @@ are errors that name the nearest valid key.
 
 from __future__ import annotations
 
-import difflib
 import os
 import pwd
 import shlex
@@ -291,6 +290,8 @@ def _explained(path: Path, error: ValidationError, model: Any) -> UsageError:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return UsageError(f"{path}: {where}: {first['msg']}", fix="correct the value; docs/reference/configuration.md")
+    import difflib
+
     near = difflib.get_close_matches(str(first["loc"][-1]), model.keys_at(first["loc"][:-1]), n=1, cutoff=0.5)
     meant = f"did you mean {near[0]!r}?" if near else "docs/reference/configuration.md lists all keys"
     return UsageError(

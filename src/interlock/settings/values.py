@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,18 @@ DEFAULT_HEARTBEAT_S = 1.5
 """How often a holder renews: four chances within a lease."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secret:
+class Secret(Struct, frozen=True, kw_only=True):
     """A secret that no repr, log or message shows."""
 
-    value: str = field(repr=False)
+    value: str
+
+    def __repr__(self) -> str:
+        """Hide the value."""
+        return "Secret()"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Hide the value."""
+        return []
 
     def __str__(self) -> str:
         """Hide the value."""

@@ -23,13 +23,20 @@ from msgspec import Struct
 from interlock.clock import Clock
 from interlock.errors import InterlockError
 from interlock.store.ballast import lay_ballast
-from interlock.store.checksums import RecordDamaged, check_record, record_sum
+from interlock.store.checksums import RecordDamaged
 from interlock.store.doorbell import Doorbell
 from interlock.store.file_bell import FileBell, open_bell
 from interlock.store.memory import store_is_closed
+from interlock.store.record_rows import (
+    change_number,
+    checked_row,
+    find_row,
+    list_rows,
+    replace_damaged_row,
+    swap_row,
+)
 from interlock.store.records import (
     LIST_LIMIT_MAX,
-    Mismatch,
     Record,
     check_key,
     check_limit,
@@ -38,7 +45,7 @@ from interlock.store.records import (
 )
 from interlock.store.sqlite_blobs import SqliteBlobs
 from interlock.store.sqlite_file import SqliteFile, open_file
-from interlock.store.sqlite_rows import damaged_rows, text, whole_number
+from interlock.store.sqlite_rows import text, whole_number
 from interlock.store.sqlite_threads import SqliteReader, SqliteWriter
 
 POLL_S_FIRST = 0.005
@@ -56,8 +63,6 @@ FAULTS_MAX = 20
 """Faults that are told; more are of no use to a person."""
 
 _FIRST_POLLS = 200
-_CODE_POINT_MAX = 0x10FFFF
-_SURROGATES = range(0xD800, 0xE000)
 
 _T = TypeVar("_T")
 
@@ -140,14 +145,14 @@ class SqliteRecords:
     async def get(self, key: str) -> Record | None:
         """See `RecordStore.get`."""
         check_key(key)
-        return await self._read(lambda connection: _find(connection, key))
+        return await self._read(lambda connection: find_row(connection, key))
 
     async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
         """See `RecordStore.swap`. When the caller is cancelled meanwhile, the swap may still happen."""
         check_key(key)
         check_value(key, value)
         self._check_usable()
-        written = self._writer.submit(lambda connection: _swap(connection, key, expected, value))
+        written = self._writer.submit(lambda connection: swap_row(connection, key, expected, value))
         try:
             return await asyncio.wrap_future(written)
         finally:
@@ -158,7 +163,7 @@ class SqliteRecords:
         check_key(key)
         check_value(key, value)
         self._check_usable()
-        written = self._writer.submit(lambda connection: _replace_damaged(connection, key, value))
+        written = self._writer.submit(lambda connection: replace_damaged_row(connection, key, value))
         try:
             return await asyncio.wrap_future(written)
         finally:
@@ -169,7 +174,7 @@ class SqliteRecords:
         check_prefix(prefix)
         check_prefix(after)
         check_limit(limit)
-        return await self._read(lambda connection: _list(connection, prefix, after, limit))
+        return await self._read(lambda connection: list_rows(connection, prefix, after, limit))
 
     async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record | None:
         """See `RecordStore.watch`."""
@@ -190,7 +195,7 @@ class SqliteRecords:
         until = self._clock.monotonic() + timeout_s
         with self._doorbell.hung(None) as bell, self._lookout.kept():
             while True:
-                number = await self._read(_changes)
+                number = await self._read(change_number)
                 left_s = until - self._clock.monotonic()
                 if number != seen or left_s <= 0:
                     return number
@@ -346,79 +351,6 @@ def _faults(connection: sqlite3.Connection) -> tuple[Fault, ...]:
 def _damaged_records(connection: sqlite3.Connection) -> Iterator[Fault]:
     for row in connection.execute("SELECT key, version, value, sum FROM records"):
         try:
-            _checked(*row)
+            checked_row(*row)
         except RecordDamaged as error:
             yield Fault(what=f"{error.what}: {error.why}", key=error.key)
-
-
-def _find(connection: sqlite3.Connection, key: str) -> Record | None:
-    row = connection.execute("SELECT version, value, sum FROM records WHERE key = ?", (key,)).fetchone()
-    return None if row is None else _checked(key, *row)
-
-
-def _checked(key: object, version: object, value: object, sum_: object) -> Record:
-    """Return the record of a row.
-
-    Raises:
-        RecordDamaged: It is not what was written.
-    """
-    found = check_record(key, version, value, sum_)
-    return Record(key=str(key), version=found[0], value=found[1])
-
-
-def _swap(connection: sqlite3.Connection, key: str, expected: int | None, value: bytes | None) -> int:
-    current = _find(connection, key)
-    version = None if current is None else current.version
-    if version != expected:
-        raise Mismatch(key, expected=expected, current=current)
-    if current is None and value is None:
-        return 0
-    connection.execute("UPDATE changes SET number = number + 1")
-    if value is None:
-        connection.execute("DELETE FROM records WHERE key = ?", (key,))
-        return 0
-    version = _changes(connection)
-    if version <= (0 if current is None else current.version):  # else an old version of this key would come back
-        raise damaged_rows(f"the number of the last change is {version - 1}, which was used before")
-    connection.execute(
-        "INSERT INTO records (key, version, value, sum) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value, sum = excluded.sum",
-        (key, version, value, record_sum(key, version, value)),
-    )
-    return version
-
-
-def _replace_damaged(connection: sqlite3.Connection, key: str, value: bytes) -> int:
-    try:
-        current = _find(connection, key)
-    except RecordDamaged:
-        connection.execute("DELETE FROM records WHERE key = ?", (key,))
-        return _swap(connection, key, None, value)
-    raise Mismatch(key, expected=None, current=current)
-
-
-def _changes(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT number FROM changes").fetchone()
-    return whole_number(row and row[0])
-
-
-def _list(connection: sqlite3.Connection, prefix: str, after: str, limit: int) -> list[Record]:
-    # Two bounds instead of LIKE: they use the index, and no character of a key has a special meaning.
-    end = _behind(prefix)
-    bound = "" if end is None else "AND key < ?"
-    rows = connection.execute(
-        f"SELECT key, version, value, sum FROM records WHERE key >= ? AND key > ? {bound} ORDER BY key LIMIT ?",  # noqa: S608
-        (prefix, after, *([] if end is None else [end]), limit),
-    )
-    return [_checked(*row) for row in rows]
-
-
-def _behind(prefix: str) -> str | None:
-    """Return the first text that sorts behind all that start with `prefix`; None when nothing does."""
-    kept = prefix.rstrip(chr(_CODE_POINT_MAX))
-    if not kept:
-        return None
-    last = ord(kept[-1]) + 1
-    if last in _SURROGATES:
-        last = _SURROGATES.stop
-    return kept[:-1] + chr(last)

@@ -12,7 +12,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -362,6 +361,8 @@ def _use_log(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    from importlib.resources import files
+
     for number in range(version + 1, SCHEMA_VERSION + 1):
         text = files("interlock.store.migrations").joinpath(f"sqlite_{number:04}.sql").read_text()
         for statement in text.split(";\n"):

@@ -7,8 +7,6 @@ operator's, and no program of it may run only because it has the right name. A h
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,6 +84,8 @@ def find_program(name: str, environ: Mapping[str, str]) -> str | None:
     A name is looked for on PATH, where entries that are not absolute do not count: they mean the current folder, which
     is often a checkout. A path is taken as it is.
     """
+    import shutil
+
     if os.sep in name:
         found = shutil.which(name)
     else:
@@ -97,6 +97,8 @@ def find_program(name: str, environ: Mapping[str, str]) -> str | None:
 
 def ask_git(directory: Path, *arguments: str) -> str:
     """Return git's answer in `directory`, without white space around it; empty when it has none, or there is no git."""
+    import subprocess
+
     git = find_program("git", os.environ)
     if git is None:
         return ""

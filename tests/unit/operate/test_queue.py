@@ -19,7 +19,7 @@ from interlock.errors import BackendUnavailable
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.home.known import KnownState
 from interlock.operate import queue as locks
-from interlock.operate.queue import Queue
+from interlock.operate.queue_seen import Queue
 from interlock.settings.reading import load
 from interlock.site import opening
 from interlock.site.opening import open_queue, remember

@@ -11,7 +11,8 @@ import pytest
 from interlock.clock import SystemClock
 from interlock.store import Record, RecordDamaged
 from interlock.store.checksums import SUM_BYTES, check_record, record_sum
-from interlock.store.sqlite import SqliteStore, _find
+from interlock.store.record_rows import find_row
+from interlock.store.sqlite import SqliteStore
 from interlock.store.sqlite_file import APPLICATION_ID
 
 VALUES = {
@@ -69,14 +70,14 @@ async def test_each_flipped_bit_of_a_row_is_noticed(path: Path, store: SqliteSto
             for flipped in _flips(whole):
                 connection.execute(f"UPDATE records SET {column} = ?", (flipped,))  # noqa: S608
                 with pytest.raises(RecordDamaged):
-                    _find(connection, "state/prod")
+                    find_row(connection, "state/prod")
             connection.execute(f"UPDATE records SET {column} = ?", (whole,))  # noqa: S608
         for bit in range(63):
             connection.execute("UPDATE records SET version = ?", (row[0] ^ 1 << bit,))
             with pytest.raises(RecordDamaged):
-                _find(connection, "state/prod")
+                find_row(connection, "state/prod")
         connection.execute("UPDATE records SET version = ?", (row[0],))
-        assert _find(connection, "state/prod") == Record(key="state/prod", version=row[0], value=row[1])
+        assert find_row(connection, "state/prod") == Record(key="state/prod", version=row[0], value=row[1])
 
 
 def _made_by_an_earlier_release(path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from interlock.clock import SystemClock
 from interlock.errors import BackendUnavailable, UsageError
-from interlock.store.sqlite import SqliteStore, _behind, _swap
+from interlock.store.record_rows import behind, swap_row
+from interlock.store.sqlite import SqliteStore
 
 
 def _limit_pages(store: SqliteStore, pages: int) -> None:
@@ -96,13 +97,13 @@ async def test_nothing_looks_at_the_file_while_nobody_waits(store: SqliteStore) 
 async def test_a_write_that_rings_no_bell_is_noticed_all_the_same(store: SqliteStore) -> None:
     watch = asyncio.create_task(store.records.watch("k", seen=None, timeout_s=20))
     await asyncio.sleep(0.02)
-    await asyncio.wrap_future(store._writer.submit(lambda connection: _swap(connection, "k", None, b"one")))
+    await asyncio.wrap_future(store._writer.submit(lambda connection: swap_row(connection, "k", None, b"one")))
     assert (await watch or pytest.fail("absent")).value == b"one"
 
 
 @given(prefix=st.text(max_size=4), text=st.text(max_size=6))
 def test_the_end_of_a_prefix_sorts_behind_all_that_start_with_it(prefix: str, text: str) -> None:
-    end = _behind(prefix)
+    end = behind(prefix)
     if text.startswith(prefix):
         assert end is None or text < end
     elif text > prefix:
@@ -115,4 +116,4 @@ def test_the_end_of_a_prefix_sorts_behind_all_that_start_with_it(prefix: str, te
     [("", None), ("a", "b"), ("a\U0010ffff", "b"), ("\U0010ffff\U0010ffff", None), ("\ud7ff", "\ue000")],
 )
 def test_the_end_of_a_prefix_is_the_next_text(prefix: str, end: str | None) -> None:
-    assert _behind(prefix) == end
+    assert behind(prefix) == end

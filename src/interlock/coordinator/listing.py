@@ -1,0 +1,38 @@
+"""All states of a record store, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from interlock.coordinator.names import key_prefix, state_of
+from interlock.coordinator.record import decode
+from interlock.coordinator.view import View
+from interlock.store.records import LIST_LIMIT_MAX, Record, RecordStore
+
+
+def view_of(record: Record) -> View:
+    """Return what a record says of its state.
+
+    Raises:
+        BackendUnavailable: See `decode`.
+    """
+    found = decode(record.value)
+    return View(state=state_of(record.key), version=record.version, lock=found.lock, head=found.head)
+
+
+async def list_views(records: RecordStore, prefix: str = "", *, read: Callable[[Record], View] = view_of) -> list[View]:
+    """Return all states whose names begin with `prefix`, by name.
+
+    Args:
+        records: Where they are kept.
+        prefix: The beginning of their names.
+        read: Reads one.
+    """
+    views: list[View] = []
+    after = ""
+    while True:
+        page = await records.list(key_prefix(prefix), after=after, limit=LIST_LIMIT_MAX)
+        views += map(read, page)
+        if len(page) < LIST_LIMIT_MAX:
+            return views
+        after = page[-1].key
