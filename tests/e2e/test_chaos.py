@@ -10,7 +10,7 @@ from tests.desk import Desk
 pytestmark = pytest.mark.e2e
 
 
-BRIEF = Plan(seed=20261124, seconds=5.0, pipelines=2)
+BRIEF = Plan(seed=20261124, seconds=6.0, pipelines=3)
 LONG = Plan(seed=20261125, seconds=25.0, pipelines=3)
 
 
