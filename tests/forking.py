@@ -99,7 +99,8 @@ class Command(subprocess.Popen[str]):
         errwrite: int,
         *_: object,
     ) -> None:
-        order = {"words": list(args), "env": dict(env), "folder": str(cwd)}
+        blocked = [*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ()))]
+        order = {"words": list(args), "env": dict(env), "folder": str(cwd), "blocked": blocked}
         self.pid = _ask(order, [p2cread, c2pwrite, errwrite])
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
@@ -154,7 +155,7 @@ def _serve(number: int) -> None:
     """Fork what is asked for, until the other end closes."""
     from interlock.run.held_back import HEARD
 
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
     _load()
     orders = socket.socket(fileno=number)
     while True:
@@ -165,7 +166,7 @@ def _serve(number: int) -> None:
         if "words" not in order:
             answer = _fork_supervisor(order, files)
         elif not (answer := _fork_sibling()):
-            _become(order, files, (), partial(_run_command, order["words"], mask))
+            _become(order, files, (), partial(_run_command, order["words"], order["blocked"]))
         for each in files:
             os.close(each)
         orders.send(str(answer).encode())
@@ -229,12 +230,12 @@ def _supervise(control: int) -> int:
     return supervise(control)
 
 
-def _run_command(words: list[str], mask: set[int | signal.Signals]) -> int:
+def _run_command(words: list[str], blocked: list[int]) -> int:
     from interlock.cli.main import main
     from interlock.run import front_end
 
     vars(front_end)["subprocess"] = SimpleNamespace(Popen=_OfForkedCommand, DEVNULL=subprocess.DEVNULL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     try:
         main(words)
     except SystemExit as ended:

@@ -59,7 +59,7 @@ def test_a_signal_during_an_apply_lets_terraform_save_and_releases(
     stopped = run.wait()
     assert stopped.code == code, stopped.err
     assert actions(desk) == ["stop"]
-    assert "stopping: waiting for Terraform" in stopped.err
+    assert "stopping: waiting until Terraform" in stopped.err
     assert saved(desk) == {"kept", "work"}  # the interrupted one is tainted, not forgotten
     assert desk.lock().holders == ()
     assert desk.summary(summary.run).serial == desk.history()[0].serial

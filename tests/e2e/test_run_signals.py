@@ -175,7 +175,7 @@ def test_a_run_that_is_cancelled_twice_is_one_wish_and_the_canceller_is_told(des
     open_gate(slow)
     ended = run.wait()
     assert ended.code == 143, ended.err
-    assert "stopping: waiting for Terraform" in first.err
+    assert "stopping: waiting until Terraform" in first.err
     assert "stopping" in second.err or "still waiting" in second.err  # it began within a burst's time, or after
     assert slow_provider.made(slow) == saved(desk) == THINGS
 
