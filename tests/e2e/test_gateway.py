@@ -164,6 +164,7 @@ def _pair() -> tuple[str, str]:
     return DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret
 
 
+@pytest.mark.slow
 async def test_the_official_python_sdk_runs_a_session_through_the_gateway() -> None:
     sdk = pytest.importorskip("PureCloudPlatformClientV2")
 

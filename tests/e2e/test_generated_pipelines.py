@@ -288,7 +288,6 @@ def apply_on_github(runner: Runner) -> tuple[list[Outcome], list[Outcome]]:
     return sealed, GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing", needs=seal.outputs).execute()
 
 
-@pytest.mark.slow
 def test_github_plans_on_the_pull_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
     runner.generate("github")
     planned = plan_on_github(runner)
@@ -327,6 +326,7 @@ def test_github_applies_nothing_when_the_branch_has_moved_since_the_review(runne
     assert runner.skills() == []
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P11")
 def test_a_plan_that_was_put_in_the_place_of_the_approved_one_is_not_applied(runner: Runner) -> None:
     """Whoever may upload artifacts kept one of another plan under the sealed one's name after the approval."""

@@ -22,6 +22,7 @@ def module(desk: Desk, tmp_path: Path) -> Path:
     return desk.module(text=slow_provider.MODULE)
 
 
+@pytest.mark.slow
 def test_a_saved_plan_is_applied_although_nobody_committed_a_lock_file(desk: Desk, module: Path) -> None:
     """Twice: by the run that installed the provider first, and from what it kept."""
     for seconds in ("0", "0.01"):

@@ -174,6 +174,7 @@ def skill(name: str, provider: str = "") -> str:
     return f'resource "genesyscloud_routing_skill" "{name}" {{\n{named}  name = "{name}"\n}}\n'
 
 
+@pytest.mark.slow
 def test_an_access_token_is_honoured_and_a_bad_one_is_refused(world: World) -> None:
     """The client of the environment is one that nobody knows: only the token can let the run in."""
     text = REQUIRED + 'variable "token" {}\nprovider "genesyscloud" {\n  access_token = var.token\n  gateway {}\n}\n'
@@ -209,6 +210,7 @@ def test_a_root_module_that_only_calls_modules_goes_through_the_gateway_too(worl
     assert world.desk.journal(kind="gateway")
 
 
+@pytest.mark.slow
 def test_a_client_in_ephemeral_variables_leads_plan_and_apply_to_the_same_organisation(world: World) -> None:
     """No plan holds such values: they are given again, by the same flags or when the saved plan is applied."""
     text = (

@@ -85,6 +85,7 @@ def test_a_terraform_whose_pid_was_never_written_down_is_not_judged_gone(desk: D
     check_that_nobody_comes_in_between(desk, module, "--state", "s")
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P1")
 @pytest.mark.promise("P5")
 def test_a_terraform_whose_pid_was_never_written_down_is_not_judged_gone_on_s3(s3_desk: S3Desk) -> None:

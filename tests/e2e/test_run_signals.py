@@ -57,6 +57,7 @@ def until_stopping(desk: Desk, slow: Path) -> None:
     desk.until(lambda: slow_provider.is_stopping(slow) or None, "a Terraform that is stopping")
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P9")
 def test_a_run_that_was_stopped_and_then_killed_is_recovered_without_a_second_signal(desk: Desk, slow: Path) -> None:
     run, summary = start(desk, slow)

@@ -74,6 +74,7 @@ def test_it_is_held_for_review_until_a_person_accepts_it(desk: S3Desk) -> None:
     assert desk.applied_here(module, round_=3).code == 0
 
 
+@pytest.mark.slow
 def test_the_version_before_is_restored_and_the_queue_goes_on(desk: S3Desk) -> None:
     module = desk.root()
     assert desk.applied_here(module).code == 0

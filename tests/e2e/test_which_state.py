@@ -36,6 +36,7 @@ def commands_in(text: str) -> list[list[str]]:
     return [shlex.split(part[part.index("interlock ") :])[1:] for part in line.split("    or")]
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_paused_by_one_name_is_paused_by_every_name(s3: S3Desk) -> None:
     module = s3.root(text=KEPT, name="s3mod")
     (s3.folder / "interlock.yaml").write_text("states:\n  prod: {directory: s3mod}\n")
