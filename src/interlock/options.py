@@ -6,12 +6,12 @@ would seem to have no folder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOption:
+
+class RunOption(Struct, frozen=True, kw_only=True):
     """An option of `plan`, `apply`, `destroy` or `drift`.
 
     Attributes:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.cli import view
-from interlock.cli.queue import queue_values, queues_here
+from interlock.cli.queue import queues_here
+from interlock.cli.queue_view import queue_values
 
 if TYPE_CHECKING:
     from datetime import datetime
