@@ -225,6 +225,16 @@ def test_an_encrypted_state_lives_on_s3(s3: S3Desk) -> None:
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.promise("P3", "P8")
+def test_the_key_of_a_local_state_is_changed_under_the_serial_that_it_has(desk: Desk) -> None:
+    module = desk.module("local", 'terraform {\n  backend "local" { path = "x.tfstate" }\n}\n' + SLEEPER)
+    for state in (by("aes_gcm.one"), by("aes_gcm.two", "aes_gcm.one"), by("aes_gcm.two")):
+        done = desk.run("apply", module, "--auto-approve", environ=keys(state=state))
+        assert done.code == 0, done.err
+    assert "encrypted_data" in json.loads((module / "x.tfstate").read_text())
+    assert desk.run("state", "verify", module).code == 0
+
+
 @pytest.mark.promise("P3", "P6")
 def test_plain_tofu_that_encrypts_works_on_the_served_backend(tmp_path: Path) -> None:
     import base64

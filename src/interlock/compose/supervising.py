@@ -340,11 +340,12 @@ async def _prepare(
     from interlock.run.order import Operation
 
     lock = _take_lock(folder)
+    named = order.plan_file or ""
     order = await asyncio.to_thread(_with_own_plan, order, folder)
     binary = find_binary(order.terraform, environ)
     if order.operation is Operation.DRIFT:
         environ = {_RETRY_LIMIT: "0s", **environ}
-    need = await asyncio.to_thread(_gateway_need, order, environ)
+    need = await asyncio.to_thread(_gateway_need, order, environ, named)
     journal.tell(BinaryEntry(run=order.run, state=order.state, binary=binary.name))
     return _Prepared(
         order=order,
@@ -514,14 +515,20 @@ def _with_own_plan(order: Order, folder: Path) -> Order:
     return replace(order, plan_file=str(own))
 
 
-def _gateway_need(order: Order, environ: Mapping[str, str]) -> Need | str:
-    """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import."""
+def _gateway_need(order: Order, environ: Mapping[str, str], named: str) -> Need | str:
+    """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import.
+
+    Args:
+        order: The run, with its own copy of a saved plan.
+        environ: Its environment.
+        named: The saved plan as the person named it.
+    """
     if not order.gateway:
         return "--no-gateway was given"
     if order.command and not read_command(order.command).kind.calls:
         return "the command calls no provider"
     if order.plan_file is not None:
-        return _planned_need(order, environ)
+        return _planned_need(order, environ, named)
     return _configured_need(order, environ)
 
 
@@ -535,7 +542,7 @@ def _configured_need(order: Order, environ: Mapping[str, str]) -> Need | str:
     return find_need(directory, read_settings(environ, directory), environ, order.extra, tool=tool)
 
 
-def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
+def _planned_need(order: Order, environ: Mapping[str, str], named: str) -> Need | str:
     """Return what a saved plan needs of a gateway; it holds its own configuration and values of variables."""
     from interlock.run.encrypted_plan import is_encrypted_plan
     from interlock.run.planned_for import UNREADABLE, read_planned_configuration
@@ -547,7 +554,7 @@ def _planned_need(order: Order, environ: Mapping[str, str]) -> Need | str:
         need = _configured_need(order, environ)
         if isinstance(need, str):
             return need
-        again = command("apply", "--plan", order.plan_file, order.directory)
+        again = command("apply", "--plan", named, order.directory)
         raise no_gateway("the plan was not applied", command_with=again)
     held = read_planned_configuration(plan, without=OVERRIDE_NAME)
     if not any(b"genesyscloud" in content for content in held.files.values()):
