@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from tests.desk import Answer, Desk
+from tests.s3_desk import S3Desk
 
 from interlock.host import group_members
 from interlock.simulator import DEFAULT_CLIENT, Simulation
 from interlock.simulator.asgi import Served, serve_in_thread
 from interlock.simulator.faults import FaultKind, FaultRule
 from interlock.simulator.provider.install import install
+from interlock.testing.aws import LocalAws
 
 pytestmark = [pytest.mark.e2e, pytest.mark.promise("P3")]
 
@@ -45,17 +47,21 @@ def served() -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture
-def centre(tmp_path: Path, served: Served) -> Iterator[Desk]:
-    environ = {
-        "TF_CLI_CONFIG_FILE": str(install(tmp_path / "plugin", speed=50)),
+def provider_of(folder: Path, served: Served) -> dict[str, str]:
+    """Return the environment in which a stand-in provider works on the organisation."""
+    return {
+        "TF_CLI_CONFIG_FILE": str(install(folder / "plugin", speed=50)),
         "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
         "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
         "GENESYSCLOUD_GATEWAY_PROTOCOL": "http",
         "GENESYSCLOUD_GATEWAY_HOST": served.host,
         "GENESYSCLOUD_GATEWAY_PORT": str(served.port),
     }
-    desk = Desk(tmp_path, environ)
+
+
+@pytest.fixture
+def centre(tmp_path: Path, served: Served) -> Iterator[Desk]:
+    desk = Desk(tmp_path, provider_of(tmp_path, served))
     desk.module("centre", MODULE)
     yield desk
     desk.close()
@@ -167,3 +173,31 @@ def test_recover_names_tainted_objects_and_orphans_in_its_walk(centre: Desk, ser
     walked = centre.run("recover", "s", "--no-plan", "--json")
     steps = {step["step"]: step["text"] for step in walked.document["steps"]}
     assert "interlock recover s --orphans" in steps["orphans"]
+
+
+@pytest.mark.slow
+def test_on_s3_too_an_orphan_is_named_by_the_next_run_and_taken_over(
+    tmp_path: Path, aws: LocalAws, served: Served
+) -> None:
+    desk = S3Desk(tmp_path, aws)
+    desk.environ.update(provider_of(tmp_path, served))
+    folder = desk.root(text=MODULE)
+    served.simulation.faults.replace([READ_BACK])
+    apply = desk.start("apply", folder, "--auto-approve")
+    desk.until(lambda: [each.id for each in desk.ask(lambda home: home.creations.all()) if each.id], "its answer")
+    processes = desk.until_phase("applying").processes
+    for role in ("supervisor", "terraform"):
+        os.kill(processes[role].pid, signal.SIGKILL)
+    apply.wait()
+    served.simulation.faults.replace([])
+    [identifier] = made(served)
+    again = desk.run("plan", folder)
+    assert "genesyscloud_routing_queue.support repeats" in again.err, again.err
+    printed = desk.run("recover", folder, "--orphans")
+    assert import_blocks(printed.out) == [("genesyscloud_routing_queue.support", identifier)]
+    (folder / "orphans.tf").write_text(printed.out)
+    taken = desk.run("apply", folder, "--auto-approve")
+    assert taken.code == 0, taken.err
+    assert made(served) == {identifier: "Support"}
+    assert desk.ask(lambda home: home.creations.all()) == []
+    desk.close()

@@ -72,7 +72,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show one run: what was requested, its progress, how it ended; with --plan what it planned."""
-    from interlock.operate.runs import find_run
+    from interlock.operate.runs import find_run, is_over
     from interlock.run.summary import as_plain, find_summary
     from interlock.run.transcript import read
 
@@ -83,7 +83,8 @@ def show(
     summary = find_summary(folder)
     entries = read(folder)
     # No store is opened for what is in files, but only the book knows what is in no state *now*.
-    is_open = summary is None or summary.exit is None or summary.orphans
+    # What a run that goes on has made is not stored yet.
+    is_open = is_over(folder) and (summary is None or summary.exit is None or summary.orphans)
     orphans = asyncio.run(_orphans_of(folder.name)) if is_open else []
     values = {**(as_plain(summary) if summary else {"run": folder.name}), "folder": str(folder), "journal": entries}
     values["in_no_state"] = orphans
@@ -91,7 +92,7 @@ def show(
 
 
 async def _orphans_of(run: str) -> list[Creation]:
-    """Return what a run made that no state is known to hold; of one that goes on that is what is not stored yet."""
+    """Return what a run made that no state is known to hold."""
     from interlock.compose.homes import at_home
 
     async with at_home(os.environ, make=False) as home:

@@ -65,8 +65,8 @@ def with_orphans(error: InterlockError, *, state: str, repeats: bool) -> None:
         state: The run's state.
         repeats: The plan made something once more that no state holds, so that a taken name needs no other cause.
     """
-    is_taken = isinstance(error, DependencyRejected) or error.facts.get("category") == _EXISTS
-    if is_taken and repeats:
+    is_taken = error.facts.get("category") == _EXISTS or (repeats and isinstance(error, DependencyRejected))
+    if is_taken:
         error.fix = f"{take_over(state)}    put the blocks into the configuration, then plan again"
     else:
         error.fix = f"{take_over(state)}    then: {error.fix}" if error.fix else take_over(state)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
 
 from interlock.gateway.answers import Answer
-from interlock.gateway.flights import ABANDONED_MAX, ABANDONED_S, Ending, Flight, Flights, flight_key
+from interlock.gateway.flights import ABANDONED_MAX, ABANDONED_S, Ending, Flight, Flights, _made, flight_key
 
 
 async def fly(
@@ -267,3 +268,11 @@ def test_calls_are_the_same_only_if_everything_that_tells_is() -> None:
     assert base != flight_key("r/1", "GET", "/api/v2/users?", [(b"accept", b"b")], b"")
     assert base != flight_key("r/1", "GET", "/api/v2/users?", [(b"accept", b"a")], b"x")
     assert flight_key("a", "bc", "", [], b"") != flight_key("ab", "c", "", [], b"")
+
+
+async def test_an_object_that_a_compressed_answer_names_is_seen_too() -> None:
+    headers = ((b"content-encoding", b"gzip"),)
+    flight, future = await fly("POST")
+    future.set_result(Answer(status=200, headers=headers, body=gzip.compress(b'{"id": "I"}')))
+    await flight.task
+    assert _made(flight) == "i"

@@ -27,6 +27,9 @@ def test_a_taken_name_of_an_orphan_is_no_missing_reference() -> None:
         with_orphans(error, state="s", repeats=True)
         assert error.fix.startswith("interlock recover s --orphans")
         assert "then plan again" in error.fix
+    other = DependencyRejected("x", fix="interlock deps    find and write the missing reference")
+    with_orphans(other, state="s", repeats=False)
+    assert other.fix.endswith("find and write the missing reference"), "nothing was repeated, so it may be missing"
 
 
 def test_what_is_in_doubt_is_only_perhaps_made_twice() -> None:
