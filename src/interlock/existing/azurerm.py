@@ -13,8 +13,11 @@ import binascii
 import html
 import re
 import urllib.parse
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.errors import THIS_STATE, UsageError, command
@@ -164,6 +167,7 @@ class AzureBackend(OnlyCurrent):
 
     async def take_lock(self, info: LockInfo) -> HeldTerraformLock:
         """See `ExistingBackend.take_lock`. A blob that is not there is made, empty, as Terraform makes it."""
+        info = replace(info, id=_lease_of(info.id))
         if await self._properties() is None:
             await self._put(b"", {"If-None-Match": "*"}, answers=_REFUSED)
         asked = {"x-ms-lease-duration": "-1", "x-ms-proposed-lease-id": info.id}
@@ -320,6 +324,14 @@ def _named(key: str) -> str:
 
 def _key_of(name: str) -> str:
     return urllib.parse.unquote(name.removeprefix(RECORDS))
+
+
+def _lease_of(lock_id: str) -> str:
+    """Return the id of a lease, which is a GUID: the lock's own id when it is one, else one made from it."""
+    try:
+        return str(uuid.UUID(lock_id))
+    except ValueError:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:lease:{lock_id}"))
 
 
 def _decoded(text: str) -> bytes:

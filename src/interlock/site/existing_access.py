@@ -50,7 +50,7 @@ from interlock.run.surroundings import Current, Seat, Tell
 from interlock.site.own_leftovers import known_of_runs
 from interlock.site.recognising import recognised
 from interlock.site.succession import find_fault, find_refusal, is_suspect, parsed, review_reason, spell
-from interlock.site.witnessed import find_lost, known_of_head, remember
+from interlock.site.witnessed import find_lost, known_of_head, note_last, remember
 from interlock.state import (
     REVIEWER,
     Refusal,
@@ -170,6 +170,7 @@ class ExistingAccess:
             await self._make_workspace()
         self._check_sound()
         await self._check_not_lost()
+        await asyncio.to_thread(note_last, self.run_folder, self._before)
 
     async def leave(self) -> None:
         """See `StateAccess.leave`. Also deletes a lock of ours whose taking seemed to fail: it may be there."""
@@ -408,6 +409,7 @@ class ExistingAccess:
         """
         assert self._seat is not None
         assert stored is not None
+        await asyncio.to_thread(note_last, self.run_folder, stored)
         try:
             await remember(
                 self.coordinator,

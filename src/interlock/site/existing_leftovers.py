@@ -26,7 +26,7 @@ from interlock.run.summary import find_summary
 from interlock.site.own_leftovers import SAVED, OwnLeftovers, left_nothing, planned_deletions, take_unsaved
 from interlock.site.recognising import recognised
 from interlock.site.succession import find_refusal, is_suspect, review_reason, spell
-from interlock.site.witnessed import remember
+from interlock.site.witnessed import is_last, remember
 from interlock.state import REVIEWER, parse_state
 from interlock.terraform.lockinfo import LockInfo
 
@@ -105,6 +105,9 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
         self, state: str, holder: Holder, folder: Path, *, kept: Path, body: bytes, is_locked: bool
     ) -> str:
         current = await self.backend.read_state()
+        if not is_locked and not await asyncio.to_thread(is_last, folder, current):
+            # Its lock ended with it, so somebody may have come in between: serials of two branches say nothing then.
+            raise StateInvalid("it may not follow the stored state", why="somebody wrote that when its lock had ended")
         # While its lock is there nobody else wrote; so what is stored under its serial the run itself stored.
         is_its = current is not None and (is_locked or await self._is_stored_by(state, holder, current))
         body = following(body, current.body or None if current is not None and is_its else None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from interlock.coordinator import Coordinator
 from interlock.coordinator.record import Head
@@ -14,6 +16,7 @@ from interlock.existing import ExistingBackend, StoredState
 from interlock.lock import FencingToken
 from interlock.recovery.known import Known, find_newer
 from interlock.site.succession import parsed
+from interlock.source.disk import write_file
 
 VERSIONS_READ = 30
 """Newest versions whose bytes are read before a state is called lost; each costs a request."""
@@ -59,6 +62,28 @@ async def remember(
         run=run,
     )
     await coordinator.update_head(state, expected_head=view.head, new_head=head, token=token)
+
+
+LAST = "last-stored"
+"""In a run's folder: SHA-256 of the state that was stored when the run last looked or wrote; empty for none."""
+
+
+def note_last(folder: Path, stored: StoredState | None) -> None:
+    """Write down what is stored now. Without the note recovery stores nothing over a state that nobody locks."""
+    with suppress(OSError):
+        write_file(folder / LAST, _sha(stored).encode())
+
+
+def is_last(folder: Path, stored: StoredState | None) -> bool:
+    """Say whether what is stored is what a run saw, or wrote, last; also not when it never wrote that down."""
+    try:
+        return (folder / LAST).read_text() == _sha(stored)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _sha(stored: StoredState | None) -> str:
+    return hashlib.sha256(stored.body).hexdigest() if stored is not None and stored.body else ""
 
 
 async def find_lost(backend: ExistingBackend, stored: StoredState, known: Sequence[Known]) -> Known | None:

@@ -12,6 +12,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from uuid import UUID
 
 from interlock.clock import SystemClock
 from interlock.testing.answers import Call, Told
@@ -225,6 +226,7 @@ def _lease(blob: _Blob, headers: dict[str, str]) -> Told:
         case "acquire":
             assert headers["x-ms-lease-duration"] == "-1"
             wanted = headers["x-ms-proposed-lease-id"]
+            assert str(UUID(wanted)) == wanted, "a lease's id is a GUID"
             if blob.lease not in ("", wanted):
                 return Told(status=409)
             blob.lease = wanted

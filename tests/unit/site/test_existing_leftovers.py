@@ -12,6 +12,7 @@ from interlock.lock import Holder, Requested
 from interlock.run.summary import Summary, write_summary
 from interlock.run.workspace import ERRORED
 from interlock.site.existing_leftovers import ExistingLeftovers
+from interlock.site.witnessed import note_last
 from interlock.state import REVIEWER
 from interlock.terraform.lockinfo import LockInfo
 from interlock.testing.clock import START
@@ -61,6 +62,8 @@ async def test_what_it_could_not_save_is_stored_under_its_own_lock_or_one_of_our
     dead = Dead(tmp_path)
     if whose:
         dead.lock(whose)
+    else:
+        note_last(dead.folder, await dead.backend.read_state())
     (dead.folder / ERRORED).write_bytes(state(2, "a", "b"))
     done = await dead.salvage()
     assert "stored as serial 2" in done
@@ -69,6 +72,20 @@ async def test_what_it_could_not_save_is_stored_under_its_own_lock_or_one_of_our
     head = (await dead.home.coordinator.view(QUEUE)).head
     assert head is not None
     assert (head.serial, head.run) == (2, "r1")
+
+
+@pytest.mark.promise("P3")
+async def test_what_somebody_stored_when_its_lock_had_ended_is_not_replaced_whatever_the_serials_say(
+    tmp_path: Path,
+) -> None:
+    dead = Dead(tmp_path)
+    note_last(dead.folder, await dead.backend.read_state())
+    dead.backend.bodies.append(state(2, "a", "theirs"))
+    (dead.folder / ERRORED).write_bytes(state(9, "a", "theirs", "b"))
+    assert "is kept" in await dead.salvage()
+    assert dead.backend.bodies[-1] == state(2, "a", "theirs")
+    assert (dead.folder / ERRORED).exists()
+    assert not dead.backend.locks
 
 
 @pytest.mark.promise("P1", "P3")
