@@ -5,6 +5,7 @@ One of the four is killed with -9, supervisor and all, in the middle of its appl
 
 from __future__ import annotations
 
+import importlib.util
 import json as json_format
 import os
 import shutil
@@ -110,8 +111,30 @@ class Check:
     seen: str
 
 
+def _check_parts(environ: Mapping[str, str]) -> None:
+    """Say at once what the demo needs and an installation without its extra lacks.
+
+    Raises:
+        UsageError: Something is missing.
+    """
+    from interlock.run.binary import find_binary
+
+    missing = [] if importlib.util.find_spec("tf") is not None else ["the package of its simulated provider, tf"]
+    try:
+        find_binary(None, environ)
+    except UsageError:
+        missing.append("a Terraform")
+    if missing:
+        raise UsageError(
+            f"the demo needs {' and '.join(missing)}",
+            why="they are not part of every installation; one extra has all of them",
+            fix="pip install 'interlock[demo]'",
+        )
+
+
 @contextmanager
 def _stage(keep: Path | None) -> Iterator[Stage]:
+    _check_parts(os.environ)
     try:
         from interlock.simulator import DEFAULT_CLIENT, Simulation
         from interlock.simulator.asgi import serve_in_thread

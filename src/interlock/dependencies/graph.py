@@ -1,4 +1,4 @@
-"""What needs what: nodes, edges with their evidence, cycles, waves. The only module that knows the graph library.
+"""What needs what: nodes, edges with their evidence, cycles, waves.
 
 A node is a resource of the configuration, spelled without instance keys. With several root modules the folder of the
 root stands in front: `infra/prod//genesyscloud_user.ada`.
@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
-import rustworkx
-
+from interlock.dependencies.digraph import Digraph
 from interlock.source.tree import Span
 
 MAX_NODES: Final = 100_000  # the largest state reported to us has 40,000 instances
@@ -126,19 +125,19 @@ class Graph:
 
     def needs(self, node: str) -> tuple[str, ...]:
         """Return what a node needs directly, sorted."""
-        return self._neighbours(node, self._library.successors)
+        return self._named(node, self._pairs.successors)
 
     def needed_by(self, node: str) -> tuple[str, ...]:
         """Return what needs a node directly, sorted."""
-        return self._neighbours(node, self._library.predecessors)
+        return self._named(node, self._pairs.predecessors)
 
     def all_needs(self, node: str) -> frozenset[str]:
         """Return everything that a node needs, directly or not."""
-        return self._closure(node, rustworkx.descendants)
+        return frozenset(self._named(node, self._pairs.descendants))
 
     def all_needed_by(self, node: str) -> frozenset[str]:
         """Return everything that needs a node, directly or not."""
-        return self._closure(node, rustworkx.ancestors)
+        return frozenset(self._named(node, self._pairs.ancestors))
 
     def reaches(self, source: str, target: str) -> bool:
         """Say whether `source` needs `target`, directly or not."""
@@ -147,18 +146,16 @@ class Graph:
     def cycles(self) -> tuple[tuple[str, ...], ...]:
         """Return the shortest circle of every knot: nodes in order, each needs the next and the last the first."""
         knots = [
-            [self._library[place] for place in knot]
-            for knot in rustworkx.strongly_connected_components(self._library)
-            if len(knot) > 1 or self._library.has_edge(knot[0], knot[0])
+            [self._names[place] for place in knot]
+            for knot in self._pairs.knots()
+            if len(knot) > 1 or knot[0] in self._pairs.successors(knot[0])
         ]
         return tuple(sorted(self._shortest(sorted(knot)) for knot in knots))
 
     def waves(self) -> tuple[tuple[str, ...], ...]:
         """Return the nodes in the order of work: a wave needs only earlier ones; a knot's nodes stand in one wave."""
-        condensed, knot_of = self._condensed()
-        turned = condensed.copy()
-        turned.reverse()
-        generations = rustworkx.topological_generations(turned)
+        turned, knot_of = self._condensed()
+        generations = turned.generations()
         members: dict[int, list[str]] = {}
         for name, knot in knot_of.items():
             members.setdefault(knot, []).append(name)
@@ -184,14 +181,14 @@ class Graph:
         return {name: place for place, name in enumerate(self.nodes)}
 
     @cached_property
-    def _library(self) -> Any:
-        """The library's graph; its edges are unique pairs."""
-        library = rustworkx.PyDiGraph(multigraph=False)
-        library.add_nodes_from(list(self.nodes))
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.nodes)
+
+    @cached_property
+    def _pairs(self) -> Digraph:
+        """The edges as pairs of places."""
         places = self._places
-        pairs = {(places[edge.source], places[edge.target]) for edge in self.edges}
-        library.add_edges_from_no_data(sorted(pairs))
-        return library
+        return Digraph(len(places), ((places[edge.source], places[edge.target]) for edge in self.edges))
 
     @cached_property
     def _by_pair(self) -> Mapping[tuple[str, str], list[Edge]]:
@@ -200,13 +197,9 @@ class Graph:
             pairs.setdefault((edge.source, edge.target), []).append(edge)
         return pairs
 
-    def _neighbours(self, node: str, of: Callable[[int], Iterable[str]]) -> tuple[str, ...]:
+    def _named(self, node: str, of: Callable[[int], Iterable[int]]) -> tuple[str, ...]:
         place = self._places.get(node)
-        return () if place is None else tuple(sorted(of(place)))
-
-    def _closure(self, node: str, of: Callable[[Any, int], Iterable[int]]) -> frozenset[str]:
-        place = self._places.get(node)
-        return frozenset() if place is None else frozenset(self._library[found] for found in of(self._library, place))
+        return () if place is None else tuple(sorted(self._names[found] for found in of(place)))
 
     def _shortest(self, knot: Sequence[str]) -> tuple[str, ...]:
         inside = frozenset(knot)
@@ -227,15 +220,12 @@ class Graph:
                     pending.append(need)
         return ()
 
-    def _condensed(self) -> tuple[Any, Mapping[str, int]]:
-        """Return the graph with each knot as one node, and the knot of every name."""
-        knots = rustworkx.strongly_connected_components(self._library)
-        knot_of = {self._library[place]: number for number, knot in enumerate(knots) for place in knot}
-        condensed = rustworkx.PyDiGraph(multigraph=False)
-        condensed.add_nodes_from(range(len(knots)))
-        pairs = {(knot_of[edge.source], knot_of[edge.target]) for edge in self.edges}
-        condensed.add_edges_from_no_data(sorted((one, other) for one, other in pairs if one != other))
-        return condensed, knot_of
+    def _condensed(self) -> tuple[Digraph, Mapping[str, int]]:
+        """Return the graph with each knot as one node and its arrows turned, and the knot of every name."""
+        knots = self._pairs.knots()
+        knot_of = {self._names[place]: number for number, knot in enumerate(knots) for place in knot}
+        pairs = {(knot_of[edge.target], knot_of[edge.source]) for edge in self.edges}
+        return Digraph(len(knots), ((one, other) for one, other in pairs if one != other)), knot_of
 
 
 def _way_back(came: Mapping[str, str], current: str, start: str) -> Iterator[str]:
