@@ -171,6 +171,40 @@ async def test_the_repetition_of_a_client_that_gave_up_gets_the_first_answer(sit
 
 
 @pytest.mark.promise("P8")
+async def test_the_repetition_of_an_overtaken_deletion_is_told_that_it_was_done_and_a_new_one_what_is_so(
+    site: Site,
+) -> None:
+    await site.leave("DELETE")
+    assert (await site.call("PUT", {"on": True}))[0] == 404
+    assert (await site.call("DELETE"))[0] == 204
+    assert (await site.call("DELETE"))[0] == 404
+
+
+@pytest.mark.promise("P8")
+async def test_a_deletion_that_found_nothing_is_not_said_to_be_done_by_its_repetition(site: Site) -> None:
+    site.api.things.clear()
+    await site.leave("DELETE")
+    assert (await site.call("PUT", {"on": True}))[0] == 404
+    assert (await site.call("DELETE"))[0] == 404
+
+
+@pytest.mark.promise("P3")
+async def test_a_removal_of_several_objects_overtakes_a_write_to_one_of_them(site: Site) -> None:
+    await site.leave("PUT", {"on": True})
+    await site.call("POST", {"ids": ["q1"]}, "/api/v2/routing/queues/bulk/remove")
+    site.api.things.clear()
+    assert (await site.call("PUT", {"on": True}))[0] == 404
+
+
+async def test_a_long_answer_is_kept_for_a_client_that_gave_up(site: Site) -> None:
+    site.api.things[QUEUE]["description"] = "x" * 3_000_000  # more than the gateway holds: the rest is still coming
+    await site.leave("PUT", {"on": True, "version": 1})
+    status, document = await site.call("PUT", {"on": True, "version": 1})
+    assert (status, document["version"], len(document["description"])) == (200, 2, 3_000_000)
+    assert site.api.writes("PUT") == 1
+
+
+@pytest.mark.promise("P8")
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 async def test_a_versioned_write_whose_answer_was_lost_is_said_to_be_done(site: Site, method: str) -> None:
     site.api.lose = 1

@@ -30,7 +30,10 @@ ABANDONED_MAX = 64
 """Most answers kept for writes whose clients went away."""
 ABANDONED_S = 35.0
 """How long such an answer is kept: the SDK repeats after at most 30 s, so what comes later is a new write."""
-_KEPT_BYTES_MAX = 256 * 1024
+KEPT_BYTES_MAX = 16 * 1024 * 1024
+"""Most bytes of all answers that are kept; the oldest go first."""
+_RESTS_MAX = 8  # answers that are still coming from the API while they are kept, each on a connection of its own
+_SEVERAL = frozenset({"bulk", "batch"})  # a write to such a path can touch everything beside it
 _BELOW_MAX = 4096  # objects written below one collection while one POST is under way; past it the POST is overtaken
 _TELLING = frozenset({b"accept", b"accept-encoding", b"accept-language", b"content-type", b"range", b"if-none-match"})
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -56,6 +59,7 @@ class Flight:
         overtaken: A write that can touch the same thing was begun after this one, or was under way when it began.
         crossed: Of a POST: so was another POST to the same path, which touches it unless both made objects.
         below: Of a POST: first path segments below its path to which something was so written.
+        repeats: Of a DELETE: an earlier one of this client whose answer nobody got, and is not true any more.
     """
 
     key: bytes
@@ -69,6 +73,7 @@ class Flight:
     overtaken: bool = False
     crossed: bool = False
     below: set[str] = field(default_factory=set)
+    repeats: Flight | None = None
 
     @property
     def is_abandoned(self) -> bool:
@@ -108,6 +113,14 @@ class Flights:
         for flight in self._abandoned.values():
             if flight.key == key and flight.is_abandoned and self.still_holds(flight):
                 self.adopted += 1
+                return flight
+        return None
+
+    def take_overtaken(self, key: bytes) -> Flight | None:
+        """Return a DELETE that was abandoned, and overtaken since; what it did, its one repetition must not deny."""
+        for flight in self._abandoned.values():
+            if flight.key == key and flight.method == "DELETE" and flight.is_abandoned and flight.overtaken:
+                self.served(flight)
                 return flight
         return None
 
@@ -171,32 +184,76 @@ class Flights:
         return seen and not read.task.done()
 
     def _sweep(self, now_s: float) -> None:
+        """Forget what is too old, too much or not true any more; that a DELETE was done matters though overtaken."""
         surplus = len(self._abandoned) - ABANDONED_MAX
-        for number, each in enumerate(list(self._abandoned.values())):
+        kept = _Kept()
+        for number, each in reversed(list(enumerate(self._abandoned.values()))):
             age_s = now_s - (each.abandoned_at_s or 0.0)
-            over = number < surplus or age_s > ABANDONED_S or each.overtaken
-            if each.is_abandoned and each.task.done() and (over or _is_bulky(each)):
+            over = number < surplus or age_s > ABANDONED_S or (each.overtaken and each.method != "DELETE")
+            if each.is_abandoned and each.task.done() and (over or not kept.has_room_for(each)):
                 self.served(each)
                 _give_up_rest(each)
 
 
+@dataclass(slots=True)
+class _Kept:
+    """How much is kept of answers, counted from the newest."""
+
+    held_bytes: int = 0
+    rests: int = 0
+
+    def has_room_for(self, flight: Flight) -> bool:
+        if flight.task.cancelled() or flight.task.exception() is not None:
+            return False
+        ending = flight.task.result()
+        self.held_bytes += len(ending.body)
+        self.rests += isinstance(ending, Reply) and ending.rest is not None
+        return self.held_bytes <= KEPT_BYTES_MAX and self.rests <= _RESTS_MAX
+
+
+def was_done(flight: Flight | None) -> bool:
+    """Say whether an abandoned write did something, or may have: it was answered well, or not yet."""
+    if flight is None:
+        return False
+    if not flight.task.done():
+        return True
+    if flight.task.cancelled() or flight.task.exception() is not None:
+        return False
+    return flight.task.result().status < _FAILED
+
+
 def _overtake(earlier: Flight, later: Flight) -> None:
     """Note in a write that another one begins."""
-    if not (_is_below(earlier.path, later.path) or _is_below(later.path, earlier.path)):
+    here, there, method = _reach(earlier.path), _reach(later.path), later.method
+    if there != _spelled(later.path):
+        method = ""  # whatever it is called, it may change or remove several objects
+    if not (_is_below(here, there) or _is_below(there, here)):
         return
-    if earlier.method != "POST" or len(later.path) < len(earlier.path):
+    if earlier.method != "POST" or len(there) < len(here):
         earlier.overtaken = True
-    elif later.path == earlier.path:
-        earlier.crossed = earlier.crossed or later.method == "POST"
-        earlier.overtaken = earlier.overtaken or later.method != "POST"
+    elif there == here:
+        earlier.crossed = earlier.crossed or method == "POST"
+        earlier.overtaken = earlier.overtaken or method != "POST"
     else:
-        earlier.below.add(later.path[len(earlier.path) :].strip("/").split("/", 1)[0].lower())
+        earlier.below.add(there[len(here) :].strip("/").split("/", 1)[0])
         earlier.overtaken = earlier.overtaken or len(earlier.below) > _BELOW_MAX
 
 
+def _reach(path: str) -> str:
+    """Return the path at and below which a write can change something: `/x` for `/x/bulk/remove`."""
+    parts = _spelled(path).split("/")
+    at = next((number for number, part in enumerate(parts) if part in _SEVERAL), None)
+    return "/".join(parts[:at])
+
+
+def _spelled(path: str) -> str:
+    """Return a path in one spelling: the API does not mind its case or a slash at its end."""
+    return path.rstrip("/").lower()
+
+
 def _is_below(path: str, above: str) -> bool:
-    """Say whether a path is the other one or lies below it, however the slash at the end is written."""
-    return f"{path.rstrip('/')}/".lower().startswith(f"{above.rstrip('/')}/".lower())
+    """Say whether a path is the other one or lies below it; both in one spelling."""
+    return f"{path}/".startswith(f"{above}/")
 
 
 def _made(flight: Flight) -> str:
@@ -221,10 +278,3 @@ def _give_up_rest(flight: Flight) -> None:
     ending = flight.task.result()
     if isinstance(ending, Reply) and ending.rest is not None and not flight.streamed:
         ending.rest.close()
-
-
-def _is_bulky(flight: Flight) -> bool:
-    if flight.task.cancelled() or flight.task.exception() is not None:
-        return True
-    ending = flight.task.result()
-    return len(ending.body) > _KEPT_BYTES_MAX or (isinstance(ending, Reply) and ending.rest is not None)

@@ -24,7 +24,7 @@ from interlock.gateway.answers import Answer
 from interlock.gateway.bodies import CALL_BODY_MAX, LOGIN_BODY_MAX, Bodies
 from interlock.gateway.callers import Callers, Run
 from interlock.gateway.encodings import plain_body
-from interlock.gateway.flights import Ending, Flight, Flights, flight_key
+from interlock.gateway.flights import Ending, Flight, Flights, flight_key, was_done
 from interlock.gateway.headers import Pair, forwarded_request, forwarded_response, read_rate, read_retry_after
 from interlock.gateway.oauth import (
     PLACEHOLDER_LIFE_S,
@@ -518,7 +518,10 @@ class Proxy:
             finally:
                 self.flights.ended(flight)
 
-        flight = Flight(key=call.key, method=call.method, path=call.route.path, task=asyncio.create_task(fly()))
+        repeats = self.flights.take_overtaken(call.key)
+        flight = Flight(
+            key=call.key, method=call.method, path=call.route.path, task=asyncio.create_task(fly()), repeats=repeats
+        )
         holder.append(flight)
         self.flights.add(flight)
         return flight
@@ -607,7 +610,8 @@ class Proxy:
             path=call.route.path,
             attempt=progress.attempt,
             replayed_401=progress.replayed or (self._is_hopeless(call) and self._is_good(token, progress)),
-            lost_before=progress.lost or (progress.was_lost and isinstance(outcome, Answered)),
+            lost_before=progress.lost
+            or (isinstance(outcome, Answered) and (progress.was_lost or was_done(flight.repeats))),
         )
         match verdict:
             case Deliver() | Unreachable():

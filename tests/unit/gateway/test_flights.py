@@ -6,7 +6,16 @@ import gzip
 import pytest
 
 from interlock.gateway.answers import Answer
-from interlock.gateway.flights import ABANDONED_MAX, ABANDONED_S, Ending, Flight, Flights, _made, flight_key
+from interlock.gateway.flights import (
+    ABANDONED_MAX,
+    ABANDONED_S,
+    KEPT_BYTES_MAX,
+    Ending,
+    Flight,
+    Flights,
+    _made,
+    flight_key,
+)
 
 
 async def fly(
@@ -276,3 +285,39 @@ async def test_an_object_that_a_compressed_answer_names_is_seen_too() -> None:
     future.set_result(Answer(status=200, headers=headers, body=gzip.compress(b'{"id": "I"}')))
     await flight.task
     assert _made(flight) == "i"
+
+
+async def left(flights: Flights, method: str, path: str, key: bytes, ending: Ending = ANSWER) -> Flight:
+    """Begin a write whose client goes away, and let the API answer it."""
+    flight, future = await fly(method, key, path)
+    flights.add(flight)
+    flights.sent(flight)
+    flight.clients = 0
+    flights.abandoned(flight, 0.0)
+    future.set_result(ending)
+    await flight.task
+    flights.ended(flight)
+    return flight
+
+
+@pytest.mark.parametrize("path", ["/api/v2/things/bulk/remove", "/api/v2/things/bulk", "/api/v2/Things/Batch/x/"])
+@pytest.mark.parametrize(("method", "there"), [("PUT", "/api/v2/things/1"), ("POST", "/api/v2/things")])
+async def test_a_write_to_several_objects_overtakes_one_to_any_of_them(method: str, there: str, path: str) -> None:
+    flights = Flights()
+    made = Answer(status=200, headers=(), body=b'{"id": "1"}')
+    await left(flights, method, there, b"k", made)
+    assert flights.find(b"k", 1.0) is not None
+    again = await left(flights, method, there, b"k2", made)
+    later, future = await fly("POST", b"bulk", path)
+    flights.add(later)
+    assert not flights.still_holds(again)
+    future.set_result(ANSWER)
+
+
+async def test_of_many_long_answers_the_newest_are_kept() -> None:
+    flights = Flights()
+    body = bytes(KEPT_BYTES_MAX // 4)
+    for number in range(6):
+        answer = Answer(status=200, headers=(), body=body)
+        await left(flights, "PUT", f"/api/v2/things/{number}", str(number).encode(), answer)
+    assert [flights.find(str(number).encode(), 1.0) is not None for number in range(6)] == [False, False, *[True] * 4]
