@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from interlock.gateway.oauth import Credentials
     from interlock.gateway.service import Terms
+    from interlock.gateway.tokens import Reread
 
 app = typer.Typer()
 
@@ -81,6 +82,7 @@ def gateway(
         hold_s=hold,
         open_login=open_login,
         names=tuple(public or ()),
+        reread=_rereading(lambda: _credentials(os.environ, secret_file, secret_command)),
     )
     proxy = _Uploads(*_address(count_uploads), domain=_domain(api_url)) if count_uploads else None
     uvloop.run(_serve(terms, host, port, uploads=proxy, json=json))
@@ -176,6 +178,23 @@ def _upstream(region: str | None, api: str | None, login: str | None) -> tuple[s
         raise _usage("no region was given", "the gateway must know where the organisation lives", "add --region")
     found = parse_region(region)
     return f"https://{found.api_host}", f"https://{found.login_host}"
+
+
+def _rereading(read: Callable[[], Credentials]) -> Reread:
+    """Return what reads the client's secret again, after somebody rotated it."""
+    import asyncio
+
+    from interlock.cli import view
+    from interlock.errors import InterlockError
+
+    async def reread() -> Credentials | None:
+        try:
+            return await asyncio.to_thread(read)
+        except InterlockError as error:
+            view.note(f"  warning: the client secret cannot be read again: {error.what}")
+            return None
+
+    return reread
 
 
 def _credentials(environment: Mapping[str, str], secret_file: str | None, command: str | None) -> Credentials:

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from interlock.terraform.events import AnyEvent
 
 _MAY_USE = re.compile(rb"genesyscloud|\bmodule\b")  # what a root module does not say itself, its modules may
-_CURRENT_S = 2.0  # how long a grant in a table is believed to be current by the run's own gateway
+_CURRENT_S = 0.5  # how long a grant in a table is believed by the run's own gateway: two paid reads a second, and
+# so many seconds in which a run that lost its lock may still send calls
 SAVED_PLAN = "saved.tfplan"  # a run's private copy of the plan that it was given
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
 
@@ -663,17 +664,26 @@ def _review(prepared: _Prepared, desk: Desk, gateway: RunGateway | None, creatio
 
 
 def at_most_every(period_s: float, ask: Callable[[int], Awaitable[bool]]) -> Callable[[int], Awaitable[bool]]:
-    """Return `ask` so that a yes is believed for `period_s` seconds: each API call would else be a paid request."""
-    clock, asked_at_s = SystemClock(), dict[int, float]()
+    """Return `ask` so that a yes is believed for `period_s` seconds: each API call would else be a paid request.
+
+    The time counts from when it was asked, and calls that come together share one question.
+    """
+    clock, asked_at_s, lock = SystemClock(), dict[int, float](), asyncio.Lock()
+
+    def is_fresh(token: int) -> bool:
+        return clock.monotonic() - asked_at_s.get(token, float("-inf")) < period_s
 
     async def answer(token: int) -> bool:
-        now_s = clock.monotonic()
-        if now_s - asked_at_s.get(token, float("-inf")) < period_s:
+        if is_fresh(token):
             return True
-        if not await ask(token):
-            return False
-        asked_at_s[token] = now_s
-        return True
+        async with lock:
+            if is_fresh(token):
+                return True
+            now_s = clock.monotonic()
+            if not await ask(token):
+                return False
+            asked_at_s[token] = now_s
+            return True
 
     return answer
 

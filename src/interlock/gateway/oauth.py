@@ -230,6 +230,11 @@ def failed(pool: Pool, why: MintFailure, detail: str, *, now_s: float, chance: f
     )
 
 
+def given_up(pool: Pool) -> Pool:
+    """The request for a slot is of no interest any more; the next one may go at once."""
+    return replace(pool, minting=None, next_mint_s=float("-inf"))
+
+
 def rejected(pool: Pool, slot: int, generation: int) -> Pool:
     """The API answered 401 to a token of that generation: it is not used again."""
     token = pool.tokens[slot]

@@ -156,7 +156,7 @@ class Means:
         upstream: The API.
         callers: Who may call at all.
         placeholders: What clients get instead of tokens.
-        credentials: What named clients must present at `/oauth/token`; None lets everybody in (loopback only).
+        is_open: Named clients need not show the OAuth client at `/oauth/token` (loopback only).
         runs_only: Nobody but runs under their prefixes is served, and nobody else is told that there is a gateway.
         client_priority: Class of clients that are not runs.
         clock: Time.
@@ -171,7 +171,7 @@ class Means:
     upstream: Upstream
     callers: Callers
     placeholders: Placeholders
-    credentials: Credentials | None
+    is_open: bool
     runs_only: bool
     client_priority: Priority
     clock: Clock
@@ -217,7 +217,7 @@ class Proxy:
         self._upstream = means.upstream
         self._callers = means.callers
         self._placeholders = means.placeholders
-        self._credentials = means.credentials
+        self._is_open = means.is_open
         self._runs_only = means.runs_only
         self._client_priority = means.client_priority
         self._clock = means.clock
@@ -363,9 +363,9 @@ class Proxy:
                 run = self._callers.find(route.caller)
                 return f"r/{run.run}" if run is not None and run.may_log_in(shown) else None
             case NamedCaller():
-                if self._credentials is None:
-                    return f"c/{route.caller.name}"
-                return f"c/{route.caller.name}" if shown and are_same(shown, self._credentials) else None
+                ours = self._tokens.credentials
+                proves = self._is_open or (shown is not None and ours is not None and are_same(shown, ours))
+                return f"c/{route.caller.name}" if proves else None
 
     # Calls
 

@@ -18,7 +18,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from interlock.clock import Clock, SystemClock
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
@@ -34,14 +34,14 @@ from interlock.gateway.proxy import Event, Means, Proxy
 from interlock.gateway.rules import Override, Rules, apply_overrides
 from interlock.gateway.sharing import Around, LedgerPlace, Sharing, shared_in
 from interlock.gateway.stats import BudgetStats, FlowStats, Stats
-from interlock.gateway.tokens import TokenKeeper
+from interlock.gateway.tokens import Reread, TokenKeeper
 from interlock.gateway.turnstile import Turnstile
 from interlock.gateway.upstream import Broken, Upstream, parse_base
 from interlock.gateway.witness import Witness
 from interlock.genesys import login_limit, rate_limits
 from interlock.genesys.limits import CLIENT_TIMEOUT_S
 from interlock.ids import Ids, RandomIds
-from interlock.listening.guests import check_loopback
+from interlock.listening.guests import check_loopback, connections_max, open_more_files
 from interlock.listening.strangers import ONLY_LOOPBACK, Names, names_of
 from interlock.lock import Priority
 from interlock.store import RecordStore
@@ -82,6 +82,7 @@ class Terms:
         placeholder_key: At least 32 bytes, the same in all replicas; None for one made from the credentials, or with
             `runs_only` for a fresh one.
         proxy: The forward proxy between the gateway and both.
+        reread: Reads the credentials once more where they came from, when they are refused; None for no such place.
     """
 
     api_url: str
@@ -97,6 +98,7 @@ class Terms:
     names: tuple[str, ...] = ()
     placeholder_key: bytes | None = None
     proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
+    reread: Reread | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ class Gateway:
         witness: Witness | None = None,
     ) -> None:
         _check(terms)
+        open_more_files()
         self.terms = terms
         self._clock = clock or SystemClock()
         self._ids = ids or RandomIds()
@@ -151,10 +154,11 @@ class Gateway:
             proxy=terms.proxy,
         )
         self._sharings = self._share(store, common)
+        in_flight = connections_max(terms.in_flight_max, 4)  # each has a connection to the API
         self._admission = Admission(
             Rules(apply_overrides(rate_limits(), terms.budgets)),
             hold_s=terms.hold_s,
-            concurrency=Concurrency(limit=min(32.0, terms.in_flight_max), ceiling=terms.in_flight_max),
+            concurrency=Concurrency(limit=min(32.0, in_flight), ceiling=in_flight),
             make_budget=shared_in(self._sharings) if self._sharings else plain_budget,
             overridden=[each.name for each in terms.budgets],
         )
@@ -169,6 +173,7 @@ class Gateway:
             changed=self._slots_changed,
             adopted=self._forget_organisation,
         )
+        self._tokens.reread = terms.reread
         self._turnstile = Turnstile(self._admission, self._clock, self._want_token)
         self._proxy = self._new_proxy(report, witness)
         self._server: QuietServer | None = None
@@ -401,7 +406,7 @@ class Gateway:
                 upstream=self._upstream,
                 callers=self._callers,
                 placeholders=Placeholders(key),
-                credentials=None if self.terms.open_login else self.terms.credentials,
+                is_open=self.terms.open_login,
                 runs_only=self.terms.runs_only,
                 client_priority=self.terms.client_priority,
                 clock=self._clock,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from interlock.clock import Clock
 from interlock.gateway.oauth import (
@@ -20,6 +21,7 @@ from interlock.gateway.oauth import (
     are_same,
     due,
     failed,
+    given_up,
     is_settled,
     minted,
     next_due_s,
@@ -38,6 +40,10 @@ from interlock.ids import Ids
 _IDLE_S = 3600.0  # looks again at least so often, whatever the pool says
 
 
+Reread: TypeAlias = Callable[[], Awaitable[Credentials | None]]
+"""Reads credentials where they came from; None when they cannot be read now."""
+
+
 class TokenKeeper:
     """The gateway's tokens.
 
@@ -49,6 +55,11 @@ class TokenKeeper:
         ids: Chance for the jitter.
         changed: Called with the usable slots whenever they may have changed.
         adopted: Called when other credentials were adopted.
+
+    Attributes:
+        pool: The tokens.
+        credentials: The OAuth client now.
+        reread: Reads the credentials once more where they came from, when they are refused; None for no such place.
     """
 
     def __init__(
@@ -69,6 +80,7 @@ class TokenKeeper:
         self._ids = ids
         self._changed = changed
         self._adopted = adopted
+        self.reread: Reread | None = None
         self._nudge = asyncio.Event()
         self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -154,8 +166,19 @@ class TokenKeeper:
                 self.pool = minted(self.pool, answer.value, life_s=answer.life_s, now_s=sent_s, chance=self._chance())
             case NotMinted():
                 now_s = self._clock.monotonic()
+                if answer.why is MintFailure.REFUSED and await self._is_rotated(credentials):
+                    return
                 self.pool = failed(self.pool, answer.why, answer.detail, now_s=now_s, chance=self._chance())
         self._answered.set()
+
+    async def _is_rotated(self, refused: Credentials) -> bool:
+        """Say whether there are other credentials where the refused ones came from; then those are tried at once."""
+        found = None if self.reread is None else await self.reread()
+        if found is None or are_same(found, refused):
+            return False
+        self.credentials = found
+        self.pool = given_up(self.pool)
+        return True
 
     def _become(self, pool: Pool) -> None:
         self.pool = pool

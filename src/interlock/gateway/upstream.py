@@ -23,6 +23,7 @@ from interlock.gateway.forward_proxy import ForwardProxy, Proxying, proxy_of_env
 from interlock.gateway.headers import Pair
 from interlock.gateway.oauth import Credentials, basic_header
 from interlock.gateway.retries import Failure
+from interlock.listening.guests import connections_max
 
 BUFFER_MAX = 1024 * 1024
 """Answers up to this size are held until they are whole, so a lost half can be asked for again; longer ones stream."""
@@ -32,11 +33,12 @@ READY_S = 8.0
 """Longest time until a connection can be used: the name, the proxy's answer to CONNECT and TLS included."""
 STREAM_S = 300.0
 """Longest silence in the rest of a long answer or an event stream."""
+CONNECTIONS_MAX = 256
+"""Most connections to the API, where the process may open so many files."""
 LOGIN_S = 10.0
 """Longest time for the login service's answer."""
 _LOGIN_ANSWER_MAX = 64 * 1024
 _KEEP_ALIVE_S = 15.0  # shorter than the API's own, so that a request seldom meets a connection being closed
-_CONNECTIONS_MAX = 256
 _CHUNK = 64 * 1024
 _EVENTS = b"text/event-stream"  # an answer that has no end: given on as it comes
 _PROXY_LOGIN = 407
@@ -172,7 +174,7 @@ class Upstream:
     async def __aenter__(self) -> Self:
         """Open the client; needs a running loop."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, keepalive_timeout=_KEEP_ALIVE_S),
+            connector=aiohttp.TCPConnector(limit=connections_max(CONNECTIONS_MAX, 4), keepalive_timeout=_KEEP_ALIVE_S),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=READY_S, sock_connect=CONNECT_S),

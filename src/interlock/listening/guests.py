@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import resource
 import socket
@@ -16,13 +17,32 @@ CONNECTIONS_MAX = 2048
 PEER_SHARE = 4
 """One peer beyond this machine may have at most this part of the connections, so that it alone keeps nobody out."""
 
+AWAY_SHARE = 8
+"""Connections that were refused and read why are at most this part of the others."""
+
 _BACKLOG = 2048
 
 
-def connections_max() -> int:
-    """Return how many connections one listener may have: half of the files that the process may open."""
+FILES = 8192
+"""So many files a process that listens may open, where the machine lets it: some allow 256 until somebody asks."""
+
+
+def open_more_files() -> None:
+    """Let this process open as many files as it may need; what the machine forbids stays as it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def connections_max(most: int = CONNECTIONS_MAX, share: int = 2) -> int:
+    """Return how many connections may be open: of `most` as many as a share of the files that the process may open.
+
+    One listener has half of them; who calls elsewhere for its clients has a quarter (`share=4`).
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(min(CONNECTIONS_MAX, soft // 2), 1)
+    return most if soft == resource.RLIM_INFINITY else max(min(most, soft // share), 1)
 
 
 class Guests:
@@ -38,6 +58,7 @@ class Guests:
         self._idle: dict[object, Callable[[], None]] = {}  # oldest first
         self._busy: set[object] = set()
         self._peers: dict[object, str] = {}
+        self._away: dict[object, Callable[[], None]] = {}  # oldest first
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -74,8 +95,16 @@ class Guests:
             self._busy.remove(guest)
             self._idle[guest] = close
 
+    def send_away(self, guest: object, cut: Callable[[], None]) -> None:
+        """It was refused, and reads why: of many who take their time the first is cut off."""
+        self._away[guest] = cut
+        if len(self._away) > max(self._most // AWAY_SHARE, 1):
+            oldest = next(iter(self._away))
+            self._away.pop(oldest)()
+
     def leave(self, guest: object) -> None:
         """It is gone."""
+        self._away.pop(guest, None)
         self._idle.pop(guest, None)
         self._busy.discard(guest)
         self._peers.pop(guest, None)

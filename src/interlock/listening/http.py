@@ -12,13 +12,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from interlock.listening.guests import Guests, connections_max, peer_of
+from interlock.listening.guests import Guests, connections_max, open_more_files, peer_of
 from interlock.listening.strangers import ONLY_LOOPBACK, Names, find_fault
 
 HEAD_MAX = 64 * 1024
@@ -39,9 +39,30 @@ PIPELINED_MAX = 16
 """Most requests that wait behind one that is worked on; nobody needs them, and each takes memory."""
 KEEP_ALIVE_S = 30
 """Longest time between two requests of a connection."""
+AWAY_S = 2.0
+"""Time for a client without a place to send its request, so that it can read why it is refused."""
+_FULL = 503, "too many connections"
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
 _LENGTHS = {b"content-length", b"transfer-encoding"}
+
+
+class _UntilTheEnd(int):
+    """The length of an answer that ends with its connection: longer than any piece, and never missed."""
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    def __sub__(self, other: object) -> Self:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = int.__hash__
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -57,12 +78,14 @@ class GuardedProtocol(HttpToolsProtocol):
     _body_until_s = 0.0
     _heard = False
     _refused: tuple[int, str] | None = None
+    _is_turned_away = False
+    _has_asked = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; when there are too many, the one that was idle longest goes."""
         super().connection_made(transport)
-        if not self.guests.enter(self, transport.abort, peer=peer_of(transport.get_extra_info("peername"))):
-            self._refuse(503, "too many connections")
+        if not self.guests.enter(self, self._make_room, peer=peer_of(transport.get_extra_info("peername"))):
+            self._turn_away(_FULL)
             return
         self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
 
@@ -87,6 +110,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count the head's bytes before they are parsed."""
         self._heard = True
+        if self._is_turned_away:
+            return
         if self._reading_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_MAX and not self._ends_head(data):
@@ -104,7 +129,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there: refuse what only a forward proxy or a smuggler would send."""
-        self._reading_head = False
+        self._reading_head, self._has_asked, self._head_bytes = False, True, 0
         self._stop_timer()
         self._refused = self._foreign() or self._fault()
         if self._refused is not None:
@@ -113,6 +138,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch_body(BODY_SILENCE_S)
         self.guests.begin(self)
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            # It knows no chunks: what has no announced length ends with the connection, which 1.0 closes anyway.
+            self.cycle.chunked_encoding, self.cycle.expected_content_length = False, _UntilTheEnd()
 
     def on_message_complete(self) -> None:
         """The body is there."""
@@ -129,7 +157,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._stop_body_timer()
             self._body_timer = self.loop.call_later(LINGER_S, self.transport.abort)
         if self.cycle.response_complete:
-            self.guests.end(self, self.transport.abort)
+            self.guests.end(self, self._make_room)
 
     def refusal(self, status: int, why: str) -> tuple[bytes, bytes]:
         """Return content type and body of a refusal."""
@@ -190,10 +218,35 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, why: str) -> None:
         if not self.transport.is_closing():
-            kind, body = self.refusal(status, why)
-            head = b"HTTP/1.1 %d \r\ncontent-type: %s\r\nconnection: close\r\n" % (status, kind)
-            self.transport.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+            self._write_refusal(status, why)
         self.transport.close()
+
+    def _write_refusal(self, status: int, why: str) -> None:
+        kind, body = self.refusal(status, why)
+        head = b"HTTP/1.1 %d \r\ncontent-type: %s\r\nconnection: close\r\n" % (status, kind)
+        self.transport.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+
+    def _make_room(self) -> None:
+        """Another connection needs the place of this one, which was idle longest."""
+        if self._has_asked and self._head_bytes == 0:
+            self.transport.close()  # between two requests: a client knows that such a connection may end
+        else:
+            self._turn_away(_FULL)
+
+    def _turn_away(self, why: tuple[int, str]) -> None:
+        """Refuse a connection whose request is still coming.
+
+        Were it closed at once, what then arrives would be answered by a reset, and that takes the refusal with it.
+        """
+        if self.transport.is_closing() or self._is_turned_away:
+            return
+        self._stop_timer()
+        self._is_turned_away = True
+        self._write_refusal(*why)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._head_timer = self.loop.call_later(AWAY_S, self.transport.abort)
+        self.guests.send_away(self, self.transport.abort)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
@@ -248,6 +301,7 @@ def new_server(
         names: Under which names it may be addressed.
         options: Further ones of `uvicorn.Config`.
     """
+    open_more_files()
     guests = Guests(connections_max())
     guarded: Callable[..., asyncio.Protocol] = type("Guarded", (protocol,), {"guests": guests, "names": names})
     config = uvicorn.Config(

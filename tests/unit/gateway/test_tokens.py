@@ -106,3 +106,35 @@ def test_an_upstream_is_a_scheme_a_host_and_a_port(url: str) -> None:
 
     with pytest.raises(UsageError):
         parse_base(url, "the address")
+
+
+async def test_a_secret_that_was_rotated_is_read_again_and_tried_at_once() -> None:
+    refusal = Reply(status=401, headers=(), body=b'{"error":"invalid_client"}')
+    login = Login(refusal)
+    tokens = keeper(login, FakeClock(), [])
+    new = Credentials(client_id="id", secret=Secret("rotated"))
+
+    async def reread() -> Credentials:
+        return new
+
+    tokens.reread = reread
+    tokens.open()
+    await tokens.wait_settled(5.0)
+    assert tokens.bearer(0) is not None
+    assert tokens.credentials is new
+    assert (login.asked, tokens.pool.refused) == (2, False)
+    await tokens.aclose()
+
+
+async def test_a_secret_that_reads_the_same_again_stays_refused() -> None:
+    refusal = Reply(status=401, headers=(), body=b'{"error":"invalid_client"}')
+    tokens = keeper(Login(refusal), FakeClock(), [])
+
+    async def reread() -> Credentials | None:
+        return tokens.credentials
+
+    tokens.reread = reread
+    tokens.open()
+    await tokens.wait_settled(5.0)
+    assert tokens.pool.refused
+    await tokens.aclose()
