@@ -550,7 +550,7 @@ class Supervisor:
         if self._order.operation is Operation.DRIFT:
             return await self._scan(plan_path)
         if self._order.operation is Operation.PLAN:
-            await self._judge_start(facts)
+            self._judge_start(facts, is_new=not self._order.backend and await self._is_new())
             return await self._planned(facts)
         stored = await self._hands.access.stored()
         facts = await asyncio.to_thread(with_refresh, facts, plan_path, stored)
@@ -560,7 +560,7 @@ class Supervisor:
         if facts.is_empty:
             return await self._apply(plan_path, facts)
         check_plan(self._order, facts)
-        start = await self._judge_start(facts)
+        start = self._judge_start(facts, is_new=stored is None)
         await self._check_drift(plan_path, facts)
         await self._approve(start)
         return await self._apply(plan_path, facts)
@@ -794,16 +794,16 @@ class Supervisor:
         if self._order.operation is not Operation.DRIFT:  # "no changes" would be all that it says
             self._journal.tell(entry)
 
-    async def _judge_start(self, facts: PlanFacts) -> Start:
+    async def _is_new(self) -> bool:
+        return not (await self._hands.access.current()).lineage
+
+    def _judge_start(self, facts: PlanFacts, *, is_new: bool) -> Start:
         """Say when a store that never saw the state would have everything created.
 
         Raises:
             PolicyGate: A CI job must say that it is meant.
         """
         creates = sum(change.action is PlannedAction.CREATE for change in facts.changes)
-        if not creates or self._order.backend:
-            return Start.GO
-        is_new = not (await self._hands.access.current()).lineage
         start = judge_start(self._order, is_new=is_new, creates=creates, made_here=self._is_plan_of_home())
         if start is Start.REFUSE:
             raise refuse_start(self._order, creates)

@@ -51,6 +51,7 @@ async def test_a_grant_held_by_hand_is_broken_only_by_who_takes_responsibility(t
 
 async def test_nobody_to_break_is_said_with_a_command(tmp_path: Path) -> None:
     home = memory_home(tmp_path)
+    await home.coordinator.pause("prod", by="ann", reason="maintenance")
     async with open_case("prod", ASKED, home, {}) as case:
         assert (await case.examine()).verdict is None
         with pytest.raises(UsageError, match="is not locked") as raised:
