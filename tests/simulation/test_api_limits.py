@@ -52,6 +52,15 @@ def test_a_limit_of_a_minute_is_learned_and_then_kept(kind: str) -> None:
     assert got.refused_share <= 0.02, (kind, got.refused_share)
 
 
+@pytest.mark.slow
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize(("says", "share"), [("absent", 0.93), ("lying, too long", 0.8)])
+def test_a_limit_of_a_minute_is_used_although_its_refusals_say_nothing_or_too_much(says: str, share: float) -> None:
+    got = run(CASES[f"600 a minute, clock, Retry-After {says}"], 1)
+    assert got.share >= share, (says, got.share)
+    assert got.refused_share <= 0.01, (says, got.refused_share)
+
+
 def test_the_same_seed_gives_the_same_world() -> None:
     one, two = (tried("10 a second", 40.0, seed=7, skip_s=10.0) for _ in range(2))
     assert one == two

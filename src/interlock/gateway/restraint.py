@@ -30,10 +30,10 @@ PAUSE_DEFAULT_S = 0.5
 PAUSE_MAX_S = 180.0
 """Longest Retry-After that is waited for."""
 PAUSE_UNBELIEVED_S = 60.0
-"""What a longer one is taken for: no window is known to be longer, so one request asks then."""
+"""After so long, or after a window where that is longer, one request asks, whatever a Retry-After says."""
 FEW = 10
 """Fewer accepted requests than this say nothing about a limit."""
-_BACKOFF_MAX_S = 8.0  # between probes that are refused
+_BACKOFF_MAX_S = 4.0  # between probes that are refused
 _LOOK_S = 1.0  # a probe is out, or as many as may be at once: its answer will say so before
 _FALL = 0.3  # of the rate, after a refusal
 _FALL_AGAIN = 0.15  # after one at a rate that was refused before: it is known well
@@ -160,6 +160,7 @@ class Restraint:
         "_sliding",
         "_storm_s",
         "_under_way",
+        "_was_lower",
         "is_active",
         "learned",
         "lessons",
@@ -182,6 +183,7 @@ class Restraint:
         self._flying = 0
         self._counts: Counts | None = None
         self._doubts_at_s = -math.inf
+        self._was_lower = False
         self._opened_s = -math.inf
         self._began_s = math.inf  # when the first was accepted
         self.pardon()
@@ -268,7 +270,7 @@ class Restraint:
         """
         self._flying -= 1
         self.is_active = True
-        pause_s = _believed(pause_s)
+        pause_s = _believed(pause_s, self.window_s)
         if sent_s <= self._storm_s:  # sent before the refusal that is known already: the same storm
             self._refused_in_storm += 1
             if not self._failures:
@@ -361,6 +363,10 @@ class Restraint:
         learned = counts.near(self.learned) if self.learned is not None else None
         if learned is not None:
             self.quiet_windows = min(2 * self.quiet_windows, _QUIET_MAX)
+            is_lower = learned < (self.learned or 0)
+            if is_lower and not self._was_lower:  # the same number, counted less well: so much passed before
+                learned = self.learned
+            self._was_lower = is_lower
         elif last is not None and at_s - last.at_s <= 2.0 * window_s + PAUSE_DEFAULT_S:
             learned, self.quiet_windows = counts.same_as(last), 1
         elif counts.is_first and counts.window >= FEW and counts.sliding >= (1.0 - _SAME) * self._best.of(at_s):
@@ -423,7 +429,8 @@ class Restraint:
         return count / span_s
 
 
-def _believed(pause_s: float | None) -> float:
+def _believed(pause_s: float | None, window_s: float) -> float:
+    """Return the pause that is waited for: no window is over later than its own length from now, whatever is said."""
     if not pause_s or pause_s < 0:
         return PAUSE_DEFAULT_S
-    return pause_s if pause_s <= PAUSE_MAX_S else PAUSE_UNBELIEVED_S
+    return min(pause_s, max(window_s, PAUSE_UNBELIEVED_S))
