@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from interlock.bounded import decode_json
-from interlock.errors import StateInvalid
+from interlock.errors import StateInvalid, UsageError
 from interlock.run.shown import by_address
 from interlock.secrecy import MASK, NO_KNOWN_SECRETS, NO_SECRETS, KnownSecrets, hide_within
 from interlock.state.outputs import read_outputs
@@ -52,7 +52,7 @@ def outputs_of_state(body: bytes | None) -> tuple[Output, ...]:
     """Return the root outputs of a stored state; none of one that cannot be read."""
     try:
         found = read_outputs(body) if body else {}
-    except StateInvalid:
+    except (StateInvalid, UsageError):
         return ()
     return tuple(
         Output(name=name, sensitive=each.sensitive, value="" if each.sensitive else bytes(each.value).decode())

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from interlock.bounded import decode_json, read_json
 from interlock.errors import THIS_STATE, StateInvalid, UsageError, command
+from interlock.state.encrypted import parse_content
 
 
 class StoredOutput(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class StoredOutput(Struct, frozen=True, kw_only=True):
 
 class _State(Struct):
     outputs: dict[str, StoredOutput] = {}
+    encrypted_data: str = ""
 
 
 def read_outputs(body: bytes) -> Mapping[str, StoredOutput]:
@@ -57,13 +59,17 @@ def read_outputs(body: bytes) -> Mapping[str, StoredOutput]:
 
     Raises:
         StateInvalid: It is not a state.
+        UsageError: OpenTofu encrypted it.
     """
     try:
-        return dict(sorted(decode_json(body, type=_State).outputs.items()))
+        state = decode_json(body, type=_State)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(
             "the state's outputs cannot be read", why=str(error), fix=command("state", "verify", THIS_STATE)
         ) from error
+    if state.encrypted_data:
+        parse_content(body, "the state")  # says what can be done, and never that there are none
+    return dict(sorted(state.outputs.items()))
 
 
 def find_output(outputs: Mapping[str, StoredOutput], name: str) -> StoredOutput:

@@ -1,4 +1,5 @@
 import pytest
+from tests.opentofu_documents import FIRST
 
 from interlock.errors import StateInvalid, UsageError
 from interlock.state.outputs import find_output, read_outputs
@@ -29,3 +30,9 @@ def test_what_terraform_does_not_print_raw_is_refused_and_an_unknown_name_too() 
 def test_what_is_not_a_state_has_no_outputs(body: bytes) -> None:
     with pytest.raises(StateInvalid):
         read_outputs(body)
+
+
+@pytest.mark.promise("P8")
+def test_an_encrypted_state_is_not_called_one_without_outputs() -> None:
+    with pytest.raises(UsageError, match="OpenTofu encrypted it"):
+        read_outputs(FIRST)
