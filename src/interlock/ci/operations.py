@@ -172,6 +172,7 @@ class Call:
         span: The call.
         directory: Where it runs, "" for the default.
         replaces_shell: It is `exec`-ed or sourced, so what its script forwards is forwarded.
+        arguments: The words behind the script's name.
     """
 
     kind: str
@@ -181,6 +182,7 @@ class Call:
     file: str = ""
     directory: str = ""
     replaces_shell: bool = False
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -581,9 +583,12 @@ def _calls(programs: Iterable[Program]) -> Iterator[Call]:
             script = next((word for word in words[1:] if not word.text.startswith(("-", "+"))), None)
             if script is not None and not script.text.startswith("$"):
                 stays = program.replaces_shell or program.name in ("source", ".")
-                yield Call(kind="script", name=script.text, span=program.span, replaces_shell=stays)
+                given = tuple(word.text for word in words if word.start > script.start)
+                yield Call(kind="script", name=script.text, span=program.span, replaces_shell=stays, arguments=given)
         elif "/" in name and not name.startswith(("/", "$", "~")):
-            yield Call(kind="script", name=name, span=program.span, replaces_shell=program.replaces_shell)
+            given = tuple(word.text for word in words[1:])
+            replaces = program.replaces_shell
+            yield Call(kind="script", name=name, span=program.span, replaces_shell=replaces, arguments=given)
 
 
 def _make_calls(program: Program) -> Iterator[Call]:

@@ -15,6 +15,7 @@ from interlock.ci.document import SourceText
 from interlock.ci.operations import Call, Locate, Operation, Program, Reading, read
 from interlock.source.tree import SourceUnreadable, Span, Tree, join
 
+_ACTS = frozenset({"apply", "destroy"})
 MAX_DEPTH = 5  # scripts that call scripts
 MAX_SCRIPT_BYTES = 256 * 1024
 MAX_TARGETS = 500  # that one make call visits
@@ -63,6 +64,10 @@ class Scripts:
 
     def _called(self, call: Call, depth: int, seen: frozenset[str]) -> Effects:
         effects = self._made(call, depth, seen) if call.kind == "make" else self._run(call, depth, seen)
+        if _ACTS.isdisjoint(call.arguments) and "plan" in call.arguments:
+            # `baseline.sh FOLDER plan`: one script for both, and its apply is in the other branch.
+            only = tuple(found for found in effects.operations if not found.applies)
+            effects = replace(effects, operations=only)
         if call.replaces_shell:
             return effects
         # The caller's shell stands between the signal and this script, so nothing in it is reached.

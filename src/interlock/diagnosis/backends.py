@@ -14,7 +14,7 @@ from typing import Final
 from interlock.errors import THIS_STATE, command
 from interlock.foreign_text import shell_word
 
-KNOWN: Final = frozenset({"s3", "http", "local", "pg", "cloud", "remote"})
+KNOWN: Final = frozenset({"s3", "http", "local", "pg", "cloud", "remote", "azurerm", "gcs"})
 """What Interlock itself can read; with nothing in the log that names another backend it is taken for one of these."""
 
 _SPELLINGS: Final[Mapping[str, re.Pattern[str]]] = {
@@ -54,10 +54,11 @@ def backend_configured(text: str) -> str:
 def look_at_lock(backend: str, *, path: str = "", lock_id: str = "", tool: str = "terraform") -> str:
     """Return what to type to see whether a lock's holder is still at work, and to remove it when not."""
     if backend == "azurerm":
-        return _lease(path)
+        return f"{command('lock', 'explain', THIS_STATE)}    by hand: {_lease(path)}"
     if backend == "gcs":
         url = shell_word(path if path.startswith("gs://") else "gs://BUCKET/PREFIX/default.tflock")
-        return f"gsutil cat {url}    and when its Who is at work no more: gsutil rm {url}"
+        by_hand = f"gsutil cat {url}    and when its Who is at work no more: gsutil rm {url}"
+        return f"{command('lock', 'explain', THIS_STATE)}    by hand: {by_hand}"
     if backend == "kubernetes":
         return f"kubectl get leases    and when its holder is at work no more: {_force(tool, lock_id)}"
     if backend in ("cloud", "remote"):
@@ -90,14 +91,11 @@ def find_whole_version(backend: str) -> str:
             f"{command('state', 'verify', THIS_STATE)}    then, for the newest whole version: "
             f"{command('state', 'restore', THIS_STATE)}"
         )
-    return f"{_VERSIONS.get(backend, 'look for an older copy of the state in the backend')}    {_TRY}"
+    return (
+        "look for an older copy of the state in the backend    and check it before it is pushed: "
+        "interlock state verify FILE"
+    )
 
-
-_TRY: Final = "and check the one that you bring back before it is pushed: interlock state verify FILE"
-_VERSIONS: Final[Mapping[str, str]] = {
-    "azurerm": "az storage blob list --account-name ACCOUNT --container-name CONTAINER --include vs",
-    "gcs": "gsutil ls -a gs://BUCKET/PREFIX/default.tfstate",
-}
 
 _RENEW: Final[Mapping[str, str]] = {
     "s3": "aws sts get-caller-identity    shows whose credentials this step has",

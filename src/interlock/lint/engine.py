@@ -18,6 +18,7 @@ from interlock.lint import organisation
 from interlock.lint.catalogue import RULES
 from interlock.lint.finding import Finding
 from interlock.lint.fixes import MAX_ROUNDS, apply_edits
+from interlock.lint.idle import without_idle
 from interlock.lint.ignores import Ignore, find_ignores
 from interlock.lint.report import Report, reported
 from interlock.lint.rule import Rule, Sources
@@ -108,7 +109,7 @@ def gather(tree: Tree, targets: tuple[str, ...]) -> tuple[Sources, Wanted]:
             folders.update(dict.fromkeys(_walk(tree, target)))
             pipelines.update(dict.fromkeys(ci.find(tree, target)))
     modules = read_modules(recorder, tuple(folder for folder in folders if _has_configuration(tree, folder)))
-    workflows = ci.read_all(recorder, pipelines)
+    workflows = tuple(without_idle(workflow, modules) for workflow in ci.read_all(recorder, pipelines))
     _read_flows(recorder, modules)
     sources = Sources(
         modules=modules,

@@ -381,3 +381,20 @@ def test_a_lock_table_is_known_without_a_backend_that_names_it(
     found: Found, texts: dict[str, str], fires: bool
 ) -> None:
     assert bool(found(texts, "lock-table-key")) is fires
+
+
+@pytest.mark.parametrize("hole", ["$application_name", "{{ name }}", "__NAME__", "<name>"])
+def test_a_template_of_a_backend_shares_no_state(found: Found, hole: str) -> None:
+    backend = 'terraform {{\n  backend "s3" {{\n    bucket = "b"\n    key = "{key}"\n  }}\n}}\n'
+    texts = {f"{name}/main.tf": backend.format(key=hole) for name in ("a", "b")}
+    assert found(texts, "backend-key-shared") == []
+    assert found({path: backend.format(key="k") for path in texts}, "backend-key-shared") != []
+
+
+@pytest.mark.parametrize(
+    "more", ['resource "aws_s3_bucket" "tfstate" {}\n', 'provider "tfe" {\n  organization = "acme"\n}\n']
+)
+def test_what_makes_the_store_or_manages_hcp_need_not_have_a_backend(found: Found, more: str) -> None:
+    bare = 'provider "aws" {}\nresource "aws_s3_bucket" "x" {}\n'
+    assert found(bare, "backend-missing") != []
+    assert found(bare + more, "backend-missing") == []

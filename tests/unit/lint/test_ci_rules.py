@@ -1090,3 +1090,39 @@ def test_backend_remote_is_not_told_to_save_a_plan() -> None:
     advice = lint_rules(files)["ci-unreviewed-apply"]
     assert "cloud" in advice
     assert "Write the plan with -out" not in advice
+
+
+def test_a_module_without_resources_and_backend_is_applied_by_nobody() -> None:
+    """Pipelines "apply" such a module to read what it computes; nothing of it can be locked or lost."""
+    use = "steps:\n  - run: terraform -chdir=infra/${{ inputs.app }}/config apply -auto-approve"
+    config = {"infra/a/config/main.tf": 'output "x" {\n  value = 1\n}\n'}
+    assert lint_rules({GITHUB: github(use), **config}) == {}
+    made = {"infra/b/config/main.tf": 'resource "terraform_data" "x" {}\n'}
+    assert "ci-unserialized" in lint_rules({GITHUB: github(use), **config, **made})
+
+
+def test_one_script_for_plan_and_apply_is_taken_at_its_word() -> None:
+    script = {"b.sh": 'if [ "$1" = plan ]; then terraform plan -lock-timeout=5m; else terraform apply; fi\n'}
+    assert "ci-unserialized" not in lint_rules({GITHUB: github("steps:\n  - run: bash b.sh plan"), **script})
+    assert "ci-unserialized" in lint_rules({GITHUB: github("steps:\n  - run: bash b.sh apply"), **script})
+
+
+def test_a_group_of_one_pull_request_may_drop_an_older_push() -> None:
+    job = "concurrency: {group: 'x-${{ github.ref }}'}\n" + APPLY
+    assert found({GITHUB: github(job, top="on: pull_request")}, "ci-pending-dropped") == []
+    assert found({GITHUB: github(job, top="on: push")}, "ci-pending-dropped") != []
+
+
+@pytest.mark.parametrize(
+    ("before", "line", "fires"),
+    [
+        ("npm ci", "npx playwright install", False),
+        ("echo", "npx playwright install", True),
+        ("docker load -i app.tar", "docker run -d app:latest", False),
+        ("echo", "docker run -d app:latest", True),
+        ("docker load -i app.tar", "docker run -d acme/app:latest", True),
+    ],
+)
+def test_what_the_job_brought_itself_is_no_loose_install(before: str, line: str, fires: bool) -> None:
+    steps = f"steps:\n  - run: {before}\n  - run: {line}\n  - run: terraform plan"
+    assert bool(found({GITHUB: github(steps)}, "ci-unpinned-install")) is fires

@@ -306,3 +306,13 @@ def test_a_flow_is_looked_up_by_the_name_in_its_yaml(found: Found) -> None:
     assert found(texts, "reference-by-name") == ["main.tf:4:1 reference-by-name"]
     assert found({**texts, "flows/main.yaml": "inboundCall:\n  name: Another\n"}, "reference-by-name") == []
     assert found({"main.tf": texts["main.tf"]}, "reference-by-name") == []
+
+
+@pytest.mark.parametrize(("waits", "fires"), [("  depends_on = [module.make]\n", False), ("", True)])
+def test_a_module_that_waits_for_another_may_look_up_what_that_makes(found: Found, waits: str, fires: bool) -> None:
+    texts = {
+        "main.tf": f'module "make" {{\n  source = "./make"\n}}\nmodule "use" {{\n  source = "./use"\n{waits}}}\n',
+        "make/main.tf": queue('name = "Billing"'),
+        "use/main.tf": 'data "genesyscloud_routing_queue" "b" {\n  name = "Billing"\n}\n',
+    }
+    assert bool(found(texts, "reference-by-name")) is fires

@@ -17,11 +17,16 @@ _SCALAR = re.compile(rb"\s*concurrency:\s*")
 _FLOW = re.compile(rb"[{,]\s*group:\s*\Z")
 
 
+_OF_ONE_CHANGE = frozenset({"pull_request", "pull_request_target", "merge_group"})
+
+
 def _check(sources: Sources) -> Iterator[Finding]:
     for workflow, job in jobs(sources):
         if workflow.vendor is not Vendor.GITHUB or not any(applying(workflow, job)):
             continue
         for turn in job.turns:
+            if turn.follows_ref and workflow.events and workflow.events <= _OF_ONE_CHANGE:
+                continue  # a group of one pull request: what is dropped is an older push of the same change
             unique = "github.run_id" in turn.key
             if turn.keeps_all is False and turn.cancels is not True and not unique:
                 yield RULE.finding(

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from interlock.ci.operations import Program
 from interlock.ci.workflow import Job, Step
 from interlock.lint.deployments import distinct, jobs
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.installs import built_images, loose_install, runs_what_it_fetches
 from interlock.lint.rule import Rule, Sources, Subject
+from interlock.source.tree import Span
 
 
 def _check(sources: Sources) -> Iterator[Finding]:
     for _, job in jobs(sources):
-        built = built_images(program for step in job.steps for program in step.programs)
+        programs = [program for step in job.steps for program in step.programs]
+        built = built_images(programs)
+        brought = _brought(programs)
         for step in job.steps:
-            yield from _check_step(job, step, built)
+            yield from (found for found in _check_step(job, step, built) if found.span not in brought)
+
+
+def _brought(programs: list[Program]) -> frozenset[Span]:
+    """Return the programs whose package or image the job itself brought before: from a lock file, or an archive."""
+    installs = any(_INSTALLS.match(program.text) for program in programs)
+    loads = any(_LOADS.match(program.text) for program in programs)
+    return frozenset(
+        program.span
+        for program in programs
+        if (installs and program.name == "npx") or (loads and _LOCAL_IMAGE.search(program.text))
+    )
+
+
+_INSTALLS = re.compile(r"(?:npm (?:ci|i|install)|yarn(?: install)?|pnpm (?:i|install))\b")
+_LOADS = re.compile(r"(?:sudo )?(?:docker|podman) (?:load|import|tag|compose build)\b|docker-compose build\b")
+_LOCAL_IMAGE = re.compile(r"(?:docker|podman) run\b.* [\w.-]+:[\w.-]+(?: |\Z)")
+"""An image without a registry or an owner; beside `docker load` it is the one that was loaded."""
 
 
 def _check_step(job: Job, step: Step, built: frozenset[str]) -> Iterator[Finding]:

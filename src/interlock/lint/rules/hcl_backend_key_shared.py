@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from interlock.hcl import Backend, Module, constant_text
@@ -9,6 +10,8 @@ from interlock.lint.finding import Finding, Severity
 from interlock.lint.rule import Rule, Sources, Subject
 from interlock.source.tree import Span
 
+_HOLE = re.compile(r"\$\w|%\w+%|\{\{|<\w|__\w+__|\bCHANGE_?ME\b|\bTODO\b", re.IGNORECASE)
+"""A place that something fills in before Terraform reads the file: a template has no state of its own."""
 _PLACES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "s3": (("bucket", "key"), ("workspace_key_prefix",)),
     "azurerm": (("storage_account_name", "container_name", "key"), ()),
@@ -43,7 +46,7 @@ def _place(module: Module, backend: Backend) -> tuple[str, ...] | None:
     given = [name for name in optional if name in backend.body.attributes]
     extra = [constant_text(backend.body.get(name), module.scope) for name in given]
     parts = [value for value in (*values, *extra) if value is not None]
-    if not needed or len(parts) != len(values) + len(extra):
+    if not needed or len(parts) != len(values) + len(extra) or any(map(_HOLE.search, parts)):
         return None
     return (backend.type, *parts)
 

@@ -9,6 +9,7 @@ from interlock.hcl import Module
 from interlock.lint.finding import Finding, Severity
 from interlock.lint.organisation import is_entry
 from interlock.lint.rule import Rule, Sources, Subject
+from interlock.lint.statestore import lock_tables, state_buckets
 from interlock.source.tree import Span
 
 _GENERATORS = frozenset({"terragrunt.hcl", "terragrunt.hcl.json", "cdktf.json", "backend.tf.tmpl", "backend.tf.tpl"})
@@ -20,11 +21,17 @@ def check(sources: Sources) -> Iterator[Finding]:
     if sources.generated_by or _is_written_by_ci(sources):
         return
     for module in sources.modules:
-        entry = module.is_whole and is_entry(module, sources.place(module))
-        if module.backend is None and entry and not _is_generated(module):
+        entry = module.is_whole and is_entry(module, sources.place(module)) and not _makes_the_store(module, sources)
+        if module.backend is None and entry and not (_is_generated(module) or _is_about_hcp(module)):
             managed = any(resource.mode == "managed" for part in module.walk() for resource in part.resources)
             if managed or any(call.module is None for call in module.calls):
                 yield RULE.finding(_place(module), "no backend: the state is a file in the folder of whoever runs it")
+
+
+def _makes_the_store(module: Module, sources: Sources) -> bool:
+    """Say whether a module makes the bucket or table of the others' states: it cannot keep its own there at first."""
+    inside = {part.path for part in module.walk()}
+    return any(found.module.path in inside for found in (*lock_tables(sources), *state_buckets(sources)))
 
 
 def _is_written_by_ci(sources: Sources) -> bool:
@@ -35,6 +42,11 @@ def _is_written_by_ci(sources: Sources) -> bool:
 
 
 _WRITTEN = re.compile(r"(?:>|tee|cp|mv|envsubst|sed)[^\n]{0,200}\b(?:_?backend|_?override)[\w.-]*\.tf\b")
+
+
+def _is_about_hcp(module: Module) -> bool:
+    """Say whether a module manages HCP Terraform itself: there workspaces of a repository need no backend block."""
+    return any(provider.name == "tfe" for provider in module.providers)
 
 
 def _is_generated(module: Module) -> bool:

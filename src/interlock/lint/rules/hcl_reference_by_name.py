@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from interlock.genesys import Origin, references_of
-from interlock.hcl import Literal, Module, Reference, Resource, constant_text, elements, find_values, references
+from interlock.hcl import (
+    Literal,
+    Module,
+    Reference,
+    Resource,
+    constant_text,
+    elements,
+    find_values,
+    references,
+    target_of,
+)
 from interlock.lint import organisation
 from interlock.lint.editing import remove_lines, replace
 from interlock.lint.finding import Edit, Finding, Severity
@@ -20,6 +30,9 @@ _INSTANCES = ("count", "for_each")
 Managed: TypeAlias = dict[str, list[tuple[Module, Resource]]]
 """The managed resources of a root and its local modules, by type."""
 
+Texts: TypeAlias = Mapping[str, bytes]
+"""The files that were read, by path."""
+
 
 def check(sources: Sources) -> Iterator[Finding]:
     """Yield data sources and attributes that name a managed object by its literal name."""
@@ -31,26 +44,43 @@ def check(sources: Sources) -> Iterator[Finding]:
                 managed.setdefault(item.type, []).append((module, item))
         for module in modules:
             for data in organisation.resources(module, mode="data"):
-                yield from _lookup(module, data, managed, sources.texts)
+                for finding, home in _lookup(module, data, managed, sources.texts):
+                    if not _call_waits(modules, module, home):
+                        yield finding
             for resource in organisation.resources(module):
                 yield from _named(resource, managed)
 
 
-def _lookup(module: Module, data: Resource, managed: Managed, texts: Mapping[str, bytes]) -> Iterator[Finding]:
-    """Yield a data source that finds a resource of the same root module, unless it already waits for it."""
+def _lookup(
+    module: Module, data: Resource, managed: Managed, texts: Mapping[str, bytes]
+) -> Iterator[tuple[Finding, Module]]:
+    """Yield a data source that finds a resource of the same root, with its module, unless it waits for it itself."""
     for home, resource in managed.get(data.type, ()):
         if _finds(module, data, home, resource, texts) and not _waits(data, resource):
             same = home is module
             where = resource.key if same else f"{resource.key} in {home.path}"
             advice = f"use {resource.key}.id" if same else f"pass the id out of {home.path} as an output"
-            yield RULE.finding(
+            found = RULE.finding(
                 data.block.header,
                 f"this looks up what {where} creates: on the first run it does not exist yet, and later "
                 "Terraform sees no dependency",
                 fix=advice,
                 edits=tuple(_edits(module, data, resource)) if same else (),
             )
+            yield found, home
             return
+
+
+def _call_waits(modules: tuple[Module, ...], reader: Module, home: Module) -> bool:
+    """Say whether a call that leads to the reader waits, by `depends_on`, for one that leads to the other module."""
+    for module in modules:
+        leading = {call.name for call in module.calls if call.module is not None and home in call.module.walk()}
+        for call in module.calls:
+            if call.module is not None and reader in call.module.walk():
+                named = (target_of(traversal) for traversal in call.depends_on)
+                if any(found is not None and found[0].removeprefix("module.") in leading for found in named):
+                    return True
+    return False
 
 
 def _finds(module: Module, data: Resource, home: Module, resource: Resource, texts: Mapping[str, bytes]) -> bool:
