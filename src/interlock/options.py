@@ -6,12 +6,10 @@ would seem to have no folder.
 
 from __future__ import annotations
 
-from typing import Final
-
-from msgspec import Struct
+from typing import Final, NamedTuple
 
 
-class RunOption(Struct, frozen=True, kw_only=True):
+class RunOption(NamedTuple):
     """An option of `plan`, `apply`, `destroy` or `drift`.
 
     Attributes:
@@ -23,8 +21,8 @@ class RunOption(Struct, frozen=True, kw_only=True):
 
     name: str
     help: str
-    value: str = ""
     commands: tuple[str, ...]
+    value: str = ""
 
     @property
     def flag(self) -> str:
