@@ -84,7 +84,7 @@ def test_a_failure_that_stays_is_tried_as_often_as_ordered_and_no_more(
 @pytest.mark.promise("P7")
 def test_an_apply_that_cannot_meet_its_deadline_changes_nothing(desk: Desk, centre: Path, served: Served) -> None:
     (centre / "many.tf").write_text(
-        'resource "genesyscloud_routing_wrapupcode" "w" {\n  count = 12\n  name  = "w${count.index}"\n}\n'
+        'resource "genesyscloud_routing_wrapupcode" "w" {\n  count = 40\n  name  = "w${count.index}"\n}\n'
     )
     answer = desk.apply_plain(centre, "--deadline", "1s")
     assert answer.code == 31, answer.err
