@@ -35,6 +35,8 @@ def _queues(json: bool) -> bool:
         return False
     if any(is_listed(each, now) for each in known):  # those are elsewhere, and asked all at once
         return False
+    if set(settings.states) - {view.state for view in views}:  # roots of interlock.yaml that must be found first
+        return False
     show_queues([Queue(state=view.state, view=view) for view in views], now, json=json)
     return True
 

@@ -335,9 +335,11 @@ def answered(question: str, put: Callable[[], None], *, hidden: bool = False) ->
 
     gone = Terminated("nobody answered", why=f"the terminal was closed, or SIGTERM came: {question}", fix="try again")
 
+    shown = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
     def leave(number: int, _frame: object) -> None:
         if number == signal.SIGHUP:
-            forget_terminal()
+            forget_terminal(shown)
         raise gone
 
     # asyncio's own handler would note a Ctrl-C and let the reading go on; a closed terminal would end us as 129.
@@ -347,21 +349,25 @@ def answered(question: str, put: Callable[[], None], *, hidden: bool = False) ->
         put()
         line = _hidden_line() if hidden else sys.stdin.readline()
     except (OSError, EOFError):  # EIO: the terminal is gone
-        forget_terminal()
+        forget_terminal(shown)
         raise gone from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if not line and not hidden:
+        forget_terminal(shown)
         raise gone
     return line.strip()
 
 
-def forget_terminal() -> None:
-    """Write to nowhere from now on: else Python itself would end with a status of its own when it flushes."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream.isatty():
-            forget_reader(stream)
+def forget_terminal(streams: Iterable[IO[str]]) -> None:
+    """Write to nowhere from now on: else Python itself would end with a status of its own when it flushes.
+
+    Args:
+        streams: Those that were a terminal while it was there; a closed one does not say so any more.
+    """
+    for stream in streams:
+        forget_reader(stream)
 
 
 def is_terminal() -> bool:
