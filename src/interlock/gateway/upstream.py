@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -174,7 +175,12 @@ class Upstream:
     async def __aenter__(self) -> Self:
         """Open the client; needs a running loop."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max(CONNECTIONS_MAX, 4), keepalive_timeout=_KEEP_ALIVE_S),
+            # aiohttp's own context is made on import, perhaps with an earlier SSL_CERT_FILE.
+            connector=aiohttp.TCPConnector(
+                ssl=ssl.create_default_context(),
+                limit=connections_max(CONNECTIONS_MAX, 4),
+                keepalive_timeout=_KEEP_ALIVE_S,
+            ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=READY_S, sock_connect=CONNECT_S),
