@@ -79,6 +79,9 @@ _hear_sighup()
 _lend_terraform()
 
 
+_SHORT_BYTES = 12
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a part of the tests be run that ends by itself, another part each time: what CI does with the slow proofs."""
     parser.addoption("--turn", type=int, default=0, metavar="N", help="begin with the Nth test, modulo their number")
@@ -148,3 +151,10 @@ def aws() -> Iterator[LocalAws]:
     """S3 and DynamoDB, one server for all tests of this process; buckets and tables are a test's own."""
     with local_aws() as aws:
         yield aws
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long bytes by their length: an archive holds the time of day, and workers would collect different tests."""
+    if isinstance(val, bytes) and len(val) > _SHORT_BYTES:
+        return f"{argname}-{len(val)}-bytes"
+    return None

@@ -296,3 +296,10 @@ def test_a_module_counts_by_these_rules() -> None:
 def test_no_text_leads_to_pages_outside_the_repository() -> None:
     outside = re.compile(r"\.\./shared\b|\b(?:DESIGN|LAYOUT|STYLE)\.md|\bhouse-moves\.md|(?<![\w/])/" + "work/")
     assert [_where(path, line) for path, line, text in _texts() if outside.search(text)] == []
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in (DOCS / "adr").glob("*.md")]
+    assert sorted(number for number in set(numbers) if numbers.count(number) > 1) == []
+    titled = {path.name: path.read_text().partition(".")[0] for path in (DOCS / "adr").glob("*.md")}
+    assert {name: title for name, title in titled.items() if title != f"# {int(name[:4])}"} == {}
