@@ -46,7 +46,7 @@ def test_configurations_that_cannot_be_run_are_refused_with_3(desk: Desk, module
     (module / "terraform.tfstate").write_bytes(document())
     local = desk.run("plan", module, "--state", "s")
     check_three_parts(local, 3)
-    assert "state push --state s" in local.err
+    assert f"interlock adopt {module} --state s" in local.err
 
 
 @pytest.mark.promise("P8")

@@ -352,7 +352,8 @@ def test_a_failed_pipeline_is_recovered_in_one_walk(site: Site) -> None:
     done = site.desk.run(*words, "--i-have-verified", "vm-17 was deleted")
     assert done.code == 0, done.err
     results = [(step["step"], step["result"]) for step in done.document["steps"]]
-    assert results == [("lock", "done"), ("errored.tfstate", "done"), ("state", "ok"), ("plan", "clean")]
+    steps = [("lock", "done"), ("errored.tfstate", "done"), ("state", "ok"), ("orphans", "ok"), ("plan", "clean")]
+    assert results == steps
     assert done.document["clean"]
     assert site.body == later
     assert not (site.module / "errored.tfstate").exists()
@@ -366,7 +367,7 @@ def test_an_unsaved_state_that_is_older_is_left_where_it_is(site: Site) -> None:
     )
     done = site.desk.run("recover", site.module, "--yes", "--json", "--no-plan", "--window", "0s")
     assert done.code == 0, done.err
-    assert [step["result"] for step in done.document["steps"]] == ["ok", "refused", "ok"]
+    assert [step["result"] for step in done.document["steps"]] == ["ok", "refused", "ok", "ok"]
     assert left.exists()
     left.unlink()
 

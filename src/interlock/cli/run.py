@@ -242,10 +242,16 @@ def with_missing_values(asked: Asked) -> Asked:
 
     given = []
     for wanted in find_missing(root_module(asked.directory), asked.extra, os.environ):
-        view.note(f"var.{wanted.name}" + (f"  {wanted.description}" if wanted.description else ""))
-        put = partial(view.prompt, "  Enter a value:")
+        put = partial(_put_question, f"var.{wanted.name}", wanted.description)
         given.append(f"-var={wanted.name}={view.answered(f'var.{wanted.name}', put, hidden=wanted.is_secret)}")
     return replace(asked, extra=(*asked.extra, *given)) if given else asked
+
+
+def _put_question(name: str, description: str) -> None:
+    from interlock.cli import view
+
+    view.note(f"{name}  {description}".rstrip())
+    view.prompt("  Enter a value:")
 
 
 def results_of(folder: Path) -> dict[str, object]:

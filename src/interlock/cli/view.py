@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any
@@ -346,15 +347,14 @@ def answered(question: str, put: Callable[[], None], *, hidden: bool = False) ->
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: leave, signal.SIGHUP: leave}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        put()
-        line = _hidden_line() if hidden else sys.stdin.readline()
+        line = _hidden_line(put) if hidden else _line(put)
     except (OSError, EOFError):  # EIO: the terminal is gone
         forget_terminal(shown)
         raise gone from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if not line and not hidden:
+    if not line:
         forget_terminal(shown)
         raise gone
     return line.strip()
@@ -388,10 +388,30 @@ def stdin_file() -> int | None:
         return None
 
 
-def _hidden_line() -> str:
-    import getpass
+def _line(put: Callable[[], None]) -> str:
+    put()
+    return sys.stdin.readline()
 
-    return getpass.getpass("")
+
+def _hidden_line(put: Callable[[], None]) -> str:
+    """Read a line that is not shown. What was typed or pasted before the question stood there is kept.
+
+    `getpass` throws it away when it turns the echo off, which is after our question; then both sides wait for ever.
+    """
+    import termios
+
+    file = sys.stdin.fileno()
+    try:
+        before = termios.tcgetattr(file)
+        termios.tcsetattr(file, termios.TCSANOW, [*before[:3], before[3] & ~termios.ECHO, *before[4:]])
+    except termios.error as error:
+        raise EOFError from error  # the terminal was closed just now
+    try:
+        return _line(put)
+    finally:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(file, termios.TCSANOW, before)
+        sys.stderr.write("\n")
 
 
 def prompt(text: str) -> None:

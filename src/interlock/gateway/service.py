@@ -455,6 +455,8 @@ class Gateway:
         organisation = "" if self._store is None else await identity.find_known(self._store, *where)
         if not organisation:
             organisation = await self._ask_organisation()
+            for each in self._sharings:
+                each.owe(1)
             if organisation and self._store is not None:
                 await identity.keep_known(self._store, *where, organisation)
         key = identity.ledger_key(organisation) if organisation else identity.client_ledger_key(*where)

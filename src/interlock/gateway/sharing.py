@@ -113,11 +113,13 @@ class Share:
 
     Args:
         hungry: Called when it needs a slice.
+        owed: Requests that were sent before anything could be drawn; the next slices pay for them.
     """
 
-    __slots__ = ("_hungry", "_leases", "_of_place", "dry_until_s", "published_block_s", "wants")
+    __slots__ = ("_hungry", "_leases", "_of_place", "dry_until_s", "owed", "published_block_s", "wants")
 
-    def __init__(self, hungry: Callable[[], None]) -> None:
+    def __init__(self, hungry: Callable[[], None], *, owed: int = 0) -> None:
+        self.owed = owed
         self.wants = 0
         self.dry_until_s = 0.0
         self.published_block_s = 0.0
@@ -161,6 +163,10 @@ class Share:
 
     def adopt(self, lease: _Lease) -> None:
         """A slice was drawn."""
+        paid = min(self.owed, lease.left)
+        self.owed -= paid
+        lease.left -= paid
+        lease.used += paid
         self._leases.append(lease)
         self.wants = 0
 
@@ -274,12 +280,19 @@ class Sharing:
         self._last: Record | None = None
         self._shares: dict[str, tuple[SharedBudget, Share]] = {}
         self._number = 0
+        self._owed = 0
         self._nudge = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def new_share(self) -> Share:
         """Return a new budget's part in this ledger."""
-        return Share(self._nudge.set)
+        return Share(self._nudge.set, owed=self._owed)
+
+    def owe(self, cost: int) -> None:
+        """Count requests that were sent before the ledger was known; else each process exceeds the limit by them."""
+        self._owed += cost
+        for _, share in self._shares.values():
+            share.owed += cost
 
     def attend(self, budget: SharedBudget, share: Share) -> None:
         """Draw for a budget from now on."""

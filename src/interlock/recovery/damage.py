@@ -168,14 +168,19 @@ def _against(walk: _Walk, version: Snapshot, document: AnyDocument, *, is_last: 
         yield Finding(code="lineage-changed", message=f"{text}: it is another state", refuses=is_last)
         return
     rises = document.serial > last.serial
-    if not rises and digest_of_content(document) != digest_of_content(last) and not _is_restored(walk, version):
+    is_restored = not isinstance(document, Document) and _is_restored(walk, version)
+    if not rises and digest_of_content(document) != digest_of_content(last) and not is_restored:
         yield _back(walk, version, document, last, is_last=is_last)
     if isinstance(document, Document) and isinstance(last, Document):  # of encrypted ones nobody can tell
         yield from _vanished(walk, version, document, last, rises=rises)
 
 
 def _is_restored(walk: _Walk, version: Snapshot) -> bool:
-    """Say whether a person restored just these bytes: an encrypted version comes back under its old serial."""
+    """Say whether a person restored just these bytes: an encrypted version comes back under its old serial.
+
+    One that can be read is restored with a new serial; its bytes with a serial that does not rise were put back by
+    somebody else, whatever was restored before.
+    """
     return hashlib.sha256(version.body).hexdigest() in walk.intent.restored
 
 

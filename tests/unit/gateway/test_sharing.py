@@ -52,6 +52,23 @@ async def test_two_processes_together_stay_within_the_allowance() -> None:
     assert used == 100
 
 
+@pytest.mark.promise("P7")
+async def test_calls_that_were_sent_before_the_ledger_was_known_are_paid_by_the_first_slices() -> None:
+    """Each process asks whose limits its client shares; without this, two of them sent 102 of 100."""
+    clock = FakeClock()
+    store = MemoryRecords(clock=clock)
+    (one, first), (two, second) = sharing(store, clock, "a"), sharing(store, clock, "b")
+    one.owe(1)
+    two.owe(2)
+    used = 0
+    for _ in range(70):
+        used += await spend(one, first, clock, 100)
+        used += await spend(two, second, clock, 100)
+        if clock.monotonic() < 59.0:
+            await clock.advance(1.0)
+    assert used == 97
+
+
 async def test_a_slice_that_was_not_used_is_given_back() -> None:
     clock = FakeClock()
     store = MemoryRecords(clock=clock)

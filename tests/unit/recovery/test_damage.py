@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -62,6 +63,14 @@ def test_a_serial_that_goes_back_is_named_and_the_version_before_is_the_newest_s
     assert judged.newest_sound is not None
     assert judged.newest_sound.id == "v2"
     assert not judged.is_current_sound
+
+
+def test_bytes_that_were_restored_once_and_are_put_back_later_are_an_older_state_again() -> None:
+    """A restore of a state that can be read gets a serial of its own; only an encrypted one comes back as it was."""
+    older = state(1, "a")
+    intent = Intent(restored=frozenset({hashlib.sha256(older).hexdigest()}))
+    judged = judge_chain(chain(older, state(2, "a", "b"), older), intent)
+    assert codes(judged.findings)[0] == ("serial-back", True)
 
 
 def test_a_serial_written_twice_with_different_content_is_a_zombies_write() -> None:
