@@ -117,7 +117,7 @@ def test_a_terminal_that_is_closed_stops_its_run_and_loses_nothing(desk: Desk, s
         if phase == "queued"
         else None
     )
-    approve = () if phase == "awaiting" else ("--auto-approve",)
+    approve = () if phase == "awaiting" else ("--auto-approve", "--first-apply")
     process, terminal = desk.start_at_terminal("apply", module, "--state", "s", *approve)
     if phase == "applying":
         desk.until(lambda: slow_provider.begun(slow) == THINGS, "five objects under way")
@@ -142,7 +142,7 @@ def test_a_run_that_nohup_started_outlives_its_terminal(desk: Desk, slow: Path) 
     module = desk.module(text=slow_provider.MODULE)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; what is started now inherits it
     try:
-        process, terminal = desk.start_at_terminal("apply", module, "--state", "s", "--auto-approve")
+        process, terminal = desk.start_at_terminal("apply", module, "--state", "s", "--auto-approve", "--first-apply")
     finally:
         signal.signal(signal.SIGHUP, before)
     desk.until(lambda: slow_provider.begun(slow) == THINGS, "five objects under way")
