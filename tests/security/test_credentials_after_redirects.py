@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from interlock.ci.platforms.api import Api
 from interlock.ci.platforms.azure import _is_microsofts
-from interlock.errors import BackendUnavailable, UsageError
+from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.existing import google_login
 from interlock.existing.http import HttpPlace, Line
+from interlock.existing.rest import Rest, Service
 from interlock.testing.answers import AnswerServer, Told, answer_server
 from interlock.testing.clock import FakeClock
 from interlock.trust.sending import Elsewhere, SameOrigin, find_origin
@@ -142,6 +145,31 @@ def test_only_azures_own_hosts_get_azures_token(url: str, *, is_theirs: bool) ->
     assert _is_microsofts(origin) is is_theirs
 
 
+def signed(request: urllib.request.Request, _body: bytes) -> None:
+    request.add_header("Authorization", "Bearer secret")
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_store_of_blobs_leads_nobody_to_another_server(
+    own: AnswerServer, other: AnswerServer, status: int
+) -> None:
+    own.answer = lambda _: Told(status=status, headers={"Location": f"{other.url}/x"})
+    line = Rest(Service(title="t", login="", sign=signed), FakeClock())
+    with pytest.raises(BackendUnavailable):
+        await line.send("GET", f"{own.url}/x", repeats=False)
+    assert "secret" in str(own.calls)
+    assert other.calls == []
+
+
+@pytest.mark.promise("P10")
+def test_a_login_service_leads_nobody_to_another_server(own: AnswerServer, other: AnswerServer) -> None:
+    own.answer = lambda _: Told(status=307, headers={"Location": f"{other.url}/x"})
+    with pytest.raises(AuthenticationFailed):
+        google_login._ask(f"{own.url}/token", b"assertion=secret", {})
+    assert other.calls == []
+
+
 def test_every_client_is_one_that_these_tests_know() -> None:
     clients = re.compile(
         r"build_opener|urlopen|HTTPS?Connection\(|ClientSession\(|open_connection\(|create_connection\("
@@ -152,13 +180,20 @@ def test_every_client_is_one_that_these_tests_know() -> None:
         for path in source.rglob("*.py")
         if clients.search(path.read_text(encoding="utf-8"))
     }
-    assert found - {"simulator/provider/wire.py"} == {
+    assert found - {"simulator/provider/wire.py", "testing/azurite.py"} == {
         "ci/platforms/api.py",  # here
+        "existing/azure_login.py",  # SameOrigin, below
+        "existing/google_login.py",  # here
+        "existing/rest.py",  # here
+        "simulator/upstream.py",  # follows no redirect, below
         "existing/http.py",  # here
         "gateway/upstream.py",  # follows no redirect: tests/e2e/test_gateway_hostile.py
         "gateway/tunnel.py",  # has no credential
         "drift/organisation.py",  # a run's own gateway only, and follows no redirect
     }
+    assert (source / "simulator/upstream.py").read_text(encoding="utf-8").count("allow_redirects=False") == 1
+    login = (source / "existing/azure_login.py").read_text(encoding="utf-8")  # its host is Microsoft's, a constant
+    assert login.count("build_opener(") == login.count("build_opener(SameOrigin())")
     for name in ("gateway/upstream.py", "drift/organisation.py"):
         text = (source / name).read_text(encoding="utf-8")
         assert text.count("_session.request(") == text.count("allow_redirects=False")

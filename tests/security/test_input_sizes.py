@@ -75,6 +75,7 @@ def test_all_json_is_read_where_depth_is_no_defect() -> None:
         "run/supervisor.py",
         "state/document.py",
         "state/doubles.py",
+        "state/lineage.py",
         "state/merge.py",
         "state/readable.py",
         "state/redact.py",
