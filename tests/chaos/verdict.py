@@ -179,7 +179,8 @@ def _troubles(story: Story, summary: Summary, attempt: Attempt | None) -> set[st
 def _allowed(troubles: set[str]) -> set[int]:
     """Return the exit statuses that tell the truth after these troubles; whoever was only stopped must succeed."""
     allowed = {0}
-    if troubles & {"front end SIGKILL", "front end SIGTERM", "front end SIGINT", "supervisor SIGKILL"}:
+    killed = {"supervisor SIGKILL", "record SIGKILL"}  # the front end saves what is left, and says that it was killed
+    if troubles & {"front end SIGKILL", "front end SIGTERM", "front end SIGINT", *killed}:
         allowed |= _STOPS
     if troubles & {"tree SIGTERM", "burst SIGINT"}:
         allowed |= _STOPS

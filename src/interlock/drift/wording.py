@@ -110,8 +110,12 @@ def _block_body(fields: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return _mapped(set_fields, names, "")
 
 
+_KEYWORDS = frozenset({"for", "if", "in", "true", "false", "null"})
+"""As keys of an object they are read as something else: `{ for = 1 }` begins a comprehension, `null` is no name."""
+
+
 def _key(name: str) -> str:
-    return name if _PLAIN_KEY.fullmatch(name) else hcl_text(name)
+    return name if _PLAIN_KEY.fullmatch(name) and name not in _KEYWORDS else hcl_text(name)
 
 
 def _parsed(text: str) -> Address | None:

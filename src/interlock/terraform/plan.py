@@ -412,12 +412,13 @@ def hide_secrets(text: str, secrets: frozenset[str]) -> str:
     """
     for secret in secrets:
         text = text.replace(json.dumps(secret, ensure_ascii=False), SENSITIVE)
-        lines = secret.splitlines() if "\n" in secret else []  # printed line by line between <<-EOT and EOT
+        lines = secret.split("\n") if "\n" in secret else []  # printed line by line between <<-EOT and EOT
         for line in lines:
             if len(line.strip()) >= MIN_SECRET_CHARS:
                 text = text.replace(line.strip(), SENSITIVE)
     known = gather_secrets(secrets)
-    return "".join(known.hide(line, SENSITIVE) for line in text.splitlines(keepends=True))
+    # Not splitlines: it also parts at NEL and form feed, and would show a secret that holds one in two halves.
+    return "\n".join(known.hide(line, SENSITIVE) for line in text.split("\n"))
 
 
 def _secrets_of_change(change: Mapping[str, Any], places: Places, hints: _Hints) -> Iterator[str]:

@@ -157,3 +157,10 @@ def test_copies_of_secrets_are_hidden_in_a_printed_plan() -> None:
         "    (sensitive value)",
         "  EOT",
     ]
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("mark", ["\x85", "\x0b", "\x0c", "\x1c", "\u2028", "\u2029", "\r"])
+def test_a_secret_with_a_character_at_which_python_parts_lines_is_hidden_whole(mark: str) -> None:
+    secret = f"abcd{mark}efgh"
+    assert hide_secrets(f"  ~ note = {secret}\n", frozenset({secret})) == f"  ~ note = {SENSITIVE}\n"
