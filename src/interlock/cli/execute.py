@@ -114,8 +114,9 @@ def divide_words(words: Sequence[str]) -> tuple[Path, StateCommand]:
     A folder called `terraform` is taken for the program unless the program follows it.
 
     Raises:
-        UsageError: See `read_command`.
+        UsageError: The first word is neither; or see `read_command`.
     """
+    from interlock.errors import UsageError, command
     from interlock.terraform.state_command import is_program, is_verb, read_command
 
     program_follows = len(words) > 1 and is_program(words[1])
@@ -123,6 +124,12 @@ def divide_words(words: Sequence[str]) -> tuple[Path, StateCommand]:
         return Path(), read_command(words)
     if not program_follows and (is_program(words[0]) or (is_verb(words) and not is_verb(words[1:]))):
         return Path(), read_command(words)
+    if not Path(words[0]).is_dir():  # before the rest is read: else a mistyped program is told as a wrong command
+        raise UsageError(
+            f"{words[0]} is neither the folder of a root module nor a command of Terraform",
+            why="exec takes a folder, or none, and after it terraform or tofu with one of their commands",
+            fix=command("exec", "--", "terraform", "state", "list"),
+        )
     return Path(words[0]), read_command(words[1:])
 
 

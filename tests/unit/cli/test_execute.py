@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from interlock.cli.execute import ask, divide_words
+from interlock.errors import UsageError
 from interlock.run.order import Operation
 
 
@@ -18,9 +19,21 @@ from interlock.run.order import Operation
         (["state", "output"], "state", ("output",)),
     ],
 )
-def test_the_root_module_is_told_from_the_command(words: list[str], folder: str, verb: tuple[str, ...]) -> None:
+def test_the_root_module_is_told_from_the_command(
+    words: list[str], folder: str, verb: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("envs/prod", "terraform", "state"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     directory, command = divide_words(words)
     assert (directory, command.verb) == (Path(folder), verb)
+
+
+@pytest.mark.parametrize("line", ["rm x", "terrraform state list", "envs/porduction terraform output"])
+def test_a_first_word_that_is_neither_a_folder_nor_a_command_is_named(line: str) -> None:
+    """`exec -- rm x` said that exec does not run `terraform x`."""
+    with pytest.raises(UsageError, match=f"^{line.split(maxsplit=1)[0]} is neither the folder"):
+        divide_words(line.split())
 
 
 @pytest.mark.parametrize(
