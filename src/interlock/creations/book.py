@@ -12,6 +12,7 @@ import msgspec
 
 from interlock.bounded import decode_json
 from interlock.creations.creation import Creation, Place
+from interlock.errors import BackendUnavailable
 from interlock.store import Mismatch, Record, RecordDamaged, RecordStore
 from interlock.store.records import LIST_LIMIT_MAX
 
@@ -53,6 +54,8 @@ class CreationBook:
                 expected = error.current.version if error.current is not None else None
             else:
                 return
+        # Never in silence: the call that is about to be sent relies on it.
+        raise BackendUnavailable("what a run makes could not be written down", why="others wrote at the same time")
 
     async def strike(self, creations: Iterable[Creation]) -> None:
         """Strike creations out; one that somebody else struck out is fine."""

@@ -3,10 +3,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import msgspec
+import pytest
 from tests.unit.creations.test_creation import creation
 
 from interlock.creations.book import CreationBook, key_of
 from interlock.creations.creation import Creation
+from interlock.errors import BackendUnavailable
+from interlock.store import Mismatch
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import START, FakeClock
 
@@ -36,6 +39,18 @@ async def test_a_later_word_replaces_an_earlier_one() -> None:
     await book.write(of("r1", "1", doubt="not heard"))
     await book.write(of("r1", "1", id="I"))
     assert await book.all() == [of("r1", "1", id="I")]
+
+
+class Contended(MemoryRecords):
+    """A store in which somebody else always was quicker."""
+
+    async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:  # noqa: ARG002 - the protocol
+        raise Mismatch(key, expected=expected, current=await self.get(key))
+
+
+async def test_what_could_not_be_written_down_is_never_taken_for_written() -> None:
+    with pytest.raises(BackendUnavailable):
+        await CreationBook(Contended(clock=FakeClock())).write(of("r1", "1"))
 
 
 async def test_creations_of_a_run_whose_record_is_gone_are_forgotten_but_not_of_one_that_just_began() -> None:
