@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -60,3 +61,12 @@ class RandomIds:
     def secret(self) -> str:
         """See `Ids.secret`."""
         return secrets.token_urlsafe(32)
+
+
+def draw_from(ids: Ids) -> Callable[[int], int]:
+    """Return what draws a number of so many bits (at most 256) by chance."""
+
+    def draw(bits: int) -> int:
+        return int.from_bytes(hashlib.sha256(ids.fresh().encode()).digest()) >> (256 - bits)
+
+    return draw

@@ -34,9 +34,8 @@ from interlock.existing.interface import (
 from interlock.existing.only_current import OnlyCurrent
 from interlock.existing.rest import Rest, Service
 from interlock.existing.terraform_lock import foreign_lock, held_by
-from interlock.ids import Ids
-from interlock.store.conditional import ConditionalRecords, draw_from
-from interlock.store.polled import PolledWatch
+from interlock.ids import Ids, draw_from
+from interlock.store.conditional import ConditionalRecords
 from interlock.store.polling import Pace
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
@@ -280,9 +279,9 @@ class AzureRecords(ConditionalRecords):
     """
 
     def __init__(self, backend: AzureBackend, *, polling: Pace, clock: Clock, ids: Ids) -> None:
-        draw = draw_from(ids)
-        watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
-        super().__init__(watch=watch, draw=draw, title=f"container {backend.place.container}")
+        super().__init__(
+            title=f"container {backend.place.container}", polling=polling, clock=clock, draw=draw_from(ids)
+        )
         self._backend = backend
 
     async def _object_of(self, key: str) -> tuple[bytes, str] | None:

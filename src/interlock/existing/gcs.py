@@ -31,9 +31,8 @@ from interlock.existing.interface import (
 from interlock.existing.only_current import OnlyCurrent
 from interlock.existing.rest import Rest, Service
 from interlock.existing.terraform_lock import foreign_lock, held_by
-from interlock.ids import Ids
-from interlock.store.conditional import ConditionalRecords, draw_from
-from interlock.store.polled import PolledWatch
+from interlock.ids import Ids, draw_from
+from interlock.store.conditional import ConditionalRecords
 from interlock.store.polling import Pace
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
@@ -271,9 +270,7 @@ class GcsRecords(ConditionalRecords):
     """
 
     def __init__(self, backend: GcsBackend, *, polling: Pace, clock: Clock, ids: Ids) -> None:
-        draw = draw_from(ids)
-        watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
-        super().__init__(watch=watch, draw=draw, title=f"bucket {backend.place.bucket}")
+        super().__init__(title=f"bucket {backend.place.bucket}", polling=polling, clock=clock, draw=draw_from(ids))
         self._backend = backend
 
     async def _object_of(self, key: str) -> tuple[bytes, str] | None:

@@ -29,9 +29,8 @@ from interlock.existing.interface import (
     TerraformLockMoved,
 )
 from interlock.existing.terraform_lock import held_by
-from interlock.ids import Ids
-from interlock.store.conditional import ConditionalRecords, draw_from
-from interlock.store.polled import PolledWatch
+from interlock.ids import Ids, draw_from
+from interlock.store.conditional import ConditionalRecords
 from interlock.store.polling import Pace
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
@@ -361,9 +360,7 @@ class PgRecords(ConditionalRecords):
     """
 
     def __init__(self, backend: PgBackend, *, polling: Pace, clock: Clock, ids: Ids) -> None:
-        draw = draw_from(ids)
-        watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
-        super().__init__(watch=watch, draw=draw, title=backend.describe().address)
+        super().__init__(title=backend.describe().address, polling=polling, clock=clock, draw=draw_from(ids))
         self._backend = backend
         self._clock = clock
         self._said_at: tuple[float, float] | None = None

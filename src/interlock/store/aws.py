@@ -7,7 +7,6 @@ conditional write must be compared with what is there, see `dynamodb.py` and `s3
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from interlock.clock import Clock
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
-from interlock.ids import Ids
+from interlock.ids import Ids, draw_from
 from interlock.store.memory import store_is_closed
 
 ATTEMPTS_MAX = 10
@@ -332,7 +331,7 @@ class AwsCaller:
 
     def draw(self, bits: int) -> int:
         """Return a number of so many bits (at most 256), by chance."""
-        return int.from_bytes(hashlib.sha256(self._ids.fresh().encode()).digest()) >> (256 - bits)
+        return draw_from(self._ids)(bits)
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Run something in one of the threads."""

@@ -8,18 +8,18 @@ of format 1 lack. A deleted record stays as a short object that says so: not eve
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import struct
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
-from interlock.ids import Ids
 from interlock.store.checksums import SUM_BYTES, RecordDamaged, record_sum
 from interlock.store.memory import store_is_closed
 from interlock.store.polled import PolledWatch
+from interlock.store.polling import Pace
 from interlock.store.records import (
     LIST_LIMIT_MAX,
     Mismatch,
@@ -39,15 +39,6 @@ _MARKS_MAX = 4096
 _SWAP_ATTEMPTS_MAX = 10  # each is lost only against another write of the same record
 
 
-def draw_from(ids: Ids) -> Callable[[int], int]:
-    """Return what draws a number of so many bits (at most 256)."""
-
-    def draw(bits: int) -> int:
-        return int.from_bytes(hashlib.sha256(ids.fresh().encode()).digest()) >> (256 - bits)
-
-    return draw
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
     """An object as it is: its mark, its version, and its value (None: deleted)."""
@@ -61,13 +52,14 @@ class ConditionalRecords(ABC):
     """A `RecordStore` of objects that are written conditionally; a subclass knows one service.
 
     Args:
-        watch: Looks for changes.
-        draw: Returns a number of so many bits by chance.
         title: Where the objects are, for people: `S3 bucket "states"`.
+        polling: How often to look for a change.
+        clock: For pauses.
+        draw: Returns a number of so many bits by chance; see `interlock.ids.draw_from`.
     """
 
-    def __init__(self, *, watch: PolledWatch, draw: Callable[[int], int], title: str) -> None:
-        self._watch = watch
+    def __init__(self, *, title: str, polling: Pace, clock: Clock, draw: Callable[[int], int]) -> None:
+        self._watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
         self._draw = draw
         self._title = title
         self._is_closed = False

@@ -23,7 +23,6 @@ from interlock.store.aws import AwsCaller, Refused
 from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
 from interlock.store.conditional import ConditionalRecords
 from interlock.store.packing import HEADER_BYTES, Unpackable, pack, read_header, unpack
-from interlock.store.polled import PolledWatch
 from interlock.store.polling import Pace, Polling
 
 PREFIX_BYTES_MAX = 400
@@ -86,9 +85,10 @@ class S3Records(ConditionalRecords):
         self._place = place
         self._caller = AwsCaller(place=f'S3 bucket "{place.bucket}"', remedy=_REMEDY, clock=clock, ids=ids)
         super().__init__(
-            watch=PolledWatch(clock=clock, polling=polling or Polling(), fraction=self._caller.fraction),
-            draw=self._caller.draw,
             title=f'S3 bucket "{place.bucket}"',
+            polling=polling or Polling(),
+            clock=clock,
+            draw=self._caller.draw,
         )
 
     @property
