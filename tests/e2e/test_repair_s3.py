@@ -96,8 +96,10 @@ class Site:
         return self._runner.run(act())
 
     def plan(self) -> int:
-        """Return the exit status of a real plan: 0 when clean."""
-        return self.desk.plain(self.module, "plan", "-detailed-exitcode").code
+        """Return the exit status of a real plan: 0 when clean; what it says is printed, for a failure."""
+        planned = self.desk.plain(self.module, "plan", "-detailed-exitcode")
+        print(planned.out, planned.err)  # noqa: T201
+        return planned.code
 
 
 @pytest.fixture(scope="module")
