@@ -28,7 +28,7 @@ from tests import forking
 from interlock.cli.main import main
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.recovery.witnesses.running import look_around
-from interlock.run import front_end
+from interlock.run import spare
 from interlock.run.summary import Summary, find_summary
 from interlock.run.transcript import Entry, read
 from interlock.settings.reading import load
@@ -211,7 +211,7 @@ class Desk:
             stack.enter_context(chdir(cwd or self.folder))
             stack.enter_context(redirect_stdout(out))
             stack.enter_context(redirect_stderr(err))
-            stack.enter_context(mock.patch.object(front_end, "subprocess", forking.FORKED))
+            stack.enter_context(mock.patch.object(spare, "subprocess", forking.FORKED))
             stack.enter_context(_limited(" ".join(map(str, words))))
             try:
                 main([*map(str, words)])

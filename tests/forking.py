@@ -42,7 +42,7 @@ _one_asks = threading.Lock()  # else a thread could take the answer to another's
 
 
 class Supervisor:
-    """Stands for the process that the front end starts, in `interlock.run.front_end`: by then it has gone.
+    """Stands for the process that the front end starts, in `interlock.run.spare`: by then it has gone.
 
     Args:
         command: What would be executed; its last word is the number of the supervisor's end of the socket.
@@ -73,7 +73,7 @@ class _OfForkedCommand(Supervisor):
 
 
 FORKED = SimpleNamespace(Popen=Supervisor, DEVNULL=subprocess.DEVNULL)
-"""In the place of `subprocess` in `interlock.run.front_end`, while a command runs in the test process."""
+"""In the place of `subprocess` in `interlock.run.spare`, while a command runs in the test process."""
 
 
 class Command(subprocess.Popen[str]):
@@ -232,9 +232,9 @@ def _supervise(control: int) -> int:
 
 def _run_command(words: list[str], blocked: list[int]) -> int:
     from interlock.cli.main import main
-    from interlock.run import front_end
+    from interlock.run import spare
 
-    vars(front_end)["subprocess"] = SimpleNamespace(Popen=_OfForkedCommand, DEVNULL=subprocess.DEVNULL)
+    vars(spare)["subprocess"] = SimpleNamespace(Popen=_OfForkedCommand, DEVNULL=subprocess.DEVNULL)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     try:
         main(words)

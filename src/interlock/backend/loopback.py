@@ -11,7 +11,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import parse_qsl
 
 from interlock.backend.gate import Gate, answer_request
@@ -19,6 +19,7 @@ from interlock.backend.protocol import MAX_LOCK_BYTES, Answer, Refused, answer
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError
 from interlock.listening.guests import Guests, connections_max, listen
 from interlock.listening.strangers import ONLY_LOOPBACK, find_fault
+from interlock.secrecy import PartlyShown
 from interlock.state import MAX_STATE_BYTES
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -33,8 +34,7 @@ _TOO_LARGE = 413
 _BAD_REQUEST = 400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(PartlyShown, frozen=True, kw_only=True):
     """The head of one request.
 
     Attributes:
@@ -45,11 +45,13 @@ class Head:
         fields: All of them, names in lower case, as they came.
     """
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"path", "query", "headers", "fields"})
+
     method: str
-    path: str = field(repr=False)
-    query: Mapping[str, str] = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    fields: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    fields: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def keeps_open(self) -> bool:

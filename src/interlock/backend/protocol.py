@@ -20,15 +20,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias, assert_never
+from typing import Any, ClassVar, TypeAlias, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in
 from interlock.foreign_text import one_line, safe_json
+from interlock.secrecy import PartlyShown
 from interlock.terraform.lockinfo import LockInfo, parse_lock_info, plain_lock_info, render_lock_info
 
 MAX_WAIT_S = 3600.0  # one held request; proxies cut earlier, and a client may ask again and keep its place
@@ -87,11 +87,12 @@ class Delete(Struct, frozen=True, kw_only=True):
 Intent: TypeAlias = Read | Write | Take | Give | Delete
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(PartlyShown, frozen=True, kw_only=True):
     """The state, as it is to be read."""
 
-    body: bytes = field(repr=False)
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"body"})
+
+    body: bytes
 
 
 class Absent(Struct, frozen=True, kw_only=True):
@@ -138,13 +139,14 @@ class Refused(Struct, frozen=True, kw_only=True):
 Outcome: TypeAlias = Found | Absent | Done | Taken | Held | Refused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(PartlyShown, frozen=True, kw_only=True):
     """What goes back over the wire."""
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"body"})
+
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
 
 
 def read_intent(method: str, query: Mapping[str, str], body: bytes) -> Intent:

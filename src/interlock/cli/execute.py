@@ -17,7 +17,7 @@ from interlock.cli.run import NoGateway, NoWait, Terraform, Wait, after_a_kill, 
 
 if TYPE_CHECKING:
     from interlock.operate.ordering import Asked
-    from interlock.run.front_end import Spare
+    from interlock.run.spare import Spare
     from interlock.terraform.state_command import StateCommand
 
 exec_app = typer.Typer()

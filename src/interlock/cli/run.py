@@ -19,7 +19,7 @@ from interlock.options import run_option
 
 if TYPE_CHECKING:
     from interlock.operate.ordering import Asked
-    from interlock.run.front_end import Spare
+    from interlock.run.spare import Spare
     from interlock.run.transcript import Entry
 
 plan_app = typer.Typer()

@@ -11,8 +11,9 @@ from interlock.ids import RandomIds
 from interlock.operate.ordering import Asked, make_order, root_module
 
 if TYPE_CHECKING:
-    from interlock.run.front_end import FrontEnd, Spare
+    from interlock.run.front_end import FrontEnd
     from interlock.run.order import Order
+    from interlock.run.spare import Spare
 
 
 def order_run(
@@ -35,7 +36,7 @@ def order_run(
     Raises:
         UsageError: The folder, a flag or a setting is wrong, or the configuration uses a backend that is not supported.
     """
-    from interlock.run.front_end import Spare
+    from interlock.run.spare import Spare
 
     with spare or Spare(environ) as supervisor:
         return supervisor.begin(checked_order(asked, environ, say), files)

@@ -105,15 +105,9 @@ def _ref_of(order: Order, settings: Settings, environ: Mapping[str, str]) -> Sta
     return ref
 
 
-async def _check_identity(desk: Desk, order: Order) -> None:
-    """See that the state is the one that this root module had so far, and remember that it is.
-
-    Raises:
-        UsageError: See `check_not_renamed`.
-    """
-    if desk.ref.is_own:
-        await check_not_renamed(desk.home, order)
-    with suppress(BackendUnavailable):  # what is remembered only helps people; the run's own writes tell of a full disk
+async def _remember(desk: Desk) -> None:
+    """Remember which state this root module has: it only helps people, so nothing waits for it."""
+    with suppress(BackendUnavailable):  # the run's own writes tell of a full disk
         await remember(desk.ref, desk.home)
 
 
@@ -315,12 +309,15 @@ async def _with_hands(
             if not desk.ref.is_own:
                 journal.change(store=desk.ref.store)
             _say(desk.site.words, journal)
-            await _check_identity(desk, order)
+            if desk.ref.is_own:
+                await check_not_renamed(desk.home, order)
             await desk.site.check_not_lost()
             control.attach(supervisor)
+            remembering = asyncio.create_task(_remember(desk))  # it asks git, several times
             try:
                 return await _with_remedy(supervisor.run(), desk)
             finally:
+                await asyncio.wait({remembering})
                 await _forget_creations(desk)
     finally:
         workspace.close()

@@ -9,7 +9,6 @@ import msgspec
 from interlock.bounded import decode_json
 from interlock.creations.creation import Creation
 from interlock.errors import StateInvalid
-from interlock.genesys.creating_calls import changes_id, name_attribute
 from interlock.state import Document, parse_document
 
 
@@ -38,6 +37,8 @@ class Holdings:
         ids, names = self._of(creation.type)
         if creation.id and (creation.id in ids or creation.import_id in ids):
             return True
+        from interlock.genesys.creating_calls import changes_id  # most runs ask for no type
+
         return changes_id(creation.type) and bool(creation.name) and creation.name in names
 
     def names(self, creation: Creation) -> bool:
@@ -51,6 +52,8 @@ class Holdings:
     def _of(self, resource_type: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return ids and names of a type's objects."""
         if resource_type not in self._read:
+            from interlock.genesys.creating_calls import name_attribute  # as above
+
             wanted = name_attribute(resource_type)
             found = [_decoded(raw) for raw in self._raw(resource_type)]
             ids = frozenset(value for each in found if isinstance(value := each.get("id"), str))

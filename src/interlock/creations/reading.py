@@ -5,13 +5,15 @@ Pure. Answers hold secrets (the one of a new OAuth client does), so no other fie
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from interlock.bounded import MAX_DEPTH, is_deeper, read_json
 from interlock.creations.creation import ID_CHARS, NAME_CHARS
-from interlock.genesys.creating_calls import Found
+
+if TYPE_CHECKING:
+    from interlock.genesys.creating_calls import Found
 
 _SUCCESS = "success"
 

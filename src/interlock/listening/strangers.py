@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from interlock.errors import UsageError, command
 
@@ -24,8 +25,7 @@ _LOOPBACK = "localhost"
 _ADVICE = "; if it is one, the option --host adds it"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class Names(Struct, frozen=True, kw_only=True):
     """The names under which a listener may be addressed.
 
     Attributes:

@@ -9,12 +9,12 @@ Knows: what was seen. Knows nothing of where.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+
+class Known(Struct, frozen=True, kw_only=True):
     """A state that was stored once.
 
     Attributes:

@@ -22,6 +22,7 @@ END = b"end "
 """Before the facts of the run's last entry, in what the supervisor sends; before it there are only rings."""
 
 _WORD_BYTES = 4096
+_ORDER_BYTES = 1 << 16  # read at once; a longer order comes in several
 _FILES = 3  # stdin, stdout and stderr
 _CAUSES = {"sigint": Cause.SIGINT, "sigterm": Cause.SIGTERM, "sighup": Cause.SIGHUP, "cancel": Cause.CANCELLED}
 
@@ -46,14 +47,14 @@ class Control:
 
     def await_order(self) -> Order | None:
         """Wait for the run to drive; None when the front end went away without ordering one."""
-        line = b""
         self._socket.setblocking(True)
+        line, files, _, _ = socket.recv_fds(self._socket, 1, _FILES)  # files come with the first byte
+        self.files += files
         while not line.endswith(b"\n"):
-            byte, files, _, _ = socket.recv_fds(self._socket, 1, _FILES)  # no more: what follows are words
-            self.files += files
-            if not byte:
+            waiting = self._socket.recv(_ORDER_BYTES, socket.MSG_PEEK)
+            if not waiting:
                 return None
-            line += byte
+            line += self._socket.recv(waiting.find(b"\n") + 1 or len(waiting))  # no more: what follows are words
         self._socket.setblocking(False)
         return decode(line)
 

@@ -1,4 +1,4 @@
-"""The front end's half of a run: starts the detached supervisor, follows its journal, passes signals on.
+"""The front end's half of a run: follows the journal of the detached supervisor, passes signals on.
 
 The two share one socket. The supervisor rings it after each journal entry; the front end writes words on it
 (`sigint`, `sigterm`, `sighup`, `approve`, `reject`). When the front end dies, however it dies, the kernel closes its
@@ -10,106 +10,23 @@ from __future__ import annotations
 import select
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, Self, TextIO
+from typing import IO, Any, TextIO
 
 from interlock.bounded import decode_json
 from interlock.clock import SystemClock
-from interlock.errors import FULL, InterlockError, disk_full
+from interlock.errors import InterlockError
 from interlock.run.control import END
 from interlock.run.entries import ApprovalEntry, EndEntry
-from interlock.run.held_back import held_back
-from interlock.run.order import Order, encode, without_secrets
-from interlock.run.process import open_private
 from interlock.run.summary import find_summary
-from interlock.run.transcript import LOG, ORDER, Entry, Reader
+from interlock.run.transcript import LOG, Entry, Reader
 
-# A CI runner kills what carries its job's mark when the job ends (docs/facts/ci-systems.md#ci-4).
-_JOB_MARKS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID_COOKIE")
 _YES = frozenset({"y", "yes"})
 _HEARD_BYTES = 1 << 16  # more than the end of a run ever says
 _IDLE_S = 1.0  # a lost ring costs at most this much delay in what a person sees
-
-
-class Spare:
-    """A supervisor that is started before its order is known: it loads its code while the order is being checked.
-
-    It is detached: own session, no parent of ours, no CI job's mark. Used as a context, at whose end it is sent home
-    if no run was begun with it.
-
-    Args:
-        environ: The environment of the run.
-    """
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the run is followed
-        self._control, theirs = socket.socketpair()
-        with theirs, held_back():
-            # -P: without it Python looks for modules in the current folder first, and a secrets.py there is not ours.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "interlock.cli.supervise", str(theirs.fileno())],
-                env=_unmarked(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        self._begun = False
-
-    def __enter__(self) -> Self:
-        """Nothing further."""
-        return self
-
-    def begin(self, order: Order, files: Sequence[int] = ()) -> FrontEnd:
-        """Make the run's folder and hand the order over.
-
-        Args:
-            order: The order.
-            files: Open files for a command that only reads: its stdin, stdout and, if given, stderr.
-
-        Raises:
-            BackendUnavailable: There is no room for it.
-            UnicodeEncodeError: A name or value in it is not UTF-8; nothing was made.
-        """
-        sent = encode(order) + b"\n"
-        with held_back():  # a signal before the order ends us alone; one after it is a word to the supervisor
-            folder = Path(order.home) / "runs" / order.run
-            _make_folder(folder, order)
-            with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
-                _send(self._control, sent, files)
-            self._begun = True
-            return FrontEnd(folder, self._control, self._log)
-
-    def __exit__(self, *_: object) -> None:
-        if not self._begun:
-            self._control.close()
-            self._log.close()
-        self._process.wait()  # it forks at once, so the supervisor is nobody's child
-
-
-def _send(control: socket.socket, sent: bytes, files: Sequence[int]) -> None:
-    if files:
-        socket.send_fds(control, [sent[:1]], list(files))
-        sent = sent[1:]
-    control.sendall(sent)
-
-
-def _make_folder(folder: Path, order: Order) -> None:
-    try:
-        folder.mkdir(parents=True, mode=0o700)
-        with open_private(folder / ORDER) as file:
-            file.write(encode(without_secrets(order)))
-    except OSError as error:
-        if error.errno in FULL:
-            raise disk_full(error, order.home) from error
-        raise
 
 
 class FrontEnd:
@@ -266,10 +183,6 @@ def leaving_at_a_signal() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _unmarked(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in _JOB_MARKS}
 
 
 def _never_began(folder: Path, early: IO[bytes]) -> InterlockError:

@@ -15,15 +15,14 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec.structs import replace
 
 from interlock.errors import UsageError
 from interlock.run.order import Order
-from interlock.secrecy import KnownSecrets, environment_secrets, know_secrets
+from interlock.secrecy import KnownSecrets, PartlyShown, environment_secrets, know_secrets
 from interlock.terraform.command import UserFlags
 
 if TYPE_CHECKING:
@@ -39,12 +38,13 @@ _PRIMITIVE: Final = frozenset({"string", "number", "bool"})
 _NAME: Final = re.compile(r"[^\W\d][\w-]*\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
+class Handed(PartlyShown, frozen=True, kw_only=True):
     """Flags without values, and the environment that holds them instead."""
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"environ"})
+
     flags: UserFlags
-    environ: dict[str, str] = field(repr=False)
+    environ: dict[str, str]
 
 
 def find_known_secrets(order: Order, environ: Mapping[str, str]) -> KnownSecrets:

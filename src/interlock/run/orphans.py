@@ -12,6 +12,9 @@ from interlock.run.entries import OrphanRow, OrphansEntry
 ROWS_MAX: Final = 200
 """Objects of one entry in the journal; `interlock recover --orphans` has all."""
 
+OF_GENESYS: Final = "genesyscloud_"
+"""Begins the types whose objects are written down as they are made."""
+
 _EXISTS: Final = "api-exists"  # the category of `interlock.diagnosis.cause` for a name that is taken
 
 

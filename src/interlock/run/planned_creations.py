@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from interlock.errors import UsageError
 from interlock.genesys.creating_calls import name_attribute
+from interlock.run.orphans import OF_GENESYS
 from interlock.run.plan_size import check_size
 from interlock.run.planned_for import decoded_value, read_message
 from interlock.terraform.events import Action
@@ -53,7 +54,7 @@ def read_planned_creations(plan: bytes, facts: PlanFacts) -> tuple[PlannedCreati
     making = {
         change.resource.address: change.resource.type
         for change in facts.changes
-        if change.action in _MAKING and change.resource.type.startswith("genesyscloud_")
+        if change.action in _MAKING and change.resource.type.startswith(OF_GENESYS)
     }
     if not making:
         return ()

@@ -1,7 +1,8 @@
 """What one run makes, written down as it happens, and what earlier runs made that is in no state. A hand.
 
-Its gateways tell it each call, before it is sent and before its answer is given on; so neither a killed provider nor a
-killed supervisor hides an object. What cannot be written down is kept in memory, and never stops a call.
+Its gateways tell it each call (`place_witness.py`), before it is sent and before its answer is given on; so neither a
+killed provider nor a killed supervisor hides an object. What cannot be written down is kept in memory, and never stops
+a call.
 """
 
 from __future__ import annotations
@@ -10,23 +11,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from interlock.bounded import read_json
 from interlock.clock import Clock
 from interlock.creations.book import CreationBook, key_of
 from interlock.creations.creation import Creation, Place
 from interlock.creations.holdings import Holdings, find_holdings
-from interlock.creations.looking import Ask, look_again, published
-from interlock.creations.reading import has_failed, read_answer, read_job, read_name
 from interlock.errors import InterlockError
-from interlock.gateway.witness import Effect, Heard, Sent
-from interlock.genesys.creating_calls import API, Found, find_creating_call, find_revival, makes_parts
 from interlock.ids import Ids
-from interlock.run.planned_creations import PlannedCreation
+
+if TYPE_CHECKING:  # each run asks what earlier ones left, and few meet Genesys Cloud: what knows that is imported late
+    from interlock.creations.looking import Ask
+    from interlock.run.place_witness import PlaceWitness
+    from interlock.run.planned_creations import PlannedCreation
 
 MAX_OF_RUN = 10_000
 """Creations of one run that are written down; more are only counted."""
@@ -35,11 +35,6 @@ QUIET_S = 10.0
 LOOK_S = 10.0
 """How long the end of a run looks for objects whose answers were lost; `interlock recover --orphans` looks again."""
 _LOOKS_MAX = 20
-_ORGANISATION = f"{API}/organizations/me"
-_JOBS = f"{API}/flows/jobs/"
-_UNHEARD = "it was sent, and no answer was heard"
-_FAILED = 400
-_GONE = frozenset({404, 410})
 
 
 class Repeat(Struct, frozen=True, kw_only=True):
@@ -97,6 +92,8 @@ class RunCreations:
             place: The organisation.
             aliases: Of the provider configurations that lead there; empty for the default one.
         """
+        from interlock.run.place_witness import PlaceWitness
+
         made = PlaceWitness(self, place, frozenset(aliases))
         self._places.append(made)
         return made
@@ -208,8 +205,8 @@ class RunCreations:
         return next((each for each in self._made.values() if each.job == job), None)
 
     def at_path(self, path: str, place: Place) -> list[Creation]:
-        """Return what is at a path of an organisation."""
-        wanted = path.removeprefix(API).rstrip("/").lower()
+        """Return what is at a path of an organisation, as creations name it: without what begins every path."""
+        wanted = path.rstrip("/").lower()
         every = (*self._made.values(), *self._earlier.values())
         return [each for each in every if each.id and each.path.lower() == wanted and each.place.is_same(place)]
 
@@ -265,6 +262,8 @@ class RunCreations:
         self, creations: Mapping[str, Creation], holdings: Holdings, ask_of: Callable[[Place], Ask | None]
     ) -> None:
         """Look for what is in doubt, for a bounded time."""
+        from interlock.creations.looking import look_again
+
         doubtful = [each for each in creations.values() if each.doubt and each.state == self._state]
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
@@ -290,151 +289,5 @@ class RunCreations:
         await self.strike(each for each in doubtful if holdings.names(each))
 
 
-class PlaceWitness:
-    """See `interlock.gateway.witness.Witness`; for the calls of one run to one organisation.
-
-    Args:
-        creations: Of the run.
-        place: The organisation.
-        aliases: Of the provider configurations that lead there.
-    """
-
-    def __init__(self, creations: RunCreations, place: Place, aliases: frozenset[str]) -> None:
-        self._creations = creations
-        self.place = place
-        self.aliases = aliases
-
-    def wants(self, method: str, path: str) -> bool:
-        """See `Witness.wants`."""
-        match method:
-            case "POST":
-                return not makes_parts(path)
-            case "DELETE":
-                return True
-            case "PATCH":
-                return find_revival(path) is not None
-            case "GET":
-                return path == _ORGANISATION or path.startswith(_JOBS)
-            case _:
-                return False
-
-    async def begins(self, sent: Sent) -> str:
-        """See `Witness.begins`. Only what is known to make an object is written down before it is sent."""
-        if sent.method not in ("POST", "PATCH"):
-            return ""
-        self._creations.call_began()
-        made = self._make(sent) if sent.method == "POST" else self._revive(sent)
-        if made is None:
-            return ""
-        await self._creations.write(made)
-        return made.key
-
-    def _make(self, sent: Sent) -> Creation | None:
-        found = find_creating_call(sent.path)
-        if found is None:
-            return None
-        name = read_name(sent.body, found.call.field)
-        address = self._creations.address_of(found.call.type, name, self.aliases)
-        path = sent.path.removeprefix(API)
-        made = self._creations.new(self.place, path, doubt=_UNHEARD)
-        return replace(made, type=found.call.type, name=name, address=address)
-
-    def _revive(self, sent: Sent) -> Creation | None:
-        revival = find_revival(sent.path)
-        body = _fields(sent.body)
-        if revival is None or any(body.get(name) != value for name, value in revival.when.items()):
-            return None
-        path = sent.path.removeprefix(API).rstrip("/")
-        identifier = path.rpartition("/")[2]
-        name = read_name(sent.body, revival.field)
-        address = self._creations.address_of(revival.type, name, self.aliases)
-        made = self._creations.new(self.place, path, doubt=_UNHEARD)
-        return replace(made, type=revival.type, id=identifier, import_id=identifier, name=name, address=address)
-
-    async def ended(self, name: str, sent: Sent, heard: Heard) -> None:
-        """See `Witness.ended`."""
-        match sent.method:
-            case "POST" | "PATCH":
-                try:
-                    await self._hear(name, sent, heard)
-                finally:
-                    self._creations.call_ended()
-            case "DELETE" if heard.effect is Effect.ANSWERED and (heard.status < _FAILED or heard.status in _GONE):
-                await self._creations.strike(self._creations.at_path(sent.path, self.place))
-            case "GET" if heard.effect is Effect.ANSWERED and heard.status < _FAILED:
-                await self._learn(sent, heard.body or b"")
-            case _:
-                pass
-
-    async def _hear(self, name: str, sent: Sent, heard: Heard) -> None:
-        made = self._creations.find(name) if name else None
-        if made is None:
-            if not name and sent.method == "POST" and heard.effect is Effect.ANSWERED and heard.status < _FAILED:
-                await self._hear_of_unknown(sent, heard)
-            return
-        if heard.effect is Effect.NONE or (heard.effect is Effect.ANSWERED and heard.status >= _FAILED):
-            await self._creations.strike([made])
-            return
-        if heard.effect is Effect.UNKNOWN:
-            doubt = f"the API answered {heard.status}" if heard.status else "its answer was lost"
-            await self._creations.write(replace(made, doubt=doubt))
-            return
-        await self._creations.write(self._answered(made, sent, heard.body))
-
-    def _answered(self, made: Creation, sent: Sent, body: bytes | None) -> Creation:
-        """Return what an answer adds: the id, or a job whose result it will be."""
-        found = find_creating_call(sent.path) if sent.method == "POST" else None
-        if found is None:
-            return replace(made, doubt="", name=made.name or read_answer(body or b"", None).name)
-        told = read_answer(body or b"", found)
-        if not told.id:
-            return replace(made, doubt="its answer had no id that could be read")
-        if found.call.job:
-            return replace(made, job=told.id, doubt=f"whether job {told.id} published it was not heard")
-        return self._with_id(made, found, told.id, told.name)
-
-    def _with_id(self, made: Creation, found: Found, identifier: str, name: str) -> Creation:
-        name = made.name or name
-        return replace(
-            made,
-            id=identifier,
-            import_id=found.import_id(identifier),
-            path=found.object_path(identifier),
-            name=name,
-            address=made.address or self._creations.address_of(made.type, name, self.aliases),
-            doubt="",
-        )
-
-    async def _hear_of_unknown(self, sent: Sent, heard: Heard) -> None:
-        told = read_answer(heard.body or b"", None)
-        if told.id:
-            path = f"{sent.path.removeprefix(API).rstrip('/')}/{told.id}"
-            made = self._creations.new(self.place, path)
-            await self._creations.write(replace(made, id=told.id, name=told.name))
-
-    async def _learn(self, sent: Sent, body: bytes) -> None:
-        """Learn which organisation this is, and how jobs end."""
-        if sent.path == _ORGANISATION:
-            self.place = replace(self.place, organisation=str(_fields(body).get("id") or ""))
-            return
-        made = self._creations.of_job(sent.path.removeprefix(_JOBS).strip("/"))
-        if made is None:
-            return
-        told = read_job(body)
-        if told is not None and told.id:
-            address = made.address or self._creations.address_of(made.type, told.name, self.aliases)
-            await self._creations.write(replace(published(made, told.id, told.name), address=address))
-        elif has_failed(body):
-            await self._creations.strike([made])
-
-
 def _is_name(one: str, other: str) -> bool:
     return bool(one) and one.casefold() == other.casefold()
-
-
-def _fields(body: bytes) -> Mapping[str, Any]:
-    try:
-        document = read_json(body)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}

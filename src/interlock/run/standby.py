@@ -44,7 +44,7 @@ Start = Callable[[str, tuple[str, ...], Mapping[str, str], tuple[int, ...]], Awa
 """Starts a command: name, argument list, environment, open files that it inherits besides those of every command."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Standby:
     """One command that waits to begin.
 

@@ -153,9 +153,13 @@ def recent(runs: Path, *, limit: int, state: str | None = None) -> list[Summary]
 def pace_s(runs: Iterable[Summary]) -> float | None:
     """Return how long a run of this state usually holds it: the median of the latest holds; None without any."""
     held = [summary.held_s for summary in runs if summary.held_s is not None and summary.exit in (0, 2)]
-    import statistics
+    return _median(held[:_PACE_RUNS]) if held else None
 
-    return statistics.median(held[:_PACE_RUNS]) if held else None
+
+def _median(values: list[float]) -> float:
+    """Return the median; Python's own comes with fractions and decimals, 8 ms of import in every run that waits."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def as_plain(summary: Summary) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct, field, to_builtins
@@ -21,8 +22,6 @@ from msgspec.structs import replace
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.creations import Place
-from interlock.creations.looking import Ask
 from interlock.errors import (
     InterlockError,
     Interrupted,
@@ -58,7 +57,7 @@ from interlock.run.gate import check_forgotten, check_plan, check_unseen
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
 from interlock.run.order import RUNS_A_COMMAND, Look, Operation, Order
-from interlock.run.orphans import orphans_entry, spell_repeat, with_orphans
+from interlock.run.orphans import OF_GENESYS, orphans_entry, spell_repeat, with_orphans
 from interlock.run.phases import Phase, may_step
 from interlock.run.process import keep_private
 from interlock.run.progress import Progress
@@ -81,6 +80,10 @@ from interlock.terraform.events import Action as PlannedAction
 from interlock.terraform.events import AnyEvent, Output, Unparsed
 from interlock.terraform.plan import PlanFacts, parse_plan
 from interlock.terraform.state_command import read_command
+
+if TYPE_CHECKING:
+    from interlock.creations import Place
+    from interlock.creations.looking import Ask
 
 _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
@@ -370,6 +373,8 @@ class Supervisor:
         """Say which objects the plan makes a second time. It only warns: the API has the last word on names."""
         if self._hands.creations is None or self._order.operation is Operation.DRIFT:
             return
+        if not any(change.resource.type.startswith(OF_GENESYS) for change in facts.changes):
+            return  # without the import below, which brings a reader of plan files and of HCL
         from interlock.run.planned_creations import read_planned_creations
 
         planned = await asyncio.to_thread(lambda: read_planned_creations(path.read_bytes(), facts))

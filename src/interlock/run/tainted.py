@@ -10,18 +10,19 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from interlock.bounded import decode_json, read_json
-from interlock.creations.looking import Ask
 from interlock.creations.reading import says_deleted
 from interlock.errors import StateInvalid, command
 from interlock.foreign_text import shell_word
-from interlock.genesys.likeness import compare, find_object_path
 from interlock.state import parse_document
+
+if TYPE_CHECKING:
+    from interlock.creations.looking import Ask
 
 LOOK_S: Final = 5.0
 """All looks of one run together: the state is saved by then, and the lock still held."""
@@ -98,6 +99,8 @@ async def look_at_all(tainted: Iterable[Tainted], ask_for: Callable[[str], Ask |
         tainted: The objects.
         ask_for: Returns what reads from the organisation of a provider configuration, by its alias.
     """
+    from interlock.genesys.likeness import find_object_path  # most runs have nothing to look at
+
     seen: dict[str, str] = {}
     with suppress(TimeoutError):
         async with asyncio.timeout(LOOK_S):
@@ -116,6 +119,8 @@ def judge_look(tainted: Tainted, status: int, body: bytes) -> str:
     shown = _document(body) if status == _OK else None
     if shown is None:
         return ""
+    from interlock.genesys.likeness import compare  # only after a look
+
     likeness = compare(tainted.attributes, shown)
     if likeness.different:
         return f"there, but not as planned in {_some(likeness.different)}: kept, the next apply changes it in place"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
@@ -40,6 +40,7 @@ from interlock.run.surroundings import Diagnose, Generated, StateAccess
 from interlock.run.trace_log import TraceLog
 from interlock.run.transcript import Journal
 from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace, space_of
+from interlock.secrecy import PartlyShown
 from interlock.state import empty_document, render_document
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode, UserFlags, without_backend
@@ -198,15 +199,16 @@ class Commands(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class _Line(PartlyShown, frozen=True, kw_only=True):
     """The whole argument list and environment of one command."""
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"environ"})
+
     argv: tuple[str, ...]
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class TerraformCommands:
     """`Commands`, with a real Terraform.
 

@@ -44,7 +44,7 @@ PRIORITY = {
 _PACE_LIMIT = 40  # runs that the expected start is computed from
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Turn:
     """One run's turn.
 
@@ -75,6 +75,7 @@ class Turn:
     is_stranded: bool = False
     _attempt: str = ""
     _since_s: float = field(default=0.0, repr=False)
+    _paces: list[float | None] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self._attempt = self.coordinator.new_ticket()
@@ -98,13 +99,12 @@ class Turn:
             WaitTimeout: It did not come in time.
         """
         attending = asyncio.create_task(self._attend())
-        pace = pace_s(recent(self.runs, limit=_PACE_LIMIT, state=self.order.state))
         try:
             grant = await self.coordinator.acquire(
                 self.order.state,
                 self._request(),
                 timeout_s=self.order.wait_s,
-                on_change=lambda standing: self._say(standing, pace),
+                on_change=self._say,
             )
         finally:
             attending.cancel()
@@ -138,11 +138,17 @@ class Turn:
             attempt=self._attempt,
         )
 
-    def _say(self, standing: Standing, pace: float | None) -> None:
+    def _say(self, standing: Standing) -> None:
         if standing.stage is Stage.WAITING:
             if standing.position == 1:
                 self.on_next()
-            self.journal.tell(settle.standing_entry(standing, pace, self.clock.now()))
+            self.journal.tell(settle.standing_entry(standing, self._pace_s(), self.clock.now()))
+
+    def _pace_s(self) -> float | None:
+        """Return how long a turn usually takes, as it was when we began to wait: a free state needs no look at it."""
+        if not self._paces:
+            self._paces = [pace_s(recent(self.runs, limit=_PACE_LIMIT, state=self.order.state))]
+        return self._paces[0]
 
     async def keep(self, seat: Seat) -> None:
         """Send heartbeats until cancelled, or until the grant is lost."""

@@ -17,13 +17,16 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from interlock.bounded import read_json
 from interlock.errors import UsageError, command
 from interlock.run.process import open_private
+from interlock.secrecy import PartlyShown
 from interlock.source.tree import is_configuration
 from interlock.trust.ownership import make_folder
 
@@ -57,7 +60,7 @@ _TREES = 10_000  # runs of one root module at once on one machine
 _INPUT_BYTES = 64 << 20  # of .tf files hashed for the key of an initialisation
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Workspace:
     """Where one run's Terraform works.
 
@@ -233,8 +236,7 @@ def space_of(folder: Path, workspace: str) -> Path:
     return folder / SPACES / workspace / "terraform.tfstate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnBackend:
+class OwnBackend(PartlyShown, frozen=True, kw_only=True):
     """The configuration's own backend, which a run uses as it is.
 
     Attributes:
@@ -246,10 +248,12 @@ class OwnBackend:
         override: What the tree's override says.
     """
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"recorded", "mark"})
+
     type: str
     place: Mapping[str, str | None]
-    recorded: bytes = field(default=b"", repr=False)
-    mark: bytes = field(default=b"", repr=False)
+    recorded: bytes = b""
+    mark: bytes = b""
     init_flags: tuple[str, ...] = ()
     override: str = HEADING
 
@@ -404,14 +408,27 @@ def _mirror(directory: Path, root: Path) -> Path | None:
         return (
             None  # what a killed run's Terraform created cannot be moved to the user's folder, and is not thrown away
         )
-    shutil.rmtree(root, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for above in _between(top, directory):
-        towards = (directory.relative_to(above)).parts[0]
-        _link_entries(above, root / above.relative_to(top), without={towards}, limit=_MIRROR_LIMIT)
-    _link_entries(directory, folder, without=_HIDDEN, limit=None)
+    try:
+        _link_all(directory, top, root)
+    except OSError:  # something else is in the way: anew
+        shutil.rmtree(root, ignore_errors=True)
+        _link_all(directory, top, root)
     write_override(folder, OVERRIDE)
     return folder
+
+
+def _link_all(directory: Path, top: Path, root: Path) -> None:
+    folder = root
+    for part in ("", *directory.relative_to(top).parts):
+        folder /= part
+        if folder.is_symlink() or not folder.is_dir():
+            # A link here, of a time when the tree began elsewhere, would lead us into the user's files to tidy them.
+            folder.unlink(missing_ok=True)
+            folder.mkdir()
+    for above in _between(top, directory):
+        towards = (directory.relative_to(above)).parts[0]
+        _link_entries(above, root / above.relative_to(top), towards={towards}, limit=_MIRROR_LIMIT)
+    _link_entries(directory, root / directory.relative_to(top), without=_HIDDEN, limit=None)
 
 
 def _give_back(folder: Path, directory: Path) -> list[str]:
@@ -448,13 +465,45 @@ def _between(top: Path, directory: Path) -> Iterator[Path]:
             yield folder
 
 
-def _link_entries(source: Path, target: Path, *, without: frozenset[str] | set[str], limit: int | None) -> None:
+def _link_entries(
+    source: Path,
+    target: Path,
+    *,
+    towards: AbstractSet[str] = frozenset(),
+    without: AbstractSet[str] = frozenset(),
+    limit: int | None,
+) -> None:
+    """Let `target` have a link to each entry of `source`, and nothing else but the folders `towards` the root module.
+
+    Links that are right stay as they are: above a root module there may be thousands, and each run would write all.
+    """
+    wanted = _names_in(source, limit) - towards - without
+    for name in os.listdir(target):  # noqa: PTH208 - names alone, of possibly thousands
+        if name in wanted and _leads_to(target / name, source / name):
+            wanted.remove(name)
+        elif name not in towards:
+            _remove(target / name)
+    for name in wanted:
+        (target / name).symlink_to(source / name)
+
+
+def _names_in(folder: Path, limit: int | None) -> set[str]:
     try:
-        names = [entry.name for entry in source.iterdir()]
+        names = set(os.listdir(folder))  # noqa: PTH208 - as above
     except PermissionError:
-        return
-    if limit is not None and len(names) > limit:
-        return
-    for name in names:
-        if name not in without:
-            (target / name).symlink_to(source / name)
+        return set()
+    return names if limit is None or len(names) <= limit else set()
+
+
+def _leads_to(link: Path, place: Path) -> bool:
+    try:
+        return os.readlink(link) == str(place)  # noqa: PTH115 - a thousand times
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

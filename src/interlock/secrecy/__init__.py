@@ -5,6 +5,7 @@ belongs, but not taken back from a log.
 """
 
 from interlock.secrecy.known import NO_KNOWN_SECRETS, KnownSecrets, environment_secrets, know_secrets
+from interlock.secrecy.partly_shown import PartlyShown
 from interlock.secrecy.secrets import (
     MASK,
     MIN_COPY_CHARS,
@@ -26,6 +27,7 @@ __all__ = [
     "NO_KNOWN_SECRETS",
     "NO_SECRETS",
     "KnownSecrets",
+    "PartlyShown",
     "Secrets",
     "all_texts",
     "environment_secrets",

@@ -7,10 +7,11 @@ this, so what a row needs is imported where it is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from interlock.errors import UsageError, command
 from interlock.site.ref import Existing, StateRef
@@ -84,8 +85,7 @@ class Way(Enum):
     """By an address of the run on loopback: who holds the lock of such a backend is the only one who can write."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """A place where states are.
 
     Attributes:

@@ -82,9 +82,11 @@ class StateRef:
     @property
     def store(self) -> str:
         """Which of several stores that may each have a state at this address; see `interlock.existing.opening`."""
+        if not isinstance(self.where, Existing):
+            return ""
         from interlock.existing.opening import store_of
 
-        return store_of(self.where.found) if isinstance(self.where, Existing) else ""
+        return store_of(self.where.found)
 
     @property
     def root_module(self) -> Path:

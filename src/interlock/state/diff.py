@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from interlock.errors import StateInvalid
-from interlock.secrecy import NO_SECRETS, Secrets, sounds_secret
+from interlock.secrecy import NO_SECRETS, PartlyShown, Secrets, sounds_secret
 from interlock.state.document import (
     Document,
     ObjectKey,
@@ -54,8 +54,7 @@ class Kind(Enum):
     CHANGED = "changed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectChange:
+class ObjectChange(PartlyShown, frozen=True, kw_only=True):
     """One object that differs.
 
     Attributes:
@@ -64,9 +63,11 @@ class ObjectChange:
         after: Its JSON in the second document, or None.
     """
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"before", "after"})
+
     key: ObjectKey
-    before: Raw | None = field(repr=False)
-    after: Raw | None = field(repr=False)
+    before: Raw | None
+    after: Raw | None
 
     @property
     def kind(self) -> Kind:
@@ -79,13 +80,14 @@ class ObjectChange:
         return str(self.key.address())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputChange:
+class OutputChange(PartlyShown, frozen=True, kw_only=True):
     """One output that differs. The values are JSON of the whole output, `sensitive` mark included."""
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"before", "after"})
+
     name: str
-    before: Raw | None = field(repr=False)
-    after: Raw | None = field(repr=False)
+    before: Raw | None
+    after: Raw | None
 
     @property
     def kind(self) -> Kind:

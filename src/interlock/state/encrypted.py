@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import msgspec
 
 from interlock.errors import THIS_STATE, StateInvalid, UsageError, command
+from interlock.secrecy import PartlyShown
 from interlock.state.document import ENCRYPTED, Document, parse_document, unreadable
 from interlock.state.doubles import doubled_keys
 
@@ -29,8 +29,7 @@ WITHOUT_CONTENT: Final = (
 _FIELDS = frozenset({"serial", "lineage", "meta", "encrypted_data", "encryption_version"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncryptedDocument:
+class EncryptedDocument(PartlyShown, frozen=True, kw_only=True):
     """What can be read of an encrypted state.
 
     Attributes:
@@ -40,10 +39,12 @@ class EncryptedDocument:
         source: The bytes; they cannot be written otherwise.
     """
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"source"})
+
     serial: int
     lineage: str
     keys: tuple[str, ...] = ()
-    source: bytes = field(repr=False)
+    source: bytes
 
 
 AnyDocument: TypeAlias = Document | EncryptedDocument

@@ -9,13 +9,13 @@ docs/facts/terraform-runs.md#run-13.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
 from interlock.errors import UsageError
+from interlock.secrecy import PartlyShown
 
 MAX_FLAGS: Final = 1000  # a Linux argument list holds far more; nobody types this many
 MAX_PARALLELISM: Final = 1000
@@ -42,8 +42,7 @@ class Verb(Enum):
 PlanMode = Literal["normal", "destroy", "refresh-only"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(PartlyShown, frozen=True, kw_only=True):
     """What one command shall do. An option that the verb does not know is refused by `build_command`.
 
     Attributes:
@@ -58,6 +57,8 @@ class Options:
         variables: Set through `TF_VAR_` in the environment, so values may be secret.
         extra: The user's own flags, put after ours and before a file name.
     """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"variables"})
 
     json: bool = False
     lock: bool | None = None
@@ -75,19 +76,20 @@ class Options:
     backend: bool = True
     backend_config: tuple[str, ...] = ()
     force: bool = False
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str] = {}
     extra: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpBackend:
+class HttpBackend(PartlyShown, frozen=True, kw_only=True):
     """Where the run's state is; the addresses are good for one run only, and the password is a secret."""
 
-    address: str = field(repr=False)
-    lock_address: str = field(default="", repr=False)
-    unlock_address: str = field(default="", repr=False)
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"address", "lock_address", "unlock_address", "password"})
+
+    address: str
+    lock_address: str = ""
+    unlock_address: str = ""
     username: str = ""
-    password: str = field(default="", repr=False)
+    password: str = ""
     retry_max: int | None = None
     retry_wait_min_s: int | None = None
     retry_wait_max_s: int | None = None
@@ -111,12 +113,13 @@ class Place(Struct, frozen=True, kw_only=True):
     workspace: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(PartlyShown, frozen=True, kw_only=True):
     """One process to start: argument list, and variables to add to the environment (see `merge_environment`)."""
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"environment"})
+
     argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(repr=False)
+    environment: Mapping[str, str]
 
 
 _ACCEPTS: Final[Mapping[Verb, frozenset[str]]] = {
@@ -221,9 +224,8 @@ def _environment(options: Options, place: Place) -> dict[str, str]:
 def _check(verb: Verb, options: Options) -> None:
     plain = Options()
     accepted = _ACCEPTS[verb] | _ALWAYS
-    wrong = [
-        name for name in Options.__slots__ if name not in accepted and getattr(options, name) != getattr(plain, name)
-    ]
+    names = (name for name in Options.__struct_fields__ if name not in accepted)
+    wrong = [name for name in names if getattr(options, name) != getattr(plain, name)]
     if wrong:
         raise UsageError(f"terraform {verb.value} has no option for {', '.join(wrong)}", fix="leave it out")
     if verb is Verb.FORCE_UNLOCK and not options.lock_id:

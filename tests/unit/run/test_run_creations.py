@@ -14,8 +14,9 @@ from interlock.creations.book import CreationBook
 from interlock.creations.creation import Creation, Place
 from interlock.errors import BackendUnavailable
 from interlock.gateway.witness import Effect, Heard, Sent
+from interlock.run.place_witness import PlaceWitness
 from interlock.run.planned_creations import PlannedCreation
-from interlock.run.run_creations import QUIET_S, PlaceWitness, RunCreations
+from interlock.run.run_creations import QUIET_S, RunCreations
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 from interlock.testing.ids import CountingIds

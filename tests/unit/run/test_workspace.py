@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -80,6 +81,42 @@ def test_runs_one_after_the_other_see_the_same_path_and_runs_at_once_do_not(open
     after = opened(3)
     assert beside.folder != first.folder
     assert after.folder == first.folder
+
+
+def test_the_next_run_renews_only_the_links_that_are_not_right_any_more(opened: Opener, repository: Path) -> None:
+    top = repository.parents[1]
+    first = opened()
+    first.close()
+    kept, above = first.folder / "main.tf", first.folder.parents[1]
+    before = kept.lstat().st_ino
+    (repository / "prod.tfvars").unlink()
+    (repository / "new.tf").write_text("")
+    (top / "tools").mkdir()
+    (above / "left").mkdir()
+    (above / "modules").unlink()
+    (above / "modules").symlink_to(top / "envs")
+    second = opened(1)
+    assert second.folder == first.folder
+    assert kept.lstat().st_ino == before
+    assert listing(second.folder) == [OVERRIDE_NAME, "main.tf", "new.tf"]
+    assert listing(above) == [".git", "envs", "modules", "tools"]
+    assert (above / "modules").readlink() == top / "modules"
+
+
+@pytest.mark.promise("P3")
+def test_a_link_on_the_way_of_a_tree_never_leads_the_tidying_into_the_users_files(
+    opened: Opener, repository: Path
+) -> None:
+    first = opened()
+    first.close()
+    on_the_way = first.folder.parent
+    shutil.rmtree(on_the_way)
+    on_the_way.symlink_to(repository.parent)
+    second = opened(1)
+    assert second.folder == first.folder
+    assert not on_the_way.is_symlink()
+    assert listing(repository) == ["main.tf", "prod.tfvars"]
+    assert listing(second.folder) == [OVERRIDE_NAME, "main.tf", "prod.tfvars"]
 
 
 def test_a_tree_with_a_state_that_was_not_saved_is_left_for_recovery(opened: Opener) -> None:

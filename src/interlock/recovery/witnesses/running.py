@@ -12,14 +12,15 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
+from typing import ClassVar
 
 from msgspec import Struct
 
 from interlock.host import INITIAL_PIDS, boot_id, hides_processes, ps_program
+from interlock.secrecy import PartlyShown
 
 _PROC = Path("/proc")
 _PARENT_FIELD = 4 - 3  # proc(5) counts from 1; the name in brackets ends field 2
@@ -44,8 +45,7 @@ class Role(Enum):
     ORPHAN = "orphan"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Running(PartlyShown, frozen=True, kw_only=True):
     """One process.
 
     Attributes:
@@ -59,6 +59,8 @@ class Running:
         environ: Its environment, as far as we may read it.
     """
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"environ"})
+
     pid: int
     role: Role
     argv: tuple[str, ...]
@@ -66,7 +68,7 @@ class Running:
     started_at: datetime | None
     is_stopped: bool = False
     is_orphan: bool = False
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environ: Mapping[str, str] = {}
 
     @property
     def words(self) -> str:
