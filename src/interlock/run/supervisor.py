@@ -84,6 +84,7 @@ from interlock.terraform.state_command import read_command
 if TYPE_CHECKING:
     from interlock.creations import Place
     from interlock.creations.looking import Ask
+    from interlock.run.planned_creations import PlannedCreation
 
 _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
@@ -373,17 +374,20 @@ class Supervisor:
         """Say which objects the plan makes a second time. It only warns: the API has the last word on names."""
         if self._hands.creations is None or self._order.operation is Operation.DRIFT:
             return
-        if not any(change.resource.type.startswith(OF_GENESYS) for change in facts.changes):
-            return  # without the import below, which brings a reader of plan files and of HCL
-        from interlock.run.planned_creations import read_planned_creations
-
-        planned = await asyncio.to_thread(lambda: read_planned_creations(path.read_bytes(), facts))
+        planned = await self._planned_creations(path, facts)
         repeats = self._hands.creations.expect(planned)
         self._repeats = bool(repeats)
         if repeats:
             texts = [spell_repeat(each.planned.address, each.creation) for each in repeats]
             told = orphans_entry("plan", [each.creation for each in repeats], self._order.state, texts)
             self._journal.tell(told)
+
+    async def _planned_creations(self, path: Path, facts: PlanFacts) -> Sequence[PlannedCreation]:
+        if not any(change.resource.type.startswith(OF_GENESYS) for change in facts.changes):
+            return ()  # without the import below, which brings readers of plan files and of HCL
+        from interlock.run.planned_creations import read_planned_creations
+
+        return await asyncio.to_thread(lambda: read_planned_creations(path.read_bytes(), facts))
 
     @property
     def _program(self) -> str:
