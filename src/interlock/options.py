@@ -54,6 +54,7 @@ RUN_OPTIONS: Final = (
     RunOption(name="no-gateway", help="Bypass the API gateway: the provider calls the API directly.", commands=_ALL),
     RunOption(name="out", help="Keep the plan in this file (it may hold secrets).", value="PATH", commands=("plan",)),
     RunOption(name="detailed-exitcode", help="Exit 2 when there are changes.", commands=("plan", "drift")),
+    RunOption(name="gate", help="Fail (41, 40) when an apply of the plan would be refused.", commands=("plan",)),
     RunOption(name="auto-approve", help="Apply without asking.", commands=_WRITING),
     RunOption(
         name="max-deletes",

@@ -15,7 +15,7 @@ from interlock.foreign_text import code_block, code_span, many_lines, one_line
 
 MAX_COMMENT = 60_000  # characters; GitHub refuses more than 65,536 and counts some characters twice
 _SHORT = 16  # digits of a digest that people compare; see `interlock.run.planned_files`
-MAX_ROWS = 100  # of a list inside a comment
+MAX_ROWS = 50  # of a list inside a comment; two lists and three long sentences leave room for the plan
 MAX_NAME = 300  # characters of one name; a hundred of them leave room for the plan
 MAX_TEXT = 4000  # characters of an error or a command
 
@@ -38,7 +38,9 @@ class PlanReport:
         waited_s: How long it waited for its turn.
         calls: Expected API calls of the apply; None when unknown.
         drifted: Addresses that differ from the state without a plan.
-        error: What went wrong; "" for a plan that was made.
+        deleted: Addresses of objects that are deleted or replaced.
+        error: What went wrong; "" for a plan that was made. With counts: the plan was made, and refused.
+        why: Why.
         next: What to do about it.
         job: URL of the CI job.
         digest: Digest of the plan file, "" when none was kept.
@@ -55,7 +57,9 @@ class PlanReport:
     waited_s: float = 0.0
     calls: int | None = None
     drifted: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
     error: str = ""
+    why: str = ""
     next: str = ""
     job: str = ""
     digest: str = ""
@@ -84,11 +88,10 @@ def _head(report: PlanReport) -> Iterator[str]:
     yield f"### Interlock plan: {code_span(report.state)}"
     yield ""
     if report.error:
-        yield f"**No plan:** {code_span(report.error, limit=MAX_TEXT)}"
-        if report.next:
-            yield ""
-            yield f"Next: {code_span(report.next, limit=MAX_TEXT)}"
-        return
+        yield from _failure(report)
+        if report.is_empty:
+            return
+        yield ""
     if report.is_empty:
         yield "**No changes.**"
     else:
@@ -97,8 +100,22 @@ def _head(report: PlanReport) -> Iterator[str]:
     if facts:
         yield ""
         yield from (f"- {fact}" for fact in facts)
+    if report.deleted:
+        yield from _listed(f"**Deletes** {len(report.deleted)}, replaced ones included:", report.deleted)
     if report.drifted:
-        yield from _drift(report.drifted)
+        title = f"**Drift:** {len(report.drifted)} changed outside Terraform; applying may revert this:"
+        yield from _listed(title, report.drifted)
+
+
+def _failure(report: PlanReport) -> Iterator[str]:
+    """Yield what went wrong: no plan was made, or one that may not be applied."""
+    yield f"**{'No plan' if report.is_empty else 'Refused'}:** {code_span(report.error, limit=MAX_TEXT)}"
+    if report.why:
+        yield ""
+        yield f"Why: {code_span(report.why, limit=MAX_TEXT)}"
+    if report.next:
+        yield ""
+        yield f"Next: {code_span(report.next, limit=MAX_TEXT)}"
 
 
 def _facts(report: PlanReport) -> Iterator[str]:
@@ -114,9 +131,9 @@ def _facts(report: PlanReport) -> Iterator[str]:
         yield "drift: none"
 
 
-def _drift(addresses: tuple[str, ...]) -> Iterator[str]:
+def _listed(title: str, addresses: tuple[str, ...]) -> Iterator[str]:
     yield ""
-    yield f"**Drift:** {len(addresses)} changed outside Terraform; applying may revert this:"
+    yield title
     yield ""
     yield from (f"- {code_span(address, limit=MAX_NAME)}" for address in addresses[:MAX_ROWS])
     if len(addresses) > MAX_ROWS:

@@ -183,6 +183,32 @@ def _show_checks(found: tuple[Check, ...]) -> None:
             view.say(f"         next  {one.fix}")
 
 
+@app.command(name="allow-deletions")
+def allow_deletions(
+    objects: Annotated[list[str], typer.Argument(help="Addresses that may be deleted.", metavar="ADDRESS…")],
+    *,
+    state: State,
+    lineage: Annotated[str, typer.Option("--lineage", help="The state's lineage.", metavar="ID")],
+    serial: Annotated[int, typer.Option("--serial", help="The state's serial.", metavar="N", min=0)],
+    json: Json = False,
+) -> None:
+    """Agree to deletions from a protected state, in a file that is reviewed with the change.
+
+    The consent is for one version of the state: whatever is applied first uses it up, and the next plan needs its own.
+    A refused plan prints the whole command.
+    """
+    from interlock.operate.agreed_deletions import agree
+    from interlock.run.order import Agreed
+
+    settings = _settings()
+    if settings.path is None:
+        raise UsageError("there is no interlock.yaml here", fix="interlock init")
+    consent = Agreed(state=state, lineage=lineage, serial=serial, objects=tuple(dict.fromkeys(objects)))
+    path = agree(settings.path, consent)
+    told = {"path": path, "state": state, "serial": serial, "objects": consent.objects}
+    view.emit(told, json=json, human=lambda: view.say(f"wrote {path}; commit it with the change"))
+
+
 @app.command()
 def keys(*, json: Json = False) -> None:
     """Make the keys with which plans are wrapped, sealed and opened; each belongs in one place alone."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interlock.run.transcript import Entry
 
 MAX_SUMMARY_BYTES = 32 << 20  # the plan is in it, each attribute that changes
+_DELETING = frozenset({"delete", "replace"})
 MAX_PLAN_TEXT = 4 << 20  # characters of a rendered plan that are read; a comment shows far fewer
 
 
@@ -53,7 +54,9 @@ def read_report(path: Path, state: str, runs: Path, environ: Mapping[str, str]) 
         waited_s=_waited_s(summary),
         calls=_calls(plan),
         drifted=tuple(plan.drift) if plan is not None else (),
+        deleted=tuple(row.address for row in plan.resources if row.action in _DELETING) if plan is not None else (),
         error=str(error.get("what", "")),
+        why=str(error.get("why") or ""),
         next=str(error.get("next", "")),
         job=job_url(environ),
         digest=str(summary.get("plan_digest") or ""),

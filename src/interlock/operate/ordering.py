@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import UsageError
 from interlock.foreign_text import one_line
+from interlock.operate.agreed_deletions import read_agreed
 from interlock.settings.values import Settings, StateSettings, parse_duration
 from interlock.site.in_sight import check_reads, find_encryption
 from interlock.site.kinds import is_queue_near, space_behind_door
@@ -52,6 +53,7 @@ class Asked:
     deadline: str | None = None
     retries: int = 1
     drift_gate: bool = False
+    gate: bool = False
     look: Look | None = None
     command: tuple[str, ...] = ()
 
@@ -179,6 +181,8 @@ def _order(
         max_deletes=next((limit for limit in limits if limit is not None), None),
         protected=own.protected if own else False,
         allow_destroy=asked.allow_destroy,
+        agreed=read_agreed(settings.path) if (own and own.protected) or any(one is not None for one in limits) else (),
+        gate=asked.gate,
         detailed_exitcode=asked.detailed_exitcode,
         lease_s=pace[0],
         heartbeat_s=pace[1],
@@ -201,7 +205,7 @@ def _order(
         first_apply=asked.first_apply,
         in_ci=any(environ.get(mark) for mark in CI_MARKS),
         is_watched=is_watched(environ),
-        drift_gate=asked.operation is Operation.APPLY
+        drift_gate=(asked.operation is Operation.APPLY or asked.gate)
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
 

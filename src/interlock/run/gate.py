@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
-from interlock.errors import PolicyGate
-from interlock.run.order import Operation, Order
+from interlock.errors import PolicyGate, command
+from interlock.run.order import AGREED_FILE, MAX_AGREED, Operation, Order
 from interlock.terraform.plan import PlanFacts
 
 _NAMED = 5  # addresses named in a refusal; the rest is counted
 
 
-def check_plan(order: Order, plan: PlanFacts) -> None:
+def check_plan(order: Order, plan: PlanFacts, *, lineage: str, serial: int) -> None:
     """Refuse a plan that destroys more than the order allows.
 
-    A replacement destroys too. `destroy` means to delete, so only a protected state holds it back.
+    A replacement destroys too. `destroy` means to delete, so only a protected state holds it back. What reviewers
+    agreed to for this very version of the state, `lineage` and `serial`, is not held back.
 
     Raises:
         PolicyGate: The plan deletes from a protected state, or more than `max_deletes`.
     """
     doomed = plan.destroyed
-    if not doomed:
+    agreed = agreed_at(order, lineage=lineage, serial=serial)
+    left = tuple(address for address in doomed if address not in agreed)
+    if not left:
         return
     if order.protected and not order.allow_destroy:
         raise PolicyGate(
-            f"the plan deletes {_counted(doomed)} from the protected state {order.state}",
-            why=_listed(doomed),
-            fix="review the plan, then repeat with --allow-destroy",
+            f"the plan deletes {_counted(left)} from the protected state {order.state}",
+            why=_listed(left) + _too_old(order, left, lineage=lineage, serial=serial),
+            fix=_agree(order, doomed, lineage=lineage, serial=serial)
+            or "review the plan, then repeat with --allow-destroy",
         )
-    if order.operation is Operation.DESTROY or order.max_deletes is None or len(doomed) <= order.max_deletes:
+    if order.operation is Operation.DESTROY or order.max_deletes is None or len(left) <= order.max_deletes:
         return
     raise PolicyGate(
-        f"the plan deletes {_counted(doomed)}, more than the {order.max_deletes} allowed",
-        why=_listed(doomed),
-        fix=f"review the plan, then repeat with --max-deletes {len(doomed)}",
+        f"the plan deletes {_counted(left)}, more than the {order.max_deletes} allowed",
+        why=_listed(left) + _too_old(order, left, lineage=lineage, serial=serial),
+        fix=_agree(order, doomed, lineage=lineage, serial=serial)
+        or f"review the plan, then repeat with --max-deletes {len(left)}",
     )
+
+
+def agreed_at(order: Order, *, lineage: str, serial: int) -> frozenset[str]:
+    """Return the addresses whose deletion reviewers agreed to, for exactly this version of the state.
+
+    An older version's consent would otherwise cover the next plan too, which nobody has seen: each apply makes a new
+    version.
+    """
+    return frozenset(
+        address
+        for one in order.agreed
+        if lineage and (one.lineage, one.serial) == (lineage, serial)
+        for address in one.objects
+    )
+
+
+def _too_old(order: Order, left: tuple[str, ...], *, lineage: str, serial: int) -> str:
+    """Say that a consent to the same deletion was for another version of the state."""
+    wanted = set(left)
+    older = [one for one in order.agreed if one.lineage == lineage and wanted & set(one.objects)]
+    if not older or older[0].serial == serial:
+        return ""
+    return f"; {AGREED_FILE} agrees for serial {older[0].serial}, and the state is at {serial}"
+
+
+def _agree(order: Order, doomed: tuple[str, ...], *, lineage: str, serial: int) -> str:
+    """Return how reviewers agree where nobody sits at a terminal; empty where somebody does, or where it cannot be."""
+    by_hand = order.is_watched and not order.in_ci and order.operation is not Operation.PLAN
+    if by_hand or not lineage or len(doomed) > MAX_AGREED:
+        return ""
+    first, *others = doomed
+    line = command(
+        *("ci", "allow-deletions", "--state", order.state, "--lineage", lineage, "--serial", serial, first, *others)
+    )
+    return f"{line}    in the change, and have it reviewed"
 
 
 def check_forgotten(order: Order, gone: tuple[str, ...]) -> None:

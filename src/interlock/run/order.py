@@ -38,6 +38,28 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     divisions: tuple[str, ...] = ()
 
 
+AGREED_FILE = "interlock.deletions.json"
+"""Beside interlock.yaml: deletions to which reviewers agreed. It is part of the change that they reviewed."""
+
+MAX_AGREED = 100  # objects of one consent; who deletes more should sit in front of it
+
+
+class Agreed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A consent to deletions, for one version of one state.
+
+    Attributes:
+        state: Its name, for people.
+        lineage: Of the state.
+        serial: Its serial when the deletions were planned; an apply makes another one, and uses the consent up.
+        objects: Addresses that may be deleted or replaced.
+    """
+
+    state: str
+    lineage: str
+    serial: int
+    objects: tuple[str, ...]
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One run as ordered. Paths are absolute; the environment goes by inheritance.
 
@@ -62,6 +84,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         max_deletes: Most deletions; None for no limit.
         protected: Deletions need `allow_destroy`.
         allow_destroy: The person allowed deletions on a protected state.
+        agreed: Deletions to which reviewers agreed, of any state.
+        gate: A plan that an apply would be refused for is refused itself.
         detailed_exitcode: Exit 2 when a plan has changes.
         lease_s: Lease length.
         heartbeat_s: Renewal period.
@@ -105,6 +129,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     max_deletes: int | None = None
     protected: bool = False
     allow_destroy: bool = False
+    agreed: tuple[Agreed, ...] = ()
+    gate: bool = False
     detailed_exitcode: bool = False
     lease_s: float = 6.0
     heartbeat_s: float = 1.5

@@ -53,10 +53,10 @@ from interlock.run.entries import (
     StateEntry,
 )
 from interlock.run.first_apply import Start, judge_start, refuse_start, spell_start
-from interlock.run.gate import check_forgotten, check_plan, check_unseen
+from interlock.run.gate import agreed_at, check_forgotten, check_plan, check_unseen
 from interlock.run.interrupts import Action, Cause, Wishes, respond
 from interlock.run.leaving import note_before_apply
-from interlock.run.order import RUNS_A_COMMAND, Look, Operation, Order
+from interlock.run.order import AGREED_FILE, RUNS_A_COMMAND, Look, Operation, Order
 from interlock.run.orphans import OF_GENESYS, orphans_entry, spell_repeat, with_orphans
 from interlock.run.phases import Phase, may_step
 from interlock.run.process import keep_private
@@ -560,6 +560,7 @@ class Supervisor:
             return await self._scan(plan_path)
         if self._order.operation is Operation.PLAN:
             self._judge_start(facts, is_new=not self._order.backend and await self._is_new())
+            await self._gate_plan(plan_path, facts)
             return await self._planned(facts)
         stored = await self._hands.access.stored()
         facts = await asyncio.to_thread(with_refresh, facts, plan_path, stored)
@@ -568,11 +569,36 @@ class Supervisor:
             return await self._planned(facts)
         if facts.is_empty:
             return await self._apply(plan_path, facts)
-        check_plan(self._order, facts)
+        await self._check_deletions(facts)
         start = self._judge_start(facts, is_new=stored is None)
         await self._check_drift(plan_path, facts)
         await self._approve(start)
         return await self._apply(plan_path, facts)
+
+    async def _check_deletions(self, facts: PlanFacts) -> None:
+        """Refuse deletions that nobody allowed, and say which ones reviewers agreed to."""
+        current = await self._hands.access.current()
+        check_plan(self._order, facts, lineage=current.lineage, serial=current.serial)
+        allowed = agreed_at(self._order, lineage=current.lineage, serial=current.serial)
+        agreed = sorted(allowed.intersection(facts.destroyed))
+        if agreed:
+            self._journal.tell(NoteEntry(text=f"{AGREED_FILE} agrees to the deletion of {', '.join(agreed)}"))
+
+    async def _gate_plan(self, path: Path, facts: PlanFacts) -> None:
+        """Refuse a plan now when its apply would be refused, or only say so.
+
+        Raises:
+            PolicyGate: It deletes what may not be deleted.
+            DriftGate: It reverts drift about which nobody decided.
+        """
+        try:
+            await self._check_deletions(facts)
+        except PolicyGate as error:
+            if self._order.gate:
+                raise
+            self._journal.tell(NoteEntry(text=f"an apply of this plan ends with {error.exit_status}: {error.what}"))
+        if self._order.gate:
+            await self._check_drift(path, facts)
 
     async def _check_scan(self) -> None:
         """Refuse to look for drift of nothing: it would find none, and look like all is well.

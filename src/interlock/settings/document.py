@@ -33,7 +33,9 @@ class State(_Section):
     """One state and the root module that owns it."""
 
     directory: str | None = Field(default=None, description="Root module, relative to this file.")
-    protected: bool = Field(default=False, description="Plans that delete need --allow-destroy.")
+    protected: bool = Field(
+        default=False, description="Plans that delete need --allow-destroy, or a reviewed interlock.deletions.json."
+    )
     max_deletes: int | None = Field(default=None, ge=0, description="Most deletions of one apply.")
     environment: str | None = Field(default=None, description="CI environment with approvals and secrets.")
 

@@ -43,6 +43,23 @@ def test_a_failed_plan_says_why_and_what_next() -> None:
     assert "Next: `interlock queue ls`" in text
 
 
+def test_a_refused_plan_is_shown_with_what_it_deletes_and_how_to_agree() -> None:
+    report = PlanReport(
+        state="prod",
+        remove=1,
+        deleted=("t.n",),
+        error="the plan deletes",
+        why="t.n",
+        next="interlock ci allow-deletions",
+    )
+    text = markdown(report)
+    assert "**Refused:** `the plan deletes`" in text
+    assert "Why: `t.n`" in text
+    assert "Next: `interlock ci allow-deletions`" in text
+    assert "**0 to add, 0 to change, 1 to remove.**" in text
+    assert "- `t.n`" in text
+
+
 def test_no_changes_are_said() -> None:
     assert "**No changes.**" in markdown(PlanReport(state="prod"))
 

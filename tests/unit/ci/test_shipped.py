@@ -75,7 +75,7 @@ def test_the_action_puts_no_expression_into_a_shell() -> None:
 @pytest.mark.parametrize(
     ("command", "flags", "expected"),
     [
-        ("plan", "", ["plan", "infra", "--state", "p q", "--json", "--out", "{temp}/plan.bin"]),
+        ("plan", "", ["plan", "infra", "--state", "p q", "--json", "--out", "{temp}/plan.bin", "--gate"]),
         (
             "apply",
             "-parallelism=5\n\n-var=a b\n",

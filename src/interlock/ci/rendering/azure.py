@@ -119,7 +119,7 @@ _LOCKFILE = "<% if target.locked %> -- -lockfile=readonly<% endif %>"
 _PLAN_STEPS = (
     _SETUP
     + _running(
-        'exec interlock plan "$DIRECTORY" --state "$STATE" --out "$AGENT_TEMPDIRECTORY/plan.bin" --json'
+        'exec interlock plan "$DIRECTORY" --state "$STATE" --out "$AGENT_TEMPDIRECTORY/plan.bin" --gate --json'
         + _LOCKFILE
         + ' > "$AGENT_TEMPDIRECTORY/plan.json"',
         "Plan",

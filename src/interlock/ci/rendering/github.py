@@ -158,7 +158,7 @@ _PLAN_STEPS = (
     + """\
         run: |
           exec interlock plan "$DIRECTORY" --state "$STATE" \\
-            --out "$RUNNER_TEMP/plan.bin" --json<< readonly >> > "$RUNNER_TEMP/plan.json"
+            --out "$RUNNER_TEMP/plan.bin" --gate --json<< readonly >> > "$RUNNER_TEMP/plan.json"
 """
     + _WAIT
     + """\

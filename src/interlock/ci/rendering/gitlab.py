@@ -121,7 +121,7 @@ stages: [plan, seal, apply, drift]
     # A plan that fails is reported too; else the comment of the plan before it would stand as if it were this one's.
     - code=0
     - >-
-      interlock plan "$DIRECTORY" --state "$STATE" --out plan.bin --json
+      interlock plan "$DIRECTORY" --state "$STATE" --out plan.bin --gate --json
       -- ${LOCKFILE:+"$LOCKFILE"} > plan.json || code=$?
     - interlock ci comment plan.json --state "$STATE" --keep report.json
     - if [ "$code" -ne 0 ]; then exit "$code"; fi
