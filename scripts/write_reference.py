@@ -13,6 +13,7 @@ from typing import Any
 
 from interlock.cli.main import COMMANDS, load
 from interlock.cli.status import table
+from interlock.operate.many import WORST_FIRST
 from interlock.run.entries import KINDS
 from interlock.settings.authority import ADDRESSES, KEYS, Authority
 from interlock.settings.document import json_schema
@@ -147,7 +148,12 @@ def _exit_codes() -> str:
     text = "# Exit statuses\n\n" + _MADE
     text += "Each outcome has its own stable number; `interlock exit-codes` prints the same table.\n\n"
     text += "| exit | code | meaning |\n|---|---|---|\n"
-    return text + "".join(f"| {row.exit} | `{row.code}` | {row.meaning} |\n" for row in table())
+    text += "".join(f"| {row.exit} | `{row.code}` | {row.meaning} |\n" for row in table())
+    order = ", ".join(map(str, WORST_FIRST))
+    return text + (
+        "\nA command for [several roots](../howto/many-roots.md) ends with the status of the worst of its runs, "
+        f"the worst first: {order}.\n"
+    )
 
 
 def _configuration() -> str:

@@ -32,8 +32,17 @@ class RunOption(NamedTuple):
 
 _ALL = ("plan", "apply", "destroy", "drift", "exec", "import")
 _WRITING = ("apply", "destroy")
+_OF_ROOTS = ("plan", *_WRITING, "drift")
 
 RUN_OPTIONS: Final = (
+    RunOption(name="all", help="Every root of interlock.yaml, in order.", commands=_OF_ROOTS),
+    RunOption(
+        name="changed",
+        help="Only roots that differ from BASE; without one, from the default branch.",
+        value="[BASE]",
+        commands=_OF_ROOTS,
+    ),
+    RunOption(name="jobs", help="Most roots at once; 4 by default.", value="N", commands=_OF_ROOTS),
     RunOption(name="state", help="Name of the state.", value="NAME", commands=_ALL),
     RunOption(name="wait", help="Longest wait in the queue, such as 10m.", value="TIME", commands=_ALL),
     RunOption(name="no-wait", help="Fail immediately when the state is locked.", commands=_ALL),

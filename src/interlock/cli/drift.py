@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -14,15 +14,33 @@ import typer
 from typer.core import TyperGroup
 
 from interlock.cli import view
-from interlock.cli.run import Extra, NoGateway, NoWait, State, Terraform, Wait, after_a_kill, conclude, divide
+from interlock.cli.run import (
+    All,
+    Changed,
+    Extra,
+    Jobs,
+    NoGateway,
+    NoWait,
+    State,
+    Terraform,
+    Wait,
+    after_a_kill,
+    choice_of,
+    conclude,
+    divide,
+    divide_folders,
+)
+from interlock.cli.run import Directory as RootDirectory
 from interlock.errors import DriftGate, UsageError
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
+    from interlock.cli.many import Choice as RootChoice
     from interlock.drift import Choice, Finding, Remedy, Scan
     from interlock.operate.drift import StateDrift
     from interlock.operate.ordering import Asked
     from interlock.run.order import Look
+    from interlock.run.transcript import Entry
 
 _DEFAULT = "scan"
 _NAMED = 5  # addresses named in a refusal
@@ -70,9 +88,12 @@ def root() -> None:
 
 @app.command()
 def scan(
-    directory: Annotated[Path, typer.Argument(help="The root module.", show_default="here")] = Path(),
+    directory: RootDirectory = Path(),
     extra: Extra = None,
     *,
+    everything: All = False,
+    changed: Changed = None,
+    jobs: Jobs = None,
     state: State = None,
     unmanaged: Annotated[
         str | None,
@@ -105,10 +126,11 @@ def scan(
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
+    folders, flags = divide_folders(directory, flags)
     form = Format.JSON if json else form
     asked = Asked(
         operation=Operation.DRIFT,
-        directory=directory,
+        directory=folders[0],
         extra=flags,
         state=state,
         wait=wait,
@@ -118,9 +140,10 @@ def scan(
         auto_approve=True,
         detailed_exitcode=detailed_exitcode,
         no_gateway=no_gateway,
-        look=_look(directory, unmanaged, name or [], division or []),
+        look=_look(folders[0], unmanaged, name or [], division or []),
     )
-    raise typer.Exit(_run(asked, form, gate=gate))
+    choice = choice_of(folders, everything=everything, changed=changed, jobs=jobs)
+    raise typer.Exit(_run(asked, form, gate=gate) if choice is None else _run_many(asked, choice, form, gate=gate))
 
 
 @app.command(name="ls")
@@ -246,6 +269,35 @@ def _run(asked: Asked, form: Format, *, gate: bool) -> int:
     return int(end.facts["exit"])
 
 
+def _run_many(asked: Asked, choice: RootChoice, form: Format, *, gate: bool) -> int:
+    """Scan several roots; their reports come one after the other, in JSON within the one document."""
+    from interlock.cli.many import Conclusion, run_many
+
+    if form not in {Format.TEXT, Format.JSON}:
+        fix = "name one folder, or take --format json"
+        raise UsageError(f"a {form.value} report is of one root", why="there are several", fix=fix)
+
+    def conclude(end: Entry, folder: Path, asked: Asked, name: str) -> Conclusion:
+        from interlock.cli.run import concluded, document_of
+
+        if end.facts["exit"] not in {0, 2}:
+            return concluded(end, folder, asked, name)
+        found = _scanned(folder, asked)
+        told = f"{len(found.findings)} findings, {len(found.open)} undecided" if found.findings else "no drift"
+        document = {**document_of(end, folder), "told": told, "scan": _scan_document(found)}
+        if form is Format.TEXT:
+            view.heading(name)
+            view.document(_report(found, form), colours=True)
+        if not (gate and found.open):
+            return Conclusion(int(end.facts["exit"]), document)
+        error = _gated(found)
+        view.note(f"{name}:")
+        view.say_failure(error.code, error.what, error.why, error.fix)
+        return Conclusion(error.exit_status, {**document, "error": view.failure_values(error)})
+
+    return run_many(asked, choice, conclude, None)
+
+
 def _gated(found: Scan) -> DriftGate:
     from interlock.drift.finding import choices
 
@@ -266,9 +318,7 @@ def _scanned(folder: Path, asked: Asked) -> Scan:
 
 
 def _report(found: Scan, form: Format) -> str:
-    from interlock.drift import formats, imports_of
-    from interlock.drift.finding import Kind, Verdict
-    from interlock.drift.report import as_document
+    from interlock.drift import formats
 
     match form:
         case Format.TEXT:
@@ -278,8 +328,16 @@ def _report(found: Scan, form: Format) -> str:
         case Format.HTML:
             return formats.render_page(found)
         case Format.JSON:
-            wanted = found.of(Verdict.OPEN, Verdict.IMPORT)
-            return view.as_json(as_document(found, imports_of(e for e in wanted if e.kind is Kind.UNMANAGED))) + "\n"
+            return view.as_json(_scan_document(found)) + "\n"
+
+
+def _scan_document(found: Scan) -> Mapping[str, object]:
+    from interlock.drift import imports_of
+    from interlock.drift.finding import Kind, Verdict
+    from interlock.drift.report import as_document
+
+    wanted = found.of(Verdict.OPEN, Verdict.IMPORT)
+    return as_document(found, imports_of(each for each in wanted if each.kind is Kind.UNMANAGED))
 
 
 def _decide(

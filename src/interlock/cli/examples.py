@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from typing import Final
 
 EXAMPLES: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
-    ("plan",): ("interlock plan", "interlock plan envs/prod --out prod.plan --detailed-exitcode"),
+    ("plan",): (
+        "interlock plan",
+        "interlock plan envs/prod --out prod.plan --detailed-exitcode",
+        "interlock plan --changed origin/main",
+    ),
+    ("roots",): ("interlock roots", "interlock roots --changed origin/main --json"),
     ("apply",): (
         "interlock apply",
         "interlock apply envs/prod --plan prod.plan",
         "interlock apply --auto-approve --wait 20m -- -var colour=green",
+        "interlock apply --all --auto-approve",
     ),
     ("destroy",): ("interlock destroy envs/trial", "interlock destroy envs/trial --auto-approve --allow-destroy"),
     ("drift", "scan"): ("interlock drift scan envs/prod", "interlock drift scan --unmanaged all --format markdown"),

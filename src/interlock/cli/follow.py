@@ -74,15 +74,20 @@ class Follower:
         quiet: Show nothing but questions (for `--json`).
         silent: Show the results, and no line of how the run goes.
         brief: Of a plan show what happens to which object, without its attributes.
+        label: Its root, where the command follows several runs; every line begins with it, and no line is live.
     """
 
-    def __init__(self, folder: Path, *, quiet: bool, brief: bool = False, silent: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, quiet: bool, brief: bool = False, silent: bool = False, label: str = ""
+    ) -> None:
         self._folder = folder
+        self._label = label
         self._quiet = quiet
         self._brief = brief
         self._silent = silent
         self._planned: PlanEntry | None = None
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet and not silent
+        self._live = self._live and not label
         self._colour = view.colour_allowed(sys.stderr)
         self._counts = PlanCounts()
         self._applies_since: datetime | None = None
@@ -195,7 +200,8 @@ class Follower:
         if self._silent:
             return
         self._clear()
-        sys.stderr.write(self._paint(one_line(text), code) + "\n")
+        before = f"{one_line(self._label)} | " if self._label else ""
+        sys.stderr.write(before + self._paint(one_line(text), code) + "\n")
         sys.stderr.flush()
 
     def _status(self, text: str) -> None:
@@ -274,6 +280,8 @@ class Follower:
         """Print a part of the result. Who reads the result may have gone, and the run goes on all the same."""
         self._clear()
         try:
+            if self._label and text:
+                view.heading(self._label)
             view.plan(text)
             view.flush()
         except OSError:
@@ -285,7 +293,7 @@ class Follower:
         if (self._quiet or not sys.stdout.isatty()) and (plan := self._kept(PLAN_TEXT)) is not None:
             view.notes(plan)
         self._clear()
-        view.ask(question)
+        view.ask(f"{self._label}: {question}" if self._label else question)
 
     def _resource(self, told: ResourceEntry) -> None:
         if told.stage == "start":

@@ -14,6 +14,7 @@ from interlock.errors import UsageError, command
 from interlock.options import RUN_OPTIONS
 
 _RUNS: Final = frozenset({"plan", "apply", "destroy", "drift", "import"})
+_WITH_ROOTS: Final = _RUNS | {"roots"}
 _WITH_VALUE: Final = frozenset(
     {"var", "var-file", "target", "exclude", "replace", "parallelism", "backend-config", "lock-timeout", "lockfile"}
     | {"plugin-dir", "generate-config-out", "state", "state-out", "backup"}
@@ -55,7 +56,7 @@ def translate(arguments: Sequence[str]) -> list[str]:
     own, rest = _divided(arguments)
     if not own:
         return list(arguments)
-    own = _renamed(own)
+    own = _with_base(_renamed(own))
     _point_elsewhere(own)
     if own[0] in _RUNS and {"-v", "--verbose"} & set(own):
         raise UsageError("a run has no -v", why="its journal says everything", fix="interlock runs logs latest")
@@ -89,6 +90,17 @@ def _renamed(own: list[str]) -> list[str]:
             return ["runs", "logs", *([] if named else ["latest"]), *more]
         case _:
             return own
+
+
+def _with_base(own: list[str]) -> list[str]:
+    """Return the words with an empty base behind a bare `--changed`: a parser would take the next flag for one."""
+    if own[0] not in _WITH_ROOTS:
+        return own
+    following = [*own[1:], "--"]
+    return [
+        "--changed=" if word == "--changed" and after.startswith("-") else word
+        for word, after in zip(own, following, strict=True)
+    ]
 
 
 def _point_elsewhere(own: Sequence[str]) -> None:

@@ -49,6 +49,7 @@ COMMANDS: dict[str, Entry] = {
     "import": Entry("interlock.cli.execute:import_app", "Take an object that exists into the state", _RUNS),
     "output": Entry("interlock.cli.output:app", "The outputs of a state, as terraform output prints them", _STATE),
     "drift": Entry("interlock.cli.drift:app", "Find what changed outside Terraform, decide about it", _RUNS),
+    "roots": Entry("interlock.cli.roots:app", "The roots of interlock.yaml in order; which a change touches", _RUNS),
     "wait": Entry("interlock.cli.wait:app", "Wait until a run has ended, exit with its status", _RUNS),
     "status": Entry("interlock.cli.screen:app", "Roots, locks, queues and the latest runs on one screen", _RUNS),
     "runs": Entry("interlock.cli.runs:app", "List, show, follow, cancel and prune runs", _RUNS),

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -18,6 +18,7 @@ from interlock.errors import StateNotSaved, UsageError, command
 from interlock.options import run_option
 
 if TYPE_CHECKING:
+    from interlock.cli.many import Choice, Conclusion
     from interlock.operate.ordering import Asked
     from interlock.run.spare import Spare
     from interlock.run.transcript import Entry
@@ -26,7 +27,9 @@ plan_app = typer.Typer()
 apply_app = typer.Typer()
 destroy_app = typer.Typer()
 
-Directory = Annotated[Path, typer.Argument(help="The root module.", show_default="here")]
+Directory = Annotated[
+    Path, typer.Argument(help="The root module; several for several roots.", metavar="[DIR…]", show_default="here")
+]
 Extra = Annotated[list[str] | None, typer.Argument(help="Flags for Terraform, after --.", metavar="[-- FLAGS…]")]
 
 
@@ -53,6 +56,9 @@ DriftGate = Annotated[bool, run_flag("drift-gate")]
 NoGateway = Annotated[bool, run_flag("no-gateway")]
 Deadline = Annotated[str | None, run_flag("deadline")]
 Retries = Annotated[int, run_flag("retries", min=0, max=10)]
+All = Annotated[bool, run_flag("all")]
+Changed = Annotated[str | None, run_flag("changed")]
+Jobs = Annotated[int | None, run_flag("jobs", min=1, max=32)]
 
 
 @plan_app.command()
@@ -61,6 +67,9 @@ def plan(
     directory: Directory = Path(),
     extra: Extra = None,
     *,
+    everything: All = False,
+    changed: Changed = None,
+    jobs: Jobs = None,
     state: State = None,
     wait: Wait = None,
     no_wait: NoWait = False,
@@ -78,10 +87,11 @@ def plan(
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
+    folders, flags = divide_folders(directory, flags)
     _run(
         Asked(
             operation=Operation.PLAN,
-            directory=directory,
+            directory=folders[0],
             extra=flags,
             state=state,
             wait=wait,
@@ -95,6 +105,7 @@ def plan(
             quiet=quiet,
             json=json,
         ),
+        choice_of(folders, everything=everything, changed=changed, jobs=jobs),
         ctx.obj,
     )
 
@@ -105,6 +116,9 @@ def apply(
     directory: Directory = Path(),
     extra: Extra = None,
     *,
+    everything: All = False,
+    changed: Changed = None,
+    jobs: Jobs = None,
     state: State = None,
     auto_approve: AutoApprove = False,
     plan_file: Annotated[Path | None, run_flag("plan")] = None,
@@ -129,10 +143,11 @@ def apply(
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
+    folders, flags = divide_folders(directory, flags)
     _run(
         Asked(
             operation=Operation.APPLY,
-            directory=directory,
+            directory=folders[0],
             extra=flags,
             state=state,
             auto_approve=auto_approve,
@@ -153,6 +168,7 @@ def apply(
             quiet=quiet,
             json=json,
         ),
+        choice_of(folders, everything=everything, changed=changed, jobs=jobs),
         ctx.obj,
     )
 
@@ -163,6 +179,9 @@ def destroy(
     directory: Directory = Path(),
     extra: Extra = None,
     *,
+    everything: All = False,
+    changed: Changed = None,
+    jobs: Jobs = None,
     state: State = None,
     auto_approve: AutoApprove = False,
     allow_destroy: AllowDestroy = False,
@@ -179,10 +198,11 @@ def destroy(
     from interlock.run.order import Operation
 
     directory, flags = divide(directory, extra)
+    folders, flags = divide_folders(directory, flags)
     _run(
         Asked(
             operation=Operation.DESTROY,
-            directory=directory,
+            directory=folders[0],
             extra=flags,
             state=state,
             auto_approve=auto_approve,
@@ -195,6 +215,7 @@ def destroy(
             quiet=quiet,
             json=json,
         ),
+        choice_of(folders, everything=everything, changed=changed, jobs=jobs),
         ctx.obj,
     )
 
@@ -210,11 +231,51 @@ def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, .
     return directory, tuple(extra or ())
 
 
-def _run(asked: Asked, spare: Spare | None) -> None:
+def divide_folders(directory: Path, words: tuple[str, ...]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the folders and Terraform's flags: words before the first flag are further root modules."""
+    count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    return (directory, *map(Path, words[:count])), words[count:]
+
+
+def choice_of(folders: tuple[Path, ...], *, everything: bool, changed: str | None, jobs: int | None) -> Choice | None:
+    """Return which roots a command is for; None for an ordinary one, of one root.
+
+    Raises:
+        UsageError: The flags contradict each other.
+    """
+    named = folders != (Path(),)
+    if everything and named:
+        raise UsageError(
+            "--all means every root of interlock.yaml, and folders are named too",
+            why="one of the two decides",
+            fix="leave out --all, or the folders",
+        )
+    if not everything and changed is None and len(folders) == 1:
+        if jobs is not None:
+            raise UsageError("--jobs is for several roots", why="there is one", fix="add --all, or more folders")
+        return None
+    from interlock.cli.many import Choice
+    from interlock.operate.many import DEFAULT_JOBS
+    from interlock.operate.ordering import root_module
+
+    where = tuple(dict.fromkeys(root_module(folder) for folder in folders)) if named else ()
+    return Choice(folders=where, changed=changed, jobs=jobs or DEFAULT_JOBS)
+
+
+def answers_for(asked: Asked) -> TextIO | None:
+    """Return where a person's answers come from; None when nobody is asked.
+
+    An apply that was approved beforehand may have a question all the same: whether everything is to be created.
+    """
+    from interlock.trust.checkout import is_watched
+
+    return None if asked.auto_approve and not is_watched(os.environ) else sys.stdin
+
+
+def _run(asked: Asked, choice: Choice | None, spare: Spare | None) -> None:
     from interlock.cli import view
     from interlock.cli.follow import Follower
     from interlock.compose.ordering import order_run
-    from interlock.trust.checkout import is_watched
 
     if asked.operation.value in {"apply", "destroy"} and not asked.auto_approve and not sys.stdin.isatty():
         raise UsageError(
@@ -222,16 +283,24 @@ def _run(asked: Asked, spare: Spare | None) -> None:
             why="an apply is asked for, or approved beforehand",
             fix="repeat with --auto-approve, or run it at a terminal",
         )
+    if choice is not None:
+        from interlock.cli.many import run_many
+
+        raise typer.Exit(run_many(asked, choice, concluded, spare))
     front = order_run(with_missing_values(asked), os.environ, spare, say=view.note)
-    # An apply that was approved beforehand may have a question all the same: whether everything is to be created.
-    answers = None if asked.auto_approve and not is_watched(os.environ) else sys.stdin
+    answers = answers_for(asked)
     follower = Follower(front.folder, quiet=asked.json, brief=asked.brief, silent=asked.quiet)
     end = front.follow(follower.show, answers=answers, tick=follower.tick) or after_a_kill(front.folder)
     raise typer.Exit(conclude(end, folder=front.folder, json=asked.json))
 
 
-def with_missing_values(asked: Asked) -> Asked:
-    """Ask a person for the variables that nobody gave, as Terraform does: a supervised one has nobody to ask."""
+def with_missing_values(asked: Asked, label: str = "") -> Asked:
+    """Ask a person for the variables that nobody gave, as Terraform does: a supervised one has nobody to ask.
+
+    Args:
+        asked: What was typed.
+        label: Goes before each question: the root, where there are several.
+    """
     from dataclasses import replace
 
     from interlock.operate.ordering import root_module
@@ -244,7 +313,7 @@ def with_missing_values(asked: Asked) -> Asked:
 
     given = []
     for wanted in find_missing(root_module(asked.directory), asked.extra, os.environ):
-        put = partial(_put_question, f"var.{wanted.name}", wanted.description)
+        put = partial(_put_question, f"{label}var.{wanted.name}", wanted.description)
         given.append(f"-var={wanted.name}={view.answered(f'var.{wanted.name}', put, hidden=wanted.is_secret)}")
     return replace(asked, extra=(*asked.extra, *given)) if given else asked
 
@@ -300,18 +369,42 @@ def conclude(end: Entry, *, folder: Path, json: bool, more: Mapping[str, object]
         more: What belongs into that beside.
     """
     from interlock.cli import view
-    from interlock.run.entries import EndEntry
+
+    failed = end.facts["exit"] not in {0, 2}
+    if json:
+        view.print_json({**document_of(end, folder), **more})
+    if failed:
+        say_end(end)
+    return int(end.facts["exit"])
+
+
+def document_of(end: Entry, folder: Path) -> dict[str, object]:
+    """Return what `--json` says of a run that has ended."""
     from interlock.run.summary import as_plain, find_summary
 
     summary = find_summary(folder)
+    document = {**(as_plain(summary) if summary is not None else {}), **results_of(folder)}
+    if end.facts["exit"] not in {0, 2}:
+        document["error"] = {key: end.facts.get(key) for key in ("code", "exit", "what", "why", "next")}
+    return document
+
+
+def say_end(end: Entry) -> None:
+    """Say why a run failed."""
+    from interlock.cli import view
+    from interlock.run.entries import EndEntry
+
     told = end.told
     assert isinstance(told, EndEntry), "the last entry of a run is its end"
-    failed = told.exit not in {0, 2}
-    if json:
-        document = {**(as_plain(summary) if summary is not None else {}), **results_of(folder), **more}
-        if failed:
-            document["error"] = {key: end.facts.get(key) for key in ("code", "exit", "what", "why", "next")}
-        view.print_json(document)
-    if failed:
-        view.say_failure(told.code, told.what or "", told.why or "", told.next or "")
-    return told.exit
+    view.say_failure(told.code, told.what or "", told.why or "", told.next or "")
+
+
+def concluded(end: Entry, folder: Path, _asked: Asked, name: str) -> Conclusion:
+    """Say how the run of one root among several ended; see `interlock.cli.many`."""
+    from interlock.cli import view
+    from interlock.cli.many import Conclusion
+
+    if end.facts["exit"] not in {0, 2}:
+        view.note(f"{name}:")
+        say_end(end)
+    return Conclusion(int(end.facts["exit"]), document_of(end, folder))

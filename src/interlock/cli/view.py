@@ -115,6 +115,11 @@ def document(text: str, *, colours: bool = False) -> None:
     sys.stdout.write(many_lines(text, limit=None, colours=colours and colour_allowed(sys.stdout)))
 
 
+def heading(text: str) -> None:
+    """Print which of several results follows, on a line of its own (stdout)."""
+    sys.stdout.write(f"\n== {one_line(text)} ==\n")
+
+
 def plan(text: str) -> None:
     """Print a plan, or outputs, as Terraform prints them, on stdout; on a terminal with its colours."""
     shown = many_lines(text, limit=None)
@@ -177,9 +182,14 @@ def say_failure(code: str, what: str, why: str, fix: str) -> None:
         write(f"  next   {one_line(fix, limit=len(fix)) if len(fix) <= LINE_CHARS else _TOO_LONG}\n")
 
 
-def _failure_json(error: InterlockError) -> str:
+def failure_values(error: InterlockError) -> dict[str, object]:
+    """Return a failure as `--json` says it."""
     parts = {"code": error.code, "exit": error.exit_status, "what": error.what, "why": error.why, "next": error.fix}
-    return as_json({"error": {**parts, **error.facts}})
+    return {**parts, **error.facts}
+
+
+def _failure_json(error: InterlockError) -> str:
+    return as_json({"error": failure_values(error)})
 
 
 def colour_allowed(stream: IO[str]) -> bool:

@@ -262,10 +262,14 @@ def _defect(error: Exception, order: Order, journal: Journal) -> EndEntry:
     )
 
 
+_LATEST = command("runs", "logs", "latest")
+
+
 def _failed(error: InterlockError, order: Order) -> EndEntry:
     from interlock.run.entries import EndEntry
 
     error.naming(order.directory if order.backend else order.state)
+    error.fix = error.fix.replace(_LATEST, command("runs", "logs", order.run))  # another run may be the latest by then
     return EndEntry.of(error)
 
 

@@ -21,14 +21,17 @@ from interlock.hcl import (
     Backend,
     Body,
     Module,
+    ObjectValue,
     Scope,
     constant,
+    constant_text,
     parse,
     parse_json,
     read_folder,
     read_module,
     unknown_settings,
 )
+from interlock.hcl.body import body_of
 from interlock.hcl.given import given_scope
 from interlock.source.tree import SourceUnreadable, Tool, Tree, join
 
@@ -142,6 +145,36 @@ def from_environment(kind: str, environ: Mapping[str, str]) -> dict[str, object]
     reading = _Reading()
     _read_environment(VOCABULARIES.get(kind, UNKNOWN), environ, reading)
     return {name: given.value for name, given in reading.settings.items()}
+
+
+def find_read(
+    kind: str, data: Body, environ: Mapping[str, str], scope: Scope, *, workspace: str | None = None
+) -> Found | None:
+    """Return the state that a `terraform_remote_state` reads; None when its settings are not written as an object.
+
+    Args:
+        kind: Its `backend`.
+        data: The block's body.
+        environ: The environment in which Terraform would run.
+        scope: What names mean there.
+        workspace: The workspace where the block names it in words that only a run knows; None to read it there.
+    """
+    words, reading = VOCABULARIES.get(kind, UNKNOWN), _Reading()
+    config = data.get("config")
+    if isinstance(config, ObjectValue):
+        _read_body(body_of(config), words, reading, "", scope=scope)
+    elif (known := constant(config, scope)) is not None and isinstance(known.value, Mapping):
+        for name, value in known.value.items():
+            _add(words, reading, name, value, "config")
+    elif config is not None:
+        return None
+    _read_environment(words, environ, reading)
+    for name, default in words.defaults.items():
+        reading.add(name, default, _DEFAULT)
+    named = data.get("workspace")
+    space = workspace or (constant_text(named, scope) if named is not None else _DEFAULT)
+    settings = {name: given.value for name, given in reading.settings.items()}
+    return None if space is None else Found(type=kind, settings=settings, workspace=space)
 
 
 def _origins(reading: _Reading) -> Iterator[Origin]:

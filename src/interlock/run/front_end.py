@@ -36,16 +36,19 @@ class FrontEnd:
         folder: The run's folder.
         control: Our end of the socket.
         log: What the supervisor said before it had its order.
+        signals: Those of a command that follows several runs; None for signals of this run's own.
     """
 
-    def __init__(self, folder: Path, control: socket.socket, log: IO[bytes]) -> None:
+    def __init__(self, folder: Path, control: socket.socket, log: IO[bytes], signals: Signals | None = None) -> None:
         self.folder = folder
         self._control = control
         self._log = log
         self._reader = Reader(folder)
         self._asked = False
         self._heard = b""
-        self._signals = _Signals(self.say)
+        self._owns_signals = signals is None
+        self._signals = signals or Signals()
+        self._signals.add(self)
 
     def follow(
         self, show: Callable[[Entry], None], *, answers: TextIO | None = None, tick: Callable[[], None] = lambda: None
@@ -67,26 +70,77 @@ class FrontEnd:
         Raises:
             InterlockError: It died before it had begun; its log says why.
         """
-        self._control.setblocking(False)
+        self.watch()
         try:
             while True:
-                alive = self._wait(answers if self._asked else None)
-                for entry in self._reader.new():
-                    show(entry)
-                    self._asked = self._asked or entry.kind == ApprovalEntry.KIND
-                    if entry.kind == EndEntry.KIND:
-                        return entry
+                alive = self._wait(answers if self.is_asking else None)
+                if (end := self.news(show)) is not None:
+                    return end
                 tick()
                 if not alive:
-                    if (end := self._told_end()) is not None:
-                        show(end)
-                        return end
-                    self._check_it_began()
-                    return None
+                    return self.end_without_word(show)
         finally:
+            self.close()
+
+    # -- the parts of it, for a command that follows several runs at once --------------------------------------------
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a question was shown that nobody has answered."""
+        return self._asked
+
+    def fileno(self) -> int:
+        """Return what is readable when there is news, for `select`."""
+        return self._control.fileno()
+
+    def watch(self) -> None:
+        """Begin to follow: from now on nothing here waits."""
+        self._control.setblocking(False)
+
+    def hear(self) -> bool:
+        """Take in what the supervisor sent; False when it has closed its end."""
+        try:
+            heard = self._control.recv(_HEARD_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._heard = (self._heard + heard.lstrip(b"."))[-_HEARD_BYTES:]
+        return bool(heard)
+
+    def news(self, show: Callable[[Entry], None]) -> Entry | None:
+        """Show the journal entries that came; return the last one of the run when it is among them."""
+        for entry in self._reader.new():
+            show(entry)
+            self._asked = self._asked or entry.kind == ApprovalEntry.KIND
+            if entry.kind == EndEntry.KIND:
+                return entry
+        return None
+
+    def end_without_word(self, show: Callable[[Entry], None]) -> Entry | None:
+        """Return how a run ended whose journal does not say it; None when the supervisor died without ending it.
+
+        Raises:
+            InterlockError: It died before it had begun; its log says why.
+        """
+        if (end := self._told_end()) is not None:
+            show(end)
+            return end
+        self._check_it_began()
+        return None
+
+    def answer(self, answers: TextIO) -> None:
+        """Pass on what a person typed."""
+        self._asked = False
+        self.say(_answer(answers))
+
+    def close(self) -> None:
+        """Follow no further."""
+        self._signals.remove(self)
+        if self._owns_signals:
             self._signals.give_back()
-            self._control.close()
-            self._log.close()
+        self._control.close()
+        self._log.close()
 
     def _told_end(self) -> Entry | None:
         """Return the last entry as the supervisor sent it, for a journal that could not take it: the disk is full."""
@@ -110,16 +164,8 @@ class FrontEnd:
         awaited: list[socket.socket | TextIO] = [self._control] if answers is None else [self._control, answers]
         ready, _, _ = select.select(awaited, [], [], _IDLE_S)
         if answers is not None and answers in ready:
-            self._asked = False
-            self.say(_answer(answers))
-        try:
-            if self._control not in ready:
-                return True
-            heard = self._control.recv(_HEARD_BYTES)
-            self._heard = (self._heard + heard.lstrip(b"."))[-_HEARD_BYTES:]
-            return bool(heard)
-        except OSError:
-            return False
+            self.answer(answers)
+        return self.hear() if self._control in ready else True
 
 
 def _answer(answers: TextIO) -> str:
@@ -133,19 +179,37 @@ def _answer(answers: TextIO) -> str:
     return "approve" if line.strip().lower() in _YES else "reject"
 
 
-class _Signals:
-    """From its making until they are given back, SIGINT, SIGTERM and SIGHUP become words to the supervisor."""
+class Signals:
+    """From its making until they are given back, SIGINT, SIGTERM and SIGHUP become words to the supervisors.
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    Attributes:
+        heard: The words so far, in order.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self._listeners: list[FrontEnd] = []
         self._before = {
             number: signal.signal(number, self._handler(word))
             for number, word in ((signal.SIGINT, "sigint"), (signal.SIGTERM, "sigterm"), (signal.SIGHUP, "sighup"))
             if not _is_nohup(number)
         }
 
+    def add(self, listener: FrontEnd) -> None:
+        """Pass words on to one more supervisor."""
+        self._listeners.append(listener)
+
+    def remove(self, listener: FrontEnd) -> None:
+        """Pass no more words on to it: its run has ended."""
+        self._listeners.remove(listener)
+
     def _handler(self, word: str) -> Callable[[int, FrameType | None], None]:
-        return lambda _number, _frame: self._say(word)
+        return lambda _number, _frame: self._pass_on(word)
+
+    def _pass_on(self, word: str) -> None:
+        self.heard.append(word)
+        for listener in tuple(self._listeners):
+            listener.say(word)
 
     def give_back(self) -> None:
         """Let them mean what they meant before."""

@@ -19,7 +19,7 @@ from interlock.run.held_back import held_back
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from interlock.run.front_end import FrontEnd
+    from interlock.run.front_end import FrontEnd, Signals
     from interlock.run.order import Order
 
 # A CI runner kills what carries its job's mark when the job ends (docs/facts/ci-systems.md#ci-4).
@@ -56,12 +56,13 @@ class Spare:
         """Nothing further."""
         return self
 
-    def begin(self, order: Order, files: Sequence[int] = ()) -> FrontEnd:
+    def begin(self, order: Order, files: Sequence[int] = (), signals: Signals | None = None) -> FrontEnd:
         """Make the run's folder and hand the order over.
 
         Args:
             order: The order.
             files: Open files for a command that only reads: its stdin, stdout and, if given, stderr.
+            signals: Those of a command that follows several runs; None for signals of this run's own.
 
         Raises:
             BackendUnavailable: There is no room for it.
@@ -79,7 +80,7 @@ class Spare:
             with suppress(OSError):  # it is dead already: `FrontEnd.follow` says so
                 _send(self._control, sent, files)
             self._begun = True
-            return FrontEnd(folder, self._control, self._log)
+            return FrontEnd(folder, self._control, self._log, signals)
 
     def __exit__(self, *_: object) -> None:
         if not self._begun:

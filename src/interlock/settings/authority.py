@@ -105,6 +105,8 @@ KEYS: Mapping[str, Rule] = {
     "states.NAME.protected": _FREE,
     "states.NAME.max_deletes": _FREE,
     "states.NAME.environment": _FREE,
+    "states.NAME.depends_on": _FREE,
+    "states.NAME.reads": _FREE,
     "gateway": _FREE,
     "gateway.enabled": _limited(
         why="without the gateway Terraform gets the OAuth secret, and a fenced run still reaches the API",

@@ -38,6 +38,10 @@ class State(_Section):
     )
     max_deletes: int | None = Field(default=None, ge=0, description="Most deletions of one apply.")
     environment: str | None = Field(default=None, description="CI environment with approvals and secrets.")
+    depends_on: list[str] = Field(default=[], description="States whose roots are applied before this one.")
+    reads: list[str] = Field(
+        default=[], description="Further files that its plan reads, relative to this file; `*` stands for anything."
+    )
 
 
 class Run(_Section):
@@ -149,6 +153,9 @@ def _program(terraform: str | None, base: Path) -> str | None:
 def _state(state: State, base: Path) -> dict[str, object]:
     """Return what the file says of a state, and nothing that it leaves open: another file may say that."""
     said: dict[str, object] = state.model_dump(exclude_unset=True, exclude_none=True)
+    for name in ("depends_on", "reads"):
+        if name in said:
+            said[name] = tuple(getattr(state, name))
     return {**said, "directory": base / state.directory} if state.directory is not None else said
 
 

@@ -56,12 +56,16 @@ class StateSettings(Struct, frozen=True, kw_only=True):
         protected: Destructive plans need `--allow-destroy`.
         max_deletes: Most deletions that one apply may make; None for no limit.
         environment: The CI environment (approvals, secrets) of this state; None for none.
+        depends_on: Names of states whose roots come before this one's.
+        reads: Paths and patterns of further files that its plan reads, relative to the file.
     """
 
     directory: Path | None = None
     protected: bool = False
     max_deletes: int | None = None
     environment: str | None = None
+    depends_on: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
 
 class Settings(Struct, frozen=True, kw_only=True):

@@ -97,11 +97,16 @@ def find_program(name: str, environ: Mapping[str, str]) -> str | None:
 
 def ask_git(directory: Path, *arguments: str) -> str:
     """Return git's answer in `directory`, without white space around it; empty when it has none, or there is no git."""
+    return (read_git(directory, *arguments) or "").strip()
+
+
+def read_git(directory: Path, *arguments: str) -> str | None:
+    """Return what git printed in `directory`, as it is; None when it failed, took too long, or is not there."""
     import subprocess
 
     git = find_program("git", os.environ)
     if git is None:
-        return ""
+        return None
     try:
         result = subprocess.run(
             [git, *_HARMLESS_GIT, *arguments],
@@ -115,8 +120,8 @@ def ask_git(directory: Path, *arguments: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
+        return None
+    return result.stdout if result.returncode == 0 else None
 
 
 def _gits_environment(directory: Path) -> dict[str, str]:
