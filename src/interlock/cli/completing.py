@@ -30,4 +30,4 @@ async def _states() -> list[str]:
 
     async with at_home(os.environ, make=False) as home:
         own = [view.state for view in await home.coordinator.states()]
-        return sorted({*own, *(known.queue for known in await home.states.all())})
+        return sorted({*own, *(known.queue for known in await home.states.all()), *home.settings.states})

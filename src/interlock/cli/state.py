@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from interlock.cli import completing, view
-from interlock.errors import StateInvalid, UsageError
+from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.operate.states import ListedState
@@ -65,10 +65,9 @@ def _in_own(state: str, act: Callable[[OwnVersions], Awaitable[_T]], *, changes:
 def ls(*, json: Json = False) -> None:
     """List states with their current version."""
     found = asyncio.run(_stored())
-    rows = [
-        {"state": one.state, "head": one.head, **({"address": one.address} if one.address else {})} for one in found
-    ]
+    rows = [_stored_values(one) for one in found]
     lines = [_stored_line(one) for one in found]
+    _tell_unseen(found)
     view.emit(
         {"states": rows},
         json=json,
@@ -83,12 +82,28 @@ async def _stored() -> list[ListedState]:
     from interlock.operate.states import stored_states
 
     async with at_home(os.environ, make=False) as home:
-        return await stored_states(home)
+        return await stored_states(home, os.environ)
+
+
+def _stored_values(one: ListedState) -> dict[str, object]:
+    said = {"address": one.address, "trouble": one.trouble}
+    return {"state": one.state, "head": one.head, **{name: text for name, text in said.items() if text}}
+
+
+def _tell_unseen(found: list[ListedState]) -> None:
+    """Say what a list did not look at: it asks no backend elsewhere, and cannot find every root."""
+    for one in found:
+        if one.trouble:
+            view.note(f"{one.state} was not looked at: {one.trouble}")
+    elsewhere = [one for one in found if one.address]
+    if elsewhere:
+        ask = command("state", "history", elsewhere[0].state)
+        view.note(f"states elsewhere are listed by their address and were not asked; to ask one: {ask}")
 
 
 def _stored_line(one: ListedState) -> tuple[str, ...]:
     if one.head is None:
-        return (one.state, "", "", "", f"at {one.address}")
+        return (one.state, "", "", "", f"at {one.address}" if one.address else "?" if one.trouble else "nothing yet")
     size, written = view.size(one.head.size_bytes), view.instant(one.head.written_at)
     return (one.state, str(one.head.number), str(one.head.serial), size, written)
 
