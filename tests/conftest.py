@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
 from interlock.testing.aws import LocalAws, local_aws
+from interlock.testing.postgres import PostgresServer, running_server
 
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 _SHARES = {"quick": 0.4, "deep": 3.0}
@@ -144,6 +145,13 @@ def _be_strict(items: list[pytest.Item]) -> None:
     for item in items:
         if not {"e2e", "security"} & set(item.path.relative_to(Path(__file__).parent).parts):
             item.add_marker(strict)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """PostgreSQL; only a session with a test that uses it starts it. Each test has a schema or database of its own."""
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

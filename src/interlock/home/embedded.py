@@ -197,7 +197,7 @@ async def _open_store(settings: Settings, clock: Clock, *, make: bool) -> Store:
         from interlock.store.memory import MemoryBlobs, MemoryRecords
         from interlock.store.opening import MemoryStore
 
-        return MemoryStore(records=MemoryRecords(clock=clock), blobs=MemoryBlobs())
+        return MemoryStore(records=MemoryRecords(clock=clock), blobs=MemoryBlobs(), clock=clock)
     from interlock.store.sqlite import SqliteStore
 
     return await SqliteStore.open(settings.database, clock=clock)

@@ -3,7 +3,8 @@
 `memory:` keeps nothing; `sqlite:///absolute/path` and a plain path are a SQLite file. `s3://bucket/prefix/?table=locks`
 is blobs in the bucket and records in the DynamoDB table; without `table`, records are objects in the bucket too.
 Further arguments: `namespace` (in the table), `region`, `profile`, `kms_key`, `endpoint` (of both services),
-`endpoint_s3`, `endpoint_dynamodb`. Credentials never belong in a URL; they come from the SDK's usual places.
+`endpoint_s3`, `endpoint_dynamodb`. Credentials never belong in such a URL; they come from the SDK's usual places.
+`postgresql://user@host/database` is a PostgreSQL database (`postgres_place.py` has its arguments).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.store.records import RecordStore
 
 if TYPE_CHECKING:
+    from interlock.store.fault import Fault
     from interlock.store.s3 import S3Place
-    from interlock.store.sqlite import Fault
 
 URL_BYTES_MAX = 4096
 _S3_FORM = "write s3://bucket/prefix/?table=locks&region=eu-central-1"
@@ -46,6 +47,11 @@ class Store(Protocol):
         """Immutable bytes."""
         ...
 
+    @property
+    def clock(self) -> Clock:
+        """By which decisions about what is kept here are made: the store's own, where machines share it."""
+        ...
+
     async def keep_room(self) -> bool:
         """Make sure that a state can still be stored on a disk that gets full; False when there is too little room."""
         ...
@@ -65,6 +71,7 @@ class MemoryStore:
 
     records: MemoryRecords
     blobs: MemoryBlobs
+    clock: Clock
 
     async def keep_room(self) -> bool:
         """See `Store.keep_room`. Nothing of it is on a disk of ours."""
@@ -86,6 +93,7 @@ class AwsStore:
 
     records: RecordStore
     blobs: BlobStore
+    clock: Clock
 
     async def keep_room(self) -> bool:
         """See `Store.keep_room`. Nothing of it is on a disk of ours."""
@@ -131,7 +139,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 async def _open_memory(_parts: SplitResult, clock: Clock) -> Store:
-    return MemoryStore(records=MemoryRecords(clock=clock), blobs=MemoryBlobs())
+    return MemoryStore(records=MemoryRecords(clock=clock), blobs=MemoryBlobs(), clock=clock)
 
 
 async def _open_sqlite_url(parts: SplitResult, clock: Clock) -> Store:
@@ -184,11 +192,11 @@ def _connect_aws(place: S3Place, options: Mapping[str, str], clock: Clock) -> St
     blobs = S3Blobs(s3, place=place, clock=clock, ids=ids)
     table = options.get("table")
     if table is None:
-        return AwsStore(records=S3Records(s3, place=place, clock=clock, ids=ids), blobs=blobs)
+        return AwsStore(records=S3Records(s3, place=place, clock=clock, ids=ids), blobs=blobs, clock=clock)
     records = DynamoRecords(
         connect("dynamodb", access), table=table, namespace=options.get("namespace", ""), clock=clock, ids=ids
     )
-    return AwsStore(records=records, blobs=blobs)
+    return AwsStore(records=records, blobs=blobs, clock=clock)
 
 
 def _options(query: str) -> dict[str, str]:
@@ -204,12 +212,16 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
-async def _not_yet(parts: SplitResult, _clock: Clock) -> Store:
-    raise UsageError(
-        f"a store at {parts.scheme}: cannot be opened",
-        why="this version of Interlock does not have it yet",
-        fix="use a SQLite file: sqlite:///absolute/path/interlock.db",
-    )
+async def _open_postgres(parts: SplitResult, clock: Clock) -> Store:
+    try:
+        from interlock.store.postgres import PostgresStore
+    except ImportError as error:
+        raise UsageError(
+            "PostgreSQL cannot be used", why="psycopg is not installed", fix="pip install 'interlock[postgres]'"
+        ) from error
+    from interlock.store.postgres_place import parse_place
+
+    return await PostgresStore.open(parse_place(parts), clock=clock, ids=RandomIds())
 
 
 async def _table_alone(_parts: SplitResult, _clock: Clock) -> Store:
@@ -224,15 +236,15 @@ def _unknown(what: str) -> UsageError:
     return UsageError(
         "the store is not known",
         why=f"{what!a} names none",
-        fix="use a path, sqlite:///absolute/path/interlock.db, s3://bucket/prefix/, or memory:",
+        fix="use a path, sqlite:PATH, postgresql://USER@HOST/DATABASE, s3://bucket/prefix/, or memory:",
     )
 
 
 _OPENERS: dict[str, Callable[[SplitResult, Clock], Awaitable[Store]]] = {
     "memory": _open_memory,
     "sqlite": _open_sqlite_url,
-    "postgres": _not_yet,
-    "postgresql": _not_yet,
+    "postgres": _open_postgres,
+    "postgresql": _open_postgres,
     "dynamodb": _table_alone,
     "s3": _open_s3,
 }

@@ -18,13 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import Struct
-
 from interlock.clock import Clock
 from interlock.errors import InterlockError
 from interlock.store.ballast import lay_ballast
 from interlock.store.checksums import RecordDamaged
 from interlock.store.doorbell import Doorbell
+from interlock.store.fault import FAULTS_MAX, Fault
 from interlock.store.file_bell import FileBell, open_bell
 from interlock.store.memory import store_is_closed
 from interlock.store.record_rows import (
@@ -59,24 +58,9 @@ UNASKED_S = 1.0
 
 _SETTLE_S_FIRST = 0.0005
 _SETTLE_LOOKS = 60  # half a second: a commit needs that long on a disk that is busy
-FAULTS_MAX = 20
-"""Faults that are told; more are of no use to a person."""
-
 _FIRST_POLLS = 200
 
 _T = TypeVar("_T")
-
-
-class Fault(Struct, frozen=True, kw_only=True):
-    """Something in the file that is not what was written.
-
-    Attributes:
-        what: One line about it.
-        key: The key of the record that it is about; empty when it is about the file.
-    """
-
-    what: str
-    key: str = ""
 
 
 class SqliteStore:
@@ -85,9 +69,11 @@ class SqliteStore:
     Attributes:
         records: The `RecordStore`.
         blobs: The `BlobStore`.
+        clock: That of this machine, which is the only one here.
     """
 
     def __init__(self, opened: SqliteFile, *, clock: Clock) -> None:
+        self.clock = clock
         file, self._anchor = opened.anchored()
         self._path = file.path
         self._writer = SqliteWriter(file, name="interlock-writer")

@@ -35,6 +35,6 @@ def memory_home(
         told: See `EmbeddedHome`.
     """
     clock, ids = clock or FakeClock(), ids or CountingIds()
-    store = MemoryStore(records=MemoryRecords(clock=clock), blobs=MemoryBlobs())
+    store = MemoryStore(records=MemoryRecords(clock=clock), blobs=MemoryBlobs(), clock=clock)
     coordinator = LocalCoordinator(store.records, clock, ids)
     return EmbeddedHome(Settings(home=folder), store, coordinator, clock=clock, ids=ids, environ=environ, told=told)

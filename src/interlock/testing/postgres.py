@@ -49,23 +49,117 @@ def _user() -> pwd.struct_passwd | None:
     return None
 
 
+class PostgresServer:
+    """A server that can be stopped and started again.
+
+    Args:
+        folder: Where it keeps everything.
+        user: As whom it runs; None for us.
+        is_durable: Whether a commit waits for the disk.
+
+    Attributes:
+        url: Its address.
+    """
+
+    def __init__(self, folder: Path, user: pwd.struct_passwd | None, *, is_durable: bool) -> None:
+        self._folder, self._user, self._is_durable = folder, user, is_durable
+        self._server: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+        self.url = f"postgres://interlock@127.0.0.1:{self.port}/postgres?sslmode=disable"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        words = ["-D", self._folder / "data", "-k", self._folder, "-p", self.port]
+        for setting in ("listen_addresses=127.0.0.1", f"fsync={'on' if self._is_durable else 'off'}"):
+            words += ["-c", setting]
+        with (self._folder / "log").open("ab") as log:
+            self._server = _start(self._user, log.fileno(), find_program("postgres") or "", *words)
+        _await(self._server, self.port, self._folder / "log")
+
+    def log(self) -> str:
+        """Return what it has said since it was made."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT ends the sessions first, SIGQUIT does not even write down where it was."""
+        if self._server is not None:
+            self._server.send_signal(how)
+            self._server.wait(START_S)
+            self._server = None
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Run a new, empty server for as long as the context lasts; yield its connection string."""
+def running_server(*, is_durable: bool = False) -> Iterator[PostgresServer]:
+    """Run a new, empty server for as long as the context lasts."""
     user = _user() if os.geteuid() == 0 else None
     folder = _folder(user)
     try:
-        data, port = folder / "data", _free_port()
-        _run(user, find_program("initdb") or "", "-D", data, "-U", "interlock", "--auth=trust", "--no-sync")
-        words = ("-D", data, "-k", folder, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
-        with (folder / "log").open("wb") as log:
-            server = _start(user, log.fileno(), find_program("postgres") or "", *words)
+        data = folder / "data"
+        _run(
+            user, find_program("initdb") or "", "-D", data, "-U", "interlock", "-E", "UTF8", "--auth=trust", "--no-sync"
+        )
+        server = PostgresServer(folder, user, is_durable=is_durable)
+        server.start()
         try:
-            _await(server, port, folder / "log")
-            yield f"postgres://interlock@127.0.0.1:{port}/postgres?sslmode=disable"
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # its own word for: end the sessions and stop
-            server.wait(START_S)
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Run a new, empty server for as long as the context lasts; yield its connection string."""
+    with running_server() as server:
+        yield server.url
+
+
+def why_no_pooler() -> str:
+    """Return why no PgBouncer can be started here; empty when one can."""
+    return why_not() or ("" if find_pooler() else "PgBouncer is not installed")
+
+
+def find_pooler() -> str | None:
+    """Return the path of PgBouncer: on PATH, or where distributions keep it."""
+    found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    return None if found is None else str(Path(found).resolve())
+
+
+@contextmanager
+def pooler(server: PostgresServer, *, mode: str) -> Iterator[int]:
+    """Run a PgBouncer before a server for as long as the context lasts; yield its port.
+
+    Args:
+        server: The server.
+        mode: `session`, `transaction` or `statement`.
+    """
+    user = _user() if os.geteuid() == 0 else None
+    folder, port = _folder(user), _free_port()
+    lines = [
+        "[databases]",
+        f"* = host=127.0.0.1 port={server.port}",
+        "[pgbouncer]",
+        f"listen_port = {port}",
+        "listen_addr = 127.0.0.1",
+        "unix_socket_dir =",
+        "auth_type = any",
+        f"pool_mode = {mode}",
+        "default_pool_size = 3",
+    ]
+    lines[1] += " user=interlock"
+    config = folder / "pgbouncer.ini"
+    config.write_text("\n".join(lines) + "\n")
+    config.chmod(0o644)
+    try:
+        with (folder / "log").open("wb") as log:
+            process = _start(user, log.fileno(), find_pooler() or "", config)
+        try:
+            _await(process, port, folder / "log")
+            yield port
+        finally:
+            process.terminate()
+            process.wait(START_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

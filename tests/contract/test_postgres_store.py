@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from interlock.clock import SystemClock
+from interlock.coordinator import Coordinator
+from interlock.coordinator.local import LocalCoordinator
+from interlock.ids import RandomIds
+from interlock.store import BlobStore, RecordStore
+from interlock.store.opening import open_store
+from interlock.store.postgres import PostgresStore
+from interlock.testing.coordinator_contract import CoordinatorContract
+from interlock.testing.postgres import PostgresServer, why_not
+from interlock.testing.store_contract import BlobStoreContract, RecordStoreContract, Rewrite
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+
+
+WAYS = {"listening": "", "looking": "&listen=off", "unprepared": "&prepared=off"}
+
+
+@pytest.fixture(params=["listening", *(pytest.param(way, marks=pytest.mark.slow) for way in ("looking", "unprepared"))])
+def url(postgres: PostgresServer, request: pytest.FixtureRequest) -> str:
+    """One schema for each way to use it: the suites use keys of their own."""
+    return f"{postgres.url}&schema={request.param}{WAYS[request.param]}"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[PostgresStore]:
+    store = await open_store(url, clock=SystemClock())
+    assert isinstance(store, PostgresStore)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def peer(store: PostgresStore, url: str) -> AsyncIterator[PostgresStore]:
+    peer = await open_store(url, clock=SystemClock())
+    assert isinstance(peer, PostgresStore)
+    yield peer
+    await peer.close()
+
+
+class TestPostgresRecords(RecordStoreContract):
+    @pytest.fixture
+    async def record_store(self, store: PostgresStore) -> RecordStore:
+        return store.records
+
+    @pytest.fixture
+    async def record_store_peer(self, peer: PostgresStore) -> RecordStore:
+        return peer.records
+
+    @pytest.fixture
+    def rewrite_record(self, postgres: PostgresServer, store: PostgresStore) -> Rewrite:
+        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
+            table = sql.Identifier(store.place.schema, "records")
+            async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+                row = await connection.execute(sql.SQL("SELECT value FROM {} WHERE key = %s").format(table), (key,))
+                ((value,),) = await row.fetchall()
+                update = sql.SQL("UPDATE {} SET value = %s WHERE key = %s").format(table)
+                await connection.execute(update, (change(bytes(value)), key))
+
+        return rewrite
+
+
+class TestPostgresBlobs(BlobStoreContract):
+    @pytest.fixture
+    async def blob_store(self, store: PostgresStore) -> BlobStore:
+        return store.blobs
+
+    @pytest.fixture
+    def rewrite_blob(self, postgres: PostgresServer, store: PostgresStore) -> Rewrite:
+        async def rewrite(digest: str, change: Callable[[bytes], bytes]) -> None:
+            blobs, parts = (sql.Identifier(store.place.schema, table) for table in ("blobs", "parts"))
+            async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+                row = await connection.execute(
+                    sql.SQL("SELECT upload FROM {} WHERE digest = %s").format(blobs), (digest,)
+                )
+                ((upload,),) = await row.fetchall()
+                rows = await connection.execute(
+                    sql.SQL("DELETE FROM {} WHERE upload = %s RETURNING number, data").format(parts), (upload,)
+                )
+                stored = b"".join(data for _, data in sorted(await rows.fetchall()))
+                insert = sql.SQL("INSERT INTO {} VALUES (%s, 0, %s)").format(parts)
+                await connection.execute(insert, (upload, change(stored)))
+
+        return rewrite
+
+
+class TestCoordinatorOverPostgres(CoordinatorContract):
+    @pytest.fixture
+    async def coordinator(self, store: PostgresStore) -> Coordinator:
+        return LocalCoordinator(store.records, store.clock, RandomIds())
+
+    @pytest.fixture
+    async def coordinator_peer(self, peer: PostgresStore) -> Coordinator:
+        return LocalCoordinator(peer.records, peer.clock, RandomIds())
