@@ -94,6 +94,7 @@ RUNS_AS: dict[str, list[list[str]]] = {
     "deps": [["deps", "module"], ["deps", "module", "--impact", POISON], ["deps", POISON],
              *(["deps", "module", "--format", form] for form in ("mermaid", "dot", "svg", "html"))],
     "serve": [["serve", "--listen", POISON], ["serve", "--token-file", POISON]],
+    "migrate": [["migrate", "--store", POISON], ["migrate", "--store", f"postgresql://{POISON}@127.0.0.1:1/x"]],
     "gateway": [["gateway", "--listen", POISON], ["gateway", "--region", POISON]],
     "demo": [["demo", "--keep", "module"]],
     "bootstrap aws": [["bootstrap", "aws", POISON], ["bootstrap", "aws", "module", "--bucket", POISON, "--policy"]],

@@ -25,6 +25,7 @@ from interlock.store.records import RecordStore
 
 if TYPE_CHECKING:
     from interlock.store.fault import Fault
+    from interlock.store.postgres_place import PostgresPlace
     from interlock.store.s3 import S3Place
 
 URL_BYTES_MAX = 4096
@@ -213,15 +214,33 @@ def _options(query: str) -> dict[str, str]:
 
 
 async def _open_postgres(parts: SplitResult, clock: Clock) -> Store:
+    place = _postgres_place(parts)
+    from interlock.store.postgres import PostgresStore
+
+    return await PostgresStore.open(place, clock=clock, ids=RandomIds())
+
+
+def find_postgres(url: str) -> PostgresPlace | None:
+    """Return the place of a PostgreSQL store; None when the address is of another kind.
+
+    Raises:
+        UsageError: The address is not usable, or psycopg is not installed.
+    """
+    parts = _split(url)
+    is_postgres = parts is not None and _OPENERS.get(parts.scheme) is _open_postgres
+    return _postgres_place(parts) if parts is not None and is_postgres else None
+
+
+def _postgres_place(parts: SplitResult) -> PostgresPlace:
+    from interlock.store.postgres_place import parse_place
+
     try:
-        from interlock.store.postgres import PostgresStore
+        import psycopg  # noqa: F401 - is it there?
     except ImportError as error:
         raise UsageError(
             "PostgreSQL cannot be used", why="psycopg is not installed", fix="pip install 'interlock[postgres]'"
         ) from error
-    from interlock.store.postgres_place import parse_place
-
-    return await PostgresStore.open(parse_place(parts), clock=clock, ids=RandomIds())
+    return parse_place(parts)
 
 
 async def _table_alone(_parts: SplitResult, _clock: Clock) -> Store:

@@ -208,7 +208,7 @@ async def test_no_increment_is_lost_while_sessions_are_ended_all_the_time(
             record = await store.records.get("n")
             number = 0 if record is None else int(record.value)
             try:
-                await store.records.swap("n", expected=record and record.version, value=b"%d" % (number + 1))
+                await store.records.swap("n", expected=record.version if record else None, value=b"%d" % (number + 1))
             except Mismatch:
                 continue
             except BackendUnavailable:  # its connection was ended, and before it looked the other one had written
