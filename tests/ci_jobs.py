@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -303,7 +303,8 @@ def flattened(lines: list[Any]) -> list[str]:
     return [one for line in lines for one in (flattened(line) if isinstance(line, list) else [line])]
 
 
-def run_gitlab_job(runner: Runner, name: str, **more: str) -> tuple[Outcome, Outcome]:
+def prepare_gitlab_job(runner: Runner, name: str, **more: str) -> tuple[dict[str, str], str, str]:
+    """Return the environment of a job, its script and its after_script."""
     variables, script, after = read_gitlab_job(runner, name)
     environ = {
         "GITLAB_CI": "true",
@@ -319,6 +320,11 @@ def run_gitlab_job(runner: Runner, name: str, **more: str) -> tuple[Outcome, Out
         **{key: str(value) for key, value in variables.items()},
         **more,
     }
+    return environ, script, after
+
+
+def run_gitlab_job(runner: Runner, name: str, **more: str) -> tuple[Outcome, Outcome]:
+    environ, script, after = prepare_gitlab_job(runner, name, **more)
     return runner.shell(name, script, environ), runner.shell("after", after, environ)
 
 
@@ -351,14 +357,23 @@ def read_azure_steps(runner: Runner, stage: str) -> Iterator[dict[str, Any]]:
 
 def _azure_runs(condition: str, *, failed: bool) -> bool:
     """Say whether a step of a job that was not cancelled runs."""
-    return {"succeeded()": not failed, "failed()": failed, "always()": True, "not(canceled())": True}[condition]
+    return {
+        "succeeded()": not failed,
+        "failed()": failed,
+        "always()": True,
+        "not(canceled())": True,
+        "canceled()": False,
+    }[condition]
 
 
-def run_azure_stage(runner: Runner, stage: str, **more: str) -> list[Outcome]:
-    outcomes: list[Outcome] = []
+def _azure_filling(runner: Runner, more: Mapping[str, str]) -> Callable[[object], str]:
     values = {**SECRETS, "System.AccessToken": "azure-token", "Agent.TempDirectory": str(runner.temp)}
     values |= {"System.JobAttempt": "1", "SEALED": more.get("SEALED", "")}
-    environ = {
+    return lambda text: re.sub(r"\$\(([\w.]+)\)", lambda match: values[match[1]], str(text))
+
+
+def _azure_environ(runner: Runner) -> dict[str, str]:
+    return {
         "TF_BUILD": "True",
         "SYSTEM_COLLECTIONURI": f"{runner.api.url}/org/",
         "SYSTEM_TEAMPROJECT": "p",
@@ -371,17 +386,32 @@ def run_azure_stage(runner: Runner, stage: str, **more: str) -> list[Outcome]:
         "PIPELINE_WORKSPACE": str(runner.folder / "workspace"),
     }
 
-    def fill(text: object) -> str:
-        return re.sub(r"\$\(([\w.]+)\)", lambda match: values[match[1]], str(text))
 
+def azure_apply_steps(
+    runner: Runner, **more: str
+) -> tuple[list[dict[str, Any]], Callable[[Mapping[str, Any]], dict[str, str]]]:
+    """Return the steps of the apply stage that are scripts, and what gives each its environment."""
+    fill = _azure_filling(runner, more)
+    scripts = [
+        step for step in read_azure_steps(runner, "apply_prod_routing") if "bash" in step and not installs(step["bash"])
+    ]
+    return scripts, lambda step: {
+        **_azure_environ(runner),
+        **{name: fill(value) for name, value in step["env"].items()},
+        **more,
+    }
+
+
+def run_azure_stage(runner: Runner, stage: str, **more: str) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    fill, environ = _azure_filling(runner, more), _azure_environ(runner)
     for step in read_azure_steps(runner, stage):
         failed = any(outcome.code for outcome in outcomes)
         if not _azure_runs(str(step.get("condition", "succeeded()")), failed=failed):
             continue
         if "bash" in step and not installs(step["bash"]):
             own = {name: fill(value) for name, value in step["env"].items()}
-            outcome = runner.shell(step["displayName"], step["bash"], {**environ, **own, **more})
-            outcomes.append(outcome)
+            outcomes.append(runner.shell(step["displayName"], step["bash"], {**environ, **own, **more}))
         elif "publish" in step:
             keep_azure_artifact(runner, Path(fill(step["publish"])), fill(step["artifact"]))
     return outcomes

@@ -132,6 +132,7 @@ _OF_OTHERS: Final = frozenset(
         "print",
         "raw",
         "repair",
+        "stop",
         "schema",
         "terraform",
         "to-summary",

@@ -17,6 +17,9 @@ def wait(
     ] = None,
     *,
     timeout: Annotated[str | None, typer.Option("--timeout", metavar="TIME", help="Longest wait, such as 20m.")] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Ask it to stop first, unless somebody did: for a step of a cancelled job.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Wait until a run has ended, print its outcome, and exit with its status."""
@@ -24,7 +27,7 @@ def wait(
     from interlock.cli.run import conclude
     from interlock.compose.burying import await_run
 
-    ended = await_run(run, os.environ, timeout)
+    ended = await_run(run, os.environ, timeout, stop=stop)
     if ended is None:
         if json:
             view.emit({"run": None}, json=True, human=lambda: None)

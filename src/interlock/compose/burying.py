@@ -23,13 +23,16 @@ from interlock.operate.runs import find_run, is_abandoned
 _BURIAL_LOOK_S = 0.3  # how often it is seen whether a killed supervisor is gone, so that its Terraform can be stopped
 
 
-def await_run(text: str | None, environ: Mapping[str, str], timeout: str | None) -> tuple[Path, Entry] | None:
+def await_run(
+    text: str | None, environ: Mapping[str, str], timeout: str | None, *, stop: bool = False
+) -> tuple[Path, Entry] | None:
     """Wait until a run has ended.
 
     Args:
         text: Which; None for the newest of this CI job, or else of the current folder.
         environ: The environment, which says what job this is.
         timeout: Longest wait as typed; None for no bound.
+        stop: Ask it to stop first. Azure kills a cancelled job's step without a signal that the run could hear.
 
     Returns:
         The run's folder and its last entry; None when there is no such run.
@@ -40,8 +43,22 @@ def await_run(text: str | None, environ: Mapping[str, str], timeout: str | None)
     folder = find_run(read_settings(environ).runs, text) if text is not None else _own_run(environ)
     if folder is None:
         return None
+    if stop:
+        _ask_to_stop(folder)
     limit_s = parse_duration(timeout) if timeout is not None else None
     return folder, asyncio.run(_await_end(folder, limit_s))
+
+
+def _ask_to_stop(folder: Path) -> None:
+    """Ask a run to stop that nobody has asked yet: Terraform would take a second word as an order to give up."""
+    from interlock.operate.runs import cancel_run
+    from interlock.run.entries import InterruptEntry
+    from interlock.run.transcript import read
+
+    asked = any(isinstance(entry.told, InterruptEntry) and entry.told.action != "ignore" for entry in read(folder))
+    if not asked and not is_abandoned(folder):
+        with suppress(UsageError):  # it has ended meanwhile, which is what is waited for
+            cancel_run(folder.parent, folder.name, SystemClock())
 
 
 def _own_run(environ: Mapping[str, str]) -> Path | None:

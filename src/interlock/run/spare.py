@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from interlock.run.order import Order
 
 # A CI runner kills what carries its job's mark when the job ends (docs/facts/ci-systems.md#ci-4).
-_JOB_MARKS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID_COOKIE")
+_JOB_MARKS = (
+    "RUNNER_TRACKING_ID",  # GitHub
+    "VSTS_PROCESS_LOOKUP_ID",  # Azure: the same clean-up of the same runner's code
+    *("JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID_COOKIE", "HUDSON_COOKIE", "HUDSON_SERVER_COOKIE"),
+)
 
 
 class Spare:

@@ -98,7 +98,11 @@ def _running(command: str, name: str, connection: str) -> str:
 
 
 _WAIT = """\
-              # The agent ends tasks without grace; the supervisor lets Terraform finish. Wait for it.
+              # The agent ends tasks without grace, so nobody told the run that the job was cancelled.
+              - bash: interlock wait --stop
+                displayName: Stop the run
+                condition: canceled()
+              # The supervisor lets Terraform finish. Wait for it.
               - bash: interlock wait
                 displayName: Let the run end
                 condition: always()
