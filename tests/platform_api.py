@@ -50,6 +50,8 @@ def platform_api() -> Iterator[FakeApi]:
     fake = FakeApi()
 
     class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
+
         def _answer(self) -> None:
             parts = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)

@@ -235,6 +235,7 @@ def proxied(aws: LocalAws) -> Iterator[Proxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
 
         def pass_on(self) -> None:
             body = self._body()

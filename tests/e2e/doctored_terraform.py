@@ -25,6 +25,8 @@ def dropped(body: bytes) -> bytes:
 
 
 class Proxy(BaseHTTPRequestHandler):
+    wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
+
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
         if self.command == "POST" and WAY == "fail":

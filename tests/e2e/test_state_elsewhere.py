@@ -38,6 +38,7 @@ class StateServer:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
     kept: StateServer
 
     def log_message(self, *_: object) -> None:

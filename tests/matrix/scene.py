@@ -310,6 +310,8 @@ def served(state: bytes) -> Iterator[str]:
     """Serve one state over HTTP, for a plan."""
 
     class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
+
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(state)))

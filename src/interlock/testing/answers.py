@@ -84,6 +84,7 @@ def answer_server(now: datetime) -> Iterator[AnswerServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
 
         def handle_one_request(self) -> None:
             """Answer any method, so that a backend's own are answered too."""
@@ -120,6 +121,7 @@ def answer_server(now: datetime) -> Iterator[AnswerServer]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(sent)
+            self.wfile.flush()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.url = f"http://127.0.0.1:{server.server_port}"

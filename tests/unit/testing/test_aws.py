@@ -58,6 +58,24 @@ def test_a_body_in_chunks_arrives_whole() -> None:
     assert b"abcde" in answer
 
 
+def test_headers_and_body_arrive_together() -> None:
+    """Terraform repeats a request whose headers came alone, and then meets the lock that it took itself."""
+
+    def answer(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"{}"]
+
+    def first_piece(address: tuple[str, int]) -> bytes:
+        with socket.create_connection(address, timeout=LONG_S) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return client.recv(4096)
+
+    with served(answer) as url, ThreadPoolExecutor(8) as clients:
+        host, _, port = url.removeprefix("http://").partition(":")
+        pieces = clients.map(first_piece, [(host, int(port))] * 200)
+        assert {piece[-2:] for piece in pieces} == {b"{}"}
+
+
 def test_the_services_keep_buckets_and_tables(aws: LocalAws) -> None:
     bucket, table = aws.new_bucket(), aws.new_table()
     aws.s3.put_object(Bucket=bucket, Key="k", Body=b"content")
