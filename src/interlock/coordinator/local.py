@@ -19,7 +19,7 @@ from interlock.coordinator.interface import OnChange
 from interlock.coordinator.listing import list_views
 from interlock.coordinator.lookout import Lookout, Stored
 from interlock.coordinator.names import check_state_name, key_of, state_of
-from interlock.coordinator.record import Head, StateRecord, encode
+from interlock.coordinator.record import Head, StateRecord
 from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal
 from interlock.coordinator.view import Standing, View, standing_of
 from interlock.coordinator.waiting import Wait
@@ -131,7 +131,7 @@ class LocalCoordinator:
                 return record, decision
             assert_follows(record.lock, decision.lock)
             after = replace(record, lock=decision.lock)
-            if isinstance(event, Requested) and _is_too_large(record, after):
+            if isinstance(event, Requested) and _grows(record, after) and self._is_too_large(after):
                 full = Refuse(ticket=event.ticket, reason=RefuseReason.QUEUE_FULL)
                 return record, Decision(lock=record.lock, effects=(full,))
             return after, decision
@@ -337,6 +337,9 @@ class LocalCoordinator:
         lock = replace(stored.record.lock, token=self._first_token())
         return Stored(None, replace(stored.record, lock=lock))
 
+    def _is_too_large(self, record: StateRecord) -> bool:
+        return len(self._lookout.spell(record)) > JOIN_BYTES_MAX
+
     def _turn_of(self, state: str) -> asyncio.Lock:
         turn = self._turns.get(check_state_name(state))
         if turn is None:
@@ -351,10 +354,9 @@ class LocalCoordinator:
         return longest * int.from_bytes(self._ids.fresh()[-2:].encode(), "big") / 0xFFFF
 
 
-def _is_too_large(before: StateRecord, after: StateRecord) -> bool:
+def _grows(before: StateRecord, after: StateRecord) -> bool:
     parties = len(before.lock.holders) + len(before.lock.waiters)
-    grows = len(after.lock.holders) + len(after.lock.waiters) > parties
-    return grows and len(encode(after)) > JOIN_BYTES_MAX
+    return len(after.lock.holders) + len(after.lock.waiters) > parties
 
 
 def _view(state: str, stored: Stored) -> View:

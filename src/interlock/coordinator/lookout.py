@@ -104,6 +104,7 @@ class Lookout:
         self._clock = clock
         self._known: OrderedDict[str, Stored] = OrderedDict()
         self._watches: dict[str, _Watch] = {}
+        self._spelled: tuple[StateRecord, bytes] | None = None
 
     def known(self, state: str) -> Stored | None:
         """Return the record as last seen; it may have changed since."""
@@ -121,8 +122,14 @@ class Lookout:
     async def swap(self, state: str, stored: Stored, after: StateRecord) -> None:
         """Replace `stored` by `after`. Raises as `RecordStore.swap`."""
         before = self.known(state)
-        version = await self._store.swap(key_of(state), expected=stored.version, value=encode(after))
+        version = await self._store.swap(key_of(state), expected=stored.version, value=self.spell(after))
         self._keep(state, Stored(version, after), before=before)
+
+    def spell(self, record: StateRecord) -> bytes:
+        """Return a record as it is stored; whoever asked for its size writes it next, and it is not spelled again."""
+        if self._spelled is None or self._spelled[0] is not record:
+            self._spelled = record, encode(record)
+        return self._spelled[1]
 
     def learn(self, state: str, record: Record | None, *, before: Stored | None) -> Stored:
         """Return the record decoded, and keep it for others if nothing newer came since `before` was known."""

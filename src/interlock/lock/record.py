@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from msgspec import to_builtins
+
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.lock.claim import WHOLE_STATE, Claim, claim_of
 from interlock.lock.events import LEASE_S_MAX
@@ -40,7 +42,7 @@ def to_data(lock: Lock) -> dict[str, Any]:
         "holders": [_holder_data(holder) for holder in lock.holders],
         "waiters": [_waiter_data(waiter) for waiter in lock.waiters],
         "freeze": _pause_data(lock.pause) if lock.pause else None,
-        "departed": [_departure_data(departure) for departure in lock.departed],
+        "departed": to_builtins(list(lock.departed), builtin_types=(datetime,)),
         "spent": {"newer": lock.spent.newer, "older": lock.spent.older, "since": lock.spent.since},
     }
 
@@ -133,18 +135,6 @@ def _claim_data(claim: Claim) -> dict[str, Any]:
 
 def _pause_data(pause: Pause) -> dict[str, Any]:
     return {"reason": pause.reason, "by": pause.by, "since": pause.since}
-
-
-def _departure_data(departure: Departure) -> dict[str, Any]:
-    return {
-        "ticket": departure.ticket,
-        "lock_id": departure.lock_id,
-        "token": departure.token,
-        "how": departure.how.value,
-        "at": departure.at,
-        "by": departure.by,
-        "reason": departure.reason,
-    }
 
 
 def _party(data: Mapping[str, Any]) -> dict[str, Any]:

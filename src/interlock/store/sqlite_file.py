@@ -427,16 +427,21 @@ def _is_unused(path: Path) -> bool:
 
 
 def _patiently(action: Callable[[], _T], *, clock: Clock) -> _T:
+    try:
+        return action()  # nearly always; every write of a lock passes here twice
+    except sqlite3.OperationalError as error:
+        if not is_busy(error):
+            raise
     pause = threading.Event()
     wait_s = _RETRY_S
     until = clock.monotonic() + BUSY_S_MAX
     while True:
+        pause.wait(wait_s)
         try:
             return action()
         except sqlite3.OperationalError as error:
             if not is_busy(error) or clock.monotonic() >= until:
                 raise
-        pause.wait(wait_s)
         wait_s = min(wait_s * 1.5, _RETRY_S_MAX)
 
 
