@@ -2,7 +2,8 @@
 
 A write stores its bytes, then a description that names the description before it, and then moves the head of the
 state in one compare-and-swap together with the check of the fencing token. Killed before the swap, nothing happened
-but a blob that nobody names; killed after it, everything has happened. What is refused is kept in quarantine.
+but blobs that nobody names, which a later write or `prune` sweeps away (`unfinished.py`); killed after it, everything
+has happened. What is refused is kept in quarantine.
 
 Knows: stores, the coordinator's heads, state documents.
 """
@@ -27,6 +28,7 @@ from interlock.coordinator.names import key_of
 from interlock.coordinator.record import Head, StateRecord, decode
 from interlock.coordinator.record import encode as encode_record
 from interlock.coordinator.refusals import HeadMoved, lease_lost
+from interlock.coordinator.unfinished import Attempt, Unfinished
 from interlock.coordinator.view import View
 from interlock.errors import (
     BackendUnavailable,
@@ -78,6 +80,7 @@ from interlock.store import (
 MAX_ATTEMPTS = 8  # swaps that may be lost to others before a write gives up; a state has one writer at a time
 MAX_QUARANTINE = 500  # refused writes kept of one state; a zombie that never tires must not fill the disk
 MAX_QUARANTINE_BYTES = 1 << 30  # likewise; of the states, which are stored smaller
+UNFINISHED_S = 86_400.0  # far longer than a writer takes from noting a write to storing it, also a stopped one
 QUARANTINE_S = 180 * 86_400.0  # nobody reviews what is older
 THREAD_BYTES_MIN = 1024 * 1024  # parsing less takes about a millisecond
 TOKENS_SKIPPED = 1_000_000  # more grants than anybody makes between two versions of a state
@@ -168,6 +171,7 @@ class StateArchive:
         self._blobs = blobs
         self._clock = clock
         self._chain = Chain(records, blobs)
+        self._unfinished = Unfinished(records)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -319,6 +323,7 @@ class StateArchive:
             encrypted=False,
             parent=head.meta_digest,
             note=note,
+            audit=await self._audit(),
         )
         return await self._move_head(state, version, head, writer)
 
@@ -374,6 +379,7 @@ class StateArchive:
             parent=head.meta_digest,
             note=f"accepted version {last.number}, which lacks {', '.join(last.suspect[:_ADDRESSES_SAID])}",
             suspect=(),
+            audit=await self._audit(),
         )
         return (await self._move_head(state, version, head, writer)).version
 
@@ -548,10 +554,16 @@ class StateArchive:
             await self._chain.extend(request.state, living.number, view.head.meta_digest)
             return Written(version=living, repeated=True, repaired=await self._repaired(request, living))
         doubt = None if request.force else await self._judge_deletions(request, document, living)
-        version = await self._store(request, document, last, token)
+        content, version = await _aside(
+            lambda salt: _content(request, document, last, token=token, salt=salt, at=self._clock.now()),
+            self._ids.fresh(),
+            size_bytes=len(request.body),
+        )
         parent = view.head.meta_digest if view.head is not None else ""
         suspect = doubt.addresses[:MAX_SUSPECT] if doubt is not None else ()
-        version = replace(version, parent=parent, suspect=suspect)
+        version = replace(version, parent=parent, suspect=suspect, audit=await self._audit())
+        attempt = await self._begin(request.state, view, version)
+        await self._blobs.put(content, like=last.blob if last is not None and last.blob else None)
         if suspect:  # before the head moves: killed in between, nobody builds on it unseen
             await self._coordinator.pause(request.state, by=REVIEWER, reason=_say_review(request, suspect))
         try:
@@ -561,9 +573,57 @@ class StateArchive:
             if isinstance(lost, HeadMoved):
                 return None
             raise
+        self._unfinished.end(request.state, attempt)
         if not suspect and living is not None and living.suspect:
             await self.end_review(request.state, by=request.writer.who)
         return written
+
+    async def _begin(self, state: str, view: View, version: Version) -> Attempt:
+        """Note what a write is going to store, and sweep away what killed ones left. It never stops a write."""
+        meta = blob_digest(encode(version))
+        attempt = Attempt(
+            token=version.token, number=version.number, blob=version.blob, meta=meta, at=version.written_at
+        )
+        with suppress(InterlockError):  # then what it leaves when it is killed stays stored
+            noted = await self._unfinished.note(state, attempt)
+            if any(_is_fenced(view, each) and not each.swept for each in noted):
+                await self.sweep(state)
+        return attempt
+
+    async def sweep(self, state: str) -> int:
+        """Delete what killed writes left: stored under grants that are not current any more, and named by no version.
+
+        What a fenced writer that still lives stores after this is swept by itself, when its swap is refused, or, should
+        it be killed before that, by a later call: a write stays noted for `UNFINISHED_S`.
+
+        Returns:
+            How many writes had left something.
+        """
+        view = await self._coordinator.view(state)
+        fenced = [each for each in await self._unfinished.all(state) if _is_fenced(view, each)]
+        # The head is read after that: whatever a fenced write could do, it had done by then.
+        head = (await self._coordinator.view(state)).head if fenced else None
+        if head is None:  # of a state that has none, nobody can say what its versions name
+            return 0
+        named = await self._named_since(state, head, min(each.number for each in fenced))
+        left = [each for each in fenced if not named & {each.blob, each.meta}]
+        found = [each for each in left if await self._blobs.has(each.blob) or await self._blobs.has(each.meta)]
+        for each in found:
+            await self._blobs.delete(each.meta)
+            await self._blobs.delete(each.blob)
+        named_ones = [each for each in fenced if each not in left]
+        old = [each for each in left if (self._clock.now() - each.at).total_seconds() > UNFINISHED_S]
+        await self._unfinished.mark(state, over=[*named_ones, *old], swept=left)
+        return len(found)
+
+    async def _named_since(self, state: str, head: Head, number: int) -> frozenset[str]:
+        """Return the digests that versions from `number` on name. Raises as `history`."""
+        named = {head.meta_digest}
+        async for version in self._chain.walk(state, head.meta_digest):
+            named |= {version.blob, version.parent}
+            if version.number < number:
+                break
+        return frozenset(named)
 
     async def _sweep(self, state: str, version: Version) -> None:
         """Delete what an attempt stored whose swap was refused. Its salt is its own: nobody else names these bytes.
@@ -650,31 +710,10 @@ class StateArchive:
         body = await self._read_living(request.state, living)
         return await _aside(lambda text: says_same(parse_state(text), document), body, size_bytes=len(body))
 
-    async def _store(self, request: _Request, document: AnyDocument, last: Version | None, token: int) -> Version:
-        like = last.blob if last is not None and last.blob else None
-        salt = self._ids.fresh()
-        blob = await self._blobs.put(_wrap(request.state, request.body, salt), like=like)
-        return Version(
-            number=last.number + 1 if last is not None else 1,
-            kind=request.kind,
-            digest=request.digest,
-            blob=blob,
-            serial=document.serial,
-            lineage=document.lineage,
-            who=request.writer.who,
-            run=request.writer.run,
-            token=token,
-            written_at=self._clock.now(),
-            size_bytes=len(request.body),
-            resources=0 if isinstance(document, EncryptedDocument) else document.instance_count(),
-            note=request.note,
-            salt=salt,
-            encrypted=isinstance(document, EncryptedDocument),
-        )
+    async def _audit(self) -> str:
+        return await self._audit_head() if self._audit_head is not None else ""
 
     async def _move_head(self, state: str, version: Version, head: Head | None, writer: Writer) -> Written:
-        if self._audit_head is not None:
-            version = replace(version, audit=await self._audit_head())
         meta = await self._blobs.put(encode(version))
         await self._coordinator.update_head(
             state,
@@ -836,6 +875,35 @@ def _verified(request: _Request) -> AnyDocument:
         finding=first.code,
         addresses=sorted({finding.address for finding in broken if finding.address}),
     )
+
+
+def _content(
+    request: _Request, document: AnyDocument, last: Version | None, *, token: int, salt: str, at: datetime
+) -> tuple[bytes, Version]:
+    """Return the bytes that a write stores, and their description."""
+    content = _wrap(request.state, request.body, salt)
+    return content, Version(
+        number=last.number + 1 if last is not None else 1,
+        kind=request.kind,
+        digest=request.digest,
+        blob=blob_digest(content),
+        serial=document.serial,
+        lineage=document.lineage,
+        who=request.writer.who,
+        run=request.writer.run,
+        token=token,
+        written_at=at,
+        size_bytes=len(request.body),
+        resources=0 if isinstance(document, EncryptedDocument) else document.instance_count(),
+        note=request.note,
+        salt=salt,
+        encrypted=isinstance(document, EncryptedDocument),
+    )
+
+
+def _is_fenced(view: View, attempt: Attempt) -> bool:
+    """Say whether a write can never move the head any more: no current grant has its token, and no later one will."""
+    return attempt.token <= view.lock.token and all(holder.token != attempt.token for holder in view.lock.holders)
 
 
 def _is_own_again(request: _Request, document: AnyDocument, living: Version) -> bool:

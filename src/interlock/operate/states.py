@@ -59,4 +59,5 @@ async def prune_state(own: OwnVersions, policy: VersionRetention, *, dry_run: bo
     if dry_run:
         return await own.archive.prunable(own.state, policy)
     async with holding(own.home, own.state, command("state", "prune", own.state)):
+        await own.archive.sweep(own.state)
         return await own.archive.prune(own.state, policy)
