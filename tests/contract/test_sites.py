@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from interlock.clock import SystemClock
+from interlock.errors import InterlockError, UsageError
 from interlock.existing import Found
 from interlock.existing.opening import whole_address_of
 from interlock.home.embedded import open_home
 from interlock.ids import RandomIds
+from interlock.operate.moving import move, plan_move
 from interlock.settings.values import Settings
 from interlock.site.interface import Site
+from interlock.site.moved import address_moved_to, check_not_moved
 from interlock.site.naming import name_of_address
 from interlock.site.opening import open_site
 from interlock.site.ref import Existing, StateRef
@@ -27,7 +31,7 @@ from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.home import memory_home
 from interlock.testing.postgres import postgres_server, why_not
-from interlock.testing.site_contract import SiteContract
+from interlock.testing.site_contract import COMMAND, SiteContract, state
 from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
 from interlock.testing.tfe_double import TOKEN, TfePlatform
 
@@ -46,7 +50,95 @@ async def opened(found: Found, folder: Path) -> AsyncIterator[Site]:
         yield site
 
 
-class TestInMemory(SiteContract):
+class MovingContract(SiteContract):
+    """A state can be moved from every place to our own store, and back."""
+
+    async def test_what_is_current_is_nothing_before_the_first_version(self, site: Site) -> None:
+        assert await site.versions.current() is None
+        await site.versions.push(state(1, "a"), force=False)
+        assert await site.versions.current() == state(1, "a")
+
+    async def test_its_workspaces_are_those_that_have_a_state(self, site: Site) -> None:
+        if site.backend is None:
+            return
+        assert await site.backend.workspaces() == ()
+        await site.versions.push(state(1, "a"), force=False)
+        assert await site.backend.workspaces() == (site.ref.found.workspace,)
+
+    @pytest.mark.promise("P1", "P5")
+    async def test_what_is_held_is_locked_for_plain_terraform_and_runs_and_free_afterwards(self, site: Site) -> None:
+        await site.versions.push(state(1, "a"), force=False)
+        async with site.held("a test"):
+            if site.backend is not None and site.kind != "pg":  # which does not show a session its own lock
+                assert await site.read_locks()
+            if site.coordinator is not None:
+                assert (await site.coordinator.view(site.ref.queue)).lock.holders
+        assert not await site.read_locks()
+        assert site.coordinator is None or not (await site.coordinator.view(site.ref.queue)).lock.holders
+
+    @pytest.mark.promise("P3", "P6")
+    async def test_a_state_is_moved_to_our_store_and_back_and_each_place_says_where_it_is(self, site: Site) -> None:
+        await site.versions.push(state(3, "a", "b"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            planned = await plan_move(site, own)
+            assert planned is not None
+            assert (planned.content.serial, planned.content.resources, planned.stored) == (3, 2, False)
+            await move(site, own)
+            assert await own.versions.current() == await site.versions.current() == state(3, "a", "b")
+            await _check_marked(site, "interlock:adopted")
+            again = await plan_move(site, own)
+            assert again is not None
+            assert again.stored
+            await own.versions.push(state(4, "a", "b", "c"), force=False)
+            await move(own, site)
+            assert await site.versions.current() == state(4, "a", "b", "c")
+            await _check_marked(own, site.ref.address)
+            assert site.coordinator is None or (await site.coordinator.view(site.ref.queue)).lock.pause is None
+
+    @pytest.mark.promise("P3")
+    async def test_a_move_that_broke_off_before_its_mark_is_done_again(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            with monkeypatch.context() as broken:
+                broken.setattr("interlock.operate.moving._mark", _breaks)
+                with pytest.raises(ConnectionError):
+                    await move(site, own)
+            assert not await site.read_locks()
+            planned = await plan_move(site, own)
+            assert planned is not None
+            assert (planned.stored, planned.done) == (True, False)
+            await move(site, own)
+            await _check_marked(site, "interlock:adopted")
+
+    @pytest.mark.promise("P3")
+    async def test_a_place_with_content_of_another_origin_is_not_written_over(self, site: Site) -> None:
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            await own.versions.push(state(2, "b"), force=False)
+            for one, other in ((site, own), (own, site)):
+                with pytest.raises(InterlockError):
+                    await move(one, other)
+            assert (await site.versions.current(), await own.versions.current()) == (state(3, "a"), state(2, "b"))
+
+
+async def _breaks(*_: object) -> None:
+    raise ConnectionError
+
+
+async def _check_marked(site: Site, address: str) -> None:
+    """See that a run is refused where a state was left; only a queue can say it."""
+    if site.coordinator is None:
+        return
+    view = await site.coordinator.view(site.ref.queue)
+    assert address_moved_to(view.lock.pause) == address
+    with pytest.raises(UsageError, match=re.escape(address)) as raised:
+        check_not_moved(view, site.ref)
+    assert COMMAND.search(raised.value.fix)
+
+
+class TestInMemory(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
         async with open_site(own_ref("prod/app"), memory_home(tmp_path / "home")) as site:
@@ -54,7 +146,7 @@ class TestInMemory(SiteContract):
 
 
 @pytest.mark.on("own")
-class TestInSqlite(SiteContract):
+class TestInSqlite(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
         async with open_home(Settings(home=tmp_path)) as home, open_site(own_ref("prod/app"), home) as site:
@@ -62,7 +154,7 @@ class TestInSqlite(SiteContract):
 
 
 @pytest.mark.on("s3")
-class TestOnS3WithATable(SiteContract):
+class TestOnS3WithATable(MovingContract):
     @pytest.fixture
     async def site(self, aws: LocalAws, tmp_path: Path) -> AsyncIterator[Site]:
         async with opened(s3(aws, dynamodb_table=aws.new_table()), tmp_path) as site:
@@ -70,7 +162,7 @@ class TestOnS3WithATable(SiteContract):
 
 
 @pytest.mark.on("s3")
-class TestOnS3WithALockFile(SiteContract):
+class TestOnS3WithALockFile(MovingContract):
     @pytest.fixture
     async def site(self, aws: LocalAws, tmp_path: Path) -> AsyncIterator[Site]:
         async with opened(s3(aws, use_lockfile=True), tmp_path) as site:
@@ -86,7 +178,7 @@ def s3(aws: LocalAws, **more: object) -> Found:
 
 
 @pytest.mark.on("local")
-class TestInAFile(SiteContract):
+class TestInAFile(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
         async with opened(Found(type="local", settings={"path": "app.tfstate"}), tmp_path) as site:
@@ -94,7 +186,7 @@ class TestInAFile(SiteContract):
 
 
 @pytest.mark.on("http")
-class TestBehindHttp(SiteContract):
+class TestBehindHttp(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
         with answer_server(NOW) as server:
@@ -106,7 +198,7 @@ class TestBehindHttp(SiteContract):
 
 
 @pytest.mark.on("gitlab")
-class TestInGitLab(SiteContract):
+class TestInGitLab(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
         with answer_server(NOW) as server:
@@ -120,7 +212,7 @@ class TestInGitLab(SiteContract):
 
 
 @pytest.mark.on("gcs")
-class TestOnGoogle(SiteContract):
+class TestOnGoogle(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
         with answer_server(NOW) as server:
@@ -133,7 +225,7 @@ class TestOnGoogle(SiteContract):
 
 
 @pytest.mark.on("cloud")
-class TestOnThePlatform(SiteContract):
+class TestOnThePlatform(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
         with answer_server(NOW) as server:
@@ -147,7 +239,7 @@ class TestOnThePlatform(SiteContract):
 
 
 @pytest.mark.on("azurerm")
-class TestOnAzure(SiteContract):
+class TestOnAzure(MovingContract):
     @pytest.fixture
     async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
         with answer_server(NOW) as server:
@@ -167,7 +259,7 @@ def azurite() -> Iterator[str]:
 
 @pytest.mark.on("azurerm")
 @pytest.mark.skipif(shutil.which("azurite-blob") is None, reason="Azurite (azurite-blob) is not on PATH")
-class TestOnAzurite(SiteContract):
+class TestOnAzurite(MovingContract):
     @pytest.fixture
     async def site(self, azurite: str, tmp_path: Path) -> AsyncIterator[Site]:
         settings = {"storage_account_name": "devstoreaccount1", "container_name": CONTAINER, "access_key": AZURITE_KEY}
@@ -185,7 +277,7 @@ def server() -> Iterator[str]:
 
 @pytest.mark.on("pg")
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
-class TestInPostgres(SiteContract):
+class TestInPostgres(MovingContract):
     @pytest.fixture
     async def site(self, server: str, tmp_path: Path) -> AsyncIterator[Site]:
         psycopg = pytest.importorskip("psycopg")

@@ -24,13 +24,14 @@ from interlock.run.order import is_in_space
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
 from interlock.site.in_sight import sources_of, tool_for
+from interlock.site.moved import check_not_moved
 from interlock.site.opening import breaker_of, budgets_of, open_site, queue_of, remember
 from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
 from interlock.terraform.state_command import read_command
 
 if TYPE_CHECKING:
-    from interlock.coordinator import Coordinator
+    from interlock.coordinator import Coordinator, View
     from interlock.home.interface import Home
     from interlock.recovery.breaker import Breaker
     from interlock.run.binary import Binary
@@ -64,11 +65,13 @@ class Desk(Struct, frozen=True, kw_only=True):
         site: The state.
         coordinator: Its queue.
         recovery: What breaks grants of dead runs.
+        seen: The queue as it was when it was opened.
     """
 
     site: Site
     coordinator: Coordinator
     recovery: Breaker
+    seen: View
 
     @property
     def home(self) -> Home:
@@ -89,9 +92,9 @@ async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]
         ref = await asyncio.to_thread(_ref_of, order, settings, environ)
         async with open_site(ref, home) as site:
             coordinator = queue_of(site)
-            if not ref.is_own:
-                await coordinator.view(ref.queue)  # fails early; and from now on AWS's clock is known
-            yield Desk(site=site, coordinator=coordinator, recovery=breaker_of(site))
+            # Of a state elsewhere this also fails early; and from now on AWS's clock is known.
+            seen = await coordinator.view(ref.queue)
+            yield Desk(site=site, coordinator=coordinator, recovery=breaker_of(site), seen=seen)
 
 
 def _ref_of(order: Order, settings: Settings, environ: Mapping[str, str]) -> StateRef:
@@ -315,6 +318,7 @@ async def _with_hands(
             _say(desk.site.words, journal)
             if desk.ref.is_own:
                 await check_not_renamed(desk.home, order)
+            check_not_moved(desk.seen, desk.ref)
             await desk.site.check_not_lost()
             control.attach(supervisor)
             remembering = asyncio.create_task(_remember(desk))  # it asks git, several times

@@ -142,6 +142,28 @@ class AzureBackend(OnlyCurrent):
             lock_path=f"{self.place.container}/{self.place.name}",
         )
 
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`. An empty blob, which a lock made, is no state."""
+        key = str(self._found.text("key"))
+        spaces = {key: "default"}
+        listed = [name for name in await self.list_blobs(key) if name == key or name.startswith(f"{key}env:")]
+        spaces |= {name: name.removeprefix(f"{key}env:") for name in listed if name != key}
+        return tuple(sorted(spaces[name] for name in listed))
+
+    async def list_blobs(self, prefix: str) -> list[str]:
+        """Return the names of the container's blobs that begin with a text, page by page."""
+        names: list[str] = []
+        marker = ""
+        while True:
+            query = {"restype": "container", "comp": "list", "prefix": prefix}
+            query |= {"marker": marker} if marker else {}
+            text = (await self.rest.send("GET", f"{self.blob_url()}?{urllib.parse.urlencode(query)}")).body.decode()
+            names += [html.unescape(name) for name in _NAME.findall(text)]
+            found = _MARKER.search(text)
+            marker = html.unescape(found[1]) if found else ""
+            if not marker:
+                return names
+
     # -- locks ------------------------------------------------------------------------------------------------------
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
@@ -296,18 +318,8 @@ class AzureRecords(ConditionalRecords):
         return None if reply.status in answers else reply.headers.get("etag", "")
 
     async def _names(self, prefix: str, *, after: str, limit: int) -> Sequence[str]:
-        names: list[str] = []
-        marker = ""
-        while True:
-            query = {"restype": "container", "comp": "list", "prefix": _named(prefix)}
-            query |= {"marker": marker} if marker else {}
-            url = f"{self._backend.blob_url()}?{urllib.parse.urlencode(query)}"
-            text = (await self._backend.rest.send("GET", url)).body.decode()
-            names += [_key_of(html.unescape(name)) for name in _NAME.findall(text)]
-            found = _MARKER.search(text)
-            marker = html.unescape(found[1]) if found else ""
-            if not marker:
-                return [name for name in sorted(names) if name > after][:limit]
+        names = [_key_of(name) for name in await self._backend.list_blobs(_named(prefix))]
+        return [name for name in sorted(names) if name > after][:limit]
 
     def _where(self, key: str) -> str:
         return self._url_of(key)

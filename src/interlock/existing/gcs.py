@@ -37,6 +37,7 @@ from interlock.store.polling import Pace
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 
 HISTORY_MAX = 100
+_LISTED = 1000  # objects of one page, among which workspaces are looked for
 _ENDPOINT = "https://storage.googleapis.com/storage/v1/"
 _ABSENT = frozenset({404})
 _NOT_MET = frozenset({404, 412})
@@ -131,6 +132,13 @@ class GcsBackend(OnlyCurrent):
             settings=self._found.origins,
             lock_path=f"gs://{self.place.bucket}/{self.place.name}{_LOCK}",
         )
+
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`."""
+        folder = self.place.name.removesuffix(self._found.workspace)
+        items = await self.list_objects({"prefix": folder, "maxResults": str(_LISTED)})
+        names = [str(item.get("name", "")).removeprefix(folder) for item in items]
+        return tuple(sorted(name.removesuffix(_STATE) for name in names if name.endswith(_STATE) and "/" not in name))
 
     # -- locks ------------------------------------------------------------------------------------------------------
 

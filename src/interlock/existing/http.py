@@ -291,6 +291,10 @@ class HttpBackend:
             settings=self._found.origins,
         )
 
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`. Terraform's own http backend knows one."""
+        return () if await self.read_state() is None else ("default",)
+
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. Asks for the lock, and gives it back when it is had."""
         if self.place.lock_address is None:

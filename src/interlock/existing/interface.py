@@ -199,6 +199,10 @@ class ExistingBackend(Protocol):
         """Say what and where it is. No request."""
         ...
 
+    async def workspaces(self) -> tuple[str, ...]:
+        """Return Terraform's workspaces that have a state in this backend, sorted; the one that is open may be none."""
+        ...
+
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """Return Terraform's locks on this state, in the order in which Terraform takes them; none when it is free."""
         ...

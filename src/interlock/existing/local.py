@@ -33,6 +33,7 @@ from interlock.existing.terraform_lock import foreign_lock, held_by
 from interlock.source.disk import write_file
 from interlock.terraform.lockinfo import MAX_LOCK_INFO_BYTES, LockInfo, render_lock_info
 
+_SPACES = "terraform.tfstate.d"
 _CURRENT = "current"
 _BACKUP = "backup"
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid; a length of 0 is the whole file
@@ -43,7 +44,7 @@ def path_of(found: Found, directory: Path) -> Path:
     """Return the state file of a found local backend, by its one name: two root modules may lead to the same file."""
     if found.workspace == "default":
         return (directory / (found.text("path") or "terraform.tfstate")).resolve()
-    folder = directory / (found.text("workspace_dir") or "terraform.tfstate.d")
+    folder = directory / (found.text("workspace_dir") or _SPACES)
     return (folder / found.workspace / "terraform.tfstate").resolve()
 
 
@@ -53,10 +54,14 @@ class LocalBackend:
     Args:
         path: The state file.
         found: What discovery found, for `describe`.
+        directory: The root module, where other workspaces are looked for; None for the folder of the file.
     """
 
-    def __init__(self, path: Path, *, found: Found) -> None:
+    def __init__(self, path: Path, *, found: Found, directory: Path | None = None) -> None:
         self.path = path
+        folder = directory if directory is not None else path.parent
+        self._root = path_of(replace(found, workspace="default"), folder)
+        self._spaces = folder / (found.text("workspace_dir") or _SPACES)
         self._found = found
         self._held: int | None = None
         self._made = False
@@ -80,6 +85,16 @@ class LocalBackend:
             locking=("local",),
             settings=self._found.origins,
         )
+
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`. Empty files, which a lock may have made, are no states."""
+        return await asyncio.to_thread(self._workspaces)
+
+    def _workspaces(self) -> tuple[str, ...]:
+        root, spaces = self._root, self._spaces
+        folders = sorted(spaces.iterdir()) if spaces.is_dir() else []
+        paths = {"default": root, **{folder.name: folder / "terraform.tfstate" for folder in folders}}
+        return tuple(sorted(name for name, path in paths.items() if path.is_file() and path.stat().st_size))
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. An information file without a lock on the state file locks nothing."""

@@ -36,7 +36,7 @@ async def _open_s3(found: Found, _: Path, clock: Clock, ids: Ids) -> ExistingBac
 async def _open_local(found: Found, directory: Path, _: Clock, _ids: Ids) -> ExistingBackend:
     from interlock.existing.local import LocalBackend, path_of
 
-    return LocalBackend(path_of(found, directory), found=found)
+    return LocalBackend(path_of(found, directory), found=found, directory=directory)
 
 
 async def _open_pg(found: Found, _: Path, _clock: Clock, _ids: Ids) -> ExistingBackend:

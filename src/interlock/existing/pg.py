@@ -130,6 +130,13 @@ class PgBackend:
             settings=self._found.origins,
         )
 
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`."""
+        if await self._is_missing():
+            return ()
+        rows = await self._rows(f"SELECT name FROM {self._table()} WHERE coalesce(data, '') <> ''")  # noqa: S608 - a quoted identifier
+        return tuple(sorted(str(row[0]) for row in rows))
+
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. The id is made of the session: its process and when it began."""
         number = await self._locked_number()

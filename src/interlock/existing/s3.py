@@ -122,6 +122,12 @@ def place_of(found: Found) -> S3Place:
     )
 
 
+def _space_in(name: str, prefix: str, key: str) -> str:
+    """Return the workspace whose state has this name in the bucket; empty when it is the name of something else."""
+    space = name.removeprefix(prefix).removesuffix(f"/{key}")
+    return space if name == f"{prefix}{space}/{key}" and "/" not in space else ""
+
+
 def access_of(found: Found) -> AwsAccess:
     """Return how a found `backend "s3"` reaches AWS."""
     endpoints = {name: url for name in ("s3", "dynamodb", "sts") if (url := found.text(f"endpoints.{name}"))}
@@ -222,6 +228,24 @@ class S3Backend:
             settings=self._found.origins,
             lock_path=self.place.path,
         )
+
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`. The objects are listed as `terraform workspace list` does."""
+        key, prefix = str(self._found.text("key")).strip("/"), f"{self._found.text('workspace_key_prefix')}/"
+        names = {key: "default"}
+        marker: dict[str, Any] = {}
+        listed: list[str] = []
+        for start in (key, prefix):
+            while True:
+                page = await self._bucket.call(
+                    self.s3.list_objects_v2, Bucket=self.place.bucket, Prefix=start, **marker
+                )
+                listed += [str(row["Key"]) for row in page.get("Contents", ())]
+                marker = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else {}
+                if not marker:
+                    break
+        names |= {one: space for one in listed if (space := _space_in(one, prefix, key))}
+        return tuple(sorted({names[one] for one in listed if one in names}))
 
     async def billing_mode(self) -> str:
         """Return the table's billing mode: `PAY_PER_REQUEST` or `PROVISIONED`. One request; needs DescribeTable."""

@@ -93,6 +93,22 @@ def _workspace(found: Found) -> str | None:
     return named or (found.workspace if found.workspace != "default" else None)
 
 
+def _search(found: Found) -> dict[str, str]:
+    """Return how the platform is asked for the workspaces of a block that means several; empty when it means one."""
+    if found.text("workspaces.name"):
+        return {}
+    if prefix := found.text("workspaces.prefix"):
+        return {"search[name]": prefix}
+    tags = found.settings.get("workspaces.tags")
+    return {"search[tags]": ",".join(str(tag) for tag in tags)} if isinstance(tags, list | tuple) and tags else {}
+
+
+def _has_state(row: Any) -> bool:
+    related = row.get("relationships") if isinstance(row, dict) else None
+    version = related.get("current-state-version") if isinstance(related, dict) else None
+    return isinstance(version, dict) and version.get("data") is not None
+
+
 def shown_address(found: Found) -> str:
     """Return where the state is.
 
@@ -189,6 +205,22 @@ class TfeBackend:
             locking=("tfe",),
             settings=self._found.origins,
         )
+
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`: those of the platform that the configuration means, without empty ones.
+
+        A block that names one workspace means that alone; one with a prefix or with tags means all that have them.
+        """
+        asked = _search(self._found)
+        if not asked:
+            return (self._found.workspace,) if await self.read_state() is not None else ()
+        query = {**asked, "page[size]": str(HISTORY_MAX)}
+        found = await self._find(f"/organizations/{urllib.parse.quote(self.place.organization)}/workspaces", **query)
+        rows = (found or {}).get("data") or []
+        full = [row for row in rows if _has_state(row)]
+        prefix = self._found.text("workspaces.prefix") or ""
+        names = [str(_attributes(row).get("name") or "") for row in full]
+        return tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix)))
 
     async def read_locks(self) -> tuple[TerraformLock, ...]:
         """See `ExistingBackend.read_locks`. The id is that of the run, user or team that locked the workspace."""

@@ -1,199 +1,242 @@
-"""States that lie in files beside a root module, taken into Interlock's own store; and given back."""
+"""The states of a root module, taken into Interlock's own store from wherever they are; and given back. A hand.
+
+Which backend that is is read from the configuration, in both directions: `adopt` takes from the one that is declared,
+or from files beside the configuration where none is, and `leave` gives to it. Every workspace that has a state there
+is moved, each by `interlock.operate.moving`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.coordinator.names import in_workspace
-from interlock.errors import StateInvalid, UsageError, command
-from interlock.site.holding import holding
+from interlock.coordinator.names import DEFAULT_WORKSPACE, in_workspace
+from interlock.errors import UsageError, command
+from interlock.operate.backend_edit import BackendEdit, plan_edit, put_aside
+from interlock.operate.moving import Content, Move, move, plan_move
 from interlock.site.identity import default_state_name
+from interlock.site.in_sight import tool_for
 from interlock.site.opening import open_site
-from interlock.site.which import own_ref
-from interlock.state import Footing, refusing, verify_state
-from interlock.state.document import content_digest, parse_document
+from interlock.site.ref import Existing, StateRef
+from interlock.site.which import declared_in, own_ref, ref_of_run
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
-    from interlock.state import Document
+    from interlock.site.interface import Site
+    from interlock.source.tree import Tool
 
-LOCAL_STATE = "terraform.tfstate"
-LOCAL_WORKSPACES = "terraform.tfstate.d"
-ADOPTED = ".adopted"
-"""Appended to the name of a file whose state was taken over: it stays, and Terraform does not read it."""
+_LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adoption:
-    """One state that is to be taken over, or was.
+class Relocation:
+    """One state that is to be moved, or was.
 
     Attributes:
-        file: Where it lies.
+        source: Where it is.
+        target: Where it is to be.
         workspace: Terraform's workspace.
-        state: The name that it gets.
-        footing: Its lineage and serial.
-        resources: How many instances it has.
-        stored: It is stored under that name already, with the same content.
+        move: What was found out about it.
     """
 
-    file: Path
+    source: StateRef
+    target: StateRef
     workspace: str
-    state: str
-    footing: Footing
-    resources: int
-    stored: bool = False
+    move: Move
 
 
-def find_local(directory: Path) -> list[tuple[Path, str]]:
-    """Return the files with states beside a root module, each with its workspace; empty ones are none."""
-    files = [(directory / LOCAL_STATE, "default")]
-    spaces = directory / LOCAL_WORKSPACES
-    if spaces.is_dir():
-        files += [(space / LOCAL_STATE, space.name) for space in sorted(spaces.iterdir())]
-    return [(path, name) for path, name in files if path.is_file() and path.stat().st_size]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a command would do.
+
+    Attributes:
+        states: Each state.
+        edit: What must change in the configuration, and is not changed unless a person says so.
+        outside: Settings of the backend that stand outside the configuration and lead to it too: name and origin.
+        renamed: What `terraform.workspace` is at the source and at the target, when the configuration asks for it and
+            it is another one; a plan would show that.
+    """
+
+    states: tuple[Relocation, ...]
+    edit: BackendEdit
+    outside: tuple[tuple[str, str], ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
-async def plan_adoption(
-    directory: Path, home: Home, environ: Mapping[str, str], *, named: str | None
-) -> list[Adoption]:
+async def plan_adoption(directory: Path, home: Home, environ: Mapping[str, str], *, named: str | None) -> Plan:
     """Look at what would be taken over; nothing is changed.
 
-    Raises:
-        UsageError: There is no local state, or another state is stored under a name already.
-        StateInvalid: A file is damaged.
-    """
-    files = find_local(directory)
-    if not files:
-        raise UsageError(
-            f"{directory} has no local state",
-            why=f"there is no {LOCAL_STATE} and nothing in {LOCAL_WORKSPACES}",
-            fix=command("doctor", directory),
-        )
-    settings = home.settings_in(directory, environ)
-    name = named or settings.state_for(directory) or default_state_name(directory)
-    return [await _planned(path, space, in_workspace(name, space), home) for path, space in files]
-
-
-async def _planned(path: Path, space: str, state: str, home: Home) -> Adoption:
-    body = await asyncio.to_thread(path.read_bytes)
-    found = [finding.message for finding in refusing(verify_state(body))]
-    if found:
-        raise StateInvalid(f"{path} cannot be adopted", why="; ".join(found), fix=command("state", "verify", path))
-    document = parse_document(body)
-    adoption = Adoption(
-        file=path,
-        workspace=space,
-        state=state,
-        footing=Footing(lineage=document.lineage, serial=document.serial),
-        resources=document.instance_count(),
-    )
-    return await _beside_stored(adoption, document, home)
-
-
-async def _beside_stored(adoption: Adoption, document: Document, home: Home) -> Adoption:
-    current = await home.archive.current(adoption.state)
-    if current is None:
-        return adoption
-    if content_digest(parse_document(current[1])) == content_digest(document):
-        return replace(adoption, stored=True)
-    raise UsageError(
-        f"state {adoption.state} has content already, and it is not that of {adoption.file}",
-        why="the one would replace the other",
-        fix=f"{command('state', 'show', adoption.state)}    or give it another name with --state",
-    )
-
-
-async def adopt(adoptions: Sequence[Adoption], directory: Path, home: Home) -> list[Path]:
-    """Store every state, read each back, and only then put the files aside; return where they are now.
+    Args:
+        directory: The root module, absolute.
+        home: Where states are taken to.
+        environ: The user's.
+        named: The state's name here; None for the usual one.
 
     Raises:
-        StateInvalid: What was read back is not what was stored; no file was touched.
+        UsageError: Nothing is elsewhere, or other content is stored under a name already.
+        StateInvalid: A state is damaged.
     """
-    for adoption in adoptions:
-        await _store(adoption, directory, home)
-    return [await asyncio.to_thread(_put_aside, adoption.file) for adoption in adoptions]
+    declared = await declared_in(directory, home, environ)
+    if declared.is_own:
+        raise _nothing_elsewhere(directory, declared)
+    name = named or _usual_name(directory, home, environ)
+    states = []
+    for space in await _spaces_of(declared, home):
+        source = _in_workspace(declared, space, directory, home, environ)
+        target = own_ref(in_workspace(name, space), directory=directory)
+        async with open_both(source, target, home) as (one, other):
+            planned = await plan_move(one, other)
+        if planned is not None:
+            states.append(Relocation(source=source, target=target, workspace=space, move=planned))
+    if not states:
+        raise UsageError(f"there is no state at {declared.address}", fix=command("doctor", directory))
+    edit = await asyncio.to_thread(plan_edit, directory, environ, _tool(directory, home, environ))
+    renamed = await asyncio.to_thread(_renamed, states, directory)
+    return Plan(states=tuple(states), edit=edit, outside=_outside(declared), renamed=renamed)
 
 
-async def _store(adoption: Adoption, directory: Path, home: Home) -> None:
-    body = await asyncio.to_thread(adoption.file.read_bytes)
-    if not adoption.stored:
-        async with open_site(own_ref(adoption.state, directory=directory), home) as site:
-            await site.versions.push(body, force=False)
-    read = await home.archive.current(adoption.state)
-    if read is None or content_digest(parse_document(read[1])) != content_digest(parse_document(body)):
-        raise StateInvalid(
-            f"what is stored as {adoption.state} is not what {adoption.file} holds",
-            why="it was read back and compared; the file was not touched",
-            fix=command("state", "verify", adoption.state),
-        )
+async def plan_leaving(directory: Path, home: Home, environ: Mapping[str, str], *, named: str | None) -> Plan:
+    """Look at which states of a root module would be given back, each with its workspaces; nothing is changed.
+
+    They go to the backend that the configuration declares; to files beside it where it declares none.
+
+    Raises:
+        UsageError: Nothing is stored under its name, or something else is in the way.
+    """
+    name = named or _usual_name(directory, home, environ)
+    kept = [one.state for one in await home.coordinator.states() if one.head and one.state.partition("@")[0] == name]
+    if not kept:
+        raise UsageError(f"nothing is stored as {name}", why="there is nothing to give back", fix="interlock state ls")
+    declared = await _declared_or_files(directory, home, environ)
+    states = []
+    for state in kept:
+        space = state.partition("@")[2] or DEFAULT_WORKSPACE
+        source = own_ref(state, directory=directory)
+        target = _in_workspace(declared, space, directory, home, environ)
+        async with open_both(source, target, home) as (one, other):
+            planned = await plan_move(one, other)
+        if planned is not None:
+            states.append(Relocation(source=source, target=target, workspace=space, move=planned))
+    edit = BackendEdit()
+    if declared.found.type == _LOCAL and not declared.found.is_declared:  # an empty `backend "http"` is in its way
+        edit = await asyncio.to_thread(plan_edit, directory, environ, _tool(directory, home, environ))
+    renamed = await asyncio.to_thread(_renamed, states, directory)
+    return Plan(states=tuple(states), edit=edit, renamed=renamed)
 
 
-def _put_aside(path: Path) -> Path:
-    aside = path.with_name(path.name + ADOPTED)
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}{ADOPTED}.{number}")
-    path.rename(aside)
+async def carry_out(plan: Plan, home: Home, *, told: Callable[[Relocation, Content], None]) -> list[Path]:
+    """Move every state; return the files that were put aside.
+
+    Args:
+        plan: What was looked at.
+        home: The same home.
+        told: Told of each state that was moved, also when a later one fails.
+    """
+    aside: list[Path] = []
+    for each in plan.states:
+        async with open_both(each.source, each.target, home) as (source, target):
+            told(each, await move(source, target, settle=_settle(each.source, aside)))
     return aside
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaving:
-    """One state that is to be given back to a file.
-
-    Attributes:
-        state: Its name.
-        file: Where Terraform's local backend looks for it.
-        serial: Its serial.
-    """
-
-    state: str
-    file: Path
-    serial: int
+@asynccontextmanager
+async def open_both(source: StateRef, target: StateRef, home: Home) -> AsyncIterator[tuple[Site, Site]]:
+    """Open both ends of a move for as long as the context lasts."""
+    async with open_site(source, home) as one, open_site(target, home) as other:
+        yield one, other
 
 
-async def plan_leaving(directory: Path, home: Home, environ: Mapping[str, str], *, named: str | None) -> list[Leaving]:
-    """Look at which states of a root module would be given back, each with its workspaces; nothing is changed.
+def _settle(source: StateRef, aside: list[Path]) -> Callable[[], Awaitable[None]] | None:
+    """Return what takes a state in a file out of Terraform's sight; other places have their mark."""
+    if source.is_own or source.found.type != _LOCAL:
+        return None
 
-    Raises:
-        UsageError: Nothing is stored under its name, or a file is in the way.
-    """
-    name = named or home.settings_in(directory, environ).state_for(directory) or default_state_name(directory)
-    found = [one for one in await home.coordinator.states() if one.head and one.state.partition("@")[0] == name]
-    if not found:
-        raise UsageError(f"nothing is stored as {name}", why="there is nothing to give back", fix="interlock state ls")
-    plans = [
-        Leaving(state=one.state, file=_file_of(directory, one.state.partition("@")[2]), serial=one.head.serial)
-        for one in found
-        if one.head is not None
-    ]
-    for plan in plans:
-        if plan.file.exists():
-            raise UsageError(f"{plan.file} is in the way", why="it would be replaced", fix="move it away first")
-    return plans
+    async def settle() -> None:
+        aside.append(await asyncio.to_thread(put_aside, Path(source.address)))
+
+    return settle
 
 
-def _file_of(directory: Path, space: str) -> Path:
-    return directory / LOCAL_WORKSPACES / space / LOCAL_STATE if space else directory / LOCAL_STATE
+async def _spaces_of(declared: StateRef, home: Home) -> Sequence[str]:
+    async with open_site(declared, home) as site:
+        assert site.backend is not None, "it is elsewhere"
+        return await site.backend.workspaces()
 
 
-async def leave(plans: Sequence[Leaving], home: Home) -> None:
-    """Write each state to its file. Interlock keeps its versions; a pause keeps runs from going on with them.
+def _in_workspace(declared: StateRef, space: str, directory: Path, home: Home, environ: Mapping[str, str]) -> StateRef:
+    """Return the state of another workspace of the same backend.
 
     Raises:
-        OSError: A file cannot be written.
+        UsageError: The backend cannot have it.
     """
-    from interlock.source.disk import write_file
+    assert isinstance(declared.where, Existing)
+    if space == declared.found.workspace:
+        ref = declared
+    elif declared.found.type == _LOCAL and not declared.found.is_declared:
+        ref = _beside(directory, space)
+    else:
+        settings = home.settings_in(directory, environ)
+        ref = ref_of_run(directory, settings, {**environ, "TF_WORKSPACE": space}, declared.where.flags)
+    if isinstance(ref.where, Existing) and ref.where.refusal is not None and ref.found.type != _LOCAL:
+        raise ref.where.refusal
+    return ref
 
-    for plan in plans:
-        async with holding(home, plan.state, command("leave", plan.file.parent)):
-            current = await home.archive.current(plan.state)
-            assert current is not None, "its head was seen"
-            plan.file.parent.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(write_file, plan.file, current[1])
-            await home.coordinator.pause(plan.state, reason=f"it was given back to {plan.file}", by=home.me)
+
+async def _declared_or_files(directory: Path, home: Home, environ: Mapping[str, str]) -> StateRef:
+    declared = await declared_in(directory, home, environ)
+    if declared.is_own or not declared.found.is_declared:
+        return _beside(directory, DEFAULT_WORKSPACE)
+    return declared
+
+
+def _beside(directory: Path, space: str) -> StateRef:
+    """Return the state of a workspace that Terraform's own default, files beside the configuration, would use."""
+    from interlock.existing import Found
+    from interlock.existing.opening import whole_address_of
+    from interlock.site.naming import name_of_address
+
+    found = Found(type=_LOCAL, workspace=space)
+    address = whole_address_of(found, directory)
+    where = Existing(found=found, refusal=UsageError(f"{address} is left to plain Terraform"))
+    return StateRef(queue=name_of_address(_LOCAL, address), address=address, where=where, directory=directory)
+
+
+def _usual_name(directory: Path, home: Home, environ: Mapping[str, str]) -> str:
+    return home.settings_in(directory, environ).state_for(directory) or default_state_name(directory)
+
+
+def _tool(directory: Path, home: Home, environ: Mapping[str, str]) -> Tool:
+    return tool_for(directory, environ, home.settings_in(directory, environ).terraform)
+
+
+def _outside(declared: StateRef) -> tuple[tuple[str, str], ...]:
+    """Return the settings that no edit of the configuration takes away."""
+    return tuple(
+        (origin.name, origin.source)
+        for origin in declared.found.origins
+        if origin.source.startswith("-backend-config") or origin.source.isupper()
+    )
+
+
+def _renamed(states: Sequence[Relocation], directory: Path) -> tuple[tuple[str, str], ...]:
+    """Return the names of workspaces that differ, when a file of the configuration asks for them."""
+    from interlock.site.existing import workspace_of
+
+    def name(ref: StateRef, space: str) -> str:
+        return space if ref.is_own else workspace_of(ref)
+
+    names = {(name(each.source, each.workspace), name(each.target, each.workspace)) for each in states}
+    asked = any(b"terraform.workspace" in path.read_bytes() for path in directory.glob("*.t*f*") if path.is_file())
+    return tuple(sorted(pair for pair in names if asked and pair[0] != pair[1]))
+
+
+def _nothing_elsewhere(directory: Path, own: StateRef) -> UsageError:
+    return UsageError(
+        f"{directory} has no state elsewhere",
+        why=f"it declares no other backend and has no local state; its state is {own.address}",
+        fix=command("state", "show", own.queue),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from interlock.existing.opening import open_backend
 from interlock.recovery.keep import Keep
 from interlock.site.existing_versions import ExistingVersions, keep_of
 from interlock.site.kinds import Can, QueueBeside, check_can, kind_of, uses_own_backend
+from interlock.site.moved import address_moved_to
 from interlock.site.recognising import recognised
 from interlock.site.ref import StateRef
 
@@ -149,6 +150,18 @@ class ExistingSite:
 
     async def check_not_lost(self) -> None:
         """See `Site.check_not_lost`. A run's access looks when it holds Terraform's lock: others write here too."""
+
+    @asynccontextmanager
+    async def held(self, what: str) -> AsyncIterator[None]:
+        """See `Site.held`: first the place in its queue, where it has one, then Terraform's own lock."""
+        from interlock.site.holding import holding
+
+        queue, name = self.coordinator, self.ref.queue
+        async with AsyncExitStack() as stack:
+            if queue is not None and not address_moved_to((await queue.view(name)).lock.pause):
+                await stack.enter_async_context(holding(self.home, name, what, coordinator=queue))
+            await stack.enter_async_context(self.versions.holding(what))
+            yield
 
     async def keep(self) -> str:
         """See `Site.keep`."""

@@ -29,6 +29,7 @@ from interlock.settings.values import Settings
 from interlock.site.existing_history import ExistingHistory, StoredVersion, readable
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, STATE_RESTORED
 from interlock.site.interface import PlannedRepair, PlannedRestore
+from interlock.site.moved import address_moved_to
 from interlock.state import (
     AnyDocument,
     Document,
@@ -121,7 +122,7 @@ class ExistingVersions(ExistingHistory):
         """See `Versions.repair`: writes the digest of exactly the state that was verified."""
         stored = planned.target
         assert isinstance(stored, StoredState)
-        async with self._holding("state-repair"):
+        async with self.holding("state-repair"):
             await self.backend.repair_digest(expected=stored)
         facts: dict[str, Fact] = {"before": stored.digest_stored, "after": stored.digest_computed}
         await self.log.append("digest-repaired", subject=self.address, by=self.home.me, facts=facts)
@@ -165,14 +166,22 @@ class ExistingVersions(ExistingHistory):
             fix=f"give the file a serial above {serial}, then: {again}",
         )
 
-    async def push(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
+    async def current(self) -> bytes | None:
+        """See `Versions.current`."""
+        stored = await self.backend.read_state()
+        return None if stored is None or stored.is_absent else stored.body
+
+    async def push(
+        self, body: bytes, *, force: bool, note: str = "pushed by hand", back_from: str = ""
+    ) -> Mapping[str, Any]:
         """See `Versions.push`: the document is stored as it is."""
         stored, document = await self._plan_push(body, force=force)
         repeated = stored is not None and stored.body == body and stored.digest_agrees
         if not repeated:
-            facts: dict[str, Fact] = {"serial": document.serial, "forced": force}
+            facts: dict[str, Fact] = {"serial": document.serial, "forced": force, "note": note}
             await self._replace(body, stored, action="state-pushed", facts=facts)
         await self._end_review()
+        await self._end_move(back_from)
         return {"repeated": repeated, "serial": document.serial}
 
     async def accept(self) -> tuple[str, ...]:
@@ -217,6 +226,12 @@ class ExistingVersions(ExistingHistory):
         if self.coordinator is not None and await self.review():
             await self.coordinator.resume(self.ref.queue, by=self.home.me)
 
+    async def _end_move(self, back_from: str) -> None:
+        """Let runs go on here when the state has come back from where it was moved."""
+        queue, name = self.coordinator, self.ref.queue
+        if queue is not None and back_from and address_moved_to((await queue.view(name)).lock.pause) == back_from:
+            await queue.resume(name, by=self.home.me)
+
     async def _replace(
         self, body: bytes, stored: StoredState | None, *, action: str, facts: Mapping[str, Fact]
     ) -> StoredState:
@@ -224,7 +239,7 @@ class ExistingVersions(ExistingHistory):
         kept: Path | None = None
         if stored is not None and not stored.is_absent:
             kept = await asyncio.to_thread(self.keep.save, self.address, stored.body, now=self.home.clock.now())
-        async with self._holding(action):
+        async with self.holding(action):
             done = await self.backend.write_state(body, expected=stored)
         if done.body != body or not done.digest_agrees:
             raise StateInvalid(
@@ -239,7 +254,7 @@ class ExistingVersions(ExistingHistory):
         return done
 
     @asynccontextmanager
-    async def _holding(self, what: str) -> AsyncIterator[None]:
+    async def holding(self, what: str) -> AsyncIterator[None]:
         """Hold Terraform's lock."""
         info = build_lock_info(
             id=self.home.ids.fresh(),

@@ -1,46 +1,63 @@
-"""Holding a state of Interlock's own backend for a person's command. A hand."""
+"""Holding a state for a person's command, by its place in the queue. A hand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from interlock.coordinator import Coordinator
     from interlock.home.interface import Home
-    from interlock.lock import Requested
+    from interlock.lock import Pause, Requested
     from interlock.run.surroundings import Seat
 
 
+def is_review(pause: Pause) -> bool:
+    """Say whether a state is paused because of its suspect version; a person's pause is not ours to end."""
+    from interlock.state import REVIEWER
+
+    return pause.by == REVIEWER
+
+
 @asynccontextmanager
-async def holding(home: Home, state: str, info: str, *, settles_review: bool = False) -> AsyncIterator[Seat]:
+async def holding(
+    home: Home,
+    state: str,
+    info: str,
+    *,
+    coordinator: Coordinator | None = None,
+    ends: Callable[[Pause], bool] | None = None,
+) -> AsyncIterator[Seat]:
     """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
 
     Args:
         home: Ours.
-        state: State name.
+        state: Name of its queue.
         info: What for.
-        settles_review: The command settles a suspect version. The pause that protects it ends with our grant, and we
-            stand first: else whoever waits would build on what is under review.
+        coordinator: Its queue; None for that of our own backend.
+        ends: Says which pause the command ends, such as that of a suspect version which it settles. It ends with our
+            grant, and we stand first: else whoever waits would build on what the pause protects.
     """
     from interlock.lock import Requested
     from interlock.run.heartbeat import keep_alive
     from interlock.run.surroundings import Seat
 
+    queue = home.coordinator if coordinator is None else coordinator
     request = Requested(
-        ticket=home.coordinator.new_ticket(),
+        ticket=queue.new_ticket(),
         who=home.me,
         info=info,
         lease_s=home.settings.lease_s,
         patience_s=max(home.settings.lease_s, 15.0),
     )
-    if settles_review:
-        await _end_review(home, state, request)
-    grant = await home.coordinator.acquire(state, request, timeout_s=home.settings.wait_s)
+    if ends is not None:
+        await _end_pause(queue, state, request, ends)
+    grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s)
     renewing = asyncio.create_task(
         keep_alive(
-            lambda: home.coordinator.renew(state, ticket=grant.ticket, token=grant.token),
+            lambda: queue.renew(state, ticket=grant.ticket, token=grant.token),
             every_s=home.settings.heartbeat_s,
             clock=home.clock,
             lost=lambda _: None,  # the write itself is refused then, which is what counts
@@ -51,19 +68,17 @@ async def holding(home: Home, state: str, info: str, *, settles_review: bool = F
         yield Seat(ticket=grant.ticket, token=grant.token)
     finally:
         renewing.cancel()
-        await home.coordinator.release(state, ticket=grant.ticket, token=grant.token)
+        await queue.release(state, ticket=grant.ticket, token=grant.token)
 
 
-async def _end_review(home: Home, state: str, request: Requested) -> None:
-    """Take the first place in the queue, then resume the state if it was paused for its suspect version."""
+async def _end_pause(coordinator: Coordinator, state: str, request: Requested, ends: Callable[[Pause], bool]) -> None:
+    """Take the first place in the queue, then resume the state if it is paused for what this command ends."""
     from interlock.lock import waiter_of
-    from interlock.state import REVIEWER
 
-    coordinator = home.coordinator
     pause = (await coordinator.view(state)).lock.pause
-    if pause is None or pause.by != REVIEWER:
+    if pause is None or not ends(pause):
         return
     await coordinator.request(state, request)
     if waiter_of((await coordinator.view(state)).lock, ticket=request.ticket) is not None:
         await coordinator.bump(state, request.ticket, by=request.who)
-    await home.archive.end_review(state, by=request.who)
+    await coordinator.resume(state, by=request.who)

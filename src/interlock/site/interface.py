@@ -117,8 +117,20 @@ class Versions(Protocol):
         """Write down that what is gone from the current state was meant to go."""
         ...
 
-    async def push(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
+    async def current(self) -> bytes | None:
+        """Return the bytes of the current version as they are stored, damaged or not; None when there is none."""
+        ...
+
+    async def push(
+        self, body: bytes, *, force: bool, note: str = "pushed by hand", back_from: str = ""
+    ) -> Mapping[str, Any]:
         """Store a document under the lock; return what was stored, as plain values with `serial` and `repeated`.
+
+        Args:
+            body: The document.
+            force: Another lineage or an older serial is meant.
+            note: Kept with the version where versions have notes, and in the audit log.
+            back_from: The address to which the state was moved before and from which it comes back; its mark ends.
 
         Raises:
             StateInvalid: It is damaged, or may not follow the current one and `force` does not say that it may.
@@ -149,6 +161,11 @@ class Site(Protocol):
     @property
     def home(self) -> Home:
         """Where it was opened from."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """What a person types for it, in hints."""
         ...
 
     @property
@@ -221,6 +238,15 @@ class Site(Protocol):
 
         Raises:
             StateInvalid: As after an older database was put in the place of this one.
+        """
+        ...
+
+    def held(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Hold the state for a person's command as long as the context lasts: against runs and plain Terraform.
+
+        Raises:
+            WaitTimeout: It was not to be had in the time for which runs wait.
+            LockHeld: A plain Terraform holds it.
         """
         ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from interlock.errors import StateInvalid, command
 from interlock.site.kinds import OWN, Can
+from interlock.site.moved import address_moved_to
 from interlock.site.ref import StateRef
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class OwnSite:
     def __init__(self, ref: StateRef, home: Home) -> None:
         self.ref = ref
         self.home = home
+
+    @property
+    def subject(self) -> str:
+        """See `Site.subject`."""
+        return self.ref.queue
 
     @property
     def can(self) -> frozenset[Can]:
@@ -107,6 +113,17 @@ class OwnSite:
                 fix=command("state", "verify", state),
                 state=state,
             )
+
+    @asynccontextmanager
+    async def held(self, what: str) -> AsyncIterator[None]:
+        """See `Site.held`. Who was granted a state that was moved is nobody, so that one needs no place."""
+        from interlock.site.holding import holding
+
+        if address_moved_to((await self.coordinator.view(self.ref.queue)).lock.pause):
+            yield
+            return
+        async with holding(self.home, self.ref.queue, what):
+            yield
 
     async def keep(self) -> str:
         """See `Site.keep`. Every version is kept anyway, so its number is enough."""

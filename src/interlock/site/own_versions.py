@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
-from interlock.site.holding import holding
+from interlock.site.holding import holding, is_review
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_RESTORED, find_intent
 from interlock.site.interface import PlannedRepair, PlannedRestore
+from interlock.site.moved import address_moved_to
 from interlock.site.opening import plan_hint
 from interlock.site.own_leftovers import OwnLeftovers
 from interlock.site.ref import StateRef
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from interlock.audit.entry import Fact
     from interlock.coordinator.archive import StateArchive, Writer
     from interlock.home.interface import Home
+    from interlock.lock import Pause
     from interlock.run.surroundings import Seat
     from interlock.state import Document, Quarantined
 
@@ -157,7 +159,7 @@ class OwnVersions:
     async def restore(self, planned: PlannedRestore) -> int:
         """See `Versions.restore`."""
         assert isinstance(planned.chosen, Version)
-        async with holding(self.home, self.state, "state restore", settles_review=True) as seat:
+        async with holding(self.home, self.state, "state restore", ends=is_review) as seat:
             written = await self.archive.restore(self.state, planned.chosen, writer=self._writer(seat))
         await self._note(STATE_RESTORED, written.version, {"restored": planned.chosen.number})
         return written.version.serial
@@ -171,7 +173,7 @@ class OwnVersions:
         """See `Versions.accept`."""
         suspect = await self.suspect()
         # Also without one: a run that was killed in between left only the pause.
-        async with holding(self.home, self.state, "state accept", settles_review=True) as seat:
+        async with holding(self.home, self.state, "state accept", ends=is_review) as seat:
             await self.archive.accept(self.state, writer=self._writer(seat))
         return suspect.suspect if suspect is not None else ()
 
@@ -180,11 +182,22 @@ class OwnVersions:
         facts: dict[str, Fact] = {"content": content_digest(await self.document(None))}
         await self.log.append(DELETIONS_ACCEPTED, subject=self.ref.address, by=self.home.me, facts=facts)
 
-    async def push(self, body: bytes, *, force: bool) -> Mapping[str, Any]:
+    async def current(self) -> bytes | None:
+        """See `Versions.current`."""
+        found = await self.archive.current(self.state)
+        return None if found is None else found[1]
+
+    async def push(
+        self, body: bytes, *, force: bool, note: str = "pushed by hand", back_from: str = ""
+    ) -> Mapping[str, Any]:
         """See `Versions.push`."""
-        async with holding(self.home, self.state, "state push", settles_review=True) as seat:
+
+        def ends(pause: Pause) -> bool:
+            return is_review(pause) or bool(back_from and address_moved_to(pause) == back_from)
+
+        async with holding(self.home, self.state, "state push", ends=ends) as seat:
             written = await self.archive.write(
-                self.state, body, writer=self._writer(seat), kind=VersionKind.PUSH, force=force, note="pushed by hand"
+                self.state, body, writer=self._writer(seat), kind=VersionKind.PUSH, force=force, note=note
             )
         if not written.repeated:
             await self._note("state-pushed", written.version, {"forced": force})

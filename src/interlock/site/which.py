@@ -201,16 +201,26 @@ def _existing_ref(found: Found, directory: Path, *, refusal: UsageError | None, 
 async def _of_folder(folder: Path, home: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state of a root module as a run in it would find it; with the flags of an earlier run if it must."""
     directory = folder.resolve()
-    settings = home.settings_in(directory, environ)  # those of the folder: a run in it reads the same
-    try:
-        ref = ref_of_run(directory, settings, environ)
-    except UsageError as error:
-        return await _as_before(directory, home, environ, error)
+    settings = home.settings_in(directory, environ)
+    ref = await declared_in(directory, home, environ)
     if isinstance(ref.where, Existing) and _is_left_over(ref.where.found):
         own = _own_of(directory, settings, None, in_place=False)
         if _local_state_is_empty(directory) or await home.has_version(own.queue):
             return own
     return ref
+
+
+async def declared_in(directory: Path, home: Home, environ: Mapping[str, str]) -> StateRef:
+    """Return the state that the configuration in a folder leads to, with the flags of an earlier run if it must.
+
+    Raises:
+        UsageError: It is not certain which one that is.
+    """
+    settings = home.settings_in(directory, environ)  # those of the folder: a run in it reads the same
+    try:
+        return ref_of_run(directory, settings, environ)
+    except UsageError as error:
+        return await _as_before(directory, home, environ, error)
 
 
 async def _as_before(directory: Path, home: Home, environ: Mapping[str, str], error: UsageError) -> StateRef:

@@ -47,6 +47,10 @@ class MemoryBackend:
         for mechanism in mechanisms or self.mechanisms:
             self.locks[mechanism] = foreign_lock(raw, mechanism=mechanism, place=f"{mechanism} of {self.address}")
 
+    async def workspaces(self) -> tuple[str, ...]:
+        """See `ExistingBackend.workspaces`."""
+        return () if await self.read_state() is None else (self.describe().workspace,)
+
     def describe(self) -> Description:
         """See `ExistingBackend.describe`."""
         return Description(type="s3", address=self.address, locking=self.mechanisms)

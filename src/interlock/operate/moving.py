@@ -1,0 +1,201 @@
+"""One state, moved from one place to another: checked, stored, read back, marked. A hand.
+
+The places are `Site`s, so every backend can be left and entered by the same steps. Nothing is deleted: the source keeps
+its bytes and gets a mark, by which runs refuse it and a second move knows the first. Whatever breaks off in between is
+done again by the same command: what is stored already is not stored twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock.errors import InterlockError, StateInvalid, UsageError, command
+from interlock.site.moved import address_moved_to, moved_to
+from interlock.state import Document, content_digest, parse_state, refusing, verify_state
+
+if TYPE_CHECKING:
+    from interlock.audit.entry import Fact
+    from interlock.site.interface import Site
+
+STATE_MOVED = "state-moved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What is moved of a state.
+
+    Attributes:
+        serial: Its serial.
+        lineage: Its lineage.
+        resources: How many instances it has; None when it is encrypted.
+        sha256: Of its bytes.
+    """
+
+    serial: int
+    lineage: str
+    resources: int | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A move that was looked at, or was made.
+
+    Attributes:
+        content: What is moved.
+        stored: The target has this content already.
+        done: The source has its mark already, too.
+    """
+
+    content: Content
+    stored: bool = False
+    done: bool = False
+
+
+async def plan_move(source: Site, target: Site) -> Move | None:
+    """Look at what would be moved; nothing is changed.
+
+    Returns:
+        The move; None when the source has no state.
+
+    Raises:
+        StateInvalid: The source is damaged, or its backend's digest or history speaks against it.
+        UsageError: The target has content that is not the source's.
+    """
+    body = await source.versions.current()
+    if body is None:
+        return None
+    found = refusing(await source.versions.findings(None))
+    if found:
+        raise _damaged(source, "; ".join(finding.message for finding in found[:3]))
+    is_marked = await _moved(source) == target.ref.address
+    there = await target.versions.current()
+    is_stored = there is not None and is_same(body, there)
+    if is_marked and not is_stored and there is not None:
+        await _check_is_old(source, target, body)
+        return Move(content=content_of(body), stored=True, done=True)
+    await _check_may_replace(source, target, body, there)
+    return Move(content=content_of(body), stored=is_stored, done=is_stored and is_marked)
+
+
+async def move(source: Site, target: Site, *, settle: Callable[[], Awaitable[None]] | None = None) -> Content:
+    """Move a state, under the lock of the source; return what was moved.
+
+    Args:
+        source: Where it is.
+        target: Where it is to be.
+        settle: Done at the end, while the source is still locked.
+
+    Raises:
+        StateInvalid: The source is damaged, or what was read back is not what was written; the source has no mark then.
+        LockHeld: Somebody works on one of the two.
+        UsageError: The target has content that is not the source's.
+    """
+    async with source.held(f"moving it to {target.ref.address}"):
+        body = await source.versions.current()
+        if body is None or (found := refusing(verify_state(body))):
+            raise _damaged(source, "; ".join(each.message for each in found) if body else "it was deleted meanwhile")
+        await _check_may_replace(source, target, body, await target.versions.current())
+        note = f"moved from {source.ref.address}"
+        await target.versions.push(body, force=False, note=note, back_from=source.ref.address)
+        read = await target.versions.current()
+        if read is None or not is_same(read, body):
+            raise StateInvalid(
+                f"{target.ref.address} does not hold what {source.ref.address} has",
+                why="it was read back and compared; the source was not touched",
+                fix=f"repeat the command; compare: {command('state', 'verify', target.ref.queue)}",
+            )
+        await _mark(source, target, body)
+        if settle is not None:
+            await settle()
+    return content_of(body)
+
+
+async def _mark(source: Site, target: Site, body: bytes) -> None:
+    address = target.ref.address
+    if source.coordinator is not None:
+        await source.coordinator.pause(source.ref.queue, by=source.home.me, reason=moved_to(address))
+    content = content_of(body)
+    facts: dict[str, Fact] = {"to": address, "serial": content.serial, "sha256": content.sha256}
+    await source.home.audit.append(STATE_MOVED, subject=source.ref.address, by=source.home.me, facts=facts)
+
+
+async def _check_may_replace(source: Site, target: Site, body: bytes, there: bytes | None) -> None:
+    """Refuse to write over what does not come from the source: it would be lost for those who work there.
+
+    Raises:
+        UsageError: It does not, as far as can be seen.
+    """
+    if there is None or is_same(body, there):
+        return
+    # What was moved away from us nobody writes; of a backend only our queue is stopped, and plain Terraform goes on.
+    if target.backend is None and await _moved(target) == source.ref.address:
+        return
+    if not await _has_version(source, there):
+        raise UsageError(
+            f"{target.ref.address} has content already, and it is not an earlier version of {source.ref.address}",
+            why="one would replace the other",
+            fix=f"{command('state', 'show', target.ref.queue)}    {_keep(source, target)}",
+        )
+
+
+async def _check_is_old(source: Site, target: Site, body: bytes) -> None:
+    """Refuse to call a state moved that was written since at the place which it left.
+
+    Raises:
+        UsageError: It was.
+    """
+    if not await _has_version(target, body):
+        raise UsageError(
+            f"{source.ref.address} was written after its state was moved to {target.ref.address}",
+            why="a Terraform that does not know of the move worked there; both have changes now",
+            fix=f"{command('state', 'show', target.ref.queue)}    {_keep(source, target)}",
+        )
+
+
+def _keep(source: Site, target: Site) -> str:
+    """Return how a person decides between two contents of one state."""
+    pull = f"{command('state', 'pull', source.ref.queue)} > state.json"
+    push = command("state", "push", "--force", "--state", target.ref.queue, "state.json")
+    return f"or keep the one of {source.ref.address}: {pull}; {push}"
+
+
+async def _has_version(site: Site, body: bytes) -> bool:
+    serial = parse_state(body).serial
+    with suppress(InterlockError):  # it keeps no such version, or none that can be read
+        return is_same(await site.versions.body(f"serial:{serial}"), body)
+    return False
+
+
+async def _moved(site: Site) -> str:
+    """Return where a state was moved, as its queue says; empty when it was not, or has no queue."""
+    if site.coordinator is None:
+        return ""
+    return address_moved_to((await site.coordinator.view(site.ref.queue)).lock.pause)
+
+
+def content_of(body: bytes) -> Content:
+    """Return what tells a state apart, for people and for the audit log."""
+    document = parse_state(body)
+    count = document.instance_count() if isinstance(document, Document) else None
+    digest = hashlib.sha256(body).hexdigest()
+    return Content(serial=document.serial, lineage=document.lineage, resources=count, sha256=digest)
+
+
+def is_same(one: bytes, other: bytes) -> bool:
+    """Say whether two stored states have the same content; of encrypted ones only the same bytes are known to."""
+    if one == other:
+        return True
+    documents = [parse_state(one), parse_state(other)]
+    plain = [each for each in documents if isinstance(each, Document)]
+    return len(plain) == len(documents) and content_digest(plain[0]) == content_digest(plain[1])
+
+
+def _damaged(site: Site, why: str) -> StateInvalid:
+    return StateInvalid(
+        f"the state at {site.ref.address} cannot be moved", why=why, fix=command("state", "verify", site.subject)
+    )
