@@ -29,9 +29,10 @@ from starlette.routing import Route
 
 from interlock.backend.gate import RunGates, perform
 from interlock.backend.lock_request import Ask, Listen, LockRequest, Reply, Step, Tell
-from interlock.backend.locking import RECONNECT_S, held
+from interlock.backend.locking import RECONNECT_S, RETRY_AFTER_S, held
 from interlock.backend.protocol import (
     MAX_LOCK_BYTES,
+    UNAVAILABLE,
     Absent,
     Delete,
     Done,
@@ -55,6 +56,7 @@ from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
 from interlock.coordinator.refusals import PlaceLost
 from interlock.errors import (
     AuthenticationFailed,
+    BackendUnavailable,
     InterlockError,
     LeaseLost,
     LockHeld,
@@ -65,6 +67,7 @@ from interlock.errors import (
 )
 from interlock.ids import Ids
 from interlock.lock import Elapsed, Grant, Lock, holder_of
+from interlock.lock.ticket import Attempt, attempt_at
 from interlock.state import MAX_STATE_BYTES
 
 if TYPE_CHECKING:
@@ -115,6 +118,42 @@ class ClosedDoor:
         raise AuthenticationFailed("this server answers only to supervised runs", fix="interlock serve")
 
 
+async def _nothing() -> None:
+    """Nothing is to be checked."""
+
+
+class Service:
+    """What is known of the server around the protocol.
+
+    Args:
+        ids: For attempts.
+        name: Of this server among several on one store; empty when it is alone.
+        check: Raises an `InterlockError` while the store cannot be used.
+        numbers: Returns numbers for Prometheus, by their names.
+
+    Attributes:
+        ending: Set it when the server ends: who waits is told to come back.
+    """
+
+    def __init__(
+        self,
+        ids: Ids,
+        *,
+        name: str = "",
+        check: Callable[[], Awaitable[object]] = _nothing,
+        numbers: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self.name = name
+        self.check = check
+        self.numbers = numbers
+        self.ending = asyncio.Event()
+        self._ids = ids
+
+    def new_attempt(self) -> Attempt:
+        """Return the name of one more LOCK request."""
+        return attempt_at(self.name, self._ids.fresh())
+
+
 class _TooLarge(UsageError):
     http_status = TOO_LARGE
 
@@ -143,16 +182,29 @@ class _Connection:
         await asyncio.sleep(0)  # let the loop deliver what has arrived
         return self._listening.done()
 
-    async def unless_gone(self, work: Awaitable[Grant]) -> Grant | None:
-        """Wait for `work`, or return None as soon as the client is gone; the work is cancelled then."""
-        task = asyncio.ensure_future(work)
+    async def unless_gone(self, work: Awaitable[Grant], ending: asyncio.Event) -> Grant | None:
+        """Wait for `work`, or return None as soon as the client is gone or the server ends; it is cancelled then.
+
+        Raises:
+            _Ends: The server ends.
+        """
+        task, end = asyncio.ensure_future(work), asyncio.ensure_future(ending.wait())
         try:
-            await asyncio.wait({task, self._listening}, return_when=asyncio.FIRST_COMPLETED)
-            return None if self._listening.done() else task.result()  # a grant that crossed the hanging-up is not told
+            await asyncio.wait({task, self._listening, end}, return_when=asyncio.FIRST_COMPLETED)
+            if self._listening.done():  # a grant that crossed the hanging-up is not told
+                return None
+            if not task.done():
+                raise _Ends
+            return task.result()
         finally:
+            end.cancel()
             task.cancel()
             with suppress(asyncio.CancelledError, InterlockError):
                 await task
+
+
+class _Ends(Exception):
+    """The server ends while a client waits."""
 
 
 class _GrantAnswer(Response):
@@ -189,12 +241,19 @@ class _Plain:
         coordinator: Keeps locks and queues.
         archive: Keeps states.
         clock: For the patience of clients that poll.
+        ending: Set when the server ends.
+        is_alone: There is no other server on these states, so whoever waits now listened to one that is gone.
     """
 
-    def __init__(self, coordinator: Coordinator, archive: StateArchive, clock: Clock) -> None:
+    def __init__(
+        self, coordinator: Coordinator, archive: StateArchive, clock: Clock, *, ending: asyncio.Event, is_alone: bool
+    ) -> None:
         self._coordinator = coordinator
         self._archive = archive
         self._clock = clock
+        self._ending = ending
+        self._is_alone = is_alone
+        self.waiting = 0
         self._sweeps: set[asyncio.Task[None]] = set()
 
     async def read(self, state: str) -> Outcome:
@@ -250,13 +309,19 @@ class _Plain:
         except WaitTimeout as error:  # the queue is full
             lock = await self._lock(state)
             return replace(held(standing_of(state, lock, request.wish.info.id)), why=error.why)
+        except _Ends:
+            await asyncio.shield(self.call_off(state, request.sent_away()[1]))
+            return _come_back(state)
         except BaseException:  # whether the lock heard of us is not known, and nobody will be told
             await asyncio.shield(self.leave(state, request))
             raise
 
     async def leave(self, state: str, request: LockRequest) -> None:
         """Call off this attempt: its client cannot be told any more."""
-        _, step = request.closed()
+        await self.call_off(state, request.closed()[1])
+
+    async def call_off(self, state: str, step: Tell) -> None:
+        """Tell the lock that an attempt is over."""
         with suppress(InterlockError):
             await self._coordinator.apply_event(state, step.event)
         sweep = asyncio.ensure_future(self._sweep(state))
@@ -268,6 +333,8 @@ class _Plain:
 
         A client whose server was killed may have given up since; its grant would stay with nobody for a day.
         """
+        if not self._is_alone:
+            return  # the others say who is gone
         with suppress(InterlockError):  # a record that cannot be read is told to whoever asks for its state
             for view in await self._coordinator.states():
                 if view.lock.waiters:
@@ -304,11 +371,14 @@ class _Plain:
             state, request.wish.info.id, timeout_s=for_s, on_change=shown.append, attempt=request.attempt
         )
         try:
-            grant = await connection.unless_gone(waiting)
+            self.waiting += 1
+            grant = await connection.unless_gone(waiting, self._ending)
             return request.closed() if grant is None else request.granted()
         except (WaitTimeout, PlaceLost):
             moved = len({standing.shape() for standing in shown}) > 1
             return request.waited(await self._lock(state), now=self._clock.now(), moved=moved)
+        finally:
+            self.waiting -= 1
 
     async def _lock(self, state: str) -> Lock:
         return (await self._coordinator.view(state)).lock
@@ -323,15 +393,31 @@ class _Plain:
 class _Endpoints:
     """The two addresses and the health check."""
 
-    def __init__(self, plain: _Plain, tokens: Tokens, runs: RunGates, ids: Ids, *, limit_bytes: int) -> None:
+    def __init__(self, plain: _Plain, tokens: Tokens, runs: RunGates, *, about: Service, limit_bytes: int) -> None:
         self._plain = plain
-        self._ids = ids
+        self._about = about
         self._tokens = tokens
         self._runs = runs
         self._limit_bytes = limit_bytes
 
     async def healthz(self, _request: Request) -> Response:
         return Response('{"status":"ok"}', media_type="application/json")
+
+    async def readyz(self, _request: Request) -> Response:
+        """Say whether a load balancer should send requests here."""
+        try:
+            if self._about.ending.is_set():
+                raise BackendUnavailable("this server ends")
+            await self._about.check()
+        except InterlockError as error:
+            return await _respond(Refused(error=error, status=UNAVAILABLE))
+        return Response('{"status":"ready"}', media_type="application/json")
+
+    async def metrics(self, _request: Request) -> Response:
+        """Numbers about this server, as Prometheus reads them; they name no state and no person."""
+        numbers = {"interlock_held_lock_requests": float(self._plain.waiting), **self._about.numbers()}
+        lines = (f"# TYPE {name} {_kind(name)}\n{name} {value:g}\n" for name, value in numbers.items())
+        return Response("".join(lines), media_type="text/plain; version=0.0.4")
 
     async def state(self, request: Request) -> Response:
         name: str = request.path_params["name"]
@@ -365,7 +451,7 @@ class _Endpoints:
     ) -> Response:
         if not isinstance(intent, Take):
             return await _respond(await self._perform(name, intent, body, who))
-        request = LockRequest(wish=intent, who=who, attempt=self._ids.fresh())
+        request = LockRequest(wish=intent, who=who, attempt=self._about.new_attempt())
         outcome = await self._plain.take(name, request, connection)
         if outcome is None:
             return Response(status_code=400)  # goes to nobody
@@ -413,7 +499,7 @@ class _Endpoints:
         return whole
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which server
     coordinator: Coordinator,
     archive: StateArchive,
     *,
@@ -421,6 +507,7 @@ def create_app(
     ids: Ids,
     tokens: Tokens | None = None,
     runs: RunGates | None = None,
+    about: Service | None = None,
     limit_bytes: int = MAX_STATE_BYTES,
 ) -> Starlette:
     """Return the backend as an ASGI application.
@@ -432,10 +519,12 @@ def create_app(
         ids: For the attempts of LOCK requests, and the secrets of runs when `runs` is not given.
         tokens: Who may use `/state/<name>`; None closes those addresses.
         runs: The supervised runs that may use `/run/<secret>/state`.
+        about: What is known of the server around this; None for one of a single process.
         limit_bytes: Largest state accepted.
     """
-    plain = _Plain(coordinator, archive, clock)
-    endpoints = _Endpoints(plain, tokens or ClosedDoor(), runs or RunGates(ids), ids, limit_bytes=limit_bytes)
+    about = about or Service(ids)
+    plain = _Plain(coordinator, archive, clock, ending=about.ending, is_alone=not about.name)
+    endpoints = _Endpoints(plain, tokens or ClosedDoor(), runs or RunGates(ids), about=about, limit_bytes=limit_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -446,11 +535,23 @@ def create_app(
     return Starlette(
         routes=[
             Route("/healthz", endpoints.healthz, methods=["GET"]),
+            *([Route("/readyz", endpoints.readyz), Route("/metrics", endpoints.metrics)] if tokens else []),
             Route("/state/{name:path}", endpoints.state, methods=METHODS),
             Route("/run/{secret}/state", endpoints.run, methods=METHODS),
         ],
         lifespan=lifespan,
     )
+
+
+def _come_back(state: str) -> Refused:
+    error = BackendUnavailable(
+        f"state {state!r} was not locked yet", why="this server ends; your place is kept", fix="ask again"
+    )
+    return Refused(error=error, status=UNAVAILABLE, retry_after_s=RETRY_AFTER_S)
+
+
+def _kind(name: str) -> str:
+    return "counter" if name.endswith("_total") else "gauge"
 
 
 async def _respond(outcome: Outcome, client_version: str = "") -> Response:

@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
-from interlock.backend.locking import HOLD_S_MAX, RECONNECT_S, ask, held, hold_s, patience_s
+from interlock.backend.locking import HOLD_S_MAX, RECONNECT_S, RETURN_S, ask, held, hold_s, patience_s
 from interlock.backend.protocol import Held, Take, Taken
 from interlock.coordinator.view import Standing
 from interlock.lock import Disconnected, Lock, Requested, Stage
@@ -124,6 +124,14 @@ class LockRequest:
     def closed(self) -> tuple[LockRequest, Tell]:
         """Go on after the way back to the client is gone. Its place is kept for a retry, without a grant meanwhile."""
         event = Disconnected(ticket=self.wish.info.id, attempt=self.attempt, patience_s=RECONNECT_S)
+        return replace(self, phase=Phase.OVER), Tell(event=event)
+
+    def sent_away(self) -> tuple[LockRequest, Tell]:
+        """Go on when the server ends: the client is told to come back, and its place is kept for that time.
+
+        A grant that crossed this goes back: it was told to nobody.
+        """
+        event = Disconnected(ticket=self.wish.info.id, attempt=self.attempt, patience_s=RETURN_S)
         return replace(self, phase=Phase.OVER), Tell(event=event)
 
     def _listen(self) -> tuple[LockRequest, Step]:

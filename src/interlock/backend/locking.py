@@ -21,6 +21,10 @@ PATIENCE_S = 40.0
 """Silence after which a client that polls is gone: its longest pause is 16 s, and a retry may get lost."""
 RECONNECT_S = 5.0
 """How long the place of a held request is kept after its connection broke: Terraform retries after 1 and 2 seconds."""
+RETURN_S = 30.0
+"""How long the place of a client is kept that a server which ends told to come back: a restart takes a few seconds."""
+RETRY_AFTER_S = 2
+"""When it shall come back. Terraform tries twice more after a 503: then, and two seconds later."""
 HOLD_S_MIN = 5.0
 """How long a LOCK without `?wait=` is held while nothing moves: without `-lock-timeout` a client is told in seconds."""
 HOLD_S_MAX = 50.0

@@ -130,10 +130,17 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """A request that was not carried out."""
+    """A request that was not carried out.
+
+    Attributes:
+        error: Why.
+        status: Instead of the error's own.
+        retry_after_s: When the client may try again; None when that is its own matter.
+    """
 
     error: InterlockError
     status: int | None = None
+    retry_after_s: int | None = None
 
 
 Outcome: TypeAlias = Found | Absent | Done | Taken | Held | Refused
@@ -285,6 +292,8 @@ def _refused(outcome: Refused) -> Answer:
     headers = dict(_JSON)
     if isinstance(error, AuthenticationFailed):
         headers["WWW-Authenticate"] = 'Basic realm="interlock", charset="UTF-8"'
+    if outcome.retry_after_s is not None:
+        headers["Retry-After"] = str(outcome.retry_after_s)
     facts: dict[str, Any] = {"error": error.code, "what": error.what, "why": error.why, "fix": fill_in(error.fix, ".")}
     return Answer(status=outcome.status or error.http_status, headers=headers, body=_json(facts))
 

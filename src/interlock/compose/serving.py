@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from interlock.clock import SystemClock
-from interlock.errors import UsageError
+from msgspec import Struct
+
+from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.listening.strangers import is_loopback
@@ -14,40 +17,136 @@ from interlock.settings.values import Settings
 from interlock.trust.ownership import make_folder
 from interlock.trust.secret_file import check_strength, making_command, read_secret_file, write_secret_file
 
+if TYPE_CHECKING:
+    from interlock.backend.asgi import Service
+    from interlock.home.embedded import EmbeddedHome
+    from interlock.store.opening import Store
+
 _PORT_MAX = 65_535
 _ANOTHER = "env -u INTERLOCK_TOKEN interlock serve    makes a good one"
+LINGER_S = 30
+"""Time for requests under way when the server ends: a large state over a slow line. Who waits is sent away at once."""
 
 
-def serve(listen: str, token_file: str | None, names: Sequence[str], say: Callable[[str], None]) -> None:
-    """Serve the state backend until SIGINT, SIGTERM or SIGHUP; `names` are those by which clients address it."""
+class ServeAsked(Struct, frozen=True, kw_only=True):
+    """How to serve.
+
+    Attributes:
+        listen: Address and port.
+        store: The address of the store; None for the home's own file.
+        token_file: Where the token is; None for the usual places.
+        names: By which clients address the server.
+        tls: Files of the certificate and of its key.
+        is_behind_proxy: Something before the server takes TLS off.
+    """
+
+    listen: str
+    store: str | None = None
+    token_file: str | None = None
+    names: Sequence[str] = ()
+    tls: tuple[Path, Path] | None = None
+    is_behind_proxy: bool = False
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """A server that takes requests.
+
+    Attributes:
+        address: Its own address, as clients on this machine write it.
+        store: Where the states are.
+        token: Where a client finds the token.
+        warnings: What the operator should know about the store.
+    """
+
+    address: str
+    store: str
+    token: str
+    warnings: tuple[str, ...] = ()
+
+
+def serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
+    """Serve the state backend until SIGINT, SIGTERM or SIGHUP; `ready` is called once, when requests are taken."""
     import uvloop
 
-    uvloop.run(_serve(listen, token_file, names, say))
+    uvloop.run(_serve(asked, ready))
 
 
-async def _serve(listen: str, token_file: str | None, names: Sequence[str], say: Callable[[str], None]) -> None:
+async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     from interlock.backend.asgi import SingleToken, create_app
     from interlock.backend.serving import serving
     from interlock.listening.ending import Ending
 
     ending = Ending()
     settings = read_settings()
-    host, port = parse_listen(listen)
-    token, where = _server_token(settings, token_file)
-    async with open_home(settings) as home:
+    host, port = parse_listen(asked.listen)
+    _check_way(host, asked)
+    token, where = _server_token(settings, asked.token_file)
+    async with open_home(settings, store=asked.store) as home, _among_others(home) as about:
         await home.store.keep_room()
         app = create_app(
-            home.coordinator,
-            home.archive,
-            clock=SystemClock(),
-            ids=RandomIds(),
-            tokens=SingleToken(token),
+            home.coordinator, home.archive, clock=home.clock, ids=home.ids, tokens=SingleToken(token), about=about
         )
-        async with serving(app, host=host, port=port, names=names) as (_, bound):
-            say(f"serving states on http://{host}:{bound}/state/NAME, token in {where}; Ctrl-C ends it")
-            if not is_loopback(host):
-                say("token and states cross the network in clear: let a proxy with TLS stand before this address")
+        taking = serving(app, host=host, port=port, names=asked.names, tls=asked.tls, linger_s=LINGER_S)
+        async with taking as (_, bound):
+            scheme = "http" if asked.tls is None else "https"
+            ready(
+                Ready(
+                    address=f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}",
+                    store=_shown_store(settings, home.store),
+                    token=where,
+                    warnings=tuple(getattr(home.store, "warnings", ())),
+                )
+            )
             await ending.wait()
+            about.ending.set()
+
+
+@asynccontextmanager
+async def _among_others(home: EmbeddedHome) -> AsyncIterator[Service]:
+    """Give what the protocol needs to know of the server; on a store that several may use, be known to the others."""
+    from interlock.backend.asgi import Service
+
+    hearing = getattr(home.store, "hearing", None)
+    if hearing is None:  # the file of one machine
+        yield Service(home.ids)
+        return
+    from interlock.coordinator.replicas import Replica
+
+    replica = Replica(home.ids.fresh(), home.store.records, home.coordinator, home.clock)
+
+    def numbers() -> Mapping[str, float]:
+        return {
+            "interlock_listening": float(hearing.is_listening),
+            "interlock_listen_gaps_total": float(hearing.gaps),
+            "interlock_listen_gap_seconds_total": hearing.gap_s,
+            "interlock_changes_found_by_looking_total": float(hearing.found_by_looking),
+        }
+
+    await replica.start()
+    try:
+        yield Service(home.ids, name=replica.name, check=lambda: home.store.records.get("ready"), numbers=numbers)
+    finally:
+        await replica.close()
+
+
+def _shown_store(settings: Settings, store: Store) -> str:
+    place = getattr(store, "place", None)
+    return str(settings.database) if place is None else str(place.shown)
+
+
+def _check_way(host: str, asked: ServeAsked) -> None:
+    """Refuse to let token and states cross a network in clear.
+
+    Raises:
+        UsageError: It would.
+    """
+    if is_loopback(host) or asked.tls is not None or asked.is_behind_proxy:
+        return
+    raise UsageError(
+        f"nothing is served on {asked.listen}",
+        why="beyond this machine, token and states would cross the network in clear",
+        fix=command("serve", "--listen", asked.listen, "--tls-cert", "server.crt", "--tls-key", "server.key"),
+    )
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -171,6 +171,7 @@ async def open_home(
     make: bool = True,
     environ: Mapping[str, str] | None = None,
     told: Told | None = None,
+    store: str | None = None,
 ) -> AsyncIterator[EmbeddedHome]:
     """Open a home for as long as the context lasts.
 
@@ -179,20 +180,26 @@ async def open_home(
         make: Make its database when there is none yet. Commands that only look say False, and see an empty home.
         environ: See `EmbeddedHome`.
         told: See `EmbeddedHome`.
+        store: The address of its store; None for the file in its folder.
     """
     from interlock.coordinator.local import LocalCoordinator
     from interlock.ids import RandomIds
 
-    clock, ids = SystemClock(), RandomIds()
-    store = await _open_store(settings, clock, make=make)
+    ids = RandomIds()
+    opened = await _open_store(settings, SystemClock(), make=make, url=store)
     try:
-        coordinator = LocalCoordinator(store.records, clock, ids)
-        yield EmbeddedHome(settings, store, coordinator, clock=clock, ids=ids, environ=environ, told=told)
+        clock = opened.clock
+        coordinator = LocalCoordinator(opened.records, clock, ids)
+        yield EmbeddedHome(settings, opened, coordinator, clock=clock, ids=ids, environ=environ, told=told)
     finally:
-        await store.close()
+        await opened.close()
 
 
-async def _open_store(settings: Settings, clock: Clock, *, make: bool) -> Store:
+async def _open_store(settings: Settings, clock: Clock, *, make: bool, url: str | None) -> Store:
+    if url is not None:
+        from interlock.store.opening import open_store
+
+        return await open_store(url, clock=clock)
     if not make and not settings.database.exists():
         from interlock.store.memory import MemoryBlobs, MemoryRecords
         from interlock.store.opening import MemoryStore

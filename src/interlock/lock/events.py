@@ -153,9 +153,11 @@ class Elapsed(Struct, frozen=True, kw_only=True):
     Attributes:
         doubts_clients: A server starts, and whoever listened to the one before may be gone: no plain client is granted
             until it speaks. One that listens to another server speaks at once.
+        server: The server that is gone: only who listened to it alone is doubted. Empty for any.
     """
 
     doubts_clients: bool = False
+    server: str = ""
 
 
 class Paused(Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ from interlock.lock.events import (
 from interlock.lock.lease import Holder, has_lapsed, settle
 from interlock.lock.lease import renew as renew_lease
 from interlock.lock.lock import PARTIES_MAX, Departure, Lock, Pause, Stage, holder_of, waiter_of
-from interlock.lock.ticket import Ticket, Waiter, service_key, turn_of, with_attempt, without_attempt
+from interlock.lock.ticket import Ticket, Waiter, is_heard_by, service_key, turn_of, with_attempt, without_attempt
 from interlock.lock.turns import departed, remember
 
 
@@ -296,8 +296,10 @@ def resume(lock: Lock, event: Resumed, ticket: Ticket, now: datetime) -> Decisio
 
 def announce_lapsed(lock: Lock, event: Elapsed, _ticket: Ticket, now: datetime) -> Decision:
     """Say whose lease ran out. Nobody loses a grant by the passing of time."""
-    if event.doubts_clients and any(_is_unheard_client(waiter) for waiter in lock.waiters):
-        waiters = (replace(each, doubted_at=now) if _is_unheard_client(each) else each for each in lock.waiters)
+    if event.doubts_clients and any(_is_unheard_client(waiter, event.server) for waiter in lock.waiters):
+        waiters = (
+            replace(each, doubted_at=now) if _is_unheard_client(each, event.server) else each for each in lock.waiters
+        )
         lock = replace(lock, waiters=tuple(waiters))
     lapsed = (holder for holder in lock.holders if has_lapsed(holder, now))
     effects = tuple(Announce(notice=Notice.LAPSED, ticket=holder.ticket, token=holder.token) for holder in lapsed)
@@ -361,8 +363,12 @@ def _heard(waiter: Waiter, now: datetime) -> Waiter:
     return replace(waiter, seen_at=seen_at, doubted_at=None if waiter.attempts else waiter.doubted_at)
 
 
-def _is_unheard_client(waiter: Waiter) -> bool:
-    return not waiter.run and waiter.doubted_at is None
+def _is_unheard_client(waiter: Waiter, server: str) -> bool:
+    """Say whether it is a plain client that may be gone with a server, or with any when none is named."""
+    listened = not server or (
+        bool(waiter.attempts) and all(is_heard_by(attempt, server) for attempt in waiter.attempts)
+    )
+    return not waiter.run and waiter.doubted_at is None and listened
 
 
 def _without(lock: Lock, ending: Departure, now: datetime) -> Lock:

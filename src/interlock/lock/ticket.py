@@ -111,6 +111,16 @@ def silent_s(waiter: Waiter, now: datetime) -> float:
     return max(0.0, (now - waiter.seen_at).total_seconds())
 
 
+def attempt_at(server: str, fresh: str) -> Attempt:
+    """Return the name of an attempt that is heard by a server; by which one is only known when it has a name."""
+    return f"{server}.{fresh}" if server else fresh
+
+
+def is_heard_by(attempt: Attempt, server: str) -> bool:
+    """Say whether this server hears the attempt, and no other one."""
+    return attempt.startswith(f"{server}.")
+
+
 def with_attempt(attempts: tuple[Attempt, ...], attempt: Attempt) -> tuple[Attempt, ...]:
     """Return the attempts with one more."""
     if attempt in attempts or NOBODY_SAID in attempts:

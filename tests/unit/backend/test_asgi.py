@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from interlock.backend.asgi import SingleToken, create_app
+from interlock.backend.asgi import Service, SingleToken, create_app
 from interlock.backend.gate import RunGate, RunGates
-from interlock.backend.locking import HOLD_S_MIN, RECONNECT_S
+from interlock.backend.locking import HOLD_S_MIN, RECONNECT_S, RETURN_S
 from interlock.coordinator.archive import StateArchive
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import BackendUnavailable
@@ -128,6 +128,7 @@ class Site:
         self.archive = StateArchive(self.coordinator, records, blobs, self.clock)
         self.runs = RunGates(ids)
         self.blobs = blobs
+        self.about = Service(ids, check=lambda: records.get("ready"), numbers=lambda: {"interlock_gaps_total": 3.0})
         self.app = create_app(
             self.coordinator,
             self.archive,
@@ -135,6 +136,7 @@ class Site:
             ids=ids,
             tokens=SingleToken(TOKEN),
             runs=self.runs,
+            about=self.about,
             limit_bytes=10_000,
         )
 
@@ -319,6 +321,66 @@ async def test_a_server_that_begins_grants_nobody_who_listened_to_the_one_before
         assert (await site.holders(), await site.waiters()) == ([], ["b"])
         assert (await site.ask("LOCK", body=lock("b"))).status == 200, "when it speaks again, it is its turn"
         assert await site.holders() == ["b"]
+
+
+@pytest.mark.promise("P1", "P2")
+async def test_a_server_that_ends_sends_those_who_wait_away_and_keeps_their_places(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    waiting = [site.start("LOCK", body=lock(name), query="wait=10m") for name in ("b", "c")]
+    await settle()
+    site.about.ending.set()
+    for each in waiting:
+        await asyncio.wait_for(each.task, 5)
+        assert each.reply.status == 503
+        assert each.reply.headers["retry-after"] == "2"
+    assert await site.waiters() == ["b", "c"]
+    await site.clock.advance(RETURN_S - 1)
+    site.about.ending.clear()  # the next server, on the same store
+    again = [site.start("LOCK", body=lock(name), query="wait=10m") for name in ("c", "b")]
+    await settle()
+    assert await site.waiters() == ["b", "c"]
+    await site.ask("UNLOCK", body=lock("a"))
+    await asyncio.wait_for(again[1].task, 5)
+    assert await site.holders() == ["b"]
+
+
+@pytest.mark.promise("P1")
+async def test_a_grant_that_crosses_the_end_of_its_server_is_told_or_goes_back(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    waiting = site.start("LOCK", body=lock("b"), query="wait=10m")
+    await settle()
+    site.about.ending.set()
+    await site.ask("UNLOCK", body=lock("a"))
+    await asyncio.wait_for(waiting.task, 5)
+    told = waiting.reply.status == 200
+    assert (await site.holders() == ["b"]) == told
+    assert (await site.waiters() == ["b"]) == (not told)
+
+
+async def test_a_server_that_ends_still_gives_a_free_lock_and_takes_a_write(site: Site) -> None:
+    site.about.ending.set()
+    assert (await site.ask("LOCK", body=lock("a"))).status == 200
+    assert (await site.ask("POST", body=state(1), query="ID=a")).status == 200
+    assert (await site.ask("UNLOCK", body=lock("a"))).status == 200
+
+
+async def test_readiness_ends_before_the_server_and_follows_its_store(site: Site) -> None:
+    assert (await site.ask("GET", "/readyz", token=None)).status == 200
+    site.records.fail_gets = 1
+    assert (await site.ask("GET", "/readyz", token=None)).status == 503
+    assert (await site.ask("GET", "/readyz", token=None)).status == 200
+    site.about.ending.set()
+    assert (await site.ask("GET", "/readyz", token=None)).status == 503
+    assert (await site.ask("GET", "/healthz", token=None)).status == 200
+
+
+async def test_numbers_are_told_as_prometheus_reads_them(site: Site) -> None:
+    await site.ask("LOCK", body=lock("a"))
+    site.start("LOCK", body=lock("b"), query="wait=10m")
+    await settle()
+    text = (await site.ask("GET", "/metrics", token=None)).body.decode()
+    assert "# TYPE interlock_held_lock_requests gauge\ninterlock_held_lock_requests 1\n" in text
+    assert "# TYPE interlock_gaps_total counter\ninterlock_gaps_total 3\n" in text
 
 
 async def test_a_client_that_hangs_up_leaves_the_queue(site: Site) -> None:
