@@ -41,6 +41,9 @@ PRIORITY = {
     Operation.EXEC: Priority.APPLY,
     Operation.READ: Priority.PLAN,
 }
+NEXT_S = 0.4
+"""How long the first in line waits before it prepares: it became so when the holder was granted, and the start of a
+Terraform then would take the processor from the holder's own two."""
 _PACE_LIMIT = 40  # runs that the expected start is computed from
 
 
@@ -55,7 +58,7 @@ class Turn:
         clock: Ours.
         journal: The run's record.
         runs: The folder of all runs, for how long a turn usually takes.
-        on_next: Called when nobody is before us but the holder.
+        on_next: Called when nobody is before us but the holder, and that holds for a moment already.
         on_lost: Called when the grant was taken away.
         seat: The grant; None before.
         lost: Why the grant is not current any more; None while it is.
@@ -75,6 +78,7 @@ class Turn:
     is_stranded: bool = False
     _attempt: str = ""
     _since_s: float = field(default=0.0, repr=False)
+    _preparing: asyncio.Task[None] | None = None
     _paces: list[float | None] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +112,8 @@ class Turn:
             )
         finally:
             attending.cancel()
+            if self._preparing is not None:
+                self._preparing.cancel()
         self.seat = Seat(ticket=grant.ticket, token=grant.token)
         self.journal.change(token=grant.token, held_at=self.clock.now())
         self.journal.tell(GrantedEntry(token=grant.token))
@@ -140,9 +146,13 @@ class Turn:
 
     def _say(self, standing: Standing) -> None:
         if standing.stage is Stage.WAITING:
-            if standing.position == 1:
-                self.on_next()
+            if standing.position == 1 and self._preparing is None:
+                self._preparing = asyncio.create_task(self._prepare())
             self.journal.tell(settle.standing_entry(standing, self._pace_s(), self.clock.now()))
+
+    async def _prepare(self) -> None:
+        await self.clock.sleep(NEXT_S)
+        self.on_next()
 
     def _pace_s(self) -> float | None:
         """Return how long a turn usually takes, as it was when we began to wait: a free state needs no look at it."""

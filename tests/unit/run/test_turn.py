@@ -11,7 +11,7 @@ from interlock.recovery.breaker import Noticed
 from interlock.run.order import Operation, Order
 from interlock.run.summary import Summary
 from interlock.run.transcript import read
-from interlock.run.turn import PRIORITY, Turn
+from interlock.run.turn import NEXT_S, PRIORITY, Turn
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import START, FakeClock, settle
 from interlock.testing.ids import CountingIds
@@ -74,10 +74,22 @@ async def test_who_waits_is_told_its_place_and_prepares_when_it_is_next(scene: S
     token = await scene.taken_by("r0")
     taking = asyncio.create_task(scene.turn.take())
     await settle()
+    assert "next" not in scene.diary.steps
+    await scene.clock.advance(NEXT_S)
     assert "next" in scene.diary.steps
     assert "standing" in scene.kinds()
     await scene.coordinator.release("prod", ticket="r0", token=token)
     assert (await taking).token > token
+
+
+async def test_who_is_granted_before_it_prepared_prepares_no_more(scene: Scene) -> None:
+    token = await scene.taken_by("r0")
+    taking = asyncio.create_task(scene.turn.take())
+    await settle()
+    await scene.coordinator.release("prod", ticket="r0", token=token)
+    await taking
+    await scene.clock.advance(NEXT_S)
+    assert "next" not in scene.diary.steps
 
 
 @pytest.mark.parametrize(
