@@ -503,7 +503,7 @@ def login(
 
 
 @app.command()
-def notify(*, state: State) -> None:
+def notify(*, state: State, json: Json = False) -> None:
     """Tell the webhook in INTERLOCK_NOTIFY_URL that a run of this state failed (Slack and Teams read its `text`)."""
     from urllib.parse import urlsplit
 
@@ -515,7 +515,9 @@ def notify(*, state: State) -> None:
         raise UsageError("INTERLOCK_NOTIFY_URL is not an https address", fix="keep the webhook's address as a secret")
     base = f"{parts.scheme}://{parts.netloc}"
     api = Api(base=base, headers={}, title="the webhook", token_names="its address")  # noqa: S106
-    api.tell(url[len(api.base) :], {"text": _failure_text(state)})
+    text = _failure_text(state)
+    api.tell(url[len(api.base) :], {"text": text})
+    view.emit({"state": state, "text": text}, json=json, human=lambda: None)
 
 
 def _failure_text(state: str) -> str:

@@ -26,6 +26,7 @@ def init(
     just_print: Annotated[bool, typer.Option("--print", help="Print it instead of writing it.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of interlock.yaml.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write interlock.yaml with the root modules found below, each as a state."""
     from interlock.cli import view
@@ -39,9 +40,11 @@ def init(
         return
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a folder", fix="name the repository's root")
-    text = document(names_of(directory, root_modules(directory)))
+    found = names_of(directory, root_modules(directory))
+    text = document(found)
+    values = {"states": {name: str(path) for name, path in found.items()}, "path": None}
     if just_print:
-        view.document(text)
+        view.emit(values, json=json, human=lambda: view.document(text))
         return
     target = directory / FILE_NAME
     if os.path.lexists(target) and not force:
@@ -51,7 +54,9 @@ def init(
     except OSError as error:
         why = error.strerror or str(error)
         raise UsageError(f"{target} cannot be written", why=why, fix=command("init", directory, "--print")) from error
-    view.note(f"wrote {target}; next: interlock doctor")
+    view.emit(
+        {**values, "path": str(target)}, json=json, human=lambda: view.note(f"wrote {target}; next: interlock doctor")
+    )
 
 
 def names_of(directory: Path, modules: Sequence[Path]) -> dict[str, Path]:

@@ -148,11 +148,12 @@ def explained(found: Explained) -> dict[str, Any]:
     """Return an examination as plain values. `verdict` is null when nobody holds."""
     verdict = found.verdict
     return {
-        "state": found.subject,
+        "state": found.queue,
         "address": found.address,
         "backend": found.backend,
         "lock": found.lock,
         "verdict": verdict.conclusion.value if verdict else None,
+        "meaning": verdict.conclusion.meaning if verdict else None,
         "reasons": verdict.reasons if verdict else (),
         "missing": [fill_in(text, found.subject) for text in verdict.missing] if verdict else (),
         "evidence": [replace(item, how_to=fill_in(item.how_to, found.subject)) for item in found.evidence],
@@ -173,7 +174,7 @@ def show_explained(found: Explained) -> None:
     view.say(f"  lock id {found.lock['id'] or '?'}, {what}")
     for item in found.evidence:
         view.say(f"  {item.witness:<10} {item.says.value:<8} {item.text}")
-    view.say(f"verdict: {found.verdict.conclusion.value}")
+    view.say(f"verdict: {found.verdict.conclusion.told}")
     for text in found.verdict.reasons:
         view.say(f"  because {text}")
     for text in found.verdict.missing:
@@ -199,7 +200,7 @@ def acquire(
     held = asyncio.run(_acquire(state, reason=one_line(reason), lease=lease, wait=wait))
     under = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
     view.emit(
-        {"state": state, "ticket": held.id, "token": held.token},
+        {"state": held.state, "ticket": held.id, "token": held.token},
         json=json,
         human=lambda: view.note(f"held under {under}; {command('lock', 'release', state)}"),
     )
@@ -210,7 +211,7 @@ def release(state: State, *, json: Json = False) -> None:
     """Release a lock that was acquired manually. A run releases its own lock: see interlock runs cancel."""
     held = asyncio.run(_release(state))
     word = f"token {held.token}" if held.token is not None else f"lock id {held.id}"
-    values = {"state": state, "token": held.token}
+    values = {"state": held.state, "token": held.token}
     view.emit(values, json=json, human=lambda: view.note(f"released, {word}"))
 
 

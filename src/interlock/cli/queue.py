@@ -60,16 +60,17 @@ def _change(state: str, change: Callable[[Coordinator, str], Awaitable[object]])
 
 
 @app.command()
-def bump(state: State, run: RunId) -> None:
+def bump(state: State, run: RunId, *, json: Json = False) -> None:
     """Put a waiting run at the front of the queue."""
     from interlock.host import who
 
-    _change(state, lambda coordinator, name: coordinator.bump(name, run, by=who()))
-    view.note(f"{run} is next")
+    ref = _change(state, lambda coordinator, name: coordinator.bump(name, run, by=who()))
+    values = {"state": ref.queue, "run": run, "done": "bumped"}
+    view.emit(values, json=json, human=lambda: view.note(f"{run} is next"))
 
 
 @app.command()
-def cancel(state: State, run: RunId) -> None:
+def cancel(state: State, run: RunId, *, json: Json = False) -> None:
     """Take a waiting run out of the queue; it ends with exit status 11."""
     from interlock.host import who
 
@@ -77,8 +78,9 @@ def cancel(state: State, run: RunId) -> None:
         await check_waits(coordinator, name, run)
         await coordinator.withdraw(name, run, by=who(), reason="cancelled in the queue")
 
-    _change(state, leave)
-    view.note(f"{run} has left the queue")
+    ref = _change(state, leave)
+    values = {"state": ref.queue, "run": run, "done": "cancelled"}
+    view.emit(values, json=json, human=lambda: view.note(f"{run} has left the queue"))
 
 
 async def check_waits(coordinator: Coordinator, state: str, ticket: str) -> None:
@@ -96,7 +98,10 @@ async def check_waits(coordinator: Coordinator, state: str, ticket: str) -> None
 
 @app.command()
 def pause(
-    state: State, reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; waiters see it.")]
+    state: State,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; waiters see it.")],
+    *,
+    json: Json = False,
 ) -> None:
     """Stop granting the lock; the current holder continues."""
     from interlock.host import who
@@ -109,13 +114,18 @@ def pause(
         await coordinator.pause(name, by=who(), reason=one_line(reason))
 
     ref = _change(state, pause)
-    view.note(f"{ref.queue} is paused; to end it: {command('queue', 'resume', ref.queue)}")
+    values = {"state": ref.queue, "done": "paused", "unheard_of": bool(unheard)}
+    view.emit(values, json=json, human=lambda: _say_paused(ref.queue))
     if unheard:  # who mistypes the name of production must not believe that production stands still
         view.note(f"nobody ever queued for {ref.queue} before; the names that are known: {command('state', 'ls')}")
 
 
+def _say_paused(queue: str) -> None:
+    view.note(f"{queue} is paused; to end it: {command('queue', 'resume', queue)}")
+
+
 @app.command()
-def resume(state: State) -> None:
+def resume(state: State, *, json: Json = False) -> None:
     """Grant the lock again, in queue order."""
     from interlock.host import who
 
@@ -127,4 +137,6 @@ def resume(state: State) -> None:
         await coordinator.resume(name, by=who())
 
     ref = _change(state, resume)
-    view.note(f"{ref.queue} is resumed" if paused else f"{ref.queue} was not paused")
+    said = f"{ref.queue} is resumed" if paused else f"{ref.queue} was not paused"
+    values = {"state": ref.queue, "done": "resumed" if paused else "nothing"}
+    view.emit(values, json=json, human=lambda: view.note(said))

@@ -130,7 +130,7 @@ def recover(
     walk.accept_deletions = accept_deletions
     broken, planned = asyncio.run(_walk(walk))
     clean = None if broken or not plan else _plan(walk, *planned)
-    values = {"state": state, "steps": walk.steps, "damaged": broken, "clean": clean}
+    values = {"state": planned[0].queue, "steps": walk.steps, "damaged": broken, "clean": clean}
     view.emit(values, json=json, human=lambda: view.note("recovered" if clean else "see the steps above"))
     if broken:
         raise typer.Exit(StateInvalid.exit_status)
@@ -152,8 +152,8 @@ async def _orphans(state: str, forgotten: list[str], *, look: bool, json: bool) 
             for each in await operate.forget(site, forgotten):
                 view.note(f"forgotten: {spell(each)}")
             found = await _looked_for(site, look=look)
-            hint = await plan_hint(site.ref, home)
-    view.emit({"state": state, **operate.as_values(found)}, json=json, human=lambda: _show_orphans(found, state, hint))
+            hint, named = await plan_hint(site.ref, home), site.ref.queue
+    view.emit({"state": named, **operate.as_values(found)}, json=json, human=lambda: _show_orphans(found, state, hint))
 
 
 async def _looked_for(site: Site, *, look: bool) -> Orphans:
@@ -300,7 +300,7 @@ async def _state(walk: _Walk, site: Site) -> bool:
         walk.record("restore", "refused", "no step can be chosen for you: an older state would hide that one was lost")
         return True
     if {fault.code for fault in faults} == {"digest-mismatch"}:
-        done = await repair_in(site, walk.state, yes=walk.yes, dry_run=walk.dry_run)
+        done = await repair_in(site, yes=walk.yes, dry_run=walk.dry_run)
         word = "repaired" if done["done"] else "not repaired"
         walk.record("digest", "done" if done["done"] else "offered", word)
     else:

@@ -223,13 +223,18 @@ def _show_removed(removed: Removed, *, dry_run: bool) -> None:
 
 
 @app.command()
-def cancel(run: RunId) -> None:
+def cancel(run: RunId, *, json: Json = False) -> None:
     """Stop a run as Ctrl-C would: Terraform ends or cancels what is in work and saves, then the lock is released."""
     from interlock.cli.follow import INTERRUPTS
     from interlock.clock import SystemClock
     from interlock.operate.runs import cancel_run
 
     name, action = cancel_run(_runs(), run, SystemClock())
-    view.note(f"{name} was asked to stop; {command('wait', name)}")
-    if action in INTERRUPTS:
-        view.note(INTERRUPTS[action])
+    told = INTERRUPTS.get(action, "")
+    view.emit({"run": name, "done": action, "text": told or None}, json=json, human=lambda: _say_cancelled(name, told))
+
+
+def _say_cancelled(run: str, told: str) -> None:
+    view.note(f"{run} was asked to stop; {command('wait', run)}")
+    if told:
+        view.note(told)

@@ -1,4 +1,4 @@
-"""`interlock status`: roots, locks, queues and the latest runs, on one screen."""
+"""`interlock status`: roots, locks, queues, the latest runs and the API limits, on one screen."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from interlock.cli.queue_view import queue_values
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from interlock.operate.budgets import BudgetSeen
     from interlock.run.summary import Summary
 
 app = typer.Typer()
@@ -24,7 +25,7 @@ _RUNS = 5  # newest runs that are shown
 
 @app.command()
 def status(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
-    """Show every root of interlock.yaml and every state that was used, with lock and queue, and the latest runs."""
+    """Show roots of interlock.yaml and states that were used, with lock and queue, the latest runs, and API limits."""
     from interlock.clock import SystemClock
     from interlock.compose.homes import settings_here
     from interlock.run.summary import as_plain, recent
@@ -33,7 +34,12 @@ def status(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     settings = settings_here(os.environ)
     states = [queue_values(found) for found in asyncio.run(queues_here(None))]
     runs = recent(settings.runs, limit=_RUNS)
-    values = {"home": str(settings.home), "states": states, "runs": [as_plain(run) for run in runs]}
+    values = {
+        "home": str(settings.home),
+        "states": states,
+        "runs": [as_plain(run) for run in runs],
+        "budgets": asyncio.run(_budgets()) if settings.database.exists() else [],
+    }
     view.emit(values, json=json, human=lambda: _show(values, runs, now))
 
 
@@ -52,6 +58,25 @@ def _show(values: dict[str, Any], runs: list[Summary], now: datetime) -> None:
         ],
         empty="no runs yet",
     )
+    view.table(
+        ("API LIMIT", "ORGANISATION", "DRAWN", "OF", "IN", "NOTE"),
+        [_limit(budget) for budget in values["budgets"]],
+        empty="no API calls through the gateway yet",
+    )
+
+
+async def _budgets() -> list[BudgetSeen]:
+    from interlock.compose.homes import at_home
+    from interlock.operate.budgets import budgets
+
+    async with at_home(os.environ, make=False) as home:
+        return await budgets(home)
+
+
+def _limit(budget: BudgetSeen) -> tuple[str, ...]:
+    closed = f"closed for {view.duration(budget.closed_s)}" if budget.closed_s else ""
+    window, of = view.duration(budget.window_s), budget.organisation[:8]
+    return (budget.name, view.plain(of), str(budget.drawn), str(budget.allowed), window, closed)
 
 
 def _row(state: dict[str, Any], now: datetime) -> tuple[str, ...]:

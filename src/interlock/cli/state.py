@@ -56,6 +56,15 @@ def _in(state: str, act: Callable[[Site], Awaitable[_T]], *, changes: bool = Fal
     return asyncio.run(run())
 
 
+def _in_named(state: str, act: Callable[[Site], Awaitable[_T]], *, changes: bool = False) -> tuple[str, _T]:
+    """Likewise; return the state's own name, by which every command knows it, with what `act` returns."""
+
+    async def named(site: Site) -> tuple[str, _T]:
+        return site.ref.queue, await act(site)
+
+    return _in(state, named, changes=changes)
+
+
 def _in_own(state: str, act: Callable[[OwnVersions], Awaitable[_T]], *, changes: bool = False) -> _T:
     """Likewise, for what only our own backend has."""
     return _in(state, lambda site: act(site.own), changes=changes)
@@ -141,12 +150,11 @@ def verify(
     from interlock.state import verify_state
 
     path = Path(state)
-    findings = (
-        verify_state(_plain_text(path, path.read_bytes()), thorough=True)
-        if path.is_file()
-        else _in(state, lambda site: site.versions.findings(version))
-    )
-    view.emit({"state": state, "findings": findings}, json=json, human=lambda: _findings(state, findings))
+    if path.is_file():
+        named, findings = state, verify_state(_plain_text(path, path.read_bytes()), thorough=True)
+    else:
+        named, findings = _in_named(state, lambda site: site.versions.findings(version))
+    view.emit({"state": named, "findings": findings}, json=json, human=lambda: _findings(state, findings))
     if any(finding.refuses or finding.code in UNDECIDED for finding in findings):
         raise typer.Exit(StateInvalid.exit_status)
 
@@ -184,10 +192,11 @@ def history(
     from interlock.site.existing_history import StoredVersion
     from interlock.state import Version
 
-    versions = _in(state, lambda site: site.versions.history(limit))
+    named, versions = _in_named(state, lambda site: site.versions.history(limit))
     own = [version for version in versions if isinstance(version, Version)]
     others = [version for version in versions if isinstance(version, StoredVersion)]
-    view.emit({"versions": versions}, json=json, human=lambda: _show_others(others) if others else _show_own(own))
+    values = {"state": named, "versions": versions}
+    view.emit(values, json=json, human=lambda: _show_others(others) if others else _show_own(own))
 
 
 def _show_own(versions: list[Version]) -> None:
@@ -254,9 +263,9 @@ def diff(
     json: Json = False,
 ) -> None:
     """Show what changed between two versions, by resource and attribute; sensitive values are masked."""
-    older, newer = _in(state, lambda site: site.versions.pair(first, second))
+    named, (older, newer) = _in_named(state, lambda site: site.versions.pair(first, second))
     found = difference(older, newer)
-    view.emit({"state": state, **found}, json=json, human=lambda: show_difference(found))
+    view.emit({"state": named, **found}, json=json, human=lambda: show_difference(found))
 
 
 def difference(older: Document, newer: Document) -> dict[str, Any]:
@@ -338,7 +347,7 @@ async def restore_in(site: Site, state: str, version: str | None, *, yes: bool, 
     planned = await site.versions.plan_restore(version)
     plan = planned.plan
     values: dict[str, Any] = {
-        "state": state,
+        "state": site.ref.queue,
         "version": planned.chosen,
         "next_serial": plan.next_serial,
         "returns": plan.returns,
@@ -400,10 +409,10 @@ async def accept_in(site: Site, state: str, *, yes: bool) -> dict[str, Any]:
         view.note(f"  {text}" if gone else f"  not in the state any more: {text}")
     question = f"Begin an empty state for {state}?" if gone else f"Let the current version of {state} stand?"
     if found and not view.confirm(question, yes=yes):
-        return {"state": state, "lacks": lacks, "done": False}
+        return {"state": site.ref.queue, "lacks": lacks, "done": False}
     await site.versions.accept()
     view.note(f"accepted; next: {await _next_plan(site)}" if found else "the current version is not suspect")
-    return {"state": state, "lacks": lacks, "done": bool(found)}
+    return {"state": site.ref.queue, "lacks": lacks, "done": bool(found)}
 
 
 @app.command()
@@ -414,19 +423,19 @@ def repair(state: State, *, yes: Yes = False, dry_run: DryRun = False, json: Jso
     """
 
     async def act(site: Site) -> dict[str, Any]:
-        return await repair_in(site, state, yes=yes, dry_run=dry_run)
+        return await repair_in(site, yes=yes, dry_run=dry_run)
 
     values = _in(state, act, changes=not dry_run)
     view.emit(values, json=json, human=lambda: None)
 
 
-async def repair_in(site: Site, state: str, *, yes: bool, dry_run: bool) -> dict[str, Any]:
+async def repair_in(site: Site, *, yes: bool, dry_run: bool) -> dict[str, Any]:
     """Show a repair of the digest, ask, and do it; return what happened as plain values."""
     from interlock.state import Version
 
     found = await site.versions.plan_repair()
     view.note(found.text or _NOTHING)
-    values = {"state": state, "text": found.text, "done": found.is_done}
+    values = {"state": site.ref.queue, "text": found.text, "done": found.is_done}
     if isinstance(found.target, Version):
         values["version"] = found.target
     if found.warning:
@@ -458,8 +467,8 @@ def push(
 ) -> None:
     """Store a state file as the next version, under the lock, with its lineage and serial as they are."""
     body = _state_in(file)
-    written = _in(state, lambda site: site.versions.push(body, force=force), changes=True)
-    view.emit({"state": state, **written}, json=json, human=lambda: view.note(_say_pushed(written)))
+    named, written = _in_named(state, lambda site: site.versions.push(body, force=force), changes=True)
+    view.emit({"state": named, **written}, json=json, human=lambda: view.note(_say_pushed(written)))
 
 
 def _state_in(file: Path) -> bytes:
@@ -524,9 +533,11 @@ def prune(
         daily_for_s=parse_duration(daily_for),
         weekly_for_s=parse_duration(weekly_for),
     )
-    gone = _in_own(state, lambda own: _pruned(own, policy, yes=yes, dry_run=dry_run), changes=not dry_run)
+    named, gone = _in_named(
+        state, lambda site: _pruned(site.own, policy, yes=yes, dry_run=dry_run), changes=not dry_run
+    )
     numbers = [version.number for version in gone]
-    values = {"state": state, "versions": numbers, "bytes": sum(v.size_bytes for v in gone), "removed": not dry_run}
+    values = {"state": named, "versions": numbers, "bytes": sum(v.size_bytes for v in gone), "removed": not dry_run}
     view.emit(values, json=json, human=lambda: view.note(_say_pruned(gone, dry_run=dry_run)))
 
 
@@ -604,15 +615,17 @@ def _quarantined(found: Any) -> None:
 @quarantine.command("diff")
 def quarantine_diff(state: State, entry: EntryId, *, json: Json = False) -> None:
     """Show how a refused write differs from the current state."""
-    older, newer = _in_own(state, lambda own: own.quarantined_pair(entry))
+    named, (older, newer) = _in_named(state, lambda site: site.own.quarantined_pair(entry))
     found = difference(older, newer)
-    view.emit({"state": state, **found}, json=json, human=lambda: show_difference(found))
+    view.emit({"state": named, **found}, json=json, human=lambda: show_difference(found))
 
 
 @quarantine.command("discard")
-def quarantine_discard(state: State, entry: EntryId, *, yes: Yes = False) -> None:
+def quarantine_discard(state: State, entry: EntryId, *, yes: Yes = False, json: Json = False) -> None:
     """Forget one refused write."""
     found, _ = _in_own(state, lambda own: own.quarantined(entry))
-    if view.confirm(f"Forget the refused write {found.id} of {found.who}? Its bytes are lost then.", yes=yes):
+    agreed = view.confirm(f"Forget the refused write {found.id} of {found.who}? Its bytes are lost then.", yes=yes)
+    if agreed:
         _in_own(state, lambda own: own.archive.discard(own.state, found.id), changes=True)
-        view.note("forgotten")
+    said = "forgotten" if agreed else "nothing was changed"
+    view.emit({"id": found.id, "done": agreed}, json=json, human=lambda: view.note(said))

@@ -18,6 +18,13 @@ PATH = "/api/v2/organizations/me"
 """The provider itself asks for it when it is configured."""
 
 
+LEDGERS = "gateway/"
+"""Begins the keys of all ledgers."""
+
+ORGANISATIONS = f"{LEDGERS}organisation/"
+"""Begins the keys under which the organisations of clients are kept."""
+
+
 class _Known(msgspec.Struct, frozen=True):
     """What is kept of a client."""
 
@@ -27,12 +34,12 @@ class _Known(msgspec.Struct, frozen=True):
 
 def ledger_key(organisation: str) -> str:
     """Return where the ledger of an organisation is kept."""
-    return f"gateway/{_digest(organisation)}"
+    return f"{LEDGERS}{_digest(organisation)}"
 
 
 def client_ledger_key(api_url: str, client_id: str) -> str:
     """Return where the ledger of a client is kept whose organisation nobody tells."""
-    return f"gateway/{client_key(api_url, client_id)}"
+    return f"{LEDGERS}{client_key(api_url, client_id)}"
 
 
 def client_key(api_url: str, client_id: str) -> str:
@@ -40,14 +47,22 @@ def client_key(api_url: str, client_id: str) -> str:
     return _digest(api_url, client_id)
 
 
+def read_known(value: bytes) -> str:
+    """Return the id of the organisation in a kept record; empty when it cannot be read."""
+    try:
+        known = decode_json(value, type=_Known)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return known.organisation if known.schema == SCHEMA else ""
+
+
 async def find_known(store: RecordStore, api_url: str, client_id: str) -> str:
     """Return the id of a client's organisation as it was kept; empty when it was not, or cannot be read."""
     try:
         record = await store.get(_key(api_url, client_id))
-        known = None if record is None else decode_json(record.value, type=_Known)
-    except (InterlockError, msgspec.DecodeError, UnicodeDecodeError):
+    except InterlockError:
         return ""
-    return known.organisation if known is not None and known.schema == SCHEMA else ""
+    return "" if record is None else read_known(record.value)
 
 
 async def keep_known(store: RecordStore, api_url: str, client_id: str, organisation: str) -> None:
@@ -72,7 +87,7 @@ def read_id(body: bytes) -> str:
 
 
 def _key(api_url: str, client_id: str) -> str:
-    return f"gateway/organisation/{_digest(api_url, client_id)}"
+    return f"{ORGANISATIONS}{_digest(api_url, client_id)}"
 
 
 def _digest(*words: str) -> str:

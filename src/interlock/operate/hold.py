@@ -32,10 +32,12 @@ class Held:
     """What is held.
 
     Attributes:
+        state: The state's own name, by which every command knows it.
         id: Ticket or lock id.
         token: Fencing token; None where the backend does not fence.
     """
 
+    state: str
     id: str
     token: int | None = None
 
@@ -61,7 +63,7 @@ async def acquire(
     wait_s = parse_duration(wait) if wait is not None else home.settings.wait_s
     if ref.is_own:
         ticket, token = await hold_by_hand(home, ref.queue, reason=reason, lease_s=parse_duration(lease), wait_s=wait_s)
-        return Held(id=ticket, token=token)
+        return Held(state=ref.queue, id=ticket, token=token)
     check_can(ref, Can.HOLD, text)
     async with open_site(ref, home, text) as site:
         return await _take(site, reason, wait_s or 0.0)
@@ -87,7 +89,7 @@ async def _take(site: Site, reason: str, wait_s: float) -> Held:
                 raise
             await clock.sleep(RETRY_S)
         else:
-            return Held(id=info.id)
+            return Held(state=site.ref.queue, id=info.id)
 
 
 def _terraforms(site: Site) -> ExistingBackend:
@@ -106,7 +108,7 @@ async def release(text: str, home: Home, environ: Mapping[str, str]) -> Held:
     ref = await resolve(text, home, environ)
     await check_heard_of(ref, home)
     if ref.is_own:
-        return Held(id="", token=await release_by_hand(home, ref.queue))
+        return Held(state=ref.queue, id="", token=await release_by_hand(home, ref.queue))
     async with open_site(ref, home, text) as site:
         return await _give(site, text)
 
@@ -123,7 +125,7 @@ async def _give(site: Site, text: str) -> Held:
         )
     for lock in locks:
         await _terraforms(site).delete_lock(lock)
-    return Held(id=locks[0].id)
+    return Held(state=site.ref.queue, id=locks[0].id)
 
 
 _BY_HAND = "by hand"

@@ -81,6 +81,7 @@ class Explained:
 
     Attributes:
         subject: What the person named.
+        queue: The state's own name, by which every command knows it.
         address: The state's address.
         backend: `interlock`, or Terraform's word for the backend.
         lock: The lock as plain values; None when nobody holds.
@@ -90,6 +91,7 @@ class Explained:
     """
 
     subject: str
+    queue: str
     address: str
     backend: str
     lock: Mapping[str, Any] | None = None
@@ -357,6 +359,7 @@ class GrantCase:
     def _explain(self, evidence: tuple[Evidence, ...], verdict: Verdict | None) -> Explained:
         return Explained(
             subject=self._question.subject,
+            queue=self._question.ref.queue,
             address=self._question.ref.address,
             backend=self._question.site.kind,
             lock=None if verdict is None or self._holder is None else _holder_values(self._holder),
@@ -447,6 +450,7 @@ class TerraformLockCase:
         self._judged = await examine(self._backend, inquiry, clock=self._question.home.clock)
         return Explained(
             subject=self._question.subject,
+            queue=self._question.ref.queue,
             address=self._judged.address,
             backend=self._backend.describe().type,
             lock=lock_values(self._judged.locks) if self._judged.locks else None,

@@ -110,7 +110,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
         if (holder.token, word) not in said:
             said.add((holder.token, word))
             why = fill_in("; ".join(verdict.reasons + verdict.missing), state)
-            text = f"holder {holder.run or holder.who} is {word}: {why}"
+            text = f"holder {holder.run or holder.who} is {word} ({verdict.conclusion.meaning}): {why}"
             tell(Noticed(verdict=word, token=holder.token, run=holder.run, text=text))
         if verdict.conclusion is Conclusion.GONE:
             await self._recover(state, holder, verdict, tell)

@@ -30,6 +30,23 @@ class Conclusion(Enum):
     GONE = "gone"
     UNDECIDED = "undecided"
 
+    @property
+    def meaning(self) -> str:
+        """What follows from it for a person who waits for the lock."""
+        return _MEANINGS[self]
+
+    @property
+    def told(self) -> str:
+        """The word with its meaning, as every command prints it."""
+        return f"{self.value}: {self.meaning}"
+
+
+_MEANINGS = {
+    Conclusion.ALIVE: "still at work, so the lock stays",
+    Conclusion.GONE: "safe to break",
+    Conclusion.UNDECIDED: "not proven, so the lock stays",
+}
+
 
 class Verdict(Struct, frozen=True, kw_only=True):
     """A conclusion with its reasons.
