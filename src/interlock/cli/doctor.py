@@ -17,20 +17,31 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_MARKS = {"ok": ("✓", "32"), "note": ("·", "2"), "problem": ("✗", "31")}
+_MARKS = {"problem": ("✗", "31"), "note": ("·", "2"), "ok": ("✓", "32")}
+"""How results are shown, in this order: what is wrong comes first."""
 
 
 @app.command()
 def doctor(
     directory: Annotated[Path, typer.Argument(help="The root module.", show_default="here")] = Path(),
     *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Do what needs no decision: make the home, ignore states.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Check everything around a run: settings, Terraform, backend, store, and what is left of earlier runs."""
+    """Check everything around a run: settings, Terraform, backend, store, and what is left of earlier runs.
+
+    Problems come first. --fix never changes a state, a lock, or a backend.
+    """
     from interlock.compose.examining import examine
 
-    rows = asyncio.run(examine(directory, os.environ))
-    view.emit({"checks": rows}, json=json, human=lambda: _show(rows))
+    found, done = asyncio.run(examine(directory, os.environ, fix=fix))
+    rows = sorted(found, key=lambda row: list(_MARKS).index(row.result))
+    if not json:
+        for text in done:
+            view.note(f"done  {text}")
+    view.emit({"checks": rows, "done": done}, json=json, human=lambda: _show(rows))
     if any(row.result == "problem" for row in rows):
         raise typer.Exit(1)
 

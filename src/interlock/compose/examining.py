@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING
 from interlock.errors import InterlockError
 from interlock.home.embedded import open_home, read_settings
 from interlock.operate.doctor import Checked, check_folder, examine_surroundings, failed
+from interlock.operate.mending import mend
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
 
 
-async def examine(directory: Path, environ: Mapping[str, str]) -> list[Checked]:
+async def examine(directory: Path, environ: Mapping[str, str], *, fix: bool = False) -> tuple[list[Checked], list[str]]:
     """Look at everything around a run in one root module; settings that cannot be read are the one thing found then.
+
+    Args:
+        directory: The root module.
+        environ: The environment of a run.
+        fix: Do what can be done without a decision, and look again.
+
+    Returns:
+        What was found, and what was done.
 
     Raises:
         UsageError: There is no such folder.
@@ -25,9 +34,11 @@ async def examine(directory: Path, environ: Mapping[str, str]) -> list[Checked]:
     try:
         settings = read_settings(environ, directory)
     except InterlockError as error:
-        return [failed("settings", error)]
+        return [failed("settings", error)], []
 
     def opened(*, make: bool) -> AbstractAsyncContextManager[Home]:
         return open_home(settings, make=make)
 
-    return await examine_surroundings(directory, settings, opened, environ)
+    rows = await examine_surroundings(directory, settings, opened, environ)
+    done = await mend(rows, directory, settings, opened) if fix else []
+    return (await examine_surroundings(directory, settings, opened, environ) if done else rows), done

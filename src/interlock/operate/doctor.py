@@ -24,6 +24,7 @@ from interlock.site.opening import open_site, queue_of
 from interlock.site.ref import Own, StateRef
 from interlock.site.which import holds_configuration, ref_of_run
 from interlock.source.disk import DiskTree
+from interlock.trust.checkout import ask_git
 
 if TYPE_CHECKING:
     from interlock.gateway.service import Terms
@@ -36,6 +37,9 @@ _LOW_BYTES = 1 << 30
 _PROBLEMS = 5  # of a configuration that are told; `interlock lint` tells all
 P = ParamSpec("P")
 Result = Literal["ok", "note", "problem"]
+_LOGIN = "export GENESYSCLOUD_OAUTHCLIENT_ID=ID GENESYSCLOUD_OAUTHCLIENT_SECRET=SECRET"
+IGNORED = (".terraform/", "*.tfstate", "*.tfstate.*", "crash.log")
+"""What git must not take: plug-ins, states with their copies (they hold secrets), a crashed Terraform's log."""
 _ELSEWHERE = "interlock doctor    in the folder of a root module"
 
 
@@ -48,12 +52,14 @@ class Checked:
         result: `ok`, `note` (worth knowing) or `problem` (a run would fail or be unsafe).
         text: What was found, and where it comes from.
         fix: The next command; empty when there is nothing to do.
+        mend: Which of `interlock.operate.mending` does it without a question; empty when only a person can decide.
     """
 
     name: str
     result: Result
     text: str
     fix: str = ""
+    mend: str = ""
 
 
 class OpenHome(Protocol):
@@ -96,8 +102,9 @@ async def examine_surroundings(
         rows += await _site(ref, open_home, directory)
     else:
         rows += await asyncio.to_thread(_guarded, _configuration, settings, directory, ref)
-        rows += await _store(settings, open_home, ref)
+        rows += await _store(settings, open_home, ref, directory)
     rows += await _api(settings, directory, environ, shares=_shares(ref))
+    rows += await asyncio.to_thread(_ignores, directory)
     rows += _left_behind(settings)
     return rows
 
@@ -228,17 +235,20 @@ async def _site_lock(site: Site) -> list[Checked]:
     return [Checked(name="lock", result="note", text=text, fix=command("lock", "explain", site.ref.root_module))]
 
 
-def _no_store_yet(settings: Settings) -> Checked:
+def _no_store_yet(settings: Settings, directory: Path) -> Checked:
     above = next(folder for folder in settings.database.parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         text, fix = f"nothing can be written in {above}", "set INTERLOCK_HOME to a folder that can be written"
         return Checked(name="store", result="problem", text=text, fix=fix)
-    return Checked(name="store", result="note", text=f"{settings.database} does not exist yet; the first run makes it")
+    text = f"{settings.database} does not exist yet; the first run makes it"
+    return Checked(name="store", result="note", text=text, fix=command("doctor", directory, "--fix"), mend="home")
 
 
-async def _store(settings: Settings, open_home: OpenHome, ref: StateRef | InterlockError) -> list[Checked]:
+async def _store(
+    settings: Settings, open_home: OpenHome, ref: StateRef | InterlockError, directory: Path
+) -> list[Checked]:
     if not settings.database.exists():
-        return [_no_store_yet(settings)]
+        return [_no_store_yet(settings, directory)]
     rows: list[Checked] = []
     try:
         async with open_home(make=True) as home:
@@ -317,14 +327,39 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str], 
         return [failed("gateway", error)]
     if isinstance(need, str):
         return [Checked(name="gateway", result="note", text=f"runs go without one: {need}")]
+    known = tuple(each for each in need.left_alone if not each.lacks_login)
     past = ", ".join(sorted({bypass.resource for bypass in gateway_bypasses()}))
     uploads = f"uploads of {past} go straight to their hosts"
     return [
         *(_way(way, of_several=len(need.ways) > 1) for way in need.ways),
-        *(Checked(name="gateway", result="note", text=words) for words in need.words),
+        *(Checked(name="gateway", result="note", text=words) for words in replace(need, left_alone=known).words),
+        *([_no_login()] if len(known) < len(need.left_alone) else []),
         *([shares, Checked(name="past the gateway", result="note", text=uploads)] if need.ways else []),
         *[await _client(way.terms) for way in need.ways],
     ]
+
+
+def _no_login() -> Checked:
+    text = "the configuration uses Genesys Cloud, and neither an OAuth client nor an access token is given"
+    return Checked(name="credentials", result="problem", text=text, fix=f"{_LOGIN}    or GENESYSCLOUD_ACCESS_TOKEN")
+
+
+def _ignores(directory: Path) -> list[Checked]:
+    """Say what of a working folder git would take with a commit; nothing outside a checkout."""
+    missing = [name for name in IGNORED if not is_ignored(directory, name)]
+    if not missing:
+        return []
+    text = f"git would commit {', '.join(missing)}: states hold secrets"
+    return [Checked(name="git", result="note", text=text, fix=command("doctor", directory, "--fix"), mend="ignores")]
+
+
+def is_ignored(directory: Path, pattern: str) -> bool:
+    """Say whether git leaves out the files that a pattern of `IGNORED` is for; True outside a checkout."""
+    if ask_git(directory, "rev-parse", "--is-inside-work-tree") != "true":
+        return True
+    example = pattern.replace("*", "x").replace(".x", ".backup", 1) if pattern.endswith(".*") else pattern
+    example = example.replace("*", "x") + ("x" if example.endswith("/") else "")
+    return bool(ask_git(directory, "check-ignore", "--no-index", example))
 
 
 def _way(way: Way, *, of_several: bool) -> Checked:

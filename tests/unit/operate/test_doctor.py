@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from interlock.errors import BackendUnavailable, UsageError
 from interlock.home.embedded import EmbeddedHome
 from interlock.home.interface import Home
 from interlock.operate.doctor import check_folder, examine_surroundings
+from interlock.operate.mending import mend
 from interlock.settings.values import Settings
 from interlock.testing.home import memory_home
 
@@ -53,3 +55,58 @@ def test_what_is_not_a_folder_is_not_examined(tmp_path: Path) -> None:
     check_folder(tmp_path)
     with pytest.raises(UsageError):
         check_folder(tmp_path / "none")
+
+
+GENESYS = """
+terraform {
+  required_providers {
+    genesyscloud = { source = "mypurecloud/genesyscloud" }
+  }
+}
+provider "genesyscloud" {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("environ", "result"),
+    [
+        ({}, "problem"),
+        ({"GENESYSCLOUD_OAUTHCLIENT_ID": "id"}, "problem"),
+        ({"GENESYSCLOUD_ACCESS_TOKEN": "token"}, None),
+    ],
+)
+async def test_a_genesys_root_without_a_login_is_a_problem(
+    tmp_path: Path, environ: dict[str, str], result: str | None
+) -> None:
+    (tmp_path / "main.tf").write_text(GENESYS)
+    rows = await examine_surroundings(tmp_path, Settings(home=tmp_path / "home"), broken, {"PATH": "", **environ})
+    assert [row.result for row in rows if row.name == "credentials"] == ([result] if result else [])
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    return tmp_path
+
+
+async def test_what_needs_no_decision_is_done_and_then_no_longer_found(checkout: Path) -> None:
+    tmp_path = checkout
+    (tmp_path / "main.tf").write_text("")
+    (tmp_path / ".gitignore").write_text("*.log")
+    home = memory_home(tmp_path / "home")
+    settings = Settings(home=tmp_path / "home")
+
+    @asynccontextmanager
+    async def opened(*, make: bool) -> AsyncIterator[EmbeddedHome]:
+        settings.home.mkdir(exist_ok=make)
+        settings.database.touch()
+        yield home
+
+    rows = await examine_surroundings(tmp_path, settings, opened, {"PATH": ""})
+    assert {row.name: row.mend for row in rows if row.mend} == {"store": "home", "git": "ignores"}
+    done = await mend(rows, tmp_path, settings, opened)
+    assert len(done) == 2
+    assert (tmp_path / ".gitignore").read_text().splitlines()[0] == "*.log", "what stood there stays"
+    again = await examine_surroundings(tmp_path, settings, opened, {"PATH": ""})
+    assert not [row for row in again if row.mend]
+    assert await mend(again, tmp_path, settings, opened) == []

@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "aws_region": "GENESYSCLOUD_REGION",
 }
 """Provider arguments and the variables that give them when the block does not."""
+NO_LOGIN = f"{ENVIRONMENT['oauthclient_id']} and {ENVIRONMENT['oauthclient_secret']} are not both in the environment"
 POOL_VARIABLE = "GENESYSCLOUD_TOKEN_POOL_SIZE"
 
 _REGISTRIES = ("registry.terraform.io/", "registry.opentofu.org/")  # left out by most; one provider either way
@@ -84,6 +85,11 @@ class LeftAlone:
 
     label: str
     why: str
+
+    @property
+    def lacks_login(self) -> bool:
+        """Whether nobody can log in with it: neither an OAuth client nor an access token is given."""
+        return self.why == NO_LOGIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,9 +260,7 @@ def _arguments(body: Body | None, scope: Scope, environ: Mapping[str, str]) -> d
     if is_learned:
         return {**values, **dict.fromkeys(_LEARNED)}
     if not values["oauthclient_id"] or not values["oauthclient_secret"]:
-        return (
-            f"{ENVIRONMENT['oauthclient_id']} and {ENVIRONMENT['oauthclient_secret']} are not both in the environment"
-        )
+        return NO_LOGIN
     return values
 
 
