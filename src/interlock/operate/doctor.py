@@ -37,7 +37,7 @@ _LOW_BYTES = 1 << 30
 _PROBLEMS = 5  # of a configuration that are told; `interlock lint` tells all
 P = ParamSpec("P")
 Result = Literal["ok", "note", "problem"]
-_LOGIN = "export GENESYSCLOUD_OAUTHCLIENT_ID=ID GENESYSCLOUD_OAUTHCLIENT_SECRET=SECRET"
+_LOGIN = "set GENESYSCLOUD_OAUTHCLIENT_ID and GENESYSCLOUD_OAUTHCLIENT_SECRET"
 IGNORED = (".terraform/", "*.tfstate", "*.tfstate.*", "crash.log")
 """What git must not take: plug-ins, states with their copies (they hold secrets), a crashed Terraform's log."""
 _ELSEWHERE = "interlock doctor    in the folder of a root module"
@@ -341,7 +341,7 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str], 
 
 def _no_login() -> Checked:
     text = "the configuration uses Genesys Cloud, and neither an OAuth client nor an access token is given"
-    return Checked(name="credentials", result="problem", text=text, fix=f"{_LOGIN}    or GENESYSCLOUD_ACCESS_TOKEN")
+    return Checked(name="credentials", result="problem", text=text, fix=_LOGIN)
 
 
 def _ignores(directory: Path) -> list[Checked]:
