@@ -113,6 +113,7 @@ _OF_OTHERS: Final = frozenset(
     {
         "accept-deletions",
         "all",
+        "behind-proxy",
         "dry-run",
         "edit",
         "ephemeral-runners",
