@@ -11,7 +11,6 @@ from interlock.cli.main import COMMANDS, build, main
 
 WITHOUT = {
     "state pull": "prints the state itself, which is JSON",
-    "serve": "works until it is stopped, and has no result",
     "completion": "prints a script for a shell",
     "ci comment": "the CI system reads what it prints",
     "ci login": "the CI system reads what it prints",
