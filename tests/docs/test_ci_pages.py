@@ -27,7 +27,12 @@ def test_the_example_configuration_gives_pipelines_for_every_system(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("page", "vendor"),
-    [("ci-github.md", Vendor.GITHUB), ("ci-gitlab.md", Vendor.GITLAB), ("ci-azure.md", Vendor.AZURE)],
+    [
+        ("ci-github.md", Vendor.GITHUB),
+        ("ci-gitlab.md", Vendor.GITLAB),
+        ("ci-azure.md", Vendor.AZURE),
+        ("ci-jenkins.md", Vendor.JENKINS),
+    ],
 )
 def test_every_generated_file_and_secret_is_named(page: str, vendor: Vendor, tmp_path: Path) -> None:
     text = (HOWTO / page).read_text()

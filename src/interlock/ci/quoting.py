@@ -79,6 +79,22 @@ def expression_text(value: str) -> Spelled:
     return Spelled("'" + value.replace("'", "''") + "'")
 
 
+def groovy_text(value: str) -> Spelled:
+    """Spell a value as text in single quotes of Groovy, in which nothing is filled in.
+
+    Raises:
+        UsageError: As `yaml_scalar`: Jenkins fills in what follows a dollar sign in its `environment` all the same.
+    """
+    if "$" in value or not value.isprintable():
+        yaml_scalar("$")
+    return groovy_script(value)
+
+
+def groovy_script(value: str) -> Spelled:
+    """Spell a script of ours, which holds no value of anybody else's, as text in single quotes of Groovy."""
+    return Spelled("'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'")
+
+
 def bare_text(value: str) -> Spelled:
     """Return text that may stand in a comment, or inside double quotes of a GitLab rule, as it is.
 

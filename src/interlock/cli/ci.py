@@ -33,6 +33,7 @@ class Platforms(StrEnum):
     GITHUB = "github"
     GITLAB = "gitlab"
     AZURE = "azure"
+    JENKINS = "jenkins"
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -349,7 +350,7 @@ def _workspace() -> str:
 
 def _pipeline_run() -> str:
     """Return the id of this run of the CI system, as sealing and opening jobs of one pipeline share it."""
-    names = ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_BUILDID")
+    names = ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_BUILDID", "BUILD_TAG")
     found = next((os.environ[name] for name in names if os.environ.get(name)), "")
     if not found:
         raise UsageError("this is not a job of a pipeline", why="a plan is sealed for one", fix="run it in a CI job")
@@ -553,10 +554,13 @@ def _pipeline(settings: Settings) -> Pipeline:
 
 
 def _platform(which: Platforms | None) -> Platform:
+    from functools import partial
+
     from interlock.ci.platforms.opening import open_platform
     from interlock.ci.workflow import Vendor
+    from interlock.trust.checkout import ask_git
 
-    return open_platform(os.environ, Vendor(which.value) if which else None)
+    return open_platform(os.environ, Vendor(which.value) if which else None, ask_git=partial(ask_git, Path.cwd()))
 
 
 def _tree(tree: str | None) -> str:
@@ -598,11 +602,13 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _hand_out(values: Mapping[str, str]) -> None:
-    """Hand values to later jobs: step outputs on GitHub and Azure, a dotenv report on GitLab.
+    """Hand values to later jobs: step outputs on GitHub and Azure, a file on GitLab (a dotenv report) and Jenkins.
 
     GitLab gives each line of that report to the jobs after this one as a variable, so a file of this name that is in
     the checkout already would set what it likes there: it is replaced, not added to.
     """
+    from interlock.ci.platforms.jenkins import is_jenkins
+
     path = os.environ.get("GITHUB_OUTPUT")
     lines = {name: one_line(value) for name, value in values.items()}
     if path:
@@ -611,7 +617,7 @@ def _hand_out(values: Mapping[str, str]) -> None:
     elif os.environ.get("TF_BUILD"):
         for name, value in lines.items():
             view.tell_azure("task.setvariable", {"variable": name, "isOutput": "true"}, value)
-    elif os.environ.get("GITLAB_CI"):
+    elif os.environ.get("GITLAB_CI") or is_jenkins(os.environ):
         report = "".join(f"PLAN_{name.upper()}={value}\n" for name, value in lines.items())
         _replace(Path("interlock.env"), report.encode())
 

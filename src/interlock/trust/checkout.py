@@ -16,7 +16,7 @@ from interlock.trust.own_secrets import without_own_secrets
 _CI_FOLDERS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "BUILD_SOURCESDIRECTORY", "SYSTEM_DEFAULTWORKINGDIRECTORY")
 """Where CI systems put the checkout, which may come without a `.git` (a downloaded artifact, an export)."""
 
-CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD")
+CI_MARKS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL")
 """One of them is set in every CI job that we can name."""
 
 _GIT_LIMIT_S = 10.0

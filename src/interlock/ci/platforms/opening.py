@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from interlock.ci.platforms.azure import Azure, azure_identity, open_azure
 from interlock.ci.platforms.github import GitHub, github_identity, open_github
 from interlock.ci.platforms.gitlab import GitLab, gitlab_identity, open_gitlab
+from interlock.ci.platforms.jenkins import Jenkins, is_jenkins
 from interlock.ci.workflow import Vendor
 from interlock.errors import UsageError
 
-Platform = GitHub | GitLab | Azure
+Platform = GitHub | GitLab | Azure | Jenkins
 
 
 def find_vendor(environ: Mapping[str, str]) -> Vendor | None:
@@ -19,11 +20,20 @@ def find_vendor(environ: Mapping[str, str]) -> Vendor | None:
         return Vendor.GITHUB
     if environ.get("GITLAB_CI"):
         return Vendor.GITLAB
-    return Vendor.AZURE if environ.get("TF_BUILD") else None
+    if environ.get("TF_BUILD"):
+        return Vendor.AZURE
+    return Vendor.JENKINS if is_jenkins(environ) else None
 
 
-def open_platform(environ: Mapping[str, str], vendor: Vendor | None = None) -> Platform:
+def open_platform(
+    environ: Mapping[str, str], vendor: Vendor | None = None, *, ask_git: Callable[..., str] = lambda *_: ""
+) -> Platform:
     """Return the platform's API.
+
+    Args:
+        environ: The job's environment.
+        vendor: The platform; None to look at the environment.
+        ask_git: Returns git's answer in the checkout, which is all that Jenkins can be asked for.
 
     Raises:
         UsageError: It is not known which platform, or its address or token is missing.
@@ -35,8 +45,10 @@ def open_platform(environ: Mapping[str, str], vendor: Vendor | None = None) -> P
             return open_gitlab(environ)
         case Vendor.AZURE:
             return open_azure(environ)
+        case Vendor.JENKINS:
+            return Jenkins(environ=environ, ask_git=ask_git)
         case _:
-            raise _nowhere("name it: --platform github|gitlab|azure")
+            raise _nowhere("name it: --platform github|gitlab|azure|jenkins")
 
 
 def identity(environ: Mapping[str, str], audience: str) -> str:
@@ -52,13 +64,19 @@ def identity(environ: Mapping[str, str], audience: str) -> str:
             return gitlab_identity(environ, audience)
         case Vendor.AZURE:
             return azure_identity(environ, audience)
+        case Vendor.JENKINS:
+            raise UsageError(
+                "Jenkins gives its builds no identity of their own",
+                why="only its OpenID Connect plugin does, as a credential",
+                fix="keep a token of the server as a credential, in INTERLOCK_TOKEN",
+            )
         case _:
             raise _nowhere("log in with a token in INTERLOCK_TOKEN")
 
 
 def _nowhere(fix: str) -> UsageError:
     return UsageError(
-        "this is not a job of GitHub, GitLab or Azure DevOps",
-        why="none of GITHUB_ACTIONS, GITLAB_CI and TF_BUILD is set",
+        "this is not a job of GitHub, GitLab, Azure DevOps or Jenkins",
+        why="none of GITHUB_ACTIONS, GITLAB_CI, TF_BUILD and JENKINS_URL is set",
         fix=fix,
     )

@@ -3,18 +3,23 @@
 from collections.abc import Mapping
 
 from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline
-from interlock.ci.rendering import azure, github, gitlab
+from interlock.ci.rendering import azure, github, gitlab, jenkins
 from interlock.ci.rendering.requirements import requirements_text
 from interlock.ci.workflow import Vendor
 
 __all__ = ["HEADER", "VENDORS", "render"]
 
-HEADER = "# Written by `interlock ci generate"
+HEADER = ("# Written by `interlock ci generate", "// Written by `interlock ci generate")
 """How every generated file begins. A file that begins otherwise belongs to somebody and is not overwritten."""
 
-VENDORS = (Vendor.GITHUB, Vendor.GITLAB, Vendor.AZURE)
+VENDORS = (Vendor.GITHUB, Vendor.GITLAB, Vendor.AZURE, Vendor.JENKINS)
 
-_RENDERERS = {Vendor.GITHUB: github.render, Vendor.GITLAB: gitlab.render, Vendor.AZURE: azure.render}
+_RENDERERS = {
+    Vendor.GITHUB: github.render,
+    Vendor.GITLAB: gitlab.render,
+    Vendor.AZURE: azure.render,
+    Vendor.JENKINS: jenkins.render,
+}
 
 
 def render(vendor: Vendor, pipeline: Pipeline) -> Mapping[str, str]:

@@ -14,6 +14,8 @@ from interlock.ci.quoting import (
     bare_text,
     checked_spelling,
     expression_text,
+    groovy_script,
+    groovy_text,
     job_word,
     shell_word,
     yaml_scalar,
@@ -42,6 +44,8 @@ def _environment() -> Environment:
         sh=shell_word,
         expr=expression_text,
         word=job_word,
+        groovy=groovy_text,
+        script=groovy_script,
         flags=Spelled,  # our own words, never a value
         pin=lambda pin: Spelled(str(pin)),
     )
