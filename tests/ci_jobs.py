@@ -174,13 +174,21 @@ class GitHubJob:
     """Executes a job's steps as GitHub's runner does, one after the other, `always()` steps in any case."""
 
     def __init__(
-        self, runner: Runner, workflow: str, job: str, *, run: str = "77", needs: Mapping[str, str] | None = None
+        self,
+        runner: Runner,
+        workflow: str,
+        job: str,
+        *,
+        run: str = "77",
+        needs: Mapping[str, str] | None = None,
+        values: Mapping[str, str] | None = None,
     ) -> None:
         path = runner.checkout / f".github/workflows/{workflow}"
         self.job = YAML(typ="safe", pure=True).load(path.read_text())["jobs"][job]
         self._runner = runner
         self._run_id = run
         self._needs = needs or {}
+        self._values = values or {}
         self.outputs: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
 
@@ -219,6 +227,8 @@ class GitHubJob:
 
     def fill(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:
+            if (given := self._values.get(match[1].strip())) is not None:
+                return given
             kind, _, name = match[1].strip().partition(".")
             if kind == "secrets":
                 return SECRETS[name]

@@ -7,7 +7,7 @@ beginning lets the next run find and replace it, so that a pull request has one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,6 +81,60 @@ def markdown(report: PlanReport) -> str:
     tail = "\n" + "\n".join(_tail(report))
     room = MAX_COMMENT - len(head) - len(tail) - 200
     return head + _folded(report.text, max(room, 0)) + tail + "\n"
+
+
+SUMMARY_MARK: Final = "<!-- interlock plans -->"
+"""The hidden mark of the one comment for all roots."""
+
+
+def joint_markdown(states: Sequence[str], reports: Mapping[str, PlanReport]) -> str:
+    """Return one comment for several roots: a table, and each plan folded as far as there is room.
+
+    Args:
+        states: The states that were planned, in order; none when the change touches no root.
+        reports: What was kept of each plan; a state without one had no plan.
+    """
+    lines = [SUMMARY_MARK, "### Interlock plans", ""]
+    if not states:
+        return "\n".join([*lines, "**This change touches no root module.**", ""])
+    lines += ["| state | plan |", "|---|---|"]
+    lines += [f"| {_cell(state)} | {_said(reports.get(state))} |" for state in states]
+    text = "\n".join(lines) + "\n"
+    left = len(text)
+    for place, state in enumerate(states):
+        report = reports.get(state)
+        if report is not None:
+            whole = _section(report, room=(MAX_COMMENT - left) // (len(states) - place))
+            left += len(whole)
+            text += whole
+    return text
+
+
+def _section(report: PlanReport, *, room: int) -> str:
+    """Return one root's part, as it would stand in a comment of its own, at most `room` characters long."""
+    head = "\n".join(list(_head(report))[1:])
+    tail = "\n" + "\n".join(_tail(report))
+    inside = f"{head}{_folded(report.text, max(room - len(head) - len(tail) - 200, 0))}{tail}"
+    found = f"\n<details><summary>{_html(report.state)}</summary>\n\n{inside}\n\n</details>\n"
+    return found if len(found) <= room else f"\n{_cell(report.state)}: its plan is on the page of its job.\n"
+
+
+def _html(text: str) -> str:
+    return one_line(text, limit=MAX_NAME).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cell(text: str) -> str:
+    return code_span(text, limit=MAX_NAME).replace("|", "\\|")
+
+
+def _said(report: PlanReport | None) -> str:
+    if report is None:
+        return "**no plan**: its job kept no report"
+    if report.error and report.is_empty:
+        return f"**no plan**: {_cell(report.error)}"
+    counts = f"{report.add} to add, {report.change} to change, {report.remove} to remove"
+    told = "no changes" if report.is_empty else counts
+    return f"**refused**: {_cell(report.error)}; {told}" if report.error else told
 
 
 def _head(report: PlanReport) -> Iterator[str]:

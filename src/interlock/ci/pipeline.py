@@ -52,6 +52,8 @@ class Target:
         environment: The CI environment with its approvals and secrets.
         locked: Whether the root module has a lock file of its providers, so that no other is installed.
         backend: Terraform's word for the backend that has the state; "" for Interlock's own.
+        needs: Names of the states whose roots are applied before this one, those of these included.
+        touched_by: Paths, with `**`, of which a change touches this root or one that it needs; () for any path.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Target:
     environment: str
     locked: bool = False
     backend: str = ""
+    needs: tuple[str, ...] = ()
+    touched_by: tuple[str, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -183,6 +187,8 @@ class StateFacts:
     environment: str | None
     locked: bool = False
     backend: str = ""
+    needs: tuple[str, ...] = ()
+    touched_by: tuple[str, ...] = ()
 
 
 def read_pipeline(
@@ -345,6 +351,8 @@ def _targets(states: Mapping[str, StateFacts], default_environment: str) -> Iter
                 environment=_checked(f"the environment of {name}", facts.environment or default_environment, _WORD),
                 locked=facts.locked,
                 backend=facts.backend,
+                needs=facts.needs,
+                touched_by=facts.touched_by,
             )
 
 

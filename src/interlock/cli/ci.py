@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from interlock.ci.checks import Check
     from interlock.ci.comment import PlanReport
-    from interlock.ci.pipeline import Pipeline
+    from interlock.ci.pipeline import Pipeline, Target
     from interlock.ci.platforms.opening import Platform
     from interlock.ci.workflow import Vendor
     from interlock.settings.values import Settings
@@ -59,7 +59,7 @@ def generate(
 
     settings = _settings()
     root = output or (settings.path.parent if settings.path else Path.cwd())
-    pipeline = _pipeline(settings)
+    pipeline = _pipeline(settings, with_order=True)
     _check_states(settings)
     _check_lasting(pipeline, Vendor(platform.value))
     if pipeline.server is not None:
@@ -363,11 +363,15 @@ def _named(path: Path | None) -> Path:
     return path
 
 
-def _artifact(name: str) -> bytes:
+def _kept_here(name: str) -> bytes | None:
     from interlock.ci.platforms.github import GitHub
 
     platform = _platform(None)
-    found = platform.own(name) if isinstance(platform, GitHub) else None
+    return platform.own(name) if isinstance(platform, GitHub) else None
+
+
+def _artifact(name: str) -> bytes:
+    found = _kept_here(name)
     if found is None:
         raise PolicyGate(f"this run has kept no {name}", why="the job before did not make it", fix="run the jobs again")
     return found
@@ -379,7 +383,11 @@ def comment(
         Path | None, typer.Argument(help="What `interlock plan --json` printed, or with --kept what --keep wrote.")
     ] = None,
     *,
-    state: State,
+    state: Annotated[str | None, typer.Option("--state", help="Name of the state.", metavar="NAME")] = None,
+    states: Annotated[
+        str | None,
+        typer.Option("--states", metavar="JSON", help="Names of several: one comment from their artifacts (GitHub)."),
+    ] = None,
     to_summary: Annotated[bool, typer.Option("--to-summary", help="Write to the job's page, not a comment.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the comment.")] = False,
     keep: Annotated[
@@ -399,8 +407,13 @@ def comment(
     """
     import msgspec
 
-    from interlock.ci.comment import mark, markdown
+    from interlock.ci.comment import SUMMARY_MARK, mark, markdown
 
+    if states is not None:
+        _to_change(_joint(states), SUMMARY_MARK)
+        return
+    if state is None:
+        raise UsageError("no state is named", why="a report is of one state", fix="add --state NAME")
     report = _report(summary, artifact, state, kept=kept)
     if keep is not None:
         _replace(keep, msgspec.json.encode(report))
@@ -425,18 +438,34 @@ def _to_change(body: str, mark: str) -> None:
         _to_summary(body)
 
 
+def _joint(states: str) -> str:
+    """Return one comment for several roots, from what the jobs of this run have kept."""
+    from interlock.ci.comment import joint_markdown
+    from interlock.ci.pipeline import slug_of
+
+    names = _state_names(states)
+    kept = {name: _kept_here(f"interlock-report-{slug_of(name)}") for name in names}
+    return joint_markdown(names, {name: _ours(found, name) for name, found in kept.items() if found is not None})
+
+
+def _state_names(states: str) -> list[str]:
+    import msgspec
+
+    from interlock.bounded import decode_json
+
+    try:
+        return decode_json(states.encode(), type=list[str])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        why = "`interlock ci roots` hands it on as `states`"
+        raise UsageError("--states is not a JSON list of names", why=why, fix="interlock ci roots --json") from error
+
+
 _MAX_REPORT_BYTES = 32 << 20  # six times the text of a rendered plan that is read
 
 
 def _report(summary: Path | None, artifact: str | None, state: str, *, kept: bool) -> PlanReport:
     """Return the facts of a plan: from this machine's run, or from what another job kept."""
-    from dataclasses import replace
-
-    import msgspec
-
-    from interlock.bounded import decode_json
-    from interlock.ci.comment import PlanReport
-    from interlock.cli.plan_report import project_address, read_report
+    from interlock.cli.plan_report import read_report
     from interlock.compose.homes import check_home_is_ours
 
     if artifact is None and not kept:
@@ -444,6 +473,19 @@ def _report(summary: Path | None, artifact: str | None, state: str, *, kept: boo
         check_home_is_ours(settings, os.environ)
         return read_report(_named(summary), state, settings.runs, os.environ)
     content = _artifact(artifact) if artifact is not None else _read(_named(summary), _MAX_REPORT_BYTES)
+    return _ours(content, state)
+
+
+def _ours(content: bytes, state: str) -> PlanReport:
+    """Return a report that another job has kept, with what only we may say."""
+    from dataclasses import replace
+
+    import msgspec
+
+    from interlock.bounded import decode_json
+    from interlock.ci.comment import PlanReport
+    from interlock.cli.plan_report import project_address
+
     try:
         found = decode_json(content[:_MAX_REPORT_BYTES], type=PlanReport)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -534,23 +576,99 @@ def _settings() -> Settings:
     return load(Path.cwd(), os.environ)
 
 
-def _pipeline(settings: Settings) -> Pipeline:
-    """Return the pipeline that interlock.yaml describes."""
+def _pipeline(settings: Settings, *, with_order: bool = False) -> Pipeline:
+    """Return the pipeline that interlock.yaml describes; with the order of its roots where that is asked for."""
     from interlock import __version__
     from interlock.ci.pipeline import StateFacts, read_pipeline
 
     base = settings.path.parent if settings.path else Path.cwd()
+    order = _order(settings) if with_order else {}
     states = {
         name: StateFacts(
             directory=None if state.directory is None else Path(os.path.relpath(state.directory, base)).as_posix(),
             environment=state.environment,
             locked=state.directory is not None and (state.directory / ".terraform.lock.hcl").is_file(),
             backend=_backend_of(state.directory, settings),
+            needs=order.get(name, ((), ()))[0],
+            touched_by=order.get(name, ((), ()))[1],
         )
         for name, state in settings.states.items()
     }
     section = settings.sections.get("pipeline", {})
     return read_pipeline(section, states, server=settings.server, interlock_version=__version__)
+
+
+def _order(settings: Settings) -> Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Return by state what its root needs, directly or not, and which paths touch it; of roots that are here."""
+    from interlock.dependencies.roots import graph_of
+    from interlock.operate.roots import paths_that_touch, read_roots
+
+    folders = [s.directory.resolve() for s in settings.states.values() if s.directory and s.directory.is_dir()]
+    if len(folders) <= 1:
+        return {}
+    roots = read_roots(settings, os.environ, tuple(dict.fromkeys(folders)))
+    _ = roots.waves  # a circle is refused: no pipeline could keep it
+    graph = graph_of(roots.names, roots.needs)
+    paths = paths_that_touch(roots, settings)
+    found = {}
+    for name in roots.names:
+        needs = tuple(sorted(graph.all_needs(name)))
+        touched = dict.fromkeys(path for one in (name, *needs) for path in paths.get(one, ()))
+        found[name] = (needs, tuple(touched))
+    return found
+
+
+@app.command()
+def roots(
+    *,
+    changed: Annotated[
+        str | None, typer.Option("--changed", metavar="BASE", help="Only roots that differ from this commit.")
+    ] = None,
+    named: Annotated[
+        str | None, typer.Option("--named", metavar="STATES", help="Only these, with spaces between.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Tell later jobs of this pipeline which roots to work on, and why these.
+
+    On GitHub they find a matrix in the output `matrix` and the names in `states`.
+    """
+    from interlock.cli.many import Choice, choose, notes_of
+
+    settings = _settings()
+    targets = {target.name: target for target in _pipeline(settings).targets}
+    names = tuple(targets)
+    if named is not None:
+        _check_names(named.split(), names)
+        names = tuple(name for name in names if name in named.split())
+    elif changed is not None:
+        chosen = choose(Choice(folders=(), changed=changed, jobs=1), settings, os.environ)
+        for text in notes_of(chosen):
+            view.note(text)
+        names = tuple(name for name in names if name in chosen.roots.names)
+    rows = [_matrix_row(targets[name]) for name in names]
+    _hand_out({"matrix": view.as_json_line(rows), "states": view.as_json_line(names)})
+    view.emit({"roots": rows}, json=json, human=lambda: view.say(", ".join(names) or "no root"))
+
+
+def _check_names(named: list[str], known: tuple[str, ...]) -> None:
+    import difflib
+
+    for name in named:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            why = f"the nearest is {near[0]}" if near else f"there are {', '.join(known[:5])}"
+            raise UsageError(f"no root of interlock.yaml is called {name[:200]}", why=why, fix="interlock roots")
+
+
+def _matrix_row(target: Target) -> dict[str, str]:
+    return {
+        "state": target.name,
+        "slug": target.slug,
+        "directory": target.directory,
+        "environment": target.environment,
+        "lockfile": "-lockfile=readonly" if target.locked else "",
+    }
 
 
 def _platform(which: Platforms | None) -> Platform:
@@ -610,7 +728,7 @@ def _hand_out(values: Mapping[str, str]) -> None:
     from interlock.ci.platforms.jenkins import is_jenkins
 
     path = os.environ.get("GITHUB_OUTPUT")
-    lines = {name: one_line(value) for name, value in values.items()}
+    lines = {name: one_line(value, limit=len(value)) for name, value in values.items()}
     if path:
         with Path(path).open("a") as file:
             file.writelines(f"{name}={value}\n" for name, value in lines.items())

@@ -28,6 +28,7 @@ from interlock.dependencies.touched import (
     differing_settings,
     find_touched,
     footprint_of,
+    is_below,
 )
 from interlock.errors import InterlockError, UsageError, command
 from interlock.existing.discovery import find_read
@@ -210,6 +211,32 @@ def touched_by(
     return tuple(_shown(each, change.top) for each in touched), tuple(
         f"{each.root}: {doubt}" for each in prints for doubt in each.doubts
     )
+
+
+def paths_that_touch(roots: Roots, settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return by root which paths of the repository touch it, as patterns of CI files: a folder is `path/**`.
+
+    Paths outside the repository are left out; outside a repository there are none.
+    """
+    found = {}
+    for root in roots.modules:
+        top = next(
+            (f for f in (Path(root.module.path), *Path(root.module.path).parents) if (f / ".git").exists()), None
+        )
+        if top is not None:
+            found[root.name] = tuple(_patterns(_footprint(root, settings, ()), top))
+    return found
+
+
+def _patterns(footprint: Footprint, top: Path) -> Iterator[str]:
+    for folder in footprint.folders:
+        if is_below(folder, str(top)):
+            inside = Path(folder).relative_to(top).as_posix()
+            yield "**/*" if inside == "." else f"{inside}/**/*"
+    named = [path for path in footprint.files if Path(path).is_file()]
+    for path in (*named, *footprint.patterns, str(top / "interlock.yaml")):
+        if is_below(path, str(top)):
+            yield Path(path).relative_to(top).as_posix()
 
 
 def _shown(touched: Touched, top: Path) -> Touched:

@@ -57,14 +57,14 @@ _SPARSE = """\
           sparse-checkout-cone-mode: false
 """
 
-_SPARSE_BASE = (
+SPARSE_BASE = (
     _SPARSE
     + """\
           ref: ${{ github.event.pull_request.base.sha }}
 """
 )
 
-_INSTALL = """\
+INSTALL = """\
 <% if not p.installed %>
       - uses: << pins.python | pin >>
         with:
@@ -79,7 +79,7 @@ _INSTALL = """\
 
 _SETUP = (
     _CHECKOUT
-    + _INSTALL
+    + INSTALL
     + """\
 <% if p.tool == "tofu" %>
       - uses: << pins.tofu | pin >>
@@ -244,8 +244,8 @@ jobs:
     + """\
     steps:
 """
-    + _SPARSE_BASE
-    + _INSTALL
+    + SPARSE_BASE
+    + INSTALL
     + """\
       - name: Comment
         env:
@@ -324,7 +324,7 @@ jobs:
     steps:
 """
     + _SPARSE
-    + _INSTALL
+    + INSTALL
     + """\
       - name: Seal the reviewed plan
         id: seal
@@ -461,7 +461,7 @@ jobs:
 <% set is_change = false %>
 """
     + _CHECKOUT
-    + _INSTALL
+    + INSTALL
     + """\
       - name: Check
         env:
@@ -473,6 +473,15 @@ jobs:
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the workflow files by path."""
+    if len(pipeline.targets) > 1:
+        from interlock.ci.rendering import github_many
+
+        return github_many.render(pipeline)
+    return render_one(pipeline)
+
+
+def render_one(pipeline: Pipeline) -> Mapping[str, str]:
+    """Return the workflow files in which each root has jobs of its own."""
     files = {"interlock-plan.yml": _PLAN, "interlock-apply.yml": _APPLY}
     if pipeline.drift_cron:
         files["interlock-drift.yml"] = _DRIFT
