@@ -355,10 +355,27 @@ def merge_on_gitlab(runner: Runner) -> None:
         runner.api.on("GET", "/projects/7/jobs/501/artifacts/plan.bin.wrapped", wrapped.read_bytes())
 
 
+def azure_stages(runner: Runner) -> list[dict[str, Any]]:
+    """Return the stages of the pipeline with templates put in, as Azure does before anything runs."""
+    reader = YAML(typ="safe", pure=True)
+    found: list[dict[str, Any]] = []
+    for stage in reader.load((runner.checkout / "interlock.azure-pipelines.yml").read_text())["stages"]:
+        if "template" not in stage:
+            found.append(stage)
+            continue
+        text = (runner.checkout / stage["template"]).read_text()
+        defaults = {one["name"]: one["default"] for one in reader.load(text)["parameters"] if "default" in one}
+        for name, value in {**defaults, **stage["parameters"]}.items():
+            spelled = json.dumps(value) if isinstance(value, list) or value == "" else str(value)
+            text = text.replace(f"${{{{ parameters.{name} }}}}", spelled)
+        assert "${{" not in text
+        found += reader.load(text)["stages"]
+    return found
+
+
 def read_azure_steps(runner: Runner, stage: str) -> Iterator[dict[str, Any]]:
-    document = YAML(typ="safe", pure=True).load((runner.checkout / "interlock.azure-pipelines.yml").read_text())
     name, _, which = stage.partition("/")
-    jobs = next(one for one in document["stages"] if one["stage"] == name)["jobs"]
+    jobs = next(one for one in azure_stages(runner) if one["stage"] == name)["jobs"]
     job = next(one for one in jobs if one.get("job", one.get("deployment")) == (which or name.split("_")[0]))
     steps = job.get("steps") or job["strategy"]["runOnce"]["deploy"]["steps"]
     for step in steps:

@@ -133,6 +133,7 @@ _OF_OTHERS: Final = frozenset(
         "plan",
         "policy",
         "print",
+        "pushed",
         "raw",
         "repair",
         "stop",

@@ -8,7 +8,21 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from tests.ci_jobs import CONFIGURATION, MODULE, GitHubJob, Outcome, Runner, codes, merge_on_github
+from tests.ci_jobs import (
+    CONFIGURATION,
+    MODULE,
+    GitHubJob,
+    Outcome,
+    Runner,
+    azure_stages,
+    codes,
+    handed_on,
+    merge_on_azure,
+    merge_on_github,
+    merge_on_gitlab,
+    run_azure_stage,
+    run_gitlab_job,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -168,3 +182,152 @@ def test_thirty_roots_make_short_files(many: Runner) -> None:
     lines = {path.name: path.read_text().count("\n") for path in (many.checkout / ".github/workflows").iterdir()}
     assert lines["interlock-apply.yml"] < 900
     assert max(lines["interlock-plan.yml"], lines["interlock-root.yml"], lines["interlock-drift.yml"]) < 260
+
+
+# -- GitLab -----------------------------------------------------------------------------------------------------------
+
+
+def jobs_of_gitlab(runner: Runner) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe", pure=True).load(
+        (runner.checkout / ".gitlab/interlock.gitlab-ci.yml").read_text()
+    )
+    return found
+
+
+def is_there(runner: Runner, job: str, base: str) -> bool:
+    """Say whether GitLab puts a job into the pipeline of a change: `changes` beside the rule's `if`."""
+    changed = runner.run("git", "diff", "--name-only", base).split()
+    patterns = [each for rule in jobs_of_gitlab(runner)[job]["rules"] for each in rule.get("changes", [])]
+    return any(
+        path == each or (each.endswith("/**/*") and path.startswith(each.removesuffix("**/*")))
+        for path in changed
+        for each in patterns
+    )
+
+
+def test_gitlab_has_the_jobs_of_the_roots_that_a_change_touches_as_interlock_itself_says(many: Runner) -> None:
+    many.run("interlock", "ci", "generate", "gitlab")
+    many.commit()
+    base = many.run("git", "rev-parse", "HEAD").strip()
+    for file, touched in (
+        ("modules/text/main.tf", ["prod-solo"]),
+        ("net/queues.tf", ["prod-app", "prod-net"]),
+        ("app/a.auto.tfvars", ["prod-app"]),
+        ("README.md", []),
+        (".github/workflows/x.yml", []),
+    ):
+        many.run("git", "reset", "--quiet", "--hard", base)
+        (many.checkout / file).write_text("# changed\n")
+        many.run("git", "add", "--all")
+        there = [slug for slug in ("prod-app", "prod-net", "prod-solo") if is_there(many, f"plan:{slug}", base)]
+        told = json.loads(many.run("interlock", "ci", "roots", "--changed", base, "--json"))["roots"]
+        assert there == [row["slug"] for row in told] == touched, file
+        assert [is_there(many, f"apply:{slug}", base) for slug in there] == [True] * len(there)
+
+
+def test_gitlab_applies_a_root_behind_those_that_it_needs_where_they_are_applied_too(many: Runner) -> None:
+    many.run("interlock", "ci", "generate", "gitlab")
+    jobs = jobs_of_gitlab(many)
+    behind = {"job": "apply:prod-net", "optional": True, "artifacts": False}
+    assert jobs["apply:prod-app"]["needs"] == ["seal:prod-app", behind]
+    assert jobs["apply:prod-net"]["needs"] == ["seal:prod-net"]
+    assert all(jobs[f"plan-anew:{slug}"]["extends"] == f"plan:{slug}" for slug in ("prod-app", "prod-net"))
+
+
+@pytest.mark.slow
+def test_gitlab_plans_comments_once_and_applies_exactly_that_on_merge(many: Runner) -> None:
+    many.run("interlock", "ci", "generate", "gitlab")
+    many.commit()
+    planned, waited = run_gitlab_job(many, "plan:prod-net")
+    assert (planned.code, waited.code) == (0, 0), planned.err
+    assert (many.checkout / "report-prod-net.json").is_file()
+    jobs = [{"id": 1, "name": "plan:prod-net", "status": "success"}, {"id": 2, "name": "plan:prod-app"}]
+    many.api.on("GET", "/projects/7/pipelines/90/jobs", jobs)
+    notes = "/projects/7/merge_requests/3/notes"
+    many.api.on("GET", notes, [])
+    many.api.on("POST", notes, {"id": 1})
+    told, _ = run_gitlab_job(many, "comment", CI_MERGE_REQUEST_IID="3")
+    assert told.code == 0, told.err
+    body = str(many.api.sent("POST")[-1].json()["body"])
+    assert "| `prod/net` | 1 to add, 0 to change, 0 to remove |" in body
+    assert "| `prod/app` | **no plan**: its job kept no report |" in body
+    assert "prod/solo" not in body
+    merge_on_gitlab(many)
+    job = {"id": 501, "name": "plan:prod-net", "status": "success", "finished_at": "2026-11-24T11:00:00Z"}
+    many.api.on("GET", "/projects/7/pipelines/50/jobs", [job])
+    sealed, _ = run_gitlab_job(many, "seal:prod-net")
+    assert sealed.code == 0, sealed.err
+    handed = dict(line.split("=") for line in (many.checkout / "interlock.env").read_text().splitlines())
+    applied, waited = run_gitlab_job(many, "apply:prod-net", **handed)
+    assert (applied.code, waited.code) == (0, 0), applied.err
+    assert many.skills() == ["Net"]
+
+
+# -- Azure ------------------------------------------------------------------------------------------------------------
+
+
+def find_on_azure(runner: Runner, reason: str) -> Outcome:
+    (found,) = run_azure_stage(
+        runner, "roots", BUILD_REASON=reason, BUILD_SOURCEBRANCH="refs/heads/main", BUILD_REPOSITORY_NAME="r"
+    )
+    return found
+
+
+def test_azure_finds_the_roots_of_a_change_of_a_push_and_by_hand(many: Runner) -> None:
+    many.run("interlock", "ci", "generate", "azure")
+    many.commit()
+    base = many.run("git", "rev-parse", "HEAD").strip()
+    many.run("git", "update-ref", "refs/remotes/origin/main", "HEAD")
+    (many.checkout / "net/queues.tf").write_text("")
+    many.commit()
+    builds = "/org/p/_apis/build/builds"
+    many.api.on("GET", builds, {"value": [{"id": 90, "sourceVersion": "x"}, {"id": 88, "sourceVersion": base}]})
+    for reason, states in (
+        ("PullRequest", ["prod/app", "prod/net"]),
+        ("IndividualCI", ["prod/app", "prod/net"]),
+        ("Manual", ["prod/app", "prod/net", "prod/solo"]),
+    ):
+        found = find_on_azure(many, reason)
+        assert found.code == 0, found.err
+        assert json.loads(handed_on([found])["states"].replace("%5D", "]")) == states
+    many.api.on("GET", builds, {"value": []})
+    first = find_on_azure(many, "IndividualCI")
+    assert first.code == 41
+    assert "nobody knows what this push has changed" in first.err
+
+
+def test_azure_applies_a_root_behind_those_that_it_needs_where_the_change_touches_them(many: Runner) -> None:
+    many.run("interlock", "ci", "generate", "azure")
+    stages = {stage["stage"]: stage for stage in azure_stages(many)}
+    assert stages["apply_prod_app"]["dependsOn"] == ["roots", "seal_prod_app", "apply_prod_net"]
+    touched = "contains(dependencies.roots.outputs['roots.find.states'], '\"prod/net\"')"
+    applied = "in(dependencies.apply_prod_net.result, 'Succeeded', 'SucceededWithIssues')"
+    assert f"or(not({touched}), {applied})" in stages["apply_prod_app"]["condition"]
+    assert stages["apply_prod_net"]["dependsOn"] == ["roots", "seal_prod_net"]
+    assert stages["plan_prod_net"]["condition"].startswith(f"and({touched}, ")
+    assert stages["comment"]["dependsOn"] == ["roots", "plan_prod_app", "plan_prod_net", "plan_prod_solo"]
+
+
+@pytest.mark.slow
+def test_azure_plans_comments_once_and_applies_exactly_that_on_merge(many: Runner) -> None:
+    many.run("interlock", "ci", "generate", "azure")
+    many.commit()
+    planned = run_azure_stage(many, "plan_prod_net")
+    assert {code for _, code in codes(planned)} == {0}, planned
+    threads = "/org/p/_apis/git/repositories/r/pullRequests/8/threads"
+    many.api.on("GET", threads, {"value": []})
+    many.api.on("POST", threads, {"id": 1})
+    states = json.dumps(["prod/app", "prod/net"])
+    told = run_azure_stage(many, "comment", SYSTEM_PULLREQUEST_PULLREQUESTID="8", STATES=states)
+    assert codes(told) == [("Comment", 0)], told
+    body = json.dumps(many.api.sent("POST")[-1].json())
+    assert "| `prod/net` | 1 to add, 0 to change, 0 to remove |" in body
+    assert "| `prod/app` | **no plan**: its job kept no report |" in body
+    merge_on_azure(many)
+    sealed = run_azure_stage(many, "seal_prod_net")
+    assert codes(sealed) == [("Seal the reviewed plan", 0)], sealed
+    handed = handed_on(sealed)
+    needed = {"PLAN_DIGEST": handed["digest"], "PLAN_RUN": handed["run"], "SEALED": handed["artifact"]}
+    applied = run_azure_stage(many, "apply_prod_net", **needed)
+    assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
+    assert many.skills() == ["Net"]

@@ -388,6 +388,10 @@ def comment(
         str | None,
         typer.Option("--states", metavar="JSON", help="Names of several: one comment from their artifacts (GitHub)."),
     ] = None,
+    reports: Annotated[
+        Path | None,
+        typer.Option("--reports", metavar="DIR", help="One comment from every report-*.json of this folder."),
+    ] = None,
     to_summary: Annotated[bool, typer.Option("--to-summary", help="Write to the job's page, not a comment.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the comment.")] = False,
     keep: Annotated[
@@ -409,8 +413,8 @@ def comment(
 
     from interlock.ci.comment import SUMMARY_MARK, mark, markdown
 
-    if states is not None:
-        _to_change(_joint(states), SUMMARY_MARK)
+    if states is not None or reports is not None:
+        _to_change(_joint(states, reports), SUMMARY_MARK)
         return
     if state is None:
         raise UsageError("no state is named", why="a report is of one state", fix="add --state NAME")
@@ -438,14 +442,31 @@ def _to_change(body: str, mark: str) -> None:
         _to_summary(body)
 
 
-def _joint(states: str) -> str:
-    """Return one comment for several roots, from what the jobs of this run have kept."""
+def _joint(states: str | None, folder: Path | None) -> str:
+    """Return one comment for several roots, from what the jobs of this pipeline have kept."""
     from interlock.ci.comment import joint_markdown
     from interlock.ci.pipeline import slug_of
 
-    names = _state_names(states)
-    kept = {name: _kept_here(f"interlock-report-{slug_of(name)}") for name in names}
+    names = _state_names(states) if states is not None else _planned_here()
+    kept = {name: _kept_in(folder, slug_of(name)) for name in names}
     return joint_markdown(names, {name: _ours(found, name) for name, found in kept.items() if found is not None})
+
+
+def _kept_in(folder: Path | None, slug: str) -> bytes | None:
+    """Return the report of a root's newest attempt: from a folder, or on GitHub from this run's artifacts."""
+    if folder is None:
+        return _kept_here(f"interlock-report-{slug}")
+    found = sorted(folder.glob(f"**/report-{slug}.json"), key=lambda path: (len(str(path)), str(path)))
+    return _read(found[-1], _MAX_REPORT_BYTES) if found else None
+
+
+def _planned_here() -> list[str]:
+    """Return the roots that this pipeline of GitLab has plan jobs for."""
+    from interlock.ci.platforms.gitlab import GitLab
+
+    platform = _platform(None)
+    planned = set(platform.planned()) if isinstance(platform, GitLab) else set()
+    return [target.name for target in _pipeline(_settings()).targets if target.slug in planned]
 
 
 def _state_names(states: str) -> list[str]:
@@ -627,6 +648,9 @@ def roots(
     named: Annotated[
         str | None, typer.Option("--named", metavar="STATES", help="Only these, with spaces between.")
     ] = None,
+    pushed: Annotated[
+        bool, typer.Option("--pushed", help="Only roots that differ from the build before this one (Azure).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Tell later jobs of this pipeline which roots to work on, and why these.
@@ -638,6 +662,7 @@ def roots(
     settings = _settings()
     targets = {target.name: target for target in _pipeline(settings).targets}
     names = tuple(targets)
+    changed = _commit_before() if pushed else changed
     if named is not None:
         _check_names(named.split(), names)
         names = tuple(name for name in names if name in named.split())
@@ -649,6 +674,15 @@ def roots(
     rows = [_matrix_row(targets[name]) for name in names]
     _hand_out({"matrix": view.as_json_line(rows), "states": view.as_json_line(names)})
     view.emit({"roots": rows}, json=json, human=lambda: view.say(", ".join(names) or "no root"))
+
+
+def _commit_before() -> str:
+    from interlock.ci.platforms.azure import Azure
+
+    platform = _platform(None)
+    if not isinstance(platform, Azure):
+        raise UsageError("--pushed asks Azure Pipelines", why="other CI systems say it", fix="use --changed BASE")
+    return platform.commit_before()
 
 
 def _check_names(named: list[str], known: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from interlock.ci.pipeline import Pipeline
 from interlock.ci.platforms.api import Api, NoChange, required
 from interlock.ci.platforms.github import only_file
 from interlock.ci.reviewed import Kept, Source, attempt_in, check_tree, choose, no_plan, parse_instant
-from interlock.errors import AuthenticationFailed, BackendUnavailable
+from interlock.errors import AuthenticationFailed, BackendUnavailable, PolicyGate
 from interlock.trust.sending import Origin
 
 _TOKENS = ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
@@ -152,6 +152,27 @@ class Azure:
             for build in (found or {}).get("value") or []
             if (build.get("triggerInfo") or {}).get("pr.sourceSha") == head
         ]
+
+    def commit_before(self) -> str:
+        """Return the commit of the build of this branch before this one; what it left undone is for its own re-run.
+
+        Raises:
+            PolicyGate: There is none, so nobody knows what this push brought.
+        """
+        names = {"definitions": "SYSTEM_DEFINITIONID", "branchName": "BUILD_SOURCEBRANCH", "own": "BUILD_BUILDID"}
+        fix = "run in Azure Pipelines"
+        query = {key: required(self.environ, name, title="no build", fix=fix) for key, name in names.items()}
+        own = int(query.pop("own"))
+        kinds = {"reasonFilter": "individualCI,batchedCI", "queryOrder": "queueTimeDescending"}
+        found = self.api.find("/_apis/build/builds", **query, **kinds, **{"$top": "50", "api-version": _VERSION})
+        for build in (found or {}).get("value") or []:
+            if int(build.get("id") or own) < own and build.get("sourceVersion"):
+                return str(build["sourceVersion"])
+        raise PolicyGate(
+            "nobody knows what this push has changed",
+            why=f"this pipeline has no earlier build of {query['branchName']}",
+            fix="run the pipeline by hand, which works on all roots",
+        )
 
     def _kept(self, builds: list[Mapping[str, Any]], slug: str) -> Iterator[Kept]:
         for build in builds:

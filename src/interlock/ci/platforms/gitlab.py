@@ -189,11 +189,25 @@ class GitLab:
         found = self.api.find(f"{self.project}/merge_requests/{number}/pipelines", per_page="100") or []
         return [str(pipeline["id"]) for pipeline in found if pipeline.get("sha") == head]
 
+    def planned(self) -> list[str]:
+        """Return the roots that this very pipeline has plan jobs for, as parts of job names."""
+        pipeline = required(self.environ, "CI_PIPELINE_ID", title="no pipeline", fix="run in GitLab CI")
+        names = (str(job.get("name")) for job in self._jobs(pipeline))
+        return [name.removeprefix("plan:") for name in names if name.startswith("plan:")]
+
+    def _jobs(self, pipeline: str) -> Iterator[Mapping[str, Any]]:
+        """Yield every job of a pipeline: thirty roots have more than a page of them."""
+        path = f"{self.project}/pipelines/{pipeline}/jobs"
+        for page in range(1, MAX_PAGES + 1):
+            found = self.api.find(path, include_retried="true", per_page="100", page=str(page)) or []
+            yield from found
+            if len(found) < 100:  # noqa: PLR2004 - per_page above
+                return
+
     def _kept(self, pipelines: list[str], job: str) -> Iterator[Kept]:
         """Yield the successful jobs of that name, repeated ones too: each has its own id and artifacts for ever."""
         for pipeline in pipelines:
-            path = f"{self.project}/pipelines/{pipeline}/jobs"
-            for found in self.api.find(path, include_retried="true", per_page="100") or []:
+            for found in self._jobs(pipeline):
                 made_at = parse_instant(found.get("finished_at"))
                 if found.get("name") == job and found.get("status") == "success" and made_at is not None:
                     number = str(found["id"])

@@ -12,7 +12,7 @@ from interlock.ci.rendering.templates import template
 
 FILE = "interlock.azure-pipelines.yml"
 
-_INSTALL = """\
+INSTALL = """\
 <% if not p.installed %>
               - task: UsePythonVersion@0
                 inputs:
@@ -27,15 +27,15 @@ _INSTALL = """\
 <% endif %>
 """
 
-_CHECKOUT = """\
+CHECKOUT = """\
               - checkout: self
                 fetchDepth: 1
                 persistCredentials: false
 """
 
 _SETUP = (
-    _CHECKOUT
-    + _INSTALL
+    CHECKOUT
+    + INSTALL
     + """\
 <% if p.tool == "terraform" %>
               - task: TerraformInstaller@1
@@ -152,8 +152,8 @@ _PLAN_STEPS = (
 )
 
 _COMMENT_STEPS = (
-    _CHECKOUT
-    + _INSTALL
+    CHECKOUT
+    + INSTALL
     + """\
               - download: current
                 artifact: interlock-report-<< target.slug | word >>-$(System.JobAttempt)
@@ -166,8 +166,8 @@ _COMMENT_STEPS = (
 )
 
 _SEAL_STEPS = (
-    _CHECKOUT
-    + _INSTALL
+    CHECKOUT
+    + INSTALL
     + """\
               - bash: |
                   interlock ci seal --state "$STATE" --branch "$BRANCH" --out "$AGENT_TEMPDIRECTORY/plan.sealed"
@@ -215,7 +215,7 @@ _DRIFT_STEPS = (
     + _NOTIFY
 )
 
-_IN_A_JOB, _IN_A_STRATEGY = -4, 2  # columns from where the steps above are written to where they stand
+IN_A_JOB, _IN_A_STRATEGY = -4, 2  # columns from where the steps above are written to where they stand
 
 _JOB_VARIABLES = """\
         variables:
@@ -238,7 +238,7 @@ _SMALL_VARIABLES = """\
 """
 
 
-def _shifted(text: str, columns: int) -> str:
+def shifted(text: str, columns: int) -> str:
     """Move the lines of steps to the right, or to the left when `columns` is negative."""
     return "\n".join(
         line if not line.startswith(" ") else line[-columns:] if columns < 0 else " " * columns + line
@@ -312,7 +312,7 @@ stages:
     + """\
         steps:
 """
-    + _shifted(_PLAN_STEPS, _IN_A_JOB)
+    + shifted(_PLAN_STEPS, IN_A_JOB)
     + """\
       # The right to write comments is used in a job that runs no code of the change.
       - job: comment
@@ -324,7 +324,7 @@ stages:
     + """\
         steps:
 """
-    + _shifted(_COMMENT_STEPS, _IN_A_JOB)
+    + shifted(_COMMENT_STEPS, IN_A_JOB)
     + """\
   # The only job with the signing key. It runs no code of the change: no init, no provider, no script of the checkout.
   - stage: seal_<< stage >>
@@ -342,7 +342,7 @@ eq(variables['Build.SourceBranch'], << ("refs/heads/" ~ p.branch) | expr >>), ne
     + """\
         steps:
 """
-    + _shifted(_SEAL_STEPS, _IN_A_JOB)
+    + shifted(_SEAL_STEPS, IN_A_JOB)
     + """\
   - stage: apply_<< stage >>
     displayName: << ("apply " ~ target.name) | yaml >>
@@ -369,7 +369,7 @@ eq(variables['Build.SourceBranch'], << ("refs/heads/" ~ p.branch) | expr >>), ne
             deploy:
               steps:
 """
-    + _shifted(_APPLY_STEPS, _IN_A_STRATEGY)
+    + shifted(_APPLY_STEPS, _IN_A_STRATEGY)
     + """\
 <% if p.drift_cron %>
   - stage: drift_<< stage >>
@@ -385,7 +385,7 @@ eq(variables['Build.SourceBranch'], << ("refs/heads/" ~ p.branch) | expr >>), ne
     + """\
         steps:
 """
-    + _shifted(_DRIFT_STEPS, _IN_A_JOB)
+    + shifted(_DRIFT_STEPS, IN_A_JOB)
     + """\
 <% endif %>
 <% endfor %>
@@ -400,7 +400,7 @@ eq(variables['Build.SourceBranch'], << ("refs/heads/" ~ p.branch) | expr >>), ne
           PYTHONSAFEPATH: "1"
         steps:
 """
-    + _shifted(_CHECKOUT + _INSTALL, _IN_A_JOB)
+    + shifted(CHECKOUT + INSTALL, IN_A_JOB)
     + """\
           - bash: interlock ci check
             displayName: Check
@@ -411,5 +411,14 @@ eq(variables['Build.SourceBranch'], << ("refs/heads/" ~ p.branch) | expr >>), ne
 
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
-    """Return the Azure file by path."""
+    """Return the Azure files by path."""
+    if len(pipeline.targets) > 1:
+        from interlock.ci.rendering import azure_many
+
+        return azure_many.render(pipeline)
+    return render_one(pipeline)
+
+
+def render_one(pipeline: Pipeline) -> Mapping[str, str]:
+    """Return the file in which each root has stages of its own."""
     return {FILE: template(_TEXT).render(p=pipeline, closing=CLOSING_MIN, requirements=REQUIREMENTS_FILE)}

@@ -302,4 +302,13 @@ settings:
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the GitLab files by path: the pipeline, and a root file that includes it."""
+    if len(pipeline.targets) > 1:
+        from interlock.ci.rendering import gitlab_many
+
+        return gitlab_many.render(pipeline)
+    return render_one(pipeline)
+
+
+def render_one(pipeline: Pipeline) -> Mapping[str, str]:
+    """Return the files in which each root has jobs of its own."""
     return {FILE: template(_TEXT).render(p=pipeline, requirements=REQUIREMENTS_FILE), ROOT_FILE: _ROOT}
