@@ -18,6 +18,7 @@ MODULES = (
     "store",
     "history",
     "aws_store",
+    "postgres",
     "existing",
     "state",
     "lint",
