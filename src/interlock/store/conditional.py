@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
 from interlock.store.checksums import SUM_BYTES, RecordDamaged, record_sum
 from interlock.store.memory import store_is_closed
-from interlock.store.polled import PolledWatch
+from interlock.store.polled import PolledWatch, RecordsWatchedByLooking
 from interlock.store.polling import Pace
 from interlock.store.records import (
     LIST_LIMIT_MAX,
@@ -48,7 +48,7 @@ class _Stored:
     value: bytes | None
 
 
-class ConditionalRecords(ABC):
+class ConditionalRecords(RecordsWatchedByLooking):
     """A `RecordStore` of objects that are written conditionally; a subclass knows one service.
 
     Args:
@@ -59,7 +59,7 @@ class ConditionalRecords(ABC):
     """
 
     def __init__(self, *, title: str, polling: Pace, clock: Clock, draw: Callable[[int], int]) -> None:
-        self._watch = PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53)
+        super().__init__(PolledWatch(clock=clock, polling=polling, fraction=lambda: draw(53) / 2**53))
         self._draw = draw
         self._title = title
         self._is_closed = False
@@ -140,16 +140,6 @@ class ConditionalRecords(ABC):
             after = names[-1]
         return records[:limit]
 
-    async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record | None:
-        """See `RecordStore.watch`. Looks at the pace of `polling`."""
-        check_key(key)
-        return await self._watch.record(key, self.get, seen=seen, timeout_s=timeout_s)
-
-    async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
-        """See `RecordStore.watch_prefix`. Each look costs as much as a list."""
-        check_prefix(prefix)
-        return await self._watch.prefix(lambda: self._all(prefix), seen=seen, timeout_s=timeout_s)
-
     async def close(self) -> None:
         """See `RecordStore.close`."""
         self._is_closed = True
@@ -158,14 +148,6 @@ class ConditionalRecords(ABC):
     def _check_open(self) -> None:
         if self._is_closed:
             raise store_is_closed()
-
-    async def _all(self, prefix: str) -> Sequence[Record]:
-        records: list[Record] = []
-        while page := await self.list(prefix, after=records[-1].key if records else ""):
-            records += page
-            if len(page) < LIST_LIMIT_MAX:
-                break
-        return records
 
     async def _swap(self, key: str, expected: int | None, value: bytes | None) -> int:
         version = self._draw(_VERSION_BITS) + 1

@@ -23,7 +23,7 @@ from it by the next list.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -35,7 +35,7 @@ from interlock.errors import BackendUnavailable, UsageError
 from interlock.ids import Ids
 from interlock.store.aws import AwsCaller, Refused
 from interlock.store.checksums import check_record, record_sum
-from interlock.store.polled import PolledWatch
+from interlock.store.polled import PolledWatch, RecordsWatchedByLooking
 from interlock.store.polling import Pace, Polling
 from interlock.store.records import (
     LIST_LIMIT_MAX,
@@ -66,7 +66,7 @@ class _Names:
     keys: frozenset[str]
 
 
-class DynamoRecords:
+class DynamoRecords(RecordsWatchedByLooking):
     """A `RecordStore` in a DynamoDB table with the partition key `LockID` (a string).
 
     Args:
@@ -97,7 +97,7 @@ class DynamoRecords:
         self._expires_s = expires_s
         self._clock = clock
         self._caller = AwsCaller(place=f'DynamoDB table "{table}"', remedy=_remedy(table), clock=clock, ids=ids)
-        self._watch = PolledWatch(clock=clock, polling=polling or Polling(), fraction=self._caller.fraction)
+        super().__init__(PolledWatch(clock=clock, polling=polling or Polling(), fraction=self._caller.fraction))
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -177,28 +177,10 @@ class DynamoRecords:
             await self._forget(names, gone)
         return records
 
-    async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record | None:
-        """See `RecordStore.watch`. Looks at the pace of `polling`."""
-        check_key(key)
-        return await self._watch.record(key, self.get, seen=seen, timeout_s=timeout_s)
-
-    async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
-        """See `RecordStore.watch_prefix`. Each look costs as much as a list."""
-        check_prefix(prefix)
-        return await self._watch.prefix(lambda: self._all(prefix), seen=seen, timeout_s=timeout_s)
-
     async def close(self) -> None:
         """See `RecordStore.close`."""
         self._watch.ring_all()
         await self._caller.close()
-
-    async def _all(self, prefix: str) -> Sequence[Record]:
-        records: list[Record] = []
-        while page := await self.list(prefix, after=records[-1].key if records else ""):
-            records += page
-            if len(page) < LIST_LIMIT_MAX:
-                break
-        return records
 
     async def _delete_absent(self, key: str) -> int:
         current = await self.get(key)

@@ -6,13 +6,14 @@ A hand: it waits. Writes of this process still ring at once; only those of other
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from interlock.clock import Clock
 from interlock.store.doorbell import Doorbell
 from interlock.store.polling import Pace
-from interlock.store.records import Record
+from interlock.store.records import LIST_LIMIT_MAX, Record, check_key, check_prefix
 
 _T = TypeVar("_T")
 
@@ -75,6 +76,43 @@ class PolledWatch:
                 pause_s = wait_s * (1 + _JITTER * (2 * self._fraction() - 1))
                 await self._doorbell.rung(bell, timeout_s=min(left_s, pause_s))
         raise AssertionError("a pace has no end")
+
+
+class RecordsWatchedByLooking(ABC):
+    """The watches of a `RecordStore` that cannot ring.
+
+    Args:
+        watch: What looks, at a pace.
+    """
+
+    def __init__(self, watch: PolledWatch) -> None:
+        self._watch = watch
+
+    @abstractmethod
+    async def get(self, key: str) -> Record | None:
+        """See `RecordStore.get`."""
+
+    @abstractmethod
+    async def list(self, prefix: str, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[Record]:
+        """See `RecordStore.list`."""
+
+    async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record | None:
+        """See `RecordStore.watch`. Looks at the pace of `polling`."""
+        check_key(key)
+        return await self._watch.record(key, self.get, seen=seen, timeout_s=timeout_s)
+
+    async def watch_prefix(self, prefix: str, *, seen: int, timeout_s: float) -> int:
+        """See `RecordStore.watch_prefix`. Each look costs as much as a list."""
+        check_prefix(prefix)
+        return await self._watch.prefix(lambda: self._all(prefix), seen=seen, timeout_s=timeout_s)
+
+    async def _all(self, prefix: str) -> Sequence[Record]:
+        records: list[Record] = []
+        while page := await self.list(prefix, after=records[-1].key if records else ""):
+            records += page
+            if len(page) < LIST_LIMIT_MAX:
+                break
+        return records
 
 
 def _number(records: Sequence[Record]) -> int:
