@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from interlock.errors import UsageError
+from interlock.unpacking import UNPACKING_FAULTS
 
 MAX_FILE_BYTES = 512 << 20  # of the plan file; states compress, so this is some gigabytes of state
 MAX_ENTRIES = 20_000  # as many files as a configuration may have
@@ -51,5 +52,5 @@ def check_plan_file(path: Path) -> None:
     except OSError as error:
         why = error.strerror or str(error)
         raise UsageError(f"the plan {path} cannot be read", why=why, fix="interlock plan --out FILE") from error
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except UNPACKING_FAULTS:
         return  # OpenTofu's encrypted plans are none; whoever reads the plan says what is wrong with it

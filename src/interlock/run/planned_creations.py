@@ -6,10 +6,7 @@ Source: internal/plans/planproto/planfile.proto in Terraform; OpenTofu has kept 
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -17,7 +14,7 @@ from msgspec import Struct
 from interlock.errors import UsageError
 from interlock.genesys.creating_calls import name_attribute
 from interlock.run.orphans import OF_GENESYS
-from interlock.run.plan_size import check_size
+from interlock.run.plan_archive import opened_plan
 from interlock.run.planned_for import decoded_value, read_message
 from interlock.terraform.events import Action
 from interlock.terraform.plan import PlanFacts
@@ -60,31 +57,19 @@ def read_planned_creations(plan: bytes, facts: PlanFacts) -> tuple[PlannedCreati
         return ()
     try:
         found = {each.address: each for each in _read(plan, making)}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        KeyError,
-        ValueError,
-        TypeError,
-        IndexError,
-        EOFError,
-        RuntimeError,
-        UsageError,
-    ):
+    except UsageError:
         found = {}
     return tuple(found.get(address, PlannedCreation(address=address, type=kind)) for address, kind in making.items())
 
 
 def _read(plan: bytes, making: dict[str, str]) -> Iterator[PlannedCreation]:
-    with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-        check_size(archive)
-        content = archive.read("tfplan")
-    for number, raw in read_message(content):
-        if number == _CHANGES:
-            fields = dict(read_message(raw))
-            address = fields.get(_ADDRESS, b"").decode()
-            if address in making:
-                yield _planned(address, making[address], fields)
+    with opened_plan(plan) as archive:
+        for number, raw in read_message(archive.read("tfplan")):
+            if number == _CHANGES:
+                fields = dict(read_message(raw))
+                address = fields.get(_ADDRESS, b"").decode()
+                if address in making:
+                    yield _planned(address, making[address], fields)
 
 
 def _planned(address: str, kind: str, fields: dict[int, bytes]) -> PlannedCreation:

@@ -13,16 +13,14 @@ from __future__ import annotations
 import io
 import posixpath
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 
 from interlock.bounded import decode_json, read_json
 from interlock.errors import PlanStale, UsageError
-from interlock.run.plan_size import check_size
+from interlock.run.plan_archive import opened_plan
 from interlock.run.planned_files import HeldFiles, HeldModule
 
 LABEL_NAME = "interlock.json"
@@ -108,7 +106,7 @@ def read_planned_for(plan: bytes) -> PlannedFor:
     Raises:
         UsageError: The bytes are not Terraform plan.
     """
-    with _opened(plan) as archive:
+    with opened_plan(plan) as archive:
         backend = _once(read_message(_entry(archive, "tfplan")), only=_BACKEND).get(_BACKEND, b"")
         parts = _once(read_message(backend))
         named = LABEL_NAME in archive.namelist()
@@ -131,7 +129,7 @@ def read_planned_configuration(plan: bytes, *, without: str) -> PlannedConfigura
     Raises:
         UsageError: The bytes are not Terraform plan.
     """
-    with _opened(plan) as archive:
+    with opened_plan(plan) as archive:
         modules = read_json(_entry(archive, _MODULES))
         folders = {f"tfconfig/m-{module['Key']}": str(module["Dir"]) for module in modules}
         files = {
@@ -159,7 +157,7 @@ def read_planned_files(plan: bytes, *, without: str) -> HeldFiles:
     Raises:
         UsageError: The bytes are not Terraform plan.
     """
-    with _opened(plan) as archive:
+    with opened_plan(plan) as archive:
         entries = read_json(_entry(archive, _MODULES))
         files: dict[str, dict[str, bytes]] = {str(entry["Key"]): {} for entry in entries}
         if len(files) != len(entries):
@@ -192,7 +190,7 @@ def in_one_form(plan: bytes) -> bytes:
         UsageError: It is not a plan, or names an entry twice.
     """
     fresh = io.BytesIO()
-    with _opened(plan) as archive, zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as target:
+    with opened_plan(plan) as archive, zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as target:
         for info in archive.infolist():
             content = _entry(archive, info.filename, _STATE_BYTES)
             plain = _modules_in_one_form(content) if info.filename == _MODULES else content
@@ -206,11 +204,15 @@ def _modules_in_one_form(content: bytes) -> bytes:
 
 
 def with_label(plan: bytes, label: Label) -> bytes:
-    """Return a plan with a label; one that is not a zip, as OpenTofu encrypts it, as it is."""
+    """Return a plan with a label; one that is not a zip, as OpenTofu encrypts it, as it is.
+
+    Raises:
+        UsageError: It is a zip and not a plan.
+    """
     labelled = io.BytesIO(plan)
     if not zipfile.is_zipfile(labelled):
         return plan
-    with zipfile.ZipFile(labelled, "a") as archive:
+    with opened_plan(plan), zipfile.ZipFile(labelled, "a") as archive:
         archive.writestr(LABEL_NAME, msgspec.json.encode(label))
     return labelled.getvalue()
 
@@ -222,9 +224,11 @@ def with_override(plan: bytes, name: str, text: str) -> bytes:
         plan: The file.
         name: Of the override file.
         text: Its new content.
+
+    Raises:
+        UsageError: The bytes are not a plan.
     """
-    with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-        check_size(archive)
+    with opened_plan(plan) as archive:
         entries = [(info, archive.read(info)) for info in archive.infolist()]
     if not any(info.filename.endswith("/" + name) for info, _ in entries):
         return plan
@@ -321,32 +325,6 @@ def _shown(target: Target) -> str:
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(plan: bytes) -> Iterator[zipfile.ZipFile]:
-    """Open a plan, and say of whatever cannot be read in it that it is not a plan."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-            check_size(archive)
-            _check_entries(archive.namelist())
-            yield archive
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        KeyError,
-        ValueError,
-        TypeError,
-        IndexError,
-        NotImplementedError,
-        EOFError,
-    ) as error:  # msgspec's errors are ValueErrors
-        raise UsageError("this is not a saved plan", why=str(error), fix="interlock plan --out FILE") from error
-
-
-def _check_entries(names: list[str]) -> None:
-    if len(set(names)) != len(names):
-        raise ValueError("it has an entry twice, so that two readers would see two plans")
 
 
 def _entry(archive: zipfile.ZipFile, name: str, limit: int = _ENTRY_BYTES) -> bytes:

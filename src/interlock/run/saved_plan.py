@@ -5,8 +5,6 @@ Source: internal/plans/planfile in Terraform: a zip with `tfplan`, `tfstate` (wi
 
 from __future__ import annotations
 
-import io
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from msgspec.structs import replace
 
 from interlock.bounded import decode_json
 from interlock.errors import PlanStale, StateInvalid, UsageError
-from interlock.run.plan_size import check_size
+from interlock.run.plan_archive import opened_plan
 from interlock.state import Document, ObjectKey, find_lost, parse_document
 from interlock.state.document import compact
 from interlock.terraform.plan import PlanFacts
@@ -40,19 +38,8 @@ def read_planned_from(plan: bytes) -> PlannedFrom:
     Raises:
         UsageError: The bytes are not Terraform plan.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-            check_size(archive)
-            header = decode_json(archive.read("tfstate"), type=_Header)
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        msgspec.MsgspecError,
-        UnicodeDecodeError,
-        NotImplementedError,
-        EOFError,
-    ) as error:
-        raise UsageError("this is not a saved plan", why=str(error), fix="interlock plan --out FILE") from error
+    with opened_plan(plan) as archive:
+        header = decode_json(archive.read("tfstate"), type=_Header)
     return PlannedFrom(lineage=header.lineage, serial=header.serial)
 
 
@@ -65,8 +52,7 @@ def is_asking_again(plan: Path) -> bool:
     with suppress(OSError), plan.open("rb") as file:
         if file.read(1) == b"{":
             return True
-    with suppress(OSError, zipfile.BadZipFile, UsageError), zipfile.ZipFile(plan) as archive:
-        check_size(archive)
+    with suppress(UsageError), opened_plan(plan) as archive:
         return any(b"ephemeral" in archive.read(name) for name in archive.namelist() if name.startswith("tfconfig/"))
     return False
 
@@ -99,8 +85,7 @@ def read_refresh(plan: bytes, stored: bytes | None) -> Refresh | None:
         another lineage or serial.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(plan)) as archive:
-            check_size(archive)
+        with opened_plan(plan) as archive:
             after = parse_document(archive.read("tfstate"))
         before = parse_document(stored) if stored else None
         if before is None:
@@ -109,7 +94,7 @@ def read_refresh(plan: bytes, stored: bytes | None) -> Refresh | None:
             return None
         lost = find_lost(before, after)
         return Refresh(gone=frozenset(str(key) for key in lost), differs=_managed(before) != _managed(after))
-    except (zipfile.BadZipFile, KeyError, StateInvalid, UsageError, NotImplementedError, EOFError, RuntimeError):
+    except (StateInvalid, UsageError):
         return None
 
 

@@ -17,6 +17,7 @@ from interlock.ci.pipeline import Pipeline
 from interlock.ci.platforms.api import MAX_ANSWER_BYTES, Api, NoChange, required
 from interlock.ci.reviewed import Kept, Source, attempt_in, check_tree, choose, no_plan, parse_instant
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.unpacking import UNPACKING_FAULTS
 
 _TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
 PLAN_WORKFLOW = "interlock-plan.yml"
@@ -274,5 +275,5 @@ def only_file(archive: bytes) -> bytes:
             if len(files) != 1 or files[0].file_size > MAX_ANSWER_BYTES:
                 raise UsageError("the artifact is not one file", why=f"it holds {len(files)} files")
             return opened.read(files[0])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except UNPACKING_FAULTS as error:
         raise UsageError("the artifact cannot be unpacked", why=str(error), fix="plan again") from error
