@@ -139,6 +139,7 @@ class Desk:
             **(environ or {}),
         }
         self._started: list[Started] = []
+        self.says_first = True
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class Desk:
     ) -> Started:
         """Start a command; as users do with `afresh`, else as a process that was forked with all of it loaded."""
         given, folder = {**self.environ, **(environ or {})}, cwd or self.folder
-        spelled = [*map(str, words)]
+        spelled = self._spelled(words)
         kind: type[subprocess.Popen[str]] = forking.Command
         if afresh or not forking.may_fork(given):
             spelled, kind = [sys.executable, "-m", "interlock", *spelled], subprocess.Popen
@@ -214,12 +215,18 @@ class Desk:
             stack.enter_context(mock.patch.object(spare, "subprocess", forking.FORKED))
             stack.enter_context(_limited(" ".join(map(str, words))))
             try:
-                main([*map(str, words)])
+                main(self._spelled(words))
                 code = 0
             except SystemExit as ended:
                 code = int(ended.code or 0)
         said, told = (stream.detach().getvalue().decode() for stream in (out, err))
         return Answer(code, said, told)
+
+    def _spelled(self, words: tuple[object, ...]) -> list[str]:
+        """Return the words of a command. Each home of a test is new, so an apply says that it is the first."""
+        spelled = [*map(str, words)]
+        is_approved = spelled[:1] == ["apply"] and "--auto-approve" in spelled
+        return [spelled[0], "--first-apply", *spelled[1:]] if is_approved and self.says_first else spelled
 
     def gate(self) -> Path:
         """Make a file; an apply of a `SLEEPER` module that is given it as `-var=gate=…` holds until it is removed."""

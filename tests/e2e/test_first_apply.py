@@ -9,14 +9,32 @@ pytestmark = [pytest.mark.e2e, pytest.mark.promise("P8", "P11")]
 ONE = 'resource "terraform_data" "one" {}\n'
 
 
-def test_a_job_whose_store_never_saw_the_state_must_say_that_it_is_the_first(desk: Desk) -> None:
+@pytest.fixture
+def desk(desk: Desk) -> Desk:
+    """Return a desk on which nobody says that an apply is the first."""
+    desk.says_first = False
+    return desk
+
+
+@pytest.mark.parametrize("environ", [{"CI": "true"}, {}], ids=["job", "cron"])
+def test_a_command_whose_store_never_saw_the_state_must_say_that_it_is_the_first(
+    desk: Desk, environ: dict[str, str]
+) -> None:
     module = desk.module(text=ONE)
-    refused = desk.run("apply", module, "--auto-approve", environ={"CI": "true"})
+    refused = desk.run("apply", module, "--auto-approve", environ=environ)
     assert refused.code == 41, refused.err
     assert str(desk.home) in refused.err
     assert f"interlock apply {module} --auto-approve --first-apply" in refused.err
-    assert desk.run("apply", module, "--auto-approve", "--first-apply", environ={"CI": "true"}).code == 0
-    assert desk.run("apply", module, "--auto-approve", environ={"CI": "true"}).code == 0
+    assert desk.run("apply", module, "--auto-approve", "--first-apply", environ=environ).code == 0
+    assert desk.run("apply", module, "--auto-approve", environ=environ).code == 0
+
+
+def test_the_store_of_another_user_is_not_taken_for_the_teams(desk: Desk) -> None:
+    """Cron of another user, or a runner that begins anew, has a home of its own, in which nothing was ever stored."""
+    module = desk.module(text=ONE)
+    assert desk.run("apply", module, "--auto-approve", "--first-apply").code == 0
+    other = {"INTERLOCK_HOME": str(desk.folder / "other")}
+    assert desk.run("apply", module, "--auto-approve", environ=other).code == 41
 
 
 def test_a_plan_of_this_home_may_create_everything_in_a_job(desk: Desk) -> None:
@@ -40,5 +58,5 @@ def test_a_drift_scan_of_nothing_is_not_green(desk: Desk) -> None:
     scanned = desk.run("drift", module)
     assert scanned.code == 3, scanned.err
     assert "nothing to compare" in scanned.err
-    assert desk.run("apply", module, "--auto-approve").code == 0
+    assert desk.run("apply", module, "--auto-approve", "--first-apply").code == 0
     assert desk.run("drift", module).code == 0

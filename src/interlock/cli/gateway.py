@@ -66,10 +66,9 @@ def gateway(
     """
     import os
 
-    import uvloop
-
     from interlock.gateway.rules import parse_override
     from interlock.gateway.service import Terms
+    from interlock.listening.loop import run_server
 
     host, port = _address(listen)
     api_url, login_url = _upstream(region or os.environ.get("GENESYSCLOUD_REGION"), upstream_api, upstream_login)
@@ -85,7 +84,7 @@ def gateway(
         reread=_rereading(lambda: _credentials(os.environ, secret_file, secret_command)),
     )
     proxy = _Uploads(*_address(count_uploads), domain=_domain(api_url)) if count_uploads else None
-    uvloop.run(_serve(terms, host, port, uploads=proxy, json=json))
+    run_server(_serve(terms, host, port, uploads=proxy, json=json))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from msgspec import Struct
 from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
+from interlock.listening.loop import run_server
 from interlock.listening.strangers import is_loopback
 from interlock.settings.values import Settings
 from interlock.trust.ownership import make_folder
@@ -66,9 +67,7 @@ class Ready(Struct, frozen=True, kw_only=True):
 
 def serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     """Serve the state backend until SIGINT, SIGTERM or SIGHUP; `ready` is called once, when requests are taken."""
-    import uvloop
-
-    uvloop.run(_serve(asked, ready))
+    run_server(_serve(asked, ready))
 
 
 async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:

@@ -17,7 +17,7 @@ class Start(Enum):
 
     GO = "go"
     SAY = "say"
-    """Say it and go on: nobody watches, and this is no CI job; or somebody is asked about the plan anyway."""
+    """Say it and go on: nothing is created, people saw the plan, or somebody is asked about it anyway."""
     ASK = "ask"
     """Ask, though the plan was approved beforehand."""
     REFUSE = "refuse"
@@ -36,9 +36,7 @@ def judge_start(order: Order, *, is_new: bool, creates: int, made_here: bool) ->
         return Start.GO
     if order.operation is Operation.PLAN or made_here or not order.auto_approve:
         return Start.SAY
-    if order.in_ci:
-        return Start.REFUSE
-    return Start.ASK if order.is_watched else Start.SAY
+    return Start.ASK if order.is_watched else Start.REFUSE
 
 
 def spell_start(order: Order, creates: int) -> str:
@@ -51,9 +49,10 @@ def spell_start(order: Order, creates: int) -> str:
 
 
 def refuse_start(order: Order, creates: int) -> PolicyGate:
-    """Return the refusal of a CI job."""
+    """Return the refusal where nobody can be asked: a CI job, or any command without a terminal."""
     return PolicyGate(
         f"state {order.state} has never been stored here, and the plan creates everything",
-        why=f"{spell_start(order, creates)}; a job on a fresh runner would create it all once more",
-        fix=f"{command('apply', order.directory, '--auto-approve', '--first-apply')}    if this is its first apply",
+        why=f"{spell_start(order, creates)}; nobody can be asked here",
+        fix=f"{command('apply', order.directory, '--auto-approve', '--first-apply', '--state', order.state)}"
+        "    if this is its first apply",
     )

@@ -23,9 +23,9 @@ def order(**changes: Any) -> Order:
 @pytest.mark.parametrize(
     ("changes", "start"),
     [
-        ({}, Start.SAY),
+        ({}, Start.REFUSE),
         ({"in_ci": True}, Start.REFUSE),
-        ({"in_ci": True, "first_apply": True}, Start.GO),
+        ({"first_apply": True}, Start.GO),
         ({"is_watched": True}, Start.ASK),
         ({"is_watched": True, "first_apply": True}, Start.GO),
         ({"auto_approve": False, "is_watched": True}, Start.SAY),
@@ -48,4 +48,6 @@ def test_a_plan_that_people_saw_in_this_home_is_not_refused() -> None:
 
 def test_the_home_is_named_and_the_way_out_is_a_command() -> None:
     assert "prod is empty in /h" in spell_start(order(), 1)
-    assert refuse_start(order(), 2).fix.startswith("interlock apply envs/prod --auto-approve --first-apply")
+    assert refuse_start(order(), 2).fix.startswith(
+        "interlock apply envs/prod --auto-approve --first-apply --state prod"
+    )

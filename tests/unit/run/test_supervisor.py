@@ -93,6 +93,7 @@ class Scene:
             "who": "ann@desk",
             "home": str(self.home),
             "in_place": True,
+            "first_apply": True,
             **ordered,
         }
         self.order = Order(**fields)  # type: ignore[arg-type]
@@ -698,8 +699,8 @@ async def test_a_drift_scan_of_nothing_is_refused_before_anything_is_planned(tmp
 
 
 @pytest.mark.promise("P8", "P11")
-async def test_a_job_whose_store_never_saw_the_state_creates_nothing_unasked(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, auto_approve=True, in_ci=True)
+async def test_a_command_whose_store_never_saw_the_state_creates_nothing_unasked(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, auto_approve=True, first_apply=False)
     assert type(await scene.run()) is PolicyGate
     assert "start:apply" not in scene.diary.steps
     await check_laws(scene)
