@@ -46,7 +46,8 @@ def test_a_state_that_got_another_name_is_not_begun_anew(desk: Desk) -> None:
     refused = desk.run("plan", module)
     assert refused.code == 3
     assert "would create everything a second time" in refused.err
-    (before,) = [row["state"] for row in desk.run("state", "ls", "--json").document["states"]]
+    listed = desk.run("state", "ls", "--json").document["states"]
+    (before,) = [row["state"] for row in listed if row["head"]]
     (desk.folder / "state.json").write_text(desk.run("state", "pull", before).out)
     pushed = desk.run("state", "push", "--state", "prod/cc", desk.folder / "state.json")
     assert pushed.code == 0, pushed.err
