@@ -31,12 +31,14 @@ from interlock.backend.protocol import Held, Take, Taken
 from interlock.coordinator import standing_of
 from interlock.lock import (
     NEW_LOCK,
+    Announce,
     Bumped,
     Decision,
     Elapsed,
     Event,
     Grant,
     Lock,
+    Notice,
     Priority,
     Released,
     Requested,
@@ -593,7 +595,9 @@ def _told(world: World, event: Event) -> tuple[World, Decision]:
     for effect in decision.effects:
         if isinstance(effect, Grant):
             assert holder_of(decision.lock, ticket=effect.ticket, token=effect.token)
-    return replace(world, lock=decision.lock), decision
+    # Silent for its whole patience it lost its place, and with that the promise to whoever bumped it.
+    dropped = {each.ticket for each in decision.effects if isinstance(each, Announce) and each.notice is Notice.DROPPED}
+    return replace(world, lock=decision.lock, bumped=world.bumped - dropped), decision
 
 
 def _go_on(world: World, attempt: Attempt, request: LockRequest, step: Step) -> World:
