@@ -252,6 +252,9 @@ class Supervisor:
         self._enter(Phase.QUEUED)
         try:
             async with asyncio.TaskGroup() as group:
+                # Elsewhere the look is a paid request, and takes as long as what it saves.
+                if not self._order.backend and await self._turn.is_open():
+                    self._expect_plan()
                 early = await self._hands.access.may_initialise()
                 initialising = group.create_task(self._initialise()) if early else None
                 seat = await self._turn.take()

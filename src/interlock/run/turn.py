@@ -96,6 +96,14 @@ class Turn:
             return None
         return max(self.order.wait_s - (self.clock.monotonic() - self._since_s), 0.0)
 
+    async def is_open(self) -> bool:
+        """Say whether nobody holds and nobody waits, so that the grant will come at once; False where it is unknown."""
+        try:
+            lock = (await self.coordinator.view(self.order.state)).lock
+        except CANNOT:
+            return False  # asked for the grant, the queue says what is wrong
+        return not (lock.holders or lock.waiters or lock.pause)
+
     async def take(self) -> Seat:
         """Wait for the grant; look after a holder that seems gone meanwhile.
 

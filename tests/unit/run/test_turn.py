@@ -82,6 +82,25 @@ async def test_who_waits_is_told_its_place_and_prepares_when_it_is_next(scene: S
     assert (await taking).token > token
 
 
+async def test_a_turn_is_open_where_nobody_holds_or_waits(scene: Scene) -> None:
+    assert await scene.turn.is_open()
+    token = await scene.taken_by("r0")
+    assert not await scene.turn.is_open()
+    await scene.coordinator.release("prod", ticket="r0", token=token)
+    await scene.coordinator.pause("prod", by="ann", reason="audit")
+    assert not await scene.turn.is_open()
+
+
+async def test_a_turn_of_which_nothing_can_be_learned_is_not_called_open(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_state: str) -> None:
+        raise BackendUnavailable("it is down", fix="look")
+
+    monkeypatch.setattr(scene.turn.coordinator, "view", fails)
+    assert not await scene.turn.is_open()
+
+
 async def test_who_is_granted_before_it_prepared_prepares_no_more(scene: Scene) -> None:
     token = await scene.taken_by("r0")
     taking = asyncio.create_task(scene.turn.take())
