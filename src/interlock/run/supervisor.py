@@ -252,8 +252,7 @@ class Supervisor:
         self._enter(Phase.QUEUED)
         try:
             async with asyncio.TaskGroup() as group:
-                # Elsewhere the look is a paid request, and takes as long as what it saves.
-                if not self._order.backend and await self._turn.is_open():
+                if await self._plans_at_once():
                     self._expect_plan()
                 early = await self._hands.access.may_initialise()
                 initialising = group.create_task(self._initialise()) if early else None
@@ -268,6 +267,14 @@ class Supervisor:
                 await self._turn.give_back()
             finally:
                 await self._commands.dismiss()
+
+    async def _plans_at_once(self) -> bool:
+        """Say whether nothing but our own preparations stands before the plan."""
+        if self._order.backend or not self._workspace.is_seeded:
+            return (
+                False  # elsewhere the look is a paid request that takes as long as what it saves; and `init` takes long
+            )
+        return await self._turn.is_open()
 
     async def _hold(self, seat: Seat, initialising: asyncio.Task[None] | None) -> int:
         self._hands.access.admit(seat)

@@ -93,9 +93,14 @@ class Workspace:
         """Where Terraform leaves a state that it could not save."""
         return self.folder / ERRORED
 
+    @property
+    def is_seeded(self) -> bool:
+        """Whether there is an earlier initialisation; it may be gone when it is needed."""
+        return (self.seed / "complete").exists()
+
     def seeded(self) -> bool:
         """Fill the data folder from an earlier initialisation; False when there is none."""
-        if (self.seed / "complete").exists() and self._copied():
+        if self.is_seeded and self._copied():
             return True
         if self.recorded:  # partial configuration: init completes it from here, as it does by hand
             record = self.data_dir / "terraform.tfstate"
