@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from interlock.foreign_text import in_chat, one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from interlock.ci.beside import Beside
     from interlock.ci.checks import Check
     from interlock.ci.comment import PlanReport
     from interlock.ci.pipeline import Pipeline, Target
@@ -71,6 +73,8 @@ def generate(
         raise _not_ours(foreign)
     if not dry_run:
         _write(root, files, plan, force=force)
+    for beside in _beside(pipeline, root):
+        view.note(f"{beside.path}:{beside.span.line}: {_twice(beside)}; take it out when these files have taken over")
     told = [{"path": path, "action": action, "text": files[path]} for path, action in plan.items()]
     view.emit({"files": told, "written": not dry_run}, json=json, human=lambda: _show_files(told, dry_run=dry_run))
 
@@ -169,12 +173,42 @@ def check(
     from interlock.ci.checks import Answer, accept
     from interlock.ci.platforms.gitlab import GitLab
 
-    pipeline, target = _pipeline(_settings()), _platform(platform)
+    settings = _settings()
+    pipeline, target = _pipeline(settings), _platform(platform)
     looked = target.checks(pipeline, repair=repair) if isinstance(target, GitLab) else target.checks(pipeline)
-    found = tuple(accept(looked, pipeline.accept))
+    found = tuple(accept((*looked, *_beside_checks(pipeline, settings)), pipeline.accept))
     view.emit({"checks": found}, json=json, human=lambda: _show_checks(found))
     if any(one.answer not in {Answer.GOOD, Answer.ACCEPTED} for one in found):
         raise typer.Exit(1)
+
+
+def _beside_checks(pipeline: Pipeline, settings: Settings) -> list[Check]:
+    """Return a wrong setting for each workflow that applies what the generated files apply."""
+    from interlock.ci.checks import wrong
+
+    root = settings.path.parent if settings.path else Path.cwd()
+    fix = "take the job out, or the state out of interlock.yaml"
+    return [wrong(f"workflow {one.path}", _twice(one), fix) for one in _beside(pipeline, root)]
+
+
+def _beside(pipeline: Pipeline, root: Path) -> list[Beside]:
+    """Return the commands of other workflows of the repository that apply a root of this pipeline."""
+    from interlock.ci import find, read_all
+    from interlock.ci.beside import find_beside
+    from interlock.errors import InterlockError
+    from interlock.source.disk import DiskTree
+
+    tree = DiskTree(root)
+    workflows = read_all(tree, find(tree))
+    texts = {}
+    for path in {op.span.path for each in workflows for job in each.jobs for _, op in job.operations()}:
+        with suppress(InterlockError):
+            texts[path] = tree.read(path) or b""
+    return list(find_beside(workflows, texts, [target.directory for target in pipeline.targets]))
+
+
+def _twice(beside: Beside) -> str:
+    return f"job {beside.job} runs {beside.command} in {beside.directory}, which the generated pipeline applies too"
 
 
 def _show_checks(found: tuple[Check, ...]) -> None:

@@ -76,6 +76,32 @@ def test_generate_does_not_touch_what_somebody_else_wrote(
     assert target.read_text().startswith("# Written by")
 
 
+def test_generate_and_check_name_an_older_workflow_that_applies_the_same_root(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / ".github/workflows/deploy.yml"
+    old.parent.mkdir(parents=True)
+    old.write_text(
+        "on: {push: {branches: [main]}}\njobs:\n  deploy:\n    runs-on: x\n    steps:\n"
+        "      - run: terraform -chdir=infra apply plan.bin\n"
+    )
+    said = "job deploy runs terraform apply in infra, which the generated pipeline applies too"
+    assert run("generate", "github") == 0
+    assert f".github/workflows/deploy.yml:6: {said}" in capsys.readouterr().err
+    monkeypatch.setattr("interlock.ci.platforms.github.GitHub.checks", lambda *_: iter(()))
+    monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
+    monkeypatch.setenv("GITHUB_TOKEN", "t")
+    assert run("check", "--platform", "github", "--json") == 1
+    (found,) = json.loads(capsys.readouterr().out)["checks"]
+    assert (found["subject"], found["answer"], found["message"]) == (
+        "workflow .github/workflows/deploy.yml",
+        "wrong",
+        said,
+    )
+    old.unlink()
+    assert run("check", "--platform", "github") == 0
+
+
 def test_a_root_file_of_gitlab_is_left_alone(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".gitlab-ci.yml").write_text("stages: [build]\n")
     assert run("generate", "gitlab") == 0

@@ -20,7 +20,8 @@ AZURE = "azure-pipelines.yml"
 
 def found(files: Mapping[str, str], rule: str) -> list[tuple[str, int, int]]:
     """Return where a rule fires: path, line, column."""
-    sources = Sources(workflows=read_all(MemoryTree(files), files))
+    texts = {path: text.encode() for path, text in files.items()}
+    sources = Sources(workflows=read_all(MemoryTree(files), files), texts=texts)
     (chosen,) = (one for one in CI_RULES if one.name == rule)
     return sorted((one.span.path, one.span.line, one.span.column) for one in chosen.check(sources))
 
@@ -963,6 +964,7 @@ def test_the_rules_of_the_issue_are_all_here_in_order() -> None:
         "ci-plan-of-newest-run", "ci-key-beside-change", "ci-force-unlock", "ci-step-without-credentials",
         "ci-signal-lost", "ci-timeout", "ci-retry-no-backoff", "ci-long-lived-secret", "ci-unpinned-action",
         "ci-unpinned-install", "ci-fork-secrets", "ci-plan-exposed", "ci-terraform-unpinned",
+            "ci-applied-twice",
     ]  # fmt: skip
 
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 
+from interlock.ci.beside import HEADER
 from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline
 from interlock.ci.rendering import azure, github, gitlab, jenkins
 from interlock.ci.rendering.requirements import requirements_text
 from interlock.ci.workflow import Vendor
 
 __all__ = ["HEADER", "VENDORS", "render"]
-
-HEADER = ("# Written by `interlock ci generate", "// Written by `interlock ci generate")
-"""How every generated file begins. A file that begins otherwise belongs to somebody and is not overwritten."""
 
 VENDORS = (Vendor.GITHUB, Vendor.GITLAB, Vendor.AZURE, Vendor.JENKINS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from interlock.lint.rule import Rule
 from interlock.lint.rules import (
+    ci_applied_twice,
     ci_azure_run_latest,
     ci_cancel_in_progress,
     ci_force_unlock,
@@ -53,4 +54,5 @@ CI_RULES: tuple[Rule, ...] = (
     ci_fork_secrets.RULE,
     ci_plan_exposed.RULE,
     ci_terraform_unpinned.RULE,
+    ci_applied_twice.RULE,
 )
