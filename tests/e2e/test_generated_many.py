@@ -102,6 +102,7 @@ def test_a_change_is_planned_for_the_roots_that_it_touches_and_told_in_one_comme
         "directory": "solo",
         "environment": "production",
         "lockfile": "",
+        "behind": "",
     }
     merge_on_github(many)
     planned = plan(many, row)
@@ -109,7 +110,8 @@ def test_a_change_is_planned_for_the_roots_that_it_touches_and_told_in_one_comme
     body = commented(many, ["prod/solo", "prod/net"])
     assert body.startswith("<!-- interlock plans -->\n")
     assert "| `prod/solo` | 1 to add, 0 to change, 0 to remove |" in body
-    assert "| `prod/net` | **no plan**: its job kept no report |" in body
+    before = "; made before `prod/solo` is applied: plan it anew by hand afterwards"
+    assert f"| `prod/net` | **no plan**: its job kept no report{before} |" in body
     assert "genesyscloud_routing_skill.billing" in body
     assert "touches no root module" in commented(many, [])
 
@@ -118,7 +120,8 @@ def commented(runner: Runner, states: list[str]) -> str:
     comments = "/repos/o/r/issues/5/comments"
     runner.api.on("GET", comments, [])
     runner.api.on("POST", comments, {"html_url": "https://github.example/o/r/pull/5#1"})
-    values = {"needs.roots.outputs.states": json.dumps(states)}
+    rows = [{"state": state, "behind": "prod/solo" if state == "prod/net" else ""} for state in states]
+    values = {"needs.roots.outputs.matrix": json.dumps(rows)}
     done = GitHubJob(runner, "interlock-plan.yml", "comment", run="50", values=values).execute()
     assert codes(done) == [("Comment", 0)], done
     return str(runner.api.sent("POST")[-1].json()["body"])
@@ -145,6 +148,7 @@ def test_on_the_branch_each_touched_root_is_sealed_and_applied_behind_what_it_ne
         "root-prod-net": ["roots"],
         "root-prod-solo": ["roots"],
     }
+    assert rows["prod/app"].pop("behind") == "prod/net"
     assert jobs["root-prod-app"]["with"] == {name: text for name, text in rows["prod/app"].items() if text}
     applied = apply(many, rows["prod/app"])
     assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
@@ -250,7 +254,7 @@ def test_gitlab_plans_comments_once_and_applies_exactly_that_on_merge(many: Runn
     assert told.code == 0, told.err
     body = str(many.api.sent("POST")[-1].json()["body"])
     assert "| `prod/net` | 1 to add, 0 to change, 0 to remove |" in body
-    assert "| `prod/app` | **no plan**: its job kept no report |" in body
+    assert "| `prod/app` | **no plan**: its job kept no report; made before `prod/net` is applied" in body
     assert "prod/solo" not in body
     merge_on_gitlab(many)
     job = {"id": 501, "name": "plan:prod-net", "status": "success", "finished_at": "2026-11-24T11:00:00Z"}
@@ -317,12 +321,12 @@ def test_azure_plans_comments_once_and_applies_exactly_that_on_merge(many: Runne
     threads = "/org/p/_apis/git/repositories/r/pullRequests/8/threads"
     many.api.on("GET", threads, {"value": []})
     many.api.on("POST", threads, {"id": 1})
-    states = json.dumps(["prod/app", "prod/net"])
-    told = run_azure_stage(many, "comment", SYSTEM_PULLREQUEST_PULLREQUESTID="8", STATES=states)
+    rows = json.dumps([{"state": "prod/app", "behind": "prod/net"}, {"state": "prod/net", "behind": ""}])
+    told = run_azure_stage(many, "comment", SYSTEM_PULLREQUEST_PULLREQUESTID="8", ROOTS=rows)
     assert codes(told) == [("Comment", 0)], told
     body = json.dumps(many.api.sent("POST")[-1].json())
     assert "| `prod/net` | 1 to add, 0 to change, 0 to remove |" in body
-    assert "| `prod/app` | **no plan**: its job kept no report |" in body
+    assert "| `prod/app` | **no plan**: its job kept no report; made before `prod/net` is applied" in body
     merge_on_azure(many)
     sealed = run_azure_stage(many, "seal_prod_net")
     assert codes(sealed) == [("Seal the reviewed plan", 0)], sealed

@@ -87,18 +87,23 @@ SUMMARY_MARK: Final = "<!-- interlock plans -->"
 """The hidden mark of the one comment for all roots."""
 
 
-def joint_markdown(states: Sequence[str], reports: Mapping[str, PlanReport]) -> str:
+def joint_markdown(
+    states: Sequence[str], reports: Mapping[str, PlanReport], behind: Mapping[str, Sequence[str]]
+) -> str:
     """Return one comment for several roots: a table, and each plan folded as far as there is room.
 
     Args:
         states: The states that were planned, in order; none when the change touches no root.
         reports: What was kept of each plan; a state without one had no plan.
+        behind: By state, those that it needs. Its plan was made with what they are now, so before their changes.
     """
     lines = [SUMMARY_MARK, "### Interlock plans", ""]
     if not states:
         return "\n".join([*lines, "**This change touches no root module.**", ""])
     lines += ["| state | plan |", "|---|---|"]
-    lines += [f"| {_cell(state)} | {_said(reports.get(state))} |" for state in states]
+    for state in states:
+        before = [name for name in behind.get(state, ()) if name in reports and not reports[name].is_empty]
+        lines.append(f"| {_cell(state)} | {_said(reports.get(state))}{_made_before(before)} |")
     text = "\n".join(lines) + "\n"
     left = len(text)
     for place, state in enumerate(states):
@@ -108,6 +113,12 @@ def joint_markdown(states: Sequence[str], reports: Mapping[str, PlanReport]) -> 
             left += len(whole)
             text += whole
     return text
+
+
+def _made_before(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"; made before {', '.join(map(_cell, names))} is applied: plan it anew by hand afterwards"
 
 
 def _section(report: PlanReport, *, room: int) -> str:

@@ -420,7 +420,7 @@ def comment(
     state: Annotated[str | None, typer.Option("--state", help="Name of the state.", metavar="NAME")] = None,
     states: Annotated[
         str | None,
-        typer.Option("--states", metavar="JSON", help="Names of several: one comment from their artifacts (GitHub)."),
+        typer.Option("--states", metavar="JSON", help="What `ci roots` hands on as matrix: one comment for all."),
     ] = None,
     reports: Annotated[
         Path | None,
@@ -481,9 +481,10 @@ def _joint(states: str | None, folder: Path | None) -> str:
     from interlock.ci.comment import joint_markdown
     from interlock.ci.pipeline import slug_of
 
-    names = _state_names(states) if states is not None else _planned_here()
-    kept = {name: _kept_in(folder, slug_of(name)) for name in names}
-    return joint_markdown(names, {name: _ours(found, name) for name, found in kept.items() if found is not None})
+    behind = _state_names(states) if states is not None else _planned_here()
+    kept = {name: _kept_in(folder, slug_of(name)) for name in behind}
+    reports = {name: _ours(found, name) for name, found in kept.items() if found is not None}
+    return joint_markdown(list(behind), reports, behind)
 
 
 def _kept_in(folder: Path | None, slug: str) -> bytes | None:
@@ -494,25 +495,28 @@ def _kept_in(folder: Path | None, slug: str) -> bytes | None:
     return _read(found[-1], _MAX_REPORT_BYTES) if found else None
 
 
-def _planned_here() -> list[str]:
-    """Return the roots that this pipeline of GitLab has plan jobs for."""
+def _planned_here() -> dict[str, tuple[str, ...]]:
+    """Return the roots that this pipeline of GitLab has plan jobs for, each with those that it needs."""
     from interlock.ci.platforms.gitlab import GitLab
 
     platform = _platform(None)
     planned = set(platform.planned()) if isinstance(platform, GitLab) else set()
-    return [target.name for target in _pipeline(_settings()).targets if target.slug in planned]
+    targets = _pipeline(_settings(), with_order=True).targets
+    return {target.name: target.needs for target in targets if target.slug in planned}
 
 
-def _state_names(states: str) -> list[str]:
+def _state_names(states: str) -> dict[str, tuple[str, ...]]:
+    """Return the states that `interlock ci roots` handed on, each with those that it needs."""
     import msgspec
 
     from interlock.bounded import decode_json
 
     try:
-        return decode_json(states.encode(), type=list[str])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        why = "`interlock ci roots` hands it on as `states`"
-        raise UsageError("--states is not a JSON list of names", why=why, fix="interlock ci roots --json") from error
+        rows = decode_json(states.encode(), type=list[dict[str, str]])
+        return {row["state"]: tuple(row.get("behind", "").split()) for row in rows}
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+        why = "`interlock ci roots` hands it on as `matrix`"
+        raise UsageError("--states is not the list of roots", why=why, fix="interlock ci roots --json") from error
 
 
 _MAX_REPORT_BYTES = 32 << 20  # six times the text of a rendered plan that is read
@@ -694,7 +698,7 @@ def roots(
     from interlock.cli.many import Choice, choose, notes_of
 
     settings = _settings()
-    targets = {target.name: target for target in _pipeline(settings).targets}
+    targets = {target.name: target for target in _pipeline(settings, with_order=True).targets}
     names = tuple(targets)
     changed = _commit_before() if pushed else changed
     if named is not None:
@@ -736,6 +740,7 @@ def _matrix_row(target: Target) -> dict[str, str]:
         "directory": target.directory,
         "environment": target.environment,
         "lockfile": "-lockfile=readonly" if target.locked else "",
+        "behind": " ".join(target.needs),
     }
 
 

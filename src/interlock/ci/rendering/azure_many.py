@@ -70,14 +70,14 @@ eq(dependencies.roots.result, 'Succeeded'))
         timeoutInMinutes: 10
         variables:
           PYTHONSAFEPATH: "1"
-          STATES: $[ stageDependencies.roots.roots.outputs['find.states'] ]
+          ROOTS: $[ stageDependencies.roots.roots.outputs['find.matrix'] ]
         steps:
 """
     + shifted(CHECKOUT + INSTALL, IN_A_JOB)
     + """\
           - download: current
             patterns: "**/report-*.json"
-          - bash: interlock ci comment --states "$STATES" --reports "$PIPELINE_WORKSPACE"
+          - bash: interlock ci comment --states "$ROOTS" --reports "$PIPELINE_WORKSPACE"
             displayName: Comment
             env:
               SYSTEM_ACCESSTOKEN: $(System.AccessToken)

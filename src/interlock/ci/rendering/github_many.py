@@ -101,7 +101,7 @@ _COMMENT = """\
       group: interlock-comment-${{ github.event.pull_request.number }}
       cancel-in-progress: true
     env:
-      STATES: ${{ needs.roots.outputs.states }}
+      ROOTS: ${{ needs.roots.outputs.matrix }}
       PYTHONSAFEPATH: "1"
     steps:
 """
@@ -110,7 +110,7 @@ _COMMENT_STEP = """\
       - name: Comment
         env:
           GITHUB_TOKEN: ${{ github.token }}
-        run: interlock ci comment --states "$STATES"
+        run: interlock ci comment --states "$ROOTS"
 """
 
 _APPLY_HEAD = """\
