@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -10,11 +11,14 @@ def main() -> None:
     """Leave the process tree of the front end, then drive the run to its end."""
     if os.fork():
         os._exit(0)
+    gc.disable()  # until all is imported, see `_load_hands`
     from interlock.compose.supervising import (
         supervise,  # after the fork: the front end waits only for the parent's exit
     )
 
-    sys.exit(supervise(int(sys.argv[1])))
+    status = supervise(int(sys.argv[1]))
+    gc.freeze()  # as in `interlock.cli.main`: the next run needs the processor
+    sys.exit(status)
 
 
 if __name__ == "__main__":
