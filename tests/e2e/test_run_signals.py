@@ -332,6 +332,7 @@ def test_in_a_container_that_a_runner_cancels_nothing_is_lost_without_any_settin
     script.write_text(CONTAINER)
     interlock = [sys.executable, "-m", "interlock"]
     apply = [*interlock, "apply", str(desk.module(text=slow_provider.MODULE)), "--state", "s", "--auto-approve"]
+    apply += ["--first-apply"]  # nobody watches in a container
     wait = [*interlock, "wait", "latest"]
     words = [sys.executable, str(script), str(slow), json.dumps(apply), json.dumps(wait)]
     done = subprocess.run(
