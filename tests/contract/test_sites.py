@@ -12,19 +12,22 @@ from pathlib import Path
 import pytest
 
 from interlock.clock import SystemClock
-from interlock.errors import InterlockError, UsageError
+from interlock.errors import InterlockError, LockHeld, UsageError
 from interlock.existing import Found
 from interlock.existing.opening import whole_address_of
 from interlock.home.embedded import open_home
 from interlock.ids import RandomIds
+from interlock.operate import hold
 from interlock.operate.moving import move, plan_move
 from interlock.settings.values import Settings
 from interlock.site.interface import Site
+from interlock.site.kinds import Can
 from interlock.site.moved import address_moved_to, check_not_moved
 from interlock.site.naming import name_of_address
 from interlock.site.opening import open_site
 from interlock.site.ref import Existing, StateRef
 from interlock.site.which import own_ref
+from interlock.terraform.lockinfo import build_lock_info
 from interlock.testing.answers import answer_server
 from interlock.testing.aws import LocalAws
 from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
@@ -75,6 +78,23 @@ class MovingContract(SiteContract):
                 assert (await site.coordinator.view(site.ref.queue)).lock.holders
         assert not await site.read_locks()
         assert site.coordinator is None or not (await site.coordinator.view(site.ref.queue)).lock.holders
+
+    @pytest.mark.promise("P1")
+    async def test_what_a_person_took_another_command_gives_back_and_nothing_else(self, site: Site) -> None:
+        if site.backend is None or Can.HOLD not in site.can:
+            return
+        await site.versions.push(state(1, "a"), force=False)
+        held = await hold.take_terraforms(site, "an upgrade", 0.0)
+        with pytest.raises(LockHeld):
+            await hold.take_terraforms(site, "another", 0.0)
+        assert (await hold.give_terraforms(site, "app")).state == held.state
+        assert not await site.read_locks()
+        now = site.home.clock.now()
+        info = build_lock_info(id="l", operation="OperationTypeApply", who="bob@desk", version="1", now=now)
+        foreign = await site.backend.take_lock(info)
+        with pytest.raises(LockHeld, match="only a lock that was acquired by hand"):
+            await hold.give_terraforms(site, "app")
+        await site.backend.give_lock(foreign)
 
     @pytest.mark.promise("P3", "P6")
     async def test_a_state_is_moved_to_our_store_and_back_and_each_place_says_where_it_is(self, site: Site) -> None:

@@ -319,7 +319,7 @@ class TfeBackend:
         """See `ExistingBackend.take_lock`. The platform locks for our token's user, with our words as the reason."""
         workspace = await self._workspace()
         self._check_local(workspace)
-        reason = info.info or f"{info.operation} by {info.who}"
+        reason = info.info or f"{info.operation} by {info.who}{f': {info.path}' if info.path else ''}"
         try:
             await self._send("POST", f"/workspaces/{workspace['id']}/actions/lock", {"reason": reason})
         except InterlockError as error:

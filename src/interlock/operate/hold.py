@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from interlock import __version__
 from interlock.errors import LockHeld, UsageError, command
-from interlock.recovery.terraform_lock import BY_HAND
+from interlock.recovery.terraform_lock import BY_HAND, HAND_ID, is_by_hand
 from interlock.settings.values import parse_duration
 from interlock.site.kinds import Can, check_can
 from interlock.site.opening import open_site
@@ -66,15 +66,20 @@ async def acquire(
         return Held(state=ref.queue, id=ticket, token=token)
     check_can(ref, Can.HOLD, text)
     async with open_site(ref, home, text) as site:
-        return await _take(site, reason, wait_s or 0.0)
+        return await take_terraforms(site, reason, wait_s or 0.0)
 
 
-async def _take(site: Site, reason: str, wait_s: float) -> Held:
+async def take_terraforms(site: Site, reason: str, wait_s: float) -> Held:
+    """Take Terraform's own lock of a state elsewhere, for a person.
+
+    Raises:
+        LockHeld: Somebody holds it for longer than `wait_s`.
+    """
     home, backend = site.home, _terraforms(site)
     clock = home.clock
     until_s = clock.monotonic() + wait_s
     info = build_lock_info(
-        id=home.ids.fresh(),
+        id=f"{HAND_ID}{home.ids.fresh()}",
         operation=BY_HAND,
         who=home.me,
         version=f"interlock-{__version__}",
@@ -110,14 +115,20 @@ async def release(text: str, home: Home, environ: Mapping[str, str]) -> Held:
     if ref.is_own:
         return Held(state=ref.queue, id="", token=await release_by_hand(home, ref.queue))
     async with open_site(ref, home, text) as site:
-        return await _give(site, text)
+        return await give_terraforms(site, text)
 
 
-async def _give(site: Site, text: str) -> Held:
+async def give_terraforms(site: Site, text: str) -> Held:
+    """Give back Terraform's own lock that a person took, in this command or another; `text` is the state for people.
+
+    Raises:
+        UsageError: Nobody holds it.
+        LockHeld: It was not taken by hand.
+    """
     locks = await site.read_locks()
     if not locks:
         raise UsageError(f"{text} is not locked", fix=command("lock", "show", text))
-    if any(lock.operation != BY_HAND for lock in locks):
+    if any(not is_by_hand(lock) for lock in locks):
         raise LockHeld(
             f"{text} is held by {locks[0].who or 'somebody unknown'}",
             why="only a lock that was acquired by hand is released by hand",

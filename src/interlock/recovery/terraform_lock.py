@@ -32,6 +32,9 @@ from interlock.state import Finding, verify_state
 BY_HAND = "interlock lock acquire"
 """Operation of a lock that a person took for maintenance."""
 
+HAND_ID = "interlock-hand-"
+"""How the id of such a lock begins: GitLab tells of a lock that it holds nothing but the id."""
+
 LOOK_S = 1.0  # between two looks at the lock while we watch
 _KEPT_WORDS = 1000  # characters of a reason that go to the audit log
 
@@ -251,12 +254,21 @@ async def _look(
     return evidence
 
 
+def is_by_hand(lock: TerraformLock) -> bool:
+    """Say whether a person took a lock with `interlock lock acquire`.
+
+    HCP Terraform keeps no operation of ours, and shows the reason; see `take_lock` in `interlock.existing.tfe`.
+    """
+    is_so_told = lock.mechanism == "tfe" and lock.info.startswith(BY_HAND)
+    return lock.operation == BY_HAND or lock.id.startswith(HAND_ID) or is_so_told
+
+
 def _processes(
     backend: ExistingBackend, held: TerraformLock, reference: Reference | None, inquiry: Inquiry, clock: Clock
 ) -> list[Evidence]:
     """Look for the holder's process: by its recorded name where there is one, by searching this host otherwise."""
     now = clock.now()
-    if held.operation == BY_HAND:
+    if is_by_hand(held):
         return [_of_a_person(held, now)]
     if (named := process.parse_name(held.info)) is not None:
         return process.collect(Recorded(processes={"interlock": named}, source=held.place), now=now)
