@@ -14,6 +14,8 @@ from interlock.recovery.witnesses.terraform import PlaceOf
 from interlock.site.ref import StateRef, own_address
 from interlock.source.disk import DiskTree
 
+_GITLABS = "/terraform/state/"
+
 
 def places_beside(ref: StateRef) -> PlaceOf:
     """Return what finds the state that a Terraform of this host works on, to be compared with its address.
@@ -51,9 +53,14 @@ def _found_of(process: Running) -> Found | None:
 
 def _place(found: Found, folder: Path) -> str | None:
     address = address_of(found, folder)
-    if found.type == "http" and address is not None and "/state/" in address:
-        return own_address(address.partition("/state/")[2].partition("?")[0])
-    return address
+    own = own_state_at(address) if found.type == "http" and address is not None else None
+    return own_address(own) if own is not None else address
+
+
+def own_state_at(url: str) -> str | None:
+    """Return the state of a server of ours that a URL names; None for another server's, such as GitLab's."""
+    _, is_there, name = url.partition("/state/")
+    return name.partition("?")[0] if is_there and _GITLABS not in url else None
 
 
 def _is_bare(url: str | None) -> bool:

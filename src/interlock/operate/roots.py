@@ -34,6 +34,7 @@ from interlock.errors import InterlockError, UsageError, command
 from interlock.existing.discovery import find_read
 from interlock.existing.opening import address_of
 from interlock.hcl import Traversal, constant_text, read_module
+from interlock.operate.places import own_state_at
 from interlock.site.ref import own_address
 from interlock.site.which import holds_configuration, ref_of_run
 from interlock.source.disk import DiskTree
@@ -185,9 +186,8 @@ def _read_address(site: Site, folder: Path, environ: Mapping[str, str]) -> str:
     chosen = environ.get("TF_WORKSPACE") or "default" if is_own else None
     found = find_read(kind, body, environ, site.scope, workspace=chosen) if kind else None
     address = address_of(found, folder) if found is not None else None
-    if kind == "http" and address is not None and "/state/" in address:  # a server of ours
-        return own_address(address.partition("/state/")[2].partition("?")[0])
-    return address or ""
+    own = own_state_at(address) if kind == "http" and address is not None else None
+    return own_address(own) if own is not None else address or ""
 
 
 # -- what a change touches --------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ def test_a_process_works_on_the_state_that_its_folder_and_environment_say(tmp_pa
     assert place_of(running(folder, TF_WORKSPACE="dev")) == "s3://states/env:/dev/app.tfstate"
     (folder / "main.tf").write_text(HTTP)
     assert place_of(running(folder, TF_HTTP_ADDRESS="http://127.0.0.1:1/state/prod/app")) == "interlock:prod/app"
+    gitlab = "https://gitlab.example.com/api/v4/projects/7/terraform/state/prod"
+    assert place_of(running(folder, TF_HTTP_ADDRESS=gitlab)) == gitlab, "GitLab's is not a state of ours"
 
 
 def test_a_process_that_may_not_be_looked_at_works_on_an_unknown_state(tmp_path: Path) -> None:
