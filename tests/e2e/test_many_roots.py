@@ -197,6 +197,24 @@ def test_a_person_is_asked_for_one_root_at_a_time(chain: Desk) -> None:
     assert not (chain.folder / "solo" / "solo.tfstate").exists()
 
 
+@pytest.mark.promise("P8")
+def test_ctrl_c_at_a_question_stops_all_roots_and_changes_nothing(chain: Desk) -> None:
+    process, terminal = chain.start_at_terminal("apply", "--all")
+    seen = b""
+    while b"[y/N] " not in seen:
+        seen += os.read(terminal, 4096)
+    os.write(terminal, b"\x03")
+    try:
+        while chunk := os.read(terminal, 4096):
+            seen += chunk
+    except OSError:
+        pass
+    os.close(terminal)
+    assert process.wait(STEP_S) == 130, seen.decode(errors="replace")
+    assert not list(chain.folder.glob("*/*.tfstate"))
+    assert b"app" in seen.rpartition(b"ROOT")[2], "the report names those that were not begun"
+
+
 @pytest.mark.parametrize("command", [("plan",), ("apply", "--auto-approve"), ("destroy", "--auto-approve"), ("drift",)])
 def test_roots_in_a_circle_are_refused_with_the_circle(chain: Desk, command: tuple[str, ...]) -> None:
     write(chain, "web", "solo", "app", "net", net={"depends_on": ["web"]})
