@@ -56,7 +56,11 @@ class Replica:
 
 def send(port: int, method: str, state: str, body: bytes = b"", query: str = "") -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=STEP_S)
-    connection.request(method, f"/state/{state}{query}", body, {"Authorization": AUTH})
+    try:
+        connection.request(method, f"/state/{state}{query}", body, {"Authorization": AUTH})
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
