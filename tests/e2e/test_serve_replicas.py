@@ -208,7 +208,7 @@ def _await_file(path: Path) -> None:
         time.sleep(0.05)
 
 
-def test_readiness_and_numbers_are_told_without_a_token(start: Start) -> None:
+def test_readiness_is_told_to_all_and_numbers_to_who_has_a_token(start: Start) -> None:
     import urllib.request
 
     one = start()

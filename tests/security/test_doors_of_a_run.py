@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -236,8 +237,10 @@ async def test_no_stranger_gets_a_state_or_a_lock_from_interlock_serve() -> None
     paths = [route.path.replace("{name:path}", "s").replace("{secret}", "guessed") for route in routes]
     async with serving(app, host="127.0.0.1", port=0) as (_, port):
         heard = await asyncio.to_thread(knock, port, list(every_request(port, paths)))
-        probes = [each for each in heard if b" /healthz HTTP" in each.request and each.status == 200]
-        assert {each.answer.rpartition(b"\r\n\r\n")[2] for each in probes} <= {b'{"status":"ok"}', b""}
+        asked = [each for each in heard if re.search(rb" /(?:healthz|readyz) HTTP", each.request)]
+        probes = [each for each in asked if each.status == 200]
+        said = {each.answer.rpartition(b"\r\n\r\n")[2] for each in probes}
+        assert said <= {b'{"status":"ok"}', b'{"status":"ready"}', b""}
         refused = [each for each in heard if each not in probes and each.status not in {*SHUT, 405}]
         assert refused == []
         assert await archive.history("s") == ()

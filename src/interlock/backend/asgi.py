@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol, Self
 
+from msgspec import Struct
 from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -68,6 +69,7 @@ from interlock.errors import (
 from interlock.ids import Ids
 from interlock.lock import Elapsed, Grant, Lock, holder_of
 from interlock.lock.ticket import Attempt, attempt_at
+from interlock.rights import Right, parse_token
 from interlock.state import MAX_STATE_BYTES
 
 if TYPE_CHECKING:
@@ -75,22 +77,51 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
+    from interlock.rights.book import TokenBook
+
 METHODS = ["GET", "POST", "PUT", "DELETE", "LOCK", "UNLOCK"]
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB over a slow line; a client that sends nothing is cut off by then
 GONE = 410  # on LOCK: not retried by Terraform, unlike 409 and 423
 TOO_LARGE = 413
 
 
+class Caller(Protocol):
+    """Somebody whose credentials are good."""
+
+    @property
+    def who(self) -> str:
+        """Who this is, for people."""
+        ...
+
+    def check(self, right: Right, state: str) -> None:
+        """Refuse what this one may not do.
+
+        Raises:
+            AuthenticationFailed: It lacks the right on this state.
+        """
+        ...
+
+
 class Tokens(Protocol):
     """Tells who may use the plain addresses."""
 
-    def identify(self, username: str, password: str, *, state: str, writes: bool) -> str:
+    async def identify(self, username: str, password: str) -> Caller:
         """Return who this is.
 
         Raises:
-            AuthenticationFailed: The credentials are wrong, or not good for this state.
+            AuthenticationFailed: The credentials are wrong, or not good any more.
+            BackendUnavailable: It cannot be told now; then nobody is let in.
         """
         ...
+
+
+class _Master(Struct, frozen=True):
+    """Whoever has the server's own token, which is good for everything."""
+
+    who: str
+
+    def check(self, right: Right, state: str) -> None:
+        """See `Caller.check`."""
 
 
 class SingleToken:
@@ -103,19 +134,47 @@ class SingleToken:
     def __init__(self, token: str) -> None:
         self._digest = hashlib.sha256(token.encode()).digest()
 
-    def identify(self, username: str, password: str, *, state: str, writes: bool) -> str:  # noqa: ARG002 - one token for all
+    async def identify(self, username: str, password: str) -> Caller:
         """See `Tokens.identify`."""
         if not hmac.compare_digest(hashlib.sha256(password.encode()).digest(), self._digest):
             raise AuthenticationFailed("the server token is wrong", fix="set TF_HTTP_PASSWORD to the server's token")
-        return username or "token"
+        return _Master(username or "token")
+
+
+class BookTokens:
+    """The tokens of a store, each with its rights, beside the server's own.
+
+    Args:
+        book: Where they are.
+        master: The server's own.
+    """
+
+    def __init__(self, book: TokenBook, master: SingleToken) -> None:
+        self._book = book
+        self._master = master
+
+    async def identify(self, username: str, password: str) -> Caller:
+        """See `Tokens.identify`."""
+        shown = parse_token(password)
+        return await (self._master.identify(username, password) if shown is None else self._book.identify(shown))
 
 
 class ClosedDoor:
     """No plain addresses: what a run's own loopback server has."""
 
-    def identify(self, username: str, password: str, *, state: str, writes: bool) -> str:  # noqa: ARG002 - nobody may
+    async def identify(self, username: str, password: str) -> Caller:  # noqa: ARG002 - nobody may
         """See `Tokens.identify`."""
         raise AuthenticationFailed("this server answers only to supervised runs", fix="interlock serve")
+
+
+_NEEDED: Mapping[str, Right] = {
+    "GET": Right.READ_STATE,
+    "HEAD": Right.READ_STATE,
+    "LOCK": Right.PLAN,  # and `APPLY` for what is not a plan, by the lock document
+    "UNLOCK": Right.PLAN,
+}
+"""What a request needs at least, by its method; all others change the state."""
+_PLANNING = "OperationTypePlan"  # Terraform's word in the lock document of a plan
 
 
 async def _nothing() -> None:
@@ -282,7 +341,7 @@ class _Plain:
         await self._archive.delete(state, writer=Writer(who=who, ticket=lock_id, lock_id=lock_id))
         return Done()
 
-    async def give(self, state: str, lock_id: str | None) -> Outcome:
+    async def give(self, state: str, lock_id: str | None, caller: Caller) -> Outcome:
         if lock_id is None:
             raise LockHeld(
                 f"state {state!r} was not unlocked",
@@ -291,6 +350,8 @@ class _Plain:
             )
         view = await self._coordinator.view(state)
         holder = holder_of(view.lock, lock_id=lock_id)
+        if holder is not None and holder.info != _PLANNING:  # the id of another's lock is told to whoever waits for it
+            caller.check(Right.APPLY, state)
         if holder is not None and holder.ticket != lock_id:
             raise LockHeld(
                 f"state {state!r} was not unlocked",
@@ -413,8 +474,12 @@ class _Endpoints:
             return await _respond(Refused(error=error, status=UNAVAILABLE))
         return Response('{"status":"ready"}', media_type="application/json")
 
-    async def metrics(self, _request: Request) -> Response:
-        """Numbers about this server, as Prometheus reads them; they name no state and no person."""
+    async def metrics(self, request: Request) -> Response:
+        """Numbers about this server, as Prometheus reads them, for anybody with a token; they name no state."""
+        try:
+            await self._tokens.identify(*_credentials(request.headers))
+        except InterlockError as error:
+            return await _refusal(request, error)
         numbers = {"interlock_held_lock_requests": float(self._plain.waiting), **self._about.numbers()}
         lines = (f"# TYPE {name} {_kind(name)}\n{name} {value:g}\n" for name, value in numbers.items())
         return Response("".join(lines), media_type="text/plain; version=0.0.4")
@@ -422,12 +487,13 @@ class _Endpoints:
     async def state(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         try:
-            who = self._identify(request, name)
+            caller = await self._tokens.identify(*_credentials(request.headers))
             check_state_name(name)
+            caller.check(_NEEDED.get(request.method, Right.APPLY), name)
             body = await self._read_body(request)
             intent = read_intent(request.method, request.query_params, body)
             async with _Connection(request) as connection:
-                return await self._answer_plain(name, intent, body, who, connection)
+                return await self._answer_plain(name, intent, body, caller, connection)
         except InterlockError as error:
             return await _refusal(request, error)
         except ClientDisconnect:
@@ -447,11 +513,13 @@ class _Endpoints:
         return await _respond(outcome)
 
     async def _answer_plain(
-        self, name: str, intent: Intent, body: bytes, who: str, connection: _Connection
+        self, name: str, intent: Intent, body: bytes, caller: Caller, connection: _Connection
     ) -> Response:
         if not isinstance(intent, Take):
-            return await _respond(await self._perform(name, intent, body, who))
-        request = LockRequest(wish=intent, who=who, attempt=self._about.new_attempt())
+            return await _respond(await self._perform(name, intent, body, caller))
+        if intent.info.operation != _PLANNING:
+            caller.check(Right.APPLY, name)
+        request = LockRequest(wish=intent, who=caller.who, attempt=self._about.new_attempt())
         outcome = await self._plain.take(name, request, connection)
         if outcome is None:
             return Response(status_code=400)  # goes to nobody
@@ -460,20 +528,16 @@ class _Endpoints:
             return _GrantAnswer(response, lambda: self._plain.leave(name, request))
         return response
 
-    async def _perform(self, name: str, intent: Read | Write | Give | Delete, body: bytes, who: str) -> Outcome:
+    async def _perform(self, name: str, intent: Read | Write | Give | Delete, body: bytes, caller: Caller) -> Outcome:
         match intent:
             case Read():
                 return await self._plain.read(name)
             case Write():
-                return await self._plain.write(name, body, intent.lock_id, who)
+                return await self._plain.write(name, body, intent.lock_id, caller.who)
             case Give():
-                return await self._plain.give(name, intent.lock_id)
+                return await self._plain.give(name, intent.lock_id, caller)
             case Delete():
-                return await self._plain.delete(name, intent.lock_id, who)
-
-    def _identify(self, request: Request, state: str) -> str:
-        username, password = _credentials(request.headers)
-        return self._tokens.identify(username, password, state=state, writes=request.method != "GET")
+                return await self._plain.delete(name, intent.lock_id, caller.who)
 
     async def _read_body(self, request: Request) -> bytes:
         """Take the body into memory once, within the limits of size and time."""

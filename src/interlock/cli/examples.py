@@ -46,6 +46,7 @@ EXAMPLES: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
     ("ci", "generate"): ("interlock ci generate github --dry-run",),
     ("explain",): ("interlock explain apply.log", "interlock explain - --json"),
     ("deps",): ("interlock deps envs/prod", "interlock deps --impact genesyscloud_routing_queue.orders"),
+    ("token", "create"): ("interlock token create --role runner --states 'prod/*' --expires 90d --note ci",),
     ("migrate",): ("interlock migrate --store postgresql://interlock@db.example/interlock",),
     ("serve",): ("interlock serve --listen 127.0.0.1:8650",),
     ("demo",): ("interlock demo",),

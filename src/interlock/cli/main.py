@@ -66,6 +66,7 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("interlock.cli.explain:app", "Name the root cause in a Terraform or CI log", _AROUND),
     "deps": Entry("interlock.cli.deps:app", "Dependencies, also those Terraform cannot see", _AROUND),
     "serve": Entry("interlock.cli.serve:app", "State backend and queue over HTTP", _SERVE),
+    "token": Entry("interlock.cli.token:app", "Who may use a server: tokens with a role and states", _SERVE),
     "migrate": Entry("interlock.cli.migrate:app", "Bring the tables of a PostgreSQL store up to date", _SERVE),
     "gateway": Entry("interlock.cli.gateway:app", "API gateway in front of Genesys Cloud", _SERVE),
     "demo": Entry("interlock.cli.demo:app", "The whole product in a minute, offline", _BEGIN),

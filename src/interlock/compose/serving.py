@@ -71,9 +71,10 @@ def serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
 
 
 async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
-    from interlock.backend.asgi import SingleToken, create_app
+    from interlock.backend.asgi import BookTokens, SingleToken, create_app
     from interlock.backend.serving import serving
     from interlock.listening.ending import Ending
+    from interlock.rights.book import TokenBook
 
     ending = Ending()
     settings = read_settings()
@@ -82,9 +83,8 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     token, where = _server_token(settings, asked.token_file)
     async with open_home(settings, store=asked.store) as home, _among_others(home) as about:
         await home.store.keep_room()
-        app = create_app(
-            home.coordinator, home.archive, clock=home.clock, ids=home.ids, tokens=SingleToken(token), about=about
-        )
+        tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
+        app = create_app(home.coordinator, home.archive, clock=home.clock, ids=home.ids, tokens=tokens, about=about)
         taking = serving(app, host=host, port=port, names=asked.names, tls=asked.tls, linger_s=LINGER_S)
         async with taking as (_, bound):
             scheme = "http" if asked.tls is None else "https"

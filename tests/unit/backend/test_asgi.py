@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from interlock.backend.asgi import Service, SingleToken, create_app
+from interlock.backend.asgi import BookTokens, Service, SingleToken, create_app
 from interlock.backend.gate import RunGate, RunGates
 from interlock.backend.locking import HOLD_S_MIN, RECONNECT_S, RETURN_S
 from interlock.coordinator.archive import StateArchive
 from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import BackendUnavailable
+from interlock.ids import RandomIds
 from interlock.lock import Broken, Requested
+from interlock.rights import Role
+from interlock.rights.book import TokenBook
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.store.records import Record
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
@@ -128,13 +131,14 @@ class Site:
         self.archive = StateArchive(self.coordinator, records, blobs, self.clock)
         self.runs = RunGates(ids)
         self.blobs = blobs
+        self.book = TokenBook(records, self.clock, RandomIds())
         self.about = Service(ids, check=lambda: records.get("ready"), numbers=lambda: {"interlock_gaps_total": 3.0})
         self.app = create_app(
             self.coordinator,
             self.archive,
             clock=self.clock,
             ids=ids,
-            tokens=SingleToken(TOKEN),
+            tokens=BookTokens(self.book, SingleToken(TOKEN)),
             runs=self.runs,
             about=self.about,
             limit_bytes=10_000,
@@ -378,9 +382,61 @@ async def test_numbers_are_told_as_prometheus_reads_them(site: Site) -> None:
     await site.ask("LOCK", body=lock("a"))
     site.start("LOCK", body=lock("b"), query="wait=10m")
     await settle()
-    text = (await site.ask("GET", "/metrics", token=None)).body.decode()
+    assert (await site.ask("GET", "/metrics", token=None)).status == 401
+    text = (await site.ask("GET", "/metrics")).body.decode()
     assert "# TYPE interlock_held_lock_requests gauge\ninterlock_held_lock_requests 1\n" in text
     assert "# TYPE interlock_gaps_total counter\ninterlock_gaps_total 3\n" in text
+
+
+ROLES_OF = {  # what each request needs, by the least role that may send it
+    ("GET", ""): Role.READER,
+    ("LOCK", "OperationTypePlan"): Role.PLANNER,
+    ("LOCK", "OperationTypeApply"): Role.RUNNER,
+    ("LOCK", ""): Role.RUNNER,
+    ("UNLOCK", "OperationTypePlan"): Role.PLANNER,
+    ("UNLOCK", "OperationTypeApply"): Role.RUNNER,
+    ("POST", "OperationTypeApply"): Role.RUNNER,
+    ("DELETE", "OperationTypeApply"): Role.RUNNER,
+}
+
+
+@pytest.mark.promise("P4")
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize(("method", "operation"), list(ROLES_OF))
+@pytest.mark.parametrize("states", ["prod/*", "dev/*"])
+async def test_each_request_needs_its_right_on_its_state(
+    site: Site, role: Role, method: str, operation: str, states: str
+) -> None:
+    _, text = await site.book.create(role, states=states, by="ann")
+    info = render_lock_info(LockInfo(id="a", operation=operation, who="a@host", version="1.15.0"))
+    if method != "LOCK":
+        assert (await site.ask("LOCK", body=info)).status == 200  # by the server's own token
+    before = await site.coordinator.view("prod/routing")
+    body = state(1) if method == "POST" else info
+    reply = await site.ask(method, body=body, query="" if method == "LOCK" else "ID=a", token=text.whole())
+    order = list(Role)
+    is_allowed = states == "prod/*" and order.index(role) >= order.index(ROLES_OF[method, operation])
+    assert (reply.status in {200, 204}) == is_allowed
+    if not is_allowed:
+        assert reply.status == 403
+        after = await site.coordinator.view("prod/routing")
+        assert (after.lock, after.head) == (before.lock, before.head), "nothing has changed"
+
+
+async def test_a_token_is_refused_from_the_request_after_it_was_revoked(site: Site) -> None:
+    token, text = await site.book.create(Role.RUNNER, by="ann")
+    assert (await site.ask("LOCK", body=lock("a"), token=text.whole())).status == 200
+    await site.book.revoke(token.id)
+    for method, body in (("GET", b""), ("POST", state(1)), ("UNLOCK", lock("a"))):
+        assert (await site.ask(method, body=body, query="ID=a", token=text.whole())).status == 401
+    assert await site.holders() == ["a"]
+
+
+async def test_while_tokens_cannot_be_asked_for_nobody_is_let_in(site: Site) -> None:
+    _, text = await site.book.create(Role.ADMIN, by="ann")
+    site.records.fail_gets = 1
+    assert (await site.ask("GET", token=text.whole())).status == 503
+    assert (await site.ask("GET", token=text.whole())).status == 204
 
 
 async def test_a_client_that_hangs_up_leaves_the_queue(site: Site) -> None:

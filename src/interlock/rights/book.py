@@ -1,0 +1,120 @@
+"""The tokens of a store. A hand: it keeps them in records, `token/<id>`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from interlock.clock import Clock
+from interlock.errors import BackendUnavailable, InterlockError, UsageError
+from interlock.ids import Ids
+from interlock.rights.roles import EVERY_STATE, Role, check_glob
+from interlock.rights.token import Token, TokenText, check_token, digest_of
+from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
+
+USED_EVERY = timedelta(minutes=10)
+"""How exactly the last use is kept: each request would else be a write."""
+NOTE_MAX = 200
+ID_CHARS = 12
+_PREFIX = "token/"
+
+
+class TokenBook:
+    """Makes, finds and revokes tokens.
+
+    Args:
+        records: Where they are kept.
+        clock: Of the store.
+        ids: For ids and secrets.
+    """
+
+    def __init__(self, records: RecordStore, clock: Clock, ids: Ids) -> None:
+        self._records = records
+        self._clock = clock
+        self._ids = ids
+
+    async def create(
+        self, role: Role, *, states: str = EVERY_STATE, note: str = "", by: str, lifetime: timedelta | None = None
+    ) -> tuple[Token, TokenText]:
+        """Make a token; the text with its secret is returned this once.
+
+        Raises:
+            UsageError: The glob names no states, or the note is too long or not printable.
+            BackendUnavailable: The store cannot be written.
+        """
+        check_glob(states)
+        if len(note) > NOTE_MAX or not note.isprintable():
+            raise UsageError("the note is not usable", why=f"it is printable and has at most {NOTE_MAX} characters")
+        text = TokenText(self._ids.fresh()[:ID_CHARS], self._ids.secret())
+        now = self._clock.now()
+        token = Token(
+            id=text.id,
+            digest=digest_of(text.secret),
+            role=role,
+            states=states,
+            note=note,
+            made_by=by,
+            made_at=now,
+            expires_at=None if lifetime is None else now + lifetime,
+        )
+        await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
+        return token, text
+
+    async def all(self) -> list[Token]:
+        """Return every token, by id."""
+        tokens: list[Token] = []
+        after = ""
+        while page := await self._records.list(_PREFIX, after=after, limit=LIST_LIMIT_MAX):
+            tokens += [_decoded(record) for record in page]
+            after = page[-1].key
+        return tokens
+
+    async def revoke(self, token_id: str) -> Token:
+        """End a token, from the next request on; one that has ended stays as it is.
+
+        Raises:
+            UsageError: There is none.
+        """
+        while True:
+            record = await self._find(token_id)
+            if record is None:
+                raise UsageError(f"there is no token {token_id[:40]!a}", fix="interlock token ls")
+            token = _decoded(record)
+            if token.revoked_at is not None:
+                return token
+            after = replace(token, revoked_at=self._clock.now())
+            with suppress(Mismatch):
+                await self._records.swap(record.key, expected=record.version, value=msgspec.json.encode(after))
+                return after
+
+    async def identify(self, shown: TokenText) -> Token:
+        """Return the token that somebody shows, and note that it is used.
+
+        Raises:
+            AuthenticationFailed: It is not known, or not good any more.
+            BackendUnavailable: The store cannot be asked; then nobody is let in.
+        """
+        record = await self._find(shown.id)
+        now = self._clock.now()
+        token = check_token(None if record is None else _decoded(record), shown, now)
+        if record is not None and (token.used_at is None or now - token.used_at > USED_EVERY):
+            with suppress(InterlockError):  # another request has noted it, or the next one will
+                value = msgspec.json.encode(replace(token, used_at=now))
+                await self._records.swap(record.key, expected=record.version, value=value)
+        return token
+
+    async def _find(self, token_id: str) -> Record | None:
+        is_id = len(token_id) == ID_CHARS and token_id.isascii() and token_id.isalnum()
+        return await self._records.get(_PREFIX + token_id) if is_id else None
+
+
+def _decoded(record: Record) -> Token:
+    try:
+        return msgspec.json.decode(record.value, type=Token)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BackendUnavailable(
+            f"token {record.key.removeprefix(_PREFIX)} cannot be read", why=str(error), fix="interlock doctor"
+        ) from error

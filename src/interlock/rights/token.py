@@ -1,0 +1,139 @@
+"""A token: what it is, how it is spelled, and whether what somebody shows is it. Pure.
+
+It is spelled `ilk_<id>_<secret>`: scanners for leaked secrets know it by its beginning, and a person finds it in the
+list by its id. The store has the secret's SHA-256 only; the secret has 256 bits, so a slow hash would protect nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from datetime import datetime
+
+from msgspec import Struct
+
+from interlock.errors import AuthenticationFailed, command
+from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
+
+PREFIX = "ilk"
+_TEXT = re.compile(r"ilk_([0-9a-z]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
+_FORBIDDEN = 403
+
+
+class Forbidden(AuthenticationFailed):
+    """Whoever this is has not that right."""
+
+    http_status = _FORBIDDEN
+
+
+class TokenText(Struct, frozen=True):
+    """A token as somebody shows it. Its secret is in no message."""
+
+    id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        """Show it without the secret."""
+        return f"TokenText({self.id})"
+
+    def whole(self) -> str:
+        """Return the whole text, for its owner."""
+        return f"{PREFIX}_{self.id}_{self.secret}"
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """A token as it is kept.
+
+    Attributes:
+        id: By which it is found.
+        digest: SHA-256 of its secret, in hexadecimal digits.
+        role: What it may do.
+        states: A glob over the states to which.
+        note: Who or what it is for.
+        made_by: Who made it.
+        made_at: When.
+        expires_at: When it ends; None for never.
+        revoked_at: When it was revoked; None when it was not.
+        used_at: About when it was used last; None when it never was.
+        schema: Version of this record's format.
+    """
+
+    id: str
+    digest: str
+    role: Role
+    states: str = EVERY_STATE
+    note: str = ""
+    made_by: str = ""
+    made_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    used_at: datetime | None = None
+    schema: int = 1
+
+    @property
+    def who(self) -> str:
+        """Who acts with it, for people."""
+        return f"{self.note or 'token'} ({self.id})"
+
+    def ended(self, now: datetime) -> str:
+        """Return why it is not good any more; empty while it is."""
+        if self.revoked_at is not None and self.revoked_at <= now:
+            return f"it was revoked at {self.revoked_at:%Y-%m-%d %H:%M:%SZ}"
+        if self.expires_at is not None and self.expires_at <= now:
+            return f"it expired at {self.expires_at:%Y-%m-%d %H:%M:%SZ}"
+        return ""
+
+    def check(self, right: Right, state: str) -> None:
+        """Refuse what it is not good for.
+
+        Raises:
+            Forbidden: It lacks the right, or is not for this state.
+        """
+        if not may(self.role, self.states, right, state):
+            raise Forbidden(
+                f"token {self.id} may not {right.value} {state}",
+                why=f"it has the role {self.role.value} for the states {self.states}",
+                fix=_token_for(least_role(right), state),
+            )
+
+
+def _token_for(role: Role, state: str) -> str:
+    """Return the command that makes a token of a role for a state."""
+    match role:
+        case Role.READER:
+            return command("token", "create", "--role", "reader", "--states", state)
+        case Role.PLANNER:
+            return command("token", "create", "--role", "planner", "--states", state)
+        case Role.RUNNER:
+            return command("token", "create", "--role", "runner", "--states", state)
+        case _:
+            return command("token", "create", "--role", "operator", "--states", state)
+
+
+def digest_of(secret: str) -> str:
+    """Return what is kept of a secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def parse_token(text: str) -> TokenText | None:
+    """Read a token; None when the text is none."""
+    found = _TEXT.match(text)
+    return TokenText(found[1], found[2]) if found else None
+
+
+def check_token(kept: Token | None, shown: TokenText, now: datetime) -> Token:
+    """Return the token that somebody shows. An unknown one takes as long to refuse as a wrong secret.
+
+    Raises:
+        AuthenticationFailed: There is none, its secret is another, or it is not good any more.
+    """
+    digest = kept.digest if kept is not None else digest_of("")
+    if not hmac.compare_digest(digest, digest_of(shown.secret)) or kept is None:
+        raise AuthenticationFailed("the token is not known here", why="it is wrong, or was deleted", fix=_ANOTHER)
+    if why := kept.ended(now):
+        raise AuthenticationFailed(f"token {kept.id} is not good any more", why=why, fix=_ANOTHER)
+    return kept
+
+
+_ANOTHER = "interlock token create --role runner"
