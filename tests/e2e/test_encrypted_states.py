@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.desk import SLEEPER, Answer, Desk
+from tests.desk import SLEEPER, STEP_S, Answer, Desk
+from tests.e2e.test_runs_elsewhere import PLACES, root
 from tests.e2e.test_serve_lock import AUTH, Served
 from tests.s3_desk import KEY, S3Desk
 
@@ -223,6 +226,32 @@ def test_an_encrypted_state_lives_on_s3(s3: S3Desk) -> None:
     assert s3.run("state", "verify", module).code == 0
     ended = s3.applied_here(module, round_=3, environ=ENCRYPTED)
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.promise("P1", "P3", "P6", "P8")
+@pytest.mark.parametrize("where", sorted(PLACES.keys() - {"cloud"}))  # HCP Terraform takes no state that it cannot read
+def test_an_encrypted_state_lives_on_every_other_backend(desk: Desk, tmp_path: Path, where: str) -> None:
+    with PLACES[where](tmp_path) as place:
+        module = root(desk, place)
+        if where == "gcs":  # whose `init` stores the empty state of a new workspace, so only tofu can begin it
+            refused = desk.run("apply", module, "--auto-approve", environ=ENCRYPTED)
+            assert refused.code == 3, refused.err
+            begin = shlex.split(refused.err.partition("next ")[2].splitlines()[0])
+            subprocess.run(begin, env={**desk.environ, **ENCRYPTED}, check=True, capture_output=True, timeout=STEP_S)
+        for round_ in (1, 2):
+            done = desk.run("apply", module, "--auto-approve", "--", f"-var=round={round_}", environ=ENCRYPTED)
+            assert done.code == 0, done.err
+        assert "encrypted_data" in place.document
+        assert not place.is_locked()
+        verified = desk.run("state", "verify", module, "--json")
+        assert (verified.code, [each["code"] for each in verified.document["findings"]]) == (0, ["encrypted"])
+        before = place.stored()
+        refused = desk.run("apply", module, "--auto-approve", environ=keys(state=by("aes_gcm.two")))
+        assert refused.code == 32, refused.err
+        assert "state restore" not in refused.err
+        assert (place.stored(), place.is_locked()) == (before, False)
+        same = desk.run("plan", module, "--detailed-exitcode", "--", "-var=round=2", environ=ENCRYPTED)
+        assert same.code == 0, same.err
 
 
 @pytest.mark.promise("P3", "P8")
