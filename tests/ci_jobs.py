@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,7 @@ class Runner:
     served: Served
     environ: dict[str, str] = field(default_factory=dict)
     artifacts: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.checkout = self.folder / "checkout"
@@ -137,7 +139,7 @@ class Runner:
         return result.stdout
 
     def shell(self, name: str, script: str, environ: Mapping[str, str], *, options: str = "-e") -> Outcome:
-        file = self.temp / "step.sh"
+        file = Path(tempfile.mkdtemp(dir=self.temp)) / "step.sh"  # two jobs may run at once
         file.write_text(script)
         result = subprocess.run(
             ["bash", options, str(file)],
@@ -149,6 +151,8 @@ class Runner:
             timeout=STEP_S,
             check=False,
         )
+        if result.returncode:
+            self.failures.append(f"{name}: {result.returncode}: {result.stderr[-2000:]}")
         return Outcome(name=name, code=result.returncode, out=result.stdout, err=result.stderr)
 
     def tree(self) -> str:

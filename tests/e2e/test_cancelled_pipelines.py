@@ -35,6 +35,7 @@ from tests.ci_jobs import (
     run_gitlab_job,
 )
 from tests.desk import tree
+from tests.pipeline_cells import check_cells
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -192,6 +193,7 @@ def test_githubs_three_signals_end_an_apply_with_its_state_saved(runner: Runner)
     assert (code, run["exit"]) == (130, 130), run
     assert saved(runner) == WHOLE
     assert runner.skills() == ["Billing"]
+    check_cells("github", "own", {"cancelled": f"wait {code}, state saved"})
 
 
 @pytest.mark.promise("P9")
@@ -204,6 +206,7 @@ def test_gitlabs_sigterm_to_every_process_ends_an_apply_with_its_state_saved(run
     assert (code, run["exit"]) == (143, 143), run
     assert saved(runner) == WHOLE
     assert runner.skills() == ["Billing"]
+    check_cells("gitlab", "own", {"cancelled": f"wait {code}, state saved"})
 
 
 @pytest.mark.promise("P9")
@@ -215,3 +218,4 @@ def test_azures_kill_of_the_step_leaves_the_apply_to_be_stopped_by_the_next_one(
     assert (code, run["exit"]) == (143, 143), run
     assert saved(runner) == WHOLE
     assert runner.skills() == ["Billing"]
+    check_cells("azure", "own", {"cancelled": f"wait {code}, state saved"})

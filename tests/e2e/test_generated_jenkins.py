@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.ci_jobs import KEYS, MODULE, STEP_S, Runner
 from tests.jenkins_jobs import Build, summary
+from tests.pipeline_cells import check_cells
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -104,10 +105,12 @@ def test_an_aborted_build_of_jenkins_saves_its_state(runner: Runner) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         gate.unlink()
-        assert waiting.result().code == 143, waiting.result().err
+        code = waiting.result().code
+        assert code == 143, waiting.result().err
     step.wait(timeout=STEP_S)
     assert runner.skills() == ["Billing"]
     assert "genesyscloud_routing_skill" in runner.run("interlock", "state", "pull", "prod/routing")
+    check_cells("jenkins", "own", {"cancelled": f"wait {code}, state saved"})
 
 
 def _events(runner: Runner) -> list[Path]:

@@ -138,7 +138,7 @@ def _of_located(
         raise located.error
     refusal = located.error if isinstance(located, finding.Refused) else None
     ref = _existing_ref(located.found, directory, refusal=refusal, flags=_flags_in(extra))
-    if named not in (None, ref.queue):
+    if named not in (None, ref.queue, settings.state_for(directory)):  # generated jobs use the name of interlock.yaml
         if refusal is not None:  # no run works on it by any name; this says how the state gets the one meant
             raise refusal
         raise UsageError(

@@ -15,7 +15,10 @@ import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
-from interlock.ci import read_all
+from interlock.ci import Vendor, read_all
+from interlock.ci.pipeline import Pipeline, Target
+from interlock.ci.rendering import render
+from interlock.ci.seal import make_keys
 from interlock.lint import Sources
 from interlock.lint.engine import Request, lint
 from interlock.lint.rules.ci import CI_RULES
@@ -25,6 +28,12 @@ ROOT = Path(__file__).parents[3]
 ACTION = ROOT / "action.yml"
 COMPONENT = ROOT / "templates/interlock/template.yml"
 TEMPLATE = ROOT / "templates/azure/interlock.yml"
+PIPELINE = Pipeline(
+    targets=(Target(name="prod", directory=".", environment="production"),),
+    image=f"registry.example.com/terraform:1@sha256:{'0' * 64}",
+    package_sha256=("a" * 64,),
+    plan_key=make_keys(b"k" * 64).wrap,
+)
 
 
 def documents(path: Path) -> list[Any]:
@@ -143,3 +152,39 @@ def test_the_azure_template_has_no_findings_where_it_is_used() -> None:
     assert {operation.verb for _, operation in workflow.jobs[0].operations()} == {"plan", "apply", "drift", "wait"}
     sources = Sources(workflows=(workflow,))
     assert [one.rule for rule in CI_RULES for one in rule.check(sources)] == []
+
+
+def commands(text: str) -> set[tuple[str, ...]]:
+    """Return the calls of Interlock in a file, each as its verb and flags: values and places differ."""
+    found = set()
+    lines = re.sub(r"\s*\\\n\s*|(?<=\S)\n\s+(?=-- |--)", " ", text)
+    for line in (line.strip() for line in lines.splitlines() if not line.strip().startswith("#")):
+        for call in re.findall(
+            r"(?:^|exec |[\s(\"/])interlock ((?:ci )?(?:plan|apply|drift|wait|wrap|seal|reviewed|comment)\b[^|>]*)",
+            line,
+        ):
+            words = call.split(" -- ")[0].split()
+            verb = " ".join(words[:2]) if words[0] == "ci" else words[0]
+            found.add((verb, *sorted({word for word in words if word.startswith("--")})))
+    return found
+
+
+def test_the_component_calls_interlock_as_generated_pipelines_do() -> None:
+    """Neither can be mended alone."""
+    generated = commands("".join(render(Vendor.GITLAB, PIPELINE).values()))
+    shipped = commands(COMPONENT.read_text())
+    assert ("plan", "--gate", "--json", "--out", "--state") in shipped
+    named = {(*call, "--name") for call in generated if call[0] == "ci seal"}
+    assert {tuple(sorted(call)) for call in shipped} == {
+        tuple(sorted(call)) for call in (generated - {call for call in generated if call[0] == "ci seal"}) | named
+    }
+
+
+def test_the_template_and_the_action_plan_apply_and_wait_as_generated_pipelines_do() -> None:
+    generated = commands("".join(render(Vendor.AZURE, PIPELINE).values()))
+    shipped = {
+        call for call in commands(TEMPLATE.read_text()) if call[0] != "apply"
+    }  # its digest is in the user's hands
+    assert shipped <= generated
+    assert {"plan", "drift", "wait"} == {call[0] for call in shipped}
+    assert "--gate" in ACTION.read_text()

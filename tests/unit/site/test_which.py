@@ -207,6 +207,15 @@ def test_state_on_the_command_line_may_not_name_another_state_than_the_backend_d
         ref_of_run(folder, settings, house.environ, named="prod")
 
 
+def test_state_on_the_command_line_may_be_the_name_that_interlock_yaml_gives_the_root(house: House) -> None:
+    folder = house.module("cc", S3)
+    yaml(house, "  prod/routing: {directory: cc}\n")
+    settings = load(folder, house.environ)
+    assert ref_of_run(folder, settings, house.environ, named="prod/routing").queue == QUEUE
+    with pytest.raises(UsageError, match="does not name this state"):
+        ref_of_run(folder, settings, house.environ, named="prod/users")
+
+
 def test_a_state_on_which_no_run_can_work_can_be_looked_at_all_the_same(house: House) -> None:
     house.module("pg", 'terraform {\n  backend "pg" {\n    conn_str = "postgres://u:p@db.example/x"\n  }\n}\n')
     ref = house.ask("./pg")
