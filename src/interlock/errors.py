@@ -36,6 +36,38 @@ def _word(word: object) -> str:
     return shell_word(f"./{text}" if isinstance(word, PurePath) and text.startswith("-") else text)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return why something failed in plain words: without numbers of the operating system or types of a library."""
+    match error:
+        case UnicodeDecodeError():
+            return "it is not text in UTF-8"
+        case OSError(strerror=str(text)) if text:
+            return text[:1].lower() + text[1:]
+        case KeyError():
+            return f"{error} is missing"
+        case TypeError() | AttributeError():
+            return "it has not the expected form"
+        case _:
+            return _of_library(error)
+
+
+def _of_library(error: BaseException) -> str:
+    library = type(error).__module__.partition(".")[0]
+    if library == "json":
+        return f"it is not JSON (line {getattr(error, 'lineno', 0)}, column {getattr(error, 'colno', 0)})"
+    if library == "msgspec":
+        return _of_form(str(error))
+    return str(error) or type(error).__name__
+
+
+def _of_form(said: str) -> str:
+    """Return what is wrong with a document, from the words of the library that read it."""
+    place = said.partition(" - at `")[2].rstrip("`").removeprefix("$").strip(".")
+    if said.startswith(("Expected", "Object missing", "Invalid")):
+        return f"it has not the expected form at {place}" if place else "it has not the expected form"
+    return "it is not JSON"
+
+
 def fill_in(hint: str, state: str) -> str:
     """Return a hint with `THIS_STATE` replaced by a state's name or its folder, quoted for a shell."""
     return hint.replace(THIS_STATE, shell_word(state))

@@ -18,7 +18,7 @@ from datetime import datetime
 import msgspec
 
 from interlock.bounded import decode_json
-from interlock.errors import StateInvalid
+from interlock.errors import StateInvalid, reason_of
 
 SCHEMA = 1
 """Version of the stored form. A reader refuses a higher one."""
@@ -104,7 +104,7 @@ def decode(data: bytes) -> Entry:
     try:
         entry = decode_json(data, type=Entry)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StateInvalid(what, why=str(error), fix="interlock audit verify", finding="bad-audit") from error
+        raise StateInvalid(what, why=reason_of(error), fix="interlock audit verify", finding="bad-audit") from error
     if entry.schema > SCHEMA:
         raise StateInvalid(
             what, why=f"it was written by a newer Interlock (form {entry.schema})", fix="update Interlock"

@@ -134,7 +134,9 @@ def _tell(*, json: bool) -> Callable[[Relocation, Content], None]:
 
 def _say(each: Relocation) -> str:
     content = each.move.content
-    count = "" if content.resources is None else f", {content.resources} resources"
+    count = (
+        "" if content.resources is None else f", {content.resources} resource{'' if content.resources == 1 else 's'}"
+    )
     noted = ", moved already" if each.move.done else ", stored there already" if each.move.stored else ""
     return f"{each.source.address} -> {each.target.address}  serial {content.serial}{count}{noted}"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import view
-from interlock.errors import PolicyGate, UsageError, command
+from interlock.errors import PolicyGate, UsageError, command, reason_of
 from interlock.foreign_text import in_chat, one_line
 
 if TYPE_CHECKING:
@@ -148,9 +148,7 @@ def _write(root: Path, files: Mapping[str, str], plan: Mapping[str, str], *, for
             target.parent.mkdir(parents=True, exist_ok=True)
             write_file(target, text.encode(), SHARED)
         except OSError as error:
-            raise UsageError(
-                f"{path} cannot be written", why=error.strerror or str(error), fix=f"ls -ld {root}"
-            ) from error
+            raise UsageError(f"{path} cannot be written", why=reason_of(error), fix=f"ls -ld {root}") from error
 
 
 def _show_files(told: list[dict[str, str]], *, dry_run: bool) -> None:
@@ -549,7 +547,7 @@ def _ours(content: bytes, state: str) -> PlanReport:
         found = decode_json(content[:_MAX_REPORT_BYTES], type=PlanReport)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         fix = command("ci", "comment", "plan.json", "--state", state, "--keep", "report.json")
-        raise UsageError("this is not what --keep wrote", why=str(error), fix=fix) from error
+        raise UsageError("this is not what --keep wrote", why=reason_of(error), fix=fix) from error
     # The job that made it ran code of the change: it chooses neither whose comment is replaced, nor where a link leads.
     ours = project_address(os.environ)
     return replace(found, state=state, job=found.job if ours and found.job.startswith(ours) else "")
@@ -774,9 +772,7 @@ def _read(path: Path, most: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read", why=error.strerror or str(error), fix="interlock plan --out FILE"
-        ) from error
+        raise UsageError(f"{path} cannot be read", why=reason_of(error), fix="interlock plan --out FILE") from error
     return content
 
 
@@ -787,9 +783,7 @@ def _replace(path: Path, content: bytes) -> None:
     try:
         write_file(path, content)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written", why=error.strerror or str(error), fix="name another file"
-        ) from error
+        raise UsageError(f"{path} cannot be written", why=reason_of(error), fix="name another file") from error
 
 
 def _hand_out(values: Mapping[str, str]) -> None:

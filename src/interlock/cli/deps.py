@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from interlock.cli import view
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _deliver(text: str, out: Path | None) -> None:
     try:
         write_file(out, text.encode(), SHARED)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = reason_of(error)
         raise UsageError(f"{out} could not be written", why=why, fix=f"ls -ld {shlex.quote(str(out))}") from error
     view.note(f"wrote {out}")
 

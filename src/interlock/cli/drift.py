@@ -31,7 +31,7 @@ from interlock.cli.run import (
     divide_folders,
 )
 from interlock.cli.run import Directory as RootDirectory
-from interlock.errors import DriftGate, UsageError
+from interlock.errors import DriftGate, UsageError, reason_of
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _write_new(out: Path, text: str) -> None:
     try:
         write_file(out, text.encode(), SHARED)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = reason_of(error)
         raise UsageError(f"{out} cannot be written", why=why, fix="name a file in a folder of yours") from error
 
 

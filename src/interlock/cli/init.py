@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.errors import UsageError, command
+from interlock.errors import UsageError, command, reason_of
 from interlock.source.tree import is_configuration
 
 app = typer.Typer()
@@ -52,7 +52,7 @@ def init(
     try:
         write_file(target, text.encode(), SHARED)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = reason_of(error)
         raise UsageError(f"{target} cannot be written", why=why, fix=command("init", directory, "--print")) from error
     view.emit(
         {**values, "path": str(target)}, json=json, human=lambda: view.note(f"wrote {target}; next: interlock doctor")

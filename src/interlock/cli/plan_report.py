@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import asdict
 
 from interlock.bounded import read_json
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 
 if TYPE_CHECKING:
     from interlock.ci.comment import PlanReport
@@ -87,7 +87,9 @@ def _summary(path: Path) -> dict[str, Any]:
             document = read_json(file.read(MAX_SUMMARY_BYTES + 1))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{path} is not what `interlock plan --json` prints", why=str(error), fix=f"interlock plan --json > {path}"
+            f"{path} is not what `interlock plan --json` prints",
+            why=reason_of(error),
+            fix=f"interlock plan --json > {path}",
         ) from error
     if not isinstance(document, dict):
         raise UsageError(f"{path} is not what `interlock plan --json` prints", fix=f"interlock plan --json > {path}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from interlock.clock import SystemClock
-from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full
+from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full, reason_of
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.run.order import is_in_space
@@ -514,7 +514,7 @@ def _with_own_plan(order: Order, folder: Path) -> Order:
     try:
         content = Path(order.plan_file).read_bytes()
     except OSError as error:
-        what, why = f"the plan {order.plan_file} cannot be read", error.strerror or str(error)
+        what, why = f"the plan {order.plan_file} cannot be read", reason_of(error)
         raise UsageError(what, why=why, fix="interlock plan --out FILE") from error
     with open_private(own) as file:
         file.write(content)

@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from interlock.bounded import decode_json
-from interlock.errors import BackendUnavailable, InterlockError, StateInvalid
+from interlock.errors import BackendUnavailable, InterlockError, StateInvalid, reason_of
 from interlock.state.history import Version, check_link, decode_version
 from interlock.store import BlobDamaged, BlobMissing, BlobStore, Mismatch, RecordDamaged, RecordStore, blob_digest
 
@@ -312,7 +312,7 @@ def _decode_end(value: bytes) -> End:
         end = msgspec.convert(data, End)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BackendUnavailable(
-            "the record of a state's chain cannot be read", why=str(error), fix="interlock doctor"
+            "the record of a state's chain cannot be read", why=reason_of(error), fix="interlock doctor"
         ) from error
     if end.schema > SCHEMA:
         raise BackendUnavailable("a newer Interlock wrote the record of a state's chain", fix="upgrade Interlock")

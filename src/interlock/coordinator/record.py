@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from interlock.errors import BackendUnavailable
+from interlock.errors import BackendUnavailable, reason_of
 from interlock.lock import NEW_LOCK, Lock, LockBroken, from_data, to_data
 
 SCHEMA = 1
@@ -83,7 +83,7 @@ def decode(value: bytes) -> StateRecord:
     try:
         data = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(str(error)) from error
+        raise _unreadable(reason_of(error)) from error
     if not isinstance(data, Mapping):
         raise _unreadable("it is not an object")
     schema = data.get("schema")
@@ -130,7 +130,7 @@ def _head(data: Any) -> Head | None:
     try:
         return msgspec.convert(data, Head)
     except msgspec.ValidationError as error:
-        raise _unreadable(str(error)) from error
+        raise _unreadable(reason_of(error)) from error
 
 
 def _unreadable(why: str) -> BackendUnavailable:

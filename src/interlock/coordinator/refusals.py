@@ -104,7 +104,7 @@ def name_blockers(lock: Lock, refuse: Refuse) -> str:
 
 def _not_now(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
     if refuse.reason is RefuseReason.PAUSED and lock.pause:
-        why = f'paused by {lock.pause.by} since {lock.pause.since:%H:%M:%SZ}: "{lock.pause.reason}"'
+        why = f'paused by {lock.pause.by} since {lock.pause.since:%Y-%m-%d %H:%M:%SZ}: "{lock.pause.reason}"'
     elif refuse.reason is RefuseReason.QUEUE_FULL:
         why = f"the queue is full: {len(lock.waiters)} wait"
     else:
@@ -135,7 +135,7 @@ def _names(lock: Lock, tickets: tuple[str, ...]) -> str:
 def _ending(ending: Departure | None) -> str:
     if ending is None:
         return "it is not known here"
-    at, by = f"at {ending.at:%H:%M:%SZ}", f" by {ending.by}" if ending.by else ""
+    at, by = f"at {ending.at:%Y-%m-%d %H:%M:%SZ}", f" by {ending.by}" if ending.by else ""
     reason = f": {ending.reason}" if ending.reason else ""
     match ending.how:
         case Stage.BROKEN:

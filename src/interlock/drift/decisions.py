@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict, digest_of
-from interlock.errors import BackendUnavailable, UsageError, command
+from interlock.errors import BackendUnavailable, UsageError, command, reason_of
 
 SCHEMA = 1
 MAX_DECISIONS = 1000
@@ -70,7 +70,7 @@ class Decision:
     def told(self) -> str:
         """Return who decided and when, for people."""
         because = f": {self.reason}" if self.reason else ""
-        return f"{self.choice.value} by {self.who}, {self.at:%Y-%m-%d %H:%M}Z{because}"
+        return f"{self.choice.value} by {self.who}, {self.at:%Y-%m-%d %H:%M:%SZ}{because}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +250,7 @@ def decode_ledger(stored: bytes) -> Ledger:
         ledger = msgspec.json.decode(stored, type=Ledger)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BackendUnavailable(
-            "the decisions about drift cannot be read", why=str(error), fix="interlock doctor"
+            "the decisions about drift cannot be read", why=reason_of(error), fix="interlock doctor"
         ) from error
     if ledger.schema > SCHEMA:
         raise UsageError("a newer Interlock wrote the decisions about drift", fix="upgrade Interlock")

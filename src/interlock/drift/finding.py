@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.errors import UsageError, command
+from interlock.errors import UsageError, command, reason_of
 
 SCHEMA = 1
 """Version of the stored form; a reader refuses a higher one."""
@@ -207,7 +207,7 @@ def decode_scan(stored: bytes) -> Scan:
     try:
         scan = msgspec.json.decode(stored, type=Scan)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError("the last scan cannot be read", why=str(error), fix="interlock drift") from error
+        raise UsageError("the last scan cannot be read", why=reason_of(error), fix="interlock drift") from error
     if scan.schema > SCHEMA:
         raise UsageError("a newer Interlock wrote the last scan", fix="upgrade Interlock, or scan again")
     return scan

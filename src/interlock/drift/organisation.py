@@ -14,7 +14,7 @@ import aiohttp
 
 from interlock.clock import Clock
 from interlock.drift import audit
-from interlock.errors import AuthenticationFailed, BackendUnavailable, BudgetExhausted, InterlockError
+from interlock.errors import AuthenticationFailed, BackendUnavailable, BudgetExhausted, InterlockError, reason_of
 from interlock.genesys.listings import Listing
 
 LIMIT_S = 300.0
@@ -118,7 +118,7 @@ class Organisation:
                         return await _document(reply, path)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise BackendUnavailable(
-                    "the organisation could not be asked", why=str(error) or type(error).__name__, fix="scan again"
+                    "the organisation could not be asked", why=reason_of(error), fix="scan again"
                 ) from error
             await self._pause(wait_s)
 

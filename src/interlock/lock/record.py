@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec import to_builtins
 
-from interlock.errors import BackendUnavailable, UsageError
+from interlock.errors import BackendUnavailable, UsageError, reason_of
 from interlock.lock.claim import WHOLE_STATE, Claim, claim_of
 from interlock.lock.events import LEASE_S_MAX
 from interlock.lock.invariants import assert_whole
@@ -69,7 +69,7 @@ def from_data(data: object) -> Lock:
     try:
         return assert_whole(_lock(data))
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-        raise _unreadable(f"{type(error).__name__}: {error}") from error
+        raise _unreadable(reason_of(error)) from error
 
 
 def _lock(data: Mapping[str, Any]) -> Lock:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.bounded import decode_json
-from interlock.errors import UsageError, command
+from interlock.errors import UsageError, command, reason_of
 from interlock.run.order import AGREED_FILE, MAX_AGREED, Agreed
 
 _MAX_BYTES = 1 << 20
@@ -44,14 +44,14 @@ def read_agreed(settings: Path | None) -> tuple[Agreed, ...]:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"cannot read {path}", why=error.strerror or str(error), fix=_listing(path)) from error
+        raise UsageError(f"cannot read {path}", why=reason_of(error), fix=_listing(path)) from error
     if len(content) > _MAX_BYTES:
         raise UsageError(f"{path} is larger than 1 MiB", fix="remove consents that were used")
     try:
         document = decode_json(content, type=_Document)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         what = f"{path} is no list of agreed deletions"
-        raise UsageError(what, why=str(error), fix="remove it, and agree again to what the plan names") from error
+        raise UsageError(what, why=reason_of(error), fix="remove it, and agree again to what the plan names") from error
     if document.version != _VERSION:
         raise UsageError(f"{path} is of version {document.version}", fix="use the Interlock that wrote it")
     return document.deletions
@@ -86,9 +86,7 @@ def _write(path: Path, deletions: Sequence[Agreed]) -> None:
     try:
         write_file(path, content + b"\n", SHARED)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written", why=error.strerror or str(error), fix=_listing(path.parent)
-        ) from error
+        raise UsageError(f"{path} cannot be written", why=reason_of(error), fix=_listing(path.parent)) from error
 
 
 def _listing(path: Path) -> str:

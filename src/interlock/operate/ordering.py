@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 from interlock.foreign_text import one_line
 from interlock.operate.agreed_deletions import read_agreed
 from interlock.settings.values import Settings, StateSettings, parse_duration
@@ -117,7 +117,7 @@ def _make_home(home: Path) -> None:
     except OSError as error:
         raise UsageError(
             f"the folder {home} cannot be made",
-            why=error.strerror or str(error),
+            why=reason_of(error),
             fix="set INTERLOCK_HOME to a folder that can be written",
         ) from error
 
@@ -135,9 +135,7 @@ def root_module(directory: Path) -> Path:
         if holds_configuration(where):
             return where.resolve()
     except OSError as error:
-        raise UsageError(
-            f"{directory} cannot be read", why=error.strerror or str(error), fix=f"ls -ld {directory}"
-        ) from error
+        raise UsageError(f"{directory} cannot be read", why=reason_of(error), fix=f"ls -ld {directory}") from error
     raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from interlock.errors import TerraformFailed, UsageError
+from interlock.errors import TerraformFailed, UsageError, reason_of
 from interlock.source.tree import Tool
 from interlock.trust.checkout import checkouts, find_program, is_within
 from interlock.trust.own_secrets import without_own_secrets
@@ -116,13 +116,15 @@ def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> Tool
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise TerraformFailed(f"{binary.name} does not start", why=str(error), fix="try: terraform version") from error
+        raise TerraformFailed(
+            f"{binary.name} does not start", why=reason_of(error), fix="try: terraform version"
+        ) from error
     text = result.stdout.decode(errors="replace")
     try:
         return parse_version_output(text[max(text.find("{"), 0) :])
     except (ValueError, json.JSONDecodeError) as error:
         raise TerraformFailed(
-            f"{binary.name} does not say its version", why=str(error), fix="choose another with --terraform"
+            f"{binary.name} does not say its version", why=reason_of(error), fix="choose another with --terraform"
         ) from error
 
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 import msgspec
 
 from interlock.bounded import decode_json
-from interlock.errors import PlanStale, UsageError
+from interlock.errors import PlanStale, UsageError, reason_of
 from interlock.run.planned_files import HeldFiles, selected
 from interlock.run.planned_for import LABEL_NAME, Label, PlannedFor, check_label
 from interlock.run.saved_plan import PlannedFrom, check_current
@@ -117,7 +117,7 @@ def read_bound_label(plan: bytes) -> BoundLabel | None:
     try:
         return decode_json(raw, type=BoundLabel)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError("this is not a saved plan", why=str(error), fix="interlock plan --out FILE") from error
+        raise UsageError("this is not a saved plan", why=reason_of(error), fix="interlock plan --out FILE") from error
 
 
 def check_vouched(plan: bytes, *, vouched: bool) -> BoundLabel:

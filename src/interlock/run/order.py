@@ -8,7 +8,7 @@ from enum import Enum
 import msgspec
 
 from interlock.bounded import decode_json
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 
 MASK = "(masked)"
 
@@ -194,4 +194,4 @@ def decode(text: bytes) -> Order:
     try:
         return decode_json(text, type=Order)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError("the run's order cannot be read", why=str(error), fix="start a new run") from error
+        raise UsageError("the run's order cannot be read", why=reason_of(error), fix="start a new run") from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interlock.bounded import read_json
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 from interlock.hcl import read_folder
 from interlock.hcl.given import ephemeral_names, given_values, type_name
 from interlock.run.binary import Binary, tool_of
@@ -113,7 +113,7 @@ def read_checkout(workspace: Workspace, tool: Tool) -> HeldFiles:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"the files of {workspace.directory} cannot be compared with the plan",
-            why=str(error),
+            why=reason_of(error),
             fix="terraform init",
         ) from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 from interlock.unpacking import UNPACKING_FAULTS
 
 MAX_FILE_BYTES = 512 << 20  # of the plan file; states compress, so this is some gigabytes of state
@@ -50,7 +50,7 @@ def check_plan_file(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             check_size(archive)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = reason_of(error)
         raise UsageError(f"the plan {path} cannot be read", why=why, fix="interlock plan --out FILE") from error
     except UNPACKING_FAULTS:
         return  # OpenTofu's encrypted plans are none; whoever reads the plan says what is wrong with it

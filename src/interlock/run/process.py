@@ -22,7 +22,7 @@ from typing import IO
 
 from msgspec import Struct
 
-from interlock.errors import TerraformFailed
+from interlock.errors import TerraformFailed, reason_of
 from interlock.host import ProcessName, name_process
 from interlock.run.protection import Kept, Level, Protection
 
@@ -90,7 +90,7 @@ class Child:
                     preexec_fn=protected.in_child,
                 )
         except OSError as error:
-            raise TerraformFailed(f"cannot start {argv[0]}", why=str(error), fix="interlock doctor") from error
+            raise TerraformFailed(f"cannot start {argv[0]}", why=reason_of(error), fix="interlock doctor") from error
         return cls(process, name_process(process.pid), protected.kept)
 
     async def wait(self) -> Ended:

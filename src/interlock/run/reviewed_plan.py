@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from interlock.bounded import read_json
-from interlock.errors import UsageError, command
+from interlock.errors import UsageError, command, reason_of
 from interlock.run import plan_comparison
 from interlock.run.binary import Binary, tool_of
 from interlock.run.encrypted_plan import (
@@ -67,7 +67,7 @@ def keep_plan(plan: Path, out: Path, label: Label, bound: Callable[[Label], Boun
     except OSError as error:
         raise UsageError(
             f"the plan could not be kept in {out}",
-            why=error.strerror or str(error),
+            why=reason_of(error),
             fix="name a file that can be written",
         ) from error
     return digest_of(kept)

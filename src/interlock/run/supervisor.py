@@ -32,6 +32,7 @@ from interlock.errors import (
     TerraformFailed,
     UsageError,
     command,
+    reason_of,
 )
 from interlock.foreign_text import shell_word
 from interlock.run import settle
@@ -738,7 +739,7 @@ class Supervisor:
         except StopRequested:
             pass
         except Exception as error:  # noqa: BLE001 - the apply beside it has changed things, and only that counts
-            self._journal.tell(NoteEntry(text=f"the plan cannot be shown: {error}"))
+            self._journal.tell(NoteEntry(text=f"the plan cannot be shown: {reason_of(error)}"))
 
     def _tell_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Keep the outputs for people and programs. Only a help: a full disk is not an error here."""
@@ -990,7 +991,7 @@ class Supervisor:
             for name in self._workspace.give_back():
                 self._journal.tell(NoteEntry(text=f"Terraform created {name} beside the configuration"))
         except OSError as error:
-            kept = f"what Terraform created stays in {self._workspace.folder}: {error}"
+            kept = f"what Terraform created stays in {self._workspace.folder}: {reason_of(error)}"
             self._journal.tell(NoteEntry(text=kept))
         shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
 

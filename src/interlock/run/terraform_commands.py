@@ -22,7 +22,7 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError
+from interlock.errors import InterlockError, reason_of
 from interlock.foreign_text import shell_word
 from interlock.run.binary import Binary
 from interlock.run.entries import AskedEntry, InitEntry, NoteEntry, PrintedEntry
@@ -547,7 +547,8 @@ class TerraformCommands:
         try:
             self._log.hand_over(self.journal.known, address)
         except OSError as error:
-            kept = f"Terraform's log could not be written where TF_LOG_PATH says, and stays with the run: {error}"
+            why = reason_of(error)
+            kept = f"Terraform's log could not be written where TF_LOG_PATH says, and stays with the run: {why}"
             self.journal.tell(NoteEntry(text=kept))
 
     def _begun(self, running: Running) -> None:

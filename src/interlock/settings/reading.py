@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 from interlock.settings.authority import check_address, check_repository
 from interlock.settings.values import (
     PROTECTIONS,
@@ -272,7 +272,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except OutOfBounds as error:
         raise UsageError(f"{path} is not read", why=str(error), fix="keep only settings in it") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}", why=str(error), fix="interlock init") from error
+        raise UsageError(f"cannot read {path}", why=reason_of(error), fix="interlock init") from error
     except YAMLError as error:
         # without its cause, whose text quotes the file
         raise UsageError(f"{path} is not valid YAML", why=yaml_fault(error), fix="correct the file") from None

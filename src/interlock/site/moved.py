@@ -43,8 +43,8 @@ def check_not_moved(view: View, ref: StateRef) -> None:
     here = command("leave", place) if not ref.is_own else command("adopt", place)
     raise UsageError(
         f"the state of {place} was moved to {address}",
-        why=f"{pause.by} moved it at {pause.since:%Y-%m-%d %H:%MZ}, and this configuration leads to what was left at "
-        f"{ref.address}",
+        why=f"{pause.by} moved it at {pause.since:%Y-%m-%d %H:%M:%SZ}, and this configuration leads to what was left "
+        f"at {ref.address}",
         fix=f"{_edit(ref)}    or bring the state back: {here}",
     )
 

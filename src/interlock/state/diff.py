@@ -16,7 +16,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from interlock.errors import StateInvalid
+from interlock.errors import StateInvalid, reason_of
 from interlock.secrecy import NO_SECRETS, PartlyShown, Secrets, sounds_secret
 from interlock.state.document import (
     Document,
@@ -267,7 +267,7 @@ def _attributes(instance: Raw | None) -> object:
     try:
         return read_attributes(instance)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise StateInvalid("the attributes of an instance cannot be read", why=str(error)) from error
+        raise StateInvalid("the attributes of an instance cannot be read", why=reason_of(error)) from error
 
 
 def _attribute_change(

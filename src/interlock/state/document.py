@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from interlock.address import Address, InstanceKey
-from interlock.errors import THIS_STATE, StateInvalid, command
+from interlock.errors import THIS_STATE, StateInvalid, command, reason_of
 from interlock.source.encoding import encoding_of
 
 FORMAT_VERSION = 4
@@ -192,7 +192,7 @@ class Document:
                     found[key] = raw
                     total += 1
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise unreadable("bad-instance", str(error)) from error
+            raise unreadable("bad-instance", reason_of(error)) from error
         if total != len(found):
             raise unreadable("duplicate-instance", "one instance is recorded twice")
         return found
@@ -326,7 +326,7 @@ def index_objects(resource: Resource | None) -> dict[ObjectKey, Raw]:
     try:
         found = dict(resource.objects())
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise unreadable("bad-instance", str(error)) from error
+        raise unreadable("bad-instance", reason_of(error)) from error
     if len(found) != len(resource.instances):
         raise unreadable("duplicate-instance", f"{ObjectKey(*resource.key).address()} has one instance twice")
     return found

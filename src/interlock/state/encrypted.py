@@ -15,7 +15,7 @@ from typing import ClassVar, Final, TypeAlias
 
 import msgspec
 
-from interlock.errors import THIS_STATE, StateInvalid, UsageError, command
+from interlock.errors import THIS_STATE, StateInvalid, UsageError, command, reason_of
 from interlock.secrecy import PartlyShown
 from interlock.state.document import ENCRYPTED, Document, parse_document, unreadable
 from interlock.state.doubles import doubled_keys
@@ -134,7 +134,9 @@ def _parse_encrypted(body: bytes) -> EncryptedDocument:
     try:
         head, names = _HEAD.decode(body), _NAMES.decode(body)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise unreadable("bad-encryption", f"what is in clear of the encrypted state is wrong: {error}") from error
+        raise unreadable(
+            "bad-encryption", f"what is in clear of the encrypted state is wrong: {reason_of(error)}"
+        ) from error
     fault = _fault_of(head, names, body)
     if fault:
         raise unreadable("bad-encryption", fault)

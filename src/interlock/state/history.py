@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from interlock.bounded import decode_json
-from interlock.errors import StateInvalid
+from interlock.errors import StateInvalid, reason_of
 
 SCHEMA = 2
 """Version of the stored form. A reader refuses a higher one. Form 2 has `salt`."""
@@ -247,7 +247,7 @@ def _decode(data: bytes, kind: type[_T]) -> _T:
     try:
         value = decode_json(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StateInvalid(what, why=str(error), finding="bad-history") from error
+        raise StateInvalid(what, why=reason_of(error), finding="bad-history") from error
     if value.schema > SCHEMA:
         raise StateInvalid(
             what, why=f"it was written by a newer Interlock (form {value.schema})", fix="update Interlock"

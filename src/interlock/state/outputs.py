@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from interlock.bounded import decode_json, read_json
-from interlock.errors import THIS_STATE, StateInvalid, UsageError, command
+from interlock.errors import THIS_STATE, StateInvalid, UsageError, command, reason_of
 from interlock.state.encrypted import parse_content
 
 
@@ -65,7 +65,7 @@ def read_outputs(body: bytes) -> Mapping[str, StoredOutput]:
         state = decode_json(body, type=_State)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateInvalid(
-            "the state's outputs cannot be read", why=str(error), fix=command("state", "verify", THIS_STATE)
+            "the state's outputs cannot be read", why=reason_of(error), fix=command("state", "verify", THIS_STATE)
         ) from error
     if state.encrypted_data:
         parse_content(body, "the state")  # says what can be done, and never that there are none
