@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from interlock.clock import Clock
-from interlock.errors import BackendUnavailable, InterlockError, UsageError
+from interlock.errors import BackendUnavailable, InterlockError, UsageError, reason_of
 from interlock.ids import Ids
 from interlock.rights.roles import EVERY_STATE, Role, check_glob
 from interlock.rights.token import Token, TokenText, check_token, digest_of
@@ -116,5 +116,5 @@ def _decoded(record: Record) -> Token:
         return msgspec.json.decode(record.value, type=Token)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BackendUnavailable(
-            f"token {record.key.removeprefix(_PREFIX)} cannot be read", why=str(error), fix="interlock doctor"
+            f"token {record.key.removeprefix(_PREFIX)} cannot be read", why=reason_of(error), fix="interlock doctor"
         ) from error
