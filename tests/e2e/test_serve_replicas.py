@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.balancer import balancing
-from tests.replicas import STEP_S, TOKEN, Replica, answer, lock_body, send, state_body
+from tests.replicas import AUTH, STEP_S, TOKEN, Replica, answer, lock_body, send, state_body
 
 from interlock.clock import SystemClock
 from interlock.coordinator.local import LocalCoordinator
@@ -213,7 +213,10 @@ def test_readiness_is_told_to_all_and_numbers_to_who_has_a_token(start: Start) -
 
     one = start()
     for path, wanted in (("/readyz", b"ready"), ("/metrics", b"interlock_listen_gap_seconds_total")):
-        with urllib.request.urlopen(f"{one.said['address']}{path}", timeout=STEP_S) as response:
+        request = urllib.request.Request(f"{one.said['address']}{path}")
+        if path == "/metrics":
+            request.add_header("Authorization", AUTH)
+        with urllib.request.urlopen(request, timeout=STEP_S) as response:
             assert wanted in response.read()
 
 
