@@ -53,7 +53,8 @@ def test_a_fenced_run_learns_who_recovered_it_and_who_holds_now(ask: Callable[..
     lock = decide(NEW_LOCK, ask("a"), now=NOW).lock
     lock = decide(lock, ask("b"), now=NOW).lock
     lock = decide(lock, Broken(ticket="a", token=1, by="anna", reason="process gone"), now=NOW).lock
-    why = "the lease (token 1) was recovered at 08:00:00Z by anna: process gone; token 3 holds it now (b@host)"
+    ended = "the lease (token 1) was recovered at 2026-11-24 08:00:00Z by anna: process gone"
+    why = f"{ended}; token 3 holds it now (b@host)"
     for error in (lease_lost("prod", lock, ticket="a"), lease_lost("prod", lock, token=1)):
         assert isinstance(error, LeaseLost)
         assert error.why == why

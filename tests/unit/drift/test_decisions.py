@@ -167,4 +167,4 @@ def test_a_decision_tells_who_and_when(now: datetime) -> None:
         at=now + timedelta(minutes=5),
         reason="asked for",
     )
-    assert made.told() == "accept by ana@desk, 2026-11-24 09:05Z: asked for"
+    assert made.told() == "accept by ana@desk, 2026-11-24 09:05:00Z: asked for"
