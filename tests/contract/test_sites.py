@@ -15,6 +15,7 @@ from interlock.clock import SystemClock
 from interlock.errors import InterlockError, LockHeld, UsageError
 from interlock.existing import Found
 from interlock.existing.opening import whole_address_of
+from interlock.gateway.identity import client_ledger_key
 from interlock.home.embedded import open_home
 from interlock.ids import RandomIds
 from interlock.operate import hold
@@ -24,7 +25,7 @@ from interlock.site.interface import Site
 from interlock.site.kinds import Can
 from interlock.site.moved import address_moved_to, check_not_moved
 from interlock.site.naming import name_of_address
-from interlock.site.opening import open_site
+from interlock.site.opening import budgets_of, open_site, queue_of
 from interlock.site.ref import Existing, StateRef
 from interlock.site.which import own_ref
 from interlock.terraform.lockinfo import build_lock_info
@@ -78,6 +79,22 @@ class MovingContract(SiteContract):
                 assert (await site.coordinator.view(site.ref.queue)).lock.holders
         assert not await site.read_locks()
         assert site.coordinator is None or not (await site.coordinator.view(site.ref.queue)).lock.holders
+
+    @pytest.mark.promise("P7")
+    async def test_limits_are_shared_by_whoever_shares_the_queue_and_are_no_queue(self, site: Site) -> None:
+        place = budgets_of(site)
+        if place is None:
+            assert site.ref.is_own or site.kind in {"local", "http", "gitlab", "cloud", "memory"}, site.kind
+            return
+        key = client_ledger_key("https://api.test", "client")
+        await place.records.swap(key, expected=None, value=b"drawn")
+        async with open_site(site.ref, site.home) as elsewhere:
+            same = budgets_of(elsewhere)
+            assert same is not None
+            found = await same.records.get(key)
+            assert found is not None
+            assert found.value == b"drawn"
+            assert await queue_of(elsewhere).states() == []
 
     @pytest.mark.promise("P1")
     async def test_what_a_person_took_another_command_gives_back_and_nothing_else(self, site: Site) -> None:

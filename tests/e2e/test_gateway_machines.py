@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.desk import Desk
+from tests.e2e.test_runs_elsewhere import PLACES, root
 from tests.s3_desk import LOCKFILE_ONLY, TABLE_ONLY, S3Desk
 
 from interlock.simulator import DEFAULT_CLIENT, Limit, Scope, Simulation, WindowKind
 from interlock.simulator import Terms as Organisation
-from interlock.simulator.asgi import serve, serve_in_thread
+from interlock.simulator.asgi import Served, serve, serve_in_thread
 from interlock.simulator.oauth import OAuthClient
 from interlock.simulator.provider.install import install
 from interlock.testing.aws import LocalAws
@@ -102,24 +104,32 @@ async def test_two_homes_with_one_bucket_and_two_clients_stay_within_the_organis
     assert sum(swaps) <= 2.5 * for_s
 
 
+ONE_SKILL = (
+    'terraform {\n  required_providers {\n    genesyscloud = { source = "mypurecloud/genesyscloud" }\n  }\n}\n'
+    'resource "genesyscloud_routing_skill" "a" {\n  name = "a"\n}\n'
+)
+LIMITED = 'version: 1\ngateway:\n  budgets:\n    organisation: "300/60s"\n'
+
+
+def lead_to(organisation: Served, folder: Path) -> dict[str, str]:
+    """Return the environment of a run whose provider is the simulated one, and its API the given one."""
+    return {
+        "TF_CLI_CONFIG_FILE": str(install(folder / "plugin", speed=1000)),
+        "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
+        "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
+        "GENESYSCLOUD_REGION": "us-east-1",
+        "INTERLOCK_UPSTREAM_API": organisation.url,
+        "INTERLOCK_UPSTREAM_LOGIN": organisation.url,
+    }
+
+
 @pytest.mark.parametrize("locking", [TABLE_ONLY, LOCKFILE_ONLY])
 def test_a_run_on_s3_draws_from_the_ledger_beside_its_queue(tmp_path: Path, aws: LocalAws, locking: str) -> None:
     with serve_in_thread(Simulation()) as organisation:
         desk = S3Desk(tmp_path, aws)
-        desk.environ |= {
-            "TF_CLI_CONFIG_FILE": str(install(tmp_path / "plugin", speed=1000)),
-            "GENESYSCLOUD_OAUTHCLIENT_ID": DEFAULT_CLIENT.id,
-            "GENESYSCLOUD_OAUTHCLIENT_SECRET": DEFAULT_CLIENT.secret,
-            "GENESYSCLOUD_REGION": "us-east-1",
-            "INTERLOCK_UPSTREAM_API": organisation.url,
-            "INTERLOCK_UPSTREAM_LOGIN": organisation.url,
-        }
-        text = (
-            'terraform {\n  required_providers {\n    genesyscloud = { source = "mypurecloud/genesyscloud" }\n  }\n}\n'
-            'resource "genesyscloud_routing_skill" "a" {\n  name = "a"\n}\n'
-        )
-        module = desk.root(locking, text=text)
-        (module / "interlock.yaml").write_text('version: 1\ngateway:\n  budgets:\n    organisation: "300/60s"\n')
+        desk.environ |= lead_to(organisation, tmp_path)
+        module = desk.root(locking, text=ONE_SKILL)
+        (module / "interlock.yaml").write_text(LIMITED)
         applied = desk.run("apply", module, "--auto-approve")
         assert applied.code == 0, applied.err
         counts = desk.journal(kind="gateway")[-1].facts
@@ -128,4 +138,20 @@ def test_a_run_on_s3_draws_from_the_ledger_beside_its_queue(tmp_path: Path, aws:
         ours = "interlock:budgets:gateway/" if locking == TABLE_ONLY else ".interlock/records/gateway/"
         found = [*desk.items(), *(each["Key"] for each in aws.s3.list_objects_v2(Bucket=desk.bucket)["Contents"])]
         assert sum(name.startswith(ours) for name in found) == 1, found
+        desk.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["azurerm", "gcs", "pg"])
+def test_a_run_elsewhere_draws_from_the_ledger_beside_its_queue(tmp_path: Path, where: str) -> None:
+    with serve_in_thread(Simulation()) as organisation, PLACES[where](tmp_path) as place:
+        desk = Desk(tmp_path)
+        module = root(desk, place, text=ONE_SKILL)
+        desk.environ |= lead_to(organisation, tmp_path)
+        (module / "interlock.yaml").write_text(LIMITED)
+        applied = desk.run("apply", module, "--auto-approve")
+        assert applied.code == 0, applied.err
+        counts = desk.journal(kind="gateway")[-1].facts
+        assert counts["sent"] > 0
+        assert 0 < counts["shared_swaps"] <= 10
         desk.close()

@@ -19,7 +19,7 @@ from interlock.errors import InterlockError, UsageError, command, fill_in
 from interlock.hcl import read_module
 from interlock.settings.values import Settings
 from interlock.site.in_sight import check_reads, find_encryption, tool_for
-from interlock.site.kinds import has_queue
+from interlock.site.kinds import has_queue, is_queue_near
 from interlock.site.opening import open_site, queue_of
 from interlock.site.ref import Own, StateRef
 from interlock.site.which import holds_configuration, ref_of_run
@@ -308,8 +308,8 @@ def _room(settings: Settings, states: int) -> Checked:
 def _shares(ref: StateRef | InterlockError) -> Checked:
     """Say with which runs those of this root module share the organisation's limits."""
     name = "limits of the organisation"
-    if isinstance(ref, StateRef) and not ref.is_own and ref.found.type == "s3":
-        text = "shared with the runs of all machines whose states are in the same table or bucket"
+    if isinstance(ref, StateRef) and has_queue(ref) and not is_queue_near(ref):
+        text = "shared with the runs of all machines whose states are in the same bucket, container, table or database"
         return Checked(name=name, result="ok", text=text)
     text = "shared with the runs of this machine only; on several machines divide gateway.budgets by hand"
     return Checked(name=name, result="note", text=text)

@@ -17,6 +17,7 @@ from interlock.store.polling import NearPolling
 
 if TYPE_CHECKING:
     from interlock.existing import ExistingBackend, Found
+    from interlock.gateway.sharing import LedgerPlace
     from interlock.home.interface import Home
 
 
@@ -45,10 +46,16 @@ class BesideQueue:
     ) -> None:
         self._records = records
         self._where = where
-        shared = SharedClock(server_time_s, home.clock)
+        self._clock = shared = SharedClock(server_time_s, home.clock)
         self.coordinator = AttentiveCoordinator(
             records, shared, home.ids, polling=polling, first_token=lambda: int(shared.now().timestamp() * 1000)
         )
+
+    def budgets(self) -> LedgerPlace | None:
+        """See `QueueBeside.budgets`. Their keys are none of a queue's."""
+        from interlock.gateway.sharing import LedgerPlace
+
+        return LedgerPlace(records=self._records, clock=self._clock, is_far=True)
 
     async def inspect(self) -> list[Inspected]:
         """See `QueueBeside.inspect`."""

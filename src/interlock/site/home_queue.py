@@ -15,6 +15,7 @@ from interlock.store.namespaced import NamespacedRecords
 
 if TYPE_CHECKING:
     from interlock.existing import ExistingBackend
+    from interlock.gateway.sharing import LedgerPlace
     from interlock.home.interface import Home
 
 PREFIX = "elsewhere/"
@@ -40,6 +41,10 @@ class HomeQueue:
     def words(self) -> tuple[str, ...]:
         """See `QueueBeside.words`."""
         return (f"queue: in {self._home.settings.home}, for the runs that use it; {_others(self._locks)}",)
+
+    def budgets(self) -> LedgerPlace | None:
+        """See `QueueBeside.budgets`. The home has a ledger of its own; others cannot come to it."""
+        return None
 
     async def inspect(self) -> list[Inspected]:
         """See `QueueBeside.inspect`."""

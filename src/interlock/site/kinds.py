@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from interlock.errors import BackendUnavailable
     from interlock.existing import ExistingBackend, Found
     from interlock.existing.inspection import Inspected
+    from interlock.gateway.sharing import LedgerPlace
     from interlock.home.interface import Home
 
 
@@ -53,6 +54,10 @@ class QueueBeside(Protocol):
     @property
     def words(self) -> tuple[str, ...]:
         """What a run says first of where the queue is, when that is not beside the state."""
+        ...
+
+    def budgets(self) -> LedgerPlace | None:
+        """Return where the runs of all machines with states here share their organisations' limits; None: nowhere."""
         ...
 
     async def inspect(self) -> list[Inspected]:

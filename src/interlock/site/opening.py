@@ -98,10 +98,9 @@ def queue_of(site: Site) -> Coordinator:
 def budgets_of(site: Site) -> LedgerPlace | None:
     """Return where runs on other machines share an organisation's limits with those here; None for nowhere but home."""
     from interlock.site.existing import ExistingSite
-    from interlock.site.s3_queue import S3Queue
 
     queue = site.queue if isinstance(site, ExistingSite) else None
-    return queue.budgets() if isinstance(queue, S3Queue) else None
+    return None if queue is None else queue.budgets()
 
 
 def breaker_of(site: Site) -> Breaker:

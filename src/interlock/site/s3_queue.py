@@ -82,8 +82,8 @@ class S3Queue:
         )
         return BackendUnavailable(error.what, why=f"{error.why}; billing mode {mode}", fix=fix, **error.facts)
 
-    def budgets(self) -> LedgerPlace:
-        """Return where the runs of all machines with states here share the limits of their organisations."""
+    def budgets(self) -> LedgerPlace | None:
+        """See `QueueBeside.budgets`."""
         from interlock.gateway.sharing import LedgerPlace
 
         if self._budgets is None:
