@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
+
+from interlock.testing.one_piece import OnePieceHandler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,7 @@ def platform_api() -> Iterator[FakeApi]:
     """Serve a `FakeApi` while the block runs."""
     fake = FakeApi()
 
-    class Handler(BaseHTTPRequestHandler):
-        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
-
+    class Handler(OnePieceHandler):
         def _answer(self) -> None:
             parts = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from tests.desk import SLEEPER, STEP_S, Answer, Desk, Started
 
 from interlock.testing.aws import LocalAws
+from interlock.testing.one_piece import OnePieceHandler
 
 KEY = "app/terraform.tfstate"
 TABLE_ONLY, LOCKFILE_ONLY, BOTH = "dynamodb", "lockfile", "both"
@@ -233,9 +234,8 @@ def proxied(aws: LocalAws) -> Iterator[Proxy]:
     """Run a proxy before the services in threads of this process."""
     proxy = Proxy(target=urlsplit(aws.url).netloc)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(OnePieceHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
 
         def pass_on(self) -> None:
             body = self._body()

@@ -11,8 +11,10 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+
+from interlock.testing.one_piece import OnePieceHandler
 
 WAY = os.environ["DOCTOR"]
 TARGET = os.environ.get("TF_HTTP_ADDRESS", "")
@@ -24,9 +26,7 @@ def dropped(body: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-class Proxy(BaseHTTPRequestHandler):
-    wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
-
+class Proxy(OnePieceHandler):
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
         if self.command == "POST" and WAY == "fail":

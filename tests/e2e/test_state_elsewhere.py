@@ -15,6 +15,7 @@ import pytest
 from tests.desk import Desk
 
 from interlock.ci.seal import make_keys
+from interlock.testing.one_piece import OnePieceHandler
 
 pytestmark = [pytest.mark.e2e, pytest.mark.promise("P11")]
 
@@ -37,8 +38,7 @@ class StateServer:
         return self.url + PATH
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
+class _Handler(OnePieceHandler):
     kept: StateServer
 
     def log_message(self, *_: object) -> None:
@@ -50,10 +50,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
         self._answer(404) if self.kept.state is None else self._answer(200, self.kept.state)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path.endswith("/lock"):
             held, self.kept.lock = self.kept.lock, self.kept.lock or body
@@ -63,7 +63,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.kept.state = body
         self._answer(200)
 
-    def do_DELETE(self) -> None:
+    def do_DELETE(self) -> None:  # noqa: N802 - the base class's name
         self.kept.lock = None
         self._answer(200)
 

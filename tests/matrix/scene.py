@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.matrix.cells import APPLY, DELETE, DESTROY, GONE, REFRESH_ONLY, SAVED
 
 from interlock.existing.interface import md5_of
 from interlock.testing.aws import LocalAws
+from interlock.testing.one_piece import OnePieceHandler
 
 LIMIT_S = 120.0  # for one command of plain Terraform, on a busy machine
 _FAILED = 34  # exit status of a run whose Terraform failed
@@ -309,10 +310,8 @@ def _older(state: bytes) -> bytes:
 def served(state: bytes) -> Iterator[str]:
     """Serve one state over HTTP, for a plan."""
 
-    class Handler(BaseHTTPRequestHandler):
-        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
-
-        def do_GET(self) -> None:
+    class Handler(OnePieceHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the base class's name
             self.send_response(200)
             self.send_header("Content-Length", str(len(state)))
             self.end_headers()

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from interlock.testing.one_piece import OnePieceHandler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +84,8 @@ def answer_server(now: datetime) -> Iterator[AnswerServer]:
     """Serve for as long as the context lasts; until told otherwise it answers 404."""
     made = AnswerServer(url="", answer=lambda _: Told(status=404), now=now)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(OnePieceHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one piece: see `interlock.testing.aws.served`
 
         def handle_one_request(self) -> None:
             """Answer any method, so that a backend's own are answered too."""

@@ -76,6 +76,18 @@ def test_headers_and_body_arrive_together() -> None:
         assert {piece[-2:] for piece in pieces} == {b"{}"}
 
 
+def test_a_client_that_asks_before_it_sends_its_body_is_told_at_once_to_go_on() -> None:
+    with served(OneAtATime(echo)) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=LONG_S) as client:
+            client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 100 ")
+            client.sendall(b"whole")
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"whole" in answer
+
+
 def test_the_services_keep_buckets_and_tables(aws: LocalAws) -> None:
     bucket, table = aws.new_bucket(), aws.new_table()
     aws.s3.put_object(Bucket=bucket, Key="k", Body=b"content")
