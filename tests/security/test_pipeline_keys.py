@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -32,6 +33,8 @@ PIPELINE = Pipeline(
 )
 PIPELINES = (PIPELINE, replace(PIPELINE, tool="tofu", tool_version="1.10.0", aws=None, server="https://i.example.com"))
 SECRET_KEYS = {"INTERLOCK_SEAL_KEY", "INTERLOCK_PLAN_KEY"}
+NAMING = {"STATE", "DIRECTORY", "BRANCH"}
+ISOLATED_PIP = re.compile(r'python"? -I -m pip install')  # Jenkins calls the python of a new environment by its path
 
 
 def texts(vendor: Vendor, pipeline: Pipeline = PIPELINE) -> Mapping[str, str]:
@@ -90,16 +93,47 @@ def test_on_gitlab_each_key_is_behind_an_environment_of_its_own() -> None:
 
 
 @pytest.mark.promise("P11")
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_on_jenkins_each_key_is_bound_to_the_one_step_that_needs_it(pipeline: Pipeline) -> None:
+    """Jenkins gives credentials to whole folders: `withCredentials` around one step is what keeps keys from others."""
+    having: dict[str, list[set[str]]] = {key: [] for key in SECRET_KEYS}
+    for job in jobs(Vendor.JENKINS, pipeline):
+        assert not {variable.name for variable in job.variables} & SECRET_KEYS
+        for step in job.steps:
+            for key in SECRET_KEYS & {variable.name for variable in step.variables}:
+                having[key].append({operation.verb for operation in step.operations})
+    assert having == {"INTERLOCK_SEAL_KEY": [{"ci seal"}], "INTERLOCK_PLAN_KEY": [{"ci reviewed"}]}
+    assert not any(key in texts(Vendor.JENKINS, pipeline)["Jenkinsfile.interlock-plan"] for key in SECRET_KEYS)
+
+
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_an_apply_takes_the_plan_of_the_approved_run_and_never_the_newest(vendor: Vendor) -> None:
+    # On Jenkins all stages of a build share their variables: each root has its own, named by its state.
+    named = "_prod_routing" if vendor is Vendor.JENKINS else ""
+    run, digest = f'--run "$PLAN_RUN{named}"', f'--plan-digest "$PLAN_DIGEST{named}"'
+    opened = applied = 0
     for text in texts(vendor).values():
-        for line in text.split("\n"):
-            if "ci reviewed" in line:
-                after = text[text.index(line) :][:400]
-                assert '--run "$PLAN_RUN"' in after
-                assert '--plan-digest "$PLAN_DIGEST"' in after
-            if "interlock apply" in line and "$DIRECTORY" in line:
-                assert '--plan-digest "$PLAN_DIGEST"' in text[text.index(line) :][:400]
+        for place in re.finditer("ci reviewed", text):
+            opened += 1
+            assert run in text[place.start() :][:400]
+            assert digest in text[place.start() :][:400]
+        for place in re.finditer('interlock"? apply "\\$DIRECTORY"', text):
+            applied += 1
+            assert digest in text[place.start() :][:400]
+    assert opened == applied == 1
+
+
+@pytest.mark.promise("P11")
+def test_jenkins_asks_its_approvers_about_the_very_plan_that_is_applied() -> None:
+    """With several roots side by side, what one of them sealed must not be what another one's approvers are asked."""
+    other = replace(PIPELINE.targets[0], name="prod-users")
+    text = texts(Vendor.JENKINS, replace(PIPELINE, targets=(*PIPELINE.targets, other)))["Jenkinsfile.interlock-apply"]
+    for word, slug in (("prod_routing", "prod-routing"), ("prod_users", "prod-users")):
+        stage = re.split(r"stage\('apply ", text)[1 if word == "prod_routing" else 2].split("stage('")[0]
+        assert f'"Apply plan ${{env.PLAN_DIGEST_{word}}}?"' in stage
+        assert set(re.findall(r"PLAN_(?:DIGEST|RUN)_(\w+)", stage)) == {word}
+        assert f"unstash 'interlock-sealed-{slug}'" in stage
 
 
 @pytest.mark.promise("P10")
@@ -116,11 +150,11 @@ def test_nothing_is_installed_without_its_checksum(vendor: Vendor, pipeline: Pip
                 assert len(step.action.version) == 40, step.action
             if "pip install" in step.text:
                 assert "--require-hashes" in step.text
-                assert "python -I -m pip" in step.text
+                assert ISOLATED_PIP.search(step.text), step.text
         assert job.image is None or "@sha256:" in job.image.name
     for text in texts(vendor, pipeline).values():
         for line in text.split("\n"):
-            assert "pip install" not in line or "python -I -m pip" in line, line
+            assert "pip install" not in line or ISOLATED_PIP.search(line), line
 
 
 @pytest.mark.promise("P10")
@@ -204,19 +238,35 @@ def test_a_name_that_a_ci_system_or_shell_would_evaluate_gets_into_no_file(poiso
             )
 
 
+WORDS = ("no", "null", "true", "1.0", "1e3", "0o17", "017", "2026-11-30", "12e03", "0x1F", "y")
+
+
 @pytest.mark.promise("P11")
-@pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize(
-    "word", ["no", "null", "true", "1.0", "1e3", "0o17", "017", "2026-11-30", "12e03", "0x1F", "y"]
-)
+@pytest.mark.parametrize("vendor", [vendor for vendor in VENDORS if vendor is not Vendor.JENKINS])
+@pytest.mark.parametrize("word", WORDS)
 def test_a_state_whose_name_is_a_word_of_yaml_is_planned_under_its_own_name(vendor: Vendor, word: str) -> None:
     pipeline = replace(PIPELINE, targets=(Target(name=word, directory=word, environment=word),), branch=word)
     for text in texts(vendor, pipeline).values():
         for version in ((1, 1), (1, 2)):
             reader = YAML(typ="safe", pure=True)
             reader.version = version
-            found = list(_values(reader.load(text), {"STATE", "DIRECTORY", "BRANCH"}))
+            found = list(_values(reader.load(text), NAMING))
             assert set(map(repr, found)) <= {repr(word)}
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize("word", WORDS)
+def test_a_state_whose_name_is_a_word_of_groovy_is_planned_under_its_own_name(word: str) -> None:
+    """Without quotes `null` is nothing, `0x1F` is 31 and `y` is a variable; what is read here is a Groovy literal."""
+    pipeline = replace(PIPELINE, targets=(Target(name=word, directory=word, environment=word),), branch=word)
+    files = texts(Vendor.JENKINS, pipeline)
+    for text in files.values():
+        given = re.findall(r"^ *(STATE|DIRECTORY) = (.*)$", text, re.MULTILINE)
+        assert {name for name, _ in given} == {"STATE", "DIRECTORY"}
+        assert {literal for _, literal in given} == {f"'{word}'"}
+    assert f"changeRequest target: '{word}'" in files["Jenkinsfile.interlock-plan"]
+    assert f'ci seal --state "$STATE" --branch {word} ' in files["Jenkinsfile.interlock-apply"]
+    assert f"submitter 'interlock-{word}'" in files["Jenkinsfile.interlock-apply"]
 
 
 def _values(node: Any, keys: set[str]) -> Iterator[object]:
