@@ -92,7 +92,7 @@ def test_deletions_beyond_the_limit_or_from_a_protected_state_stop_with_41_and_c
     assert desk.history()[0].digest == before
     assert desk.lock().holders == ()
     protected = desk.run("destroy", module, "--state", "prod", "--auto-approve")
-    assert (protected.code, "--allow-destroy" in protected.err) == (41, True)
+    assert (protected.code, "--allow-destroy" in protected.err) == (41, True), protected.err
 
     assert desk.apply_plain(module, "--max-deletes", 2).code == 0
     assert names(desk) == {"one"}

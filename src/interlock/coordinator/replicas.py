@@ -15,6 +15,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.coordinator.interface import Coordinator
 from interlock.errors import InterlockError
@@ -132,5 +133,5 @@ def _read(record: Record | None) -> Beat | None:
     if record is None:
         return None
     with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-        return msgspec.json.decode(record.value, type=Beat)
+        return decode_json(record.value, type=Beat)
     return None

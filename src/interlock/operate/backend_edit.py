@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from interlock.bounded import read_json
 from interlock.errors import UsageError
 from interlock.existing.vocabulary import is_credential
 from interlock.hcl import Backend, Module, read_folder
@@ -114,7 +115,7 @@ def _whole(module: Module, backend: Backend) -> Span:
 
 def _without_in_json(backend: Backend, content: bytes) -> bytes:
     kind = backend.block.type
-    document = json.loads(content)
+    document = read_json(content)
     blocks = document.get("terraform")
     for block in blocks if isinstance(blocks, list) else [blocks]:
         if isinstance(block, dict):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import msgspec
 from msgspec.structs import replace
 
+from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, reason_of
 from interlock.ids import Ids
@@ -113,7 +114,7 @@ class TokenBook:
 
 def _decoded(record: Record) -> Token:
     try:
-        return msgspec.json.decode(record.value, type=Token)
+        return decode_json(record.value, type=Token)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BackendUnavailable(
             f"token {record.key.removeprefix(_PREFIX)} cannot be read", why=reason_of(error), fix="interlock doctor"

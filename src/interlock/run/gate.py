@@ -64,8 +64,8 @@ def _too_old(order: Order, left: tuple[str, ...], *, lineage: str, serial: int) 
 
 
 def _agree(order: Order, doomed: tuple[str, ...], *, lineage: str, serial: int) -> str:
-    """Return how reviewers agree where nobody sits at a terminal; empty where somebody does, or where it cannot be."""
-    by_hand = order.is_watched and not order.in_ci and order.operation is not Operation.PLAN
+    """Return how reviewers agree; empty where that cannot be, and outside CI, where who ordered the run adds a flag."""
+    by_hand = not order.in_ci and order.operation is not Operation.PLAN
     if by_hand or not lineage or len(doomed) > MAX_AGREED:
         return ""
     first, *others = doomed
