@@ -59,6 +59,7 @@ def test_a_state_on_s3_is_adopted_and_given_back(s3_desk: S3Desk) -> None:
         there_and_back(s3_desk, place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["http", "cloud"])
 def test_a_state_on_a_server_is_adopted_and_given_back(desk: Desk, name: str, tmp_path: Path) -> None:
     with PLACES[name](tmp_path) as place:

@@ -64,6 +64,7 @@ def test_bash_completes_commands_options_states_and_runs(applied: Desk) -> None:
         assert wanted in ask(applied, "bash", BASH.format(words=typed)).split(), words
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed here")
 def test_zsh_completes_commands_options_states_and_runs(applied: Desk) -> None:
     for words, wanted in CASES:
@@ -71,6 +72,7 @@ def test_zsh_completes_commands_options_states_and_runs(applied: Desk) -> None:
         assert wanted in ask(applied, "zsh", ZSH.format(line=line, dump=applied.folder / "zcompdump")), words
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed here")
 def test_fish_completes_commands_options_states_and_runs(applied: Desk) -> None:
     for words, wanted in CASES:

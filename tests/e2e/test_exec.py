@@ -101,6 +101,7 @@ def s3(tmp_path: Path, aws: LocalAws) -> Iterator[S3Desk]:
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P1", "P3")
 def test_commands_work_on_a_state_in_s3_too(s3: S3Desk) -> None:
     module = s3.root(BOTH, text=TWO)

@@ -125,6 +125,7 @@ def test_the_first_in_line_says_which_plain_terraform_is_in_the_way_and_keeps_it
     assert ended[0].run == run
 
 
+@pytest.mark.slow
 def test_waiting_for_a_plain_terraform_has_the_same_limits_as_any_wait(desk: S3Desk) -> None:
     module = desk.root(text=INSTANT)
     lock = desk.hold_as_terraform()
@@ -223,6 +224,7 @@ def test_a_killed_run_is_recovered_with_its_terraform_lock(desk: S3Desk) -> None
     assert desk.run("wait", summary.run).code == 143
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P4")
 @pytest.mark.promise("P8")
 def test_a_run_that_was_broken_while_its_supervisor_was_stopped_ends_with_12_and_claims_no_other_serial(

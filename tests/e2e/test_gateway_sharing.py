@@ -59,7 +59,9 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.promise("P7")
-@pytest.mark.parametrize("kind", list(WindowKind))
+@pytest.mark.parametrize(
+    "kind", [pytest.param(each, marks=[] if each is WindowKind.SLIDING else pytest.mark.slow) for each in WindowKind]
+)
 async def test_two_processes_stay_within_one_organisations_limit_and_use_it(tmp_path: Path, kind: WindowKind) -> None:
     limit = Limit(key="org", scope=Scope.ORGANIZATION, allowed=100, window_s=1.0, window=kind)
     simulation = Simulation(Organisation(limits=(limit,)))

@@ -81,6 +81,7 @@ def called_jobs(runner: Runner) -> dict[str, Any]:
     return {name: job for name, job in jobs.items() if name != "roots"}
 
 
+@pytest.mark.slow
 def test_a_change_is_planned_for_the_roots_that_it_touches_and_told_in_one_comment(many: Runner) -> None:
     base = many.run("git", "rev-parse", "HEAD").strip()
     (many.checkout / "modules/text/main.tf").write_text('output "x" {\n  value = 1\n}\n')
@@ -127,6 +128,7 @@ def commented(runner: Runner, states: list[str]) -> str:
     return str(runner.api.sent("POST")[-1].json()["body"])
 
 
+@pytest.mark.slow
 def test_on_the_branch_each_touched_root_is_sealed_and_applied_behind_what_it_needs(many: Runner) -> None:
     base = many.run("git", "rev-parse", "HEAD").strip()
     (many.checkout / "app/x.auto.tfvars").write_text("")
@@ -209,6 +211,7 @@ def is_there(runner: Runner, job: str, base: str) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_gitlab_has_the_jobs_of_the_roots_that_a_change_touches_as_interlock_itself_says(many: Runner) -> None:
     many.run("interlock", "ci", "generate", "gitlab")
     many.commit()
@@ -277,6 +280,7 @@ def find_on_azure(runner: Runner, reason: str) -> Outcome:
     return found
 
 
+@pytest.mark.slow
 def test_azure_finds_the_roots_of_a_change_of_a_push_and_by_hand(many: Runner) -> None:
     many.run("interlock", "ci", "generate", "azure")
     many.commit()

@@ -58,6 +58,7 @@ def test_github_plans_on_the_pull_request_and_applies_exactly_that_on_merge(runn
     assert codes(apply_on_github(runner)[1])[1] == ("Apply", 21)  # once; now it is stale
 
 
+@pytest.mark.slow
 def test_github_applies_nothing_when_the_branch_has_moved_since_the_review(runner: Runner) -> None:
     runner.generate("github")
     plan_on_github(runner)

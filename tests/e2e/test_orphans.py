@@ -146,6 +146,7 @@ def test_a_killed_provider_leaves_an_orphan_and_a_taken_name_is_no_missing_refer
     assert "missing reference" not in again.err
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P9")
 def test_a_stopped_creation_is_looked_at_and_the_plan_says_what_it_replaces_until_it_is_kept(
     centre: Desk, served: Served

@@ -166,8 +166,19 @@ PROMPTS = {
 }
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-@pytest.mark.parametrize("answer", ["y", "n", "ctrl-c", "closed"])
+ANSWERS = ("y", "n", "ctrl-c", "closed")
+
+
+def _tried() -> list[Any]:
+    """Return each answer to each prompt: quick are all of `apply`, and one of every other prompt."""
+    return [
+        pytest.param(answer, name, marks=[] if name == "apply" or place % len(ANSWERS) == number else pytest.mark.slow)
+        for place, name in enumerate(PROMPTS)
+        for number, answer in enumerate(ANSWERS)
+    ]
+
+
+@pytest.mark.parametrize(("answer", "name"), _tried())
 def test_each_prompt_takes_each_answer(desk: Desk, name: str, answer: str) -> None:
     prompt = PROMPTS[name]
     prompt.before(desk)

@@ -105,6 +105,7 @@ def test_a_block_with_a_wrong_client_of_its_own_is_refused_as_by_plain_terraform
     assert skills(world.home) == set()
 
 
+@pytest.mark.slow
 def test_a_saved_plan_brings_its_own_client_and_is_refused_for_another_organisation(world: World) -> None:
     text = TWO.replace(f'oauthclient_id     = "{OTHER.id}"', "oauthclient_id     = var.other_id")
     text += 'variable "other_id" {\n  default = "nobody"\n}\n'
@@ -229,6 +230,7 @@ def test_a_client_in_ephemeral_variables_leads_plan_and_apply_to_the_same_organi
     assert (skills(world.home), skills(world.other)) == (set(), {"b"})
 
 
+@pytest.mark.slow
 def test_a_client_that_only_terraform_can_read_is_learned_from_the_providers_own_login(world: World) -> None:
     """Our reading of a configuration knows no `file()`; a saved plan holds no such value either."""
     text = (

@@ -272,6 +272,7 @@ def test_a_deleted_newest_version_is_a_lost_state_and_no_repair_hides_it(site: S
     backup.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P3")
 def test_a_deleted_newest_version_that_only_a_run_and_the_queue_know_of_is_a_lost_state_too(site: Site) -> None:
     """The digest is of the older state again, so nothing that Terraform keeps says that there was a newer one."""
@@ -299,7 +300,7 @@ def test_a_deleted_newest_version_that_only_a_run_and_the_queue_know_of_is_a_los
 
 
 @pytest.mark.promise("P3")
-@pytest.mark.parametrize("way", ["restore", "accept"])
+@pytest.mark.parametrize("way", ["restore", pytest.param("accept", marks=pytest.mark.slow)])
 def test_a_state_that_was_deleted_comes_back_or_is_begun_anew_only_when_a_person_says_so(site: Site, way: str) -> None:
     assert site.desk.run("apply", site.module, "--auto-approve").code == 0  # so the queue has seen a state
     site.desk.aws.s3.delete_object(Bucket=site.desk.bucket, Key=KEY)  # as the console deletes: versions stay
@@ -362,6 +363,7 @@ def test_a_failed_pipeline_is_recovered_in_one_walk(site: Site) -> None:
     assert any(path.read_bytes() == later for path in (site.desk.home / "kept").rglob("*.tfstate"))
 
 
+@pytest.mark.slow
 def test_an_unsaved_state_that_is_older_is_left_where_it_is(site: Site) -> None:
     left = site.module / "errored.tfstate"
     left.write_bytes(
@@ -383,6 +385,7 @@ def test_history_and_pull_and_diff_read_the_versions_of_the_bucket(site: Site) -
     assert older.lineage == newer.lineage
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P6")
 def test_a_state_that_lost_everything_is_not_called_whole_until_somebody_says_that_it_was_meant(
     aws: LocalAws, tmp_path: Path

@@ -72,6 +72,7 @@ def test_without_retries_it_is_told_as_what_it_is(desk: Desk, centre: Path, serv
     assert "genesyscloud_routing_skill.s" in answer.err
 
 
+@pytest.mark.slow
 def test_a_failure_that_stays_is_tried_as_often_as_ordered_and_no_more(
     desk: Desk, centre: Path, served: Served
 ) -> None:
@@ -99,7 +100,9 @@ def crash(desk: Desk, *, after: int) -> dict[str, str]:
 
 
 @pytest.mark.promise("P8")
-@pytest.mark.parametrize("after", [0, 1], ids=["in the plan", "in the apply"])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0, id="in the plan"), pytest.param(1, id="in the apply", marks=pytest.mark.slow)]
+)
 def test_a_provider_that_crashes_while_it_is_configured_is_tried_once_more(
     desk: Desk, centre: Path, served: Served, after: int
 ) -> None:

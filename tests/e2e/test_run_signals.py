@@ -137,6 +137,7 @@ def test_a_terminal_that_is_closed_stops_its_run_and_loses_nothing(desk: Desk, s
     assert ([each.ticket for each in lock.holders], lock.waiters) == (["holder"] if holder else [], ())
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P9")
 def test_a_run_that_nohup_started_outlives_its_terminal(desk: Desk, slow: Path) -> None:
     module = desk.module(text=slow_provider.MODULE)
@@ -167,6 +168,7 @@ def test_a_server_that_is_signalled_again_and_again_ends_once_and_well(desk: Des
     assert server.wait().code == 0, server.wait().err
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P9")
 def test_a_run_that_is_cancelled_twice_is_one_wish_and_the_canceller_is_told(desk: Desk, slow: Path) -> None:
     run, summary = start(desk, slow)
@@ -181,6 +183,7 @@ def test_a_run_that_is_cancelled_twice_is_one_wish_and_the_canceller_is_told(des
     assert slow_provider.made(slow) == saved(desk) == THINGS
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P8")
 def test_a_terraform_that_others_signalled_twice_is_told_as_not_saved_with_its_operations(
     desk: Desk, slow: Path
@@ -200,6 +203,7 @@ def test_a_terraform_that_others_signalled_twice_is_told_as_not_saved_with_its_o
     assert desk.lock().holders == ()
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P3")
 def test_what_a_terraform_still_writes_after_it_was_cut_off_is_in_the_state(desk: Desk, slow: Path) -> None:
     run, summary = start(desk, slow)

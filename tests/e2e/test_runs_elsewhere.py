@@ -230,7 +230,11 @@ PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
 }
 
 
-@pytest.fixture(params=sorted(PLACES))
+QUICK = {"cloud", "local", "pg"}
+"""A platform's lock, a file's and a session's; the others are tried by `make proofs`."""
+
+
+@pytest.fixture(params=[pytest.param(at, marks=[] if at in QUICK else pytest.mark.slow) for at in sorted(PLACES)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     with PLACES[request.param](tmp_path) as made:
         yield made

@@ -148,6 +148,7 @@ def flat(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_architect_types_are_created_plan_clean_and_are_destroyed_in_order(
     terraform: Terraform, served: Served
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_flow_that_names_a_missing_queue_fails_with_the_message_of_its_job(ter
     assert "The flow names the queue '{{queue}}', which does not exist." in flat(failed.stderr)
 
 
+@pytest.mark.slow
 def test_an_object_deleted_elsewhere_is_planned_for_creation_again(terraform: Terraform, served: Served) -> None:
     terraform.write(main_tf='resource "genesyscloud_routing_skill" "a" {\n  name = "A"\n}\n')
     assert terraform.run("apply", "-auto-approve").returncode == 0
@@ -208,6 +210,7 @@ def test_a_failed_creation_step_leaves_a_tainted_resource_and_not_a_lost_one(
     assert instance["attributes"]["id"] == served.simulation.snapshot()["queue"][0]["id"]
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_group_loses_what_was_just_created_and_one_to_terraform_alone_does_not(
     terraform: Terraform, served: Served
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +126,7 @@ WRONG: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 def test_no_single_wrong_field_of_any_operation_breaks_the_organisation() -> None:
     simulation, ids, headers = everything()
     declared = {row.path for row in ROWS} | {row.path + "/{id}" for row in ROWS}  # tests/unit/simulator/table

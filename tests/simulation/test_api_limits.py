@@ -45,7 +45,9 @@ def test_a_limit_of_seconds_or_of_requests_at_once_gives_nearly_all_of_its_rate(
 
 
 @pytest.mark.promise("P7")
-@pytest.mark.parametrize("kind", ["fixed", "clock", "sliding"])
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("fixed", "clock")), "sliding"]
+)
 def test_a_limit_of_a_minute_is_learned_and_then_kept(kind: str) -> None:
     got = tried(f"600 a minute, {kind}", 300.0, skip_s=180.0)
     assert got.share >= 0.85, (kind, got.share)
