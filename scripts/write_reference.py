@@ -27,6 +27,7 @@ ENVIRONMENT = {
     "container or on a runner of one job; without it they must be yours alone",
     "INTERLOCK_AZURE_BLOB_ENDPOINT": 'address of the blob service of `backend "azurerm"` where it is not Azure\'s own, '
     "such as Azurite's",
+    "TZ": "zone of the times that are shown; without it the machine's. JSON is in UTC",
     "INTERLOCK_CONFIG": "path of interlock.yaml, instead of looking for it",
     "INTERLOCK_SERVER": "URL of an Interlock server, for `interlock ci` alone; runs of this version refuse it",
     "INTERLOCK_TOKEN": "token of `interlock serve`",

@@ -25,6 +25,9 @@ from hypothesis.internal.conjecture import providers
 from interlock.testing.aws import LocalAws, local_aws
 from interlock.testing.postgres import PostgresServer, running_server
 
+os.environ["TZ"] = "UTC"  # what is printed for people has the local time, and tests compare it
+time.tzset()
+
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 _SHARES = {"quick": 0.4, "deep": 3.0}
 """Of the examples that a test names, or of Hypothesis's hundred: quick is for `make test`, deep for `make proofs`."""

@@ -216,7 +216,7 @@ def test_a_forced_act_prints_the_head_as_a_command_that_checks_it(
     printed = re.search(r"interlock (audit verify --head 1:[0-9a-f]{64})", capfd.readouterr().err)
     assert printed is not None
     assert run(*printed[1].split()) == 0
-    assert "1 entries, in order; head 1:" in capfd.readouterr().err
+    assert "1 entry, in order; head 1:" in capfd.readouterr().err
     assert run("audit", "verify", "--head", f"1:{hashlib.sha256(b'other').hexdigest()}") == 20
     assert run("audit", "verify", "--head", "nonsense") == 3
     monkeypatch.setenv("INTERLOCK_AUDIT_KEY", "another-one-" * 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,25 @@ def test_a_table_is_the_one_that_was_reviewed(
     text = shown(name, capsys, folder)
     assert text == kept_or_renewed(f"{name}-{width}", text), "when this is meant: make snapshots"
     assert [line for line in text.splitlines() if len(line) > width and not line.startswith("$ ")] == []
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("CET-1", "+01"), ("IST-5:30", "+05:30"), ("UTC", "Z")])
+@pytest.mark.parametrize("name", [*TABLES, "lock-show", "runs-logs", "state-ls"])
+def test_what_people_read_has_the_local_time_and_fits_80_columns(
+    name: str, zone: str, offset: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        monkeypatch.setattr(view, "columns", lambda: 80)
+        text = shown(name, capsys, folder)
+    finally:
+        monkeypatch.setenv("TZ", "UTC")
+        time.tzset()
+    assert [line for line in text.splitlines() if len(line) > 80 and not line.startswith("$ ")] == []
+    instants = re.findall(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(\S*)", text)
+    assert set(instants) <= {offset}
+    assert instants or name in {"lock-ls", "queue-ls"}
 
 
 def test_every_kept_file_belongs_to_a_test() -> None:

@@ -28,6 +28,7 @@ from msgspec.structs import replace
 
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in
 from interlock.foreign_text import one_line, safe_json
+from interlock.instants import spelled
 from interlock.secrecy import PartlyShown
 from interlock.terraform.lockinfo import LockInfo, parse_lock_info, plain_lock_info, render_lock_info
 
@@ -257,7 +258,7 @@ def describe(held: Held) -> str:
     """Say in one line who is in the way, since when, and where the asker stands."""
     parts = ["it is not locked" if held.is_free else f"held by {held.holder.who or 'an unknown client'}"]
     if held.since is not None:
-        parts.append(f"since {held.since:%Y-%m-%d %H:%M:%SZ}")
+        parts.append(f"since {spelled(held.since)}")
     if held.position:
         parts.append(f"you are number {held.position} in the queue")
     if held.why:

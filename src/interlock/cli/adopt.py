@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import completing, view
 from interlock.errors import PolicyGate, command
 
@@ -134,9 +135,7 @@ def _tell(*, json: bool) -> Callable[[Relocation, Content], None]:
 
 def _say(each: Relocation) -> str:
     content = each.move.content
-    count = (
-        "" if content.resources is None else f", {content.resources} resource{'' if content.resources == 1 else 's'}"
-    )
+    count = "" if content.resources is None else f", {amount(content.resources, 'resource')}"
     noted = ", moved already" if each.move.done else ", stored there already" if each.move.stored else ""
     return f"{each.source.address} -> {each.target.address}  serial {content.serial}{count}{noted}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import view
 from interlock.errors import StateInvalid, UsageError, command
 
@@ -108,7 +109,7 @@ def _show_verified(found: Verified) -> None:
     if found.fault:
         view.note(found.fault)
         return
-    view.note(f"{found.entries} entries, in order" + (f"; head {found.head}" if found.head else ""))
+    view.note(f"{amount(found.entries, 'entry', 'entries')}, in order" + (f"; head {found.head}" if found.head else ""))
     if found.checked:
         view.note(f"{found.signed} of them are signed with this key")
         if unsigned := found.entries - found.signed:

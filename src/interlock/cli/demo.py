@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import view
 from interlock.errors import InterlockError, UsageError
 from interlock.run.entries import (
@@ -322,7 +323,9 @@ def _check_versions(stage: Stage) -> Check:
     runs = {version["run"] for version in versions}
     every = all(pipeline.run in runs for pipeline in stage.pipelines)
     seen = (
-        f"{len(versions)} versions, serials {serials[0]} to {serials[-1]}, by {len(runs)} runs" if versions else "none"
+        f"{amount(len(versions), 'version')}, serials {serials[0]} to {serials[-1]}, by {amount(len(runs), 'run')}"
+        if versions
+        else "none"
     )
     rising = serials == sorted(set(serials))
     return Check("every run's work is in the state's history, also the killed one's", every and rising, seen)
@@ -337,7 +340,7 @@ def _check_organisation(stage: Stage) -> list[Check]:
     document = json_format.loads(pulled.stdout)
     found = differences(stage.served.simulation.snapshot(), document)
     count = sum(len(resource["instances"]) for resource in document["resources"] if resource["mode"] == "managed")
-    seen = f"{count} objects compared" if not found else "; ".join(found[:5])
+    seen = f"{amount(count, 'object')} compared" if not found else "; ".join(found[:5])
     findings = _interlock(stage, "state", "verify", STATE)
     whole = findings.returncode == 0
     return [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import view
 from interlock.errors import UsageError, reason_of
 from interlock.foreign_text import one_line
@@ -282,7 +283,8 @@ def _where(span: Span | None) -> str:
 
 
 def _text(graph: Graph, order: Order) -> str:
-    lines = [f"{len(graph.nodes)} resources, {len(graph.edges)} dependencies, {len(graph.hidden)} of them hidden", ""]
+    shown, edges = amount(len(graph.nodes), "resource"), amount(len(graph.edges), "dependency", "dependencies")
+    lines = [f"{shown}, {edges}, {len(graph.hidden)} of them hidden", ""]
     for edge in graph.hidden:
         lines += [
             f"hidden ({edge.kind.value}): {edge.source} needs {edge.target}",
@@ -349,7 +351,7 @@ def _impact_document(found: Impact) -> dict[str, object]:
 
 
 def _impact_text(found: Impact) -> None:
-    view.say(f"{len(found.affected)} resources need {found.node}")
+    view.say(f"{amount(len(found.affected), 'resource needs', 'resources need')} {found.node}")
     if found.warning:
         view.say(f"  careful: {found.warning}")
     for each in found.affected:

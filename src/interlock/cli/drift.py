@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from interlock.amounts import amount
 from interlock.cli import view
 from interlock.cli.run import (
     All,
@@ -283,7 +284,9 @@ def _run_many(asked: Asked, choice: RootChoice, form: Format, *, gate: bool) -> 
         if end.facts["exit"] not in {0, 2}:
             return concluded(end, folder, asked, name)
         found = _scanned(folder, asked)
-        told = f"{len(found.findings)} findings, {len(found.open)} undecided" if found.findings else "no drift"
+        told = (
+            f"{amount(len(found.findings), 'finding')}, {len(found.open)} undecided" if found.findings else "no drift"
+        )
         document = {**document_of(end, folder), "told": told, "scan": _scan_document(found)}
         if form is Format.TEXT:
             view.heading(name)
@@ -322,7 +325,7 @@ def _report(found: Scan, form: Format) -> str:
 
     match form:
         case Format.TEXT:
-            return formats.render_text(found, colour=view.colour_allowed(sys.stdout))
+            return formats.render_text(found, colour=view.colour_allowed(sys.stdout), zone=None)
         case Format.MARKDOWN:
             return formats.render_markdown(found)
         case Format.HTML:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from interlock.amounts import amount
 from interlock.bounded import read_json
 from interlock.cli import view
 from interlock.errors import command
@@ -161,7 +162,7 @@ class Follower:
     def _orphans(self, told: OrphansEntry) -> None:
         """Name what no state holds, and how it is taken over."""
         count = len(told.orphans) + told.left_out
-        self._line(_ORPHANS.get(told.when, "{count} in no state").format(count=_objects(count)), "33")
+        self._line(_ORPHANS.get(told.when, "{count} in no state").format(count=amount(count, "object")), "33")
         for row in told.orphans[:_ORPHANS_SHOWN]:
             where = f", planned as {row.address}" if row.address and told.when != "plan" else ""
             made_by = f", made by run {row.run}" if told.when != "end" else ""
@@ -345,10 +346,6 @@ INTERRUPTS = {
     "decline": "declining the plan",
     "ignore": "the run is stopping already",
 }
-
-
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count} objects"
 
 
 def _shown_digest(digest: str) -> str:

@@ -142,7 +142,7 @@ def _show_freed(state: str, freed: Freed | None) -> None:
     if freed.snapshot:
         view.note(f"the state as it was: {freed.snapshot}")
     for finding in freed.findings:
-        view.note(f"{'error' if finding.refuses else 'note'}[{finding.code}] {finding.message}")
+        view.note(f"{'error' if finding.refuses else 'note'}[{finding.code}] {view.local(finding.message)}")
     broken = any(finding.refuses for finding in freed.findings)
     if broken:
         view.note(f"next: {command('state', 'restore', state)}")

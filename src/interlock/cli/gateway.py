@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.amounts import amount
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -146,7 +148,7 @@ async def _counting(uploads: _Uploads | None) -> AsyncIterator[str]:
     finally:
         await tunnel.aclose()
         for name, count in sorted(tunnel.uploads.items()):
-            view.note(f"uploads to {name}: {count.connections} connections, {count.up_bytes} bytes")
+            view.note(f"uploads to {name}: {amount(count.connections, 'connection')}, {amount(count.up_bytes, 'byte')}")
 
 
 def _print_ready(url: str, terms: Terms) -> None:

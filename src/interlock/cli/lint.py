@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.amounts import amount
 from interlock.errors import UsageError, command
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _accept(report: Report, baseline: str) -> int:
     from interlock.source.disk import replace_file
 
     replace_file(baseline, render_baseline(report.findings).encode())
-    view.note(f"{len(report.findings)} findings accepted in {baseline}")
+    view.note(f"{amount(len(report.findings), 'finding')} accepted in {baseline}")
     return 0
 
 

@@ -16,6 +16,8 @@ from interlock.errors import command, fill_in
 from interlock.foreign_text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock.operate.hold import Held
     from interlock.operate.unlock import Explained
 
@@ -95,13 +97,18 @@ async def _look(state: str) -> dict[str, Any]:
 
 
 def _show(values: dict[str, Any]) -> None:
+    from interlock.clock import SystemClock
+
+    now = SystemClock().now()
     view.say(f"state {values['state']}, highest token {values.get('token', 0)}")
     for holder in values["holders"]:
         for name in ("who", "run", "info", "token", "lock_id", "since", "renewed_at", "lapses_at"):
-            view.say(f"  {name:<11} {view.plain(holder[name])}")
+            is_past = name in {"since", "renewed_at"}
+            text = view.since(holder[name], now) if is_past else view.plain(holder[name])
+            view.say(f"  {name:<11} {text}")
     for lock in values.get("terraform", []):
         for name in ("id", "who", "operation", "created", "version", "run", "places"):
-            text = ", ".join(lock[name]) if name == "places" else lock[name]
+            text = ", ".join(lock[name]) if name == "places" else _since(lock) if name == "created" else lock[name]
             view.say(f"  {name:<11} {view.plain(text)}")
     if not values["holders"] and not values.get("terraform"):
         view.say("  it is not locked")
@@ -167,18 +174,27 @@ def show_explained(found: Explained) -> None:
         view.say(f"{found.address} is not locked{released}")
         return
     run = f" run {found.lock['run']}" if found.lock.get("run") else ""
-    at = found.lock.get("since")
-    since = view.instant(at) if at is not None else found.lock.get("created") or "an unknown time"
+    since = _since(found.lock) or "an unknown time"
     who, what = found.lock["who"] or "somebody unknown", found.lock["operation"] or "unknown operation"
     view.say(f"{found.address} is held by {who}{run} since {since}")
     view.say(f"  lock id {found.lock['id'] or '?'}, {what}")
     for item in found.evidence:
-        view.say(f"  {item.witness:<10} {item.says.value:<8} {item.text}")
+        view.say(f"  {item.witness:<10} {item.says.value:<8} {view.local(item.text)}")
     view.say(f"verdict: {found.verdict.conclusion.told}")
     for text in found.verdict.reasons:
-        view.say(f"  because {text}")
+        view.say(f"  because {view.local(text)}")
     for text in found.verdict.missing:
         view.say(f"  to know more: {fill_in(text, found.subject)}")
+
+
+def _since(lock: Mapping[str, Any]) -> str:
+    """Spell since when a lock is held; what is no instant is shown as its maker wrote it."""
+    from interlock.clock import SystemClock
+    from interlock.terraform.lockinfo import parse_go_time
+
+    written = lock.get("created") or ""
+    at = lock.get("since") or parse_go_time(written)
+    return written if at is None else view.since(at, SystemClock().now())
 
 
 @app.command()

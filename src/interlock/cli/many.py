@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from interlock.amounts import amount
 from interlock.cli import view
 from interlock.cli.follow import Follower
 from interlock.errors import InterlockError, Interrupted, Terminated, UsageError
@@ -171,7 +172,7 @@ def notes_of(chosen: Chosen) -> list[str]:
         return texts
     texts += [f"not looked at: {doubt}; list the file under `reads` in interlock.yaml" for doubt in chosen.doubts]
     if not chosen.touched:
-        texts.append(f"nothing changed since {chosen.base} touches any of {len(chosen.all_names)} roots")
+        texts.append(f"nothing changed since {chosen.base} touches any of {amount(len(chosen.all_names), 'root')}")
     return texts + [f"{name} is touched: {'; '.join(each.why[:3])}" for name, each in chosen.touched.items()]
 
 

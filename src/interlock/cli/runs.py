@@ -12,6 +12,7 @@ import typer
 from interlock.cli import completing, view
 from interlock.cli.runs_view import RUNS_LISTED, show_runs
 from interlock.errors import command
+from interlock.instants import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +144,7 @@ def _show(summary: Summary | None, entries: list[Entry], folder: str, orphans: l
 
 def _line(entry: Entry) -> str:
     facts = {key: value for key, value in entry.facts.items() if not isinstance(value, list | dict)}
-    return f"{entry.at.strftime('%H:%M:%S.%f')[:-3]}  {entry.kind:<10} " + " ".join(
+    return f"{spelled(entry.at.astimezone(), milliseconds=True)}  {entry.kind:<10} " + " ".join(
         f"{key}={value}" for key, value in facts.items() if value not in (None, "")
     )
 

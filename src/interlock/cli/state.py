@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import completing, view
 from interlock.errors import StateInvalid, UsageError, command
 
@@ -167,7 +168,7 @@ def _findings(state: str, findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         where = f"{finding.address}: " if finding.address else ""
         word = "error" if finding.refuses else "undecided" if finding.code in UNDECIDED else "note"
-        view.say(f"{word}[{finding.code}] {where}{finding.message}")
+        view.say(f"{word}[{finding.code}] {where}{view.local(finding.message)}")
     if any(finding.code in UNDECIDED for finding in findings):
         settle = command("recover", state, "--accept-deletions")
         view.say(f"only you can say whether that was meant; if it was: {settle}")
@@ -547,16 +548,20 @@ async def _pruned(own: OwnVersions, policy: Retention, *, yes: bool, dry_run: bo
     planned = await prune_state(own, policy, dry_run=True)
     if dry_run or not planned:
         return planned
-    question = f"Delete the bytes of {len(planned)} versions of {own.state}? They cannot be restored then."
+    question = (
+        f"Delete the bytes of {amount(len(planned), 'version')} of {own.state}? What is deleted cannot be restored."
+    )
     return await prune_state(own, policy, dry_run=False) if view.confirm(question, yes=yes) else ()
 
 
 def _say_pruned(gone: Sequence[Version], *, dry_run: bool) -> str:
     if not gone:
-        return "no version goes"
+        return "no version is old enough to be deleted"
     size = view.size(sum(version.size_bytes for version in gone))
     what = "would be deleted" if dry_run else "were deleted"
-    return f"the bytes of {len(gone)} versions ({gone[0].number} to {gone[-1].number}, {size} unpacked) {what}"
+    return (
+        f"the bytes of {amount(len(gone), 'version')} ({gone[0].number} to {gone[-1].number}, {size} unpacked) {what}"
+    )
 
 
 @quarantine.command("ls")

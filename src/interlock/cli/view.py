@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from interlock.errors import InterlockError, command
 from interlock.foreign_text import CELL_CHARS, LINE_CHARS, indented, many_lines, one_line, safe_json
+from interlock.instants import moved, spelled
 
 if TYPE_CHECKING:
     from interlock.audit import Head
@@ -174,9 +175,9 @@ def failure(error: InterlockError, *, as_json: bool) -> int:
 def say_failure(code: str, what: str, why: str, fix: str) -> None:
     """Print the three parts of a failure on stderr."""
     write = sys.stderr.write
-    write(f"{_bold_red(f'error[{one_line(code)}]:')} {one_line(what)}\n")
+    write(f"{_bold_red(f'error[{one_line(code)}]:')} {one_line(local(what))}\n")
     if why:
-        write(f"  why    {indented(why, _UNDER_WHY)}\n")
+        write(f"  why    {indented(local(why), _UNDER_WHY)}\n")
     if fix:
         # half a command line, pasted, would be another command
         write(f"  next   {one_line(fix, limit=len(fix)) if len(fix) <= LINE_CHARS else _TOO_LONG}\n")
@@ -311,8 +312,18 @@ def size(count: int) -> str:
 
 
 def instant(at: datetime) -> str:
-    """Spell an instant in UTC to the second: `2026-11-24 14:02:11Z`."""
-    return at.strftime("%Y-%m-%d %H:%M:%SZ")
+    """Spell an instant as the reader's clock shows it (TZ, else this machine's zone): `2026-11-24 15:02:11+01`."""
+    return spelled(at.astimezone())
+
+
+def since(at: datetime, now: datetime) -> str:
+    """Spell an instant and how long ago it was: `2026-11-24 15:02:11+01 (2m00s ago)`."""
+    return f"{instant(at)} ({duration(max((now - at).total_seconds(), 0.0))} ago)"
+
+
+def local(text: str) -> str:
+    """Return a sentence of ours with its instants as the reader's clock shows them."""
+    return moved(text, None)
 
 
 def confirm(question: str, *, yes: bool) -> bool:
@@ -437,5 +448,7 @@ def ask(question: str) -> None:
 
 
 def plain(value: Any) -> str:
-    """Return a cell's text: `-` for nothing."""
+    """Return a cell's text: `-` for nothing; an instant as the reader's clock shows it."""
+    if isinstance(value, datetime):
+        return instant(value)
     return "-" if value in (None, "") else one_line(value)

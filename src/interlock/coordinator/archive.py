@@ -21,6 +21,7 @@ from urllib.parse import quote
 from msgspec import Struct, structs
 from msgspec.structs import replace
 
+from interlock.amounts import amount
 from interlock.clock import Clock
 from interlock.coordinator.chain import MAX_HISTORY, Chain
 from interlock.coordinator.interface import Coordinator
@@ -750,7 +751,7 @@ class StateArchive:
         if end is not None:
             raise BackendUnavailable(
                 f"the record of state {state!r} is damaged: it names no version",
-                why=f"{end.number} versions of it were stored",
+                why=f"{amount(end.number, 'version of it was', 'versions of it were')} stored",
                 fix=command("state", "repair", state),
                 state=state,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout, command
+from interlock.instants import spelled
 from interlock.lock import Departure, Lock, Refuse, RefuseReason, Stage, departure_of
 
 _BLOCKERS_NAMED = 3  # more names than this help nobody
@@ -104,7 +105,7 @@ def name_blockers(lock: Lock, refuse: Refuse) -> str:
 
 def _not_now(state: str, lock: Lock, refuse: Refuse) -> InterlockError:
     if refuse.reason is RefuseReason.PAUSED and lock.pause:
-        why = f'paused by {lock.pause.by} since {lock.pause.since:%Y-%m-%d %H:%M:%SZ}: "{lock.pause.reason}"'
+        why = f'paused by {lock.pause.by} since {spelled(lock.pause.since)}: "{lock.pause.reason}"'
     elif refuse.reason is RefuseReason.QUEUE_FULL:
         why = f"the queue is full: {len(lock.waiters)} wait"
     else:
@@ -124,7 +125,7 @@ def _names(lock: Lock, tickets: tuple[str, ...]) -> str:
         waiter = next((waiter for waiter in lock.waiters if waiter.ticket == ticket), None)
         if holder:
             run = f", run {holder.run}" if holder.run else ""
-            parts.append(f"held by {holder.who}{run} since {holder.lease.granted_at:%Y-%m-%d %H:%M:%SZ}")
+            parts.append(f"held by {holder.who}{run} since {spelled(holder.lease.granted_at)}")
         elif waiter:
             parts.append(f"{waiter.who} waits in front")
     if len(tickets) > _BLOCKERS_NAMED:
@@ -135,7 +136,7 @@ def _names(lock: Lock, tickets: tuple[str, ...]) -> str:
 def _ending(ending: Departure | None) -> str:
     if ending is None:
         return "it is not known here"
-    at, by = f"at {ending.at:%Y-%m-%d %H:%M:%SZ}", f" by {ending.by}" if ending.by else ""
+    at, by = f"at {spelled(ending.at)}", f" by {ending.by}" if ending.by else ""
     reason = f": {ending.reason}" if ending.reason else ""
     match ending.how:
         case Stage.BROKEN:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 
+from interlock.amounts import amount
 from interlock.dependencies.graph import Edge, Graph, Node
 from interlock.foreign_text import one_line
 
@@ -84,8 +85,8 @@ def html(graph: Graph, *, title: str = "Dependencies") -> str:
     links = json.dumps([[edge.source, edge.target] for edge in _pairs(graph)]).replace("<", "\\u003c")
     return _PAGE.format(
         title=escape(title),
-        count=len(graph.nodes),
-        hidden_count=len(graph.hidden),
+        counted=amount(len(graph.nodes), "resource"),
+        hidden_counted=amount(len(graph.hidden), "hidden dependency", "hidden dependencies"),
         svg=svg(graph),
         listed=listed,
         links=links,
@@ -208,7 +209,7 @@ section{{padding:8px 16px}}table{{border-collapse:collapse}}
 td,th{{border:1px solid #ddd;padding:3px 6px;text-align:left}}
 input{{margin-left:12px;padding:3px 6px;width:260px}}.dim{{opacity:.08}}
 </style></head><body>
-<header><b>{title}</b>: {count} resources, {hidden_count} hidden dependencies
+<header><b>{title}</b>: {counted}, {hidden_counted}
 <input id="find" placeholder="find a resource" aria-label="find a resource"></header>
 <div id="view">{svg}</div>
 <section><h2>Hidden dependencies</h2>{listed}</section>

@@ -16,6 +16,7 @@ import msgspec
 
 from interlock.drift.finding import Attribute, Finding, Kind, Scan, Verdict, digest_of
 from interlock.errors import BackendUnavailable, UsageError, command, reason_of
+from interlock.instants import spelled
 
 SCHEMA = 1
 MAX_DECISIONS = 1000
@@ -70,7 +71,7 @@ class Decision:
     def told(self) -> str:
         """Return who decided and when, for people."""
         because = f": {self.reason}" if self.reason else ""
-        return f"{self.choice.value} by {self.who}, {self.at:%Y-%m-%d %H:%M:%SZ}{because}"
+        return f"{self.choice.value} by {self.who}, {spelled(self.at)}{because}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

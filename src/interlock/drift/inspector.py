@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
 
+from interlock.amounts import amount
 from interlock.clock import Clock
 from interlock.drift import audit, unmanaged
 from interlock.drift.classify import Terms, classify, judge_flow, with_cause, with_decisions
@@ -330,7 +331,7 @@ class Inspector:
 
 def _unseen(flows: list[str]) -> DriftGate:
     return DriftGate(
-        f"{len(flows)} flows would be published over what nobody has looked at",
+        f"{amount(len(flows), 'flow')} would be published over what nobody has looked at",
         why="the run has no gateway, so published versions cannot be compared",
         fix="repeat without --no-gateway, or without the drift gate",
     )

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.drift.finding import Attribute, Cause, Finding, Kind, Scan, Verdict, without_digests
+from interlock.instants import spelled
 
 MAX_SHOWN = 200
 """Findings that a form for people lists; the JSON document has all."""
@@ -124,7 +125,7 @@ def begun(text: str) -> str:
 
 def instant(at: datetime) -> str:
     """Spell an instant in UTC."""
-    return f"{at:%Y-%m-%d %H:%M:%S}Z"
+    return spelled(at)
 
 
 def change_text(attribute: Attribute) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from interlock.amounts import amount
 from interlock.clock import Clock
 from interlock.errors import AuthenticationFailed, InterlockError
 from interlock.existing.bootstrap import EXPIRES, BucketAsIs, S3Account, TableAsIs, check_key_schema
@@ -287,6 +288,6 @@ async def _throttles(access: AwsAccess, table: str, *, clock: Clock, ids: Ids) -
     return Inspected(
         name="throttling",
         result="note",
-        text=f"{total} requests of the last day were throttled",
+        text=f"{amount(total, 'request of the last day was', 'requests of the last day were')} throttled",
         fix=f"aws dynamodb update-table --table-name {table} --billing-mode PAY_PER_REQUEST",
     )

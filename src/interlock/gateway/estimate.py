@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from interlock.amounts import amount
 from interlock.errors import BudgetExhausted
 from interlock.gateway.budget import BURST_SHARE
 from interlock.gateway.rules import ORGANISATION, TOKEN
@@ -199,8 +200,8 @@ def _explain(
 ) -> tuple[str, ...]:
     rate = "no limit is known" if math.isinf(rate_per_s) else f"{rate_per_s:.1f} calls a second"
     lines = [
-        f"at least {calls} API calls; {tokens} tokens give {rate}",
-        f"{parallelism} operations at once, at {latency_s:g} s a call, are enough to use that; more would only wait",
+        f"at least {amount(calls, 'API call')}; {amount(tokens, 'token gives', 'tokens give')} {rate}",
+        f"{amount(parallelism, 'operation')} at once, at {latency_s:g} s a call, can use that; more would only wait",
         "token_pool_size equals the parallelism: each operation holds one client; logins here cost nothing",
     ]
     if unknown:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
+from interlock.amounts import amount
 from interlock.hcl.body import Attribute, Block, Body, File, Problem
 
 LABELS: Mapping[str, int] = {
@@ -47,7 +48,8 @@ def top_blocks(file: File) -> Iterator[Block | Problem]:
             yield block
         else:
             yield Problem(
-                span=block.header, message=f'a "{block.type}" block has {labels} label(s), not {len(block.labels)}'
+                span=block.header,
+                message=f'a "{block.type}" block has {amount(labels, "label")}, not {len(block.labels)}',
             )
 
 

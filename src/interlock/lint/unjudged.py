@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interlock.amounts import amount
 from interlock.ci.workflow import Elsewhere, Unread
 from interlock.hcl import constant_text
 from interlock.lint.report import NotJudged
@@ -58,7 +59,7 @@ def _of_kind(kind: Elsewhere, items: list[Unread]) -> NotJudged | None:
 
 
 def _counted(count: int, spelled: tuple[str, str]) -> str:
-    return f"{count} {spelled[0] if count == 1 else spelled[1]}"
+    return amount(count, *spelled)
 
 
 def _modules(sources: Sources) -> Iterator[tuple[str, Span]]:

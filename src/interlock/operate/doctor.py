@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol
 from urllib.parse import unquote
 
+from interlock.amounts import amount
 from interlock.coordinator import Coordinator
 from interlock.coordinator.names import key_prefix, state_of
 from interlock.errors import InterlockError, UsageError, command, fill_in
@@ -299,7 +300,7 @@ async def _queue(coordinator: Coordinator, state: str) -> list[Checked]:
 
 def _room(settings: Settings, states: int) -> Checked:
     free = shutil.disk_usage(settings.home).free
-    text = f"{free >> 20} MiB free, {states} states"
+    text = f"{free >> 20} MiB free, {amount(states, 'state')}"
     if free < _LOW_BYTES:
         return Checked(name="disk", result="problem", text=text, fix="free some space: a full disk cannot take a state")
     return Checked(name="disk", result="ok", text=text)
@@ -365,7 +366,7 @@ def is_ignored(directory: Path, pattern: str) -> bool:
 def _way(way: Way, *, of_several: bool) -> Checked:
     """Say where the gateway of some provider configurations leads."""
     whose = f" for {', '.join(login.label for login in way.logins)}" if of_several else ""
-    text = f"stands before {way.terms.api_url}{whose}, up to {way.terms.tokens} tokens"
+    text = f"stands before {way.terms.api_url}{whose}, up to {amount(way.terms.tokens, 'token')}"
     return Checked(name="gateway", result="ok", text=text)
 
 

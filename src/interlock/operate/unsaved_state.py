@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from interlock.amounts import amount
 from interlock.errors import StateInvalid, UsageError
 from interlock.home.interface import Home
 from interlock.recovery.damage import read_whole
@@ -85,7 +86,7 @@ async def judge_file(path: Path, site: Site) -> Leftover:
         raise UsageError(f"cannot read {path}", why=error.strerror or "", fix=f"ls -l {path}") from error
     document = read_whole(body)
     if document is None:
-        why = "it is not whole" if body else f"it has {size} bytes"
+        why = "it is not whole" if body else f"it has {amount(size, 'byte')}"
         return Leftover(path=path, body=body, document=None, fit=Fit.REFUSED, why=why)
     current = await _current(site)
     if current is None:

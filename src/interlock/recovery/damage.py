@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from interlock.address import parse_address
+from interlock.amounts import amount
 from interlock.errors import StateInvalid
 from interlock.state import (
     AnyDocument,
@@ -216,7 +217,9 @@ def _vanished(walk: _Walk, version: Snapshot, document: Document, last: Document
     if not gone or digest_of_content(document) in walk.intent.accepted:
         return
     if document.instance_count() == 0 and rises:
-        text = f"version {version.id} holds nothing any more ({len(gone)} instances gone): a destroy, or a loss"
+        text = (
+            f"version {version.id} holds nothing any more ({amount(len(gone), 'instance')} gone): a destroy, or a loss"
+        )
         yield Finding(code="emptied", address=min(gone), message=text, refuses=False)
         return
     proof = {address: why for address in gone if (why := _why_phantom(address, document, walk.intent, rises=rises))}

@@ -13,6 +13,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from interlock.instants import spelled
+
 
 class Known(Struct, frozen=True, kw_only=True):
     """A state that was stored once.
@@ -33,7 +35,7 @@ class Known(Struct, frozen=True, kw_only=True):
 
     def spell(self) -> str:
         """Say it in one clause."""
-        when = f" at {self.at:%Y-%m-%d %H:%M:%SZ}" if self.at is not None else ""
+        when = f" at {spelled(self.at)}" if self.at is not None else ""
         return f"serial {self.serial} was stored{when} ({self.source})"
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from interlock.errors import AuthenticationFailed, command
+from interlock.instants import spelled
 from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
@@ -79,9 +80,9 @@ class Token(Struct, frozen=True, kw_only=True):
     def ended(self, now: datetime) -> str:
         """Return why it is not good any more; empty while it is."""
         if self.revoked_at is not None and self.revoked_at <= now:
-            return f"it was revoked at {self.revoked_at:%Y-%m-%d %H:%M:%SZ}"
+            return f"it was revoked at {spelled(self.revoked_at)}"
         if self.expires_at is not None and self.expires_at <= now:
-            return f"it expired at {self.expires_at:%Y-%m-%d %H:%M:%SZ}"
+            return f"it expired at {spelled(self.expires_at)}"
         return ""
 
     def check(self, right: Right, state: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from interlock.amounts import amount
 from interlock.errors import PolicyGate, command
 from interlock.run.order import Operation, Order
 
@@ -41,7 +42,7 @@ def judge_start(order: Order, *, is_new: bool, creates: int, made_here: bool) ->
 
 def spell_start(order: Order, creates: int) -> str:
     """Return the sentence that says what is unusual about it."""
-    objects = "1 object" if creates == 1 else f"all {creates} objects"
+    objects = ("" if creates == 1 else "all ") + amount(creates, "object")
     return (
         f"state {order.state} is empty in {order.home}, so the plan creates {objects}; "
         "a state that another user, machine or runner keeps is not seen from here"

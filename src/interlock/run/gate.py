@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from interlock.amounts import amount
 from interlock.errors import PolicyGate, command
 from interlock.run.order import AGREED_FILE, MAX_AGREED, Operation, Order
 from interlock.terraform.plan import PlanFacts
@@ -116,7 +117,7 @@ def check_unseen(order: Order) -> None:
 
 
 def _counted(doomed: tuple[str, ...]) -> str:
-    return "1 resource" if len(doomed) == 1 else f"{len(doomed)} resources"
+    return amount(len(doomed), "resource")
 
 
 def _listed(doomed: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import UNSET, Struct
 
+from interlock.amounts import amount
 from interlock.clock import Clock
 from interlock.coordinator import Standing
 from interlock.errors import (
@@ -309,7 +310,8 @@ async def _offer(
 
 def _where(left: Left, kept: Path | None) -> str:
     if not left.is_state:
-        return f"what Terraform left in {kept} is not a state: it has {len(left.body)} bytes, perhaps of a full disk"
+        count = amount(len(left.body), "byte")
+        return f"what Terraform left in {kept} is not a state: it has {count}, perhaps of a full disk"
     return f"the state is kept in {kept}" if kept else "no disk took a copy of the state, which ends with this run"
 
 

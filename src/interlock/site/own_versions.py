@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from interlock.amounts import amount
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.site.holding import holding, is_review
@@ -133,7 +134,7 @@ class OwnVersions:
         waiting = await self.archive.quarantined(self.state)
         if waiting:
             review = command("state", "quarantine", "ls", self.state)
-            message = f"{len(waiting)} refused writes wait for review: {review}"
+            message = f"{amount(len(waiting), 'refused write waits', 'refused writes wait')} for review: {review}"
             found = (*found, Finding(code="quarantined", message=message, refuses=False))
         return found
 

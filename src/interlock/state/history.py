@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from interlock.amounts import amount
 from interlock.bounded import decode_json
 from interlock.errors import StateInvalid, reason_of
 
@@ -243,7 +244,7 @@ def _age_s(version: Version, now: datetime) -> float:
 def _decode(data: bytes, kind: type[_T]) -> _T:
     what = "a stored description of a state version cannot be read"
     if len(data) > MAX_DESCRIPTION_BYTES:
-        raise StateInvalid(what, why=f"it has {len(data)} bytes", finding="bad-history")
+        raise StateInvalid(what, why=f"it has {amount(len(data), 'byte')}", finding="bad-history")
     try:
         value = decode_json(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

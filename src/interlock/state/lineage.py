@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from interlock.amounts import amount
 from interlock.state.document import (
     Document,
     ObjectKey,
@@ -232,7 +233,7 @@ def judge_deletions(
     surplus = {str(key) for key in lost if str(key) not in allowed and str(key.address()) not in allowed}
     if not surplus:
         return None
-    why = f"it drops {len(surplus)} managed instance(s) that neither the plan nor its refresh took out"
+    why = f"it drops {amount(len(surplus), 'managed instance')} that neither the plan nor its refresh took out"
     return Refusal(code=UNPLANNED_DELETION, why=why, addresses=tuple(sorted(surplus)))
 
 

@@ -22,6 +22,7 @@ from enum import IntEnum
 import zstandard
 from msgspec import Struct
 
+from interlock.amounts import amount
 from interlock.store.blobs import BLOB_BYTES_MAX
 from interlock.store.delta import Copies, collect, expand, find_copies
 
@@ -134,7 +135,7 @@ def unpack(packed: bytes, *, base: bytes | None = None) -> bytes:
         case Method.DELTA:
             plain = _unpack_delta(body, base, header.plain_bytes)
     if len(plain) != header.plain_bytes:
-        raise Unpackable(f"it has {len(plain)} bytes instead of {header.plain_bytes}")
+        raise Unpackable(f"it has {amount(len(plain), 'byte')} instead of {header.plain_bytes}")
     return plain
 
 

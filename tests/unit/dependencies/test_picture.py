@@ -55,7 +55,7 @@ def test_the_page_stands_alone_and_escapes_what_it_shows() -> None:
     assert not re.search(r'(?:src|href)="', page)
     assert "</script><b>" not in page
     assert "2 resources" not in page
-    assert "3 resources, 1 hidden dependencies" in page
+    assert "3 resources, 1 hidden dependency" in page
 
 
 def test_mermaid_says_what_it_leaves_out() -> None:

@@ -135,7 +135,7 @@ def test_two_configurations_of_a_provider_need_an_alias() -> None:
 
 def test_a_block_with_the_wrong_number_of_labels_is_a_problem() -> None:
     (problem,) = module('resource "x" {}\n').problems
-    assert problem.message == 'a "resource" block has 2 label(s), not 1'
+    assert problem.message == 'a "resource" block has 2 labels, not 1'
 
 
 def test_unknown_top_level_blocks_are_left_alone() -> None:

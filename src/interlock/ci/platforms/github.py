@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from interlock.amounts import amount
 from interlock.bounded import read_json
 from interlock.ci.checks import Check, good, unknown, wrong
 from interlock.ci.pipeline import Pipeline
@@ -273,7 +274,7 @@ def only_file(archive: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             files = [entry for entry in opened.infolist() if not entry.is_dir()]
             if len(files) != 1 or files[0].file_size > MAX_ANSWER_BYTES:
-                raise UsageError("the artifact is not one file", why=f"it holds {len(files)} files")
+                raise UsageError("the artifact is not one file", why=f"it holds {amount(len(files), 'file')}")
             return opened.read(files[0])
     except UNPACKING_FAULTS as error:
         raise UsageError("the artifact cannot be unpacked", why=str(error), fix="plan again") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from interlock.amounts import amount
 from interlock.ci.workflow import Limit, Vendor
 from interlock.lint.deployments import Use, applying, distinct, jobs
 from interlock.lint.finding import Finding, Severity
@@ -57,8 +58,8 @@ def _judged(limit: Limit, found: list[Use], name: str) -> Iterator[Finding]:
     elif limit.seconds is not None and limit.seconds <= longest:
         yield RULE.finding(
             limit.span,
-            f"the time limit of {limit.seconds / 60:g} minutes ends job {name!r} while it may still wait for its lock "
-            f"({longest / 60:g} minutes): the apply is killed as soon as it begins",
+            f"the time limit of {amount(limit.seconds / 60, 'minute')} ends job {name!r} while it may still "
+            f"wait for its lock ({amount(longest / 60, 'minute')}): the apply is killed as soon as it begins",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interlock.amounts import amount
 from interlock.genesys.provider import TOKEN_POOL_MAX, TOKEN_POOL_MIN
 from interlock.hcl import Attribute, Module, constant_number, constant_text, parse_constraint
 from interlock.lint import organisation
@@ -44,8 +45,8 @@ def _check(sources: Sources, module: Module, pool: Attribute) -> Iterator[Findin
     if size < parallelism <= most:
         yield RULE.finding(
             pool.span,
-            f"{size:.0f} tokens for {parallelism} operations at once ({origin}): the others wait, "
-            "up to three times five minutes",
+            f"{amount(round(size), 'token')} for {amount(parallelism, 'operation')} at once ({origin}): "
+            "the others wait, up to three times five minutes",
             fix=f"set token_pool_size = {parallelism}, or run terraform with -parallelism={size:.0f}",
             edits=(replace(pool.value.span, str(parallelism)),),
         )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from interlock.amounts import amount
 from interlock.ci.job import JobReference, find_job
 from interlock.errors import THIS_STATE, InterlockError, command
 from interlock.recovery.evidence import Evidence, Says
@@ -135,7 +136,7 @@ def _over(sighting: Sighting, trust: Trust) -> tuple[Says, str, str]:
         how_to = f"wait {END_GRACE_S - since_s:.0f}s and look again: its machine may still be ending"
         return Says.NOTHING, f"{sighting.text}, {since_s:.0f}s ago", how_to
     word = "which ended with it" if sighting.machine is Machine.ENDS_WITH_JOB else "which you say ended with it"
-    return Says.GONE, f"{sighting.text} {since_s / 60:.0f} minutes ago, on a machine {word}", ""
+    return Says.GONE, f"{sighting.text} {amount(round(since_s / 60), 'minute')} ago, on a machine {word}", ""
 
 
 def _say(says: Says, text: str, source: str, now: datetime, how_to: str) -> Evidence:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from interlock.existing import StoredState, TerraformLock
+from interlock.instants import spelled
 from interlock.recovery.evidence import Evidence, Says
 from interlock.state import is_encrypted, refusing, verify_state
 
@@ -45,7 +46,7 @@ def _body(state: StoredState | None) -> bytes | None:
 def _last_write(state: StoredState, lock: TerraformLock) -> str:
     if state.modified_at is None:
         return "the backend does not say when the state was last written"
-    at = f"{state.modified_at:%Y-%m-%d %H:%M:%SZ}"
+    at = f"{spelled(state.modified_at)}"
     if lock.created_at is None:
         return f"the state was last written at {at}"
     # Two clocks: the store's and the holder's. Good enough to tell people, never used to decide.
