@@ -200,9 +200,9 @@ class GitHubJob:
         failed = False
         for step in self.job["steps"]:
             condition = step.get("if", "success()")
-            if failed and not ("always()" in condition or "!cancelled()" in condition or condition == "failure()"):
+            if failed and not any(word in condition for word in ("always()", "!cancelled()", "failure()")):
                 continue
-            if not failed and condition == "failure()":
+            if not failed and "failure()" in condition:
                 continue
             if "run" in step and not installs(step["run"]):
                 self.outcomes.append(self._run(step))

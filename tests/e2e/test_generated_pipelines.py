@@ -7,10 +7,13 @@ import json
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from tests.ci_jobs import (
     HEAD,
+    KEYS,
     MERGE,
     MODULE,
     SLOW,
@@ -22,6 +25,7 @@ from tests.ci_jobs import (
     handed_on,
     installs,
     merge_on_azure,
+    merge_on_github,
     merge_on_gitlab,
     plan_on_github,
     run_azure_stage,
@@ -29,6 +33,8 @@ from tests.ci_jobs import (
 )
 
 pytestmark = pytest.mark.e2e
+
+SHIPPED = Path(__file__).parents[2] / ".github/workflows"
 
 
 def test_github_plans_on_the_pull_request_and_applies_exactly_that_on_merge(runner: Runner) -> None:
@@ -56,6 +62,31 @@ def test_github_plans_on_the_pull_request_and_applies_exactly_that_on_merge(runn
     assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
     assert runner.skills() == ["Billing"]
     assert codes(apply_on_github(runner)[1])[1] == ("Apply", 21)  # once; now it is stale
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P11")
+def test_the_reusable_workflows_plan_seal_and_apply_for_a_repository_that_only_calls_them(runner: Runner) -> None:
+    folder = runner.checkout / ".github/workflows"
+    folder.mkdir(parents=True)
+    for file in SHIPPED.glob("*.yml"):
+        (folder / file.name).write_text(file.read_text())  # where GitHub would have it from the tag that is named
+    runner.run("git", "init", "--quiet", "--initial-branch=main")
+    runner.commit()
+    called = YAML(typ="safe", pure=True).load((folder / "interlock-apply.yml").read_text())["on"]["workflow_call"]
+    given = {name: str(one.get("default", "")) for name, one in called["inputs"].items()}
+    given |= {"state": "prod/routing", "name": "the-root", "directory": "infra", "lockfile": "", "plan_key": KEYS.wrap}
+    given |= {"home": str(runner.folder / "home")}
+    values = {f"inputs.{name}": value for name, value in given.items()}
+    merge_on_github(runner)
+    GitHubJob(runner, "interlock-plan.yml", "plan", run="50", values=values).execute()
+    runner.commit()
+    seal = GitHubJob(runner, "interlock-apply.yml", "seal", values=values)
+    assert codes(seal.execute()) == [("Seal the reviewed plan", 0)], seal.outcomes
+    applied = GitHubJob(runner, "interlock-apply.yml", "apply", needs=seal.outputs, values=values).execute()
+    assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
+    assert runner.skills() == ["Billing"]
+    assert codes(GitHubJob(runner, "interlock-drift.yml", "drift", values=values).execute())[0] == ("Look for drift", 0)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from interlock.ci import Vendor, read_all
 from interlock.ci.pipeline import Pipeline, Target
-from interlock.ci.rendering import render
+from interlock.ci.rendering import render, shipped
 from interlock.ci.seal import make_keys
 from interlock.lint import Sources
 from interlock.lint.engine import Request, lint
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 ACTION = ROOT / "action.yml"
 COMPONENT = ROOT / "templates/interlock/template.yml"
 TEMPLATE = ROOT / "templates/azure/interlock.yml"
+WORKFLOWS = tuple(f".github/workflows/interlock-{name}.yml" for name in ("plan", "apply", "drift"))
 PIPELINE = Pipeline(
     targets=(Target(name="prod", directory=".", environment="production"),),
     image=f"registry.example.com/terraform:1@sha256:{'0' * 64}",
@@ -64,6 +65,62 @@ def component(**inputs: str) -> tuple[str, dict[str, Any]]:
     text = re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda match: values[match[1]], body)
     found: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
     return text, found
+
+
+def test_what_is_shipped_is_what_the_generator_writes() -> None:
+    """So that neither can be mended alone."""
+    script = ROOT / "scripts/write_shipped.py"
+    result = subprocess.run([sys.executable, script, "--check"], capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert {path for path in shipped.render("1.2.3") if not (ROOT / path).is_file()} == set()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_a_reusable_workflow_is_one_that_nobody_finds_fault_with(path: str) -> None:
+    text = (ROOT / path).read_text()
+    (document,) = documents(ROOT / path)
+    assert errors("github-workflows", document) == []
+    assert findings({path: text}) == []
+    zizmor = Path(sys.executable).with_name("zizmor")
+    if zizmor.exists():
+        strict = ["--offline", "--no-progress", "--no-config", "--persona", "auditor", "--format", "json"]
+        result = subprocess.run([zizmor, *strict, ROOT / path], capture_output=True, timeout=120, check=False)
+        assert json.loads(result.stdout) == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_a_reusable_workflow_takes_every_value_from_its_caller(path: str) -> None:
+    text = (ROOT / path).read_text()
+    (document,) = documents(ROOT / path)
+    called = document["on"]["workflow_call"]
+    assert set(re.findall(r"inputs\.(\w+)", text)) == set(called["inputs"])
+    assert set(re.findall(r"secrets\.(\w+)", text)) == set(called["secrets"])
+    assert all(one["description"] for one in called["inputs"].values())
+    left = re.findall(
+        r"\bil(?:state|directory|environment|branch|terraform|region|aws|reader|writer|runner|home|key)", text
+    )
+    assert left == []
+    assert "${{" not in "".join(step.get("run", "") for job in document["jobs"].values() for step in job["steps"])
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_the_head_of_a_reusable_workflow_says_what_its_caller_must_permit(path: str) -> None:
+    """GitHub starts nothing when a called job wants more than the caller has."""
+    (document,) = documents(ROOT / path)
+    wanted = {(name, right) for job in document["jobs"].values() for name, right in job["permissions"].items()}
+    rights = {name: "write" if (name, "write") in wanted else "read" for name, _ in wanted}
+    said = dict(re.findall(r"^#   ([\w-]+): (\w+)$", (ROOT / path).read_text(), re.MULTILINE))
+    assert said == rights
+
+
+def test_the_reusable_workflows_call_interlock_as_generated_ones_do() -> None:
+    generated = commands("".join(render(Vendor.GITHUB, PIPELINE).values()))
+    reusable = commands("".join((ROOT / path).read_text() for path in WORKFLOWS))
+    named = {(*call, "--name") for call in generated if call[0] == "ci seal"}
+    kept = {call for call in generated if call[0] != "ci seal"}
+    assert {tuple(sorted(call)) for call in reusable if call[0] != "ci notify"} == {
+        tuple(sorted(call)) for call in kept | named
+    }
 
 
 def test_the_action_is_one_by_githubs_schema() -> None:

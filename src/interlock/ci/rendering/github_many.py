@@ -22,10 +22,11 @@ _FOLDER = ".github/workflows"
 
 # What stands in the jobs of one root for its values, until each is replaced by an expression.
 _STATE, _DIRECTORY, _ENVIRONMENT, _SLUG = "ilstate/root", "ildirectory", "ilenvironment", "ilstate-root"
+ONE = Target(name=_STATE, directory=_DIRECTORY, environment=_ENVIRONMENT, locked=True)
 _READONLY = " -- -lockfile=readonly"
 _JOB = re.compile(rf"(?<!interlock-)\b(plan|comment|seal|apply|drift)-{_SLUG}\b")
 _IN_A_SHELL = re.compile(rf"^ +(?:run: |interlock |--|exec ).*{_SLUG}", re.MULTILINE)
-_SECRET = re.compile(r"secrets\.([A-Z_]+)")
+SECRET = re.compile(r"secrets\.([A-Z_]+)")
 
 _ROOTS_JOB = """\
   # Which roots: it reads files and asks git, and runs nothing of them.
@@ -168,15 +169,12 @@ _CALL = """\
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the workflow files by path; for pipelines of more than one root."""
-    one = replace(
-        pipeline,
-        targets=(Target(name=_STATE, directory=_DIRECTORY, environment=_ENVIRONMENT, locked=True),),
-    )
+    one = replace(pipeline, targets=(ONE,))
     files = {name.rpartition("/")[2]: text for name, text in render_one(one).items()}
     called = _called(files["interlock-apply.yml"])
     found = {
         "interlock-plan.yml": _plan(files["interlock-plan.yml"], pipeline),
-        "interlock-apply.yml": _apply(pipeline, tuple(dict.fromkeys(_SECRET.findall(called)))),
+        "interlock-apply.yml": _apply(pipeline, tuple(dict.fromkeys(SECRET.findall(called)))),
         ROOT_FILE: called,
     }
     if "interlock-drift.yml" in files:
@@ -184,8 +182,13 @@ def render(pipeline: Pipeline) -> Mapping[str, str]:
     return {f"{_FOLDER}/{name}": text.rstrip("\n") + "\n" for name, text in found.items()}
 
 
-def _expressed(text: str, context: str) -> str:
-    """Put the values of a root in their places: expressions, and in a shell a variable of the environment."""
+def spelled_out(text: str, context: str) -> str:
+    """Put the values of a root in their places: expressions, and in a shell a variable of the environment.
+
+    Args:
+        text: Jobs as they are written for `ONE`.
+        context: Where the values are, such as `inputs`.
+    """
     text = _JOB.sub(r"\1", text)
     text = _IN_A_SHELL.sub(lambda line: line[0].replace(_SLUG, "$SLUG"), text)
     text = text.replace(_READONLY, ' -- ${LOCKFILE:+"$LOCKFILE"}')
@@ -233,7 +236,7 @@ _ANY = "${{ needs.roots.outputs.matrix != '[]' }}"
 
 
 def _plan(text: str, pipeline: Pipeline) -> str:
-    expressed = _expressed(text, "matrix")
+    expressed = spelled_out(text, "matrix")
     job = _after_roots(_job(expressed, "plan"), _runs_on(pipeline), condition=_ANY)
     first = _roots_job(pipeline, "find the roots that this change touches", is_change=True)
     comment = template(_COMMENT).render(p=pipeline) + template(SPARSE_BASE + INSTALL).render(
@@ -244,9 +247,9 @@ def _plan(text: str, pipeline: Pipeline) -> str:
 
 def _called(text: str) -> str:
     """Return the jobs of one root as a workflow that is called: plan anew by hand, seal, apply."""
-    expressed = _expressed(text, "inputs")
+    expressed = spelled_out(text, "inputs")
     jobs = expressed[expressed.index("\njobs:\n") :]
-    secrets = dict.fromkeys(_SECRET.findall(jobs))
+    secrets = dict.fromkeys(SECRET.findall(jobs))
     lines = [text.split("\n", 1)[0], "name: interlock root", "", "on:", "  workflow_call:", "    inputs:"]
     for name in ("state", "slug", "directory", "environment"):
         lines += [f"      {name}:", "        required: true", "        type: string"]
@@ -268,6 +271,6 @@ def _apply(pipeline: Pipeline, secrets: tuple[str, ...]) -> str:
 
 
 def _drift(text: str, pipeline: Pipeline) -> str:
-    expressed = _expressed(text, "matrix")
+    expressed = spelled_out(text, "matrix")
     job = _after_roots(_job(expressed, "drift"), _runs_on(pipeline))
     return "\n".join([_head(text) + _roots_job(pipeline, "list the roots"), job, _job(expressed, "settings")])
