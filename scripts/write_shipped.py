@@ -1,4 +1,4 @@
-"""Writes the reusable GitHub workflows that ship in this repository, with the code of `interlock ci generate`.
+"""Writes what ships in this repository for pipelines of others, with the code of `interlock ci generate`.
 
 Run `python scripts/write_shipped.py` after changing src/interlock/ci/rendering or the version; `--check` fails when a
 file is not current.
@@ -10,21 +10,22 @@ import sys
 from pathlib import Path
 
 from interlock import __version__
-from interlock.ci.rendering.shipped import render
+from interlock.ci.rendering import shipped, shipped_azure
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
     """Write the files, or check them."""
-    stale = [path for path, text in render(__version__).items() if _present(path) != text]
+    wanted = {**shipped.render(__version__), **shipped_azure.render(__version__)}
+    stale = [path for path, text in wanted.items() if _present(path) != text]
     if "--check" in sys.argv:
         if stale:
             print(f"not current: {', '.join(stale)}; run python scripts/write_shipped.py", file=sys.stderr)
         return int(bool(stale))
     for path in stale:
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / path).write_text(render(__version__)[path])
+        (ROOT / path).write_text(wanted[path])
     return 0
 
 

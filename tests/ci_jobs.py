@@ -372,6 +372,7 @@ def azure_stages(runner: Runner) -> list[dict[str, Any]]:
         for name, value in {**defaults, **stage["parameters"]}.items():
             spelled = json.dumps(value) if isinstance(value, list) or value == "" else str(value)
             text = text.replace(f"${{{{ parameters.{name} }}}}", spelled)
+            text = text.replace(f"${{{{ replace(parameters.{name}, '-', '_') }}}}", spelled.replace("-", "_"))
         assert "${{" not in text
         found += reader.load(text)["stages"]
     return found
@@ -388,6 +389,8 @@ def read_azure_steps(runner: Runner, stage: str) -> Iterator[dict[str, Any]]:
 
 def _azure_runs(condition: str, *, failed: bool) -> bool:
     """Say whether a step of a job that was not cancelled runs."""
+    if also := re.fullmatch(r"and\(failed\(\), eq\('(\w+)', 'true'\)\)", condition):
+        return failed and also[1].lower() == "true"
     return {
         "succeeded()": not failed,
         "failed()": failed,

@@ -218,3 +218,27 @@ def test_azure_plans_for_the_pull_request_and_applies_exactly_that_on_merge(runn
     applied = run_azure_stage(runner, "apply_prod_routing", **needed)
     assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
     assert runner.skills() == ["Billing"]
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P11")
+def test_the_azure_template_plans_seals_and_applies_for_a_repository_that_only_uses_it(runner: Runner) -> None:
+    template = "templates/azure/interlock.yml"
+    (runner.checkout / template).parent.mkdir(parents=True)
+    (runner.checkout / template).write_text((SHIPPED.parents[1] / template).read_text())
+    given = {"state": "prod/routing", "name": "the-root", "directory": "infra", "lockfile": "", "plan_key": KEYS.wrap}
+    given |= {"home": str(runner.folder / "home")}
+    (runner.checkout / "interlock.azure-pipelines.yml").write_text(
+        json.dumps({"stages": [{"template": template, "parameters": given}]})
+    )
+    runner.run("git", "init", "--quiet", "--initial-branch=main")
+    runner.commit()
+    assert {code for _, code in codes(run_azure_stage(runner, "plan_the_root"))} == {0}
+    merge_on_azure(runner)
+    sealed = run_azure_stage(runner, "seal_the_root")
+    assert codes(sealed) == [("Seal the reviewed plan", 0)], sealed
+    handed = handed_on(sealed)
+    needed = {"PLAN_DIGEST": handed["digest"], "PLAN_RUN": handed["run"], "SEALED": handed["artifact"]}
+    applied = run_azure_stage(runner, "apply_the_root", **needed)
+    assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
+    assert runner.skills() == ["Billing"]

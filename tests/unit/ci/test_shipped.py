@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
 from interlock.ci import Vendor, read_all
-from interlock.ci.pipeline import Pipeline, Target
-from interlock.ci.rendering import render, shipped
+from interlock.ci.pipeline import Aws, Pipeline, Target
+from interlock.ci.rendering import render, shipped, shipped_azure
 from interlock.ci.seal import make_keys
 from interlock.lint import Sources
 from interlock.lint.engine import Request, lint
@@ -27,7 +28,7 @@ from interlock.source.tree import MemoryTree
 ROOT = Path(__file__).parents[3]
 ACTION = ROOT / "action.yml"
 COMPONENT = ROOT / "templates/interlock/template.yml"
-TEMPLATE = ROOT / "templates/azure/interlock.yml"
+AZURE = ("templates/azure/interlock.yml", "templates/azure/interlock-aws.yml")
 WORKFLOWS = tuple(f".github/workflows/interlock-{name}.yml" for name in ("plan", "apply", "drift"))
 PIPELINE = Pipeline(
     targets=(Target(name="prod", directory=".", environment="production"),),
@@ -72,7 +73,9 @@ def test_what_is_shipped_is_what_the_generator_writes() -> None:
     script = ROOT / "scripts/write_shipped.py"
     result = subprocess.run([sys.executable, script, "--check"], capture_output=True, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
-    assert {path for path in shipped.render("1.2.3") if not (ROOT / path).is_file()} == set()
+    assert {
+        path for path in {*shipped.render("1.2.3"), *shipped_azure.render("1.2.3")} if not (ROOT / path).is_file()
+    } == set()
 
 
 @pytest.mark.parametrize("path", WORKFLOWS)
@@ -198,17 +201,58 @@ def test_the_component_is_a_gitlab_pipeline_without_findings() -> None:
     assert findings({".gitlab-ci.yml": text}) == []
 
 
-def test_the_azure_template_has_no_findings_where_it_is_used() -> None:
-    pipeline = (
-        "trigger: [main]\nlockBehavior: sequential\njobs:\n  - deployment: d\n    environment: production\n"
-        "    strategy: {runOnce: {deploy: {steps: [{template: templates/azure/interlock.yml, "
-        "parameters: {command: apply, state: prod}}]}}}\n"
-    )
-    files = {"azure-pipelines.yml": pipeline, "templates/azure/interlock.yml": TEMPLATE.read_text()}
+def filled(path: str, **parameters: str) -> str:
+    """Return a template of Azure's with its parameters put in."""
+    text = (ROOT / path).read_text()
+    (document,) = documents(ROOT / path)
+    for one in document["parameters"]:
+        value = str(parameters.get(one["name"], one.get("default", "")))
+        text = text.replace(f"${{{{ parameters.{one['name']} }}}}", value or '""')
+        text = text.replace(f"${{{{ replace(parameters.{one['name']}, '-', '_') }}}}", value.replace("-", "_"))
+    return text[text.index("\nstages:\n") :]
+
+
+@pytest.mark.parametrize("path", AZURE)
+def test_the_azure_template_has_no_findings_where_it_is_used(path: str) -> None:
+    """As text: our reader takes a template's file and its parameters as they are."""
+    head = "trigger: [main]\nlockBehavior: sequential\nvariables: [{group: interlock}]\n"
+    given = {
+        "state": "prod",
+        "name": "prod",
+        "directory": ".",
+        "plan_key": PIPELINE.plan_key,
+        "aws_region": "eu-west-1",
+    }
+    files = {"azure-pipelines.yml": head + filled(path, **given)}
     (workflow,) = read_all(MemoryTree(files), ["azure-pipelines.yml"])
-    assert {operation.verb for _, operation in workflow.jobs[0].operations()} == {"plan", "apply", "drift", "wait"}
+    verbs = {operation.verb for job in workflow.jobs for _, operation in job.operations()}
+    assert {"plan", "ci seal", "ci reviewed", "apply", "drift", "wait"} <= verbs
     sources = Sources(workflows=(workflow,))
     assert [one.rule for rule in CI_RULES for one in rule.check(sources)] == []
+
+
+@pytest.mark.parametrize("path", AZURE)
+def test_the_azure_template_takes_every_value_from_who_uses_it(path: str) -> None:
+    text = (ROOT / path).read_text()
+    (document,) = documents(ROOT / path)
+    assert set(re.findall(r"parameters\.(\w+)", text)) == {one["name"] for one in document["parameters"]}
+    assert (
+        re.findall(r"\bil(?:state|directory|environment|branch|terraform|region|aws|connection|home|key)", text) == []
+    )
+    jobs = [job for stage in document["stages"] for job in stage["jobs"]]
+    steps = [step for job in jobs for step in job.get("steps") or job["strategy"]["runOnce"]["deploy"]["steps"]]
+    assert "${{" not in "".join(step.get("bash", step.get("inputs", {}).get("inlineScript", "")) for step in steps)
+
+
+@pytest.mark.parametrize("path", AZURE)
+def test_the_azure_template_calls_interlock_as_generated_pipelines_do(path: str) -> None:
+    aws = Aws(region="eu-west-1", plan_role="r", apply_role="w") if path.endswith("-aws.yml") else None
+    generated = commands(render(Vendor.AZURE, replace(PIPELINE, aws=aws, notify=True))["interlock.azure-pipelines.yml"])
+    named = {(*call, "--name") for call in generated if call[0] == "ci seal"}
+    kept = {call for call in generated if call[0] != "ci seal"}
+    assert {tuple(sorted(call)) for call in commands((ROOT / path).read_text())} == {
+        tuple(sorted(call)) for call in kept | named
+    }
 
 
 def commands(text: str) -> set[tuple[str, ...]]:
@@ -237,11 +281,5 @@ def test_the_component_calls_interlock_as_generated_pipelines_do() -> None:
     }
 
 
-def test_the_template_and_the_action_plan_apply_and_wait_as_generated_pipelines_do() -> None:
-    generated = commands("".join(render(Vendor.AZURE, PIPELINE).values()))
-    shipped = {
-        call for call in commands(TEMPLATE.read_text()) if call[0] != "apply"
-    }  # its digest is in the user's hands
-    assert shipped <= generated
-    assert {"plan", "drift", "wait"} == {call[0] for call in shipped}
+def test_the_action_plans_behind_the_gate() -> None:
     assert "--gate" in ACTION.read_text()

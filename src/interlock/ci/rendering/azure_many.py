@@ -15,11 +15,11 @@ from interlock.ci.rendering.templates import template
 
 ROOT_FILE = "interlock-root.azure-pipelines.yml"
 
-_ROOT = Target(name="ilstate/root", directory="ildirectory", environment="ilenvironment", locked=True)
-_STAGE = _ROOT.slug.replace("-", "_")
+ONE = Target(name="ilstate/root", directory="ildirectory", environment="ilenvironment", locked=True)
+_STAGE = ONE.slug.replace("-", "_")
 _READONLY = " -- -lockfile=readonly"
-_IN_A_SHELL = re.compile(rf"^ +(?:- bash: |interlock |--|exec ).*{_ROOT.slug}", re.MULTILINE)
-_TOUCHED = f"contains(dependencies.roots.outputs['roots.find.states'], '\"{_ROOT.name}\"')"
+_IN_A_SHELL = re.compile(rf"^ +(?:- bash: |interlock |--|exec ).*{ONE.slug}", re.MULTILINE)
+_TOUCHED = f"contains(dependencies.roots.outputs['roots.find.states'], '\"{ONE.name}\"')"
 _WAITS = "    dependsOn: ${{ parameters.waits }}\n"
 _BEHIND = "${{ parameters.behind }}"
 
@@ -122,7 +122,7 @@ stages:
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the Azure files by path; for pipelines of more than one root."""
-    one = render_one(replace(pipeline, targets=(_ROOT,)))[FILE]
+    one = render_one(replace(pipeline, targets=(ONE,)))[FILE]
     begin = one.index("\nstages:\n") + len("\nstages:\n")
     end = one.index("  - stage: settings\n")
     values = {"p": pipeline, "closing": CLOSING_MIN, "requirements": REQUIREMENTS_FILE}
@@ -151,7 +151,7 @@ def _use(target: Target, pipeline: Pipeline) -> str:
 
 def _applied(name: str, stage: str) -> str:
     """Return the condition that a root was applied where the change touches it."""
-    touched = _TOUCHED.replace(_ROOT.name, name)
+    touched = _TOUCHED.replace(ONE.name, name)
     return f"or(not({touched}), in(dependencies.apply_{stage}.result, 'Succeeded', 'SucceededWithIssues'))"
 
 
@@ -161,20 +161,25 @@ def _stages(text: str) -> str:
     for before, after in _CHANGES:
         assert before in text, f"the stages of one root have {before}"
         text = text.replace(before, after)
-    text = _IN_A_SHELL.sub(lambda line: line[0].replace(_ROOT.slug, "$SLUG"), text)
+    return spelled_out(text)
+
+
+def spelled_out(text: str) -> str:
+    """Put parameters in the places of a root's values, in stages that are written for `ONE`."""
+    text = _IN_A_SHELL.sub(lambda line: line[0].replace(ONE.slug, "$SLUG"), text)
     text = text.replace(_READONLY, ' -- ${LOCKFILE:+"$LOCKFILE"}')
     text = re.sub(
-        rf"^( +)STATE: {_ROOT.name}$",
-        rf"\1STATE: {_ROOT.name}\n\1SLUG: {_ROOT.slug}\n\1LOCKFILE: ${{{{ parameters.lockfile }}}}",
+        rf"^( +)STATE: {ONE.name}$",
+        rf"\1STATE: {ONE.name}\n\1SLUG: {ONE.slug}\n\1LOCKFILE: ${{{{ parameters.lockfile }}}}",
         text,
         flags=re.MULTILINE,
     )
     for word, name in (
         (_STAGE, "stage"),
-        (_ROOT.name, "state"),
-        (_ROOT.directory, "directory"),
-        (_ROOT.environment, "environment"),
-        (_ROOT.slug, "slug"),
+        (ONE.name, "state"),
+        (ONE.directory, "directory"),
+        (ONE.environment, "environment"),
+        (ONE.slug, "slug"),
     ):
         text = text.replace(word, f"${{{{ parameters.{name} }}}}")
     return text
@@ -198,5 +203,5 @@ _CHANGES = (
         f"    dependsOn: seal_{_STAGE}\n    condition: and(succeeded(), ",
         f"{_WAITS}    condition: and(eq(dependencies.seal_{_STAGE}.result, 'Succeeded'), {_BEHIND}, ",
     ),
-    ("report.json", f"report-{_ROOT.slug}.json"),
+    ("report.json", f"report-{ONE.slug}.json"),
 )
