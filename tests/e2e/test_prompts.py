@@ -192,6 +192,8 @@ def test_each_prompt_takes_each_answer(desk: Desk, name: str, answer: str) -> No
     expected = {"y": prompt.agreed, "n": prompt.declined, "ctrl-c": 130}[answer]
     assert code == expected, shown
     assert "defect" not in shown
+    says_no = name.startswith(("state ", "force-unlock", "leave")) or name == "adopt"
+    assert not says_no or ("nothing was changed" in shown) == (answer == "n"), shown
 
 
 @pytest.mark.parametrize("answer", ["y", "n", "ctrl-c", "closed"])

@@ -73,7 +73,7 @@ def give_back(
     """Give a state, and those of its workspaces, back to plain Terraform.
 
     They go to the backend that the configuration declares (write its block first), or to local files where it
-    declares none. Interlock keeps the versions and pauses their queues, so that nobody goes on with them here.
+    declares none. Interlock keeps the versions and pauses their queues, so that no run changes them here any more.
     """
     from interlock.operate.adopting import plan_leaving
 

@@ -9,6 +9,7 @@ import typer
 
 from interlock.cli import completing, view
 from interlock.errors import UsageError, command
+from interlock.foreign_text import one_line
 
 app = typer.Typer()
 
@@ -36,6 +37,12 @@ def output(
 
     if raw and name is None:
         raise UsageError("--raw prints one output", fix=command("output"))
+    if name is not None and ("/" in name or name in {".", ".."}):  # as no output can be called
+        raise UsageError(
+            f"{one_line(name)} is not the name of an output",
+            why="a state, or the folder of its root module, is named with --state",
+            fix=command("output", "--state", name),
+        )
     found = read_outputs(_in(state, lambda site: site.versions.body(None)))
     if name is None:
         if json:

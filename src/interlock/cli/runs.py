@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import completing, view
 from interlock.cli.runs_view import RUNS_LISTED, show_runs
 from interlock.errors import command
@@ -215,12 +216,13 @@ def prune(
 
 
 def _show_removed(removed: Removed, *, dry_run: bool) -> None:
-    verb = "would go" if dry_run else "removed"
+    verb = "would be removed" if dry_run else "removed"
     for name in removed.runs:
         view.say(f"run {name} {verb}")
     for name in removed.initialisations:
         view.say(f"initialisation {name} {verb}")
-    view.note(f"{len(removed.runs) + len(removed.initialisations)} {verb}, {view.size(removed.size_bytes)}")
+    count = amount(len(removed.runs) + len(removed.initialisations), "folder")
+    view.note(f"{count} {verb}, {view.size(removed.size_bytes)}")
 
 
 @app.command()

@@ -40,6 +40,7 @@ EntryId = Annotated[str, typer.Argument(help="Id of the refused write, or its be
 
 _T = TypeVar("_T")
 _NOTHING = "nothing to repair: the state's record names its current version, and there is no digest beside it"
+_UNCHANGED = "nothing was changed"
 _SHOWN = 200  # changes shown to a person without --all
 _ACCEPTABLE = frozenset({"suspect", "state-gone"})  # findings that a person may let stand
 
@@ -358,7 +359,7 @@ async def restore_in(site: Site, state: str, version: str | None, *, yes: bool, 
         "done": False,
     }
     _show_plan(planned)
-    if dry_run or not view.confirm(f"Restore {planned.label} of {state}?", yes=yes):
+    if dry_run or not view.confirm(f"Restore {planned.label} of {state}?", yes=yes, declined=_UNCHANGED):
         return values
     serial = await site.versions.restore(planned)
     view.note(f"restored as serial {serial}; next: {await _next_plan(site)}")
@@ -409,7 +410,7 @@ async def accept_in(site: Site, state: str, *, yes: bool) -> dict[str, Any]:
     for text in lacks[:_SHOWN]:
         view.note(f"  {text}" if gone else f"  not in the state any more: {text}")
     question = f"Begin an empty state for {state}?" if gone else f"Let the current version of {state} stand?"
-    if found and not view.confirm(question, yes=yes):
+    if found and not view.confirm(question, yes=yes, declined=_UNCHANGED):
         return {"state": site.ref.queue, "lacks": lacks, "done": False}
     await site.versions.accept()
     view.note(f"accepted; next: {await _next_plan(site)}" if found else "the current version is not suspect")
@@ -441,7 +442,7 @@ async def repair_in(site: Site, *, yes: bool, dry_run: bool) -> dict[str, Any]:
         values["version"] = found.target
     if found.warning:
         view.note(found.warning)
-    if found.target is None or dry_run or not view.confirm(found.question, yes=yes):
+    if found.target is None or dry_run or not view.confirm(found.question, yes=yes, declined=_UNCHANGED):
         return values
     await site.versions.repair(found)
     view.note(f"repaired; {found.outcome}")
@@ -537,12 +538,18 @@ def prune(
     named, gone = _in_named(
         state, lambda site: _pruned(site.own, policy, yes=yes, dry_run=dry_run), changes=not dry_run
     )
-    numbers = [version.number for version in gone]
-    values = {"state": named, "versions": numbers, "bytes": sum(v.size_bytes for v in gone), "removed": not dry_run}
-    view.emit(values, json=json, human=lambda: view.note(_say_pruned(gone, dry_run=dry_run)))
+    chosen, declined = gone or (), gone is None
+    values = {
+        "state": named,
+        "versions": [version.number for version in chosen],
+        "bytes": sum(version.size_bytes for version in chosen),
+        "removed": not dry_run and not declined,
+    }
+    view.emit(values, json=json, human=lambda: None if declined else view.note(_say_pruned(chosen, dry_run=dry_run)))
 
 
-async def _pruned(own: OwnVersions, policy: Retention, *, yes: bool, dry_run: bool) -> tuple[Version, ...]:
+async def _pruned(own: OwnVersions, policy: Retention, *, yes: bool, dry_run: bool) -> tuple[Version, ...] | None:
+    """Return what was removed, or would be; None after a no."""
     from interlock.operate.states import prune_state
 
     planned = await prune_state(own, policy, dry_run=True)
@@ -551,7 +558,9 @@ async def _pruned(own: OwnVersions, policy: Retention, *, yes: bool, dry_run: bo
     question = (
         f"Delete the bytes of {amount(len(planned), 'version')} of {own.state}? What is deleted cannot be restored."
     )
-    return await prune_state(own, policy, dry_run=False) if view.confirm(question, yes=yes) else ()
+    return (
+        await prune_state(own, policy, dry_run=False) if view.confirm(question, yes=yes, declined=_UNCHANGED) else None
+    )
 
 
 def _say_pruned(gone: Sequence[Version], *, dry_run: bool) -> str:

@@ -326,8 +326,13 @@ def local(text: str) -> str:
     return moved(text, None)
 
 
-def confirm(question: str, *, yes: bool) -> bool:
+def confirm(question: str, *, yes: bool, declined: str = "") -> bool:
     """Ask a yes/no question on the terminal; `yes` answers it.
+
+    Args:
+        question: Without its answers.
+        yes: The person has agreed already.
+        declined: What is said after a no; without it the caller says what a no means.
 
     Raises:
         UsageError: Nobody can answer: stdin is not a terminal.
@@ -338,7 +343,10 @@ def confirm(question: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError("an answer is needed and stdin is not a terminal", why=question, fix="repeat with --yes")
-    return answered(question, lambda: ask(question)).lower() in {"y", "yes"}
+    agreed = answered(question, lambda: ask(question)).lower() in {"y", "yes"}
+    if declined and not agreed:
+        note(declined)
+    return agreed
 
 
 def answered(question: str, put: Callable[[], None], *, hidden: bool = False) -> str:

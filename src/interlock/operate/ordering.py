@@ -136,7 +136,11 @@ def root_module(directory: Path) -> Path:
             return where.resolve()
     except OSError as error:
         raise UsageError(f"{directory} cannot be read", why=reason_of(error), fix=f"ls -ld {directory}") from error
-    raise UsageError(f"{directory} holds no Terraform configuration", why="there is no .tf file in it", fix="cd to it")
+    raise UsageError(
+        f"{directory} holds no Terraform configuration",
+        why="there is no .tf file in it",
+        fix="name the folder that holds it: interlock plan DIR",
+    )
 
 
 def _order(
