@@ -139,7 +139,7 @@ def root_module(directory: Path) -> Path:
     raise UsageError(
         f"{directory} holds no Terraform configuration",
         why="there is no .tf file in it",
-        fix="name the folder that holds it: interlock plan DIR",
+        fix="name the folder of a root module",
     )
 
 
