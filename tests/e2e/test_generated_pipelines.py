@@ -16,6 +16,7 @@ from tests.ci_jobs import (
     KEYS,
     MERGE,
     MODULE,
+    SECRETS,
     SLOW,
     STEP_S,
     GitHubJob,
@@ -241,4 +242,41 @@ def test_the_azure_template_plans_seals_and_applies_for_a_repository_that_only_u
     needed = {"PLAN_DIGEST": handed["digest"], "PLAN_RUN": handed["run"], "SEALED": handed["artifact"]}
     applied = run_azure_stage(runner, "apply_the_root", **needed)
     assert codes(applied) == [("Take the reviewed plan", 0), ("Apply", 0), ("Let the run end", 0)], applied
+    assert runner.skills() == ["Billing"]
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P11")
+def test_the_action_plans_seals_and_applies_in_three_jobs(runner: Runner) -> None:
+    (runner.checkout / ".github/workflows").mkdir(parents=True)
+    runner.run("git", "init", "--quiet", "--initial-branch=main")
+    runner.commit()
+    action = YAML(typ="safe", pure=True).load((SHIPPED.parents[1] / "action.yml").read_text())
+    given = {name: str(one.get("default", "")) for name, one in action["inputs"].items()}
+    given |= {"state": "prod/routing", "name": "the-root", "directory": "infra", "plan_key": KEYS.wrap, "token": "t"}
+    credentials = {name: SECRETS[name] for name in SECRETS if name.startswith("GENESYSCLOUD")}
+
+    def job(command: str, *, of_run: str = "77", **more: str) -> GitHubJob:
+        """Return a job that uses the action: of its steps those that its command runs."""
+        steps = [
+            step
+            for step in action["runs"]["steps"]
+            if f"== '{command}'" in step.get("if", "") or (command != "seal" and "!= 'seal'" in step.get("if", ""))
+        ]
+        file = runner.checkout / ".github/workflows/own.yml"
+        file.write_text(json.dumps({"jobs": {command: {"env": credentials, "steps": steps}}}))
+        values = {f"inputs.{name}": value for name, value in {**given, "command": command, **more}.items()}
+        found = GitHubJob(runner, "own.yml", command, run=of_run, values=values)
+        file.unlink()
+        return found
+
+    merge_on_github(runner)
+    assert codes(job("plan", of_run="50").execute()) == [("Run", 0), ("Let the run end", 0), ("Wrap the plan", 0)]
+    seal = job("seal", key=KEYS.seal)
+    assert codes(seal.execute()) == [("Seal the reviewed plan", 0)], seal.outcomes
+    apply = job("apply", key=KEYS.plan, run="50", plan_digest="0" * 64)
+    assert codes(apply.execute())[0] == ("Take the reviewed plan", 41)
+    assert runner.skills() == []
+    apply = job("apply", key=KEYS.plan, run=seal.outputs["run"], plan_digest=seal.outputs["digest"])
+    assert codes(apply.execute()) == [("Take the reviewed plan", 0), ("Run", 0), ("Let the run end", 0)]
     assert runner.skills() == ["Billing"]

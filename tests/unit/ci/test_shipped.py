@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from interlock.ci import Vendor, read_all
 from interlock.ci.pipeline import Aws, Pipeline, Target
 from interlock.ci.rendering import render, shipped, shipped_azure
+from interlock.ci.rendering.github import PINS
 from interlock.ci.seal import make_keys
 from interlock.lint import Sources
 from interlock.lint.engine import Request, lint
@@ -149,11 +150,12 @@ def test_the_action_puts_no_expression_into_a_shell() -> None:
             "apply",
             "-parallelism=5\n\n-var=a b\n",
             [
-                *("apply", "infra", "--state", "p q", "--json", "--plan", "{temp}/plan.bin", "--auto-approve"),
+                *("apply", "infra", "--state", "p q", "--json", "--plan", "{temp}/plan.bin"),
+                *("--plan-digest", "d1", "--auto-approve"),
                 *("--", "-parallelism=5", "-var=a b"),
             ],
         ),
-        ("drift", "", ["drift", "infra", "--state", "p q", "--json"]),
+        ("drift", "", ["drift", "infra", "--state", "p q", "--json", "--gate"]),
         ("destroy", "", None),
     ],
 )
@@ -173,6 +175,7 @@ def test_the_action_calls_interlock(tmp_path: Path, command: str, flags: str, ex
         "STATE": "p q",
         "PLAN": "plan.bin",
         "FLAGS": flags,
+        "PLAN_DIGEST": "d1",
     }
     result = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", step["run"]], env=environ, capture_output=True, timeout=120, check=False
@@ -187,8 +190,29 @@ def test_the_action_calls_interlock(tmp_path: Path, command: str, flags: str, ex
 
 def test_the_action_waits_in_any_case() -> None:
     (document,) = documents(ACTION)
-    assert document["runs"]["steps"][-1]["if"] == "always()"
+    wait = next(step for step in document["runs"]["steps"] if step["name"] == "Let the run end")
+    assert wait["if"].startswith("always()")
     assert findings({".github/actions/interlock/action.yml": ACTION.read_text()}) == []
+
+
+@pytest.mark.promise("P11")
+def test_the_action_applies_the_plan_that_was_sealed_and_gives_each_key_to_one_step() -> None:
+    (document,) = documents(ACTION)
+    steps = document["runs"]["steps"]
+    keys = {step["name"]: step["env"] for step in steps if "inputs.key" in str(step.get("env"))}
+    assert {name: sorted(set(env) & {"INTERLOCK_SEAL_KEY", "INTERLOCK_PLAN_KEY"}) for name, env in keys.items()} == {
+        "Take the reviewed plan": ["INTERLOCK_PLAN_KEY"],
+        "Seal the reviewed plan": ["INTERLOCK_SEAL_KEY"],
+    }
+    names = [step["name"] for step in steps]
+    assert names.index("Take the reviewed plan") < names.index("Run")
+    assert steps[names.index("Take the reviewed plan")]["if"] == "inputs.command == 'apply'"
+    workflows = commands("".join((ROOT / path).read_text() for path in WORKFLOWS))
+    own = {call for call in commands(ACTION.read_text()) if call[0].startswith("ci ")}
+    assert {call[0] for call in own} == {"ci reviewed", "ci wrap", "ci seal"}
+    assert own <= workflows
+    pins = {step["uses"].split(" ")[0] for step in steps if "uses" in step}
+    assert pins == {str(PINS["upload"]).split(" ")[0]}
 
 
 def test_the_component_is_a_gitlab_pipeline_without_findings() -> None:
@@ -279,7 +303,3 @@ def test_the_component_calls_interlock_as_generated_pipelines_do() -> None:
     assert {tuple(sorted(call)) for call in shipped} == {
         tuple(sorted(call)) for call in (generated - {call for call in generated if call[0] == "ci seal"}) | named
     }
-
-
-def test_the_action_plans_behind_the_gate() -> None:
-    assert "--gate" in ACTION.read_text()
