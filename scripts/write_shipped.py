@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 
 from interlock import __version__
-from interlock.ci.rendering import shipped, shipped_azure
+from interlock.ci.rendering import shipped, shipped_azure, shipped_gitlab
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
     """Write the files, or check them."""
-    wanted = {**shipped.render(__version__), **shipped_azure.render(__version__)}
+    rooms = (shipped, shipped_azure, shipped_gitlab)
+    wanted = {path: text for room in rooms for path, text in room.render(__version__).items()}
     stale = [path for path, text in wanted.items() if _present(path) != text]
     if "--check" in sys.argv:
         if stale:

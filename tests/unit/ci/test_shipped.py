@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from interlock.ci import Vendor, read_all
 from interlock.ci.pipeline import Aws, Pipeline, Target
-from interlock.ci.rendering import render, shipped, shipped_azure
+from interlock.ci.rendering import render, shipped, shipped_azure, shipped_gitlab
 from interlock.ci.rendering.github import PINS
 from interlock.ci.seal import make_keys
 from interlock.lint import Sources
@@ -74,9 +74,8 @@ def test_what_is_shipped_is_what_the_generator_writes() -> None:
     script = ROOT / "scripts/write_shipped.py"
     result = subprocess.run([sys.executable, script, "--check"], capture_output=True, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
-    assert {
-        path for path in {*shipped.render("1.2.3"), *shipped_azure.render("1.2.3")} if not (ROOT / path).is_file()
-    } == set()
+    made = [path for room in (shipped, shipped_azure, shipped_gitlab) for path in room.render("1.2.3")]
+    assert [path for path in made if not (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize("path", WORKFLOWS)
@@ -218,7 +217,10 @@ def test_the_action_applies_the_plan_that_was_sealed_and_gives_each_key_to_one_s
 def test_the_component_is_a_gitlab_pipeline_without_findings() -> None:
     header, _ = documents(COMPONENT)
     assert all(spec.get("description") for spec in header["spec"]["inputs"].values())
-    text, document = component(state="prod/routing", interlock_version="1.2.3", name="prod-routing")
+    body = COMPONENT.read_text().split("\n---\n")[1]
+    assert set(re.findall(r"inputs\.(\w+)", body)) == set(header["spec"]["inputs"])
+    assert re.findall(r"\bil(?:state|directory|environment|branch|region|home|image|key)", body) == []
+    text, document = component(state="prod/routing", name="prod-routing")
     assert errors("gitlab-ci", document) == []
     assert "$[[" not in text
     assert document["apply:prod-routing"]["resource_group"] == "interlock-prod-routing"
