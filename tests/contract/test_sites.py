@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from interlock.clock import SystemClock
-from interlock.errors import InterlockError, LockHeld, UsageError
+from interlock.errors import InterlockError, LeaseLost, LockHeld, PolicyGate, UsageError
 from interlock.existing import Found
 from interlock.existing.opening import whole_address_of
 from interlock.gateway.identity import client_ledger_key
 from interlock.home.embedded import open_home
 from interlock.ids import RandomIds
+from interlock.lock import Broken
 from interlock.operate import hold
 from interlock.operate.moving import move, plan_move
 from interlock.settings.values import Settings
@@ -158,6 +161,99 @@ class MovingContract(SiteContract):
                 with pytest.raises(InterlockError):
                     await move(one, other)
             assert (await site.versions.current(), await own.versions.current()) == (state(3, "a"), state(2, "b"))
+
+    @pytest.mark.promise("P1", "P3")
+    async def test_a_state_that_was_moved_gets_no_second_copy_in_another_store(
+        self, site: Site, tmp_path: Path
+    ) -> None:
+        if site.coordinator is None:
+            return
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            await move(site, own)
+        other = memory_home(tmp_path / "other", clock=SystemClock(), ids=RandomIds())
+        for home, name in ((other, "adopted"), (other, "another"), (site.home, "another")):
+            async with open_site(own_ref(name), home) as second:
+                for attempt in (plan_move(site, second), move(site, second)):
+                    with pytest.raises(UsageError, match="was moved to interlock:adopted already"):
+                        await attempt
+                assert await second.versions.current() is None
+        await _check_marked(site, "interlock:adopted")
+
+    async def test_a_second_move_changes_nothing_when_the_target_went_on(self, site: Site) -> None:
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            for one, other, serial in ((site, own, 4), (own, site, 5)):
+                await move(one, other)
+                await other.versions.push(state(serial, "a", "b"), force=False)
+                if one.coordinator is None:
+                    return
+                planned = await plan_move(one, other)
+                assert planned is not None
+                assert planned.done
+                await move(one, other)
+                assert await other.versions.current() == state(serial, "a", "b")
+
+    @pytest.mark.promise("P1")
+    async def test_moves_at_once_make_one_and_none_of_them_waits_for_ever(self, site: Site) -> None:
+        if site.coordinator is None:
+            return
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own, asyncio.timeout(30):
+            answers = await asyncio.gather(*(move(site, own) for _ in range(3)), return_exceptions=True)
+            assert any(not isinstance(each, BaseException) for each in answers)
+            assert {type(each) for each in answers if isinstance(each, BaseException)} <= {LockHeld}, answers
+            assert await own.versions.current() == state(3, "a")
+            assert not (await queue_of(own).view("adopted")).lock.waiters
+        assert not (await site.coordinator.view(site.ref.queue)).lock.waiters
+        await _check_marked(site, "interlock:adopted")
+
+    async def test_a_state_that_a_run_got_while_its_mover_was_stopped_is_not_left(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if site.backend is not None or site.coordinator is None:
+            return  # there, Terraform's own lock has no lease
+        queue, name = site.coordinator, site.ref.queue
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            store = own.versions.push
+
+            async def stopped(*words: Any, **named: Any) -> Any:
+                [holder] = (await queue.view(name)).lock.holders
+                await queue.break_(name, Broken(ticket=holder.ticket, token=holder.token, by="r", reason="gone"))
+                await site.versions.push(state(4, "a", "b"), force=False)
+                return await store(*words, **named)
+
+            monkeypatch.setattr(own.versions, "push", stopped)
+            with pytest.raises(LeaseLost, match="was not left"):
+                await move(site, own)
+        assert (await queue.view(name)).lock.pause is None
+        assert await site.versions.current() == state(4, "a", "b")
+
+    async def test_a_pause_that_came_meanwhile_is_not_taken_for_the_mark(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queue, name = site.coordinator, site.ref.queue
+        if queue is None:
+            return
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            store = own.versions.push
+
+            async def paused(*words: Any, **named: Any) -> Any:
+                await queue.pause(name, by="ann", reason="an upgrade")
+                return await store(*words, **named)
+
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr(own.versions, "push", paused)
+                with pytest.raises(PolicyGate, match="was not left"):
+                    await move(site, own)
+            pause = (await queue.view(name)).lock.pause
+            assert pause is not None
+            assert pause.reason == "an upgrade"
+            await queue.resume(name, by="ann")
+            await move(site, own)
+        await _check_marked(site, "interlock:adopted")
 
 
 async def _breaks(*_: object) -> None:

@@ -24,7 +24,7 @@ from interlock.run.order import is_in_space
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
 from interlock.site.in_sight import sources_of, tool_for
-from interlock.site.moved import check_not_moved
+from interlock.site.moved import check_not_moved, check_pause
 from interlock.site.opening import breaker_of, budgets_of, open_site, queue_of, remember
 from interlock.site.ref import StateRef
 from interlock.site.which import own_ref, ref_of_run
@@ -398,6 +398,7 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
         gateway=gateway,
         review=_review(prepared, desk, gateway, creations),
         creations=creations,
+        check_pause=lambda pause: check_pause(pause, desk.ref),
     )
     return Supervisor(
         order,

@@ -138,8 +138,11 @@ async def carry_out(plan: Plan, home: Home, *, told: Callable[[Relocation, Conte
     """
     aside: list[Path] = []
     for each in plan.states:
+        settle = _settle(each.source, aside)
+        if each.move.done and settle is None:
+            continue
         async with open_both(each.source, each.target, home) as (source, target):
-            told(each, await move(source, target, settle=_settle(each.source, aside)))
+            told(each, await move(source, target, settle=settle))
     return aside
 
 

@@ -13,12 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interlock.errors import InterlockError, StateInvalid, UsageError, command
+from interlock.errors import InterlockError, LeaseLost, PolicyGate, StateInvalid, UsageError, command
+from interlock.lock import holder_of
 from interlock.site.moved import address_moved_to, moved_to
 from interlock.state import Document, content_digest, parse_state, refusing, verify_state
 
 if TYPE_CHECKING:
     from interlock.audit.entry import Fact
+    from interlock.run.surroundings import Seat
     from interlock.site.interface import Site
 
 STATE_MOVED = "state-moved"
@@ -72,14 +74,28 @@ async def plan_move(source: Site, target: Site) -> Move | None:
     found = refusing(await source.versions.findings(None))
     if found:
         raise _damaged(source, "; ".join(finding.message for finding in found[:3]))
-    is_marked = await _moved(source) == target.ref.address
+    return await _judge(source, target, body)
+
+
+async def _judge(source: Site, target: Site, body: bytes) -> Move:
+    """Return what there is to do, or refuse it.
+
+    Raises:
+        UsageError: The state is somewhere else already, or one content would replace another.
+    """
     there = await target.versions.current()
+    marked, back = await _moved(source), await _moved(target)
+    if marked and (marked != target.ref.address or there is None or back):
+        raise _is_elsewhere(source, target, marked)
+    if back and back != source.ref.address:
+        raise _is_elsewhere(target, source, back)
     is_stored = there is not None and is_same(body, there)
-    if is_marked and not is_stored and there is not None:
-        await _check_is_old(source, target, body)
+    if marked:
+        if not is_stored:
+            await _check_is_old(source, target, body)
         return Move(content=content_of(body), stored=True, done=True)
     await _check_may_replace(source, target, body, there)
-    return Move(content=content_of(body), stored=is_stored, done=is_stored and is_marked)
+    return Move(content=content_of(body), stored=is_stored)
 
 
 async def move(source: Site, target: Site, *, settle: Callable[[], Awaitable[None]] | None = None) -> Content:
@@ -93,13 +109,16 @@ async def move(source: Site, target: Site, *, settle: Callable[[], Awaitable[Non
     Raises:
         StateInvalid: The source is damaged, or what was read back is not what was written; the source has no mark then.
         LockHeld: Somebody works on one of the two.
-        UsageError: The target has content that is not the source's.
+        LeaseLost: The source was somebody else's meanwhile; it has no mark then.
+        UsageError: The state is somewhere else already, or the target has content that is not the source's.
     """
-    async with source.held(f"moving it to {target.ref.address}"):
+    async with source.held(f"moving it to {target.ref.address}") as seat:
         body = await source.versions.current()
         if body is None or (found := refusing(verify_state(body))):
             raise _damaged(source, "; ".join(each.message for each in found) if body else "it was deleted meanwhile")
-        await _check_may_replace(source, target, body, await target.versions.current())
+        if (await _judge(source, target, body)).done:  # another command was quicker
+            await _settled(settle)
+            return content_of(body)
         note = f"moved from {source.ref.address}"
         await target.versions.push(body, force=False, note=note, back_from=source.ref.address)
         read = await target.versions.current()
@@ -109,19 +128,73 @@ async def move(source: Site, target: Site, *, settle: Callable[[], Awaitable[Non
                 why="it was read back and compared; the source was not touched",
                 fix=f"repeat the command; compare: {command('state', 'verify', target.ref.queue)}",
             )
-        await _mark(source, target, body)
-        if settle is not None:
-            await settle()
+        await _mark(source, target, body, seat)
+        await _settled(settle)
     return content_of(body)
 
 
-async def _mark(source: Site, target: Site, body: bytes) -> None:
+async def _settled(settle: Callable[[], Awaitable[None]] | None) -> None:
+    if settle is not None:
+        await settle()
+
+
+async def _mark(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
     address = target.ref.address
     if source.coordinator is not None:
         await source.coordinator.pause(source.ref.queue, by=source.home.me, reason=moved_to(address))
+        try:
+            await _check_is_ours(source, target, body, seat)
+        except InterlockError:
+            if await _moved(source) == address:
+                await source.coordinator.resume(source.ref.queue, by=source.home.me)
+            raise
     content = content_of(body)
     facts: dict[str, Fact] = {"to": address, "serial": content.serial, "sha256": content.sha256}
     await source.home.audit.append(STATE_MOVED, subject=source.ref.address, by=source.home.me, facts=facts)
+
+
+async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
+    """See, now that nobody is granted any more, that what was moved is the newest and that the mark is there.
+
+    A command that was stopped for longer than its lease, as by a suspended machine, may have been passed by a run.
+
+    Raises:
+        LeaseLost: It was.
+        PolicyGate: Somebody paused the state meanwhile, and that pause stands.
+    """
+    assert source.coordinator is not None, "it has a queue"
+    lock = (await source.coordinator.view(source.ref.queue)).lock
+    is_held = seat is None or holder_of(lock, ticket=seat.ticket, token=seat.token) is not None
+    now = await source.versions.current()
+    if not is_held or now is None or not is_same(now, body):
+        raise LeaseLost(
+            f"{source.ref.address} was not left: it was somebody else's meanwhile",
+            why="this command was stopped for longer than its lease; what it stored at the target may be old",
+            fix=f"repeat the command; compare first: {command('state', 'show', target.ref.queue)}",
+        )
+    if lock.pause is None or address_moved_to(lock.pause) != target.ref.address:
+        by = f"{lock.pause.by} paused it: {lock.pause.reason}" if lock.pause is not None else "somebody resumed it"
+        raise PolicyGate(
+            f"{source.ref.address} was not left: its queue was changed meanwhile",
+            why=f"{by}; a state has one pause, and that one stands",
+            fix=f"{command('queue', 'resume', source.ref.queue)}    then repeat the command",
+        )
+
+
+def _is_elsewhere(left: Site, other: Site, address: str) -> UsageError:
+    """Return the refusal to make a second state of one that was moved to another place, or to another store."""
+    if address == other.ref.address:
+        why = f"{address} of this store ({other.home.settings.home}) is not the one to which it was moved"
+        if not other.ref.is_own:
+            why = f"what is at {address} now is not what was moved there"
+    else:
+        why = f"a copy at {other.ref.address} would be a second state of the same objects"
+    resume = command("queue", "resume", left.ref.queue)
+    return UsageError(
+        f"the state at {left.ref.address} was moved to {address} already",
+        why=f"{why}; the queue of {left.ref.queue} says who moved it",
+        fix=f"{command('queue', 'ls', left.ref.queue)}    if that place is lost for good: {resume}",
+    )
 
 
 async def _check_may_replace(source: Site, target: Site, body: bytes, there: bytes | None) -> None:
@@ -149,7 +222,8 @@ async def _check_is_old(source: Site, target: Site, body: bytes) -> None:
     Raises:
         UsageError: It was.
     """
-    if not await _has_version(target, body):
+    # What we marked ourselves nobody wrote since, and a target without versions could not say so.
+    if source.backend is not None and not await _has_version(target, body):
         raise UsageError(
             f"{source.ref.address} was written after its state was moved to {target.ref.address}",
             why="a Terraform that does not know of the move worked there; both have changes now",

@@ -85,6 +85,7 @@ from interlock.terraform.state_command import read_command
 if TYPE_CHECKING:
     from interlock.creations import Place
     from interlock.creations.looking import Ask
+    from interlock.lock import Pause
     from interlock.run.planned_creations import PlannedCreation
 
 _CAUSES = {
@@ -106,7 +107,8 @@ _INIT_WORDS = ("Module not installed", "Inconsistent dependency lock file", "Req
 class Hands(Struct, frozen=True, kw_only=True):
     """The real things that a supervisor works with; `compose` chooses them.
 
-    `commands` are Terraform's, `access` is its way to the state. `before` is awaited before anything else.
+    `commands` are Terraform's, `access` is its way to the state. `check_pause` refuses to wait for a
+    state that was moved away. `before` is awaited before anything else.
     """
 
     coordinator: Coordinator
@@ -118,6 +120,7 @@ class Hands(Struct, frozen=True, kw_only=True):
     gateway: Gateway | None = None
     review: Review | None = None
     creations: Creations | None = None
+    check_pause: Callable[[Pause | None], None] = field(default=lambda _: None)
     before: Callable[[], Awaitable[None]] = field(default=lambda: asyncio.sleep(0))
 
 
@@ -173,6 +176,7 @@ class Supervisor:
             runs=self._run_folder.parent,
             on_next=self._expect_plan,
             on_lost=lambda: self.wish(Cause.LEASE_LOST),
+            check_pause=self._hands.check_pause,
         )
 
     async def run(self) -> int:

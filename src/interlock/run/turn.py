@@ -27,6 +27,7 @@ from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
 
 if TYPE_CHECKING:
+    from interlock.lock import Pause
     from interlock.recovery.breaker import Noticed
 
 CANNOT = (InterlockError, OSError)
@@ -60,6 +61,7 @@ class Turn:
         runs: The folder of all runs, for how long a turn usually takes.
         on_next: Called when nobody is before us but the holder, and that holds for a moment already.
         on_lost: Called when the grant was taken away.
+        check_pause: Refuses to wait for a state whose pause says that nobody will be granted it again.
         seat: The grant; None before.
         lost: Why the grant is not current any more; None while it is.
         is_stranded: Something of the run stays behind, so the grant is left to recovery with it.
@@ -73,6 +75,7 @@ class Turn:
     runs: Path
     on_next: Callable[[], None]
     on_lost: Callable[[], None]
+    check_pause: Callable[[Pause | None], None] = lambda _: None
     seat: Seat | None = None
     lost: LeaseLost | None = None
     is_stranded: bool = False
@@ -109,6 +112,7 @@ class Turn:
 
         Raises:
             WaitTimeout: It did not come in time.
+            UsageError: It will never come: the state was moved meanwhile.
         """
         attending = asyncio.create_task(self._attend())
         try:
@@ -154,6 +158,7 @@ class Turn:
 
     def _say(self, standing: Standing) -> None:
         if standing.stage is Stage.WAITING:
+            self.check_pause(standing.pause)
             if standing.position == 1 and self._preparing is None:
                 self._preparing = asyncio.create_task(self._prepare())
             self.journal.tell(settle.standing_entry(standing, self._pace_s(), self.clock.now()))

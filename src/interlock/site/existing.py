@@ -14,7 +14,6 @@ from interlock.existing.opening import open_backend
 from interlock.recovery.keep import Keep
 from interlock.site.existing_versions import ExistingVersions, keep_of
 from interlock.site.kinds import Can, QueueBeside, check_can, kind_of, uses_own_backend
-from interlock.site.moved import address_moved_to
 from interlock.site.recognising import recognised
 from interlock.site.ref import StateRef
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from interlock.existing.inspection import Inspected
     from interlock.home.interface import Home
     from interlock.run.order import Order
-    from interlock.run.surroundings import StateAccess
+    from interlock.run.surroundings import Seat, StateAccess
     from interlock.run.workspace import OwnBackend
     from interlock.site.existing_leftovers import ExistingLeftovers
     from interlock.site.own_versions import OwnVersions
@@ -152,16 +151,17 @@ class ExistingSite:
         """See `Site.check_not_lost`. A run's access looks when it holds Terraform's lock: others write here too."""
 
     @asynccontextmanager
-    async def held(self, what: str) -> AsyncIterator[None]:
+    async def held(self, what: str) -> AsyncIterator[Seat | None]:
         """See `Site.held`: first the place in its queue, where it has one, then Terraform's own lock."""
-        from interlock.site.holding import holding
+        from interlock.site.holding import holding_unless_moved
 
-        queue, name = self.coordinator, self.ref.queue
+        seat: Seat | None = None
         async with AsyncExitStack() as stack:
-            if queue is not None and not address_moved_to((await queue.view(name)).lock.pause):
-                await stack.enter_async_context(holding(self.home, name, what, coordinator=queue))
+            if self.coordinator is not None:
+                place = holding_unless_moved(self.home, self.ref.queue, what, self.coordinator)
+                seat = await stack.enter_async_context(place)
             await stack.enter_async_context(self.versions.holding(what))
-            yield
+            yield seat
 
     async def keep(self) -> str:
         """See `Site.keep`."""

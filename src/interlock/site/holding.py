@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
+
+from interlock.errors import LeaseLost
+from interlock.site.moved import address_moved_to
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
+    from interlock.coordinator.interface import OnChange
     from interlock.home.interface import Home
     from interlock.lock import Pause, Requested
     from interlock.run.surroundings import Seat
@@ -29,6 +33,7 @@ async def holding(
     *,
     coordinator: Coordinator | None = None,
     ends: Callable[[Pause], bool] | None = None,
+    on_change: OnChange | None = None,
 ) -> AsyncIterator[Seat]:
     """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
 
@@ -39,6 +44,7 @@ async def holding(
         coordinator: Its queue; None for that of our own backend.
         ends: Says which pause the command ends, such as that of a suspect version which it settles. It ends with our
             grant, and we stand first: else whoever waits would build on what the pause protects.
+        on_change: Told where we stand while we wait; what it raises ends the wait.
     """
     from interlock.lock import Requested
     from interlock.run.heartbeat import keep_alive
@@ -54,7 +60,7 @@ async def holding(
     )
     if ends is not None:
         await _end_pause(queue, state, request, ends)
-    grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s)
+    grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=on_change)
     renewing = asyncio.create_task(
         keep_alive(
             lambda: queue.renew(state, ticket=grant.ticket, token=grant.token),
@@ -66,9 +72,37 @@ async def holding(
     )
     try:
         yield Seat(ticket=grant.ticket, token=grant.token)
-    finally:
+    except BaseException:
         renewing.cancel()
-        await queue.release(state, ticket=grant.ticket, token=grant.token)
+        with suppress(LeaseLost):  # what ended the command says more
+            await queue.release(state, ticket=grant.ticket, token=grant.token)
+        raise
+    renewing.cancel()
+    await queue.release(state, ticket=grant.ticket, token=grant.token)
+
+
+class _MovedError(Exception):
+    """The state was moved while we waited for it, so nobody is granted it any more."""
+
+
+@asynccontextmanager
+async def holding_unless_moved(
+    home: Home, state: str, info: str, coordinator: Coordinator
+) -> AsyncIterator[Seat | None]:
+    """Hold a state as `holding` does; without a place where it was moved, also while we waited: yields None then."""
+
+    def look(pause: Pause | None) -> None:
+        if address_moved_to(pause):
+            raise _MovedError
+
+    async with AsyncExitStack() as stack:
+        try:
+            look((await coordinator.view(state)).lock.pause)
+            told = holding(home, state, info, coordinator=coordinator, on_change=lambda standing: look(standing.pause))
+            seat: Seat | None = await stack.enter_async_context(told)
+        except _MovedError:
+            seat = None
+        yield seat
 
 
 async def _end_pause(coordinator: Coordinator, state: str, request: Requested, ends: Callable[[Pause], bool]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interlock.home.interface import Home
     from interlock.recovery.breaker import Leftovers
     from interlock.run.order import Order
-    from interlock.run.surroundings import StateAccess
+    from interlock.run.surroundings import Seat, StateAccess
     from interlock.site.existing_history import StoredVersion
     from interlock.site.kinds import Can
     from interlock.site.own_versions import OwnVersions
@@ -241,8 +241,10 @@ class Site(Protocol):
         """
         ...
 
-    def held(self, what: str) -> AbstractAsyncContextManager[None]:
+    def held(self, what: str) -> AbstractAsyncContextManager[Seat | None]:
         """Hold the state for a person's command as long as the context lasts: against runs and plain Terraform.
+
+        Yields its grant; None where the state has no queue, or was moved, so that nobody is granted it.
 
         Raises:
             WaitTimeout: It was not to be had in the time for which runs wait.

@@ -35,7 +35,15 @@ def check_not_moved(view: View, ref: StateRef) -> None:
     Raises:
         UsageError: The state is elsewhere now.
     """
-    pause = view.lock.pause
+    check_pause(view.lock.pause, ref)
+
+
+def check_pause(pause: Pause | None, ref: StateRef) -> None:
+    """Refuse to wait for a state whose pause says that it was moved: it would be for ever.
+
+    Raises:
+        UsageError: The state is elsewhere now.
+    """
     address = address_moved_to(pause)
     if pause is None or not address:
         return

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import StateInvalid, command
 from interlock.site.kinds import OWN, Can
-from interlock.site.moved import address_moved_to
 from interlock.site.ref import StateRef
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from interlock.existing.inspection import Inspected
     from interlock.home.interface import Home
     from interlock.run.order import Order
-    from interlock.run.surroundings import StateAccess
+    from interlock.run.surroundings import Seat, StateAccess
     from interlock.site.own_leftovers import OwnLeftovers
     from interlock.site.own_versions import OwnVersions
 
@@ -115,15 +114,12 @@ class OwnSite:
             )
 
     @asynccontextmanager
-    async def held(self, what: str) -> AsyncIterator[None]:
+    async def held(self, what: str) -> AsyncIterator[Seat | None]:
         """See `Site.held`. Who was granted a state that was moved is nobody, so that one needs no place."""
-        from interlock.site.holding import holding
+        from interlock.site.holding import holding_unless_moved
 
-        if address_moved_to((await self.coordinator.view(self.ref.queue)).lock.pause):
-            yield
-            return
-        async with holding(self.home, self.ref.queue, what):
-            yield
+        async with holding_unless_moved(self.home, self.ref.queue, what, self.coordinator) as seat:
+            yield seat
 
     async def keep(self) -> str:
         """See `Site.keep`. Every version is kept anyway, so its number is enough."""
