@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.desk import STEP_S, Desk
 from tests.e2e.test_runs_elsewhere import PLACES, Place, plain, root
 from tests.s3_desk import KEY, S3Desk
 
+from interlock.site.moved import moved_to
 from interlock.testing.aws import LocalAws
 
 pytestmark = [pytest.mark.e2e, pytest.mark.promise("P3", "P6", "P11")]
@@ -199,3 +201,42 @@ def test_a_workspace_that_gets_another_name_is_told_when_the_configuration_asks_
         assert desk.run("apply", module, "--auto-approve").code == 0
         shown = desk.run("adopt", module, "--dry-run")
         assert 'terraform.workspace is "app" there and "default" here' in shown.err
+
+
+def test_a_run_that_waits_for_a_state_that_is_moved_ends_and_says_where_it_is(desk: Desk) -> None:
+    module = desk.module(text=ONE)
+    assert desk.run("apply", module, "--auto-approve", "--first-apply", "--state", "app").code == 0
+    assert desk.run("lock", "acquire", "app", "--reason", "a test").code == 0
+    waits = desk.start("plan", module, "--state", "app")
+    desk.until_waiting()
+    reason = moved_to("s3://states/app")
+    desk.ask(lambda home: home.coordinator.pause("app", by="ann@desk", reason=reason))
+    ended = waits.wait()
+    assert ended.code == 3, ended.err
+    assert "was moved to s3://states/app" in ended.err
+
+
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("name", ["http", "local"])
+def test_a_move_that_was_killed_is_repeated_by_the_same_command(desk: Desk, name: str, tmp_path: Path) -> None:
+    with PLACES[name](tmp_path) as place:
+        module = root(desk, place, text=ONE)
+        assert desk.run("apply", module, "--auto-approve").code == 0
+        words = [sys.executable, "-c", KILLED_BEFORE_ITS_MARK, "adopt", str(module), "--yes"]
+        own = {**desk.environ, "INTERLOCK_LEASE": "2s"}
+        killed = subprocess.run(words, env=own, cwd=desk.folder, capture_output=True, check=False, timeout=STEP_S)
+        assert killed.returncode == -9, killed.stderr
+        again = desk.run("adopt", module, "--yes", environ={"INTERLOCK_WAIT": "30s"})
+        assert again.code == 0, again.err
+        assert "stored there already" in again.err
+        assert not place.is_locked()
+
+
+KILLED_BEFORE_ITS_MARK = """
+import os, sys
+from interlock.cli.main import main
+from interlock.operate import moving
+async def die(*_): os.kill(os.getpid(), 9)
+moving._mark = die
+main(sys.argv[1:])
+"""

@@ -47,8 +47,13 @@ Tell = Callable[[Noticed], None]
 class Leftovers(Protocol):
     """What a dead run left, and how to save it."""
 
-    def recorded(self, run: str) -> Recorded:
-        """Return what is written down of a run's processes, and what the kernel says of them."""
+    def recorded(self, run: str, ticket: str = "") -> Recorded:
+        """Return what is written down of a run's processes, and what the kernel says of them.
+
+        Args:
+            run: The run; empty for a command that is none.
+            ticket: The place that such a command took.
+        """
         ...
 
     async def ask_to_stop(self, run: str) -> str:
@@ -121,7 +126,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
         """Return the evidence about one holder."""
         now = self.clock.now()
         heartbeat = testify(holder, still_s, source=f"lock record of {state}", now=now)
-        return [heartbeat, *process.collect(self.leftovers.recorded(holder.run), now=now)]
+        return [heartbeat, *process.collect(self.leftovers.recorded(holder.run, holder.ticket), now=now)]
 
     async def recover(self, state: str, holder: Holder, *, reason: str) -> str | None:
         """Save what a dead run left, then break exactly its grant.

@@ -158,7 +158,7 @@ class ExistingSite:
         seat: Seat | None = None
         async with AsyncExitStack() as stack:
             if self.coordinator is not None:
-                place = holding_unless_moved(self.home, self.ref.queue, what, self.coordinator)
+                place = holding_unless_moved(self.home, self.ref.queue, what, self.coordinator, self.leftovers)
                 seat = await stack.enter_async_context(place)
             await stack.enter_async_context(self.versions.holding(what))
             yield seat

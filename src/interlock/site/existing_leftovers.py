@@ -21,8 +21,10 @@ from interlock.existing import (
     render_reference,
 )
 from interlock.lock import Holder
+from interlock.recovery.witnesses.process import parse_name
 from interlock.run.settle import completed, following
 from interlock.run.summary import find_summary
+from interlock.site.hold_record import find_hold
 from interlock.site.own_leftovers import SAVED, OwnLeftovers, left_nothing, planned_deletions, take_unsaved
 from interlock.site.recognising import recognised
 from interlock.site.succession import find_refusal, is_suspect, review_reason, spell
@@ -98,8 +100,11 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
             await self.backend.give_lock(held)
 
     async def _locks_of(self, holder: Holder) -> list[TerraformLock]:
-        locks = recognised(await self.backend.read_locks(), self.runs)
-        return [lock for lock in locks if _is_of(lock, holder.run)]
+        locks = await self.backend.read_locks()
+        if not holder.run:  # a person's command: its lock names the same process
+            hold = find_hold(self.runs.parent, holder.ticket)
+            return [lock for lock in locks if hold is not None and parse_name(lock.info) == hold[1]]
+        return [lock for lock in recognised(locks, self.runs) if _is_of(lock, holder.run)]
 
     async def _store(
         self, state: str, holder: Holder, folder: Path, *, kept: Path, body: bytes, is_locked: bool

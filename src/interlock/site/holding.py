@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from interlock.errors import LeaseLost
+from interlock.errors import InterlockError, LeaseLost
 from interlock.site.moved import address_moved_to
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
     from interlock.coordinator.interface import OnChange
     from interlock.home.interface import Home
-    from interlock.lock import Pause, Requested
+    from interlock.lock import Grant, Pause, Requested
+    from interlock.recovery.breaker import Breaker, Leftovers
     from interlock.run.surroundings import Seat
 
 
@@ -34,6 +35,7 @@ async def holding(
     coordinator: Coordinator | None = None,
     ends: Callable[[Pause], bool] | None = None,
     on_change: OnChange | None = None,
+    leftovers: Leftovers | None = None,
 ) -> AsyncIterator[Seat]:
     """Hold a state for a person's command, renewed until the context ends; waits in the queue like any run.
 
@@ -44,11 +46,12 @@ async def holding(
         coordinator: Its queue; None for that of our own backend.
         ends: Says which pause the command ends, such as that of a suspect version which it settles. It ends with our
             grant, and we stand first: else whoever waits would build on what the pause protects.
+        leftovers: What dead runs and commands left of the state; None for those of our own backend.
         on_change: Told where we stand while we wait; what it raises ends the wait.
     """
     from interlock.lock import Requested
-    from interlock.run.heartbeat import keep_alive
-    from interlock.run.surroundings import Seat
+    from interlock.recovery.breaker import Breaker
+    from interlock.site.hold_record import write_hold
 
     queue = home.coordinator if coordinator is None else coordinator
     request = Requested(
@@ -58,9 +61,40 @@ async def holding(
         lease_s=home.settings.lease_s,
         patience_s=max(home.settings.lease_s, 15.0),
     )
-    if ends is not None:
-        await _end_pause(queue, state, request, ends)
-    grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=on_change)
+    named = await asyncio.to_thread(write_hold, home.settings.home, request.ticket)
+    try:
+        if ends is not None:
+            await _end_pause(queue, state, request, ends)
+        rescuer = Breaker(coordinator=queue, leftovers=leftovers or _own_leftovers(home), clock=home.clock, by=home.me)
+        attending = asyncio.create_task(_attend(rescuer, state))
+        try:
+            grant = await queue.acquire(state, request, timeout_s=home.settings.wait_s, on_change=on_change)
+        finally:
+            attending.cancel()
+        async with _renewed(home, queue, state, grant) as seat:
+            yield seat
+    finally:
+        named.unlink(missing_ok=True)
+
+
+async def _attend(rescuer: Breaker, state: str) -> None:
+    """Look after a silent holder while we wait; when it cannot be done, the wait goes on as it was."""
+    with suppress(InterlockError):
+        await rescuer.attend(state, lambda _: None)
+
+
+def _own_leftovers(home: Home) -> Leftovers:
+    from interlock.site.own_leftovers import OwnLeftovers
+
+    return OwnLeftovers(runs=home.runs, archive=home.archive, clock=home.clock, creations=home.creations)
+
+
+@asynccontextmanager
+async def _renewed(home: Home, queue: Coordinator, state: str, grant: Grant) -> AsyncIterator[Seat]:
+    """Renew a grant until the context ends, and give it back."""
+    from interlock.run.heartbeat import keep_alive
+    from interlock.run.surroundings import Seat
+
     renewing = asyncio.create_task(
         keep_alive(
             lambda: queue.renew(state, ticket=grant.ticket, token=grant.token),
@@ -87,7 +121,7 @@ class _MovedError(Exception):
 
 @asynccontextmanager
 async def holding_unless_moved(
-    home: Home, state: str, info: str, coordinator: Coordinator
+    home: Home, state: str, info: str, coordinator: Coordinator, leftovers: Leftovers
 ) -> AsyncIterator[Seat | None]:
     """Hold a state as `holding` does; without a place where it was moved, also while we waited: yields None then."""
 
@@ -98,8 +132,15 @@ async def holding_unless_moved(
     async with AsyncExitStack() as stack:
         try:
             look((await coordinator.view(state)).lock.pause)
-            told = holding(home, state, info, coordinator=coordinator, on_change=lambda standing: look(standing.pause))
-            seat: Seat | None = await stack.enter_async_context(told)
+            place = holding(
+                home,
+                state,
+                info,
+                coordinator=coordinator,
+                on_change=lambda standing: look(standing.pause),
+                leftovers=leftovers,
+            )
+            seat: Seat | None = await stack.enter_async_context(place)
         except _MovedError:
             seat = None
         yield seat

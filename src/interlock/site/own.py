@@ -118,7 +118,7 @@ class OwnSite:
         """See `Site.held`. Who was granted a state that was moved is nobody, so that one needs no place."""
         from interlock.site.holding import holding_unless_moved
 
-        async with holding_unless_moved(self.home, self.ref.queue, what, self.coordinator) as seat:
+        async with holding_unless_moved(self.home, self.ref.queue, what, self.coordinator, self.leftovers) as seat:
             yield seat
 
     async def keep(self) -> str:

@@ -42,6 +42,7 @@ from interlock.run.summary import SUMMARY, find_summary, recent, write_summary
 from interlock.run.tainted import find_tainted, tainted_text
 from interlock.run.transcript import ORDER, Entry, append
 from interlock.run.workspace import ERRORED
+from interlock.site.hold_record import find_hold, forget_hold
 from interlock.state import VersionKind
 from interlock.terraform import gather_plan
 from interlock.terraform.events import AnyEvent, Apply, ChangeSummary, Diagnostic, Severity, Stage
@@ -84,8 +85,10 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
     fence: Fence = msgspec.field(default_factory=Fence)
     creations: CreationBook | None = None
 
-    def recorded(self, run: str) -> Recorded:
+    def recorded(self, run: str, ticket: str = "") -> Recorded:
         """See `Leftovers.recorded`."""
+        if not run and ticket and (hold := find_hold(self.runs.parent, ticket)) is not None:
+            return Recorded(processes={"interlock": hold[1]}, source=str(hold[0]))
         found = find_recorded(self.runs / run) if run else None
         return found if found is not None else Recorded(source=str(self.runs / run / SUMMARY))
 
@@ -205,7 +208,9 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         """See `Leftovers.close`."""
         self.fence.leave()
         folder = self.runs / holder.run
-        if holder.run and folder.is_dir():
+        if not holder.run:
+            forget_hold(self.runs.parent, holder.ticket)
+        elif folder.is_dir():
             close_run(folder, outcome_of(folder), self.clock.now())
 
 

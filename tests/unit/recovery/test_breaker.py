@@ -43,7 +43,7 @@ class FakeEstate:
         self.failure: InterlockError | None = None
         self.done: list[str] = []
 
-    def recorded(self, run: str) -> Recorded:
+    def recorded(self, run: str, ticket: str = "") -> Recorded:  # noqa: ARG002
         return Recorded(processes=self.names, source=run)
 
     async def ask_to_stop(self, run: str) -> str:
