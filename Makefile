@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# One more than the cores of a small machine: end-to-end tests wait for processes much of their time.
-WORKERS ?= 3
+# More than the cores of a small machine: end-to-end tests wait for processes much of their time.
+WORKERS ?= 5
 CHAOS_SECONDS ?= 240
 # Names of benchmarks, such as `make bench BENCH="store state"`; all when empty.
 BENCH ?=
