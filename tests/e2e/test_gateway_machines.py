@@ -101,7 +101,7 @@ async def test_two_homes_with_one_bucket_and_two_clients_stay_within_the_organis
     assert simulation.statuses[429] == 0
     assert sum(done) >= 0.6 * ALLOWED * for_s / WINDOW_S
     assert min(done) >= 0.25 * sum(done)
-    assert sum(swaps) <= 2.5 * for_s
+    assert sum(swaps) <= 3 * for_s  # some more when the machine is busy and the homes take longer to end
 
 
 ONE_SKILL = (
