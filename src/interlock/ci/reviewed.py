@@ -18,7 +18,7 @@ from interlock.errors import PolicyGate
 WRAPPED_PREFIX = "interlock-plan-"
 SEALED_PREFIX = "interlock-sealed-"
 _HEX = {40: hashlib.sha1, 64: hashlib.sha256}  # git's object names
-_AGAIN = "start this pipeline by hand, which plans anew and asks for approval, or review and merge again"
+_AGAIN = "start this pipeline by hand, which makes a new plan and asks for approval, or review and merge again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,7 +191,7 @@ def _say_adopted(plan: Plan, where: Path, kept: _Done, name: str | None, *, dry_
 def _say_left(plan: Plan, kept: _Done, *, dry_run: bool) -> None:
     if dry_run:
         return
-    view.note(f"to let runs go on here again: {command('adopt', plan.states[0].source.directory or Path())}")
+    view.note(f"to work on it here again: {command('adopt', plan.states[0].source.directory or Path())}")
     first = "" if plan.edit.is_empty or kept.edited else "make that edit, then: "
     view.note(f"next: {first}terraform init && terraform plan")
 

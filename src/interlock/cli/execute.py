@@ -52,7 +52,7 @@ def execute(
     no_gateway: NoGateway = False,
     json: Json = False,
 ) -> None:
-    """Run a command of Terraform on a state, in turn, under the lock: state mv, state rm, import, taint, output.
+    """Queue, then run a command of Terraform under the lock: state mv, state rm, import, taint, output.
 
     What changes the state is a run like an apply: versioned, checked, and finished when it is interrupted.
     """
@@ -89,7 +89,7 @@ def bring_in(
     no_gateway: NoGateway = False,
     json: Json = False,
 ) -> None:
-    """Take an object that exists into the state, in turn, under the lock."""
+    """Queue, then take an object that exists into the state, under the lock."""
     from interlock.cli.run import divide
     from interlock.terraform.state_command import read_command
 

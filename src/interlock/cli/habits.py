@@ -114,7 +114,7 @@ def _point_elsewhere(own: Sequence[str]) -> None:
         if name in _ON_A_STATE:
             words = [word for word in own if not word.startswith("--")]
             fix = command("exec", "--", "terraform", *words)
-            raise UsageError(f"interlock {name} is a command of Terraform", why="exec runs it in turn", fix=fix)
+            raise UsageError(f"interlock {name} is a command of Terraform", why="exec runs it under the lock", fix=fix)
     if own[0] in _ELSEWHERE:
         fix, why = _ELSEWHERE[own[0]]
         raise UsageError(f"there is no command {own[0]!r}", why=why, fix=fix)

@@ -45,7 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "plan": Entry("interlock.cli.run:plan_app", "Queue for the state, then plan under its lock", _RUNS),
     "apply": Entry("interlock.cli.run:apply_app", "Plan, show, ask, apply exactly that plan", _RUNS),
     "destroy": Entry("interlock.cli.run:destroy_app", "Destroy everything the state holds", _RUNS),
-    "exec": Entry("interlock.cli.execute:exec_app", "Any command of Terraform on a state, in turn", _RUNS),
+    "exec": Entry("interlock.cli.execute:exec_app", "Any command of Terraform, under the lock", _RUNS),
     "import": Entry("interlock.cli.execute:import_app", "Take an object that exists into the state", _RUNS),
     "output": Entry("interlock.cli.output:app", "The outputs of a state, as terraform output prints them", _STATE),
     "drift": Entry("interlock.cli.drift:app", "Find what changed outside Terraform, decide about it", _RUNS),

@@ -88,7 +88,7 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
             return await _bury(folder, lambda _text: None)
         if until_s is not None and clock.monotonic() >= until_s:
             raise WaitTimeout(
-                f"run {folder.name} goes on", why="--timeout has passed", fix=command("wait", folder.name)
+                f"run {folder.name} has not ended", why="--timeout has passed", fix=command("wait", folder.name)
             )
         await clock.sleep(0.1)
 

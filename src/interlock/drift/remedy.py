@@ -75,7 +75,7 @@ def removed_block(address: str) -> str:
 
 def _for_unmanaged(finding: Finding, choice: Choice) -> Remedy:
     if choice is Choice.ACCEPT:
-        return Remedy(address=finding.address, advice="it stays unmanaged, and later scans do not ask again")
+        return Remedy(address=finding.address, advice="it is not managed, and later scans do not ask again")
     hint = f"; {finding.hint}" if finding.hint else ""
     advice = f"add this to the configuration, review it, and apply{hint}"
     return Remedy(address=finding.address, advice=advice, change=imports_of([finding]))
@@ -93,7 +93,7 @@ def _for_gone(finding: Finding, place: str) -> Remedy:
 def _reverting(finding: Finding) -> str:
     match finding.kind:
         case Kind.GONE:
-            return "the next apply makes it anew, with another id"
+            return "the next apply creates it again, with another id"
         case Kind.CONTENT:
             return "change the flow's file (a comment is enough) and apply: Terraform publishes it only when it differs"
         case _:

@@ -42,9 +42,9 @@ class Conclusion(Enum):
 
 
 _MEANINGS = {
-    Conclusion.ALIVE: "still at work, so the lock stays",
+    Conclusion.ALIVE: "still at work, so the lock is kept",
     Conclusion.GONE: "safe to break",
-    Conclusion.UNDECIDED: "not proven, so the lock stays",
+    Conclusion.UNDECIDED: "not proven, so the lock is kept",
 }
 
 

@@ -100,7 +100,7 @@ def check_digest(plan: bytes, wanted: str) -> None:
         raise PolicyGate(
             "this is not the plan that was reviewed",
             why=f"its digest is {short_digest(found)}, the reviewed one's is {short_digest(wanted.strip().lower())}",
-            fix="fetch the reviewed plan again, or plan anew and have that one reviewed",
+            fix="fetch the reviewed plan again, or plan again and have that one reviewed",
         )
 
 

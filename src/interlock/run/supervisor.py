@@ -995,7 +995,7 @@ class Supervisor:
             for name in self._workspace.give_back():
                 self._journal.tell(NoteEntry(text=f"Terraform created {name} beside the configuration"))
         except OSError as error:
-            kept = f"what Terraform created stays in {self._workspace.folder}: {reason_of(error)}"
+            kept = f"what Terraform created is left in {self._workspace.folder}: {reason_of(error)}"
             self._journal.tell(NoteEntry(text=kept))
         shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
 

@@ -548,7 +548,7 @@ class TerraformCommands:
             self._log.hand_over(self.journal.known, address)
         except OSError as error:
             why = reason_of(error)
-            kept = f"Terraform's log could not be written where TF_LOG_PATH says, and stays with the run: {why}"
+            kept = f"Terraform's log could not be written where TF_LOG_PATH says, and is kept with the run: {why}"
             self.journal.tell(NoteEntry(text=kept))
 
     def _begun(self, running: Running) -> None:

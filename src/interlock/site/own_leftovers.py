@@ -52,7 +52,7 @@ _ASKED_TEXTS = {
     Asked.SENT: "asked Terraform (process {pid}), which nobody supervises any more, to stop and leave its state",
     Asked.UNMARKED: (
         "Terraform (process {pid}) is not asked to stop: the mark that keeps others from asking it twice cannot be "
-        "written; it goes on to its own end"
+        "written; it continues until it ends"
     ),
 }
 _RUNS_READ = 40  # newest runs of a state whose records are asked what was stored; each is a small file

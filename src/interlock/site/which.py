@@ -311,7 +311,7 @@ async def _of_address(address: str, home: Home, environ: Mapping[str, str]) -> S
         check_state_name(address)
     raise UsageError(
         f"no state at {address[:200]} is known here",
-        why="a state that stays elsewhere is reached through the configuration that declares it",
+        why="a state on another backend is reached through the configuration that declares it",
         fix="name the folder of its root module",
     )
 
@@ -378,7 +378,7 @@ async def _of_id(text: str, home: Home, environ: Mapping[str, str]) -> StateRef:
         if state is None:
             raise UsageError(
                 f"no lock {text} is here",
-                why="a lock of a state that stays elsewhere is found through its root module",
+                why="a lock of a state on another backend is found through its root module",
                 fix="interlock lock ls    or name the folder of the root module",
             )
         return own_ref(state)
