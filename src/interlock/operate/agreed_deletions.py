@@ -74,7 +74,7 @@ def agree(settings: Path, agreed: Agreed) -> Path:
             fix=command("apply", "--allow-destroy") + "    at a terminal, for more",
         )
     path = settings.parent / AGREED_FILE
-    others = [one for one in read_agreed(settings) if one.lineage != agreed.lineage]
+    others = [one for one in read_agreed(settings) if (one.state, one.lineage) != (agreed.state, agreed.lineage)]
     _write(path, [*others, agreed])
     return path
 

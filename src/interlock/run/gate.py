@@ -45,21 +45,25 @@ def agreed_at(order: Order, *, lineage: str, serial: int) -> frozenset[str]:
     """Return the addresses whose deletion reviewers agreed to, for exactly this version of the state.
 
     An older version's consent would otherwise cover the next plan too, which nobody has seen: each apply makes a new
-    version.
+    version. The name counts too: it is what reviewers read, and a copy of a state has its lineage and serial.
     """
     return frozenset(
         address
         for one in order.agreed
-        if lineage and (one.lineage, one.serial) == (lineage, serial)
+        if lineage and (one.state, one.lineage, one.serial) == (order.state, lineage, serial)
         for address in one.objects
     )
 
 
 def _too_old(order: Order, left: tuple[str, ...], *, lineage: str, serial: int) -> str:
-    """Say that a consent to the same deletion was for another version of the state."""
+    """Say that a consent to the same deletion was for another version of the state, or for another state."""
     wanted = set(left)
     older = [one for one in order.agreed if one.lineage == lineage and wanted & set(one.objects)]
-    if not older or older[0].serial == serial:
+    if not older:
+        return ""
+    if all(one.state != order.state for one in older):
+        return f"; {AGREED_FILE} agrees for state {older[0].state}, and this is {order.state}"
+    if older[0].serial == serial:
         return ""
     return f"; {AGREED_FILE} agrees for serial {older[0].serial}, and the state is at {serial}"
 

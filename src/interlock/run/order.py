@@ -48,7 +48,7 @@ class Agreed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A consent to deletions, for one version of one state.
 
     Attributes:
-        state: Its name, for people.
+        state: Its name, which reviewers read; the consent is for no other.
         lineage: Of the state.
         serial: Its serial when the deletions were planned; an apply makes another one, and uses the consent up.
         objects: Addresses that may be deleted or replaced.

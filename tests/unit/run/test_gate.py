@@ -55,6 +55,7 @@ def test_what_reviewers_agreed_to_is_not_held_back() -> None:
         {"serial": 40},
         {"serial": 42},
         {"lineage": "l2"},
+        {"state": "dev"},  # reviewers read the name, and a copy of a state has its lineage and serial
         {"objects": ("t.n[1]",)},
         {"objects": ("t.n",)},
         {"objects": ()},
@@ -81,6 +82,12 @@ def test_a_used_consent_is_said_to_be_too_old() -> None:
     with pytest.raises(PolicyGate, match="protected") as refusal:
         check_plan(order(protected=True, in_ci=True, agreed=agreed("t.n[0]", serial=40)), plan(Action.DELETE))
     assert "agrees for serial 40, and the state is at 41" in refusal.value.why
+
+
+def test_a_consent_under_another_name_is_said_to_be_for_another_state() -> None:
+    with pytest.raises(PolicyGate, match="protected") as refusal:
+        check_plan(order(protected=True, in_ci=True, agreed=agreed("t.n[0]", state="dev")), plan(Action.DELETE))
+    assert "agrees for state dev, and this is prod" in refusal.value.why
 
 
 def test_a_plan_without_deletions_passes_a_protected_state() -> None:
