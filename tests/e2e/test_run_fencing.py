@@ -68,4 +68,4 @@ def test_a_provider_that_wakes_up_after_its_grant_was_broken_changes_nothing(cen
     assert organisation.snapshot() == before
     assert centre.history(STATE) == []
     assert {entry.reason for entry in centre.quarantined(STATE)} == {"fenced"}
-    assert centre.journal(run.run, "gateway")[-1].facts["fenced"] > 0
+    # whether it called again at all depends on where it was stopped; that calls are refused: test_gateway.py
