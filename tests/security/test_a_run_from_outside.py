@@ -173,7 +173,7 @@ def test_what_terraform_executes_gets_neither_our_secrets_nor_the_oauth_clients(
 def test_the_secrets_of_a_run_are_in_no_file_but_the_override_and_the_plan_that_name_its_gateway(scene: Scene) -> None:
     address, prefix = scene.secrets()
     files = [path for path in scene.desk.home.rglob("*") if path.is_file() and not path.is_symlink()]
-    content = {path: found for path in files if (found := _content(path)) is not None}
+    content = {path: text for path in files if (text := _content(path)) is not None}
     found = {path.name for path, text in content.items() if prefix.encode() in text}
     until_ended = {"apply.jsonl", "trace.log"}  # of Terraform's output, which is cleaned when the command is over
     until_ended |= {"told.jsonl", "rendered.jsonl"}  # read beside the apply, and deleted when they were read
