@@ -10,6 +10,7 @@ Further arguments: `namespace` (in the table), `region`, `profile`, `kms_key`, `
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from interlock.store.s3 import S3Place
 
 URL_BYTES_MAX = 4096
+_URL = re.compile(r"(?P<scheme>[A-Za-z0-9]+):|(?P<compound>[A-Za-z0-9+.-]+)://")
+_KEYWORDS = re.compile(r"\s*(?:host|hostaddr|port|user|password|passfile|dbname|service|sslmode)\s*=")
 _S3_FORM = "write s3://bucket/prefix/?table=locks&region=eu-central-1"
 _S3_OPTIONS = frozenset(
     {"table", "namespace", "region", "profile", "kms_key", "endpoint", "endpoint_s3", "endpoint_dynamodb"}
@@ -118,7 +121,7 @@ async def open_store(url: str, *, clock: Clock) -> Store:
         BackendUnavailable: The store cannot be reached.
     """
     if not url or len(url) > URL_BYTES_MAX or "\x00" in url:
-        raise _unknown(url[:100])
+        raise _unknown(_kind_of(url))
     parts = _split(url)
     if parts is None:
         return await _open_sqlite(Path(url), clock=clock)
@@ -129,14 +132,28 @@ async def open_store(url: str, *, clock: Clock) -> Store:
 
 
 def _split(url: str) -> SplitResult | None:
-    """Return the parts of a URL, None for a plain path (which may contain a colon behind a slash or a dot)."""
-    scheme, colon, _ = url.partition(":")
-    if not colon or not scheme.isalnum():
+    """Return the parts of a URL, None for a plain path (which may contain a colon behind a slash or a dot).
+
+    Raises:
+        UsageError: It is neither. Taken for a path, it would be a file with a password in its name.
+    """
+    if _KEYWORDS.match(url):
+        raise UsageError("the store is not known", why="it is written in libpq's keywords", fix=_FORMS)
+    found = _URL.match(url)
+    if found is None:
         return None
+    if found["compound"]:
+        raise _unknown(_kind_of(url))
     try:
         return urlsplit(url)
     except ValueError:
-        raise _unknown(url[:100]) from None
+        raise _unreadable(found["scheme"]) from None
+
+
+def _kind_of(url: str) -> str:
+    """Return as much of an address as may be shown: what follows may hold a password."""
+    found = _URL.match(url)
+    return found[0] if found else url[:100] if not _KEYWORDS.match(url) else ""
 
 
 async def _open_memory(_parts: SplitResult, clock: Clock) -> Store:
@@ -252,11 +269,18 @@ async def _table_alone(_parts: SplitResult, _clock: Clock) -> Store:
 
 
 def _unknown(what: str) -> UsageError:
+    return UsageError("the store is not known", why=f"{what!a} names none", fix=_FORMS)
+
+
+def _unreadable(scheme: str) -> UsageError:
     return UsageError(
         "the store is not known",
-        why=f"{what!a} names none",
-        fix="use a path, sqlite:PATH, postgresql://USER@HOST/DATABASE, s3://bucket/prefix/, or memory:",
+        why=f"what follows {scheme}: cannot be read; write [ and ] in a password as %5B and %5D",
+        fix=_FORMS,
     )
+
+
+_FORMS = "use a path, sqlite:PATH, postgresql://USER@HOST/DATABASE, s3://bucket/prefix/, or memory:"
 
 
 _OPENERS: dict[str, Callable[[SplitResult, Clock], Awaitable[Store]]] = {

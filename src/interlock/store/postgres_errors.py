@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import psycopg
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, command
+from interlock.foreign_text import shell_word
 from interlock.store.postgres_place import PostgresPlace
 
 _PASSES = frozenset(
@@ -23,7 +25,8 @@ _PASSES = frozenset(
         "57P05",  # ended for being idle
     }
 )
-_NO_DATABASE = "3D000"
+_NO_DATABASE, _NO_ROLE = "3D000", "28000"
+_ABSENT = re.compile(r'(?P<what>database|role) ".*" does not exist')
 _WORDS_OF_DENIAL: Mapping[str, str] = {  # a failed connection has no SQLSTATE with every libpq
     "password authentication failed": "28P01",
     "no password supplied": "28P01",
@@ -64,7 +67,7 @@ def translate(error: psycopg.Error, place: PostgresPlace) -> InterlockError:
 
 def unreachable(place: PostgresPlace, why: str) -> BackendUnavailable:
     """Return the error for a database that does not answer."""
-    return _unavailable(place, "cannot be reached", why, f"pg_isready --dbname={place.shown}")
+    return _unavailable(place, "cannot be reached", why, f"pg_isready --dbname={place.plain_word}")
 
 
 def first_line(error: BaseException, place: PostgresPlace) -> str:
@@ -81,18 +84,24 @@ def _state_of(error: psycopg.Error) -> str | None:
     if error.sqlstate:
         return error.sqlstate
     text = str(error)
-    if "does not exist" in text and "database" in text:
-        return _NO_DATABASE
+    if found := _ABSENT.search(text):
+        return _NO_DATABASE if found["what"] == "database" else _NO_ROLE
     return next((state for words, state in _WORDS_OF_DENIAL.items() if words in text), None)
 
 
 def _refused(place: PostgresPlace, why: str) -> InterlockError:
-    fix = "check user, password (PGPASSWORD) and grants"
+    fix = f"psql --dbname={place.plain_word} --command='\\conninfo'    asks for the password; put it in PGPASSWORD"
+    return AuthenticationFailed(f"the database {place.shown} refused us", why=why, fix=fix)
+
+
+def _not_granted(place: PostgresPlace, why: str) -> InterlockError:
+    show = f"psql --dbname={place.plain_word} --command='\\dn+'"
+    fix = f"{show}    shows the grants; the owner of the database gives those that are missing"
     return AuthenticationFailed(f"the database {place.shown} refused us", why=why, fix=fix)
 
 
 def _no_database(place: PostgresPlace, why: str) -> InterlockError:
-    return UsageError(f"there is no database {place.shown}", why=why, fix=f"createdb {_name(place)}")
+    return UsageError(f"there is no database {place.shown}", why=why, fix=_createdb(place))
 
 
 def _not_made(place: PostgresPlace, why: str) -> InterlockError:
@@ -109,19 +118,22 @@ def _damaged(place: PostgresPlace, why: str) -> InterlockError:
 
 def _not_prepared(place: PostgresPlace, why: str) -> InterlockError:
     mark = "&" if "?" in place.shown else "?"
+    address = shell_word(f"{place.shown}{mark}prepared=off")
     return UsageError(
         f"the database {place.shown} knows our statements no more",
         why=f"{why}; a pooler before it hands each transaction to another session",
-        fix=f"write the address with {mark}prepared=off: {place.shown}{mark}prepared=off",
+        fix=f"write the address with prepared=off: {address}",
     )
 
 
-def _name(place: PostgresPlace) -> str:
-    return place.arguments.get("dbname", "interlock")
+def _createdb(place: PostgresPlace) -> str:
+    words = "--encoding=UTF8 --template=template0"
+    return f"createdb --maintenance-db={place.beside_word} {words} {shell_word(place.database or 'interlock')}"
 
 
 _MEANINGS: tuple[tuple[frozenset[str], Callable[[PostgresPlace, str], InterlockError]], ...] = (
-    (frozenset({"28000", "28P01", "42501"}), _refused),
+    (frozenset({"28000", "28P01"}), _refused),
+    (frozenset({"42501"}), _not_granted),
     (frozenset({_NO_DATABASE}), _no_database),
     (frozenset({"3F000", "42P01", "42703", "42883"}), _not_made),
     (frozenset({"26000", "42P05"}), _not_prepared),

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from msgspec import Struct, field
 
 from interlock.errors import UsageError
+from interlock.foreign_text import shell_word
 
 DEFAULT_SCHEMA = "interlock"
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}\Z")
@@ -23,6 +24,7 @@ _OFF = "off"
 _OWN = frozenset({"schema", "listen", "prepared"})
 _HOST_PORT = re.compile(r"(?P<host>[^/:@?#]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})\Z")
 _SECRETS = frozenset({"password", "sslpassword", "passfile", "sslkey", "oauth_client_secret"})
+_UNQUOTED = ":/,[]"
 _FORM = "write postgresql://USER@HOST/DATABASE, the password in PGPASSWORD or ~/.pgpass"
 
 
@@ -52,6 +54,22 @@ class PostgresPlace(Struct, frozen=True, kw_only=True):
         return f"PostgresPlace({self.shown})"
 
     @property
+    def plain_word(self) -> str:
+        """The address as PostgreSQL's own programs take it, for a command of a shell: without our arguments."""
+        return shell_word(_plain(self.shown))
+
+    @property
+    def database(self) -> str:
+        """The name of the database."""
+        return self.arguments.get("dbname", "")
+
+    @property
+    def beside_word(self) -> str:
+        """The same for the database that every server has, to make ours from there."""
+        parts = urlsplit(_plain(self.shown))
+        return shell_word(parts._replace(path="/template1" if self.database == "postgres" else "/postgres").geturl())
+
+    @property
     def quoted(self) -> str:
         """The schema's name for a statement."""
         return f'"{self.schema}"'
@@ -79,6 +97,8 @@ def parse_place(parts: SplitResult) -> PostgresPlace:
     """
     if parts.fragment:
         raise _unusable("it has a fragment; write a # in a password as %23")
+    if "@" in parts.path + parts.query:  # what stands before it is a password cut in two, and would be shown
+        raise _unusable("an @ stands behind its host; write / ? and @ in a name or password as %2F %3F and %40")
     given = _query(parts.query)
     credentials, _, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
@@ -150,8 +170,14 @@ def _switch(text: str) -> bool:
 
 
 def _shown(hosts: str, user: str, path: str, given: Mapping[str, str]) -> str:
-    query = urlencode({name: value for name, value in given.items() if name not in _SECRETS}, safe=":/,[]")
+    query = urlencode({name: value for name, value in given.items() if name not in _SECRETS}, safe=_UNQUOTED)
     return f"postgresql://{f'{user}@' if user else ''}{hosts}{path}{f'?{query}' if query else ''}"
+
+
+def _plain(shown: str) -> str:
+    parts = urlsplit(shown)
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in _OWN]
+    return parts._replace(query=urlencode(kept, safe=_UNQUOTED)).geturl()
 
 
 def _unusable(why: str) -> UsageError:

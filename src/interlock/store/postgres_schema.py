@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, UsageError
+from interlock.foreign_text import shell_word
 from interlock.store.postgres_errors import NotMade
 from interlock.store.postgres_place import PostgresPlace
 from interlock.store.postgres_session import Connection, Session
@@ -233,14 +234,17 @@ async def check_database(session: Session, place: PostgresPlace) -> list[str]:
         raise _unfit(place, f"it is PostgreSQL {version // 10_000}", "use PostgreSQL 15 or newer")
     if encoding != "UTF8":
         raise _unfit(
-            place, f"its encoding is {encoding}", f"createdb --encoding=UTF8 --template=template0 {place.schema}"
+            place,
+            f"its encoding is {encoding}",
+            f"createdb --maintenance-db={place.plain_word} --encoding=UTF8 --template=template0 {place.schema}",
         )
     if commits == "off":
         user = place.arguments.get("user", "ROLE")
         raise _unfit(
             place,
             "synchronous_commit is off: it acknowledges what a crash would lose",
-            f"psql --dbname={place.shown} --command='ALTER ROLE \"{user}\" SET synchronous_commit = on'",
+            f"psql --dbname={place.plain_word} --command="
+            + shell_word(f'ALTER ROLE "{user}" SET synchronous_commit = on'),
         )
     named = {"fsync": syncs, "full_page_writes": pages}
     return [f"{name} is off: a crash of its machine may damage it" for name, value in named.items() if value == "off"]

@@ -54,10 +54,41 @@ async def test_a_store_that_is_not_known_is_refused_with_three_parts(url: str) -
     assert refusal.value.fix
 
 
-async def test_a_refusal_repeats_no_password() -> None:
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:hunter2@host:x/db",
+        "postgresql://user:hunter[2@host/db",
+        f"postgresql://user:hunter2@host/{'x' * 5000}",
+        "postgresql://user:hunter2@host/d\0b",
+        "postgresql+psycopg://user:hunter2@host/db",
+        "jdbc:postgresql://user:hunter2@host/db",
+        "host=127.0.0.1 user=ann password=hunter2",
+        " password = hunter2 host = h",
+        "postgresql://user:12/hunter2@host/db",
+        "postgresql://user:12?hunter=hunter2@host/db",
+    ],
+)
+async def test_a_refusal_repeats_no_password_and_names_no_file_after_one(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as refusal:
-        await open_store("postgresql://user:hunter2@host:x/db", clock=SystemClock())
-    assert "hunter2" not in str(refusal.value)
+        await open_store(url, clock=SystemClock())
+    assert "hunter" not in str(refusal.value)
+    assert refusal.value.why
+    assert refusal.value.fix
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_path_may_look_like_almost_anything_behind_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = await open_store("./host=a:b.db", clock=SystemClock())
+    await store.close()
+    assert (tmp_path / "host=a:b.db").is_file()
     with pytest.raises(UsageError) as refusal:
         await open_store("mysql://user:hunter2@host/db", clock=SystemClock())
     assert "hunter2" not in str(refusal.value)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from interlock.clock import SystemClock
-from interlock.errors import AuthenticationFailed, InterlockError, UsageError
+from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
 from interlock.store import postgres_schema
 from interlock.store.opening import open_store
-from interlock.store.postgres_errors import NotMade
+from interlock.store.postgres_errors import NotMade, unreachable
 from interlock.store.postgres_place import PostgresPlace, parse_place
 from interlock.store.postgres_schema import Migration, Step, known_steps, split_steps
-from interlock.testing.postgres import PostgresServer, why_not
+from interlock.testing.postgres import PostgresServer, find_program, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 
@@ -58,6 +61,18 @@ def rows(postgres: PostgresServer, text: str, *words: object) -> list[tuple[obje
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         found = connection.execute(text, words)
         return found.fetchall() if found.description else []
+
+
+def typed(refusal: InterlockError) -> None:
+    """Type what a refusal says to do next, as it is printed."""
+    words = refusal.fix.partition("    ")[0]
+    program = find_program(words.partition(" ")[0])
+    assert program is not None
+    environ = {**os.environ, "PATH": f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", words], env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
 
 
 def ended_at(steps: list[Step], index: int) -> list[Step]:
@@ -188,7 +203,9 @@ async def test_a_database_that_acknowledges_what_a_crash_would_lose_is_refused(
     finally:
         rows(postgres, "ALTER ROLE interlock RESET synchronous_commit")
     assert "synchronous_commit" in refusal.value.why
-    assert refusal.value.fix.startswith("psql ")
+    typed(refusal.value)
+    await (await open_store(url, clock=SystemClock())).close()
+    rows(postgres, "ALTER ROLE interlock RESET synchronous_commit")
 
 
 async def test_a_database_that_cannot_hold_every_name_is_refused(postgres: PostgresServer) -> None:
@@ -206,6 +223,16 @@ async def test_a_role_without_rights_is_told_so(postgres: PostgresServer, url: s
         await open_store(url.replace("interlock@", "guest:hunter2@"), clock=SystemClock())
     assert "hunter2" not in str(refusal.value)
     assert "permission denied" in refusal.value.why
+    typed(refusal.value)
+
+
+async def test_a_role_that_is_not_there_is_refused_at_once_and_the_database_is_not_called_unreachable(
+    postgres: PostgresServer, url: str
+) -> None:
+    with pytest.raises(AuthenticationFailed) as refusal:
+        await open_store(url.replace("interlock@", "database:hunter2@"), clock=SystemClock())
+    assert 'role "database" does not exist' in refusal.value.why
+    assert "hunter2" not in str(refusal.value)
 
 
 async def test_a_role_that_may_not_make_tables_works_with_those_that_are_there(
@@ -225,8 +252,22 @@ async def test_a_role_that_may_not_make_tables_works_with_those_that_are_there(
 
 
 async def test_a_database_that_is_not_there_is_named_without_a_password(postgres: PostgresServer) -> None:
-    url = postgres.url.replace("interlock@", "interlock:hunter2@").replace("/postgres?", "/nowhere?")
+    url = postgres.url.replace("interlock@", "interlock:hunter2@").replace("/postgres?", "/no%20where?schema=s&")
     with pytest.raises(UsageError) as refusal:
         await open_store(url, clock=SystemClock())
-    assert refusal.value.fix == "createdb nowhere"
     assert "hunter2" not in str(refusal.value)
+    typed(refusal.value)
+    store = await open_store(url, clock=SystemClock())
+    await store.close()
+    rows(postgres, 'DROP DATABASE "no where"')
+
+
+async def test_a_database_that_is_away_is_looked_at_with_the_command_that_is_printed(
+    postgres: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = parse_place(urlsplit(f"{url}&application_name=it's%20me&prepared=off"))
+    typed(unreachable(place, "-"))
+    monkeypatch.setattr("interlock.store.postgres_session.OUTAGE_S", 0.0)
+    with pytest.raises(BackendUnavailable) as refusal:
+        await open_store(url.replace(f":{postgres.port}/", ":1/"), clock=SystemClock())
+    assert refusal.value.fix.startswith("pg_isready --dbname='postgresql://")
