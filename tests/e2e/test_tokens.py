@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,22 @@ def test_a_token_is_made_used_within_its_role_listed_and_revoked(tmp_path: Path)
         assert not [path for path in home.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
     assert "token-created" in audit
     assert "token-revoked" in audit
+
+
+@pytest.mark.promise("P11")
+def test_a_store_that_is_named_is_the_one_that_is_shown_and_that_the_next_command_names(tmp_path: Path) -> None:
+    home, store = tmp_path / "home", f"sqlite:{tmp_path / 'the other.db'}"
+    made = json.loads(interlock(home, "token", "create", "--role", "reader", "--store", store, "--json").stdout)
+    refused = interlock(home, "token", "revoke", "nobody", "--store", store)
+    assert refused.returncode == 3
+    words = shlex.split(refused.stderr.partition("next ")[2].strip())
+    assert words[0] == "interlock"
+    assert made["id"] in interlock(home, *words[1:]).stdout
+    command = [sys.executable, "-m", "interlock", "serve", "--listen", "127.0.0.1:0", "--store", store, "--json"]
+    environ = {**os.environ, "INTERLOCK_HOME": str(home), "INTERLOCK_TOKEN": TOKEN}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        ready = json.loads(server.stdout.readline())
+        server.terminate()
+        assert server.wait(STEP_S) == 0
+    assert ready["store"] == store

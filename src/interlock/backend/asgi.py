@@ -67,7 +67,7 @@ from interlock.errors import (
     command,
 )
 from interlock.ids import Ids
-from interlock.lock import Elapsed, Grant, Lock, holder_of
+from interlock.lock import Elapsed, Grant, Lock, holder_of, waiter_of
 from interlock.lock.ticket import Attempt, attempt_at
 from interlock.rights import Right, parse_token
 from interlock.state import MAX_STATE_BYTES
@@ -350,7 +350,8 @@ class _Plain:
             )
         view = await self._coordinator.view(state)
         holder = holder_of(view.lock, lock_id=lock_id)
-        if holder is not None and holder.info != _PLANNING:  # the id of another's lock is told to whoever waits for it
+        ticket = holder or waiter_of(view.lock, lock_id=lock_id)
+        if ticket is not None and ticket.info != _PLANNING:  # the id of another's lock is told to whoever waits for it
             caller.check(Right.APPLY, state)
         if holder is not None and holder.ticket != lock_id:
             raise LockHeld(
@@ -487,13 +488,14 @@ class _Endpoints:
     async def state(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         try:
-            caller = await self._tokens.identify(*_credentials(request.headers))
+            credentials = _credentials(request.headers)
+            caller = await self._tokens.identify(*credentials)
             check_state_name(name)
             caller.check(_NEEDED.get(request.method, Right.APPLY), name)
             body = await self._read_body(request)
             intent = read_intent(request.method, request.query_params, body)
             async with _Connection(request) as connection:
-                return await self._answer_plain(name, intent, body, caller, connection)
+                return await self._answer_plain(name, intent, body, caller, credentials, connection)
         except InterlockError as error:
             return await _refusal(request, error)
         except ClientDisconnect:
@@ -513,7 +515,13 @@ class _Endpoints:
         return await _respond(outcome)
 
     async def _answer_plain(
-        self, name: str, intent: Intent, body: bytes, caller: Caller, connection: _Connection
+        self,
+        name: str,
+        intent: Intent,
+        body: bytes,
+        caller: Caller,
+        credentials: tuple[str, str],
+        connection: _Connection,
     ) -> Response:
         if not isinstance(intent, Take):
             return await _respond(await self._perform(name, intent, body, caller))
@@ -525,8 +533,25 @@ class _Endpoints:
             return Response(status_code=400)  # goes to nobody
         response = await _respond(outcome, intent.info.version)
         if isinstance(outcome, Taken):
+            await self._check_still(name, request, credentials)
             return _GrantAnswer(response, lambda: self._plain.leave(name, request))
         return response
+
+    async def _check_still(self, name: str, request: LockRequest, credentials: tuple[str, str]) -> None:
+        """Give a grant back whose token ended while its client waited: up to an hour, and then held for a day.
+
+        While tokens cannot be asked for, the grant is told: it could not be given back either.
+
+        Raises:
+            AuthenticationFailed: It ended.
+        """
+        try:
+            await self._tokens.identify(*credentials)
+        except BackendUnavailable:
+            return
+        except BaseException:
+            await asyncio.shield(self._plain.leave(name, request))
+            raise
 
     async def _perform(self, name: str, intent: Read | Write | Give | Delete, body: bytes, caller: Caller) -> Outcome:
         match intent:

@@ -61,10 +61,13 @@ def list_(*, store: Store = None, json: Json = False) -> None:
     """List tokens, without their secrets."""
     from interlock.compose.tokens import list_tokens
 
-    tokens = asyncio.run(list_tokens(store))
+    listed = asyncio.run(list_tokens(store))
+    tokens = listed.tokens
+    for each in listed.unreadable:
+        view.note(f"token {each[:40]!a} cannot be read; it lets nobody in")
     headings = ("ID", "ROLE", "STATES", "NOTE", "EXPIRES", "LAST USED", "REVOKED")
     view.emit(
-        {"tokens": [_values(token) for token in tokens]},
+        {"tokens": [_values(token) for token in tokens], "unreadable": listed.unreadable},
         json=json,
         human=lambda: view.table(headings, map(_row, tokens), empty="there are no tokens"),
     )

@@ -91,7 +91,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             ready(
                 Ready(
                     address=f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}",
-                    store=_shown_store(settings, home.store),
+                    store=_shown_store(asked.store or str(settings.database), home.store),
                     token=where,
                     warnings=tuple(getattr(home.store, "warnings", ())),
                 )
@@ -128,9 +128,9 @@ async def _among_others(home: EmbeddedHome) -> AsyncIterator[Service]:
         await replica.close()
 
 
-def _shown_store(settings: Settings, store: Store) -> str:
+def _shown_store(address: str, store: Store) -> str:
     place = getattr(store, "place", None)
-    return str(settings.database) if place is None else str(place.shown)
+    return address if place is None else str(place.shown)
 
 
 def _check_way(host: str, asked: ServeAsked) -> None:

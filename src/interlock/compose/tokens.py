@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home, read_settings
 from interlock.rights import Role, Token
 
 if TYPE_CHECKING:
     from interlock.home.embedded import EmbeddedHome
-    from interlock.rights.book import TokenBook
+    from interlock.rights.book import TokenBook, TokenList
 
 
 @asynccontextmanager
@@ -40,7 +41,13 @@ async def create(
         return token, text.whole()
 
 
-async def list_tokens(store: str | None) -> list[Token]:
+def _store_words(store: str | None, home: EmbeddedHome) -> tuple[str, ...]:
+    """Return how a command names the store, without its password."""
+    place = getattr(home.store, "place", None)
+    return () if store is None else ("--store", store if place is None else place.shown)
+
+
+async def list_tokens(store: str | None) -> TokenList:
     """Return all tokens."""
     async with _book(store, os.environ) as (book, _):
         return await book.all()
@@ -53,6 +60,10 @@ async def revoke(store: str | None, token_id: str) -> Token:
         UsageError: There is none.
     """
     async with _book(store, os.environ) as (book, home):
-        token = await book.revoke(token_id)
+        try:
+            token = await book.revoke(token_id)
+        except UsageError as error:
+            error.fix = command("token", "ls", *_store_words(store, home))
+            raise
         await home.audit.append("token-revoked", subject=token.id, by=home.me, facts={"role": token.role.value})
         return token

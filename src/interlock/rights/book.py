@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from interlock.bounded import decode_json
@@ -13,7 +14,7 @@ from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, reason_of
 from interlock.ids import Ids
 from interlock.rights.roles import EVERY_STATE, Role, check_glob
-from interlock.rights.token import Token, TokenText, check_token, digest_of
+from interlock.rights.token import SCHEMA, Token, TokenText, check_token, digest_of
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
 USED_EVERY = timedelta(minutes=10)
@@ -21,6 +22,18 @@ USED_EVERY = timedelta(minutes=10)
 NOTE_MAX = 200
 ID_CHARS = 12
 _PREFIX = "token/"
+
+
+class TokenList(Struct, frozen=True, kw_only=True):
+    """The tokens of a store.
+
+    Attributes:
+        tokens: Those that can be read.
+        unreadable: Ids of those that cannot; they let nobody in.
+    """
+
+    tokens: tuple[Token, ...]
+    unreadable: tuple[str, ...]
 
 
 class TokenBook:
@@ -43,10 +56,12 @@ class TokenBook:
         """Make a token; the text with its secret is returned this once.
 
         Raises:
-            UsageError: The glob names no states, or the note is too long or not printable.
+            UsageError: The glob names no states, the note is too long or not printable, or it would end at once.
             BackendUnavailable: The store cannot be written.
         """
         check_glob(states)
+        if lifetime is not None and lifetime <= timedelta():
+            raise UsageError("the token was not made", why="it would have ended already", fix="write it like 8h or 90d")
         if len(note) > NOTE_MAX or not note.isprintable():
             raise UsageError("the note is not usable", why=f"it is printable and has at most {NOTE_MAX} characters")
         text = TokenText(self._ids.fresh()[:ID_CHARS], self._ids.secret())
@@ -64,14 +79,19 @@ class TokenBook:
         await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
         return token, text
 
-    async def all(self) -> list[Token]:
-        """Return every token, by id."""
+    async def all(self) -> TokenList:
+        """Return every token, by id; one that cannot be read hides no other."""
         tokens: list[Token] = []
+        unreadable: list[str] = []
         after = ""
         while page := await self._records.list(_PREFIX, after=after, limit=LIST_LIMIT_MAX):
-            tokens += [_decoded(record) for record in page]
+            for record in page:
+                try:
+                    tokens.append(_decoded(record))
+                except BackendUnavailable:
+                    unreadable.append(_id_of(record))
             after = page[-1].key
-        return tokens
+        return TokenList(tokens=tuple(tokens), unreadable=tuple(unreadable))
 
     async def revoke(self, token_id: str) -> Token:
         """End a token, from the next request on; one that has ended stays as it is.
@@ -113,9 +133,25 @@ class TokenBook:
 
 
 def _decoded(record: Record) -> Token:
+    """Return the token of a record.
+
+    Raises:
+        BackendUnavailable: It is none, or one that a newer release made: it may be good for less than we understand.
+    """
     try:
-        return decode_json(record.value, type=Token)
+        token = decode_json(record.value, type=Token)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BackendUnavailable(
-            f"token {record.key.removeprefix(_PREFIX)} cannot be read", why=reason_of(error), fix="interlock doctor"
-        ) from error
+        raise _unreadable(record, reason_of(error), "interlock doctor") from error
+    if token.schema != SCHEMA:
+        raise _unreadable(record, "a newer release made it", "pip install --upgrade interlock")
+    if token.id != _id_of(record):
+        raise _unreadable(record, "it says that it is another", "interlock doctor")
+    return token
+
+
+def _unreadable(record: Record, why: str, fix: str) -> BackendUnavailable:
+    return BackendUnavailable(f"token {_id_of(record)[:40]!a} cannot be read", why=why, fix=fix)
+
+
+def _id_of(record: Record) -> str:
+    return record.key.removeprefix(_PREFIX)

@@ -10,14 +10,17 @@ import hashlib
 import hmac
 import re
 from datetime import datetime
+from typing import Annotated, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from interlock.errors import AuthenticationFailed, command
 from interlock.instants import spelled
 from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
+SCHEMA = 1
+_Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 _TEXT = re.compile(r"ilk_([0-9a-z]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 _FORBIDDEN = 403
 
@@ -61,16 +64,16 @@ class Token(Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    digest: str
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     role: Role
     states: str = EVERY_STATE
     note: str = ""
     made_by: str = ""
-    made_at: datetime
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
-    used_at: datetime | None = None
-    schema: int = 1
+    made_at: _Instant
+    expires_at: _Instant | None = None
+    revoked_at: _Instant | None = None
+    used_at: _Instant | None = None
+    schema: int = SCHEMA
 
     @property
     def who(self) -> str:
@@ -78,8 +81,8 @@ class Token(Struct, frozen=True, kw_only=True):
         return f"{self.note or 'token'} ({self.id})"
 
     def ended(self, now: datetime) -> str:
-        """Return why it is not good any more; empty while it is."""
-        if self.revoked_at is not None and self.revoked_at <= now:
+        """Return why it is not good any more; empty while it is. Revoked is revoked, also when a clock goes back."""
+        if self.revoked_at is not None:
             return f"it was revoked at {spelled(self.revoked_at)}"
         if self.expires_at is not None and self.expires_at <= now:
             return f"it expired at {spelled(self.expires_at)}"

@@ -15,6 +15,7 @@ from interlock.errors import UsageError
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?\Z")
 
 
+DURATION_S_MAX = 36_500 * 86_400.0
 _UNITS_S = (86400.0, 3600.0, 60.0, 1.0)
 
 
@@ -124,12 +125,19 @@ def parse_duration(text: str) -> float:
     """Read `90s`, `10m`, `1h30m`, `2d` or plain seconds; return seconds.
 
     Raises:
-        UsageError: The text is not a duration.
+        UsageError: The text is not a duration, or one of over a hundred years.
     """
     stripped = text.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", stripped):
-        return float(stripped)
+        return _bounded(text, float(stripped))
     match = _DURATION.match(stripped)
     if match is None or not stripped:
         raise UsageError(f"{text!r} is not a duration", fix="write it like 90s, 10m or 1h30m")
-    return sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS_S, strict=True) if part)
+    return _bounded(text, sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS_S, strict=True) if part))
+
+
+def _bounded(text: str, duration_s: float) -> float:
+    """Refuse what no calendar can add to an instant, or take from one."""
+    if duration_s > DURATION_S_MAX:
+        raise UsageError(f"{text[:40]!r} is too long", why="a duration has 36500 days at most", fix="write it like 90d")
+    return duration_s

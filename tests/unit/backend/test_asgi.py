@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -105,6 +106,7 @@ class Records(MemoryRecords):
         self.free.set()
         self.lose_replies = 0
         self.fail_gets = 0
+        self.fail_tokens = False
 
     async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
         await self.free.wait()
@@ -118,6 +120,8 @@ class Records(MemoryRecords):
     async def get(self, key: str) -> Record | None:
         if self.fail_gets:
             self.fail_gets -= 1
+            raise BackendUnavailable("no answer", fix="try again")
+        if self.fail_tokens and key.startswith("token/"):
             raise BackendUnavailable("no answer", fix="try again")
         return await super().get(key)
 
@@ -430,6 +434,51 @@ async def test_a_token_is_refused_from_the_request_after_it_was_revoked(site: Si
     for method, body in (("GET", b""), ("POST", state(1)), ("UNLOCK", lock("a"))):
         assert (await site.ask(method, body=body, query="ID=a", token=text.whole())).status == 401
     assert await site.holders() == ["a"]
+
+
+@pytest.mark.promise("P4")
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+async def test_a_token_that_ends_while_its_lock_request_waits_is_granted_nothing(site: Site, end: str) -> None:
+    token, text = await site.book.create(Role.RUNNER, by="ann", lifetime=timedelta(minutes=5))
+    await site.ask("LOCK", body=lock("a"))
+    waiting = site.start("LOCK", body=lock("b"), query="wait=1h", token=text.whole())
+    await settle()
+    later = site.start("LOCK", body=lock("c"), query="wait=1h")
+    await settle()
+    if end == "revoked":
+        await site.book.revoke(token.id)
+    else:
+        site.clock.pass_time(301)
+    await site.ask("UNLOCK", body=lock("a"))
+    await asyncio.wait_for(waiting.task, 5)
+    assert waiting.reply.status == 401
+    assert end in waiting.reply.data["why"]
+    await site.clock.advance(RECONNECT_S + 0.1)
+    await asyncio.wait_for(later.task, 5)
+    assert later.reply.status == 200
+    assert await site.holders() == ["c"]
+
+
+@pytest.mark.promise("P4")
+async def test_a_grant_is_told_though_its_token_cannot_be_asked_for_again(site: Site) -> None:
+    _, text = await site.book.create(Role.RUNNER, by="ann")
+    await site.ask("LOCK", body=lock("a"))
+    waiting = site.start("LOCK", body=lock("b"), query="wait=1h", token=text.whole())
+    await settle()
+    site.records.fail_tokens = True
+    await site.ask("UNLOCK", body=lock("a"))
+    await asyncio.wait_for(waiting.task, 5)
+    assert waiting.reply.status == 200
+    assert await site.holders() == ["b"]
+
+
+@pytest.mark.promise("P2")
+async def test_a_planner_takes_nobody_out_of_the_queue_who_wants_to_apply(site: Site) -> None:
+    _, text = await site.book.create(Role.PLANNER, by="ann")
+    await site.ask("LOCK", body=lock("a"))
+    await site.ask("LOCK", body=lock("b"))
+    assert (await site.ask("UNLOCK", body=lock("b"), token=text.whole())).status == 403
+    assert await site.waiters() == ["b"]
 
 
 async def test_while_tokens_cannot_be_asked_for_nobody_is_let_in(site: Site) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -32,7 +34,7 @@ async def test_a_token_is_told_once_and_only_its_digest_is_kept(site: Site) -> N
     assert parse_token(text.whole()) == text
     kept = b"".join(record.value for record in await site.records.list(""))
     assert text.secret.encode() not in kept
-    assert text.secret not in repr(text) + repr(token) + repr(await site.book.all())
+    assert text.secret not in repr(text) + repr(token) + repr((await site.book.all()).tokens)
     found = await site.book.identify(text)
     assert (found.role, found.states, found.who) == (Role.RUNNER, "prod/*", f"ci of prod ({token.id})")
 
@@ -61,8 +63,10 @@ async def test_a_token_ends_at_its_time_and_when_it_is_revoked(site: Site) -> No
     with pytest.raises(AuthenticationFailed) as refusal:
         await site.book.identify(long_text)
     assert "revoked" in refusal.value.why
-    assert await site.book.revoke(long.id) == next(each for each in await site.book.all() if each.id == long.id)
-    assert short.id in {each.id for each in await site.book.all()}
+    assert await site.book.revoke(long.id) == next(
+        each for each in (await site.book.all()).tokens if each.id == long.id
+    )
+    assert short.id in {each.id for each in (await site.book.all()).tokens}
     with pytest.raises(UsageError):
         await site.book.revoke("nobody")
 
@@ -75,7 +79,7 @@ async def test_the_last_use_is_kept_without_a_write_for_each(site: Site) -> None
     assert (await site.records.get(f"token/{token.id}") or pytest.fail("gone")).version == first
     site.clock.pass_time(USED_EVERY.total_seconds() + 1)
     await site.book.identify(text)
-    assert (await site.book.all())[0].used_at == site.clock.now()
+    assert (await site.book.all()).tokens[0].used_at == site.clock.now()
 
 
 async def test_a_token_is_good_for_its_rights_on_its_states_only(site: Site) -> None:
@@ -96,8 +100,56 @@ async def test_a_token_that_cannot_be_read_lets_nobody_in(site: Site) -> None:
         await site.book.identify(text)
 
 
+@pytest.mark.promise("P10")
+async def test_a_token_that_was_revoked_stays_so_when_the_clock_goes_back(site: Site) -> None:
+    token, text = await site.book.create(Role.ADMIN, by="ann")
+    await site.book.revoke(token.id)
+    site.clock.jump(-86_400)
+    with pytest.raises(AuthenticationFailed) as refusal:
+        await site.book.identify(text)
+    assert "revoked" in refusal.value.why
+
+
+ODD = {
+    "a schema of a newer release": {"schema": 2},
+    "an id of another": {"id": "0" * 12},
+    "no digest": {"digest": ""},
+    "a digest that is no hash": {"digest": "ü" * 64},
+    "a role that is not known": {"role": "owner"},
+    "an instant without a zone": {"expires_at": "2999-01-01T00:00:00"},
+    "a use without a zone": {"used_at": "2026-01-01T00:00:00"},
+    "a revocation that is no instant": {"revoked_at": True},
+    "states that are a list": {"states": ["**"]},
+}
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+async def test_a_token_of_a_stranger_lets_nobody_in_and_hides_no_other(site: Site, odd: dict[str, Any]) -> None:
+    token, text = await site.book.create(Role.ADMIN, by="ann")
+    other, _ = await site.book.create(Role.READER, by="ann")
+    record = await site.records.get(f"token/{token.id}") or pytest.fail("gone")
+    written = json.dumps({**json.loads(record.value), **odd}).encode()
+    await site.records.swap(record.key, expected=record.version, value=written)
+    with pytest.raises(BackendUnavailable) as refusal:
+        await site.book.identify(text)
+    assert refusal.value.why
+    assert refusal.value.fix
+    listed = await site.book.all()
+    assert [each.id for each in listed.tokens] == [other.id]
+    assert listed.unreadable == (token.id,)
+
+
+@pytest.mark.parametrize("lifetime_s", [0, -300])
+async def test_a_token_that_would_have_ended_already_is_not_made(site: Site, lifetime_s: float) -> None:
+    with pytest.raises(UsageError) as refusal:
+        await site.book.create(Role.READER, by="ann", lifetime=timedelta(seconds=lifetime_s))
+    assert refusal.value.fix
+    assert (await site.book.all()).tokens == ()
+
+
 @pytest.mark.parametrize(("states", "note"), [("[x]", ""), ("**", "a\nb"), ("**", "x" * 201)])
 async def test_what_cannot_be_kept_makes_no_token(site: Site, states: str, note: str) -> None:
     with pytest.raises(UsageError):
         await site.book.create(Role.READER, states=states, note=note, by="ann")
-    assert await site.book.all() == []
+    assert (await site.book.all()).tokens == ()

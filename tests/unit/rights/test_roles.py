@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interlock.errors import UsageError
 from interlock.rights import RIGHTS, Right, Role, check_glob, matches, may
@@ -53,6 +56,24 @@ def test_each_role_may_do_what_the_one_before_it_may_and_more() -> None:
 )
 def test_a_glob_names_states(glob: str, state: str, *, expected: bool) -> None:
     assert matches(glob, state) is expected
+
+
+def _way_of_a_regular_expression(glob: str, state: str) -> bool:
+    parts = re.split(r"(\*\*|\*)", glob)
+    words = {"**": "(?s:.*)", "*": "[^/]*"}
+    return re.fullmatch("".join(words.get(part, re.escape(part)) for part in parts), state) is not None
+
+
+@given(glob=st.text("a/@*", max_size=8), state=st.text("a/@\n", max_size=8))
+def test_a_glob_names_what_the_same_regular_expression_matches(glob: str, state: str) -> None:
+    assert matches(glob, state) is _way_of_a_regular_expression(glob, state)
+
+
+def test_a_glob_of_many_stars_takes_no_time_for_a_name_that_it_does_not_match() -> None:
+    glob = check_glob("*a" * 90 + "b")
+    assert not matches(glob, "a" * 200)  # a regular expression would not end
+    assert not matches(check_glob("**a*a" * 30 + "b"), "a/" * 100)
+    assert matches(check_glob("**a*a" * 20), "a" * 200)
 
 
 @pytest.mark.parametrize("glob", ["", "a b", "[ab]", "a?", "/a", "***", "ü", "a\n", "x" * 300])

@@ -27,6 +27,14 @@ def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     assert "10m" in refusal.value.fix
 
 
+@pytest.mark.parametrize("text", ["999999999d", "9" * 400, "9" * 400 + "d", "36501d"])
+def test_a_duration_that_no_calendar_holds_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_duration(text)
+    assert refusal.value.why
+    assert parse_duration("36500d") == 36_500 * 86_400.0
+
+
 def test_flags_override_the_environment_which_overrides_the_file(tmp_path: Path) -> None:
     folder = write(tmp_path, "run:\n  wait: 1m\n  max_deletes: 5\n  lease: 30s\n")
     settings = load(folder, {"HOME": "/h", "INTERLOCK_WAIT": "2m", "INTERLOCK_MAX_DELETES": "3"}, {"wait_s": 180.0})
