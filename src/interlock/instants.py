@@ -1,4 +1,4 @@
-"""How an instant is spelled for people: the one place, so that everything they read has one form.
+"""How an instant is read from records, and spelled for people: the one place, so that all they read has one form.
 
 Pure: it reads no clock. JSON has RFC 3339 in UTC and is not spelled here.
 """
@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, tzinfo
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
+"""An instant of a stored record. One without a zone, which could be compared with no other, is malformed."""
 
 _IN_TEXT = re.compile(r"(?<![\w:.-])(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)Z(?!\w)", re.ASCII)
 

@@ -7,13 +7,13 @@ no longer holds is refused in the very step that would have stored it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from interlock.errors import BackendUnavailable, reason_of
+from interlock.instants import Instant
 from interlock.lock import NEW_LOCK, Lock, LockBroken, from_data, to_data
 
 SCHEMA = 1
@@ -45,7 +45,7 @@ class Head(Struct, frozen=True, kw_only=True):
     serial: int
     lineage: str
     size_bytes: int
-    written_at: datetime
+    written_at: Instant
     token: int
     run: str = ""
     meta_digest: str = ""

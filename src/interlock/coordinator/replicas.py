@@ -3,14 +3,18 @@
 Each server writes a record, `server/<name>`, again and again; its name is drawn at its start, so that none is taken for
 the one before it. Who waits at a server that vanished is gone or will come back by another: it is not granted until
 it speaks. One server at a time does that for all, by a lease: the record `duty/<what>`, whose version is the fence.
-Whoever was paused meanwhile finds another version and does nothing. All of it is judged by the clock of the store.
+Whoever was paused meanwhile finds another version and does nothing.
+
+Whether a record is silent each server finds out by watching it, on its own monotonic clock: the clock of the store may
+jump, with a failover to another machine. Only a record that it has never seen change is also judged by that clock, so
+that a server which starts need not watch what died long ago.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +23,7 @@ from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.coordinator.interface import Coordinator
 from interlock.errors import InterlockError
+from interlock.instants import Instant
 from interlock.lock import Elapsed
 from interlock.store.records import Mismatch, Record, RecordStore
 
@@ -41,9 +46,44 @@ class Beat(Struct, frozen=True, kw_only=True):
     """
 
     server: str
-    at: datetime
+    at: Instant
     epoch: int = 0
     schema: int = 1
+
+
+class _Seen(Struct, frozen=True, kw_only=True):
+    version: int
+    since_s: float
+    has_changed: bool
+
+
+class _Watch:
+    """Finds out which records nobody writes any more.
+
+    Args:
+        clock: Of the store.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+
+    def silent(self, records: Sequence[Record]) -> list[tuple[Record, Beat]]:
+        """Look at all watched records as they are now; return those that are silent and can be read."""
+        self._seen = {record.key: self._look(record) for record in records}
+        beats = [(record, beat) for record in records if (beat := _read(record)) is not None]
+        return [(record, beat) for record, beat in beats if self._is_silent(self._seen[record.key], beat)]
+
+    def _look(self, record: Record) -> _Seen:
+        before = self._seen.get(record.key)
+        if before is not None and before.version == record.version:
+            return before
+        return _Seen(version=record.version, since_s=self._clock.monotonic(), has_changed=before is not None)
+
+    def _is_silent(self, seen: _Seen, beat: Beat) -> bool:
+        if self._clock.monotonic() - seen.since_s > GONE_S:
+            return True
+        return not seen.has_changed and (self._clock.now() - beat.at).total_seconds() > GONE_S
 
 
 class Replica:
@@ -61,6 +101,7 @@ class Replica:
         self._records = records
         self._coordinator = coordinator
         self._clock = clock
+        self._watch, self._duty = _Watch(clock), _Watch(clock)
         self._own: int | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -85,8 +126,9 @@ class Replica:
         except Mismatch as other:  # it was silent for so long that it was taken for gone
             self._own = None if other.current is None else other.current.version
             self._own = await self._records.swap(_SERVERS + self.name, expected=self._own, value=value)
+        silent = self._watch.silent(await self._records.list(_SERVERS, limit=_SERVERS_MAX))
         if await self._has_duty():
-            await self._see_who_vanished()
+            await self._see_who_vanished(silent)
 
     async def _go_on(self) -> None:
         while True:
@@ -98,7 +140,7 @@ class Replica:
         """Renew the duty, or take it when its holder is silent; False when another one has it."""
         record = await self._records.get(_DUTY)
         held = _read(record)
-        if held is not None and held.server != self.name and not self._is_silent(held):
+        if record is not None and held is not None and held.server != self.name and not self._duty.silent([record]):
             return False
         epoch = 1 if held is None else held.epoch + (held.server != self.name)
         try:
@@ -109,10 +151,9 @@ class Replica:
             return False
         return True
 
-    async def _see_who_vanished(self) -> None:
-        for record in await self._records.list(_SERVERS, limit=_SERVERS_MAX):
-            beat = _read(record)
-            if beat is None or beat.server == self.name or not self._is_silent(beat):
+    async def _see_who_vanished(self, silent: Sequence[tuple[Record, Beat]]) -> None:
+        for record, beat in silent:
+            if beat.server == self.name:
                 continue
             for view in await self._coordinator.states():
                 if view.lock.waiters:
@@ -120,9 +161,6 @@ class Replica:
             # Last: if we vanish before this, the next one does it again. Not if it has just come back.
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=None)
-
-    def _is_silent(self, beat: Beat) -> bool:
-        return (self._clock.now() - beat.at).total_seconds() > GONE_S
 
     def _written(self, *, epoch: int) -> bytes:
         return msgspec.json.encode(Beat(server=self.name, at=self._clock.now(), epoch=epoch))

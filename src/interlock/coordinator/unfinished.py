@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from interlock.bounded import decode_json
+from interlock.instants import Instant
 from interlock.store import Mismatch, Record, RecordDamaged, RecordStore
 
 ATTEMPTS_MAX = 64
@@ -44,7 +44,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     number: int
     blob: str
     meta: str
-    at: datetime
+    at: Instant
     swept: bool = False
 
 

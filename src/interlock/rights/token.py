@@ -10,17 +10,16 @@ import hashlib
 import hmac
 import re
 from datetime import datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from interlock.errors import AuthenticationFailed, command
-from interlock.instants import spelled
+from interlock.instants import Instant, spelled
 from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
 SCHEMA = 1
-_Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 _TEXT = re.compile(r"ilk_([0-9a-z]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 _FORBIDDEN = 403
 
@@ -69,10 +68,10 @@ class Token(Struct, frozen=True, kw_only=True):
     states: str = EVERY_STATE
     note: str = ""
     made_by: str = ""
-    made_at: _Instant
-    expires_at: _Instant | None = None
-    revoked_at: _Instant | None = None
-    used_at: _Instant | None = None
+    made_at: Instant
+    expires_at: Instant | None = None
+    revoked_at: Instant | None = None
+    used_at: Instant | None = None
     schema: int = SCHEMA
 
     @property

@@ -19,6 +19,7 @@ from msgspec import Struct
 from interlock.amounts import amount
 from interlock.bounded import decode_json
 from interlock.errors import StateInvalid, reason_of
+from interlock.instants import Instant
 
 SCHEMA = 2
 """Version of the stored form. A reader refuses a higher one. Form 2 has `salt`."""
@@ -91,7 +92,7 @@ class Version(Struct, frozen=True, kw_only=True):
     who: str
     run: str = ""
     token: int = 0
-    written_at: datetime
+    written_at: Instant
     size_bytes: int
     resources: int = 0
     parent: str = ""
@@ -141,7 +142,7 @@ class Quarantined(Struct, frozen=True, kw_only=True):
     size_bytes: int
     serial: int | None = None
     lineage: str | None = None
-    at: datetime
+    at: Instant
     addresses: tuple[str, ...] = ()
     schema: int = SCHEMA
 

@@ -114,7 +114,44 @@ async def test_a_server_goes_on_to_say_that_it_is_there_and_leaves_in_good_order
 
 async def test_a_record_that_cannot_be_read_stops_nobody(site: Site) -> None:
     await site.records.swap("server/odd", expected=None, value=b"\xff{")
+    await site.records.swap("server/odder", expected=None, value=b'{"server":"odder","at":"2020-01-01T00:00:00"}')
     await site.records.swap("duty/vanished-servers", expected=None, value=b"[]")
     server = site.server("one")
     await server.beat()
-    assert await site.servers() == ["odd", "one"]
+    assert await site.servers() == ["odd", "odder", "one"]
+
+
+async def beat_for(site: Site, seconds: float, *servers: Replica) -> None:
+    for _ in range(round(seconds / BEAT_S)):
+        await site.clock.advance(BEAT_S)
+        for server in servers:
+            await server.beat()
+
+
+@pytest.mark.promise("P2")
+async def test_a_server_that_vanished_is_noticed_though_the_clock_of_the_database_went_back(site: Site) -> None:
+    stays, gone = site.server("stays"), site.server("gone")
+    await beat_for(site, 2 * BEAT_S, gone, stays)  # the one that vanishes has the duty
+    await site.listen("holder", "stays")
+    await site.listen("a", "gone")
+    site.clock.jump(-3600)
+    await beat_for(site, GONE_S - BEAT_S, stays)
+    assert await site.servers() == ["gone", "stays"]
+    await beat_for(site, 2 * BEAT_S, stays)
+    assert await site.servers() == ["stays"]
+    assert await site.doubted() == ["a"]
+
+
+@pytest.mark.promise("P2")
+async def test_nobody_is_taken_for_gone_because_the_clock_of_the_database_went_forward(site: Site) -> None:
+    one, two = site.server("one"), site.server("two")
+    await beat_for(site, 2 * BEAT_S, one, two)
+    await site.listen("holder", "one")
+    await site.listen("a", "two")
+    for server in (one, two):
+        site.clock.jump(3600)
+        await server.beat()
+        assert await site.servers() == ["one", "two"]
+        assert await site.doubted() == []
+    record = await site.records.get("duty/vanished-servers") or pytest.fail("nobody")
+    assert b'"server":"one"' in record.value

@@ -6,6 +6,7 @@ A writer is killed, or held up while others go on, before and after each of its 
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -338,6 +339,21 @@ async def test_a_note_that_cannot_be_read_stops_no_write(tmp_path: Path, note: b
         await bench.write(await bench.hold())
         assert await bench.archive.sweep(STATE) == 0
         assert bench.stored() == await bench.named()
+
+
+@pytest.mark.parametrize("at", ["2020-01-01T00:00:00", "2020-01-01T00:00:00Z"])
+@pytest.mark.parametrize("blob", ["", "../x", "0" * 64])
+async def test_a_note_of_a_stranger_stops_no_write(tmp_path: Path, at: str, blob: str) -> None:
+    async with in_memory(tmp_path) as bench:
+        first = await bench.hold()
+        await bench.write(first)
+        attempt = {"token": first.token, "number": 1, "blob": blob, "meta": "0" * 64, "at": at}
+        record = await bench.records.get("unfinished/prod%2Frouting") or pytest.fail("gone")
+        note = json.dumps({"attempts": [attempt]}).encode()
+        await bench.records.swap(record.key, expected=record.version, value=note)
+        await bench.lose(first)
+        await bench.write(await bench.hold())
+        assert await bench.serial() == 2
 
 
 async def test_a_write_is_not_looked_for_for_ever(tmp_path: Path) -> None:
