@@ -5,20 +5,18 @@ The stages are those of one root (`azure.py`). A root's applies wait for those o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from interlock.ci.pipeline import CLOSING_MIN, REQUIREMENTS_FILE, Pipeline, Target
+from interlock.ci.rendering import stand_in
 from interlock.ci.rendering.azure import CHECKOUT, FILE, IN_A_JOB, INSTALL, render_one, shifted
+from interlock.ci.rendering.stand_in import ONE
 from interlock.ci.rendering.templates import template
 
 ROOT_FILE = "interlock-root.azure-pipelines.yml"
 
-ONE = Target(name="ilstate/root", directory="ildirectory", environment="ilenvironment", locked=True)
 _STAGE = ONE.slug.replace("-", "_")
-_READONLY = " -- -lockfile=readonly"
-_IN_A_SHELL = re.compile(rf"^ +(?:- bash: |interlock |--|exec ).*{ONE.slug}", re.MULTILINE)
 _TOUCHED = f"contains(dependencies.roots.outputs['roots.find.states'], '\"{ONE.name}\"')"
 _WAITS = "    dependsOn: ${{ parameters.waits }}\n"
 _BEHIND = "${{ parameters.behind }}"
@@ -166,23 +164,7 @@ def _stages(text: str) -> str:
 
 def spelled_out(text: str) -> str:
     """Put parameters in the places of a root's values, in stages that are written for `ONE`."""
-    text = _IN_A_SHELL.sub(lambda line: line[0].replace(ONE.slug, "$SLUG"), text)
-    text = text.replace(_READONLY, ' -- ${LOCKFILE:+"$LOCKFILE"}')
-    text = re.sub(
-        rf"^( +)STATE: {ONE.name}$",
-        rf"\1STATE: {ONE.name}\n\1SLUG: {ONE.slug}\n\1LOCKFILE: ${{{{ parameters.lockfile }}}}",
-        text,
-        flags=re.MULTILINE,
-    )
-    for word, name in (
-        (_STAGE, "stage"),
-        (ONE.name, "state"),
-        (ONE.directory, "directory"),
-        (ONE.environment, "environment"),
-        (ONE.slug, "slug"),
-    ):
-        text = text.replace(word, f"${{{{ parameters.{name} }}}}")
-    return text
+    return stand_in.spelled_out(text.replace(_STAGE, "${{ parameters.stage }}"), "parameters")
 
 
 def _without_comment(text: str) -> str:

@@ -12,20 +12,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from interlock.ci.pipeline import Pipeline, Target
+from interlock.ci.pipeline import Pipeline
 from interlock.ci.quoting import yaml_scalar
+from interlock.ci.rendering import stand_in
 from interlock.ci.rendering.github import INSTALL, PINS, SPARSE_BASE, render_one
+from interlock.ci.rendering.stand_in import ONE
 from interlock.ci.rendering.templates import template
 
 ROOT_FILE = "interlock-root.yml"
 _FOLDER = ".github/workflows"
 
-# What stands in the jobs of one root for its values, until each is replaced by an expression.
-_STATE, _DIRECTORY, _ENVIRONMENT, _SLUG = "ilstate/root", "ildirectory", "ilenvironment", "ilstate-root"
-ONE = Target(name=_STATE, directory=_DIRECTORY, environment=_ENVIRONMENT, locked=True)
-_READONLY = " -- -lockfile=readonly"
-_JOB = re.compile(rf"(?<!interlock-)\b(plan|comment|seal|apply|drift)-{_SLUG}\b")
-_IN_A_SHELL = re.compile(rf"^ +(?:run: |interlock |--|exec ).*{_SLUG}", re.MULTILINE)
+_JOB = re.compile(rf"(?<!interlock-)\b(plan|comment|seal|apply|drift)-{ONE.slug}\b")
 SECRET = re.compile(r"secrets\.([A-Z_]+)")
 
 _ROOTS_JOB = """\
@@ -183,24 +180,13 @@ def render(pipeline: Pipeline) -> Mapping[str, str]:
 
 
 def spelled_out(text: str, context: str) -> str:
-    """Put the values of a root in their places: expressions, and in a shell a variable of the environment.
+    """Put expressions in the places of a root's values; its jobs are named without the root.
 
     Args:
         text: Jobs as they are written for `ONE`.
         context: Where the values are, such as `inputs`.
     """
-    text = _JOB.sub(r"\1", text)
-    text = _IN_A_SHELL.sub(lambda line: line[0].replace(_SLUG, "$SLUG"), text)
-    text = text.replace(_READONLY, ' -- ${LOCKFILE:+"$LOCKFILE"}')
-    text = re.sub(
-        rf"^( +)STATE: {_STATE}$",
-        rf"\1STATE: {_STATE}\n\1SLUG: {_SLUG}\n\1LOCKFILE: ${{{{ {context}.lockfile }}}}",
-        text,
-        flags=re.MULTILINE,
-    )
-    for word, name in ((_STATE, "state"), (_DIRECTORY, "directory"), (_ENVIRONMENT, "environment"), (_SLUG, "slug")):
-        text = text.replace(word, f"${{{{ {context}.{name} }}}}")
-    return text
+    return stand_in.spelled_out(_JOB.sub(r"\1", text), context)
 
 
 def _job(text: str, name: str) -> str:

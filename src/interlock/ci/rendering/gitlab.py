@@ -19,7 +19,62 @@ include:
   - local: /.gitlab/interlock.gitlab-ci.yml
 """
 
-_TEXT = """\
+IN_CHANGE = """\
+        $CI_PIPELINE_SOURCE == "merge_request_event"
+        && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
+        && $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID
+"""
+"""The condition of a merge request of this project to the branch that is deployed; forks are planned by nobody."""
+
+_LOCKFILE = """\
+<% if target.locked %>
+    LOCKFILE: -lockfile=readonly
+<% endif %>
+"""
+
+PLANS_WITH = (
+    _LOCKFILE
+    + """\
+<% if p.aws %>
+    AWS_ROLE_ARN: << p.aws.plan_role | yaml >>
+<% endif %>
+"""
+)
+"""The variables of a root's jobs that read: whether its lock file is kept to, and as whom."""
+
+APPLIES_WITH = (
+    _LOCKFILE
+    + """\
+<% if p.aws %>
+    AWS_ROLE_ARN: << p.aws.apply_role | yaml >>
+<% endif %>
+"""
+)
+"""The same of its jobs that write."""
+
+DRIFT_NOTE = """\
+
+# Runs in a scheduled pipeline: Build > Pipeline schedules, cron "<< p.drift_cron | bare >>" on << p.branch | bare >>,
+# with the variable INTERLOCK_DRIFT set to 1; the project's other schedules start nothing here.
+"""
+
+DRIFT_BEGINS = """\
+  extends: .interlock
+  needs: []
+  stage: drift
+  timeout: << p.limit_min(p.plan_min) >> minutes
+  interruptible: true
+"""
+
+DRIFT_RUNS = """\
+  script:
+    - interlock drift "$DIRECTORY" --state "$STATE" --gate -- ${LOCKFILE:+"$LOCKFILE"}
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "schedule" && $INTERLOCK_DRIFT == "1"
+"""
+
+_TEXT = (
+    """\
 # Written by `interlock ci generate gitlab`. Change interlock.yaml and run it again instead of editing this file.
 #
 # Needed in the project's CI/CD variables, all masked, each scoped to the environment that it is for:
@@ -186,17 +241,14 @@ plan:<< target.slug | word >>:
   variables:
     DIRECTORY: << target.directory | yaml >>
     STATE: << target.name | yaml >>
-<% if target.locked %>
-    LOCKFILE: -lockfile=readonly
-<% endif %>
-<% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.plan_role | yaml >>
-<% endif %>
+"""
+    + PLANS_WITH
+    + """\
   rules:
     - if: >-
-        $CI_PIPELINE_SOURCE == "merge_request_event"
-        && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
-        && $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID
+"""
+    + IN_CHANGE
+    + """\
 
 comment:<< target.slug | word >>:
   extends: .interlock-comment
@@ -208,9 +260,9 @@ comment:<< target.slug | word >>:
     STATE: << target.name | yaml >>
   rules:
     - if: >-
-        $CI_PIPELINE_SOURCE == "merge_request_event"
-        && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
-        && $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID
+"""
+    + IN_CHANGE
+    + """\
       when: always
 
 # By hand (Build > Pipelines > New pipeline): plan anew, for instance when the reviewed plan is stale.
@@ -247,42 +299,33 @@ apply:<< target.slug | word >>:
   variables:
     DIRECTORY: << target.directory | yaml >>
     STATE: << target.name | yaml >>
-<% if target.locked %>
-    LOCKFILE: -lockfile=readonly
-<% endif %>
-<% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.apply_role | yaml >>
-<% endif %>
+"""
+    + APPLIES_WITH
+    + """\
   rules:
     - if: $CI_PIPELINE_SOURCE == "web" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
       when: manual
     - if: $CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
 <% if p.drift_cron %>
-
-# Runs in a scheduled pipeline: Build > Pipeline schedules, cron "<< p.drift_cron | bare >>" on << p.branch | bare >>,
-# with the variable INTERLOCK_DRIFT set to 1; the project's other schedules start nothing here.
+"""
+    + DRIFT_NOTE
+    + """\
 drift:<< target.slug | word >>:
-  extends: .interlock
-  needs: []
-  stage: drift
-  timeout: << p.limit_min(p.plan_min) >> minutes
-  interruptible: true
+"""
+    + DRIFT_BEGINS
+    + """\
   environment:
     name: << (target.environment ~ "-plan") | yaml >>
     action: prepare
   variables:
     DIRECTORY: << target.directory | yaml >>
     STATE: << target.name | yaml >>
-<% if target.locked %>
-    LOCKFILE: -lockfile=readonly
-<% endif %>
-<% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.plan_role | yaml >>
-<% endif %>
-  script:
-    - interlock drift "$DIRECTORY" --state "$STATE" --gate -- ${LOCKFILE:+"$LOCKFILE"}
-  rules:
-    - if: $CI_PIPELINE_SOURCE == "schedule" && $INTERLOCK_DRIFT == "1"
+"""
+    + PLANS_WITH
+    + """\
+"""
+    + DRIFT_RUNS
+    + """\
 <% endif %>
 <% endfor %>
 
@@ -298,6 +341,7 @@ settings:
     - if: $CI_PIPELINE_SOURCE == "web"
     - if: $CI_PIPELINE_SOURCE == "schedule" && $INTERLOCK_DRIFT == "1"
 """
+)
 
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:

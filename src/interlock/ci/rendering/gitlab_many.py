@@ -11,40 +11,47 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from interlock.ci.pipeline import Pipeline, Target
-from interlock.ci.rendering.gitlab import FILE, render_one
+from interlock.ci.rendering.gitlab import (
+    APPLIES_WITH,
+    DRIFT_BEGINS,
+    DRIFT_NOTE,
+    DRIFT_RUNS,
+    FILE,
+    IN_CHANGE,
+    PLANS_WITH,
+    render_one,
+)
+from interlock.ci.rendering.stand_in import ONE
 from interlock.ci.rendering.templates import template
 
 MAX_CHANGES = 50  # patterns of one rule; GitLab refuses more, so a root with more counts as always touched
 
-_SENTINEL = Target(name="ilstate/root", directory="ildirectory", environment="ilenvironment", locked=True)
 _REPORT = "report-$SLUG.json"
 
-_RULES = """\
+_RULES = (
+    """\
 
 # A merge request of this project to the branch that is deployed (forks are planned by nobody), and the branch itself.
 .interlock-rules:
   rules:
     - if: &in-change >-
-        $CI_PIPELINE_SOURCE == "merge_request_event"
-        && $CI_MERGE_REQUEST_TARGET_BRANCH_NAME == "<< p.branch | bare >>"
-        && $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID
+"""
+    + IN_CHANGE
+    + """\
     - if: &on-push $CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "<< p.branch | bare >>"
 <% if p.drift_cron %>
-
-# Runs in a scheduled pipeline: Build > Pipeline schedules, cron "<< p.drift_cron | bare >>" on << p.branch | bare >>,
-# with the variable INTERLOCK_DRIFT set to 1; the project's other schedules start nothing here.
+"""
+    + DRIFT_NOTE
+    + """\
 .interlock-drift:
-  extends: .interlock
-  needs: []
-  stage: drift
-  timeout: << p.limit_min(p.plan_min) >> minutes
-  interruptible: true
+"""
+    + DRIFT_BEGINS
+    + """\
   variables:
     LOCKFILE: ""
-  script:
-    - interlock drift "$DIRECTORY" --state "$STATE" --gate -- ${LOCKFILE:+"$LOCKFILE"}
-  rules:
-    - if: $CI_PIPELINE_SOURCE == "schedule" && $INTERLOCK_DRIFT == "1"
+"""
+    + DRIFT_RUNS
+    + """\
 <% endif %>
 
 # One comment for all roots; nothing of a change runs here. By stage, it waits for every plan and has their reports.
@@ -57,8 +64,10 @@ comment:
     - if: *in-change
       when: always
 """
+)
 
-_EACH = """\
+_EACH = (
+    """\
 
 plan:<< target.slug | word >>:
   extends: .interlock-plan
@@ -71,12 +80,9 @@ plan:<< target.slug | word >>:
     DIRECTORY: << target.directory | yaml >>
     STATE: &<< target.slug | word >>-state << target.name | yaml >>
     SLUG: << target.slug | yaml >>
-<% if target.locked %>
-    LOCKFILE: -lockfile=readonly
-<% endif %>
-<% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.plan_role | yaml >>
-<% endif %>
+"""
+    + PLANS_WITH
+    + """\
   rules:
     - if: *in-change
 <% if target.touched_by %>
@@ -121,12 +127,9 @@ apply:<< target.slug | word >>:
   variables:
     DIRECTORY: << target.directory | yaml >>
     STATE: *<< target.slug | word >>-state
-<% if target.locked %>
-    LOCKFILE: -lockfile=readonly
-<% endif %>
-<% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.apply_role | yaml >>
-<% endif %>
+"""
+    + APPLIES_WITH
+    + """\
   rules:
     - if: *<< target.slug | word >>-by-hand
       when: manual
@@ -142,21 +145,19 @@ drift:<< target.slug | word >>:
   variables:
     DIRECTORY: << target.directory | yaml >>
     STATE: *<< target.slug | word >>-state
-<% if target.locked %>
-    LOCKFILE: -lockfile=readonly
-<% endif %>
-<% if p.aws %>
-    AWS_ROLE_ARN: << p.aws.plan_role | yaml >>
-<% endif %>
+"""
+    + PLANS_WITH
+    + """\
 <% endif %>
 """
+)
 
 
 def render(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the GitLab files by path; for pipelines of more than one root."""
-    files = dict(render_one(replace(pipeline, targets=(_SENTINEL,))))
+    files = dict(render_one(replace(pipeline, targets=(ONE,))))
     one = files[FILE]
-    head = one[: one.index(f"\nplan:{_SENTINEL.slug}:")]
+    head = one[: one.index(f"\nplan:{ONE.slug}:")]
     tail = one[one.index("\n# What this file cannot say") :]
     rules = template(_RULES).render(p=pipeline)
     files[FILE] = "".join([_shared(head), rules, *(_root(target, pipeline) for target in pipeline.targets), tail])

@@ -49,6 +49,19 @@ _CHECKOUT = """\
 <% endif %>
 """
 
+# How each stage begins that has a machine.
+_BEGIN = (
+    """\
+          agent { label << label | groovy >> }
+          options { timeout(time: << minutes >>, unit: 'MINUTES') }
+"""
+    + _ENVIRONMENT
+    + """\
+          steps {
+"""
+    + _CHECKOUT
+)
+
 _WITH = """\
             withCredentials([
 <% if p.aws %>
@@ -62,9 +75,29 @@ usernameVariable: 'GENESYSCLOUD_OAUTHCLIENT_ID', passwordVariable: 'GENESYSCLOUD
             ]) {
 """
 
-_AGENT = """\
-          agent { label << label | groovy >> }
-          options { timeout(time: << minutes >>, unit: 'MINUTES') }
+_ROOTS = """\
+  stages {
+    stage('roots') {
+      parallel {
+<% for target in p.targets %>
+"""
+
+_STAGES = (
+    """\
+  options {
+    disableConcurrentBuilds()
+    skipDefaultCheckout()
+  }
+"""
+    + _ROOTS
+)
+
+_END = """\
+<% endfor %>
+      }
+    }
+  }
+}
 """
 
 _WAIT = """\
@@ -89,6 +122,39 @@ _NOTIFY = """\
 <% endif %>
 """
 
+# After what only the stage does: its run is waited for, and people hear of it.
+_REPORTED = (
+    """\
+          post {
+            always {
+"""
+    + _WAIT
+    + _REPORT
+    + """\
+            }
+          }
+        }
+"""
+)
+
+_TOLD = (
+    """\
+            }
+          }
+          post {
+            always {
+"""
+    + _WAIT
+    + """\
+            }
+"""
+    + _NOTIFY
+    + """\
+          }
+        }
+"""
+)
+
 _PLAN = (
     _HEAD
     + """\
@@ -101,10 +167,9 @@ pipeline {
     disableConcurrentBuilds(abortPrevious: true) // a newer commit makes a preview void
     skipDefaultCheckout()
   }
-  stages {
-    stage('roots') {
-      parallel {
-<% for target in p.targets %>
+"""
+    + _ROOTS
+    + """\
 <% set role = p.aws.plan_role if p.aws else "" %>
         stage(<< ("plan " ~ target.name) | groovy >>) {
           // A fork's change is planned by nobody: its code would run with these credentials.
@@ -115,32 +180,15 @@ pipeline {
           }
 <% set minutes = p.limit_min(p.plan_min) %>
 """
-    + _AGENT
-    + _ENVIRONMENT
-    + """\
-          steps {
-"""
-    + _CHECKOUT
+    + _BEGIN
     + _WITH
     + """\
               sh << plan_only(target) >>
             }
           }
-          post {
-            always {
 """
-    + _WAIT
-    + _REPORT
-    + """\
-            }
-          }
-        }
-<% endfor %>
-      }
-    }
-  }
-}
-"""
+    + _REPORTED
+    + _END
 )
 
 _APPLY = (
@@ -155,14 +203,9 @@ _APPLY = (
 pipeline {
   agent none
   triggers { pollSCM('') } // by the push hook; a schedule here polls
-  options {
-    disableConcurrentBuilds()
-    skipDefaultCheckout()
-  }
-  stages {
-    stage('roots') {
-      parallel {
-<% for target in p.targets %>
+"""
+    + _STAGES
+    + """\
         stage(<< target.name | groovy >>) {
           stages {
 <% set role = p.aws.plan_role if p.aws else "" %>
@@ -170,12 +213,7 @@ pipeline {
 <% set minutes = p.limit_min(p.plan_min) %>
         stage(<< ("plan " ~ target.name) | groovy >>) {
 """
-    + _AGENT
-    + _ENVIRONMENT
-    + """\
-          steps {
-"""
-    + _CHECKOUT
+    + _BEGIN
     + _WITH
     + """\
               sh << plan_kept(target) >>
@@ -186,25 +224,14 @@ pipeline {
             }
             stash name: << ("interlock-plan-" ~ target.slug) | groovy >>, includes: 'plan.bin.wrapped'
           }
-          post {
-            always {
 """
-    + _WAIT
-    + _REPORT
+    + _REPORTED
     + """\
-            }
-          }
-        }
 <% set minutes = 15 %>
         // The only stage with the signing key. It runs no code of the checkout: no init, no provider, no script.
         stage(<< ("seal " ~ target.name) | groovy >>) {
 """
-    + _AGENT
-    + _ENVIRONMENT
-    + """\
-          steps {
-"""
-    + _CHECKOUT
+    + _BEGIN
     + """\
             unstash << ("interlock-plan-" ~ target.slug) | groovy >>
             withCredentials([string(credentialsId: 'interlock-seal-key', variable: 'INTERLOCK_SEAL_KEY')]) {
@@ -229,12 +256,7 @@ sh(returnStdout: true, script: 'sed -n "s/^PLAN_RUN=//p" interlock.env').trim()
             submitter << ("interlock-" ~ target.environment) | groovy >>
           }
 """
-    + _AGENT
-    + _ENVIRONMENT
-    + """\
-          steps {
-"""
-    + _CHECKOUT
+    + _BEGIN
     + """\
             unstash << ("interlock-sealed-" ~ target.slug) | groovy >>
             // The plan that was sealed in this build for exactly this tree of files. Another one: exit 41.
@@ -245,27 +267,13 @@ sh(returnStdout: true, script: 'sed -n "s/^PLAN_RUN=//p" interlock.env').trim()
     + _WITH
     + """\
               sh << apply(target) >>
-            }
-          }
-          post {
-            always {
 """
-    + _WAIT
-    + """\
-            }
-"""
-    + _NOTIFY
+    + _TOLD
     + """\
           }
         }
-          }
-        }
-<% endfor %>
-      }
-    }
-  }
-}
 """
+    + _END
 )
 
 _DRIFT = (
@@ -275,47 +283,21 @@ _DRIFT = (
 pipeline {
   agent none
   triggers { cron(<< p.drift_cron | groovy >>) }
-  options {
-    disableConcurrentBuilds()
-    skipDefaultCheckout()
-  }
-  stages {
-    stage('roots') {
-      parallel {
-<% for target in p.targets %>
+"""
+    + _STAGES
+    + """\
 <% set role = p.aws.plan_role if p.aws else "" %>
 <% set client = "interlock-plan" %>
 <% set minutes = p.limit_min(p.plan_min) %>
         stage(<< ("drift " ~ target.name) | groovy >>) {
 """
-    + _AGENT
-    + _ENVIRONMENT
-    + """\
-          steps {
-"""
-    + _CHECKOUT
+    + _BEGIN
     + _WITH
     + """\
               sh << drift(target) >>
-            }
-          }
-          post {
-            always {
 """
-    + _WAIT
-    + """\
-            }
-"""
-    + _NOTIFY
-    + """\
-          }
-        }
-<% endfor %>
-      }
-    }
-  }
-}
-"""
+    + _TOLD
+    + _END
 )
 
 

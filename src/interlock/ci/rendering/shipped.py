@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from interlock.ci.pipeline import REQUIREMENTS_FILE, Aws, Pipeline
 from interlock.ci.quoting import yaml_scalar
 from interlock.ci.rendering.github import PINS, render_one
-from interlock.ci.rendering.github_many import ONE, SECRET, spelled_out
+from interlock.ci.rendering.github_many import SECRET, spelled_out
+from interlock.ci.rendering.stand_in import ONE
 
 _FOLDER = ".github/workflows"
 PLAN_FILE, APPLY_FILE, DRIFT_FILE = (f"{_FOLDER}/interlock-{name}.yml" for name in ("plan", "apply", "drift"))

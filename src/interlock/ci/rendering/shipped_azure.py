@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from interlock.ci.pipeline import REQUIREMENTS_FILE, Aws, Pipeline
 from interlock.ci.rendering.azure import FILE, render_one
-from interlock.ci.rendering.azure_many import ONE, spelled_out
+from interlock.ci.rendering.azure_many import spelled_out
+from interlock.ci.rendering.stand_in import ONE
 
 PLAIN_FILE, AWS_FILE = "templates/azure/interlock.yml", "templates/azure/interlock-aws.yml"
 

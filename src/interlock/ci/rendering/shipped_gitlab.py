@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline, Target
+from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline
 from interlock.ci.rendering.gitlab import FILE, render_one
+from interlock.ci.rendering.stand_in import ONE
 
 COMPONENT_FILE = "templates/interlock/template.yml"
 
 # What stands in the jobs for a value, until an input is put in its place.
-_ONE = Target(name="ilstate/root", directory="ildirectory", environment="ilenvironment", locked=True)
 _PIPELINE = Pipeline(
-    targets=(_ONE,), branch="ilbranch", genesys_region="ilregion", home="ilhome", image="ilimage", plan_key="ilkey"
+    targets=(ONE,), branch="ilbranch", genesys_region="ilregion", home="ilhome", image="ilimage", plan_key="ilkey"
 )
 _NAME = "$[[ inputs.name ]]"
 _HIDDEN = re.compile(r"(?<![\w/-])\.interlock(?:-(?:base|plan|comment|seal|apply))?(?=:?$)", re.MULTILINE)
@@ -33,10 +33,10 @@ _WORDS = {
     f"timeout: {_PIPELINE.limit_min(_PIPELINE.plan_min)} minutes": "timeout: $[[ inputs.plan_minutes ]] minutes",
     f"timeout: {_PIPELINE.limit_min(_PIPELINE.apply_min)} minutes": "timeout: $[[ inputs.apply_minutes ]] minutes",
     "\nsettings:\n": f"\nsettings:{_NAME}:\n",
-    _ONE.name: "$[[ inputs.state ]]",
-    _ONE.slug: _NAME,
-    _ONE.directory: "$[[ inputs.directory ]]",
-    _ONE.environment: "$[[ inputs.environment ]]",
+    ONE.name: "$[[ inputs.state ]]",
+    ONE.slug: _NAME,
+    ONE.directory: "$[[ inputs.directory ]]",
+    ONE.environment: "$[[ inputs.environment ]]",
     "ilbranch": "$[[ inputs.branch ]]",
     "ilregion": "$[[ inputs.genesys_region ]]",
     "ilhome": "$[[ inputs.home ]]",
