@@ -71,17 +71,6 @@ resource "genesyscloud_routing_skill" "billing" {
 """
 
 
-SLOW = """
-resource "terraform_data" "slow" {
-  depends_on = [genesyscloud_routing_skill.billing]
-
-  provisioner "local-exec" {
-    command = "touch $MARK && sleep 2"
-  }
-}
-"""
-
-
 @dataclass(kw_only=True)
 class Outcome:
     """One executed step."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -17,14 +14,11 @@ from tests.ci_jobs import (
     MERGE,
     MODULE,
     SECRETS,
-    SLOW,
-    STEP_S,
     GitHubJob,
     Runner,
     apply_on_github,
     codes,
     handed_on,
-    installs,
     merge_on_azure,
     merge_on_github,
     merge_on_gitlab,
@@ -130,45 +124,6 @@ def test_by_hand_github_plans_anew_and_shows_it_on_the_jobs_page(runner: Runner)
     planned = GitHubJob(runner, "interlock-apply.yml", "plan-prod-routing").execute()
     assert codes(planned)[-1] == ("Show the plan", 0)
     assert "**1 to add" in (runner.temp / "summary.md").read_text()
-
-
-@pytest.mark.slow
-def test_a_cancelled_apply_saves_its_state_before_the_machine_goes_away(runner: Runner) -> None:
-    """GitHub signals the step's entry process alone, kills its tree ten seconds later, and runs the always() step."""
-    (runner.checkout / "infra/main.tf").write_text(MODULE + SLOW)
-    mark = runner.folder / "slow-began"
-    runner.environ["MARK"] = str(mark)
-    runner.generate("github")
-    plan_on_github(runner)
-    seal = GitHubJob(runner, "interlock-apply.yml", "seal-prod-routing")
-    assert codes(seal.execute()) == [("Seal the reviewed plan", 0)]
-
-    job = GitHubJob(runner, "interlock-apply.yml", "apply-prod-routing", needs=seal.outputs)
-    take, apply, wait = (step for step in job.job["steps"] if "run" in step and not installs(step["run"]))
-    assert runner.shell(take["name"], take["run"], job.environ(take)).code == 0
-    script = runner.temp / "apply.sh"
-    script.write_text(apply["run"])
-    step = subprocess.Popen(
-        ["bash", "-e", str(script)],
-        cwd=runner.checkout,
-        env={**runner.environ, **job.environ(apply)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + STEP_S
-    while not mark.exists():
-        assert step.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    step.send_signal(signal.SIGINT)
-    ended = runner.shell(wait["name"], wait["run"], job.environ(wait))
-    step.wait(timeout=STEP_S)
-    assert ended.code == 130, ended.err
-    assert json.loads(runner.run("interlock", "queue", "ls", "--json"))["states"][0]["holders"] == []
-    state = json.loads(runner.run("interlock", "state", "pull", "prod/routing"))
-    assert "genesyscloud_routing_skill" in [resource["type"] for resource in state["resources"]]
-    assert runner.skills() == ["Billing"]
 
 
 @pytest.mark.slow
