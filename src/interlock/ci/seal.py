@@ -267,5 +267,5 @@ def _read_key(text: str, kind: str, length: int, name: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != length or _spelled(kind, key) != text.strip():
-        raise UsageError(f"{name} is missing, or no key of that kind", why=f"it begins with {kind}", fix=_NEW_KEYS)
+        raise UsageError(f"{name} is missing, or not a key of that kind", why=f"it begins with {kind}", fix=_NEW_KEYS)
     return key

@@ -101,7 +101,11 @@ def recover(
     ] = False,
     forget: Annotated[
         list[str] | None,
-        typer.Option("--forget", help="With --orphans: this id is no orphan, as when you deleted it.", metavar="ID"),
+        typer.Option(
+            "--forget",
+            help="With --orphans: this id is not an orphan, for instance since you deleted it.",
+            metavar="ID",
+        ),
     ] = None,
     look: Annotated[
         bool,

@@ -124,7 +124,7 @@ def _check_ours(kind: str, words: Vocabulary, reading: _Reading) -> None:
     Terraform would refuse it, but a run that goes by an address of its own never shows Terraform the block.
     """
     for name in words.ours & reading.settings.keys():
-        reading.unsure.append(f'{reading.settings[name].source}: {name} is no setting of backend "{kind}"')
+        reading.unsure.append(f'{reading.settings[name].source}: {name} is not a setting of backend "{kind}"')
 
 
 def _uncertain(module: Module) -> Iterator[str]:

@@ -121,7 +121,7 @@ def _document(content: bytes, where: str) -> Mapping[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise UsageError(f"{where} is no credentials document", fix=_FIX)
+        raise UsageError(f"{where} is not a credentials document", fix=_FIX)
     return found
 
 
@@ -145,7 +145,7 @@ def _signed(credentials: Mapping[str, Any], at: datetime) -> str:
     except ValueError as error:
         raise UsageError("the key of the Google service account cannot be read", fix=_FIX) from error
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise UsageError("the key of the Google service account is no RSA key", fix=_FIX)
+        raise UsageError("the key of the Google service account is not an RSA key", fix=_FIX)
     return (text + b"." + _packed(key.sign(text, padding.PKCS1v15(), hashes.SHA256()))).decode()
 
 

@@ -77,7 +77,7 @@ def make_proxy(*, protocol: str, host: str, port: str, user: str, password: str)
             else "its proxy has no protocol"
         )
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) <= _PORT_MAX):
-        return "its proxy has a port that is no port"
+        return "the port of its proxy is not a port number"
     number = int(port) if port else _PORTS[scheme]
     known = bool(user and password)
     return ForwardProxy(

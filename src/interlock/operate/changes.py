@@ -46,7 +46,7 @@ def change_since(directory: Path, base: str | None, environ: Mapping[str, str]) 
         environ: The environment; in a CI job it may name the branch that a change is for.
 
     Raises:
-        UsageError: This is no checkout of git, or git does not know what to compare with.
+        UsageError: This is not a git checkout, or git does not know what to compare with.
     """
     top = (read_git(directory, "rev-parse", "--show-toplevel") or "").strip()
     if not top:
@@ -88,7 +88,7 @@ def _ancestor(top: Path, name: str) -> str:
     if not _commit(top, name):
         raise UsageError(
             f"git does not know the commit {name[:200]}",
-            why="this clone is shallow" if _is_shallow(top) else "it is no branch and no commit of this clone",
+            why="this clone is shallow" if _is_shallow(top) else "it is neither a branch nor a commit of this clone",
             fix=_fetch(top, name),
         )
     found = (read_git(top, "merge-base", name, "HEAD") or "").strip()

@@ -144,7 +144,7 @@ def read_recording(lines: Iterable[bytes]) -> Iterator[Exchange]:
         try:
             exchange = msgspec.json.decode(line, type=Exchange)
         except msgspec.MsgspecError as error:
-            raise ValueError(f"line {number} of the recording is no exchange: {error}") from error
+            raise ValueError(f"line {number} of the recording is not an exchange: {error}") from error
         if exchange.schema > SCHEMA:
             raise ValueError(f"line {number} of the recording is of version {exchange.schema}; this reads {SCHEMA}")
         yield exchange

@@ -40,7 +40,7 @@ def test_a_plan_outside_a_checkout_is_not_sealed(tmp_path: Path, monkeypatch: py
     (tmp_path / "plan.bin.wrapped").write_bytes(b"plan")
     with pytest.raises(PolicyGate) as refusal:
         Jenkins(environ=BUILD).source("prod", state="prod", branch="main")
-    assert "no git checkout" in refusal.value.why
+    assert "not a git checkout" in refusal.value.why
 
 
 @pytest.mark.parametrize("branch", [{"BRANCH_NAME": "feature"}, {"BRANCH_NAME": "", "GIT_BRANCH": "origin/feature"}])

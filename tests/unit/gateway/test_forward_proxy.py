@@ -17,7 +17,7 @@ def test_a_login_counts_only_when_it_is_whole_as_in_the_provider() -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "1a", "\u0663"])
 def test_a_port_that_is_no_port_is_said(port: str) -> None:
-    assert made(port=port) == "its proxy has a port that is no port"
+    assert made(port=port) == "the port of its proxy is not a port number"
 
 
 @pytest.mark.promise("P10")

@@ -14,6 +14,7 @@ from interlock.ci.pipeline import Pipeline
 from interlock.ci.platforms.api import NoChange, required
 from interlock.ci.reviewed import Source, no_plan
 from interlock.ci.seal import MAX_PLAN_BYTES
+from interlock.errors import reason_of
 
 WRAPPED_FILE = "plan.bin.wrapped"  # unstashed from the stage before
 
@@ -76,8 +77,8 @@ class Jenkins:
             with Path(WRAPPED_FILE).open("rb") as file:
                 wrapped = file.read(MAX_PLAN_BYTES + 65536)
         except OSError as error:
-            raise no_plan(state, f"{WRAPPED_FILE} of the stage before: {error.strerror or error}") from error
+            raise no_plan(state, f"{WRAPPED_FILE} of the stage before: {reason_of(error)}") from error
         commit, tree = (self.ask_git("rev-parse", name) for name in ("HEAD", "HEAD^{tree}"))
         if not tree:
-            raise no_plan(state, "this is no git checkout, so nobody can tell which files were planned")
+            raise no_plan(state, "this is not a git checkout, so nobody can tell which files were planned")
         return Source(run=build, attempt="1", commit=commit, tree=tree, wrapped=wrapped, words="planned by this build")

@@ -70,7 +70,7 @@ def _site_shape(call: Call, body: Json, _current: Json | None) -> Json:
         raise bad_request("The field 'location' names a location that does not exist", "invalid.reference")
     unknown = [region for region in body["mediaRegions"] if region not in (*CORE_REGIONS, *SATELLITE_REGIONS)]
     if unknown:
-        raise bad_request(f"{str(unknown[0])[:40]} is no media region", "invalid.value")
+        raise bad_request(f"{str(unknown[0])[:40]} is not a media region", "invalid.value")
     return {**body, "location": {"id": where}, "plans": body["plans"] or [_plan(name) for name in _PLANS]}
 
 

@@ -97,7 +97,7 @@ def test_json_configurations_and_override_files_count() -> None:
         ),
         ('proxy {\n    host = "h"\n  }', "its proxy has no protocol"),
         ('proxy {\n    host = "h"\n    protocol = "socks5"\n  }', "its proxy speaks 'socks5'"),
-        ('proxy {\n    host = "h"\n    protocol = "http"\n    port = "x"\n  }', "a port that is no port"),
+        ('proxy {\n    host = "h"\n    protocol = "http"\n    port = "x"\n  }', "not a port number"),
         (
             'dynamic "gateway" {\n    for_each = var.unknown\n    content {}\n  }',
             "whether it has a gateway is not known",
