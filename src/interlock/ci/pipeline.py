@@ -358,7 +358,11 @@ def _targets(states: Mapping[str, StateFacts], default_environment: str) -> Iter
 
 def _distinct(targets: tuple[Target, ...]) -> tuple[Target, ...]:
     if len(targets) > MAX_STATES:
-        raise UsageError(f"{len(targets)} states are too many for one pipeline", why=f"the limit is {MAX_STATES}")
+        raise UsageError(
+            f"{len(targets)} states are too many for one pipeline",
+            why=f"the limit is {MAX_STATES}",
+            fix="give each part of the repository an interlock.yaml and a pipeline of its own",
+        )
     by_slug: dict[str, Target] = {}
     for target in targets:
         other = by_slug.setdefault(target.slug, target)
@@ -382,12 +386,30 @@ def _known(section: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
 
 def _checked(what: str, value: str, form: re.Pattern[str]) -> str:
     if not form.match(value) or ".." in value.split("/"):
+        what = f"{what} cannot go into a pipeline file"
+        if form in _EXAMPLES:
+            raise UsageError(what, why=f"{value!r} has another form", fix=f"write it like {_EXAMPLES[form]}")
         raise UsageError(
-            f"{what} cannot go into a pipeline file",
+            what,
             why=f"{value!r} has characters that CI systems or shells read in their own way",
             fix="use letters, digits and - . _ /",
         )
     return value
+
+
+# Of values that hold more than letters, digits and - . _ /
+_EXAMPLES = {
+    _VERSION: "1.11.4",
+    _ROLE: "arn:aws:iam::111122223333:role/NAME",
+    _REGION: "us-east-1",
+    _CRON: "17 4 * * 1-5",
+    _PACKAGE: "interlock or interlock[aws]",
+    _FOLDER: "/var/lib/interlock",
+    _IMAGE: "hashicorp/terraform:1.11.4@sha256:DIGEST, with the 64 digits of the digest",
+    _SHA256: "what `sha256sum FILE` prints first, 64 digits",
+    _WHEEL: "https://HOST/interlock-0.1.0-py3-none-any.whl",
+    _WRAP_KEY: "what `interlock ci keys` prints for pipeline.plan_key",
+}
 
 
 def _text(section: Mapping[str, Any], key: str, form: re.Pattern[str], default: str) -> str:
@@ -400,7 +422,7 @@ def _text(section: Mapping[str, Any], key: str, form: re.Pattern[str], default: 
 def _flag(section: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
     value = section.get(key, default)
     if not isinstance(value, bool):
-        raise UsageError(f"pipeline.{key} must be true or false", why=f"it is {value!r}")
+        raise UsageError(f"pipeline.{key} must be true or false", why=f"it is {value!r}", fix="write true or false")
     return value
 
 
@@ -427,7 +449,9 @@ def _aws(value: object) -> Aws | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise UsageError("pipeline.aws must be a mapping", why=f"it is {value!r}")
+        raise UsageError(
+            "pipeline.aws must be a mapping", why=f"it is {value!r}", fix="name region, plan_role and apply_role in it"
+        )
     _known(value, [field.name for field in fields(Aws)], "pipeline.aws")
     missing = [key for key in ("region", "plan_role", "apply_role") if key not in value]
     if missing:

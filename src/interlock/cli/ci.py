@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from interlock.ci.beside import Beside
     from interlock.ci.checks import Check
     from interlock.ci.comment import PlanReport
-    from interlock.ci.pipeline import Pipeline, Target
+    from interlock.ci.pipeline import Pipeline
     from interlock.ci.platforms.opening import Platform
     from interlock.ci.workflow import Vendor
     from interlock.settings.values import Settings
@@ -58,72 +57,36 @@ def generate(
     """Write the pipeline that interlock.yaml describes."""
     from interlock.ci.rendering import render
     from interlock.ci.workflow import Vendor
+    from interlock.operate.pipelines import absent, action_for, applied_beside, check_states
 
     settings = _settings()
     root = output or (settings.path.parent if settings.path else Path.cwd())
     pipeline = _pipeline(settings, with_order=True)
-    _check_states(settings)
+    check_states(settings, os.environ)
+    for name, directory in absent(settings):
+        view.note(f"state {name}: its directory {directory} is not here, so its jobs would find nothing to run")
     _check_lasting(pipeline, Vendor(platform.value))
     if pipeline.server is not None:
         view.note("`server:` is set, which runs of this version refuse: the files are for a later one.")
     files = render(Vendor(platform.value), pipeline)
-    plan = {path: _action(root / path, text) for path, text in files.items()}
+    plan = {path: action_for(root / path, text) for path, text in files.items()}
     foreign = [path for path, action in plan.items() if action == "foreign"]
     if foreign and not force and not dry_run and Vendor(platform.value) is not Vendor.GITLAB:
         raise _not_ours(foreign)
     if not dry_run:
         _write(root, files, plan, force=force)
-    for beside in _beside(pipeline, root):
+    for beside in applied_beside(pipeline, root):
         view.note(f"{beside.path}:{beside.span.line}: {_twice(beside)}; take it out when these files have taken over")
     told = [{"path": path, "action": action, "text": files[path]} for path, action in plan.items()]
     view.emit({"files": told, "written": not dry_run}, json=json, human=lambda: _show_files(told, dry_run=dry_run))
 
 
-def _check_states(settings: Settings) -> None:
-    """Refuse what would keep runs from a state of interlock.yaml: in the generated jobs they would end with 3."""
-    from interlock.site.which import ref_of_run
-
-    for state in settings.states.values():
-        if state.directory is not None and state.directory.is_dir():
-            ref_of_run(state.directory.resolve(), settings, os.environ).for_runs()
-
-
 def _check_lasting(pipeline: Pipeline, vendor: Vendor) -> None:
-    from interlock.ci.pipeline import check_lasting, check_limits, is_hosted
-    from interlock.ci.workflow import Vendor
+    from interlock.ci.rendering import check_machines
 
-    hosted = {Vendor.GITHUB: is_hosted(pipeline.runner), Vendor.AZURE: not pipeline.pool}
-    if hosted.get(vendor, False):
-        check_limits(pipeline)
-    check_lasting(pipeline, has_machines=vendor in hosted, is_hosted=hosted.get(vendor, False))
+    check_machines(vendor, pipeline)
     if pipeline.home:
         view.note(f"{pipeline.home} must be one lasting folder of one machine, for all jobs of these states.")
-
-
-def _backend_of(directory: Path | None, settings: Settings) -> str:
-    """Return Terraform's word for the backend of a root module; "" for our own, and for what cannot be read yet."""
-    from interlock.site.which import ref_of_run
-
-    if directory is None or not directory.is_dir():
-        return ""
-    try:
-        ref = ref_of_run(directory.resolve(), settings, os.environ)
-    except UsageError:
-        return "unknown"  # `generate` says why
-    return "" if ref.is_own else ref.found.type
-
-
-def _action(path: Path, text: str) -> str:
-    """Say what writing means for one file: `create`, `update`, `same`, or `foreign` when somebody else wrote it."""
-    from interlock.ci.rendering import HEADER
-
-    try:
-        present = path.read_text(errors="replace")
-    except OSError:
-        return "create"
-    if present == text:
-        return "same"
-    return "update" if present.startswith(HEADER) else "foreign"
 
 
 def _not_ours(paths: list[str]) -> UsageError:
@@ -172,7 +135,8 @@ def check(
     from interlock.ci.platforms.gitlab import GitLab
 
     settings = _settings()
-    pipeline, target = _pipeline(settings), _platform(platform)
+    otherwise = "interlock ci check --platform github    or gitlab, azure, jenkins"
+    pipeline, target = _pipeline(settings), _platform(platform, fix=otherwise)
     looked = target.checks(pipeline, repair=repair) if isinstance(target, GitLab) else target.checks(pipeline)
     found = tuple(accept((*looked, *_beside_checks(pipeline, settings)), pipeline.accept))
     view.emit({"checks": found}, json=json, human=lambda: _show_checks(found))
@@ -183,26 +147,11 @@ def check(
 def _beside_checks(pipeline: Pipeline, settings: Settings) -> list[Check]:
     """Return a wrong setting for each workflow that applies what the generated files apply."""
     from interlock.ci.checks import wrong
+    from interlock.operate.pipelines import applied_beside
 
     root = settings.path.parent if settings.path else Path.cwd()
     fix = "take the job out, or the state out of interlock.yaml"
-    return [wrong(f"workflow {one.path}", _twice(one), fix) for one in _beside(pipeline, root)]
-
-
-def _beside(pipeline: Pipeline, root: Path) -> list[Beside]:
-    """Return the commands of other workflows of the repository that apply a root of this pipeline."""
-    from interlock.ci import find, read_all
-    from interlock.ci.beside import find_beside
-    from interlock.errors import InterlockError
-    from interlock.source.disk import DiskTree
-
-    tree = DiskTree(root)
-    workflows = read_all(tree, find(tree))
-    texts = {}
-    for path in {op.span.path for each in workflows for job in each.jobs for _, op in job.operations()}:
-        with suppress(InterlockError):
-            texts[path] = tree.read(path) or b""
-    return list(find_beside(workflows, texts, [target.directory for target in pipeline.targets]))
+    return [wrong(f"workflow {one.path}", _twice(one), fix) for one in applied_beside(pipeline, root)]
 
 
 def _twice(beside: Beside) -> str:
@@ -216,13 +165,16 @@ def _show_checks(found: tuple[Check, ...]) -> None:
             view.say(f"         next  {one.fix}")
 
 
+_MAX_SERIAL = 2**64 - 1  # Terraform's own
+
+
 @app.command(name="allow-deletions")
 def allow_deletions(
     objects: Annotated[list[str], typer.Argument(help="Addresses that may be deleted.", metavar="ADDRESS…")],
     *,
     state: State,
     lineage: Annotated[str, typer.Option("--lineage", help="The state's lineage.", metavar="ID")],
-    serial: Annotated[int, typer.Option("--serial", help="The state's serial.", metavar="N", min=0)],
+    serial: Annotated[int, typer.Option("--serial", help="The state's serial.", metavar="N", min=0, max=_MAX_SERIAL)],
     json: Json = False,
 ) -> None:
     """Agree to deletions from a protected state, in a file that is reviewed with the change.
@@ -236,6 +188,10 @@ def allow_deletions(
     settings = _settings()
     if settings.path is None:
         raise UsageError("there is no interlock.yaml here", fix="interlock init")
+    if state not in settings.states:
+        known = ", ".join([*settings.states][:5]) or "none"
+        words = f"interlock.yaml has no state {one_line(state)}, only {known}"
+        view.note(f"{words}: nothing but a run of a state with that name uses this consent")
     consent = Agreed(state=state, lineage=lineage, serial=serial, objects=tuple(dict.fromkeys(objects)))
     path = agree(settings.path, consent)
     told = {"path": path, "state": state, "serial": serial, "objects": consent.objects}
@@ -277,7 +233,7 @@ def wrap(
 
     from interlock.ci import seal as sealing
 
-    content = _read(plan, sealing.MAX_PLAN_BYTES)
+    content = _read(plan, sealing.MAX_PLAN_BYTES, command("plan", "--out", plan))
     ephemeral, nonce = secrets.token_bytes(sealing.KEY_BYTES), secrets.token_bytes(sealing.NONCE_BYTES)
     key = os.environ.get("INTERLOCK_WRAP_KEY", "")
     wrapped = sealing.wrap(content, key, ephemeral=ephemeral, nonce=nonce)
@@ -311,7 +267,7 @@ def seal(
     from interlock.ci import seal as sealing
     from interlock.ci.pipeline import slug_of
 
-    source = _platform(None).source(name or slug_of(state), state=state, branch=branch)
+    source = _platform().source(name or slug_of(state), state=state, branch=branch)
     binding = sealing.bind(
         source.wrapped,
         state=state,
@@ -357,7 +313,8 @@ def reviewed(
     """Open the plan that was sealed in this pipeline for exactly these files and this state, or exit with 41."""
     from interlock.ci import seal as sealing
 
-    content = _artifact(artifact) if artifact is not None else _read(_named(sealed), sealing.MAX_PLAN_BYTES + 65536)
+    most = sealing.MAX_PLAN_BYTES + 65536
+    content = _artifact(artifact) if artifact is not None else _read(_named(sealed, "sealed plan"), most, _FETCHED)
     plan, binding = sealing.unseal(content, os.environ.get("INTERLOCK_PLAN_KEY", ""))
     sealing.check_binding(
         binding,
@@ -389,16 +346,19 @@ def _pipeline_run() -> str:
     return found
 
 
-def _named(path: Path | None) -> Path:
+_FETCHED = "let the job fetch what the one before it kept, or name its artifact: --artifact NAME"
+
+
+def _named(path: Path | None, what: str) -> Path:
     if path is None:
-        raise UsageError("no sealed plan is named", fix="name its file, or its artifact with --artifact NAME")
+        raise UsageError(f"no {what} is named", fix="name its file, or its artifact with --artifact NAME")
     return path
 
 
 def _kept_here(name: str) -> bytes | None:
     from interlock.ci.platforms.github import GitHub
 
-    platform = _platform(None)
+    platform = _platform()
     return platform.own(name) if isinstance(platform, GitHub) else None
 
 
@@ -468,7 +428,7 @@ def _to_change(body: str, mark: str) -> None:
     from interlock.ci.platforms.api import NoChange
 
     try:
-        view.note(f"commented  {_platform(None).comment(body, mark)}")
+        view.note(f"commented  {_platform().comment(body, mark)}")
     except NoChange as error:
         view.note(f"{error.what}: the report is on the job's page")
         _to_summary(body)
@@ -477,9 +437,10 @@ def _to_change(body: str, mark: str) -> None:
 def _joint(states: str | None, folder: Path | None) -> str:
     """Return one comment for several roots, from what the jobs of this pipeline have kept."""
     from interlock.ci.comment import joint_markdown
+    from interlock.ci.matrix import read_needs
     from interlock.ci.pipeline import slug_of
 
-    behind = _state_names(states) if states is not None else _planned_here()
+    behind = read_needs(states) if states is not None else _planned_here()
     kept = {name: _kept_in(folder, slug_of(name)) for name in behind}
     reports = {name: _ours(found, name) for name, found in kept.items() if found is not None}
     return joint_markdown(list(behind), reports, behind)
@@ -490,31 +451,17 @@ def _kept_in(folder: Path | None, slug: str) -> bytes | None:
     if folder is None:
         return _kept_here(f"interlock-report-{slug}")
     found = sorted(folder.glob(f"**/report-{slug}.json"), key=lambda path: (len(str(path)), str(path)))
-    return _read(found[-1], _MAX_REPORT_BYTES) if found else None
+    return _read(found[-1], _MAX_REPORT_BYTES, _FETCHED) if found else None
 
 
 def _planned_here() -> dict[str, tuple[str, ...]]:
     """Return the roots that this pipeline of GitLab has plan jobs for, each with those that it needs."""
     from interlock.ci.platforms.gitlab import GitLab
 
-    platform = _platform(None)
+    platform = _platform()
     planned = set(platform.planned()) if isinstance(platform, GitLab) else set()
     targets = _pipeline(_settings(), with_order=True).targets
     return {target.name: target.needs for target in targets if target.slug in planned}
-
-
-def _state_names(states: str) -> dict[str, tuple[str, ...]]:
-    """Return the states that `interlock ci roots` handed on, each with those that it needs."""
-    import msgspec
-
-    from interlock.bounded import decode_json
-
-    try:
-        rows = decode_json(states.encode(), type=list[dict[str, str]])
-        return {row["state"]: tuple(row.get("behind", "").split()) for row in rows}
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
-        why = "`interlock ci roots` hands it on as `matrix`"
-        raise UsageError("--states is not the list of roots", why=why, fix="interlock ci roots --json") from error
 
 
 _MAX_REPORT_BYTES = 32 << 20  # six times the text of a rendered plan that is read
@@ -528,8 +475,12 @@ def _report(summary: Path | None, artifact: str | None, state: str, *, kept: boo
     if artifact is None and not kept:
         settings = _settings()
         check_home_is_ours(settings, os.environ)
-        return read_report(_named(summary), state, settings.runs, os.environ)
-    content = _artifact(artifact) if artifact is not None else _read(_named(summary), _MAX_REPORT_BYTES)
+        if summary is None:
+            fix = command("ci", "comment", "plan.json", "--state", state)
+            raise UsageError("no report is named", why="`interlock plan --json > plan.json` makes it", fix=fix)
+        return read_report(summary, state, settings.runs, os.environ)
+    kept_file = None if artifact is not None else _named(summary, "report")
+    content = _artifact(artifact or "") if kept_file is None else _read(kept_file, _MAX_REPORT_BYTES, _FETCHED)
     return _ours(content, state)
 
 
@@ -611,6 +562,8 @@ def notify(*, state: State, json: Json = False) -> None:
 
     url = os.environ.get("INTERLOCK_NOTIFY_URL", "")
     parts = urlsplit(url)
+    if not url:
+        raise UsageError("INTERLOCK_NOTIFY_URL is not set", fix="keep the webhook's address as a secret of that name")
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
         raise UsageError("INTERLOCK_NOTIFY_URL is not an https address", fix="keep the webhook's address as a secret")
     base = f"{parts.scheme}://{parts.netloc}"
@@ -634,45 +587,9 @@ def _settings() -> Settings:
 
 
 def _pipeline(settings: Settings, *, with_order: bool = False) -> Pipeline:
-    """Return the pipeline that interlock.yaml describes; with the order of its roots where that is asked for."""
-    from interlock import __version__
-    from interlock.ci.pipeline import StateFacts, read_pipeline
+    from interlock.operate.pipelines import described_pipeline
 
-    base = settings.path.parent if settings.path else Path.cwd()
-    order = _order(settings) if with_order else {}
-    states = {
-        name: StateFacts(
-            directory=None if state.directory is None else Path(os.path.relpath(state.directory, base)).as_posix(),
-            environment=state.environment,
-            locked=state.directory is not None and (state.directory / ".terraform.lock.hcl").is_file(),
-            backend=_backend_of(state.directory, settings),
-            needs=order.get(name, ((), ()))[0],
-            touched_by=order.get(name, ((), ()))[1],
-        )
-        for name, state in settings.states.items()
-    }
-    section = settings.sections.get("pipeline", {})
-    return read_pipeline(section, states, server=settings.server, interlock_version=__version__)
-
-
-def _order(settings: Settings) -> Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Return by state what its root needs, directly or not, and which paths touch it; of roots that are here."""
-    from interlock.dependencies.roots import graph_of
-    from interlock.operate.roots import paths_that_touch, read_roots
-
-    folders = [s.directory.resolve() for s in settings.states.values() if s.directory and s.directory.is_dir()]
-    if len(folders) <= 1:
-        return {}
-    roots = read_roots(settings, os.environ, tuple(dict.fromkeys(folders)))
-    _ = roots.waves  # a circle is refused: no pipeline could keep it
-    graph = graph_of(roots.names, roots.needs)
-    paths = paths_that_touch(roots, settings)
-    found = {}
-    for name in roots.names:
-        needs = tuple(sorted(graph.all_needs(name)))
-        touched = dict.fromkeys(path for one in (name, *needs) for path in paths.get(one, ()))
-        found[name] = (needs, tuple(touched))
-    return found
+    return described_pipeline(settings, os.environ, with_order=with_order)
 
 
 @app.command()
@@ -693,6 +610,7 @@ def roots(
 
     On GitHub they find a matrix in the output `matrix` and the names in `states`.
     """
+    from interlock.ci.matrix import named_roots, row_of
     from interlock.cli.many import Choice, choose, notes_of
 
     settings = _settings()
@@ -700,14 +618,13 @@ def roots(
     names = tuple(targets)
     changed = _commit_before() if pushed else changed
     if named is not None:
-        _check_names(named.split(), names)
-        names = tuple(name for name in names if name in named.split())
+        names = named_roots(named.split(), names)
     elif changed is not None:
         chosen = choose(Choice(folders=(), changed=changed, jobs=1), settings, os.environ)
         for text in notes_of(chosen):
             view.note(text)
         names = tuple(name for name in names if name in chosen.roots.names)
-    rows = [_matrix_row(targets[name]) for name in names]
+    rows = [row_of(targets[name]) for name in names]
     _hand_out({"matrix": view.as_json_line(rows), "states": view.as_json_line(names)})
     view.emit({"roots": rows}, json=json, human=lambda: view.say(", ".join(names) or "no root"))
 
@@ -715,41 +632,22 @@ def roots(
 def _commit_before() -> str:
     from interlock.ci.platforms.azure import Azure
 
-    platform = _platform(None)
+    platform = _platform()
     if not isinstance(platform, Azure):
         raise UsageError("--pushed asks Azure Pipelines", why="other CI systems say it", fix="use --changed BASE")
     return platform.commit_before()
 
 
-def _check_names(named: list[str], known: tuple[str, ...]) -> None:
-    import difflib
-
-    for name in named:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            why = f"the nearest is {near[0]}" if near else f"there are {', '.join(known[:5])}"
-            raise UsageError(f"no root of interlock.yaml is called {name[:200]}", why=why, fix="interlock roots")
-
-
-def _matrix_row(target: Target) -> dict[str, str]:
-    return {
-        "state": target.name,
-        "slug": target.slug,
-        "directory": target.directory,
-        "environment": target.environment,
-        "lockfile": "-lockfile=readonly" if target.locked else "",
-        "behind": " ".join(target.needs),
-    }
-
-
-def _platform(which: Platforms | None) -> Platform:
+def _platform(which: Platforms | None = None, **more: str) -> Platform:
     from functools import partial
 
     from interlock.ci.platforms.opening import open_platform
     from interlock.ci.workflow import Vendor
     from interlock.trust.checkout import ask_git
 
-    return open_platform(os.environ, Vendor(which.value) if which else None, ask_git=partial(ask_git, Path.cwd()))
+    return open_platform(
+        os.environ, Vendor(which.value) if which else None, ask_git=partial(ask_git, Path.cwd()), **more
+    )
 
 
 def _tree(tree: str | None) -> str:
@@ -767,12 +665,12 @@ def _tree(tree: str | None) -> str:
     return tree
 
 
-def _read(path: Path, most: int) -> bytes:
+def _read(path: Path, most: int, fix: str) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read", why=reason_of(error), fix="interlock plan --out FILE") from error
+        raise UsageError(f"{path} cannot be read", why=reason_of(error), fix=fix) from error
     return content
 
 

@@ -335,7 +335,12 @@ def _misuse(error: Any) -> UsageError:
     if below and type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help text
         return UsageError("a command is missing", why=f"{command} has {', '.join(below)}", fix=f"{command} --help")
     what = " ".join(error.format_message().split()).rstrip(".") or "a command is missing"
+    for theirs, ours in _NUMBERS.items():
+        what = what.replace(f"is not a valid {theirs}", f"is not {ours}")
     return UsageError(what, why=_MISUSED, fix=f"{command} --help")
+
+
+_NUMBERS = {"int range": "a whole number", "integer": "a whole number", "float range": "a number", "float": "a number"}
 
 
 def _stopped() -> InterlockError:

@@ -13,7 +13,9 @@ import msgspec
 
 from interlock.bounded import decode_json
 from interlock.errors import UsageError, command, reason_of
+from interlock.foreign_text import one_line
 from interlock.run.order import AGREED_FILE, MAX_AGREED, Agreed
+from interlock.state.addresses import is_checkable
 
 _MAX_BYTES = 1 << 20
 _VERSION = 1
@@ -50,7 +52,7 @@ def read_agreed(settings: Path | None) -> tuple[Agreed, ...]:
     try:
         document = decode_json(content, type=_Document)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        what = f"{path} is no list of agreed deletions"
+        what = f"{path} is not a list of agreed deletions"
         raise UsageError(what, why=reason_of(error), fix="remove it, and agree again to what the plan names") from error
     if document.version != _VERSION:
         raise UsageError(f"{path} is of version {document.version}", fix="use the Interlock that wrote it")
@@ -65,18 +67,36 @@ def agree(settings: Path, agreed: Agreed) -> Path:
         agreed: The consent.
 
     Raises:
-        UsageError: It names nothing, or too much; or the file cannot be read or written.
+        UsageError: It names nothing, too much, or what no plan can delete; or the file cannot be read or written.
     """
+    _check(agreed)
+    path = settings.parent / AGREED_FILE
+    others = [one for one in read_agreed(settings) if (one.state, one.lineage) != (agreed.state, agreed.lineage)]
+    _write(path, [*others, agreed])
+    return path
+
+
+def _check(agreed: Agreed) -> None:
+    """Refuse a consent that would cover nothing: its reviewers would believe in it until the apply."""
+    if not agreed.lineage:
+        raise UsageError("a consent is for one lineage, and none is named", fix=_AS_PRINTED)
     if not agreed.objects or len(agreed.objects) > MAX_AGREED:
         raise UsageError(
             f"a consent names 1 to {MAX_AGREED} objects",
             why=f"these are {len(agreed.objects)}",
             fix=command("apply", "--allow-destroy") + "    at a terminal, for more",
         )
-    path = settings.parent / AGREED_FILE
-    others = [one for one in read_agreed(settings) if (one.state, one.lineage) != (agreed.state, agreed.lineage)]
-    _write(path, [*others, agreed])
-    return path
+    for text in agreed.objects:
+        if not is_checkable("resource", text, keyed=True):
+            raise UsageError(
+                f"{one_line(text, limit=_SHOWN) or 'an empty text'} is not the address of an object",
+                why='an address is like genesyscloud_routing_queue.sales or module.m.t.a["key"], for one object each',
+                fix=_AS_PRINTED,
+            )
+
+
+_AS_PRINTED = "interlock plan    whose refusal prints the whole command"
+_SHOWN = 200  # characters of a wrong address
 
 
 def _write(path: Path, deletions: Sequence[Agreed]) -> None:

@@ -141,6 +141,87 @@ def test_a_configuration_that_cannot_be_deployed_is_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "like"),
+    [
+        ("terraform: '1.11'", "1.11.4"),
+        ("image: x", "@sha256:"),
+        ("home: var", "/var/lib/interlock"),
+        ("drift: x", "17 4"),
+    ],
+)
+def test_a_value_of_another_form_is_refused_with_an_example(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, like: str
+) -> None:
+    kept = [
+        each for each in CONFIGURATION.splitlines() if not each.strip().startswith(line.split(":", maxsplit=1)[0] + ":")
+    ]
+    (tmp_path / "interlock.yaml").write_text("\n".join([*kept, f"  {line}", ""]))
+    assert run("generate", "jenkins", "--dry-run") == 3
+    assert like in capsys.readouterr().err.split("next", 1)[1]
+
+
+def test_a_directory_that_is_not_here_is_named(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is known of what it needs, and its jobs would fail one by one."""
+    assert run("generate", "github", "--dry-run") == 0
+    assert f"state prod/routing: its directory {tmp_path / 'infra'} is not here" in capsys.readouterr().err
+    (tmp_path / "infra").mkdir()
+    assert run("generate", "github", "--dry-run") == 0
+    assert "is not here" not in capsys.readouterr().err
+
+
+def test_without_a_file_of_settings_that_is_what_is_said(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "interlock.yaml").unlink()
+    for command in (["generate", "github"], ["roots"], ["check"]):
+        assert run(*command) == 3
+        assert "there is no interlock.yaml here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "next_step"),
+    [
+        (["check"], "interlock ci check --platform github"),
+        (["seal", "--state", "x", "--out", "y"], "run it in a job of the pipeline"),
+        (["roots", "--pushed"], "run it in a job of the pipeline"),
+        (["comment", "--state", "a b"], "interlock ci comment plan.json --state 'a b'"),
+        (["comment", "nowhere", "--state", "x", "--kept"], "--artifact NAME"),
+        (["wrap", "no where"], "interlock plan --out 'no where'"),
+    ],
+)
+def test_the_next_step_is_one_that_this_command_knows(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], next_step: str
+) -> None:
+    """`--platform` was named by commands that have no such option, and a sealed plan where a report was missing."""
+    for name in ("JENKINS_URL", "BUILD_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(*words) == 3
+    told = capsys.readouterr().err
+    assert next_step in told.split("next", 1)[1]
+    assert "sealed plan" not in told
+
+
+def test_a_consent_for_a_state_that_is_not_in_interlock_yaml_is_told_so(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    consent = ("allow-deletions", "t.a", "--lineage", "l", "--serial", "3", "--state")
+    assert run(*consent, "prod/routng") == 0
+    assert "interlock.yaml has no state prod/routng, only prod/routing, listed-only" in capsys.readouterr().err
+    assert run(*consent, "prod/routing") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("serial", ["-1", "1.5", "x", str(2**64)])
+def test_a_serial_is_a_whole_number_that_terraform_could_write(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], serial: str
+) -> None:
+    assert run("allow-deletions", "t.a", "--lineage", "l", "--state", "prod/routing", "--serial", serial) == 3
+    told = capsys.readouterr().err
+    assert "a whole number" in told or "is not in the range" in told
+    assert not (tmp_path / "interlock.deletions.json").exists()
+
+
 S3 = 'terraform {\n  backend "s3" {\n    bucket = "b"\n    key = "k"\n    region = "eu-central-1"\n  }\n}\n'
 LOCAL = 'terraform {\n  backend "local" {\n    path = "x.tfstate"\n  }\n}\n'
 NO_HOME = CONFIGURATION.replace("  home: /var/lib/interlock\n", "")

@@ -428,7 +428,7 @@ def test_outside_ci_there_is_no_identity() -> None:
         ({"GITHUB_TOKEN": "x"}, Vendor.GITHUB, "GITHUB_REPOSITORY"),
         ({}, Vendor.GITLAB, "INTERLOCK_CI_TOKEN"),
         ({"SYSTEM_COLLECTIONURI": "https://x/", "SYSTEM_TEAMPROJECT": "p"}, Vendor.AZURE, "SYSTEM_ACCESSTOKEN"),
-        ({}, None, "--platform"),
+        ({}, None, "run it in a job of the pipeline"),
     ],
 )
 def test_without_a_token_the_variable_is_named(environ: dict[str, str], vendor: Vendor | None, words: str) -> None:

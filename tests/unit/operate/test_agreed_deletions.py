@@ -40,6 +40,26 @@ def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path: Path) -> None:
         read_agreed(tmp_path / "interlock.yaml")
 
 
+@pytest.mark.parametrize("address", ["", "t", "module.m", "t.a\nt.b", 't.a"; rm', "t.a t.b", "x" * 9000])
+def test_a_consent_to_what_no_plan_can_delete_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(UsageError, match="is not the address of an object"):
+        agree(tmp_path / "interlock.yaml", consent(objects=("t.a", address)))
+    assert not (tmp_path / AGREED_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["t.a", "t.a[0]", 'module.m["a b"].module.n[1].t.a["\u00e4 \\"q\\" ]"]', "data.t.a"]
+)
+def test_a_consent_takes_every_address_that_a_plan_prints(tmp_path: Path, address: str) -> None:
+    agree(tmp_path / "interlock.yaml", consent(objects=(address,)))
+    assert read_agreed(tmp_path / "interlock.yaml") == (consent(objects=(address,)),)
+
+
+def test_a_consent_for_no_lineage_would_cover_nothing_and_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lineage"):
+        agree(tmp_path / "interlock.yaml", consent(lineage=""))
+
+
 @pytest.mark.parametrize("count", [0, MAX_AGREED + 1])
 def test_a_consent_names_objects_and_not_too_many(tmp_path: Path, count: int) -> None:
     with pytest.raises(UsageError, match="a consent names"):

@@ -26,7 +26,11 @@ def find_vendor(environ: Mapping[str, str]) -> Vendor | None:
 
 
 def open_platform(
-    environ: Mapping[str, str], vendor: Vendor | None = None, *, ask_git: Callable[..., str] = lambda *_: ""
+    environ: Mapping[str, str],
+    vendor: Vendor | None = None,
+    *,
+    ask_git: Callable[..., str] = lambda *_: "",
+    fix: str = "run it in a job of the pipeline",
 ) -> Platform:
     """Return the platform's API.
 
@@ -34,6 +38,7 @@ def open_platform(
         environ: The job's environment.
         vendor: The platform; None to look at the environment.
         ask_git: Returns git's answer in the checkout, which is all that Jenkins can be asked for.
+        fix: What to do where the environment does not say the platform.
 
     Raises:
         UsageError: It is not known which platform, or its address or token is missing.
@@ -48,7 +53,7 @@ def open_platform(
         case Vendor.JENKINS:
             return Jenkins(environ=environ, ask_git=ask_git)
         case _:
-            raise _nowhere("name it: --platform github|gitlab|azure|jenkins")
+            raise _nowhere(fix)
 
 
 def identity(environ: Mapping[str, str], audience: str) -> str:

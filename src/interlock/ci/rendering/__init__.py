@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from interlock.ci.beside import HEADER
-from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline
+from interlock.ci.pipeline import REQUIREMENTS_FILE, Pipeline, check_lasting, check_limits, is_hosted
 from interlock.ci.rendering import azure, github, gitlab, jenkins
 from interlock.ci.rendering.requirements import requirements_text
 from interlock.ci.workflow import Vendor
 
-__all__ = ["HEADER", "VENDORS", "render"]
+__all__ = ["HEADER", "VENDORS", "check_machines", "render"]
 
 VENDORS = (Vendor.GITHUB, Vendor.GITLAB, Vendor.AZURE, Vendor.JENKINS)
 
@@ -31,3 +31,15 @@ def render(vendor: Vendor, pipeline: Pipeline) -> Mapping[str, str]:
     if not pipeline.installed:
         found[REQUIREMENTS_FILE] = requirements_text(pipeline)
     return found
+
+
+def check_machines(vendor: Vendor, pipeline: Pipeline) -> None:
+    """Refuse a pipeline for which the machines of a CI system do not last: within a job, or from one to the next.
+
+    Raises:
+        UsageError: As `check_limits` and `check_lasting`.
+    """
+    hosted = {Vendor.GITHUB: is_hosted(pipeline.runner), Vendor.AZURE: not pipeline.pool}
+    if hosted.get(vendor, False):
+        check_limits(pipeline)
+    check_lasting(pipeline, has_machines=vendor in hosted, is_hosted=hosted.get(vendor, False))
