@@ -547,9 +547,9 @@ class _Endpoints:
         """
         try:
             await self._tokens.identify(*credentials)
-        except BackendUnavailable:
-            return
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, InterlockError) and error.http_status >= UNAVAILABLE:
+                return
             await asyncio.shield(self._plain.leave(name, request))
             raise
 

@@ -291,12 +291,13 @@ def _version(text: str) -> tuple[int, int]:
 def _refused(outcome: Refused) -> Answer:
     error = outcome.error
     headers = dict(_JSON)
-    if isinstance(error, AuthenticationFailed):
+    status = outcome.status or error.http_status
+    if isinstance(error, AuthenticationFailed) and status < UNAVAILABLE:
         headers["WWW-Authenticate"] = 'Basic realm="interlock", charset="UTF-8"'
     if outcome.retry_after_s is not None:
         headers["Retry-After"] = str(outcome.retry_after_s)
     facts: dict[str, Any] = {"error": error.code, "what": error.what, "why": error.why, "fix": fill_in(error.fix, ".")}
-    return Answer(status=outcome.status or error.http_status, headers=headers, body=_json(facts))
+    return Answer(status=status, headers=headers, body=_json(facts))
 
 
 def _json(value: object) -> bytes:

@@ -17,9 +17,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from interlock.clock import Clock
-from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
+from interlock.errors import BackendUnavailable, InterlockError, UsageError
 from interlock.ids import Ids, draw_from
 from interlock.store.memory import store_is_closed
+from interlock.store.refusals import StoreDenied, StoreUnfit
 
 ATTEMPTS_MAX = 10
 RETRY_S_MAX = 30.0
@@ -370,14 +371,14 @@ class AwsCaller:
     def _failure(self, answer: _Answer, attempts: int) -> InterlockError:
         code, said = answer.code, answer.said
         if code in _DENIED or answer.is_denied:
-            return AuthenticationFailed(
+            return StoreDenied(
                 f"{self._place} refused our credentials",
                 why=f"{code}: {said}",
                 fix="renew the credentials, or grant the permission: interlock doctor",
                 code=code,
             )
         if code in _ABSENT:
-            return UsageError(
+            return StoreUnfit(
                 f"{self._place} does not exist",
                 why=f"{code}: {said}",
                 fix="create it: interlock bootstrap aws",
@@ -394,7 +395,7 @@ class AwsCaller:
                 fix="check network, region and endpoint: interlock doctor",
                 code=code,
             )
-        return UsageError(
+        return StoreUnfit(
             f"{self._place} does not accept our request",
             why=f"{code}: {said}",
             fix="check it: interlock doctor",

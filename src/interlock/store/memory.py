@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 from interlock.clock import Clock
-from interlock.errors import UsageError
 from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
 from interlock.store.checksums import RecordDamaged, check_record, record_sum
 from interlock.store.doorbell import Doorbell
@@ -22,6 +21,7 @@ from interlock.store.records import (
     check_prefix,
     check_value,
 )
+from interlock.store.refusals import StoreUnfit
 
 _THREAD_BYTES_MIN = 1024 * 1024  # hashing less takes under 2 ms, which is cheaper than a thread
 
@@ -181,9 +181,9 @@ class MemoryBlobs:
             raise store_is_closed()
 
 
-def store_is_closed() -> UsageError:
+def store_is_closed() -> StoreUnfit:
     """Return the error of a call to a closed store; it is our own mistake, but never a traceback for a user."""
-    return UsageError("the store is closed", why="it was used after close()", fix="open it again")
+    return StoreUnfit("the store is closed", why="it was used after close()", fix="open it again")
 
 
 async def _digest(data: bytes) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from interlock.errors import UsageError
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore, check_key
+from interlock.store.refusals import StoreUnfit
 
 
 class NamespacedRecords:
@@ -69,7 +69,7 @@ class NamespacedRecords:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise UsageError("this store is closed", fix="open it again")
+            raise StoreUnfit("this store is closed", fix="open it again")
 
     def _plain(self, record: Record | None) -> Record | None:
         return None if record is None else self._renamed(record)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 
-from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, command
+from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
 from interlock.foreign_text import shell_word
 from interlock.store.postgres_place import PostgresPlace
+from interlock.store.refusals import StoreDenied, StoreUnfit
 
 _PASSES = frozenset(
     {
@@ -35,7 +36,7 @@ _WORDS_OF_DENIAL: Mapping[str, str] = {  # a failed connection has no SQLSTATE w
 _WHY_BYTES_MAX = 300
 
 
-class NotMade(UsageError):
+class NotMade(StoreUnfit):
     """The database has none of our tables yet, or not all of them."""
 
     def __init__(self, place: PostgresPlace, *, why: str) -> None:
@@ -91,17 +92,17 @@ def _state_of(error: psycopg.Error) -> str | None:
 
 def _refused(place: PostgresPlace, why: str) -> InterlockError:
     fix = f"psql --dbname={place.plain_word} --command='\\conninfo'    asks for the password; put it in PGPASSWORD"
-    return AuthenticationFailed(f"the database {place.shown} refused us", why=why, fix=fix)
+    return StoreDenied(f"the database {place.shown} refused us", why=why, fix=fix)
 
 
 def _not_granted(place: PostgresPlace, why: str) -> InterlockError:
     show = f"psql --dbname={place.plain_word} --command='\\dn+'"
     fix = f"{show}    shows the grants; the owner of the database gives those that are missing"
-    return AuthenticationFailed(f"the database {place.shown} refused us", why=why, fix=fix)
+    return StoreDenied(f"the database {place.shown} refused us", why=why, fix=fix)
 
 
 def _no_database(place: PostgresPlace, why: str) -> InterlockError:
-    return UsageError(f"there is no database {place.shown}", why=why, fix=_createdb(place))
+    return StoreUnfit(f"there is no database {place.shown}", why=why, fix=_createdb(place))
 
 
 def _not_made(place: PostgresPlace, why: str) -> InterlockError:
@@ -119,7 +120,7 @@ def _damaged(place: PostgresPlace, why: str) -> InterlockError:
 def _not_prepared(place: PostgresPlace, why: str) -> InterlockError:
     mark = "&" if "?" in place.shown else "?"
     address = shell_word(f"{place.shown}{mark}prepared=off")
-    return UsageError(
+    return StoreUnfit(
         f"the database {place.shown} knows our statements no more",
         why=f"{why}; a pooler before it hands each transaction to another session",
         fix=f"write the address with prepared=off: {address}",

@@ -21,6 +21,7 @@ from interlock.foreign_text import shell_word
 from interlock.store.postgres_errors import NotMade
 from interlock.store.postgres_place import PostgresPlace
 from interlock.store.postgres_session import Connection, Session
+from interlock.store.refusals import StoreUnfit
 
 SCHEMA_NUMBER = 1
 """The newest migration that this version knows."""
@@ -154,7 +155,7 @@ class Migration:
         newest = max((number for number, _, _ in done), default=0)
         has_taken_away = any(number > ours and phase == "post" for number, phase, _ in done)
         if newest > ours + 1 or has_taken_away:
-            raise UsageError(
+            raise StoreUnfit(
                 f"the database {self._place.shown} is newer than this program",
                 why=f"its schema is version {newest}, this program knows {ours}",
                 fix="pip install --upgrade interlock",
@@ -254,4 +255,4 @@ _OLDEST = 150_000
 
 
 def _unfit(place: PostgresPlace, why: str, fix: str) -> UsageError:
-    return UsageError(f"the database {place.shown} cannot keep states", why=why, fix=fix)
+    return StoreUnfit(f"the database {place.shown} cannot keep states", why=why, fix=fix)

@@ -17,13 +17,14 @@ from interlock.backend.gate import RunGate, RunGates
 from interlock.backend.locking import HOLD_S_MIN, RECONNECT_S, RETURN_S
 from interlock.coordinator.archive import StateArchive
 from interlock.coordinator.local import LocalCoordinator
-from interlock.errors import BackendUnavailable
+from interlock.errors import BackendUnavailable, InterlockError
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Requested
 from interlock.rights import Role
 from interlock.rights.book import TokenBook
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.store.records import Record
+from interlock.store.refusals import StoreDenied, StoreUnfit
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 from interlock.testing.clock import FakeClock, settle
 from interlock.testing.ids import CountingIds
@@ -107,6 +108,7 @@ class Records(MemoryRecords):
         self.lose_replies = 0
         self.fail_gets = 0
         self.fail_tokens = False
+        self.trouble: InterlockError | None = None
 
     async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
         await self.free.wait()
@@ -121,6 +123,8 @@ class Records(MemoryRecords):
         if self.fail_gets:
             self.fail_gets -= 1
             raise BackendUnavailable("no answer", fix="try again")
+        if self.trouble is not None:
+            raise self.trouble
         if self.fail_tokens and key.startswith("token/"):
             raise BackendUnavailable("no answer", fix="try again")
         return await super().get(key)
@@ -470,6 +474,19 @@ async def test_a_grant_is_told_though_its_token_cannot_be_asked_for_again(site: 
     await asyncio.wait_for(waiting.task, 5)
     assert waiting.reply.status == 200
     assert await site.holders() == ["b"]
+
+
+@pytest.mark.parametrize("trouble", [StoreDenied("the database refused us"), StoreUnfit("a table is missing")])
+async def test_what_the_store_refuses_of_the_server_is_not_told_to_its_clients_as_their_own_mistake(
+    site: Site, trouble: InterlockError
+) -> None:
+    _, text = await site.book.create(Role.RUNNER, by="ann")
+    site.records.trouble = trouble
+    for token in (TOKEN, text.whole()):
+        for method, body in (("GET", b""), ("LOCK", lock("a")), ("POST", state(1)), ("UNLOCK", lock("a"))):
+            reply = await site.ask(method, body=body, query="ID=a", token=token)
+            assert reply.status == 503
+            assert "WWW-Authenticate" not in reply.headers
 
 
 @pytest.mark.promise("P2")

@@ -146,6 +146,7 @@ async def test_a_lasting_failure_is_reported_at_once(
         await caller.call(_failing(error))
     assert failure.value.why
     assert failure.value.fix
+    assert failure.value.http_status == 503  # over HTTP: trouble of the server, not of whoever asked it
     assert not clock.slept_s
 
 

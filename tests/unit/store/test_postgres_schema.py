@@ -223,6 +223,7 @@ async def test_a_role_without_rights_is_told_so(postgres: PostgresServer, url: s
         await open_store(url.replace("interlock@", "guest:hunter2@"), clock=SystemClock())
     assert "hunter2" not in str(refusal.value)
     assert "permission denied" in refusal.value.why
+    assert refusal.value.http_status == 503  # whoever asks a server did not send these credentials
     typed(refusal.value)
 
 
