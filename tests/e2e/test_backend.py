@@ -21,13 +21,14 @@ from typing import Any, TypeVar
 import pytest
 import uvicorn
 
-from interlock.backend.asgi import SingleToken, create_app
+from interlock.backend.asgi import create_app
 from interlock.backend.gate import RunGate, RunGates
 from interlock.clock import SystemClock
 from interlock.coordinator.archive import StateArchive
 from interlock.coordinator.local import LocalCoordinator
 from interlock.ids import RandomIds
 from interlock.lock import Broken, Requested
+from interlock.rights.callers import SingleToken
 from interlock.state import parse_document
 from interlock.store.sqlite import SqliteStore
 

@@ -19,7 +19,7 @@ import pytest
 from starlette.routing import Route
 from tests.security.strangers import SHUT, Heard, every_request, knock, knock_as_nobody
 
-from interlock.backend.asgi import SingleToken, create_app
+from interlock.backend.asgi import create_app
 from interlock.backend.gate import RunGate
 from interlock.backend.loopback import serve_run
 from interlock.backend.serving import serving
@@ -31,6 +31,7 @@ from interlock.gateway.route import PATHS, Door
 from interlock.gateway.service import Gateway, Terms
 from interlock.ids import RandomIds
 from interlock.lock import Priority, Requested
+from interlock.rights.callers import SingleToken
 from interlock.run.gateway_access import RunGateway, find_need
 from interlock.run.surroundings import Seat
 from interlock.settings.values import Settings

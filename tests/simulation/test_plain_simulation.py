@@ -16,10 +16,11 @@ from typing import Any, cast
 import pytest
 from tests.simulation.test_lock_simulation import STATE, Machine, Tickets, Wire, World
 
-from interlock.backend.asgi import SingleToken, create_app
+from interlock.backend.asgi import create_app
 from interlock.coordinator.archive import StateArchive
 from interlock.coordinator.local import LocalCoordinator
 from interlock.lock import Broken
+from interlock.rights.callers import SingleToken
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
 from interlock.testing.clock import settle
 from interlock.testing.ids import CountingIds

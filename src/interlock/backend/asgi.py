@@ -12,21 +12,16 @@ its connections goes back to its place in the queue. What a request does, step b
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
-from msgspec import Struct
 from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from interlock.backend.gate import RunGates, perform
 from interlock.backend.lock_request import Ask, Listen, LockRequest, Reply, Step, Tell
@@ -69,7 +64,8 @@ from interlock.errors import (
 from interlock.ids import Ids
 from interlock.lock import Elapsed, Grant, Lock, holder_of, waiter_of
 from interlock.lock.ticket import Attempt, attempt_at
-from interlock.rights import Right, parse_token
+from interlock.rights import Right
+from interlock.rights.callers import Caller, ClosedDoor, Tokens, credentials_in
 from interlock.state import MAX_STATE_BYTES
 
 if TYPE_CHECKING:
@@ -77,94 +73,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from interlock.rights.book import TokenBook
-
 METHODS = ["GET", "POST", "PUT", "DELETE", "LOCK", "UNLOCK"]
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB over a slow line; a client that sends nothing is cut off by then
 GONE = 410  # on LOCK: not retried by Terraform, unlike 409 and 423
 TOO_LARGE = 413
-
-
-class Caller(Protocol):
-    """Somebody whose credentials are good."""
-
-    @property
-    def who(self) -> str:
-        """Who this is, for people."""
-        ...
-
-    def check(self, right: Right, state: str) -> None:
-        """Refuse what this one may not do.
-
-        Raises:
-            AuthenticationFailed: It lacks the right on this state.
-        """
-        ...
-
-
-class Tokens(Protocol):
-    """Tells who may use the plain addresses."""
-
-    async def identify(self, username: str, password: str) -> Caller:
-        """Return who this is.
-
-        Raises:
-            AuthenticationFailed: The credentials are wrong, or not good any more.
-            BackendUnavailable: It cannot be told now; then nobody is let in.
-        """
-        ...
-
-
-class _Master(Struct, frozen=True):
-    """Whoever has the server's own token, which is good for everything."""
-
-    who: str
-
-    def check(self, right: Right, state: str) -> None:
-        """See `Caller.check`."""
-
-
-class SingleToken:
-    """One server token for everything, given as the password; the user name says who it is.
-
-    Args:
-        token: The secret. Only its digest is kept.
-    """
-
-    def __init__(self, token: str) -> None:
-        self._digest = hashlib.sha256(token.encode()).digest()
-
-    async def identify(self, username: str, password: str) -> Caller:
-        """See `Tokens.identify`."""
-        if not hmac.compare_digest(hashlib.sha256(password.encode()).digest(), self._digest):
-            raise AuthenticationFailed("the server token is wrong", fix="set TF_HTTP_PASSWORD to the server's token")
-        return _Master(username or "token")
-
-
-class BookTokens:
-    """The tokens of a store, each with its rights, beside the server's own.
-
-    Args:
-        book: Where they are.
-        master: The server's own.
-    """
-
-    def __init__(self, book: TokenBook, master: SingleToken) -> None:
-        self._book = book
-        self._master = master
-
-    async def identify(self, username: str, password: str) -> Caller:
-        """See `Tokens.identify`."""
-        shown = parse_token(password)
-        return await (self._master.identify(username, password) if shown is None else self._book.identify(shown))
-
-
-class ClosedDoor:
-    """No plain addresses: what a run's own loopback server has."""
-
-    async def identify(self, username: str, password: str) -> Caller:  # noqa: ARG002 - nobody may
-        """See `Tokens.identify`."""
-        raise AuthenticationFailed("this server answers only to supervised runs", fix="interlock serve")
 
 
 _NEEDED: Mapping[str, Right] = {
@@ -478,7 +390,7 @@ class _Endpoints:
     async def metrics(self, request: Request) -> Response:
         """Numbers about this server, as Prometheus reads them, for anybody with a token; they name no state."""
         try:
-            await self._tokens.identify(*_credentials(request.headers))
+            await self._tokens.identify(*credentials_in(request.headers))
         except InterlockError as error:
             return await _refusal(request, error)
         numbers = {"interlock_held_lock_requests": float(self._plain.waiting), **self._about.numbers()}
@@ -488,7 +400,7 @@ class _Endpoints:
     async def state(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         try:
-            credentials = _credentials(request.headers)
+            credentials = credentials_in(request.headers)
             caller = await self._tokens.identify(*credentials)
             check_state_name(name)
             caller.check(_NEEDED.get(request.method, Right.APPLY), name)
@@ -598,6 +510,7 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
     runs: RunGates | None = None,
     about: Service | None = None,
     limit_bytes: int = MAX_STATE_BYTES,
+    further: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Return the backend as an ASGI application.
 
@@ -610,6 +523,7 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
         runs: The supervised runs that may use `/run/<secret>/state`.
         about: What is known of the server around this; None for one of a single process.
         limit_bytes: Largest state accepted.
+        further: What else the server offers.
     """
     about = about or Service(ids)
     plain = _Plain(coordinator, archive, clock, ending=about.ending, is_alone=not about.name)
@@ -627,6 +541,7 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
             *([Route("/readyz", endpoints.readyz), Route("/metrics", endpoints.metrics)] if tokens else []),
             Route("/state/{name:path}", endpoints.state, methods=METHODS),
             Route("/run/{secret}/state", endpoints.run, methods=METHODS),
+            *further,
         ],
         lifespan=lifespan,
     )
@@ -655,20 +570,6 @@ async def _respond(outcome: Outcome, client_version: str = "") -> Response:
 
 async def _refusal(request: Request, error: InterlockError) -> Response:
     return await _respond(refused(request.method, error.naming(request.path_params.get("name", "."))))
-
-
-def _credentials(headers: Mapping[str, str]) -> tuple[str, str]:
-    """Return user name and password of Basic authentication; a bearer token counts as a password."""
-    scheme, _, value = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return "", value.strip()
-    if scheme.lower() != "basic":
-        return "", ""
-    try:
-        username, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return username, password
 
 
 def _too_large(size: int, limit: int) -> _TooLarge:

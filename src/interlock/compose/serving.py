@@ -21,6 +21,7 @@ from interlock.trust.secret_file import check_strength, making_command, read_sec
 if TYPE_CHECKING:
     from interlock.backend.asgi import Service
     from interlock.home.embedded import EmbeddedHome
+    from interlock.server.api.table import AnyEndpoint
     from interlock.store.opening import Store
 
 _PORT_MAX = 65_535
@@ -71,10 +72,12 @@ def serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
 
 
 async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
-    from interlock.backend.asgi import BookTokens, SingleToken, create_app
+    from interlock.backend.asgi import create_app
     from interlock.backend.serving import serving
     from interlock.listening.ending import Ending
     from interlock.rights.book import TokenBook
+    from interlock.rights.callers import BookTokens, SingleToken
+    from interlock.server.api.serving import api_routes
 
     ending = Ending()
     settings = read_settings()
@@ -84,7 +87,10 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     async with open_home(settings, store=asked.store) as home, _among_others(home) as about:
         await home.store.keep_room()
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
-        app = create_app(home.coordinator, home.archive, clock=home.clock, ids=home.ids, tokens=tokens, about=about)
+        api = api_routes(_endpoints(home), tokens=tokens, ending=about.ending)
+        app = create_app(
+            home.coordinator, home.archive, clock=home.clock, ids=home.ids, tokens=tokens, about=about, further=api
+        )
         taking = serving(app, host=host, port=port, names=asked.names, tls=asked.tls, linger_s=LINGER_S)
         async with taking as (_, bound):
             scheme = "http" if asked.tls is None else "https"
@@ -98,6 +104,13 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             )
             await ending.wait()
             about.ending.set()
+
+
+def _endpoints(home: EmbeddedHome) -> list[AnyEndpoint]:  # noqa: ARG001 - rows about the home follow
+    """Return the whole table of the JSON API. Each part of the server adds its rows here, and nowhere else."""
+    from interlock.server.api.about import about_endpoints
+
+    return [*about_endpoints()]
 
 
 @asynccontextmanager

@@ -79,6 +79,11 @@ class Token(Struct, frozen=True, kw_only=True):
         """Who acts with it, for people."""
         return f"{self.note or 'token'} ({self.id})"
 
+    @property
+    def key(self) -> str:
+        """See `Caller.key`."""
+        return self.id
+
     def ended(self, now: datetime) -> str:
         """Return why it is not good any more; empty while it is. Revoked is revoked, also when a clock goes back."""
         if self.revoked_at is not None:

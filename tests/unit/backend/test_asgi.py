@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from interlock.backend.asgi import BookTokens, Service, SingleToken, create_app
+from interlock.backend.asgi import Service, create_app
 from interlock.backend.gate import RunGate, RunGates
 from interlock.backend.locking import HOLD_S_MIN, RECONNECT_S, RETURN_S
 from interlock.coordinator.archive import StateArchive
@@ -22,6 +22,7 @@ from interlock.ids import RandomIds
 from interlock.lock import Broken, Requested
 from interlock.rights import Role
 from interlock.rights.book import TokenBook
+from interlock.rights.callers import BookTokens, SingleToken
 from interlock.store.memory import MemoryBlobs, MemoryRecords
 from interlock.store.records import Record
 from interlock.store.refusals import StoreDenied, StoreUnfit
