@@ -3,29 +3,25 @@
 Two kinds of address: `/state/<name>` for plain `terraform` with `backend "http"`, where LOCK joins the state's queue,
 and `/run/<secret>/state` for supervised runs (`gate.py`). One address answers all methods.
 
-A plain lock has no heartbeat. It gets the longest lease, is never broken by time, and if its client dies holding it,
-recovery needs evidence. What must not happen is that it comes into being without its client knowing: so a client is
-granted only while it asks or while its connection is open, and a grant whose answer could not be delivered to any of
-its connections goes back to its place in the queue. What a request does, step by step, is in `lock_request.py`.
+How a LOCK is held open until its turn comes is in `held_lock.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from interlock.backend.gate import RunGates, perform
-from interlock.backend.lock_request import Ask, Listen, LockRequest, Reply, Step, Tell
-from interlock.backend.locking import RECONNECT_S, RETRY_AFTER_S, held
+from interlock.backend.held_lock import Connection, GrantAnswer, HeldLocks, check_still
+from interlock.backend.lock_request import LockRequest
 from interlock.backend.protocol import (
     MAX_LOCK_BYTES,
     UNAVAILABLE,
@@ -47,22 +43,19 @@ from interlock.backend.protocol import (
     refused,
 )
 from interlock.clock import Clock
-from interlock.coordinator import Coordinator, Standing, check_state_name, standing_of
+from interlock.coordinator import Coordinator, check_state_name
 from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer
-from interlock.coordinator.refusals import PlaceLost
 from interlock.errors import (
     AuthenticationFailed,
     BackendUnavailable,
     InterlockError,
     LeaseLost,
     LockHeld,
-    Superseded,
     UsageError,
-    WaitTimeout,
     command,
 )
 from interlock.ids import Ids
-from interlock.lock import Elapsed, Grant, Lock, holder_of, waiter_of
+from interlock.lock import holder_of, waiter_of
 from interlock.lock.ticket import Attempt, attempt_at
 from interlock.rights import Right
 from interlock.rights.callers import Caller, ClosedDoor, Tokens, credentials_in
@@ -71,11 +64,9 @@ from interlock.state import MAX_STATE_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import Message, Receive, Scope, Send
 
 METHODS = ["GET", "POST", "PUT", "DELETE", "LOCK", "UNLOCK"]
 BODY_TIMEOUT_S = 300.0  # a state of 256 MB over a slow line; a client that sends nothing is cut off by then
-GONE = 410  # on LOCK: not retried by Terraform, unlike 409 and 423
 TOO_LARGE = 413
 
 
@@ -129,103 +120,17 @@ class _TooLarge(UsageError):
     http_status = TOO_LARGE
 
 
-class _Connection:
-    """Whether the client of one request is still there. Only after its body was read."""
-
-    def __init__(self, request: Request) -> None:
-        self._listening = asyncio.ensure_future(self._listen(request))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._listening
-
-    @staticmethod
-    async def _listen(request: Request) -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    async def is_gone(self) -> bool:
-        """Whether it left, as far as this machine has heard."""
-        await asyncio.sleep(0)  # let the loop deliver what has arrived
-        return self._listening.done()
-
-    async def unless_gone(self, work: Awaitable[Grant], ending: asyncio.Event) -> Grant | None:
-        """Wait for `work`, or return None as soon as the client is gone or the server ends; it is cancelled then.
-
-        Raises:
-            _Ends: The server ends.
-        """
-        task, end = asyncio.ensure_future(work), asyncio.ensure_future(ending.wait())
-        try:
-            await asyncio.wait({task, self._listening, end}, return_when=asyncio.FIRST_COMPLETED)
-            if self._listening.done():  # a grant that crossed the hanging-up is not told
-                return None
-            if not task.done():
-                raise _Ends
-            return task.result()
-        finally:
-            end.cancel()
-            task.cancel()
-            with suppress(asyncio.CancelledError, InterlockError):
-                await task
-
-
-class _Ends(Exception):
-    """The server ends while a client waits."""
-
-
-class _GrantAnswer(Response):
-    """A granted lock on its way to its client; called off when not even its first byte could be sent.
-
-    Once the status was given to the connection, the client may have read it, whatever happens to the rest.
-    """
-
-    def __init__(self, plain: Response, leave: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(content=plain.body, status_code=plain.status_code)
-        self.raw_headers = plain.raw_headers
-        self._leave = leave
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_told = False
-
-        async def send_on(message: Message) -> None:
-            nonlocal is_told
-            await send(message)
-            is_told = True
-
-        try:
-            await super().__call__(scope, receive, send_on)
-        except BaseException:  # also when the server is shut down in this very moment
-            if not is_told:
-                await asyncio.shield(self._leave())
-            raise
-
-
 class _Plain:
     """The plain addresses.
 
     Args:
         coordinator: Keeps locks and queues.
         archive: Keeps states.
-        clock: For the patience of clients that poll.
-        ending: Set when the server ends.
-        is_alone: There is no other server on these states, so whoever waits now listened to one that is gone.
     """
 
-    def __init__(
-        self, coordinator: Coordinator, archive: StateArchive, clock: Clock, *, ending: asyncio.Event, is_alone: bool
-    ) -> None:
+    def __init__(self, coordinator: Coordinator, archive: StateArchive) -> None:
         self._coordinator = coordinator
         self._archive = archive
-        self._clock = clock
-        self._ending = ending
-        self._is_alone = is_alone
-        self.waiting = 0
-        self._sweeps: set[asyncio.Task[None]] = set()
 
     async def read(self, state: str) -> Outcome:
         current = await self._archive.current(state)
@@ -274,101 +179,15 @@ class _Plain:
         await self._coordinator.release(state, ticket=lock_id, lock_id=lock_id)
         return Done()
 
-    async def take(self, state: str, request: LockRequest, connection: _Connection) -> Outcome | None:
-        """Answer LOCK. None: the client is gone, and there is nobody to answer."""
-        try:
-            return await self._carry_out(state, request, connection)
-        except (LeaseLost, Superseded) as error:
-            return Refused(error=error, status=GONE)
-        except WaitTimeout as error:  # the queue is full
-            lock = await self._lock(state)
-            return replace(held(standing_of(state, lock, request.wish.info.id)), why=error.why)
-        except _Ends:
-            await asyncio.shield(self.call_off(state, request.sent_away()[1]))
-            return _come_back(state)
-        except BaseException:  # whether the lock heard of us is not known, and nobody will be told
-            await asyncio.shield(self.leave(state, request))
-            raise
-
-    async def leave(self, state: str, request: LockRequest) -> None:
-        """Call off this attempt: its client cannot be told any more."""
-        await self.call_off(state, request.closed()[1])
-
-    async def call_off(self, state: str, step: Tell) -> None:
-        """Tell the lock that an attempt is over."""
-        with suppress(InterlockError):
-            await self._coordinator.apply_event(state, step.event)
-        sweep = asyncio.ensure_future(self._sweep(state))
-        self._sweeps.add(sweep)
-        sweep.add_done_callback(self._sweeps.discard)
-
-    async def begin(self) -> None:
-        """Grant nobody who listened to a server that is gone, until it speaks again.
-
-        A client whose server was killed may have given up since; its grant would stay with nobody for a day.
-        """
-        if not self._is_alone:
-            return  # the others say who is gone
-        with suppress(InterlockError):  # a record that cannot be read is told to whoever asks for its state
-            for view in await self._coordinator.states():
-                if view.lock.waiters:
-                    await self._coordinator.apply_event(view.state, Elapsed(doubts_clients=True))
-
-    async def close(self) -> None:
-        """Stop what is still under way."""
-        for sweep in self._sweeps:
-            sweep.cancel()
-        await asyncio.gather(*self._sweeps, return_exceptions=True)
-
-    async def _carry_out(self, state: str, request: LockRequest, connection: _Connection) -> Outcome | None:
-        """Perform the steps of a LOCK request."""
-        request, step = request.begin(await self._lock(state), now=self._clock.now())
-        while True:
-            match step:
-                case Ask():
-                    standing = await self._coordinator.request(state, step.request)
-                    request, step = request.stood(standing, gone=await connection.is_gone())
-                case Listen():
-                    request, step = await self._listen(state, request, step.for_s, connection)
-                case Reply():
-                    return step.outcome
-                case Tell():
-                    await self.leave(state, request)
-                    return None
-
-    async def _listen(
-        self, state: str, request: LockRequest, for_s: float, connection: _Connection
-    ) -> tuple[LockRequest, Step]:
-        """Wait for the grant while the client is there."""
-        shown: list[Standing] = []
-        waiting = self._coordinator.await_grant(
-            state, request.wish.info.id, timeout_s=for_s, on_change=shown.append, attempt=request.attempt
-        )
-        try:
-            self.waiting += 1
-            grant = await connection.unless_gone(waiting, self._ending)
-            return request.closed() if grant is None else request.granted()
-        except (WaitTimeout, PlaceLost):
-            moved = len({standing.shape() for standing in shown}) > 1
-            return request.waited(await self._lock(state), now=self._clock.now(), moved=moved)
-        finally:
-            self.waiting -= 1
-
-    async def _lock(self, state: str) -> Lock:
-        return (await self._coordinator.view(state)).lock
-
-    async def _sweep(self, state: str) -> None:
-        """Pass over the one that left, so that those behind it need not wait for anybody's next sign of life."""
-        await self._clock.sleep(RECONNECT_S + 0.05)
-        with suppress(InterlockError):
-            await self._coordinator.apply_event(state, Elapsed())
-
 
 class _Endpoints:
     """The two addresses and the health check."""
 
-    def __init__(self, plain: _Plain, tokens: Tokens, runs: RunGates, *, about: Service, limit_bytes: int) -> None:
+    def __init__(
+        self, plain: _Plain, locks: HeldLocks, tokens: Tokens, runs: RunGates, *, about: Service, limit_bytes: int
+    ) -> None:
         self._plain = plain
+        self._locks = locks
         self._about = about
         self._tokens = tokens
         self._runs = runs
@@ -393,7 +212,7 @@ class _Endpoints:
             await self._tokens.identify(*credentials_in(request.headers))
         except InterlockError as error:
             return await _refusal(request, error)
-        numbers = {"interlock_held_lock_requests": float(self._plain.waiting), **self._about.numbers()}
+        numbers = {"interlock_held_lock_requests": float(self._locks.waiting), **self._about.numbers()}
         lines = (f"# TYPE {name} {_kind(name)}\n{name} {value:g}\n" for name, value in numbers.items())
         return Response("".join(lines), media_type="text/plain; version=0.0.4")
 
@@ -406,7 +225,7 @@ class _Endpoints:
             caller.check(_NEEDED.get(request.method, Right.APPLY), name)
             body = await self._read_body(request)
             intent = read_intent(request.method, request.query_params, body)
-            async with _Connection(request) as connection:
+            async with Connection(request) as connection:
                 return await self._answer_plain(name, intent, body, caller, credentials, connection)
         except InterlockError as error:
             return await _refusal(request, error)
@@ -433,37 +252,21 @@ class _Endpoints:
         body: bytes,
         caller: Caller,
         credentials: tuple[str, str],
-        connection: _Connection,
+        connection: Connection,
     ) -> Response:
         if not isinstance(intent, Take):
             return await _respond(await self._perform(name, intent, body, caller))
         if intent.info.operation != _PLANNING:
             caller.check(Right.APPLY, name)
         request = LockRequest(wish=intent, who=caller.who, attempt=self._about.new_attempt())
-        outcome = await self._plain.take(name, request, connection)
+        outcome = await self._locks.take(name, request, connection)
         if outcome is None:
             return Response(status_code=400)  # goes to nobody
         response = await _respond(outcome, intent.info.version)
         if isinstance(outcome, Taken):
-            await self._check_still(name, request, credentials)
-            return _GrantAnswer(response, lambda: self._plain.leave(name, request))
+            await check_still(self._tokens, credentials, lambda: self._locks.leave(name, request))
+            return GrantAnswer(response, lambda: self._locks.leave(name, request))
         return response
-
-    async def _check_still(self, name: str, request: LockRequest, credentials: tuple[str, str]) -> None:
-        """Give a grant back whose token ended while its client waited: up to an hour, and then held for a day.
-
-        While tokens cannot be asked for, the grant is told: it could not be given back either.
-
-        Raises:
-            AuthenticationFailed: It ended.
-        """
-        try:
-            await self._tokens.identify(*credentials)
-        except BaseException as error:
-            if isinstance(error, InterlockError) and error.http_status >= UNAVAILABLE:
-                return
-            await asyncio.shield(self._plain.leave(name, request))
-            raise
 
     async def _perform(self, name: str, intent: Read | Write | Give | Delete, body: bytes, caller: Caller) -> Outcome:
         match intent:
@@ -509,6 +312,7 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
     tokens: Tokens | None = None,
     runs: RunGates | None = None,
     about: Service | None = None,
+    locks: HeldLocks | None = None,
     limit_bytes: int = MAX_STATE_BYTES,
     further: Sequence[BaseRoute] = (),
 ) -> Starlette:
@@ -522,18 +326,20 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
         tokens: Who may use `/state/<name>`; None closes those addresses.
         runs: The supervised runs that may use `/run/<secret>/state`.
         about: What is known of the server around this; None for one of a single process.
+        locks: The LOCK requests that are held, when other protocols of this server hold some too.
         limit_bytes: Largest state accepted.
         further: What else the server offers.
     """
     about = about or Service(ids)
-    plain = _Plain(coordinator, archive, clock, ending=about.ending, is_alone=not about.name)
-    endpoints = _Endpoints(plain, tokens or ClosedDoor(), runs or RunGates(ids), about=about, limit_bytes=limit_bytes)
+    locks = locks or HeldLocks(coordinator, clock, ending=about.ending, is_alone=not about.name)
+    plain, gates = _Plain(coordinator, archive), runs or RunGates(ids)
+    endpoints = _Endpoints(plain, locks, tokens or ClosedDoor(), gates, about=about, limit_bytes=limit_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await plain.begin()
+        await locks.begin()
         yield
-        await plain.close()
+        await locks.close()
 
     return Starlette(
         routes=[
@@ -545,13 +351,6 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
         ],
         lifespan=lifespan,
     )
-
-
-def _come_back(state: str) -> Refused:
-    error = BackendUnavailable(
-        f"state {state!r} was not locked yet", why="this server ends; your place is kept", fix="ask again"
-    )
-    return Refused(error=error, status=UNAVAILABLE, retry_after_s=RETRY_AFTER_S)
 
 
 def _kind(name: str) -> str:

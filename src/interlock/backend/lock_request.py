@@ -1,8 +1,9 @@
 """One LOCK request of a plain Terraform, from its arrival until its connection is over. Pure.
 
 Knows: the lock's events and standings, Terraform's lock document. Knows nothing of sockets, stores or clocks.
-The server (`asgi.py`) performs the steps that this returns, and the exhaustive search (tests/simulation/lock_search.py)
-performs the very same steps against every order of arrivals, losses, repetitions and crashes.
+The server (`held_lock.py`) performs the steps that this returns, and the exhaustive search
+(tests/simulation/lock_search.py) performs the very same steps against every order of arrivals, losses, repetitions and
+crashes.
 
 What it keeps:
 - A connection that closed says nothing of what other connections were told. So a request calls off its own attempt,
@@ -76,6 +77,7 @@ class LockRequest:
         wish: What was asked for.
         who: Whose credentials came with it.
         attempt: Its own name; no other request has it, not even a copy of this one.
+        returns: Its client asks again after it was told to wait; one that does not is remembered for a moment only.
         phase: Where it is.
         still_s: Seconds that it waits, and waits again while the queue moves.
         left_s: Seconds that it may still wait altogether.
@@ -84,6 +86,7 @@ class LockRequest:
     wish: Take
     who: str
     attempt: str
+    returns: bool = True
     phase: Phase = Phase.ASKING
     still_s: float = 0.0
     left_s: float = 0.0
@@ -139,6 +142,6 @@ class LockRequest:
         return replace(self, phase=Phase.LISTENING, left_s=self.left_s - for_s), Listen(for_s=for_s)
 
     def _ask_last(self, lock: Lock, now: datetime) -> tuple[LockRequest, Step]:
-        patience = patience_s(lock, self.wish.info.id, now=now)
+        patience = patience_s(lock, self.wish.info.id, now=now) if self.returns else RECONNECT_S
         request = ask(self.wish.info, self.who, polls=True, patience_s=patience, attempt=self.attempt)
         return replace(self, phase=Phase.ASKING_LAST), Ask(request=request)
