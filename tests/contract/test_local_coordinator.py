@@ -7,43 +7,43 @@ from pathlib import Path
 import pytest
 
 from interlock.clock import SystemClock
-from interlock.coordinator import Coordinator
+from interlock.coordinator.interface import HeadKeeper
 from interlock.coordinator.local import LocalCoordinator
 from interlock.ids import RandomIds
 from interlock.store import RecordStore
 from interlock.store.memory import MemoryRecords
 from interlock.store.sqlite import SqliteStore
-from interlock.testing.coordinator_contract import CoordinatorContract
+from interlock.testing.coordinator_contract import HeadContract
 
 
-class TestOverMemory(CoordinatorContract):
+class TestOverMemory(HeadContract):
     @pytest.fixture
     async def records(self) -> RecordStore:
         return MemoryRecords(clock=SystemClock())
 
     @pytest.fixture
-    async def coordinator(self, records: RecordStore) -> Coordinator:
+    async def coordinator(self, records: RecordStore) -> HeadKeeper:
         return LocalCoordinator(records, SystemClock(), RandomIds())
 
     @pytest.fixture
-    async def coordinator_peer(self, records: RecordStore) -> Coordinator:
+    async def coordinator_peer(self, records: RecordStore) -> HeadKeeper:
         return LocalCoordinator(records, SystemClock(), RandomIds())
 
 
-class TestOverSqlite(CoordinatorContract):
+class TestOverSqlite(HeadContract):
     @pytest.fixture
-    async def coordinator(self, tmp_path: Path) -> AsyncIterator[Coordinator]:
+    async def coordinator(self, tmp_path: Path) -> AsyncIterator[HeadKeeper]:
         async with _opened(tmp_path) as coordinator:
             yield coordinator
 
     @pytest.fixture
-    async def coordinator_peer(self, tmp_path: Path) -> AsyncIterator[Coordinator]:
+    async def coordinator_peer(self, tmp_path: Path) -> AsyncIterator[HeadKeeper]:
         async with _opened(tmp_path) as coordinator:
             yield coordinator
 
 
 @asynccontextmanager
-async def _opened(folder: Path) -> AsyncIterator[Coordinator]:
+async def _opened(folder: Path) -> AsyncIterator[HeadKeeper]:
     store = await SqliteStore.open(folder / "interlock.db", clock=SystemClock())
     yield LocalCoordinator(store.records, SystemClock(), RandomIds())
     await store.close()

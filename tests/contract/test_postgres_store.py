@@ -7,13 +7,13 @@ import pytest
 from psycopg import sql
 
 from interlock.clock import SystemClock
-from interlock.coordinator import Coordinator
+from interlock.coordinator.interface import HeadKeeper
 from interlock.coordinator.local import LocalCoordinator
 from interlock.ids import RandomIds
 from interlock.store import BlobStore, RecordStore
 from interlock.store.opening import open_store
 from interlock.store.postgres import PostgresStore
-from interlock.testing.coordinator_contract import CoordinatorContract
+from interlock.testing.coordinator_contract import HeadContract
 from interlock.testing.postgres import PostgresServer, why_not
 from interlock.testing.store_contract import BlobStoreContract, RecordStoreContract, Rewrite
 
@@ -91,11 +91,11 @@ class TestPostgresBlobs(BlobStoreContract):
         return rewrite
 
 
-class TestCoordinatorOverPostgres(CoordinatorContract):
+class TestCoordinatorOverPostgres(HeadContract):
     @pytest.fixture
-    async def coordinator(self, store: PostgresStore) -> Coordinator:
+    async def coordinator(self, store: PostgresStore) -> HeadKeeper:
         return LocalCoordinator(store.records, store.clock, RandomIds())
 
     @pytest.fixture
-    async def coordinator_peer(self, peer: PostgresStore) -> Coordinator:
+    async def coordinator_peer(self, peer: PostgresStore) -> HeadKeeper:
         return LocalCoordinator(peer.records, peer.clock, RandomIds())

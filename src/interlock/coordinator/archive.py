@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from interlock.amounts import amount
 from interlock.clock import Clock
 from interlock.coordinator.chain import MAX_HISTORY, Chain
-from interlock.coordinator.interface import Coordinator
+from interlock.coordinator.interface import HeadKeeper
 from interlock.coordinator.names import key_of
 from interlock.coordinator.record import Head, StateRecord, decode
 from interlock.coordinator.record import encode as encode_record
@@ -158,7 +158,7 @@ class StateArchive:
 
     def __init__(
         self,
-        coordinator: Coordinator,
+        coordinator: HeadKeeper,
         records: RecordStore,
         blobs: BlobStore,
         clock: Clock,

@@ -157,6 +157,13 @@ class Coordinator(Protocol):
         """Return all states whose name begins with `prefix`, in order of their names."""
         ...
 
+
+class HeadKeeper(Coordinator, Protocol):
+    """A coordinator at its store, which also says which version of a state is current. Clients of a server have none.
+
+    It is part of no interface that crosses a network: what becomes current is judged where it is stored.
+    """
+
     async def update_head(
         self,
         state: str,

@@ -14,42 +14,28 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from interlock.clock import Clock
-from interlock.coordinator.acquiring import acquire
-from interlock.coordinator.interface import OnChange
 from interlock.coordinator.listing import list_views
-from interlock.coordinator.lookout import Lookout, Stored
+from interlock.coordinator.lookout import Stored
 from interlock.coordinator.names import check_state_name, key_of, state_of
 from interlock.coordinator.record import Head, StateRecord
-from interlock.coordinator.refusals import HeadMoved, lease_lost, refusal
-from interlock.coordinator.view import Standing, View, standing_of
-from interlock.coordinator.waiting import Wait
+from interlock.coordinator.refusals import HeadMoved, lease_lost
+from interlock.coordinator.telling import TellingCoordinator, view_at
+from interlock.coordinator.view import View
 from interlock.errors import BackendUnavailable, InterlockError, command
 from interlock.ids import Ids
 from interlock.lock import (
-    Broken,
-    Bumped,
     Decision,
     Event,
     FencingToken,
-    Grant,
-    Lease,
-    Paused,
     Refuse,
     RefuseReason,
-    Released,
-    Renewed,
     Requested,
-    Resumed,
-    StillWaiting,
     Ticket,
-    Withdrawn,
     assert_follows,
     decide,
     holder_of,
     settled,
-    waiter_of,
 )
-from interlock.lock.ticket import NOBODY_SAID, Attempt
 from interlock.store.records import Mismatch, Record, RecordStore
 
 SWAP_ATTEMPTS = 100
@@ -96,7 +82,7 @@ class _Attempts:
         return BACKEND_PAUSE_S * self._failed
 
 
-class LocalCoordinator:
+class LocalCoordinator(TellingCoordinator):
     """A `Coordinator` over any `RecordStore`. Several processes may have one each over the same store.
 
     Args:
@@ -109,17 +95,10 @@ class LocalCoordinator:
     def __init__(
         self, store: RecordStore, clock: Clock, ids: Ids, *, first_token: Callable[[], FencingToken] | None = None
     ) -> None:
+        super().__init__(store, clock, ids)
         self._store = store
-        self._clock = clock
-        self._ids = ids
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._lookout = Lookout(store, clock)
-        self._signing: dict[str, asyncio.Task[None]] = {}
         self._first_token = first_token
-
-    def new_ticket(self) -> Ticket:
-        """See `Coordinator.new_ticket`."""
-        return self._ids.fresh()
 
     async def apply_event(self, state: str, event: Event) -> Decision:
         """See `Coordinator.apply_event`."""
@@ -137,94 +116,6 @@ class LocalCoordinator:
             return after, decision
 
         return await self._change(state, step)
-
-    async def request(self, state: str, request: Requested) -> Standing:
-        """See `Coordinator.request`."""
-        decision = await self._told(state, request)
-        party = holder_of(decision.lock, ticket=request.ticket) or waiter_of(decision.lock, ticket=request.ticket)
-        if party is None and request.lock_id is not None:  # known under its lock id, by another ticket
-            party = holder_of(decision.lock, lock_id=request.lock_id) or waiter_of(
-                decision.lock, lock_id=request.lock_id
-            )
-        return standing_of(state, decision.lock, party.ticket if party else request.ticket)
-
-    async def acquire(
-        self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None
-    ) -> Grant:
-        """See `Coordinator.acquire`."""
-        return await acquire(self, state, request, clock=self._clock, timeout_s=timeout_s, on_change=on_change)
-
-    async def await_grant(
-        self,
-        state: str,
-        ticket: Ticket,
-        *,
-        timeout_s: float | None,
-        on_change: OnChange | None = None,
-        attempt: Attempt = NOBODY_SAID,
-    ) -> Grant:
-        """See `Coordinator.await_grant`."""
-        check_state_name(state)
-        wait = Wait(
-            state,
-            ticket,
-            lookout=self._lookout,
-            clock=self._clock,
-            show_signs=lambda: self._show_signs(state),
-            timeout_s=timeout_s,
-            on_change=on_change,
-            attempt=attempt,
-        )
-        return await wait.for_grant()
-
-    async def renew(self, state: str, ticket: Ticket, token: FencingToken) -> Lease:
-        """See `Coordinator.renew`."""
-        decision = await self._told(state, Renewed(ticket=ticket, token=token))
-        holder = holder_of(decision.lock, ticket=ticket, token=token)
-        if holder is None:
-            raise lease_lost(state, decision.lock, ticket=ticket)
-        return holder.lease
-
-    async def release(
-        self,
-        state: str,
-        ticket: Ticket | None = None,
-        token: FencingToken | None = None,
-        *,
-        lock_id: str | None = None,
-    ) -> None:
-        """See `Coordinator.release`."""
-        await self._told(state, Released(ticket=ticket, lock_id=lock_id, token=token))
-
-    async def withdraw(self, state: str, ticket: Ticket, *, attempt: str = "", by: str = "", reason: str = "") -> None:
-        """See `Coordinator.withdraw`."""
-        await self._told(state, Withdrawn(ticket=ticket, attempt=attempt, by=by, reason=reason))
-
-    async def break_(self, state: str, broken: Broken) -> None:
-        """See `Coordinator.break_`."""
-        await self._told(state, broken)
-
-    async def pause(self, state: str, *, by: str, reason: str) -> None:
-        """See `Coordinator.pause`."""
-        await self._told(state, Paused(by=by, reason=reason))
-
-    async def resume(self, state: str, *, by: str) -> None:
-        """See `Coordinator.resume`."""
-        await self._told(state, Resumed(by=by))
-
-    async def bump(self, state: str, ticket: Ticket, *, by: str = "") -> None:
-        """See `Coordinator.bump`."""
-        await self._told(state, Bumped(ticket=ticket, by=by))
-
-    async def view(self, state: str) -> View:
-        """See `Coordinator.view`."""
-        return _view(state, await self._lookout.load(state))
-
-    async def watch(self, state: str, *, seen: int | None, timeout_s: float) -> View:
-        """See `Coordinator.watch`."""
-        before = self._lookout.known(state)
-        record = await self._store.watch(key_of(state), seen=seen, timeout_s=timeout_s)
-        return _view(state, self._lookout.learn(state, record, before=before))
 
     async def states(self, prefix: str = "") -> list[View]:
         """See `Coordinator.states`."""
@@ -257,33 +148,7 @@ class LocalCoordinator:
 
     def _view_of(self, record: Record) -> View:
         state = state_of(record.key)
-        return _view(state, self._lookout.learn(state, record, before=None))
-
-    async def _show_signs(self, state: str) -> None:
-        """Tell the lock that everybody who waits for this state in this process still does: one write for all.
-
-        Whoever notices first that a sign is due shows it for all, and those that notice meanwhile wait for that. Else a
-        crowd of n waiters would rewrite a record of n waiters n times in each patience.
-        """
-        signing = self._signing.get(state)
-        if signing is None or signing.done():
-            signing = self._signing[state] = asyncio.ensure_future(self._sign_for_all(state))
-        await asyncio.shield(signing)
-
-    async def _sign_for_all(self, state: str) -> None:
-        began_s, watchers = self._clock.monotonic(), self._lookout.watchers(state)
-        try:
-            await self.apply_event(state, StillWaiting(tickets=frozenset(watcher.ticket for watcher in watchers)))
-        finally:
-            self._signing.pop(state, None)  # before anybody that waited for it can look again
-        for watcher in watchers:
-            watcher.signed_s = began_s
-
-    async def _told(self, state: str, event: Event) -> Decision:
-        decision = await self.apply_event(state, event)
-        if decision.refused is not None:
-            raise refusal(state, decision.lock, decision.refused)
-        return decision
+        return view_at(state, self._lookout.learn(state, record, before=None))
 
     async def _change(self, state: str, step: Callable[[StateRecord], tuple[StateRecord, _Answer]]) -> _Answer:
         """Load, step, swap; again on the newer record when somebody else was faster.
@@ -301,7 +166,7 @@ class LocalCoordinator:
                 try:
                     after, answer = step(stored.record)
                     if after is not stored.record:
-                        await self._lookout.swap(state, stored, after)
+                        await self._swap(state, stored, after)
                         return answer
                 except Mismatch as overtaken:
                     stored, is_fresh = self._lookout.learn(state, overtaken.current, before=stored), True
@@ -318,6 +183,12 @@ class LocalCoordinator:
                     if is_fresh:
                         return answer
                     stored = None
+
+    async def _swap(self, state: str, stored: Stored, after: StateRecord) -> None:
+        before = self._lookout.known(state)
+        value = self._lookout.spell(after)
+        version = await self._store.swap(key_of(state), expected=stored.version, value=value)
+        self._lookout.keep(state, Stored(version, after), before=before)
 
     async def _load(self, state: str, attempts: _Attempts) -> Stored:
         """Read the record, and again when the store does not answer; a record that cannot be read stays so."""
@@ -357,10 +228,6 @@ class LocalCoordinator:
 def _grows(before: StateRecord, after: StateRecord) -> bool:
     parties = len(before.lock.holders) + len(before.lock.waiters)
     return len(after.lock.holders) + len(after.lock.waiters) > parties
-
-
-def _view(state: str, stored: Stored) -> View:
-    return View(state=state, version=stored.version, lock=stored.record.lock, head=stored.record.head)
 
 
 def _head_moved(state: str, *, expected: Head | None, current: Head | None) -> HeadMoved:

@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -18,7 +19,7 @@ from interlock.coordinator.names import key_of
 from interlock.coordinator.record import NEW_STATE, StateRecord, decode, encode
 from interlock.errors import InterlockError
 from interlock.lock import Lock, Ticket
-from interlock.store.records import Record, RecordStore
+from interlock.store.records import Record
 
 RECORDS_KNOWN = 1_024
 """Decoded records kept, by state; a record whose version did not change need not be read again."""
@@ -26,6 +27,18 @@ WATCH_S = 30.0
 """One watch of a record; then the next begins. Only bounds how long a store must keep one open."""
 OUTAGE_PAUSE_S = 1.0
 """Pause after the store did not answer."""
+
+
+class ReadRecords(Protocol):
+    """Where records are read and watched. Both methods as `RecordStore` has them."""
+
+    async def get(self, key: str) -> Record | None:
+        """See `RecordStore.get`."""
+        ...
+
+    async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record | None:
+        """See `RecordStore.watch`."""
+        ...
 
 
 class Stored(Struct, frozen=True):
@@ -99,7 +112,7 @@ def _outlook(lock: Lock) -> _Outlook:
 class Lookout:
     """The records of a store, as this process knows them. Belongs to one event loop."""
 
-    def __init__(self, store: RecordStore, clock: Clock) -> None:
+    def __init__(self, store: ReadRecords, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._known: OrderedDict[str, Stored] = OrderedDict()
@@ -119,12 +132,6 @@ class Lookout:
         before = self.known(state)
         return self.learn(state, await self._store.get(key_of(state)), before=before)
 
-    async def swap(self, state: str, stored: Stored, after: StateRecord) -> None:
-        """Replace `stored` by `after`. Raises as `RecordStore.swap`."""
-        before = self.known(state)
-        version = await self._store.swap(key_of(state), expected=stored.version, value=self.spell(after))
-        self._keep(state, Stored(version, after), before=before)
-
     def spell(self, record: StateRecord) -> bytes:
         """Return a record as it is stored; whoever asked for its size writes it next, and it is not spelled again."""
         if self._spelled is None or self._spelled[0] is not record:
@@ -139,7 +146,7 @@ class Lookout:
         if known is not None and known.version == record.version:
             return known
         stored = Stored(record.version, decode(record.value))
-        self._keep(state, stored, before=before)
+        self.keep(state, stored, before=before)
         return stored
 
     def watchers(self, state: str) -> tuple[Watcher, ...]:
@@ -164,8 +171,11 @@ class Lookout:
                 del self._watches[state]
                 watch.task.cancel()
 
-    def _keep(self, state: str, stored: Stored, *, before: Stored | None) -> None:
-        """A reply that took long must not hide what was learned while it was on its way: versions have no order."""
+    def keep(self, state: str, stored: Stored, *, before: Stored | None) -> None:
+        """Know a record from here on.
+
+        A reply that took long must not hide what was learned while it was on its way: versions have no order.
+        """
         if self.known(state) is not before:
             return
         self._known[state] = stored

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interlock.audit.log import AuditLog
-    from interlock.coordinator import Coordinator
     from interlock.coordinator.archive import StateArchive
+    from interlock.coordinator.interface import HeadKeeper
     from interlock.creations.book import CreationBook
     from interlock.drift.ledger import LedgerBook
     from interlock.home.interface import Told
@@ -47,7 +47,7 @@ class EmbeddedHome:
         self,
         settings: Settings,
         store: Store,
-        coordinator: Coordinator,
+        coordinator: HeadKeeper,
         *,
         clock: Clock,
         ids: Ids,

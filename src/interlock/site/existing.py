@@ -18,7 +18,7 @@ from interlock.site.recognising import recognised
 from interlock.site.ref import StateRef
 
 if TYPE_CHECKING:
-    from interlock.coordinator import Coordinator
+    from interlock.coordinator.interface import HeadKeeper
     from interlock.existing.inspection import Inspected
     from interlock.home.interface import Home
     from interlock.run.order import Order
@@ -64,7 +64,7 @@ class ExistingSite:
         check_can(self.ref, can, self.subject, kept=kept[0].path.parent if kept else None)
 
     @property
-    def coordinator(self) -> Coordinator | None:
+    def coordinator(self) -> HeadKeeper | None:
         """See `Site.coordinator`."""
         return self.queue.coordinator if self.queue is not None else None
 

@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from interlock.clock import Clock
-from interlock.coordinator import Coordinator
+from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import (
     THIS_STATE,
     InterlockError,
@@ -99,7 +99,7 @@ class ExistingAccess:
     """
 
     backend_hand: ExistingBackend
-    coordinator: Coordinator
+    coordinator: HeadKeeper
     order: Order
     run_folder: Path
     store: str

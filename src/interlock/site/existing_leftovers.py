@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from interlock import __version__
-from interlock.coordinator import Coordinator
+from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import InterlockError, StateInvalid
 from interlock.existing import (
     ExistingBackend,
@@ -42,7 +42,7 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
     """
 
     backend: ExistingBackend
-    coordinator: Coordinator
+    coordinator: HeadKeeper
 
     async def salvage(self, state: str, holder: Holder) -> str:
         """See `Leftovers.salvage`. Then deletes the dead run's own Terraform lock, so that plain Terraform can go on.

@@ -17,7 +17,7 @@ from interlock.errors import UsageError, command
 from interlock.site.ref import Existing, StateRef
 
 if TYPE_CHECKING:
-    from interlock.coordinator import Coordinator
+    from interlock.coordinator.interface import HeadKeeper
     from interlock.errors import BackendUnavailable
     from interlock.existing import ExistingBackend, Found
     from interlock.existing.inspection import Inspected
@@ -42,7 +42,7 @@ class QueueBeside(Protocol):
     """The queue of a state that stays elsewhere, kept beside it."""
 
     @property
-    def coordinator(self) -> Coordinator:
+    def coordinator(self) -> HeadKeeper:
         """The queue."""
         ...
 

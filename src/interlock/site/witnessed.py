@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from interlock.coordinator import Coordinator
+from interlock.coordinator.interface import HeadKeeper
 from interlock.coordinator.record import Head
 from interlock.errors import StateInvalid
 from interlock.existing import ExistingBackend, StoredState
@@ -32,7 +32,7 @@ def known_of_head(head: Head | None) -> Iterator[Known]:
 
 
 async def remember(
-    coordinator: Coordinator, state: str, stored: StoredState, *, run: str, token: FencingToken, now: datetime
+    coordinator: HeadKeeper, state: str, stored: StoredState, *, run: str, token: FencingToken, now: datetime
 ) -> None:
     """Write into the queue's record what a holder stored. Only its holder may, as everything in that record.
 

@@ -6,6 +6,8 @@ With pytest and pytest-asyncio (`asyncio_mode = "auto"`) installed:
         @pytest.fixture
         async def coordinator(self) -> AsyncIterator[Coordinator]: ...
 
+One that also says which version of a state is current passes `HeadContract`.
+
 Give `coordinator_peer` too when two of them can be open on the same data; what one decides, the other must see. The
 suite never expects an empty coordinator: each test uses states of its own. Its clock must run by itself.
 """
@@ -24,6 +26,7 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.coordinator import Coordinator, Head, HeadMoved, Standing
+from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout
 from interlock.ids import RandomIds
 from interlock.lock import (
@@ -259,7 +262,6 @@ class CoordinatorContract:
             coordinator.renew(state, "a", 1),
             coordinator.release(state, "a", 1),
             coordinator.request(state, _request("a")),
-            coordinator.update_head(state, token=1, expected_head=None, new_head=_head(1, token=1)),
         ):
             with pytest.raises(LeaseLost) as caught:
                 await attempt
@@ -317,38 +319,6 @@ class CoordinatorContract:
         assert decision.effects == (Refuse(ticket="nobody", reason=RefuseReason.NOT_HOLDING),)
         assert (await coordinator.apply_event(state, Elapsed())).effects == ()
 
-    async def test_a_lock_id_is_bound_and_unbound_under_a_grant(self, coordinator: Coordinator) -> None:
-        state = _state()
-        await coordinator.request(state, _request("a"))
-        await coordinator.apply_event(state, LockIdBound(ticket="a", token=1, lock_id="L1"))
-        head = _head(1, token=1)
-        assert await coordinator.update_head(state, lock_id="L1", expected_head=None, new_head=head) == head
-        await coordinator.apply_event(state, LockIdUnbound(ticket="a", token=1, lock_id="L1"))
-        with pytest.raises(LeaseLost):
-            await coordinator.update_head(state, lock_id="L1", expected_head=head, new_head=_head(2, token=1))
-
-    async def test_the_head_moves_from_version_to_version(
-        self, coordinator: Coordinator, coordinator_peer: Coordinator
-    ) -> None:
-        state = _state()
-        await coordinator.request(state, _request("a"))
-        one, two = _head(1, token=1), _head(2, token=1)
-        assert await coordinator.update_head(state, ticket="a", expected_head=None, new_head=one) == one
-        assert await coordinator_peer.update_head(state, token=1, expected_head=one, new_head=two) == two
-        assert (await coordinator.view(state)).head == two
-
-    async def test_a_refusal_rests_on_what_others_wrote_meanwhile(
-        self, coordinator: Coordinator, coordinator_peer: Coordinator
-    ) -> None:
-        state, one, two = _state(), _head(1, token=2), _head(2, token=2)
-        await coordinator.request(state, _request("a"))
-        await coordinator_peer.release(state, "a", 1)
-        await coordinator_peer.request(state, _request("b"))
-        assert await coordinator.update_head(state, token=2, expected_head=None, new_head=one) == one
-        await coordinator_peer.update_head(state, token=2, expected_head=one, new_head=two)
-        third = _head(3, token=2)
-        assert await coordinator.update_head(state, token=2, expected_head=two, new_head=third) == third
-
     async def test_a_failed_attempt_takes_nothing_from_another_one_of_its_ticket(
         self, coordinator: Coordinator, coordinator_peer: Coordinator
     ) -> None:
@@ -382,13 +352,6 @@ class CoordinatorContract:
         await coordinator.release(state, "a", 1)
         assert await asyncio.wait_for(first, PATIENCE_S) == Grant(ticket="b", token=2)
 
-    async def test_writing_settles_a_grant(self, coordinator: Coordinator) -> None:
-        state = _state()
-        await coordinator.request(state, _request("a", attempt="A1"))
-        await coordinator.update_head(state, token=1, expected_head=None, new_head=_head(1, token=1))
-        await coordinator.withdraw(state, "a", attempt="A1")
-        assert may_write((await coordinator.view(state)).lock, 1)
-
     async def test_a_finished_ticket_is_not_granted_again_however_many_ended_since(
         self, coordinator: Coordinator
     ) -> None:
@@ -398,45 +361,6 @@ class CoordinatorContract:
             await coordinator.release(state, f"t{n}", token)
         with pytest.raises(LeaseLost):
             await coordinator.request(state, _request("t0"))
-
-    async def test_a_repeated_write_is_the_same_as_one(self, coordinator: Coordinator) -> None:
-        state = _state()
-        await coordinator.request(state, _request("a"))
-        one = _head(1, token=1)
-        for _ in range(2):
-            assert await coordinator.update_head(state, token=1, expected_head=None, new_head=one) == one
-
-    async def test_a_write_that_replaces_another_version_is_refused(self, coordinator: Coordinator) -> None:
-        state = _state()
-        await coordinator.request(state, _request("a"))
-        one = _head(1, token=1)
-        await coordinator.update_head(state, token=1, expected_head=None, new_head=one)
-        for expected in (None, replace(one, serial=7)):
-            with pytest.raises(HeadMoved):
-                await coordinator.update_head(state, token=1, expected_head=expected, new_head=_head(2, token=1))
-        assert (await coordinator.view(state)).head == one
-
-    async def test_a_write_names_its_own_token(self, coordinator: Coordinator) -> None:
-        state = _state()
-        await coordinator.request(state, _request("a"))
-        for name in ({"ticket": "b"}, {"lock_id": "L9"}, {"token": 9}):
-            with pytest.raises(LeaseLost):
-                await coordinator.update_head(state, expected_head=None, new_head=_head(1, token=1), **name)
-        with pytest.raises(LeaseLost):
-            await coordinator.update_head(state, ticket="a", expected_head=None, new_head=_head(1, token=9))
-        assert (await coordinator.view(state)).head is None
-
-    async def test_of_two_writers_of_one_version_one_wins(
-        self, coordinator: Coordinator, coordinator_peer: Coordinator
-    ) -> None:
-        state = _state()
-        await coordinator.request(state, _request("a"))
-        attempts = [
-            hand.update_head(state, token=1, expected_head=None, new_head=replace(_head(1, token=1), digest=digest))
-            for hand, digest in ((coordinator, "a" * 64), (coordinator_peer, "b" * 64))
-        ]
-        outcomes = await _soon(_all_outcomes(attempts))
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Head", "HeadMoved"]
 
     async def test_watching_returns_when_something_changes(
         self, coordinator: Coordinator, coordinator_peer: Coordinator
@@ -468,7 +392,6 @@ class CoordinatorContract:
         for attempt in (
             coordinator.view(name),
             coordinator.request(name, _request("a")),
-            coordinator.update_head(name, token=1, expected_head=None, new_head=None),
         ):
             with pytest.raises(UsageError):
                 await attempt
@@ -495,6 +418,109 @@ class CoordinatorContract:
         assert most == 1
         view = await coordinator.view(state)
         assert (view.lock.token, view.lock.holders, view.lock.waiters) == (10, (), ())
+
+
+class HeadContract(CoordinatorContract):
+    """For a coordinator at its store: the same, and which version is current."""
+
+    @pytest.fixture
+    async def coordinator(self) -> HeadKeeper:
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def coordinator_peer(self, coordinator: HeadKeeper) -> HeadKeeper:
+        """Return another handle on the same data; by default the same one."""
+        return coordinator
+
+    async def test_under_a_broken_grant_nothing_is_written(self, coordinator: HeadKeeper) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        await coordinator.break_(state, Broken(ticket="a", token=1, by="anna", reason="process gone"))
+        with pytest.raises(LeaseLost):
+            await coordinator.update_head(state, token=1, expected_head=None, new_head=_head(1, token=1))
+        assert (await coordinator.view(state)).head is None
+
+    async def test_no_head_is_kept_under_what_is_no_state_name(self, coordinator: HeadKeeper) -> None:
+        with pytest.raises(UsageError):
+            await coordinator.update_head("a/../b", token=1, expected_head=None, new_head=None)
+
+    async def test_a_lock_id_is_bound_and_unbound_under_a_grant(self, coordinator: HeadKeeper) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        await coordinator.apply_event(state, LockIdBound(ticket="a", token=1, lock_id="L1"))
+        head = _head(1, token=1)
+        assert await coordinator.update_head(state, lock_id="L1", expected_head=None, new_head=head) == head
+        await coordinator.apply_event(state, LockIdUnbound(ticket="a", token=1, lock_id="L1"))
+        with pytest.raises(LeaseLost):
+            await coordinator.update_head(state, lock_id="L1", expected_head=head, new_head=_head(2, token=1))
+
+    async def test_the_head_moves_from_version_to_version(
+        self, coordinator: HeadKeeper, coordinator_peer: HeadKeeper
+    ) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        one, two = _head(1, token=1), _head(2, token=1)
+        assert await coordinator.update_head(state, ticket="a", expected_head=None, new_head=one) == one
+        assert await coordinator_peer.update_head(state, token=1, expected_head=one, new_head=two) == two
+        assert (await coordinator.view(state)).head == two
+
+    async def test_a_refusal_rests_on_what_others_wrote_meanwhile(
+        self, coordinator: HeadKeeper, coordinator_peer: HeadKeeper
+    ) -> None:
+        state, one, two = _state(), _head(1, token=2), _head(2, token=2)
+        await coordinator.request(state, _request("a"))
+        await coordinator_peer.release(state, "a", 1)
+        await coordinator_peer.request(state, _request("b"))
+        assert await coordinator.update_head(state, token=2, expected_head=None, new_head=one) == one
+        await coordinator_peer.update_head(state, token=2, expected_head=one, new_head=two)
+        third = _head(3, token=2)
+        assert await coordinator.update_head(state, token=2, expected_head=two, new_head=third) == third
+
+    async def test_writing_settles_a_grant(self, coordinator: HeadKeeper) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a", attempt="A1"))
+        await coordinator.update_head(state, token=1, expected_head=None, new_head=_head(1, token=1))
+        await coordinator.withdraw(state, "a", attempt="A1")
+        assert may_write((await coordinator.view(state)).lock, 1)
+
+    async def test_a_repeated_write_is_the_same_as_one(self, coordinator: HeadKeeper) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        one = _head(1, token=1)
+        for _ in range(2):
+            assert await coordinator.update_head(state, token=1, expected_head=None, new_head=one) == one
+
+    async def test_a_write_that_replaces_another_version_is_refused(self, coordinator: HeadKeeper) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        one = _head(1, token=1)
+        await coordinator.update_head(state, token=1, expected_head=None, new_head=one)
+        for expected in (None, replace(one, serial=7)):
+            with pytest.raises(HeadMoved):
+                await coordinator.update_head(state, token=1, expected_head=expected, new_head=_head(2, token=1))
+        assert (await coordinator.view(state)).head == one
+
+    async def test_a_write_names_its_own_token(self, coordinator: HeadKeeper) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        for name in ({"ticket": "b"}, {"lock_id": "L9"}, {"token": 9}):
+            with pytest.raises(LeaseLost):
+                await coordinator.update_head(state, expected_head=None, new_head=_head(1, token=1), **name)
+        with pytest.raises(LeaseLost):
+            await coordinator.update_head(state, ticket="a", expected_head=None, new_head=_head(1, token=9))
+        assert (await coordinator.view(state)).head is None
+
+    async def test_of_two_writers_of_one_version_one_wins(
+        self, coordinator: HeadKeeper, coordinator_peer: HeadKeeper
+    ) -> None:
+        state = _state()
+        await coordinator.request(state, _request("a"))
+        attempts = [
+            hand.update_head(state, token=1, expected_head=None, new_head=replace(_head(1, token=1), digest=digest))
+            for hand, digest in ((coordinator, "a" * 64), (coordinator_peer, "b" * 64))
+        ]
+        outcomes = await _soon(_all_outcomes(attempts))
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Head", "HeadMoved"]
 
 
 async def _all(work: list[Coroutine[Any, Any, None]]) -> None:

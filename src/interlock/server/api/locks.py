@@ -1,0 +1,150 @@
+"""Endpoints about queues and locks.
+
+States that stay in other backends have their queues here too, under `beside=true`: their names are names of queues.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from interlock.api.locks import (
+    PAGE_MAX,
+    WAIT_S_MAX,
+    ToldDecision,
+    ToldEvent,
+    ToldState,
+    ToldStates,
+    event_of,
+    told_decision,
+    told_state,
+)
+from interlock.coordinator import Coordinator, View
+from interlock.errors import UsageError
+from interlock.rights import Right
+from interlock.rights.callers import may_do
+from interlock.server.api.judging import judge
+from interlock.server.api.table import AnyEndpoint, Call, Endpoint, NoBody, OfState
+
+_PREFIX_MAX: Final = 200
+
+
+class OfQueue(OfState, frozen=True, kw_only=True):
+    """Asks about the queue of one state.
+
+    Attributes:
+        beside: The state is in another backend, and only its queue is here.
+    """
+
+    beside: bool = False
+
+
+class WatchedQueue(OfQueue, frozen=True, kw_only=True):
+    """Asks for a queue when it has changed.
+
+    Attributes:
+        seen: The version that is known; 0 for none.
+        wait_s: Seconds to wait for another one; 0 answers at once.
+    """
+
+    seen: int = 0
+    wait_s: float = 0.0
+
+
+class SomeQueues(Struct, frozen=True, kw_only=True):
+    """Asks for the queues of several states.
+
+    Attributes:
+        prefix: What their names begin with.
+        after: The name after which the page begins.
+        limit: Most on the page.
+        beside: See `OfQueue.beside`.
+    """
+
+    prefix: str = ""
+    after: str = ""
+    limit: int = PAGE_MAX
+    beside: bool = False
+
+
+class _Locks:
+    """Does what clients ask of the coordinators."""
+
+    def __init__(self, own: Coordinator, beside: Coordinator) -> None:
+        self._own = own
+        self._beside = beside
+
+    async def look(self, call: Call[WatchedQueue, NoBody]) -> ToldState:
+        query, queue = call.query, self._queue(call.query.beside)
+        if query.wait_s <= 0:
+            return told_state(await queue.view(query.state))
+        wait_s = min(query.wait_s, WAIT_S_MAX)
+        return told_state(await queue.watch(query.state, seen=query.seen or None, timeout_s=wait_s))
+
+    async def tell(self, call: Call[OfQueue, ToldEvent]) -> ToldDecision:
+        state, queue = call.query.state, self._queue(call.query.beside)
+        event = event_of(call.body)
+        judged = judge(call.caller, state, (await queue.view(state)).lock, event)
+        return told_decision(await queue.apply_event(state, judged))
+
+    async def list(self, call: Call[SomeQueues, NoBody]) -> ToldStates:
+        query = call.query
+        if not 1 <= query.limit <= PAGE_MAX or len(query.prefix) > _PREFIX_MAX:
+            raise UsageError("the states were not listed", why=f"a page has 1 to {PAGE_MAX} states")
+        views = await self._queue(query.beside).states(query.prefix)
+        seen = [view for view in views if view.state > query.after and _may_see(call, view)]
+        page = seen[: query.limit]
+        return ToldStates(
+            states=[told_state(view) for view in page], next=page[-1].state if len(seen) > len(page) else ""
+        )
+
+    def _queue(self, beside: bool) -> Coordinator:
+        return self._beside if beside else self._own
+
+
+def _may_see(call: Call[SomeQueues, NoBody], view: View) -> bool:
+    return may_do(call.caller, Right.READ_STATE, view.state)
+
+
+def lock_endpoints(own: Coordinator, beside: Coordinator) -> list[AnyEndpoint]:
+    """Return the rows.
+
+    Args:
+        own: Of the states that are kept here.
+        beside: Of states in other backends whose queues are here.
+    """
+    locks = _Locks(own, beside)
+    return [
+        Endpoint(
+            method="GET",
+            path="/locks",
+            right=Right.READ_STATE,
+            summary="One state: who holds it, who waits, which version is current; now, or when that has changed",
+            do=locks.look,
+            query=WatchedQueue,
+            body=NoBody,
+            answer=ToldState,
+            waits=True,
+        ),
+        Endpoint(
+            method="GET",
+            path="/locks/all",
+            right=None,
+            summary="The states that the token may see, by name",
+            do=locks.list,
+            query=SomeQueues,
+            body=NoBody,
+            answer=ToldStates,
+        ),
+        Endpoint(
+            method="POST",
+            path="/locks/events",
+            right=Right.PLAN,
+            summary="Tell a lock an event: ask, renew, release, withdraw, break, pause, resume, bump",
+            do=locks.tell,
+            query=OfQueue,
+            body=ToldEvent,
+            answer=ToldDecision,
+        ),
+    ]
