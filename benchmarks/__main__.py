@@ -16,6 +16,7 @@ MODULES = (
     "hand_over",
     "waiters",
     "store",
+    "encryption",
     "history",
     "aws_store",
     "postgres",

@@ -54,6 +54,10 @@ ENVIRONMENT = {
     "INTERLOCK_AUDIT_KEY": "key that signs the audit log's entries, and with which `audit verify` checks them; at "
     "least 32 characters, kept where who can write the home cannot read it; a secret",
     "INTERLOCK_AUDIT_KEY_FILE": "file with that key",
+    "INTERLOCK_ENCRYPTION_KEY": "key that encrypts the store (`interlock encryption new-key`); older ones may follow "
+    "it, divided by space; a secret",
+    "INTERLOCK_ENCRYPTION_KEY_FILE": "file with that key",
+    "INTERLOCK_ENCRYPTION_KEY_COMMAND": "command that prints that key, such as one of a KMS; no shell reads it",
     "INTERLOCK_DEBUG": "1: show where in the code an unexpected failure happened",
     "NO_COLOR": "no colour, whatever the terminal can do",
 }

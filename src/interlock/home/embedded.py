@@ -188,11 +188,40 @@ async def open_home(
     ids = RandomIds()
     opened = await _open_store(settings, SystemClock(), make=make, url=store)
     try:
+        opened = await _with_encryption(opened, settings, environ)
         clock = opened.clock
         coordinator = LocalCoordinator(opened.records, clock, ids)
         yield EmbeddedHome(settings, opened, coordinator, clock=clock, ids=ids, environ=environ, told=told)
     finally:
         await opened.close()
+
+
+async def _with_encryption(store: Store, settings: Settings, environ: Mapping[str, str] | None) -> Store:
+    """Return the store as it is to be used: encrypted, when it is so or is to be.
+
+    Raises:
+        KeyMissing: It is encrypted, and we have not the key.
+    """
+    from interlock.home.encryption_key import keys_here
+    from interlock.store.memory import MemoryRecords
+
+    if isinstance(store.records, MemoryRecords):
+        return store  # nothing of it is kept
+    keys = keys_here(settings, environ)
+    if not keys and not await _has_ring(store):
+        return store  # commands without encryption load nothing of it
+    from interlock.store.vault import with_encryption
+
+    return await with_encryption(store, keys, clock=store.clock)
+
+
+async def _has_ring(store: Store) -> bool:
+    from interlock.store.sealing import RING, RING_COPY
+
+    try:
+        return any([await store.records.get(key) is not None for key in (RING, RING_COPY)])
+    except RecordDamaged:
+        return True
 
 
 async def _open_store(settings: Settings, clock: Clock, *, make: bool, url: str | None) -> Store:

@@ -254,6 +254,7 @@ async def _store(
     try:
         async with open_home(make=True) as home:
             rows += await _whole(home)
+            rows.append(await _encryption(home))
             views = await home.coordinator.states()
             if isinstance(ref, StateRef) and ref.is_own:
                 rows += await _queue(home.coordinator, ref.queue)
@@ -272,6 +273,21 @@ async def _whole(home: Home) -> list[Checked]:
     return [
         Checked(name="store", result="problem", text=fault.what, fix=_remedy(fault.key, settings)) for fault in faults
     ]
+
+
+async def _encryption(home: Home) -> Checked:
+    """Say what of the store is encrypted."""
+    from interlock.store.vault import vault_of
+
+    vault = vault_of(home.store)
+    if vault is None:
+        text = "nothing in the store is encrypted; see docs/howto/encrypt-the-store.md"
+        return Checked(name="at rest", result="ok", text=text)
+    tally, key = await vault.tally(), f"key {' or '.join(vault.ring.masters)} opens the store"
+    if tally.clear:
+        text = f"{amount(tally.clear, 'blob')} or records are in clear, from before encryption; {key}"
+        return Checked(name="at rest", result="note", text=text, fix=command("encryption", "rewrite"))
+    return Checked(name="at rest", result="ok", text=f"states, plans and credentials are encrypted; {key}")
 
 
 def _remedy(key: str, settings: Settings) -> str:

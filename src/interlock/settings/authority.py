@@ -140,6 +140,15 @@ KEYS: Mapping[str, Rule] = {
     "drift.noise[].equal": _FREE,
     "drift.noise[].reason": _FREE,
     "drift.unmanaged": _FREE,
+    "encryption": _FREE,
+    "encryption.key_file": _operators(
+        why="whoever names the key can open what is stored from then on",
+        instead="INTERLOCK_ENCRYPTION_KEY_FILE",
+    ),
+    "encryption.key_command": _operators(
+        why="it is a program that runs with your credentials",
+        instead="INTERLOCK_ENCRYPTION_KEY_COMMAND",
+    ),
 }
 """Every key of interlock.yaml, as the reference page spells it. A key without a class fails a test."""
 

@@ -95,6 +95,15 @@ class Drift(_Section):
     )
 
 
+class Encryption(_Section):
+    """Where the key is that encrypts what the store keeps."""
+
+    key_file: str | None = Field(default=None, description="File with the key, readable by its owner alone.")
+    key_command: str | None = Field(
+        default=None, description="Command that prints the key, such as one of a KMS; no shell reads it."
+    )
+
+
 class Document(_Section):
     """interlock.yaml."""
 
@@ -111,11 +120,18 @@ class Document(_Section):
     pipeline: dict[str, Any] = Field(default={}, description="What `interlock ci generate` writes.")
 
     drift: Drift = Field(default=Drift(), description="Drift scans and the drift gate of applies.")
+    encryption: Encryption = Field(default=Encryption(), description="The key that encrypts the store.")
 
     @classmethod
     def keys_at(cls, location: Sequence[int | str]) -> list[str]:
         """Return the valid keys of the mapping at `location`, for a suggestion."""
-        sections: dict[str, type[BaseModel]] = {"run": Run, "states": State, "gateway": Gateway, "drift": Drift}
+        sections: dict[str, type[BaseModel]] = {
+            "run": Run,
+            "states": State,
+            "gateway": Gateway,
+            "drift": Drift,
+            "encryption": Encryption,
+        }
         if "noise" in location:
             return list(Noise.model_fields)
         model: type[BaseModel] = sections.get(str(location[0]), cls) if location else cls
@@ -140,6 +156,7 @@ class Document(_Section):
                 "gateway": self.gateway.model_dump(exclude_none=True),
                 "pipeline": self.pipeline,
                 "drift": self.drift.model_dump(exclude_defaults=True),
+                "encryption": _encryption(self.encryption, base),
             },
         }
         return {name: value for name, value in found.items() if value is not None}
@@ -148,6 +165,11 @@ class Document(_Section):
 def _program(terraform: str | None, base: Path) -> str | None:
     """Return the program's name, or its path: one with a slash is meant from the file on."""
     return str(base / Path(terraform).expanduser()) if terraform and "/" in terraform else terraform
+
+
+def _encryption(encryption: Encryption, base: Path) -> dict[str, str]:
+    said: dict[str, str] = encryption.model_dump(exclude_none=True)
+    return {**said, "key_file": str(base / Path(said["key_file"]).expanduser())} if "key_file" in said else said
 
 
 def _state(state: State, base: Path) -> dict[str, object]:

@@ -10,6 +10,8 @@ import hashlib
 import re
 from typing import ClassVar, Protocol
 
+from msgspec import Struct
+
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
 
 BLOB_BYTES_MAX = 512 * 1024 * 1024
@@ -47,6 +49,18 @@ class BlobDamaged(BackendUnavailable):
             digest=digest,
         )
         self.digest = digest
+
+
+class BlobHead(Struct, frozen=True, kw_only=True):
+    """A stored blob, as far as it is known without reading it.
+
+    Attributes:
+        digest: Its digest.
+        sealed_by: The id of the data key that encrypts it; None in clear.
+    """
+
+    digest: str
+    sealed_by: bytes | None
 
 
 class BlobStore(Protocol):

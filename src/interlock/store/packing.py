@@ -9,6 +9,9 @@ bytes, SHA-256 of the base (zeros without one). Format 1 has three methods; whic
   The copy list holds triples of 8-byte numbers: take so many new bytes, then copy from this offset of the base, so
   many bytes.
 
+Format 2 is the same with everything behind the header sealed (`sealing.py`), bound to the header and the blob's digest.
+So lengths and bases are readable without a key, and neither can be changed.
+
 The difference is found by `delta.py`, not by zstd's own dictionaries: through python-zstandard these index only the
 last part of a large base, so that a 100 MB state compressed against its predecessor came out as large as alone
 (measured: 14.0 MB either way for 83 MB; with the copy list a few kilobytes).
@@ -25,14 +28,18 @@ from msgspec import Struct
 from interlock.amounts import amount
 from interlock.store.blobs import BLOB_BYTES_MAX
 from interlock.store.delta import Copies, collect, expand, find_copies
+from interlock.store.sealing import HOW, ID_BYTES, KeyMissing, Sealer, Unsealable, key_id_of
 
 DEPTH_MAX = 10
 """Longest chain of differences: each link costs a read some 50 ms for a 100 MB state, one version in 11 is whole."""
 
 FORMAT = 1
+FORMAT_SEALED = 2
 _MAGIC = b"ILB"
 _HEADER = struct.Struct("<3sBBBQ32s")
 HEADER_BYTES = _HEADER.size
+HEAD_BYTES = HEADER_BYTES + ID_BYTES
+"""As much of a packed blob as tells also which data key sealed it."""
 _NO_BASE = bytes(32)
 _LENGTH = struct.Struct("<Q")
 _TRIPLE_BYTES = 24
@@ -106,8 +113,8 @@ def read_header(packed: bytes) -> Header:
     magic, version, method, depth, plain_bytes, base = _HEADER.unpack_from(packed)
     if magic != _MAGIC:
         raise Unpackable("it does not start like a packed blob")
-    if version != FORMAT:
-        raise Unpackable(f"it has format {version}, this version reads format {FORMAT}")
+    if version not in {FORMAT, FORMAT_SEALED}:
+        raise Unpackable(f"it has format {version}, this version reads formats {FORMAT} and {FORMAT_SEALED}")
     if method not in set(Method) or plain_bytes > BLOB_BYTES_MAX or depth > DEPTH_MAX:
         raise Unpackable("its header is damaged")
     return Header(
@@ -126,6 +133,8 @@ def unpack(packed: bytes, *, base: bytes | None = None) -> bytes:
         Unpackable: The bytes are damaged, or the base is missing or another one.
     """
     header = read_header(packed)
+    if sealed_by(packed) is not None:
+        raise Unpackable("it is sealed")
     body = memoryview(packed)[HEADER_BYTES:]
     match header.method:
         case Method.STORED:
@@ -137,6 +146,63 @@ def unpack(packed: bytes, *, base: bytes | None = None) -> bytes:
     if len(plain) != header.plain_bytes:
         raise Unpackable(f"it has {amount(len(plain), 'byte')} instead of {header.plain_bytes}")
     return plain
+
+
+def seal_packed(packed: bytes, digest: str, sealer: Sealer | None) -> bytes:
+    """Return what `pack` returned, sealed for the place that this digest names; as it is without a sealer."""
+    if sealer is None:
+        return packed
+    head = _MAGIC + bytes((FORMAT_SEALED,)) + packed[len(_MAGIC) + 1 : HEADER_BYTES]
+    return head + sealer.seal(memoryview(packed)[HEADER_BYTES:], _bound_to(head, digest))
+
+
+def sealed_by(packed: bytes) -> bytes | None:
+    """Return the id of the data key that sealed a packed blob, None in clear; the first `HEAD_BYTES` bytes tell it."""
+    is_sealed = packed[: len(_MAGIC)] == _MAGIC and packed[len(_MAGIC) : len(_MAGIC) + 1] == bytes((FORMAT_SEALED,))
+    return key_id_of(packed[HEADER_BYTES:HEAD_BYTES]) if is_sealed else None
+
+
+def open_packed(packed: bytes, digest: str, sealer: Sealer | None) -> bytes:
+    """Return a packed blob as `unpack` reads it.
+
+    Raises:
+        KeyMissing: It is sealed, and we have not the key.
+        Unpackable: It was changed, or was sealed for another digest.
+    """
+    if sealed_by(packed) is None:
+        return packed
+    if sealer is None:
+        raise KeyMissing(f"blob {digest} is encrypted, and no key is given", fix=HOW)
+    head = packed[:HEADER_BYTES]
+    try:
+        body = sealer.open(memoryview(packed)[HEADER_BYTES:], _bound_to(head, digest))
+    except Unsealable as error:
+        raise Unpackable(str(error)) from error
+    return _MAGIC + bytes((FORMAT,)) + head[len(_MAGIC) + 1 :] + body
+
+
+def _bound_to(head: bytes, digest: str) -> bytes:
+    return b"blob " + head + bytes.fromhex(digest)
+
+
+def unpack_chain(digest: str, chain: list[bytes], sealer: Sealer | None) -> tuple[bytes, int]:
+    """Return the plain bytes of a blob, and the depth at which it is stored.
+
+    Args:
+        digest: Its digest.
+        chain: The packed blob, its base, the base of that, and so on; emptied meanwhile, so that memory gets free.
+        sealer: Opens those that are sealed.
+
+    Raises:
+        KeyMissing: See `open_packed`.
+        Unpackable: See `unpack`.
+    """
+    headers = [read_header(packed) for packed in chain]
+    names = [digest, *(header.base or "" for header in headers[:-1])]
+    data = unpack(open_packed(chain.pop(), names.pop(), sealer))
+    while chain:
+        data = unpack(open_packed(chain.pop(), names.pop(), sealer), base=data)
+    return data, headers[0].depth
 
 
 def _pack_whole(data: bytes) -> bytes:

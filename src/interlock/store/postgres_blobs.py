@@ -18,11 +18,24 @@ import psycopg
 from msgspec import Struct
 
 from interlock.errors import BackendUnavailable
-from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
+from interlock.store.blobs import BlobDamaged, BlobHead, BlobMissing, blob_digest, check_blob, check_digest
 from interlock.store.memory import store_is_closed
-from interlock.store.packing import DEPTH_MAX, Base, Header, Unpackable, pack, read_header, unpack
+from interlock.store.packing import (
+    DEPTH_MAX,
+    HEAD_BYTES,
+    Base,
+    Header,
+    Unpackable,
+    pack,
+    read_header,
+    seal_packed,
+    sealed_by,
+    unpack_chain,
+)
 from interlock.store.postgres_place import PostgresPlace
 from interlock.store.postgres_session import Connection, Sessions
+from interlock.store.records import LIST_LIMIT_MAX
+from interlock.store.sealing import Sealer
 
 PART_BYTES = 4 * 1024 * 1024
 THREADS = 2
@@ -76,9 +89,10 @@ class _End(Struct, frozen=True, kw_only=True):
 
 
 class PostgresBlobs:
-    """A `BlobStore` in the tables `blobs` and `parts`."""
+    """A `BlobStore` in the tables `blobs` and `parts`; `SealableBlobs` too."""
 
     def __init__(self, sessions: Sessions, *, place: PostgresPlace) -> None:
+        self.sealer: Sealer | None = None
         self._sessions = sessions
         self._place = place
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="interlock-blobs")
@@ -113,6 +127,16 @@ class PostgresBlobs:
         if not rows:
             raise BlobMissing(digest)
         return int(rows[0][0])
+
+    async def heads(self, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[BlobHead]:
+        """See `SealableBlobs.heads`."""
+        rows = await self._whole(self._rows(_HEADS, (HEAD_BYTES, after, limit)))
+        return [BlobHead(digest=digest, sealed_by=sealed_by(start or b"")) for digest, start in rows]
+
+    async def renew(self, digest: str) -> bool:
+        """See `SealableBlobs.renew`."""
+        check_digest(digest)
+        return await self._whole(self._renew(digest))
 
     async def close(self) -> None:
         """See `BlobStore.close`. Finishes what is under way."""
@@ -153,7 +177,7 @@ class PostgresBlobs:
             found = await self._upload(digest)
             if found is not None and await self._can_read(digest):
                 return digest
-            packed = await self._aside(lambda: pack(data, base=base))  # noqa: B023 - awaited here
+            packed = await self._packed(digest, data, base)
             outcome = await self._write(digest, packed, replaces=found)
             if outcome is _Outcome.WRITTEN:
                 return digest
@@ -244,7 +268,7 @@ class PostgresBlobs:
         rows = await self._rows(_CHAIN, (digest, DEPTH_MAX))
         if not rows:
             raise BlobMissing(digest)
-        return await self._aside(lambda: _unpacked(digest, rows))
+        return await self._aside(lambda: _unpacked(digest, rows, self.sealer))
 
     # -- deleting ---------------------------------------------------------------------------------------------------
 
@@ -282,8 +306,22 @@ class PostgresBlobs:
         """Write a blob anew without its base: as a difference from the base of that, or whole."""
         data, _ = await self._read(child.digest)
         base = await self._base(child.grand_base)
-        packed = await self._aside(lambda: pack(data, base=base))
-        await self._write(child.digest, packed, replaces=child.upload)
+        await self._write(child.digest, await self._packed(child.digest, data, base), replaces=child.upload)
+
+    async def _packed(self, digest: str, data: bytes, base: Base | None) -> bytes:
+        return await self._aside(lambda: seal_packed(pack(data, base=base), digest, self.sealer))
+
+    async def _renew(self, digest: str) -> bool:
+        for _ in range(PUT_ATTEMPTS):
+            rows = await self._rows(_HEAD, (HEAD_BYTES, digest))
+            if not rows or self.sealer is None or sealed_by(rows[0][2] or b"") == self.sealer.current:
+                return False
+            upload, base, _ = rows[0]
+            data, _ = await self._read(digest)
+            packed = await self._packed(digest, data, await self._base(base))
+            if await self._write(digest, packed, replaces=int(upload)) is _Outcome.WRITTEN:
+                return True
+        raise BackendUnavailable(f"blob {digest} changed all the time", fix="try again")
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
@@ -317,6 +355,15 @@ SELECT chain.depth, chain.digest, chain.base, part.data
   FROM chain LEFT JOIN LATERAL (
     SELECT number, data FROM {schema}.parts WHERE upload = chain.upload ORDER BY number LIMIT 130
   ) AS part ON true ORDER BY chain.depth, part.number
+"""
+_HEAD: LiteralString = """
+SELECT b.upload, b.base,
+       (SELECT substring(data FROM 1 FOR %s) FROM {schema}.parts WHERE upload = b.upload AND number = 0)
+  FROM {schema}.blobs AS b WHERE b.digest = %s
+"""
+_HEADS: LiteralString = """
+SELECT b.digest, (SELECT substring(data FROM 1 FOR %s) FROM {schema}.parts WHERE upload = b.upload AND number = 0)
+  FROM {schema}.blobs AS b WHERE b.digest > %s ORDER BY b.digest LIMIT %s
 """
 _START: LiteralString = """
 WITH stale AS (
@@ -362,17 +409,14 @@ SELECT child.digest, child.upload, parent.base FROM {schema}.blobs AS child
 """
 
 
-def _unpacked(digest: str, rows: list[tuple[Any, ...]]) -> tuple[bytes, int]:
+def _unpacked(digest: str, rows: list[tuple[Any, ...]], sealer: Sealer | None) -> tuple[bytes, int]:
     """Return the plain bytes of a blob from the rows of its chain, and its depth."""
     packed: dict[str, list[bytes]] = {}
     for _, each, _, part in rows:
         packed.setdefault(each, []).append(part or b"")
     chain = [b"".join(parts) for parts in packed.values()]
     try:
-        depth = read_header(chain[0]).depth
-        data = unpack(chain.pop())
-        while chain:
-            data = unpack(chain.pop(), base=data)
+        data, depth = unpack_chain(digest, chain, sealer)
     except Unpackable as error:
         raise BlobDamaged(digest, why=str(error)) from error
     if blob_digest(data) != digest:

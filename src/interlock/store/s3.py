@@ -20,10 +20,21 @@ from interlock.clock import Clock
 from interlock.errors import UsageError
 from interlock.ids import Ids
 from interlock.store.aws import AwsCaller, Refused
-from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
+from interlock.store.blobs import BlobDamaged, BlobHead, BlobMissing, blob_digest, check_blob, check_digest
 from interlock.store.conditional import ConditionalRecords
-from interlock.store.packing import HEADER_BYTES, Unpackable, pack, read_header, unpack
+from interlock.store.packing import (
+    HEAD_BYTES,
+    HEADER_BYTES,
+    Unpackable,
+    pack,
+    read_header,
+    seal_packed,
+    sealed_by,
+    unpack_chain,
+)
 from interlock.store.polling import Pace, Polling
+from interlock.store.records import LIST_LIMIT_MAX
+from interlock.store.sealing import Sealer
 
 PREFIX_BYTES_MAX = 400
 """Longest prefix; an object name has 1024 bytes, which also hold a key."""
@@ -151,7 +162,7 @@ class S3Records(ConditionalRecords):
 
 
 class S3Blobs:
-    """A `BlobStore` of packed objects.
+    """A `BlobStore` of packed objects; `SealableBlobs` too.
 
     Args:
         client: The SDK's client, from `aws.connect("s3", ...)`.
@@ -159,6 +170,7 @@ class S3Blobs:
     """
 
     def __init__(self, client: Any, *, place: S3Place, clock: Clock, ids: Ids) -> None:
+        self.sealer: Sealer | None = None
         self._client = client
         self._place = place
         self._caller = AwsCaller(place=f'S3 bucket "{place.bucket}"', remedy=_REMEDY, clock=clock, ids=ids)
@@ -173,11 +185,14 @@ class S3Blobs:
         check_blob(data, like=like)
         digest = await self._caller.run(lambda: blob_digest(data))
         if not await self._can_read(digest):  # else a bucket with versioning would keep the same bytes twice
-            packed = await self._caller.run(lambda: pack(data))
-            await self._caller.call(
-                self._client.put_object, Body=packed, **self._object(digest), **self._place.encryption()
-            )
+            await self._write(digest, data)
         return digest
+
+    async def _write(self, digest: str, data: bytes) -> None:
+        packed = await self._caller.run(lambda: seal_packed(pack(data), digest, self.sealer))
+        await self._caller.call(
+            self._client.put_object, Body=packed, **self._object(digest), **self._place.encryption()
+        )
 
     async def _can_read(self, digest: str) -> bool:
         """Say whether `get` would give the blob. An object of this name may hold anything, so it is read."""
@@ -190,7 +205,7 @@ class S3Blobs:
     async def get(self, digest: str) -> bytes:
         """See `BlobStore.get`."""
         packed = await self._read(digest)
-        return await self._caller.run(lambda: _unpacked(digest, packed))
+        return await self._caller.run(lambda: _unpacked(digest, packed, self.sealer))
 
     async def has(self, digest: str) -> bool:
         """See `BlobStore.has`."""
@@ -214,6 +229,26 @@ class S3Blobs:
         except Unpackable as error:
             raise BlobDamaged(digest, why=str(error)) from error
 
+    async def heads(self, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[BlobHead]:
+        """See `SealableBlobs.heads`. A request for each."""
+        start = {"StartAfter": self._object(after)["Key"]} if after else {}
+        prefix = self._object("")["Key"]
+        answer = await self._caller.call(
+            self._client.list_objects_v2, Bucket=self._place.bucket, Prefix=prefix, MaxKeys=limit, **start
+        )
+        digests = [found["Key"].removeprefix(prefix) for found in answer.get("Contents", ())]
+        return [BlobHead(digest=digest, sealed_by=sealed_by(await self._start_of(digest))) for digest in digests]
+
+    async def renew(self, digest: str) -> bool:
+        """See `SealableBlobs.renew`."""
+        if self.sealer is None or sealed_by(await self._start_of(digest)) == self.sealer.current:
+            return False
+        await self._write(digest, await self.get(digest))
+        return True
+
+    async def _start_of(self, digest: str) -> bytes:
+        return await self._read(digest, Range=f"bytes=0-{HEAD_BYTES - 1}")
+
     async def close(self) -> None:
         """See `BlobStore.close`."""
         await self._caller.close()
@@ -232,9 +267,9 @@ class S3Blobs:
         return self._place.object(f"blobs/{digest}")
 
 
-def _unpacked(digest: str, packed: bytes) -> bytes:
+def _unpacked(digest: str, packed: bytes, sealer: Sealer | None) -> bytes:
     try:
-        data = unpack(packed)
+        data, _ = unpack_chain(digest, [packed], sealer)
     except Unpackable as error:
         raise BlobDamaged(digest, why=str(error)) from error
     if blob_digest(data) != digest:

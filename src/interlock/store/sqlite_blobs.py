@@ -20,9 +20,22 @@ from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable
-from interlock.store.blobs import BlobDamaged, BlobMissing, blob_digest, check_blob, check_digest
+from interlock.store.blobs import BlobDamaged, BlobHead, BlobMissing, blob_digest, check_blob, check_digest
 from interlock.store.memory import store_is_closed
-from interlock.store.packing import DEPTH_MAX, Base, Header, Unpackable, pack, read_header, unpack
+from interlock.store.packing import (
+    DEPTH_MAX,
+    HEAD_BYTES,
+    Base,
+    Header,
+    Unpackable,
+    pack,
+    read_header,
+    seal_packed,
+    sealed_by,
+    unpack_chain,
+)
+from interlock.store.records import LIST_LIMIT_MAX
+from interlock.store.sealing import Sealer
 from interlock.store.sqlite_file import SqliteFile, translated
 from interlock.store.sqlite_rows import some_bytes, text, whole_number
 from interlock.store.sqlite_threads import SqliteWriter
@@ -51,9 +64,10 @@ class _Outcome(Enum):
 
 
 class SqliteBlobs:
-    """A `BlobStore` in the tables `blobs` and `parts`."""
+    """A `BlobStore` in the tables `blobs` and `parts`; `SealableBlobs` too."""
 
     def __init__(self, file: SqliteFile, *, writer: SqliteWriter, clock: Clock) -> None:
+        self.sealer: Sealer | None = None
         self._file = file
         self._writer = writer
         self._clock = clock
@@ -90,6 +104,15 @@ class SqliteBlobs:
             raise BlobMissing(digest)
         return plain_bytes
 
+    async def heads(self, *, after: str = "", limit: int = LIST_LIMIT_MAX) -> list[BlobHead]:
+        """See `SealableBlobs.heads`."""
+        return await self._run(lambda: self._query(lambda connection: _list_heads(connection, after, limit)))
+
+    async def renew(self, digest: str) -> bool:
+        """See `SealableBlobs.renew`."""
+        check_digest(digest)
+        return await self._run(lambda: self._renew(digest))
+
     async def close(self) -> None:
         """See `BlobStore.close`. Finishes what is under way; the file is let go by `SqliteStore.close`."""
         self._closed = True
@@ -114,7 +137,7 @@ class SqliteBlobs:
             found = self._upload(digest)
             if found is not None and self._can_read(digest):
                 return digest
-            outcome = self._write(digest, pack(data, base=base), replaces=found)
+            outcome = self._write(digest, self._packed(digest, data, base), replaces=found)
             if outcome is _Outcome.WRITTEN:
                 return digest
             base = None  # it was deleted meanwhile, or what others wrote from it is the blob to look at
@@ -151,10 +174,7 @@ class SqliteBlobs:
         """Return the plain bytes and the depth at which they are stored."""
         chain = self._query(lambda connection: _read_chain(connection, digest))
         try:
-            depth = read_header(chain[0]).depth
-            data = unpack(chain.pop())
-            while chain:
-                data = unpack(chain.pop(), base=data)
+            data, depth = unpack_chain(digest, chain, self.sealer)
         except Unpackable as error:
             raise BlobDamaged(digest, why=str(error)) from error
         if blob_digest(data) != digest:
@@ -178,7 +198,22 @@ class SqliteBlobs:
     def _rewrite(self, child: _Stored) -> None:
         """Write a blob anew without its base: as a difference from the base of that, or whole."""
         data, _ = self._read(child.digest)
-        self._write(child.digest, pack(data, base=self._base(child.grand_base)), replaces=child.upload)
+        packed = self._packed(child.digest, data, self._base(child.grand_base))
+        self._write(child.digest, packed, replaces=child.upload)
+
+    def _packed(self, digest: str, data: bytes, base: Base | None) -> bytes:
+        return seal_packed(pack(data, base=base), digest, self.sealer)
+
+    def _renew(self, digest: str) -> bool:
+        for _ in range(PUT_ATTEMPTS):
+            head = self._query(lambda connection: _find_head(connection, digest))
+            if head is None or self.sealer is None or sealed_by(head.start) == self.sealer.current:
+                return False
+            data, _ = self._read(digest)
+            packed = self._packed(digest, data, self._base(head.base))
+            if self._write(digest, packed, replaces=head.upload) is _Outcome.WRITTEN:
+                return True
+        raise BackendUnavailable(f"blob {digest} changed all the time", fix="try again")
 
     def _write(self, digest: str, packed: bytes, *, replaces: int | None = None) -> _Outcome:
         """Write a packed blob in the place of the upload `replaces` (None: of none)."""
@@ -225,6 +260,14 @@ class _Stored(Struct, frozen=True, kw_only=True):
     digest: str
     upload: int
     grand_base: str | None
+
+
+class _Head(Struct, frozen=True, kw_only=True):
+    """How a blob is stored; `start` is the beginning of its packed bytes."""
+
+    upload: int
+    base: str | None
+    start: bytes
 
 
 class _End(Struct, frozen=True, kw_only=True):
@@ -283,6 +326,25 @@ def _find_child(connection: sqlite3.Connection, digest: str) -> _Stored | None:
         return None
     grand_base = None if row[2] is None else text(row[2])
     return _Stored(digest=text(row[0]), upload=whole_number(row[1]), grand_base=grand_base)
+
+
+_HEADS = (
+    "SELECT blobs.digest, blobs.upload, blobs.base, substr(parts.data, 1, ?) FROM blobs"
+    " JOIN parts ON parts.upload = blobs.upload AND parts.number = 0"
+)
+
+
+def _find_head(connection: sqlite3.Connection, digest: str) -> _Head | None:
+    row = connection.execute(f"{_HEADS} WHERE digest = ?", (HEAD_BYTES, digest)).fetchone()
+    if row is None:
+        return None
+    base = None if row[2] is None else text(row[2])
+    return _Head(upload=whole_number(row[1]), base=base, start=some_bytes(row[3]))
+
+
+def _list_heads(connection: sqlite3.Connection, after: str, limit: int) -> list[BlobHead]:
+    rows = connection.execute(f"{_HEADS} WHERE digest > ? ORDER BY digest LIMIT ?", (HEAD_BYTES, after, limit))
+    return [BlobHead(digest=text(row[0]), sealed_by=sealed_by(some_bytes(row[3]))) for row in rows]
 
 
 def _start(connection: sqlite3.Connection, now_s: float) -> int:

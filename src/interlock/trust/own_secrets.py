@@ -13,6 +13,7 @@ OWN_SECRETS = frozenset(
         "INTERLOCK_CI_TOKEN",
         "INTERLOCK_ID_TOKEN",
         "INTERLOCK_AUDIT_KEY",
+        "INTERLOCK_ENCRYPTION_KEY",
     }
 )
 """Ours, for ourselves."""

@@ -1,0 +1,113 @@
+"""`interlock encryption`: the keys of a store, which is named as `interlock serve` has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from interlock.errors import UsageError
+from interlock.home.embedded import open_home, read_settings
+
+if TYPE_CHECKING:
+    from interlock.home.embedded import EmbeddedHome
+    from interlock.store.vault import Tally, Vault
+
+
+class EncryptionStatus(Struct, frozen=True, kw_only=True):
+    """How a store is encrypted.
+
+    Attributes:
+        is_encrypted: Whether it is.
+        masters: Ids of the master keys that open it.
+        data_key: Id of the data key that seals now; empty without encryption.
+        data_keys: How many data keys there are.
+        tally: What is stored in which form; None when it was not counted.
+    """
+
+    is_encrypted: bool
+    masters: tuple[str, ...] = ()
+    data_key: str = ""
+    data_keys: int = 0
+    tally: Tally | None = None
+
+
+def new_key() -> str:
+    """Return a fresh key, as an operator keeps it."""
+    from interlock.store.sealing import KEY_BYTES, spell_key
+
+    return spell_key(os.urandom(KEY_BYTES))
+
+
+@asynccontextmanager
+async def _vault(store: str | None) -> AsyncIterator[tuple[Vault, EmbeddedHome]]:
+    from interlock.store.sealing import HOW
+    from interlock.store.vault import vault_of
+
+    async with open_home(read_settings(), environ=os.environ, store=store) as home:
+        vault = vault_of(home.store)
+        if vault is None:
+            raise UsageError("the store is not encrypted", why="no key is given", fix=HOW)
+        yield vault, home
+
+
+async def status(store: str | None) -> EncryptionStatus:
+    """Return how the store is encrypted, and count what is in it.
+
+    Raises:
+        KeyMissing: It is encrypted, and no given key opens it.
+    """
+    from interlock.store.vault import vault_of
+
+    async with open_home(read_settings(), environ=os.environ, store=store) as home:
+        vault = vault_of(home.store)
+        return EncryptionStatus(is_encrypted=False) if vault is None else _status(vault, await vault.tally())
+
+
+def _status(vault: Vault, tally: Tally | None = None) -> EncryptionStatus:
+    ring = vault.ring
+    return EncryptionStatus(
+        is_encrypted=True, masters=ring.masters, data_key=ring.current.id, data_keys=len(ring.keys), tally=tally
+    )
+
+
+async def rotate(store: str | None) -> EncryptionStatus:
+    """Let the first given key open the store too, and seal with a new data key from now on.
+
+    Raises:
+        UsageError: The store is not encrypted, or no given key opens it.
+    """
+    async with _vault(store) as (vault, home):
+        await vault.rotate()
+        done = _status(vault)
+        facts = {"keys": ", ".join(done.masters), "data_key": done.data_key}
+        await home.audit.append("encryption-rotated", subject="store", by=home.me, facts=facts)
+        return done
+
+
+async def retire(store: str | None, master_id: str) -> EncryptionStatus:
+    """Let a key open the store no longer.
+
+    Raises:
+        UsageError: It is in use, or not one of the store.
+    """
+    async with _vault(store) as (vault, home):
+        await vault.retire(master_id)
+        await home.audit.append("encryption-key-retired", subject="store", by=home.me, facts={"key": master_id})
+        return _status(vault)
+
+
+async def rewrite(store: str | None, told: Callable[[int], None]) -> EncryptionStatus:
+    """Write anew what is in clear or sealed by an older data key.
+
+    Args:
+        store: The address of the store.
+        told: Hears how many were written so far.
+    """
+    async with _vault(store) as (vault, _):
+        async for done in vault.rewrite():
+            told(done)
+        return _status(vault, await vault.tally())
