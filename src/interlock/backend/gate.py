@@ -34,7 +34,8 @@ from interlock.backend.protocol import (
     read_intent,
     refused,
 )
-from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer, Written
+from interlock.coordinator.archive import THREAD_BYTES_MIN, Writer, Written
+from interlock.coordinator.archive_interface import Archive
 from interlock.coordinator.interface import Coordinator
 from interlock.coordinator.refusals import lease_lost
 from interlock.coordinator.view import standing_of
@@ -123,7 +124,7 @@ class RunGate:
     def __init__(
         self,
         coordinator: Coordinator,
-        archive: StateArchive,
+        archive: Archive,
         *,
         state: str,
         run: str,

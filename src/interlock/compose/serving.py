@@ -106,11 +106,17 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             about.ending.set()
 
 
-def _endpoints(home: EmbeddedHome) -> list[AnyEndpoint]:  # noqa: ARG001 - rows about the home follow
+def _endpoints(home: EmbeddedHome) -> list[AnyEndpoint]:
     """Return the whole table of the JSON API. Each part of the server adds its rows here, and nowhere else."""
     from interlock.server.api.about import about_endpoints
+    from interlock.server.api.locks import lock_endpoints
+    from interlock.server.api.versions import version_endpoints
 
-    return [*about_endpoints()]
+    return [
+        *about_endpoints(),
+        *lock_endpoints(home.coordinator, home.beside),
+        *version_endpoints(home.coordinator, home.archive),
+    ]
 
 
 @asynccontextmanager

@@ -85,6 +85,7 @@ UNFINISHED_S = 86_400.0  # far longer than a writer takes from noting a write to
 QUARANTINE_S = 180 * 86_400.0  # nobody reviews what is older
 THREAD_BYTES_MIN = 1024 * 1024  # parsing less takes about a millisecond
 TOKENS_SKIPPED = 1_000_000  # more grants than anybody makes between two versions of a state
+QUARANTINE_DROPPED = "quarantine_dropped"  # among the facts of a refusal
 _ADDRESSES_KEPT = 100
 _ASKED_TOGETHER = 64  # questions to a store, which may be a network away
 _ADDRESSES_SAID = 5  # in one sentence
@@ -200,11 +201,20 @@ class StateArchive:
                 break
         return tuple(found)
 
-    async def versions(self, state: str) -> AsyncIterator[Version]:
-        """Yield the versions of a state, newest first. Raises as `history`."""
+    async def versions(self, state: str, *, below: int | None = None) -> AsyncIterator[Version]:
+        """Yield the versions of a state, newest first. Raises as `history`.
+
+        Args:
+            state: State name.
+            below: Begin with the version before this one; None begins with the current one.
+        """
         head = await self._head(state)
-        if head is not None:
-            async for version in self._chain.walk(state, head.meta_digest):
+        digest = "" if head is None else head.meta_digest
+        if digest and below is not None:
+            above = await self._chain.find(state, digest, below)
+            digest = "" if above is None else above.parent
+        if digest:
+            async for version in self._chain.walk(state, digest):
                 yield version
 
     async def version(
@@ -336,14 +346,16 @@ class StateArchive:
             UsageError: Its bytes are gone.
         """
         target = parse_state(await self.read_version(state, version))
-        head = await self._head(state)
         return plan_restore(
             current=await self._current_document(state),
             target=target,
-            highest_serial=await self._chain.highest_serial(
-                state, head.meta_digest if head is not None else "", target.lineage
-            ),
+            highest_serial=await self.highest_serial(state, target.lineage),
         )
+
+    async def highest_serial(self, state: str, lineage: str) -> int:
+        """Return the highest serial that the history of a state knows of a lineage; 0 for none."""
+        head = await self._head(state)
+        return await self._chain.highest_serial(state, "" if head is None else head.meta_digest, lineage)
 
     async def restore(self, state: str, version: Version, *, writer: Writer) -> Written:
         """Make an older version current again, under a serial above every known one.
@@ -481,9 +493,7 @@ class StateArchive:
         dropped = 0
         with suppress(BackendUnavailable):  # a damaged entry, say: who is refused must hear of the refusal all the same
             dropped = await self._trim_quarantine(state, entry)
-        if dropped:
-            error.facts["quarantine_dropped"] = dropped
-            error.why = f"{error.why}; {dropped} older refused writes were removed to make room".removeprefix("; ")
+        say_dropped(error, dropped)
         return entry
 
     async def _trim_quarantine(self, state: str, newest: Quarantined) -> int:
@@ -788,13 +798,18 @@ class StateArchive:
         await self._raise_token(state, version.token)
         return found
 
-    def rebuilt_record(self, version: Version) -> bytes:
-        """Return a record for a state whose own cannot be read: nobody holds, and this version is current.
+    async def rebuild(self, state: str, version: Version) -> bool:
+        """Make a state's record anew, with the version that `lost_head` returned; say whether it could not be read.
 
-        Which grants were made since that version was stored is not known, so the next token is far above its own.
+        Nobody holds after it. Which grants were made since that version was stored is not known, so the next token is
+        far above its own.
         """
         lock = structs.replace(NEW_LOCK, token=version.token + TOKENS_SKIPPED)
-        return encode_record(StateRecord(lock=lock, head=_head(version, blob_digest(encode(version)))))
+        record = encode_record(StateRecord(lock=lock, head=_head(version, blob_digest(encode(version)))))
+        with suppress(Mismatch):
+            await self._records.replace_damaged(key_of(state), record)
+            return True
+        return False
 
     async def _raise_token(self, state: str, token: int) -> None:
         """Let the next grant have a token above `token`: a run from before the damage must stay fenced."""
@@ -826,6 +841,13 @@ class StateArchive:
 
     async def _read_body(self, state: str, version: Version) -> bytes:
         return _unwrap(state, await self._blobs.get(version.blob), version.salt)
+
+
+def say_dropped(error: InterlockError, dropped: int) -> None:
+    """Let the refusal of a write tell that older refused writes were removed to make room for its bytes."""
+    if dropped:
+        error.facts[QUARANTINE_DROPPED] = dropped
+        error.why = f"{error.why}; {dropped} older refused writes were removed to make room".removeprefix("; ")
 
 
 def _damaged(what: str, error: BlobMissing | BlobDamaged, *, fix: str = "interlock doctor") -> BackendUnavailable:

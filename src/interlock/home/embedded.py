@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from interlock.store.opening import Store
 
 
+ELSEWHERE = "elsewhere/"
+"""Before the records of queues of states elsewhere, so that no state of ours is taken for one of them by its name."""
+
+
 class EmbeddedHome:
     """See `interlock.home.interface.Home`. What a command does not ask for is not imported: each part is made late.
 
@@ -79,6 +83,14 @@ class EmbeddedHome:
     def runs(self) -> Path:
         """See `Home.runs`."""
         return self.settings.runs
+
+    @cached_property
+    def beside(self) -> HeadKeeper:
+        """See `Home.beside`."""
+        from interlock.coordinator.local import LocalCoordinator
+        from interlock.store.namespaced import NamespacedRecords
+
+        return LocalCoordinator(NamespacedRecords(self.store.records, ELSEWHERE), self.clock, self.ids)
 
     @cached_property
     def archive(self) -> StateArchive:

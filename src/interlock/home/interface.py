@@ -10,7 +10,8 @@ from interlock.audit import Head
 from interlock.audit.log import AuditLog
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
-from interlock.coordinator.archive import StateArchive
+from interlock.coordinator.archive_interface import Archive
+from interlock.coordinator.interface import HeadKeeper
 from interlock.creations.book import CreationBook
 from interlock.drift.ledger import LedgerBook
 from interlock.home.known import KnownState, KnownStates
@@ -55,7 +56,12 @@ class Home(Protocol):
         ...
 
     @property
-    def archive(self) -> StateArchive:
+    def beside(self) -> HeadKeeper:
+        """Queues of states in other backends, beside which none can be kept. It notes what their holders stored."""
+        ...
+
+    @property
+    def archive(self) -> Archive:
         """Versions of the states that are kept here."""
         ...
 

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import BackendUnavailable
 from interlock.existing.inspection import Inspected
-from interlock.store.namespaced import NamespacedRecords
 
 if TYPE_CHECKING:
     from interlock.existing import ExistingBackend
     from interlock.gateway.sharing import LedgerPlace
     from interlock.home.interface import Home
-
-PREFIX = "elsewhere/"
-"""Before the records of these queues, so that no state of our own is ever taken for one of them by its name."""
 
 
 class HomeQueue:
@@ -35,7 +30,7 @@ class HomeQueue:
     def __init__(self, backend: ExistingBackend, home: Home) -> None:
         self._locks = bool(backend.describe().locking)
         self._home = home
-        self.coordinator = LocalCoordinator(NamespacedRecords(home.store.records, PREFIX), home.clock, home.ids)
+        self.coordinator = home.beside
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 from interlock.backend.gate import RunGate
 from interlock.backend.loopback import serve_run
 from interlock.coordinator import Coordinator, Head
-from interlock.coordinator.archive import StateArchive
+from interlock.coordinator.archive_interface import Archive
 from interlock.errors import InterlockError
 from interlock.ids import Ids
 from interlock.run.surroundings import Current, Seat, Tell
@@ -28,7 +28,7 @@ class OwnAccess:
         address: The run's address; a secret.
     """
 
-    def __init__(self, gate: RunGate, archive: StateArchive, address: str) -> None:
+    def __init__(self, gate: RunGate, archive: Archive, address: str) -> None:
         self._gate = gate
         self._archive = archive
         # Refused means that this process is dead; retrying twice, as is Terraform's habit, would only delay recovery.
@@ -133,7 +133,7 @@ def _current(version: Version | Head) -> Current:
 
 @asynccontextmanager
 async def open_access(
-    coordinator: Coordinator, archive: StateArchive, *, ids: Ids, state: str, run: str, who: str
+    coordinator: Coordinator, archive: Archive, *, ids: Ids, state: str, run: str, who: str
 ) -> AsyncIterator[OwnAccess]:
     """Serve one run's backend on a free loopback port."""
     gate = RunGate(coordinator, archive, state=state, run=run, who=who, plans_first=True)

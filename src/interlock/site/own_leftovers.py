@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from interlock.clock import Clock
-from interlock.coordinator.archive import StateArchive, Writer
+from interlock.coordinator.archive import Writer
+from interlock.coordinator.archive_interface import Archive
 from interlock.creations.book import CreationBook
 from interlock.creations.creation import Creation, spell_some
 from interlock.creations.holdings import find_holdings
@@ -80,7 +81,7 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
     """
 
     runs: Path
-    archive: StateArchive
+    archive: Archive
     clock: Clock
     fence: Fence = msgspec.field(default_factory=Fence)
     creations: CreationBook | None = None

@@ -25,7 +25,7 @@ from interlock.site.own_access import OwnAccess
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
-    from interlock.coordinator.archive import StateArchive
+    from interlock.coordinator.archive_interface import Archive
     from interlock.run.order import Order
     from interlock.run.surroundings import Tell
     from interlock.terraform.command import HttpBackend
@@ -94,7 +94,7 @@ class SpaceAccess(OwnAccess):
         run_folder: The run's folder, whose record says where Terraform works.
     """
 
-    def __init__(self, gate: RunGate, archive: StateArchive, *, workspace: str, run_folder: Path) -> None:
+    def __init__(self, gate: RunGate, archive: Archive, *, workspace: str, run_folder: Path) -> None:
         super().__init__(gate, archive, "")
         self._workspace = workspace
         self._file = SpaceFile(run_folder, workspace)
@@ -135,7 +135,7 @@ class SpaceAccess(OwnAccess):
 
 @asynccontextmanager
 async def open_space(
-    coordinator: Coordinator, archive: StateArchive, *, order: Order, run_folder: Path
+    coordinator: Coordinator, archive: Archive, *, order: Order, run_folder: Path
 ) -> AsyncIterator[SpaceAccess]:
     """Open the way of one run to its state in a workspace."""
     gate = RunGate(coordinator, archive, state=order.state, run=order.run, who=order.who, plans_first=True)

@@ -21,7 +21,8 @@ from interlock.state import Finding, Version, VersionKind, content_digest, parse
 
 if TYPE_CHECKING:
     from interlock.audit.entry import Fact
-    from interlock.coordinator.archive import StateArchive, Writer
+    from interlock.coordinator.archive import Writer
+    from interlock.coordinator.archive_interface import Archive
     from interlock.home.interface import Home
     from interlock.lock import Pause
     from interlock.run.surroundings import Seat
@@ -56,7 +57,7 @@ class OwnVersions:
         return self.ref.queue
 
     @property
-    def archive(self) -> StateArchive:
+    def archive(self) -> Archive:
         """Where its versions are."""
         return self.home.archive
 
@@ -235,12 +236,7 @@ class OwnVersions:
 
         Under the lock, unless the record cannot be read: then the lock is lost with it, and whoever held it is fenced.
         """
-        from interlock.coordinator.names import key_of
-        from interlock.store import Mismatch
-
-        with suppress(Mismatch):
-            record = self.archive.rebuilt_record(version)
-            await self.home.store.records.replace_damaged(key_of(self.state), record)
+        if await self.archive.rebuild(self.state, version):
             return
         async with holding(self.home, self.state, "state repair") as seat:
             await self.archive.reattach(self.state, version, writer=self._writer(seat))

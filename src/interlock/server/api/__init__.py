@@ -4,6 +4,6 @@ An endpoint is one row (`table.Endpoint`): method, path, the right it needs, wha
 function that does it. A part of the server gives its rows as a list, and `interlock.compose.serving` joins the lists.
 """
 
-from interlock.server.api.table import Call, Endpoint, NoBody, NoQuery, OfState, Sent
+from interlock.server.api.table import Call, Endpoint, NoBody, NoQuery, OfState, Sent, acts, reads
 
-__all__ = ["Call", "Endpoint", "NoBody", "NoQuery", "OfState", "Sent"]
+__all__ = ["Call", "Endpoint", "NoBody", "NoQuery", "OfState", "Sent", "acts", "reads"]

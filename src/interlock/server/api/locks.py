@@ -25,7 +25,7 @@ from interlock.errors import UsageError
 from interlock.rights import Right
 from interlock.rights.callers import may_do
 from interlock.server.api.judging import judge
-from interlock.server.api.table import AnyEndpoint, Call, Endpoint, NoBody, OfState
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, reads
 
 _PREFIX_MAX: Final = 200
 
@@ -116,35 +116,30 @@ def lock_endpoints(own: Coordinator, beside: Coordinator) -> list[AnyEndpoint]:
     """
     locks = _Locks(own, beside)
     return [
-        Endpoint(
-            method="GET",
-            path="/locks",
+        reads(
+            "/locks",
+            locks.look,
             right=Right.READ_STATE,
-            summary="One state: who holds it, who waits, which version is current; now, or when that has changed",
-            do=locks.look,
             query=WatchedQueue,
-            body=NoBody,
             answer=ToldState,
+            summary="One state: who holds it, who waits, which version is current; now, or when that has changed",
             waits=True,
         ),
-        Endpoint(
-            method="GET",
-            path="/locks/all",
+        reads(
+            "/locks/all",
+            locks.list,
             right=None,
-            summary="The states that the token may see, by name",
-            do=locks.list,
             query=SomeQueues,
-            body=NoBody,
             answer=ToldStates,
+            summary="The states that the token may see, by name",
         ),
-        Endpoint(
-            method="POST",
-            path="/locks/events",
+        acts(
+            "/locks/events",
+            locks.tell,
             right=Right.PLAN,
-            summary="Tell a lock an event: ask, renew, release, withdraw, break, pause, resume, bump",
-            do=locks.tell,
             query=OfQueue,
             body=ToldEvent,
             answer=ToldDecision,
+            summary="Tell a lock an event: ask, renew, release, withdraw, break, pause, resume, bump",
         ),
     ]

@@ -113,3 +113,53 @@ class Endpoint(Generic[Q, B]):
 
 
 AnyEndpoint = Endpoint[Any, Any]
+
+
+def reads(
+    path: str,
+    do: Callable[[Call[Q, NoBody]], Awaitable[object]],
+    *,
+    right: Right | None,
+    query: type[Q],
+    answer: type,
+    summary: str,
+    waits: bool = False,
+) -> AnyEndpoint:
+    """Return the row of something that is only read; see `Endpoint`."""
+    return Endpoint(
+        method="GET",
+        path=path,
+        right=right,
+        summary=summary,
+        do=do,
+        query=query,
+        body=NoBody,
+        answer=answer,
+        waits=waits,
+    )
+
+
+def acts(  # noqa: PLR0913 - a row
+    path: str,
+    do: Callable[[Call[Q, B]], Awaitable[object]],
+    *,
+    right: Right | None,
+    query: type[Q],
+    body: type[B],
+    answer: type | None,
+    summary: str,
+    method: str = "POST",
+    limit_bytes: int = BODY_BYTES_MAX,
+) -> AnyEndpoint:
+    """Return the row of something that is done; see `Endpoint`."""
+    return Endpoint(
+        method=method,
+        path=path,
+        right=right,
+        summary=summary,
+        do=do,
+        query=query,
+        body=body,
+        answer=answer,
+        limit_bytes=limit_bytes,
+    )

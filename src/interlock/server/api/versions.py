@@ -1,0 +1,438 @@
+"""Endpoints about the versions of states, and about writes that were refused.
+
+The archive judges every write here, with the grant that it names, as if it came from Terraform itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from interlock.api.versions import (
+    ASKED_BYTES_MAX,
+    HEAD_HEADER,
+    PAGE_MAX,
+    VERSION_HEADER,
+    ByGrant,
+    Count,
+    Grant,
+    Kept,
+    QuarantineAsked,
+    Refused,
+    Versions,
+    WriteAsked,
+    unframed,
+)
+from interlock.coordinator import Coordinator
+from interlock.coordinator.archive import QUARANTINE_DROPPED, StateArchive, Writer, Written
+from interlock.coordinator.refusals import HeadMoved
+from interlock.errors import InterlockError, LeaseLost, UsageError, command
+from interlock.rights import Right
+from interlock.server.api.judging import check_writer, signed
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, reads
+from interlock.state import MAX_STATE_BYTES
+from interlock.state.history import Quarantined, Retention, Version
+
+_WHOLE_MAX: Final = MAX_STATE_BYTES + ASKED_BYTES_MAX
+
+
+class SomeVersions(OfState, frozen=True, kw_only=True):
+    """Asks for versions, newest first.
+
+    Attributes:
+        below: Begin with the one before this number; 0 begins with the current one.
+        limit: Most of them.
+    """
+
+    below: int = 0
+    limit: int = PAGE_MAX
+
+
+class OneVersion(OfState, frozen=True, kw_only=True):
+    """Asks for the newest version that matches all that is given.
+
+    Attributes:
+        number: Its number.
+        serial: Its serial in Terraform.
+        digest: The beginning of its SHA-256.
+    """
+
+    number: int | None = None
+    serial: int | None = None
+    digest: str | None = None
+
+
+class OfNumber(OfState, frozen=True, kw_only=True):
+    """Asks about one version.
+
+    Attributes:
+        number: Its number.
+    """
+
+    number: int
+
+
+class OfLineage(OfState, frozen=True, kw_only=True):
+    """Asks about one lineage.
+
+    Attributes:
+        lineage: Which.
+    """
+
+    lineage: str
+
+
+class OfRetention(OfState, frozen=True, kw_only=True):
+    """Asks with rules of retention; see `Retention`."""
+
+    newest: int = 50
+    all_for_s: float = 14 * 86_400
+    daily_for_s: float = 90 * 86_400
+    weekly_for_s: float = 2 * 365 * 86_400
+
+    @property
+    def policy(self) -> Retention:
+        """The rules."""
+        return Retention(**{name: getattr(self, name) for name in Retention.__struct_fields__})
+
+
+class OfEntry(OfState, frozen=True, kw_only=True):
+    """Asks about one refused write.
+
+    Attributes:
+        id: Its id.
+    """
+
+    id: str
+
+
+class _Archive:
+    """Does what clients ask of the archive."""
+
+    def __init__(self, coordinator: Coordinator, archive: StateArchive) -> None:
+        self._coordinator = coordinator
+        self._archive = archive
+
+    async def current(self, call: Call[OfState, NoBody]) -> Sent | None:
+        found = await self._archive.current(call.query.state)
+        if found is None:
+            return None
+        head, body = found
+        return Sent(body=body, headers={HEAD_HEADER: msgspec.json.encode(head).decode(), "etag": f'"{head.digest}"'})
+
+    async def list(self, call: Call[SomeVersions, NoBody]) -> Versions:
+        query = call.query
+        if not 1 <= query.limit <= PAGE_MAX:
+            raise UsageError("the versions were not listed", why=f"a page has 1 to {PAGE_MAX} versions")
+        found: list[Version] = []
+        async for version in self._archive.versions(query.state, below=query.below or None):
+            found.append(version)
+            if len(found) == query.limit:
+                break
+        return Versions(versions=tuple(found))
+
+    async def one(self, call: Call[OneVersion, NoBody]) -> Version | None:
+        query = call.query
+        return await self._archive.version(query.state, number=query.number, serial=query.serial, digest=query.digest)
+
+    async def content(self, call: Call[OfNumber, NoBody]) -> Sent:
+        version = await self._version(call.query.state, call.query.number)
+        return Sent(body=await self._archive.read_version(call.query.state, version))
+
+    async def highest_serial(self, call: Call[OfLineage, NoBody]) -> Count:
+        return Count(count=await self._archive.highest_serial(call.query.state, call.query.lineage))
+
+    async def write(self, call: Call[OfState, bytes]) -> Written:
+        asked, body = unframed(call.body, WriteAsked)
+        state = call.query.state
+        if asked.force:
+            call.caller.check(Right.RESTORE, state)
+        writer = await self._writer(call, asked.grant)
+        return await self._archive.write(
+            state, body, writer=writer, kind=asked.kind, note=asked.note, force=asked.force
+        )
+
+    async def delete(self, call: Call[OfState, ByGrant]) -> Written | None:
+        writer = await self._writer(call, call.body.grant)
+        return await self._archive.delete(call.query.state, writer=writer, note=call.body.note)
+
+    async def restore(self, call: Call[OfState, ByGrant]) -> Written:
+        version = await self._version(call.query.state, call.body.number)
+        writer = await self._writer(call, call.body.grant)
+        return await self._archive.restore(call.query.state, version, writer=writer)
+
+    async def accept(self, call: Call[OfState, ByGrant]) -> Version | None:
+        return await self._archive.accept(call.query.state, writer=await self._writer(call, call.body.grant))
+
+    async def end_review(self, call: Call[OfState, NoBody]) -> None:
+        await self._archive.end_review(call.query.state, by=signed("", call.caller))
+
+    async def prunable(self, call: Call[OfRetention, NoBody]) -> Versions:
+        return Versions(versions=await self._archive.prunable(call.query.state, call.query.policy))
+
+    async def prune(self, call: Call[OfRetention, NoBody]) -> Versions:
+        return Versions(versions=await self._archive.prune(call.query.state, call.query.policy))
+
+    async def sweep(self, call: Call[OfState, NoBody]) -> Count:
+        return Count(count=await self._archive.sweep(call.query.state))
+
+    async def refused(self, call: Call[OfState, NoBody]) -> Refused:
+        state = call.query.state
+        return Refused(
+            entries=await self._archive.quarantined(state), dropped=await self._archive.quarantine_dropped(state)
+        )
+
+    async def refused_content(self, call: Call[OfEntry, NoBody]) -> Sent:
+        entry, body = await self._archive.read_quarantined(call.query.state, call.query.id)
+        return Sent(body=body, headers={VERSION_HEADER: msgspec.json.encode(entry).decode()})
+
+    async def discard(self, call: Call[OfEntry, NoBody]) -> Quarantined:
+        return await self._archive.discard(call.query.state, call.query.id)
+
+    async def quarantine(self, call: Call[OfState, bytes]) -> Kept:
+        asked, body = unframed(call.body, QuarantineAsked)
+        error = (LeaseLost if asked.is_fenced else InterlockError)(asked.what, why=asked.why)
+        error.facts = {"addresses": asked.addresses, **({"finding": asked.finding} if asked.finding else {})}
+        writer = asked.grant.writer(signed(asked.grant.who, call.caller))
+        entry = await self._archive.quarantine(call.query.state, body, writer=writer, error=error)
+        dropped = error.facts.get(QUARANTINE_DROPPED)
+        return Kept(entry=entry, dropped=dropped if isinstance(dropped, int) else 0)
+
+    async def mend_chain(self, call: Call[OfState, NoBody]) -> Count:
+        return Count(count=int(await self._archive.mend_chain(call.query.state)))
+
+    async def lost_head(self, call: Call[OfState, NoBody]) -> Version | None:
+        return await self._archive.lost_head(call.query.state)
+
+    async def reattach(self, call: Call[OfState, ByGrant]) -> None:
+        lost = await self._lost(call.query.state, call.body.number)
+        writer = await self._writer(call, call.body.grant)
+        await self._archive.reattach(call.query.state, lost, writer=writer)
+
+    async def rebuild(self, call: Call[OfNumber, NoBody]) -> Count:
+        lost = await self._lost(call.query.state, call.query.number)
+        return Count(count=int(await self._archive.rebuild(call.query.state, lost)))
+
+    async def _writer(self, call: Call[OfState, ByGrant] | Call[OfState, bytes], grant: Grant) -> Writer:
+        """Return who writes, after a look whether it is that one's own grant."""
+        lock = (await self._coordinator.view(call.query.state)).lock
+        check_writer(call.caller, call.query.state, lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
+        return grant.writer(signed(grant.who, call.caller))
+
+    async def _version(self, state: str, number: int) -> Version:
+        found = await self._archive.version(state, number=number)
+        if found is None:
+            raise UsageError(f"state {state!r} has no version {number}", fix=command("state", "history", state))
+        return found
+
+    async def _lost(self, state: str, number: int) -> Version:
+        """Return the version that a damaged record does not name. What a client says of it counts for nothing."""
+        lost = await self._archive.lost_head(state)
+        if lost is None or lost.number != number:
+            raise HeadMoved(
+                f"state {state!r} was not repaired", why="its record is not as it was when it was looked at"
+            )
+        return lost
+
+
+def version_endpoints(coordinator: Coordinator, archive: StateArchive) -> list[AnyEndpoint]:
+    """Return the rows."""
+    do = _Archive(coordinator, archive)
+    return [*_reading(do), *_writing(do), *_refused_writes(do), *_mending(do)]
+
+
+def _reading(do: _Archive) -> list[AnyEndpoint]:
+    return [
+        reads(
+            "/versions",
+            do.list,
+            right=Right.READ_STATE,
+            query=SomeVersions,
+            answer=Versions,
+            summary="The versions of a state, newest first",
+        ),
+        reads(
+            "/versions/current",
+            do.current,
+            right=Right.READ_STATE,
+            query=OfState,
+            answer=bytes,
+            summary="The current state, and its head",
+        ),
+        reads("/versions/one", do.one, right=Right.READ_STATE, query=OneVersion, answer=Version, summary="One version"),
+        reads(
+            "/versions/content",
+            do.content,
+            right=Right.READ_STATE,
+            query=OfNumber,
+            answer=bytes,
+            summary="The state of a version",
+        ),
+        reads(
+            "/versions/highest-serial",
+            do.highest_serial,
+            right=Right.READ_STATE,
+            query=OfLineage,
+            answer=Count,
+            summary="The highest serial of a lineage",
+        ),
+    ]
+
+
+def _writing(do: _Archive) -> list[AnyEndpoint]:
+    return [
+        acts(
+            "/versions",
+            do.write,
+            right=Right.APPLY,
+            query=OfState,
+            body=bytes,
+            answer=Written,
+            summary="Write a state under a grant: a line of JSON, then the state",
+            limit_bytes=_WHOLE_MAX,
+        ),
+        acts(
+            "/versions/delete",
+            do.delete,
+            right=Right.APPLY,
+            query=OfState,
+            body=ByGrant,
+            answer=Written,
+            summary="Make a state absent; its history stays",
+        ),
+        acts(
+            "/versions/restore",
+            do.restore,
+            right=Right.RESTORE,
+            query=OfState,
+            body=ByGrant,
+            answer=Written,
+            summary="Make an older version current again",
+        ),
+        acts(
+            "/versions/accept",
+            do.accept,
+            right=Right.RESTORE,
+            query=OfState,
+            body=ByGrant,
+            answer=Version,
+            summary="Let a suspect version stand",
+        ),
+        acts(
+            "/versions/end-review",
+            do.end_review,
+            right=Right.RESTORE,
+            query=OfState,
+            body=NoBody,
+            answer=None,
+            summary="Resume a state that was paused for a suspect version",
+        ),
+        reads(
+            "/versions/prunable",
+            do.prunable,
+            right=Right.READ_STATE,
+            query=OfRetention,
+            answer=Versions,
+            summary="Versions whose bytes would be deleted",
+        ),
+        acts(
+            "/versions/prune",
+            do.prune,
+            right=Right.RESTORE,
+            query=OfRetention,
+            body=NoBody,
+            answer=Versions,
+            summary="Delete the bytes of old versions",
+        ),
+        acts(
+            "/versions/sweep",
+            do.sweep,
+            right=Right.APPLY,
+            query=OfState,
+            body=NoBody,
+            answer=Count,
+            summary="Delete what killed writes left",
+        ),
+    ]
+
+
+def _refused_writes(do: _Archive) -> list[AnyEndpoint]:
+    return [
+        reads(
+            "/quarantine",
+            do.refused,
+            right=Right.READ_STATE,
+            query=OfState,
+            answer=Refused,
+            summary="The refused writes of a state, newest first",
+        ),
+        reads(
+            "/quarantine/content",
+            do.refused_content,
+            right=Right.READ_STATE,
+            query=OfEntry,
+            answer=bytes,
+            summary="The bytes of a refused write",
+        ),
+        acts(
+            "/quarantine",
+            do.quarantine,
+            right=Right.APPLY,
+            query=OfState,
+            body=bytes,
+            answer=Kept,
+            summary="Keep bytes that a run's own door refused",
+            limit_bytes=_WHOLE_MAX,
+        ),
+        acts(
+            "/quarantine",
+            do.discard,
+            right=Right.RESTORE,
+            query=OfEntry,
+            body=NoBody,
+            answer=Quarantined,
+            summary="Throw a refused write away",
+            method="DELETE",
+        ),
+    ]
+
+
+def _mending(do: _Archive) -> list[AnyEndpoint]:
+    return [
+        reads(
+            "/repair",
+            do.lost_head,
+            right=Right.READ_STATE,
+            query=OfState,
+            answer=Version,
+            summary="The version that a damaged record does not name any more",
+        ),
+        acts(
+            "/repair/chain",
+            do.mend_chain,
+            right=Right.RESTORE,
+            query=OfState,
+            body=NoBody,
+            answer=Count,
+            summary="Make a damaged record of a chain anew",
+        ),
+        acts(
+            "/repair/head",
+            do.reattach,
+            right=Right.RESTORE,
+            query=OfState,
+            body=ByGrant,
+            answer=None,
+            summary="Make the lost version current again",
+        ),
+        acts(
+            "/repair/record",
+            do.rebuild,
+            right=Right.RESTORE,
+            query=OfNumber,
+            body=NoBody,
+            answer=Count,
+            summary="Make an unreadable record anew",
+        ),
+    ]
