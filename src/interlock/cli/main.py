@@ -67,6 +67,7 @@ COMMANDS: dict[str, Entry] = {
     "deps": Entry("interlock.cli.deps:app", "Dependencies, also those Terraform cannot see", _AROUND),
     "serve": Entry("interlock.cli.serve:app", "State backend and queue over HTTP", _SERVE),
     "token": Entry("interlock.cli.token:app", "Who may use a server: tokens with a role and states", _SERVE),
+    "organisation": Entry("interlock.cli.organisation:app", "Organisations whose OAuth clients a server keeps", _SERVE),
     "encryption": Entry("interlock.cli.encryption:app", "The keys that encrypt what a store keeps", _SERVE),
     "migrate": Entry("interlock.cli.migrate:app", "Bring the tables of a PostgreSQL store up to date", _SERVE),
     "gateway": Entry("interlock.cli.gateway:app", "API gateway in front of Genesys Cloud", _SERVE),

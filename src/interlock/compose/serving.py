@@ -111,11 +111,15 @@ def _endpoints(home: EmbeddedHome) -> list[AnyEndpoint]:
     from interlock.server.api.about import about_endpoints
     from interlock.server.api.locks import lock_endpoints
     from interlock.server.api.versions import version_endpoints
+    from interlock.server.gateway.book import OrganisationBook
+    from interlock.server.gateway.endpoints import OrganisationKeeper, organisation_endpoints
 
+    organisations = OrganisationKeeper(OrganisationBook(home.store, home.clock), home.audit)
     return [
         *about_endpoints(),
         *lock_endpoints(home.coordinator, home.beside),
         *version_endpoints(home.coordinator, home.archive),
+        *organisation_endpoints(organisations),
     ]
 
 

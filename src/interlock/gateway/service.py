@@ -20,6 +20,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from starlette.types import ASGIApp
+
 from interlock.clock import Clock, SystemClock
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
 from interlock.gateway import identity, limits_page
@@ -179,6 +181,7 @@ class Gateway:
         self._server: QuietServer | None = None
         self._limits_task: asyncio.Task[None] | None = None
         self._expected = ""
+        self._is_open = False
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int = 0) -> Address:
@@ -195,10 +198,7 @@ class Gateway:
         listener = listen(host, port)
         bound = listener.getsockname()
         names = self._names(bound[0])
-        await self._upstream.__aenter__()
-        self._tokens.open()
-        for each in self._sharings:
-            each.open()
+        await self.open()
         self._server = new_server(self._proxy, names)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="gateway")
         ready = asyncio.create_task(self._server.ready.wait())
@@ -207,6 +207,19 @@ class Gateway:
             ready.cancel()
             raise BackendUnavailable("the gateway did not start", fix="try again")
         return Address(host=bound[0], port=bound[1])
+
+    async def open(self) -> None:
+        """Begin to mint and to share budgets, without listening: who has a server of its own gives it `app`."""
+        await self._upstream.__aenter__()
+        self._tokens.open()
+        for each in self._sharings:
+            each.open()
+        self._is_open = True
+
+    @property
+    def app(self) -> ASGIApp:
+        """What answers a call."""
+        return self._proxy
 
     def _names(self, address: str) -> Names:
         return ONLY_LOOPBACK if self.terms.runs_only else names_of(address, self.terms.names)
@@ -490,7 +503,7 @@ class Gateway:
     def _want_token(self) -> None:
         """The budget is what people wait for: mint one more token, and once ask what the budget really is."""
         self._tokens.want_more()
-        if self._limits_task is None and self._admission.has_tokens() and self._serving is not None:
+        if self._limits_task is None and self._admission.has_tokens() and self._is_open:
             self._limits_task = asyncio.create_task(self._learn_limits(), name="gateway limits")
 
     async def _learn_limits(self) -> None:

@@ -1,0 +1,134 @@
+"""Endpoints about organisations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from interlock.api.organisations import NewClient, NewOrganisation, ToldOrganisation, ToldOrganisations
+from interlock.rights import Right
+from interlock.server.api.table import AnyEndpoint, Call, Endpoint, NoBody, NoQuery
+from interlock.server.gateway.book import OrganisationBook
+from interlock.server.gateway.organisation import Organisation
+
+if TYPE_CHECKING:
+    from interlock.audit.log import AuditLog
+
+
+class Named(Struct, frozen=True, kw_only=True):
+    """Asks about one organisation.
+
+    Attributes:
+        name: Its name.
+    """
+
+    name: str
+
+
+def told_organisation(found: Organisation) -> ToldOrganisation:
+    """Return what may be told of an organisation."""
+    return ToldOrganisation(
+        name=found.name,
+        region=found.region,
+        client_id=found.client_id,
+        states=list(found.states),
+        made_by=found.made_by,
+        made_at=found.made_at,
+        rotated_at=found.rotated_at,
+    )
+
+
+class OrganisationKeeper:
+    """Changes organisations, and writes each change down.
+
+    Args:
+        book: Where they are.
+        audit: Hears who did what.
+    """
+
+    def __init__(self, book: OrganisationBook, audit: AuditLog) -> None:
+        self._book = book
+        self._audit = audit
+
+    async def add(self, asked: NewOrganisation, *, by: str, upstream: tuple[str, str] | None = None) -> Organisation:
+        """See `OrganisationBook.add`."""
+        made = await self._book.add(asked, by=by, upstream=upstream)
+        facts = {"region": made.region, "client": made.client_id, "states": ", ".join(made.states)}
+        await self._audit.append("organisation-added", subject=made.name, by=by, facts=facts)
+        return made
+
+    async def rotate(self, name: str, asked: NewClient, *, by: str) -> Organisation:
+        """See `OrganisationBook.rotate`."""
+        done = await self._book.rotate(name, secret=asked.secret, client_id=asked.client_id)
+        await self._audit.append("organisation-rotated", subject=name, by=by, facts={"client": done.client_id})
+        return done
+
+    async def remove(self, name: str, *, by: str) -> Organisation:
+        """See `OrganisationBook.remove`."""
+        gone = await self._book.remove(name)
+        await self._audit.append("organisation-removed", subject=name, by=by, facts={"client": gone.client_id})
+        return gone
+
+    async def all(self) -> ToldOrganisations:
+        """Return all, without secrets."""
+        return ToldOrganisations(organisations=[told_organisation(each) for each in await self._book.all()])
+
+
+def organisation_endpoints(keeper: OrganisationKeeper) -> list[AnyEndpoint]:
+    """Return the rows: for administrators alone."""
+
+    async def add(call: Call[NoQuery, NewOrganisation]) -> ToldOrganisation:
+        return told_organisation(await keeper.add(call.body, by=call.caller.who))
+
+    async def all_of_them(_call: Call[NoQuery, NoBody]) -> ToldOrganisations:
+        return await keeper.all()
+
+    async def rotate(call: Call[Named, NewClient]) -> ToldOrganisation:
+        return told_organisation(await keeper.rotate(call.query.name, call.body, by=call.caller.who))
+
+    async def remove(call: Call[Named, NoBody]) -> None:
+        await keeper.remove(call.query.name, by=call.caller.who)
+
+    return [
+        Endpoint(
+            method="GET",
+            path="/organisations",
+            right=Right.ADMINISTER,
+            summary="The organisations whose OAuth clients the server keeps, without their secrets",
+            do=all_of_them,
+            query=NoQuery,
+            body=NoBody,
+            answer=ToldOrganisations,
+        ),
+        Endpoint(
+            method="POST",
+            path="/organisations",
+            right=Right.ADMINISTER,
+            summary="Keep the OAuth client of an organisation, encrypted",
+            do=add,
+            query=NoQuery,
+            body=NewOrganisation,
+            answer=ToldOrganisation,
+        ),
+        Endpoint(
+            method="PUT",
+            path="/organisations/client",
+            right=Right.ADMINISTER,
+            summary="Replace the OAuth client of an organisation, or its secret",
+            do=rotate,
+            query=Named,
+            body=NewClient,
+            answer=ToldOrganisation,
+        ),
+        Endpoint(
+            method="DELETE",
+            path="/organisations",
+            right=Right.ADMINISTER,
+            summary="Forget an organisation and its OAuth client",
+            do=remove,
+            query=Named,
+            body=NoBody,
+            answer=None,
+        ),
+    ]
