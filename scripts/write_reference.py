@@ -1,4 +1,5 @@
-"""Writes the reference pages that are made from the code: command line, exit statuses, configuration, a run's journal.
+"""Writes the reference pages that are made from the code: command line, exit statuses, configuration, a run's journal,
+the TFE API.
 
 Run `python scripts/write_reference.py` after changing one of them; `--check` fails when a page is not current.
 """
@@ -15,6 +16,7 @@ from interlock.cli.main import COMMANDS, load
 from interlock.cli.status import table
 from interlock.operate.many import WORST_FIRST
 from interlock.run.entries import KINDS
+from interlock.server.tfe.table import REFUSED, ROWS
 from interlock.settings.authority import ADDRESSES, KEYS, Authority
 from interlock.settings.document import json_schema
 
@@ -74,6 +76,40 @@ replaced in one step at each change: what `interlock runs ls` reads.
 """
 
 
+_CLOUD_API = """\
+`interlock serve` speaks the part of the TFE API that `cloud {}` and `backend "remote"` need when Terraform runs
+where it is started, tried with Terraform 1.11 and 1.15 and OpenTofu 1.12. Runs, variables and a registry are not
+part of it. How to use it: [move from HCP Terraform](../howto/move-from-hcp-terraform.md).
+
+- `organization` and workspace are the state `ORGANIZATION/WORKSPACE`. It is the same state by every other way:
+  `interlock state history acme/app`, `backend "http"` with `/state/acme/app`, a supervised run.
+- A state that was stored by another way is a workspace too, when its name has two parts. A workspace that has no
+  state yet is one when Terraform made it, with `terraform init`.
+- Tokens are those of `interlock token create`, as a bearer. `interlock serve`'s own token is good for everything.
+- LOCK joins the state's queue, and the request is held open until its turn comes, at most 30 minutes. Then it is
+  refused with 423, and Terraform prints who holds, the place in the queue and the next command. `-lock-timeout` has
+  no effect.
+- Each time a Terraform reads a workspace by its name it is told an id with a part of its own. LOCK, every write and
+  UNLOCK come with that id, so two Terraforms with one token are two, and a repeated LOCK is one lock.
+- A Terraform at work stores what it has every 20 s (`X-Terraform-Snapshot-Interval`), so a killed one leaves what
+  it finished.
+- A write under a lock that is not current any more, or of a state that may not follow, is refused, and its bytes
+  are kept: `interlock state quarantine ls acme/app`. Terraform does not unlock after that, so the lock is ended for
+  it. Where it was held for 20 s or longer, Terraform may still be at work; then the state is paused too, until
+  `interlock queue resume acme/app`.
+- The bytes of a version are sent to an address of its own, without the token. It is good for the bytes that were
+  announced, once, for 10 minutes, and while the lock is held under which it was given.
+- Where lineage or serial speak against a write, `force` needs the role `operator`. Elsewhere it has no effect:
+  Terraform sends it in every migration. `terraform state push -force` of a `cloud` block does not send it at all;
+  use `interlock state push --force`.
+- `terraform force-unlock ORGANIZATION/WORKSPACE` watches the lock for 30 s and breaks it when its holder is proved
+  to be gone, by the evidence of `interlock lock explain`. It needs the role `operator`. A token whose note
+  (`--note`) is the address of a CI job names that job as a witness.
+- A workspace is deleted only when its state has no objects and nobody holds it, also with `-force`. Its versions
+  are kept.
+"""
+
+
 def pages() -> dict[str, str]:
     """Return the made pages by file name."""
     return {
@@ -81,6 +117,7 @@ def pages() -> dict[str, str]:
         "exit-codes.md": _exit_codes(),
         "configuration.md": _configuration(),
         "run-journal.md": _journal(),
+        "cloud-api.md": _cloud_api(),
     }
 
 
@@ -93,6 +130,18 @@ def _journal() -> str:
             text += "\n| fact | meaning |\n|---|---|\n"
             text += "".join(f"| `{name}` | {words} |\n" for name, words in facts.items())
     return text
+
+
+def _cloud_api() -> str:
+    text = "# The API for `cloud` blocks\n\n" + _MADE + _CLOUD_API
+    text += "\n## What is answered\n\nBelow `/api/v2`. The right is the token's, on the state that is named.\n"
+    text += "\n| request | right | does |\n|---|---|---|\n"
+    for row in ROWS:
+        right = row.right.value if row.right is not None else "none" if row.is_open else "any token"
+        text += f"| `{row.method} {row.path}` | {right} | {row.does} |\n"
+    text += "\n## What is refused\n\nWith 422, and a title that Terraform prints.\n"
+    text += "\n| addresses with | title | why, or what instead |\n|---|---|---|\n"
+    return text + "".join(f"| `{word}` | {what} | {why} |\n" for word, what, why in REFUSED)
 
 
 def parts(docstring: str) -> tuple[str, dict[str, str]]:

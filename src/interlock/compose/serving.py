@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -73,7 +74,9 @@ def serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
 
 async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     from interlock.backend.asgi import create_app
+    from interlock.backend.held_lock import HeldLocks
     from interlock.backend.serving import serving
+    from interlock.compose.cloud import cloud_routes
     from interlock.listening.ending import Ending
     from interlock.rights.book import TokenBook
     from interlock.rights.callers import BookTokens, SingleToken
@@ -87,9 +90,19 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     async with open_home(settings, store=asked.store) as home, _among_others(home) as about:
         await home.store.keep_room()
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
-        api = api_routes(_endpoints(home), tokens=tokens, ending=about.ending)
+        locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
         app = create_app(
-            home.coordinator, home.archive, clock=home.clock, ids=home.ids, tokens=tokens, about=about, further=api
+            home.coordinator,
+            home.archive,
+            clock=home.clock,
+            ids=home.ids,
+            tokens=tokens,
+            about=about,
+            locks=locks,
+            further=[
+                *api_routes(_endpoints(home), tokens=tokens, ending=about.ending),
+                *cloud_routes(home, tokens, locks, about, os.environ, is_https=_is_https(asked)),
+            ],
         )
         taking = serving(app, host=host, port=port, names=asked.names, tls=asked.tls, linger_s=LINGER_S)
         async with taking as (_, bound):
@@ -169,6 +182,10 @@ def _check_way(host: str, asked: ServeAsked) -> None:
         why="beyond this machine, token and states would cross the network in clear",
         fix=command("serve", "--listen", asked.listen, "--tls-cert", "server.crt", "--tls-key", "server.key"),
     )
+
+
+def _is_https(asked: ServeAsked) -> bool:
+    return asked.tls is not None or asked.is_behind_proxy
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from interlock.site.ref import StateRef, own_address
 from interlock.source.disk import DiskTree
 
 _GITLABS = "/terraform/state/"
+_PLATFORMS, _PUBLIC = frozenset({"cloud", "remote"}), "app.terraform.io"
 
 
 def places_beside(ref: StateRef) -> PlaceOf:
@@ -30,6 +31,8 @@ def places_beside(ref: StateRef) -> PlaceOf:
         if found is None or process.folder is None:
             return None
         address = _place(found, process.folder)
+        if ref.is_own and address is not None and (named := _workspace_here(found, address)) is not None:
+            return own_address(named)
         theirs = service_of(found)
         if address != ref.address or theirs == mine:
             return address
@@ -61,6 +64,17 @@ def own_state_at(url: str) -> str | None:
     """Return the state of a server of ours that a URL names; None for another server's, such as GitLab's."""
     _, is_there, name = url.partition("/state/")
     return name.partition("?")[0] if is_there and _GITLABS not in url else None
+
+
+def _workspace_here(found: Found, address: str) -> str | None:
+    """Return the state of ours that a `cloud` block or `backend "remote"` may mean: any host but the public one is one.
+
+    By which names a server of ours is reached, this machine does not know; so the workspace alone decides.
+    """
+    if found.type not in _PLATFORMS:
+        return None
+    host, _, workspace = address.partition("/")
+    return None if host == _PUBLIC else workspace
 
 
 def _is_bare(url: str | None) -> bool:

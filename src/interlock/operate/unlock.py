@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from interlock.audit.log import AuditLog
 from interlock.ci.job import JobReference, parse_job
 from interlock.coordinator import View
@@ -34,7 +36,7 @@ from interlock.site.interface import Site
 from interlock.site.kinds import has_queue
 from interlock.site.opening import breaker_of, open_queue, open_site, plan_hint, queue_of
 from interlock.site.own_leftovers import find_recorded
-from interlock.site.ref import StateRef, own_address
+from interlock.site.ref import Own, StateRef, own_address
 from interlock.site.which import check_heard_of, resolve
 from interlock.state import Finding, verify_state
 
@@ -161,6 +163,34 @@ async def open_case(text: str, asked: Asked, home: Home, environ: Mapping[str, s
         yield await _case(question)
 
 
+@asynccontextmanager
+async def open_own_case(
+    state: str, asked: Asked, home: Home, environ: Mapping[str, str], *, by: str
+) -> AsyncIterator[Case]:
+    """Open the lock of a state that is kept here, by its name and nothing else: a server has no folders to look at.
+
+    Args:
+        state: Its name.
+        asked: What is asked about the lock.
+        home: Where it is kept, and decisions are written down.
+        environ: Says where CI systems are.
+        by: Who asks, for the record.
+    """
+    ref = StateRef(queue=state, address=own_address(state), where=Own())
+    async with open_site(ref, home, state) as site:
+        question = _Question(
+            subject=state,
+            site=site,
+            asked=asked,
+            job=asked.reference(),
+            environ=environ,
+            log=home.audit,
+            plan=await plan_hint(ref, home),
+            by=by,
+        )
+        yield await _case(question)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
     """What every case is given.
@@ -173,6 +203,7 @@ class _Question:
         environ: Says where CI systems are.
         log: Where decisions are written down.
         plan: The command that plans the state; see `plan_hint`.
+        by: Who asks, for the record; empty for whoever runs this.
     """
 
     subject: str
@@ -182,6 +213,12 @@ class _Question:
     environ: Mapping[str, str]
     log: AuditLog
     plan: str
+    by: str = ""
+
+    @property
+    def actor(self) -> str:
+        """Who asks."""
+        return self.by or self.home.me
 
     @property
     def home(self) -> Home:
@@ -260,7 +297,7 @@ class GrantCase:
     def __init__(self, question: _Question) -> None:
         self._question = question
         self._coordinator = queue_of(question.site)
-        self._recovery = breaker_of(question.site)
+        self._recovery = structs.replace(breaker_of(question.site), by=question.actor)
         self._state = question.site.ref.queue
         self._holder: Holder | None = None
         self._explained: Explained | None = None
@@ -298,7 +335,7 @@ class GrantCase:
         snapshot = await self._question.site.keep()
         facts = _own_facts(self._state, holder, explained.verdict, override, snapshot)
         await self._question.log.append(
-            "force-unlock-decided", subject=explained.address, by=self._question.home.me, facts=facts
+            "force-unlock-decided", subject=explained.address, by=self._question.actor, facts=facts
         )
         reason = override.reason if override else "; ".join(explained.verdict.reasons)
         done = await self._recovery.recover(self._state, holder, reason=reason)
@@ -309,7 +346,7 @@ class GrantCase:
                 fix=command("lock", "show", self._state),
             )
         await self._question.log.append(
-            "force-unlock", subject=explained.address, by=self._question.home.me, facts={**facts, "done": done}
+            "force-unlock", subject=explained.address, by=self._question.actor, facts={**facts, "done": done}
         )
         return Freed(text=done, snapshot=snapshot, findings=await self._verify(), plan=self._question.plan)
 
@@ -470,7 +507,7 @@ class TerraformLockCase:
             self._backend,
             judged,
             override=override,
-            by=self._question.home.me,
+            by=self._question.actor,
             keep=keep_of(self._question.home.settings),
             log=self._question.log,
             clock=self._question.home.clock,
