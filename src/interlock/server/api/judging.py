@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, command
 from interlock.lock import (
     Broken,
     Bumped,
@@ -134,7 +134,7 @@ def _of_another(caller: Caller, state: str, party: Party) -> Forbidden:
     return Forbidden(
         f"the {place} of {party.run or party.ticket} on state {state!r} was not changed",
         why=f"{party.who} asked for it, and {caller.who} may not unlock by force",
-        fix=f"interlock token create --role operator --states {state}",
+        fix=command("token", "create", "--role", "operator", "--states", state),
         state=state,
     )
 
