@@ -125,6 +125,7 @@ def test_looking_for_shapes_ends_and_knows_its_own_mask(text: str) -> None:
                 "client-key-data: x",
                 "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.x",
                 "xoxb-0123456789",
+                f"ilk_{'0' * 12}_{'a' * 43}",
             ),
             *(f"{head}{'a' * 36}" for head in ("ghp_", "github_pat_", "glpat-", "hvs.", "sk_live_", "AIza")),
         ]

@@ -22,6 +22,7 @@ MAX_MINUTES = 24 * 60  # of one's own machines; longer is more likely a mistake
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}\Z")
 _DIRECTORY = re.compile(r"(?:\.|[A-Za-z0-9_][A-Za-z0-9._/-]{0,199})\Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ /-]{0,99}\Z")
+_AUDIENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}\Z")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:[-.]?[a-z0-9.]+)?\Z")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}\Z")
 _REGION = re.compile(r"[a-z0-9-]{5,30}\Z")
@@ -94,7 +95,8 @@ class Pipeline:
         genesys_region: GENESYSCLOUD_REGION.
         aws: Roles for the state backend; None without AWS.
         server: Interlock server; None for none.
-        audience: What the CI system's token for that server names.
+        audience: What the CI system's token for that server names; by default the server's address.
+        server_connection: Service connection whose identity logs in to the server (Azure); "" for the pipeline's own.
         drift_cron: When drift is looked for (UTC); "" for never.
         notify: Whether failures go to the webhook in the secret INTERLOCK_NOTIFY_URL.
         wait_min: Longest wait of a run for its turn.
@@ -123,7 +125,8 @@ class Pipeline:
     genesys_region: str = "us-east-1"
     aws: Aws | None = None
     server: str | None = None
-    audience: str = "interlock"
+    audience: str = ""
+    server_connection: str = ""
     drift_cron: str = "17 4 * * 1-5"
     notify: bool = False
     wait_min: int = 60
@@ -228,7 +231,8 @@ def read_pipeline(
         genesys_region=_text(section, "genesys_region", _REGION, "us-east-1"),
         aws=_aws(section.get("aws")),
         server=_server(server),
-        audience=_text(section, "audience", _WORD, "interlock"),
+        audience=_text(section, "audience", _AUDIENCE, "") if "audience" in section else _server(server) or "",
+        server_connection=_text(section, "server_connection", _WORD, "") if "server_connection" in section else "",
         drift_cron=_cron(section.get("drift", "17 4 * * 1-5")),
         notify=_flag(section, "notify"),
         wait_min=_minutes(section, "wait", 60),
@@ -337,6 +341,7 @@ def _plan_key(section: Mapping[str, Any]) -> str:
 
 _KEYS = (
     *("environment", "branch", "terraform", "tofu", "genesys_region", "aws", "audience", "drift", "notify"),
+    "server_connection",
     *("wait", "plan_timeout", "apply_timeout", "runner", "image", "package"),
     *("installed", "package_sha256", "wheel", "plan_key", "tofu_sha256", "accept", "pool", "home", "github_queue"),
 )

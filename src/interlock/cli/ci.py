@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import view
-from interlock.errors import PolicyGate, UsageError, command, reason_of
+from interlock.errors import THIS_STATE, PolicyGate, UsageError, command, reason_of
 from interlock.foreign_text import in_chat, one_line
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ class Platforms(StrEnum):
     GITLAB = "gitlab"
     AZURE = "azure"
     JENKINS = "jenkins"
+
+
+class JobRole(StrEnum):
+    """What a job may be."""
+
+    READER = "reader"
+    PLANNER = "planner"
+    RUNNER = "runner"
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -522,13 +530,20 @@ def _to_summary(body: str) -> None:
 @app.command()
 def login(
     *,
+    state: State,
+    role: Annotated[
+        JobRole | None, typer.Option("--role", help="What the job will do; by default what the server's rules give.")
+    ] = None,
+    run: Annotated[str, typer.Option("--run", metavar="RUN", help="The one run that it is for; any by default.")] = "",
     show: Annotated[
         bool, typer.Option("--print", help="Print the token instead of handing it to later steps.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the token to a file that only we can read.")
+    ] = None,
 ) -> None:
     """Exchange this job's identity for a token of the Interlock server; later steps find it in INTERLOCK_TOKEN."""
-    from interlock.ci.platforms.api import Api
-    from interlock.ci.platforms.opening import identity
+    from interlock.compose.job_login import log_in
 
     server = _settings().server
     if not server:
@@ -537,20 +552,14 @@ def login(
             why="the job's identity goes there, so only an operator may name it, and not the repository's file",
             fix="export INTERLOCK_SERVER=https://HOST",
         )
-    signed = identity(os.environ, os.environ.get("INTERLOCK_OIDC_AUDIENCE") or "interlock")
-    api = Api(base=server.rstrip("/"), headers={}, title="the Interlock server", token_names="the job's identity")  # noqa: S106
-    answer = api.ask("/api/v1/login/oidc", {"token": signed}) or {}
-    token = str(answer.get("token", ""))
-    if token and not re.fullmatch(r"[\x21-\x7e]{1,16384}", token):
-        raise UsageError(
-            "the server's token is malformed", why="it holds spaces, line ends or no ASCII", fix=f"ask {server}"
-        )
-    if not token:
-        raise UsageError("the Interlock server has no keyless login", why=server, fix="use a token in INTERLOCK_TOKEN")
+    given = log_in(server, os.environ, state=state, role=None if role is None else role.value, run=run)
+    view.note(f"{given.scope} of {given.state} for {given.expires_in // 60} min")
     if show:
-        view.say(token)
+        view.say(given.access_token)
+    elif out is not None:
+        _replace(out, f"{given.access_token}\n".encode())
     else:
-        _hand_on("INTERLOCK_TOKEN", token)
+        _hand_on("INTERLOCK_TOKEN", given.access_token)
 
 
 @app.command()
@@ -652,8 +661,6 @@ def _platform(which: Platforms | None = None, **more: str) -> Platform:
 
 def _tree(tree: str | None) -> str:
     """Return the git tree of the commit that is checked out, unless one is given."""
-    import re
-
     from interlock.trust.checkout import ask_git
 
     if tree is None:
@@ -722,5 +729,6 @@ def _hand_on(name: str, secret: str) -> None:
         view.tell_azure("task.setvariable", {"variable": name, "issecret": "true"}, secret)
     else:
         raise UsageError(
-            "there is no later step to hand the token to", fix=f'export {name}="$(interlock ci login --print)"'
+            "there is no later step to hand the token to",
+            fix=f'export {name}="$({command("ci", "login", "--state", THIS_STATE, "--print")})"',
         )

@@ -69,6 +69,7 @@ COMMANDS: dict[str, Entry] = {
     "token": Entry("interlock.cli.token:app", "Who may use a server: tokens with a role and states", _SERVE),
     "organisation": Entry("interlock.cli.organisation:app", "Organisations whose OAuth clients a server keeps", _SERVE),
     "encryption": Entry("interlock.cli.encryption:app", "The keys that encrypt what a store keeps", _SERVE),
+    "trust": Entry("interlock.cli.trust:app", "Which CI jobs get tokens of a server, without a secret", _SERVE),
     "migrate": Entry("interlock.cli.migrate:app", "Bring the tables of a PostgreSQL store up to date", _SERVE),
     "gateway": Entry("interlock.cli.gateway:app", "API gateway in front of Genesys Cloud", _SERVE),
     "demo": Entry("interlock.cli.demo:app", "The whole product in a minute, offline", _BEGIN),

@@ -38,6 +38,10 @@ def serve(
         list[str] | None,
         typer.Option("--host", metavar="NAME", help="Name in the Host header that a proxy passes on."),
     ] = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", metavar="URL", help="Address by which clients reach it; CI identity tokens name it."),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate, with those that it hangs on.")
     ] = None,
@@ -67,6 +71,7 @@ def serve(
         store=store,
         token_file=token_file,
         names=host or [],
+        urls=url or [],
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         is_behind_proxy=behind_proxy,
     )

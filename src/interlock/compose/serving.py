@@ -39,6 +39,7 @@ class ServeAsked(Struct, frozen=True, kw_only=True):
         store: The address of the store; None for the home's own file.
         token_file: Where the token is; None for the usual places.
         names: By which clients address the server.
+        urls: By which clients reach the server, as identity tokens name it; () for its own address.
         tls: Files of the certificate and of its key.
         is_behind_proxy: Something before the server takes TLS off.
     """
@@ -47,6 +48,7 @@ class ServeAsked(Struct, frozen=True, kw_only=True):
     store: str | None = None
     token_file: str | None = None
     names: Sequence[str] = ()
+    urls: Sequence[str] = ()
     tls: tuple[Path, Path] | None = None
     is_behind_proxy: bool = False
 
@@ -91,6 +93,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
         await home.store.keep_room()
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
         locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
+        own = [url.rstrip("/") for url in asked.urls]
         app = create_app(
             home.coordinator,
             home.archive,
@@ -100,16 +103,18 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             about=about,
             locks=locks,
             further=[
-                *api_routes(_endpoints(home), tokens=tokens, ending=about.ending),
+                *api_routes(_endpoints(home, own), tokens=tokens, ending=about.ending),
                 *cloud_routes(home, tokens, locks, about, os.environ, is_https=_is_https(asked)),
             ],
         )
         taking = serving(app, host=host, port=port, names=asked.names, tls=asked.tls, linger_s=LINGER_S)
         async with taking as (_, bound):
             scheme = "http" if asked.tls is None else "https"
+            address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}"
+            own += [] if own else [address]
             ready(
                 Ready(
-                    address=f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}",
+                    address=address,
                     store=_shown_store(asked.store or str(settings.database), home.store),
                     token=where,
                     warnings=tuple(getattr(home.store, "warnings", ())),
@@ -119,8 +124,13 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             about.ending.set()
 
 
-def _endpoints(home: EmbeddedHome) -> list[AnyEndpoint]:
-    """Return the whole table of the JSON API. Each part of the server adds its rows here, and nowhere else."""
+def _endpoints(home: EmbeddedHome, own: Sequence[str]) -> list[AnyEndpoint]:
+    """Return the whole table of the JSON API. Each part of the server adds its rows here, and nowhere else.
+
+    Args:
+        home: What the server keeps.
+        own: Its own addresses; filled once it has them.
+    """
     from interlock.server.api.about import about_endpoints
     from interlock.server.api.locks import lock_endpoints
     from interlock.server.api.versions import version_endpoints
@@ -130,10 +140,33 @@ def _endpoints(home: EmbeddedHome) -> list[AnyEndpoint]:
     organisations = OrganisationKeeper(OrganisationBook(home.store, home.clock), home.audit)
     return [
         *about_endpoints(),
+        *_identity(home, own),
         *lock_endpoints(home.coordinator, home.beside),
         *version_endpoints(home.coordinator, home.archive),
         *organisation_endpoints(organisations),
     ]
+
+
+def _identity(home: EmbeddedHome, own: Sequence[str]) -> list[AnyEndpoint]:
+    from interlock.rights.book import TokenBook
+    from interlock.server.identity.endpoints import IdentityApi, identity_endpoints
+    from interlock.server.identity.exchange import Exchange
+    from interlock.server.identity.issuer_keys import IssuerKeys, fetch
+    from interlock.server.identity.records import SeenTokens, TrustBook
+
+    records, clock = home.store.records, home.clock
+    trust, tokens = TrustBook(records), TokenBook(records, clock, home.ids)
+    exchange = Exchange(
+        trust,
+        tokens,
+        SeenTokens(records),
+        IssuerKeys(clock, fetch),
+        home.audit,
+        clock=clock,
+        ids=home.ids,
+        audiences=own,
+    )
+    return identity_endpoints(IdentityApi(exchange, trust, tokens, home.audit, clock=clock))
 
 
 @asynccontextmanager

@@ -4,10 +4,11 @@ The book of tokens is a hand and is imported by full path: `interlock.rights.boo
 """
 
 from interlock.rights.roles import RIGHTS, Right, Role, check_glob, matches, may
-from interlock.rights.token import Token, TokenText, check_token, parse_token
+from interlock.rights.token import Binding, Token, TokenText, check_token, parse_token
 
 __all__ = [
     "RIGHTS",
+    "Binding",
     "Right",
     "Role",
     "Token",

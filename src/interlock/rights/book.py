@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
@@ -11,17 +11,30 @@ from msgspec.structs import replace
 
 from interlock.bounded import decode_json
 from interlock.clock import Clock
-from interlock.errors import BackendUnavailable, InterlockError, UsageError, reason_of
+from interlock.errors import (
+    THIS_STATE,
+    AuthenticationFailed,
+    BackendUnavailable,
+    InterlockError,
+    UsageError,
+    command,
+    reason_of,
+)
 from interlock.ids import Ids
 from interlock.rights.roles import EVERY_STATE, Role, check_glob
-from interlock.rights.token import SCHEMA, Token, TokenText, check_token, digest_of
+from interlock.rights.token import BOUND_SCHEMA, SCHEMA, Binding, Token, TokenText, check_token, digest_of
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
 USED_EVERY = timedelta(minutes=10)
 """How exactly the last use is kept: each request would else be a write."""
 NOTE_MAX = 200
 ID_CHARS = 12
+KEPT_S = 86_400
+"""How long the token of a job is kept after its end, so that one can see who had it."""
 _PREFIX = "token/"
+_ENDS = "token-ends/"
+_SWEEP = 20
+_LOGIN = f"{command('ci', 'login', '--state', THIS_STATE)}    in a job of the pipeline"
 
 
 class TokenList(Struct, frozen=True, kw_only=True):
@@ -59,11 +72,65 @@ class TokenBook:
             UsageError: The glob names no states, the note is too long or not printable, or it would end at once.
             BackendUnavailable: The store cannot be written.
         """
-        check_glob(states)
         if lifetime is not None and lifetime <= timedelta():
             raise UsageError("the token was not made", why="it would have ended already", fix="write it like 8h or 90d")
         if len(note) > NOTE_MAX or not note.isprintable():
             raise UsageError("the note is not usable", why=f"it is printable and has at most {NOTE_MAX} characters")
+        token, text = self._new(role, states=states, note=note, by=by, lifetime=lifetime)
+        await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
+        return token, text
+
+    async def issue(
+        self, role: Role, *, state: str, binding: Binding, by: str, lifetime: timedelta
+    ) -> tuple[Token, TokenText]:
+        """Make a token for a CI job: for one state, and for as long as it is renewed.
+
+        Raises:
+            UsageError: The state's name names several, or none.
+            BackendUnavailable: The store cannot be written.
+        """
+        made, text = self._new(role, states=state, note=binding.job[:NOTE_MAX], by=by, lifetime=lifetime)
+        token = replace(made, bound=binding, schema=BOUND_SCHEMA)
+        # Written first: a token without it would be kept for ever.
+        ends = f"{_ENDS}{int(binding.until.timestamp()):012d}/{token.id}"
+        await self._records.swap(ends, expected=None, value=b"{}")
+        await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
+        return token, text
+
+    async def renew(self, token: Token, *, lifetime: timedelta) -> Token:
+        """Let a bound token last for `lifetime` from now, at most as long as its binding says.
+
+        Raises:
+            AuthenticationFailed: It is not bound, or not good any more.
+        """
+        while True:
+            record = await self._find(token.id)
+            known = None if record is None else _decoded(record)
+            now = self._clock.now()
+            if record is None or known is None or known.bound is None or known.ended(now):
+                raise AuthenticationFailed(f"token {token.id} is not renewed", why=_why_not(known, now), fix=_LOGIN)
+            after = replace(known, expires_at=min(now + lifetime, known.bound.until), used_at=now)
+            with suppress(Mismatch):
+                await self._records.swap(record.key, expected=record.version, value=msgspec.json.encode(after))
+                return after
+
+    async def forget_ended(self) -> None:
+        """Forget some of the tokens of jobs that ended over a day ago; the audit log keeps that there were."""
+        now_s = self._clock.now().timestamp()
+        for record in await self._records.list(_ENDS, limit=_SWEEP):
+            ends, _, token_id = record.key.removeprefix(_ENDS).partition("/")
+            if not ends.isdecimal() or int(ends) + KEPT_S >= now_s:
+                return
+            with suppress(Mismatch):
+                token = await self._find(token_id)
+                if token is not None:
+                    await self._records.swap(token.key, expected=token.version, value=None)
+                await self._records.swap(record.key, expected=record.version, value=None)
+
+    def _new(
+        self, role: Role, *, states: str, note: str, by: str, lifetime: timedelta | None
+    ) -> tuple[Token, TokenText]:
+        check_glob(states)
         text = TokenText(self._ids.fresh()[:ID_CHARS], self._ids.secret())
         now = self._clock.now()
         token = Token(
@@ -76,7 +143,6 @@ class TokenBook:
             made_at=now,
             expires_at=None if lifetime is None else now + lifetime,
         )
-        await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
         return token, text
 
     async def all(self) -> TokenList:
@@ -142,11 +208,17 @@ def _decoded(record: Record) -> Token:
         token = decode_json(record.value, type=Token)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unreadable(record, reason_of(error), "interlock doctor") from error
-    if token.schema != SCHEMA:
+    if token.schema != (SCHEMA if token.bound is None else BOUND_SCHEMA):
         raise _unreadable(record, "a newer release made it", "pip install --upgrade interlock")
     if token.id != _id_of(record):
         raise _unreadable(record, "it says that it is another", "interlock doctor")
     return token
+
+
+def _why_not(token: Token | None, now: datetime) -> str:
+    if token is None:
+        return "it is not known any more"
+    return token.ended(now) or "only tokens of CI jobs are renewed"
 
 
 def _unreadable(record: Record, why: str, fix: str) -> BackendUnavailable:

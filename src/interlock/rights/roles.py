@@ -63,8 +63,16 @@ _GLOB = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._*@/-]*\Z", re.ASCII)
 
 
 def may(role: Role, glob: str, right: Right, state: str) -> bool:
-    """Say whether a role over the states of a glob has a right on a state. Whatever is not said is refused."""
-    return right in RIGHTS[role] and matches(glob, state)
+    """Say whether a role over the states of a glob has a right on a state. Whatever is not said is refused.
+
+    Args:
+        role: Who.
+        glob: Over which states.
+        right: To do what.
+        state: On which state, or `EVERY_STATE` for what is about all of them: only a role over all has it.
+    """
+    # As a name `**` would fit `*` too, and an administrator of a few states would be one of the server.
+    return right in RIGHTS[role] and (glob == EVERY_STATE if state == EVERY_STATE else matches(glob, state))
 
 
 def least_role(right: Right) -> Role:

@@ -20,6 +20,8 @@ from interlock.rights.roles import EVERY_STATE, Right, Role, least_role, may
 
 PREFIX = "ilk"
 SCHEMA = 1
+BOUND_SCHEMA = 2
+"""Of a bound token: a release that knows nothing of bindings would take it for one that is good for any run."""
 _TEXT = re.compile(r"ilk_([0-9a-z]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 _FORBIDDEN = 403
 
@@ -45,6 +47,22 @@ class TokenText(Struct, frozen=True):
         return f"{PREFIX}_{self.id}_{self.secret}"
 
 
+class Binding(Struct, frozen=True, kw_only=True):
+    """What a token of a CI job hangs on.
+
+    Attributes:
+        rule: The trust rule that gave it; without the rule it is not renewed.
+        job: Which job has it, for people.
+        until: It is not renewed beyond this.
+        run: The one run that it is for; "" for any of the state.
+    """
+
+    rule: str
+    job: str
+    until: Instant
+    run: str = ""
+
+
 class Token(Struct, frozen=True, kw_only=True):
     """A token as it is kept.
 
@@ -59,6 +77,7 @@ class Token(Struct, frozen=True, kw_only=True):
         expires_at: When it ends; None for never.
         revoked_at: When it was revoked; None when it was not.
         used_at: About when it was used last; None when it never was.
+        bound: What it hangs on; None for one that a person made.
         schema: Version of this record's format.
     """
 
@@ -72,6 +91,7 @@ class Token(Struct, frozen=True, kw_only=True):
     expires_at: Instant | None = None
     revoked_at: Instant | None = None
     used_at: Instant | None = None
+    bound: Binding | None = None
     schema: int = SCHEMA
 
     @property
@@ -103,6 +123,19 @@ class Token(Struct, frozen=True, kw_only=True):
                 f"token {self.id} may not {right.value} {state}",
                 why=f"it has the role {self.role.value} for the states {self.states}",
                 fix=_token_for(least_role(right), state),
+            )
+
+    def check_run(self, run: str) -> None:
+        """Refuse to act for another run than the one that it is bound to.
+
+        Raises:
+            Forbidden: It is bound to another.
+        """
+        if self.bound is not None and self.bound.run and self.bound.run != run:
+            raise Forbidden(
+                f"token {self.id} is not for run {run}",
+                why=f"it was given to {self.bound.job} for run {self.bound.run} alone",
+                fix=f"{command('ci', 'login', '--state', self.states)}    gives the job a token for its own run",
             )
 
 

@@ -50,10 +50,10 @@ _PRIVATE: Final = re.compile(
 _JWT: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _USERINFO: Final = re.compile(r"(?<=://)([^\s/?#@:\"']{0,200}):[^\s/?#\"']{1,500}@")
 _BEARER: Final = re.compile(r"\b(Bearer|Basic|token)( +)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
-_SIGNS: Final = re.compile(r"-----BEGIN|client-|eyJ|gh[pousr]_|github_pat_|glpat-|xox|hvs\.|sk_live_|AIza")
+_SIGNS: Final = re.compile(r"-----BEGIN|client-|eyJ|ilk_|gh[pousr]_|github_pat_|glpat-|xox|hvs\.|sk_live_|AIza")
 _TOKEN_SHAPE: Final = re.compile(
-    r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|hvs\.[\w-]{20,}|"
-    r"sk_live_\w{16,}|AIza[\w-]{30,})"
+    r"\b(?:ilk_[0-9a-z]{12}_[\w-]{43}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|"
+    r"xox[abprs]-[\w-]{10,}|hvs\.[\w-]{20,}|sk_live_\w{16,}|AIza[\w-]{30,})"
 )
 # `password = "x"`, `"token": "x"`, `\"secret\":\"x\"`, `X-Api-Key: x`: a name, a sign between, a value. Each name is
 # looked at once (it begins after no part of a name, and gives nothing back), so that hostile text costs linear time.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -457,12 +458,52 @@ def test_login_trades_the_jobs_identity_for_a_token(
     }.items():
         monkeypatch.setenv(name, value)
     fake_api.on("GET", "/oidc", {"value": "jwt"})
-    assert run("login") == 3  # a server without that endpoint
-    fake_api.on("POST", "/api/v1/login/oidc", {"token": "il_x"})
-    assert run("login") == 0
-    assert (tmp_path / "env").read_text() == "INTERLOCK_TOKEN=il_x\n"
-    assert "::add-mask::il_x" in capsys.readouterr().out
-    assert fake_api.sent("POST")[-1].json() == {"token": "jwt"}
+    login = ("login", "--state", "prod/routing", "--role", "runner")
+    assert run(*login) == 3  # a server without that endpoint
+    token = f"ilk_{'a' * 12}_{'b' * 43}"
+    answer = {"access_token": token, "expires_in": 900, "scope": "runner", "state": "prod/routing"}
+    fake_api.on("POST", "/api/v1/tokens/exchange", answer)
+    assert run(*login) == 0
+    assert (tmp_path / "env").read_text() == f"INTERLOCK_TOKEN={token}\n"
+    said = capsys.readouterr()
+    assert f"::add-mask::{token}" in said.out
+    assert token not in said.err + said.out.replace(f"::add-mask::{token}", "")
+    form = dict(parse_qsl(fake_api.sent("POST")[-1].body.decode()))
+    assert (form["subject_token"], form["state"], form["scope"]) == ("jwt", "prod/routing", "runner")
+    asked = [request for request in fake_api.seen if request.path == "/oidc"][-1]
+    assert asked.query["audience"] == fake_api.url, "a token for another server is worth nothing to this one"
+
+
+def test_login_writes_the_token_for_the_job_alone_and_tells_why_a_server_refuses(
+    run: Run, tmp_path: Path, fake_api: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"GITLAB_CI": "true", "INTERLOCK_ID_TOKEN": "jwt", "INTERLOCK_SERVER": fake_api.url}.items():
+        monkeypatch.setenv(name, value)
+    login = ("login", "--state", "prod", "--out", "token")
+    problem = {
+        "type": "x",
+        "title": "this job gets no token for prod",
+        "status": 403,
+        "detail": "rule r wants ref main",
+    }
+    fake_api.on("POST", "/api/v1/tokens/exchange", {**problem, "kind": "Forbidden", "exit_status": 32}, 403)
+    assert run(*login) == 32
+    assert "rule r wants ref main" in capsys.readouterr().err
+    wrong: tuple[object, ...] = ({"access_token": "x y"}, {"access_token": "x"}, [], b"{", b"")
+    for each in wrong:
+        fake_api.on("POST", "/api/v1/tokens/exchange", each)
+        assert run(*login) == 30
+    token = f"ilk_{'a' * 12}_{'b' * 43}"
+    answer = {"access_token": token, "expires_in": 900, "scope": "planner", "state": "prod"}
+    fake_api.on("POST", "/api/v1/tokens/exchange", answer)
+    assert run(*login) == 0
+    kept = Path("token")
+    assert kept.read_text() == f"{token}\n"
+    assert kept.stat().st_mode & 0o077 == 0
+    said = capsys.readouterr()
+    assert token not in said.out + said.err
+    assert run("login", "--state", "prod") == 3, "no later step would find it"
+    assert "--print" in capsys.readouterr().err
 
 
 def test_notify_tells_the_webhook_and_keeps_its_address_secret(

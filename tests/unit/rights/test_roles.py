@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from interlock.errors import UsageError
 from interlock.rights import RIGHTS, Right, Role, check_glob, matches, may
+from interlock.rights.roles import EVERY_STATE
 
 # The whole matrix, written out: a right that moves shows here.
 MATRIX = {
@@ -80,3 +81,11 @@ def test_a_glob_of_many_stars_takes_no_time_for_a_name_that_it_does_not_match() 
 def test_what_can_name_no_state_is_no_glob(glob: str) -> None:
     with pytest.raises(UsageError):
         check_glob(glob)
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("glob", ["*", "**/*", "*/**", "a", "prod/**"])
+def test_an_administrator_of_some_states_is_none_of_the_server(glob: str) -> None:
+    """As a name, `**` fits the glob `*`."""
+    assert not may(Role.ADMIN, glob, Right.ADMINISTER, EVERY_STATE)
+    assert may(Role.ADMIN, EVERY_STATE, Right.ADMINISTER, EVERY_STATE)

@@ -190,11 +190,15 @@ class Azure:
 
 
 def azure_identity(environ: Mapping[str, str], audience: str) -> str:
-    """Return the job's signed identity token.
+    """Return the job's signed identity token; in a step with a service connection, that connection's own.
+
+    Azure writes its own audience into it, whatever is asked for.
 
     Raises:
         UsageError: The job may not ask for one.
     """
+    if environ.get("idToken"):  # AzureCLI@2 with addSpnToEnvironment
+        return environ["idToken"]
     fix = "map SYSTEM_ACCESSTOKEN: $(System.AccessToken) into the step"
     url = required(environ, "SYSTEM_OIDCREQUESTURI", title="Azure gives no identity token", fix=fix)
     token = required(environ, "SYSTEM_ACCESSTOKEN", title="Azure gives no identity token", fix=fix)

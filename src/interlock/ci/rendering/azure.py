@@ -54,14 +54,31 @@ _SETUP = (
                   TOFU_VERSION: << p.tool_version | yaml >>
                   TOFU_SHA256: << p.tofu_sha256 | yaml >>
 <% endif %>
-<% if p.server %>
-              - bash: interlock ci login
+"""
+)
+
+
+def _login(role: str) -> str:
+    """Return the step that exchanges the job's identity, or that of a service connection, for a token."""
+    login = f'interlock ci login --state "$STATE" --role {role}'
+    return f"""\
+<% if p.server and p.server_connection %>
+              - task: AzureCLI@2
+                displayName: Log in to Interlock
+                inputs:
+                  azureSubscription: << p.server_connection | yaml >>
+                  addSpnToEnvironment: true
+                  scriptType: bash
+                  scriptLocation: inlineScript
+                  inlineScript: {login}
+<% elif p.server %>
+              - bash: {login}
                 displayName: Log in to Interlock
                 env:
                   SYSTEM_ACCESSTOKEN: $(System.AccessToken)
 <% endif %>
 """
-)
+
 
 _ENV = """\
                 env:
@@ -122,6 +139,7 @@ _LOCKFILE = "<% if target.locked %> -- -lockfile=readonly<% endif %>"
 
 _PLAN_STEPS = (
     _SETUP
+    + _login("planner")
     + _running(
         'exec interlock plan "$DIRECTORY" --state "$STATE" --out "$AGENT_TEMPDIRECTORY/plan.bin" --gate --json'
         + _LOCKFILE
@@ -187,6 +205,7 @@ _SEAL_STEPS = (
 
 _APPLY_STEPS = (
     _SETUP
+    + _login("runner")
     + """\
               - download: current
                 artifact: $(SEALED)
@@ -210,6 +229,7 @@ _APPLY_STEPS = (
 
 _DRIFT_STEPS = (
     _SETUP
+    + _login("planner")
     + _running('exec interlock drift "$DIRECTORY" --state "$STATE" --gate' + _LOCKFILE + "\n", "Look for drift", "plan")
     + _WAIT
     + _NOTIFY

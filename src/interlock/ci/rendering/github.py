@@ -100,7 +100,7 @@ _SETUP = (
 <% endif %>
 <% if p.server %>
       - name: Log in to Interlock
-        run: interlock ci login
+        run: interlock ci login --state "$STATE" --role << job_role | word >>
 <% endif %>
 """
 )
@@ -220,6 +220,7 @@ jobs:
     + """\
     steps:
 <% set role = p.aws.plan_role if p.aws else "" %>
+<% set job_role = "planner" %>
 <% set is_change = true %>
 """
     + _SETUP
@@ -288,6 +289,7 @@ jobs:
     + """\
     steps:
 <% set role = p.aws.plan_role if p.aws else "" %>
+<% set job_role = "planner" %>
 <% set is_change = false %>
 """
     + _SETUP
@@ -367,6 +369,7 @@ jobs:
       PLAN_RUN: ${{ needs.seal-<< target.slug | word >>.outputs.run }}
     steps:
 <% set role = p.aws.apply_role if p.aws else "" %>
+<% set job_role = "runner" %>
 <% set is_change = false %>
 """
     + _SETUP
@@ -429,6 +432,7 @@ jobs:
     + """\
     steps:
 <% set role = p.aws.plan_role if p.aws else "" %>
+<% set job_role = "planner" %>
 <% set is_change = false %>
 """
     + _SETUP

@@ -129,6 +129,7 @@ stages: [plan, seal, apply, drift]
     RUNNER_AFTER_SCRIPT_TIMEOUT: << (p.ending_min ~ "m") | yaml >>
 <% if p.server %>
     INTERLOCK_SERVER: << p.server | yaml >>
+    JOB_ROLE: planner
 <% endif %>
 <% if p.aws %>
     AWS_REGION: << p.aws.region | yaml >>
@@ -150,7 +151,8 @@ stages: [plan, seal, apply, drift]
     - (umask 077 && printf '%s' "$INTERLOCK_AWS_TOKEN" > "$AWS_WEB_IDENTITY_TOKEN_FILE")
 <% endif %>
 <% if p.server %>
-    - export INTERLOCK_TOKEN="$(interlock ci login --print)"
+    - INTERLOCK_TOKEN="$(interlock ci login --state "$STATE" --role "$JOB_ROLE" --print)"
+    - export INTERLOCK_TOKEN
 <% endif %>
 <% endif %>
   # A cancelled job signals the script and then runs this: the supervisor lets Terraform finish, and we wait for it.
@@ -222,6 +224,9 @@ stages: [plan, seal, apply, drift]
   interruptible: false
   variables:
     LOCKFILE: ""
+<% if p.server %>
+    JOB_ROLE: runner
+<% endif %>
   script:
     # The plan that was sealed in this pipeline for exactly this tree of files. Another one: exit 41.
     - interlock ci reviewed plan.sealed --state "$STATE" --run "$PLAN_RUN" --plan-digest "$PLAN_DIGEST" --out plan.bin

@@ -1,0 +1,181 @@
+"""A CI system that signs identity tokens, as a real HTTP server on loopback: discovery document, keys, tokens.
+
+What a test wants to go wrong is set on it: a key that changes, an answer that is too large, a server that is away.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import uuid4
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+AUDIENCE = "https://interlock.example"
+GITHUB = {
+    "repository_id": "74",
+    "repository_owner_id": "65",
+    "repository": "octo-org/octo-repo",
+    "ref": "refs/heads/main",
+    "ref_type": "branch",
+    "environment": "production",
+    "event_name": "push",
+    "job_workflow_ref": "octo-org/octo-repo/.github/workflows/interlock-apply.yml@refs/heads/main",
+    "runner_environment": "github-hosted",
+    "run_id": "1234567",
+    "run_attempt": "1",
+    "actor_id": "12",
+    "sub": "repo:octo-org-65/octo-repo-74:ref:refs/heads/main",
+}
+GITLAB = {
+    "project_id": "20",
+    "namespace_id": "72",
+    "project_path": "my-group/my-project",
+    "ref": "main",
+    "ref_type": "branch",
+    "ref_protected": "true",
+    "environment": "production",
+    "environment_protected": "true",
+    "pipeline_source": "push",
+    "pipeline_id": "574",
+    "job_id": "302",
+    "user_id": "1",
+    "sub": "project_path:my-group/my-project:ref_type:branch:ref:main",
+}
+AZURE = {
+    "org_id": "8f3b1ab6-7cf2-4b9a-8a4a-1d8d8e0f9a01",
+    "prj_id": "52ab1ab6-7cf2-4b9a-8a4a-1d8d8e0f9a02",
+    "def_id": "42",
+    "rpo_id": "61cd1ab6-7cf2-4b9a-8a4a-1d8d8e0f9a03",
+    "rpo_ref": "refs/heads/main",
+    "run_id": "980",
+    "sub": "p://example/project/pipeline",
+}
+ENTRA = {
+    "sub": "/eid1/c/pub/t/abc/a/def/sc/8f3b1ab6-7cf2-4b9a-8a4a-1d8d8e0f9a01/0c5f1ab6-7cf2-4b9a-8a4a-1d8d8e0f9a04",
+}
+
+
+@cache
+def rsa_key(number: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """Return a key; the same for the same number, since making one takes its time."""
+    del number
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def jwk(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, kid: str, **more: str) -> dict[str, Any]:
+    """Return the public half of a key as a JSON Web Key."""
+    algorithm: Any = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
+    return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", **more}
+
+
+def pem(key: rsa.RSAPrivateKey) -> bytes:
+    """Return the public half of a key as everybody can have it."""
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+class Issuer:
+    """The server, and what it signs with."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.key = rsa_key()
+        self.keys: list[dict[str, Any]] = [jwk(self.key, "k1")]
+        self.discovery: dict[str, Any] = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        self.asked: list[str] = []
+        self.is_away = False
+        self.answer: bytes | None = None
+        self.redirect = ""
+        self.job: dict[str, Any] = dict(GITHUB)
+        self.audiences: list[str] = []
+
+    def token(
+        self,
+        said: Mapping[str, Any],
+        *,
+        now_s: float,
+        audience: object = AUDIENCE,
+        headers: Mapping[str, Any] | None = None,
+        algorithm: str = "RS256",
+        key: Any = None,
+        without: tuple[str, ...] = (),
+    ) -> str:
+        """Return a token that is good for five minutes from `now_s` on, unless it is told otherwise."""
+        claims: dict[str, Any] = {
+            "iss": self.url,
+            "aud": audience,
+            "iat": int(now_s),
+            "nbf": int(now_s) - 10,
+            "exp": int(now_s) + 300,
+            "jti": str(uuid4()),
+            **said,
+        }
+        for name in without:
+            del claims[name]
+        return jwt.encode(claims, key or self.key, algorithm=algorithm, headers={"kid": "k1", **(headers or {})})
+
+    def for_job(self, audience: str) -> str:
+        """Return a token for a job that asks for one, as the real clock has it."""
+        from urllib.parse import unquote
+
+        self.audiences.append(unquote(audience))
+        return self.token(self.job, now_s=datetime.now(UTC).timestamp(), audience=unquote(audience))
+
+
+@contextmanager
+def identity_issuer() -> Iterator[Issuer]:
+    """Run an issuer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            issuer.asked.append(path)
+            if issuer.is_away or issuer.redirect:
+                self.send_response(302 if issuer.redirect else 503)
+                self.send_header("Location", issuer.redirect)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            documents: dict[str, Any] = {
+                "/.well-known/openid-configuration": issuer.discovery,
+                "/keys": {"keys": issuer.keys},
+            }
+            if path == "/job":  # what GitHub's runner asks for a job
+                audience = dict(part.split("=") for part in query.split("&"))["audience"]
+                documents[path] = {"value": issuer.for_job(audience)}
+            self._send(path, documents)
+
+        def do_POST(self) -> None:  # what Azure's agent asks for a job
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            issuer.asked.append("/job")
+            self._send("/job", {"/job": {"oidcToken": issuer.for_job("api://AzureADTokenExchange")}})
+
+        def _send(self, path: str, documents: Mapping[str, Any]) -> None:
+            found = path in documents
+            body = issuer.answer if issuer.answer is not None else json.dumps(documents.get(path, {})).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        issuer = Issuer(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield issuer
+        finally:
+            server.shutdown()
+            thread.join()
