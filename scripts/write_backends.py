@@ -27,6 +27,8 @@ ROWS: Mapping[str, str] = {
     "pg": "`pg`",
     "azurerm": "`azurerm`",
     "gcs": "`gcs`",
+    "consul": "`consul`",
+    "kubernetes": "`kubernetes`",
     "cloud": "`cloud`, `remote` (local execution)",
     "local": "`local`",
 }
@@ -38,6 +40,8 @@ TRIED: Mapping[str, str] = {
     "pg": "a real PostgreSQL",
     "azurerm": "a double of the blob API; plain Terraform cannot be led to it, so only runs were tried",
     "gcs": "a double of Cloud Storage's API",
+    "consul": "a double of the agent's API",
+    "kubernetes": "a double of the API, by HTTPS",
     "cloud": "a double of the platform's API",
     "local": "the real thing",
 }
@@ -87,6 +91,17 @@ LESS: Mapping[tuple[str, str], Less] = {
         "while the dead run's Terraform is being stopped; that one can write nothing, and what it leaves is not stored "
         "over what somebody else stored",
     ),
+    ("consul", "P1"): Less(
+        level=NOTICED,
+        why="The lock ends with the session that took it. After a kill -9 of the supervisor it ends by itself within some 35 "
+        "seconds, and plain Terraform may come in while the dead run's Terraform is being stopped; that one can write "
+        "nothing, and a write of ours is made only while our session has the lock",
+    ),
+    ("kubernetes", "P6"): Less(
+        level=NOTICED,
+        why="A state that is larger than 1 MiB when packed is in several Secrets, which cannot be written at once: a writer "
+        "that is killed between two of them leaves one that is not whole; it is found, and the one before is kept",
+    ),
     ("http", "P1"): Less(
         level=NOTICED,
         why="As good as the server's lock: without a `lock_address` nobody is kept out but the runs of this home, and the "
@@ -102,7 +117,7 @@ LESS: Mapping[tuple[str, str], Less] = {
     ),
 }
 
-REFUSED = ("consul", "kubernetes", "cos", "oss", "oci")
+REFUSED = ("cos", "oss", "oci")
 """Backends of Terraform 1.11 on which runs end with status 3."""
 
 

@@ -12,8 +12,11 @@ from interlock.clock import SystemClock
 from interlock.existing import Found
 from interlock.existing.azurerm import RECORDS as BLOBS
 from interlock.existing.azurerm import AzureRecords, open_azurerm
+from interlock.existing.consul import RECORDS as KEYS
+from interlock.existing.consul import ConsulRecords, open_consul
 from interlock.existing.gcs import RECORDS as OBJECTS
 from interlock.existing.gcs import GcsRecords, open_gcs
+from interlock.existing.kubernetes import KubernetesRecords, open_kubernetes, record_name
 from interlock.existing.pg import PgRecords, open_pg
 from interlock.ids import RandomIds
 from interlock.store.polling import Polling
@@ -21,6 +24,8 @@ from interlock.store.records import RecordStore
 from interlock.testing.answers import AnswerServer, answer_server
 from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
+from interlock.testing.consul_double import ConsulAgent
+from interlock.testing.kubernetes_double import KubernetesApi
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.store_contract import RecordStoreContract, Rewrite
 
@@ -91,6 +96,67 @@ class TestOnAzure(RecordStoreContract):
         async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
             blob = blobs.blobs[f"/states/{BLOBS}{key}"]
             blob.body, blob.etag = change(blob.body), blob.etag + 1
+
+        return rewrite
+
+
+@pytest.mark.on("consul")
+class TestInConsul(RecordStoreContract):
+    @pytest.fixture
+    def agent(self, api: AnswerServer) -> ConsulAgent:
+        made = ConsulAgent()
+        api.answer = made.answer
+        return made
+
+    @pytest.fixture
+    async def record_store(self, api: AnswerServer, agent: ConsulAgent) -> RecordStore:  # noqa: ARG002 - it answers
+        return self.opened(api)
+
+    @pytest.fixture
+    def record_store_peer(self, api: AnswerServer, agent: ConsulAgent) -> RecordStore:  # noqa: ARG002 - likewise
+        return self.opened(api)
+
+    def opened(self, api: AnswerServer) -> RecordStore:
+        found = Found(type="consul", settings={"path": "team/app", "address": api.url})
+        return ConsulRecords(
+            open_consul(found, clock=SystemClock()), polling=QUICK, clock=SystemClock(), ids=RandomIds()
+        )
+
+    @pytest.fixture
+    def rewrite_record(self, agent: ConsulAgent) -> Rewrite:
+        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
+            agent.put(f"team/{KEYS}{key}", change(agent.value(f"team/{KEYS}{key}") or b""))
+
+        return rewrite
+
+
+@pytest.mark.on("kubernetes")
+class TestInKubernetes(RecordStoreContract):
+    @pytest.fixture
+    def cluster(self, api: AnswerServer) -> KubernetesApi:
+        made = KubernetesApi()
+        api.answer = made.answer
+        return made
+
+    @pytest.fixture
+    async def record_store(self, api: AnswerServer, cluster: KubernetesApi) -> RecordStore:  # noqa: ARG002 - it answers
+        return self.opened(api)
+
+    @pytest.fixture
+    def record_store_peer(self, api: AnswerServer, cluster: KubernetesApi) -> RecordStore:  # noqa: ARG002 - likewise
+        return self.opened(api)
+
+    def opened(self, api: AnswerServer) -> RecordStore:
+        found = Found(type="kubernetes", settings={"secret_suffix": "app", "host": api.url, "token": "kube-token"})
+        backend = open_kubernetes(found, clock=SystemClock())
+        return KubernetesRecords(backend, polling=QUICK, clock=SystemClock(), ids=RandomIds())
+
+    @pytest.fixture
+    def rewrite_record(self, cluster: KubernetesApi) -> Rewrite:
+        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
+            name = record_name(key)
+            there = cluster.data(name) or {}
+            cluster.put(name, {**there, "body": change(there["body"])})
 
         return rewrite
 

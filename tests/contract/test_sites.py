@@ -36,7 +36,9 @@ from interlock.testing.answers import answer_server
 from interlock.testing.aws import LocalAws
 from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
+from interlock.testing.consul_double import ConsulAgent
 from interlock.testing.home import memory_home
+from interlock.testing.kubernetes_double import KubernetesApi
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.site_contract import COMMAND, SiteContract, state
 from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
@@ -354,6 +356,28 @@ class TestOnGoogle(MovingContract):
             settings = {"bucket": "states", "prefix": "app", "access_token": "google-token"}
             found = Found(type="gcs", settings={**settings, "storage_custom_endpoint": endpoint})
             async with opened(found, tmp_path) as site:
+                yield site
+
+
+@pytest.mark.on("consul")
+class TestInConsul(MovingContract):
+    @pytest.fixture
+    async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
+        with answer_server(NOW) as server:
+            server.answer = ConsulAgent(token="consul-token").answer
+            settings = {"path": "team/app", "address": server.url, "access_token": "consul-token"}
+            async with opened(Found(type="consul", settings=settings), tmp_path) as site:
+                yield site
+
+
+@pytest.mark.on("kubernetes")
+class TestInKubernetes(MovingContract):
+    @pytest.fixture
+    async def site(self, tmp_path: Path) -> AsyncIterator[Site]:
+        with answer_server(NOW) as server:
+            server.answer = KubernetesApi().answer
+            settings = {"secret_suffix": "app", "namespace": "default", "host": server.url, "token": "kube-token"}
+            async with opened(Found(type="kubernetes", settings=settings), tmp_path) as site:
                 yield site
 
 

@@ -35,7 +35,13 @@ def test_every_backend_on_which_runs_work_has_a_row_and_no_other_is_said_to(writ
     assert types | {"remote"} == set(WITH_QUEUE)
     assert not set(writer["REFUSED"]) & set(WITH_QUEUE)
     assert set(WITH_QUEUE) <= set(OPENED)
-    assert {name for name, kind in KINDS.items() if kind.way is Way.DOOR} == {"http", "pg", "azurerm"}
+    assert {name for name, kind in KINDS.items() if kind.way is Way.DOOR} == {
+        "http",
+        "pg",
+        "azurerm",
+        "consul",
+        "kubernetes",
+    }
 
 
 def test_the_pages_name_the_same_backends_as_the_table(writer: dict[str, Any]) -> None:

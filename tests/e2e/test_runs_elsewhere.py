@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,10 +18,15 @@ from typing import Any
 import pytest
 from tests.desk import CUT, SLEEPER, STEP_S, Answer, Desk, Started
 
+from interlock.clock import SystemClock
 from interlock.existing import Found
 from interlock.existing.local import LocalBackend
+from interlock.existing.packed import pack, unpack
+from interlock.simulator.certificate import make_certificate
 from interlock.testing.answers import answer_server
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
+from interlock.testing.consul_double import ConsulAgent
+from interlock.testing.kubernetes_double import KubernetesApi
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
 from interlock.testing.tfe_double import TOKEN, TfePlatform
@@ -219,9 +226,63 @@ def on_azure(folder: Path) -> Iterator[Place]:
         )
 
 
+@contextmanager
+def in_consul(_: Path) -> Iterator[Place]:
+    with answer_server(NOW) as server:
+        agent = ConsulAgent(token="consul-token")
+        server.answer = agent.answer
+
+        def put(body: bytes) -> None:
+            agent.put("team/app", body)
+
+        settings = {"path": "team/app", "address": server.url, "access_token": "consul-token"}
+        yield Place(
+            block="\n".join(f'{name} = "{value}"' for name, value in settings.items()),
+            kind="consul",
+            stored=lambda: agent.value("team/app"),
+            is_locked=agent.is_locked,
+            put=put,
+        )
+
+
+@contextmanager
+def in_kubernetes(folder: Path) -> Iterator[Place]:
+    """By a file of kubectl, and HTTPS: over HTTP no client sends a token that stands in such a file."""
+    made = make_certificate(folder, SystemClock().now())
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(made.chain, made.key)
+    with answer_server(NOW, tls=tls) as server:
+        cluster, secret = KubernetesApi(), "tfstate-default-app"
+        server.answer = cluster.answer
+
+        def stored() -> bytes | None:
+            packed = (cluster.data(secret) or {}).get("tfstate")
+            return unpack(packed) if packed else None
+
+        def put(body: bytes) -> None:
+            cluster.put(secret, {"tfstate": pack(body)})
+
+        config = folder / "kubeconfig"
+        named = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+        users = [{"name": "c", "user": {"token": cluster.token}}]
+        clusters = [{"name": "c", "cluster": {"server": server.url, "certificate-authority": str(made.chain)}}]
+        document = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [named]}
+        config.write_text(json.dumps({**document, "users": users, "clusters": clusters}))
+        settings = {"secret_suffix": "app", "config_path": str(config)}
+        yield Place(
+            block="\n".join(f'{name} = "{value}"' for name, value in settings.items()),
+            kind="kubernetes",
+            stored=stored,
+            is_locked=cluster.is_locked,
+            put=put,
+        )
+
+
 PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "azurerm": on_azure,
     "cloud": on_the_platform,
+    "consul": in_consul,
+    "kubernetes": in_kubernetes,
     "gcs": on_google,
     "local": in_a_file,
     "http": behind_http,
@@ -312,6 +373,8 @@ def test_a_killed_run_is_recovered_and_one_that_is_interrupted_saves_and_frees_t
     desk: Desk, place: Place
 ) -> None:
     module = root(desk, place)
+    if place.kind == "kubernetes":  # there, `init` itself takes the lock to store an empty state
+        assert plain(desk, module, "show").code == 0
     dead = apply(desk, module, hold=CUT)
     summary = desk.until_working()
     if place.has_plain:
@@ -364,21 +427,48 @@ def test_a_state_that_somebody_replaces_in_spite_of_the_lock_is_not_overwritten_
     assert "errored.tfstate" in ended.err + "".join(path.name for path in desk.run_folder().iterdir())
 
 
-@pytest.mark.on("pg")
+@pytest.mark.slow
+@pytest.mark.on("consul", "kubernetes")
+@pytest.mark.promise("P3", "P11")
+@pytest.mark.parametrize("kind", ["consul", "kubernetes"])
+def test_a_large_state_goes_from_plain_terraform_to_runs_and_back(desk: Desk, tmp_path: Path, kind: str) -> None:
+    """Consul keeps it in pieces, Kubernetes packs it; each side must read what the other one wrote."""
+    noise = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(10_000))
+    text = 'variable "round" {\n  default = "1"\n}\n'
+    text += f'resource "terraform_data" "large" {{\n  input = "${{var.round}}{noise}"\n}}\n'
+    with PLACES[kind](tmp_path) as place:
+        module = root(desk, place, text=text)
+        assert plain(desk, module, "apply", "-auto-approve", "-input=false").code == 0
+        assert desk.run("plan", module, "--detailed-exitcode").code == 0
+        changed = desk.run("apply", module, "--auto-approve", "--", "-var=round=2")
+        assert changed.code == 0, changed.err
+        seen = plain(desk, module, "plan", "-detailed-exitcode", "-input=false", "-var=round=2")
+        assert seen.code == 0, seen.out + seen.err
+        assert plain(desk, module, "destroy", "-auto-approve", "-input=false").code == 0
+        assert desk.run("plan", module, "--detailed-exitcode").code == 2
+
+
+@pytest.mark.on("pg", "consul", "kubernetes")
 @pytest.mark.promise("P1", "P3", "P11")
-def test_a_workspace_of_a_state_that_only_we_write_is_terraforms_own_workspace(desk: Desk, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["pg", pytest.param("consul", marks=pytest.mark.slow), pytest.param("kubernetes", marks=pytest.mark.slow)]
+)
+def test_a_workspace_of_a_state_that_only_we_write_is_terraforms_own_workspace(
+    desk: Desk, tmp_path: Path, kind: str
+) -> None:
     """Terraform's HTTP backend has none, so Terraform works on a copy there; `terraform.workspace` is right."""
     text = 'resource "terraform_data" "where" {\n  input = terraform.workspace\n}\n'
-    with in_postgres(tmp_path) as place:
+    with PLACES[kind](tmp_path) as place:
         module = root(desk, place, text=text)
         desk.environ["TF_WORKSPACE"] = "green"
         first = desk.run("apply", module, "--auto-approve")
         assert first.code == 0, first.err
-        assert place.document["resources"][0]["instances"][0]["attributes"]["input"]["value"] == "green"
+        (made,) = json.loads(plain(desk, module, "state", "pull").out)["resources"]
+        assert made["instances"][0]["attributes"]["input"]["value"] == "green"
         assert not place.is_locked()
         assert plain(desk, module, "plan", "-detailed-exitcode", "-input=false").code == 0
         again = desk.run("plan", module, "--detailed-exitcode")
         assert again.code == 0, again.err
         gone = desk.run("destroy", module, "--auto-approve")
         assert gone.code == 0, gone.err
-        assert place.document["resources"] == []
+        assert json.loads(plain(desk, module, "state", "pull").out)["resources"] == []

@@ -164,7 +164,7 @@ def test_a_declaration_that_our_reader_does_not_see_is_found_by_what_terraform_r
 def test_no_pipeline_is_generated_for_a_state_that_its_runs_would_refuse(desk: Desk) -> None:
     desk.module(
         "cc",
-        'terraform {\n  backend "kubernetes" {\n    secret_suffix = "p"\n  }\n}\n',
+        'terraform {\n  backend "cos" {\n    bucket = "p"\n  }\n}\n',
     )
     (desk.folder / "interlock.yaml").write_text(
         "version: 1\nstates:\n  prod/cc:\n    directory: cc\npipeline:\n  installed: true\n"
@@ -172,7 +172,7 @@ def test_no_pipeline_is_generated_for_a_state_that_its_runs_would_refuse(desk: D
     )
     answer = desk.run("ci", "generate", "github", "--dry-run")
     assert answer.code == 3, answer.err
-    assert 'runs cannot use backend "kubernetes" yet' in answer.err
+    assert 'runs cannot use backend "cos" yet' in answer.err
 
 
 @pytest.mark.skipif(shutil.which("tofu") is None, reason="OpenTofu (tofu) is not on PATH")

@@ -63,7 +63,7 @@ def test_a_change_under_review_cannot_lead_azure_credentials_to_another_host(
     environ = {"HOME": str(tmp_path), "ARM_SAS_TOKEN": "sig=hush"}
     with pytest.raises(UsageError, match="cannot be told") as raised:
         ref_of_run(tmp_path, load(tmp_path, environ), environ, flags)
-    assert "blob_endpoint is no setting" in raised.value.why
+    assert "blob_endpoint is not a setting" in raised.value.why
 
 
 @pytest.mark.parametrize(

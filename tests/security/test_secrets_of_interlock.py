@@ -64,7 +64,7 @@ def test_the_plain_plan_at_the_end_of_a_recovery_gets_none(tmp_path: Path, monke
         "INTERLOCK_HOME": str(tmp_path / "home"),
     }.items():
         monkeypatch.setenv(name, value)
-    found = cast("Any", SimpleNamespace(type="consul"))
+    found = cast("Any", SimpleNamespace(type="cos"))
     words, environ = _plan_command(
         module, StateRef(queue="pg/x", address="pg://x", where=Existing(found=found), directory=module)
     )

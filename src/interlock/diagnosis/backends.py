@@ -14,7 +14,7 @@ from typing import Final
 from interlock.errors import THIS_STATE, command
 from interlock.foreign_text import shell_word
 
-KNOWN: Final = frozenset({"s3", "http", "local", "pg", "cloud", "remote", "azurerm", "gcs"})
+KNOWN: Final = frozenset({"s3", "http", "local", "pg", "cloud", "remote", "azurerm", "gcs", "consul", "kubernetes"})
 """What Interlock itself can read; with nothing in the log that names another backend it is taken for one of these."""
 
 _SPELLINGS: Final[Mapping[str, re.Pattern[str]]] = {
@@ -59,8 +59,10 @@ def look_at_lock(backend: str, *, path: str = "", lock_id: str = "", tool: str =
         url = shell_word(path if path.startswith("gs://") else "gs://BUCKET/PREFIX/default.tflock")
         by_hand = f"gsutil cat {url}    and when its Who is at work no more: gsutil rm {url}"
         return f"{command('lock', 'explain', THIS_STATE)}    by hand: {by_hand}"
-    if backend == "kubernetes":
-        return f"kubectl get leases    and when its holder is at work no more: {_force(tool, lock_id)}"
+    if backend in ("kubernetes", "consul"):
+        look = "kubectl get leases" if backend == "kubernetes" else "consul kv get PATH/.lockinfo"
+        by_hand = f"{look}    and when its holder is at work no more: {_force(tool, lock_id)}"
+        return f"{command('lock', 'explain', THIS_STATE)}    by hand: {by_hand}"
     if backend in ("cloud", "remote"):
         return (
             f"{command('lock', 'explain', THIS_STATE)}    a workspace that a person or a run locked is unlocked on its "

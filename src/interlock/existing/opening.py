@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -57,6 +58,18 @@ async def _open_azurerm(found: Found, _: Path, clock: Clock, _ids: Ids) -> Exist
     return open_azurerm(found, clock=clock)
 
 
+async def _open_consul(found: Found, _: Path, clock: Clock, _ids: Ids) -> ExistingBackend:
+    from interlock.existing.consul import open_consul
+
+    return open_consul(found, clock=clock)
+
+
+async def _open_kubernetes(found: Found, _: Path, clock: Clock, _ids: Ids) -> ExistingBackend:
+    from interlock.existing.kubernetes import open_kubernetes
+
+    return await asyncio.to_thread(open_kubernetes, found, clock=clock)
+
+
 async def _open_tfe(found: Found, _: Path, _clock: Clock, _ids: Ids) -> ExistingBackend:
     from interlock.existing.tfe import open_tfe
 
@@ -79,6 +92,8 @@ _OPENERS: Mapping[str, Callable[[Found, Path, Clock, Ids], Awaitable[ExistingBac
     "pg": _open_pg,
     "gcs": _open_gcs,
     "azurerm": _open_azurerm,
+    "consul": _open_consul,
+    "kubernetes": _open_kubernetes,
     "remote": _open_tfe,
     "cloud": _open_tfe,
 }
@@ -148,7 +163,11 @@ def _address(found: Found, directory: Path) -> str | None:
             return None
 
 
-_SHOWN_BY = {"http": "http", "pg": "pg", "gcs": "gcs", "azurerm": "azurerm", "remote": "tfe", "cloud": "tfe"}
+_SHOWN_BY = {
+    **{name: name for name in ("http", "pg", "gcs", "azurerm", "consul", "kubernetes")},
+    "remote": "tfe",
+    "cloud": "tfe",
+}
 """Which module has the `shown_address` of a type; imported late."""
 
 

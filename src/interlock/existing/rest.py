@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from interlock.clock import Clock
@@ -38,12 +38,14 @@ class Service:
         login: What to do when our credentials are refused.
         sign: See `Sign`.
         context: Which certificates are accepted; None for the system's.
+        proxy: URL of the proxy to go by; empty for what the environment says.
     """
 
     title: str
     login: str
     sign: Sign
     context: ssl.SSLContext | None = None
+    proxy: str = field(default="", repr=False)
 
 
 class Rest:
@@ -61,6 +63,8 @@ class Rest:
         handlers: list[urllib.request.BaseHandler] = [SameOrigin()]
         if service.context is not None:
             handlers.append(urllib.request.HTTPSHandler(context=service.context))
+        if service.proxy:
+            handlers.append(urllib.request.ProxyHandler(dict.fromkeys(("http", "https"), service.proxy)))
         self._opener = urllib.request.build_opener(*handlers)
 
     def server_time_s(self) -> float | None:

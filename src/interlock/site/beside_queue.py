@@ -101,3 +101,25 @@ def open_pg_queue(backend: ExistingBackend, found: Found, home: Home) -> BesideQ
     records = PgRecords(backend, polling=polling, clock=home.clock, ids=home.ids)
     where = f"table {backend.records}"
     return BesideQueue(records, records.server_time_s, polling=polling, home=home, where=where)
+
+
+def open_consul_queue(backend: ExistingBackend, found: Found, home: Home) -> BesideQueue:
+    """See `interlock.site.kinds.OpenQueue`."""
+    from interlock.existing.consul import ConsulBackend, ConsulRecords
+
+    assert isinstance(backend, ConsulBackend), f"{found.type} is opened as consul"
+    polling = NearPolling()
+    records = ConsulRecords(backend, polling=polling, clock=home.clock, ids=home.ids)
+    where = f"keys under {backend.place.records}"
+    return BesideQueue(records, backend.rest.server_time_s, polling=polling, home=home, where=where)
+
+
+def open_kubernetes_queue(backend: ExistingBackend, found: Found, home: Home) -> BesideQueue:
+    """See `interlock.site.kinds.OpenQueue`."""
+    from interlock.existing.kubernetes import KubernetesBackend, KubernetesRecords
+
+    assert isinstance(backend, KubernetesBackend), f"{found.type} is opened as kubernetes"
+    polling = NearPolling()
+    records = KubernetesRecords(backend, polling=polling, clock=home.clock, ids=home.ids)
+    where = f"Secrets interlock-… of namespace {backend.place.namespace}"
+    return BesideQueue(records, backend.rest.server_time_s, polling=polling, home=home, where=where)

@@ -130,6 +130,18 @@ def _queue_in_postgres() -> OpenQueue:
     return open_pg_queue
 
 
+def _queue_in_consul() -> OpenQueue:
+    from interlock.site.beside_queue import open_consul_queue
+
+    return open_consul_queue
+
+
+def _queue_in_kubernetes() -> OpenQueue:
+    from interlock.site.beside_queue import open_kubernetes_queue
+
+    return open_kubernetes_queue
+
+
 def _queue_at_home() -> OpenQueue:
     from interlock.site.home_queue import HomeQueue
 
@@ -147,6 +159,9 @@ KINDS: Mapping[str, Kind] = {
     "pg": Kind(can=frozenset({Can.QUEUE}), queue=_queue_in_postgres, way=Way.DOOR),
     "gcs": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_on_google, place=("bucket", "prefix")),
     "azurerm": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_on_azure, way=Way.DOOR),
+    # Terraform's lock is one of a session that its holder renews
+    "consul": Kind(can=frozenset({Can.QUEUE}), queue=_queue_in_consul, way=Way.DOOR),
+    "kubernetes": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_in_kubernetes, way=Way.DOOR),
     # The platform takes a state from the user that locked the workspace, whichever process it is.
     "cloud": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home),
     "remote": Kind(can=frozenset({Can.QUEUE, Can.HOLD}), queue=_queue_at_home, place=("organization",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,8 +81,13 @@ class AnswerServer:
 
 
 @contextmanager
-def answer_server(now: datetime) -> Iterator[AnswerServer]:
-    """Serve for as long as the context lasts; until told otherwise it answers 404."""
+def answer_server(now: datetime, *, tls: ssl.SSLContext | None = None) -> Iterator[AnswerServer]:
+    """Serve for as long as the context lasts; until told otherwise it answers 404.
+
+    Args:
+        now: What its `Date` header says.
+        tls: With a certificate for 127.0.0.1, to serve HTTPS; None for HTTP.
+    """
     made = AnswerServer(url="", answer=lambda _: Told(status=404), now=now)
 
     class Handler(OnePieceHandler):
@@ -125,7 +131,8 @@ def answer_server(now: datetime) -> Iterator[AnswerServer]:
             self.wfile.flush()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_port}"
+    scheme = _secure(server, tls)
+    made.url = f"{scheme}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -134,3 +141,14 @@ def answer_server(now: datetime) -> Iterator[AnswerServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _secure(server: ThreadingHTTPServer, tls: ssl.SSLContext | None) -> str:
+    """Let a server speak TLS, if it shall; return the scheme of its address.
+
+    Hands are shaken at the first read, in a connection's own thread: a client that says nothing stops nobody else.
+    """
+    if tls is None:
+        return "http"
+    server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return "https"

@@ -46,9 +46,9 @@ def test_only_a_backend_of_their_own_makes_a_site(tmp_path: Path, block: str, is
 
 
 def test_a_backend_that_runs_cannot_use_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "main.tf").write_text('terraform {\n  backend "consul" {\n    path = "b"\n  }\n}\n')
+    (tmp_path / "main.tf").write_text('terraform {\n  backend "cos" {\n    bucket = "b"\n  }\n}\n')
     located = locate_state(tmp_path, {}, tool=Tool.TERRAFORM)
     assert isinstance(located, Refused)
-    assert 'backend "consul"' in located.error.what
+    assert 'backend "cos"' in located.error.what
     with pytest.raises(UsageError, match="not complete"):
         state_of(Found(type="s3"), tmp_path)

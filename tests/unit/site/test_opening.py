@@ -41,7 +41,7 @@ async def test_what_a_person_names_is_opened(tmp_path: Path) -> None:
 
 
 async def test_a_queue_that_cannot_be_is_refused_before_the_backend_is_opened(tmp_path: Path) -> None:
-    unknown = StateRef(queue="q", address="a", where=Existing(found=Found(type="consul")), directory=tmp_path)
+    unknown = StateRef(queue="q", address="a", where=Existing(found=Found(type="cos")), directory=tmp_path)
     with pytest.raises(UsageError, match="has no queue"):
         async with open_queue(unknown, memory_home(tmp_path)):
             pass
