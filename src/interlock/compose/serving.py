@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interlock.backend.asgi import Service
     from interlock.home.embedded import EmbeddedHome
     from interlock.server.api.table import AnyEndpoint
+    from interlock.server.gateway.doors import GatewayDoors
     from interlock.store.opening import Store
 
 _PORT_MAX = 65_535
@@ -79,6 +80,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     from interlock.backend.held_lock import HeldLocks
     from interlock.backend.serving import serving
     from interlock.compose.cloud import cloud_routes
+    from interlock.compose.gateways import gateway_routes, open_doors
     from interlock.listening.ending import Ending
     from interlock.rights.book import TokenBook
     from interlock.rights.callers import BookTokens, SingleToken
@@ -89,7 +91,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     host, port = parse_listen(asked.listen)
     _check_way(host, asked)
     token, where = _server_token(settings, asked.token_file)
-    async with open_home(settings, store=asked.store) as home, _among_others(home) as about:
+    async with open_home(settings, store=asked.store) as home, _among_others(home) as about, open_doors(home) as doors:
         await home.store.keep_room()
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
         locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
@@ -103,7 +105,8 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             about=about,
             locks=locks,
             further=[
-                *api_routes(_endpoints(home, own), tokens=tokens, ending=about.ending),
+                *gateway_routes(doors),
+                *api_routes(_endpoints(home, doors, own), tokens=tokens, ending=about.ending),
                 *cloud_routes(home, tokens, locks, about, os.environ, is_https=_is_https(asked)),
             ],
         )
@@ -124,26 +127,25 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             about.ending.set()
 
 
-def _endpoints(home: EmbeddedHome, own: Sequence[str]) -> list[AnyEndpoint]:
+def _endpoints(home: EmbeddedHome, doors: GatewayDoors, own: Sequence[str]) -> list[AnyEndpoint]:
     """Return the whole table of the JSON API. Each part of the server adds its rows here, and nowhere else.
 
     Args:
         home: What the server keeps.
+        doors: Its gateways.
         own: Its own addresses; filled once it has them.
     """
+    from interlock.compose.gateways import endpoints as gateway_endpoints
     from interlock.server.api.about import about_endpoints
     from interlock.server.api.locks import lock_endpoints
     from interlock.server.api.versions import version_endpoints
-    from interlock.server.gateway.book import OrganisationBook
-    from interlock.server.gateway.endpoints import OrganisationKeeper, organisation_endpoints
 
-    organisations = OrganisationKeeper(OrganisationBook(home.store, home.clock), home.audit)
     return [
         *about_endpoints(),
         *_identity(home, own),
         *lock_endpoints(home.coordinator, home.beside),
         *version_endpoints(home.coordinator, home.archive),
-        *organisation_endpoints(organisations),
+        *gateway_endpoints(home, doors),
     ]
 
 

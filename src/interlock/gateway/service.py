@@ -229,6 +229,10 @@ class Gateway:
         """The OAuth client that tokens come from; None while it was not learned."""
         return self._tokens.credentials
 
+    def adopt(self, credentials: Credentials) -> None:
+        """Mint with these credentials from now on: the client was replaced. Calls under way end as they began."""
+        self._tokens.adopt(credentials)
+
     async def check_login(self, limit_s: float = LOGIN_CHECK_S) -> str:
         """Wait for a token of the login service.
 

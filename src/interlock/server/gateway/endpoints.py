@@ -6,14 +6,24 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from interlock.api.organisations import NewClient, NewOrganisation, ToldOrganisation, ToldOrganisations
+from interlock.api.organisations import (
+    AskedPlaceholder,
+    NewClient,
+    NewOrganisation,
+    Placeholder,
+    ToldGateway,
+    ToldOrganisation,
+    ToldOrganisations,
+)
 from interlock.rights import Right
+from interlock.server.api.locks import OfQueue
 from interlock.server.api.table import AnyEndpoint, Call, Endpoint, NoBody, NoQuery
 from interlock.server.gateway.book import OrganisationBook
 from interlock.server.gateway.organisation import Organisation
 
 if TYPE_CHECKING:
     from interlock.audit.log import AuditLog
+    from interlock.server.gateway.doors import GatewayDoors
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -130,5 +140,39 @@ def organisation_endpoints(keeper: OrganisationKeeper) -> list[AnyEndpoint]:
             query=Named,
             body=NoBody,
             answer=None,
+        ),
+    ]
+
+
+def gateway_endpoints(doors: GatewayDoors) -> list[AnyEndpoint]:
+    """Return the rows: for runs."""
+
+    async def tell(call: Call[OfQueue, NoBody]) -> ToldGateway:
+        return await doors.tell(call.query.state)
+
+    async def give(call: Call[OfQueue, AskedPlaceholder]) -> Placeholder:
+        query, asked = call.query, call.body
+        return await doors.give(call.caller, query.state, beside=query.beside, ticket=asked.ticket, token=asked.token)
+
+    return [
+        Endpoint(
+            method="GET",
+            path="/gateway",
+            right=Right.PLAN,
+            summary="The organisation whose gateway runs of a state go through",
+            do=tell,
+            query=OfQueue,
+            body=NoBody,
+            answer=ToldGateway,
+        ),
+        Endpoint(
+            method="POST",
+            path="/gateway/placeholder",
+            right=Right.PLAN,
+            summary="A way to the organisation for the run that holds a state, good while it does",
+            do=give,
+            query=OfQueue,
+            body=AskedPlaceholder,
+            answer=Placeholder,
         ),
     ]

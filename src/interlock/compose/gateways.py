@@ -1,0 +1,47 @@
+"""The gateways of `interlock serve`: opened with the server's home, closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from interlock.home.embedded import EmbeddedHome
+    from interlock.server.api.table import AnyEndpoint
+    from interlock.server.gateway.doors import GatewayDoors
+
+
+@asynccontextmanager
+async def open_doors(home: EmbeddedHome) -> AsyncIterator[GatewayDoors]:
+    """Open them for as long as the context lasts."""
+    from interlock.server.gateway.book import OrganisationBook
+    from interlock.server.gateway.doors import GatewayDoors
+
+    book = OrganisationBook(home.store, home.clock)
+    doors = GatewayDoors(book, home.store, own=home.coordinator, beside=home.beside, clock=home.clock, ids=home.ids)
+    await doors.begin()
+    try:
+        yield doors
+    finally:
+        await doors.close()
+
+
+def gateway_routes(doors: GatewayDoors) -> list[BaseRoute]:
+    """Return where calls of runs come in."""
+    from starlette.routing import Route
+
+    from interlock.server.gateway.way import MOUNT
+
+    return [Route(f"{MOUNT}/{{path:path}}", doors)]
+
+
+def endpoints(home: EmbeddedHome, doors: GatewayDoors) -> list[AnyEndpoint]:
+    """Return the rows about organisations and their gateways."""
+    from interlock.server.gateway.book import OrganisationBook
+    from interlock.server.gateway.endpoints import OrganisationKeeper, gateway_endpoints, organisation_endpoints
+
+    keeper = OrganisationKeeper(OrganisationBook(home.store, home.clock), home.audit)
+    return [*organisation_endpoints(keeper), *gateway_endpoints(doors)]
