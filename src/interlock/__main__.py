@@ -1,5 +1,5 @@
 """`python -m interlock`: the command line."""
 
-from interlock.cli.main import main
+from interlock.cli.start import main
 
 main()

@@ -10,14 +10,16 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from interlock.late_pattern import late
+
 InstanceKey: TypeAlias = int | str | None
 """The key of one instance: None without `count` and `for_each`, an int with `count`, a string with `for_each`."""
 
 _MAX_LENGTH = 4096  # longer than any address Terraform accepts in practice; bounds the work on hostile input
 _NAME = r"[^\W\d][\w-]*"
 _KEY = r'\[(?:(\d+)|"((?:[^"\\]|\\.)*)")\]'
-_MODULE = re.compile(rf"module\.({_NAME})(?:{_KEY})?\.")
-_RESOURCE = re.compile(rf"(data\.)?({_NAME})\.({_NAME})(?:{_KEY})?\Z")
+_MODULE = late(rf"module\.({_NAME})(?:{_KEY})?\.")
+_RESOURCE = late(rf"(data\.)?({_NAME})\.({_NAME})(?:{_KEY})?\Z")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 

@@ -16,13 +16,15 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
+from interlock.late_pattern import late
+
 MAX_DEPTH = 60
 """Nesting of what people write; the deepest real pipeline seen has 14."""
 
 MAX_YAML_VALUES = 100_000
 """Values of one YAML file, each counted as often as aliases name it: nine aliases of nine each are a billion."""
 
-_QUOTED = re.compile(r"""(["']).*(?:\1)""", re.DOTALL)
+_QUOTED = late(r"""(["']).*(?:\1)""", re.DOTALL)
 
 _TOO_DEEP = "it is nested too deeply"
 

@@ -23,6 +23,8 @@ import shlex
 import unicodedata
 from typing import Final
 
+from interlock.late_pattern import late
+
 LINE_CHARS: Final = 8000  # of one line; longer than a command that we print, and than most paths
 CELL_CHARS: Final = 300  # of a table's cell: one long one would push all others out of the window
 TEXT_CHARS: Final = 64_000  # of a message of several lines
@@ -30,14 +32,14 @@ TEXT_CHARS: Final = 64_000  # of a message of several lines
 # Shown as nothing, though Unicode counts them as letters, marks or symbols: fillers, a blank pattern, selectors of
 # variants (which carry hidden data) but the two that choose between text and emoji.
 _BLANK: Final = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef"
-_BLANKS: Final = re.compile(f"[{_BLANK}]")
-_CANDIDATE: Final = re.compile(r"[^\x20-\x7e]")
-_JSON_CANDIDATE: Final = re.compile(r"[^\x20-\x7e\n]")
+_BLANKS: Final = late(f"[{_BLANK}]")
+_CANDIDATE: Final = late(r"[^\x20-\x7e]")
+_JSON_CANDIDATE: Final = late(r"[^\x20-\x7e\n]")
 _ZWNJ, _ZWJ = "\u200c", "\u200d"
 _PLAIN: Final = "\x1b[0m"
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]{0,40}m")
-_COMMAND: Final = re.compile(r"##(?=\[|[a-z]{1,40}\[)|section_(?=(?:start|end):)", re.IGNORECASE)
-_AT_START: Final = re.compile(r"\A(\s*)::")
+_COLOUR: Final = late(r"\x1b\[[0-9;]{0,40}m")
+_COMMAND: Final = late(r"##(?=\[|[a-z]{1,40}\[)|section_(?=(?:start|end):)", re.IGNORECASE)
+_AT_START: Final = late(r"\A(\s*)::")
 
 
 def one_line(text: object, *, limit: int = LINE_CHARS) -> str:

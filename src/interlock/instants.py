@@ -11,10 +11,12 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from interlock.late_pattern import late
+
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 """An instant of a stored record. One without a zone, which could be compared with no other, is malformed."""
 
-_IN_TEXT = re.compile(r"(?<![\w:.-])(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)Z(?!\w)", re.ASCII)
+_IN_TEXT = late(r"(?<![\w:.-])(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)Z(?!\w)", re.ASCII)
 
 
 def spelled(at: datetime, *, milliseconds: bool = False) -> str:

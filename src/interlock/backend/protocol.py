@@ -18,7 +18,6 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, assert_never
@@ -29,6 +28,7 @@ from msgspec.structs import replace
 from interlock.errors import AuthenticationFailed, InterlockError, UsageError, fill_in
 from interlock.foreign_text import one_line, safe_json
 from interlock.instants import spelled
+from interlock.late_pattern import late
 from interlock.secrecy import PartlyShown
 from interlock.terraform.lockinfo import LockInfo, parse_lock_info, plain_lock_info, render_lock_info
 
@@ -37,8 +37,8 @@ MAX_LOCK_BYTES = 64 * 1024  # a lock document has 250 bytes
 MAX_ID_CHARS = 256
 UNAVAILABLE = 503
 _STRANGE_FOR_READ = frozenset({204, 404})  # Terraform takes these for "no state yet" and would start from nothing
-_DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?\Z")
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_DURATION = late(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?\Z")
+_VERSION = late(r"(\d+)\.(\d+)")
 _SHOWS_HOLDER = (1, 15)  # from this Terraform on the holder's whole document is shown
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 
@@ -10,6 +9,8 @@ from contextlib import suppress
 def states(incomplete: str) -> list[str]:
     """Return the names of states that begin so; folders are offered by the shell itself."""
     with suppress(Exception):  # a traceback in the middle of somebody's line helps nobody
+        import asyncio  # every command imports this module, and few complete a word
+
         return [name for name in asyncio.run(_states()) if name.startswith(incomplete)]
     return []
 

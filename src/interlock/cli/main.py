@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interlock import __version__
 from interlock.cli.habits import translate
+from interlock.cli.start import begins_run, open_closed_streams
+from interlock.cli.start import own as _own
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 
 _DEBUG = "INTERLOCK_DEBUG"
-_SUPERVISED = frozenset({"plan", "apply", "destroy", "exec", "import"})
-_HELP = frozenset({"--help"})
 _MISUSED = "the command line is wrong; nothing was done"
 
 
@@ -193,16 +193,21 @@ def _stub(name: str, entry: Entry) -> Any:
     return TyperCommand(name=name, help=entry.summary, short_help=entry.summary, rich_help_panel=entry.panel)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and leave with its exit status."""
-    _open_closed_streams()
+def main(argv: Sequence[str] | None = None, spare: Spare | None = None) -> None:
+    """Run one command and leave with its exit status.
+
+    Args:
+        argv: The command line; None for that of this process.
+        spare: The supervisor of a run, where it was started already.
+    """
+    open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         print(f"interlock {__version__}")  # noqa: T201 - the answer itself; no import of the whole command line for it
         return
     if sys.platform == "win32":
         sys.exit(_refuse_windows())
-    status = _run(arguments)
+    status = _run(arguments, spare)
     gc.freeze()  # else Python looks through everything for cycles once more before it ends, which takes 30 ms
     sys.exit(status)
 
@@ -223,18 +228,10 @@ def _show_overview() -> None:
     show({name: (entry.summary, entry.panel) for name, entry in COMMANDS.items()})
 
 
-def _open_closed_streams() -> None:
-    """Put the null device where a standard stream was closed (`<&-`), so that no later file takes its number."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            setattr(sys, name, open(number, mode))  # noqa: SIM115, PTH123 - a standard stream stays open
-
-
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], spare: Spare | None = None) -> int:
     try:
         arguments = translate(arguments)
-        result = _perform(arguments)
+        result = _perform(arguments, spare)
         sys.stdout.flush()  # not when Python ends: a full disk or a gone reader is told like any failure
     except BrokenPipeError:
         return _reader_gone()
@@ -282,7 +279,7 @@ def _subject(arguments: list[str]) -> str:
     return str(next((values[name] for name in ("state", "directory") if values.get(name)), "."))
 
 
-def _perform(arguments: list[str]) -> object:
+def _perform(arguments: list[str], started: Spare | None) -> object:
     if arguments == ["--help"]:
         _show_overview()
         return None
@@ -294,13 +291,13 @@ def _perform(arguments: list[str]) -> object:
 
         if answer(arguments):
             return None
-    with _supervisor_for(arguments) as spare:
+    with started or _supervisor_for(arguments) as spare:
         return build().main(args=arguments, prog_name="interlock", standalone_mode=False, obj=spare)
 
 
 def _supervisor_for(arguments: list[str]) -> AbstractContextManager[Spare | None]:
     """Start the supervisor of a run before anything else: the command line and the checks load while it does."""
-    if arguments[:1] and arguments[0] in _SUPERVISED and not _HELP & set(_own(arguments)):
+    if begins_run(arguments):
         from interlock.run.spare import Spare
 
         return Spare(os.environ)
@@ -324,11 +321,6 @@ def _translated(error: BaseException) -> InterlockError:
             return _no_text(error)
         case _:
             return _defect(error)
-
-
-def _own(arguments: list[str]) -> list[str]:
-    """Return the arguments before `--`; what follows is Terraform's."""
-    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def _misuse(error: Any) -> UsageError:

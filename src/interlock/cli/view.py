@@ -10,7 +10,6 @@ terminal or the CI runner of the person who looks at it. `tests/security/test_fo
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import sys
@@ -23,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 from interlock.errors import InterlockError, command
 from interlock.foreign_text import CELL_CHARS, LINE_CHARS, indented, many_lines, one_line, safe_json
 from interlock.instants import moved, spelled
+from interlock.late_pattern import late
 
 if TYPE_CHECKING:
     from interlock.audit import Head
@@ -37,9 +37,9 @@ _GAP = 2  # spaces between two columns
 _MARK_CHARS = 2  # columns of a mark, whose colour takes none
 _PROSE = 30  # a column of sentences can be read when it is this wide
 _NARROWEST = 40
-_LABEL = re.compile(r"\s*\S+(?: \S+)*\s{2,}(?:\S+\s{2,})?")
-_WHOLE = re.compile(r"\s*(?:next\b|\d*\s*\|)")
-_COMMAND = re.compile(r"\binterlock [a-z-]+(?: [^\s:;,]+)*")
+_LABEL = late(r"\s*\S+(?: \S+)*\s{2,}(?:\S+\s{2,})?")
+_WHOLE = late(r"\s*(?:next\b|\d*\s*\|)")
+_COMMAND = late(r"\binterlock [a-z-]+(?: [^\s:;,]+)*")
 
 
 def as_json(value: object) -> str:

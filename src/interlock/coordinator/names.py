@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from interlock.errors import UsageError
+from interlock.late_pattern import late
 
 STATE_NAME_MAX = 200
 """Characters in a state name. It is also part of URLs, file names and S3 keys."""
 
 _PREFIX = "state/"
-_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
+_SEGMENT = late(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _AT = "@"
 DEFAULT_WORKSPACE = "default"
 """Terraform's workspace of whoever chose none; its state has the root module's own name."""

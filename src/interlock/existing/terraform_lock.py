@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from interlock.errors import THIS_STATE, LockHeld, UsageError, command
 from interlock.existing.interface import TerraformLock
+from interlock.late_pattern import late
 from interlock.terraform.lockinfo import parse_lock_info
 
-_REFERENCE = re.compile(r"interlock run=([0-9a-z]+)(?: job=(\S+))?\Z")
+_REFERENCE = late(r"interlock run=([0-9a-z]+)(?: job=(\S+))?\Z")
 _JOB_CHARS = 1000  # of a job's URL; the lock document is an item of a table
 
 

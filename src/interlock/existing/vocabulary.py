@@ -5,10 +5,11 @@ Pure data. Source: Terraform 1.11.4, internal/backend/remote-state/*/backend.go;
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from interlock.late_pattern import late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,8 @@ SECRETS: Final = frozenset(
 )
 """Settings that are never shown."""
 
-_USERINFO: Final = re.compile(r"://(?:[^/@:\s\"']*:)?([^/@\s\"']+)@")
-_WITHIN: Final = re.compile(
+_USERINFO: Final = late(r"://(?:[^/@:\s\"']*:)?([^/@\s\"']+)@")
+_WITHIN: Final = late(
     rf"\b(?:{'|'.join(sorted(name.rpartition('.')[2] for name in SECRETS))})\"?\s*[=:]\s*\"([^\"]+)\""
 )
 

@@ -8,14 +8,16 @@ asked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import ClassVar
+
+from msgspec import Struct
 
 from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
+from interlock.secrecy import PartlyShown
 from interlock.source.tree import Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attribute:
+class Attribute(Struct, frozen=True, kw_only=True):
     """`name = value`. `span` covers all of it, `name_span` the name."""
 
     name: str
@@ -24,8 +26,7 @@ class Attribute:
     name_span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(Struct, frozen=True, kw_only=True):
     """`type "label" { ... }`. `span` covers all of it, `header` the type and its labels, without the brace."""
 
     type: str
@@ -35,8 +36,7 @@ class Block:
     header: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(Struct, frozen=True, kw_only=True):
     """What is between two braces, or in a whole file.
 
     Attributes:
@@ -75,28 +75,27 @@ class Body:
         return next(iter(self.blocks(kind, labels=labels)), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comment:
+class Comment(Struct, frozen=True, kw_only=True):
     """One comment with its marks (`#`, `//`, `/* */`)."""
 
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """Something that keeps a file or module from meaning what it should. Never contains the text of the file."""
 
     span: Span
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(PartlyShown, frozen=True, kw_only=True):
     """One parsed file. With problems its body holds what could still be read."""
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"content"})
+
     path: str
-    content: bytes = field(repr=False)
+    content: bytes
     body: Body
     comments: tuple[Comment, ...] = ()
     problems: tuple[Problem, ...] = ()

@@ -7,8 +7,9 @@ A value that depends on anything outside the text is not guessed: the answer is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from interlock.hcl.expression import (
     Access,
@@ -33,15 +34,13 @@ _MAX_DEPTH = 40  # locals that use locals that use locals; stops circles and bou
 _MAX_TEXT = 65_536  # characters of one built text; templates may repeat a local many times
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """A value that is certain."""
 
     value: Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(Struct, frozen=True, kw_only=True):
     """What names mean in one module.
 
     Attributes:
@@ -85,8 +84,7 @@ def constant_number(expression: Expression | None, scope: Scope = NOTHING) -> fl
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Walk:
+class _Walk(Struct, frozen=True, kw_only=True):
     """One evaluation: the scope, and the locals worked out so far."""
 
     scope: Scope

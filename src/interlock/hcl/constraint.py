@@ -7,20 +7,20 @@ Source: hashicorp/go-version constraint.go, which Terraform uses.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
+
+from interlock.late_pattern import late
 
 Release: TypeAlias = tuple[int, int, int]
 
 MAX_CHARS = 512  # of one constraint; the longest seen in public has 40
 
-_PART = re.compile(
-    r"\s*(=|!=|>=|<=|>|<|~>)?\s*v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:[-+][0-9A-Za-z.+-]+)?\s*\Z"
-)
+_PART = late(r"\s*(=|!=|>=|<=|>|<|~>)?\s*v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:[-+][0-9A-Za-z.+-]+)?\s*\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constraint:
+class Constraint(Struct, frozen=True, kw_only=True):
     """The releases from `floor` up to `ceiling`.
 
     Attributes:

@@ -6,8 +6,9 @@ Knows: literals, templates, traversals, calls. Knows nothing of parsers, blocks 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from interlock.source.tree import Span
 
@@ -15,46 +16,40 @@ Scalar: TypeAlias = str | int | float | bool | None
 """What a literal can be. `None` is HCL's null."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Literal:
+class Literal(Struct, frozen=True, kw_only=True):
     """A constant: text without any interpolation, a number, a boolean or null."""
 
     span: Span
     value: Scalar
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class Template(Struct, frozen=True, kw_only=True):
     """Text with interpolations. Literal stretches are `Literal`s; a directive (`%{if}`) is an `Unknown` part."""
 
     span: Span
     parts: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Name:
+class Name(Struct, frozen=True, kw_only=True):
     """The step `.name` of a traversal."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(Struct, frozen=True, kw_only=True):
     """The step `[key]` of a traversal."""
 
     key: Expression
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Splat:
+class Splat(Struct, frozen=True, kw_only=True):
     """The step `[*]` or `.*` of a traversal; the steps behind it apply to every element."""
 
 
 Step: TypeAlias = Name | Index | Splat
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traversal:
+class Traversal(Struct, frozen=True, kw_only=True):
     """A name and the way from it: `genesyscloud_user.ada.id`, `var.pool`, `each.value["x"]`."""
 
     span: Span
@@ -71,8 +66,7 @@ class Traversal:
         return tuple(names)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Access(Struct, frozen=True, kw_only=True):
     """Steps behind something that is not a plain name: `one(x).id`, `[a, b][0]`."""
 
     span: Span
@@ -80,8 +74,7 @@ class Access:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """A function call; `function` may be namespaced (`provider::aws::arn_parse`)."""
 
     span: Span
@@ -89,16 +82,14 @@ class Call:
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListValue:
+class ListValue(Struct, frozen=True, kw_only=True):
     """`[a, b]`."""
 
     span: Span
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectValue:
+class ObjectValue(Struct, frozen=True, kw_only=True):
     """`{ a = b }`. A bare word as key is a `Literal`, as HCL reads it."""
 
     span: Span
@@ -113,8 +104,7 @@ class ObjectValue:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditional:
+class Conditional(Struct, frozen=True, kw_only=True):
     """`condition ? yes : no`."""
 
     span: Span
@@ -123,8 +113,7 @@ class Conditional:
     no: Expression
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """One or two operands with an operator such as `-`, `!`, `&&`, `+`."""
 
     span: Span
@@ -132,8 +121,7 @@ class Operation:
     operands: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comprehension:
+class Comprehension(Struct, frozen=True, kw_only=True):
     """`[for k, v in xs : result if condition]`, or the same in braces with a key."""
 
     span: Span
@@ -142,8 +130,7 @@ class Comprehension:
     results: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
+class Unknown(Struct, frozen=True, kw_only=True):
     """Something that is not modelled further: broken text, a directive, or nesting beyond the limit."""
 
     span: Span

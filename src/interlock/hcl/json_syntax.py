@@ -7,14 +7,14 @@ The standard library's reader keeps no positions and nests as deep as its input,
 from __future__ import annotations
 
 import itertools
-import re
 
 from interlock.bounded import read_json
 from interlock.hcl.body import Body, File, Problem, body_of
 from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
 from interlock.hcl.syntax import MAX_NESTING, Places, parse_template
+from interlock.late_pattern import late
 
-_TOKEN = re.compile(
+_TOKEN = late(
     r"""[ \t\r\n]*(?:(?P<mark>[{}\[\]:,])|(?P<text>"(?:[^"\\\x00-\x1f]|\\.)*")"""
     r"""|(?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|(?P<word>true|false|null))"""
 )

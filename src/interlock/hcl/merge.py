@@ -6,8 +6,9 @@ Source: Terraform internal/configs/module.go and module_merge.go, module_merge_b
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
+
+from msgspec import structs
 
 from interlock.amounts import amount
 from interlock.hcl.body import Attribute, Block, Body, File, Problem
@@ -99,7 +100,7 @@ def _override(merged: dict[object, Block], block: Block) -> Iterator[Problem]:
             _override_locals(merged, block)
         case kind if kind in _UNIQUE and _key(block) in merged:
             original = merged[_key(block)]
-            merged[_key(block)] = dataclasses.replace(original, body=_merged_body(original.body, block.body))
+            merged[_key(block)] = structs.replace(original, body=_merged_body(original.body, block.body))
         case kind if kind in _UNIQUE and kind not in _ALSO_NEW:
             yield Problem(
                 span=block.header, message=f"{_name(block)} overrides nothing: the folder declares no such block"
@@ -114,9 +115,9 @@ def _merged_body(base: Body, override: Body) -> Body:
     ours, theirs = base.block("lifecycle"), override.block("lifecycle")
     if ours is None or theirs is None or base.is_json or override.is_json:
         return merged
-    lifecycle = dataclasses.replace(ours, body=merge_bodies(ours.body, theirs.body))
+    lifecycle = structs.replace(ours, body=merge_bodies(ours.body, theirs.body))
     others = tuple(block for block in merged.nested if block.type != "lifecycle")
-    return dataclasses.replace(merged, nested=(*others, lifecycle))
+    return structs.replace(merged, nested=(*others, lifecycle))
 
 
 def _override_terraform(merged: dict[object, Block], block: Block) -> None:
@@ -132,17 +133,17 @@ def _override_terraform(merged: dict[object, Block], block: Block) -> None:
             gone = {"backend", "cloud", "state_store"} if has_backend else set()
             if "required_version" in block.body.attributes:
                 gone.add("required_version")
-            merged[key] = dataclasses.replace(original, body=_without(original.body, gone, requirements=wanted))
+            merged[key] = structs.replace(original, body=_without(original.body, gone, requirements=wanted))
     merged["terraform", block.span] = block
 
 
 def _without(body: Body, gone: set[str], *, requirements: set[str]) -> Body:
     """Return a body without some members, and without some entries of its `required_providers`."""
-    return dataclasses.replace(
+    return structs.replace(
         body,
         attributes={name: attribute for name, attribute in body.attributes.items() if name not in gone},
         nested=tuple(
-            dataclasses.replace(block, body=_without(block.body, requirements, requirements=set()))
+            structs.replace(block, body=_without(block.body, requirements, requirements=set()))
             if block.type == "required_providers"
             else block
             for block in body.nested
@@ -155,7 +156,7 @@ def _override_locals(merged: dict[object, Block], block: Block) -> None:
     names: Mapping[str, Attribute] = block.body.attributes
     for key, original in list(merged.items()):
         if original.type == "locals":
-            merged[key] = dataclasses.replace(original, body=_without(original.body, set(names), requirements=set()))
+            merged[key] = structs.replace(original, body=_without(original.body, set(names), requirements=set()))
     merged["locals", block.span] = block
 
 

@@ -6,11 +6,12 @@ Nothing here raises for what a file says; it is a `Problem` of the module.
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
+
+from msgspec import Struct, field, structs
 
 from interlock.address import Address
 from interlock.hcl.body import Attribute, Block, Body, File, Problem
@@ -19,6 +20,7 @@ from interlock.hcl.expression import Expression, ListValue, Literal, ObjectValue
 from interlock.hcl.json_syntax import parse_json
 from interlock.hcl.merge import merge, top_blocks
 from interlock.hcl.syntax import parse, parse_template
+from interlock.secrecy import PartlyShown
 from interlock.source.encoding import encoding_of
 from interlock.source.tree import (
     SUFFIXES,
@@ -39,8 +41,7 @@ _SETTINGS_BLOCKS = frozenset({"required_providers", "provider_meta", "backend", 
 _LINE_START = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class Resource(Struct, frozen=True, kw_only=True):
     """A `resource`, `data` or `ephemeral` block.
 
     Attributes:
@@ -76,8 +77,7 @@ class Resource:
         return Address(mode=self.mode, type=self.type, name=self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variable:
+class Variable(Struct, frozen=True, kw_only=True):
     """An input variable. `default` is None when a value must be given."""
 
     name: str
@@ -85,8 +85,7 @@ class Variable:
     block: Block
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(Struct, frozen=True, kw_only=True):
     """An output value."""
 
     name: str
@@ -95,8 +94,7 @@ class Output:
     depends_on: tuple[Traversal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Struct, frozen=True, kw_only=True):
     """A provider configuration. `name` is the local name, `alias` is empty for the default configuration."""
 
     name: str
@@ -109,8 +107,7 @@ class Provider:
         return f"{self.name}.{self.alias}" if self.alias else self.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
+class Requirement(Struct, frozen=True, kw_only=True):
     """One entry of `required_providers`. `source` and `version` are None when they are not set."""
 
     name: str
@@ -120,8 +117,7 @@ class Requirement:
     name_span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
+class Backend(Struct, frozen=True, kw_only=True):
     """Where the state of a root module is: a `backend` block, a `cloud` block or a `state_store` block.
 
     `type` is the backend's label, else the block's own type.
@@ -136,8 +132,7 @@ class Backend:
         return self.block.body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleCall:
+class ModuleCall(Struct, frozen=True, kw_only=True):
     """A `module` block. `module` is the called folder when its source is local and could be read."""
 
     name: str
@@ -147,8 +142,7 @@ class ModuleCall:
     depends_on: tuple[Traversal, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Module:
+class Module(PartlyShown, frozen=True, kw_only=True, dict=True):
     """One folder of configuration.
 
     Attributes:
@@ -162,8 +156,10 @@ class Module:
         names: The names of all files in the folder.
     """
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"files"})
+
     path: str
-    files: tuple[File, ...] = field(repr=False)
+    files: tuple[File, ...]
     problems: tuple[Problem, ...] = ()
     settings: tuple[Block, ...] = ()
     resources: tuple[Resource, ...] = ()
@@ -301,7 +297,7 @@ class _Library:
             flat = self._flat[folder]
             problems = list(flat.problems)
             calls = tuple(self._followed(call, folder, (*above, folder), problems) for call in flat.calls)
-            self._modules[folder] = dataclasses.replace(
+            self._modules[folder] = structs.replace(
                 flat, calls=calls, problems=tuple(problems), given=self._given(folder) if above else {}
             )
         return self._modules[folder]
@@ -314,7 +310,7 @@ class _Library:
             why = "calls itself" if target in above else f"is more than {MAX_CALL_DEPTH} modules deep"
             problems.append(Problem(span=call.block.header, message=f'module "{call.name}" {why}'))
             return call
-        return dataclasses.replace(call, module=self.module(target, above))
+        return structs.replace(call, module=self.module(target, above))
 
     def _given(self, folder: str) -> dict[str, Known | None]:
         """Return what the callers of a folder set its variables to; a caller's own variables are not certain here."""
@@ -352,7 +348,7 @@ def _folder(tree: Tree, folder: str, tool: Tool) -> Module:
             problems.extend(read.problems)
     tfvars = _tfvars(tree, folder, names, problems)
     module = _module(folder, files, problems)
-    return dataclasses.replace(module, tfvars=tfvars, locked=_locked(tree, folder, names), names=names)
+    return structs.replace(module, tfvars=tfvars, locked=_locked(tree, folder, names), names=names)
 
 
 def _in_order(names: tuple[str, ...], tool: Tool) -> list[str]:

@@ -8,7 +8,9 @@ A node is spelled as Terraform spells it, with its module path in front: `module
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.hcl.body import Block, Body, expressions
 from interlock.hcl.expression import (
@@ -37,8 +39,7 @@ _PAIR = 2
 _TRIPLE = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class Reference(Struct, frozen=True, kw_only=True):
     """One place in a body that names another part of the same module.
 
     Attributes:
@@ -54,8 +55,7 @@ class Reference:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class Edge(Struct, frozen=True, kw_only=True):
     """`source` needs `target`, because of what stands at `span`.
 
     Attributes:

@@ -32,6 +32,7 @@ from interlock.hcl.expression import (
     Traversal,
     Unknown,
 )
+from interlock.late_pattern import late, late_bytes
 from interlock.source.tree import Span
 
 MAX_NESTING = 60  # levels of blocks or expressions; real files stay below 15, and each level costs Python's stack
@@ -41,10 +42,10 @@ _LANGUAGE = Language(tree_sitter_hcl.language())
 _COMMENTS = Query(_LANGUAGE, "(comment) @comment")
 _BROKEN = Query(_LANGUAGE, "[(ERROR) (MISSING)] @broken")
 
-_NUMBER = re.compile(rb"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_EXPONENT = re.compile(rb"[eE][+-]?\d+")
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([$%])\4\{", re.DOTALL)
-_PLAIN_ESCAPE = re.compile(r"([$%])\1\{")
+_NUMBER = late_bytes(rb"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_EXPONENT = late_bytes(rb"[eE][+-]?\d+")
+_ESCAPE = late(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([$%])\4\{", re.DOTALL)
+_PLAIN_ESCAPE = late(r"([$%])\1\{")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _MAX_CODE_POINT = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)

@@ -15,12 +15,13 @@ from msgspec import Struct
 
 from interlock.address import parse_address
 from interlock.errors import UsageError
+from interlock.late_pattern import late
 
 ADDRESSES_MAX = 20_000
 """Addresses in one claim. More than any state we know; a larger run claims the whole state instead."""
 
 _MEMO = 65_536  # parsed addresses remembered: a pure function's answers, so sharing them changes nothing
-_STEP_KEY = re.compile(r'\[(?:\d+|"(?:[^"\\]|\\.)*")\]')
+_STEP_KEY = late(r'\[(?:\d+|"(?:[^"\\]|\\.)*")\]')
 
 
 class Claim(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ from interlock.bounded import decode_json
 from interlock.errors import UsageError, command, reason_of
 from interlock.foreign_text import one_line
 from interlock.run.order import AGREED_FILE, MAX_AGREED, Agreed
-from interlock.state.addresses import is_checkable
 
 _MAX_BYTES = 1 << 20
 _VERSION = 1
@@ -86,6 +85,8 @@ def _check(agreed: Agreed) -> None:
             why=f"these are {len(agreed.objects)}",
             fix=command("apply", "--allow-destroy") + "    at a terminal, for more",
         )
+    from interlock.state.addresses import is_checkable  # every run imports this module, and few have such a file
+
     for text in agreed.objects:
         if not is_checkable("resource", text, keyed=True):
             raise UsageError(

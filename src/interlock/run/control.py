@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -14,12 +15,10 @@ import msgspec
 from interlock.run.held_back import hear
 from interlock.run.interrupts import Cause
 from interlock.run.order import Order, decode
+from interlock.run.transcript import END
 
 if TYPE_CHECKING:
     from interlock.run.supervisor import Supervisor
-
-END = b"end "
-"""Before the facts of the run's last entry, in what the supervisor sends; before it there are only rings."""
 
 _WORD_BYTES = 4096
 _ORDER_BYTES = 1 << 16  # read at once; a longer order comes in several
@@ -57,6 +56,10 @@ class Control:
             line += self._socket.recv(waiting.find(b"\n") + 1 or len(waiting))  # no more: what follows are words
         self._socket.setblocking(False)
         return decode(line)
+
+    def has_order(self) -> bool:
+        """Say whether `await_order` would not have to wait."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def ring(self) -> None:
         """Wake the front end. A full or closed socket is fine: it reads the journal by itself."""

@@ -14,14 +14,15 @@ import msgspec
 
 from interlock.bounded import decode_json
 from interlock.errors import LeaseLost, StateNotSaved, command
+from interlock.late_pattern import late
 from interlock.run.stage import Outcome
 from interlock.state import parse_document
 from interlock.terraform.events import Unparsed
 from interlock.terraform.interruption import MAX_NAMED
 
 _JOURNAL = "journal.jsonl"  # quotes what Terraform said; the trace itself is in Terraform's own output
-_TRACE = re.compile(r"Stack trace from the \S+ plugin|^(?:panic|fatal error): ")
-_STACK_TRACE = re.compile(r"Stack trace from the \S+ plugin|plugin crashed!|^panic: ", re.MULTILINE)
+_TRACE = late(r"Stack trace from the \S+ plugin|^(?:panic|fatal error): ")
+_STACK_TRACE = late(r"Stack trace from the \S+ plugin|plugin crashed!|^panic: ", re.MULTILINE)
 
 
 def find_cut(outcome: Outcome, *, state: str, directory: str, run_folder: Path) -> StateNotSaved | None:

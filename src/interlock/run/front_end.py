@@ -19,10 +19,9 @@ from typing import IO, Any, TextIO
 from interlock.bounded import decode_json
 from interlock.clock import SystemClock
 from interlock.errors import InterlockError
-from interlock.run.control import END
 from interlock.run.entries import ApprovalEntry, EndEntry
 from interlock.run.summary import find_summary
-from interlock.run.transcript import LOG, Entry, Reader
+from interlock.run.transcript import END, LOG, Entry, Reader
 
 _YES = frozenset({"y", "yes"})
 _HEARD_BYTES = 1 << 16  # more than the end of a run ever says

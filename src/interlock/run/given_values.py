@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec.structs import replace
 
 from interlock.errors import UsageError
+from interlock.late_pattern import late
 from interlock.run.order import Order
 from interlock.secrecy import KnownSecrets, PartlyShown, environment_secrets, know_secrets
 from interlock.terraform.command import UserFlags
@@ -33,9 +34,9 @@ _FLAGS_OF_THE_ENVIRONMENT: Final = "TF_CLI_ARGS"
 PATTERN: Final = "given-*.tfvars"
 """The files made here, in the run's folder; they hold secrets in clear."""
 
-_VALUES_FILES: Final = re.compile(r"terraform\.tfvars(?:\.json)?|.*\.auto\.tfvars(?:\.json)?")
+_VALUES_FILES: Final = late(r"terraform\.tfvars(?:\.json)?|.*\.auto\.tfvars(?:\.json)?")
 _PRIMITIVE: Final = frozenset({"string", "number", "bool"})
-_NAME: Final = re.compile(r"[^\W\d][\w-]*\Z")
+_NAME: Final = late(r"[^\W\d][\w-]*\Z")
 
 
 class Handed(PartlyShown, frozen=True, kw_only=True):

@@ -6,10 +6,10 @@ for them and fails, after it has set up backend and modules (Terraform 1.11.4 an
 
 from __future__ import annotations
 
-import re
+from interlock.late_pattern import late
 
 _QUERY_FAILED = "Failed to query available provider packages"
-_ERROR = re.compile(r"Error: (.+)")
+_ERROR = late(r"Error: (.+)")
 
 
 def is_only_override(output: str, cli_config: str) -> bool:

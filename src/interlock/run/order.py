@@ -172,17 +172,21 @@ def without_secrets(order: Order) -> Order:
 
 
 def _masked(flags: tuple[str, ...]) -> Iterator[str]:
-    from interlock.existing.vocabulary import is_credential  # most runs have no flags and need not import it
-
     before = ""
     for word in flags:
         name, equals, value = word.lstrip("-").partition("=") if word.startswith("-") else (before, "", word)
         key, given, text = value.partition("=")
-        if given and (name == "var" or (name == "backend-config" and is_credential(key.strip(), text))):
+        if given and (name == "var" or (name == "backend-config" and _is_credential(key.strip(), text))):
             yield f"{word[: len(word) - len(value)]}{key}={MASK}"
         else:
             yield word
         before = name if word.startswith("-") and not equals else ""
+
+
+def _is_credential(name: str, text: str) -> bool:
+    from interlock.existing.vocabulary import is_credential  # few runs have such flags
+
+    return is_credential(name, text)
 
 
 def decode(text: bytes) -> Order:

@@ -11,7 +11,6 @@ said.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -130,13 +129,20 @@ def _filter_installer() -> Callable[[], bool] | None:
     """Return what puts the filter over the calling thread and all that it becomes or starts; None without seccomp."""
     if not sys.platform.startswith("linux"):
         return None
+    import ctypes  # the front end imports this module too, and installs nothing
+
+    class Program(ctypes.Structure):
+        """`struct sock_fprog`."""
+
+        _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_void_p))
+
     try:
         prctl = ctypes.PyDLL(None).prctl  # PyDLL: it keeps the interpreter's lock, which nobody else holds in a child
     except (OSError, AttributeError):
         return None
     prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
     code = ctypes.create_string_buffer(filter_program())
-    program = _Program(len(filter_program()) // _STEP_BYTES, ctypes.addressof(code))
+    program = Program(len(filter_program()) // _STEP_BYTES, ctypes.addressof(code))
     where = ctypes.addressof(program)
 
     def install(_keep: object = (code, program)) -> bool:
@@ -147,9 +153,3 @@ def _filter_installer() -> Callable[[], bool] | None:
         )
 
     return install
-
-
-class _Program(ctypes.Structure):
-    """`struct sock_fprog`."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_void_p))

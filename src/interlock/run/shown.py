@@ -5,11 +5,12 @@ Pure, and imported by every front end of a run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+
+from interlock.late_pattern import late
 
 PLAN_TEXT: Final = "plan.txt"
 """The plan as Terraform prints it, in the run's folder; masked."""
@@ -21,7 +22,7 @@ HIDDEN: Final = "(sensitive value)"
 """Stands for a value that may not be shown, as in plans."""
 
 _MAX_DEPTH: Final = 60  # of an output's value that is spelled out
-_DIGITS: Final = re.compile(r"(\d+)")
+_DIGITS: Final = late(r"(\d+)")
 
 
 def by_address(address: str) -> list[tuple[int, str]]:

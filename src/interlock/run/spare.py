@@ -12,12 +12,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Self
 
 from interlock.run.held_back import held_back
 
+TYPE_CHECKING = False  # without `typing`, whose import takes longer than most others here
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO, Self
 
     from interlock.run.front_end import FrontEnd, Signals
     from interlock.run.order import Order

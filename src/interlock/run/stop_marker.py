@@ -8,16 +8,16 @@ the marker names one process; it outlives whoever left it, also a power failure.
 from __future__ import annotations
 
 import os
-import re
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from interlock.host import ProcessName
+from interlock.late_pattern import late
 
 _PREFIX = "asked-to-stop"
-_PLAIN = re.compile(r"[^A-Za-z0-9]+")  # start times of other systems hold blanks and colons
+_PLAIN = late(r"[^A-Za-z0-9]+")  # start times of other systems hold blanks and colons
 
 
 class _Marker(msgspec.Struct, kw_only=True):

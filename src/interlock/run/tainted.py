@@ -7,7 +7,6 @@ replacement has another id, so a queue loses its history (docs/facts/terraform-r
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from interlock.bounded import decode_json, read_json
 from interlock.creations.reading import says_deleted
 from interlock.errors import StateInvalid, command
 from interlock.foreign_text import shell_word
+from interlock.late_pattern import late
 from interlock.state import parse_document
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _LOOKS_MAX: Final = 10
 _NAMED: Final = 5  # objects in one note; `interlock state verify` names all
 _FIELDS_NAMED: Final = 4
 _OK: Final = 200
-_ALIAS: Final = re.compile(r'^(?:module\..*\.)?provider\[".*"\](?:\.(?P<alias>[\w-]+))?$')
+_ALIAS: Final = late(r'^(?:module\..*\.)?provider\[".*"\](?:\.(?P<alias>[\w-]+))?$')
 
 LookAt = Callable[[Sequence["Tainted"]], Awaitable[Mapping[str, str]]]
 """Returns what a look at each shows, by address; those that could not be looked at are left out."""

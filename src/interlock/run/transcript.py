@@ -25,6 +25,8 @@ from interlock.secrecy import NO_KNOWN_SECRETS, KnownSecrets
 JOURNAL = "journal.jsonl"
 ORDER = "order.json"
 LOG = "supervisor.log"
+END = b"end "
+"""Before the facts of the run's last entry, in what the supervisor sends to the front end; before it are only rings."""
 _SENTENCES = frozenset({"message", "in_flight"})  # of a summary: what others said
 _MAX_LINE_BYTES = 1 << 20  # one entry; longer values are cut by the writer
 

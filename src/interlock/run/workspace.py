@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -25,6 +24,7 @@ from typing import ClassVar
 
 from interlock.bounded import read_json
 from interlock.errors import UsageError, command
+from interlock.late_pattern import late_bytes
 from interlock.run.process import open_private
 from interlock.secrecy import PartlyShown
 from interlock.source.tree import is_configuration
@@ -54,7 +54,7 @@ _HIDDEN = frozenset(
         "terraform.tfstate.backup",
     }
 )
-_MODULE_CALL = re.compile(rb'(?<![.\w])module["\s]')
+_MODULE_CALL = late_bytes(rb'(?<![.\w])module["\s]')
 _MIRROR_LIMIT = 5000  # entries of one folder above the root module; a fuller one is not mirrored
 _TREES = 10_000  # runs of one root module at once on one machine
 _INPUT_BYTES = 64 << 20  # of .tf files hashed for the key of an initialisation

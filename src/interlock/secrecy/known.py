@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
 
+from interlock.late_pattern import late
 from interlock.secrecy.secrets import (
     MASK,
     MIN_COPY_CHARS,
@@ -58,7 +59,7 @@ _ALSO_SECRET: Final = frozenset(
     | {"INTERLOCK_AUDIT_KEY"}
 )
 _ALSO_ENDS: Final = ("_PASS", "_PWD", "_WEBHOOK", "_WEBHOOK_URL")
-_IN_ADDRESS: Final = re.compile(r"://[^\s/?#@:\"']{0,200}:([^\s/?#\"']{1,500})@")
+_IN_ADDRESS: Final = late(r"://[^\s/?#@:\"']{0,200}:([^\s/?#\"']{1,500})@")
 _OF_A_HOST: Final = "TF_TOKEN_"
 
 

@@ -18,60 +18,60 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_plus
 
+from interlock.late_pattern import late
+
 MASK: Final = "(sensitive)"
 MIN_COPY_CHARS: Final = 6
 _MIN_LINE_CHARS: Final = 16  # of one line of a long secret; shorter lines are brackets and headings
 _MIN_ENCODED_CHARS: Final = 8
-_PERCENT: Final = re.compile("%[0-9A-F]{2}")
+_PERCENT: Final = late("%[0-9A-F]{2}")
 _EVERYDAY: Final = frozenset(
     {"default", "enabled", "disabled", "unknown", "string", "number", "managed", "(sensitive)"}
 )
 
 # Word parts are matched whole, so that `token_url`, `key_name` or `secretary` are not hidden.
-_SECRET_NAME: Final = re.compile(
+_SECRET_NAME: Final = late(
     r"(?:\A|[_\-.])(?:password|passwd|passphrase|passcode|secret|secrets|token|tokens|credential|credentials|"
     r"private[_\-]?key|api[_\-]?key|access[_\-]?key|signing[_\-]?key|encryption[_\-]?key|client[_\-]?secret|"
     r"connection[_\-]?string|certificate[_\-]?pem|authorization|cookie|kube[_\-]?(?:admin[_\-]?)?config|plaintext)"
     r"(?:\Z|[_\-.](?:value|text|base64|pem|hash|string|binary|data|raw|json|plaintext|wo)\Z)",
     re.IGNORECASE,
 )
-_GITHUB: Final = re.compile("gh[pousr]_")
+_GITHUB: Final = late("gh[pousr]_")
 _MIN_TOKEN_CHARS: Final = 15
 _NAME_PARTS: Final = (
     *("key", "token", "secret", "passw", "passphrase", "passcode", "credential", "connection", "certificate"),
     *("authorization", "cookie", "kube", "plaintext"),
 )
 _SHORTS_KEPT: Final = 10_000
-_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_PRIVATE: Final = re.compile(
+_HUMP: Final = late(r"(?<=[a-z])(?=[A-Z])")
+_PRIVATE: Final = late(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\bclient-(?:key|certificate)-data\b", re.MULTILINE
 )
 # Each begins at a place where no such text can begin within itself, so that hostile text costs linear time.
-_JWT: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
-_USERINFO: Final = re.compile(r"(?<=://)([^\s/?#@:\"']{0,200}):[^\s/?#\"']{1,500}@")
-_BEARER: Final = re.compile(r"\b(Bearer|Basic|token)( +)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
-_SIGNS: Final = re.compile(r"-----BEGIN|client-|eyJ|ilk_|gh[pousr]_|github_pat_|glpat-|xox|hvs\.|sk_live_|AIza")
-_TOKEN_SHAPE: Final = re.compile(
+_JWT: Final = late(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_USERINFO: Final = late(r"(?<=://)([^\s/?#@:\"']{0,200}):[^\s/?#\"']{1,500}@")
+_BEARER: Final = late(r"\b(Bearer|Basic|token)( +)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+_SIGNS: Final = late(r"-----BEGIN|client-|eyJ|ilk_|gh[pousr]_|github_pat_|glpat-|xox|hvs\.|sk_live_|AIza")
+_TOKEN_SHAPE: Final = late(
     r"\b(?:ilk_[0-9a-z]{12}_[\w-]{43}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|"
     r"xox[abprs]-[\w-]{10,}|hvs\.[\w-]{20,}|sk_live_\w{16,}|AIza[\w-]{30,})"
 )
 # `password = "x"`, `"token": "x"`, `\"secret\":\"x\"`, `X-Api-Key: x`: a name, a sign between, a value. Each name is
 # looked at once (it begins after no part of a name, and gives nothing back), so that hostile text costs linear time.
-_ASSIGNED: Final = re.compile(
+_ASSIGNED: Final = late(
     r"""(?<![\w.-])([A-Za-z_][\w.-]*+)(\\{0,3}["']?\s{0,3}(?::=|=>|=|:)\s{0,3})"""
     r"""("(?:[^"\\]|\\.)*+(?:"|\Z)|'[^']*+(?:'|\Z)|(\\{1,3}")[^"\\]*+\4?|"""
     r"""(?:(?:Bearer|Basic|Digest|Token)\s+)?[^\s"',;\\&]+)""",
     re.IGNORECASE,
 )
 _MIN_PROSE_CHARS: Final = 6  # of a value after a colon: `token: no` is a sentence
-_PAIR: Final = re.compile(
+_PAIR: Final = late(
     r"""(\\{0,3}"(?:name|key)\\{0,3}"\s{0,3}[:=]\s{0,3}\\{0,3}")([\w.-]{1,200})(\\{0,3}",?\s{0,3}\\{0,3}"?value\\{0,3}"?\s{0,3}[:=]\s{0,3}\\{0,3}")"""
     r"""[^"\\]*+""",
     re.IGNORECASE,
 )
-_KEY_LINE: Final = re.compile(
-    r"^[\s│|]*[A-Za-z0-9+/=]{60,76}[ \t]*$", re.MULTILINE
-)  # of a private key that a log quotes
+_KEY_LINE: Final = late(r"^[\s│|]*[A-Za-z0-9+/=]{60,76}[ \t]*$", re.MULTILINE)  # of a private key that a log quotes
 
 
 def may_name_secrets(written: str) -> bool:

@@ -5,16 +5,16 @@ The same rule for states, plans and drift. Pure. Knows nothing of the marks that
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
+from interlock.late_pattern import late
 from interlock.secrecy.secrets import MASK, Secrets, sounds_secret
 
 Names: TypeAlias = tuple[str, ...]
 """The names on the way to a value, without indexes."""
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID: Final = late(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 
 def is_placed(names: Names, places: Iterable[Names]) -> bool:

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from interlock.errors import UsageError
+from interlock.late_pattern import late
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?\Z")
+_DURATION = late(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?\Z")
 
 
 DURATION_S_MAX = 36_500 * 86_400.0

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from interlock.coordinator.names import root_and_workspace
 from interlock.errors import InterlockError, UsageError, command
 from interlock.foreign_text import one_line
+from interlock.late_pattern import late_bytes
 from interlock.site.identity import Identity, default_state_names, identities_of
 from interlock.site.which import holds_configuration
 from interlock.source.tree import MAX_FILE_BYTES, is_configuration
@@ -24,13 +26,12 @@ if TYPE_CHECKING:
     from interlock.home.known import KnownState
     from interlock.run.order import Order
 
-_RESOURCE = re.compile(rb'^[ \t]*resource[ \t]+"([^"\n]{1,200})"[ \t]+"([^"\n]{1,200})"', re.MULTILINE)
+_RESOURCE = late_bytes(rb'^[ \t]*resource[ \t]+"([^"\n]{1,200})"[ \t]+"([^"\n]{1,200})"', re.MULTILINE)
 _TYPED = frozenset({"plan", "apply", "destroy"})
 _ALIKE = 0.5  # share of a state's resources that a moved configuration declares; people rarely move and rewrite at once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class Earlier(Struct, frozen=True, kw_only=True):
     """A state that a root module most likely had before.
 
     Attributes:

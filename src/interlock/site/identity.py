@@ -6,17 +6,18 @@ import hashlib
 import os
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
+
 from interlock.errors import UsageError
+from interlock.late_pattern import late
 from interlock.trust.checkout import ask_git
 
 _ROOTS_MAX = 3  # first commits that are kept; a repository made of several joined ones has more than one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """What a root module is part of.
 
     Attributes:
@@ -45,7 +46,7 @@ def identities_of(directory: Path) -> Identity:
     return Identity(repositories=tuple(found), module=module, top=Path(top))
 
 
-_ORIGIN = re.compile(
+_ORIGIN = late(
     r"(?:[a-z+]+://)?(?:[^@/]*@)?(?P<host>[^/:]+)(?::\d+(?=/))?[:/](?!/)(?P<path>.+?)(?:\.git)?/?", re.IGNORECASE
 )
 

@@ -5,18 +5,18 @@ Cheap on purpose: every run asks here before anything that reads HCL is imported
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from interlock.errors import UsageError
+from interlock.late_pattern import late, late_bytes
 from interlock.source.tree import Tool, is_configuration
 
 # As `STATE_WORDS` of `interlock.existing.discovery`, whose import costs more than this look.
-_ENCRYPTION_WORD = re.compile(rb"\bencryption\b|\\u")
-_REFERENCE = re.compile(r"\b(?:var|local)\s*\.")
-_BACKEND_WORD = re.compile(rb"\b(?:backend|cloud|state_store)\b|\\u")
+_ENCRYPTION_WORD = late_bytes(rb"\bencryption\b|\\u")
+_REFERENCE = late(r"\b(?:var|local)\s*\.")
+_BACKEND_WORD = late_bytes(rb"\b(?:backend|cloud|state_store)\b|\\u")
 
 
 def tool_for(directory: Path, environ: Mapping[str, str], terraform: str | None) -> Tool:

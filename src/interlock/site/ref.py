@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from interlock.errors import UsageError
+from interlock.late_pattern import late
 
 if TYPE_CHECKING:
     from interlock.existing.interface import Found
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 OWN = "interlock:"
 """Begins the address of a state in Interlock's own backend."""
 
-_RUN = re.compile(r"[0-9a-hjkmnp-tv-z]{16}\Z")
-_LOCK = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_RUN = late(r"[0-9a-hjkmnp-tv-z]{16}\Z")
+_LOCK = late(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

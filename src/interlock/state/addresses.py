@@ -13,19 +13,21 @@ import math
 import re
 from typing import Final, TypeAlias
 
+from interlock.late_pattern import late
+
 MAX_ADDRESS_CHARS: Final = 8192  # far longer than a name that a person could read; bounds the work on hostile input
 
 Key: TypeAlias = int | float | str
 Step: TypeAlias = "str | tuple[Key]"
 """A name, or a key in square brackets."""
 
-_NAME: Final = re.compile(r"[^\W\d_][\w-]*|_[\w-]*")
-_BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*(?:\n|\Z)|//[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_TEXT: Final = re.compile(
+_NAME: Final = late(r"[^\W\d_][\w-]*|_[\w-]*")
+_BLANK: Final = late(r"(?:[ \t\r\n]|#[^\n]*(?:\n|\Z)|//[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
+_NUMBER: Final = late(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_TEXT: Final = late(
     r'"((?:[^"\\$%\r\n]|\\["\\nrt]|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\$\$\{|%%\{|\$(?!\{)|%(?!\{))*)"'
 )
-_ESCAPE: Final = re.compile(r'\\(["\\nrt]|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})|\$\$\{|%%\{')
+_ESCAPE: Final = late(r'\\(["\\nrt]|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})|\$\$\{|%%\{')
 _RESERVED: Final = frozenset(
     "count each local module path self terraform var template lazy arg list".split()  # noqa: SIM905 - easier to compare
 )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -22,13 +21,14 @@ from msgspec import Raw, Struct
 
 from interlock.address import Address, InstanceKey
 from interlock.errors import THIS_STATE, StateInvalid, command, reason_of
+from interlock.late_pattern import late_bytes
 from interlock.source.encoding import encoding_of
 
 FORMAT_VERSION = 4
 MAX_STATE_BYTES = 256 * 1024 * 1024  # ten times the largest state reported to us; bounds the memory of one request
 ENCRYPTED = "encrypted"  # said of a state that OpenTofu encrypted; see `interlock.state.encrypted`
 MAX_SERIAL = 2**64 - 1  # Terraform keeps it in a uint64
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = late_bytes(rb"\\u[dD][89a-fA-F]")
 _UTF8_STEP = 1 << 20  # check text in steps, so that a large body is not copied as a whole
 
 

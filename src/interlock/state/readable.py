@@ -13,22 +13,22 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
+from interlock.late_pattern import late
 from interlock.state.addresses import is_checkable
 
 _MAX_SEGMENT: Final = 2**63 - 1
-_VERSION: Final = re.compile(
+_VERSION: Final = late(
     r"v?(?P<core>[0-9]+(?:\.[0-9]+)*?)"
     r"(?:-[0-9]+[0-9A-Za-z\-~]*(?:\.[0-9A-Za-z\-~]+)*|-?[A-Za-z\-~]+[0-9A-Za-z\-~]*(?:\.[0-9A-Za-z\-~]+)*)?"
     r"(?:\+[0-9A-Za-z\-~]+(?:\.[0-9A-Za-z\-~]+)*)?"
 )
-_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER: Final = late(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _PRIMITIVES: Final = frozenset({"string", "number", "bool", "dynamic"})
 _BOOLS: Final = frozenset({"true", "false", "1", "0"})
 

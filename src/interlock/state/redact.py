@@ -11,7 +11,6 @@ Knows: document, secrecy. Source: the marks are those of Terraform's state forma
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
+from interlock.late_pattern import late
 from interlock.secrecy import (
     MIN_COPY_CHARS,
     NO_SECRETS,
@@ -61,7 +61,7 @@ class _Number(str):
 _STEPS = msgspec.json.Decoder(list[list[dict[str, Raw]]] | None)
 # The text of a number is kept, because rounding it would show a change that is none.
 _EXACT = msgspec.json.Decoder(float_hook=_Number)
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID = late(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _FIELDS = msgspec.json.Decoder(_Attributes)
 _MARKED = msgspec.json.Decoder(_Marks)
 _NULL = Raw(b"null")

@@ -7,17 +7,17 @@ blob that comes back is proven to be the one that was put in.
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import ClassVar, Protocol
 
 from msgspec import Struct
 
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
+from interlock.late_pattern import late
 
 BLOB_BYTES_MAX = 512 * 1024 * 1024
 """Largest blob: five times the largest states in the field; bounds memory for one request."""
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_DIGEST = late(r"[0-9a-f]{64}\Z")
 
 
 class BlobMissing(InterlockError):

@@ -6,7 +6,6 @@ Source: docs/facts/terraform-http.md#http-17 (seven string fields, always presen
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 from interlock.bounded import read_json
 from interlock.errors import UsageError
 from interlock.foreign_text import one_line
+from interlock.late_pattern import late
 
 MAX_LOCK_INFO_BYTES: Final = 64 * 1024  # a real one has about 250; a Consul one some more
 MAX_FIELD_CHARS: Final = 4096
@@ -31,8 +31,8 @@ _FIELDS: Final = {
     "Created": "created",
     "Path": "path",
 }
-_BLOCK_LINE: Final = re.compile(r"\s*(ID|Path|Operation|Who|Version|Created|Info): ?(.*)")
-_GO_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?\s*(Z|[+-]\d\d:?\d\d)?")
+_BLOCK_LINE: Final = late(r"\s*(ID|Path|Operation|Who|Version|Created|Info): ?(.*)")
+_GO_TIME: Final = late(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?\s*(Z|[+-]\d\d:?\d\d)?")
 
 
 class LockInfo(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ Source: docs/facts/terraform-runs.md#run-14; runs of Terraform 1.11.4.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 
 from interlock.bounded import OutOfBounds, decode_json, is_deeper
 from interlock.errors import TerraformFailed
+from interlock.late_pattern import late
 from interlock.secrecy import (
     MIN_COPY_CHARS,
     Secrets,
@@ -55,7 +55,7 @@ UNKNOWN: Final = "(known after apply)"
 _DELETES: Final = frozenset({Action.DELETE, Action.REPLACE, Action.REMOVE})
 _CHANGES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.IMPORT, Action.MOVE, *_DELETES})
 _HIDDEN: Final = hide_shapes("-----BEGIN PRIVATE KEY-----")
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PLAIN_KEY: Final = late(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class Counts(Struct, frozen=True, kw_only=True):

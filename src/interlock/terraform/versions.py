@@ -13,6 +13,7 @@ from functools import total_ordering
 from typing import Final, TypeAlias
 
 from interlock.errors import UsageError
+from interlock.late_pattern import late
 
 MAX_VERSION_CHARS: Final = 64 * 1024  # `terraform version` lists every provider; a hundred fit in 10 KB
 
@@ -96,8 +97,9 @@ class ToolVersion:
         return self.product is Product.TERRAFORM and self.is_at_least(1, 12)
 
 
-_VERSION: Final = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?:-([0-9A-Za-z.-]{1,64}))?(?:\+\S{1,64})?")
-_FIRST_LINE: Final = re.compile(rf"(Terraform|OpenTofu) ({_VERSION.pattern})")
+_SPELLED: Final = r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?:-([0-9A-Za-z.-]{1,64}))?(?:\+\S{1,64})?"
+_VERSION: Final = late(_SPELLED)
+_FIRST_LINE: Final = late(rf"(Terraform|OpenTofu) ({_SPELLED})")
 
 
 def parse_version(text: str, *, product: Product = Product.TERRAFORM) -> ToolVersion:

@@ -9,9 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from interlock.run.control import END, Control
+from interlock.run.control import Control
 from interlock.run.interrupts import Cause
 from interlock.run.order import Operation, Order, encode
+from interlock.run.transcript import END
 from interlock.testing.clock import settle
 
 ORDER = Order(run="r1", operation=Operation.PLAN, directory="d", state="prod", who="ann", home="h")

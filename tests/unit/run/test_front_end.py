@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import InterlockError
-from interlock.run.control import END
 from interlock.run.entries import ApprovalEntry, EndEntry, PhaseEntry
 from interlock.run.front_end import FrontEnd, leaving_at_a_signal
 from interlock.run.spare import _unmarked
 from interlock.run.summary import Summary
-from interlock.run.transcript import LOG, Entry, Journal
+from interlock.run.transcript import END, LOG, Entry, Journal
 from interlock.testing.clock import START, FakeClock
 
 INTERRUPTED = """

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from interlock.host import INITIAL_PIDS, boot_id, hides_processes, ps_program
+from interlock.late_pattern import late
 from interlock.secrecy import PartlyShown
 
 _PROC = Path("/proc")
@@ -29,8 +29,8 @@ _DEAD_STATES = frozenset({"Z", "X", "x"})
 MAX_ARGV_BYTES = 64 * 1024  # of a command line that is looked at
 
 # setup-terraform calls the real binary terraform-bin; version managers add the version.
-_TERRAFORM = re.compile(r"(?:terraform|tofu)(?:-bin|[-_]?v?\d[\w.]*)?(?:\.exe)?\Z")
-_PROVIDER = re.compile(r"terraform-provider-[\w.-]+\Z")
+_TERRAFORM = late(r"(?:terraform|tofu)(?:-bin|[-_]?v?\d[\w.]*)?(?:\.exe)?\Z")
+_PROVIDER = late(r"terraform-provider-[\w.-]+\Z")
 _EMBEDDED = "interlock.run.embedded"
 _HARMLESS = frozenset(
     {"version", "fmt", "validate", "output", "show", "graph", "providers", "login", "logout", "get", "metadata"}
