@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import ClassVar
@@ -107,10 +108,19 @@ def body_bytes(head: Head, limit: int) -> int:
 
 
 @asynccontextmanager
-async def serve_run(gate: Gate, secret: str, *, limit_bytes: int = MAX_STATE_BYTES) -> AsyncIterator[int]:
-    """Serve a gate at `/run/<secret>/state` for as long as the context lasts; yield the port."""
+async def serve_run(
+    gate: Gate, secret: str, *, limit_bytes: int = MAX_STATE_BYTES, listener: socket.socket | None = None
+) -> AsyncIterator[int]:
+    """Serve a gate at `/run/<secret>/state` for as long as the context lasts; yield the port.
+
+    Args:
+        gate: What may be done.
+        secret: Part of the address.
+        limit_bytes: Of one body.
+        listener: Listens already; by default on a free port.
+    """
     site = _Site(gate, secret, limit_bytes)
-    listener = listen("127.0.0.1", 0, what="the run's own address")
+    listener = listener or listen("127.0.0.1", 0, what="the run's own address")
     server = await asyncio.start_server(site.serve, sock=listener, limit=MAX_HEAD_BYTES)
     try:
         yield server.sockets[0].getsockname()[1]

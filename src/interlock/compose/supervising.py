@@ -6,7 +6,6 @@ import asyncio
 import gc
 import importlib
 import os
-import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -20,6 +19,7 @@ from interlock.clock import SystemClock
 from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full, reason_of
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
+from interlock.late_pattern import late_bytes
 from interlock.run.order import is_in_space
 from interlock.settings.values import Settings
 from interlock.site.earlier import check_not_renamed
@@ -44,14 +44,15 @@ if TYPE_CHECKING:
     from interlock.run.protection import Level
     from interlock.run.run_creations import RunCreations
     from interlock.run.supervisor import Supervisor
-    from interlock.run.surroundings import StateAccess
+    from interlock.run.surroundings import StateAccess, Way
     from interlock.run.terraform_commands import Commands
     from interlock.run.transcript import Journal
     from interlock.run.workspace import OwnBackend, Workspace
     from interlock.site.interface import Site
+    from interlock.site.own_door import OwnDoor
     from interlock.terraform.events import AnyEvent
 
-_MAY_USE = re.compile(rb"genesyscloud|\bmodule\b")  # what a root module does not say itself, its modules may
+_MAY_USE = late_bytes(rb"genesyscloud|\bmodule\b")  # what a root module does not say itself, its modules may
 _CURRENT_S = 0.5  # how long a grant in a table is believed by the run's own gateway: two paid reads a second, and
 # so many seconds in which a run that lost its lock may still send calls
 SAVED_PLAN = "saved.tfplan"  # a run's private copy of the plan that it was given
@@ -122,7 +123,9 @@ def supervise(number: int) -> int:
     from interlock.run.control import Control
 
     control = Control(number)
-    _load_hands()
+    gc.disable()  # imports make no garbage; looking for some meanwhile takes a tenth of their time
+    _load(_FIRST)
+    _load(_HANDS, until=control.has_order)
     order = control.await_order()
     if order is None:
         return 0
@@ -131,23 +134,34 @@ def supervise(number: int) -> int:
     return asyncio.run(_supervise(order, folder, control))
 
 
-def _load_hands() -> None:
-    """Import what a run needs, while the front end still checks the order.
+_FIRST = ("run.binary", "run.workspace", "run.terraform_commands", "site.own_door", "home.look")
+"""What is needed to let a plan stand by."""
+_HANDS = (
+    "coordinator.archive",
+    "backend.gate",
+    "site.own_access",
+    "store.sqlite",
+    "coordinator.local",
+    "site.own_leftovers",
+    "recovery.breaker",
+    "run.supervisor",
+    "run.run_creations",
+    "home.known",
+)
+"""The rest, which is loaded while the order is still checked, or while Terraform starts."""
 
-    Imports make no garbage; looking for some meanwhile takes a tenth of their time.
-    """
-    gc.disable()
-    for name in (
-        "site.own",
-        "site.own_access",
-        "site.own_leftovers",
-        "recovery.breaker",
-        "run.binary",
-        "run.supervisor",
-        "run.workspace",
-        "store.sqlite",
-    ):
+
+def _load(names: Sequence[str], until: Callable[[], bool] = lambda: False) -> None:
+    """Import modules of ours, until there is something better to do."""
+    for name in names:
+        if until():
+            return
         importlib.import_module(f"interlock.{name}")
+
+
+def _load_hands() -> None:
+    """Import all that a run needs. What is there by now lives as long as this process and needs no looking at."""
+    _load(_HANDS)
     gc.freeze()
     gc.enable()
 
@@ -307,12 +321,16 @@ async def _with_hands(
     order, settings, environ = prepared.order, Settings(home=Path(order.home)), prepared.environ
     workspace = await _open_workspace(prepared, settings)
     journal.change(folder=str(workspace.folder))
+    early = None
     try:
+        early = await _stand_by(prepared, settings, workspace)
+        await asyncio.to_thread(_load_hands)
         async with (
             open_desk(order, settings, environ) as desk,
-            _access(desk, order, prepared.binary, environ) as access,
+            _access(desk, order, prepared.binary, environ, early) as access,
         ):
-            supervisor = _supervisor(prepared, desk, access, workspace)
+            commands = early.commands if early is not None else _commands(prepared, access, workspace)
+            supervisor = _supervisor(prepared, desk, access, workspace, commands)
             if not desk.ref.is_own:
                 journal.change(store=desk.ref.store)
             _say(desk.site.words, journal)
@@ -328,7 +346,41 @@ async def _with_hands(
                 await asyncio.wait({remembering})
                 await _forget_creations(desk)
     finally:
+        if early is not None:
+            await early.commands.dismiss()
+            early.door.close()
         workspace.close()
+
+
+class _Early(Struct, frozen=True, kw_only=True):
+    """What a run begins with before the rest of it is loaded.
+
+    Attributes:
+        door: Where its Terraform will find its state.
+        commands: Terraform's commands, of which `plan` stands by.
+    """
+
+    door: OwnDoor
+    commands: Commands
+
+
+async def _stand_by(prepared: _Prepared, settings: Settings, workspace: Workspace) -> _Early | None:
+    """Start the plan of a run that may begin at once: it starts while the rest of us is loaded (ADR 302)."""
+    from interlock.home.look import is_free
+    from interlock.run.order import RUNS_A_COMMAND
+    from interlock.site.own_door import OwnDoor
+
+    order = prepared.order
+    if order.backend or is_in_space(order) or order.plan_file is not None or order.operation in RUNS_A_COMMAND:
+        return None
+    if not (isinstance(prepared.need, str) and workspace.is_seeded):
+        return None
+    if not await asyncio.to_thread(is_free, settings, order.state, SystemClock()):
+        return None
+    door = OwnDoor(RandomIds().secret())
+    commands = _commands(prepared, door, workspace)
+    commands.expect_plan()
+    return _Early(door=door, commands=commands)
 
 
 def _say(words: Sequence[str], journal: Journal) -> None:
@@ -382,7 +434,9 @@ async def _open_workspace(prepared: _Prepared, settings: Settings) -> Workspace:
     )
 
 
-def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace: Workspace) -> Supervisor:
+def _supervisor(
+    prepared: _Prepared, desk: Desk, access: StateAccess, workspace: Workspace, commands: Commands
+) -> Supervisor:
     from interlock.run.supervisor import Hands, Supervisor
 
     order = prepared.order
@@ -391,7 +445,7 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
     hands = Hands(
         coordinator=desk.coordinator,
         access=access,
-        commands=_commands(prepared, access, workspace),
+        commands=commands,
         rescuer=desk.recovery,
         diagnose=diagnose_failure,
         clock=SystemClock(),
@@ -410,7 +464,7 @@ def _supervisor(prepared: _Prepared, desk: Desk, access: StateAccess, workspace:
     )
 
 
-def _commands(prepared: _Prepared, access: StateAccess, workspace: Workspace) -> Commands:
+def _commands(prepared: _Prepared, access: Way, workspace: Workspace) -> Commands:
     from interlock.run.process import Streams
     from interlock.run.terraform_commands import TerraformCommands
 
@@ -496,8 +550,13 @@ def _own_backend(order: Order, settings: Settings, environ: Mapping[str, str]) -
 
 
 def _access(
-    desk: Desk, order: Order, binary: Binary, environ: Mapping[str, str]
+    desk: Desk, order: Order, binary: Binary, environ: Mapping[str, str], early: _Early | None
 ) -> AbstractAsyncContextManager[StateAccess]:
+    if early is not None:
+        from interlock.site.own import OwnSite
+
+        assert isinstance(desk.site, OwnSite), "only such a state is looked at so early"
+        return desk.site.access_at(order, early.door)
     from interlock.run.binary import version_of
 
     return desk.site.access(order, version=lambda: str(version_of(binary, environ, cwd=Path(order.directory))))

@@ -259,6 +259,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 if await self._plans_at_once():
                     self._expect_plan()
+                else:
+                    await self._commands.dismiss()  # one that began to stand by just before somebody else was granted
                 early = await self._hands.access.may_initialise()
                 initialising = group.create_task(self._initialise()) if early else None
                 seat = await self._turn.take()

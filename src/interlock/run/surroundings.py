@@ -48,8 +48,8 @@ class Seat(Struct, frozen=True, kw_only=True):
     token: int
 
 
-class StateAccess(Protocol):
-    """Terraform's way to its state during one run."""
+class Way(Protocol):
+    """What a Terraform is told of the way to its state."""
 
     @property
     def backend(self) -> HttpBackend | None:
@@ -70,6 +70,10 @@ class StateAccess(Protocol):
     def files(self) -> tuple[int, ...]:
         """Open files that Terraform keeps: Terraform's own lock is on them, and stays while it has them open."""
         ...
+
+
+class StateAccess(Way, Protocol):
+    """Terraform's way to its state during one run."""
 
     async def may_initialise(self) -> bool:
         """Say whether `terraform init` may run before the turn: it writes nothing to the backend."""

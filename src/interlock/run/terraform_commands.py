@@ -36,7 +36,7 @@ from interlock.run.shown import PLAN_JSON, PLAN_TEXT
 from interlock.run.stage import Outcome, Running, Start, start
 from interlock.run.standby import Standby, stand_by
 from interlock.run.stopping import Ask, ask_once
-from interlock.run.surroundings import Diagnose, Generated, StateAccess
+from interlock.run.surroundings import Diagnose, Generated, Way
 from interlock.run.trace_log import TraceLog
 from interlock.run.transcript import Journal
 from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace, space_of
@@ -230,7 +230,7 @@ class TerraformCommands:
     """
 
     order: Order
-    access: StateAccess
+    access: Way
     workspace: Workspace
     binary: Binary
     journal: Journal

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from interlock.home.interface import Home
     from interlock.run.order import Order
     from interlock.run.surroundings import Seat, StateAccess
+    from interlock.site.own_door import OwnDoor
     from interlock.site.own_leftovers import OwnLeftovers
     from interlock.site.own_versions import OwnVersions
 
@@ -91,14 +92,21 @@ class OwnSite:
     ) -> AbstractAsyncContextManager[StateAccess]:
         """See `Site.access`: the HTTP backend on a loopback port."""
         from interlock.run.order import is_in_space
-        from interlock.site.own_access import open_access
-        from interlock.site.own_space import open_space
 
         home = self.home
         if is_in_space(order):
+            from interlock.site.own_space import open_space
+
             return open_space(home.coordinator, home.archive, order=order, run_folder=home.runs / order.run)
+        return self.access_at(order, None)
+
+    def access_at(self, order: Order, door: OwnDoor | None) -> AbstractAsyncContextManager[StateAccess]:
+        """Return a run's access at a door that its Terraform was told already; None for a new one."""
+        from interlock.site.own_access import open_access
+
+        home, who = self.home, order.who
         return open_access(
-            home.coordinator, home.archive, ids=home.ids, state=order.state, run=order.run, who=order.who
+            home.coordinator, home.archive, ids=home.ids, state=order.state, run=order.run, who=who, door=door
         )
 
     async def check_not_lost(self) -> None:

@@ -13,6 +13,7 @@ from interlock.coordinator.archive_interface import Archive
 from interlock.errors import InterlockError
 from interlock.ids import Ids
 from interlock.run.surroundings import Current, Seat, Tell
+from interlock.site.own_door import OwnDoor
 from interlock.state import Version, VersionKind
 from interlock.terraform.command import HttpBackend
 
@@ -25,21 +26,18 @@ class OwnAccess:
     Args:
         gate: What the run may do.
         archive: Where its state is.
-        address: The run's address; a secret.
+        door: The run's address; None for a Terraform that has a file instead.
     """
 
-    def __init__(self, gate: RunGate, archive: Archive, address: str) -> None:
+    def __init__(self, gate: RunGate, archive: Archive, door: OwnDoor | None) -> None:
         self._gate = gate
         self._archive = archive
-        # Refused means that this process is dead; retrying twice, as is Terraform's habit, would only delay recovery.
-        self._backend = HttpBackend(
-            address=address, lock_address=address, unlock_address=address, retry_max=1, retry_wait_min_s=1
-        )
+        self._door = door
 
     @property
     def backend(self) -> HttpBackend | None:
         """See `StateAccess.backend`."""
-        return self._backend
+        return None if self._door is None else self._door.backend
 
     @property
     def workspace(self) -> str:
@@ -133,10 +131,17 @@ def _current(version: Version | Head) -> Current:
 
 @asynccontextmanager
 async def open_access(
-    coordinator: Coordinator, archive: Archive, *, ids: Ids, state: str, run: str, who: str
+    coordinator: Coordinator,
+    archive: Archive,
+    *,
+    ids: Ids,
+    state: str,
+    run: str,
+    who: str,
+    door: OwnDoor | None = None,
 ) -> AsyncIterator[OwnAccess]:
-    """Serve one run's backend on a free loopback port."""
+    """Serve one run's backend at its door, by default a new one, until the context ends."""
     gate = RunGate(coordinator, archive, state=state, run=run, who=who, plans_first=True)
-    secret = ids.secret()
-    async with serve_run(gate, secret) as port:
-        yield OwnAccess(gate, archive, f"http://127.0.0.1:{port}/run/{secret}/state")
+    door = door or OwnDoor(ids.secret())
+    async with serve_run(gate, door.secret, listener=door.listener):
+        yield OwnAccess(gate, archive, door)

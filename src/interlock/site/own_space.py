@@ -95,7 +95,7 @@ class SpaceAccess(OwnAccess):
     """
 
     def __init__(self, gate: RunGate, archive: Archive, *, workspace: str, run_folder: Path) -> None:
-        super().__init__(gate, archive, "")
+        super().__init__(gate, archive, None)
         self._workspace = workspace
         self._file = SpaceFile(run_folder, workspace)
 

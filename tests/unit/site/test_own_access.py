@@ -12,6 +12,7 @@ import pytest
 from interlock.lock import Requested
 from interlock.run.surroundings import Seat
 from interlock.site.own_access import open_access
+from interlock.site.own_door import OwnDoor
 from interlock.site.own_versions import OwnVersions
 from interlock.site.which import own_ref
 from interlock.testing.home import memory_home
@@ -39,6 +40,21 @@ async def test_terraform_reads_the_state_at_the_runs_address_and_at_no_other(tmp
         with pytest.raises(urllib.error.HTTPError):
             await got(address.replace("/run/", "/run/x"))
         assert (access.lock, access.workspace, access.accepted(), access.refused()) == (None, "", None, None)
+
+
+async def test_who_comes_before_the_state_is_served_waits_for_the_answer(tmp_path: Path) -> None:
+    home = memory_home(tmp_path)
+    await OwnVersions(own_ref("prod"), home).push(state(1, "a"), force=False)
+    door = OwnDoor(home.ids.secret())
+    assert door.backend is not None
+    asked = asyncio.create_task(got(door.backend.address))
+    await asyncio.sleep(0)
+    opened = open_access(home.coordinator, home.archive, ids=home.ids, state="prod", run="r1", who="me", door=door)
+    async with opened as access:
+        assert access.backend == door.backend
+        assert await asked == state(1, "a")
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        await got(door.backend.address)
 
 
 @pytest.mark.promise("P6")
