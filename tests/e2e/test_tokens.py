@@ -91,3 +91,26 @@ def test_a_store_that_is_named_is_the_one_that_is_shown_and_that_the_next_comman
         server.terminate()
         assert server.wait(STEP_S) == 0
     assert ready["store"] == store
+
+
+@pytest.mark.promise("P10")
+def test_the_first_start_on_an_empty_store_shows_an_administrators_token_once(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "interlock", "serve", "--listen", "127.0.0.1:0", "--json"]
+    shown = []
+    for _ in range(2):
+        with subprocess.Popen(
+            command, env={**os.environ, "INTERLOCK_HOME": str(home)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as server:
+            assert server.stdout is not None
+            ready = json.loads(server.stdout.readline())
+            shown.append(ready["admin_token"])
+            if shown[0] and len(shown) == 1:
+                assert ask(int(ready["address"].rpartition(":")[2]), shown[0], "GET") == 204
+            server.terminate()
+            assert server.stderr is not None
+            assert shown[0].encode() not in server.stderr.read()
+            assert server.wait(STEP_S) == 0
+    assert shown[0].startswith("ilk_")
+    assert shown[1] == ""
+    assert "token-created" in interlock(home, "audit", "ls", "--json").stdout

@@ -82,6 +82,10 @@ def _tell(ready: Ready) -> None:
     from interlock.cli import view
 
     view.note(f"serving states on {ready.address}/state/NAME, token in {ready.token}; Ctrl-C ends it")
+    if ready.admin_token:
+        view.note("the store is new. Its administrator's token, shown this once and good for a day:")
+        view.note(ready.admin_token)
+        view.note(f"make others with: {command('token', 'create', '--role', 'runner', '--store', ready.store)}")
     for warning in ready.warnings:
         view.note(f"the store {ready.store}: {warning}")
 

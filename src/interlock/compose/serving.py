@@ -62,12 +62,14 @@ class Ready(Struct, frozen=True, kw_only=True):
         store: Where the states are.
         token: Where a client finds the token.
         warnings: What the operator should know about the store.
+        admin_token: The first administrator's token of an empty store, told this once; "" else.
     """
 
     address: str
     store: str
     token: str
     warnings: tuple[str, ...] = ()
+    admin_token: str = ""
 
 
 def serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
@@ -121,10 +123,24 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
                     store=_shown_store(asked.store or str(settings.database), home.store),
                     token=where,
                     warnings=tuple(getattr(home.store, "warnings", ())),
+                    admin_token=await _first_token(home),
                 )
             )
             await ending.wait()
             about.ending.set()
+
+
+async def _first_token(home: EmbeddedHome) -> str:
+    """Return the first token of an empty store, "" for any other; only once requests are taken: it is told once."""
+    from interlock.rights.book import TokenBook
+    from interlock.server.identity.endpoints import told_created
+
+    made = await TokenBook(home.store.records, home.clock, home.ids).first()
+    if made is None:
+        return ""
+    token, text = made
+    await told_created(home.audit, token, by=token.made_by)
+    return text.whole()
 
 
 def _endpoints(home: EmbeddedHome, doors: GatewayDoors, own: Sequence[str]) -> list[AnyEndpoint]:

@@ -31,7 +31,10 @@ NOTE_MAX = 200
 ID_CHARS = 12
 KEPT_S = 86_400
 """How long the token of a job is kept after its end, so that one can see who had it."""
+FIRST_LASTS = timedelta(days=1)
 _PREFIX = "token/"
+_FIRST = "token-first"
+_STATES = "state/"
 _ENDS = "token-ends/"
 _SWEEP = 20
 _LOGIN = f"{command('ci', 'login', '--state', THIS_STATE)}    in a job of the pipeline"
@@ -79,6 +82,20 @@ class TokenBook:
         token, text = self._new(role, states=states, note=note, by=by, lifetime=lifetime)
         await self._records.swap(_PREFIX + token.id, expected=None, value=msgspec.json.encode(token))
         return token, text
+
+    async def first(self) -> tuple[Token, TokenText] | None:
+        """Make the first administrator's token of a store that holds nothing yet; None when it does, or had one.
+
+        Of servers that begin at once on an empty store one makes it. It ends after a day: it is shown where others may
+        read it later, and is for making the tokens that last.
+        """
+        if await self._records.list(_PREFIX, limit=1) or await self._records.list(_STATES, limit=1):
+            return None
+        try:
+            await self._records.swap(_FIRST, expected=None, value=b"{}")
+        except Mismatch:
+            return None
+        return await self.create(Role.ADMIN, note="first start", by="first start", lifetime=FIRST_LASTS)
 
     async def issue(
         self, role: Role, *, state: str, binding: Binding, by: str, lifetime: timedelta

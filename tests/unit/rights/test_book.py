@@ -153,3 +153,24 @@ async def test_what_cannot_be_kept_makes_no_token(site: Site, states: str, note:
     with pytest.raises(UsageError):
         await site.book.create(Role.READER, states=states, note=note, by="ann")
     assert (await site.book.all()).tokens == ()
+
+
+@pytest.mark.promise("P10")
+async def test_the_first_start_on_an_empty_store_makes_one_administrator_for_a_day(site: Site) -> None:
+    import asyncio
+
+    both = (site.book, TokenBook(site.records, site.clock, RandomIds()))
+    made = [each for each in await asyncio.gather(*(book.first() for book in both * 3)) if each is not None]
+    ((token, text),) = made
+    assert (token.role, token.states) == (Role.ADMIN, "**")
+    await site.book.identify(text)
+    site.clock.pass_time(86_401)
+    with pytest.raises(AuthenticationFailed):
+        await site.book.identify(text)
+    assert await site.book.first() is None
+
+
+@pytest.mark.parametrize("key", ["token/0123456789ab", "state/prod"])
+async def test_a_store_that_holds_something_gets_no_administrator_by_itself(site: Site, key: str) -> None:
+    await site.records.swap(key, expected=None, value=b"{}")
+    assert await site.book.first() is None
