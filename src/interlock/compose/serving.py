@@ -20,8 +20,11 @@ from interlock.trust.ownership import make_folder
 from interlock.trust.secret_file import check_strength, making_command, read_secret_file, write_secret_file
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from interlock.backend.asgi import Service
     from interlock.home.embedded import EmbeddedHome
+    from interlock.rights.callers import Tokens
     from interlock.server.api.table import AnyEndpoint
     from interlock.server.gateway.doors import GatewayDoors
     from interlock.store.opening import Store
@@ -78,15 +81,11 @@ def serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
 
 
 async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
-    from interlock.backend.asgi import create_app
-    from interlock.backend.held_lock import HeldLocks
     from interlock.backend.serving import serving
-    from interlock.compose.cloud import cloud_routes
-    from interlock.compose.gateways import gateway_routes, open_doors
+    from interlock.compose.gateways import open_doors
     from interlock.listening.ending import Ending
     from interlock.rights.book import TokenBook
     from interlock.rights.callers import BookTokens, SingleToken
-    from interlock.server.api.serving import api_routes
 
     ending = Ending()
     settings = read_settings()
@@ -96,22 +95,8 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     async with open_home(settings, store=asked.store) as home, _among_others(home) as about, open_doors(home) as doors:
         await home.store.keep_room()
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
-        locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
         own = [url.rstrip("/") for url in asked.urls]
-        app = create_app(
-            home.coordinator,
-            home.archive,
-            clock=home.clock,
-            ids=home.ids,
-            tokens=tokens,
-            about=about,
-            locks=locks,
-            further=[
-                *gateway_routes(doors),
-                *api_routes(_endpoints(home, doors, own), tokens=tokens, ending=about.ending),
-                *cloud_routes(home, tokens, locks, about, os.environ, is_https=_is_https(asked)),
-            ],
-        )
+        app = server_app(home, about, tokens, doors, own=own, is_https=_is_https(asked))
         taking = serving(app, host=host, port=port, names=asked.names, tls=asked.tls, linger_s=LINGER_S)
         async with taking as (_, bound):
             scheme = "http" if asked.tls is None else "https"
@@ -128,6 +113,48 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
             )
             await ending.wait()
             about.ending.set()
+
+
+def server_app(
+    home: EmbeddedHome,
+    about: Service,
+    tokens: Tokens,
+    doors: GatewayDoors,
+    *,
+    own: Sequence[str],
+    is_https: bool,
+) -> Starlette:
+    """Return everything that a server answers, as one application.
+
+    Args:
+        home: What it keeps.
+        about: What is known of it.
+        tokens: Who may ask.
+        doors: The gateways of organisations.
+        own: Its own addresses, as identity tokens name them; filled once it has them.
+        is_https: Clients reach it by TLS.
+    """
+    from interlock.backend.asgi import create_app
+    from interlock.backend.held_lock import HeldLocks
+    from interlock.compose.cloud import cloud_routes
+    from interlock.compose.gateways import gateway_routes
+    from interlock.server.api.serving import api_routes
+
+    locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
+    return create_app(
+        home.coordinator,
+        home.archive,
+        clock=home.clock,
+        ids=home.ids,
+        tokens=tokens,
+        about=about,
+        locks=locks,
+        further=[
+            *gateway_routes(doors),
+            *api_routes(_endpoints(home, doors, own), tokens=tokens, ending=about.ending),
+            *cloud_routes(home, tokens, locks, about, os.environ, is_https=is_https),
+        ],
+    )
 
 
 async def _first_token(home: EmbeddedHome) -> str:

@@ -71,7 +71,7 @@ def may(role: Role, glob: str, right: Right, state: str) -> bool:
         right: To do what.
         state: On which state, or `EVERY_STATE` for what is about all of them: only a role over all has it.
     """
-    # As a name `**` would fit `*` too, and an administrator of a few states would be one of the server.
+    # `**` is not a name: whether a glob fits it as one would be a matter of how stars are compared with stars.
     return right in RIGHTS[role] and (glob == EVERY_STATE if state == EVERY_STATE else matches(glob, state))
 
 

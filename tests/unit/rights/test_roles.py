@@ -86,6 +86,5 @@ def test_what_can_name_no_state_is_no_glob(glob: str) -> None:
 @pytest.mark.promise("P10")
 @pytest.mark.parametrize("glob", ["*", "**/*", "*/**", "a", "prod/**"])
 def test_an_administrator_of_some_states_is_none_of_the_server(glob: str) -> None:
-    """As a name, `**` fits the glob `*`."""
     assert not may(Role.ADMIN, glob, Right.ADMINISTER, EVERY_STATE)
     assert may(Role.ADMIN, EVERY_STATE, Right.ADMINISTER, EVERY_STATE)
