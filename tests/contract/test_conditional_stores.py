@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -25,6 +27,7 @@ from interlock.testing.answers import AnswerServer, answer_server
 from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.consul_double import ConsulAgent
+from interlock.testing.consul_server import consul_agent
 from interlock.testing.kubernetes_double import KubernetesApi
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.store_contract import RecordStoreContract, Rewrite
@@ -125,9 +128,38 @@ class TestInConsul(RecordStoreContract):
     @pytest.fixture
     def rewrite_record(self, agent: ConsulAgent) -> Rewrite:
         async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
-            agent.put(f"team/{KEYS}{key}", change(agent.value(f"team/{KEYS}{key}") or b""))
+            name = f"team/{KEYS}{quote(key, safe='').replace('.', '%2E')}"
+            agent.put(name, change(agent.value(name) or b""))
 
         return rewrite
+
+
+@pytest.fixture(scope="module")
+def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real agent; only a test that uses it starts it."""
+    with consul_agent(tmp_path_factory.mktemp("consul")) as url:
+        yield url
+
+
+@pytest.mark.on("consul")
+@pytest.mark.skipif(shutil.which("consul") is None, reason="Consul (consul) is not on PATH")
+class TestInRealConsul(RecordStoreContract):
+    @pytest.fixture
+    async def record_store(self, consul: str, tmp_path: Path) -> RecordStore:
+        return self.opened(consul, tmp_path)
+
+    @pytest.fixture
+    def record_store_peer(self, consul: str, tmp_path: Path) -> RecordStore:
+        return self.opened(consul, tmp_path)
+
+    def opened(self, url: str, folder: Path) -> RecordStore:
+        found = Found(type="consul", settings={"path": f"{folder.name}/app", "address": url})
+        clock = SystemClock()
+        return ConsulRecords(open_consul(found, clock=clock), polling=QUICK, clock=clock, ids=RandomIds())
+
+    @pytest.fixture
+    def rewrite_record(self) -> Rewrite:
+        pytest.skip("a record is damaged by hand on the double alone")
 
 
 @pytest.mark.on("kubernetes")

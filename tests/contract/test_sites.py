@@ -37,6 +37,7 @@ from interlock.testing.aws import LocalAws
 from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.consul_double import ConsulAgent
+from interlock.testing.consul_server import consul_agent
 from interlock.testing.home import memory_home
 from interlock.testing.kubernetes_double import KubernetesApi
 from interlock.testing.postgres import postgres_server, why_not
@@ -368,6 +369,23 @@ class TestInConsul(MovingContract):
             settings = {"path": "team/app", "address": server.url, "access_token": "consul-token"}
             async with opened(Found(type="consul", settings=settings), tmp_path) as site:
                 yield site
+
+
+@pytest.fixture(scope="module")
+def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real agent; only a test that uses it starts it."""
+    with consul_agent(tmp_path_factory.mktemp("consul")) as url:
+        yield url
+
+
+@pytest.mark.on("consul")
+@pytest.mark.skipif(shutil.which("consul") is None, reason="Consul (consul) is not on PATH")
+class TestInRealConsul(MovingContract):
+    @pytest.fixture
+    async def site(self, consul: str, tmp_path: Path) -> AsyncIterator[Site]:
+        settings = {"path": f"{tmp_path.name}/app", "address": consul}
+        async with opened(Found(type="consul", settings=settings), tmp_path) as site:
+            yield site
 
 
 @pytest.mark.on("kubernetes")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 import signal
 import ssl
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +29,7 @@ from interlock.simulator.certificate import make_certificate
 from interlock.testing.answers import answer_server
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.consul_double import ConsulAgent
+from interlock.testing.consul_server import consul_agent
 from interlock.testing.kubernetes_double import KubernetesApi
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
@@ -246,6 +250,27 @@ def in_consul(_: Path) -> Iterator[Place]:
 
 
 @contextmanager
+def in_real_consul(folder: Path) -> Iterator[Place]:
+    if shutil.which("consul") is None:
+        pytest.skip("Consul (consul) is not on PATH")
+    with consul_agent(folder) as url:
+
+        def asked(path: str, body: bytes | None = None) -> bytes:
+            request = urllib.request.Request(f"{url}/v1/kv/{path}", body, method="GET" if body is None else "PUT")
+            with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.read()
+            return b""
+
+        yield Place(
+            block=f'path = "team/app"\naddress = "{url}"',
+            kind="consul",
+            stored=lambda: asked("team/app?raw") or None,
+            is_locked=lambda: b'"Session"' in asked("team/app/.lock"),
+            put=lambda body: asked("team/app", body) and None,
+        )
+
+
+@contextmanager
 def in_kubernetes(folder: Path) -> Iterator[Place]:
     """By a file of kubectl, and HTTPS: over HTTP no client sends a token that stands in such a file."""
     made = make_certificate(folder, SystemClock().now())
@@ -282,6 +307,7 @@ PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "azurerm": on_azure,
     "cloud": on_the_platform,
     "consul": in_consul,
+    "consul-real": in_real_consul,
     "kubernetes": in_kubernetes,
     "gcs": on_google,
     "local": in_a_file,

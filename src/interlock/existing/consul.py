@@ -437,11 +437,13 @@ class ConsulRecords(ConditionalRecords):
 
     async def _names(self, prefix: str, *, after: str, limit: int) -> Sequence[str]:
         start = self._backend.place.records
-        names = [name.removeprefix(start) for name in await self._backend.list_keys(f"{start}{prefix}")]
+        found = await self._backend.list_keys(self._where(prefix))
+        names = [urllib.parse.unquote(name.removeprefix(start)) for name in found]
         return [name for name in sorted(names) if name > after][:limit]
 
     def _where(self, key: str) -> str:
-        return f"{self._backend.place.records}{key}"
+        """See `ConditionalRecords`. The agent cleans paths: `a//b` would be asked for as `a/b`."""
+        return self._backend.place.records + urllib.parse.quote(key, safe="").replace(".", "%2E")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

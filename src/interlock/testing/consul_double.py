@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import posixpath
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -85,13 +86,19 @@ class ConsulAgent:
     def answer(self, call: Call) -> Told:
         """Answer one request; see `AnswerServer.answer`."""
         path, _, query = call.path.partition("?")
-        asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        plain = urllib.parse.unquote(path)
+        if posixpath.normpath(plain) != plain.removesuffix("/"):  # the agent sends such a client elsewhere
+            return Told(status=301, headers={"Location": posixpath.normpath(plain)})
         if self.token and call.headers.get("x-consul-token") != self.token:
             return Told(status=403, body=b"Permission denied: token with AccessorID is not found")
-        parts = path.removeprefix("/v1/").split("/", 2)
-        match parts:
+        return self._permitted(
+            call, path.removeprefix("/v1/"), dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        )
+
+    def _permitted(self, call: Call, path: str, asked: dict[str, str]) -> Told:
+        match path.split("/", 2):
             case ["kv", *_]:
-                return self._kv(call, urllib.parse.unquote(path.removeprefix("/v1/kv/")), asked)
+                return self._kv(call, urllib.parse.unquote(path.removeprefix("kv/")), asked)
             case ["session", "create"]:
                 return self._create(json.loads(call.body))
             case ["session", verb, session]:
