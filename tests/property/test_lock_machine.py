@@ -24,6 +24,7 @@ from interlock.lock import (
     Elapsed,
     Event,
     Grant,
+    HeldBack,
     Lock,
     LockIdBound,
     LockIdUnbound,
@@ -75,6 +76,7 @@ requests = st.builds(
     queue=st.booleans(),
     polls=st.booleans(),
     attempt=attempts,
+    held=st.sampled_from(["", "", "window"]),
 )
 events: st.SearchStrategy[Event] = st.one_of(
     requests,
@@ -87,6 +89,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(StillWaiting, tickets=st.frozensets(tickets)),
     st.builds(Broken, ticket=tickets, token=tokens, by=st.just("b"), reason=st.just("r")),
     st.builds(Bumped, ticket=tickets),
+    st.builds(HeldBack, ticket=tickets, reason=st.sampled_from(["", "window"])),
     st.builds(LockIdBound, ticket=tickets, token=tokens, lock_id=lock_ids),
     st.builds(LockIdUnbound, ticket=tickets, token=tokens, lock_id=lock_ids),
     st.just(Elapsed()),

@@ -26,6 +26,7 @@ from interlock.lock import (
     Elapsed,
     Event,
     Grant,
+    HeldBack,
     LockIdBound,
     LockIdUnbound,
     Paused,
@@ -63,6 +64,7 @@ class EventName(Enum):
     PAUSED = "paused"
     RESUMED = "resumed"
     BUMPED = "bumped"
+    HELD_BACK = "held-back"
     LOCK_ID_BOUND = "lock-id-bound"
     LOCK_ID_UNBOUND = "lock-id-unbound"
 
@@ -79,6 +81,7 @@ _EVENTS: Final[Mapping[EventName, type[Event]]] = {
     EventName.PAUSED: Paused,
     EventName.RESUMED: Resumed,
     EventName.BUMPED: Bumped,
+    EventName.HELD_BACK: HeldBack,
     EventName.LOCK_ID_BOUND: LockIdBound,
     EventName.LOCK_ID_UNBOUND: LockIdUnbound,
 }

@@ -64,6 +64,7 @@ def lock_values(lock: Lock) -> dict[str, Any]:
                 "class": waiter.priority.name.lower(),
                 "since": waiter.joined_at,
                 "bumped": waiter.bumped > 0,
+                "held": waiter.held or None,
             }
             for number, waiter in enumerate(waiters, 1)
         ],
@@ -78,6 +79,10 @@ def _show(rows: list[dict[str, Any]], now: datetime) -> None:
     view.table(("STATE", "PLACE", "RUN", "WHO", "WHAT", "FOR"), lines, empty="no state is locked and nobody is waiting")
     tell_unseen(rows)
     for row in rows:
+        for waiter in row["waiters"]:
+            if waiter["held"]:
+                who = view.plain(waiter["run"] or waiter["ticket"])
+                view.note(f"{who} does not want its turn yet: {waiter['held']}")
         if row["paused"]:
             view.note(f"{row['state']} is paused by {row['paused']['by']}: {row['paused']['reason']}")
 

@@ -145,6 +145,14 @@ class Coordinator(Protocol):
         """
         ...
 
+    async def hold_back(self, state: str, ticket: Ticket, *, reason: str) -> None:
+        """Let a waiter be passed over, in its place, until it is called with an empty `reason`.
+
+        Raises:
+            UsageError: The ticket does not wait.
+        """
+        ...
+
     async def view(self, state: str) -> View:
         """Return the state; one that nobody ever asked for is free and has no head."""
         ...

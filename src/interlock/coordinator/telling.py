@@ -24,6 +24,7 @@ from interlock.lock import (
     Event,
     FencingToken,
     Grant,
+    HeldBack,
     Lease,
     Paused,
     Released,
@@ -144,6 +145,10 @@ class TellingCoordinator(ABC):
     async def bump(self, state: str, ticket: Ticket, *, by: str = "") -> None:
         """See `Coordinator.bump`."""
         await self._told(state, Bumped(ticket=ticket, by=by))
+
+    async def hold_back(self, state: str, ticket: Ticket, *, reason: str) -> None:
+        """See `Coordinator.hold_back`."""
+        await self._told(state, HeldBack(ticket=ticket, reason=reason))
 
     async def view(self, state: str) -> View:
         """See `Coordinator.view`."""

@@ -68,7 +68,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     def shape(self) -> tuple[object, ...]:
         """Return what a person would notice changing: not the heartbeats."""
         ahead = tuple(waiter.ticket for waiter in self.ahead)
-        return (self.stage, self.token, self.position, ahead, tuple(h.token for h in self.holders), self.pause)
+        held = self.waiter.held if self.waiter is not None else ""
+        return (self.stage, self.token, self.position, ahead, tuple(h.token for h in self.holders), self.pause, held)
 
 
 def standing_of(state: str, lock: Lock, ticket: Ticket) -> Standing:

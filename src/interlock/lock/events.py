@@ -39,6 +39,7 @@ class Requested(Struct, frozen=True, kw_only=True):
             an event of its own: a grant that nobody hears of would strand the lock.
         attempt: The attempt that will be told of the grant. When it fails, it may be called off by `Withdrawn` or
             `Disconnected`, and nothing that another attempt was told of is touched.
+        held: Why a new ticket does not want its turn yet; see `HeldBack`. It says nothing of one that waits already.
     """
 
     ticket: Ticket
@@ -53,9 +54,11 @@ class Requested(Struct, frozen=True, kw_only=True):
     queue: bool = True
     polls: bool = False
     attempt: Attempt = NOBODY_SAID
+    held: str = ""
 
     def __post_init__(self) -> None:
         _check_id("ticket", self.ticket)
+        _check_text("reason", self.held)
         _check_text("attempt", self.attempt, limit=ID_MAX)
         _check_id("lock id", self.lock_id)
         _check_text("run id", self.run, limit=ID_MAX)
@@ -187,6 +190,23 @@ class Bumped(Struct, frozen=True, kw_only=True):
         _check_text("by", self.by)
 
 
+class HeldBack(Struct, frozen=True, kw_only=True):
+    """A waiter does not want its turn until it says so, or wants it again.
+
+    It keeps its place, and whoever is behind it does not wait for it: a maintenance window of one holds up nobody else.
+
+    Attributes:
+        ticket: Who.
+        reason: Why, for people; empty when it wants its turn.
+    """
+
+    ticket: Ticket
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        _check_text("reason", self.reason)
+
+
 class LockIdBound(Struct, frozen=True, kw_only=True):
     """Terraform inside a supervised run took its own lock: its id now names the grant too."""
 
@@ -218,6 +238,7 @@ Event: TypeAlias = (
     | Paused
     | Resumed
     | Bumped
+    | HeldBack
     | LockIdBound
     | LockIdUnbound
 )

@@ -19,6 +19,7 @@ from interlock.lock.events import (
     Bumped,
     Disconnected,
     Elapsed,
+    HeldBack,
     LockIdBound,
     LockIdUnbound,
     Paused,
@@ -73,6 +74,7 @@ def join(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Decisio
         joined_at=now,
         seen_at=now,
         attempts=(event.attempt,),
+        held=event.held,
     )
     endings = tuple(ending for ending in lock.departed if ending.ticket != ticket)
     return Decision(lock=_with_place(replace(lock, arrivals=arrival, departed=endings), waiter), effects=())
@@ -277,6 +279,14 @@ def bump(lock: Lock, event: Bumped, ticket: Ticket, _now: datetime) -> Decision:
     others = tuple(other for other in lock.waiters if other.ticket != ticket)
     effect = Announce(notice=Notice.BUMPED, ticket=ticket, by=event.by)
     return Decision(lock=replace(lock, waiters=(first, *others)), effects=(effect,))
+
+
+def hold_back(lock: Lock, event: HeldBack, ticket: Ticket, now: datetime) -> Decision:
+    """Pass over a waiter from now on, or not any more. It speaks, so it is there."""
+    waiter = _waiter(lock, ticket)
+    if waiter.held == event.reason:
+        return unchanged(lock, event, ticket, now)
+    return Decision(lock=_with_waiter(lock, replace(_heard(waiter, now), held=event.reason)), effects=())
 
 
 def pause(lock: Lock, event: Paused, ticket: Ticket, now: datetime) -> Decision:

@@ -124,6 +124,8 @@ def _waiter_data(waiter: Waiter) -> dict[str, Any]:
     data["seen_at"] = waiter.seen_at
     data["doubted_at"] = waiter.doubted_at
     data["attempts"] = list(waiter.attempts)
+    if waiter.held:  # most are not, and records of many waiters are written often
+        data["held"] = waiter.held
     return data
 
 
@@ -179,6 +181,7 @@ def _waiter(data: Mapping[str, Any]) -> Waiter:
         seen_at=_instant(data["seen_at"]),
         doubted_at=_instant(doubted_at) if doubted_at is not None else None,
         attempts=_attempts(data),
+        held=_text(data.get("held", "")),
     )
 
 

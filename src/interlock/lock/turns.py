@@ -70,7 +70,8 @@ def due_waiters(lock: Lock) -> Iterator[Waiter]:
     """Yield, in order of service, the waiters that nothing stands in the way of (a pause aside).
 
     A waiter is due when it is there and conflicts with no holder and with nobody in front of it. The absent (doubted)
-    do not block the present: one that could have the lock if only it were there is passed over, and keeps its place.
+    do not block the present: one that could have the lock if only it were there is passed over, and keeps its place;
+    so is one that is held back and does not want the lock yet.
     One that has to wait for a holder anyway keeps those behind it waiting too, there or not; else a party that claims
     much would starve behind a stream of those that claim little.
     """
@@ -79,7 +80,7 @@ def due_waiters(lock: Lock) -> Iterator[Waiter]:
         if any(claim.whole for claim in in_the_way):
             return
         if not any(conflicts(waiter.claim, claim) for claim in in_the_way):
-            if waiter.doubted_at is not None:
+            if waiter.doubted_at is not None or waiter.held:
                 continue
             yield waiter
         in_the_way.append(waiter.claim)

@@ -36,6 +36,7 @@ class Scene:
         lock_id: str | None = None,
         queue: bool = True,
         attempt: str = "",
+        held: str = "",
     ) -> Decision:
         event = Requested(
             ticket=ticket,
@@ -48,6 +49,7 @@ class Scene:
             lock_id=lock_id,
             queue=queue,
             attempt=attempt,
+            held=held,
         )
         return self.tell(event, at_s=at_s)
 

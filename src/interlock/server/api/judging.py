@@ -19,6 +19,7 @@ from interlock.lock import (
     Disconnected,
     Elapsed,
     Event,
+    HeldBack,
     Holder,
     Lock,
     LockIdBound,
@@ -71,7 +72,7 @@ def judge(caller: Caller, state: str, lock: Lock, event: Event) -> Event:
         case Requested():
             caller.check(Right.APPLY if event.priority is Priority.APPLY else Right.PLAN, state)
             _check_own(caller, state, _named(lock, event.ticket, event.lock_id))
-        case Renewed() | Disconnected() | LockIdBound() | LockIdUnbound():
+        case Renewed() | Disconnected() | LockIdBound() | LockIdUnbound() | HeldBack():
             _check_own(caller, state, _named(lock, event.ticket, None))
         case StillWaiting():
             _check_own(caller, state, (each for each in lock.waiters if each.ticket in event.tickets))
