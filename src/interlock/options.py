@@ -84,6 +84,7 @@ RUN_OPTIONS: Final = (
         value="N",
         commands=("apply",),
     ),
+    RunOption(name="run", help="Apply what was approved of this run.", value="RUN", commands=("apply",)),
     RunOption(name="plan", help="Apply this saved plan, if it is current.", value="PATH", commands=("apply",)),
     RunOption(
         name="plan-digest",

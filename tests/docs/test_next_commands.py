@@ -37,7 +37,7 @@ pytestmark = pytest.mark.xdist_group("next-commands")  # all sources are read on
 
 # What a person must choose themselves. A state, a folder, a run, a lock or a version is known when the hint is made.
 CHOSEN = frozenset({"FILE", "FOLDER", "REGION"})
-CHOSEN_AFTER = {"NAME": {"--bucket", "--table"}}
+CHOSEN_AFTER = {"NAME": {"--bucket", "--table"}, "TEXT": {"--reason"}}
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z_]+\Z")
 _COMMAND = re.compile(r"(?<![\w/=-])interlock (?=-?-?[a-z])")
 # Where a command ends in a sentence: a wide gap, punctuation with what follows it, a pipe. Never within quotes.

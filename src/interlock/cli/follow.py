@@ -357,6 +357,8 @@ def _shown_digest(digest: str) -> str:
 def standing_text(told: StandingEntry, now: datetime) -> str:
     """Spell a place in the queue: position, who holds it since when, expected start."""
     parts = [f"queued, position {told.position}"]
+    if told.held:
+        parts.append(f"held back: {told.held}")
     if told.frozen:
         parts.append(f"the queue is paused: {told.frozen}")
     if told.holder is not None:

@@ -121,6 +121,7 @@ def apply(
     jobs: Jobs = None,
     state: State = None,
     auto_approve: AutoApprove = False,
+    run: Annotated[str | None, run_flag("run")] = None,
     plan_file: Annotated[Path | None, run_flag("plan")] = None,
     plan_digest: Annotated[str | None, run_flag("plan-digest")] = None,
     allow_other_files: Annotated[bool, run_flag("allow-other-files")] = False,
@@ -144,13 +145,16 @@ def apply(
 
     directory, flags = divide(directory, extra)
     folders, flags = divide_folders(directory, flags)
+    if run is not None:
+        _check_alone(run, plan_file=plan_file, several=everything or changed is not None or len(folders) > 1)
     _run(
         Asked(
             operation=Operation.APPLY,
             directory=folders[0],
+            approval=run or "",
             extra=flags,
             state=state,
-            auto_approve=auto_approve,
+            auto_approve=auto_approve or run is not None,
             plan_file=plan_file,
             plan_digest=plan_digest,
             allow_other_files=allow_other_files,
@@ -220,6 +224,15 @@ def destroy(
     )
 
 
+def _check_alone(run: str, *, plan_file: Path | None, several: bool) -> None:
+    if plan_file is not None or several:
+        raise UsageError(
+            "--run applies the one plan that was approved",
+            why="it names root, state and plan itself",
+            fix=command("apply", "--run", run),
+        )
+
+
 def divide(directory: Path, extra: list[str] | None) -> tuple[Path, tuple[str, ...]]:
     """Return the root module and Terraform's flags, also for `interlock plan -- -var x=1`, where no folder is named.
 
@@ -287,6 +300,10 @@ def _run(asked: Asked, choice: Choice | None, spare: Spare | None) -> None:
         from interlock.cli.many import run_many
 
         raise typer.Exit(run_many(asked, choice, concluded, spare))
+    if asked.approval:
+        from interlock.compose.approving import as_approved
+
+        asked = as_approved(asked, os.environ)
     front = order_run(with_missing_values(asked), os.environ, spare, say=view.note)
     answers = answers_for(asked)
     follower = Follower(front.folder, quiet=asked.json, brief=asked.brief, silent=asked.quiet)
@@ -306,7 +323,7 @@ def with_missing_values(asked: Asked, label: str = "") -> Asked:
     from interlock.operate.ordering import root_module
     from interlock.trust.checkout import is_watched
 
-    if asked.plan_file is not None or asked.json or not is_watched(os.environ):
+    if asked.plan_file is not None or asked.approval or asked.json or not is_watched(os.environ):
         return asked
     from interlock.cli import view
     from interlock.operate.missing_values import find_missing

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from interlock.run.gateway_access import Need, RunGateway
     from interlock.run.interrupts import Cause
     from interlock.run.order import Order
+    from interlock.run.policy_review import PolicyReview
     from interlock.run.protection import Level
     from interlock.run.run_creations import RunCreations
     from interlock.run.supervisor import Supervisor
@@ -56,6 +57,7 @@ _MAY_USE = late_bytes(rb"genesyscloud|\bmodule\b")  # what a root module does no
 _CURRENT_S = 0.5  # how long a grant in a table is believed by the run's own gateway: two paid reads a second, and
 # so many seconds in which a run that lost its lock may still send calls
 SAVED_PLAN = "saved.tfplan"  # a run's private copy of the plan that it was given
+APPROVED_PLAN = "approved.tfplan"  # what persons approved, as the store had it
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
 
 
@@ -88,7 +90,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Desk]:
     """Open what a run works with for as long as the context lasts."""
-    async with open_home(settings) as home:
+    async with open_home(settings, environ=environ) as home:
         await home.store.keep_room()
         ref = await asyncio.to_thread(_ref_of, order, settings, environ)
         async with open_site(ref, home) as site:
@@ -228,7 +230,8 @@ async def _to_the_end(
     except Exception as error:  # noqa: BLE001 - the last line of defence: it must be told, and the front end must end
         end = _defect(error, order, journal)
     finally:
-        (folder / SAVED_PLAN).unlink(missing_ok=True)  # it holds secrets in clear
+        for name in (SAVED_PLAN, APPROVED_PLAN):
+            (folder / name).unlink(missing_ok=True)  # they hold secrets in clear
     shown = journal.hidden(end)
     journal.change(
         phase="ended",
@@ -330,7 +333,7 @@ async def _with_hands(
             _access(desk, order, prepared.binary, environ, early) as access,
         ):
             commands = early.commands if early is not None else _commands(prepared, access, workspace)
-            supervisor = _supervisor(prepared, desk, access, workspace, commands)
+            supervisor = await _supervisor(prepared, desk, access, workspace, commands)
             if not desk.ref.is_own:
                 journal.change(store=desk.ref.store)
             _say(desk.site.words, journal)
@@ -399,6 +402,7 @@ async def _prepare(
 
     lock = _take_lock(folder)
     named = order.plan_file or ""
+    order = await _with_approved_plan(order, folder)
     order = await asyncio.to_thread(_with_own_plan, order, folder)
     binary = find_binary(order.terraform, environ)
     if order.operation is Operation.DRIFT:
@@ -434,7 +438,7 @@ async def _open_workspace(prepared: _Prepared, settings: Settings) -> Workspace:
     )
 
 
-def _supervisor(
+async def _supervisor(
     prepared: _Prepared, desk: Desk, access: StateAccess, workspace: Workspace, commands: Commands
 ) -> Supervisor:
     from interlock.run.supervisor import Hands, Supervisor
@@ -442,6 +446,7 @@ def _supervisor(
     order = prepared.order
     creations = _creations(prepared, desk)
     gateway = _gateway(prepared.need, desk, order, creations)
+    policies = await _policies(prepared, desk)
     hands = Hands(
         coordinator=desk.coordinator,
         access=access,
@@ -452,6 +457,7 @@ def _supervisor(
         gateway=gateway,
         review=_review(prepared, desk, gateway, creations),
         creations=creations,
+        policies=policies,
         check_pause=lambda pause: check_pause(pause, desk.ref),
     )
     return Supervisor(
@@ -461,6 +467,27 @@ def _supervisor(
         binary=prepared.binary,
         journal=prepared.journal,
         run_folder=prepared.folder,
+    )
+
+
+async def _policies(prepared: _Prepared, desk: Desk) -> PolicyReview | None:
+    """Return the policies of the state: those of the order, and the home's own, which nobody can leave out."""
+    from interlock.policy.policy import join
+
+    order, home = prepared.order, desk.home
+    joined = join((*await home.policies.all(), *order.policies), order.state)
+    if not joined.each:
+        return None
+    from interlock.run.policy_review import PolicyReview
+
+    return PolicyReview(
+        policies=joined,
+        order=order,
+        journal=prepared.journal,
+        book=home.approvals,
+        audit=home.audit,
+        person=home.person,
+        environ=prepared.environ,
     )
 
 
@@ -560,6 +587,33 @@ def _access(
     from interlock.run.binary import version_of
 
     return desk.site.access(order, version=lambda: str(version_of(binary, environ, cwd=Path(order.directory))))
+
+
+async def _with_approved_plan(order: Order, folder: Path) -> Order:
+    """Return the order with the plan that waits for, or has, approval; without one when the store has lost it.
+
+    Raises:
+        PolicyGate: It is not approved, or is over.
+    """
+    if not order.approval:
+        return order
+    from msgspec.structs import replace
+
+    from interlock.policy.approval import check_approved
+    from interlock.run.process import open_private
+    from interlock.store.blobs import BlobMissing
+
+    async with open_home(Settings(home=Path(order.home))) as home:
+        approval = await home.approvals.get(order.approval)
+        check_approved(approval, home.clock.now())
+        try:
+            content = await home.approvals.plan(approval)
+        except BlobMissing:  # who kept it was killed before it was stored; an equal one is as good
+            return order
+    path = folder / APPROVED_PLAN
+    with open_private(path) as file:
+        file.write(content)
+    return replace(order, plan_file=str(path), plan_digest=approval.digest)
 
 
 def _with_own_plan(order: Order, folder: Path) -> Order:

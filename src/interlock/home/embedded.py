@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from interlock.home.interface import Told
     from interlock.home.known import KnownState, KnownStates
     from interlock.ids import Ids
+    from interlock.policy.approval_book import ApprovalBook
+    from interlock.policy.policy_book import PolicyBook
     from interlock.store.opening import Store
 
 
@@ -70,6 +72,27 @@ class EmbeddedHome:
     def me(self) -> str:
         """See `Home.me`."""
         return me()
+
+    @property
+    def person(self) -> str:
+        """See `Home.person`."""
+        from interlock import host
+
+        return host.person()
+
+    @cached_property
+    def policies(self) -> PolicyBook:
+        """See `Home.policies`."""
+        from interlock.policy.policy_book import PolicyBook
+
+        return PolicyBook(self.store.records)
+
+    @cached_property
+    def approvals(self) -> ApprovalBook:
+        """See `Home.approvals`."""
+        from interlock.policy.approval_book import ApprovalBook
+
+        return ApprovalBook(self.store.records, self.store.blobs, self.clock)
 
     @cached_property
     def audit(self) -> AuditLog:

@@ -16,6 +16,8 @@ from interlock.creations.book import CreationBook
 from interlock.drift.ledger import LedgerBook
 from interlock.home.known import KnownState, KnownStates
 from interlock.ids import Ids
+from interlock.policy.approval_book import ApprovalBook
+from interlock.policy.policy_book import PolicyBook
 from interlock.settings.values import Settings
 from interlock.store.opening import Store
 
@@ -39,6 +41,21 @@ class Home(Protocol):
     @property
     def me(self) -> str:
         """Who acts, as Terraform spells it: `user@host`."""
+        ...
+
+    @property
+    def person(self) -> str:
+        """Who acts, by which nobody can call themselves another: two persons are told apart by it."""
+        ...
+
+    @property
+    def policies(self) -> PolicyBook:
+        """The home's own policies."""
+        ...
+
+    @property
+    def approvals(self) -> ApprovalBook:
+        """Requests for approval, and the plans that wait for it."""
         ...
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import pwd
 import signal
 import socket
 from collections.abc import Iterable
@@ -249,6 +250,16 @@ def who() -> str:
     except (OSError, KeyError):
         user = ""
     return one_line(f"{user}@{socket.gethostname()}", limit=_WHO_CHARS)  # USER may say anything
+
+
+def person() -> str:
+    """Return `account@host` by the account that this process runs as; the environment cannot call it another."""
+    number = os.geteuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = str(number)
+    return one_line(f"{name}@{socket.gethostname()}", limit=_WHO_CHARS)
 
 
 def _stat(pid: int) -> list[str]:

@@ -19,6 +19,7 @@ from interlock.trust.checkout import CI_MARKS, is_watched
 from interlock.trust.ownership import make_folder
 
 if TYPE_CHECKING:
+    from interlock.policy.policy import Policy
     from interlock.run.binary import Binary
     from interlock.run.order import Look, Operation, Order
 
@@ -56,6 +57,7 @@ class Asked:
     gate: bool = False
     look: Look | None = None
     command: tuple[str, ...] = ()
+    approval: str = ""
 
 
 def make_order(
@@ -183,7 +185,11 @@ def _order(
         max_deletes=next((limit for limit in limits if limit is not None), None),
         protected=own.protected if own else False,
         allow_destroy=asked.allow_destroy,
-        agreed=read_agreed(settings.path) if (own and own.protected) or any(one is not None for one in limits) else (),
+        agreed=read_agreed(settings.path)
+        if (own and own.protected) or settings.policies or any(one is not None for one in limits)
+        else (),
+        policies=_policies_for(settings, ref.queue),
+        approval=asked.approval,
         gate=asked.gate,
         detailed_exitcode=asked.detailed_exitcode,
         lease_s=pace[0],
@@ -210,6 +216,15 @@ def _order(
         drift_gate=(asked.operation is Operation.APPLY or asked.gate)
         and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
     )
+
+
+def _policies_for(settings: Settings, state: str) -> tuple[Policy, ...]:
+    if not settings.policies:
+        return ()
+    from interlock.policy.policy import join
+    from interlock.policy.reading import read_policies
+
+    return join(read_policies(settings.policies), state).each
 
 
 def _deletions(settings: Settings, own: StateSettings | None) -> list[int | None]:

@@ -5,13 +5,13 @@ A role holds for the states that a glob names. Each role may do what the one bef
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import Enum
-from functools import lru_cache
 from types import MappingProxyType
 
-from interlock.errors import UsageError
+from interlock.globs import EVERY_STATE, GLOB_MAX, check_glob, matches
+
+__all__ = ["EVERY_STATE", "GLOB_MAX", "RIGHTS", "Right", "Role", "check_glob", "least_role", "matches", "may"]
 
 
 class Right(Enum):
@@ -55,12 +55,6 @@ RIGHTS: Mapping[Role, frozenset[Right]] = MappingProxyType(
 )
 """What each role may do."""
 
-EVERY_STATE = "**"
-GLOB_MAX = 200
-_EVERYTHING, _PART = "**", "*"
-_STARS = frozenset({_EVERYTHING, _PART})
-_GLOB = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._*@/-]*\Z", re.ASCII)
-
 
 def may(role: Role, glob: str, right: Right, state: str) -> bool:
     """Say whether a role over the states of a glob has a right on a state. Whatever is not said is refused.
@@ -78,54 +72,3 @@ def may(role: Role, glob: str, right: Right, state: str) -> bool:
 def least_role(right: Right) -> Role:
     """Return the first role that has a right."""
     return next(role for role in Role if right in RIGHTS[role])
-
-
-@lru_cache(maxsize=4096)  # each request of a token asks it
-def matches(glob: str, state: str) -> bool:
-    """Say whether a glob names a state: `*` stands for anything within a part of the name, `**` also across parts.
-
-    A workspace is part of the last part: `prod/*` names `prod/routing` and `prod/routing@eu`, and not `prod/a/b`.
-    """
-    reached = {0}
-    words = _words(glob)
-    for character in state:
-        reached = {each for at in _beyond(words, reached) for each in _taken(words, at, character)}
-    return len(words) in _beyond(words, reached)
-
-
-def check_glob(glob: str) -> str:
-    """Return a glob over names of states.
-
-    Raises:
-        UsageError: It can name none.
-    """
-    if len(glob) <= GLOB_MAX and _GLOB.match(glob) and "***" not in glob:
-        return glob
-    raise UsageError(
-        f"{glob[:GLOB_MAX]!a} names no states",
-        why="it is made of the characters of state names, `*` within a part and `**` across parts",
-        fix="write prod/*, prod/** or **",
-    )
-
-
-def _words(glob: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\*\*|.", glob, re.DOTALL))
-
-
-# All places in the glob at once, in a time that rises with the length of the name: a regular expression made of twenty
-# stars tries more ways than there is time, and whoever may ask for a state would hold up the server with its name.
-def _beyond(words: tuple[str, ...], reached: set[int]) -> set[int]:
-    """Return the places in a glob, with those behind stars that stand for nothing."""
-    found = set(reached)
-    for at, word in enumerate(words):
-        if at in found and word in _STARS:
-            found.add(at + 1)
-    return found
-
-
-def _taken(words: tuple[str, ...], at: int, character: str) -> tuple[int, ...]:
-    """Return where the next character of a name leads from a place in a glob."""
-    word = words[at] if at < len(words) else ""
-    if word == character:
-        return (at + 1,)
-    return (at,) if word == _EVERYTHING or (word == _PART and character != "/") else ()

@@ -105,6 +105,7 @@ class StandingEntry(ToldEntry, frozen=True, kw_only=True):
         frozen: Why the queue is paused; null when it is not.
         expected_s: Seconds until its turn, by what runs of this state usually take; null when that is not known.
         foreign: Id of a plain Terraform's lock that is in the way; absent otherwise.
+        held: Why the run does not want its turn yet, such as a maintenance window; absent otherwise.
     """
 
     KIND: ClassVar[str] = "standing"
@@ -115,6 +116,7 @@ class StandingEntry(ToldEntry, frozen=True, kw_only=True):
     frozen: str | None = None
     expected_s: float | None = None
     foreign: str | UnsetType = UNSET
+    held: str | UnsetType = UNSET
 
 
 class GrantedEntry(ToldEntry, frozen=True, kw_only=True):
@@ -277,6 +279,47 @@ class ApprovalEntry(ToldEntry, frozen=True, kw_only=True):
 
     KIND: ClassVar[str] = "approval"
     question: str | UnsetType = UNSET
+
+
+class PolicyRow(Struct, frozen=True, kw_only=True):
+    """What one rule of a policy says of a plan; see `interlock.policy.judging.Result`."""
+
+    policy: str = ""
+    rule: str = ""
+    layer: str = ""
+    passed: bool = False
+    what: str = ""
+    addresses: list[str] = []
+
+
+class PolicyEntry(ToldEntry, frozen=True, kw_only=True):
+    """What the policies of the state say of the plan.
+
+    Attributes:
+        results: One for each rule: `policy`, `rule`, `layer`, `passed`, `what`, `addresses`.
+    """
+
+    KIND: ClassVar[str] = "policy"
+    results: list[PolicyRow]
+
+
+class ApprovalAskedEntry(ToldEntry, frozen=True, kw_only=True):
+    """Persons must approve what the run is about to do. It ends, and what it would do is kept.
+
+    Attributes:
+        request: By which `interlock approve` names it.
+        digest: Of the kept plan, or of the command.
+        needed: How many persons must approve.
+        policy: The policy that says so.
+        expires: Until when it may be approved and applied.
+    """
+
+    KIND: ClassVar[str] = "approval-asked"
+    request: str
+    digest: str
+    needed: int
+    policy: str
+    expires: str
 
 
 class ResourceEntry(ToldEntry, frozen=True, kw_only=True):
@@ -546,6 +589,8 @@ AnyEntry: TypeAlias = (
     | KeptEntry
     | DriftEntry
     | ApprovalEntry
+    | PolicyEntry
+    | ApprovalAskedEntry
     | ResourceEntry
     | DiagnosticEntry
     | InterruptEntry

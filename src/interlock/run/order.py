@@ -9,6 +9,7 @@ import msgspec
 
 from interlock.bounded import decode_json
 from interlock.errors import UsageError, reason_of
+from interlock.policy.policy import Policy
 
 MASK = "(masked)"
 
@@ -109,6 +110,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         in_ci: It was ordered by a CI job.
         is_watched: A person at a terminal sees it.
         command: Words of a command of Terraform, for `EXEC` and `READ`; its values are in `extra`.
+        policies: Those of the operator and the repository for this state; the home's own are joined in its store.
+        approval: The request for approval of which it applies the kept plan; empty for a run of its own.
     """
 
     run: str
@@ -154,6 +157,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     in_ci: bool = False
     is_watched: bool = False
     command: tuple[str, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    approval: str = ""
 
 
 def is_in_space(order: Order) -> bool:

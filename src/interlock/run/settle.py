@@ -487,4 +487,5 @@ def standing_entry(standing: Standing, pace: float | None, now: datetime) -> Sta
         since=spell_instant(since),
         frozen=standing.pause.reason if standing.pause else None,
         expected_s=expected,
+        held=standing.waiter.held if standing.waiter is not None and standing.waiter.held else UNSET,
     )

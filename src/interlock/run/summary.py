@@ -34,6 +34,17 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
+class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule of a policy said; see `interlock.policy.judging.Result`."""
+
+    policy: str
+    rule: str
+    layer: str
+    passed: bool
+    what: str = ""
+    addresses: list[str] = []
+
+
 class Summary(msgspec.Struct, kw_only=True):
     """What is known of a run so far.
 
@@ -64,6 +75,8 @@ class Summary(msgspec.Struct, kw_only=True):
         job: URL of its CI job.
         plan_digest: Digest of the plan that it kept for later, or applied; empty for none.
         in_flight: Operations that were cut off, so that nobody knows whether they took effect.
+        approval: The request for approval that it made; empty for none.
+        policies: What rules of policies said of its plan.
         orphans: How many objects it made that no state held at its end.
         gateway_ports: Ports of loopback at which the run's gateway listens; when its supervisor is killed, recovery
             refuses there what its provider still calls.
@@ -95,6 +108,8 @@ class Summary(msgspec.Struct, kw_only=True):
     in_flight: list[str] = []
     gateway_ports: list[int] = []
     orphans: int = 0
+    approval: str = ""
+    policies: list[PolicyResult] = []
 
     @property
     def gap(self) -> str:

@@ -25,6 +25,7 @@ from interlock.coordinator import Coordinator
 from interlock.errors import (
     InterlockError,
     Interrupted,
+    PlanStale,
     PolicyGate,
     StateInvalid,
     Superseded,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from interlock.creations.looking import Ask
     from interlock.lock import Pause
     from interlock.run.planned_creations import PlannedCreation
+    from interlock.run.policy_review import PolicyReview
 
 _CAUSES = {
     Cause.SIGINT: "SIGINT, as by Ctrl-C",
@@ -120,6 +122,7 @@ class Hands(Struct, frozen=True, kw_only=True):
     gateway: Gateway | None = None
     review: Review | None = None
     creations: Creations | None = None
+    policies: PolicyReview | None = None
     check_pause: Callable[[Pause | None], None] = field(default=lambda _: None)
     before: Callable[[], Awaitable[None]] = field(default=lambda: asyncio.sleep(0))
 
@@ -165,6 +168,7 @@ class Supervisor:
         self._has_repeated_crash = False
         self._repeats = False
         self._describing: asyncio.Task[None] | None = None
+        self._calls: int | None = None
 
     def _make_turn(self) -> Turn:
         return Turn(
@@ -177,6 +181,8 @@ class Supervisor:
             on_next=self._expect_plan,
             on_lost=lambda: self.wish(Cause.LEASE_LOST),
             check_pause=self._hands.check_pause,
+            hold=self._hands.policies.hold if self._hands.policies is not None else None,
+            limit_s=self._hands.policies.wait_s if self._hands.policies is not None else None,
         )
 
     async def run(self) -> int:
@@ -537,6 +543,11 @@ class Supervisor:
         """Change the state by a command. What it takes out of the state is known before it begins, by a rehearsal."""
         gone, lost = await self._find_gone()
         check_forgotten(self._order, lost)
+        if self._hands.policies is not None:
+            await self._hands.policies.check_removals(lost)
+            current = await self._hands.access.current()
+            if self._hands.policies.asks_for_approval:
+                await self._hands.policies.check_command(lineage=current.lineage, serial=current.serial)
         facts = PlanFacts(may_delete=gone)
         return await self._act(facts, self._told)
 
@@ -569,10 +580,7 @@ class Supervisor:
 
     async def _plan_and_apply(self, plan_path: Path) -> int:
         await self._check_scan()
-        if self._saved:
-            facts = await self._read_saved(plan_path)
-        else:
-            facts = await self._plan(plan_path)
+        facts = await (self._read_kept(plan_path) if self._saved else self._plan(plan_path))
         if self._order.operation is Operation.DRIFT:
             return await self._scan(plan_path)
         if self._order.operation is Operation.PLAN:
@@ -587,9 +595,13 @@ class Supervisor:
         if facts.is_empty:
             return await self._apply(plan_path, facts)
         await self._check_deletions(facts)
+        await self._check_policies(plan_path, facts)
         start = self._judge_start(facts, is_new=stored is None)
         await self._check_drift(plan_path, facts)
-        await self._approve(start)
+        if self._hands.policies is not None and self._hands.policies.asks_for_approval:
+            await self._have_approved(self._hands.policies, plan_path, facts)
+        else:
+            await self._approve(start)
         return await self._apply(plan_path, facts)
 
     async def _check_deletions(self, facts: PlanFacts) -> None:
@@ -601,15 +613,72 @@ class Supervisor:
         if agreed:
             self._journal.tell(NoteEntry(text=f"{AGREED_FILE} agrees to the deletion of {', '.join(agreed)}"))
 
+    async def _check_policies(self, path: Path, facts: PlanFacts) -> None:
+        """Ask the policies of the state.
+
+        Raises:
+            PolicyGate: One refuses the plan.
+        """
+        if self._hands.policies is None:
+            return
+        current = await self._hands.access.current()
+        agreed = agreed_at(self._order, lineage=current.lineage, serial=current.serial)
+        await self._hands.policies.check(
+            facts, calls=self._calls, agreed=agreed, shown=lambda: self._commands.show(path)
+        )
+
+    async def _read_kept(self, path: Path) -> PlanFacts:
+        """Read the saved plan. One that persons approved is made again when the state has moved on.
+
+        Raises:
+            PlanStale: It was a person's own, or was made from other files.
+        """
+        try:
+            return await self._read_saved(path)
+        except PlanStale as error:
+            if not self._order.approval:
+                raise
+            self._journal.tell(
+                NoteEntry(text=f"the approved plan does not hold any more ({error.why}): planning again")
+            )
+        self._saved = b""
+        self._order = msgspec.structs.replace(self._order, plan_file=None, plan_digest=None)
+        return await self._plan(path)
+
+    async def _have_approved(self, policies: PolicyReview, path: Path, facts: PlanFacts) -> None:
+        """Go on with what persons approved, or keep the plan and end: nothing is held while they decide.
+
+        Raises:
+            PolicyGate: It waits for approval.
+        """
+        self._check_going_on()
+        from interlock.run.plan_essence import essence_of
+
+        content = await asyncio.to_thread(path.read_bytes)
+        targets = dict(await self._hands.gateway.targets()) if self._hands.gateway is not None else {}
+        shown = await self._commands.show(path)
+        essence = await asyncio.to_thread(essence_of, shown, content, to_builtins(targets))
+        if self._order.approval:
+            try:
+                await policies.use(self._order.plan_digest or essence)
+            except PlanStale as error:
+                self._journal.tell(NoteEntry(text=f"{error.what}: this one must be approved anew"))
+            else:
+                self._check_going_on()
+                return
+        kept, digest = await self._keep(self._run_folder / "kept.tfplan")
+        raise await policies.ask(facts, kept, digest=digest, essence=essence)
+
     async def _gate_plan(self, path: Path, facts: PlanFacts) -> None:
         """Refuse a plan now when its apply would be refused, or only say so.
 
         Raises:
-            PolicyGate: It deletes what may not be deleted.
+            PolicyGate: It deletes what may not be deleted, or a policy refuses it.
             DriftGate: It reverts drift about which nobody decided.
         """
         try:
             await self._check_deletions(facts)
+            await self._check_policies(path, facts)
         except PolicyGate as error:
             if self._order.gate:
                 raise
@@ -652,24 +721,35 @@ class Supervisor:
         """End a run that only plans, or has nothing to do."""
         await self._end_unchanged()
         if self._order.out is not None:
-            from interlock.run.planned_for import Label
-            from interlock.run.reviewed_plan import binding_of, keep_plan  # most plans are not kept
-
-            targets = dict(await self._hands.gateway.targets()) if self._hands.gateway is not None else {}
-            label = Label(state=self._order.state, module=self._order.module, targets=targets)
-            bound = binding_of(
-                self._order,
-                self._workspace,
-                self._binary,
-                space=self._hands.access.workspace or "default",
-                current=await self._hands.access.current(),
-                gateway=self._hands.gateway,
-            )
-            plan, out = self._run_folder / PLAN_FILE, Path(self._order.out)
-            digest = await asyncio.to_thread(keep_plan, plan, out, label, bound)
+            digest = await self._keep_in(Path(self._order.out))
             self._journal.change(plan_digest=digest)
             self._journal.tell(KeptEntry(file=self._order.out, digest=digest))
         return _CHANGES if self._order.detailed_exitcode and not facts.is_empty else 0
+
+    async def _keep(self, out: Path) -> tuple[bytes, str]:
+        """Return the plan with what it was made for, and its digest; nothing of it stays in the run's folder."""
+        try:
+            digest = await self._keep_in(out)
+            return await asyncio.to_thread(out.read_bytes), digest
+        finally:
+            out.unlink(missing_ok=True)
+
+    async def _keep_in(self, out: Path) -> str:
+        """Keep the plan, with what it was made for, in a file; return its digest."""
+        from interlock.run.planned_for import Label
+        from interlock.run.reviewed_plan import binding_of, keep_plan  # most plans are not kept
+
+        targets = dict(await self._hands.gateway.targets()) if self._hands.gateway is not None else {}
+        label = Label(state=self._order.state, module=self._order.module, targets=targets)
+        bound = binding_of(
+            self._order,
+            self._workspace,
+            self._binary,
+            space=self._hands.access.workspace or "default",
+            current=await self._hands.access.current(),
+            gateway=self._hands.gateway,
+        )
+        return await asyncio.to_thread(keep_plan, self._run_folder / PLAN_FILE, out, label, bound)
 
     async def _end_unchanged(self) -> None:
         self._check_going_on()
@@ -842,6 +922,7 @@ class Supervisor:
             forecast = self._hands.gateway.forecast(facts, self._order.deadline_s, self._commands.parallelism)
             entry = replace(entry, forecast=dict(forecast))
             self._parallelism = int(str(forecast["parallelism"]))
+            self._calls = int(str(forecast["calls"])) if "calls" in forecast else None
         self._journal.change(counts=to_builtins(entry.counts))
         if self._order.operation is not Operation.DRIFT:  # "no changes" would be all that it says
             self._journal.tell(entry)
@@ -866,6 +947,8 @@ class Supervisor:
     def _is_plan_of_home(self) -> bool:
         """Whether the saved plan that is applied was made by a run of this home, where people saw it."""
         digest = self._journal.summary.plan_digest
+        if self._order.approval:
+            return True
         if self._order.plan_file is None or not digest:
             return False
         from interlock.run.reviewed_plan import was_kept_here

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing
-from interlock.errors import InterlockError, LeaseLost
+from interlock.errors import InterlockError, LeaseLost, WaitTimeout, command
 from interlock.lock import Priority, Requested, Stage
 from interlock.run import settle
 from interlock.run.endings import Parting, part
@@ -28,6 +30,7 @@ from interlock.run.transcript import Journal
 
 if TYPE_CHECKING:
     from interlock.lock import Pause
+    from interlock.policy.windows import Held
     from interlock.recovery.breaker import Noticed
 
 CANNOT = (InterlockError, OSError)
@@ -45,6 +48,8 @@ PRIORITY = {
 NEXT_S = 0.4
 """How long the first in line waits before it prepares: it became so when the holder was granted, and the start of a
 Terraform then would take the processor from the holder's own two."""
+HOLD_LOOK_S = 30.0
+"""How often a run that is held back, or may be soon, looks again: policies end at whole minutes."""
 _PACE_LIMIT = 40  # runs that the expected start is computed from
 
 
@@ -62,6 +67,8 @@ class Turn:
         on_next: Called when nobody is before us but the holder, and that holds for a moment already.
         on_lost: Called when the grant was taken away.
         check_pause: Refuses to wait for a state whose pause says that nobody will be granted it again.
+        hold: Says what holds the run back now, though it may be its turn; None where no policy ever does.
+        limit_s: Longest wait that policies allow; None where they say none.
         seat: The grant; None before.
         lost: Why the grant is not current any more; None while it is.
         is_stranded: Something of the run stays behind, so the grant is left to recovery with it.
@@ -76,12 +83,15 @@ class Turn:
     on_next: Callable[[], None]
     on_lost: Callable[[], None]
     check_pause: Callable[[Pause | None], None] = lambda _: None
+    hold: Callable[[datetime], Held | None] | None = None
+    limit_s: float | None = None
     seat: Seat | None = None
     lost: LeaseLost | None = None
     is_stranded: bool = False
     _attempt: str = ""
     _since_s: float = field(default=0.0, repr=False)
     _preparing: asyncio.Task[None] | None = None
+    _going_first: asyncio.Task[None] | None = None
     _paces: list[float | None] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -95,9 +105,10 @@ class Turn:
         """Return how long the run may still wait; None without a bound, nothing at all when it does not queue."""
         if not self.order.queue:
             return 0.0
-        if self.order.wait_s is None:
+        longest_s = self._longest_wait_s()
+        if longest_s is None:
             return None
-        return max(self.order.wait_s - (self.clock.monotonic() - self._since_s), 0.0)
+        return max(longest_s - (self.clock.monotonic() - self._since_s), 0.0)
 
     async def is_open(self) -> bool:
         """Say whether nobody holds and nobody waits, so that the grant will come at once; False where it is unknown."""
@@ -114,16 +125,21 @@ class Turn:
             WaitTimeout: It did not come in time.
             UsageError: It will never come: the state was moved meanwhile.
         """
+        held = self.hold(self.clock.now()) if self.hold is not None else None
+        self._check_may_wait(held)
         attending = asyncio.create_task(self._attend())
+        holding = asyncio.create_task(self._look_at_hold(self.hold, held)) if self.hold is not None else None
         try:
             grant = await self.coordinator.acquire(
                 self.order.state,
-                self._request(),
-                timeout_s=self.order.wait_s,
+                self._request(held),
+                timeout_s=self._longest_wait_s(),
                 on_change=self._say,
             )
         finally:
             attending.cancel()
+            if holding is not None:
+                holding.cancel()
             if self._preparing is not None:
                 self._preparing.cancel()
         self.seat = Seat(ticket=grant.ticket, token=grant.token)
@@ -142,7 +158,46 @@ class Turn:
         entry = RecoveryEntry(verdict=noticed.verdict, token=noticed.token, run=noticed.run, text=noticed.text)
         self.journal.tell(entry)
 
-    def _request(self) -> Requested:
+    def _longest_wait_s(self) -> float | None:
+        limits = [limit for limit in (self.order.wait_s, self.limit_s) if limit is not None]
+        return min(limits, default=None)
+
+    def _check_may_wait(self, held: Held | None) -> None:
+        """Refuse a run that would not wait, and must.
+
+        Raises:
+            WaitTimeout: It is held back.
+        """
+        if held is not None and not self.order.queue:
+            raise WaitTimeout(
+                f'state "{self.order.state}" cannot be had now',
+                why=held.text,
+                fix=command("policies", "show", self.order.state),
+            )
+
+    async def _look_at_hold(self, hold: Callable[[datetime], Held | None], held: Held | None) -> None:
+        """Tell the queue when the run is held back no longer, or anew: its place stays, and others pass it."""
+        told = held.text if held is not None else ""
+        while True:
+            await self.clock.sleep(self._next_look_s(held))
+            held = hold(self.clock.now())
+            said = held.text if held is not None else ""
+            if said == told:
+                continue
+            try:
+                await self.coordinator.hold_back(self.order.state, self.order.run, reason=said)
+            except CANNOT:
+                continue  # it has no place yet, or has the grant; or the store is away: the queue is told again
+            told = said
+
+    def _next_look_s(self, held: Held | None) -> float:
+        """Return when to look again: at the end of what holds, and often enough to follow a clock that was set."""
+        if held is None or held.until is None:
+            return HOLD_LOOK_S
+        left_s = (held.until - self.clock.now()).total_seconds()
+        return min(max(left_s, 0.05), HOLD_LOOK_S)
+
+    def _request(self, held: Held | None) -> Requested:
         order = self.order
         return Requested(
             ticket=order.run,
@@ -154,14 +209,23 @@ class Turn:
             patience_s=order.patience_s,
             queue=order.queue,
             attempt=self._attempt,
+            held=held.text if held is not None else "",
         )
 
     def _say(self, standing: Standing) -> None:
         if standing.stage is Stage.WAITING:
             self.check_pause(standing.pause)
+            if self.order.approval and self._going_first is None:
+                self._going_first = asyncio.create_task(self._go_first())
             if standing.position == 1 and self._preparing is None:
                 self._preparing = asyncio.create_task(self._prepare())
             self.journal.tell(settle.standing_entry(standing, self._pace_s(), self.clock.now()))
+
+    async def _go_first(self) -> None:
+        """Go before those who wait: persons waited for this plan, and it is stale once somebody else has applied."""
+        with suppress(*CANNOT):  # it has the grant already
+            by = f"approval of {self.order.approval}"
+            await self.coordinator.bump(self.order.state, self.order.run, by=by)
 
     async def _prepare(self) -> None:
         await self.clock.sleep(NEXT_S)

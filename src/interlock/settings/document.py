@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from interlock.errors import UsageError
+from interlock.settings.policies import MAX_POLICIES, PolicySection, policy_keys_at
 from interlock.settings.values import parse_duration
 
 
@@ -121,6 +122,9 @@ class Document(_Section):
 
     drift: Drift = Field(default=Drift(), description="Drift scans and the drift gate of applies.")
     encryption: Encryption = Field(default=Encryption(), description="The key that encrypts the store.")
+    policies: list[PolicySection] = Field(
+        default=[], max_length=MAX_POLICIES, description="What may change when, and who must agree."
+    )
 
     @classmethod
     def keys_at(cls, location: Sequence[int | str]) -> list[str]:
@@ -132,6 +136,8 @@ class Document(_Section):
             "drift": Drift,
             "encryption": Encryption,
         }
+        if list(location[:1]) == ["policies"]:
+            return policy_keys_at(location)
         if "noise" in location:
             return list(Noise.model_fields)
         model: type[BaseModel] = sections.get(str(location[0]), cls) if location else cls

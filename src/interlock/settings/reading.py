@@ -11,7 +11,7 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,8 @@ def _joined(before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, An
         }
     if older or "states" in found:
         joined["states"] = _over(older, found.get("states", {}))
+    if "policies" in found:  # each word counts; which is the strictest is decided for one state
+        joined["policies"] = (*before.get("policies", ()), *found["policies"])
     if "sections" in found:
         joined["sections"] = _over(before.get("sections", {}), found["sections"])
     return joined
@@ -241,7 +243,11 @@ def _from_file(file: _File, operators: Path) -> dict[str, object]:
         _check_repositorys(document, file, operators)
     elif parsed.server is not None:
         check_address(parsed.server, said_by=f"`server` in {path}")
-    return parsed.settings(path.parent)
+    values = parsed.settings(path.parent)
+    if parsed.policies:
+        layer = "operator" if file.is_operators else "repository"
+        values["policies"] = tuple({**policy.plain(path.parent), "layer": layer} for policy in parsed.policies)
+    return values
 
 
 def _check_repositorys(document: Mapping[str, Any], file: _File, operators: Path) -> None:
@@ -286,13 +292,26 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def _explained(path: Path, error: ValidationError, model: Any) -> UsageError:
-    first = error.errors(include_url=False, include_input=False)[0]
+    return explained(str(path), error, model.keys_at)
+
+
+def explained(path: str, error: ValidationError, keys_at: Callable[[Sequence[int | str]], list[str]]) -> UsageError:
+    """Return what is wrong with a file of settings, as a person corrects it.
+
+    Args:
+        path: The file.
+        error: What its model said.
+        keys_at: Returns the valid keys at a place in it.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    # A misspelled key is why another one is missing: it is told first.
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return UsageError(f"{path}: {where}: {first['msg']}", fix="correct the value; docs/reference/configuration.md")
     import difflib
 
-    near = difflib.get_close_matches(str(first["loc"][-1]), model.keys_at(first["loc"][:-1]), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(first["loc"][-1]), keys_at(first["loc"][:-1]), n=1, cutoff=0.5)
     meant = f"did you mean {near[0]!r}?" if near else "docs/reference/configuration.md lists all keys"
     return UsageError(
         f"{path}: unknown key {where!r}", why="unknown keys are errors so that a typo cannot hide", fix=meant

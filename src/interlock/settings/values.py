@@ -84,6 +84,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         max_deletes: Most deletions of one apply where the state does not say; None for no limit.
         protect_terraform: `auto`, `always` or `never`; see `interlock.run.protection`.
         states: By state name.
+        policies: Those of the files, each as plain values with its layer; see `interlock.policy.reading`.
         sections: The other sections of interlock.yaml as plain values, read by the room they belong to.
         path: The interlock.yaml that was read, the repository's or a named one; None when there is none.
         origins: Setting name to `flag`, `environment`, the path of a file, or `default`.
@@ -99,6 +100,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_deletes: int | None = None
     protect_terraform: str = "auto"
     states: Mapping[str, StateSettings] = msgspec.field(default_factory=dict)
+    policies: tuple[Mapping[str, Any], ...] = ()
     sections: Mapping[str, Any] = msgspec.field(default_factory=dict)
     path: Path | None = None
     origins: Mapping[str, str] = msgspec.field(default_factory=dict)

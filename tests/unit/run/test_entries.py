@@ -28,7 +28,7 @@ from interlock.testing.clock import START, FakeClock
 OLD = Path(__file__).parent / "journal_of_an_earlier_version.jsonl"
 """Written before entries had types: an apply, and one line of every other kind."""
 LINES = OLD.read_bytes().splitlines()
-LATER = {"plan-text", "outputs", "printed"}
+LATER = {"plan-text", "outputs", "printed", "policy", "approval-asked"}
 """Kinds that no version of that time wrote."""
 
 

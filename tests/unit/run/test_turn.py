@@ -1,17 +1,20 @@
 """The run's turn: its place in the queue, its grant, its heartbeat, and giving back."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from interlock.errors import BackendUnavailable, LeaseLost, WaitTimeout
+from interlock.instants import spelled
 from interlock.lock import Broken, Requested, Stage, stage_of
+from interlock.policy.windows import Held
 from interlock.recovery.breaker import Noticed
 from interlock.run.order import Operation, Order
 from interlock.run.summary import Summary
 from interlock.run.transcript import read
-from interlock.run.turn import NEXT_S, PRIORITY, Turn
+from interlock.run.turn import HOLD_LOOK_S, NEXT_S, PRIORITY, Turn
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import START, FakeClock, settle
 from interlock.testing.ids import CountingIds
@@ -67,6 +70,69 @@ async def test_a_grant_is_written_down_before_it_is_used(scene: Scene) -> None:
     assert scene.journal.summary.token == seat.token
     assert scene.journal.summary.held_at is not None
     assert "granted" in scene.kinds()
+    assert await scene.stage() is Stage.HOLDING
+
+
+async def test_a_run_outside_of_its_window_waits_in_its_place_and_lets_others_pass(scene: Scene) -> None:
+    until = scene.clock.now() + timedelta(minutes=10)
+    scene.turn.hold = lambda now: Held(policy="prod", reason="window", until=until) if now < until else None
+    taking = asyncio.create_task(scene.turn.take())
+    await settle()
+    assert await scene.stage() is Stage.WAITING
+    standing = next(entry for entry in read(scene.folder) if entry.kind == "standing")
+    assert standing.facts["held"] == f"policy prod: window, until {spelled(until)}"
+    token = await scene.taken_by("r0")
+    await scene.coordinator.release("prod", "r0", token)
+    for _ in range(25):
+        await scene.clock.advance(HOLD_LOOK_S)
+        if scene.clock.now() < until:
+            assert await scene.stage() is Stage.WAITING
+    assert (await taking).token == token + 1
+
+
+async def test_a_window_that_closes_while_a_run_waits_holds_it_too(scene: Scene) -> None:
+    closes = scene.clock.now() + timedelta(minutes=1)
+    token = await scene.taken_by("r0")
+    scene.turn.hold = lambda now: Held(policy="prod", reason="frozen: audit") if now >= closes else None
+    taking = asyncio.create_task(scene.turn.take())
+    for _ in range(4):
+        await settle()
+        await scene.clock.advance(HOLD_LOOK_S)
+    await scene.coordinator.release("prod", "r0", token)
+    await settle()
+    assert await scene.stage() is Stage.WAITING
+    assert (await scene.coordinator.view("prod")).lock.waiters[0].held == "policy prod: frozen: audit"
+    taking.cancel()
+    await asyncio.wait({taking})
+
+
+async def test_a_run_that_would_not_wait_is_told_what_holds_it_and_leaves_nothing(scene: Scene, tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "other", queue=False)
+    scene.turn.hold = lambda _: Held(policy="prod", reason="frozen: audit")
+    with pytest.raises(WaitTimeout) as refusal:
+        await scene.turn.take()
+    assert "frozen: audit" in refusal.value.why
+    assert await scene.stage() is Stage.ABSENT
+
+
+async def test_the_shorter_of_two_limits_on_waiting_counts(tmp_path: Path) -> None:
+    for own, policy, expected in ((None, 30.0, 30.0), (10.0, 30.0, 10.0), (50.0, 30.0, 30.0), (None, None, None)):
+        scene = Scene(tmp_path / f"{own}-{policy}", wait_s=own)
+        scene.turn.limit_s = policy
+        assert scene.turn.wait_left_s() == expected
+
+
+async def test_a_run_that_applies_what_was_approved_goes_to_the_front(scene: Scene, tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "other", approval="r9")
+    token = await scene.taken_by("r0")
+    waits = Requested(ticket="r2", run="r2", who="bob", lease_s=60.0, patience_s=60.0)
+    await scene.coordinator.request("prod", waits)
+    taking = asyncio.create_task(scene.turn.take())
+    await settle()
+    assert [waiter.ticket for waiter in (await scene.coordinator.view("prod")).lock.waiters] == ["r1", "r2"]
+    await scene.coordinator.release("prod", "r0", token)
+    await settle()
+    await taking
     assert await scene.stage() is Stage.HOLDING
 
 

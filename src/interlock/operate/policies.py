@@ -1,0 +1,54 @@
+"""The policies that hold for a state, from all who say some, and the home's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from interlock.audit.entry import Fact
+from interlock.policy.policy import Layer, Policies, Policy, join
+from interlock.policy.reading import parse_policies, read_policies, zone
+from interlock.policy.windows import Held, find_hold
+
+if TYPE_CHECKING:
+    from interlock.home.interface import Home
+
+
+async def all_policies(home: Home) -> tuple[Policy, ...]:
+    """Return every policy that is said here: by the home itself, by the operator's file, by interlock.yaml."""
+    return (*await home.policies.all(), *read_policies(home.settings.policies))
+
+
+async def policies_of(state: str, home: Home) -> tuple[Policies, Held | None]:
+    """Return what holds for a state, and what holds changes back at this moment."""
+    joined = join(await all_policies(home), state)
+    return joined, find_hold(joined.each, home.clock.now(), zone)
+
+
+async def replace_own(document: Mapping[str, Any], home: Home, *, file: str, who: str = "") -> tuple[Policy, ...]:
+    """Put the policies of a document in the place of the home's own; return them.
+
+    Raises:
+        UsageError: A value or a key is wrong; the older policies stay.
+    """
+    policies = parse_policies(document, file=file, layer=Layer.SERVER)
+    older = await home.policies.replace(policies)
+    facts: dict[str, Fact] = {
+        "before": [_line(one) for one in older],
+        "after": [_line(one) for one in policies],
+        "file": file,
+    }
+    await home.audit.append("policies-set", subject="policies", by=who or home.person, facts=facts)
+    return policies
+
+
+def _line(policy: Policy) -> str:
+    return msgspec.json.encode(policy).decode()[:2000]
+
+
+def as_document(policy: Policy) -> dict[str, Any]:
+    """Return a policy as `--json` and the API show it."""
+    plain: dict[str, Any] = msgspec.to_builtins(policy)
+    return plain

@@ -1,0 +1,336 @@
+"""One request for approval, and what may become of it. Pure.
+
+A request is bound to what is to be done: its digest is that of a kept plan, or of a command and the version that it is
+for. So an approval says yes to that, never to a name. What is to be done otherwise is another request.
+
+The rules, in the order in which they are asked:
+- one that was used, replaced by another request, rejected, or is too old, is over; nothing brings it back;
+- whoever asked does not count among those who approve, unless each policy that asks for approval says so;
+- each person counts once; a rejection by anybody ends it, also after enough have approved, as long as it is not used;
+- it is used once: the swap that writes `used_by` comes before anything is changed, so one who is killed after it has
+  used it up, and nobody can apply twice on one approval.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from interlock.bounded import decode_json
+from interlock.errors import PlanStale, PolicyGate, StateInvalid, UsageError, command, reason_of
+from interlock.instants import Instant, spelled
+
+SCHEMA = 1
+REASON_MAX = 1000
+DECISIONS_MAX = 50
+
+
+class Kind(StrEnum):
+    """What is asked for."""
+
+    APPLY = "apply"
+    """A kept plan is to be applied."""
+    EXEC = "exec"
+    """A command of Terraform is to change the state."""
+    FORCE_UNLOCK = "force-unlock"
+    RESTORE = "restore"
+
+
+class Verdict(StrEnum):
+    """What a person said."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Standing(StrEnum):
+    """What a request is now."""
+
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+    USED = "used"
+
+
+OPEN = frozenset({Standing.WAITING, Standing.APPROVED})
+"""The standings of which something can still come."""
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What one person said.
+
+    Attributes:
+        who: The person.
+        verdict: Yes or no.
+        reason: In their words.
+        at: When.
+        via: From where: `cli`, `api`, and the address where it is known.
+    """
+
+    who: str
+    verdict: Verdict
+    reason: str
+    at: Instant
+    via: str = ""
+
+
+class KeptPlan(Struct, frozen=True, kw_only=True):
+    """A plan that waits for approval.
+
+    Attributes:
+        blob: The digest under which the store keeps the plan file.
+        essence: Digest of what the plan does; see `interlock.run.plan_essence`.
+        operation: `apply` or `destroy`.
+        directory: The root module on the machine that made it.
+        module: Its path in the repository.
+        flags: Flags for Terraform, values of variables masked.
+        named: The state as the person named it with `--state`; empty when the folder says it.
+        allow_destroy: The person allowed deletions on a protected state.
+        max_deletes: The limit that the person named; None for none.
+        counts: `add`, `change`, `remove`.
+    """
+
+    blob: str
+    essence: str
+    operation: str
+    directory: str
+    module: str = ""
+    flags: tuple[str, ...] = ()
+    named: str = ""
+    allow_destroy: bool = False
+    max_deletes: int | None = None
+    counts: dict[str, int] = {}
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    """A request for approval.
+
+    Attributes:
+        id: The run that asks; of other requests a name of their own.
+        kind: What is asked for.
+        state: The state's name.
+        digest: Of what is to be done.
+        what: The same in one line, for people.
+        asked_by: Who asks.
+        asked_at: When.
+        expires_at: When it is too old.
+        needed: How many must approve.
+        own_approval: Whether the one who asks counts among them.
+        policy: The policy that asks for it.
+        job: URL of the CI job; empty without one.
+        plan: Of an apply, the kept plan.
+        decisions: What persons said, in order.
+        used_by: The run that acted on it; empty when none did.
+        used_at: When.
+        replaced_by: The request that took its place, since something else is to be done now; empty for none.
+        schema: Version of this record's format.
+    """
+
+    id: str
+    kind: Kind
+    state: str
+    digest: str
+    what: str
+    asked_by: str
+    asked_at: Instant
+    expires_at: Instant
+    needed: int
+    own_approval: bool = False
+    policy: str = ""
+    job: str = ""
+    plan: KeptPlan | None = None
+    decisions: tuple[Decision, ...] = ()
+    used_by: str = ""
+    used_at: Instant | None = None
+    replaced_by: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Who approves it and counts, each once."""
+        said = [one.who for one in self.decisions if one.verdict is Verdict.APPROVE]
+        return tuple(dict.fromkeys(who for who in said if self.own_approval or who != self.asked_by))
+
+
+def standing(approval: Approval, now: datetime) -> Standing:
+    """Return what a request is now."""
+    if approval.used_by:
+        return Standing.USED
+    if approval.replaced_by:
+        return Standing.REPLACED
+    if any(one.verdict is Verdict.REJECT for one in approval.decisions):
+        return Standing.REJECTED
+    if approval.expires_at <= now:
+        return Standing.EXPIRED
+    return Standing.APPROVED if len(approval.approvers) >= approval.needed else Standing.WAITING
+
+
+def decided(approval: Approval, decision: Decision, *, digest: str = "") -> Approval:
+    """Return the request with what a person said; the same object when they had said so already.
+
+    Args:
+        approval: The request.
+        decision: What they say.
+        digest: The beginning of the digest that they saw; empty when they named none.
+
+    Raises:
+        UsageError: It is over, the reason is missing or too long, or they saw something else.
+        PolicyGate: They ordered it, and another person must approve.
+    """
+    _check_reason(decision.reason)
+    if digest and not _bare(approval.digest).startswith(_bare(digest)):
+        raise UsageError(
+            f"request {approval.id} is for another plan than the one that you saw",
+            why=f"you named {digest[:64]}, it has {approval.digest[:16]}",
+            fix=command("approvals", "show", approval.id),
+        )
+    now = standing(approval, decision.at)
+    if now not in OPEN:
+        raise UsageError(
+            f"request {approval.id} cannot be decided any more", why=why_over(approval, now), fix=next_of(approval)
+        )
+    if decision.verdict is Verdict.APPROVE:
+        if decision.who == approval.asked_by and not approval.own_approval:
+            raise PolicyGate(
+                f"{decision.who} may not approve {approval.id}",
+                why=f"they asked for it, and policy {approval.policy} wants another person",
+                fix=f"{command('approvals', 'show', approval.id)}    then another person approves it",
+                rule="approvals",
+                policy=approval.policy,
+            )
+        if decision.who in approval.approvers:
+            return approval
+    if len(approval.decisions) >= DECISIONS_MAX:
+        raise UsageError(f"request {approval.id} has {DECISIONS_MAX} decisions already", fix=next_of(approval))
+    return replace(approval, decisions=(*approval.decisions, decision))
+
+
+def used(approval: Approval, *, by: str, digest: str, now: datetime) -> Approval:
+    """Return the request, used up by a run that is about to act on it; the same object when it did so already.
+
+    Args:
+        approval: The request.
+        by: The run, or the process, that acts.
+        digest: Of what it is about to do: the request's own, or the essence of its plan.
+        now: Aware UTC instant.
+
+    Raises:
+        PolicyGate: It is not approved, or is over.
+        PlanStale: It is for something else.
+    """
+    if approval.used_by == by and by:
+        return approval
+    check_approved(approval, now)
+    fits = {approval.digest, *([approval.plan.essence] if approval.plan is not None else [])}
+    if digest not in fits:
+        raise PlanStale(
+            f"approval {approval.id} is for another plan",
+            why=f"it was given for {approval.digest[:16]}; nothing was changed",
+            fix=command("approvals", "show", approval.id),
+        )
+    return replace(approval, used_by=by, used_at=now)
+
+
+def check_approved(approval: Approval, now: datetime) -> None:
+    """Refuse to act on a request that is not approved.
+
+    Raises:
+        PolicyGate: It waits, or is over.
+    """
+    current = standing(approval, now)
+    if current is Standing.APPROVED:
+        return
+    if current is Standing.WAITING:
+        missing = approval.needed - len(approval.approvers)
+        raise PolicyGate(
+            f"{approval.id} waits for approval",
+            why=f"policy {approval.policy} wants {approval.needed}, {missing} missing; nothing was changed",
+            fix=command("approve", approval.id, "--reason", "TEXT"),
+            rule="approvals",
+            policy=approval.policy,
+            approval=approval.id,
+        )
+    raise PolicyGate(
+        f"{approval.id} has no approval that is good",
+        why=f"{why_over(approval, current)}; nothing was changed",
+        fix=next_of(approval),
+        rule="approvals",
+        policy=approval.policy,
+        approval=approval.id,
+    )
+
+
+def replaced(approval: Approval, *, by: str) -> Approval:
+    """Return a request whose place another one takes; one that is used stays as it is."""
+    return approval if approval.used_by or approval.replaced_by else replace(approval, replaced_by=by)
+
+
+def why_over(approval: Approval, now: Standing) -> str:
+    """Return why nothing can come of a request any more."""
+    match now:
+        case Standing.USED:
+            return f"run {approval.used_by} acted on it"
+        case Standing.REPLACED:
+            return f"the plan is another one now: {approval.replaced_by} asks for it"
+        case Standing.REJECTED:
+            said = next(one for one in approval.decisions if one.verdict is Verdict.REJECT)
+            return f'{said.who} rejected it: "{said.reason}"'
+        case Standing.EXPIRED:
+            return f"it was good until {spelled(approval.expires_at)}"
+        case Standing.WAITING | Standing.APPROVED:
+            return "it is open"
+
+
+def next_of(approval: Approval) -> str:
+    """Return the command that comes next for a request that is over."""
+    if approval.replaced_by:
+        return command("approvals", "show", approval.replaced_by)
+    if approval.plan is not None:
+        return command(approval.plan.operation, approval.plan.directory)
+    return command("approvals", "ls")
+
+
+def _bare(digest: str) -> str:
+    return digest.removeprefix("sha256:").lower()
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > REASON_MAX or not reason.isprintable():
+        raise UsageError(
+            "a decision needs a reason",
+            why=f"who looks at it later reads it; it is one line of at most {REASON_MAX} characters",
+            fix="repeat with --reason TEXT",
+        )
+
+
+def encode(approval: Approval) -> bytes:
+    """Return the stored form."""
+    return msgspec.json.encode(approval)
+
+
+def decode(data: bytes, name: str) -> Approval:
+    """Read a stored request.
+
+    Args:
+        data: Its stored form.
+        name: Its id, as the record's key has it.
+
+    Raises:
+        StateInvalid: It cannot be read, is another one, or a newer release wrote it: nothing may be done on it.
+    """
+    what = f"request {name[:40]!a} for approval cannot be read"
+    try:
+        approval = decode_json(data, type=Approval)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StateInvalid(what, why=reason_of(error), fix=command("approvals", "ls")) from error
+    if approval.schema > SCHEMA:
+        raise StateInvalid(what, why="a newer Interlock wrote it", fix="update Interlock")
+    if approval.id != name:
+        raise StateInvalid(what, why="it says that it is another one", fix=command("approvals", "ls"))
+    return approval

@@ -1,0 +1,201 @@
+"""Requests for approval, kept in a store: records, and the plans as blobs. A hand.
+
+A decision is a compare-and-swap on what was read: of two persons who decide at once, the second is judged anew on what
+the first said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from interlock.clock import Clock
+from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
+from interlock.policy.approval import OPEN, Approval, Decision, Kind, Standing, decode, encode, standing
+from interlock.policy.approval import decided as with_decision
+from interlock.policy.approval import replaced as with_replaced
+from interlock.policy.approval import used as with_use
+from interlock.store.blobs import BlobStore
+from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
+
+_PREFIX = "approval/"
+_SWAPS_MAX = 50  # lost swaps; each is somebody else's decision
+KEPT = timedelta(days=90)
+"""How long a request that is over can be looked at; the audit log has it for good."""
+_ID_MAX = 100
+
+
+class ApprovalBook:
+    """Asks, decides, uses.
+
+    Args:
+        records: Where requests are kept.
+        blobs: Where plans are kept.
+        clock: Of the store.
+    """
+
+    def __init__(self, records: RecordStore, blobs: BlobStore, clock: Clock) -> None:
+        self._records = records
+        self._blobs = blobs
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Return the store's time, by which requests become too old."""
+        return self._clock.now()
+
+    async def keep(self, plan: bytes) -> str:
+        """Keep a plan file; return the digest under which `plan` returns it."""
+        return await self._blobs.put(plan)
+
+    async def plan(self, approval: Approval) -> bytes:
+        """Return the kept plan of a request.
+
+        Raises:
+            UsageError: It has none.
+            InterlockError: The store has lost it.
+        """
+        if approval.plan is None:
+            raise UsageError(f"request {approval.id} has no plan", fix=command("approvals", "show", approval.id))
+        return await self._blobs.get(approval.plan.blob)
+
+    async def ask(self, approval: Approval) -> None:
+        """Write a new request down. Asking again with the same one is fine.
+
+        Raises:
+            UsageError: There is another one of this name.
+        """
+        value = encode(approval)
+        try:
+            await self._records.swap(_key(approval.id), expected=None, value=value)
+        except Mismatch as error:
+            if error.current is None or error.current.value != value:
+                raise UsageError(f"there is a request {approval.id} already", fix=command("approvals", "ls")) from error
+        await self._sweep()
+
+    async def find(self, name: str) -> Approval | None:
+        """Return a request; None when there is none of this name.
+
+        Raises:
+            StateInvalid: It cannot be read.
+        """
+        record = await self._record(name)
+        return None if record is None else decode(record.value, name)
+
+    async def get(self, name: str) -> Approval:
+        """Return a request.
+
+        Raises:
+            UsageError: There is none of this name.
+            StateInvalid: It cannot be read.
+        """
+        found = await self.find(name)
+        if found is None:
+            raise _unknown(name)
+        return found
+
+    async def all(self) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
+        """Return every request, the oldest first, and the names of those that cannot be read."""
+        found: list[Approval] = []
+        unreadable: list[str] = []
+        after = ""
+        while page := await self._records.list(_PREFIX, after=after, limit=LIST_LIMIT_MAX):
+            for record in page:
+                name = record.key.removeprefix(_PREFIX)
+                try:
+                    found.append(decode(record.value, name))
+                except InterlockError:
+                    unreadable.append(name)
+            after = page[-1].key
+        return tuple(sorted(found, key=lambda one: one.asked_at)), tuple(unreadable)
+
+    async def find_open(self, kind: Kind, state: str, digest: str) -> Approval | None:
+        """Return the newest open request to do exactly this; None when there is none."""
+        now = self.now()
+        found, _ = await self.all()
+        fits = [one for one in found if (one.kind, one.state, one.digest) == (kind, state, digest)]
+        return next((one for one in reversed(fits) if standing(one, now) in OPEN), None)
+
+    async def decide(self, name: str, decision: Decision, *, digest: str = "") -> Approval:
+        """Add what a person said; see `approval.decided` for what it raises."""
+        after = await self._change(name, lambda one: with_decision(one, decision, digest=digest))
+        if standing(after, self.now()) is Standing.REJECTED:
+            await self._drop_plan(after)
+        return after
+
+    async def use(self, name: str, *, by: str, digest: str) -> Approval:
+        """Use a request up, before anything is changed; see `approval.used` for what it raises."""
+        return await self._change(name, lambda one: with_use(one, by=by, digest=digest, now=self.now()))
+
+    async def replace(self, name: str, *, by: str) -> Approval:
+        """Let another request take the place of this one."""
+        after = await self._change(name, lambda one: with_replaced(one, by=by))
+        await self._drop_plan(after)
+        return after
+
+    async def forget_plan(self, name: str) -> None:
+        """Let go of the plan of a request that is over; it may hold secrets. A failure costs nothing but room."""
+        with suppress(InterlockError):
+            await self._drop_plan(await self.get(name))
+
+    async def _change(self, name: str, change: Callable[[Approval], Approval]) -> Approval:
+        for _ in range(_SWAPS_MAX):
+            record = await self._record(name)
+            if record is None:
+                raise _unknown(name)
+            before = decode(record.value, name)
+            after = change(before)
+            if after is before:
+                return after
+            value = encode(after)
+            try:
+                await self._records.swap(record.key, expected=record.version, value=value)
+            except Mismatch as error:
+                if error.current is None or error.current.value != value:  # else our own swap, whose answer was lost
+                    continue
+            return after
+        raise BackendUnavailable(
+            f"request {name} was not changed",
+            why="others changed it all the time",
+            fix=command("approvals", "show", name),
+        )
+
+    async def _record(self, name: str) -> Record | None:
+        is_name = 0 < len(name) <= _ID_MAX and name.isascii() and name.replace("-", "").isalnum()
+        return await self._records.get(_key(name)) if is_name else None
+
+    async def _drop_plan(self, approval: Approval) -> None:
+        """Delete the plan of a request that is over, unless an open one has the very same bytes."""
+        if approval.plan is None:
+            return
+        blob, now = approval.plan.blob, self.now()
+        others, _ = await self.all()
+        shared = any(one.plan is not None and one.plan.blob == blob and standing(one, now) in OPEN for one in others)
+        if not shared:
+            await self._blobs.delete(blob)
+
+    async def _sweep(self) -> None:
+        """Let go of plans that are too old, and of requests that were over long ago. What fails, the next one does."""
+        with suppress(InterlockError):
+            now = self.now()
+            found, _ = await self.all()
+            for one in found:
+                if standing(one, now) is Standing.EXPIRED:  # else its plan went when it was over
+                    await self._drop_plan(one)
+                if now - one.expires_at > KEPT and standing(one, now) not in OPEN:
+                    await self._drop_plan(one)
+                    await self._forget(one)
+
+    async def _forget(self, approval: Approval) -> None:
+        record = await self._record(approval.id)
+        if record is not None:
+            with suppress(Mismatch):
+                await self._records.swap(record.key, expected=record.version, value=None)
+
+
+def _key(name: str) -> str:
+    return _PREFIX + name
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(f"there is no request {name[:40]!a} for approval", fix=command("approvals", "ls"))
