@@ -90,7 +90,8 @@ part of it. How to use it: [move from HCP Terraform](../howto/move-from-hcp-terr
   refused with 423, and Terraform prints who holds, the place in the queue and the next command. `-lock-timeout` has
   no effect.
 - Each time a Terraform reads a workspace by its name it is told an id with a part of its own. LOCK, every write and
-  UNLOCK come with that id, so two Terraforms with one token are two, and a repeated LOCK is one lock.
+  UNLOCK come with that id, so two Terraforms with one token are two, and a repeated LOCK is one lock. A script is told
+  an id without it: all that comes with one token is one client then, so give each script a token of its own.
 - A Terraform at work stores what it has every 20 s (`X-Terraform-Snapshot-Interval`), so a killed one leaves what
   it finished.
 - A write under a lock that is not current any more, or of a state that may not follow, is refused, and its bytes

@@ -110,10 +110,18 @@ class CloudServer:
         return (await self.book.create(role, states=states, note=note or role.value, by="test"))[1].whole()
 
     def send(
-        self, method: str, path: str, *, token: str | None = MASTER, body: bytes = b"", sends: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = MASTER,
+        body: bytes = b"",
+        sends: object = None,
+        is_terraform: bool = False,
     ) -> Sent:
         """Send a request and do not wait for its answer."""
         headers = {"Host": "tfe.example:8650"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        headers |= {"Terraform-Version": "1.11.4"} if is_terraform else {}
         whole = path if path.startswith("/") else f"/api/v2/{path}"
         return Sent(self.app, method, whole, headers, body if sends is None else json.dumps(sends).encode())
 
@@ -142,10 +150,10 @@ class Cloud:
     def __init__(self, server: CloudServer, token: str = MASTER, state: str = STATE) -> None:
         self.server, self.token = server, token
         self.organization, self.name = state.split("/")
-        self.id = ""
+        self.id, self.is_terraform = "", True
 
     async def ask(self, method: str, path: str, **more: Any) -> Answered:
-        return await self.server.ask(method, path, token=self.token, **more)
+        return await self.server.ask(method, path, token=self.token, is_terraform=self.is_terraform, **more)
 
     async def init(self, **attributes: Any) -> Answered:
         """Read the workspace, or make it."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.types import ASGIApp
 
 from interlock.errors import UsageError
@@ -23,6 +24,7 @@ async def serving(
     host: str,
     port: int,
     names: Iterable[str] = (),
+    pages: frozenset[bytes] = frozenset(),
     tls: tuple[Path, Path] | None = None,
     linger_s: int = 2,
 ) -> AsyncIterator[tuple[str, int]]:
@@ -33,6 +35,7 @@ async def serving(
         host: Where to listen.
         port: Likewise; 0 takes a free one.
         names: By which clients may address it, besides that of loopback.
+        pages: Paths that are made for browsers.
         tls: Files of the certificate and of its key; None to serve in clear.
         linger_s: Seconds for requests under way when it ends.
 
@@ -43,7 +46,7 @@ async def serving(
     listener = listen(host, port, what="the server")
     bound = listener.getsockname()[0]
     options: dict[str, Any] = {"log_config": None, "lifespan": "on", "timeout_graceful_shutdown": linger_s, **files}
-    server = new_server(app, names=names_of(bound, names), **options)
+    server = new_server(app, names=replace(names_of(bound, names), pages=pages), **options)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield listener.getsockname()[:2]

@@ -45,6 +45,7 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
     """
     from interlock.server.tfe.answers import Answers
     from interlock.server.tfe.locking import WorkspaceLocks
+    from interlock.server.tfe.logins import LoginBook, login_routes
     from interlock.server.tfe.serving import tfe_routes
     from interlock.server.tfe.uploads import UploadBook
     from interlock.server.tfe.versions import Versions
@@ -60,7 +61,8 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
         locks=WorkspaceLocks(home.coordinator, locks, about, tokens, breaker=breaker, wait_s=wait_s),
         audit=home.audit,
     )
-    return tfe_routes(answers, tokens, is_https=is_https)
+    logins = login_routes(LoginBook(records, clock, home.ids), tokens)
+    return [*logins, *tfe_routes(answers, tokens, is_https=is_https)]
 
 
 def _breaker(home: EmbeddedHome, environ: Mapping[str, str], watch_s: float) -> Breaker:

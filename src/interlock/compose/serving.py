@@ -86,6 +86,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     from interlock.listening.ending import Ending
     from interlock.rights.book import TokenBook
     from interlock.rights.callers import BookTokens, SingleToken
+    from interlock.server.tfe.login import PAGES
 
     ending = Ending()
     settings = read_settings()
@@ -97,7 +98,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
         own = [url.rstrip("/") for url in asked.urls]
         app = server_app(home, about, tokens, doors, own=own, is_https=_is_https(asked))
-        taking = serving(app, host=host, port=port, names=asked.names, tls=asked.tls, linger_s=LINGER_S)
+        taking = serving(app, host=host, port=port, names=asked.names, pages=PAGES, tls=asked.tls, linger_s=LINGER_S)
         async with taking as (_, bound):
             scheme = "http" if asked.tls is None else "https"
             address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}"

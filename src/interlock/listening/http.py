@@ -167,7 +167,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Return how a request that is not for us is refused: as if nothing were here."""
         if not self.url.startswith(b"/"):
             return _NOT_FOUND, "nothing is passed on from here: the request line must be in origin form"
-        fault = find_fault(self.headers, self.names)
+        fault = find_fault(self.headers, self.names, self.url.partition(b"?")[0])
         return (_NOT_FOUND, fault) if fault else None
 
     def _fault(self) -> tuple[int, str] | None:

@@ -2,9 +2,10 @@
 
 A port on loopback can be reached by every web page that a browser of this machine shows. A page may point a name of its
 own at 127.0.0.1 (DNS rebinding): then the browser takes our answers for the page's own. So a Host that is not a name of
-loopback is refused, unless the operator named it, such as that of a proxy which passes the public name on. Nothing of
+loopback is refused, unless the operator named it, such as that of a proxy which passes the public name on. Little of
 ours is made for browsers, so what a browser says of a request (Origin, Referer, Sec-Fetch-Site) is refused too: a page
-needs no name to *send* a request, and some requests act without their answer being read.
+needs no name to *send* a request, and some requests act without their answer being read. Where a listener has pages of
+its own (`Names.pages`), a request to one of them is refused only when another site made it.
 Source: RFC 9110 section 7.4, Fetch standard ("Sec-Fetch-Site"); `none` there is an address that a person typed.
 """
 
@@ -20,7 +21,7 @@ from interlock.errors import UsageError, command
 
 _BROWSERS = frozenset({b"origin", b"referer"})
 _FETCH_SITE = b"sec-fetch-site"
-_TYPED = b"none"
+_TYPED, _SAME = b"none", b"same-origin"
 _LOOPBACK = "localhost"
 _ADVICE = "; if it is one, the option --host adds it"
 
@@ -32,11 +33,13 @@ class Names(Struct, frozen=True, kw_only=True):
         others: Names besides those of loopback, in lower case, without a port.
         any_host: Every Host, also none: for a listener beyond loopback of which no name is known.
         advice: What a refusal adds for the operator, such as an option.
+        pages: Paths that are made for browsers.
     """
 
     others: frozenset[str] = frozenset()
     any_host: bool = False
     advice: str = ""
+    pages: frozenset[bytes] = frozenset()
 
 
 ONLY_LOOPBACK = Names()
@@ -66,20 +69,37 @@ def is_loopback(host: str) -> bool:
         return host.lower() == _LOOPBACK
 
 
-def find_fault(headers: Iterable[tuple[bytes, bytes]], names: Names) -> str:
+def find_fault(headers: Iterable[tuple[bytes, bytes]], names: Names, path: bytes = b"") -> str:
     """Return why a request is refused; empty when it is not.
 
     Args:
         headers: Of the request, names in lower case.
         names: The listener's.
+        path: What it asks for, without the query.
     """
     pairs = list(headers)
-    if any(name in _BROWSERS or (name == _FETCH_SITE and value != _TYPED) for name, value in pairs):
-        return "requests of web pages are refused here"
     hosts = [value for name, value in pairs if name == b"host"]
+    if any(_is_of_page(name, value) for name, value in pairs) and not (
+        path in names.pages and len(hosts) == 1 and all(_is_own(name, value, hosts[0]) for name, value in pairs)
+    ):
+        return "requests of web pages are refused here"
     if names.any_host or (len(hosts) == 1 and _is_ours(hosts[0], names)):
         return ""
     return f"the Host of the request is not a name of this listener{names.advice}"
+
+
+def _is_of_page(name: bytes, value: bytes) -> bool:
+    return name in _BROWSERS or (name == _FETCH_SITE and value != _TYPED)
+
+
+def _is_own(name: bytes, value: bytes, host: bytes) -> bool:
+    """Say whether a header allows that a page of this very listener made the request."""
+    if name == _FETCH_SITE:
+        return value in (_TYPED, _SAME)
+    if name not in _BROWSERS:
+        return True
+    scheme, is_there, rest = value.partition(b"://")
+    return bool(is_there) and scheme in (b"http", b"https") and rest.partition(b"/")[0] == host
 
 
 def _is_ours(value: bytes, names: Names) -> bool:

@@ -88,3 +88,32 @@ def test_only_loopback_is_loopback() -> None:
         "a.localhost",
     )
     assert [each for each in given if is_loopback(each)] == ["127.0.0.1", "127.8.8.8", "::1", "localhost"]
+
+
+PAGES = Names(pages=frozenset({b"/login"}))
+OWN = [("Host", "localhost:8650"), ("Origin", "http://localhost:8650"), ("Sec-Fetch-Site", "same-origin")]
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    ("pairs", "path", "is_refused"),
+    [
+        (OWN, b"/login", False),
+        ([*OWN, ("Referer", "http://localhost:8650/login?x=1")], b"/login", False),
+        (OWN, b"/state/prod", True),
+        (OWN, b"/login/other", True),
+        ([("Host", "localhost:8650"), ("Sec-Fetch-Site", "none")], b"/login", False),
+        ([("Host", "localhost:8650"), ("Sec-Fetch-Site", "cross-site")], b"/login", True),
+        ([("Host", "localhost:8650"), ("Sec-Fetch-Site", "same-site")], b"/login", True),
+        ([("Host", "localhost:8650"), ("Origin", "http://evil.example")], b"/login", True),
+        ([("Host", "localhost:8650"), ("Origin", "null")], b"/login", True),
+        ([("Host", "localhost:8650"), ("Referer", "http://localhost:8650.evil.example/")], b"/login", True),
+        ([("Origin", "http://localhost:8650")], b"/login", True),
+        ([("Host", "evil.example"), ("Origin", "http://evil.example")], b"/login", True),
+    ],
+)
+def test_a_page_of_ours_may_be_used_by_itself_and_by_no_other_page(
+    pairs: list[tuple[str, str]], path: bytes, is_refused: bool
+) -> None:
+    found = find_fault([(name.lower().encode(), value.encode()) for name, value in pairs], PAGES, path)
+    assert bool(found) is is_refused

@@ -50,6 +50,7 @@ from interlock.state.outputs import StoredOutput
 
 _DELETE_LEASE_S = 60.0  # of the lock under which a workspace is deleted: two swaps
 _NOT_EMPTY = 409
+_TERRAFORM = "terraform-version"  # a header that Terraform and OpenTofu send, and libraries for this API do not
 
 
 class NotEmpty(InterlockError):
@@ -133,12 +134,12 @@ class Answers:
             raise taken(state)
         made = await self._book.make(state, tags, by=asked.caller.who)
         await self._audit.append("workspace-created", subject=state, by=asked.caller.who, facts={})
-        opened = self._opened(state)
+        opened = self._opened(asked, state)
         return _data(workspace_document(self._seen(asked, opened, made, view)), status=201)
 
     async def open_workspace(self, asked: Asked) -> Told:
         """Read a workspace by its name, under an id with a session of its own."""
-        return await self._read(asked, self._opened(asked.state))
+        return await self._read(asked, self._opened(asked, asked.state))
 
     async def read_workspace(self, asked: Asked) -> Told:
         """Read a workspace by its id."""
@@ -268,8 +269,10 @@ class Answers:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _opened(self, state: str) -> WorkspaceId:
-        return WorkspaceId(state=state, session=self._coordinator.new_ticket()[:SESSION_CHARS])
+    def _opened(self, asked: Asked, state: str) -> WorkspaceId:
+        """Return the id under which a client works with a workspace; only a Terraform keeps it for its whole life."""
+        is_terraform = _TERRAFORM in asked.request.headers
+        return WorkspaceId(state=state, session=self._coordinator.new_ticket()[:SESSION_CHARS] if is_terraform else "")
 
     async def _there(self, state: str) -> tuple[Workspace | None, View]:
         """Return what is kept of a workspace, and its lock and head.

@@ -3,9 +3,10 @@
 `organization` and workspace name the state `ORGANIZATION/WORKSPACE`, which can be reached by every other way too.
 
 A client asks for a workspace by its name once and then uses the id that it was told, in LOCK, in every write and in
-UNLOCK. None of those says anything else about who sends it, and people share tokens. So each time a workspace is
-asked for by name its id ends with a *session*, fresh: it tells two Terraforms with one token apart, and makes of a
-repeated LOCK a repetition. Ids that are listed have none.
+UNLOCK. None of those says anything else about who sends it, and people share tokens. So each time a
+Terraform asks for a workspace by name, its id ends with a *session*, fresh: it tells two Terraforms with one token
+apart, and makes of a repeated LOCK a repetition. Ids that are listed, and those that scripts are told, have none: for
+these all that comes with one token is one client's.
 Source: hashicorp/terraform internal/cloud (`StateMgr` reads the workspace, `State` keeps its id).
 """
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.cloud_api import MASTER, STATE, WAIT_S, CloudServer, error, settle, state, terraform
+from tests.cloud_api import MASTER, STATE, WAIT_S, Cloud, CloudServer, error, settle, state, terraform
 
 from interlock.rights import Role
 
@@ -185,6 +185,18 @@ async def test_a_script_without_a_session_has_one_lock_a_token(server: CloudServ
     assert (await server.ask("POST", f"{path}/lock", token=ann)).status == 200
     assert (await server.ask("POST", f"{path}/unlock", token=bob)).status == 423
     assert (await server.ask("POST", f"{path}/unlock", token=ann)).status == 200
+
+
+async def test_a_script_may_ask_for_the_workspace_again_and_again_and_is_one_client(server: CloudServer) -> None:
+    ids = set()
+    for step in ("lock", "write", "unlock"):
+        script = Cloud(server, MASTER)
+        script.is_terraform = False
+        await script.init()
+        ids.add(script.id)
+        told = await (script.write(state(1)) if step == "write" else getattr(script, step)())
+        assert told.status == 200
+    assert ids == {"ws-acme~app"}
 
 
 async def test_a_reason_that_somebody_gives_is_shown(server: CloudServer) -> None:
