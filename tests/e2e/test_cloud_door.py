@@ -48,6 +48,10 @@ def processes() -> Iterator[None]:
     end_all()
 
 
+def _until_parties(host: CloudHost, number: int) -> None:
+    until(lambda: sum(map(len, host.queue(STATE))) == number)
+
+
 def _life(module: CloudModule, host: CloudHost, *, migrates_out: bool) -> None:
     module.detach()
     module.run("init", "-input=false")
@@ -152,7 +156,7 @@ def test_clients_that_contend_are_served_in_order_and_a_cancelled_one_reads_our_
     running = []
     for number, module in enumerate(modules):
         running.append(module.start("apply", "-auto-approve", "-refresh=false"))
-        until(lambda number=number: len([*host.queue(STATE)[0], *host.queue(STATE)[1]]) == number + 1)
+        _until_parties(host, number + 1)
     holders, waiters = host.queue(STATE)
     assert [each.split()[0] for each in [*holders, *waiters]] == ["first", "second", "third"]
     (ticket,) = [
@@ -287,7 +291,7 @@ async def test_our_own_client_of_this_api_and_our_server_understand_each_other(h
     found = Found(
         type="cloud",
         settings={"hostname": "localhost", "organization": "acme", "workspaces.name": "app", "token": TOKEN},
-        origins={},
+        origins=(),
         workspace="default",
     )
     backend = open_tfe(found, environ={}, home=tmp_path, base=f"http://127.0.0.1:{host.port}/api/v2")

@@ -162,7 +162,7 @@ def page(wish: Wish, *, refused: str = "") -> tuple[str, dict[str, str]]:
         f"<style>{_STYLE}</style></head><body><h1>Log in to Interlock</h1>"
         "<p>A Terraform on this computer asks for a token of this server. Go on only if you have just started "
         f"<code>terraform login</code>. The token goes to <code>{html.escape(wish.redirect)}</code>.</p>"
-        f'{said}<form method="post"><label for="token">Token, as <code>interlock token create</code> printed it</label>'
+        f'{said}<form method="post"><label for="token">Token of this server</label>'
         '<input id="token" name="token" type="password" autocomplete="off" autofocus required>'
         '<button type="submit">Give it to Terraform</button></form></body></html>'
     )
