@@ -44,7 +44,8 @@ NOTHING_SPENT = Spent()
 
 def spend(spent: Spent, names: Iterable[str], *, now: datetime) -> Spent:
     """Remember these names."""
-    added = "".join(_digest(name) for name in dict.fromkeys(names) if not is_spent(spent, name))
+    digests = dict.fromkeys(map(_digest, names))
+    added = "".join(digest for digest in digests if not _is_held(spent, digest))
     if not added:
         return spent
     if spent.since is None or _is_over(spent, spent.since, now):
@@ -54,7 +55,11 @@ def spend(spent: Spent, names: Iterable[str], *, now: datetime) -> Spent:
 
 def is_spent(spent: Spent, name: str) -> bool:
     """Say whether this name ended. Two names in 280 million million look alike; a repeated command brings a new one."""
-    return spent.since is not None and (_holds(spent.newer, _digest(name)) or _holds(spent.older, _digest(name)))
+    return spent.since is not None and _is_held(spent, _digest(name))
+
+
+def _is_held(spent: Spent, digest: str) -> bool:
+    return _holds(spent.newer, digest) or _holds(spent.older, digest)
 
 
 def _is_over(spent: Spent, since: datetime, now: datetime) -> bool:

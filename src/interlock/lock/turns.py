@@ -114,10 +114,17 @@ def remember(lock: Lock, *endings: Departure, now: datetime) -> Lock:
     if not endings:
         return lock
     tickets = {ending.ticket for ending in endings}
-    known = (*(ending for ending in lock.departed if ending.ticket not in tickets), *endings)
-    silent = [ending for ending in known if ending.how is Stage.SILENT]
-    final = [ending for ending in known if ending.how is not Stage.SILENT]
-    gone = {id(ending) for ending in (*silent[:-SILENT_KEPT], *final[:-DEPARTED_KEPT])}
-    names = [name for ending in final[:-DEPARTED_KEPT] for name in (ending.ticket, ending.lock_id) if name]
-    kept = tuple(ending for ending in known if id(ending) not in gone)
-    return replace(lock, departed=kept, spent=spend(lock.spent, names, now=now))
+    known = [*(ending for ending in lock.departed if ending.ticket not in tickets), *endings]
+    silent = sum(ending.how is Stage.SILENT for ending in known)
+    too_many = {True: silent - SILENT_KEPT, False: len(known) - silent - DEPARTED_KEPT}
+    kept: list[Departure] = []
+    names: list[str] = []
+    for ending in known:  # the oldest first
+        is_silent = ending.how is Stage.SILENT
+        if too_many[is_silent] <= 0:
+            kept.append(ending)
+            continue
+        too_many[is_silent] -= 1
+        if not is_silent:
+            names += [ending.ticket, *([ending.lock_id] if ending.lock_id else [])]
+    return replace(lock, departed=tuple(kept), spent=spend(lock.spent, names, now=now))

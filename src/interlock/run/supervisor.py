@@ -214,15 +214,18 @@ class Supervisor:
             case Action.LEAVE:
                 self._leave(cause)
             case Action.STOP:
-                self._stopping = self._stopping or cause
+                self._stop_for(cause)
                 self._commands.stop()
             case Action.KILL:
                 self._commands.kill()
             case Action.DECLINE:
-                self._stopping = self._stopping or cause  # who wanted it first is the outcome
+                self._stop_for(cause)
                 self.answer(approved=False)
             case Action.WARN | Action.IGNORE:
                 pass
+
+    def _stop_for(self, cause: Cause) -> None:
+        self._stopping = self._stopping or cause  # who wanted it first is the outcome
 
     def answer(self, *, approved: bool) -> None:
         """The person answered the approval."""

@@ -102,7 +102,7 @@ class SqliteStore:
         Raises:
             BackendUnavailable: The file is damaged so that not even that can be told.
         """
-        return await asyncio.wrap_future(self._reader.submit(_faults))
+        return await self._reader.ask(_faults)
 
     async def close(self) -> None:
         """Finish what was handed in, wake all waiters with an error, and let go of the file."""
@@ -138,9 +138,9 @@ class SqliteRecords:
         check_key(key)
         check_value(key, value)
         self._check_usable()
-        written = self._writer.submit(lambda connection: swap_row(connection, key, expected, value))
+        written = self._writer.ask(lambda connection: swap_row(connection, key, expected, value))
         try:
-            return await asyncio.wrap_future(written)
+            return await written
         finally:
             self._doorbell.ring(key)
 
@@ -149,9 +149,9 @@ class SqliteRecords:
         check_key(key)
         check_value(key, value)
         self._check_usable()
-        written = self._writer.submit(lambda connection: replace_damaged_row(connection, key, value))
+        written = self._writer.ask(lambda connection: replace_damaged_row(connection, key, value))
         try:
-            return await asyncio.wrap_future(written)
+            return await written
         finally:
             self._doorbell.ring(key)
 
@@ -195,7 +195,7 @@ class SqliteRecords:
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         self._check_usable()
-        return await asyncio.wrap_future(self._reader.submit(work))
+        return await self._reader.ask(work)
 
     def _check_usable(self) -> None:
         if self._closed:

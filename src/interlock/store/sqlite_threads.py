@@ -7,15 +7,18 @@ outcome.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from interlock.errors import InterlockError
 from interlock.store.ballast import give_up_ballast, is_full
@@ -27,9 +30,45 @@ GROUP_MAX = 128
 _T = TypeVar("_T")
 
 
+class _Promise(Generic[_T]):
+    """What a thread has of an answer that an event loop waits for. A `Future` of threads costs half of a short job."""
+
+    __slots__ = ("_loop", "future")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[_T] = self._loop.create_future()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """See `Future`. Whoever leaves later leaves the job as it is."""
+        return not self.future.cancelled()
+
+    def set_result(self, result: _T) -> None:
+        """See `Future`."""
+        self._call(partial(_answer, self.future, result))
+
+    def set_exception(self, error: BaseException) -> None:
+        """See `Future`."""
+        self._call(partial(_refuse, self.future, error))
+
+    def _call(self, settle: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, so nobody waits
+            self._loop.call_soon_threadsafe(settle)
+
+
+def _answer(future: asyncio.Future[_T], result: _T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _refuse(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
 class _Job(Struct, Generic[_T], frozen=True, kw_only=True):
     work: Callable[[sqlite3.Connection], _T]
-    future: Future[_T] = field(default_factory=Future)
+    future: Future[_T] | _Promise[_T]
 
 
 class _Outcome(Struct, frozen=True, kw_only=True):
@@ -53,9 +92,15 @@ class SqliteThread(ABC):
 
         A future that is cancelled before its turn is not done at all; later, cancelling does nothing.
         """
-        job = _Job(work=work)
-        self._jobs.put(job)
-        return job.future
+        future: Future[_T] = Future()
+        self._jobs.put(_Job(work=work, future=future))
+        return future
+
+    def ask(self, work: Callable[[sqlite3.Connection], _T]) -> asyncio.Future[_T]:
+        """Hand in a job, as `submit`, for the running event loop."""
+        promise: _Promise[_T] = _Promise()
+        self._jobs.put(_Job(work=work, future=promise))
+        return promise.future
 
     def close(self) -> None:
         """Finish what was handed in, then end the thread and its connection. Blocks; calls come once."""

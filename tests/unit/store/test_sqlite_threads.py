@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -119,3 +120,28 @@ def test_a_writer_goes_on_after_a_transaction_that_could_not_be_rolled_back(benc
     bench.writer._is_broken = True
     assert bench.writer.submit(_insert("a")).result(PATIENCE_S) == "a"
     assert _keys(bench) == ["a"]
+
+
+async def test_an_event_loop_is_told_what_its_job_returned_or_why_it_was_refused(bench: _Bench) -> None:
+    assert await bench.writer.ask(_insert("k")) == "k"
+    with pytest.raises(UsageError, match="no"):
+        await bench.writer.ask(_refuse)
+
+
+async def test_a_job_that_an_event_loop_gave_up_before_its_turn_is_not_done(bench: _Bench) -> None:
+    bench.hold()
+    left, kept = bench.writer.ask(_insert("left")), bench.writer.ask(_insert("kept"))
+    left.cancel()
+    bench.gate.set()
+    assert await kept == "kept"
+    assert await asyncio.to_thread(_keys, bench) == ["kept"]
+
+
+def test_a_job_whose_event_loop_has_ended_is_done_and_harms_no_other(bench: _Bench) -> None:
+    async def hand_in() -> None:
+        bench.writer.ask(_insert("k"))
+
+    bench.hold()
+    asyncio.run(hand_in())
+    bench.gate.set()
+    assert _keys(bench) == ["k"]
