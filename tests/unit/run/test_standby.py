@@ -13,6 +13,7 @@ from interlock.run.standby import CONFIG, Standby, Start, find_own_config, stand
 CLOCK = SystemClock()
 # What Terraform does: look whether the file can be opened, then read it, then the plan file.
 PROGRAM = """#!/bin/sh
+[ -z "$DAWDLES" ] || exec sleep 60
 [ -n "$SKIPS" ] || { : < "$TF_CLI_CONFIG_FILE"; cat "$TF_CLI_CONFIG_FILE"; }
 echo begun
 [ -z "$1" ] || cat "$1"
@@ -88,6 +89,29 @@ async def test_a_program_that_does_not_wait_at_its_configuration_is_not_used(
     standby = await started(program, environ, tmp_path)
     await standby.running.follow(lambda _: None)
     assert not await standby.may_begin((program,), environ, CLOCK)
+    await standby.dismiss()
+
+
+class HastyClock(SystemClock):
+    """A clock on which each look takes a second."""
+
+    now_s = 0.0
+
+    def monotonic(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        """Not at all."""
+
+
+async def test_a_program_that_has_not_come_to_its_configuration_in_time_is_not_used(
+    program: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ = {**environ, "DAWDLES": "1"}
+    standby = await started(program, environ, tmp_path)
+    assert not await standby.may_begin((program,), environ, HastyClock())
+    assert standby.running.child.is_running
     await standby.dismiss()
 
 

@@ -163,6 +163,43 @@ async def test_what_the_gateway_needs_is_given_from_its_opening_on(tmp_path: Pat
     assert ["GATEWAY" in process.environ for process in scene.terraform.started] == [False, True]
 
 
+async def test_a_plan_that_stands_by_for_something_else_is_dismissed_and_another_is_started(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, environ={"HOME": str(tmp_path)})
+    scene.commands.expect_plan()
+    await asyncio.sleep(0)
+    scene.commands.add({"GATEWAY": "http://localhost"})
+    outcome = await scene.commands.plan(scene.plan, _ignore)
+    waited, planned = scene.terraform.started
+    assert ("GATEWAY" in waited.environ, "GATEWAY" in planned.environ) == (False, True)
+    assert not waited.is_running
+    assert outcome.ended.code == scene.terraform.ends["plan"].code
+
+
+@pytest.mark.promise("P9")
+async def test_a_plan_that_stood_by_does_not_begin_after_a_wish_that_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, told = Scene(tmp_path), list[str]()
+
+    class Ready:
+        async def may_begin(self, *_: object) -> bool:
+            scene.commands.stop()
+            return True
+
+        async def dismiss(self) -> None:
+            told.append("dismissed")
+
+    async def ready(*_: object, **__: object) -> Ready:
+        return Ready()
+
+    monkeypatch.setattr("interlock.run.terraform_commands.stand_by", ready)
+    scene.commands.expect_plan()
+    with pytest.raises(StopRequested):
+        await scene.commands.plan(scene.plan, _ignore)
+    assert told == ["dismissed"]
+    assert scene.journal.summary.starting == ""
+
+
 @pytest.mark.parametrize(
     ("flags", "theirs", "used"),
     [((), None, "-parallelism=7"), (("-parallelism=3",), 3, "-parallelism=3"), (("--parallelism=4",), 4, None)],
