@@ -40,7 +40,7 @@ from interlock.run.surroundings import Diagnose, Generated, Way
 from interlock.run.trace_log import TraceLog
 from interlock.run.transcript import Journal
 from interlock.run.workspace import IMPORTS_NAME, LOCK_FILE, Workspace, space_of
-from interlock.secrecy import PartlyShown
+from interlock.secrecy import KnownSecrets, PartlyShown
 from interlock.state import empty_document, render_document
 from interlock.terraform import Options, Place, Verb, build_command, divide_flags, merge_environment
 from interlock.terraform.command import PlanMode, UserFlags, without_backend
@@ -539,17 +539,17 @@ class TerraformCommands:
             self._ended()
             if standby is not None:
                 standby.forget()
-            await asyncio.to_thread(self._hand_over_log)
+            await asyncio.to_thread(self._give_log, self._log.hand_over, "is kept with the run")
 
-    def _hand_over_log(self) -> None:
+    def _give_log(self, give: Callable[[KnownSecrets, str], None], otherwise: str) -> None:
         """Give the user the log that was asked for with `TF_LOG_PATH`; a run does not fail for want of it."""
         address = self.access.backend.address if self.access.backend is not None else ""
         try:
-            self._log.hand_over(self.journal.known, address)
+            give(self.journal.known, address)
         except OSError as error:
             why = reason_of(error)
-            kept = f"Terraform's log could not be written where TF_LOG_PATH says, and is kept with the run: {why}"
-            self.journal.tell(NoteEntry(text=kept))
+            text = f"Terraform's log could not be written where TF_LOG_PATH says, and {otherwise}: {why}"
+            self.journal.tell(NoteEntry(text=text))
 
     def _begun(self, running: Running) -> None:
         """Write down which process it is; ask it to stop when that was wanted while it was being started."""
@@ -689,7 +689,7 @@ class TerraformCommands:
         """See `Commands.clear_away`."""
         (self.run_folder / PLAN_FILE).unlink(missing_ok=True)
         remove_given(self.run_folder)
-        self._log.clear()
+        self._give_log(self._log.clear, "what is left of it is lost")
 
 
 def _cli_config(environ: Mapping[str, str]) -> str:

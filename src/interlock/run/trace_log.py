@@ -16,6 +16,7 @@ from interlock.secrecy import KnownSecrets
 
 VARIABLE: Final = "TF_LOG_PATH"
 NAME: Final = "trace.log"
+_LEFT: Final = "trace.log.left"
 _MASK: Final = "(address)"
 
 
@@ -49,20 +50,41 @@ class TraceLog:
         Raises:
             OSError: It cannot be written; what is new stays in the run's folder.
         """
-        own = self.folder / NAME
-        if self._wanted is None or not own.exists():
+        if self._wanted is not None and self._own.exists():
+            self._append(self._wanted, known, address, is_all=False)
+
+    def clear(self, known: KnownSecrets, address: str) -> None:
+        """Hand over what is left, also half a line, and remove the run's own copy.
+
+        A provider may write until it has ended, which is after the command has. What cannot be handed over is kept in
+        the run's folder, without secrets.
+
+        Raises:
+            OSError: What is left can be written nowhere; the run's own copy is removed.
+        """
+        if self._wanted is None or not self._own.exists():
             return
-        with own.open("rb") as file, self._wanted.open("a", errors="surrogateescape") as theirs:
+        left = self.folder / _LEFT
+        try:
+            self._append(self._wanted, known, address, is_all=True)
+        except OSError:
+            left.unlink(missing_ok=True)
+            self._append(left, known, address, is_all=True)
+        finally:
+            self._own.unlink()
+        if left.exists():
+            left.replace(self._own)
+
+    @property
+    def _own(self) -> Path:
+        return self.folder / NAME
+
+    def _append(self, to: Path, known: KnownSecrets, address: str, *, is_all: bool) -> None:
+        with self._own.open("rb") as file, to.open("a", errors="surrogateescape") as theirs:
             file.seek(self._offset)
             for line in file:
-                if not line.endswith(b"\n"):
+                if not is_all and not line.endswith(b"\n"):
                     break
                 text = line.decode(errors="surrogateescape")
                 theirs.write(known.hide(text.replace(address, _MASK) if address else text))
                 self._offset += len(line)
-
-    def clear(self) -> None:
-        """Remove the run's own copy, once everything was handed over."""
-        own = self.folder / NAME
-        if self._wanted is not None and own.exists() and own.stat().st_size <= self._offset:
-            own.unlink()

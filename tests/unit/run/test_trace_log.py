@@ -29,27 +29,40 @@ def test_the_log_goes_to_the_runs_folder_and_comes_out_without_secrets(log: Trac
     own.write_text(f"GET {ADDRESS}\nPOST /prefix-of-the-gateway/api\nhalf a line with prefix-of-")
     log.hand_over(KNOWN, ADDRESS)
     assert theirs.read_text() == "of an earlier run\nGET (address)\nPOST /(sensitive)/api\n"
-    log.clear()
-    assert own.exists(), "not everything was handed over"
     with own.open("a") as file:
         file.write("the-gateway\n")
     log.hand_over(KNOWN, ADDRESS)
     assert theirs.read_text().endswith("half a line with (sensitive)\n")
-    log.clear()
+    log.clear(KNOWN, ADDRESS)
     assert not own.exists()
+
+
+@pytest.mark.promise("P10")
+def test_what_a_provider_wrote_after_its_command_had_ended_is_handed_over_too(log: TraceLog, tmp_path: Path) -> None:
+    own = Path(log.redirect({VARIABLE: "terraform.log"})[VARIABLE])
+    own.write_text("a line\n")
+    log.hand_over(KNOWN, ADDRESS)
+    with own.open("a") as file:
+        file.write(f"GET {ADDRESS}\nhalf a line with prefix-of-the-gateway")
+    log.clear(KNOWN, ADDRESS)
+    shown = "a line\nGET (address)\nhalf a line with (sensitive)"
+    assert (tmp_path / "module" / "terraform.log").read_text() == shown
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_without_the_variable_nothing_is_changed(log: TraceLog, tmp_path: Path) -> None:
     assert log.redirect({"TF_LOG": "trace"}) == {"TF_LOG": "trace"}
     log.hand_over(NO_KNOWN_SECRETS, ADDRESS)
-    log.clear()
+    log.clear(NO_KNOWN_SECRETS, ADDRESS)
     assert list((tmp_path / "module").iterdir()) == []
 
 
-def test_a_log_that_cannot_be_handed_over_is_kept(log: TraceLog, tmp_path: Path) -> None:
+@pytest.mark.promise("P10")
+def test_a_log_that_cannot_be_handed_over_is_kept_without_secrets(log: TraceLog, tmp_path: Path) -> None:
     log.redirect({VARIABLE: "no/such/folder/terraform.log"})
-    (tmp_path / "run" / NAME).write_text("a line\n")
+    (tmp_path / "run" / NAME).write_text(f"GET {ADDRESS}\nwith prefix-of-the-gateway\n")
     with pytest.raises(OSError, match="No such file"):
-        log.hand_over(NO_KNOWN_SECRETS, "")
-    log.clear()
-    assert (tmp_path / "run" / NAME).read_text() == "a line\n"
+        log.hand_over(KNOWN, ADDRESS)
+    log.clear(KNOWN, ADDRESS)
+    assert (tmp_path / "run" / NAME).read_text() == "GET (address)\nwith (sensitive)\n"
+    assert len(list((tmp_path / "run").iterdir())) == 1
