@@ -412,15 +412,18 @@ async def test_identical_reads_at_once_share_one_call() -> None:
 
 @pytest.mark.promise("P7")
 async def test_an_apply_is_served_before_a_drift_scan_that_was_there_first() -> None:
-    limits = (Limit(key="token", scope=Scope.TOKEN, allowed=100, window_s=20.0),)
-    budget = Override(name="token", allowed=100, window_s=1.0)
+    # So few that both always wait for the budget, however slow the machine is: drift got 10 of them so, and 61 without
+    # weights.
+    limits = (Limit(key="token", scope=Scope.TOKEN, allowed=20, window_s=20.0),)
+    budget = Override(name="token", allowed=20, window_s=1.0)
     async with opened(Organisation(limits=limits, speed=20.0), budgets=(budget,), tokens=1) as site:
         drift = asyncio.create_task(work(site, site.run("drift", Priority.DRIFT), workers=30, calls=10))
-        await until(lambda: site.gateway.stats().sent >= 20)
-        await work(site, site.run("apply"), workers=10, calls=5)
+        await until(lambda: site.gateway.stats().sent >= 10)
+        before = next(flow.served for flow in site.gateway.stats().flows if flow.flow == "r/drift")
+        await work(site, site.run("apply"), workers=10, calls=3)
         done = {flow.flow: flow.served for flow in site.gateway.stats().flows}
-        assert done["r/apply"] == 100
-        assert done["r/drift"] < 150
+        assert done["r/apply"] == 60
+        assert done["r/drift"] - before < 40
         drift.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await drift
