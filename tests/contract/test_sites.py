@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from interlock.clock import SystemClock
+from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, LeaseLost, LockHeld, PolicyGate, UsageError
 from interlock.existing import Found
 from interlock.existing.opening import whole_address_of
@@ -155,6 +156,39 @@ class MovingContract(SiteContract):
             await move(site, own)
             await _check_marked(site, "interlock:adopted")
 
+    @pytest.mark.promise("P1", "P3")
+    @pytest.mark.parametrize("step", ["_store", "_mark"])
+    async def test_a_move_that_was_killed_leaves_at_most_one_place_open_and_the_same_command_finishes_it(
+        self, site: Site, step: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            for source, target in ((site, own), (own, site)):
+                with monkeypatch.context() as killed:
+                    killed.setattr(f"interlock.operate.moving.{step}", _breaks)
+                    killed.setattr("interlock.operate.moving._reopen", _nothing)
+                    with pytest.raises(ConnectionError):
+                        await move(source, target)
+                if source.coordinator is not None:
+                    assert not await _is_open(source)
+                    with pytest.raises(UsageError, match="is being moved to"):
+                        check_not_moved(await source.coordinator.view(source.ref.queue), source.ref)
+                await move(source, target)
+                await _check_marked(source, target.ref.address)
+                assert await _is_open(target)
+
+    @pytest.mark.promise("P3")
+    async def test_a_move_that_failed_before_anything_was_stored_opens_the_source_again(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
+            with monkeypatch.context() as broken:
+                broken.setattr("interlock.operate.moving._store", _breaks)
+                with pytest.raises(ConnectionError):
+                    await move(site, own)
+            assert await _is_open(site)
+
     @pytest.mark.promise("P3")
     async def test_a_place_with_content_of_another_origin_is_not_written_over(self, site: Site) -> None:
         await site.versions.push(state(3, "a"), force=False)
@@ -219,19 +253,43 @@ class MovingContract(SiteContract):
         queue, name = site.coordinator, site.ref.queue
         await site.versions.push(state(3, "a"), force=False)
         async with open_site(own_ref("adopted"), site.home) as own:
+            pause = queue.pause
+
+            async def stopped(*words: Any, **named: Any) -> Any:
+                await _break_holder(queue, name)
+                await site.versions.push(state(4, "a", "b"), force=False)
+                return await pause(*words, **named)
+
+            monkeypatch.setattr(queue, "pause", stopped)
+            with pytest.raises(LeaseLost, match="was not left"):
+                await move(site, own)
+            assert await own.versions.current() is None
+        assert (await queue.view(name)).lock.pause is None
+        assert await site.versions.current() == state(4, "a", "b")
+
+    async def test_nobody_gets_a_state_whose_mover_was_stopped_once_it_is_closed(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if site.backend is not None or site.coordinator is None:
+            return
+        queue, name = site.coordinator, site.ref.queue
+        await site.versions.push(state(3, "a"), force=False)
+        async with open_site(own_ref("adopted"), site.home) as own:
             store = own.versions.push
 
             async def stopped(*words: Any, **named: Any) -> Any:
-                [holder] = (await queue.view(name)).lock.holders
-                await queue.break_(name, Broken(ticket=holder.ticket, token=holder.token, by="r", reason="gone"))
-                await site.versions.push(state(4, "a", "b"), force=False)
+                await _break_holder(queue, name)
+                with pytest.raises(UsageError, match="is being moved to interlock:adopted"):
+                    await site.versions.push(state(4, "a", "b"), force=False)
                 return await store(*words, **named)
 
-            monkeypatch.setattr(own.versions, "push", stopped)
-            with pytest.raises(LeaseLost, match="was not left"):
-                await move(site, own)
-        assert (await queue.view(name)).lock.pause is None
-        assert await site.versions.current() == state(4, "a", "b")
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr(own.versions, "push", stopped)
+                with pytest.raises(LeaseLost, match="was not left"):
+                    await move(site, own)
+            assert not await _is_open(site)
+            await move(site, own)
+        await _check_marked(site, "interlock:adopted")
 
     async def test_a_pause_that_came_meanwhile_is_not_taken_for_the_mark(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
@@ -241,14 +299,14 @@ class MovingContract(SiteContract):
             return
         await site.versions.push(state(3, "a"), force=False)
         async with open_site(own_ref("adopted"), site.home) as own:
-            store = own.versions.push
+            pause_it = queue.pause
 
             async def paused(*words: Any, **named: Any) -> Any:
-                await queue.pause(name, by="ann", reason="an upgrade")
-                return await store(*words, **named)
+                await pause_it(name, by="ann", reason="an upgrade")
+                return await pause_it(*words, **named)
 
             with monkeypatch.context() as meanwhile:
-                meanwhile.setattr(own.versions, "push", paused)
+                meanwhile.setattr(queue, "pause", paused)
                 with pytest.raises(PolicyGate, match="was not left"):
                     await move(site, own)
             pause = (await queue.view(name)).lock.pause
@@ -261,6 +319,20 @@ class MovingContract(SiteContract):
 
 async def _breaks(*_: object) -> None:
     raise ConnectionError
+
+
+async def _nothing(*_: object) -> None:
+    pass
+
+
+async def _break_holder(queue: Coordinator, name: str) -> None:
+    [holder] = (await queue.view(name)).lock.holders
+    await queue.break_(name, Broken(ticket=holder.ticket, token=holder.token, by="r", reason="gone"))
+
+
+async def _is_open(site: Site) -> bool:
+    """Say whether a run would be let in."""
+    return site.coordinator is None or (await site.coordinator.view(site.ref.queue)).lock.pause is None
 
 
 async def _check_marked(site: Site, address: str) -> None:

@@ -47,7 +47,7 @@ from interlock.lock import (
     to_data,
 )
 from interlock.lock.invariants import broken_rules
-from interlock.lock.turns import due_waiters
+from interlock.lock.turns import due_waiters, without_paused
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
 TICKETS = [f"t{n}" for n in range(6)]
@@ -77,6 +77,7 @@ requests = st.builds(
     polls=st.booleans(),
     attempt=attempts,
     held=st.sampled_from(["", "", "window"]),
+    through=st.sampled_from(["", "", "r", "s"]),
 )
 events: st.SearchStrategy[Event] = st.one_of(
     requests,
@@ -93,8 +94,8 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(LockIdBound, ticket=tickets, token=tokens, lock_id=lock_ids),
     st.builds(LockIdUnbound, ticket=tickets, token=tokens, lock_id=lock_ids),
     st.just(Elapsed()),
-    st.builds(Paused, by=st.just("f"), reason=st.just("r")),
-    st.builds(Resumed, by=st.just("f")),
+    st.builds(Paused, by=st.just("f"), reason=st.sampled_from(["r", "s"]), instead_of=st.sampled_from(["", "r", "s"])),
+    st.builds(Resumed, by=st.just("f"), reason=st.sampled_from(["", "r", "s"])),
 )
 steps = st.tuples(events, st.floats(-30, 60))
 
@@ -113,10 +114,10 @@ class History:
         before = self.lock
         decision = decide(before, event, now=self.now)
         self.lock = decision.lock
-        self._check(before, decision)
+        self._check(before, decision, event)
         return decision
 
-    def _check(self, before: Lock, decision: Decision) -> None:
+    def _check(self, before: Lock, decision: Decision, event: Event) -> None:
         after = decision.lock
         assert_follows(before, after)
         assert not list(broken_rules(after))
@@ -125,8 +126,13 @@ class History:
         for one, other in combinations(after.holders, 2):
             assert not conflicts(one.claim, other.claim), "P1"
         self._check_tokens(before, decision)
-        if after.pause is None:
-            assert not list(due_waiters(after)), "somebody waits without a reason"
+        assert not list(due_waiters(without_paused(after))), "somebody waits without a reason"
+        if before.pause is not None and before.pause == after.pause:
+            new = {holder.ticket for holder in after.holders} - {holder.ticket for holder in before.holders}
+            through = {each.ticket for each in before.waiters if each.through == before.pause.reason}
+            if isinstance(event, Requested) and event.through == before.pause.reason:
+                through.add(event.ticket)
+            assert new <= through, "a pause holds back all but those that settle it"
 
     def _check_tokens(self, before: Lock, decision: Decision) -> None:
         current = {holder.token: holder.ticket for holder in decision.lock.holders}

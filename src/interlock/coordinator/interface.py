@@ -129,12 +129,12 @@ class Coordinator(Protocol):
         """
         ...
 
-    async def pause(self, state: str, *, by: str, reason: str) -> None:
-        """Make no new grants until resumed; the first reason stands."""
+    async def pause(self, state: str, *, by: str, reason: str, instead_of: str = "", while_held: Ticket = "") -> None:
+        """Make no new grants until resumed; the first reason stands unless `instead_of` names it: see `Paused`."""
         ...
 
-    async def resume(self, state: str, *, by: str) -> None:
-        """Make grants again."""
+    async def resume(self, state: str, *, by: str, reason: str = "", while_held: Ticket = "") -> None:
+        """Make grants again; with a reason only if that is the reason of the pause; see `Resumed`."""
         ...
 
     async def bump(self, state: str, ticket: Ticket, *, by: str = "") -> None:

@@ -134,13 +134,13 @@ class TellingCoordinator(ABC):
         """See `Coordinator.break_`."""
         await self._told(state, broken)
 
-    async def pause(self, state: str, *, by: str, reason: str) -> None:
+    async def pause(self, state: str, *, by: str, reason: str, instead_of: str = "", while_held: Ticket = "") -> None:
         """See `Coordinator.pause`."""
-        await self._told(state, Paused(by=by, reason=reason))
+        await self._told(state, Paused(by=by, reason=reason, instead_of=instead_of, while_held=while_held))
 
-    async def resume(self, state: str, *, by: str) -> None:
+    async def resume(self, state: str, *, by: str, reason: str = "", while_held: Ticket = "") -> None:
         """See `Coordinator.resume`."""
-        await self._told(state, Resumed(by=by))
+        await self._told(state, Resumed(by=by, reason=reason, while_held=while_held))
 
     async def bump(self, state: str, ticket: Ticket, *, by: str = "") -> None:
         """See `Coordinator.bump`."""

@@ -40,6 +40,8 @@ class Requested(Struct, frozen=True, kw_only=True):
         attempt: The attempt that will be told of the grant. When it fails, it may be called off by `Withdrawn` or
             `Disconnected`, and nothing that another attempt was told of is touched.
         held: Why a new ticket does not want its turn yet; see `HeldBack`. It says nothing of one that waits already.
+        through: The reason of a pause that does not hold this party back, since it settles what the pause is for: to
+            end the pause first would leave the state open if the party died before it was done. Empty for none.
     """
 
     ticket: Ticket
@@ -55,6 +57,7 @@ class Requested(Struct, frozen=True, kw_only=True):
     polls: bool = False
     attempt: Attempt = NOBODY_SAID
     held: str = ""
+    through: str = ""
 
     def __post_init__(self) -> None:
         _check_id("ticket", self.ticket)
@@ -64,6 +67,7 @@ class Requested(Struct, frozen=True, kw_only=True):
         _check_text("run id", self.run, limit=ID_MAX)
         _check_text("who", self.who)
         _check_text("info", self.info)
+        _check_text("through", self.through)
         _check_seconds("lease", self.lease_s, low=LEASE_S_MIN, high=LEASE_S_MAX)
         _check_seconds("patience", self.patience_s, low=PATIENCE_S_MIN, high=PATIENCE_S_MAX)
 
@@ -164,20 +168,43 @@ class Elapsed(Struct, frozen=True, kw_only=True):
 
 
 class Paused(Struct, frozen=True, kw_only=True):
-    """Make no new grants."""
+    """Make no new grants.
+
+    Attributes:
+        by: Who wants it.
+        reason: Why, for people.
+        instead_of: The reason of the pause that this one replaces, in one step; any other pause stands.
+        while_held: The ticket that must hold for it; empty for anybody's pause. A command that was stopped and lost its
+            grant must not change what its successor does.
+    """
 
     by: str
     reason: str
+    instead_of: str = ""
+    while_held: Ticket = ""
 
     def __post_init__(self) -> None:
         _check_text("by", self.by)
         _check_text("reason", self.reason)
+        _check_text("reason", self.instead_of)
 
 
 class Resumed(Struct, frozen=True, kw_only=True):
-    """Make grants again."""
+    """Make grants again.
+
+    Attributes:
+        by: Who wants it.
+        reason: Of the pause that is ended; another one stands. Empty for any.
+        while_held: See `Paused.while_held`.
+    """
 
     by: str
+    reason: str = ""
+    while_held: Ticket = ""
+
+    def __post_init__(self) -> None:
+        _check_text("by", self.by)
+        _check_text("reason", self.reason)
 
 
 class Bumped(Struct, frozen=True, kw_only=True):

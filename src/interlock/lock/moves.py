@@ -75,6 +75,7 @@ def join(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Decisio
         seen_at=now,
         attempts=(event.attempt,),
         held=event.held,
+        through=event.through,
     )
     endings = tuple(ending for ending in lock.departed if ending.ticket != ticket)
     return Decision(lock=_with_place(replace(lock, arrivals=arrival, departed=endings), waiter), effects=())
@@ -290,18 +291,23 @@ def hold_back(lock: Lock, event: HeldBack, ticket: Ticket, now: datetime) -> Dec
 
 
 def pause(lock: Lock, event: Paused, ticket: Ticket, now: datetime) -> Decision:
-    """Stop granting. The first reason stands until it is resumed."""
-    if lock.pause is not None:
+    """Stop granting. The first reason stands until it is resumed, or replaced by who names it."""
+    stands = lock.pause is not None and (not event.instead_of or lock.pause.reason != event.instead_of)
+    if stands or not _may_command(lock, event):
         return unchanged(lock, event, ticket, now)
     after = replace(lock, pause=Pause(reason=event.reason, by=event.by, since=now))
     return Decision(lock=after, effects=(Announce(notice=Notice.PAUSED, by=event.by, reason=event.reason),))
 
 
 def resume(lock: Lock, event: Resumed, ticket: Ticket, now: datetime) -> Decision:
-    """Grant again."""
-    if lock.pause is None:
+    """Grant again; who names a pause ends that one alone."""
+    if lock.pause is None or event.reason not in ("", lock.pause.reason) or not _may_command(lock, event):
         return unchanged(lock, event, ticket, now)
     return Decision(lock=replace(lock, pause=None), effects=(Announce(notice=Notice.RESUMED, by=event.by),))
+
+
+def _may_command(lock: Lock, event: Paused | Resumed) -> bool:
+    return not event.while_held or holder_of(lock, ticket=event.while_held) is not None
 
 
 def announce_lapsed(lock: Lock, event: Elapsed, _ticket: Ticket, now: datetime) -> Decision:

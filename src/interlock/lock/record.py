@@ -126,6 +126,8 @@ def _waiter_data(waiter: Waiter) -> dict[str, Any]:
     data["attempts"] = list(waiter.attempts)
     if waiter.held:  # most are not, and records of many waiters are written often
         data["held"] = waiter.held
+    if waiter.through:
+        data["through"] = waiter.through
     return data
 
 
@@ -182,6 +184,7 @@ def _waiter(data: Mapping[str, Any]) -> Waiter:
         doubted_at=_instant(doubted_at) if doubted_at is not None else None,
         attempts=_attempts(data),
         held=_text(data.get("held", "")),
+        through=_text(data.get("through", "")),
     )
 
 

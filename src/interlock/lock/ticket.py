@@ -84,6 +84,7 @@ class Waiter(Party, frozen=True, kw_only=True):
         doubted_at: When its silence was first noticed; it keeps its place but is not granted until it speaks.
         attempts: Who will hear of a grant. Empty for one that polls, between its questions.
         held: Why it does not want its turn yet, such as a maintenance window; it keeps its place and is passed over.
+        through: See `Requested.through`.
     """
 
     lease_s: float
@@ -96,6 +97,7 @@ class Waiter(Party, frozen=True, kw_only=True):
     doubted_at: datetime | None = None
     attempts: tuple[Attempt, ...] = (NOBODY_SAID,)
     held: str = ""
+    through: str = ""
 
 
 def service_key(waiter: Waiter) -> tuple[int, int, int, int]:

@@ -52,7 +52,7 @@ def pass_over_silent(lock: Lock, now: datetime, *, sparing: Container[Ticket]) -
 
 def grant_due(lock: Lock, now: datetime) -> tuple[Lock, tuple[Effect, ...]]:
     """Grant every waiter that is due."""
-    due = () if lock.pause else tuple(due_waiters(lock))
+    due = tuple(due_waiters(without_paused(lock)))
     if not due:
         return lock, ()
     granted = tuple(holder_of_waiter(waiter, token=lock.token + n, now=now) for n, waiter in enumerate(due, start=1))
@@ -64,6 +64,14 @@ def grant_due(lock: Lock, now: datetime) -> tuple[Lock, tuple[Effect, ...]]:
         waiters=tuple(waiter for waiter in lock.waiters if waiter.ticket not in tickets),
     )
     return after, tuple(Grant(ticket=holder.ticket, token=holder.token) for holder in granted)
+
+
+def without_paused(lock: Lock) -> Lock:
+    """Return the lock without the waiters whom its pause holds back: all but those that settle what it is for."""
+    if lock.pause is None:
+        return lock
+    reason = lock.pause.reason
+    return replace(lock, waiters=tuple(each for each in lock.waiters if each.through and each.through == reason))
 
 
 def due_waiters(lock: Lock) -> Iterator[Waiter]:

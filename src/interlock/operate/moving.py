@@ -1,8 +1,9 @@
 """One state, moved from one place to another: checked, stored, read back, marked. A hand.
 
 The places are `Site`s, so every backend can be left and entered by the same steps. Nothing is deleted: the source keeps
-its bytes and gets a mark, by which runs refuse it and a second move knows the first. Whatever breaks off in between is
-done again by the same command: what is stored already is not stored twice.
+its bytes and gets a mark, by which runs refuse it and a second move knows the first. It is closed with another mark
+before anything is stored at the target, so at no moment are two places open. Whatever breaks off in between is done
+again by the same command: what is stored already is not stored twice.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, LeaseLost, PolicyGate, StateInvalid, UsageError, command
 from interlock.lock import holder_of
-from interlock.site.moved import address_moved_to, moved_to
+from interlock.site.moved import address_moved_to, address_moving_to, moved_to, moving_to
 from interlock.state import Document, content_digest, parse_state, refusing, verify_state
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ async def _judge(source: Site, target: Site, body: bytes) -> Move:
     marked, back = await _moved(source), await _moved(target)
     if marked and (marked != target.ref.address or there is None or back):
         raise _is_elsewhere(source, target, marked)
+    for left, other in ((source, target), (target, source)):
+        if (going := await _moving(left)) and (going != other.ref.address or left is target):
+            raise _is_elsewhere(left, other, going, has_begun=True)
     if back and back != source.ref.address:
         raise _is_elsewhere(target, source, back)
     is_stored = there is not None and is_same(body, there)
@@ -112,22 +116,20 @@ async def move(source: Site, target: Site, *, settle: Callable[[], Awaitable[Non
         LeaseLost: The source was somebody else's meanwhile; it has no mark then.
         UsageError: The state is somewhere else already, or the target has content that is not the source's.
     """
-    async with source.held(f"moving it to {target.ref.address}") as seat:
+    address = target.ref.address
+    async with source.held(f"moving it to {address}", through=moving_to(address)) as seat:
         body = await source.versions.current()
         if body is None or (found := refusing(verify_state(body))):
             raise _damaged(source, "; ".join(each.message for each in found) if body else "it was deleted meanwhile")
         if (await _judge(source, target, body)).done:  # another command was quicker
             await _settled(settle)
             return content_of(body)
-        note = f"moved from {source.ref.address}"
-        await target.versions.push(body, force=False, note=note, back_from=source.ref.address)
-        read = await target.versions.current()
-        if read is None or not is_same(read, body):
-            raise StateInvalid(
-                f"{target.ref.address} does not hold what {source.ref.address} has",
-                why="it was read back and compared; the source was not touched",
-                fix=f"repeat the command; compare: {command('state', 'verify', target.ref.queue)}",
-            )
+        await _close(source, target, body, seat)
+        try:
+            await _store(source, target, body)
+        except BaseException:
+            await _reopen(source, target, body, seat)
+            raise
         await _mark(source, target, body, seat)
         await _settled(settle)
     return content_of(body)
@@ -138,22 +140,61 @@ async def _settled(settle: Callable[[], Awaitable[None]] | None) -> None:
         await settle()
 
 
+async def _close(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
+    """Let nobody in any more where the state is, before it is anywhere else.
+
+    Raises:
+        LeaseLost: The source was somebody else's meanwhile.
+        PolicyGate: Somebody paused the state meanwhile, and that pause stands.
+    """
+    if source.coordinator is None or seat is None:
+        return
+    mark = moving_to(target.ref.address)
+    queue, name, me = source.coordinator, source.ref.queue, source.home.me
+    await queue.pause(name, by=me, reason=mark, while_held=seat.ticket)
+    try:
+        await _check_is_ours(source, target, body, seat, mark)
+    except InterlockError:
+        await queue.resume(name, by=me, reason=mark, while_held=seat.ticket)
+        raise
+
+
+async def _store(source: Site, target: Site, body: bytes) -> None:
+    note = f"moved from {source.ref.address}"
+    await target.versions.push(body, force=False, note=note, back_from=source.ref.address)
+    read = await target.versions.current()
+    if read is None or not is_same(read, body):
+        raise StateInvalid(
+            f"{target.ref.address} does not hold what {source.ref.address} has",
+            why="it was read back and compared; the source was not touched",
+            fix=f"repeat the command; compare: {command('state', 'verify', target.ref.queue)}",
+        )
+
+
+async def _reopen(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
+    """Open the source again after a failure, if the target can be seen not to have the state; else it stays closed."""
+    if source.coordinator is None or seat is None:
+        return
+    with suppress(InterlockError):
+        there = await target.versions.current()
+        if there is None or not is_same(there, body):
+            mark = moving_to(target.ref.address)
+            await source.coordinator.resume(source.ref.queue, by=source.home.me, reason=mark, while_held=seat.ticket)
+
+
 async def _mark(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
     address = target.ref.address
-    if source.coordinator is not None:
-        await source.coordinator.pause(source.ref.queue, by=source.home.me, reason=moved_to(address))
-        try:
-            await _check_is_ours(source, target, body, seat)
-        except InterlockError:
-            if await _moved(source) == address:
-                await source.coordinator.resume(source.ref.queue, by=source.home.me)
-            raise
+    if source.coordinator is not None and seat is not None:
+        queue, name, me = source.coordinator, source.ref.queue, source.home.me
+        mark, before = moved_to(address), moving_to(address)
+        await queue.pause(name, by=me, reason=mark, instead_of=before, while_held=seat.ticket)
+        await _check_is_ours(source, target, body, seat, mark)
     content = content_of(body)
     facts: dict[str, Fact] = {"to": address, "serial": content.serial, "sha256": content.sha256}
     await source.home.audit.append(STATE_MOVED, subject=source.ref.address, by=source.home.me, facts=facts)
 
 
-async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
+async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat, mark: str) -> None:
     """See, now that nobody is granted any more, that what was moved is the newest and that the mark is there.
 
     A command that was stopped for longer than its lease, as by a suspended machine, may have been passed by a run.
@@ -164,7 +205,7 @@ async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat | N
     """
     assert source.coordinator is not None, "it has a queue"
     lock = (await source.coordinator.view(source.ref.queue)).lock
-    is_held = seat is None or holder_of(lock, ticket=seat.ticket, token=seat.token) is not None
+    is_held = holder_of(lock, ticket=seat.ticket, token=seat.token) is not None
     now = await source.versions.current()
     if not is_held or now is None or not is_same(now, body):
         raise LeaseLost(
@@ -172,7 +213,7 @@ async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat | N
             why="this command was stopped for longer than its lease; what it stored at the target may be old",
             fix=f"repeat the command; compare first: {command('state', 'show', target.ref.queue)}",
         )
-    if lock.pause is None or address_moved_to(lock.pause) != target.ref.address:
+    if lock.pause is None or lock.pause.reason != mark:
         by = f"{lock.pause.by} paused it: {lock.pause.reason}" if lock.pause is not None else "somebody resumed it"
         raise PolicyGate(
             f"{source.ref.address} was not left: its queue was changed meanwhile",
@@ -181,9 +222,18 @@ async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat | N
         )
 
 
-def _is_elsewhere(left: Site, other: Site, address: str) -> UsageError:
-    """Return the refusal to make a second state of one that was moved to another place, or to another store."""
-    if address == other.ref.address:
+def _is_elsewhere(left: Site, other: Site, address: str, *, has_begun: bool = False) -> UsageError:
+    """Return the refusal to make a second state of one that was moved to another place, or to another store.
+
+    Args:
+        left: The place that it left.
+        other: Where it is to be, or comes from.
+        address: Where it was moved.
+        has_begun: That move was begun, and is not done.
+    """
+    if has_begun:
+        why = "that move was begun and is not done, so the other place may have it"
+    elif address == other.ref.address:
         why = f"{address} of this store ({other.home.settings.home}) is not the one to which it was moved"
         if not other.ref.is_own:
             why = f"what is at {address} now is not what was moved there"
@@ -191,7 +241,7 @@ def _is_elsewhere(left: Site, other: Site, address: str) -> UsageError:
         why = f"a copy at {other.ref.address} would be a second state of the same objects"
     resume = command("queue", "resume", left.ref.queue)
     return UsageError(
-        f"the state at {left.ref.address} was moved to {address} already",
+        f"the state at {left.ref.address} {'is being moved' if has_begun else 'was moved'} to {address} already",
         why=f"{why}; the queue of {left.ref.queue} says who moved it",
         fix=f"{command('queue', 'ls', left.ref.queue)}    if that place is lost for good: {resume}",
     )
@@ -250,6 +300,13 @@ async def _moved(site: Site) -> str:
     if site.coordinator is None:
         return ""
     return address_moved_to((await site.coordinator.view(site.ref.queue)).lock.pause)
+
+
+async def _moving(site: Site) -> str:
+    """Return where a state is being moved, as its queue says; empty when it is not, or has no queue."""
+    if site.coordinator is None:
+        return ""
+    return address_moving_to((await site.coordinator.view(site.ref.queue)).lock.pause)
 
 
 def content_of(body: bytes) -> Content:

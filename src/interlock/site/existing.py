@@ -151,14 +151,16 @@ class ExistingSite:
         """See `Site.check_not_lost`. A run's access looks when it holds Terraform's lock: others write here too."""
 
     @asynccontextmanager
-    async def held(self, what: str) -> AsyncIterator[Seat | None]:
+    async def held(self, what: str, *, through: str = "") -> AsyncIterator[Seat | None]:
         """See `Site.held`: first the place in its queue, where it has one, then Terraform's own lock."""
         from interlock.site.holding import holding_unless_moved
 
         seat: Seat | None = None
         async with AsyncExitStack() as stack:
             if self.coordinator is not None:
-                place = holding_unless_moved(self.home, self.ref.queue, what, self.coordinator, self.leftovers)
+                place = holding_unless_moved(
+                    self.home, self.ref.queue, what, self.coordinator, self.leftovers, through=through
+                )
                 seat = await stack.enter_async_context(place)
             await stack.enter_async_context(self.versions.holding(what))
             yield seat

@@ -29,7 +29,7 @@ from interlock.settings.values import Settings
 from interlock.site.existing_history import ExistingHistory, StoredVersion, readable
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, STATE_RESTORED
 from interlock.site.interface import PlannedRepair, PlannedRestore
-from interlock.site.moved import address_moved_to
+from interlock.site.moved import address_moved_to, moved_to
 from interlock.state import (
     AnyDocument,
     Document,
@@ -223,14 +223,14 @@ class ExistingVersions(ExistingHistory):
         return None
 
     async def _end_review(self) -> None:
-        if self.coordinator is not None and await self.review():
-            await self.coordinator.resume(self.ref.queue, by=self.home.me)
+        if self.coordinator is not None and (reason := await self.review()):
+            await self.coordinator.resume(self.ref.queue, by=self.home.me, reason=reason)
 
     async def _end_move(self, back_from: str) -> None:
         """Let runs go on here when the state has come back from where it was moved."""
         queue, name = self.coordinator, self.ref.queue
         if queue is not None and back_from and address_moved_to((await queue.view(name)).lock.pause) == back_from:
-            await queue.resume(name, by=self.home.me)
+            await queue.resume(name, by=self.home.me, reason=moved_to(back_from))
 
     async def _replace(
         self, body: bytes, stored: StoredState | None, *, action: str, facts: Mapping[str, Fact]

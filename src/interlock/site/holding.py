@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, LeaseLost
-from interlock.site.moved import address_moved_to
+from interlock.site.moved import address_moved_to, address_moving_to
 
 if TYPE_CHECKING:
     from interlock.coordinator import Coordinator
     from interlock.coordinator.interface import OnChange
     from interlock.home.interface import Home
-    from interlock.lock import Grant, Pause, Requested
+    from interlock.lock import Grant, Pause
     from interlock.recovery.breaker import Breaker, Leftovers
     from interlock.run.surroundings import Seat
 
@@ -33,7 +33,7 @@ async def holding(
     info: str,
     *,
     coordinator: Coordinator | None = None,
-    ends: Callable[[Pause], bool] | None = None,
+    through: str = "",
     on_change: OnChange | None = None,
     leftovers: Leftovers | None = None,
 ) -> AsyncIterator[Seat]:
@@ -44,8 +44,7 @@ async def holding(
         state: Name of its queue.
         info: What for.
         coordinator: Its queue; None for that of our own backend.
-        ends: Says which pause the command ends, such as that of a suspect version which it settles. It ends with our
-            grant, and we stand first: else whoever waits would build on what the pause protects.
+        through: The reason of a pause that does not hold the command back, since it settles what that is for.
         leftovers: What dead runs and commands left of the state; None for those of our own backend.
         on_change: Told where we stand while we wait; what it raises ends the wait.
     """
@@ -60,11 +59,10 @@ async def holding(
         info=info,
         lease_s=home.settings.lease_s,
         patience_s=max(home.settings.lease_s, 15.0),
+        through=through,
     )
     named = await asyncio.to_thread(write_hold, home.settings.home, request.ticket)
     try:
-        if ends is not None:
-            await _end_pause(queue, state, request, ends)
         rescuer = Breaker(coordinator=queue, leftovers=leftovers or _own_leftovers(home), clock=home.clock, by=home.me)
         attending = asyncio.create_task(_attend(rescuer, state))
         try:
@@ -121,12 +119,16 @@ class _MovedError(Exception):
 
 @asynccontextmanager
 async def holding_unless_moved(
-    home: Home, state: str, info: str, coordinator: Coordinator, leftovers: Leftovers
+    home: Home, state: str, info: str, coordinator: Coordinator, leftovers: Leftovers, *, through: str
 ) -> AsyncIterator[Seat | None]:
-    """Hold a state as `holding` does; without a place where it was moved, also while we waited: yields None then."""
+    """Hold a state as `holding` does; without a place where it was moved, also while we waited: yields None then.
+
+    Likewise where it is being moved by another move than the one of which `through` is the mark.
+    """
 
     def look(pause: Pause | None) -> None:
-        if address_moved_to(pause):
+        is_being_moved = pause is not None and pause.reason != through and address_moving_to(pause)
+        if address_moved_to(pause) or is_being_moved:
             raise _MovedError
 
     async with AsyncExitStack() as stack:
@@ -137,6 +139,7 @@ async def holding_unless_moved(
                 state,
                 info,
                 coordinator=coordinator,
+                through=through,
                 on_change=lambda standing: look(standing.pause),
                 leftovers=leftovers,
             )
@@ -146,14 +149,32 @@ async def holding_unless_moved(
         yield seat
 
 
-async def _end_pause(coordinator: Coordinator, state: str, request: Requested, ends: Callable[[Pause], bool]) -> None:
-    """Take the first place in the queue, then resume the state if it is paused for what this command ends."""
-    from interlock.lock import waiter_of
+@asynccontextmanager
+async def settling(home: Home, state: str, info: str, ends: Callable[[Pause], bool]) -> AsyncIterator[Seat]:
+    """Hold a state of ours as `holding` does, through a pause that the command ends when it has done its work.
 
-    pause = (await coordinator.view(state)).lock.pause
-    if pause is None or not ends(pause):
-        return
-    await coordinator.request(state, request)
-    if waiter_of((await coordinator.view(state)).lock, ticket=request.ticket) is not None:
-        await coordinator.bump(state, request.ticket, by=request.who)
-    await coordinator.resume(state, by=request.who)
+    Else whoever comes after a command that was killed would build on what the pause protects.
+
+    Args:
+        home: Ours.
+        state: The state.
+        info: What for.
+        ends: Says which pause the command ends, such as that of a suspect version which it settles.
+
+    Raises:
+        UsageError: The state was moved to another place, or is being moved, so that the wait could be for ever.
+    """
+    from interlock.site.moved import check_pause
+    from interlock.site.which import own_ref
+
+    def look(pause: Pause | None) -> None:
+        if pause is None or pause.reason != reason:
+            check_pause(pause, own_ref(state))
+
+    pause = (await home.coordinator.view(state)).lock.pause
+    reason = pause.reason if pause is not None and ends(pause) else ""
+    look(pause)
+    async with holding(home, state, info, through=reason, on_change=lambda standing: look(standing.pause)) as seat:
+        yield seat
+        if reason:
+            await home.coordinator.resume(state, by=home.me, reason=reason, while_held=seat.ticket)

@@ -241,10 +241,14 @@ class Site(Protocol):
         """
         ...
 
-    def held(self, what: str) -> AbstractAsyncContextManager[Seat | None]:
+    def held(self, what: str, *, through: str = "") -> AbstractAsyncContextManager[Seat | None]:
         """Hold the state for a person's command as long as the context lasts: against runs and plain Terraform.
 
         Yields its grant; None where the state has no queue, or was moved, so that nobody is granted it.
+
+        Args:
+            what: What for, for people.
+            through: The reason of a pause that does not hold the command back.
 
         Raises:
             WaitTimeout: It was not to be had in the time for which runs wait.

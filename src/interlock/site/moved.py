@@ -1,7 +1,8 @@
 """A state that was moved to another place: the mark that its queue keeps, and what reads it.
 
 The mark is a pause, so nobody is granted what was left behind, on any machine that queues there. It names where the
-state is now, by which a second move knows the first one.
+state is now, by which a second move knows the first one. While a state is being moved another mark stands, from before
+anything is stored at the target: whoever is killed in between leaves one open place and never two.
 """
 
 from __future__ import annotations
@@ -15,12 +16,23 @@ if TYPE_CHECKING:
     from interlock.lock import Pause
     from interlock.site.ref import StateRef
 
-_MOVED = "moved to "
+_MOVED, _MOVING = "moved to ", "being moved to "
 
 
 def moved_to(address: str) -> str:
     """Return the reason of the pause of a state that is at another address now."""
     return f"{_MOVED}{address}"
+
+
+def moving_to(address: str) -> str:
+    """Return the reason of the pause of a state that is being moved to another address."""
+    return f"{_MOVING}{address}"
+
+
+def address_moving_to(pause: Pause | None) -> str:
+    """Return where the paused state is being moved; empty when it is paused for another reason, or not at all."""
+    reason = pause.reason if pause is not None else ""
+    return reason.removeprefix(_MOVING) if reason.startswith(_MOVING) else ""
 
 
 def address_moved_to(pause: Pause | None) -> str:
@@ -39,11 +51,13 @@ def check_not_moved(view: View, ref: StateRef) -> None:
 
 
 def check_pause(pause: Pause | None, ref: StateRef) -> None:
-    """Refuse to wait for a state whose pause says that it was moved: it would be for ever.
+    """Refuse to wait for a state whose pause says that it was moved, or is being moved: it could be for ever.
 
     Raises:
-        UsageError: The state is elsewhere now.
+        UsageError: The state is elsewhere now, or will be.
     """
+    if pause is not None and (address := address_moving_to(pause)):
+        raise _is_under_way(pause, address, ref)
     address = address_moved_to(pause)
     if pause is None or not address:
         return
@@ -54,6 +68,16 @@ def check_pause(pause: Pause | None, ref: StateRef) -> None:
         why=f"{pause.by} moved it at {pause.since:%Y-%m-%d %H:%M:%SZ}, and this configuration leads to what was left "
         f"at {ref.address}",
         fix=f"{_edit(ref)}    or bring the state back: {here}",
+    )
+
+
+def _is_under_way(pause: Pause, address: str, ref: StateRef) -> UsageError:
+    place = ref.directory if ref.directory is not None else ref.queue
+    again = command("leave", place) if ref.is_own else command("adopt", place)
+    return UsageError(
+        f"the state of {place} is being moved to {address}",
+        why=f"{pause.by} began at {pause.since:%Y-%m-%d %H:%M:%SZ}; until it is done nobody works here",
+        fix=f"{again}    finishes it if that command was killed; to stay: {command('queue', 'resume', ref.queue)}",
     )
 
 

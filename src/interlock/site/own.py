@@ -122,11 +122,13 @@ class OwnSite:
             )
 
     @asynccontextmanager
-    async def held(self, what: str) -> AsyncIterator[Seat | None]:
+    async def held(self, what: str, *, through: str = "") -> AsyncIterator[Seat | None]:
         """See `Site.held`. Who was granted a state that was moved is nobody, so that one needs no place."""
         from interlock.site.holding import holding_unless_moved
 
-        async with holding_unless_moved(self.home, self.ref.queue, what, self.coordinator, self.leftovers) as seat:
+        async with holding_unless_moved(
+            self.home, self.ref.queue, what, self.coordinator, self.leftovers, through=through
+        ) as seat:
             yield seat
 
     async def keep(self) -> str:

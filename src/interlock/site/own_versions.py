@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.amounts import amount
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
-from interlock.site.holding import holding, is_review
+from interlock.site.holding import holding, is_review, settling
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_RESTORED, find_intent
 from interlock.site.interface import PlannedRepair, PlannedRestore
 from interlock.site.moved import address_moved_to
@@ -161,7 +161,7 @@ class OwnVersions:
     async def restore(self, planned: PlannedRestore) -> int:
         """See `Versions.restore`."""
         assert isinstance(planned.chosen, Version)
-        async with holding(self.home, self.state, "state restore", ends=is_review) as seat:
+        async with settling(self.home, self.state, "state restore", is_review) as seat:
             written = await self.archive.restore(self.state, planned.chosen, writer=self._writer(seat))
         await self._note(STATE_RESTORED, written.version, {"restored": planned.chosen.number})
         return written.version.serial
@@ -175,7 +175,7 @@ class OwnVersions:
         """See `Versions.accept`."""
         suspect = await self.suspect()
         # Also without one: a run that was killed in between left only the pause.
-        async with holding(self.home, self.state, "state accept", ends=is_review) as seat:
+        async with settling(self.home, self.state, "state accept", is_review) as seat:
             await self.archive.accept(self.state, writer=self._writer(seat))
         return suspect.suspect if suspect is not None else ()
 
@@ -197,7 +197,7 @@ class OwnVersions:
         def ends(pause: Pause) -> bool:
             return is_review(pause) or bool(back_from and address_moved_to(pause) == back_from)
 
-        async with holding(self.home, self.state, "state push", ends=ends) as seat:
+        async with settling(self.home, self.state, "state push", ends) as seat:
             written = await self.archive.write(
                 self.state, body, writer=self._writer(seat), kind=VersionKind.PUSH, force=force, note=note
             )

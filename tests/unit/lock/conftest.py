@@ -37,6 +37,7 @@ class Scene:
         queue: bool = True,
         attempt: str = "",
         held: str = "",
+        through: str = "",
     ) -> Decision:
         event = Requested(
             ticket=ticket,
@@ -50,6 +51,7 @@ class Scene:
             queue=queue,
             attempt=attempt,
             held=held,
+            through=through,
         )
         return self.tell(event, at_s=at_s)
 

@@ -318,6 +318,43 @@ def test_a_paused_lock_grants_nothing_and_its_holder_goes_on(queue_of: QueueOf) 
     assert refusal(scene.ask("c", queue=False)) is RefuseReason.PAUSED
 
 
+@pytest.mark.promise("P1", "P2")
+def test_a_pause_lets_through_only_who_settles_it_in_order_and_one_at_a_time(queue_of: QueueOf) -> None:
+    scene = queue_of("a", "b")
+    scene.tell(Paused(by="anna", reason="moving"))
+    scene.tell(Released(ticket="a", token=1))
+    scene.ask("c", through="another pause")
+    assert scene.holders() == []
+    scene.ask("d", through="moving")
+    scene.ask("e", through="moving")
+    assert (scene.holders(), scene.waiters()) == (["d"], ["b", "c", "e"])
+    scene.tell(Released(ticket="d"))
+    assert scene.holders() == ["e"]
+    scene.tell(Released(ticket="e"))
+    assert scene.holders() == []
+    scene.tell(Resumed(by="anna"))
+    assert scene.holders() == ["b"]
+
+
+def test_a_pause_without_a_reason_lets_nobody_through(queue_of: QueueOf) -> None:
+    scene = queue_of("a", "b")
+    scene.tell(Paused(by="anna", reason=""))
+    scene.tell(Released(ticket="a", token=1))
+    assert scene.holders() == []
+
+
+def test_a_pause_is_replaced_in_one_step_and_ended_by_who_names_it(scene: Scene) -> None:
+    scene.tell(Paused(by="anna", reason="moving"))
+    scene.tell(Paused(by="anna", reason="moved", instead_of="something else"))
+    assert scene.lock.pause.reason == "moving"
+    scene.tell(Paused(by="anna", reason="moved", instead_of="moving"))
+    assert scene.lock.pause.reason == "moved"
+    scene.tell(Resumed(by="anna", reason="moving"))
+    assert scene.lock.pause.reason == "moved"
+    scene.tell(Resumed(by="anna", reason="moved"))
+    assert scene.lock.pause is None
+
+
 def test_thawing_grants_those_who_waited(queue_of: QueueOf) -> None:
     scene = queue_of("a", "b")
     scene.tell(Paused(by="anna", reason="maintenance"))

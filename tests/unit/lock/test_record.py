@@ -42,6 +42,7 @@ def busy(queue_of: QueueOf) -> Any:
     scene.tell(Withdrawn(ticket="c", by="änna", reason="superseded"))
     scene.ask("p", priority=Priority.PLAN, claim=claim_of(writes=['x.y["k"]'], reads=["x.z"]), lock_id="L1")
     scene.tell(Paused(by="anna", reason="maintenance"))
+    scene.ask("t", claim=claim_of(writes=["x.y"]), through="another pause")
     scene.tell(Renewed(ticket="d"), at_s=20.123456)
     return scene
 

@@ -9,7 +9,7 @@ import pytest
 from interlock.errors import WaitTimeout
 from interlock.lock import Requested
 from interlock.settings.values import Settings
-from interlock.site.holding import holding, is_review
+from interlock.site.holding import holding, is_review, settling
 from interlock.state import REVIEWER
 from interlock.testing.home import memory_home
 
@@ -45,7 +45,7 @@ async def test_what_settles_a_review_stands_before_those_who_wait_for_its_end(tm
     home = memory_home(tmp_path)
     await home.coordinator.pause("prod", by=REVIEWER, reason="a suspect version")
     await home.coordinator.request("prod", Requested(ticket="r1", run="r1", who="bob", lease_s=30.0, patience_s=3600.0))
-    async with holding(home, "prod", "state accept", ends=is_review) as seat:
+    async with settling(home, "prod", "state accept", is_review) as seat:
         lock = (await home.coordinator.view("prod")).lock
         assert [holder.ticket for holder in lock.holders] == [seat.ticket]
         assert [waiter.ticket for waiter in lock.waiters] == ["r1"]

@@ -71,6 +71,8 @@ def judge(caller: Caller, state: str, lock: Lock, event: Event) -> Event:
     match event:
         case Requested():
             caller.check(Right.APPLY if event.priority is Priority.APPLY else Right.PLAN, state)
+            if event.through:  # it passes a pause, which only those may who could end it
+                caller.check(Right.FREEZE, state)
             _check_own(caller, state, _named(lock, event.ticket, event.lock_id))
         case Renewed() | Disconnected() | LockIdBound() | LockIdUnbound() | HeldBack():
             _check_own(caller, state, _named(lock, event.ticket, None))

@@ -126,6 +126,13 @@ def test_only_operators_hold_up_a_queue_or_change_its_order(lock: Lock, event: E
     assert is_of(getattr(judge(OPERATOR, STATE, lock, event), "by"), OPERATOR)  # noqa: B009 - of each of them
 
 
+def test_only_operators_pass_a_pause(lock: Lock) -> None:
+    passing = replace(asks("x"), through="an upgrade")
+    with pytest.raises(AuthenticationFailed):
+        judge(ANNA, STATE, lock, passing)
+    assert judge(OPERATOR, STATE, lock, passing) is not None
+
+
 def test_a_planner_takes_no_place_of_an_apply() -> None:
     assert judge(PLANNER, STATE, NEW_LOCK, asks("p", priority=Priority.PLAN)) is not None
     with pytest.raises(AuthenticationFailed):
