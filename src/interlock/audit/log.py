@@ -120,6 +120,14 @@ class AuditLog:
         found = [decode(stored.value) async for stored in self._walk() if stored.value is not None and not stored.why]
         return tuple(entry for entry in found if subject in (None, entry.subject))
 
+    async def stored(self) -> tuple[bytes, ...]:
+        """Return all entries that can be read as they are stored, oldest first; the chain is made of these bytes."""
+        return tuple([each.value async for each in self._walk() if each.value is not None and not each.why])
+
+    def seal(self, message: bytes) -> str:
+        """Return the signature of the last line of an exported log; empty without a key."""
+        return self._key.seal(message) if self._key is not None else ""
+
     async def damaged(self) -> tuple[Damaged, ...]:
         """Return the entries that cannot be read, oldest first."""
         return tuple([Damaged(number=each.number, why=each.why) async for each in self._walk() if each.why])

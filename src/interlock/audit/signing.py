@@ -41,6 +41,10 @@ class AuditKey:
         bare = stored.replace(f'"signature":"{entry.signature}"'.encode(), b'"signature":""')
         return hmac.compare_digest(self._of(bare), entry.signature)
 
+    def seal(self, message: bytes) -> str:
+        """Return the signature of the last line of an exported log; see `export`."""
+        return hmac.new(self.secret, b"interlock audit export\0" + message, hashlib.sha256).hexdigest()
+
     def _of(self, message: bytes) -> str:
         return hmac.new(self.secret, b"interlock audit entry\0" + message, hashlib.sha256).hexdigest()
 

@@ -469,7 +469,14 @@ def push(
 ) -> None:
     """Store a state file as the next version, under the lock, with its lineage and serial as they are."""
     body = _state_in(file)
-    named, written = _in_named(state, lambda site: site.versions.push(body, force=force), changes=True)
+
+    async def act(site: Site) -> Mapping[str, Any]:
+        from interlock.site.second_person import agree_to_push
+
+        await agree_to_push(site, body)
+        return await site.versions.push(body, force=force)
+
+    named, written = _in_named(state, act, changes=True)
     view.emit({"state": named, **written}, json=json, human=lambda: view.note(_say_pushed(written)))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from interlock.audit import Entry, Head, Noted, find_head
-from interlock.audit.log import Damaged
+from interlock.audit import Head, Noted, find_head
+from interlock.audit.export import Filter, export_fault, export_lines
 from interlock.errors import InterlockError
 from interlock.site.which import names_of
 
@@ -36,22 +37,49 @@ class Verified:
     checked: bool
 
 
-async def decisions(
-    subject: str | None, home: Home, environ: Mapping[str, str]
-) -> tuple[tuple[Entry, ...], tuple[Damaged, ...]]:
-    """Return the entries about the state that is meant, or all, and those that cannot be read.
+async def filter_of(
+    home: Home,
+    environ: Mapping[str, str],
+    *,
+    subject: str | None = None,
+    who: str | None = None,
+    action: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Filter:
+    """Return a filter; a state is found by its name, its address or the folder of its root module.
 
     Raises:
         UsageError: No state can be meant, and nothing was decided about a subject of this name.
     """
-    entries, damaged = await home.audit.entries(), await home.audit.damaged()
-    if subject is None:
-        return entries, damaged
-    named = tuple(entry for entry in entries if entry.subject == subject)
-    if not named:
-        _, address = await names_of(subject, home, environ)
-        named = tuple(entry for entry in entries if entry.subject == address)
-    return named, damaged
+    subjects = None
+    if subject is not None:
+        entries = await home.audit.entries()
+        named = {subject} & {entry.subject for entry in entries}
+        queue, address = (subject, subject) if named else await names_of(subject, home, environ)
+        subjects = frozenset({subject, queue, address})
+    return Filter(subjects=subjects, who=who, action=action, since=since, until=until)
+
+
+async def export_log(home: Home, wanted: Filter, *, by: str = "") -> Sequence[bytes]:
+    """Return the log as lines of a file; see `interlock.audit.export`."""
+    log = home.audit
+    return export_lines(
+        await log.stored(),
+        wanted,
+        head=await log.head(),
+        at=home.clock.now(),
+        by=by or home.person,
+        seal=log.seal,
+    )
+
+
+def check_export(content: bytes, home: Home) -> tuple[int, str, bool]:
+    """Return how many entries of an exported file are in order, what is wrong then, and whether a key was checked."""
+    log = home.audit
+    lines = [line for line in content.split(b"\n") if line]
+    count, fault = export_fault(lines, seal=log.seal if log.has_key else None)
+    return count, fault, log.has_key
 
 
 async def verify_log(home: Home, noted: Head | None) -> Verified:

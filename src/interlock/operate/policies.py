@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from interlock.audit.entry import Fact
-from interlock.policy.policy import Layer, Policies, Policy, join
-from interlock.policy.reading import parse_policies, read_policies, zone
+from interlock.home.policies import all_policies, joined_policies
+from interlock.policy.policy import Layer, Policies, Policy
+from interlock.policy.reading import parse_policies, zone
 from interlock.policy.windows import Held, find_hold
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
 
 
-async def all_policies(home: Home) -> tuple[Policy, ...]:
-    """Return every policy that is said here: by the home itself, by the operator's file, by interlock.yaml."""
-    return (*await home.policies.all(), *read_policies(home.settings.policies))
+__all__ = ["all_policies", "as_document", "policies_of", "replace_own"]
 
 
 async def policies_of(state: str, home: Home) -> tuple[Policies, Held | None]:
     """Return what holds for a state, and what holds changes back at this moment."""
-    joined = join(await all_policies(home), state)
+    joined = await joined_policies(state, home)
     return joined, find_hold(joined.each, home.clock.now(), zone)
 
 

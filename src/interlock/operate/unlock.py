@@ -24,6 +24,7 @@ from interlock.existing import ExistingBackend, TerraformLock, find_reference
 from interlock.home.interface import Home
 from interlock.lock import Holder
 from interlock.operate.places import places_beside
+from interlock.policy.approval import Kind
 from interlock.recovery import Evidence, Says, Verdict, judge
 from interlock.recovery.terraform_lock import Inquiry, Judged, Override, break_lock, check_may_break, examine
 from interlock.recovery.witnesses import ci, heartbeat, terraform
@@ -37,6 +38,7 @@ from interlock.site.kinds import has_queue
 from interlock.site.opening import breaker_of, open_queue, open_site, plan_hint, queue_of
 from interlock.site.own_leftovers import find_recorded
 from interlock.site.ref import Own, StateRef, own_address
+from interlock.site.second_person import have_second_person
 from interlock.site.which import check_heard_of, resolve
 from interlock.state import Finding, verify_state
 
@@ -235,6 +237,18 @@ class _Question:
         """The root module, as far as it is known."""
         return self.ref.directory
 
+    async def have_second_person(self, exact: tuple[object, ...], named: str, override: Override | None) -> None:
+        """Have another person agree, where policies want two.
+
+        Raises:
+            PolicyGate: Nobody has yet.
+        """
+        reason = override.reason if override is not None else ""
+        what = f"break the lock of {self.ref.queue} ({named}){f', without proof: {reason}' if reason else ''}"
+        await have_second_person(
+            self.home, self.ref.queue, Kind.FORCE_UNLOCK, exact=(*exact, reason), what=what, by=self.by
+        )
+
     @property
     def trust(self) -> Trust:
         """What the operator vouches for."""
@@ -332,6 +346,7 @@ class GrantCase:
         if holder is None or explained is None or explained.verdict is None:
             raise UsageError(f"state {self._state} is not locked", fix=command("lock", "show", self._state))
         check_may_break(judged_of(explained), override)
+        await self._question.have_second_person((holder.ticket, holder.token), f"token {holder.token}", override)
         snapshot = await self._question.site.keep()
         facts = _own_facts(self._state, holder, explained.verdict, override, snapshot)
         await self._question.log.append(
@@ -503,6 +518,8 @@ class TerraformLockCase:
             raise UsageError(
                 f"{self._question.subject} is not locked", fix=command("lock", "explain", self._question.subject)
             )
+        check_may_break(judged, override)
+        await self._question.have_second_person((judged.lock.id,), f"lock {judged.lock.id}", override)
         broken = await break_lock(
             self._backend,
             judged,

@@ -22,6 +22,7 @@ from interlock.errors import StateInvalid, UsageError, command
 from interlock.existing import StoredState
 from interlock.host import name_own_process
 from interlock.ids import terraform_id
+from interlock.policy.approval import Kind
 from interlock.recovery.damage import read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses.process import render_name
@@ -30,6 +31,7 @@ from interlock.site.existing_history import ExistingHistory, StoredVersion, read
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, STATE_RESTORED
 from interlock.site.interface import PlannedRepair, PlannedRestore
 from interlock.site.moved import address_moved_to, moved_to
+from interlock.site.second_person import have_second_person
 from interlock.state import (
     AnyDocument,
     Document,
@@ -83,6 +85,9 @@ class ExistingVersions(ExistingHistory):
             TerraformLockMoved: The state changed since the plan was made.
         """
         assert isinstance(planned.chosen, StoredVersion)
+        serial = planned.plan.next_serial
+        exact, what = (planned.chosen.id, serial), f"restore {planned.label} of {self.subject} as {serial}"
+        await have_second_person(self.home, self.ref.queue, Kind.RESTORE, exact=exact, what=what)
         facts: dict[str, Fact] = {"version": planned.chosen.id, "serial": planned.plan.next_serial}
         stored = await self._replace(planned.plan.body(), planned.stored, action=STATE_RESTORED, facts=facts)
         await self._end_review()

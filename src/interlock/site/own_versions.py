@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.amounts import amount
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
+from interlock.policy.approval import Kind
 from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.site.holding import holding, is_review, settling
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_RESTORED, find_intent
@@ -17,6 +18,7 @@ from interlock.site.moved import address_moved_to
 from interlock.site.opening import plan_hint
 from interlock.site.own_leftovers import OwnLeftovers
 from interlock.site.ref import StateRef
+from interlock.site.second_person import have_second_person
 from interlock.state import Finding, Version, VersionKind, content_digest, parse_content, refusing, verify_state
 
 if TYPE_CHECKING:
@@ -161,6 +163,9 @@ class OwnVersions:
     async def restore(self, planned: PlannedRestore) -> int:
         """See `Versions.restore`."""
         assert isinstance(planned.chosen, Version)
+        chosen, serial = planned.chosen, planned.plan.next_serial
+        exact, what = (chosen.number, chosen.digest, serial), f"restore {planned.label} of {self.state} as {serial}"
+        await have_second_person(self.home, self.state, Kind.RESTORE, exact=exact, what=what)
         async with settling(self.home, self.state, "state restore", is_review) as seat:
             written = await self.archive.restore(self.state, planned.chosen, writer=self._writer(seat))
         await self._note(STATE_RESTORED, written.version, {"restored": planned.chosen.number})

@@ -10,6 +10,7 @@ import pytest
 from interlock.cli.main import COMMANDS, build, main
 
 WITHOUT = {
+    "audit export": "it prints JSON lines",
     "state pull": "prints the state itself, which is JSON",
     "completion": "prints a script for a shell",
     "ci comment": "the CI system reads what it prints",

@@ -8,7 +8,7 @@ import pytest
 
 from interlock.audit import Head
 from interlock.errors import UsageError
-from interlock.operate.audit import decisions, verify_log
+from interlock.operate.audit import check_export, export_log, filter_of, verify_log
 from interlock.testing.home import memory_home
 
 pytestmark = pytest.mark.promise("P5")
@@ -19,11 +19,22 @@ async def test_decisions_are_found_by_the_name_of_the_state_and_by_its_address(t
     await home.audit.append("force-unlock", subject="interlock:prod", by="ann", facts={})
     await home.audit.append("force-unlock", subject="s3://b/k", by="ann", facts={})
     for word in ("prod", "interlock:prod"):
-        entries, damaged = await decisions(word, home, {})
-        assert ([entry.subject for entry in entries], damaged) == (["interlock:prod"], ())
-    assert len((await decisions(None, home, {}))[0]) == 2
+        wanted = await filter_of(home, {}, subject=word)
+        assert [entry.subject for entry in await home.audit.entries() if wanted.takes(entry)] == ["interlock:prod"]
+    assert (await filter_of(home, {})).takes_all
     with pytest.raises(UsageError):
-        await decisions("./no-such-folder", home, {})
+        await filter_of(home, {}, subject="./no-such-folder")
+
+
+async def test_what_is_exported_is_checked_with_the_key_of_the_home(tmp_path: Path) -> None:
+    environ = {"INTERLOCK_AUDIT_KEY": "R4nd0m-enough-for-a-test-of-signing"}
+    home = memory_home(tmp_path, environ=environ)
+    await home.audit.append("force-unlock", subject="interlock:prod", by="ann", facts={})
+    content = b"\n".join(await export_log(home, await filter_of(home, {}))) + b"\n"
+    assert check_export(content, home) == (1, "", True)
+    assert check_export(content.replace(b"ann", b"bob"), home)[1]
+    other = memory_home(tmp_path, environ={"INTERLOCK_AUDIT_KEY": "An0ther-key-enough-for-a-test-of-it"})
+    assert "signed" in check_export(content, other)[1]
 
 
 async def test_a_log_that_a_person_noted_further_is_called_cut(tmp_path: Path) -> None:
