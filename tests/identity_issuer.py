@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
 
 import jwt
@@ -82,6 +83,68 @@ def pem(key: rsa.RSAPrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+CLIENT = "interlock-command-line"
+PERSON = {"sub": "u-1017", "preferred_username": "ann", "email": "ann@example.com", "groups": ["staff", "operators"]}
+
+
+class People:
+    """The provider's login by a code (RFC 8628). It keeps to the protocol, and notes what a client does against it."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self.issuer = issuer
+        self.person: dict[str, Any] = dict(PERSON)
+        self.interval = 5
+        self.says: list[str] = []  # answered to the next questions, before the login is done
+        self.now_s = lambda: datetime.now(UTC).timestamp()
+        self.wrong: list[str] = []
+        self.codes: dict[str, str] = {}
+        self._asked_s: dict[str, float] = {}
+
+    def answer(self, path: str, form: Mapping[str, str], kind: str) -> tuple[int, dict[str, Any]]:
+        if kind != "application/x-www-form-urlencoded":
+            self.wrong.append(f"a form came as {kind}")
+        if form.get("client_id") != CLIENT:
+            return 401, {"error": "invalid_client"}
+        if path == "/device":
+            return self._begin(form)
+        if path == "/token" and form.get("grant_type") == "urn:ietf:params:oauth:grant-type:device_code":
+            return self._ask(form.get("device_code", ""))
+        return 400, {"error": "unsupported_grant_type"}
+
+    def _begin(self, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        if "openid" not in form.get("scope", "").split():
+            return 400, {"error": "invalid_scope"}
+        code = str(uuid4())
+        self.codes[code] = "begun"
+        self._asked_s[code] = self.now_s()
+        return 200, {
+            "device_code": code,
+            "user_code": "WDJB-MJHT",
+            "verification_uri": "https://provider.example/device",
+            "verification_uri_complete": "https://provider.example/device?user_code=WDJB-MJHT",
+            "expires_in": 600,
+            "interval": self.interval,
+        }
+
+    def _ask(self, code: str) -> tuple[int, dict[str, Any]]:
+        if self.codes.get(code) != "begun":
+            self.wrong.append("a code was used that is none, or a second time")
+            return 400, {"error": "invalid_grant"}
+        if self.now_s() - self._asked_s[code] < self.interval:
+            self.wrong.append("it was asked sooner than the provider said")
+        self._asked_s[code] = self.now_s()
+        if self.says:
+            error = self.says.pop(0)
+            self.interval += 5 if error == "slow_down" else 0
+            return 400, {"error": error, "error_description": "as it was told to"}
+        self.codes[code] = "used"
+        return 200, {
+            "access_token": "opaque",
+            "token_type": "Bearer",
+            "id_token": self.issuer.token(self.person, now_s=self.now_s(), audience=CLIENT),
+        }
+
+
 class Issuer:
     """The server, and what it signs with."""
 
@@ -89,13 +152,19 @@ class Issuer:
         self.url = f"http://127.0.0.1:{port}"
         self.key = rsa_key()
         self.keys: list[dict[str, Any]] = [jwk(self.key, "k1")]
-        self.discovery: dict[str, Any] = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        self.discovery: dict[str, Any] = {
+            "issuer": self.url,
+            "jwks_uri": f"{self.url}/keys",
+            "device_authorization_endpoint": f"{self.url}/device",
+            "token_endpoint": f"{self.url}/token",
+        }
         self.asked: list[str] = []
         self.is_away = False
         self.answer: bytes | None = None
         self.redirect = ""
         self.job: dict[str, Any] = dict(GITHUB)
         self.audiences: list[str] = []
+        self.people = People(self)
 
     def token(
         self,
@@ -124,8 +193,6 @@ class Issuer:
 
     def for_job(self, audience: str) -> str:
         """Return a token for a job that asks for one, as the real clock has it."""
-        from urllib.parse import unquote
-
         self.audiences.append(unquote(audience))
         return self.token(self.job, now_s=datetime.now(UTC).timestamp(), audience=unquote(audience))
 
@@ -153,15 +220,21 @@ def identity_issuer() -> Iterator[Issuer]:
                 documents[path] = {"value": issuer.for_job(audience)}
             self._send(path, documents)
 
-        def do_POST(self) -> None:  # what Azure's agent asks for a job
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            issuer.asked.append("/job")
-            self._send("/job", {"/job": {"oidcToken": issuer.for_job("api://AzureADTokenExchange")}})
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = self.path.partition("?")[0]
+            issuer.asked.append(path)
+            if path == "/job":  # what Azure's agent asks for a job
+                self._send(path, {path: {"oidcToken": issuer.for_job("api://AzureADTokenExchange")}})
+                return
+            form = dict(parse_qsl(body.decode(), strict_parsing=True))
+            status, answer = issuer.people.answer(path, form, self.headers.get("Content-Type") or "")
+            self._send(path, {path: answer}, status)
 
-        def _send(self, path: str, documents: Mapping[str, Any]) -> None:
+        def _send(self, path: str, documents: Mapping[str, Any], status: int = 200) -> None:
             found = path in documents
             body = issuer.answer if issuer.answer is not None else json.dumps(documents.get(path, {})).encode()
-            self.send_response(200 if found else 404)
+            self.send_response(status if found else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

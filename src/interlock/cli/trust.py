@@ -26,6 +26,7 @@ class PlatformName(StrEnum):
     gitlab = "gitlab"
     azure = "azure"
     azure_entra = "azure-entra"
+    person = "person"
     other = "other"
 
 
@@ -37,7 +38,9 @@ def add(
     claim: Annotated[
         list[str], typer.Option("--claim", metavar="NAME=VALUE", help="What the token must say; again for another.")
     ],
-    role: Annotated[RoleName, typer.Option("--role", help="What the job may do: reader, planner or runner.")],
+    role: Annotated[
+        RoleName, typer.Option("--role", help="What it may do: a job reader, planner or runner; a person any.")
+    ],
     states: Annotated[str, typer.Option("--states", metavar="GLOB", help="To which states.")],
     issuer: Annotated[
         str | None, typer.Option("--issuer", metavar="URL", help="Who signs; needed but for github.com and gitlab.com.")

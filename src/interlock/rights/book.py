@@ -126,7 +126,9 @@ class TokenBook:
             now = self._clock.now()
             if record is None or known is None or known.bound is None or known.ended(now):
                 raise AuthenticationFailed(f"token {token.id} is not renewed", why=_why_not(known, now), fix=_LOGIN)
-            after = replace(known, expires_at=min(now + lifetime, known.bound.until), used_at=now)
+            # Never for less than it has: that of a person lasts longer than one that is renewed.
+            ends = max(known.expires_at or now, min(now + lifetime, known.bound.until))
+            after = replace(known, expires_at=ends, used_at=now)
             with suppress(Mismatch):
                 await self._records.swap(record.key, expected=record.version, value=msgspec.json.encode(after))
                 return after

@@ -74,6 +74,7 @@ def read_claims(
         or ("it is of another issuer" if said.get("iss") != issuer.url else "")
         or _time_fault(said, now_s)
         or _own_fault(said)
+        or _party_fault(said, platform, issuer)
     )
     jti = said.get("jti", "")
     if not why and (not isinstance(jti, str) or len(jti) > _JTI_CHARS_MAX):
@@ -109,6 +110,13 @@ def _time_fault(said: Mapping[str, Any], now_s: float) -> str:
 def _own_fault(said: Mapping[str, Any]) -> str:
     """Refuse what a platform marks itself: a job of CircleCI that somebody reached by SSH runs what that one typed."""
     return "somebody may be logged in to this job by SSH" if _text(said.get(_RERUN, "false")) != "false" else ""
+
+
+def _party_fault(said: Mapping[str, Any], platform: Platform, issuer: Issuer) -> str:
+    """Refuse what a person was given for another client, though it also names ours (OpenID Connect, 3.1.3.7)."""
+    if platform is not Platform.PERSON or said.get("azp", issuer.audience) == issuer.audience:
+        return ""
+    return "it was given to another client"
 
 
 def _instant(value: object) -> float | None:

@@ -13,9 +13,11 @@ from msgspec import Struct
 
 from interlock.rights import Role, matches
 from interlock.server.identity.claims import Claims
-from interlock.server.identity.platforms import PLATFORMS
+from interlock.server.identity.platforms import PLATFORMS, Platform
 from interlock.server.identity.rules import LASTS_S_MAX, TrustRule, fits, may_write
 
+PERSON_LASTS_S = 43_200.0
+"""A person logs in again after so long: a day's work."""
 _ROLES = tuple(Role)
 _SHOWN_CHARS = 120
 _RUN = re.compile(r"[0-9a-hjkmnp-tv-z]{16}\Z", re.ASCII)
@@ -40,7 +42,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """What a job asks for.
 
     Attributes:
-        state: The state that it works on.
+        state: The state that it works on; "" for all that a person may reach.
         run: The run that it is for; "" for none yet.
         role: What it wants to be; None for what the rules give.
     """
@@ -56,10 +58,10 @@ class Granted(Struct, frozen=True, kw_only=True):
     Attributes:
         rule: The rule that gives it.
         role: What it may do.
-        state: To this state alone.
+        state: To this state alone; for a person to those of a glob.
         run: For this run alone; "" for any.
         lasts_s: For so long.
-        job: Which job it is, for people.
+        job: Which job it is, or which person, for people.
         facts: What the audit log keeps of the token.
     """
 
@@ -100,9 +102,15 @@ def decide(claims: Claims, rules: Iterable[TrustRule], asked: Asked) -> Granted 
     of_project = [rule for rule in rules if rule.platform is claims.platform and not _ids_differ(rule, claims)]
     fitting = [rule for rule in of_project if not _difference(rule, claims)]
     if not fitting:
-        why = "no trust rule is for this project" if not of_project else _differences(of_project, claims)
+        why = (
+            f"no trust rule is for this {'person' if claims.platform is Platform.PERSON else 'project'}"
+            if not of_project
+            else _differences(of_project, claims)
+        )
         return Refusal(because=Because.NO_RULE, why=why)
-    here = [rule for rule in fitting if matches(rule.states, asked.state)]
+    if not asked.state and claims.platform is not Platform.PERSON:
+        return Refusal(because=Because.STATE, why="it names no state, and the token of a job is for one")
+    here = [rule for rule in fitting if not asked.state or matches(rule.states, asked.state)]
     if not here:
         return Refusal(because=Because.STATE, why=f"no trust rule that fits this job is for the state {asked.state}")
     enough = sorted((rule for rule in here if _is_enough(rule, asked)), key=_by_role)
@@ -122,16 +130,29 @@ def _is_enough(rule: TrustRule, asked: Asked) -> bool:
 def _grant(rule: TrustRule, claims: Claims, asked: Asked) -> Granted:
     facts = {name: ",".join(found)[:_SHOWN_CHARS] for name in TOLD if (found := claims.values(name))}
     ids = [*PLATFORMS[rule.platform].needed, *(name for name in ("run_id", "job_id") if name in facts)]
-    job = " ".join(f"{name} {facts[name]}" for name in dict.fromkeys(ids) if name in facts)
+    is_person = rule.platform is Platform.PERSON
+    job = (
+        _person(claims)
+        if is_person
+        else " ".join(f"{name} {facts[name]}" for name in dict.fromkeys(ids) if name in facts)
+    )
     return Granted(
         rule=rule.name,
         role=asked.role or rule.role,
-        state=asked.state,
+        state=asked.state or rule.states,
         run=asked.run,
-        lasts_s=LASTS_S_MAX,
+        lasts_s=PERSON_LASTS_S if is_person else LASTS_S_MAX,
         job=f"{rule.platform.value} {job}".strip(),
         facts=facts,
     )
+
+
+def _person(claims: Claims) -> str:
+    """Return who a person is: a name that people know, which proves nothing, and the id that does."""
+    names = ("preferred_username", "email", "name")
+    known = next((found[0] for name in names if (found := claims.values(name))), "")
+    whole = f"{known} (sub {','.join(claims.values('sub'))})".strip()
+    return "".join(character if character.isprintable() else "?" for character in whole)[:_SHOWN_CHARS]
 
 
 def _ids_differ(rule: TrustRule, claims: Claims) -> bool:

@@ -52,6 +52,28 @@ class Exchanged(Struct, frozen=True, kw_only=True):
     renewable_until: Instant
 
 
+class Provider(Struct, frozen=True, kw_only=True):
+    """Where people log in.
+
+    Attributes:
+        issuer: Its address; its discovery document tells the rest.
+        client_id: As which client.
+    """
+
+    issuer: str
+    client_id: str
+
+
+class Providers(Struct, frozen=True, kw_only=True):
+    """All of them.
+
+    Attributes:
+        providers: In the order of their addresses; empty when people use tokens.
+    """
+
+    providers: list[Provider]
+
+
 class Renewed(Struct, frozen=True, kw_only=True):
     """How long a token lasts now.
 
@@ -235,6 +257,12 @@ class IdentityApi:
             renewable_until=bound.until,
         )
 
+    async def providers(self, _call: Call[NoQuery, NoBody]) -> Providers:
+        """Tell where people log in."""
+        rules = (await self._trust.all()).rules
+        found = {(rule.issuer.url, rule.issuer.audience) for rule in rules if rule.platform is Platform.PERSON}
+        return Providers(providers=[Provider(issuer=issuer, client_id=client) for issuer, client in sorted(found)])
+
     async def renew(self, call: Call[NoQuery, NoBody]) -> Renewed:
         """Let the token that asks last on."""
         if not isinstance(call.caller, Token) or call.caller.bound is None:
@@ -374,6 +402,17 @@ def identity_endpoints(api: IdentityApi) -> list[AnyEndpoint]:
             query=NoQuery,
             body=NoBody,
             answer=Renewed,
+        ),
+        Endpoint(
+            method="GET",
+            path="/login",
+            right=None,
+            is_open=True,
+            summary="Where people log in",
+            do=api.providers,
+            query=NoQuery,
+            body=NoBody,
+            answer=Providers,
         ),
         *_administration(api),
     ]

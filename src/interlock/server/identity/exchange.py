@@ -154,9 +154,8 @@ class Exchange:
 
     async def _issued(self, granted: Granted) -> Issued:
         now = self._clock.now()
-        binding = Binding(
-            rule=granted.rule, job=granted.job, until=now + timedelta(seconds=RENEWED_S_MAX), run=granted.run
-        )
+        until = now + timedelta(seconds=max(RENEWED_S_MAX, granted.lasts_s))
+        binding = Binding(rule=granted.rule, job=granted.job, until=until, run=granted.run)
         token, text = await self._tokens.issue(
             granted.role,
             state=granted.state,
@@ -176,9 +175,9 @@ class Exchange:
         """Keep that a known project was refused. Not a stranger: everybody can have a token of a public CI service."""
         if refusal.because is not Because.NO_RULE:
             facts = {"why": refusal.why, "issuer": shown.issuer, "because": refusal.because.value}
-            await self._audit.append("exchange-refused", subject=asked.state, by="a CI job", facts=facts)
+            await self._audit.append("exchange-refused", subject=asked.state or "**", by="nobody", facts=facts)
         return Forbidden(
-            f"this job gets no token for {asked.state}",
+            f"no token is given for {asked.state or 'the server'}",
             why=refusal.why,
             fix=f"{command('trust', 'ls')}    on the server",
         )
@@ -197,12 +196,10 @@ def read_form(form: Mapping[str, str]) -> Asked:
         raise _unusable(f"grant_type is not {GRANT_TYPE}")
     if form.get("subject_token_type") not in TOKEN_TYPES:
         raise _unusable(f"subject_token_type is none of {', '.join(sorted(TOKEN_TYPES))}")
-    if not form.get("state"):
-        raise _unusable("it names no state: a token is for one")
-    run = form.get("run", "")
+    state, run = form.get("state", ""), form.get("run", "")
     if run and not is_run(run):
         raise _unusable("its run is not the id of a run")
-    return Asked(state=check_state_name(form["state"]), run=run, role=_role(form.get("scope", "")))
+    return Asked(state=check_state_name(state) if state else "", run=run, role=_role(form.get("scope", "")))
 
 
 def _role(text: str) -> Role | None:

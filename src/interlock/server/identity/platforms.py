@@ -1,4 +1,4 @@
-"""What each CI system says of a job in its identity token, and what a rule about it must name. Pure.
+"""What each CI system says of a job in its identity token, and what a rule about it must name; people too. Pure.
 
 Sources: docs.github.com "OpenID Connect reference"; docs.gitlab.com "OpenID Connect (OIDC) authentication using ID
 tokens"; sigstore/fulcio#1803 for the token of Azure DevOps; docs/facts/servers.md. Read from documents, not tried.
@@ -21,6 +21,7 @@ class Platform(Enum):
     GITLAB = "gitlab"
     AZURE = "azure"
     AZURE_ENTRA = "azure-entra"
+    PERSON = "person"
     OTHER = "other"
 
 
@@ -56,6 +57,9 @@ VSTOKEN_ENDS_AT = datetime(2027, 7, 1, tzinfo=UTC)
 
 NEVER = frozenset({"sub", "aud", "iss", "exp", "nbf", "iat", "jti"})
 """Claims that no rule matches: a `sub` is made of names, and a name that is given up can be had by somebody else."""
+
+NEVER_OF_PERSONS = frozenset({*(NEVER - {"sub"}), "email", "preferred_username", "upn", "name", "nickname"})
+"""The same for people. Their `sub` is an id that their provider gives to nobody else; an address of mail is not."""
 
 _GITHUB = PlatformFacts(
     issuer="https://token.actions.githubusercontent.com",
@@ -105,6 +109,7 @@ PLATFORMS: Mapping[Platform, PlatformFacts] = MappingProxyType(
         Platform.GITLAB: _GITLAB,
         Platform.AZURE: _AZURE,
         Platform.AZURE_ENTRA: _AZURE_ENTRA,
+        Platform.PERSON: PlatformFacts(example=("groups=operators",)),
         Platform.OTHER: PlatformFacts(example=("repositoryUuid={UUID}", "branchName=main")),
     }
 )

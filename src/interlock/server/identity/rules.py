@@ -15,7 +15,7 @@ from msgspec import Struct
 from interlock.errors import UsageError, command
 from interlock.instants import Instant
 from interlock.rights import Right, Role, check_glob, may
-from interlock.server.identity.platforms import NEVER, PLATFORMS, VSTOKEN_ENDS_AT, Platform
+from interlock.server.identity.platforms import NEVER, NEVER_OF_PERSONS, PLATFORMS, VSTOKEN_ENDS_AT, Platform
 from interlock.settings.authority import check_address
 
 SCHEMA = 1
@@ -83,7 +83,7 @@ def check_rule(rule: TrustRule) -> TrustRule:
     if not _NAME.match(rule.name):
         raise _bad(rule, "its name is not usable", "use lower-case letters, digits, '.', '_' and '-'")
     check_glob(rule.states)
-    if rule.role in _FOR_PERSONS:
+    if rule.role in _FOR_PERSONS and rule.platform is not Platform.PERSON:
         why = f"{rule.role.value} decides over locks, approvals and others, which is for persons"
         raise _bad(rule, why, "give a job reader, planner or runner")
     _check_issuer(rule)
@@ -133,12 +133,16 @@ def _fits_part(pattern: str, value: str) -> bool:
 def _check_issuer(rule: TrustRule) -> None:
     issuer = rule.issuer
     known = _platform_of(issuer.url)
-    if known is not None and rule.platform is Platform.OTHER:
+    people = {None, rule.platform, Platform.GITLAB, Platform.AZURE_ENTRA}  # people log in there too
+    if known not in (people if rule.platform is Platform.PERSON else {None, rule.platform}):
         raise _bad(rule, f"{issuer.url} is the issuer of {known.value}", f"use --platform {known.value}")
     for url in filter(None, (issuer.url, issuer.keys_url)):
         if any(character.isspace() or not character.isprintable() for character in url):
             raise _bad(rule, "its issuer is not an address", "copy `iss` from the CI system's own documents")
         check_address(url, said_by="the issuer's address")
+    if rule.platform is Platform.PERSON and not issuer.audience:
+        why = "the tokens of people name the client that they logged in with"
+        raise _bad(rule, why, "add --audience CLIENT_ID, as the provider has it for Interlock")
     if not issuer.url:
         raise _bad(rule, "it names no issuer", "copy `iss` from the CI system's own documents")
     unknown = [name for name in issuer.algorithms if name not in ALGORITHMS]
@@ -176,7 +180,10 @@ def _check_claims(rule: TrustRule) -> None:
 
 def _check_claim(rule: TrustRule, name: str, values: tuple[str, ...]) -> None:
     facts = PLATFORMS[rule.platform]
-    if name in NEVER:
+    if rule.platform is Platform.PERSON and name in NEVER_OF_PERSONS:
+        why = f"`{name}` says nothing that lasts: it can be changed, or be somebody else's later"
+        raise _bad(rule, why, "match groups or sub")
+    if rule.platform is not Platform.PERSON and name in NEVER:
         why = f"`{name}` says nothing that lasts; a name in `sub` can be had by somebody else later"
         raise _bad(rule, why, f"match ids: {', '.join(facts.needed) or 'of the project and the branch'}")
     if not _CLAIM.match(name) or (facts.claims and name not in facts.claims):
