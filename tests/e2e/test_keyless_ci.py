@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from tests.identity_issuer import AZURE, GITHUB, GITLAB, Issuer, identity_issuer
 from tests.replicas import STEP_S, Replica, answer, lock_body, state_body
+
+from interlock.ci.seal import make_keys
 
 pytestmark = pytest.mark.e2e
 STATE = "prod/routing"
@@ -131,3 +135,140 @@ def now_s() -> float:
     from datetime import UTC, datetime
 
     return datetime.now(UTC).timestamp()
+
+
+NAMED = "https://interlock.example.com"
+CHECKOUT = """\
+version: 1
+states:
+  prod/routing: {directory: infra, environment: production}
+pipeline:
+  package_sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+  image: terraform:1@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+  plan_key: PLAN_KEY
+"""
+
+
+def generated(folder: Path, platform: str, path: str) -> dict[str, Any]:
+    (folder / "infra").mkdir(exist_ok=True)
+    (folder / "infra/main.tf").write_text('output "x" {\n  value = 1\n}\n')
+    (folder / "interlock.yaml").write_text(CHECKOUT.replace("PLAN_KEY", make_keys(b"s" * 32 + b"p" * 32).wrap))
+    made = interlock(folder, "ci", "generate", platform, INTERLOCK_SERVER=NAMED)
+    assert made.returncode == 0, made.stderr
+    document: dict[str, Any] = YAML(typ="safe", pure=True).load((folder / path).read_text())
+    return document
+
+
+def step(folder: Path, script: str, server: Replica, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a step of a generated job, at the server of this test."""
+    address = server.said["address"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "GITLAB_", "CI_"))}
+    values = {name: value.replace(NAMED, address) for name, value in environ.items()}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-e", "-c", script],
+        env={**kept, "PATH": path, "INTERLOCK_HOME": str(folder / "home"), **values},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=STEP_S,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("job", "role"), [("plan-prod-routing", "planner"), ("apply-prod-routing", "runner")])
+def test_the_jobs_that_are_generated_for_github_log_in_as_what_they_do(
+    server: Replica, issuer: Issuer, tmp_path: Path, job: str, role: str
+) -> None:
+    workflow = "interlock-plan.yml" if role == "planner" else "interlock-apply.yml"
+    document = generated(tmp_path, "github", f".github/workflows/{workflow}")["jobs"][job]
+    assert document["permissions"]["id-token"] == "write"
+    trust(server, tmp_path, issuer, "github", "runner", repository_id="74", ref="refs/heads/main")
+    trust(server, tmp_path, issuer, "github", "planner", repository_id="74")
+    preview = {"event_name": "pull_request", "ref": "refs/pull/7/merge"}
+    issuer.job = {**GITHUB, **(preview if role == "planner" else {})}
+    (login,) = [each for each in document["steps"] if each.get("name") == "Log in to Interlock"]
+    environ = {name: str(value) for name, value in document["env"].items() if "${{" not in str(value)}
+    done = step(
+        tmp_path,
+        login["run"],
+        server,
+        {
+            **environ,
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_ENV": str(tmp_path / "env"),
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{issuer.url}/job?api-version=2",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "request",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    token = (tmp_path / "env").read_text().strip().removeprefix("INTERLOCK_TOKEN=")
+    assert ask(server, token, "LOCK", lock_body("a"), "?wait=0") == (200 if role == "runner" else 403)
+    assert ask(server, token, "GET") == 204
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("job", "role"), [(".interlock-plan", "planner"), (".interlock-apply", "runner")])
+def test_the_jobs_that_are_generated_for_gitlab_log_in_as_what_they_do(
+    server: Replica, issuer: Issuer, tmp_path: Path, job: str, role: str
+) -> None:
+    document = generated(tmp_path, "gitlab", ".gitlab/interlock.gitlab-ci.yml")
+    base = document[".interlock"]
+    assert base["id_tokens"]["INTERLOCK_ID_TOKEN"]["aud"] == NAMED
+    trust(server, tmp_path, issuer, "gitlab", "runner", project_id="20", ref_protected="true")
+    lines = [line for line in base["before_script"] if isinstance(line, str) and "INTERLOCK_TOKEN" in line]
+    variables = {**base["variables"], **document[job]["variables"], "STATE": STATE}
+    done = step(
+        tmp_path,
+        "\n".join([*lines, 'printf %s "$INTERLOCK_TOKEN" > token']),
+        server,
+        {
+            **{name: str(value) for name, value in variables.items()},
+            "GITLAB_CI": "true",
+            "INTERLOCK_ID_TOKEN": issuer.token(GITLAB, now_s=now_s(), audience=server.said["address"]),
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    token = (tmp_path / "token").read_text()
+    assert token not in done.stdout + done.stderr
+    assert ask(server, token, "LOCK", lock_body("a"), "?wait=0") == (200 if role == "runner" else 403)
+
+
+@pytest.mark.slow
+def test_the_jobs_that_are_generated_for_azure_log_in_as_what_they_do(
+    server: Replica, issuer: Issuer, tmp_path: Path
+) -> None:
+    document = generated(tmp_path, "azure", "interlock.azure-pipelines.yml")
+    claims = {name: AZURE[name] for name in ("prj_id", "def_id", "rpo_ref")}
+    trust(server, tmp_path, issuer, "azure", "runner", **claims)
+    issuer.job = dict(AZURE)
+    found = [*steps_named(document, "Log in to Interlock")]
+    assert {("runner" if "runner" in each["bash"] else "planner") for each in found} == {"runner", "planner"}
+    (login, *_) = [each for each in found if "runner" in each["bash"]]
+    assert login["env"] == {"SYSTEM_ACCESSTOKEN": "$(System.AccessToken)"}
+    done = step(
+        tmp_path,
+        login["bash"],
+        server,
+        {
+            "STATE": STATE,
+            "INTERLOCK_SERVER": NAMED,
+            "INTERLOCK_OIDC_AUDIENCE": NAMED,
+            "TF_BUILD": "True",
+            "SYSTEM_OIDCREQUESTURI": f"{issuer.url}/job",
+            "SYSTEM_ACCESSTOKEN": "agent",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    setting = "##vso[task.setvariable variable=INTERLOCK_TOKEN;issecret=true]"
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith(setting)]
+    assert ask(server, line.removeprefix(setting), "LOCK", lock_body("a"), "?wait=0") == 200
+
+
+def steps_named(document: object, name: str) -> Iterator[dict[str, Any]]:
+    inside = document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
+    if isinstance(document, dict) and document.get("displayName") == name:
+        yield document
+    for each in inside:
+        yield from steps_named(each, name)
