@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from interlock.backend.asgi import METHODS, Service
 from interlock.compose.gateways import open_doors
-from interlock.compose.serving import _endpoints, server_app
+from interlock.compose.serving import _endpoints, open_exchange, server_app
 from interlock.home.embedded import open_home
 from interlock.rights import Right, Role
 from interlock.rights.book import TokenBook
@@ -50,6 +50,9 @@ ELSEWHERE = {
     # What is asked for here is a secret of one run, and not a token: these tests play the stranger.
     "/run/{secret}/state": "tests/security/test_doors_of_a_run.py",
     "/gateway/{path:path}": "tests/unit/server/gateway/test_doors.py",
+    # Asks for a token in a form of its own, and gives nothing but that very token.
+    "/login/terraform": "tests/e2e/test_cloud_door.py",
+    "/login/terraform/token": "tests/e2e/test_cloud_door.py",
 }
 TFE_WITHOUT_RIGHT = {
     "ping", "account", "organization", "entitlements", "list_workspaces", "make_workspace", "list_versions", "upload",
@@ -96,9 +99,10 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
             for glob in (GLOB, "*", EVERY_STATE):
                 _, text = await book.create(role, states=glob, by="test")
                 credentials[role, glob] = {"authorization": f"Bearer {text.whole()}", "host": "127.0.0.1"}
+        exchange = open_exchange(home, ["https://interlock.example"])
         tokens = BookTokens(book, SingleToken("the-own-token-of-this-server"))
-        app = server_app(home, about, tokens, doors, own=["https://interlock.example"], is_https=False)
-        yield Server(app=app, rows=_endpoints(home, doors, []), credentials=credentials)
+        app = server_app(home, about, tokens, doors, exchange, is_https=False)
+        yield Server(app=app, rows=_endpoints(home, doors, exchange), credentials=credentials)
 
 
 def address_of(row: AnyEndpoint, state: str) -> tuple[str, bool]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from interlock.rights.callers import Tokens
     from interlock.server.api.table import AnyEndpoint
     from interlock.server.gateway.doors import GatewayDoors
+    from interlock.server.identity.exchange import Exchange
     from interlock.store.opening import Store
 
 _PORT_MAX = 65_535
@@ -86,6 +87,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     from interlock.listening.ending import Ending
     from interlock.rights.book import TokenBook
     from interlock.rights.callers import BookTokens, SingleToken
+    from interlock.server.identity.renewing import RenewedTokens
     from interlock.server.tfe.login import PAGES
 
     ending = Ending()
@@ -95,9 +97,11 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     token, where = _server_token(settings, asked.token_file)
     async with open_home(settings, store=asked.store) as home, _among_others(home) as about, open_doors(home) as doors:
         await home.store.keep_room()
-        tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
+        known = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken(token))
         own = [url.rstrip("/") for url in asked.urls]
-        app = server_app(home, about, tokens, doors, own=own, is_https=_is_https(asked))
+        exchange = open_exchange(home, own)
+        tokens = RenewedTokens(known, exchange, home.coordinator, home.clock)
+        app = server_app(home, about, tokens, doors, exchange, is_https=_is_https(asked))
         taking = serving(app, host=host, port=port, names=asked.names, pages=PAGES, tls=asked.tls, linger_s=LINGER_S)
         async with taking as (_, bound):
             scheme = "http" if asked.tls is None else "https"
@@ -121,8 +125,8 @@ def server_app(
     about: Service,
     tokens: Tokens,
     doors: GatewayDoors,
+    exchange: Exchange,
     *,
-    own: Sequence[str],
     is_https: bool,
 ) -> Starlette:
     """Return everything that a server answers, as one application.
@@ -132,7 +136,7 @@ def server_app(
         about: What is known of it.
         tokens: Who may ask.
         doors: The gateways of organisations.
-        own: Its own addresses, as identity tokens name them; filled once it has them.
+        exchange: Gives CI jobs and people tokens.
         is_https: Clients reach it by TLS.
     """
     from interlock.backend.asgi import create_app
@@ -152,7 +156,7 @@ def server_app(
         locks=locks,
         further=[
             *gateway_routes(doors),
-            *api_routes(_endpoints(home, doors, own), tokens=tokens, ending=about.ending),
+            *api_routes(_endpoints(home, doors, exchange), tokens=tokens, ending=about.ending),
             *cloud_routes(home, tokens, locks, about, os.environ, is_https=is_https),
         ],
     )
@@ -171,13 +175,13 @@ async def _first_token(home: EmbeddedHome) -> str:
     return text.whole()
 
 
-def _endpoints(home: EmbeddedHome, doors: GatewayDoors, own: Sequence[str]) -> list[AnyEndpoint]:
+def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> list[AnyEndpoint]:
     """Return the whole table of the JSON API. Each part of the server adds its rows here, and nowhere else.
 
     Args:
         home: What the server keeps.
         doors: Its gateways.
-        own: Its own addresses; filled once it has them.
+        exchange: Gives CI jobs and people tokens.
     """
     from interlock.compose.gateways import endpoints as gateway_endpoints
     from interlock.server.api.about import about_endpoints
@@ -186,25 +190,38 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, own: Sequence[str]) -> l
 
     return [
         *about_endpoints(),
-        *_identity(home, own),
+        *_identity(home, exchange),
         *lock_endpoints(home.coordinator, home.beside),
         *version_endpoints(home.coordinator, home.archive),
         *gateway_endpoints(home, doors),
     ]
 
 
-def _identity(home: EmbeddedHome, own: Sequence[str]) -> list[AnyEndpoint]:
+def _identity(home: EmbeddedHome, exchange: Exchange) -> list[AnyEndpoint]:
     from interlock.rights.book import TokenBook
     from interlock.server.identity.endpoints import IdentityApi, identity_endpoints
+    from interlock.server.identity.records import TrustBook
+
+    trust, tokens = TrustBook(home.store.records), TokenBook(home.store.records, home.clock, home.ids)
+    return identity_endpoints(IdentityApi(exchange, trust, tokens, home.audit, clock=home.clock))
+
+
+def open_exchange(home: EmbeddedHome, own: Sequence[str]) -> Exchange:
+    """Return what gives CI jobs and people tokens.
+
+    Args:
+        home: What the server keeps.
+        own: Its own addresses; filled once it has them.
+    """
+    from interlock.rights.book import TokenBook
     from interlock.server.identity.exchange import Exchange
     from interlock.server.identity.issuer_keys import IssuerKeys, fetch
     from interlock.server.identity.records import SeenTokens, TrustBook
 
     records, clock = home.store.records, home.clock
-    trust, tokens = TrustBook(records), TokenBook(records, clock, home.ids)
-    exchange = Exchange(
-        trust,
-        tokens,
+    return Exchange(
+        TrustBook(records),
+        TokenBook(records, clock, home.ids),
         SeenTokens(records),
         IssuerKeys(clock, fetch),
         home.audit,
@@ -212,7 +229,6 @@ def _identity(home: EmbeddedHome, own: Sequence[str]) -> list[AnyEndpoint]:
         ids=home.ids,
         audiences=own,
     )
-    return identity_endpoints(IdentityApi(exchange, trust, tokens, home.audit, clock=clock))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from interlock.backend.asgi import Service
 from interlock.backend.serving import serving
 from interlock.compose.device_login import Code, LoggedIn, device_login
 from interlock.compose.gateways import open_doors
-from interlock.compose.serving import server_app
+from interlock.compose.serving import open_exchange, server_app
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.rights import Right, Role, parse_token
@@ -69,7 +69,7 @@ def provider() -> Iterator[Issuer]:
 async def site(provider: Issuer, tmp_path: Path) -> AsyncIterator[Site]:
     async with open_home(Settings(home=tmp_path), store="memory:") as home, open_doors(home) as doors:
         tokens = BookTokens(TokenBook(home.store.records, home.clock, home.ids), SingleToken("the-own-token-of-it"))
-        app = server_app(home, Service(home.ids), tokens, doors, own=[], is_https=False)
+        app = server_app(home, Service(home.ids), tokens, doors, open_exchange(home, []), is_https=False)
         async with serving(app, host="127.0.0.1", port=0) as (_, port):
             site = Site(provider, home, f"http://127.0.0.1:{port}")
             real = provider.people.now_s
