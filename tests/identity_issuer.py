@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -95,7 +95,7 @@ class People:
         self.person: dict[str, Any] = dict(PERSON)
         self.interval = 5
         self.says: list[str] = []  # answered to the next questions, before the login is done
-        self.now_s = lambda: datetime.now(UTC).timestamp()
+        self.now_s: Callable[[], float] = lambda: datetime.now(UTC).timestamp()
         self.wrong: list[str] = []
         self.codes: dict[str, str] = {}
         self._asked_s: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""`interlock login --device`: a person logs in at a provider with any browser, and the server gives a token. A hand.
+"""A person logs in at a provider with any browser, and the server gives a token. A hand.
 
 The device authorization grant, RFC 8628: the provider tells a code, the person types it into a page of the provider,
 and meanwhile we ask whether that is done. Only the identity token goes to the server; no password comes by here.
@@ -32,6 +32,8 @@ _INTERVAL_S_MAX = 60.0
 _ANSWER_BYTES_MAX = 1 << 20
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _OK = 200
+_AGAIN = "log in again"
+_OTHERWISE = "log in with a token that an administrator made"
 
 
 class Code(Struct, frozen=True, kw_only=True):
@@ -115,7 +117,7 @@ def _chosen(answer: Mapping[str, Any], issuer: str | None) -> Mapping[str, str]:
         raise UsageError(
             "the server has no login for people",
             why="no trust rule of the platform person names a provider",
-            fix="interlock login    with a token that an administrator made",
+            fix=_OTHERWISE,
         )
     names = ", ".join(sorted(str(each.get("issuer")) for each in found))
     raise UsageError("it is not clear where to log in", why=f"the server trusts {names}", fix="add --issuer URL")
@@ -128,9 +130,7 @@ async def _places(issuer: str) -> Mapping[str, str]:
         raise BackendUnavailable("the provider's discovery document is that of another", why=issuer)
     places = {"device": document.get("device_authorization_endpoint"), "token": document.get("token_endpoint")}
     if places["device"] is None:
-        raise UsageError(
-            "the provider has no login by a code", why=issuer, fix="interlock login    with a token of the server"
-        )
+        raise UsageError("the provider has no login by a code", why=issuer, fix=_OTHERWISE)
     return {name: _private(place) for name, place in places.items()}
 
 
@@ -168,12 +168,12 @@ async def _identity(url: str, client: Mapping[str, str], begun: Mapping[str, Any
             case "slow_down":
                 interval_s += INTERVAL_S
             case "access_denied":
-                raise AuthenticationFailed("the login was refused at the provider", fix="interlock login --device")
+                raise AuthenticationFailed("the login was refused at the provider", fix=_AGAIN)
             case "expired_token":
                 break
             case _:
                 raise _refused(answer, "the provider ended the login")
-    raise AuthenticationFailed("nobody logged in in time", why="the code has expired", fix="interlock login --device")
+    raise AuthenticationFailed("nobody logged in in time", why="the code has expired", fix=_AGAIN)
 
 
 def _logged_in(answer: Mapping[str, Any]) -> LoggedIn:
@@ -190,7 +190,7 @@ def _logged_in(answer: Mapping[str, Any]) -> LoggedIn:
 
 def _refused(answer: Mapping[str, Any], what: str) -> AuthenticationFailed:
     said = [str(answer[name])[:200] for name in ("error", "error_description") if isinstance(answer.get(name), str)]
-    return AuthenticationFailed(what, why=": ".join(said) or "it does not say why", fix="interlock login --device")
+    return AuthenticationFailed(what, why=": ".join(said) or "it does not say why", fix=_AGAIN)
 
 
 def _lasts(begun: Mapping[str, Any]) -> float:

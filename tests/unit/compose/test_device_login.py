@@ -44,9 +44,9 @@ class Site:
     clock: Quick = field(default_factory=Quick)
     told: list[Code] = field(default_factory=list)
 
-    async def trusting(self, role: Role = Role.OPERATOR, name: str = "ops", **claims: str) -> None:
+    async def trusting(self, role: Role = Role.OPERATOR, rule_name: str = "ops", /, **claims: str) -> None:
         rule = TrustRule(
-            name=name,
+            name=rule_name,
             platform=Platform.PERSON,
             issuer=TrustedIssuer(url=self.provider.url, audience=CLIENT),
             claims={key: (value,) for key, value in (claims or {"groups": "operators"}).items()},
@@ -91,7 +91,7 @@ async def test_a_person_logs_in_with_a_code_and_gets_what_the_rules_say(site: Si
     token = await TokenBook(site.home.store.records, site.home.clock, site.home.ids).identify(shown)
     token.check(Right.FORCE_UNLOCK, "prod/routing")
     assert "ann" in token.who
-    assert PERSON["sub"] in token.who
+    assert str(PERSON["sub"]) in token.who
     (entry,) = await site.home.audit.entries()
     assert (entry.action, entry.subject) == ("token-exchanged", "prod/*")
     assert given.token not in repr(given)
@@ -138,7 +138,7 @@ async def test_a_person_without_a_rule_and_a_token_of_another_client_get_nothing
 async def test_rules_for_people_name_what_lasts_and_who_their_client_is(site: Site) -> None:
     for claim in ("email", "preferred_username", "name", "upn", "aud"):
         with pytest.raises(UsageError):
-            await site.trusting(**{claim: "ann@example.com"})
+            await site.trusting(Role.READER, "r", **{claim: "ann@example.com"})
     await site.trusting(sub="u-1017")
     assert (await site.login()).role == "operator"
 

@@ -133,8 +133,9 @@ def _fits_part(pattern: str, value: str) -> bool:
 def _check_issuer(rule: TrustRule) -> None:
     issuer = rule.issuer
     known = _platform_of(issuer.url)
-    people = {None, rule.platform, Platform.GITLAB, Platform.AZURE_ENTRA}  # people log in there too
-    if known not in (people if rule.platform is Platform.PERSON else {None, rule.platform}):
+    people = {Platform.GITLAB, Platform.AZURE_ENTRA}  # people log in there too
+    own = people if rule.platform is Platform.PERSON else {rule.platform}
+    if known is not None and known not in own:
         raise _bad(rule, f"{issuer.url} is the issuer of {known.value}", f"use --platform {known.value}")
     for url in filter(None, (issuer.url, issuer.keys_url)):
         if any(character.isspace() or not character.isprintable() for character in url):

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from tests.unit.server.identity.test_deciding import Platform, rule_of
+from tests.unit.server.identity.test_deciding import rule_of
 
 from interlock.audit.log import AuditLog
 from interlock.coordinator.local import LocalCoordinator
@@ -16,6 +16,7 @@ from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
 from interlock.server.identity.exchange import Exchange
 from interlock.server.identity.issuer_keys import IssuerKeys
+from interlock.server.identity.platforms import Platform
 from interlock.server.identity.records import SeenTokens, TrustBook
 from interlock.server.identity.renewing import RenewedTokens
 from interlock.store.memory import MemoryRecords
