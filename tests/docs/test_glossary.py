@@ -16,7 +16,7 @@ from interlock.run.phases import Phase
 
 GLOSSARY = Path(__file__).parents[2] / "docs" / "glossary.md"
 # Commands whose names are plain English, or Terraform's own words, and mean just that.
-PLAIN = frozenset({"wait", "exit-codes", "init", "ci", "explain", "deps", "state", "runs", "queue"})
+PLAIN = frozenset({"wait", "exit-codes", "init", "ci", "explain", "deps", "state", "runs", "queue", "login", "logout"})
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from interlock.coordinator.record import StateRecord, decode, encode
+from interlock.coordinator.record import Head, StateRecord, decode, encode
 from interlock.coordinator.view import View
 from interlock.errors import UsageError
 from interlock.lock import (
@@ -146,6 +146,24 @@ class ToldStates(Struct, frozen=True, kw_only=True):
 
     states: list[ToldState]
     next: str = ""
+
+
+class StoredElsewhere(Struct, frozen=True, kw_only=True):
+    """What the holder of a queue stored in another backend.
+
+    Attributes:
+        expected_head: What was noted before.
+        new_head: What is stored now.
+        ticket: Ticket of the grant; one of the three that name a grant must be given.
+        lock_id: Terraform's lock id of the grant.
+        token: Fencing token of the grant.
+    """
+
+    expected_head: Head | None
+    new_head: Head | None
+    ticket: str | None = None
+    lock_id: str | None = None
+    token: int | None = None
 
 
 def told_event(event: Event) -> ToldEvent:

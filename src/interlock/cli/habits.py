@@ -34,8 +34,6 @@ _ELSEWHERE: Final = {
     "fmt": ("terraform fmt", "it needs no state and no lock"),
     "get": ("interlock plan", "every run gets its modules by itself"),
     "test": ("terraform test", "it makes a state of its own"),
-    "login": ("terraform login", "it needs no state"),
-    "logout": ("terraform logout", "it needs no state"),
     "show": ("interlock runs show latest --plan", "a plan is kept with its run; a state is shown by its name"),
     "workspace": ("interlock state ls", "a workspace begins with its first apply: TF_WORKSPACE=NAME interlock apply"),
     "metadata": ("terraform metadata functions -json", "it needs no state"),

@@ -69,6 +69,8 @@ COMMANDS: dict[str, Entry] = {
     "ci": Entry("interlock.cli.ci:app", "Generate and check CI workflows", _AROUND),
     "explain": Entry("interlock.cli.explain:app", "Name the root cause in a Terraform or CI log", _AROUND),
     "deps": Entry("interlock.cli.deps:app", "Dependencies, also those Terraform cannot see", _AROUND),
+    "login": Entry("interlock.cli.login:login_app", "Work at a team's server from now on", _BEGIN),
+    "logout": Entry("interlock.cli.login:logout_app", "Work on this machine again", _BEGIN),
     "serve": Entry("interlock.cli.serve:app", "State backend and queue over HTTP", _SERVE),
     "token": Entry("interlock.cli.token:app", "Who may use a server: tokens with a role and states", _SERVE),
     "organisation": Entry("interlock.cli.organisation:app", "Organisations whose OAuth clients a server keeps", _SERVE),

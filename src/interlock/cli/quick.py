@@ -28,6 +28,8 @@ def _queues(json: bool) -> bool:
     from interlock.operate.queue_seen import Queue, is_listed
 
     clock, settings = SystemClock(), settings_here(os.environ)
+    if settings.server is not None:
+        return False
     now = clock.now()
     try:
         views, known = look_at_queues(settings, clock)
@@ -46,7 +48,10 @@ def _runs(json: bool) -> bool:
     from interlock.compose.homes import settings_here
     from interlock.run.summary import recent
 
-    show_runs(recent(settings_here(os.environ).runs, limit=RUNS_LISTED), json=json)
+    settings = settings_here(os.environ)
+    if settings.server is not None:
+        return False
+    show_runs(recent(settings.runs, limit=RUNS_LISTED), json=json)
     return True
 
 

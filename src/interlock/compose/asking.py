@@ -92,7 +92,7 @@ def _need(directory: Path | None, home: Home, environ: Mapping[str, str]) -> Nee
 async def _open(way: Way, home: Home, stack: AsyncExitStack) -> Gateway:
     from interlock.gateway.service import Gateway
 
-    gateway = Gateway(replace(way.terms, tokens=1), ids=RandomIds(), store=home.store.records)
+    gateway = Gateway(replace(way.terms, tokens=1), ids=RandomIds(), store=home.budgets(""))
     stack.push_async_callback(gateway.aclose)
     await gateway.start("127.0.0.1", 0)
     if trouble := await gateway.check_login(_LOGIN_S):

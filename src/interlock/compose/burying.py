@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
+from interlock.compose.homes import settings_of_run
 from interlock.errors import UsageError, command
 from interlock.home.embedded import me, read_settings
 from interlock.settings.values import parse_duration
@@ -108,7 +109,7 @@ async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
     from interlock.run.transcript import ORDER
 
     order = decode((folder / ORDER).read_bytes())
-    settings = read_settings(os.environ, Path(order.directory), home=Path(order.home))
+    settings = settings_of_run(order, os.environ)
     async with open_desk(order, settings, os.environ) as desk:
         coordinator, recovery = desk.coordinator, desk.recovery
         with suppress(UsageError):  # it holds: recovery takes its grant away, on evidence and after saving its state

@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.compose.homes import open_home
 from interlock.errors import InterlockError
-from interlock.home.embedded import open_home, read_settings
+from interlock.home.embedded import read_settings
 from interlock.operate.doctor import Checked, check_folder, examine_surroundings, failed
 from interlock.operate.mending import mend
 

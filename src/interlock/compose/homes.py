@@ -7,11 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.home.embedded import check_own, open_home, read_settings
+from msgspec.structs import replace
+
+from interlock.home.embedded import check_own, read_settings
+from interlock.home.embedded import open_home as open_embedded
+from interlock.home.login import with_login
+from interlock.settings.values import Secret, Settings
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home, Told
-    from interlock.settings.values import Settings
+    from interlock.run.order import Order
 
 
 @asynccontextmanager
@@ -32,6 +37,50 @@ async def at_home(
     settings = read_settings(environ, directory)
     async with open_home(settings, make=make, environ=environ, told=told) as home:
         yield home
+
+
+@asynccontextmanager
+async def open_home(
+    settings: Settings, *, make: bool = True, environ: Mapping[str, str] | None = None, told: Told | None = None
+) -> AsyncIterator[Home]:
+    """Open the home that the settings name for as long as the context lasts: at a server, or on this machine.
+
+    Args:
+        settings: Which.
+        make: See `at_home`; a server's home is always there.
+        environ: The environment of the command.
+        told: See `at_home`.
+
+    Raises:
+        UsageError: There is no token for the server.
+    """
+    if settings.server is not None:
+        from interlock.home.server import open_server_home
+
+        async with open_server_home(settings, told=told) as far:
+            yield far
+        return
+    async with open_embedded(settings, make=make, environ=environ, told=told) as near:
+        yield near
+
+
+def settings_of_run(order: Order, environ: Mapping[str, str]) -> Settings:
+    """Return the settings that a run has beside its order: its home, and its server with a token for that.
+
+    Raises:
+        UsageError: See `interlock.home.login.find_login`.
+    """
+    plain = Settings(
+        home=Path(order.home),
+        server=order.server or None,
+        lease_s=order.lease_s,
+        heartbeat_s=order.heartbeat_s,
+        origins={"lease_s": "run", "heartbeat_s": "run"},
+    )
+    if plain.server is None:
+        return plain
+    token = environ.get("INTERLOCK_TOKEN")
+    return with_login(replace(plain, token=Secret(value=token) if token else None), environ)
 
 
 def settings_here(environ: Mapping[str, str], directory: Path | None = None) -> Settings:

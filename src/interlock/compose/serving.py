@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home, read_settings
@@ -91,7 +92,7 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
     from interlock.server.tfe.login import PAGES
 
     ending = Ending()
-    settings = read_settings()
+    settings = replace(read_settings(), server=None)  # what is served is always a store of its own
     host, port = parse_listen(asked.listen)
     _check_way(host, asked)
     token, where = _server_token(settings, asked.token_file)
@@ -185,7 +186,10 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     """
     from interlock.compose.gateways import endpoints as gateway_endpoints
     from interlock.server.api.about import about_endpoints
+    from interlock.server.api.audit import audit_endpoints
+    from interlock.server.api.books import book_endpoints
     from interlock.server.api.locks import lock_endpoints
+    from interlock.server.api.policies import policy_endpoints
     from interlock.server.api.versions import version_endpoints
 
     return [
@@ -194,6 +198,9 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
         *lock_endpoints(home.coordinator, home.beside),
         *version_endpoints(home.coordinator, home.archive),
         *gateway_endpoints(home, doors),
+        *book_endpoints(home.store),
+        *audit_endpoints(home.audit, home.store.records),
+        *policy_endpoints(home.policies),
     ]
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from interlock.clock import SystemClock
+from interlock.compose.homes import open_home, settings_of_run
 from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full, reason_of
-from interlock.home.embedded import open_home, read_settings
+from interlock.home.embedded import read_settings
 from interlock.ids import RandomIds
 from interlock.late_pattern import late_bytes
 from interlock.run.order import is_in_space
@@ -91,7 +92,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Desk]:
     """Open what a run works with for as long as the context lasts."""
     async with open_home(settings, environ=environ) as home:
-        await home.store.keep_room()
+        await home.keep_room()
         ref = await asyncio.to_thread(_ref_of, order, settings, environ)
         async with open_site(ref, home) as site:
             coordinator = queue_of(site)
@@ -321,7 +322,7 @@ async def _with_hands(
     order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
 ) -> int:
     prepared = await _prepare(order, folder, journal, environ, tuple(control.files))
-    order, settings, environ = prepared.order, Settings(home=Path(order.home)), prepared.environ
+    order, settings, environ = prepared.order, settings_of_run(prepared.order, environ), prepared.environ
     workspace = await _open_workspace(prepared, settings)
     journal.change(folder=str(workspace.folder))
     early = None
@@ -603,7 +604,7 @@ async def _with_approved_plan(order: Order, folder: Path) -> Order:
     from interlock.run.process import open_private
     from interlock.store.blobs import BlobMissing
 
-    async with open_home(Settings(home=Path(order.home))) as home:
+    async with open_home(settings_of_run(order, os.environ)) as home:
         approval = await home.approvals.get(order.approval)
         check_approved(approval, home.clock.now())
         try:
@@ -742,7 +743,7 @@ def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations
     return RunGateway(
         need,
         ids=RandomIds(),
-        store=desk.home.store.records,
+        store=desk.home.budgets(order.state if desk.ref.is_own else ""),
         common=budgets_of(desk.site),
         is_current=is_current if desk.site.is_near else at_most_every(_CURRENT_S, is_current),
         override=base,
@@ -770,8 +771,7 @@ def _review(prepared: _Prepared, desk: Desk, gateway: RunGateway | None, creatio
         return versions[0].written_at if versions else None
 
     means = Means(
-        records=desk.home.store.records,
-        blobs=desk.home.store.blobs,
+        book=desk.home.drift,
         way=gateway,
         states=states,
         written_at=written_at,

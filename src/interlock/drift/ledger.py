@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from interlock.drift.decisions import Ledger, ScanMark, decode_ledger, encode_ledger
 from interlock.drift.finding import Scan, decode_scan, encode_scan
 from interlock.errors import BackendUnavailable
-from interlock.store import BlobMissing, BlobStore, Mismatch, RecordStore
+from interlock.store import BlobMissing, Mismatch, RecordStore
 
 MAX_ATTEMPTS = 20  # swaps that may be lost to others; people decide one after the other
 _PREFIX = "drift/"
+
+
+class ScanStore(Protocol):
+    """Where scans are; each method as `BlobStore` has it."""
+
+    async def put(self, data: bytes, *, like: str | None = None) -> str:
+        """See `BlobStore.put`."""
+        ...
+
+    async def get(self, digest: str) -> bytes:
+        """See `BlobStore.get`."""
+        ...
+
+    async def delete(self, digest: str) -> None:
+        """See `BlobStore.delete`."""
+        ...
 
 
 class LedgerBook:
@@ -22,7 +39,7 @@ class LedgerBook:
         blobs: Where scans are.
     """
 
-    def __init__(self, records: RecordStore, blobs: BlobStore) -> None:
+    def __init__(self, records: RecordStore, blobs: ScanStore) -> None:
         self._records = records
         self._blobs = blobs
 

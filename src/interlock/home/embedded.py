@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock.clock import Clock, SystemClock
 from interlock.errors import InterlockError, UsageError
+from interlock.home.login import with_login
 from interlock.settings.reading import load
 from interlock.settings.values import Settings
 from interlock.store.checksums import RecordDamaged
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from interlock.ids import Ids
     from interlock.policy.approval_book import ApprovalBook
     from interlock.policy.policy_book import PolicyBook
+    from interlock.store.fault import Fault
     from interlock.store.opening import Store
+    from interlock.store.records import RecordStore
+    from interlock.store.vault import Vault
 
 
 ELSEWHERE = "elsewhere/"
@@ -67,6 +71,30 @@ class EmbeddedHome:
         self.ids = ids
         self._environ = environ or {}
         self._told = told
+
+    @property
+    def place(self) -> str:
+        """See `Home.place`."""
+        return str(self.settings.database)
+
+    def budgets(self, state: str) -> RecordStore:  # noqa: ARG002 - all of one machine share them
+        """See `Home.budgets`."""
+        return self.store.records
+
+    async def faults(self) -> Sequence[Fault]:
+        """See `Home.faults`."""
+        return await self.store.faults()
+
+    @property
+    def vault(self) -> Vault | None:
+        """See `Home.vault`."""
+        from interlock.store.vault import vault_of
+
+        return vault_of(self.store)
+
+    async def keep_room(self) -> None:
+        """See `Home.keep_room`."""
+        await self.store.keep_room()
 
     @property
     def me(self) -> str:
@@ -220,6 +248,12 @@ async def open_home(
     from interlock.coordinator.local import LocalCoordinator
     from interlock.ids import RandomIds
 
+    if settings.server is not None and store is None:
+        raise UsageError(
+            f"this is done where the store of {settings.server} is, not past it",
+            why=f"`server` is set ({settings.origins.get('server', 'by the run')})",
+            fix="name the store with --store, or: interlock logout; unset INTERLOCK_SERVER",
+        )
     ids = RandomIds()
     opened = await _open_store(settings, SystemClock(), make=make, url=store)
     try:
@@ -278,16 +312,10 @@ def read_settings(environ: Mapping[str, str] | None = None, directory: Path | No
     """Return the settings that hold in `directory`, by default the current one; by default in our own environment.
 
     Raises:
-        UsageError: A value or a key is wrong, they name a server, or the home is not ours alone.
+        UsageError: A value or a key is wrong, a stored login cannot be read, or the home is not ours alone.
     """
     environ = os.environ if environ is None else environ
-    settings = load(directory or Path.cwd(), environ, flags)
-    if settings.server is not None:
-        raise UsageError(
-            f"runs, queues and states of a server are not part of this version: {settings.server}",
-            why=f"`server` is set ({settings.origins['server']}), and nothing may go past it",
-            fix="unset INTERLOCK_SERVER, or take `server:` out of interlock.yaml",
-        )
+    settings = with_login(load(directory or Path.cwd(), environ, flags), environ)
     check_own(settings, environ)
     return settings
 

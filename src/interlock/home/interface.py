@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from interlock.audit import Head
-from interlock.audit.log import AuditLog
+from interlock.audit.interface import Audit
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.coordinator.archive_interface import Archive
@@ -17,9 +17,13 @@ from interlock.drift.ledger import LedgerBook
 from interlock.home.known import KnownState, KnownStates
 from interlock.ids import Ids
 from interlock.policy.approval_book import ApprovalBook
-from interlock.policy.policy_book import PolicyBook
+from interlock.policy.policy_book import PolicyKeeper
 from interlock.settings.values import Settings
-from interlock.store.opening import Store
+from interlock.store.fault import Fault
+from interlock.store.records import RecordStore
+
+if TYPE_CHECKING:
+    from interlock.store.vault import Vault
 
 Told = Callable[[Head], None]
 """Is told the head of the audit log after each decision, so that a person's own log has it."""
@@ -34,8 +38,8 @@ class Home(Protocol):
         ...
 
     @property
-    def store(self) -> Store:
-        """Records and blobs."""
+    def place(self) -> str:
+        """Where it is, for people: a file, or the address of a server."""
         ...
 
     @property
@@ -49,7 +53,7 @@ class Home(Protocol):
         ...
 
     @property
-    def policies(self) -> PolicyBook:
+    def policies(self) -> PolicyKeeper:
         """The home's own policies."""
         ...
 
@@ -59,7 +63,7 @@ class Home(Protocol):
         ...
 
     @property
-    def audit(self) -> AuditLog:
+    def audit(self) -> Audit:
         """Who decided what.
 
         Raises:
@@ -110,6 +114,27 @@ class Home(Protocol):
     @property
     def ids(self) -> Ids:
         """For tickets and ids."""
+        ...
+
+    def budgets(self, state: str) -> RecordStore:
+        """Return where runs share the limits of organisations; nothing else is kept there that decides.
+
+        Args:
+            state: On whose behalf; empty for a look.
+        """
+        ...
+
+    async def faults(self) -> Sequence[Fault]:
+        """Look at all that is stored; return what is wrong with it, as far as we may know."""
+        ...
+
+    @property
+    def vault(self) -> Vault | None:
+        """What encrypts the store of this home; None when nothing does, or when that is a server's own business."""
+        ...
+
+    async def keep_room(self) -> None:
+        """Keep some space for states, should the disk become full."""
         ...
 
     def settings_in(self, directory: Path, environ: Mapping[str, str]) -> Settings:

@@ -38,6 +38,7 @@ _ANSWER_BYTES_MAX: Final = MAX_STATE_BYTES + 1024 * 1024
 _CHUNK: Final = 256 * 1024
 _OK: Final = range(200, 300)
 _NOTHING: Final = 204
+_ABSENT: Final = 404
 
 
 class Reply(Struct, kw_only=True):
@@ -105,6 +106,7 @@ class Line:
         body: bytes | None = None,
         wait_s: float = ANSWER_S,
         attempts: int = len(PAUSES_S) + 1,
+        absent_ok: bool = False,
     ) -> Reply:
         """Ask, again when the answer was lost or the server cannot be reached; return an answer of success.
 
@@ -115,16 +117,18 @@ class Line:
             body: What is sent.
             wait_s: Seconds to wait for the whole answer.
             attempts: How often to try at most.
+            absent_ok: "There is no such thing" is an answer too.
 
         Raises:
             InterlockError: What the server refused, as it told it.
             BackendUnavailable: It cannot be reached; whether it did what was asked is not known.
         """
         target = _target(self._place.path + BASE + path, query)
-        for pause_s in (*PAUSES_S[: attempts - 1], None):
+        pauses = [*PAUSES_S, *[PAUSES_S[-1]] * attempts][: attempts - 1]
+        for pause_s in (*pauses, None):
             try:
                 reply = await self._once(method, target, body, wait_s)
-                if reply.status in _OK:
+                if reply.status in _OK or (absent_ok and reply.status == _ABSENT):
                     return reply
                 raise error_of(reply.status, reply.body)
             except BackendUnavailable:

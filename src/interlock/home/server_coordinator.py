@@ -6,11 +6,14 @@ and is told of a change is the same as near the store (`coordinator.telling`), s
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from interlock.api.locks import (
     PAGE_MAX,
     WAIT_S_MAX,
+    StoredElsewhere,
     ToldDecision,
     ToldState,
     ToldStates,
@@ -20,13 +23,16 @@ from interlock.api.locks import (
 )
 from interlock.clock import Clock
 from interlock.coordinator.names import check_state_name, state_of
+from interlock.coordinator.record import Head
 from interlock.coordinator.telling import TellingCoordinator
 from interlock.coordinator.view import View
 from interlock.home.line import ANSWER_S, Line
 from interlock.ids import Ids
-from interlock.lock import Decision, Event
+from interlock.lock import Decision, Event, FencingToken, Renewed, Ticket
 from interlock.store.records import Record
 
+HEARTBEAT_S: Final = 4.0
+"""Seconds for the answer to a heartbeat."""
 _EVENTS: Final = "/locks/events"
 
 
@@ -49,7 +55,9 @@ class ServerCoordinator(TellingCoordinator):
         """See `Coordinator.apply_event`."""
         query = {"state": check_state_name(state), "beside": self._is_beside or None}
         try:
-            told = await self._line.ask_for(ToldDecision, "POST", _EVENTS, query, sends=told_event(event))
+            told = await self._line.ask_for(
+                ToldDecision, "POST", _EVENTS, query, sends=told_event(event), **_patience(event)
+            )
         finally:
             self._lookout.forget(state)  # it is another one now, and its version was not told
         return decision_of(told)
@@ -65,6 +73,42 @@ class ServerCoordinator(TellingCoordinator):
             if not page.next:
                 return found
             after = page.next
+
+
+def _patience(event: Event) -> dict[str, Any]:
+    """Return how long an answer is worth waiting for: a heartbeat is soon followed by the next one."""
+    return {"wait_s": HEARTBEAT_S, "attempts": 1} if isinstance(event, Renewed) else {}
+
+
+class ServerQueueBeside(ServerCoordinator):
+    """Queues of states in other backends, which note what their holders stored there. See `HeadKeeper`."""
+
+    def __init__(self, line: Line, clock: Clock, ids: Ids) -> None:
+        super().__init__(line, clock, ids, beside=True)
+
+    async def update_head(
+        self,
+        state: str,
+        *,
+        expected_head: Head | None,
+        new_head: Head | None,
+        ticket: Ticket | None = None,
+        lock_id: str | None = None,
+        token: FencingToken | None = None,
+    ) -> Head | None:
+        """See `HeadKeeper.update_head`: a note of what is stored elsewhere, by the holder of this queue."""
+        note = StoredElsewhere(
+            expected_head=expected_head, new_head=new_head, ticket=ticket, lock_id=lock_id, token=token
+        )
+        try:
+            await self._line.ask("POST", "/locks/stored", _of(state), body=msgspec.json.encode(note))
+        finally:
+            self._lookout.forget(state)
+        return new_head
+
+
+def _of(state: str) -> dict[str, object]:
+    return {"state": check_state_name(state), "beside": True}
 
 
 class _StateRecords:

@@ -36,7 +36,7 @@ class BudgetSeen:
 
 async def budgets(home: Home) -> list[BudgetSeen]:
     """Return the budgets that runs here used, sorted by organisation and name; those beside a bucket are not here."""
-    records, now_s = home.store.records, home.clock.now().timestamp()
+    records, now_s = home.budgets(""), home.clock.now().timestamp()
     names = {identity.ledger_key(known): known for known in await _organisations(records)}
     found = []
     for record in await records.list(identity.LEDGERS):

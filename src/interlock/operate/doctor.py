@@ -248,6 +248,8 @@ def _no_store_yet(settings: Settings, directory: Path) -> Checked:
 async def _store(
     settings: Settings, open_home: OpenHome, ref: StateRef | InterlockError, directory: Path
 ) -> list[Checked]:
+    if settings.server is not None:
+        return await _server(open_home, ref)
     if not settings.database.exists():
         return [_no_store_yet(settings, directory)]
     rows: list[Checked] = []
@@ -264,10 +266,25 @@ async def _store(
     return rows
 
 
+async def _server(open_home: OpenHome, ref: StateRef | InterlockError) -> list[Checked]:
+    """Look at the server: whether it answers, and what is wrong in its store as far as we may know."""
+    rows: list[Checked] = []
+    try:
+        async with open_home(make=True) as home:
+            states = await home.coordinator.states()
+            rows.append(Checked(name="server", result="ok", text=f"{home.place}: {amount(len(states), 'state')}"))
+            rows += [Checked(name="store", result="problem", text=fault.what) for fault in await home.faults()]
+            if isinstance(ref, StateRef) and ref.is_own:
+                rows += await _queue(home.coordinator, ref.queue)
+    except InterlockError as error:
+        rows.append(failed("server", error))
+    return rows
+
+
 async def _whole(home: Home) -> list[Checked]:
     """Look at the file and every record in it."""
     settings = home.settings
-    faults = await home.store.faults()
+    faults = await home.faults()
     if not faults:
         return [Checked(name="store", result="ok", text=f"{settings.database} is whole")]
     return [
@@ -277,9 +294,7 @@ async def _whole(home: Home) -> list[Checked]:
 
 async def _encryption(home: Home) -> Checked:
     """Say what of the store is encrypted."""
-    from interlock.store.vault import vault_of
-
-    vault = vault_of(home.store)
+    vault = home.vault
     if vault is None:
         text = "nothing in the store is encrypted; see docs/howto/encrypt-the-store.md"
         return Checked(name="at rest", result="ok", text=text)

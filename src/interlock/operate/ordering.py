@@ -173,6 +173,7 @@ def _order(
         state=ref.queue,
         who=host.who(),
         home=str(settings.home),
+        server=settings.server or "",
         terraform=binary.name,
         extra=extra,
         auto_approve=asked.auto_approve,

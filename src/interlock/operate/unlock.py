@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from msgspec import structs
 
-from interlock.audit.log import AuditLog
+from interlock.audit.interface import Audit
 from interlock.ci.job import JobReference, parse_job
 from interlock.coordinator import View
 from interlock.errors import InterlockError, LeaseLost, LockHeld, UsageError, command, fill_in
@@ -213,7 +213,7 @@ class _Question:
     asked: Asked
     job: JobReference | None
     environ: Mapping[str, str]
-    log: AuditLog
+    log: Audit
     plan: str
     by: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +22,18 @@ _SWAPS_MAX = 20
 class _Stored(Struct, frozen=True, kw_only=True):
     policies: tuple[Policy, ...] = ()
     schema: int = SCHEMA
+
+
+class PolicyKeeper(Protocol):
+    """Where a home's own policies are, near or far."""
+
+    async def all(self) -> tuple[Policy, ...]:
+        """See `PolicyBook.all`."""
+        ...
+
+    async def replace(self, policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
+        """See `PolicyBook.replace`."""
+        ...
 
 
 class PolicyBook:

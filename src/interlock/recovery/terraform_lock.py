@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from interlock.audit.log import AuditLog
+from interlock.audit.interface import Audit
 from interlock.ci.job import JobReference, parse_job
 from interlock.clock import Clock
 from interlock.errors import THIS_STATE, InterlockError, LockHeld, UsageError, command, fill_in
@@ -156,7 +156,7 @@ async def break_lock(
     override: Override | None,
     by: str,
     keep: Keep,
-    log: AuditLog,
+    log: Audit,
     clock: Clock,
 ) -> Broken:
     """Break the lock that was judged: save the state, delete exactly that lock, look at the state.

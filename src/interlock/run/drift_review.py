@@ -19,13 +19,13 @@ from interlock.ids import Ids
 from interlock.run.order import Operation, Order
 from interlock.run.summary import Summary, recent
 from interlock.run.surroundings import Generate
-from interlock.store import BlobStore, RecordStore
 from interlock.terraform.plan import PlanFacts
 
 if TYPE_CHECKING:
     from interlock.creations import Creation
     from interlock.drift.audit import UnderWay
     from interlock.drift.inspector import Inspector
+    from interlock.drift.ledger import LedgerBook
     from interlock.drift.organisation import Organisation
     from interlock.drift.unmanaged import LeftBehind
     from interlock.genesys.spellings import Spelling
@@ -56,8 +56,7 @@ class Means:
     """What a review works with.
 
     Attributes:
-        records: Where decisions are.
-        blobs: Where scans are.
+        book: Where decisions and scans are.
         way: To the API; None for a run without a gateway.
         states: Yields the other states of the store: name and body.
         written_at: Says when the run's own state was last written; None when that is not known.
@@ -66,8 +65,7 @@ class Means:
         orphans: Returns what earlier runs of the state made that no state holds.
     """
 
-    records: RecordStore
-    blobs: BlobStore
+    book: LedgerBook
     way: Way | None
     states: Callable[[], AsyncIterator[tuple[str, bytes]]]
     written_at: Callable[[], Awaitable[datetime | None]]
@@ -118,7 +116,6 @@ class DriftReview:
 
     def _inspector(self) -> Inspector:
         from interlock.drift.inspector import Inspector, Subject
-        from interlock.drift.ledger import LedgerBook
         from interlock.drift.unmanaged import Look
 
         look = self._order.look
@@ -132,7 +129,7 @@ class DriftReview:
         )
         return Inspector(
             subject,
-            book=LedgerBook(self._means.records, self._means.blobs),
+            book=self._means.book,
             states=self._means.states,
             written_at=self._means.written_at,
             organisation=self._organisation,

@@ -370,7 +370,7 @@ class InterruptEntry(ToldEntry, frozen=True, kw_only=True):
     """Somebody wanted the run to stop.
 
     Attributes:
-        cause: `sigint`, `sigterm`, `sighup`, `front-end-gone`, `cancelled` or `lease-lost`.
+        cause: `sigint`, `sigterm`, `sighup`, `front-end-gone`, `cancelled`, `lease-lost` or `server-away`.
         action: What it meant: `leave`, `stop`, `warn`, `kill`, `decline` or `ignore`.
         phase: The phase in which it came.
     """

@@ -44,9 +44,17 @@ def spell_start(order: Order, creates: int) -> str:
     """Return the sentence that says what is unusual about it."""
     objects = ("" if creates == 1 else "all ") + amount(creates, "object")
     return (
-        f"state {order.state} is empty in {order.home}, so the plan creates {objects}; "
-        "a state that another user, machine or runner keeps is not seen from here"
+        f"state {order.state} is empty {_place(order)}, so the plan creates {objects}; "
+        f"a state that {_others(order)} is not seen from here"
     )
+
+
+def _place(order: Order) -> str:
+    return f"at {order.server}" if order.server else f"in {order.home}"
+
+
+def _others(order: Order) -> str:
+    return "is kept elsewhere" if order.server else "another user, machine or runner keeps"
 
 
 def refuse_start(order: Order, creates: int) -> PolicyGate:

@@ -42,6 +42,7 @@ class Cause(Enum):
     FRONT_END_GONE = "front-end-gone"
     CANCELLED = "cancelled"
     LEASE_LOST = "lease-lost"
+    SERVER_AWAY = "server-away"
 
 
 class Action(Enum):

@@ -73,6 +73,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         state: State name.
         who: `user@host`, and the CI job where there is one.
         home: Interlock's home; the run's own folder is in it.
+        server: The server that keeps queue and state; empty for this machine's own.
         terraform: Binary that was asked for; None to search.
         extra: Flags for Terraform, as given after `--`.
         auto_approve: Apply without asking.
@@ -159,6 +160,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     policies: tuple[Policy, ...] = ()
     approval: str = ""
+    server: str = ""
 
 
 def is_in_space(order: Order) -> bool:

@@ -28,7 +28,7 @@ from interlock.run.order import Operation, Order, without_secrets
 from interlock.terraform.plan import PlanFacts
 
 if TYPE_CHECKING:
-    from interlock.audit.log import AuditLog
+    from interlock.audit.interface import Audit
     from interlock.policy.approval_book import ApprovalBook
     from interlock.run.transcript import Journal
 
@@ -60,7 +60,7 @@ class PolicyReview:
     order: Order
     journal: Journal
     book: ApprovalBook
-    audit: AuditLog
+    audit: Audit
     person: str
     environ: Mapping[str, str]
 

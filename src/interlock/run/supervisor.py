@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from interlock.clock import Clock
 from interlock.coordinator import Coordinator
 from interlock.errors import (
+    BackendUnavailable,
     InterlockError,
     Interrupted,
     PlanStale,
@@ -97,6 +98,11 @@ _CAUSES = {
     Cause.FRONT_END_GONE: "the command that ordered it is gone",
     Cause.CANCELLED: "somebody cancelled it",
     Cause.LEASE_LOST: "its lease was lost",
+    Cause.SERVER_AWAY: "its server was away for longer than its lease",
+}
+_STOPPED_AS: Mapping[Cause | None, type[InterlockError]] = {
+    Cause.SIGINT: Interrupted,
+    Cause.SERVER_AWAY: BackendUnavailable,
 }
 _CHANGES = 2  # exit code of `plan -detailed-exitcode` when there are changes
 _DAMAGED = "state-corrupt"  # the cause that a Terraform's words for an encrypted state have
@@ -180,6 +186,7 @@ class Supervisor:
             runs=self._run_folder.parent,
             on_next=self._expect_plan,
             on_lost=lambda: self.wish(Cause.LEASE_LOST),
+            on_away=lambda: self.wish(Cause.SERVER_AWAY),
             check_pause=self._hands.check_pause,
             hold=self._hands.policies.hold if self._hands.policies is not None else None,
             limit_s=self._hands.policies.wait_s if self._hands.policies is not None else None,
@@ -1096,7 +1103,7 @@ def stopped(cause: Cause | None, detail: str, *, run: str) -> InterlockError:
         detail: What that means for the state.
         run: Run id.
     """
-    kind = Interrupted if cause is Cause.SIGINT else Terminated
+    kind = _STOPPED_AS.get(cause, Terminated)
     who = _CAUSES[cause] if cause is not None else "a signal that was sent to Terraform itself"
     return kind("the run was stopped", why=f"{who}; {detail}", fix=command("runs", "show", run))
 

@@ -66,6 +66,7 @@ class Turn:
         runs: The folder of all runs, for how long a turn usually takes.
         on_next: Called when nobody is before us but the holder, and that holds for a moment already.
         on_lost: Called when the grant was taken away.
+        on_away: Called when the server was away for longer than the lease.
         check_pause: Refuses to wait for a state whose pause says that nobody will be granted it again.
         hold: Says what holds the run back now, though it may be its turn; None where no policy ever does.
         limit_s: Longest wait that policies allow; None where they say none.
@@ -82,6 +83,7 @@ class Turn:
     runs: Path
     on_next: Callable[[], None]
     on_lost: Callable[[], None]
+    on_away: Callable[[], None]
     check_pause: Callable[[Pause | None], None] = lambda _: None
     hold: Callable[[datetime], Held | None] | None = None
     limit_s: float | None = None
@@ -245,6 +247,9 @@ class Turn:
             clock=self.clock,
             lost=self._lose,
             tell=self.journal.tell,
+            # A server that is away this long may have let others believe that we are gone.
+            away_after_s=self.order.lease_s if self.order.server else None,
+            away=lambda _: self.on_away(),
         )
 
     def _lose(self, error: LeaseLost) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from interlock.audit.entry import Entry as AuditEntry
-from interlock.audit.log import AuditLog
+from interlock.audit.interface import Audit
 from interlock.coordinator import Coordinator, View
 from interlock.errors import InterlockError, StateInvalid, UsageError, command
 from interlock.existing import ExistingBackend, StateVersion, StoredState
@@ -100,7 +100,7 @@ class ExistingHistory:
     backend: ExistingBackend
     home: Home
     keep: Keep
-    log: AuditLog
+    log: Audit
     coordinator: Coordinator | None = None
     _bodies: dict[str, bytes] = field(default_factory=dict, init=False)
 

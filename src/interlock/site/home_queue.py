@@ -35,7 +35,7 @@ class HomeQueue:
     @property
     def words(self) -> tuple[str, ...]:
         """See `QueueBeside.words`."""
-        return (f"queue: in {self._home.settings.home}, for the runs that use it; {_others(self._locks)}",)
+        return (f"queue: in {self._home.place}, for the runs that use it; {_others(self._locks)}",)
 
     def budgets(self) -> LedgerPlace | None:
         """See `QueueBeside.budgets`. The home has a ledger of its own; others cannot come to it."""
@@ -43,7 +43,7 @@ class HomeQueue:
 
     async def inspect(self) -> list[Inspected]:
         """See `QueueBeside.inspect`."""
-        text = f"kept in {self._home.settings.home}: the runs of this home take turns in order"
+        text = f"kept in {self._home.place}: the runs of this home take turns in order"
         rows = [Inspected(name="queue", result="ok", text=text)]
         if self._locks:
             rows.append(Inspected(name="locking", result="ok", text=_others(is_locked=True)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from interlock.audit.log import AuditLog
+from interlock.audit.interface import Audit
 from interlock.hcl import Module, read_module
 from interlock.recovery.damage import Intent
 from interlock.run.summary import recent
@@ -29,7 +29,7 @@ STATE_RESTORED = "state-restored"
 _MANY = ("count", "for_each")
 
 
-async def find_intent(directory: Path | None, address: str, runs: Path, log: AuditLog) -> Intent:
+async def find_intent(directory: Path | None, address: str, runs: Path, log: Audit) -> Intent:
     """Gather what is known about one state."""
     return Intent(
         declared=_declared(directory) if directory is not None else None,
@@ -66,7 +66,7 @@ def _planned(directory: Path, runs: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-async def _accepted(address: str, log: AuditLog) -> frozenset[str]:
+async def _accepted(address: str, log: Audit) -> frozenset[str]:
     """Return what persons let go when they accepted a suspect version."""
     found: set[str] = set()
     for entry in await log.entries(subject=address):
@@ -75,16 +75,16 @@ async def _accepted(address: str, log: AuditLog) -> frozenset[str]:
     return frozenset(found)
 
 
-async def _takeovers(address: str, log: AuditLog) -> tuple[datetime, ...]:
+async def _takeovers(address: str, log: Audit) -> tuple[datetime, ...]:
     entries = await log.entries(subject=address)
     return tuple(entry.at for entry in entries if entry.action == "force-unlock")
 
 
-async def _restored(address: str, log: AuditLog) -> frozenset[str]:
+async def _restored(address: str, log: Audit) -> frozenset[str]:
     entries = await log.entries(subject=address)
     return frozenset(str(entry.facts.get("sha256")) for entry in entries if entry.action == STATE_RESTORED)
 
 
-async def _accepted_contents(address: str, log: AuditLog) -> frozenset[str]:
+async def _accepted_contents(address: str, log: Audit) -> frozenset[str]:
     entries = await log.entries(subject=address)
     return frozenset(str(entry.facts.get("content")) for entry in entries if entry.action == DELETIONS_ACCEPTED)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from interlock.drift.ledger import LedgerBook
 from interlock.errors import BackendUnavailable
 from interlock.genesys.spellings import Equal
 from interlock.run import drift_review
@@ -41,8 +42,7 @@ def review(*, drift_gate: bool = True, section: Mapping[str, Any] | None = None)
         drift_gate=drift_gate,
     )
     means = Means(
-        records=MemoryRecords(clock=FakeClock()),
-        blobs=MemoryBlobs(),
+        book=LedgerBook(MemoryRecords(clock=FakeClock()), MemoryBlobs()),
         way=None,
         states=no_states,
         written_at=never,

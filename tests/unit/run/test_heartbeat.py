@@ -67,3 +67,23 @@ async def test_a_store_that_was_removed_ends_the_heartbeat_as_a_lost_lease() -> 
     assert lease.renewals == 3
     assert [error.exit_status for error in lease.lost] == [12]
     assert "its -wal was removed" in lease.lost[0].why
+
+
+@pytest.mark.promise("P9")
+async def test_a_server_that_is_away_for_longer_than_the_lease_is_told_once() -> None:
+    clock, away = FakeClock(), list[str]()
+    lease = Lease(None, *[BackendUnavailable("away")] * 6, None, BackendUnavailable("away"))
+
+    def say(error: InterlockError) -> None:
+        away.append(f"{error.what} at {clock.monotonic():g}")
+
+    began_s = clock.monotonic()
+    beating = asyncio.create_task(
+        keep_alive(
+            lease.renew, every_s=1.0, clock=clock, lost=lease.lost.append, tell=lease.tell, away_after_s=4.0, away=say
+        )
+    )
+    await clock.advance(9.5)
+    assert away == [f"away at {began_s + 5:g}"], "four seconds after the renewal of the first second"
+    assert not beating.done(), "heartbeats go on: the server may come back while Terraform saves"
+    beating.cancel()

@@ -26,6 +26,7 @@ LATER: dict[Cause, tuple[Action, Action]] = {
     Cause.SIGHUP: (Action.WARN, Action.IGNORE),
     Cause.FRONT_END_GONE: (Action.IGNORE, Action.IGNORE),
     Cause.LEASE_LOST: (Action.IGNORE, Action.IGNORE),
+    Cause.SERVER_AWAY: (Action.IGNORE, Action.IGNORE),
 }
 """While Terraform runs: what a second wish means that is not a burst, and a third after the warning has stood."""
 

@@ -45,6 +45,7 @@ class Scene:
             runs=folder,
             on_next=lambda: self.diary.note("next"),
             on_lost=lambda: self.lost.append("lost"),
+            on_away=lambda: self.lost.append("away"),
         )
         self.turn.begin()
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from interlock.api.locks import (
     PAGE_MAX,
     WAIT_S_MAX,
+    StoredElsewhere,
     ToldDecision,
     ToldEvent,
     ToldState,
@@ -21,10 +22,11 @@ from interlock.api.locks import (
     told_state,
 )
 from interlock.coordinator import Coordinator, View
+from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import UsageError
 from interlock.rights import Right
 from interlock.rights.callers import may_do
-from interlock.server.api.judging import judge
+from interlock.server.api.judging import check_writer, judge
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, reads
 
 _PREFIX_MAX: Final = 200
@@ -71,7 +73,7 @@ class SomeQueues(Struct, frozen=True, kw_only=True):
 class _Locks:
     """Does what clients ask of the coordinators."""
 
-    def __init__(self, own: Coordinator, beside: Coordinator) -> None:
+    def __init__(self, own: Coordinator, beside: HeadKeeper) -> None:
         self._own = own
         self._beside = beside
 
@@ -87,6 +89,20 @@ class _Locks:
         event = event_of(call.body)
         judged = judge(call.caller, state, (await queue.view(state)).lock, event)
         return told_decision(await queue.apply_event(state, judged))
+
+    async def stored(self, call: Call[OfQueue, StoredElsewhere]) -> None:
+        """Note what the holder of a queue stored elsewhere; of a state of ours its archive says what is current."""
+        state, note = call.query.state, call.body
+        lock = (await self._beside.view(state)).lock
+        check_writer(call.caller, state, lock, ticket=note.ticket, token=note.token, lock_id=note.lock_id)
+        await self._beside.update_head(
+            state,
+            expected_head=note.expected_head,
+            new_head=note.new_head,
+            ticket=note.ticket,
+            lock_id=note.lock_id,
+            token=note.token,
+        )
 
     async def list(self, call: Call[SomeQueues, NoBody]) -> ToldStates:
         query = call.query
@@ -107,7 +123,7 @@ def _may_see(call: Call[SomeQueues, NoBody], view: View) -> bool:
     return may_do(call.caller, Right.READ_STATE, view.state)
 
 
-def lock_endpoints(own: Coordinator, beside: Coordinator) -> list[AnyEndpoint]:
+def lock_endpoints(own: Coordinator, beside: HeadKeeper) -> list[AnyEndpoint]:
     """Return the rows.
 
     Args:
@@ -141,5 +157,14 @@ def lock_endpoints(own: Coordinator, beside: Coordinator) -> list[AnyEndpoint]:
             body=ToldEvent,
             answer=ToldDecision,
             summary="Tell a lock an event: ask, renew, release, withdraw, break, pause, resume, bump",
+        ),
+        acts(
+            "/locks/stored",
+            locks.stored,
+            right=Right.PLAN,
+            query=OfQueue,
+            body=StoredElsewhere,
+            answer=None,
+            summary="Note what the holder of a queue stored in another backend",
         ),
     ]

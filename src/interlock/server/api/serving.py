@@ -28,7 +28,7 @@ from interlock.errors import AuthenticationFailed, BackendUnavailable, Interlock
 from interlock.rights.callers import Caller, Tokens, credentials_in
 from interlock.rights.roles import EVERY_STATE
 from interlock.server.api.openapi import openapi
-from interlock.server.api.table import BASE, AnyEndpoint, Call, NoBody, Sent
+from interlock.server.api.table import BASE, AnyEndpoint, Call, NoBody, OfState, Sent
 
 BODY_TIMEOUT_S: Final = 300.0
 """Seconds for a body: a large state over a slow line."""
@@ -169,7 +169,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def _check(endpoint: AnyEndpoint, caller: Caller, query: object) -> None:
-    state = getattr(query, "state", None)
+    state = query.state if isinstance(query, OfState) else None
     if state is not None:
         check_state_name(state)
     if endpoint.right is not None:

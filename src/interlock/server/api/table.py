@@ -82,8 +82,8 @@ class Endpoint(Generic[Q, B]):
         method: `GET` reads and may be repeated; `POST` acts, and is made so that a repetition does nothing more; `PUT`
             replaces; `DELETE` takes away.
         path: Below `BASE`; begins with a slash and has no parameters.
-        right: What who asks must have on the state that the query names (`state`), or on all states (`**`) when it
-            names none. None: any good token; then `do` looks at `caller` itself.
+        right: What who asks must have on the state that the query names, if it is an `OfState`, else on all states
+            (`**`). None: any good token; then `do` looks at `caller` itself.
         summary: One line for people.
         do: Does it. Returns a struct, None for nothing, or `Sent`.
         query: The parameters of the address, all of them text, numbers or booleans.

@@ -1,0 +1,240 @@
+"""The home of a team: queues, states and memory at a server; runs stay on this machine, in the folder of its own home.
+
+What a command does not ask for is not imported: each part is made late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.clock import SystemClock
+from interlock.errors import AuthenticationFailed, UsageError, command
+from interlock.home.embedded import me
+from interlock.ids import RandomIds
+from interlock.settings.reading import load
+from interlock.settings.values import Settings
+from interlock.store.checksums import RecordDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlock.audit.interface import Audit
+    from interlock.clock import Clock
+    from interlock.coordinator import Coordinator
+    from interlock.coordinator.archive_interface import Archive
+    from interlock.coordinator.interface import HeadKeeper
+    from interlock.creations.book import CreationBook
+    from interlock.drift.ledger import LedgerBook
+    from interlock.home.interface import Told
+    from interlock.home.known import KnownState, KnownStates
+    from interlock.home.line import Line
+    from interlock.ids import Ids
+    from interlock.policy.approval_book import ApprovalBook
+    from interlock.policy.policy_book import PolicyKeeper
+    from interlock.store.fault import Fault
+    from interlock.store.records import RecordStore
+
+
+class ServerHome:
+    """See `interlock.home.interface.Home`.
+
+    Args:
+        settings: What holds for this command.
+        line: The way to the server.
+        clock: For durations here; instants that decide anything are the server's.
+        ids: For tickets.
+        told: See `Told`; None for nobody.
+    """
+
+    def __init__(self, settings: Settings, line: Line, *, clock: Clock, ids: Ids, told: Told | None = None) -> None:
+        self.settings = settings
+        self.line = line
+        self.clock = clock
+        self.ids = ids
+        self._told = told
+
+    @property
+    def place(self) -> str:
+        """See `Home.place`."""
+        return self.line.url
+
+    @property
+    def me(self) -> str:
+        """See `Home.me`. The server writes the token's own name behind it."""
+        return me()
+
+    @property
+    def person(self) -> str:
+        """See `Home.person`. The server writes the token's own name behind it."""
+        from interlock import host
+
+        return host.person()
+
+    @cached_property
+    def policies(self) -> PolicyKeeper:
+        """See `Home.policies`: those of the server, which no repository can leave out."""
+        from interlock.home.server_books import ServerPolicies
+
+        return ServerPolicies(self.line)
+
+    @property
+    def approvals(self) -> ApprovalBook:
+        """See `Home.approvals`.
+
+        Raises:
+            UsageError: Always: who approves is not told by clients yet.
+        """
+        raise UsageError(
+            f"approvals are not asked for at {self.line.url} yet",
+            why="a policy wants persons to approve, and this version lets them do so only where the store is",
+            fix=command("approvals", "ls", "--help"),
+        )
+
+    @cached_property
+    def audit(self) -> Audit:
+        """See `Home.audit`."""
+        from interlock.home.server_books import ServerAudit
+
+        return ServerAudit(self.line, self.ids, told=self._told)
+
+    @property
+    def runs(self) -> Path:
+        """See `Home.runs`: those that were started here."""
+        return self.settings.runs
+
+    @cached_property
+    def coordinator(self) -> Coordinator:
+        """See `Home.coordinator`."""
+        from interlock.home.server_coordinator import ServerCoordinator
+
+        return ServerCoordinator(self.line, self.clock, self.ids)
+
+    @cached_property
+    def beside(self) -> HeadKeeper:
+        """See `Home.beside`."""
+        from interlock.home.server_coordinator import ServerQueueBeside
+
+        return ServerQueueBeside(self.line, self.clock, self.ids)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """See `Home.archive`."""
+        from interlock.home.server_archive import ServerArchive
+
+        return ServerArchive(self.line)
+
+    @cached_property
+    def drift(self) -> LedgerBook:
+        """See `Home.drift`."""
+        from interlock.drift.ledger import LedgerBook
+        from interlock.home.server_books import ServerScans
+
+        return LedgerBook(self.budgets(""), ServerScans(self.line))
+
+    @cached_property
+    def creations(self) -> CreationBook:
+        """See `Home.creations`."""
+        from interlock.creations.book import CreationBook
+
+        return CreationBook(self.budgets(""))
+
+    @cached_property
+    def states(self) -> KnownStates:
+        """See `Home.states`."""
+        from interlock.home.known import KnownStates
+
+        return KnownStates(self.budgets(""))
+
+    def budgets(self, state: str) -> RecordStore:
+        """See `Home.budgets`."""
+        from interlock.home.server_books import ServerRecords
+
+        return ServerRecords(self.line, on_behalf=state)
+
+    async def faults(self) -> Sequence[Fault]:
+        """See `Home.faults`. Who may not administer the server is not told."""
+        from interlock.api.books import ToldFaults
+        from interlock.store.fault import Fault
+
+        try:
+            told: ToldFaults = await self.line.ask_for(ToldFaults, "GET", "/store/faults")
+        except AuthenticationFailed as error:
+            if error.http_status == AuthenticationFailed.http_status:
+                raise
+            return ()
+        return tuple(Fault(what=each.what, key=each.key) for each in told.faults)
+
+    @property
+    def vault(self) -> None:
+        """See `Home.vault`."""
+
+    async def keep_room(self) -> None:
+        """See `Home.keep_room`: the server keeps its own."""
+
+    def settings_in(self, directory: Path, environ: Mapping[str, str]) -> Settings:
+        """See `Home.settings_in`."""
+        return load(directory, environ)
+
+    async def keeps(self, state: str) -> bool:
+        """See `Home.keeps`."""
+        try:
+            return (await self.coordinator.view(state)).version is not None
+        except RecordDamaged:
+            return True
+
+    async def has_version(self, state: str) -> bool:
+        """See `Home.has_version`."""
+        try:
+            return (await self.coordinator.view(state)).head is not None
+        except RecordDamaged:
+            return True
+
+    async def known(self, word: str) -> KnownState | None:
+        """See `Home.known`."""
+        return await self.states.find(word)
+
+    async def known_in(self, directory: Path) -> Sequence[KnownState]:
+        """See `Home.known_in`."""
+        return await self.states.of_folder(str(directory))
+
+    def state_of_run(self, run: str) -> str | None:
+        """See `Home.state_of_run`."""
+        from interlock.run.summary import find_summary
+
+        summary = find_summary(self.runs / run)
+        return None if summary is None else summary.state
+
+    async def state_of_lock(self, lock_id: str) -> str | None:
+        """See `Home.state_of_lock`."""
+        for view in await self.coordinator.states():
+            if any(holder.lock_id == lock_id for holder in view.lock.holders):
+                return view.state
+        return None
+
+
+@asynccontextmanager
+async def open_server_home(settings: Settings, *, told: Told | None = None) -> AsyncIterator[ServerHome]:
+    """Open the home at the server that the settings name, for as long as the context lasts.
+
+    Raises:
+        UsageError: There is no token for it.
+    """
+    from interlock.home.line import Line
+
+    assert settings.server is not None, "no server was chosen"
+    if settings.token is None:
+        raise UsageError(
+            f"there is no token for {settings.server}",
+            why=f"the server is set ({settings.origins.get('server', 'by the run')}), and it asks who you are",
+            fix=f"{command('login', settings.server)}    or set INTERLOCK_TOKEN",
+        )
+    clock = SystemClock()
+    line = Line(settings.server, settings.token, clock)
+    try:
+        yield ServerHome(settings, line, clock=clock, ids=RandomIds(), told=told)
+    finally:
+        await line.close()

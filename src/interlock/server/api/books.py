@@ -1,0 +1,262 @@
+"""Endpoints about books that decide nothing about a state: known states, creations, drift, and budgets.
+
+A client reads and swaps single records, and only of these books: who holds a state and which version is current are in
+no book. Which state a record is about is told by its key, or by what it says; the token needs its rights on that state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from interlock.api.books import Blob, Swap, Swapped, ToldFault, ToldFaults, ToldRecord, ToldRecords, told_record
+from interlock.api.locks import WAIT_S_MAX
+from interlock.bounded import decode_json
+from interlock.creations.creation import Creation
+from interlock.drift.finding import decode_scan
+from interlock.errors import InterlockError, UsageError
+from interlock.rights import Right
+from interlock.rights.callers import Caller, may_do
+from interlock.rights.roles import EVERY_STATE
+from interlock.server.api.serving import NotFound
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, reads
+from interlock.store import BlobStore, Mismatch, Record, RecordStore
+from interlock.store.opening import Store
+
+SCAN_BYTES_MAX: Final = 64 * 1024 * 1024
+PAGE_MAX: Final = 500
+_DRIFT, _KNOWN, _MADE, _BUDGETS = "drift/", "known/", "made/", "gateway/"
+
+
+class OfRecord(Struct, frozen=True, kw_only=True):
+    """Asks for one record.
+
+    Attributes:
+        key: Its name.
+        seen: The version that is known, for waiting; 0 for none.
+        wait_s: Seconds to wait for another one; 0 answers at once.
+        state: On whose behalf a budget is drawn from; not needed for other books.
+    """
+
+    key: str
+    seen: int = 0
+    wait_s: float = 0.0
+    state: str = ""
+
+
+class OfRecords(Struct, frozen=True, kw_only=True):
+    """Asks for a page of records.
+
+    Attributes:
+        prefix: What their names begin with.
+        after: The name after which the page begins.
+        limit: Most on the page.
+    """
+
+    prefix: str
+    after: str = ""
+    limit: int = PAGE_MAX
+
+
+class OnBehalf(Struct, frozen=True, kw_only=True):
+    """Acts for one state; see `OfRecord.state`."""
+
+    state: str = ""
+
+
+class OfBlob(Struct, frozen=True, kw_only=True):
+    """Asks for stored bytes.
+
+    Attributes:
+        blob: Their name.
+    """
+
+    blob: str
+
+
+def _named(key: str, _value: bytes | None) -> str:
+    return key.partition("/")[2]
+
+
+def _made_for(_key: str, value: bytes | None) -> str:
+    """Return the state of a creation; every state, when it cannot be read."""
+    try:
+        return decode_json(value or b"", type=Creation).state or EVERY_STATE
+    except (msgspec.MsgspecError, ValueError):
+        return EVERY_STATE
+
+
+_STATE_OF: Final[Mapping[str, Callable[[str, bytes | None], str]]] = {
+    _DRIFT: _named,
+    _KNOWN: _named,
+    _MADE: _made_for,
+}
+"""The books, and which state each of their records is about."""
+
+
+class _Books:
+    """Does what clients ask of the books."""
+
+    def __init__(self, records: RecordStore, blobs: BlobStore) -> None:
+        self._records = records
+        self._blobs = blobs
+
+    async def look(self, call: Call[OfRecord, NoBody]) -> ToldRecord | None:
+        query = call.query
+        _book_of(query.key)
+        if query.wait_s > 0:
+            wait_s = min(query.wait_s, WAIT_S_MAX)
+            record = await self._records.watch(query.key, seen=query.seen or None, timeout_s=wait_s)
+        else:
+            record = await self._records.get(query.key)
+        if record is None:
+            return None
+        _check(call.caller, Right.READ_STATE, record.key, record.value)
+        return told_record(record)
+
+    async def list(self, call: Call[OfRecords, NoBody]) -> ToldRecords:
+        query = call.query
+        _book_of(query.prefix)
+        if not 1 <= query.limit <= PAGE_MAX:
+            raise UsageError("the records were not listed", why=f"a page has 1 to {PAGE_MAX} records")
+        page = await self._records.list(query.prefix, after=query.after, limit=query.limit)
+        seen = [told_record(record) for record in page if _may_see(call.caller, record)]
+        return ToldRecords(records=seen, next=page[-1].key if len(page) == query.limit else "")
+
+    async def swap(self, call: Call[OnBehalf, Swap]) -> Swapped:
+        asked = call.body
+        await self._check_writer(call, asked)
+        try:
+            if asked.is_damaged and asked.value is not None:
+                return Swapped(version=await self._records.replace_damaged(asked.key, asked.value))
+            return Swapped(version=await self._records.swap(asked.key, expected=asked.expected, value=asked.value))
+        except Mismatch as error:
+            return Swapped(current=None if error.current is None else told_record(error.current))
+
+    async def _check_writer(self, call: Call[OnBehalf, Swap], asked: Swap) -> None:
+        """Refuse who may not write what is there, or what is to be there."""
+        if _book_of(asked.key) == _BUDGETS:
+            call.caller.check(Right.PLAN, call.query.state or EVERY_STATE)
+            return
+        values = [asked.value] if asked.value is not None else []
+        if not asked.is_damaged and (before := await self._records.get(asked.key)) is not None:
+            values.append(before.value)
+        for value in values:
+            _check(call.caller, Right.PLAN, asked.key, value)
+
+    async def keep_scan(self, call: Call[NoQuery, bytes]) -> Blob:
+        call.caller.check(Right.PLAN, _scanned(call.body))
+        return Blob(digest=await self._blobs.put(call.body))
+
+    async def scan(self, call: Call[OfBlob, NoBody]) -> Sent:
+        body = await self._scan(call, Right.READ_STATE)
+        return Sent(body=body)
+
+    async def drop_scan(self, call: Call[OfBlob, NoBody]) -> None:
+        await self._scan(call, Right.PLAN)
+        await self._blobs.delete(call.query.blob)
+
+    async def _scan(self, call: Call[OfBlob, NoBody], right: Right) -> bytes:
+        """Return a scan: nothing else that is stored may be read, or deleted, by its name."""
+        try:
+            body = await self._blobs.get(call.query.blob)
+            state = _scanned(body)
+        except InterlockError as error:
+            raise NotFound("there is no scan under this name") from error
+        call.caller.check(right, state)
+        return body
+
+
+def _scanned(body: bytes) -> str:
+    return decode_scan(body).state
+
+
+def _book_of(key: str) -> str:
+    """Return the book that a key, or the beginning of keys, belongs to.
+
+    Raises:
+        NotFound: It is in none of the books.
+    """
+    for book in (*_STATE_OF, _BUDGETS):
+        if key.startswith(book):
+            return book
+    raise NotFound("there is no such book", why=f"records begin with {', '.join((*_STATE_OF, _BUDGETS))}")
+
+
+def _check(caller: Caller, right: Right, key: str, value: bytes | None) -> None:
+    book = _book_of(key)
+    if book != _BUDGETS:
+        caller.check(right, _STATE_OF[book](key, value))
+
+
+def _may_see(caller: Caller, record: Record) -> bool:
+    book = _book_of(record.key)
+    return book == _BUDGETS or may_do(caller, Right.READ_STATE, _STATE_OF[book](record.key, record.value))
+
+
+class _Whole:
+    """Looks at the whole store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def faults(self, _call: Call[NoQuery, NoBody]) -> ToldFaults:
+        return ToldFaults(faults=[ToldFault(what=each.what, key=each.key) for each in await self._store.faults()])
+
+
+def book_endpoints(store: Store) -> list[AnyEndpoint]:
+    """Return the rows."""
+    books = _Books(store.records, store.blobs)
+    return [
+        reads(
+            "/books",
+            books.look,
+            right=None,
+            query=OfRecord,
+            answer=ToldRecord,
+            summary="One record of a book, now or when it has changed",
+            waits=True,
+        ),
+        reads("/books/all", books.list, right=None, query=OfRecords, answer=ToldRecords, summary="Records of a book"),
+        acts(
+            "/books",
+            books.swap,
+            right=None,
+            query=OnBehalf,
+            body=Swap,
+            answer=Swapped,
+            summary="Replace a record of a book if its version is the expected one",
+        ),
+        acts(
+            "/scans",
+            books.keep_scan,
+            right=None,
+            query=NoQuery,
+            body=bytes,
+            answer=Blob,
+            summary="Keep a scan for drift",
+            limit_bytes=SCAN_BYTES_MAX,
+        ),
+        reads("/scans", books.scan, right=None, query=OfBlob, answer=bytes, summary="A scan for drift"),
+        acts(
+            "/scans",
+            books.drop_scan,
+            right=None,
+            query=OfBlob,
+            body=NoBody,
+            answer=None,
+            summary="Throw a scan away",
+            method="DELETE",
+        ),
+        reads(
+            "/store/faults",
+            _Whole(store).faults,
+            right=Right.ADMINISTER,
+            query=NoQuery,
+            answer=ToldFaults,
+            summary="What is wrong in the store",
+        ),
+    ]

@@ -1,0 +1,39 @@
+"""Endpoints about the policies of a server."""
+
+from __future__ import annotations
+
+from interlock.api.books import ToldPolicies
+from interlock.policy.policy_book import PolicyKeeper
+from interlock.rights import Right
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
+
+
+class _Policies:
+    """Does what clients ask of the policies."""
+
+    def __init__(self, policies: PolicyKeeper) -> None:
+        self._policies = policies
+
+    async def all(self, _call: Call[NoQuery, NoBody]) -> ToldPolicies:
+        return ToldPolicies(policies=await self._policies.all())
+
+    async def replace(self, call: Call[NoQuery, ToldPolicies]) -> ToldPolicies:
+        return ToldPolicies(policies=await self._policies.replace(call.body.policies))
+
+
+def policy_endpoints(policies: PolicyKeeper) -> list[AnyEndpoint]:
+    """Return the rows."""
+    do = _Policies(policies)
+    return [
+        reads("/policies", do.all, right=None, query=NoQuery, answer=ToldPolicies, summary="The policies of all runs"),
+        acts(
+            "/policies",
+            do.replace,
+            right=Right.ADMINISTER,
+            query=NoQuery,
+            body=ToldPolicies,
+            answer=ToldPolicies,
+            summary="Replace the policies; returns those before",
+            method="PUT",
+        ),
+    ]

@@ -1,0 +1,132 @@
+"""A team at one server: whatever one does, the others see, and it never matters when the server goes away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.desk import Desk
+from tests.team import TeamServer, a_team
+
+pytestmark = pytest.mark.e2e
+
+Team = tuple[TeamServer, list[Desk]]
+LONG = {"INTERLOCK_LEASE": "60s", "INTERLOCK_HEARTBEAT": "0.3s"}
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    with a_team(tmp_path, laptops=2) as (server, desks):
+        yield server, desks
+
+
+@pytest.mark.promise("P11")
+def test_two_laptops_work_on_one_state(team: Team) -> None:
+    _, (anna, bob) = team
+    applied = anna.applied(anna.module())
+    assert applied.code == 0, applied.err
+    versions = bob.run("state", "history", "s", "--json").document["versions"]
+    assert len({version["run"] for version in versions}) == 1
+    assert "as " in versions[0]["who"], "the token's own name stands behind what the client says"
+    assert not (bob.home / "interlock.db").exists()
+    assert not (anna.home / "interlock.db").exists()
+    again = bob.applied(bob.module(), round_=2)
+    assert again.code == 0, again.err
+    assert len({version["run"] for version in anna.run("state", "history", "s", "--json").document["versions"]}) == 2
+    assert anna.run("state", "verify", "s").code == 0
+    assert anna.run("queue", "ls").code == 0
+    doctor = bob.run("doctor", "module")
+    assert "127.0.0.1" in doctor.out, doctor.err
+
+
+@pytest.mark.promise("P2")
+def test_runs_of_two_laptops_take_turns(team: Team) -> None:
+    _, (anna, bob) = team
+    anna.module()
+    gate = anna.gate()
+    first = anna.apply(anna.folder / "module", f"-var=gate={gate}")
+    anna.until_phase("applying")
+    second = bob.apply(bob.module(), round_=2)
+    anna.until(lambda: anna.run("queue", "ls", "--json").document["states"][0]["waiters"], "the second one waits")
+    gate.unlink()
+    assert first.wait().code == 0
+    assert second.wait().code == 0
+    assert len({version["run"] for version in anna.run("state", "history", "s", "--json").document["versions"]}) == 2
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("words", [["queue", "ls"], ["state", "ls"], ["lock", "ls"], ["plan", "module"]])
+def test_a_wrong_token_is_said_with_a_status_of_its_own(team: Team, words: list[str]) -> None:
+    anna = team[1][0]
+    anna.module()
+    answer = anna.run(*words, environ={"INTERLOCK_TOKEN": "a-wrong-token-of-nobody"})
+    assert answer.code == 32, answer.err
+    assert "next" in answer.err
+
+
+@pytest.mark.promise("P8")
+def test_a_server_that_is_away_is_said_with_a_status_of_its_own(team: Team) -> None:
+    server, (anna, _) = team
+    server.end()
+    answer = anna.run("queue", "ls")
+    assert answer.code == 30, answer.err
+    assert "doctor" in answer.err
+
+
+@pytest.mark.promise("P3")
+def test_a_server_that_is_killed_and_started_again_costs_a_run_nothing(team: Team) -> None:
+    server, (anna, bob) = team
+    anna.module()
+    gate = anna.gate()
+    applying = anna.start("apply", "module", "--state", "s", "--auto-approve", "--", f"-var=gate={gate}", environ=LONG)
+    anna.until_phase("applying")
+    server.end()
+    anna.until(lambda: [e for e in anna.journal(kind="note") if "heartbeat" in str(e.facts)], "a heartbeat failed")
+    server.start()
+    gate.unlink()
+    answer = applying.wait()
+    assert answer.code == 0, answer.err
+    versions = bob.run("state", "history", "s", "--json").document["versions"]
+    assert len({version["digest"] for version in versions}) == len(versions), "nothing was stored twice"
+    assert not bob.run("queue", "ls", "--json").document["states"][0]["holders"]
+
+
+@pytest.mark.promise("P9")
+def test_a_server_that_is_away_for_longer_than_the_lease_stops_a_run_and_its_state_is_kept(team: Team) -> None:
+    server, (anna, bob) = team
+    anna.module()
+    gate = anna.gate()
+    applying = anna.apply(anna.folder / "module", f"-var=gate={gate}")
+    anna.until_phase("applying")
+    anna.until(lambda: anna.journal(kind="resource"), "Terraform holds its own lock, and works")
+    server.end()
+    anna.until(
+        lambda: [e for e in anna.journal(kind="interrupt") if e.facts["cause"] == "server-away"], "the run is stopped"
+    )
+    gate.unlink()
+    answer = applying.wait()
+    assert answer.code == 131, answer.err
+    server.start()
+    recovered = anna.run("recover", "s", "--yes")
+    assert recovered.code == 0, recovered.err
+    history = bob.run("state", "history", "s", "--json").document["versions"]
+    assert history, "what Terraform had made is stored"
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P1")
+def test_a_server_that_stands_still_for_a_while_costs_a_run_nothing(team: Team) -> None:
+    server, (anna, bob) = team
+    anna.module()
+    gate = anna.gate()
+    applying = anna.start("apply", "module", "--state", "s", "--auto-approve", "--", f"-var=gate={gate}", environ=LONG)
+    anna.until_phase("applying")
+    server.pause()
+    gate.unlink()
+    time.sleep(3)  # the run writes its state into the silence
+    server.go_on()
+    answer = applying.wait()
+    assert answer.code == 0, answer.err
+    assert bob.run("state", "verify", "s").code == 0
