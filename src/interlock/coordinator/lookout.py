@@ -197,7 +197,12 @@ class Lookout:
     async def _watch(self, state: str) -> None:
         while True:
             try:
-                stored = self.known(state) or await self.load(state)
+                stored = self.known(state)
+                if stored is None:
+                    loaded = await self.load(state)
+                    # Others may have read meanwhile, and been told what is older: then what they were told is watched.
+                    # From what came here alone, the change between the two would be seen by nobody.
+                    stored = self.known(state) or loaded
                 record = await self._store.watch(key_of(state), seen=stored.version, timeout_s=WATCH_S)
                 self.learn(state, record, before=stored)
             except InterlockError:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from interlock.coordinator.local import LocalCoordinator
 from interlock.coordinator.lookout import RECORDS_KNOWN, Lookout, Stored
 from interlock.coordinator.record import NEW_STATE, StateRecord, encode
@@ -62,3 +64,39 @@ async def test_what_is_known_is_bounded(records: Any, clock: FakeClock) -> None:
 
 async def test_an_absent_record_is_a_new_state(records: Any, clock: FakeClock) -> None:
     assert await Lookout(records, clock).load("prod") == Stored(None, NEW_STATE)
+
+
+class _Slow:
+    """Records whose first reply is on its way until it is let go; then it says what was newest by that time."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.let_go = asyncio.Event()
+        self._asked = 0
+
+    async def get(self, key: str) -> Record:
+        self._asked += 1
+        if self._asked == 1:
+            await self.let_go.wait()
+        return Record(key=key, version=self.version, value=encode(NEW_STATE))
+
+    async def watch(self, key: str, *, seen: int | None, timeout_s: float) -> Record:
+        del timeout_s
+        if self.version == seen:
+            await asyncio.Event().wait()
+        return await self.get(key)
+
+
+@pytest.mark.promise("P2")
+async def test_a_change_that_crossed_two_replies_is_seen_by_all_who_wait() -> None:
+    store = _Slow()
+    lookout = Lookout(store, FakeClock())
+    with lookout.watched("s", "a"):
+        await settle()  # the watch has asked, and its reply is on its way
+        await lookout.load("s")  # another asks, and is told version 1
+        store.version = 2
+        store.let_go.set()
+        await settle()
+        known = lookout.known("s")
+        assert known is not None
+        assert known.version == 2
