@@ -84,8 +84,10 @@ class Sent:
 class CloudServer:
     """One server."""
 
-    def __init__(self, folder: Path, *, tokens: Tokens | None = None, home: EmbeddedHome | None = None) -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self, folder: Path, *, tokens: Tokens | None = None, home: EmbeddedHome | None = None, **environ: str
+    ) -> None:
+        self.clock: Any = home.clock if home is not None else FakeClock()
         self.home = home or memory_home(folder, clock=self.clock, ids=RandomIds())
         records = self.home.store.records
         self.book = TokenBook(records, self.clock, RandomIds())
@@ -93,7 +95,7 @@ class CloudServer:
         self.tokens = tokens or BookTokens(self.book, SingleToken(MASTER))
         self.locks = HeldLocks(self.home.coordinator, self.clock, ending=self.about.ending, is_alone=True)
         routes = cloud_routes(
-            self.home, self.tokens, self.locks, self.about, {}, is_https=False, wait_s=WAIT_S, watch_s=0.5
+            self.home, self.tokens, self.locks, self.about, environ, is_https=False, wait_s=WAIT_S, watch_s=0.5
         )
         self.app: Starlette = create_app(
             self.home.coordinator,

@@ -37,9 +37,9 @@ from interlock.site.interface import Site
 from interlock.site.kinds import has_queue
 from interlock.site.opening import breaker_of, open_queue, open_site, plan_hint, queue_of
 from interlock.site.own_leftovers import find_recorded
-from interlock.site.ref import Own, StateRef, own_address
+from interlock.site.ref import StateRef, own_address
 from interlock.site.second_person import have_second_person
-from interlock.site.which import check_heard_of, resolve
+from interlock.site.which import check_heard_of, own_ref, resolve
 from interlock.state import Finding, verify_state
 
 _LOOK_S = 0.2  # between two looks at a record of ours
@@ -178,7 +178,7 @@ async def open_own_case(
         environ: Says where CI systems are.
         by: Who asks, for the record.
     """
-    ref = StateRef(queue=state, address=own_address(state), where=Own())
+    ref = own_ref(state)
     async with open_site(ref, home, state) as site:
         question = _Question(
             subject=state,

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from interlock.amounts import amount
 from interlock.audit.log import AuditLog
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import StateArchive, Writer
@@ -305,7 +306,9 @@ class Answers:
         if version is not None and (version.resources or version.encrypted):
             raise NotEmpty(
                 f"workspace {state} was not deleted",
-                why="its state is encrypted" if version.encrypted else f"its state has {version.resources} objects",
+                why="its state is encrypted"
+                if version.encrypted
+                else f"its state has {amount(version.resources, 'object', 'objects')}",
                 fix=f"terraform destroy, or {command('state', 'show', state)}    shows what it has",
             )
 

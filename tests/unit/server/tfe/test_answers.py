@@ -69,7 +69,7 @@ async def test_a_workspace_is_deleted_only_when_its_state_is_empty_and_nobody_ho
         ("POST", f"workspaces/{mine.id}/actions/safe-delete"),
     ):
         refused = await mine.ask(method, path)
-        assert (refused.status, error(refused)["detail"].split("\n")[0]) == (409, "its state has 1 objects")
+        assert (refused.status, error(refused)["detail"].split("\n")[0]) == (409, "its state has 1 object")
     assert await mine.read() == state(1, "a")
     await mine.lock()
     await mine.write(state(2))

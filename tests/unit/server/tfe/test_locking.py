@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.cloud_api import MASTER, STATE, WAIT_S, Cloud, CloudServer, error, settle, state, terraform
+from tests.platform_api import platform_api
 
 from interlock.rights import Role
 
@@ -226,3 +227,32 @@ async def test_force_unlock_is_for_operators_and_only_for_a_holder_that_is_prove
     assert len(await server.holders()) == 1, "undecided breaks nothing"
     await holder.unlock()
     assert (await server.ask("POST", path, token=MASTER)).status == 409
+
+
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize(("status", "expected"), [("completed", 200), ("in_progress", 423)])
+async def test_a_ci_job_that_gave_the_holder_its_token_is_a_witness(tmp_path: Path, status: str, expected: int) -> None:
+    job = "https://github.com/acme/infra/actions/runs/7/job/9"
+    with platform_api() as api:
+        facts = {"status": status, "conclusion": "cancelled", "name": "apply", "runner_group_name": "GitHub Actions"}
+        times = {"started_at": "2025-12-31T23:00:00Z", "completed_at": "2026-01-01T00:10:00Z"}
+        api.on("GET", "/repos/acme/infra/actions/jobs/9", {**facts, **times})
+        server = CloudServer(tmp_path, GITHUB_API_URL=api.url)
+        holder = await terraform(server, await server.token(note=job))
+        await holder.lock()
+        await holder.write(state(1, "a"))
+        sent = server.send(
+            "POST",
+            f"workspaces/{holder.id}/actions/force-unlock",
+            token=await server.token(Role.OPERATOR, note="ann"),
+        )
+        async with asyncio.timeout(60):
+            while not sent.task.done():
+                await server.clock.advance(0.25)
+                await asyncio.sleep(0)
+    assert sent.answered.status == expected, sent.answered
+    assert len(await server.holders()) == (0 if expected == 200 else 1)
+    actions = [(entry.action, entry.by.split()[0]) for entry in await server.home.audit.entries()]
+    assert (("force-unlock", "ann") in actions) is (expected == 200)
+    refused = await holder.write(state(2, "a", "b"))
+    assert (refused.status == 409) is (expected == 200), "the zombie is fenced"
