@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from interlock.backend.held_lock import HeldLocks
     from interlock.home.embedded import EmbeddedHome
     from interlock.rights.callers import Tokens
+    from interlock.server.tfe.bodies import NewVersion
     from interlock.server.tfe.locking import Breaker
+    from interlock.server.tfe.versions import Agree
 
 LOCK_WAIT_S = 1800.0
 """How long a LOCK is held at most. Terraform has no limit of its own, and its user may stop waiting at any time."""
@@ -57,7 +59,9 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
         home.coordinator,
         home.archive,
         book=WorkspaceBook(records, clock),
-        versions=Versions(home.coordinator, home.archive, UploadBook(records, clock, home.ids), clock),
+        versions=Versions(
+            home.coordinator, home.archive, UploadBook(records, clock, home.ids), clock, agree=_agreeing(home)
+        ),
         locks=WorkspaceLocks(home.coordinator, locks, about, tokens, breaker=breaker, wait_s=wait_s),
         audit=home.audit,
     )
@@ -77,6 +81,20 @@ def _breaker(home: EmbeddedHome, environ: Mapping[str, str], watch_s: float) -> 
             return (await case.break_(None)).text
 
     return break_
+
+
+def _agreeing(home: EmbeddedHome) -> Agree:
+    """Return what has another person agree to a state that is pushed by force: it replaces the current one."""
+
+    async def agree(state: str, new: NewVersion, who: str) -> None:
+        from interlock.policy.approval import Kind
+        from interlock.site.second_person import have_second_person
+
+        exact = ("cloud-push", new.serial, new.lineage, new.md5)
+        what = f"push a state of serial {new.serial} (md5 {new.md5[:12]}) to {state} by force"
+        await have_second_person(home, state, Kind.RESTORE, exact=exact, what=what, by=who)
+
+    return agree
 
 
 async def _job_of_holder(home: EmbeddedHome, state: str) -> str | None:

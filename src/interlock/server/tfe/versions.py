@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
@@ -41,6 +41,8 @@ SNAPSHOT_S_MIN = 20.0
 _SEND_IT_ALONG = "param is missing or the value is empty: state"
 """At these words a client sends the announcement again with the bytes inside (go-tfe `Upload`)."""
 _T = TypeVar("_T")
+Agree = Callable[[str, NewVersion, str], Awaitable[None]]
+"""Has another person agree to the replacement of a state by somebody, where policies want two; else it raises."""
 
 
 class Versions:
@@ -51,13 +53,17 @@ class Versions:
         archive: Keeps states.
         uploads: The versions that were announced.
         clock: Of the store.
+        agree: See `Agree`.
     """
 
-    def __init__(self, coordinator: Coordinator, archive: StateArchive, uploads: UploadBook, clock: Clock) -> None:
+    def __init__(
+        self, coordinator: Coordinator, archive: StateArchive, uploads: UploadBook, clock: Clock, *, agree: Agree
+    ) -> None:
         self._coordinator = coordinator
         self._archive = archive
         self._uploads = uploads
         self._clock = clock
+        self._agree = agree
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -75,7 +81,7 @@ class Versions:
         hold = hold_of(view.lock, ticket_prefix(asked.caller.key, asked.session))
         if hold is None:
             raise await self._unheld(asked, new, view)
-        is_forced = self._insists(asked, new, view)
+        is_forced = await self._insists(asked, new, view)
         if new.body is None and not is_forced and _is_refused(view, new):
             raise Unprocessable(_SEND_IT_ALONG)
         if new.body is None:
@@ -119,15 +125,17 @@ class Versions:
         error.facts["quarantine"] = kept.id
         return error
 
-    def _insists(self, asked: Asked, new: NewVersion, view: View) -> bool:
+    async def _insists(self, asked: Asked, new: NewVersion, view: View) -> bool:
         """Say whether a write is to be stored although it may not follow. Terraform insists in every migration.
 
         Raises:
             AuthenticationFailed: It would replace another state, and who asks may not restore.
+            PolicyGate: Policies want two persons for that.
         """
         if not new.is_forced or not _is_refused(view, new):
             return False
         asked.caller.check(Right.RESTORE, asked.state)
+        await self._agree(asked.state, new, asked.caller.who)
         return True
 
     async def _announce(self, asked: Asked, new: NewVersion, hold: Holder, *, is_forced: bool) -> Stored:

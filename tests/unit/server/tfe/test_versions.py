@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.cloud_api import STATE, Cloud, CloudServer, error, state, terraform
 
+from interlock.policy import Policy
 from interlock.rights import Role
 from interlock.server.tfe.uploads import UPLOAD_S, UPLOADS_KEPT
 from interlock.server.tfe.versions import SNAPSHOT_S_MIN
@@ -186,6 +187,16 @@ async def test_terraform_may_insist_where_nothing_is_lost_and_an_operator_anywhe
     operator = await _locked(server, await server.token(Role.OPERATOR))
     assert (await operator.write(state(2, "b", lineage="other"), force=True)).status == 200
     assert await operator.read() == state(2, "b", lineage="other")
+
+
+async def test_where_policies_want_two_persons_one_cannot_insist(server: CloudServer) -> None:
+    await server.home.policies.replace((Policy(name="careful", states="acme/*", two_persons=True),))
+    operator = await _locked(server, await server.token(Role.OPERATOR))
+    assert (await operator.write(state(2, "a"))).status == 200, "nothing is replaced"
+    refused = await operator.write(state(1, "b", lineage="other"), force=True)
+    assert refused.status == 403
+    assert "interlock approve" in error(refused)["detail"]
+    assert await operator.read() == state(2, "a")
 
 
 async def test_a_version_may_come_whole_in_one_request(server: CloudServer) -> None:
