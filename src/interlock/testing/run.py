@@ -428,6 +428,7 @@ class FakeDoor:
         left: The body of the last write that the store could not take.
         allowed: What may be deleted.
         pushed: What was pushed.
+        timeout_s: How long the run would have waited for others to leave.
     """
 
     diary: Diary
@@ -443,6 +444,7 @@ class FakeDoor:
     left: bytes | None = None
     allowed: frozenset[str] | None = None
     pushed: list[bytes] = field(default_factory=list)
+    timeout_s: float | None = None
 
     def write(self) -> None:
         """Store the next serial, as Terraform does."""
@@ -466,6 +468,7 @@ class FakeDoor:
 
     async def enter(self, tell: Tell, *, timeout_s: float | None) -> None:  # noqa: ARG002
         """See `StateAccess.enter`."""
+        self.timeout_s = timeout_s
         await self.diary.step("access.enter")
 
     async def rest(self) -> None:

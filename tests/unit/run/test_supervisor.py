@@ -949,3 +949,39 @@ def test_of_failures_that_come_together_the_first_of_ours_counts(ours_last: bool
     nested = BaseExceptionGroup("inner", [defect, ours] if ours_last else [ours, defect])
     assert _first(BaseExceptionGroup("outer", [RuntimeError("defect"), nested, later])) is ours
     assert _first(BaseExceptionGroup("outer", [defect, RuntimeError("defect")])) is defect
+
+
+async def test_the_time_that_a_run_may_wait_begins_with_the_run(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, commands=faked, wait_s=60.0)
+    scene.clock.pass_time(1000.0)
+    assert await scene.run() == 0
+    assert scene.access.timeout_s == 60.0
+
+
+async def test_a_plan_that_stood_by_too_early_is_dismissed_before_the_run_waits(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, commands=faked)
+    assert await scene.run() == 0
+    assert scene.diary.steps.index("dismiss") < scene.diary.steps.index("queue.acquire")
+
+
+@pytest.mark.promise("P6")
+async def test_the_empty_state_of_an_encrypted_one_is_stored_under_the_rules_of_an_apply_and_no_longer(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, commands=faked, encrypted="main.tf:3")
+    assert await scene.run() == 0
+    steps = scene.diary.steps
+    begun = steps.index("begin")
+    assert "access.allow" in steps[:begun], "else it would be kept for review as suspect"
+    assert "access.admit" in steps[begun : steps.index("plan")], "until a plan is known nothing may disappear"
+
+
+@pytest.mark.parametrize(("lineage", "operation"), [("l", Operation.APPLY), ("", Operation.PLAN)])
+async def test_nothing_is_begun_where_a_state_is_or_where_nothing_is_applied(
+    tmp_path: Path, lineage: str, operation: Operation
+) -> None:
+    scene = Scene(tmp_path, commands=faked, operation=operation, encrypted="main.tf:3")
+    if lineage:
+        scene.access.write()
+    assert await scene.run() == 0
+    assert "begin" not in scene.diary.steps
