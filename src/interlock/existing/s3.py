@@ -290,12 +290,20 @@ class S3Backend:
         failures: list[InterlockError] = []
         for lock in held.locks:
             try:
-                if await self._read_lock(lock.mechanism) is not None:
-                    await self.delete_lock(lock)
+                await self.delete_lock(lock)
+            except TerraformLockMoved as moved:  # a look before each would be a request more
+                if await self._is_there(lock.mechanism):
+                    failures.append(moved)
             except InterlockError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+    async def _is_there(self, mechanism: str) -> bool:
+        try:
+            return await self._read_lock(mechanism) is not None
+        except InterlockError:
+            return True  # nobody knows
 
     def write_under(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.write_under`. A write names no lock."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from interlock.clock import Clock
 from interlock.coordinator.interface import HeadKeeper
+from interlock.coordinator.view import View
 from interlock.errors import (
     THIS_STATE,
     InterlockError,
@@ -117,6 +118,7 @@ class ExistingAccess:
     _accepted: Current | None = None
     _refused: InterlockError | None = None
     _suspect: tuple[str, ...] = ()
+    _looked: View | None = None
 
     # -- what Terraform is told ---------------------------------------------------------------------------------------
 
@@ -411,10 +413,12 @@ class ExistingAccess:
         assert stored is not None
         await asyncio.to_thread(note_last, self.run_folder, stored)
         try:
+            looked, self._looked = self._looked or await self.coordinator.view(self.order.state), None
             await remember(
                 self.coordinator,
                 self.order.state,
                 stored,
+                before=looked.head,
                 run=self.order.run,
                 token=self._seat.token,
                 now=self.clock.now(),
@@ -431,8 +435,8 @@ class ExistingAccess:
             LeaseLost: It is not.
         """
         assert self._seat is not None
-        lock = (await self.coordinator.view(self.order.state)).lock
-        if not may_write(lock, self._seat.token):
+        self._looked = view = await self.coordinator.view(self.order.state)
+        if not may_write(view.lock, self._seat.token):
             raise LeaseLost(
                 f"the grant of token {self._seat.token} is not current any more",
                 why="it was taken away while the run could not notice; what is stored now may be another run's",

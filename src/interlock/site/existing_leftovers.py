@@ -126,7 +126,9 @@ class ExistingLeftovers(OwnLeftovers, frozen=True, kw_only=True):
             await self.coordinator.pause(state, by=REVIEWER, reason=reason)
         stored = await self.backend.write_state(body, expected=current)
         with suppress(InterlockError):  # it is a witness more, and the state is stored
-            await remember(self.coordinator, state, stored, run=holder.run, token=holder.token, now=self.clock.now())
+            before = (await self.coordinator.view(state)).head
+            run, token, now = holder.run, holder.token, self.clock.now()
+            await remember(self.coordinator, state, stored, before=before, run=run, token=token, now=now)
         kept.unlink()
         (folder / SAVED).touch()
         held = f", suspect: {spell(refusal)}" if refusal is not None else ""

@@ -32,7 +32,14 @@ def known_of_head(head: Head | None) -> Iterator[Known]:
 
 
 async def remember(
-    coordinator: HeadKeeper, state: str, stored: StoredState, *, run: str, token: FencingToken, now: datetime
+    coordinator: HeadKeeper,
+    state: str,
+    stored: StoredState,
+    *,
+    before: Head | None,
+    run: str,
+    token: FencingToken,
+    now: datetime,
 ) -> None:
     """Write into the queue's record what a holder stored. Only its holder may, as everything in that record.
 
@@ -40,6 +47,7 @@ async def remember(
         coordinator: The queue.
         state: State name.
         stored: What is stored.
+        before: What the queue remembered when its holder last looked: nobody else writes it meanwhile.
         run: Who stored it.
         token: Its grant.
         now: For a store that does not say when it was: times of such a store are never compared, serials are.
@@ -48,11 +56,10 @@ async def remember(
         LeaseLost: The grant is not current.
     """
     document = parsed(stored)
-    view = await coordinator.view(state)
     if document is None:
         return
     head = Head(
-        number=(view.head.number if view.head is not None else 0) + 1,
+        number=(before.number if before is not None else 0) + 1,
         digest=hashlib.sha256(stored.body).hexdigest(),
         serial=document.serial,
         lineage=document.lineage,
@@ -61,7 +68,7 @@ async def remember(
         token=token,
         run=run,
     )
-    await coordinator.update_head(state, expected_head=view.head, new_head=head, token=token)
+    await coordinator.update_head(state, expected_head=before, new_head=head, token=token)
 
 
 LAST = "last-stored"

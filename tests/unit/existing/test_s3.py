@@ -92,6 +92,19 @@ async def test_only_the_lock_that_was_read_is_deleted(make: Make, way: dict[str,
     assert {lock.id for lock in await backend.read_locks()} == {"newer"}
 
 
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_lock_that_took_the_place_of_ours_is_left_alone_and_said(make: Make, way: dict[str, Any]) -> None:
+    backend = make(**way)
+    held = await backend.take_lock(info())
+    for lock in await backend.read_locks():
+        await backend.delete_lock(lock)  # as somebody forced it
+    await backend.take_lock(info("theirs"))
+    with pytest.raises(TerraformLockMoved):
+        await backend.give_lock(held)
+    assert {lock.id for lock in await backend.read_locks()} == {"theirs"}
+
+
 async def test_a_lock_document_that_cannot_be_read_still_locks_and_can_be_deleted(aws: LocalAws, make: Make) -> None:
     backend = make()
     for attributes in ({"Info": {"S": "{"}}, {}):

@@ -29,7 +29,8 @@ async def test_what_a_holder_stored_is_written_beside_the_lock_and_missed_when_i
     request = Requested(ticket="r1", run="r1", who="me", lease_s=30.0, patience_s=15.0)
     grant = await home.coordinator.acquire("q", request, timeout_s=1.0)
     backend.bodies = [state(1, "a"), state(2, "a", "b")]
-    await remember(home.coordinator, "q", await stored(backend), run="r1", token=grant.token, now=home.clock.now())
+    now = home.clock.now()
+    await remember(home.coordinator, "q", await stored(backend), before=None, run="r1", token=grant.token, now=now)
     known = list(known_of_head((await home.coordinator.view("q")).head))
     assert [(one.serial, one.source) for one in known] == [(2, "run r1, by the queue")]
     assert await find_lost(backend, await stored(backend), known) is None
@@ -42,8 +43,9 @@ async def test_what_a_holder_stored_is_written_beside_the_lock_and_missed_when_i
 async def test_only_who_holds_may_say_what_was_stored(tmp_path: Path) -> None:
     home, backend = memory_home(tmp_path), MemoryBackend()
     backend.bodies = [state(1, "a")]
+    now = home.clock.now()
     with pytest.raises(LeaseLost):
-        await remember(home.coordinator, "q", await stored(backend), run="r1", token=1, now=home.clock.now())
+        await remember(home.coordinator, "q", await stored(backend), before=None, run="r1", token=1, now=now)
 
 
 async def test_a_bucket_that_keeps_no_versions_says_nothing_of_what_was_deleted() -> None:
