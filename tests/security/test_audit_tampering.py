@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from interlock.audit import decode
-from interlock.audit.export import Filter, export_fault, export_lines
+from interlock.audit.export import Filter, export_fault
 from interlock.audit.log import AuditLog
 from interlock.audit.signing import AuditKey
 from interlock.store.memory import MemoryRecords
@@ -79,8 +79,7 @@ async def lines(key: AuditKey | None = KEY, wanted: Filter | None = None) -> lis
     for name, value in stored.items():
         await records.swap(name, expected=None, value=value)
     log = AuditLog(records, clock, key=key)
-    found = await log.stored()
-    return list(export_lines(found, wanted or Filter(), head=await log.head(), at=clock.now(), by="ann", seal=log.seal))
+    return list(await log.export(wanted or Filter(), by="ann"))
 
 
 async def test_an_exported_log_is_checked_without_the_store() -> None:

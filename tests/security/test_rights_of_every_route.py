@@ -49,6 +49,15 @@ WITHOUT_RIGHT = {
     # Rows without a right of their own: what each looks at itself. Anybody with a good token may ask.
     "GET /me": "tells what the token may do",
     "GET /locks/all": "leaves out states that the token may not read",
+    # What is asked is about one request; each looks at the right on its state: tests/unit/server/api/test_approvals.py.
+    "GET /approvals": "leaves out requests for states that the token may not read",
+    "GET /approvals/one": "read-state",
+    "POST /approvals/find": "plan",
+    "PUT /approvals/plan": "plan, and only whoever asked",
+    "GET /approvals/plan": "apply",
+    "POST /approvals/decide": "approve",
+    "POST /approvals/use": "apply; force-unlock and restore of requests for those",
+    "POST /approvals/replace": "apply",
     "POST /tokens/renew": "lets a token of a CI job last on, and refuses any other",
     # Needs no token: the identity token in its form says who asks.
     "GET /login": "tells everybody where people log in",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from interlock.audit.entry import Entry, Head, Noted
+from interlock.instants import Instant
 from interlock.policy.policy import Policy
 from interlock.store.records import Record
 
@@ -166,3 +167,21 @@ class ToldFaults(Struct, frozen=True, kw_only=True):
 def told_record(record: Record) -> ToldRecord:
     """Return a record as it is answered."""
     return ToldRecord(key=record.key, version=record.version, value=record.value)
+
+
+class ToldFilter(Struct, frozen=True, kw_only=True):
+    """Which entries of the audit log are wanted; null for any.
+
+    Attributes:
+        subjects: What they are about.
+        who: Who decided, or a part of it.
+        action: What was done.
+        since: From this instant on.
+        until: Before this instant.
+    """
+
+    subjects: list[str] | None = None
+    who: str | None = None
+    action: str | None = None
+    since: Instant | None = None
+    until: Instant | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from interlock.audit.entry import Entry, Fact, Head, Noted
+from interlock.audit.export import Filter
 from interlock.audit.log import Damaged
 
 
@@ -31,6 +32,14 @@ class Audit(Protocol):
 
     async def head(self) -> Head | None:
         """See `AuditLog.head`."""
+        ...
+
+    async def export(self, wanted: Filter, *, by: str) -> Sequence[bytes]:
+        """See `AuditLog.export`."""
+        ...
+
+    def export_fault(self, lines: Sequence[bytes]) -> tuple[int, str]:
+        """See `AuditLog.export_fault`."""
         ...
 
     async def verify(self, noted: Sequence[Noted] = ()) -> tuple[int, str]:

@@ -28,6 +28,7 @@ from interlock.audit.entry import (
     encode,
     find_head,
 )
+from interlock.audit.export import Filter, export_fault, export_lines
 from interlock.audit.signing import AuditKey
 from interlock.bounded import decode_json
 from interlock.clock import Clock
@@ -124,9 +125,25 @@ class AuditLog:
         """Return all entries that can be read as they are stored, oldest first; the chain is made of these bytes."""
         return tuple([each.value async for each in self._walk() if each.value is not None and not each.why])
 
-    def seal(self, message: bytes) -> str:
-        """Return the signature of the last line of an exported log; empty without a key."""
-        return self._key.seal(message) if self._key is not None else ""
+    async def export(self, wanted: Filter, *, by: str) -> Sequence[bytes]:
+        """Return the log as lines of a file, signed where there is a key; see `interlock.audit.export`.
+
+        Args:
+            wanted: Which entries.
+            by: Who exports.
+        """
+        return export_lines(
+            await self.stored(),
+            wanted,
+            head=await self.head(),
+            at=self._clock.now(),
+            by=by,
+            seal=self._key.seal if self._key is not None else lambda _: "",
+        )
+
+    def export_fault(self, lines: Sequence[bytes]) -> tuple[int, str]:
+        """Return how many entries of an exported file are in order, and what is wrong then; our key counts."""
+        return export_fault(lines, seal=self._key.seal if self._key is not None else None)
 
     async def damaged(self) -> tuple[Damaged, ...]:
         """Return the entries that cannot be read, oldest first."""

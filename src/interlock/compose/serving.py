@@ -186,6 +186,7 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     """
     from interlock.compose.gateways import endpoints as gateway_endpoints
     from interlock.server.api.about import about_endpoints
+    from interlock.server.api.approvals import approval_endpoints, hold_of
     from interlock.server.api.audit import audit_endpoints
     from interlock.server.api.books import book_endpoints
     from interlock.server.api.locks import lock_endpoints
@@ -195,12 +196,13 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     return [
         *about_endpoints(),
         *_identity(home, exchange),
-        *lock_endpoints(home.coordinator, home.beside),
+        *lock_endpoints(home.coordinator, home.beside, hold_of(home)),
         *version_endpoints(home.coordinator, home.archive),
         *gateway_endpoints(home, doors),
         *book_endpoints(home.store),
         *audit_endpoints(home.audit, home.store.records),
-        *policy_endpoints(home.policies),
+        *policy_endpoints(home.policies, home.audit),
+        *approval_endpoints(home),
     ]
 
 

@@ -16,7 +16,7 @@ from interlock.creations.book import CreationBook
 from interlock.drift.ledger import LedgerBook
 from interlock.home.known import KnownState, KnownStates
 from interlock.ids import Ids
-from interlock.policy.approval_book import ApprovalBook
+from interlock.policy.books import Approvals
 from interlock.policy.policy_book import PolicyKeeper
 from interlock.settings.values import Settings
 from interlock.store.fault import Fault
@@ -58,7 +58,7 @@ class Home(Protocol):
         ...
 
     @property
-    def approvals(self) -> ApprovalBook:
+    def approvals(self) -> Approvals:
         """Requests for approval, and the plans that wait for it."""
         ...
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from interlock.home.known import KnownState, KnownStates
     from interlock.home.line import Line
     from interlock.ids import Ids
-    from interlock.policy.approval_book import ApprovalBook
+    from interlock.policy.books import Approvals
     from interlock.policy.policy_book import PolicyKeeper
     from interlock.store.fault import Fault
     from interlock.store.records import RecordStore
@@ -81,18 +81,12 @@ class ServerHome:
 
         return ServerPolicies(self.line)
 
-    @property
-    def approvals(self) -> ApprovalBook:
-        """See `Home.approvals`.
+    @cached_property
+    def approvals(self) -> Approvals:
+        """See `Home.approvals`: at the server, which says who asks and who decides."""
+        from interlock.home.server_approvals import ServerApprovals
 
-        Raises:
-            UsageError: Always: who approves is not told by clients yet.
-        """
-        raise UsageError(
-            f"approvals are not asked for at {self.line.url} yet",
-            why="a policy wants persons to approve, and this version lets them do so only where the store is",
-            fix=command("approvals", "ls", "--help"),
-        )
+        return ServerApprovals(self.line, self.clock)
 
     @cached_property
     def audit(self) -> Audit:

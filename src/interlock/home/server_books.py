@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from interlock.api.books import (
     Blob,
     Swap,
     Swapped,
     ToldAct,
     ToldEntries,
+    ToldFilter,
     ToldHead,
     ToldNotes,
     ToldPolicies,
@@ -21,6 +24,7 @@ from interlock.api.books import (
 )
 from interlock.api.locks import WAIT_S_MAX
 from interlock.audit.entry import Entry, Fact, Head, Noted
+from interlock.audit.export import Filter, export_fault
 from interlock.audit.log import Damaged
 from interlock.home.line import ANSWER_S, BULK_S, Line
 from interlock.ids import Ids
@@ -130,6 +134,11 @@ class ServerPolicies:
     def __init__(self, line: Line) -> None:
         self._line = line
 
+    @property
+    def writes_down(self) -> bool:
+        """See `PolicyKeeper.writes_down`."""
+        return True
+
     async def all(self) -> tuple[Policy, ...]:
         """See `PolicyKeeper.all`."""
         told: ToldPolicies = await self._line.ask_for(ToldPolicies, "GET", "/policies")
@@ -182,6 +191,23 @@ class ServerAudit:
         """See `Audit.head`."""
         told: ToldHead = await self._line.ask_for(ToldHead, "GET", "/audit/head")
         return told.head
+
+    async def export(self, wanted: Filter, *, by: str) -> Sequence[bytes]:
+        """See `Audit.export`; the server signs, with its own key, and says by whom."""
+        del by
+        asked = ToldFilter(
+            subjects=sorted(wanted.subjects) if wanted.subjects is not None else None,
+            who=wanted.who,
+            action=wanted.action,
+            since=wanted.since,
+            until=wanted.until,
+        )
+        reply = await self._line.ask("POST", "/audit/export", body=msgspec.json.encode(asked), wait_s=BULK_S)
+        return [line for line in reply.body.split(b"\n") if line]
+
+    def export_fault(self, lines: Sequence[bytes]) -> tuple[int, str]:
+        """See `Audit.export_fault`; without the server's key."""
+        return export_fault(lines, seal=None)
 
     async def verify(self, noted: Sequence[Noted] = ()) -> tuple[int, str]:
         """See `Audit.verify`; the server verifies, with its own key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.policy.approval import Approval, Decision, Standing, Verdict, standing
+from interlock.site.ref import own_address
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,9 +38,9 @@ async def decide(
     decision = Decision(who=who, verdict=verdict, reason=reason.strip(), at=now, via=via)
     before = await home.approvals.get(name)
     after = await home.approvals.decide(name, decision, digest=digest)
-    if len(after.decisions) > len(before.decisions) or decision in after.decisions:
+    if not home.approvals.writes_down and len(after.decisions) > len(before.decisions):
         facts = {"request": name, "digest": after.digest, "reason": decision.reason, "via": via, "what": after.what}
-        await home.audit.append(_ACTIONS[verdict], subject=after.state, by=who, facts=facts)
+        await home.audit.append(_ACTIONS[verdict], subject=own_address(after.state), by=who, facts=facts)
     return after
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from interlock.audit import Head, Noted, find_head
-from interlock.audit.export import Filter, export_fault, export_lines
+from interlock.audit.export import Filter
 from interlock.errors import InterlockError
 from interlock.site.which import names_of
 
@@ -61,25 +61,15 @@ async def filter_of(
     return Filter(subjects=subjects, who=who, action=action, since=since, until=until)
 
 
-async def export_log(home: Home, wanted: Filter, *, by: str = "") -> Sequence[bytes]:
+async def export_log(home: Home, wanted: Filter) -> Sequence[bytes]:
     """Return the log as lines of a file; see `interlock.audit.export`."""
-    log = home.audit
-    return export_lines(
-        await log.stored(),
-        wanted,
-        head=await log.head(),
-        at=home.clock.now(),
-        by=by or home.person,
-        seal=log.seal,
-    )
+    return await home.audit.export(wanted, by=home.person)
 
 
 def check_export(content: bytes, home: Home) -> tuple[int, str, bool]:
     """Return how many entries of an exported file are in order, what is wrong then, and whether a key was checked."""
-    log = home.audit
-    lines = [line for line in content.split(b"\n") if line]
-    count, fault = export_fault(lines, seal=log.seal if log.has_key else None)
-    return count, fault, log.has_key
+    count, fault = home.audit.export_fault([line for line in content.split(b"\n") if line])
+    return count, fault, home.audit.has_key
 
 
 async def verify_log(home: Home, noted: Head | None) -> Verified:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.home.interface import Home
 
 
-__all__ = ["all_policies", "as_document", "policies_of", "replace_own"]
+__all__ = ["all_policies", "as_document", "policies_of", "put_own", "replace_own", "set_facts"]
 
 
 async def policies_of(state: str, home: Home) -> tuple[Policies, Held | None]:
@@ -33,14 +33,29 @@ async def replace_own(document: Mapping[str, Any], home: Home, *, file: str, who
         UsageError: A value or a key is wrong; the older policies stay.
     """
     policies = parse_policies(document, file=file, layer=Layer.SERVER)
-    older = await home.policies.replace(policies)
-    facts: dict[str, Fact] = {
-        "before": [_line(one) for one in older],
-        "after": [_line(one) for one in policies],
-        "file": file,
-    }
-    await home.audit.append("policies-set", subject="policies", by=who or home.person, facts=facts)
+    await put_own(policies, home, source=file, who=who)
     return policies
+
+
+async def put_own(policies: tuple[Policy, ...], home: Home, *, source: str, who: str = "") -> None:
+    """Put these policies in the place of the home's own, and write down who did.
+
+    Args:
+        policies: They are those of the server from then on.
+        home: Whose.
+        source: Where they are from.
+        who: Who does; empty for the person of the home.
+    """
+    older = await home.policies.replace(policies)
+    if home.policies.writes_down:
+        return
+    facts = set_facts(older, policies, source=source)
+    await home.audit.append("policies-set", subject="policies", by=who or home.person, facts=facts)
+
+
+def set_facts(before: Sequence[Policy], after: Sequence[Policy], *, source: str) -> dict[str, Fact]:
+    """Return what the audit log keeps of a change to the home's own policies."""
+    return {"before": [_line(one) for one in before], "after": [_line(one) for one in after], "file": source}
 
 
 def _line(policy: Policy) -> str:

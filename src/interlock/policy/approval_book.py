@@ -16,7 +16,7 @@ from interlock.policy.approval import OPEN, Approval, Decision, Kind, Standing, 
 from interlock.policy.approval import decided as with_decision
 from interlock.policy.approval import replaced as with_replaced
 from interlock.policy.approval import used as with_use
-from interlock.store.blobs import BlobStore
+from interlock.store.blobs import BlobStore, blob_digest
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record, RecordStore
 
 _PREFIX = "approval/"
@@ -40,13 +40,26 @@ class ApprovalBook:
         self._blobs = blobs
         self._clock = clock
 
+    @property
+    def writes_down(self) -> bool:
+        """See `Approvals.writes_down`: whoever acts on a store writes it down."""
+        return False
+
     def now(self) -> datetime:
         """Return the store's time, by which requests become too old."""
         return self._clock.now()
 
-    async def keep(self, plan: bytes) -> str:
-        """Keep a plan file; return the digest under which `plan` returns it."""
-        return await self._blobs.put(plan)
+    async def keep(self, plan: bytes, approval: Approval) -> None:
+        """Keep the plan file that an open request names.
+
+        Raises:
+            UsageError: The request is over, or names another one: nobody could find it, or delete it.
+        """
+        current = await self.get(approval.id)
+        names = current.plan is not None and current.plan.blob == blob_digest(plan)
+        if not names or standing(current, self.now()) not in OPEN:
+            raise UsageError(f"request {approval.id} is not for this plan", fix=command("approvals", "ls"))
+        await self._blobs.put(plan)
 
     async def plan(self, approval: Approval) -> bytes:
         """Return the kept plan of a request.
@@ -59,8 +72,8 @@ class ApprovalBook:
             raise UsageError(f"request {approval.id} has no plan", fix=command("approvals", "show", approval.id))
         return await self._blobs.get(approval.plan.blob)
 
-    async def ask(self, approval: Approval) -> None:
-        """Write a new request down. Asking again with the same one is fine.
+    async def ask(self, approval: Approval) -> Approval:
+        """Write a new request down, and return it. Asking again with the same one is fine.
 
         Raises:
             UsageError: There is another one of this name.
@@ -72,6 +85,7 @@ class ApprovalBook:
             if error.current is None or error.current.value != value:
                 raise UsageError(f"there is a request {approval.id} already", fix=command("approvals", "ls")) from error
         await self._sweep()
+        return approval
 
     async def find(self, name: str) -> Approval | None:
         """Return a request; None when there is none of this name.
@@ -124,19 +138,20 @@ class ApprovalBook:
         return after
 
     async def use(self, name: str, *, by: str, digest: str) -> Approval:
-        """Use a request up, before anything is changed; see `approval.used` for what it raises."""
-        return await self._change(name, lambda one: with_use(one, by=by, digest=digest, now=self.now()))
+        """Use a request up, before anything is changed; see `approval.used` for what it raises.
+
+        Its plan goes, since nobody can apply it again; the run has it. A failure at that costs nothing but room.
+        """
+        after = await self._change(name, lambda one: with_use(one, by=by, digest=digest, now=self.now()))
+        with suppress(InterlockError):
+            await self._drop_plan(after)
+        return after
 
     async def replace(self, name: str, *, by: str) -> Approval:
         """Let another request take the place of this one."""
         after = await self._change(name, lambda one: with_replaced(one, by=by))
         await self._drop_plan(after)
         return after
-
-    async def forget_plan(self, name: str) -> None:
-        """Let go of the plan of a request that is over; it may hold secrets. A failure costs nothing but room."""
-        with suppress(InterlockError):
-            await self._drop_plan(await self.get(name))
 
     async def _change(self, name: str, change: Callable[[Approval], Approval]) -> Approval:
         for _ in range(_SWAPS_MAX):

@@ -27,6 +27,11 @@ class _Stored(Struct, frozen=True, kw_only=True):
 class PolicyKeeper(Protocol):
     """Where a home's own policies are, near or far."""
 
+    @property
+    def writes_down(self) -> bool:
+        """Whether a change is written to the audit log there, as a server does."""
+        ...
+
     async def all(self) -> tuple[Policy, ...]:
         """See `PolicyBook.all`."""
         ...
@@ -45,6 +50,11 @@ class PolicyBook:
 
     def __init__(self, records: RecordStore) -> None:
         self._records = records
+
+    @property
+    def writes_down(self) -> bool:
+        """See `PolicyKeeper.writes_down`."""
+        return False
 
     async def all(self) -> tuple[Policy, ...]:
         """Return them.

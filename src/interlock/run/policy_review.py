@@ -29,12 +29,13 @@ from interlock.terraform.plan import PlanFacts
 
 if TYPE_CHECKING:
     from interlock.audit.interface import Audit
-    from interlock.policy.approval_book import ApprovalBook
+    from interlock.policy.books import Approvals
     from interlock.run.transcript import Journal
 
 HELD_BACK = frozenset({Operation.APPLY, Operation.DESTROY, Operation.REFRESH, Operation.EXEC})
 """What windows and freezes hold back: whatever may change the state or the contact centre."""
 
+_OWN = "interlock:"  # before the names of our own states, as `interlock.site.ref` has it
 _APPROVED = frozenset({Operation.APPLY, Operation.DESTROY})
 _ADDRESSES = 20  # of a refusal, in the audit log
 
@@ -59,7 +60,7 @@ class PolicyReview:
     policies: Policies
     order: Order
     journal: Journal
-    book: ApprovalBook
+    book: Approvals
     audit: Audit
     person: str
     environ: Mapping[str, str]
@@ -149,7 +150,7 @@ class PolicyReview:
         """
         by = self.order.run
         approval = await self.book.use(self.order.approval, by=by, digest=digest)
-        await self._write_down(
+        await self._write_down_act(
             "approval-used", {"request": approval.id, "digest": approval.digest, "by": list(approval.approvers)}
         )
         text = f"approved by {', '.join(approval.approvers)} ({approval.id})"
@@ -184,8 +185,8 @@ class PolicyReview:
         )
         approval = self._request(Kind.APPLY, digest=digest, what=what, plan=kept)
         # The request first: a plan that no request names would stay in the store, with its secrets, for good.
-        await self._write_request(approval)
-        await self.book.keep(plan)
+        approval = await self._write_request(approval)
+        await self.book.keep(plan, approval)
         if order.approval:
             await self.book.replace(order.approval, by=order.run)
         return self._waits(approval)
@@ -202,7 +203,7 @@ class PolicyReview:
         if found is None:
             what = one_line(" ".join(without_secrets(self.order).command))
             found = self._request(Kind.EXEC, digest=digest, what=f"{what} at serial {serial}")
-            await self._write_request(found)
+            found = await self._write_request(found)
         try:
             used = await self.book.use(found.id, by=self.order.run, digest=digest)
         except PolicyGate as error:
@@ -210,7 +211,7 @@ class PolicyReview:
             raise PolicyGate(
                 error.what, why=f"{error.why}; then repeat the command", fix=again, **error.facts
             ) from None
-        await self._write_down("approval-used", {"request": used.id, "digest": digest, "by": list(used.approvers)})
+        await self._write_down_act("approval-used", {"request": used.id, "digest": digest, "by": list(used.approvers)})
 
     def _request(self, kind: Kind, *, digest: str, what: str, plan: KeptPlan | None = None) -> Approval:
         now = self.book.now()
@@ -230,10 +231,10 @@ class PolicyReview:
             plan=plan,
         )
 
-    async def _write_request(self, approval: Approval) -> None:
-        await self.book.ask(approval)
+    async def _write_request(self, asked: Approval) -> Approval:
+        approval = await self.book.ask(asked)
         facts = {"request": approval.id, "digest": approval.digest, "what": approval.what, "policy": approval.policy}
-        await self._write_down("approval-asked", facts)
+        await self._write_down_act("approval-asked", facts)
         self.journal.change(approval=approval.id)
         self.journal.tell(
             ApprovalAskedEntry(
@@ -244,6 +245,7 @@ class PolicyReview:
                 expires=str(msgspec.to_builtins(approval.expires_at)),
             )
         )
+        return approval
 
     def _waits(self, approval: Approval) -> PolicyGate:
         persons = "1 person" if approval.needed == 1 else f"{approval.needed} persons"
@@ -257,10 +259,16 @@ class PolicyReview:
             approval=approval.id,
         )
 
+    async def _write_down_act(self, action: str, facts: Mapping[str, object]) -> None:
+        """Write down what was done to a request, where whoever keeps it does not."""
+        if not self.book.writes_down:
+            await self._write_down(action, facts)
+
     async def _write_down(self, action: str, facts: Mapping[str, object]) -> None:
         """Write to the audit log. Where it cannot be written nothing may go on: who let it pass would be lost."""
-        said = {"run": self.order.run, "job": self.order.job, **facts}
-        await self.audit.append(action, subject=self.order.state, by=self.person, facts=said)  # type: ignore[arg-type]
+        subject = self.order.state if self.order.backend else f"{_OWN}{self.order.state}"
+        said = {"run": self.order.run, "token": self.journal.summary.token, "job": self.order.job, **facts}
+        await self.audit.append(action, subject=subject, by=self.person, facts=said)  # type: ignore[arg-type]
 
 
 def summary_of(facts: PlanFacts, order: Order, *, calls: int | None) -> PlanSummary:

@@ -93,6 +93,7 @@ class Turn:
     _attempt: str = ""
     _since_s: float = field(default=0.0, repr=False)
     _preparing: asyncio.Task[None] | None = None
+    _held: str = ""
     _going_first: asyncio.Task[None] | None = None
     _paces: list[float | None] = field(default_factory=list, repr=False)
 
@@ -179,18 +180,16 @@ class Turn:
 
     async def _look_at_hold(self, hold: Callable[[datetime], Held | None], held: Held | None) -> None:
         """Tell the queue when the run is held back no longer, or anew: its place stays, and others pass it."""
-        told = held.text if held is not None else ""
+        self._held = held.text if held is not None else ""
         while True:
             await self.clock.sleep(self._next_look_s(held))
             held = hold(self.clock.now())
             said = held.text if held is not None else ""
-            if said == told:
+            if said == self._held:
                 continue
-            try:
+            # It has no place yet, or has the grant; or the store is away: the queue is told again.
+            with suppress(*CANNOT):
                 await self.coordinator.hold_back(self.order.state, self.order.run, reason=said)
-            except CANNOT:
-                continue  # it has no place yet, or has the grant; or the store is away: the queue is told again
-            told = said
 
     def _next_look_s(self, held: Held | None) -> float:
         """Return when to look again: at the end of what holds, and often enough to follow a clock that was set."""
@@ -217,6 +216,8 @@ class Turn:
     def _say(self, standing: Standing) -> None:
         if standing.stage is Stage.WAITING:
             self.check_pause(standing.pause)
+            # What the queue has, not what it was told: a server holds a run back by its own clock and policies.
+            self._held = standing.waiter.held if standing.waiter is not None else ""
             if self.order.approval and self._going_first is None:
                 self._going_first = asyncio.create_task(self._go_first())
             if standing.position == 1 and self._preparing is None:

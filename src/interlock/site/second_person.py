@@ -10,6 +10,7 @@ from interlock.audit.entry import Fact
 from interlock.errors import PolicyGate, command
 from interlock.home.policies import joined_policies
 from interlock.policy.approval import Kind
+from interlock.site.ref import own_address
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
@@ -42,9 +43,10 @@ async def have_second_person(
     if found is None:
         now = home.approvals.now()
         found = request_for(kind, state, policies, name=home.ids.run(now), digest=digest, what=what, by=who, now=now)
-        await home.approvals.ask(found)
-        facts = {"request": found.id, "digest": digest, "what": what, "policy": found.policy}
-        await home.audit.append("approval-asked", subject=state, by=who, facts=facts)
+        found = await home.approvals.ask(found)
+        if not home.approvals.writes_down:
+            facts = {"request": found.id, "digest": digest, "what": what, "policy": found.policy}
+            await home.audit.append("approval-asked", subject=own_address(state), by=who, facts=facts)
     try:
         used = await home.approvals.use(found.id, by=home.ids.fresh(), digest=digest)
     except PolicyGate as error:
@@ -55,7 +57,8 @@ async def have_second_person(
             **error.facts,
         ) from None
     agreed: dict[str, Fact] = {"request": used.id, "digest": digest, "what": what, "by": list(used.approvers)}
-    await home.audit.append("approval-used", subject=state, by=who, facts=agreed)
+    if not home.approvals.writes_down:
+        await home.audit.append("approval-used", subject=own_address(state), by=who, facts=agreed)
 
 
 async def agree_to_push(site: Site, body: bytes) -> None:

@@ -70,7 +70,7 @@ class Store:
 
     async def asked(self, name: str = "r1", *, needed: int = 1) -> None:
         await self.book.ask(self.request(name, needed=needed))
-        await self.book.keep(PLAN)
+        await self.book.keep(PLAN, self.request(name))
 
     def says(self, who: str, verdict: Verdict = Verdict.APPROVE) -> Decision:
         return Decision(who=who, verdict=verdict, reason="fine", at=self.clock.now())
@@ -127,7 +127,7 @@ async def _life(store: Store, applied: list[str], run: str) -> None:
     """Go the whole way of a request, as several processes do one after the other; each may be killed."""
     if await store.book.find("r1") is None:
         await store.book.ask(store.request(needed=2))
-        await store.book.keep(PLAN)
+        await store.book.keep(PLAN, await store.book.get("r1"))
     for who in ("ben", "cid"):
         await store.book.decide("r1", store.says(who))
     approval = await store.book.get("r1")
@@ -138,7 +138,6 @@ async def _life(store: Store, applied: list[str], run: str) -> None:
         digest = "e"  # the plan is made again, and is an equal one
     await store.book.use("r1", by=run, digest=digest)
     applied.append(run)
-    await store.book.forget_plan("r1")
 
 
 @pytest.mark.promise("P8")

@@ -14,12 +14,14 @@ from interlock.api.books import (
     ToldAct,
     ToldDamage,
     ToldEntries,
+    ToldFilter,
     ToldHead,
     ToldNotes,
     Verdict,
     WrittenAct,
 )
 from interlock.audit.entry import Entry
+from interlock.audit.export import Filter
 from interlock.audit.log import AuditLog
 from interlock.bounded import decode_json
 from interlock.errors import UsageError
@@ -27,7 +29,7 @@ from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.rights.roles import EVERY_STATE
 from interlock.server.api.judging import signed
-from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, reads
 from interlock.store import Mismatch, RecordStore
 
 ONCE_MAX: Final = 100
@@ -87,6 +89,18 @@ class _Audit:
         count, fault = await self._log.verify(call.body.noted)
         return Verdict(entries=count, fault=fault)
 
+    async def export(self, call: Call[NoQuery, ToldFilter]) -> Sent:
+        asked = call.body
+        wanted = Filter(
+            subjects=frozenset(asked.subjects) if asked.subjects is not None else None,
+            who=asked.who,
+            action=asked.action,
+            since=asked.since,
+            until=asked.until,
+        )
+        lines = await self._log.export(wanted, by=call.caller.who)
+        return Sent(body=b"".join(line + b"\n" for line in lines), media_type="application/jsonl")
+
     async def _written_before(self, key: str) -> Entry | None:
         record = await self._records.get(key)
         if record is None:
@@ -136,6 +150,15 @@ def audit_endpoints(log: AuditLog, records: RecordStore) -> list[AnyEndpoint]:
             query=NoQuery,
             answer=ToldHead,
             summary="Number and digest of the newest decision",
+        ),
+        acts(
+            "/audit/export",
+            audit.export,
+            right=Right.ADMINISTER,
+            query=NoQuery,
+            body=ToldFilter,
+            answer=bytes,
+            summary="The log as JSON lines, closed by its head, which is signed where the server has a key",
         ),
         acts(
             "/audit/verify",

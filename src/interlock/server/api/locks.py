@@ -5,9 +5,10 @@ States that stay in other backends have their queues here too, under `beside=tru
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from interlock.api.locks import (
     PAGE_MAX,
@@ -24,6 +25,7 @@ from interlock.api.locks import (
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import UsageError
+from interlock.lock import Event, HeldBack, Priority, Requested
 from interlock.rights import Right
 from interlock.rights.callers import may_do
 from interlock.server.api.judging import check_writer, judge
@@ -73,9 +75,10 @@ class SomeQueues(Struct, frozen=True, kw_only=True):
 class _Locks:
     """Does what clients ask of the coordinators."""
 
-    def __init__(self, own: Coordinator, beside: HeadKeeper) -> None:
+    def __init__(self, own: Coordinator, beside: HeadKeeper, hold: Hold) -> None:
         self._own = own
         self._beside = beside
+        self._hold = hold
 
     async def look(self, call: Call[WatchedQueue, NoBody]) -> ToldState:
         query, queue = call.query, self._queue(call.query.beside)
@@ -88,7 +91,19 @@ class _Locks:
         state, queue = call.query.state, self._queue(call.query.beside)
         event = event_of(call.body)
         judged = judge(call.caller, state, (await queue.view(state)).lock, event)
-        return told_decision(await queue.apply_event(state, judged))
+        return told_decision(await queue.apply_event(state, await self._held(state, judged)))
+
+    async def _held(self, state: str, event: Event) -> Event:
+        """Return an event with what the server's own policies hold back: a client is not trusted to say it."""
+        match event:
+            case Requested(priority=Priority.APPLY):
+                held = await self._hold(state)
+                return structs.replace(event, held=held) if held else event
+            case HeldBack():
+                held = await self._hold(state)
+                return structs.replace(event, reason=held) if held else event
+            case _:
+                return event
 
     async def stored(self, call: Call[OfQueue, StoredElsewhere]) -> None:
         """Note what the holder of a queue stored elsewhere; of a state of ours its archive says what is current."""
@@ -123,14 +138,23 @@ def _may_see(call: Call[SomeQueues, NoBody], view: View) -> bool:
     return may_do(call.caller, Right.READ_STATE, view.state)
 
 
-def lock_endpoints(own: Coordinator, beside: HeadKeeper) -> list[AnyEndpoint]:
+Hold = Callable[[str], Awaitable[str]]
+"""Says what the server's policies hold changes of a state back with; empty when nothing does."""
+
+
+async def _nothing(_state: str) -> str:
+    return ""
+
+
+def lock_endpoints(own: Coordinator, beside: HeadKeeper, hold: Hold = _nothing) -> list[AnyEndpoint]:
     """Return the rows.
 
     Args:
         own: Of the states that are kept here.
         beside: Of states in other backends whose queues are here.
+        hold: See `Hold`.
     """
-    locks = _Locks(own, beside)
+    locks = _Locks(own, beside, hold)
     return [
         reads(
             "/locks",

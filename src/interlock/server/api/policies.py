@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from interlock.api.books import ToldPolicies
+from interlock.audit.interface import Audit
+from interlock.operate.policies import set_facts
 from interlock.policy.policy_book import PolicyKeeper
 from interlock.rights import Right
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
@@ -11,19 +13,23 @@ from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts,
 class _Policies:
     """Does what clients ask of the policies."""
 
-    def __init__(self, policies: PolicyKeeper) -> None:
+    def __init__(self, policies: PolicyKeeper, log: Audit) -> None:
         self._policies = policies
+        self._log = log
 
     async def all(self, _call: Call[NoQuery, NoBody]) -> ToldPolicies:
         return ToldPolicies(policies=await self._policies.all())
 
     async def replace(self, call: Call[NoQuery, ToldPolicies]) -> ToldPolicies:
-        return ToldPolicies(policies=await self._policies.replace(call.body.policies))
+        before = await self._policies.replace(call.body.policies)
+        facts = set_facts(before, call.body.policies, source=f"api {call.address}".strip())
+        await self._log.append("policies-set", subject="policies", by=call.caller.who, facts=facts)
+        return ToldPolicies(policies=before)
 
 
-def policy_endpoints(policies: PolicyKeeper) -> list[AnyEndpoint]:
+def policy_endpoints(policies: PolicyKeeper, log: Audit) -> list[AnyEndpoint]:
     """Return the rows."""
-    do = _Policies(policies)
+    do = _Policies(policies, log)
     return [
         reads("/policies", do.all, right=None, query=NoQuery, answer=ToldPolicies, summary="The policies of all runs"),
         acts(

@@ -1,0 +1,57 @@
+"""What requests for approval can be asked, near the store or behind a server. Policies: `policy_book.PolicyKeeper`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from interlock.policy.approval import Approval, Decision, Kind
+
+
+class Approvals(Protocol):
+    """Requests for approval; `ApprovalBook` is the one over a store, and says what each raises."""
+
+    @property
+    def writes_down(self) -> bool:
+        """Whether whoever keeps them writes each act to the audit log itself, as a server does."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the time by which requests become too old."""
+        ...
+
+    async def ask(self, approval: Approval) -> Approval:
+        """Write a new request down; return it as it stands: a server may want more than was asked for."""
+        ...
+
+    async def keep(self, plan: bytes, approval: Approval) -> None:
+        """Keep the plan file that a request names."""
+        ...
+
+    async def plan(self, approval: Approval) -> bytes:
+        """Return the kept plan of a request."""
+        ...
+
+    async def get(self, name: str) -> Approval:
+        """Return a request."""
+        ...
+
+    async def all(self) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
+        """Return every request, the oldest first, and the names of those that cannot be read."""
+        ...
+
+    async def find_open(self, kind: Kind, state: str, digest: str) -> Approval | None:
+        """Return the newest open request to do exactly this; None when there is none."""
+        ...
+
+    async def decide(self, name: str, decision: Decision, *, digest: str = "") -> Approval:
+        """Add what a person said."""
+        ...
+
+    async def use(self, name: str, *, by: str, digest: str) -> Approval:
+        """Use a request up, before anything is changed."""
+        ...
+
+    async def replace(self, name: str, *, by: str) -> Approval:
+        """Let another request take the place of this one."""
+        ...
