@@ -164,6 +164,7 @@ class Means:
         report: Told of events for the audit log.
         why_not_client: Says why a client that was learned may not be used; empty for a welcome one.
         witness: Told of the calls of runs; None for nobody.
+        relays: A 429 is of a gateway of ours, which held the call for as long as it may be held: it is given on.
     """
 
     turnstile: Turnstile
@@ -179,6 +180,7 @@ class Means:
     report: Callable[[Event], None]
     why_not_client: Callable[[], Awaitable[str]]
     witness: Witness | None = None
+    relays: bool = False
 
 
 @dataclass(slots=True)
@@ -225,6 +227,7 @@ class Proxy:
         self._report = means.report
         self._why_not_client = means.why_not_client
         self._witness = means.witness
+        self._relays = means.relays
         self._always_401: dict[str, float] = {}
         self._good: dict[int, tuple[int, float]] = {}
 
@@ -574,6 +577,9 @@ class Proxy:
             reply, generation = await self._attempt(call, flight, leave, progress)
             if reply is None:  # the token ended in this instant
                 continue
+            if self._is_relayed(reply) and not progress.lost:
+                self.flights.refused(flight)
+                return self._last(reply)
             ending = await self._follow(call, flight, progress, reply, (leave.slot, generation))
             if ending is not None:
                 return ending
@@ -749,9 +755,14 @@ class Proxy:
     def _finished(self, reply: Reply | Broken) -> Finished:
         if isinstance(reply, Broken):
             return Finished(sent=reply.failure is not Failure.UNSENT)
+        if self._is_relayed(reply):
+            return Finished(withdrawn=True)  # it says nothing of the way there
         named = reply.named()
         retry_after_s = read_retry_after(named.get("retry-after"), now=self._clock.now())
         return Finished(status=reply.status, heard=read_rate(named), retry_after_s=retry_after_s)
+
+    def _is_relayed(self, reply: Reply | Broken) -> bool:
+        return self._relays and isinstance(reply, Reply) and reply.status == _TOO_MANY
 
     def _outcome(self, reply: Reply | Broken) -> Outcome:
         if isinstance(reply, Broken):

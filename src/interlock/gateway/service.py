@@ -18,7 +18,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.types import ASGIApp
 
@@ -40,7 +40,7 @@ from interlock.gateway.tokens import Reread, TokenKeeper
 from interlock.gateway.turnstile import Turnstile
 from interlock.gateway.upstream import Broken, Upstream, parse_base
 from interlock.gateway.witness import Witness
-from interlock.genesys import login_limit, rate_limits
+from interlock.genesys import RateLimit, login_limit, rate_limits
 from interlock.genesys.limits import CLIENT_TIMEOUT_S
 from interlock.ids import Ids, RandomIds
 from interlock.listening.guests import check_loopback, connections_max, open_more_files
@@ -84,6 +84,7 @@ class Terms:
         placeholder_key: At least 32 bytes, the same in all replicas; None for one made from the credentials, or with
             `runs_only` for a fresh one.
         proxy: The forward proxy between the gateway and both.
+        relays: It sends to a gateway of ours on a server, which keeps all budgets: it has none, and gives a 429 on.
         reread: Reads the credentials once more where they came from, when they are refused; None for no such place.
     """
 
@@ -100,6 +101,7 @@ class Terms:
     names: tuple[str, ...] = ()
     placeholder_key: bytes | None = None
     proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
+    relays: bool = False
     reread: Reread | None = field(default=None, compare=False)
 
 
@@ -158,9 +160,9 @@ class Gateway:
         self._sharings = self._share(store, common)
         in_flight = connections_max(terms.in_flight_max, 4)  # each has a connection to the API
         self._admission = Admission(
-            Rules(apply_overrides(rate_limits(), terms.budgets)),
+            Rules(_limits(terms)),
             hold_s=terms.hold_s,
-            concurrency=Concurrency(limit=min(32.0, in_flight), ceiling=in_flight),
+            concurrency=_concurrency(terms, in_flight),
             make_budget=shared_in(self._sharings) if self._sharings else plain_budget,
             overridden=[each.name for each in terms.budgets],
         )
@@ -431,6 +433,7 @@ class Gateway:
                 report=report,
                 why_not_client=self._why_not_client,
                 witness=witness,
+                relays=self.terms.relays,
             )
         )
 
@@ -507,6 +510,8 @@ class Gateway:
     def _want_token(self) -> None:
         """The budget is what people wait for: mint one more token, and once ask what the budget really is."""
         self._tokens.want_more()
+        if self.terms.relays:
+            return
         if self._limits_task is None and self._admission.has_tokens() and self._is_open:
             self._limits_task = asyncio.create_task(self._learn_limits(), name="gateway limits")
 
@@ -527,6 +532,16 @@ class Gateway:
         for slot in slots - self._admission.ready_slots():
             self._admission.open_slot(slot, now_s)
         self._turnstile.pump()
+
+
+def _limits(terms: Terms) -> tuple[RateLimit, ...]:
+    limits = apply_overrides(rate_limits(), terms.budgets)
+    return tuple(replace(limit, enforce=False) for limit in limits) if terms.relays else limits
+
+
+def _concurrency(terms: Terms, in_flight: int) -> Concurrency:
+    """Begin below the cap, but for a relay: what its server holds back is not slow."""
+    return Concurrency(limit=float(in_flight) if terms.relays else min(32.0, in_flight), ceiling=in_flight)
 
 
 def _weight(turn: Turn) -> float:

@@ -6,7 +6,23 @@ takes, `run_gateway` opens them for one run.
 
 from __future__ import annotations
 
-from interlock.run.gateway_access.need import Need, Way, find_need, find_planned_need
-from interlock.run.gateway_access.run_gateway import RunGateway
+from interlock.run.gateway_access.need import (
+    Need,
+    ServerOrganisation,
+    Way,
+    find_need,
+    find_planned_need,
+    with_placeholder,
+)
+from interlock.run.gateway_access.run_gateway import RunGateway, ServersWay
 
-__all__ = ["Need", "RunGateway", "Way", "find_need", "find_planned_need"]
+__all__ = [
+    "Need",
+    "RunGateway",
+    "ServerOrganisation",
+    "ServersWay",
+    "Way",
+    "find_need",
+    "find_planned_need",
+    "with_placeholder",
+]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.errors import UsageError
-from interlock.gateway import Credentials
+from interlock.gateway import Credentials, Secret
 from interlock.gateway.rules import parse_override
 from interlock.gateway.service import Terms
 from interlock.genesys import parse_region
@@ -35,11 +35,43 @@ _UPSTREAM_LOGIN = "INTERLOCK_UPSTREAM_LOGIN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOrganisation:
+    """The organisation of a state, whose OAuth client a server keeps.
+
+    Attributes:
+        name: As the server calls it.
+        region: Of Genesys Cloud.
+        url: Of the server.
+    """
+
+    name: str
+    region: str
+    url: str
+
+    @property
+    def address(self) -> str:
+        """Names it wherever a way is compared or kept; it has no secret."""
+        return f"{self.url}/gateway/{self.name}"
+
+
+PLACEHOLDER_CLIENT = "interlock-run"
+"""The OAuth client of a run whose server keeps the real one."""
+_NO_SECRET = "the-server-keeps-it"  # noqa: S105 - it opens nothing: a way is given when the run holds its state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """The way of one OAuth client to its organisation, and the provider configurations that go it."""
+    """The way of one OAuth client to its organisation, and the provider configurations that go it.
+
+    Attributes:
+        terms: Of its gateway. On the way to a server's gateway, address and secret are given when the run holds.
+        logins: The configurations.
+        is_servers: It leads to a server's gateway.
+    """
 
     terms: Terms
     logins: tuple[ProviderLogin, ...]
+    is_servers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +111,27 @@ class Need:
             yield f"{each.label} bypasses the gateway, unfenced and outside the budget: {each.why}"
 
 
+def with_placeholder(environ: Mapping[str, str], far: ServerOrganisation) -> dict[str, str]:
+    """Return the environment of a run whose OAuth client is kept by its server: no secret, and the right region.
+
+    Raises:
+        UsageError: The environment names another region.
+    """
+    named = environ.get(ENVIRONMENT["aws_region"])
+    if named and named.lower() != far.region.lower():
+        raise UsageError(
+            f"{ENVIRONMENT['aws_region']} is {named}, and this state's organisation {far.name} is in {far.region}",
+            why="the server keeps its OAuth client, and a run must never reach another organisation",
+            fix=f"unset {ENVIRONMENT['aws_region']}",
+        )
+    ours = {
+        ENVIRONMENT["oauthclient_id"]: PLACEHOLDER_CLIENT,
+        ENVIRONMENT["oauthclient_secret"]: _NO_SECRET,
+        ENVIRONMENT["aws_region"]: far.region,
+    }
+    return {**environ, **ours}
+
+
 def find_need(
     directory: Path,
     settings: Settings,
@@ -86,6 +139,7 @@ def find_need(
     flags: Sequence[str] = (),
     *,
     tool: Tool = Tool.TERRAFORM,
+    far: ServerOrganisation | None = None,
 ) -> Need | str:
     """Return what a root module needs of a gateway, or why it runs without one, for people.
 
@@ -95,6 +149,7 @@ def find_need(
         environ: The environment of Terraform.
         flags: The user's flags for Terraform; variables are among them.
         tool: The program that would run; the two do not read the same files.
+        far: The organisation that a server keeps for this state; then `environ` is `with_placeholder`.
 
     Raises:
         UsageError: The gateway's settings are wrong, or the region does not exist.
@@ -102,7 +157,7 @@ def find_need(
     tree = DiskTree()
     root = read_module(tree, str(directory), tool)
     scope = given_scope(root, tree, flags, environ)
-    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
+    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ, far)
 
 
 def find_planned_need(
@@ -113,6 +168,7 @@ def find_planned_need(
     *,
     directory: Path,
     flags: Sequence[str] = (),
+    far: ServerOrganisation | None = None,
 ) -> Need | str:
     """Return the same for a saved plan, which holds its own configuration and its own values of variables.
 
@@ -123,10 +179,11 @@ def find_planned_need(
         environ: The environment of Terraform.
         directory: The root module on disk; files of variables there give ephemeral values again.
         flags: The user's flags for Terraform, which do so too.
+        far: See `find_need`.
     """
     root: Module = read_module(tree, ".")
     scope = planned_scope(root, {**planned, **_given_again(root, directory, environ, flags)})
-    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ)
+    return _need(read_providers(root, scope, environ, after=OVERRIDE_NAME), settings, environ, far)
 
 
 def _given_again(
@@ -141,7 +198,9 @@ def _given_again(
     return {name: now.variables.get(name) for name in names}
 
 
-def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Need | str:
+def _need(
+    found: ProviderSettings, settings: Settings, environ: Mapping[str, str], far: ServerOrganisation | None
+) -> Need | str:
     section = settings.sections.get("gateway", {})
     if not found.is_used:
         alone = _of_unread(found, environ)
@@ -150,9 +209,46 @@ def _need(found: ProviderSettings, settings: Settings, environ: Mapping[str, str
         )
     if section.get("enabled") is False:
         return "gateway.enabled is false in interlock.yaml"
-    ways, left = _ways(found.logins, section, environ)
+    servers, others = _split(found.logins, far)
+    ways, left = _ways(others, section, environ)
+    if far is not None:
+        own, apart = _servers_way(servers, far)
+        ways, left = [*own, *ways], [*apart, *left]
     left_alone = (*found.left_alone, *left)
     return Need(ways=tuple(ways), left_alone=left_alone, unread=found.unread, requirements=found.requirements)
+
+
+def _split(
+    logins: tuple[ProviderLogin, ...], far: ServerOrganisation | None
+) -> tuple[list[ProviderLogin], tuple[ProviderLogin, ...]]:
+    """Return the configurations without a client of their own, and the others, which keep theirs."""
+    if far is None:
+        return [], logins
+    return (
+        [login for login in logins if login.client_id == PLACEHOLDER_CLIENT],
+        tuple(login for login in logins if login.client_id != PLACEHOLDER_CLIENT),
+    )
+
+
+def _servers_way(logins: list[ProviderLogin], far: ServerOrganisation) -> tuple[list[Way], list[LeftAlone]]:
+    """Lead configurations to the server's gateway; one that means another place is not taken there."""
+    led, left = [], []
+    for login in logins:
+        if login.region and login.region.lower() != far.region.lower():
+            why = f"its aws_region is {login.region}, and the server's organisation {far.name} is in {far.region}"
+            left.append(LeftAlone(label=login.label, why=why))
+        elif login.gateway is not None and not login.gateway.is_environments:
+            left.append(LeftAlone(label=login.label, why="it names a gateway of its own"))
+        else:
+            led.append(login)
+    terms = Terms(
+        api_url=far.address,
+        login_url=far.address,
+        credentials=Credentials(client_id=PLACEHOLDER_CLIENT, secret=Secret(_NO_SECRET)),
+        runs_only=True,
+        relays=True,
+    )
+    return ([Way(terms=terms, logins=tuple(led), is_servers=True)] if led else []), left
 
 
 def _of_unread(found: ProviderSettings, environ: Mapping[str, str]) -> LeftAlone | None:

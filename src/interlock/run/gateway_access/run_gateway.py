@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interlock.creations.creation import Place
 from interlock.creations.looking import Ask
 from interlock.gateway import Credentials, Planned, Secret, apply_overrides, check_deadline, estimate
 from interlock.gateway.identity import client_key
-from interlock.gateway.service import Gateway
+from interlock.gateway.service import Gateway, Terms
 from interlock.gateway.sharing import LedgerPlace
 from interlock.gateway.witness import Witness
 from interlock.genesys import rate_limits
@@ -34,6 +35,21 @@ from interlock.store import RecordStore
 from interlock.terraform.plan import PlanFacts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServersWay:
+    """What a server gives a run that holds its state.
+
+    Attributes:
+        address: In front of `/api/v2/...` and `/oauth/token`. A secret.
+        client_id: The OAuth client to show there.
+        secret: Its secret.
+    """
+
+    address: str = field(repr=False)
+    client_id: str
+    secret: str = field(repr=False)
+
+
 class RunGateway:
     """See `interlock.run.surroundings.Gateway`.
 
@@ -46,9 +62,10 @@ class RunGateway:
         override: What the override of the run's tree says of the backend.
         witness_of: Returns who is told of the calls to an organisation by the provider configurations with these
             aliases; None when nobody is.
+        ask_server: Asks the server of this run for a way to its organisation, for a grant; None without one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that the gateways of a run ask or are given
         self,
         need: Need,
         *,
@@ -58,23 +75,26 @@ class RunGateway:
         common: LedgerPlace | None = None,
         override: str = OVERRIDE,
         witness_of: Callable[[Place, tuple[str, ...]], Witness] | None = None,
+        ask_server: Callable[[int], Awaitable[ServersWay]] | None = None,
     ) -> None:
         self._need = need
         self._ids = ids
         self._is_current = is_current
-        self._gateways = [
-            (
-                way,
-                Gateway(way.terms, ids=ids, store=store, common=common, witness=_witness(way, witness_of)),
-            )
-            for way in need.ways
-        ]
+        self._ask_server = ask_server
+        self._store, self._common, self._witness_of = store, common, witness_of
+        self._gateways = [(way, self._new_gateway(way, way.terms)) for way in need.ways]
         self._base = override
         self._override = self._base
         self._open: list[Gateway] = []
         self._url = ""
         self._secrets: tuple[str, ...] = ()
         self._ports: tuple[int, ...] = ()
+
+    def _new_gateway(self, way: Way, terms: Terms) -> Gateway:
+        """Return a gateway; one that relays to a server shares no budgets here: they are kept there."""
+        store, common = (None, None) if way.is_servers else (self._store, self._common)
+        witness = _witness(way, self._witness_of)
+        return Gateway(terms, ids=self._ids, store=store, common=common, witness=witness)
 
     @property
     def url(self) -> str:
@@ -111,6 +131,7 @@ class RunGateway:
         secret = self._ids.fresh()
         self._secrets, self._ports = (secret,), ()
         blocks = []
+        self._gateways = [(way, await self._led(way, gateway, seat)) for way, gateway in self._gateways]
         for way, gateway in self._gateways:
             prefix, port = await self._open_way(way, gateway, run, priority, seat, secret)
             blocks += [self._block(login, way, port, prefix) for login in way.logins]
@@ -120,6 +141,21 @@ class RunGateway:
         if len(self._gateways) == 1 and self._open[0].credentials is not None:
             await self._open[0].check_login()
         return self._environment(secret)
+
+    async def _led(self, way: Way, gateway: Gateway, seat: Seat) -> Gateway:
+        """Return the gateway as it is to be opened: that to a server's gateway now learns its address and its secret.
+
+        Raises:
+            InterlockError: The server gives no way.
+        """
+        if not way.is_servers:
+            return gateway
+        assert self._ask_server is not None, "a way to a server was found without one"
+        given = await self._ask_server(seat.token)
+        self._secrets += (given.secret, given.address.rpartition("/")[2])
+        credentials = Credentials(client_id=given.client_id, secret=Secret(given.secret))
+        terms = replace(way.terms, api_url=given.address, login_url=given.address, credentials=credentials)
+        return self._new_gateway(way, terms)
 
     async def _open_way(
         self, way: Way, gateway: Gateway, run: str, priority: Priority, seat: Seat, secret: str
@@ -132,7 +168,7 @@ class RunGateway:
         address = await gateway.start("127.0.0.1", 0)
         self._open.append(gateway)
         self._ports += (address.port,)
-        real = way.terms.credentials
+        real = gateway.terms.credentials
         logins = None if real is None else (real, Credentials(client_id=real.client_id, secret=Secret(secret)))
         token = f"{seat.token}-{self._ids.fresh()}"
         self._secrets += (token,)
