@@ -149,13 +149,13 @@ async def test_two_replicas_share_one_budget_and_that_of_a_killed_one_comes_back
         both = [asyncio.create_task(press(made, n, made.addresses[at], FOR_S)) for at, n in enumerate(("a", "b"))]
         await asyncio.gather(*both)
         check(made, made.used(WINDOW_S, FOR_S - WINDOW_S))
-        # Of a replica that is killed in the middle, what it drew counts for a window, and is everybody's afterwards.
+        # What a killed replica had drawn and not used counts until its window is over; it is a sixtieth of one at most.
         made.simulation.journal.clear()
         dying = asyncio.create_task(press(made, "c", made.addresses[0], FOR_S))
-        living = asyncio.create_task(press(made, "d", made.addresses[1], 2 * WINDOW_S + 2 * FOR_S))
+        living = asyncio.create_task(press(made, "d", made.addresses[1], FOR_S + WINDOW_S))
         await asyncio.sleep(WINDOW_S)
         made.processes[0].kill()
         await dying
         await living
         assert made.simulation.statuses[429] == 0
-        assert made.used(2 * WINDOW_S + FOR_S, FOR_S - WINDOW_S) >= 0.98
+        assert made.used(2 * WINDOW_S, 2 * WINDOW_S) >= 0.95

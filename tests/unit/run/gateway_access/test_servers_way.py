@@ -56,7 +56,7 @@ def test_a_configuration_without_a_client_is_led_to_the_server(tmp_path: Path) -
 
 def test_credentials_of_the_environment_are_not_used_beside_the_servers(tmp_path: Path) -> None:
     environ = {"GENESYSCLOUD_OAUTHCLIENT_ID": "own", "GENESYSCLOUD_OAUTHCLIENT_SECRET": "hush"}
-    (way,) = need_of(tmp_path, 'provider "genesyscloud" {}\n', **environ).ways
+    (way,) = need_of(tmp_path, 'provider "genesyscloud" {}\n', FAR, **environ).ways
     assert way.is_servers
     assert "hush" not in str(with_placeholder(environ, FAR))
 
