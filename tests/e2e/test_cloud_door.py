@@ -229,6 +229,14 @@ def test_a_terraform_that_is_killed_leaves_what_it_had_finished(host: CloudHost,
     names = {row["name"] for row in reader.state()["resources"]}
     assert {"done", "late"} <= names
     assert len(host.queue(STATE)[0]) == 1, "its lock stays until somebody proves that it is gone"
+    status, said = reader.try_("force-unlock", "-force", STATE)
+    assert status == 1
+    assert "its holder is not provably gone" in said, said
+    assert len(host.queue(STATE)[0]) == 1
+    verified = ("--i-have-verified", "the test killed it", "--yes")
+    assert host.interlock("force-unlock", STATE, "--window", "1s", *verified).returncode == 0
+    reader.run("apply", "-destroy", "-auto-approve")
+    assert reader.state()["resources"] == []
 
 
 @pytest.mark.promise("P10")

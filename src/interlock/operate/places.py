@@ -15,7 +15,7 @@ from interlock.site.ref import StateRef, own_address
 from interlock.source.disk import DiskTree
 
 _GITLABS = "/terraform/state/"
-_PLATFORMS, _PUBLIC = frozenset({"cloud", "remote"}), "app.terraform.io"
+_PLATFORMS, _PUBLIC = frozenset({"cloud", "remote"}), ".terraform.io"  # app and app.eu
 
 
 def places_beside(ref: StateRef) -> PlaceOf:
@@ -74,7 +74,7 @@ def _workspace_here(found: Found, address: str) -> str | None:
     if found.type not in _PLATFORMS:
         return None
     host, _, workspace = address.partition("/")
-    return None if host == _PUBLIC else workspace
+    return None if host.endswith(_PUBLIC) else workspace
 
 
 def _is_bare(url: str | None) -> bool:

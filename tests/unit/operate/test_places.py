@@ -7,7 +7,7 @@ import pytest
 from interlock.operate.places import place_of, places_beside
 from interlock.recovery.witnesses.running import Role, Running
 from interlock.settings.values import Settings
-from interlock.site.which import ref_of_run
+from interlock.site.which import own_ref, ref_of_run
 
 S3 = 'terraform {\n  backend "s3" {\n    bucket = "states"\n    key = "app.tfstate"\n    region = "eu-west-1"\n  }\n}\n'
 HTTP = 'terraform {\n  backend "http" {}\n}\n'
@@ -40,6 +40,20 @@ def test_a_process_works_on_the_state_that_its_folder_and_environment_say(tmp_pa
     assert place_of(running(folder, TF_HTTP_ADDRESS="http://127.0.0.1:1/state/prod/app")) == "interlock:prod/app"
     gitlab = "https://gitlab.example.com/api/v4/projects/7/terraform/state/prod"
     assert place_of(running(folder, TF_HTTP_ADDRESS=gitlab)) == gitlab, "GitLab's is not a state of ours"
+
+
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("block", ["cloud", 'backend "remote"'])
+def test_a_terraform_with_a_cloud_block_of_any_host_but_the_public_one_may_work_on_the_state_of_that_name(
+    tmp_path: Path, block: str
+) -> None:
+    named = 'organization = "acme"\n    workspaces {\n      name = "app"\n    }\n'
+    folder = module(tmp_path, f'terraform {{\n  {block} {{\n    hostname = "states.example.com"\n    {named}  }}\n}}\n')
+    process = running(folder, PATH="/bin")
+    assert places_beside(own_ref("acme/app"))(process) == "interlock:acme/app", "it must not be taken for gone"
+    assert places_beside(own_ref("acme/other"))(process) == "interlock:acme/app"
+    (folder / "main.tf").write_text(f"terraform {{\n  {block} {{\n    {named}  }}\n}}\n")
+    assert places_beside(own_ref("acme/app"))(process) == "app.terraform.io/acme/app"
 
 
 def test_a_process_that_may_not_be_looked_at_works_on_an_unknown_state(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ it, and Terraform gets that very token: it has its role, its end and its name, a
   send a browser to it.
 - The token is kept, for two minutes, encrypted with a key that is in the code alone.
 - Only S256: with `plain`, who sees the address of the page could take the code.
-Source: RFC 6749 section 4.1, RFC 7636; Terraform's "Login Protocol"; hashicorp/terraform internal/command/login.go.
+Source: RFC 6749 section 4.1, RFC 7636; docs/facts/servers.md#server-18.
 """
 
 from __future__ import annotations

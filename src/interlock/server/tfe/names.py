@@ -7,7 +7,7 @@ UNLOCK. None of those says anything else about who sends it, and people share to
 Terraform asks for a workspace by name, its id ends with a *session*, fresh: it tells two Terraforms with one token
 apart, and makes of a repeated LOCK a repetition. Ids that are listed, and those that scripts are told, have none: for
 these all that comes with one token is one client's.
-Source: hashicorp/terraform internal/cloud (`StateMgr` reads the workspace, `State` keeps its id).
+Source: docs/facts/servers.md#server-15.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ content, and quarantine for what is refused. Here is only what the API adds to t
 - What is refused at the announcement would leave us without the bytes, which may be the only record of real objects.
   So the client is first made to send them along: it does so when it is told that `state` is missing.
 - After a refused write Terraform does not unlock. So its hold is ended here.
-Source: docs/facts/servers.md; hashicorp/terraform internal/cloud/state.go (`stateUploadErr`), go-tfe `Upload`.
+Source: docs/facts/servers.md#server-3 and #server-17; go-tfe `Upload`.
 """
 
 from __future__ import annotations

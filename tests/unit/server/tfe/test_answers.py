@@ -10,7 +10,7 @@ from tests.cloud_api import MASTER, STATE, Cloud, CloudServer, error, state, ter
 
 from interlock.rights import Right, Role, may
 from interlock.rights.token import Forbidden
-from interlock.server.tfe.table import BASE, ROWS, Row
+from interlock.server.tfe.table import BASE, BODY_BYTES_MAX, ROWS, Row
 
 
 @pytest.fixture
@@ -183,6 +183,16 @@ async def test_what_would_be_left_undone_in_silence_is_refused(server: CloudServ
         assert (refused.status, error(refused)["title"]) == (422, word)
     assert (await mine.ask("GET", "something/else")).status == 404
     assert (await mine.ask("PUT", path)).status == 405
+
+
+async def test_what_is_too_large_is_refused(server: CloudServer) -> None:
+    mine = await terraform(server)
+    await mine.lock()
+    large = b"{" + b" " * BODY_BYTES_MAX + b"}"
+    refused = await mine.ask("PATCH", f"workspaces/{mine.id}", body=large)
+    assert (refused.status, error(refused)["detail"]) == (413, f"the limit is {BODY_BYTES_MAX} bytes")
+    deep = b'{"data":' * 100_000
+    assert (await mine.ask("PATCH", f"workspaces/{mine.id}", body=deep)).status == 400
 
 
 # -- rights -----------------------------------------------------------------------------------------------------------
