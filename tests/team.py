@@ -35,6 +35,11 @@ class TeamServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[str] | None = None
 
+    @property
+    def home(self) -> Path:
+        """The folder of its home."""
+        return self._home
+
     def start(self) -> None:
         """Start it, and wait until it takes requests."""
         words = ["serve", "--listen", f"127.0.0.1:{self.port}", "--json", *self._words]

@@ -99,7 +99,6 @@ def _values(state: str, joined: Policies, held: Held | None) -> dict[str, Any]:
         "approvals": joined.approvals,
         "own_approval": joined.own_approval if joined.approvals else None,
         "wait_s": joined.wait_s,
-        "api_share": joined.api_share,
         "two_persons": joined.two_persons,
     }
 
@@ -122,7 +121,6 @@ def _rules(policy: Policy) -> list[str]:
     said.append(f"{policy.approvals} approvals" if policy.approvals else "")
     said.append("two persons for force-unlock and restore" if policy.two_persons else "")
     said.append(f"waits at most {view.duration(policy.wait_s)}" if policy.wait_s is not None else "")
-    said.append(f"{policy.api_share:.0%} of the API budget" if policy.api_share is not None else "")
     said.append("newer previews supersede older ones" if policy.supersede_previews else "")
     said += [f"check {check.name}" for check in policy.checks]
     said += [f"{program.tool} {program.name}" for program in policy.programs]

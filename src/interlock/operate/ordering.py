@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interlock.run.binary import Binary
     from interlock.run.order import Look, Operation, Order
 
+_BRANCH_CHARS = 200
 _PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
 _ONSITE = (30.0, 8.0, 60.0)  # lease, heartbeat and patience beside S3: some 8 writes a minute instead of 40
 
@@ -191,6 +192,7 @@ def _order(
         else (),
         policies=_policies_for(settings, ref.queue),
         approval=asked.approval,
+        branch=_branch(environ),
         gate=asked.gate,
         detailed_exitcode=asked.detailed_exitcode,
         lease_s=pace[0],
@@ -257,6 +259,23 @@ def _pace(settings: Settings, *, elsewhere: bool) -> tuple[float, float, float]:
     if not elsewhere:
         return settings.lease_s, settings.heartbeat_s, _PATIENCE_S
     return (settings.lease_s, settings.heartbeat_s, _ONSITE[2]) if chosen else _ONSITE
+
+
+_BRANCHES = (
+    ("GITHUB_ACTIONS", ("GITHUB_REF",)),  # refs/pull/12/merge for a change
+    ("GITLAB_CI", ("CI_MERGE_REQUEST_IID", "CI_COMMIT_REF_NAME")),
+    ("TF_BUILD", ("SYSTEM_PULLREQUEST_PULLREQUESTID", "BUILD_SOURCEBRANCH")),
+    ("JENKINS_URL", ("CHANGE_ID", "BRANCH_NAME")),
+)
+
+
+def _branch(environ: Mapping[str, str]) -> str:
+    """Return the branch or change of a CI job, with the variable that says so: a change 12 is not a branch 12."""
+    for mark, names in _BRANCHES:
+        if environ.get(mark):
+            found = next((f"{name}={environ[name]}" for name in names if environ.get(name)), "")
+            return one_line(found, limit=_BRANCH_CHARS)
+    return ""
 
 
 def _job_url(environ: Mapping[str, str]) -> str | None:

@@ -72,7 +72,6 @@ class Policy(Struct, frozen=True, kw_only=True):
         own_approval: Whether the one who ordered it counts among them.
         approval_s: Seconds for which a kept plan may be approved and applied.
         wait_s: Longest wait in the queue.
-        api_share: Most of the organisation's API budget that one run may use, above 0 and at most 1.
         supersede_previews: A newer preview of the same person or job sends older ones home that still wait.
         two_persons: Force-unlock and restore need another person's approval.
         checks: In CEL.
@@ -91,7 +90,6 @@ class Policy(Struct, frozen=True, kw_only=True):
     own_approval: bool = False
     approval_s: float | None = None
     wait_s: float | None = None
-    api_share: float | None = None
     supersede_previews: bool = False
     two_persons: bool = False
     checks: tuple[Check, ...] = ()
@@ -134,11 +132,6 @@ class Policies(Struct, frozen=True, kw_only=True):
     def wait_s(self) -> float | None:
         """Longest wait in the queue; None where no policy says one."""
         return min((one.wait_s for one in self.each if one.wait_s is not None), default=None)
-
-    @property
-    def api_share(self) -> float | None:
-        """Most of the API budget that one run may use; None where no policy says one."""
-        return min((one.api_share for one in self.each if one.api_share is not None), default=None)
 
     @property
     def supersede_previews(self) -> bool:

@@ -112,6 +112,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         is_watched: A person at a terminal sees it.
         command: Words of a command of Terraform, for `EXEC` and `READ`; its values are in `extra`.
         policies: Those of the operator and the repository for this state; the home's own are joined in its store.
+        branch: The branch or change whose job this is, as the CI system calls it; empty outside of one.
         approval: The request for approval of which it applies the kept plan; empty for a run of its own.
     """
 
@@ -160,6 +161,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     policies: tuple[Policy, ...] = ()
     approval: str = ""
+    branch: str = ""
     server: str = ""
 
 

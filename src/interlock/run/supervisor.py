@@ -190,6 +190,7 @@ class Supervisor:
             check_pause=self._hands.check_pause,
             hold=self._hands.policies.hold if self._hands.policies is not None else None,
             limit_s=self._hands.policies.wait_s if self._hands.policies is not None else None,
+            supersedes=self._hands.policies is not None and self._hands.policies.policies.supersede_previews,
         )
 
     async def run(self) -> int:

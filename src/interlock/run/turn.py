@@ -29,7 +29,7 @@ from interlock.run.to_its_end import to_its_end
 from interlock.run.transcript import Journal
 
 if TYPE_CHECKING:
-    from interlock.lock import Pause
+    from interlock.lock import Pause, Waiter
     from interlock.policy.windows import Held
     from interlock.recovery.breaker import Noticed
 
@@ -69,6 +69,7 @@ class Turn:
         on_away: Called when the server was away for longer than the lease.
         check_pause: Refuses to wait for a state whose pause says that nobody will be granted it again.
         hold: Says what holds the run back now, though it may be its turn; None where no policy ever does.
+        supersedes: Older previews of the same branch that wait are sent home.
         limit_s: Longest wait that policies allow; None where they say none.
         seat: The grant; None before.
         lost: Why the grant is not current any more; None while it is.
@@ -93,7 +94,9 @@ class Turn:
     _attempt: str = ""
     _since_s: float = field(default=0.0, repr=False)
     _preparing: asyncio.Task[None] | None = None
+    supersedes: bool = False
     _held: str = ""
+    _sending: asyncio.Task[None] | None = None
     _going_first: asyncio.Task[None] | None = None
     _paces: list[float | None] = field(default_factory=list, repr=False)
 
@@ -204,7 +207,7 @@ class Turn:
             ticket=order.run,
             run=order.run,
             who=order.who,
-            info=f"interlock {order.operation.value}" + (f" {order.job}" if order.job else ""),
+            info=f"interlock {order.operation.value}" + (f" {order.job}" if order.job else "") + self._mark(),
             priority=PRIORITY[order.operation],
             lease_s=order.lease_s,
             patience_s=order.patience_s,
@@ -213,6 +216,20 @@ class Turn:
             held=held.text if held is not None else "",
         )
 
+    def _mark(self) -> str:
+        """Return what previews of one branch are known by in the queue; nothing of other runs is ever superseded."""
+        is_preview = self.supersedes and self.order.operation is Operation.PLAN and self.order.branch
+        return f" [{self.order.branch}]" if is_preview else ""
+
+    async def _send_home(self, ahead: tuple[Waiter, ...]) -> None:
+        """Take out older previews of our branch that still wait: nobody will look at them. Never another class."""
+        older = [each for each in ahead if each.priority is Priority.PLAN and each.info.endswith(self._mark())]
+        for each in older:
+            if each.run:
+                with suppress(*CANNOT):  # it has its turn meanwhile, or is not ours to end
+                    reason = f"superseded by {self.order.run}"
+                    await self.coordinator.withdraw(self.order.state, each.ticket, by=self.order.who, reason=reason)
+
     def _say(self, standing: Standing) -> None:
         if standing.stage is Stage.WAITING:
             self.check_pause(standing.pause)
@@ -220,6 +237,8 @@ class Turn:
             self._held = standing.waiter.held if standing.waiter is not None else ""
             if self.order.approval and self._going_first is None:
                 self._going_first = asyncio.create_task(self._go_first())
+            if self._mark() and self._sending is None:
+                self._sending = asyncio.create_task(self._send_home(standing.ahead))
             if standing.position == 1 and self._preparing is None:
                 self._preparing = asyncio.create_task(self._prepare())
             self.journal.tell(settle.standing_entry(standing, self._pace_s(), self.clock.now()))

@@ -174,9 +174,6 @@ class PolicySection(_Section):
         default=None, gt=0, description="How long a plan waits for approval and is good after it; 7d by default."
     )
     wait: Duration | None = Field(default=None, description="Longest wait in the queue.")
-    api_share: float | None = Field(
-        default=None, gt=0, le=1, description="Most of the organisation's API budget that one run uses, such as 0.5."
-    )
     supersede_previews: bool = Field(
         default=False, description="A newer preview sends older ones of the same branch home that still wait."
     )
@@ -202,7 +199,6 @@ class PolicySection(_Section):
             "own_approval": self.own_approval,
             "approval_s": self.approval_expires,
             "wait_s": self.wait,
-            "api_share": self.api_share,
             "supersede_previews": self.supersede_previews,
             "two_persons": self.two_persons,
             "checks": [check.model_dump() for check in self.checks],

@@ -81,14 +81,14 @@ def test_a_policy_is_for_the_states_that_its_glob_names_and_the_strongest_layer_
 def test_the_strictest_word_counts() -> None:
     joined = join(
         [
-            Policy(name="a", approvals=1, own_approval=True, wait_s=60, api_share=0.5, approval_s=50.0),
-            Policy(name="b", approvals=2, wait_s=30, api_share=0.8, approval_s=90.0),
+            Policy(name="a", approvals=1, own_approval=True, wait_s=60, approval_s=50.0),
+            Policy(name="b", approvals=2, wait_s=30, approval_s=90.0),
             Policy(name="c", own_approval=True, two_persons=True),
         ],
         "s",
     )
     assert (joined.approvals, joined.own_approval, joined.asks_for) == (2, False, "b")
-    assert (joined.wait_s, joined.api_share, joined.approval_s, joined.two_persons) == (30, 0.5, 50.0, True)
+    assert (joined.wait_s, joined.approval_s, joined.two_persons) == (30, 50.0, True)
 
 
 def test_a_refusal_says_rule_addresses_and_the_next_command() -> None:

@@ -67,7 +67,6 @@ def test_times_are_read_in_their_zone(tmp_path: Path) -> None:
         ({"freezes": [{"reason": "r", "from": "2026-12-02", "to": "2026-12-01"}]}, ""),
         ({"states": "pr od"}, ""),
         ({"approvals": -1}, ""),
-        ({"api_share": 0}, ""),
         ({"approval_expires": "0s"}, ""),
         ({"name": "a b"}, ""),
     ],

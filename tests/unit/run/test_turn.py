@@ -8,7 +8,7 @@ import pytest
 
 from interlock.errors import BackendUnavailable, LeaseLost, WaitTimeout
 from interlock.instants import spelled
-from interlock.lock import Broken, Requested, Stage, stage_of
+from interlock.lock import Broken, Priority, Requested, Stage, stage_of
 from interlock.policy.windows import Held
 from interlock.recovery.breaker import Noticed
 from interlock.run.order import Operation, Order
@@ -121,6 +121,31 @@ async def test_the_shorter_of_two_limits_on_waiting_counts(tmp_path: Path) -> No
         scene = Scene(tmp_path / f"{own}-{policy}", wait_s=own)
         scene.turn.limit_s = policy
         assert scene.turn.wait_left_s() == expected
+
+
+@pytest.mark.promise("P8")
+async def test_a_newer_preview_of_a_branch_sends_older_ones_home_and_nothing_else(tmp_path: Path) -> None:
+    first = Scene(tmp_path / "first", operation=Operation.PLAN, branch="GITHUB_REF=refs/pull/1/merge")
+    first.turn.supersedes = True
+    await first.taken_by("r0")
+    coordinator = first.coordinator
+    mark = " [GITHUB_REF=refs/pull/1/merge]"
+    for ticket, priority, info in (
+        ("older", Priority.PLAN, f"interlock plan{mark}"),
+        ("other", Priority.PLAN, "interlock plan [GITHUB_REF=refs/pull/2/merge]"),
+        ("apply", Priority.APPLY, f"interlock destroy{mark}"),
+        ("drift", Priority.DRIFT, f"interlock drift{mark}"),
+    ):
+        asked = Requested(
+            ticket=ticket, run=ticket, who="b", info=info, priority=priority, lease_s=60.0, patience_s=60.0
+        )
+        await coordinator.request("prod", asked)
+    taking = asyncio.create_task(first.turn.take())
+    await settle()
+    waiting = [waiter.ticket for waiter in (await coordinator.view("prod")).lock.waiters]
+    assert sorted(waiting) == ["apply", "drift", "other", "r1"]
+    taking.cancel()
+    await asyncio.wait({taking})
 
 
 async def test_a_run_that_applies_what_was_approved_goes_to_the_front(scene: Scene, tmp_path: Path) -> None:
