@@ -396,6 +396,22 @@ async def test_answers_of_an_issuer_are_bounded_and_checked(site: Site, answer: 
     assert (await here.exchange(site.token())).status == 503
 
 
+async def test_an_answer_that_would_be_good_is_not_read_when_it_is_too_large(site: Site) -> None:
+    here = await site.trusting()
+    site.issuer.discovery["more"] = "x" * 300_000
+    assert (await here.exchange(site.token())).status == 503
+    del site.issuer.discovery["more"]
+    site.clock.pass_time(61)
+    assert (await here.exchange(site.token())).status == 200
+
+
+async def test_a_token_that_was_copied_from_an_old_log_is_not_taken(site: Site) -> None:
+    here = await site.trusting()
+    token = site.token()
+    site.clock.pass_time(331)
+    assert "expired" in await refused(here, token)
+
+
 async def test_an_issuer_leads_nowhere_else(site: Site) -> None:
     here = await site.trusting()
     with identity_issuer() as evil:

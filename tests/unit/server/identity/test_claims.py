@@ -56,7 +56,8 @@ _NO_INSTANTS: tuple[object, ...] = ("1790000300", True, None, [], 1e300, -1e300)
     "said",
     [
         {"exp": NOW_S - LEEWAY_S},
-        {"exp": NOW_S - 100},
+        {"iat": NOW_S - 600, "exp": NOW_S - 100},
+        {"iat": NOW_S - 600, "exp": NOW_S - LEEWAY_S},
         {"iat": NOW_S + LEEWAY_S + 1, "exp": NOW_S + 900},
         {"nbf": NOW_S + LEEWAY_S + 1},
         {"exp": NOW_S + LIFE_S_MAX + 1},
