@@ -13,6 +13,7 @@ from interlock.cli import view
 from interlock.errors import UsageError, command
 
 if TYPE_CHECKING:
+    from interlock.compose.device_login import Code
     from interlock.compose.login import LoggedIn
 
 login_app = typer.Typer()
@@ -28,6 +29,15 @@ def login(
         str | None, typer.Argument(metavar="URL", help="The server's address; by default the one set or stored.")
     ] = None,
     *,
+    device: Annotated[
+        bool, typer.Option("--device", help="Log in at your identity provider, with a code in any browser.")
+    ] = False,
+    issuer: Annotated[
+        str | None, typer.Option("--issuer", metavar="URL", help="Which provider, where the server knows several.")
+    ] = None,
+    scope: Annotated[
+        str, typer.Option("--scope", metavar="WORDS", help="What the provider is asked to tell of you.")
+    ] = "openid profile",
     json: Json = False,
 ) -> None:
     """Work at a server from now on: its queues, states and history are those of every command.
@@ -37,7 +47,9 @@ def login(
     """
     from interlock.compose.login import log_in
 
-    found = asyncio.run(log_in(url or _known(), _read_token(), os.environ))
+    server = url or _known()
+    token = _device_token(server, issuer, scope) if device else _read_token()
+    found = asyncio.run(log_in(server, token, os.environ))
     values = {"server": found.server, "who": found.who, "version": found.version, "file": str(found.file)}
     view.emit(values, json=json, human=lambda: _say(found))
 
@@ -71,6 +83,23 @@ def _read_token() -> str:
     import getpass
 
     return getpass.getpass("token: ")
+
+
+def _device_token(server: str, issuer: str | None, scope: str) -> str:
+    """Return the token that the server gives whoever logs in at the provider."""
+    from interlock.clock import SystemClock
+    from interlock.compose.device_login import device_login
+    from interlock.settings.authority import check_address
+
+    check_address(server, said_by="the address")
+    given = asyncio.run(device_login(server, _tell_code, clock=SystemClock(), issuer=issuer, scope=scope))
+    view.note(f"{given.role} of {given.states} for {given.expires_in // 3600} h")
+    return given.token
+
+
+def _tell_code(code: Code) -> None:
+    view.note(f"open {code.whole or code.page}")
+    view.note(f"and type the code {code.code}; it is good for {code.lasts_s // 60:.0f} min")
 
 
 def _say(found: LoggedIn) -> None:

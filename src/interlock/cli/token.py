@@ -11,14 +11,16 @@ import typer
 from interlock.cli import view
 
 if TYPE_CHECKING:
-    from interlock.rights import Token
+    from interlock.server.identity.endpoints import TokenTold
 
 app = typer.Typer(help="Who may use a server: tokens with a role and states.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="The server's store, as serve has it; by default the home's file."),
+    typer.Option(
+        "--store", metavar="URL", help="The server's store, as serve has it; by default the server, or the home's file."
+    ),
 ]
 
 
@@ -87,19 +89,19 @@ def revoke(
     view.emit(_values(token), json=json, human=lambda: view.say(f"token {token.id} is revoked"))
 
 
-def _tell(text: str, token: Token) -> None:
+def _tell(text: str, token: TokenTold) -> None:
     view.say(text)
     ends = "for good" if token.expires_at is None else f"until {view.instant(token.expires_at)}"
     view.note(f"{token.role.value} of {token.states} {ends}; it is shown this once. Set TF_HTTP_PASSWORD to it")
 
 
-def _row(token: Token) -> tuple[str, ...]:
+def _row(token: TokenTold) -> tuple[str, ...]:
     instants = (token.expires_at, token.used_at, token.revoked_at)
     shown = ["" if at is None else view.instant(at) for at in instants]
     return (token.id, token.role.value, token.states, token.note, *shown)
 
 
-def _values(token: Token) -> dict[str, object]:
+def _values(token: TokenTold) -> dict[str, object]:
     return {
         "id": token.id,
         "role": token.role.value,
@@ -110,4 +112,6 @@ def _values(token: Token) -> dict[str, object]:
         "expires_at": token.expires_at,
         "used_at": token.used_at,
         "revoked_at": token.revoked_at,
+        "rule": token.rule,
+        "run": token.run,
     }

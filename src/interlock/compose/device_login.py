@@ -1,4 +1,4 @@
-"""A person logs in at a provider with any browser, and the server gives a token. A hand.
+"""`interlock login --device`: a person logs in at a provider with any browser, and the server gives a token. A hand.
 
 The device authorization grant, RFC 8628: the provider tells a code, the person types it into a page of the provider,
 and meanwhile we ask whether that is done. Only the identity token goes to the server; no password comes by here.
@@ -32,8 +32,8 @@ _INTERVAL_S_MAX = 60.0
 _ANSWER_BYTES_MAX = 1 << 20
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _OK = 200
-_AGAIN = "log in again"
-_OTHERWISE = "log in with a token that an administrator made"
+_AGAIN = "interlock login --device"
+_OTHERWISE = "interlock login    with a token that an administrator made"
 
 
 class Code(Struct, frozen=True, kw_only=True):

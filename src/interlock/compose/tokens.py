@@ -1,4 +1,4 @@
-"""`interlock token`: who may use a server, by its store."""
+"""`interlock token`: who may use a server, by its store or, where the settings name one, at the server itself."""
 
 from __future__ import annotations
 
@@ -6,59 +6,99 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
+from interlock.compose.homes import at_home, settings_here
 from interlock.errors import UsageError, command
-from interlock.home.embedded import open_home, read_settings
-from interlock.rights import Role, Token
+from interlock.home.embedded import open_home
+from interlock.rights import Role
 
 if TYPE_CHECKING:
     from interlock.home.embedded import EmbeddedHome
-    from interlock.rights.book import TokenBook, TokenList
+    from interlock.home.line import Line
+    from interlock.home.server import ServerHome
+    from interlock.rights.book import TokenBook
+    from interlock.server.identity.endpoints import TokensTold, TokenTold
+
+
+def is_at_server(store: str | None, environ: Mapping[str, str]) -> bool:
+    """Say whether a command about tokens or trust speaks to a server: one is named, and no store is."""
+    return store is None and settings_here(environ).server is not None
+
+
+@asynccontextmanager
+async def at_server(environ: Mapping[str, str]) -> AsyncIterator[Line]:
+    """Open the way to the server that the settings name."""
+    async with at_home(environ) as home:
+        yield cast("ServerHome", home).line
 
 
 @asynccontextmanager
 async def _book(store: str | None, environ: Mapping[str, str]) -> AsyncIterator[tuple[TokenBook, EmbeddedHome]]:
     from interlock.rights.book import TokenBook
 
-    async with open_home(read_settings(environ), environ=environ, store=store) as home:
+    async with open_home(settings_here(environ), environ=environ, store=store) as home:
         yield TokenBook(home.store.records, home.clock, home.ids), home
 
 
 async def create(
     store: str | None, role: Role, *, states: str, note: str, lifetime_s: float | None
-) -> tuple[Token, str]:
+) -> tuple[TokenTold, str]:
     """Make a token; return it and its whole text, which is told this once.
 
     Raises:
-        InterlockError: See `TokenBook.create` and `open_home`.
+        InterlockError: See `TokenBook.create` and `open_home`; at a server what it refuses.
     """
+    from interlock.server.identity.endpoints import TokenMade, TokenWanted, told_created, told_token
+
+    if is_at_server(store, os.environ):
+        wanted = TokenWanted(role=role, states=states, note=note, lasts_s=lifetime_s)
+        async with at_server(os.environ) as line:
+            # Once: a token whose answer was lost is one that nobody knows; a second one would hide it.
+            made: TokenMade = await line.ask_for(
+                TokenMade, "POST", "/tokens", body=msgspec.json.encode(wanted), attempts=1
+            )
+            return made.about, made.token
     async with _book(store, os.environ) as (book, home):
         lifetime = None if lifetime_s is None else timedelta(seconds=lifetime_s)
         token, text = await book.create(role, states=states, note=note, by=home.me, lifetime=lifetime)
-        facts = {"role": role.value, "states": states, "note": note, "expires": str(token.expires_at or "never")}
-        await home.audit.append("token-created", subject=token.id, by=home.me, facts=facts)
-        return token, text.whole()
+        await told_created(home.audit, token, by=home.me)
+        return told_token(token), text.whole()
 
 
 def _store_words(store: str | None, home: EmbeddedHome) -> tuple[str, ...]:
     """Return how a command names the store, without its password."""
-    place = getattr(home.store, "place", None)
+    place: Any = getattr(home.store, "place", None)
     return () if store is None else ("--store", store if place is None else place.shown)
 
 
-async def list_tokens(store: str | None) -> TokenList:
+async def list_tokens(store: str | None) -> TokensTold:
     """Return all tokens."""
+    from interlock.server.identity.endpoints import TokensTold, told_token
+
+    if is_at_server(store, os.environ):
+        async with at_server(os.environ) as line:
+            told: TokensTold = await line.ask_for(TokensTold, "GET", "/tokens")
+            return told
     async with _book(store, os.environ) as (book, _):
-        return await book.all()
+        found = await book.all()
+        return TokensTold(tokens=list(map(told_token, found.tokens)), unreadable=list(found.unreadable))
 
 
-async def revoke(store: str | None, token_id: str) -> Token:
+async def revoke(store: str | None, token_id: str) -> TokenTold:
     """End a token.
 
     Raises:
         UsageError: There is none.
     """
+    from interlock.server.identity.endpoints import TokenTold, told_token
+
+    if is_at_server(store, os.environ):
+        async with at_server(os.environ) as line:
+            told: TokenTold = await line.ask_for(TokenTold, "POST", "/tokens/revoke", {"id": token_id})
+            return told
     async with _book(store, os.environ) as (book, home):
         try:
             token = await book.revoke(token_id)
@@ -66,4 +106,4 @@ async def revoke(store: str | None, token_id: str) -> Token:
             error.fix = command("token", "ls", *_store_words(store, home))
             raise
         await home.audit.append("token-revoked", subject=token.id, by=home.me, facts={"role": token.role.value})
-        return token
+        return told_token(token)
