@@ -258,15 +258,18 @@ def in_real_consul(folder: Path) -> Iterator[Place]:
         def asked(path: str, body: bytes | None = None) -> bytes:
             request = urllib.request.Request(f"{url}/v1/kv/{path}", body, method="GET" if body is None else "PUT")
             with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.read()
+                return bytes(answer.read())
             return b""
+
+        def put(body: bytes) -> None:
+            asked("team/app", body)
 
         yield Place(
             block=f'path = "team/app"\naddress = "{url}"',
             kind="consul",
             stored=lambda: asked("team/app?raw") or None,
             is_locked=lambda: b'"Session"' in asked("team/app/.lock"),
-            put=lambda body: asked("team/app", body) and None,
+            put=put,
         )
 
 
