@@ -44,6 +44,7 @@ class Tempo:
         asks_s: For how long a class that asked goes before others; it asks again sooner.
         idle_s: A class that did not ask for so long saves up nothing.
         burst_s: What the rate gives in so many seconds may be drawn at once, at least.
+        joined_share: Slices that are free again within this part of a slice's time are kept as one.
         skew_s: By so much two users of the account may differ in what time it is.
     """
 
@@ -52,17 +53,19 @@ class Tempo:
     asks_s: float
     idle_s: float
     burst_s: float
+    joined_share: float
     skew_s: float
 
 
-NEAR = Tempo(usable_share=1 / 60, usable_max_s=1.0, asks_s=0.5, idle_s=2.0, burst_s=0.25, skew_s=0.0)
+NEAR = Tempo(usable_share=1 / 60, usable_max_s=1.0, asks_s=0.5, idle_s=2.0, burst_s=0.25, joined_share=0.5, skew_s=0.0)
 """Of one machine: a process asks every 0.2 s at least while it waits."""
-FAR = Tempo(usable_share=1 / 12, usable_max_s=5.0, asks_s=3.0, idle_s=15.0, burst_s=5.0, skew_s=2.0)
+FAR = Tempo(usable_share=1 / 12, usable_max_s=5.0, asks_s=3.0, idle_s=15.0, burst_s=5.0, joined_share=0.1, skew_s=2.0)
 """Of several machines: a process asks about once a second while it waits, and a service's clock tells whole seconds."""
 
 LAG_MAX = 8.0
 """Most that a class may be owed, in requests per unit of weight; as within one process."""
 
+_WORTH_S = 2.0  # a far slice is drawn when there is what goes in so long: less is not worth a request
 _GONE_S = 60.0
 _NEWCOMER = 1.0  # a class that begins to ask goes first once, so that equals do not wait for each other
 
@@ -126,6 +129,7 @@ class Account:
         level_at_s: When that was true.
         served: What each class got, divided by its weight.
         asked: When each class last asked.
+        weights: What each class weighs, of a far account.
         is_far: It is shared between machines.
     """
 
@@ -137,6 +141,7 @@ class Account:
     level_at_s: float = 0.0
     served: dict[str, float] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     is_far: bool = False
 
     @property
@@ -179,6 +184,19 @@ def occupied(account: Account, now_s: float) -> int:
 def next_free_s(account: Account, now_s: float) -> float | None:
     """Return when the next slice frees itself; None when nothing is drawn."""
     return min((each.free_at_s for each in account.slices if each.free_at_s > now_s), default=None)
+
+
+def enough_free_s(account: Account, now_s: float, least: int) -> float:
+    """Return in how many seconds so much of the window is free at the latest; 0.0 for now."""
+    missing = least - (account.allowed - occupied(account, now_s))
+    for each in sorted(account.slices, key=lambda each: each.free_at_s):
+        if missing <= 0:
+            break
+        if each.free_at_s > now_s:
+            missing -= each.amount
+            if missing <= 0:
+                return each.free_at_s - now_s
+    return 0.0
 
 
 def settle_account(
@@ -232,6 +250,7 @@ def draw(
         return ledger, None
     account = _ask(account, turn, now_s)
     amount = min(want, account.allowed - occupied(account, now_s))
+    amount = min(amount, max(least, most_at_once(account, turn, now_s)))
     least = max(least, piece_of(account, turn, want, now_s))
     if turn is not None:
         level = level_at(account, now_s) + _ROUNDING
@@ -246,15 +265,32 @@ def draw(
 
 
 def piece_of(account: Account, turn: Turn | None, want: int, now_s: float) -> int:
-    """Return the smallest slice that is worth its request: of a far account what its user uses while a slice lasts.
+    """Return the smallest slice that is worth its request: of a far account what is its user's part of some seconds.
 
-    Many small ones would each cost a request, and a process that is near would take them all.
+    Many small ones would each cost a request, and a process that is near would take them all. Large ones would leave
+    the others nothing for long, and one of a class of little weight would be more than it is owed for a minute.
     """
     if not account.is_far or turn is None:
         return 1
-    active = sum(1 for name, at_s in account.asked.items() if "/" in name and _is_lately(at_s, now_s, FAR.idle_s))
-    usable = usable_s(account.window_s, FAR)
-    return max(min(want, math.floor(_rate(account) * usable / max(active, 2))), 1)
+    part = min(_part_of(account, turn, now_s), 0.5)  # who is alone leaves room for who comes
+    worth_s = min(_WORTH_S, usable_s(account.window_s, FAR))  # never more than the largest slice, see below
+    return max(min(want, math.floor(_rate(account) * worth_s * part)), 1)
+
+
+def most_at_once(account: Account, turn: Turn | None, now_s: float) -> int:
+    """Return the largest slice: of a far account that others use too, its user's part of what a slice lasts."""
+    part = _part_of(account, turn, now_s) if account.is_far and turn is not None else 1.0
+    if part >= 1.0:
+        return account.allowed
+    return max(math.ceil(_rate(account) * usable_s(account.window_s, FAR) * part), 1)
+
+
+def _part_of(account: Account, turn: Turn, now_s: float) -> float:
+    """Return which part of a far account is a process's: its class's by weight, among the processes of the class."""
+    active = [name for name, at_s in account.asked.items() if _is_lately(at_s, now_s, FAR.idle_s)]
+    weights = {name: account.weights.get(name, 1.0) for name in active if "/" not in name} | {turn.name: turn.weight}
+    same = sum(1 for name in active if name.startswith(f"{turn.name}/"))
+    return turn.weight / sum(weights.values()) / max(same, 1)
 
 
 def level_at(account: Account, now_s: float) -> float:
@@ -289,6 +325,8 @@ def _ask(account: Account, turn: Turn | None, now_s: float) -> Account:
     if turn is None:
         return account
     account = _ask_one(account, turn, [each for each in account.asked if "/" not in each], now_s)
+    if account.is_far:
+        account = replace(account, weights={**account.weights, turn.name: turn.weight})
     if not turn.process:
         return account
     rivals = [each for each in account.asked if each.startswith(f"{turn.name}/")]
@@ -353,7 +391,7 @@ def close(ledger: Ledger, name: str, *, owner: str, used: int, answered_s: float
     free_at_s = answered_s + account.window_s * (1.0 + CLOCK_DRIFT) + account.tempo.skew_s
     piece = Slice(owner=owner, amount=used, free_at_s=free_at_s)
     if any(each.owner == owner and each.turn for each in account.slices):
-        others, piece = _joined(others, piece, usable_s(account.window_s, account.tempo) / 2)
+        others, piece = _joined(others, piece, usable_s(account.window_s, account.tempo) * account.tempo.joined_share)
     return _with(ledger, name, replace(account, slices=(*others, piece)))
 
 

@@ -29,6 +29,7 @@ from interlock.gateway.ledger import (
     block,
     close,
     draw,
+    enough_free_s,
     from_bytes,
     lost_until_s,
     next_free_s,
@@ -48,8 +49,9 @@ _RETRY_S = 0.5  # after a store that failed
 _DRAW_SHARE = 20  # a slice is at most this part of an allowance
 _PACED_S = 0.2  # longest pause before asking again when the pace gives nothing; well below `ledger.ASKS_S`
 _DRY_S = 0.05  # how soon an empty account is tried again when it does not say when it frees
-_FAR_PACED_S = 1.5  # the same two for a common store; below `FAR.asks_s`
-_FAR_DRY_S = 1.0
+_FAR_PACED_S = 1.0  # the same two for a common store; below `FAR.asks_s`
+_FAR_DRY_S = 1.2
+_FAR_SOON_S = 0.8  # before that it is not asked again: a refused draw is a paid request too
 _FAR_DRAW_SHARE = 6  # a slice of some seconds carries what goes in that time
 _CLOSE_S = 2.0  # a slice of a common store that is used up is closed with the next draw, or after so long
 
@@ -488,8 +490,11 @@ class Sharing:
         soon_s, paced_s = (_FAR_DRY_S, _FAR_PACED_S) if self.is_far else (_DRY_S, _PACED_S)
         free_at_s = None if account is None else next_free_s(account, wall_s)
         dry_s = soon_s if free_at_s is None else min(max(free_at_s - wall_s, 0.001), soon_s)
-        if self.is_far:  # one more request for a call or two is not worth its price
-            dry_s = soon_s
+        if self.is_far:  # one more request for a call or two is not worth its price, nor one that cannot succeed
+            enough_s = 0.0 if account is None else enough_free_s(account, wall_s, least)
+            dry_s = min(max(enough_s, _FAR_SOON_S), soon_s)
+            soon = dry_s if account is None else pace_wait_s(account, wall_s, least)
+            return max(dry_s, min(soon, paced_s))
         return dry_s if account is None else max(dry_s, min(pace_wait_s(account, wall_s, least), paced_s))
 
     def _adopt_blocks(self, ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,15 +8,20 @@ import pytest
 from interlock.gateway.budget import RESET_MAX_S
 from interlock.gateway.ledger import (
     ANSWER_MAX_S,
+    Account,
     Ledger,
+    Slice,
     Turn,
     block,
     close,
     draw,
+    enough_free_s,
     from_bytes,
     lost_until_s,
+    most_at_once,
     next_free_s,
     occupied,
+    piece_of,
     settle_account,
     to_bytes,
     usable_s,
@@ -162,3 +168,55 @@ def test_a_ledger_of_an_older_version_is_read() -> None:
     book, piece = draw(from_bytes(old, now_s=5.0), "org", owner="a", want=1, now_s=5.0, turn=APPLY)
     assert piece is not None
     assert book.accounts["org"].served == {"APPLY": 0.125}
+
+
+def far(**asked: float) -> Account:
+    return Account(allowed=310, window_s=60.0, is_far=True, asked=dict(asked))
+
+
+FAR_APPLY, FAR_DRIFT = (
+    Turn(name=name, weight=weight, process="m") for name, weight in (("APPLY", 8.0), ("DRIFT", 1.0))
+)
+
+
+def test_a_far_slice_is_as_large_as_its_users_part_and_one_who_is_alone_leaves_room_for_who_comes() -> None:
+    alone = far(**{"DRIFT": 100.0, "DRIFT/m": 100.0})
+    assert piece_of(alone, FAR_DRIFT, 50, 100.0) == 5, "half of what goes in two seconds"
+    assert most_at_once(alone, FAR_DRIFT, 100.0) == alone.allowed
+    both = replace(far(APPLY=100.0, DRIFT=100.0), weights={"APPLY": 8.0, "DRIFT": 1.0})
+    assert (piece_of(both, FAR_APPLY, 50, 100.0), piece_of(both, FAR_DRIFT, 50, 100.0)) == (5, 1)
+    assert (most_at_once(both, FAR_APPLY, 100.0), most_at_once(both, FAR_DRIFT, 100.0)) == (23, 3)
+    assert most_at_once(both, FAR_DRIFT, 200.0) == both.allowed, "the apply has gone"
+    assert most_at_once(replace(both, is_far=False), FAR_DRIFT, 100.0) == both.allowed
+
+
+def test_a_draw_of_a_light_class_beside_a_heavy_one_is_no_more_than_its_part() -> None:
+    ledger = Ledger(accounts={"org": replace(far(APPLY=100.0, DRIFT=90.0), weights={"APPLY": 8.0}, level=40.0)})
+    _, piece = draw(ledger, "org", owner="d", want=50, now_s=104.0, turn=FAR_DRIFT)
+    assert piece is not None
+    assert piece.amount == 3
+
+
+def test_when_enough_is_free_is_told_from_what_is_drawn() -> None:
+    slices = tuple(Slice(owner=str(at), amount=100, free_at_s=float(at)) for at in (130, 110, 120))
+    account = replace(far(), slices=slices)
+    assert enough_free_s(account, 100.0, 10) == 0.0
+    assert enough_free_s(account, 100.0, 11) == 10.0
+    assert enough_free_s(account, 100.0, 111) == 20.0
+    assert enough_free_s(account, 125.0, 210) == 0.0
+
+
+def test_a_ledger_of_an_earlier_release_knows_no_weights_and_is_read() -> None:
+    old = b'{"schema":1,"accounts":{"o":{"allowed":5,"window_s":6.0,"asked":{"DRIFT":1.0},"is_far":true}}}'
+    assert from_bytes(old, now_s=0.0).accounts["o"].weights == {}
+
+
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("window_s", [1.0, 6.0, 12.0, 60.0, 3600.0])
+@pytest.mark.parametrize("allowed", [1, 10, 120, 3000])
+def test_the_smallest_slice_is_never_larger_than_the_largest_whoever_shares(window_s: float, allowed: int) -> None:
+    """Two machines of one class got nothing at all when it was."""
+    for rivals in (0, 1, 4):
+        asked = {"APPLY": 100.0, **{f"APPLY/{number}": 100.0 for number in range(rivals)}, "APPLY/m": 100.0}
+        account = Account(allowed=allowed, window_s=window_s, is_far=True, asked=asked)
+        assert piece_of(account, FAR_APPLY, 50, 100.0) <= most_at_once(account, FAR_APPLY, 100.0)
