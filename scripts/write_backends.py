@@ -41,7 +41,7 @@ TRIED: Mapping[str, str] = {
     "azurerm": "a double of the blob API; plain Terraform cannot be led to it, so only runs were tried",
     "gcs": "a double of Cloud Storage's API",
     "consul": "a real Consul 1.14 where one is on PATH, and a double of its API",
-    "kubernetes": "a double of the API, by HTTPS",
+    "kubernetes": "a real kube-apiserver 1.35 where one is on PATH, and a double of it by HTTPS",
     "cloud": "a double of the platform's API",
     "local": "the real thing",
 }

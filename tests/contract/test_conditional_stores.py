@@ -29,6 +29,8 @@ from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.consul_double import ConsulAgent
 from interlock.testing.consul_server import consul_agent
 from interlock.testing.kubernetes_double import KubernetesApi
+from interlock.testing.kubernetes_server import Cluster, kubernetes_api
+from interlock.testing.kubernetes_server import why_not as why_no_cluster
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.store_contract import RecordStoreContract, Rewrite
 
@@ -191,6 +193,35 @@ class TestInKubernetes(RecordStoreContract):
             cluster.put(name, {**there, "body": change(there["body"])})
 
         return rewrite
+
+
+@pytest.fixture(scope="module")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real API; only a test that uses it starts it."""
+    with kubernetes_api(tmp_path_factory.mktemp("kubernetes")) as cluster:
+        yield cluster
+
+
+@pytest.mark.on("kubernetes")
+@pytest.mark.skipif(bool(why_no_cluster()), reason=why_no_cluster() or "-")
+class TestInRealKubernetes(RecordStoreContract):
+    @pytest.fixture
+    async def record_store(self, kubernetes: Cluster) -> RecordStore:
+        return self.opened(kubernetes)
+
+    @pytest.fixture
+    def record_store_peer(self, kubernetes: Cluster) -> RecordStore:
+        return self.opened(kubernetes)
+
+    def opened(self, cluster: Cluster) -> RecordStore:
+        login = {"token": cluster.token, "cluster_ca_certificate": cluster.authority.read_text()}
+        found = Found(type="kubernetes", settings={"secret_suffix": "app", "host": cluster.url, **login})
+        backend = open_kubernetes(found, clock=SystemClock())
+        return KubernetesRecords(backend, polling=QUICK, clock=SystemClock(), ids=RandomIds())
+
+    @pytest.fixture
+    def rewrite_record(self) -> Rewrite:
+        pytest.skip("a record is damaged by hand on the double alone")
 
 
 @pytest.fixture(scope="module")

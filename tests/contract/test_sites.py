@@ -41,6 +41,8 @@ from interlock.testing.consul_double import ConsulAgent
 from interlock.testing.consul_server import consul_agent
 from interlock.testing.home import memory_home
 from interlock.testing.kubernetes_double import KubernetesApi
+from interlock.testing.kubernetes_server import Cluster, kubernetes_api
+from interlock.testing.kubernetes_server import why_not as why_no_cluster
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.site_contract import COMMAND, SiteContract, state
 from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
@@ -469,6 +471,25 @@ class TestInKubernetes(MovingContract):
             settings = {"secret_suffix": "app", "namespace": "default", "host": server.url, "token": "kube-token"}
             async with opened(Found(type="kubernetes", settings=settings), tmp_path) as site:
                 yield site
+
+
+@pytest.fixture(scope="module")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real API; only a test that uses it starts it."""
+    with kubernetes_api(tmp_path_factory.mktemp("kubernetes")) as cluster:
+        yield cluster
+
+
+@pytest.mark.on("kubernetes")
+@pytest.mark.skipif(bool(why_no_cluster()), reason=why_no_cluster() or "-")
+class TestInRealKubernetes(MovingContract):
+    @pytest.fixture
+    async def site(self, kubernetes: Cluster, tmp_path: Path) -> AsyncIterator[Site]:
+        space = kubernetes.make_namespace(f"test-{RandomIds().fresh()}")
+        settings = {"secret_suffix": "app", "namespace": space, "host": kubernetes.url}
+        login = {"token": kubernetes.token, "cluster_ca_certificate": kubernetes.authority.read_text()}
+        async with opened(Found(type="kubernetes", settings={**settings, **login}), tmp_path) as site:
+            yield site
 
 
 @pytest.mark.on("cloud")

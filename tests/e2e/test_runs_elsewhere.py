@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import shutil
@@ -31,6 +32,8 @@ from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.consul_double import ConsulAgent
 from interlock.testing.consul_server import consul_agent
 from interlock.testing.kubernetes_double import KubernetesApi
+from interlock.testing.kubernetes_server import kubernetes_api
+from interlock.testing.kubernetes_server import why_not as why_no_cluster
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.state_servers import GITLAB_PATH, GitLab, HttpStates
 from interlock.testing.tfe_double import TOKEN, TfePlatform
@@ -290,12 +293,7 @@ def in_kubernetes(folder: Path) -> Iterator[Place]:
         def put(body: bytes) -> None:
             cluster.put(secret, {"tfstate": pack(body)})
 
-        config = folder / "kubeconfig"
-        named = {"name": "c", "context": {"cluster": "c", "user": "c"}}
-        users = [{"name": "c", "user": {"token": cluster.token}}]
-        clusters = [{"name": "c", "cluster": {"server": server.url, "certificate-authority": str(made.chain)}}]
-        document = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [named]}
-        config.write_text(json.dumps({**document, "users": users, "clusters": clusters}))
+        config = kubeconfig(folder, server.url, made.chain, cluster.token)
         settings = {"secret_suffix": "app", "config_path": str(config)}
         yield Place(
             block="\n".join(f'{name} = "{value}"' for name, value in settings.items()),
@@ -306,12 +304,57 @@ def in_kubernetes(folder: Path) -> Iterator[Place]:
         )
 
 
+def kubeconfig(folder: Path, url: str, authority: Path, token: str) -> Path:
+    """Write a file of kubectl."""
+    named = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+    users = [{"name": "c", "user": {"token": token}}]
+    clusters = [{"name": "c", "cluster": {"server": url, "certificate-authority": str(authority)}}]
+    document = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [named]}
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps({**document, "users": users, "clusters": clusters}))
+    return path
+
+
+@contextmanager
+def in_real_kubernetes(folder: Path) -> Iterator[Place]:
+    if reason := why_no_cluster():
+        pytest.skip(reason)
+    made = folder / "cluster"
+    made.mkdir()
+    with kubernetes_api(made) as cluster:
+        secret = "/api/v1/namespaces/default/secrets/tfstate-default-app"
+        lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/lock-tfstate-default-app"
+
+        def asked(path: str) -> Any:
+            with suppress(urllib.error.HTTPError):
+                return json.loads(cluster.ask(path))
+            return {}
+
+        def stored() -> bytes | None:
+            packed = (asked(secret).get("data") or {}).get("tfstate")
+            return unpack(base64.b64decode(packed)) if packed else None
+
+        def put(body: bytes) -> None:
+            data = {"data": {"tfstate": base64.b64encode(pack(body)).decode()}}
+            cluster.ask(secret, json.dumps({**asked(secret), **data}).encode(), method="PUT")
+
+        config = kubeconfig(folder, cluster.url, cluster.authority, cluster.token)
+        yield Place(
+            block=f'secret_suffix = "app"\nconfig_path = "{config}"',
+            kind="kubernetes",
+            stored=stored,
+            is_locked=lambda: (asked(lease).get("spec") or {}).get("holderIdentity") is not None,
+            put=put,
+        )
+
+
 PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "azurerm": on_azure,
     "cloud": on_the_platform,
     "consul": in_consul,
     "consul-real": in_real_consul,
     "kubernetes": in_kubernetes,
+    "kubernetes-real": in_real_kubernetes,
     "gcs": on_google,
     "local": in_a_file,
     "http": behind_http,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.real_provider]
 # What the provider writes on every import because the API never tells it: secrets, entries, which version is published.
 WRITTEN_ON_IMPORT = {"integrations": 1, "outbound": 1, "people": 2, "quality": 1}
 NO_DELETION = {"flowoutcome"}  # the API has none
+EXPORTED = ("base", "digital", "menus", "outbound", "people", "queues", "work")
 KEPT_VERSIONS = {"evaluationform"}  # a published version stays when its draft is deleted
 
 
@@ -64,24 +66,28 @@ def test_what_somebody_deleted_is_made_again(trial: Trial) -> None:
     assert trial.names("flowmilestone") == ["Paid"]
 
 
-def test_the_organisation_is_exported_as_configuration(trial: Trial) -> None:
-    trial.applied(trial.room("menus"))
-    folder = trial.desk.folder / "exported"
+@pytest.mark.parametrize("room", EXPORTED)
+def test_the_organisation_is_exported_as_configuration(trial: Trial, room: str) -> None:
+    trial.applied(trial.room(room))
+    folder, kinds = trial.desk.folder / "exported", sorted(types_of(room))
     module = trial.write(
         f"""
 resource "genesyscloud_tf_export" "all" {{
   directory                = "{folder}"
   include_state_file       = false
   export_format            = "hcl"
-  include_filter_resources = ["genesyscloud_flow_milestone", "genesyscloud_architect_emergencygroup"]
+  include_filter_resources = {json.dumps(kinds)}
 }}
 """,
         "export",
     )
     trial.applied(module, state="export")
     text = "".join(path.read_text() for path in folder.glob("*.tf"))
-    assert "V1 milestone" in text
-    assert "V1 Emergency" in text
+    assert [kind for kind in kinds if f'resource "{kind}"' not in text] == []
+
+
+def test_more_than_forty_types_are_exported() -> None:
+    assert len(set().union(*(types_of(room) for room in EXPORTED))) > 40
 
 
 def test_a_reader_that_lags_behind_does_not_break_a_life(trial_with: Callable[[Terms], Trial]) -> None:
