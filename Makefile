@@ -72,10 +72,12 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-# Renews the pinned versions and hashes (needs uv).
+# Renews the pinned versions and hashes (needs uv). What deploy/Dockerfile installs has the versions that are tested.
+LOCKING := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 lock:
-	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements/dev.txt
+	$(LOCKING) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
+	$(LOCKING) pyproject.toml --extra server --constraints requirements/dev.txt --output-file requirements/server.txt
+	$(LOCKING) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
