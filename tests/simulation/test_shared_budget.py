@@ -94,8 +94,7 @@ async def test_machines_with_one_ledger_stay_within_a_sliding_limit_and_use_most
 
 
 @pytest.mark.promise("P7")
-@pytest.mark.parametrize("allowed", [120, 300, 600])
-@pytest.mark.parametrize("turns", ["AD", "AAD", "ADDD", "APD"])
+@pytest.mark.parametrize(("turns", "allowed"), [("AD", 120), ("AD", 600), ("AAD", 300), ("ADDD", 300), ("APD", 300)])
 async def test_classes_on_several_machines_share_by_their_weights_within_seconds(turns: str, allowed: int) -> None:
     clock = FakeClock()
     records = MemoryRecords(clock=clock)
