@@ -65,7 +65,6 @@ class Stored(Struct, frozen=True, kw_only=True):
         download_url: Where its bytes are; empty while they are awaited.
         upload_url: Where its bytes are to be sent; told once.
         json_upload_url: Where Terraform sends the same in another form, which is not kept.
-        outputs: Its outputs, as far as they are told.
     """
 
     id: VersionId
@@ -76,7 +75,6 @@ class Stored(Struct, frozen=True, kw_only=True):
     download_url: str = ""
     upload_url: str = ""
     json_upload_url: str = ""
-    outputs: Sequence[OutputId] = ()
 
 
 def workspace_document(seen: Seen) -> dict[str, Any]:
@@ -136,7 +134,7 @@ def version_document(stored: Stored) -> dict[str, Any]:
         attributes,
         {
             "workspace": {"data": _reference("workspaces", workspace)},
-            "outputs": {"data": [_reference("state-version-outputs", each) for each in stored.outputs]},
+            "outputs": {"links": {"related": f"/api/v2/state-versions/{stored.id}/outputs"}},
         },
     )
 

@@ -23,7 +23,7 @@ from interlock.clock import Clock
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import THREAD_BYTES_MIN, StateArchive, Writer, Written
 from interlock.errors import InterlockError, LeaseLost, StateInvalid, UsageError, command
-from interlock.lock import Holder
+from interlock.lock import Holder, holder_of
 from interlock.rights import Right
 from interlock.server.tfe.asked import Asked
 from interlock.server.tfe.bodies import NewVersion, Unprocessable, read_new_version
@@ -32,7 +32,7 @@ from interlock.server.tfe.holds import hold_of, not_written
 from interlock.server.tfe.names import NotFound, OutputId, VersionId, parse_version_id, ticket_prefix
 from interlock.server.tfe.table import BASE
 from interlock.server.tfe.uploads import Upload, UploadBook
-from interlock.state.history import Version
+from interlock.state.history import Version, VersionKind
 from interlock.state.lineage import Footing, Refusal, is_question_of_content, judge
 from interlock.state.outputs import StoredOutput, read_outputs
 
@@ -146,7 +146,8 @@ class Versions:
 
     async def _write(self, state: str, body: bytes, writer: Writer, *, is_forced: bool) -> Written:
         try:
-            return await self._archive.write(state, body, writer=writer, force=is_forced)
+            kind, note = (VersionKind.PUSH, "pushed by force") if is_forced else (VersionKind.WRITE, "")
+            return await self._archive.write(state, body, writer=writer, kind=kind, note=note, force=is_forced)
         except (LeaseLost, StateInvalid):
             await self._end_hold(state, writer)
             raise
@@ -158,7 +159,7 @@ class Versions:
         the state paused: what it still makes, no state has.
         """
         with suppress(InterlockError):  # the refusal is what matters; a hold that stays is broken on evidence
-            hold = hold_of((await self._coordinator.view(state)).lock, writer.ticket or "-")
+            hold = holder_of((await self._coordinator.view(state)).lock, ticket=writer.ticket, token=writer.token)
             if hold is None:
                 return
             age_s = (self._clock.now() - hold.lease.granted_at).total_seconds()

@@ -13,6 +13,7 @@ from interlock.policy import Policy
 from interlock.rights import Role
 from interlock.server.tfe.uploads import UPLOAD_S, UPLOADS_KEPT
 from interlock.server.tfe.versions import SNAPSHOT_S_MIN
+from interlock.state.history import VersionKind
 
 
 @pytest.fixture
@@ -124,6 +125,23 @@ async def test_a_write_that_is_fenced_between_its_announcement_and_its_bytes_is_
 
 
 @pytest.mark.promise("P4")
+async def test_a_late_write_ends_no_other_hold_than_its_own(server: CloudServer) -> None:
+    mine = await terraform(server)
+    await mine.lock()
+    await mine.unlock()
+    await mine.lock()
+    late = await mine.announce(state(1, "a"))
+    await mine.unlock()
+    for _ in range(8):
+        await mine.lock()
+        await mine.unlock()
+    await mine.lock()
+    assert (await server.view()).lock.holders[0].ticket.endswith(".10"), "begins like the ticket of the late write, .1"
+    assert (await mine.put(late, state(1, "a"))).status == 409
+    assert len(await server.holders()) == 1
+
+
+@pytest.mark.promise("P4")
 async def test_nobody_writes_without_a_lock_or_under_that_of_another_with_the_same_token(server: CloudServer) -> None:
     holder, other = await _locked(server), await terraform(server)
     refused = await other.write(state(1, "a"))
@@ -187,6 +205,8 @@ async def test_terraform_may_insist_where_nothing_is_lost_and_an_operator_anywhe
     operator = await _locked(server, await server.token(Role.OPERATOR))
     assert (await operator.write(state(2, "b", lineage="other"), force=True)).status == 200
     assert await operator.read() == state(2, "b", lineage="other")
+    newest = (await server.home.archive.history(STATE))[0]
+    assert (newest.kind, newest.note) == (VersionKind.PUSH, "pushed by force")
 
 
 async def test_where_policies_want_two_persons_one_cannot_insist(server: CloudServer) -> None:
