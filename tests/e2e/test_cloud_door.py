@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import ssl
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.balancer import balancing
 from tests.cloud_clients import COLOURS, STEP_S, TOKEN, CloudHost, CloudModule, end_all, until
 from tests.proxy import certificate
 
+from interlock.clock import SystemClock
+from interlock.coordinator.local import LocalCoordinator
 from interlock.existing import Found
 from interlock.existing.tfe import open_tfe
+from interlock.ids import RandomIds
+from interlock.lock import Lock
+from interlock.store.opening import open_store
 from interlock.terraform.lockinfo import LockInfo
+from interlock.testing.postgres import PostgresServer, why_not
 
 pytestmark = pytest.mark.e2e
 
@@ -202,6 +211,61 @@ def test_a_fenced_apply_reads_why_its_bytes_are_kept_and_the_heir_is_not_disturb
     assert "terraform_data" in json.dumps(entries) or entries
     assert [row["name"] for row in heir.state()["resources"]] == ["h"]
     assert heir.try_("plan", "-detailed-exitcode")[0] == 0, "nobody holds it"
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P1", "P2", "P3")
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+def test_clients_of_several_replicas_do_not_notice_that_each_is_replaced(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = f"{postgres.url}&schema=s{uuid.uuid4().hex[:12]}"
+
+    def start(number: int) -> CloudHost:
+        home = tmp_path / f"home{number}"
+        home.mkdir(mode=0o700)
+        return CloudHost(home, "--store", url)
+
+    with balancing() as balancer:
+        replicas = [start(0), start(1)]
+        balancer.backends = [replica.port for replica in replicas]
+        works, waits = (
+            CloudModule(tmp_path / name, balancer.port, resources=WAITS.format(name=name, folder=tmp_path))
+            for name in ("works", "waits")
+        )
+        for module in (works, waits):
+            module.run("init", "-input=false")
+        applying = works.start("apply", "-auto-approve")
+        until((tmp_path / "works.begun").exists)
+        waiting = waits.start("apply", "-auto-approve")
+        until(lambda: len(_lock(url).waiters) == 1)
+        for number in range(2):
+            balancer.backends = [replicas[1 - number].port]
+            replicas[number].end()
+            until(lambda: any(each.attempts for each in _lock(url).waiters))  # who was sent away has come back
+            replicas[number] = start(2 + number)
+            balancer.backends = [replica.port for replica in replicas]
+        assert not (tmp_path / "waits.begun").exists()
+        for name in ("works", "waits"):
+            (tmp_path / f"{name}.go").touch()
+        for process in (applying, waiting):
+            said, _ = process.communicate(timeout=STEP_S)
+            assert process.returncode == 0, said
+        assert _lock(url).holders == ()
+        for replica in replicas:
+            replica.end()
+
+
+def _lock(url: str) -> Lock:
+    """Read the lock, as another server does."""
+
+    async def read() -> Lock:
+        store = await open_store(url, clock=SystemClock())
+        view = await LocalCoordinator(store.records, store.clock, RandomIds()).view(STATE)
+        await store.close()
+        return view.lock
+
+    return asyncio.run(read())
 
 
 @pytest.mark.slow
