@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,26 @@ def test_runs_of_two_laptops_take_turns(team: Team) -> None:
     assert first.wait().code == 0
     assert second.wait().code == 0
     assert len({version["run"] for version in anna.run("state", "history", "s", "--json").document["versions"]}) == 2
+
+
+@pytest.mark.promise("P10")
+def test_a_run_is_followed_from_another_laptop_while_it_goes_on(team: Team) -> None:
+    _, (anna, bob) = team
+    anna.module()
+    gate = anna.gate()
+    applying = anna.apply(anna.folder / "module", f"-var=gate={gate}")
+    anna.until_phase("applying")
+    run = anna.summary().run
+    listed = bob.until(lambda: bob.run("runs", "ls", "--json").document["runs"], "the run is told of")
+    assert [each["run"] for each in listed] == [run]
+    following = bob.start("runs", "logs", "-f", run, "--json")
+    bob.until(lambda: bob.run("runs", "show", run, "--json").document["phase"] == "applying", "its phase is told")
+    gate.unlink()
+    assert applying.wait().code == 0
+    followed = [json.loads(line)["kind"] for line in following.wait().out.splitlines()]
+    assert followed[-1] == "end"
+    assert followed == [entry.kind for entry in anna.journal()]
+    assert bob.run("runs", "show", "latest", "--json").document["exit"] == 0
 
 
 @pytest.mark.promise("P8")

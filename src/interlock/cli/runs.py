@@ -48,15 +48,39 @@ def ls(
     """List runs, newest first."""
     from interlock.run.summary import recent
 
-    show_runs(recent(_runs(), limit=limit) if state is None else asyncio.run(_runs_of(state, limit)), json=json)
+    is_near = state is None and not _is_at_server()
+    show_runs(recent(_runs(), limit=limit) if is_near else asyncio.run(_runs_of(state, limit)), json=json)
 
 
-async def _runs_of(state: str, limit: int) -> list[Summary]:
+async def _runs_of(state: str | None, limit: int) -> list[Summary]:
     from interlock.compose.homes import at_home
-    from interlock.operate.runs import runs_of
+    from interlock.operate.runs import recent_runs, runs_of
 
     async with at_home(os.environ, make=False) as home:
+        if state is None:
+            return await recent_runs(home, limit=limit)
         return await runs_of(state, home, os.environ, limit=limit)
+
+
+def _is_at_server() -> bool:
+    from interlock.compose.homes import settings_here
+
+    return settings_here(os.environ).server is not None
+
+
+def _folder(run: str) -> Path:
+    """Return the folder of a run; of one that works on another machine, a copy of what it told."""
+    from interlock.operate.runs import find_run
+
+    return asyncio.run(_brought(run)) if _is_at_server() else find_run(_runs(), run)
+
+
+async def _brought(run: str) -> Path:
+    from interlock.compose.homes import at_home
+    from interlock.operate.runs import bring_run
+
+    async with at_home(os.environ, make=False) as home:
+        return await bring_run(home, run)
 
 
 def _runs() -> Path:
@@ -74,11 +98,11 @@ def show(
     json: Json = False,
 ) -> None:
     """Show one run: what was requested, its progress, how it ended; with --plan what it planned."""
-    from interlock.operate.runs import find_run, is_over
+    from interlock.operate.runs import is_over
     from interlock.run.summary import as_plain, find_summary
     from interlock.run.transcript import read
 
-    folder = find_run(_runs(), run)
+    folder = _folder(run)
     if plan:
         _show_plan(folder, json=json)
         return
@@ -158,14 +182,36 @@ def logs(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Print a run's journal."""
-    from interlock.operate.runs import find_run
+    folder = _folder(run)
+    if follow and folder.parent != _runs():
+        asyncio.run(_follow_afar(folder, json=json))
+        return
+    for entry in _entries(str(folder), follow=follow):
+        _print(entry, json=json)
 
-    for entry in _entries(str(find_run(_runs(), run)), follow=follow):
-        if json:
-            view.print_line(entry)
-        else:
-            view.say(_line(entry))
-        view.flush()
+
+def _print(entry: Entry, *, json: bool) -> None:
+    if json:
+        view.print_line(entry)
+    else:
+        view.say(_line(entry))
+    view.flush()
+
+
+async def _follow_afar(folder: Path, *, json: bool) -> None:
+    """Print what a run on another machine tells, until it has ended."""
+    from interlock.compose.homes import at_home
+    from interlock.operate.runs import bring_more
+    from interlock.run.transcript import Reader
+
+    reader, is_over = Reader(folder), False
+    async with at_home(os.environ, make=False) as home:
+        while True:
+            for entry in reader.new():
+                _print(entry, json=json)
+            if is_over:
+                return
+            is_over = await bring_more(home, folder, follow=True)
 
 
 def _entries(folder: str, *, follow: bool) -> Iterator[Entry]:

@@ -191,6 +191,8 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     from interlock.server.api.books import book_endpoints
     from interlock.server.api.locks import lock_endpoints
     from interlock.server.api.policies import policy_endpoints
+    from interlock.server.api.run_book import RunBook
+    from interlock.server.api.runs import run_endpoints
     from interlock.server.api.versions import version_endpoints
 
     return [
@@ -203,6 +205,7 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
         *audit_endpoints(home.audit, home.store.records),
         *policy_endpoints(home.policies, home.audit),
         *approval_endpoints(home),
+        *run_endpoints(RunBook(home.store.records, home.clock)),
     ]
 
 

@@ -198,13 +198,46 @@ async def _supervise(order: Order, folder: Path, control: Control) -> int:
         starting="",
         job=order.job,
     )
-    journal = Journal(folder, summary, clock, control.ring, find_known_secrets(order, os.environ))
-    journal.change()
-    status = await _to_the_end(order, folder, journal, control, dict(os.environ))
-    control.close()
-    journal.close()
+    async with _streamed(order, folder, control.ring) as ring:
+        journal = Journal(folder, summary, clock, ring, find_known_secrets(order, os.environ))
+        journal.change()
+        status = await _to_the_end(order, folder, journal, control, dict(os.environ))
+        control.close()
+        journal.close()
     await asyncio.to_thread(_clear_old, Path(order.home))
     return status
+
+
+@asynccontextmanager
+async def _streamed(order: Order, folder: Path, ring: Callable[[], None]) -> AsyncIterator[Callable[[], None]]:
+    """Send the run's journal to its server while the context lasts; yield what is to be rung for each entry."""
+    if not order.server:
+        yield ring
+        return
+    try:
+        settings = settings_of_run(order, os.environ)
+    except UsageError:  # the run meets it too, and tells it
+        yield ring
+        return
+    from interlock.run.streaming import Stream
+
+    async with open_home(settings, environ=os.environ) as home:
+        record = home.team_runs
+        assert record is not None, f"{home.place} keeps no record of runs"
+        stream = Stream(folder, run=order.run, state=order.state, record=record, clock=SystemClock())
+
+        def ring_both() -> None:
+            ring()
+            stream.ring()
+
+        sending = asyncio.create_task(stream.keep_sending())
+        try:
+            yield ring_both
+        finally:
+            sending.cancel()
+            with suppress(asyncio.CancelledError):
+                await sending
+            await stream.finish()
 
 
 def _clear_old(home: Path) -> None:

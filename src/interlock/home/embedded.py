@@ -86,6 +86,10 @@ class EmbeddedHome:
         return await self.store.faults()
 
     @property
+    def team_runs(self) -> None:
+        """See `Home.team_runs`."""
+
+    @property
     def vault(self) -> Vault | None:
         """See `Home.vault`."""
         from interlock.store.vault import vault_of

@@ -23,6 +23,7 @@ from interlock.store.fault import Fault
 from interlock.store.records import RecordStore
 
 if TYPE_CHECKING:
+    from interlock.home.server_runs import ServerRuns
     from interlock.store.vault import Vault
 
 Told = Callable[[Head], None]
@@ -126,6 +127,11 @@ class Home(Protocol):
 
     async def faults(self) -> Sequence[Fault]:
         """Look at all that is stored; return what is wrong with it, as far as we may know."""
+        ...
+
+    @property
+    def team_runs(self) -> ServerRuns | None:
+        """The runs of all who use this home, wherever they work; None where all of them work on this machine."""
         ...
 
     @property

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from interlock.home.interface import Told
     from interlock.home.known import KnownState, KnownStates
     from interlock.home.line import Line
+    from interlock.home.server_runs import ServerRuns
     from interlock.ids import Ids
     from interlock.policy.books import Approvals
     from interlock.policy.policy_book import PolicyKeeper
@@ -161,6 +162,13 @@ class ServerHome:
                 raise
             return ()
         return tuple(Fault(what=each.what, key=each.key) for each in told.faults)
+
+    @cached_property
+    def team_runs(self) -> ServerRuns:
+        """See `Home.team_runs`."""
+        from interlock.home.server_runs import ServerRuns
+
+        return ServerRuns(self.line)
 
     @property
     def vault(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +13,15 @@ from interlock.clock import Clock
 from interlock.errors import UsageError, command
 
 if TYPE_CHECKING:
+    from interlock.api.runs import ToldRun
     from interlock.home.interface import Home
     from interlock.run.retention import Removed, Retention
     from interlock.run.summary import Summary
     from interlock.run.transcript import Reader
 
+FOLLOWED = "followed"
+"""In a home: copies of what runs on other machines told."""
+_COPIES_MAX = 20
 _ANSWER_S = 3.0  # how long `runs cancel` waits for the supervisor's answer; a living one gives it within milliseconds
 _ANSWER_LOOK_S = 0.05
 
@@ -27,11 +32,99 @@ async def runs_of(state: str, home: Home, environ: Mapping[str, str], *, limit: 
     Raises:
         UsageError: No state can be meant.
     """
-    from interlock.run.summary import recent
     from interlock.site.which import names_of
 
     queue, _ = await names_of(state, home, environ)
-    return recent(home.runs, limit=limit, state=queue)
+    return await recent_runs(home, limit=limit, state=queue)
+
+
+async def recent_runs(home: Home, *, limit: int, state: str = "") -> list[Summary]:
+    """Return the newest runs first: those of the team, where the home is at a server, else those of this machine."""
+    from interlock.run.summary import recent
+
+    if home.team_runs is None:
+        return recent(home.runs, limit=limit, state=state or None)
+    return [_summary_of(told) for told in await home.team_runs.recent(limit=limit, state=state)]
+
+
+def _summary_of(told: ToldRun) -> Summary:
+    from interlock.bounded import decode_json
+    from interlock.run.summary import Summary
+
+    return decode_json(bytes(told.summary), type=Summary)
+
+
+async def bring_run(home: Home, text: str) -> Path:
+    """Return the folder of a run, of this machine, or a copy of what a run on another machine told so far.
+
+    Args:
+        home: Where runs are told of.
+        text: The run's id, the beginning of it, or `latest`.
+
+    Raises:
+        UsageError: There is no such run, or more than one.
+    """
+    if home.team_runs is None:
+        return find_run(home.runs, text)
+    found = await home.team_runs.recent(limit=2, begins="" if text == "latest" else text)
+    if len(found) > 1 and text != "latest":
+        raise UsageError(f"{len(found)} runs or more begin with {text!r}", fix="interlock runs ls")
+    if not found:
+        return find_run(home.runs, text)  # one of this machine that was never told of
+    run = found[0].run
+    if (home.runs / run).is_dir():
+        return home.runs / run
+    return await _copied(home, found[0])
+
+
+async def _copied(home: Home, told: ToldRun) -> Path:
+    """Write what a run told into a folder of its own beside ours, from the beginning."""
+    from interlock.run.summary import SUMMARY
+    from interlock.run.transcript import JOURNAL
+    from interlock.source.disk import write_file
+    from interlock.trust.ownership import make_folder
+
+    folder = home.settings.home / FOLLOWED / told.run
+    await asyncio.to_thread(make_folder, home.settings.home)
+    await asyncio.to_thread(make_folder, home.settings.home / FOLLOWED)
+    await asyncio.to_thread(make_folder, folder)
+    await asyncio.to_thread(_forget_copies, folder.parent)
+    await asyncio.to_thread(write_file, folder / SUMMARY, bytes(told.summary))
+    await asyncio.to_thread(write_file, folder / JOURNAL, b"")
+    while not await bring_more(home, folder, follow=False):
+        if (folder / JOURNAL).stat().st_size >= told.size:
+            break
+    return folder
+
+
+def _forget_copies(followed: Path) -> None:
+    """Remove all but the newest copies: each can be brought again."""
+    names = sorted((each.name for each in followed.iterdir()), reverse=True)
+    for name in names[_COPIES_MAX:]:
+        shutil.rmtree(followed / name, ignore_errors=True)
+
+
+async def bring_more(home: Home, folder: Path, *, follow: bool) -> bool:
+    """Add to the copy of a run what it told since; say whether the run has ended and all of it is here.
+
+    Args:
+        home: Where runs are told of.
+        folder: What `bring_run` returned.
+        follow: Wait some seconds when there is nothing more yet.
+    """
+    from interlock.run.transcript import JOURNAL
+
+    assert home.team_runs is not None
+    path = folder / JOURNAL
+    text, is_over = await home.team_runs.journal(folder.name, path.stat().st_size, follow=follow)
+    with path.open("ab") as file:
+        file.write(text)
+    return is_over
+
+
+def is_copy(home: Home, folder: Path) -> bool:
+    """Say whether a folder is a copy of a run that works on another machine."""
+    return folder.parent == home.settings.home / FOLLOWED
 
 
 def find_run(runs: Path, text: str) -> Path:

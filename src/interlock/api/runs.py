@@ -1,0 +1,55 @@
+"""The record of runs over HTTP, as both ends spell it: what a run tells while it goes on, wherever it works. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+CHUNK_BYTES_MAX: Final = 200 * 1024
+"""Most that is sent of a journal at once."""
+SUMMARY_BYTES_MAX: Final = 64 * 1024
+ENDED_HEADER: Final = "x-interlock-ended"
+
+
+class ToldSummary(Struct, frozen=True, kw_only=True):
+    """A run at a glance.
+
+    Attributes:
+        summary: As the run's folder has it.
+        ended: Whether it has ended.
+    """
+
+    summary: msgspec.Raw
+    ended: bool = False
+
+
+class ToldRun(Struct, frozen=True, kw_only=True):
+    """A run in the record.
+
+    Attributes:
+        run: Its id.
+        state: Its state.
+        summary: As the run's folder has it.
+        size: Bytes of its journal so far.
+        ended: Whether it has ended.
+    """
+
+    run: str
+    state: str
+    summary: msgspec.Raw
+    size: int
+    ended: bool
+
+
+class ToldRuns(Struct, frozen=True, kw_only=True):
+    """Runs, the newest first."""
+
+    runs: list[ToldRun]
+
+
+class JournalSize(Struct, frozen=True, kw_only=True):
+    """How much of a journal is there; what follows is sent next."""
+
+    size: int

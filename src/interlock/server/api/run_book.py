@@ -1,0 +1,209 @@
+"""The runs of a team, kept in a store: one record a run, `run/<id>`, and its journal in pieces. A hand.
+
+The run itself works where somebody started it, and sends its journal while it grows. A piece is named by where it
+begins, so one that is sent twice is there once, and one whose predecessor was lost is asked for again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from interlock.bounded import decode_json
+from interlock.clock import Clock
+from interlock.errors import BackendUnavailable, UsageError
+from interlock.instants import Instant
+from interlock.store import Mismatch, RecordStore
+from interlock.store.records import LIST_LIMIT_MAX
+
+JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of one run; what goes beyond stays where the run works."""
+KEPT: Final = 1000
+"""Newest runs that are kept, however old."""
+KEPT_FOR: Final = timedelta(days=30)
+_RUNS: Final = "run/"
+_PIECES: Final = "run-journal/"
+_ID: Final = re.compile(r"[0-9a-z]{8,40}\Z", re.ASCII)
+_ATTEMPTS: Final = 8
+
+
+class KeptRun(Struct, frozen=True, kw_only=True):
+    """What is kept of a run.
+
+    Attributes:
+        run: Its id, which sorts by time.
+        state: Its state.
+        owner: Whose token it is told with; nobody else adds to it.
+        summary: As the run's folder has it, in JSON.
+        size: Bytes of its journal.
+        ended: Whether it has ended.
+        told_at: When it was told of last.
+        schema: Version of this form.
+    """
+
+    run: str
+    state: str
+    owner: str
+    summary: msgspec.Raw
+    size: int = 0
+    ended: bool = False
+    told_at: Instant
+    schema: int = 1
+
+
+class RunBook:
+    """Keeps them.
+
+    Args:
+        records: Where.
+        clock: Of the store.
+    """
+
+    def __init__(self, records: RecordStore, clock: Clock) -> None:
+        self._records = records
+        self._clock = clock
+
+    async def tell(self, run: str, state: str, owner: str, summary: bytes, *, ended: bool) -> KeptRun:
+        """Keep the newest summary of a run.
+
+        Raises:
+            UsageError: The id is none, or it is another's run, or of another state.
+        """
+        now = self._clock.now()
+        fresh = KeptRun(run=run, state=state, owner=owner, summary=msgspec.Raw(summary), ended=ended, told_at=now)
+        if await self.find(run) is None:
+            with suppress(Mismatch):
+                await self._records.swap(_key(run), expected=None, value=msgspec.json.encode(fresh))
+                await self._forget_old(now)
+                return fresh
+        return await self._change(
+            run, state, owner, lambda kept: replace(kept, summary=fresh.summary, ended=ended, told_at=now)
+        )
+
+    async def append(self, run: str, state: str, owner: str, offset: int, piece: bytes) -> int:
+        """Add a piece of a run's journal behind what is there; return how much is there now.
+
+        A piece that is there already, or that leaves a gap, changes nothing.
+
+        Raises:
+            UsageError: There is no such run, it is another's, or its journal is too long.
+        """
+        kept = await self._own(run, state, owner)
+        if kept.size != offset or not piece:
+            return kept.size
+        if offset + len(piece) > JOURNAL_BYTES_MAX:
+            raise UsageError(f"the journal of run {run} is too long", why=f"{JOURNAL_BYTES_MAX} bytes of it are kept")
+        try:
+            await self._records.swap(_piece(run, offset), expected=None, value=piece)
+        except Mismatch as error:  # the answer was lost, or a server died before the size was noted
+            piece = error.current.value if error.current is not None else b""
+        end = offset + len(piece)
+        changed = await self._change(run, state, owner, lambda kept: replace(kept, size=max(kept.size, end)))
+        return changed.size
+
+    async def find(self, run: str) -> KeptRun | None:
+        """Return a run; None when it is not known."""
+        if not _ID.match(run):
+            raise UsageError(f"{run[:40]!a} is not the id of a run", fix="interlock runs ls")
+        record = await self._records.get(_key(run))
+        return None if record is None else decode_json(record.value, type=KeptRun)
+
+    async def all(self) -> list[KeptRun]:
+        """Return every run, the newest first."""
+        found: list[KeptRun] = []
+        after = ""
+        while page := await self._records.list(_RUNS, after=after, limit=LIST_LIMIT_MAX):
+            found += [decode_json(record.value, type=KeptRun) for record in page]
+            after = page[-1].key
+        return found[::-1]
+
+    async def journal(self, kept: KeptRun, offset: int, limit: int) -> bytes:
+        """Return a part of a run's journal.
+
+        Args:
+            kept: The run.
+            offset: Where it begins.
+            limit: Most bytes of it.
+        """
+        found = bytearray()
+        begin = offset
+        async for start, piece in self._pieces(kept.run):
+            end = start + len(piece)
+            if end <= begin or start >= kept.size:
+                continue
+            found += piece[begin - start :]
+            begin = end
+            if len(found) >= limit:
+                break
+        return bytes(found[:limit])
+
+    async def watch(self, run: str, *, size: int, timeout_s: float) -> KeptRun | None:
+        """Return a run as soon as its journal is longer than `size` or it has ended, or after `timeout_s` seconds."""
+        until_s = self._clock.monotonic() + timeout_s
+        while True:
+            record = await self._records.get(_key(run))
+            kept = None if record is None else decode_json(record.value, type=KeptRun)
+            left_s = until_s - self._clock.monotonic()
+            if kept is None or kept.size > size or kept.ended or left_s <= 0:
+                return kept
+            assert record is not None
+            await self._records.watch(_key(run), seen=record.version, timeout_s=left_s)
+
+    async def _pieces(self, run: str) -> AsyncIterator[tuple[int, bytes]]:
+        after = ""
+        prefix = f"{_PIECES}{run}/"
+        while page := await self._records.list(prefix, after=after, limit=16):
+            for record in page:
+                yield int(record.key.removeprefix(prefix)), record.value
+            after = page[-1].key
+
+    async def _own(self, run: str, state: str, owner: str) -> KeptRun:
+        kept = await self.find(run)
+        if kept is None:
+            raise UsageError(f"run {run} is not known", fix="interlock runs ls")
+        if (kept.owner, kept.state) != (owner, state):
+            raise UsageError(f"run {run} is not changed", why="it was begun with another token, or on another state")
+        return kept
+
+    async def _change(self, run: str, state: str, owner: str, change: Callable[[KeptRun], KeptRun]) -> KeptRun:
+        for _ in range(_ATTEMPTS):
+            record = await self._records.get(_key(run))
+            kept = await self._own(run, state, owner)
+            if record is None:
+                continue
+            after = change(decode_json(record.value, type=KeptRun))
+            if after == kept:
+                return kept
+            with suppress(Mismatch):
+                await self._records.swap(_key(run), expected=record.version, value=msgspec.json.encode(after))
+                return after
+        raise BackendUnavailable(f"run {run} was not written down", why="others wrote all the time", fix="try again")
+
+    async def _forget_old(self, now: datetime) -> None:
+        """Let go of runs that ended long ago; what fails, the next run does."""
+        for kept in (await self.all())[KEPT:]:
+            if now - kept.told_at > KEPT_FOR:
+                async for start, _ in self._pieces(kept.run):
+                    await self._drop(_piece(kept.run, start))
+                await self._drop(_key(kept.run))
+
+    async def _drop(self, key: str) -> None:
+        record = await self._records.get(key)
+        if record is not None:
+            with suppress(Mismatch):
+                await self._records.swap(key, expected=record.version, value=None)
+
+
+def _key(run: str) -> str:
+    return _RUNS + run
+
+
+def _piece(run: str, offset: int) -> str:
+    return f"{_PIECES}{run}/{offset:012d}"

@@ -1,0 +1,163 @@
+"""Endpoints about runs: each tells of itself while it goes on, and everybody who may read its state can follow it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from interlock.api.locks import WAIT_S_MAX
+from interlock.api.runs import (
+    CHUNK_BYTES_MAX,
+    ENDED_HEADER,
+    SUMMARY_BYTES_MAX,
+    JournalSize,
+    ToldRun,
+    ToldRuns,
+    ToldSummary,
+)
+from interlock.errors import UsageError
+from interlock.rights import Right
+from interlock.rights.callers import may_do
+from interlock.server.api.run_book import KeptRun, RunBook
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, reads
+
+PAGE_MAX: Final = 1000
+_READ_MAX: Final = 4 * 1024 * 1024
+
+
+class OfRun(OfState, frozen=True, kw_only=True):
+    """Tells of a run.
+
+    Attributes:
+        run: Its id.
+    """
+
+    run: str
+
+
+class PieceOfJournal(OfRun, frozen=True, kw_only=True):
+    """Sends a piece of a journal.
+
+    Attributes:
+        offset: Where it begins.
+    """
+
+    offset: int
+
+
+class SomeRuns(Struct, frozen=True, kw_only=True):
+    """Asks for runs, the newest first.
+
+    Attributes:
+        of: Only of this state; empty for all.
+        begins: Only those whose ids begin so.
+        limit: Most of them.
+    """
+
+    of: str = ""
+    begins: str = ""
+    limit: int = 20
+
+
+class FromJournal(Struct, frozen=True, kw_only=True):
+    """Asks for what a journal says from somewhere on.
+
+    Attributes:
+        run: The run.
+        offset: From where on.
+        wait_s: Seconds to wait when there is nothing more yet.
+    """
+
+    run: str
+    offset: int = 0
+    wait_s: float = 0.0
+
+
+class _Runs:
+    """Does what clients ask of the record of runs."""
+
+    def __init__(self, book: RunBook) -> None:
+        self._book = book
+
+    async def tell(self, call: Call[OfRun, ToldSummary]) -> JournalSize:
+        query, summary = call.query, bytes(call.body.summary)
+        if len(summary) > SUMMARY_BYTES_MAX:
+            raise UsageError(f"the summary of run {query.run} is too long")
+        kept = await self._book.tell(query.run, query.state, call.caller.key, summary, ended=call.body.ended)
+        return JournalSize(size=kept.size)
+
+    async def append(self, call: Call[PieceOfJournal, bytes]) -> JournalSize:
+        query = call.query
+        size = await self._book.append(query.run, query.state, call.caller.key, query.offset, call.body)
+        return JournalSize(size=size)
+
+    async def list(self, call: Call[SomeRuns, NoBody]) -> ToldRuns:
+        query = call.query
+        if not 1 <= query.limit <= PAGE_MAX:
+            raise UsageError("the runs were not listed", why=f"a list has 1 to {PAGE_MAX} runs")
+        seen = [
+            kept
+            for kept in await self._book.all()
+            if query.of in ("", kept.state)
+            and kept.run.startswith(query.begins)
+            and may_do(call.caller, Right.READ_STATE, kept.state)
+        ]
+        return ToldRuns(runs=[_told(kept) for kept in seen[: query.limit]])
+
+    async def journal(self, call: Call[FromJournal, NoBody]) -> Sent:
+        query = call.query
+        kept = await self._book.find(query.run)
+        if kept is None:
+            raise UsageError(f"run {query.run} is not known here", fix="interlock runs ls")
+        call.caller.check(Right.READ_STATE, kept.state)
+        if query.wait_s > 0:
+            wait_s = min(query.wait_s, WAIT_S_MAX)
+            kept = await self._book.watch(query.run, size=query.offset, timeout_s=wait_s) or kept
+        body = await self._book.journal(kept, max(query.offset, 0), _READ_MAX)
+        is_over = kept.ended and query.offset + len(body) >= kept.size
+        return Sent(body=body, headers={ENDED_HEADER: "true" if is_over else "false"})
+
+
+def _told(kept: KeptRun) -> ToldRun:
+    return ToldRun(
+        run=kept.run, state=kept.state, summary=msgspec.Raw(bytes(kept.summary)), size=kept.size, ended=kept.ended
+    )
+
+
+def run_endpoints(book: RunBook) -> list[AnyEndpoint]:
+    """Return the rows."""
+    runs = _Runs(book)
+    return [
+        reads("/runs", runs.list, right=None, query=SomeRuns, answer=ToldRuns, summary="Runs, the newest first"),
+        acts(
+            "/runs",
+            runs.tell,
+            right=Right.PLAN,
+            query=OfRun,
+            body=ToldSummary,
+            answer=JournalSize,
+            summary="Tell how a run stands",
+            method="PUT",
+        ),
+        acts(
+            "/runs/journal",
+            runs.append,
+            right=Right.PLAN,
+            query=PieceOfJournal,
+            body=bytes,
+            answer=JournalSize,
+            summary="Add to a run's journal",
+            limit_bytes=CHUNK_BYTES_MAX,
+        ),
+        reads(
+            "/runs/journal",
+            runs.journal,
+            right=None,
+            query=FromJournal,
+            answer=bytes,
+            summary="A run's journal from somewhere on, now or when there is more",
+            waits=True,
+        ),
+    ]
