@@ -121,12 +121,6 @@ class ToldEntries(Struct, frozen=True, kw_only=True):
     signed: bool = False
 
 
-class ToldLines(Struct, frozen=True, kw_only=True):
-    """Entries of the audit log as they are stored, oldest first, in base64."""
-
-    lines: tuple[bytes, ...]
-
-
 class ToldHead(Struct, frozen=True, kw_only=True):
     """The newest entry's number and digest; None before the first."""
 

@@ -26,14 +26,6 @@ class Audit(Protocol):
         """See `AuditLog.entries`."""
         ...
 
-    async def stored(self) -> tuple[bytes, ...]:
-        """See `AuditLog.stored`."""
-        ...
-
-    def seal(self, message: bytes) -> str:
-        """See `AuditLog.seal`."""
-        ...
-
     async def damaged(self) -> tuple[Damaged, ...]:
         """See `AuditLog.damaged`."""
         ...

@@ -41,7 +41,12 @@ async def at_home(
 
 @asynccontextmanager
 async def open_home(
-    settings: Settings, *, make: bool = True, environ: Mapping[str, str] | None = None, told: Told | None = None
+    settings: Settings,
+    *,
+    make: bool = True,
+    environ: Mapping[str, str] | None = None,
+    told: Told | None = None,
+    patience_s: float = 0.0,
 ) -> AsyncIterator[Home]:
     """Open the home that the settings name for as long as the context lasts: at a server, or on this machine.
 
@@ -50,6 +55,7 @@ async def open_home(
         make: See `at_home`; a server's home is always there.
         environ: The environment of the command.
         told: See `at_home`.
+        patience_s: See `interlock.home.line.Line`; for a home at a server.
 
     Raises:
         UsageError: There is no token for the server.
@@ -57,7 +63,7 @@ async def open_home(
     if settings.server is not None:
         from interlock.home.server import open_server_home
 
-        async with open_server_home(settings, told=told) as far:
+        async with open_server_home(settings, told=told, patience_s=patience_s) as far:
             yield far
         return
     async with open_embedded(settings, make=make, environ=environ, told=told) as near:

@@ -91,7 +91,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def open_desk(order: Order, settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Desk]:
     """Open what a run works with for as long as the context lasts."""
-    async with open_home(settings, environ=environ) as home:
+    async with open_home(settings, environ=environ, patience_s=order.lease_s) as home:
         await home.keep_room()
         ref = await asyncio.to_thread(_ref_of, order, settings, environ)
         async with open_site(ref, home) as site:

@@ -87,13 +87,16 @@ class Line:
         url: Its address, such as `https://interlock.example.com`.
         token: Shown with each question.
         clock: For the pauses between attempts.
+        patience_s: Seconds for which a server that is away is asked again, beyond the usual second and a half. A run
+            that holds a state has as long as its lease.
     """
 
-    def __init__(self, url: str, token: Secret, clock: Clock) -> None:
+    def __init__(self, url: str, token: Secret, clock: Clock, *, patience_s: float = 0.0) -> None:
         self.url = url.rstrip("/")
         self._place: SplitResult = urlsplit(self.url)
         self._token = token
         self._clock = clock
+        self._attempts = len(PAUSES_S) + 1 + int(patience_s / PAUSES_S[-1])
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._tls: ssl.SSLContext | None = None
 
@@ -105,7 +108,7 @@ class Line:
         *,
         body: bytes | None = None,
         wait_s: float = ANSWER_S,
-        attempts: int = len(PAUSES_S) + 1,
+        attempts: int | None = None,
         absent_ok: bool = False,
     ) -> Reply:
         """Ask, again when the answer was lost or the server cannot be reached; return an answer of success.
@@ -116,7 +119,7 @@ class Line:
             query: Parameters; None values are left out.
             body: What is sent.
             wait_s: Seconds to wait for the whole answer.
-            attempts: How often to try at most.
+            attempts: How often to try at most; None for as often as this line is patient.
             absent_ok: "There is no such thing" is an answer too.
 
         Raises:
@@ -124,7 +127,8 @@ class Line:
             BackendUnavailable: It cannot be reached; whether it did what was asked is not known.
         """
         target = _target(self._place.path + BASE + path, query)
-        pauses = [*PAUSES_S, *[PAUSES_S[-1]] * attempts][: attempts - 1]
+        further = (self._attempts if attempts is None else attempts) - 1
+        pauses = [*PAUSES_S, *[PAUSES_S[-1]] * further][:further]
         for pause_s in (*pauses, None):
             try:
                 reply = await self._once(method, target, body, wait_s)

@@ -219,8 +219,15 @@ class ServerHome:
 
 
 @asynccontextmanager
-async def open_server_home(settings: Settings, *, told: Told | None = None) -> AsyncIterator[ServerHome]:
+async def open_server_home(
+    settings: Settings, *, told: Told | None = None, patience_s: float = 0.0
+) -> AsyncIterator[ServerHome]:
     """Open the home at the server that the settings name, for as long as the context lasts.
+
+    Args:
+        settings: Which.
+        told: See `Told`; None for nobody.
+        patience_s: See `Line`.
 
     Raises:
         UsageError: There is no token for it.
@@ -235,7 +242,7 @@ async def open_server_home(settings: Settings, *, told: Told | None = None) -> A
             fix=f"{command('login', settings.server)}    or set INTERLOCK_TOKEN",
         )
     clock = SystemClock()
-    line = Line(settings.server, settings.token, clock)
+    line = Line(settings.server, settings.token, clock, patience_s=patience_s)
     try:
         yield ServerHome(settings, line, clock=clock, ids=RandomIds(), told=told)
     finally:

@@ -36,8 +36,6 @@ from interlock.state.restore import RestorePlan, plan_restore
 
 _VERSIONS: Final = "/versions"
 _QUARANTINE: Final = "/quarantine"
-_WRITES: Final = 12
-"""Attempts of a write: with the pauses between them longer than a server takes to start again."""
 
 
 class ServerArchive:
@@ -108,7 +106,7 @@ class ServerArchive:
         """See `Archive.write`. Sent again when its answer is lost: one state under one grant is one write."""
         asked = WriteAsked(grant=Grant.of(writer), kind=kind, note=note, force=force)
         written: Written = await self._line.ask_for(
-            Written, "POST", _VERSIONS, _of(state), body=framed(asked, body), wait_s=BULK_S, attempts=_WRITES
+            Written, "POST", _VERSIONS, _of(state), body=framed(asked, body), wait_s=BULK_S
         )
         return written
 

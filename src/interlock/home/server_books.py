@@ -15,7 +15,6 @@ from interlock.api.books import (
     ToldEntries,
     ToldFilter,
     ToldHead,
-    ToldLines,
     ToldNotes,
     ToldPolicies,
     ToldRecord,
@@ -183,16 +182,6 @@ class ServerAudit:
     async def entries(self, *, subject: str | None = None) -> tuple[Entry, ...]:
         """See `Audit.entries`."""
         return tuple((await self._all(subject)).entries)
-
-    async def stored(self) -> tuple[bytes, ...]:
-        """See `Audit.stored`."""
-        told: ToldLines = await self._line.ask_for(ToldLines, "GET", "/audit/lines", wait_s=BULK_S)
-        return told.lines
-
-    def seal(self, message: bytes) -> str:
-        """See `Audit.seal`: nothing, since the key is the server's alone."""
-        del message
-        return ""
 
     async def damaged(self) -> tuple[Damaged, ...]:
         """See `Audit.damaged`."""

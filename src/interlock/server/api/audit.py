@@ -16,7 +16,6 @@ from interlock.api.books import (
     ToldEntries,
     ToldFilter,
     ToldHead,
-    ToldLines,
     ToldNotes,
     Verdict,
     WrittenAct,
@@ -83,9 +82,6 @@ class _Audit:
         damaged = [ToldDamage(number=each.number, why=each.why) for each in broken]
         return ToldEntries(entries=seen, damaged=damaged, signed=self._log.has_key)
 
-    async def lines(self, _call: Call[NoQuery, NoBody]) -> ToldLines:
-        return ToldLines(lines=await self._log.stored())
-
     async def head(self, _call: Call[NoQuery, NoBody]) -> ToldHead:
         return ToldHead(head=await self._log.head())
 
@@ -146,14 +142,6 @@ def audit_endpoints(log: AuditLog, records: RecordStore) -> list[AnyEndpoint]:
             query=AboutSubject,
             answer=ToldEntries,
             summary="The decisions about states that the token may see, oldest first",
-        ),
-        reads(
-            "/audit/lines",
-            audit.lines,
-            right=Right.ADMINISTER,
-            query=NoQuery,
-            answer=ToldLines,
-            summary="The whole log as it is stored, for an export",
         ),
         reads(
             "/audit/head",
