@@ -84,11 +84,13 @@ async def _copied(home: Home, told: ToldRun) -> Path:
     from interlock.source.disk import write_file
     from interlock.trust.ownership import make_folder
 
-    folder = home.settings.home / FOLLOWED / told.run
+    # One for each command: two that follow one run would else write one file.
+    folder = home.settings.home / FOLLOWED / home.ids.fresh() / told.run
     await asyncio.to_thread(make_folder, home.settings.home)
     await asyncio.to_thread(make_folder, home.settings.home / FOLLOWED)
+    await asyncio.to_thread(make_folder, folder.parent)
     await asyncio.to_thread(make_folder, folder)
-    await asyncio.to_thread(_forget_copies, folder.parent)
+    await asyncio.to_thread(_forget_copies, folder.parent.parent)
     await asyncio.to_thread(write_file, folder / SUMMARY, bytes(told.summary))
     await asyncio.to_thread(write_file, folder / JOURNAL, b"")
     while not await bring_more(home, folder, follow=False):
@@ -99,9 +101,9 @@ async def _copied(home: Home, told: ToldRun) -> Path:
 
 def _forget_copies(followed: Path) -> None:
     """Remove all but the newest copies: each can be brought again."""
-    names = sorted((each.name for each in followed.iterdir()), reverse=True)
-    for name in names[_COPIES_MAX:]:
-        shutil.rmtree(followed / name, ignore_errors=True)
+    copies = sorted(followed.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+    for each in copies[_COPIES_MAX:]:
+        shutil.rmtree(each, ignore_errors=True)
 
 
 async def bring_more(home: Home, folder: Path, *, follow: bool) -> bool:
@@ -120,11 +122,6 @@ async def bring_more(home: Home, folder: Path, *, follow: bool) -> bool:
     with path.open("ab") as file:
         file.write(text)
     return is_over
-
-
-def is_copy(home: Home, folder: Path) -> bool:
-    """Say whether a folder is a copy of a run that works on another machine."""
-    return folder.parent == home.settings.home / FOLLOWED
 
 
 def find_run(runs: Path, text: str) -> Path:
