@@ -132,6 +132,40 @@ def test_workspaces_with_tags_are_made_listed_selected_and_deleted(host: CloudHo
     assert module.run("workspace", "list").replace("*", "").split() == ["one"]
 
 
+@pytest.mark.slow
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: Path(path).name)
+def test_a_state_moves_to_another_host_and_out_again_as_the_how_to_says(
+    host: CloudHost, tmp_path: Path, tool: str
+) -> None:
+    (tmp_path / "other").mkdir(mode=0o700)
+    other = CloudHost(tmp_path / "other")
+    module = CloudModule(tmp_path / "m", host.port, tool=tool)
+    module.run("init", "-input=false")
+    module.run("apply", "-auto-approve")
+    resources = module.state()["resources"]
+    moved = module.folder / "moved.tfstate"
+    moved.write_text(module.run("state", "pull"))
+    there = CloudModule(tmp_path / "rc", other.port)
+    rc = (there.folder / "terraform.rc").read_text().replace('"localhost"', '"other.example.com"')
+    with (module.folder / "terraform.rc").open("a") as file:
+        file.write(rc)
+    module.block = module.block.replace('"localhost"', '"other.example.com"')
+    module.attach()
+    module.run("init", "-input=false")
+    module.run("state", "push", "moved.tfstate")
+    assert module.try_("plan", "-detailed-exitcode")[0] == 0
+    assert module.state()["resources"] == resources
+    assert other.interlock("state", "verify", STATE).returncode == 0
+    moved.write_text(module.run("state", "pull"))
+    module.detach()
+    (module.folder / ".terraform" / "terraform.tfstate").unlink()
+    module.run("init", "-input=false")
+    module.run("state", "push", "moved.tfstate")
+    assert module.try_("plan", "-detailed-exitcode")[0] == 0
+    other.end()
+
+
 def test_terraform_applies_and_reads_its_outputs(host: CloudHost, tmp_path: Path) -> None:
     outputs = 'output "o" { value = { a = [1, true] } }\noutput "s" {\n  value = "s3cret"\n  sensitive = true\n}\n'
     module = CloudModule(tmp_path / "m", host.port, token=host.token("runner", states="acme/*"), resources=outputs)
