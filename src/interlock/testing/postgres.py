@@ -109,6 +109,53 @@ def running_server(*, is_durable: bool = False) -> Iterator[PostgresServer]:
 
 
 @contextmanager
+def standby(server: PostgresServer) -> Iterator[PostgresServer]:
+    """Run a standby of a server for as long as the context lasts: each commit there waits for it.
+
+    `promote` makes it a server of its own.
+    """
+    import psycopg
+
+    user = _user() if os.geteuid() == 0 else None
+    folder = _folder(user)
+    try:
+        source = ["-h", "127.0.0.1", "-p", server.port, "-U", "interlock"]
+        _run(
+            user,
+            find_program("pg_basebackup") or "",
+            *source,
+            "-D",
+            folder / "data",
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+        )
+        other = PostgresServer(folder, user, is_durable=False)
+        other.start()
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield other
+        finally:
+            other.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def promote(server: PostgresServer) -> None:
+    """Let a standby take writes, and wait until it does."""
+    import psycopg
+
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM RESET synchronous_standby_names")  # it has none itself
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("SELECT pg_promote(true)")
+
+
+@contextmanager
 def postgres_server() -> Iterator[str]:
     """Run a new, empty server for as long as the context lasts; yield its connection string."""
     with running_server() as server:
