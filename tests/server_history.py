@@ -35,6 +35,106 @@ class Turn:
     is_acknowledged: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """A time throughout which a waiter was there, as its client knows.
+
+    Attributes:
+        from_s: When the client had been told that its place was known, or had seen it.
+        until_s: Until when nothing happened to the client, its question or the server that held it.
+    """
+
+    from_s: float
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run, from its first question on.
+
+    Attributes:
+        turn: When it held, and what it did.
+        asked_s: When it asked for the first time.
+        group: Its priority class.
+        presences: When it waited and was there.
+        zombie: Digest of what it wrote after it gave the state back; empty for nothing.
+        lost: What it was told when its place was lost; empty for nothing.
+        token: Its fencing token; 0 where its protocol tells none.
+    """
+
+    turn: Turn
+    asked_s: float
+    group: str
+    presences: tuple[Presence, ...]
+    zombie: str = ""
+    lost: str = ""
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One stored version of a state.
+
+    Attributes:
+        digest: SHA-256 of its bytes, as they were read.
+        serial: Its serial.
+        token: Fencing token of the grant under which it was written.
+    """
+
+    digest: str
+    serial: int
+    token: int
+
+
+def judge_runs(runs: Sequence[Run], stored: Mapping[str, Sequence[Stored]]) -> list[str]:
+    """Return every promise that was broken, in words: what `judge` finds, and order, fencing and outcomes besides.
+
+    Args:
+        runs: All of them.
+        stored: The versions of each state at the end, oldest first.
+    """
+    finals = {state: versions[-1].serial if versions else 0 for state, versions in stored.items()}
+    digests = [version.digest for versions in stored.values() for version in versions]
+    broken = judge([run.turn for run in runs], finals=finals, stored=frozenset(digests))
+    broken += [f"P2 {run.turn.state}: {run.turn.lock_id} lost its place: {run.lost}" for run in runs if run.lost]
+    for run in runs:
+        count = digests.count(run.turn.digest)
+        if count != run.turn.is_acknowledged:
+            told = "written" if run.turn.is_acknowledged else "refused"
+            broken.append(f"P8 {run.turn.state}: {run.turn.lock_id} was told {told}, and it is stored {count} times")
+        if run.zombie in digests:
+            broken.append(f"P4 {run.turn.state}: {run.turn.lock_id} wrote after it had given the state back")
+    for state, versions in stored.items():
+        for before, after in pairwise(versions):
+            if after.token <= before.token:
+                broken.append(f"P4 {state}: serial {after.serial} has token {after.token} after {before.token}")
+    return broken + [
+        f"P2 {late} was granted before {early}, which had been there all the time" for early, late in overtaken(runs)
+    ]
+
+
+def in_order(runs: Sequence[Run]) -> Iterator[tuple[Run, Run, float]]:
+    """Yield every two runs of one state and class whose order is certain, and until when the first was there.
+
+    The first was known before the other asked for the first time. It may be yielded once for each time it was there.
+    """
+    for early in runs:
+        for late in runs:
+            if early.turn.state == late.turn.state and early.group == late.group:
+                for there in early.presences:
+                    if there.from_s < late.asked_s <= there.until_s:
+                        yield early, late, there.until_s
+
+
+def overtaken(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return whom somebody of the same class overtook who came later, while it was there the whole time."""
+    return [
+        (early.turn.lock_id, late.turn.lock_id)
+        for early, late, until_s in in_order(runs)
+        if late.turn.granted_s <= until_s and late.turn.granted_s < early.turn.granted_s
+    ]
+
+
 def judge(turns: Sequence[Turn], *, finals: Mapping[str, int], stored: frozenset[str]) -> list[str]:
     """Return every promise that was broken, in words.
 
