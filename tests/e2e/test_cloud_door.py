@@ -338,7 +338,8 @@ def test_a_terraform_that_is_killed_leaves_what_it_had_finished(host: CloudHost,
 
 
 @pytest.mark.promise("P10")
-def test_terraform_login_works_with_a_page_of_the_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: Path(path).name)
+def test_terraform_login_works_with_a_page_of_the_server(tmp_path: Path, tool: str) -> None:
     file = certificate(tmp_path, "localhost")
     (tmp_path / "home").mkdir(mode=0o700)
     host = CloudHost(tmp_path / "home", "--tls-cert", str(file), "--tls-key", str(file))
@@ -359,7 +360,7 @@ def test_terraform_login_works_with_a_page_of_the_server(tmp_path: Path) -> None
     environ.pop("TF_CLI_CONFIG_FILE", None)
     (tmp_path / "user" / ".terraform.d").mkdir(parents=True)
     name = f"localhost:{host.port}"
-    module = CloudModule(tmp_path / "m", host.port)
+    module = CloudModule(tmp_path / "m", host.port, tool=tool)
     module.block = module.block.replace('"localhost"', f'"{name}"')
     module.attach()
     module.environ = environ
