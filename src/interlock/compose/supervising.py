@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from interlock.clock import SystemClock
 from interlock.compose.homes import open_home, settings_of_run
+from interlock.compose.servers_way import asker, find_organisation
 from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full, reason_of
 from interlock.home.embedded import read_settings
 from interlock.ids import RandomIds
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from interlock.run.control import Control
     from interlock.run.drift_review import DriftReview
     from interlock.run.entries import EndEntry
-    from interlock.run.gateway_access import Need, RunGateway
+    from interlock.run.gateway_access import Need, RunGateway, ServerOrganisation
     from interlock.run.interrupts import Cause
     from interlock.run.order import Order
     from interlock.run.policy_review import PolicyReview
@@ -441,7 +442,9 @@ async def _prepare(
     binary = find_binary(order.terraform, environ)
     if order.operation is Operation.DRIFT:
         environ = {_RETRY_LIMIT: "0s", **environ}
-    need = await asyncio.to_thread(_gateway_need, order, environ, named)
+    far = await find_organisation(order, environ) if await asyncio.to_thread(_may_use_genesys, order) else None
+    environ = environ if far is None else _with_placeholder(environ, far, journal)
+    need = await asyncio.to_thread(_gateway_need, order, environ, named, far)
     journal.tell(BinaryEntry(run=order.run, state=order.state, binary=binary.name))
     return _Prepared(
         order=order,
@@ -453,6 +456,16 @@ async def _prepare(
         binary=binary,
         need=_told(need, journal),
     )
+
+
+def _with_placeholder(environ: Mapping[str, str], far: ServerOrganisation, journal: Journal) -> Mapping[str, str]:
+    """Return the environment of a run whose server keeps the OAuth client, and say that it does."""
+    from interlock.run.entries import NoteEntry
+    from interlock.run.gateway_access import with_placeholder
+
+    ours = with_placeholder(environ, far)
+    journal.tell(NoteEntry(text=f"calls go through the server's gateway, to organisation {far.name} in {far.region}"))
+    return ours
 
 
 async def _open_workspace(prepared: _Prepared, settings: Settings) -> Workspace:
@@ -669,34 +682,39 @@ def _with_own_plan(order: Order, folder: Path) -> Order:
     return replace(order, plan_file=str(own))
 
 
-def _gateway_need(order: Order, environ: Mapping[str, str], named: str) -> Need | str:
+def _gateway_need(order: Order, environ: Mapping[str, str], named: str, far: ServerOrganisation | None) -> Need | str:
     """Return what the run needs of a gateway, or why it goes without. Most runs of other providers need no import.
 
     Args:
         order: The run, with its own copy of a saved plan.
         environ: Its environment.
         named: The saved plan as the person named it.
+        far: The organisation whose OAuth client the run's server keeps; None for none.
     """
     if not order.gateway:
         return "--no-gateway was given"
     if order.command and not read_command(order.command).kind.calls:
         return "the command calls no provider"
     if order.plan_file is not None:
-        return _planned_need(order, environ, named)
-    return _configured_need(order, environ)
+        return _planned_need(order, environ, named, far)
+    return _configured_need(order, environ, far)
 
 
-def _configured_need(order: Order, environ: Mapping[str, str]) -> Need | str:
-    if not any(_MAY_USE.search(path.read_bytes()) for path in sources_of(Path(order.directory))):
+def _may_use_genesys(order: Order) -> bool:
+    return any(_MAY_USE.search(path.read_bytes()) for path in sources_of(Path(order.directory)))
+
+
+def _configured_need(order: Order, environ: Mapping[str, str], far: ServerOrganisation | None) -> Need | str:
+    if not _may_use_genesys(order):
         return "the configuration does not name Genesys Cloud"
     from interlock.run.gateway_access import find_need
 
     directory = Path(order.directory)
     tool = tool_for(directory, environ, order.terraform)
-    return find_need(directory, read_settings(environ, directory), environ, order.extra, tool=tool)
+    return find_need(directory, read_settings(environ, directory), environ, order.extra, tool=tool, far=far)
 
 
-def _planned_need(order: Order, environ: Mapping[str, str], named: str) -> Need | str:
+def _planned_need(order: Order, environ: Mapping[str, str], named: str, far: ServerOrganisation | None) -> Need | str:
     """Return what a saved plan needs of a gateway; it holds its own configuration and values of variables."""
     from interlock.run.encrypted_plan import is_encrypted_plan
     from interlock.run.planned_for import UNREADABLE, read_planned_configuration
@@ -705,7 +723,7 @@ def _planned_need(order: Order, environ: Mapping[str, str], named: str) -> Need 
 
     plan = Path(order.plan_file or "").read_bytes()
     if is_encrypted_plan(plan):  # it is compared with the configuration here before anything of it runs
-        need = _configured_need(order, environ)
+        need = _configured_need(order, environ, far)
         if isinstance(need, str):
             return need
         again = command("apply", "--plan", named, order.directory)
@@ -723,7 +741,7 @@ def _planned_need(order: Order, environ: Mapping[str, str], named: str) -> Need 
     }
     directory, tree = Path(order.directory), MemoryTree(held.files)
     settings = read_settings(environ, directory)
-    return find_planned_need(tree, variables, settings, environ, directory=directory, flags=order.extra)
+    return find_planned_need(tree, variables, settings, environ, directory=directory, flags=order.extra, far=far)
 
 
 def _told(need: Need | str, journal: Journal) -> Need | str:
@@ -781,6 +799,7 @@ def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations
         is_current=is_current if desk.site.is_near else at_most_every(_CURRENT_S, is_current),
         override=base,
         witness_of=creations.witness,
+        ask_server=asker(order, desk.home),
     )
 
 

@@ -75,7 +75,7 @@ class RunGateway:
         common: LedgerPlace | None = None,
         override: str = OVERRIDE,
         witness_of: Callable[[Place, tuple[str, ...]], Witness] | None = None,
-        ask_server: Callable[[int], Awaitable[ServersWay]] | None = None,
+        ask_server: Callable[[Seat], Awaitable[ServersWay]] | None = None,
     ) -> None:
         self._need = need
         self._ids = ids
@@ -151,7 +151,7 @@ class RunGateway:
         if not way.is_servers:
             return gateway
         assert self._ask_server is not None, "a way to a server was found without one"
-        given = await self._ask_server(seat.token)
+        given = await self._ask_server(seat)
         self._secrets += (given.secret, given.address.rpartition("/")[2])
         credentials = Credentials(client_id=given.client_id, secret=Secret(given.secret))
         terms = replace(way.terms, api_url=given.address, login_url=given.address, credentials=credentials)

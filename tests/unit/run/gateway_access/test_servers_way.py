@@ -151,8 +151,8 @@ async def test_a_run_asks_for_its_way_when_it_holds_and_goes_through_it(
     need, folder, asked = need_of(tmp_path, 'provider "genesyscloud" {}\n', far), tmp_path / "tree", []
     folder.mkdir()
 
-    async def ask_server(token: int) -> ServersWay:
-        asked.append(token)
+    async def ask_server(seat: Seat) -> ServersWay:
+        asked.append(seat.token)
         return ServersWay(address=f"{url}/gateway/acme/r/way/hush-hush", client_id=PLACEHOLDER_CLIENT, secret="hush-2")
 
     async def is_current(_token: int) -> bool:
@@ -178,7 +178,7 @@ async def test_a_run_asks_for_its_way_when_it_holds_and_goes_through_it(
 
 
 async def test_a_run_whose_server_gives_no_way_is_refused(tmp_path: Path) -> None:
-    async def ask_server(_token: int) -> ServersWay:
+    async def ask_server(_seat: Seat) -> ServersWay:
         raise LeaseLost("it does not hold")
 
     async def is_current(_token: int) -> bool:
