@@ -141,7 +141,7 @@ class GatewayDoors:
             )
         if not is_of(holder.who, caller):
             raise Forbidden(f"the grant on state {state!r} is another's", why=f"{holder.who} asked for it", state=state)
-        secret = self._ids.secret()
+        secret = f"w{self._ids.secret()}"  # in a path it begins with a letter or digit; one in 32 would not
         way = Way(
             run=self._ids.fresh(),
             digest=_digest(secret),

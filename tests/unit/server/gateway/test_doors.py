@@ -238,6 +238,21 @@ async def test_a_state_of_no_organisation_gets_no_way(server: Server) -> None:
     assert (await server.doors.tell(STATE)).organisation == "acme"
 
 
+class OddIds(RandomIds):
+    """Ids whose secrets begin as one in 32 does."""
+
+    def secret(self) -> str:
+        return f"-_{super().secret()}"
+
+
+async def test_a_way_is_one_whatever_its_secret_begins_with(store: Store, simulation: tuple[Simulation, str]) -> None:
+    await keep(store, simulation[1])
+    async with serving(store) as server:
+        server.doors._ids = OddIds()
+        way = await server.way("run1", await server.hold("run1"))
+        assert await server.call(way, "GET", SKILLS) == 200
+
+
 async def test_every_replica_knows_a_way_that_another_gave(server: Server, store: Store) -> None:
     way = await server.way("run1", await server.hold("run1"))
     bearer = (await server.log_in(way))[1]["access_token"]
