@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from interlock.home.server_coordinator import ServerCoordinator
 from interlock.ids import RandomIds
 from interlock.server.api.locks import lock_endpoints
 from interlock.store.namespaced import NamespacedRecords
+from interlock.store.opening import open_store
 from interlock.store.sqlite import SqliteStore
 from interlock.testing.coordinator_contract import CoordinatorContract
+from interlock.testing.postgres import PostgresServer, why_not
 
 
 @pytest.fixture
@@ -47,3 +50,27 @@ class TestOverHttpBesideAState(CoordinatorContract):
     async def coordinator(self, url: str) -> AsyncIterator[Coordinator]:
         async with line_to(url) as line:
             yield ServerCoordinator(line, SystemClock(), RandomIds(), beside=True)
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+class TestOverHttpOnPostgres(CoordinatorContract):
+    """Two servers on one database, and a client of each."""
+
+    @pytest.fixture
+    async def coordinator(self, postgres: PostgresServer) -> AsyncIterator[Coordinator]:
+        async with _on_postgres(postgres) as coordinator:
+            yield coordinator
+
+    @pytest.fixture
+    async def coordinator_peer(self, postgres: PostgresServer) -> AsyncIterator[Coordinator]:
+        async with _on_postgres(postgres) as coordinator:
+            yield coordinator
+
+
+@asynccontextmanager
+async def _on_postgres(postgres: PostgresServer) -> AsyncIterator[Coordinator]:
+    store = await open_store(f"{postgres.url}&schema=served", clock=SystemClock())
+    own = LocalCoordinator(store.records, store.clock, RandomIds())
+    async with served(lock_endpoints(own, own)) as url, line_to(url) as line:
+        yield ServerCoordinator(line, SystemClock(), RandomIds())
+    await store.close()

@@ -84,7 +84,7 @@ def test_a_wrong_token_is_said_with_a_status_of_its_own(team: Team, words: list[
     anna.module()
     answer = anna.run(*words, environ={"INTERLOCK_TOKEN": "a-wrong-token-of-nobody"})
     assert answer.code == 32, answer.err
-    assert "next" in answer.err
+    assert "interlock login http://127.0.0.1" in answer.err
 
 
 @pytest.mark.promise("P8")

@@ -21,7 +21,7 @@ from interlock import __version__
 from interlock.api.problem import error_of
 from interlock.bounded import decode_json
 from interlock.clock import Clock
-from interlock.errors import BackendUnavailable, InterlockError, reason_of
+from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, command, reason_of
 from interlock.settings.values import Secret
 from interlock.state import MAX_STATE_BYTES
 
@@ -134,7 +134,7 @@ class Line:
                 reply = await self._once(method, target, body, wait_s)
                 if reply.status in _OK or (absent_ok and reply.status == _ABSENT):
                     return reply
-                raise error_of(reply.status, reply.body)
+                raise self._refused(reply)
             except BackendUnavailable:
                 if pause_s is None:
                     raise
@@ -223,6 +223,13 @@ class Line:
         port = self._place.port or (443 if is_tls else 80)
         async with asyncio.timeout(CONNECT_S):
             return await asyncio.open_connection(self._place.hostname, port, ssl=self._tls, limit=_CHUNK)
+
+    def _refused(self, reply: Reply) -> InterlockError:
+        """Return what the server refused. A token that it does not take is replaced by logging in again."""
+        error = error_of(reply.status, reply.body)
+        if reply.status == AuthenticationFailed.http_status:
+            error.fix = command("login", self.url)
+        return error
 
     def _head(self, method: str, target: str, body: bytes | None) -> bytes:
         lines = [
