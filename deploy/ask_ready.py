@@ -10,8 +10,8 @@ import sys
 TIMEOUT_S = 2.0
 
 
-def is_ready(port: int, *, tls: bool) -> bool:
-    """Ask once, on loopback."""
+def asked(port: int, *, tls: bool) -> int | None:
+    """Ask once, on loopback; return the status, or None when nobody who speaks so is there."""
     # The certificate is of another name than 127.0.0.1, and nothing secret is sent.
     context = ssl._create_unverified_context()  # noqa: S323, SLF001
     connection = (
@@ -21,13 +21,20 @@ def is_ready(port: int, *, tls: bool) -> bool:
     )
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
 
 
+def is_ready(port: int) -> bool:
+    """Say whether the server takes requests."""
+    status = asked(port, tls=False)
+    if status is None:
+        status = asked(port, tls=True)
+    return status == http.HTTPStatus.OK
+
+
 if __name__ == "__main__":
-    asked = int(sys.argv[1]) if len(sys.argv) > 1 else 8650
-    sys.exit(not (is_ready(asked, tls=False) or is_ready(asked, tls=True)))
+    sys.exit(not is_ready(int(sys.argv[1]) if len(sys.argv) > 1 else 8650))

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.deploy_files import DEPLOY
 from tests.proxy import certificate
 
 pytestmark = pytest.mark.e2e
@@ -58,6 +59,8 @@ def test_states_are_served_over_tls_and_not_in_clear_beside_it(tmp_path: Path) -
             assert answer.status == 200
         with pytest.raises(OSError, match=r"."):
             urllib.request.urlopen(f"http://localhost:{port}/readyz", timeout=STEP_S)
+        asking = [sys.executable, "-I", str(DEPLOY / "ask_ready.py"), port]  # the health check of the image
+        assert subprocess.run(asking, check=False, timeout=STEP_S).returncode == 0
         process.terminate()
         assert process.wait(STEP_S) == 0
 
