@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.desk import Answer, Desk
 
+from interlock.home.embedded import EmbeddedHome
 from interlock.run.summary import find_summary
 
 pytestmark = [pytest.mark.e2e, pytest.mark.on("own")]
@@ -141,6 +142,35 @@ def test_a_run_that_is_killed_after_it_used_its_approval_applies_nothing_twice(d
     assert (again.code, "acted on it" in again.err) == (41, True), again.err
     assert (desk.folder / "made").read_text() == "applied\n"
     assert find_summary(desk.home / "runs" / run.run) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P8")
+def test_a_kept_plan_that_is_lost_is_made_again_and_another_one_is_not_applied(desk: Desk, asking: Path) -> None:
+    """As when the run was killed after it asked and before the plan was stored."""
+
+    async def lose(home: EmbeddedHome) -> None:
+        for one in (await home.approvals.all())[0]:
+            assert one.plan is not None
+            await home.store.blobs.delete(one.plan.blob)
+
+    first, second = ask(desk, asking), ask(desk, asking)
+    for request in (first, second):
+        assert approve(desk, request).code == 0
+    desk.ask(lose)
+    (asking / "main.tf").write_text(TWO)
+    other = desk.run("apply", "--run", first, "--json")
+    assert other.code == 41, other.err
+    assert standing(desk, first) == "replaced"
+    assert desk.history() == []
+    set_policies(desk)
+    unasked = desk.run("apply", "--run", second)
+    assert unasked.code == 21, "without the policy nobody can be asked, and it is not what was approved"
+    assert desk.history() == []
+    (asking / "main.tf").write_text(ONE)
+    applied = desk.run("apply", "--run", second)
+    assert applied.code == 0, applied.err
+    assert inputs(desk) == {"one": "1"}
 
 
 def test_a_policy_refuses_with_its_rule_the_addresses_and_the_next_command(desk: Desk) -> None:

@@ -523,7 +523,7 @@ async def _policies(prepared: _Prepared, desk: Desk) -> PolicyReview | None:
 
     order, home = prepared.order, desk.home
     joined = join((*await home.policies.all(), *order.policies), order.state)
-    if not joined.each:
+    if not joined.each and not order.approval:
         return None
     from interlock.run.policy_review import PolicyReview
 

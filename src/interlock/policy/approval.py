@@ -127,6 +127,7 @@ class Approval(Struct, frozen=True, kw_only=True):
         plan: Of an apply, the kept plan.
         decisions: What persons said, in order.
         used_by: The run that acted on it; empty when none did.
+        used_digest: Of what that run did: the kept plan's, or the essence of an equal one.
         used_at: When.
         replaced_by: The request that took its place, since something else is to be done now; empty for none.
         schema: Version of this record's format.
@@ -147,6 +148,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     plan: KeptPlan | None = None
     decisions: tuple[Decision, ...] = ()
     used_by: str = ""
+    used_digest: str = ""
     used_at: Instant | None = None
     replaced_by: str = ""
     schema: int = SCHEMA
@@ -224,17 +226,23 @@ def used(approval: Approval, *, by: str, digest: str, now: datetime) -> Approval
         PolicyGate: It is not approved, or is over.
         PlanStale: It is for something else.
     """
-    if approval.used_by == by and by:
-        return approval
+    if by and (approval.used_by, approval.used_digest) == (by, digest):
+        return approval  # the answer to the first attempt was lost
+    if by and approval.used_by == by:  # a second attempt of the run, with what it planned after the first had begun
+        raise _other_plan(approval)
     check_approved(approval, now)
     fits = {approval.digest, *([approval.plan.essence] if approval.plan is not None else [])}
     if digest not in fits:
-        raise PlanStale(
-            f"approval {approval.id} is for another plan",
-            why=f"it was given for {approval.digest[:16]}; nothing was changed",
-            fix=command("approvals", "show", approval.id),
-        )
-    return replace(approval, used_by=by, used_at=now)
+        raise _other_plan(approval)
+    return replace(approval, used_by=by, used_digest=digest, used_at=now)
+
+
+def _other_plan(approval: Approval) -> PlanStale:
+    return PlanStale(
+        f"approval {approval.id} is for another plan",
+        why=f"it was given for {approval.digest[:24]}",
+        fix=command("approvals", "show", approval.id),
+    )
 
 
 def check_approved(approval: Approval, now: datetime) -> None:

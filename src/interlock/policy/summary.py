@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from msgspec import Struct, to_builtins
 
 VERSION = 1
+OTHER = "other"
 ACTIONS = ("create", "update", "replace", "delete", "move", "import", "remove", "read")
-"""The words for what happens to a resource; `remove` takes it out of the state and leaves the object."""
+"""The words for what happens to a resource; `remove` takes it out of the state and leaves the object. `OTHER` is what a
+newer Terraform does."""
 
 
 class Resource(Struct, frozen=True, kw_only=True):
@@ -92,7 +94,7 @@ def summarise(  # noqa: PLR0913 - what a plan is known by
         operation=operation,
         who=who,
         ci=ci,
-        counts=dict.fromkeys(ACTIONS, 0) | Counter(one.action for one in ordered),
+        counts=dict.fromkeys((*ACTIONS, OTHER), 0) | Counter(one.action for one in ordered),
         types=types,
         resources=ordered,
         destroyed=tuple(one.address for one in ordered if one.action in {"delete", "replace"}),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from interlock.address import parse_address
 from interlock.errors import PolicyGate, command
 from interlock.foreign_text import one_line
 from interlock.policy.approval import Approval, KeptPlan, Kind
@@ -37,6 +38,7 @@ HELD_BACK = frozenset({Operation.APPLY, Operation.DESTROY, Operation.REFRESH, Op
 
 _OWN = "interlock:"  # before the names of our own states, as `interlock.site.ref` has it
 _APPROVED = frozenset({Operation.APPLY, Operation.DESTROY})
+_IMPORT, _NOTHING = "import", "noop"
 _ADDRESSES = 20  # of a refusal, in the audit log
 
 Shown = Callable[[], Awaitable[bytes]]
@@ -98,7 +100,7 @@ class PolicyReview:
         Raises:
             PolicyGate: A policy refuses it.
         """
-        resources = [Resource(address=address, type=_type_of(address), action="remove") for address in gone]
+        resources = [Resource(address=address, type=_parts_of(address)[1], action="remove") for address in gone]
         plan = summarise(resources, state=self.order.state, operation=self.order.operation.value, who=self.order.who)
         await self._refuse(plan, judge(self.policies, replace(plan, destroyed=gone)))
 
@@ -135,8 +137,15 @@ class PolicyReview:
 
     @property
     def asks_for_approval(self) -> bool:
-        """Whether persons must approve what this run is about to do."""
+        """Whether persons must approve what this run is about to do. A run of what was approved does nothing else."""
+        if self.order.approval:
+            return True
         return bool(self.policies.approvals) and self.order.operation in {*_APPROVED, Operation.EXEC}
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether a plan without approval may be kept for one: where no policy wants any, nobody would be asked."""
+        return bool(self.policies.approvals)
 
     async def use(self, digest: str) -> None:
         """Use up the approval that the run was ordered with, before it changes anything.
@@ -149,12 +158,31 @@ class PolicyReview:
             PolicyGate: It is not approved, or is over.
         """
         by = self.order.run
+        await self._check_enough(await self.book.get(self.order.approval))
         approval = await self.book.use(self.order.approval, by=by, digest=digest)
         await self._write_down_act(
             "approval-used", {"request": approval.id, "digest": approval.digest, "by": list(approval.approvers)}
         )
         text = f"approved by {', '.join(approval.approvers)} ({approval.id})"
         self.journal.tell(NoteEntry(text=text))
+
+    async def _check_enough(self, approval: Approval) -> None:
+        """Refuse what was approved by fewer, or by others, than the policies that hold now want.
+
+        Raises:
+            PolicyGate: Likewise.
+        """
+        own = self.policies.own_approval
+        count = sum(own or who != approval.asked_by for who in approval.approvers)
+        if count < self.policies.approvals:
+            raise PolicyGate(
+                f"{approval.id} is not approved by as many as policy {self.policies.asks_for} wants now",
+                why=f"{self.policies.approvals} are wanted, {count} count; nothing was changed",
+                fix=command("approve", approval.id, "--reason", "TEXT"),
+                rule="approvals",
+                policy=self.policies.asks_for,
+                approval=approval.id,
+            )
 
     async def ask(self, facts: PlanFacts, plan: bytes, *, digest: str, essence: str) -> PolicyGate:
         """Keep a plan and ask for its approval; return the end of this run, which holds nothing while others decide.
@@ -276,10 +304,10 @@ def summary_of(facts: PlanFacts, order: Order, *, calls: int | None) -> PlanSumm
     resources = [
         Resource(
             address=change.resource.address,
-            type=change.resource.type,
+            type=_parts_of(change.resource.address)[1] or change.resource.type,
             name=change.resource.name,
-            module=change.resource.module,
-            action=change.action.value,
+            module=_parts_of(change.resource.address)[0] or change.resource.module,
+            action=_IMPORT if change.importing and change.action.value == _NOTHING else change.action.value,
             previous=change.previous.address if change.previous is not None else "",
             reason=change.reason,
         )
@@ -306,8 +334,10 @@ def _refused_facts(results: tuple[Result, ...]) -> dict[str, object]:
     }
 
 
-def _type_of(address: str) -> str:
-    """Return the resource type in an address: the last part but one, outside of brackets."""
-    plain = address.partition("[")[0] if not address.startswith("module.") else address
-    parts = [part for part in plain.replace("]", "").split(".") if part]
-    return parts[-2] if len(parts) > 1 else ""
+def _parts_of(address: str) -> tuple[str, str]:
+    """Return module and type: the changes of a saved plan come without, and no check may pass for that."""
+    try:
+        found = parse_address(address)
+    except ValueError:  # a whole module, or what a newer Terraform spells
+        return "", ""
+    return found.module, found.type

@@ -298,7 +298,7 @@ class Supervisor:
             return (
                 False  # elsewhere the look is a paid request that takes as long as what it saves; and `init` takes long
             )
-        return await self._turn.is_open()
+        return not self._turn.is_held() and await self._turn.is_open()
 
     async def _hold(self, seat: Seat, initialising: asyncio.Task[None] | None) -> int:
         self._hands.access.admit(seat)
@@ -502,7 +502,8 @@ class Supervisor:
         return may_repeat(
             stop_requested=self._stopping is not None,
             lease_lost=self._turn.lost is not None,
-            own_plan=self._order.plan_file is None,
+            # What persons approved is applied once: a second plan they have not seen.
+            own_plan=self._order.plan_file is None and not self._order.approval,
             category=error.facts.get("category"),
             is_first_crash_before_change=self._is_unchanged and not self._has_repeated_crash,
         )
@@ -673,6 +674,8 @@ class Supervisor:
             try:
                 await policies.use(self._order.plan_digest or essence)
             except PlanStale as error:
+                if not policies.may_ask:
+                    raise
                 self._journal.tell(NoteEntry(text=f"{error.what}: this one must be approved anew"))
             else:
                 self._check_going_on()

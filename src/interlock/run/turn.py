@@ -124,6 +124,10 @@ class Turn:
             return False  # asked for the grant, the queue says what is wrong
         return not (lock.holders or lock.waiters or lock.pause)
 
+    def is_held(self) -> bool:
+        """Say whether a policy holds the run back, so that nothing needs to stand by for its turn."""
+        return self.hold is not None and self.hold(self.clock.now()) is not None
+
     async def take(self) -> Seat:
         """Wait for the grant; look after a holder that seems gone meanwhile.
 
@@ -239,7 +243,7 @@ class Turn:
                 self._going_first = asyncio.create_task(self._go_first())
             if self._mark() and self._sending is None:
                 self._sending = asyncio.create_task(self._send_home(standing.ahead))
-            if standing.position == 1 and self._preparing is None:
+            if not self._held and standing.position == 1 and self._preparing is None:
                 self._preparing = asyncio.create_task(self._prepare())
             self.journal.tell(settle.standing_entry(standing, self._pace_s(), self.clock.now()))
 

@@ -20,6 +20,7 @@ from interlock.settings.values import parse_duration
 MAX_POLICIES = 200
 _MAX = 100  # windows, freezes, patterns, checks and programs of one policy
 _TEXT = 2000
+_REASON = 500  # with the policy's name it is a line of the queue
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -96,7 +97,7 @@ class WindowSection(_Section):
 class FreezeSection(_Section):
     """A time in which no change begins."""
 
-    reason: str = Field(min_length=1, max_length=_TEXT, description="Why; whoever waits reads it.")
+    reason: str = Field(min_length=1, max_length=_REASON, description="Why; whoever waits reads it.")
     begin: date | datetime | None = Field(
         default=None, alias="from", description="From when on, a date or a date with a time; by default from now on."
     )

@@ -99,6 +99,15 @@ def test_it_is_used_once_and_only_for_what_was_approved() -> None:
             used(done, by="r3", digest=digest, now=LATER)
 
 
+@pytest.mark.promise("P8")
+def test_the_run_that_used_it_may_not_use_it_for_another_plan() -> None:
+    done = used(decided(request(), says("ben@host")), by="r2", digest="essence", now=LATER)
+    with pytest.raises(PlanStale, match="for another plan"):
+        used(done, by="r2", digest="what a second attempt planned", now=LATER)
+    with pytest.raises(PlanStale):
+        used(done, by="r2", digest=done.digest, now=LATER)
+
+
 def test_one_that_waits_is_refused_with_the_command_that_approves_it() -> None:
     with pytest.raises(PolicyGate, match="waits for approval") as refusal:
         check_approved(request(needed=2), LATER)

@@ -24,7 +24,7 @@ TWO = plan(("x.a", "delete"), ("x.b", "replace"), ("x.c", "create"), ("x.d", "re
 
 
 def test_a_summary_counts_every_action_and_names_what_is_destroyed() -> None:
-    assert set(TWO.counts) == set(ACTIONS)
+    assert set(TWO.counts) == {*ACTIONS, "other"}
     assert (TWO.counts["delete"], TWO.counts["read"], TWO.destroyed) == (1, 0, ("x.a", "x.b"))
     assert TWO.types == {"x": {"delete": 1, "replace": 1, "create": 1, "remove": 1}}
     assert as_plain(TWO)["version"] == 1
