@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from interlock.coordinator.record import Head, StateRecord, decode, encode
 from interlock.coordinator.view import View
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 from interlock.lock import (
     Announce,
     Broken,
@@ -180,7 +180,7 @@ def event_of(told: ToldEvent) -> Event:
     try:
         return msgspec.convert(told.facts, _EVENTS[told.event])
     except msgspec.ValidationError as error:
-        raise UsageError(f"the event {told.event.value!r} has not the expected form", why=str(error)) from error
+        raise UsageError(f"the event {told.event.value!r} cannot be told", why=reason_of(error)) from error
 
 
 def told_decision(decision: Decision) -> ToldDecision:

@@ -14,7 +14,7 @@ from interlock.operate.ordering import Asked
 from interlock.options import RUN_OPTIONS, SWITCHES, is_switch
 
 CHOOSES_ROOTS = {"all", "changed", "jobs"}
-FIELDS = {"plan": "plan_file"}  # an option whose field has another name than the option
+FIELDS = {"plan": "plan_file", "run": "approval"}  # an option whose field has another name than the option
 
 
 def options(command: Any, path: str) -> Iterator[tuple[str, str, bool]]:

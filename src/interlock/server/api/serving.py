@@ -180,7 +180,7 @@ def _query(endpoint: AnyEndpoint, request: Request) -> Any:
     try:
         return msgspec.convert(dict(request.query_params), endpoint.query, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError("the address is not one of the API", why=str(error)) from error
+        raise UsageError("the address is not one of the API", why=reason_of(error)) from error
 
 
 async def _body(endpoint: AnyEndpoint, request: Request) -> Any:
