@@ -69,8 +69,10 @@ def test_a_run_is_followed_from_another_laptop_while_it_goes_on(team: Team) -> N
     assert [each["run"] for each in listed] == [run]
     following = bob.start("runs", "logs", "-f", run, "--json")
     bob.until(lambda: bob.run("runs", "show", run, "--json").document["phase"] == "applying", "its phase is told")
+    waiting = bob.start("wait", run)
     gate.unlink()
     assert applying.wait().code == 0
+    assert waiting.wait().code == 0
     followed = [json.loads(line)["kind"] for line in following.wait().out.splitlines()]
     assert followed[-1] == "end"
     assert followed == [entry.kind for entry in anna.journal()]

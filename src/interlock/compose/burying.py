@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.compose.homes import settings_of_run
-from interlock.errors import UsageError, command
+from interlock.compose.homes import at_home, settings_of_run
+from interlock.errors import UsageError, WaitTimeout, command
 from interlock.home.embedded import me, read_settings
 from interlock.settings.values import parse_duration
 
@@ -41,13 +41,35 @@ def await_run(
     Raises:
         WaitTimeout: It goes on for longer than `timeout`.
     """
-    folder = find_run(read_settings(environ).runs, text) if text is not None else _own_run(environ)
+    settings = read_settings(environ)
+    limit_s = parse_duration(timeout) if timeout is not None else None
+    if text is not None and settings.server is not None and not stop and not (settings.runs / text).is_dir():
+        return asyncio.run(_await_at_server(text, environ, limit_s))
+    folder = find_run(settings.runs, text) if text is not None else _own_run(environ)
     if folder is None:
         return None
     if stop:
         _ask_to_stop(folder)
-    limit_s = parse_duration(timeout) if timeout is not None else None
     return folder, asyncio.run(_await_end(folder, limit_s))
+
+
+async def _await_at_server(text: str, environ: Mapping[str, str], limit_s: float | None) -> tuple[Path, Entry]:
+    """Wait for a run of the team, by what it tells; one of this machine is waited for where it works."""
+    from interlock.operate.runs import bring_more, bring_run
+    from interlock.run.transcript import Reader
+
+    async with at_home(environ, make=False) as home:
+        folder = await bring_run(home, text)
+        if folder.parent == home.runs:
+            return folder, await _await_end(folder, limit_s)
+        reader, until_s = Reader(folder), None if limit_s is None else home.clock.monotonic() + limit_s
+        while True:
+            for entry in reader.new():
+                if entry.kind == "end":
+                    return folder, entry
+            if until_s is not None and home.clock.monotonic() >= until_s:
+                raise _not_ended(folder.name)
+            await bring_more(home, folder, follow=True)
 
 
 def _ask_to_stop(folder: Path) -> None:
@@ -75,7 +97,6 @@ def _own_run(environ: Mapping[str, str]) -> Path | None:
 
 
 async def _await_end(folder: Path, limit_s: float | None) -> Entry:
-    from interlock.errors import WaitTimeout
     from interlock.run.transcript import Reader
 
     clock, reader = SystemClock(), Reader(folder)
@@ -88,10 +109,12 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
         if gone:
             return await _bury(folder, lambda _text: None)
         if until_s is not None and clock.monotonic() >= until_s:
-            raise WaitTimeout(
-                f"run {folder.name} has not ended", why="--timeout has passed", fix=command("wait", folder.name)
-            )
+            raise _not_ended(folder.name)
         await clock.sleep(0.1)
+
+
+def _not_ended(run: str) -> WaitTimeout:
+    return WaitTimeout(f"run {run} has not ended", why="--timeout has passed", fix=command("wait", run))
 
 
 def bury(folder: Path, tell: Callable[[str], None]) -> Entry:
