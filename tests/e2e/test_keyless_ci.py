@@ -95,7 +95,7 @@ def test_a_job_of_github_plans_and_applies_without_a_stored_secret(
     assert ask(server, preview, "GET") == 200
     store = ("--store", server.said["store"])
     listed = json.loads(interlock(tmp_path, "token", "ls", "--json", *store).stdout)["tokens"]
-    assert {each["role"] for each in listed} == {"runner", "planner"}
+    assert {each["role"] for each in listed if each["rule"]} == {"runner", "planner"}
     audit = interlock(tmp_path, "audit", "ls", "--json", INTERLOCK_HOME=str(tmp_path / "server")).stdout
     for secret in (token, preview):
         assert secret not in login.stderr + login.stdout.replace(f"::add-mask::{token}", "") + audit
@@ -272,3 +272,35 @@ def steps_named(document: object, name: str) -> Iterator[dict[str, Any]]:
         yield document
     for each in inside:
         yield from steps_named(each, name)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P10")
+def test_supervised_runs_of_a_job_plan_and_apply_at_the_server_with_the_tokens_of_their_jobs(
+    server: Replica, issuer: Issuer, tmp_path: Path
+) -> None:
+    trust(server, tmp_path, issuer, "github", "runner", repository_id="74", ref="refs/heads/main")
+    trust(server, tmp_path, issuer, "github", "planner", repository_id="74")
+    issuer.job = dict(GITHUB)
+    (tmp_path / "main.tf").write_text('terraform {\n  backend "http" {}\n}\n\noutput "x" {\n  value = 1\n}\n')
+    job = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_ENV": str(tmp_path / "env"),
+        "INTERLOCK_SERVER": server.said["address"],
+        "ACTIONS_ID_TOKEN_REQUEST_URL": f"{issuer.url}/job?api-version=2",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "request",
+    }
+
+    def works(role: str, *words: str, state: str = STATE) -> int:
+        login = interlock(tmp_path, "ci", "login", "--state", STATE, "--role", role, **job)
+        assert login.returncode == 0, login.stderr
+        token = (tmp_path / "env").read_text().splitlines()[-1].partition("=")[2]
+        own = {"INTERLOCK_SERVER": server.said["address"], "INTERLOCK_TOKEN": token}
+        done = interlock(tmp_path, *words, ".", "--state", state, **own)
+        assert token not in done.stdout + done.stderr
+        return done.returncode
+
+    assert works("planner", "plan") == 0
+    assert works("planner", "apply", "--auto-approve") == 32
+    assert works("runner", "apply", "--auto-approve") == 0
+    assert works("runner", "apply", "--auto-approve", state="prod/other") == 32

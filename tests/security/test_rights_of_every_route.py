@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,11 +19,13 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from interlock.api.locks import told_event
 from interlock.backend.asgi import METHODS, Service
 from interlock.compose.gateways import open_doors
 from interlock.compose.serving import _endpoints, open_exchange, server_app
 from interlock.home.embedded import open_home
-from interlock.rights import Right, Role
+from interlock.lock import Requested
+from interlock.rights import Binding, Right, Role
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
 from interlock.rights.roles import EVERY_STATE
@@ -103,6 +106,7 @@ class Server(Struct, kw_only=True):
     app: Starlette
     rows: list[AnyEndpoint]
     credentials: dict[tuple[Role, str], dict[str, str]]
+    of_run: dict[str, str]
 
     async def ask(self, role: Role, glob: str, method: str, address: str, body: bytes = b"") -> Answered:
         async with asyncio.timeout(20):
@@ -120,10 +124,15 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
             for glob in (GLOB, "*", EVERY_STATE):
                 _, text = await book.create(role, states=glob, by="test")
                 credentials[role, glob] = {"authorization": f"Bearer {text.whole()}", "host": "127.0.0.1"}
+        until = home.clock.now() + timedelta(hours=6)
+        bound = Binding(rule="r", job="github 74", until=until, run="0123456789abcdef")
+        _, text = await book.issue(Role.RUNNER, state=OWN, binding=bound, by="r", lifetime=timedelta(minutes=15))
         exchange = open_exchange(home, ["https://interlock.example"])
         tokens = BookTokens(book, SingleToken("the-own-token-of-this-server"))
         app = server_app(home, about, tokens, doors, exchange, is_https=False)
-        yield Server(app=app, rows=_endpoints(home, doors, exchange), credentials=credentials)
+        yield Server(
+            app=app, rows=_endpoints(home, doors, exchange), credentials=credentials, of_run={bound.run: text.whole()}
+        )
 
 
 def address_of(row: AnyEndpoint, state: str) -> tuple[str, bool]:
@@ -257,3 +266,27 @@ async def test_a_list_shows_nobody_the_states_of_others(server: Server) -> None:
         for address in (f"{BASE}/locks/all", f"{BASE}/me", f"{TFE_BASE}/organizations/other/workspaces"):
             answer = await server.ask(role, GLOB, "GET", address)
             assert FOREIGN not in answer.body.decode(), address
+
+
+@pytest.mark.promise("P10")
+async def test_a_token_for_one_run_takes_no_lock_for_another_and_none_that_names_no_run(server: Server) -> None:
+    run, other = "0123456789abcdef", "0123456789abcdeg"
+    own = {"authorization": f"Bearer {server.of_run[run]}", "host": "127.0.0.1"}
+
+    async def asks(name: str) -> int:
+        event = Requested(ticket=name, run=name, who="ci@runner", lease_s=60, patience_s=60)
+        body = msgspec.json.encode(told_event(event))
+        answer = await ask(server.app, "POST", f"{BASE}/locks/events?state={OWN}", headers=own, body=body)
+        return answer.status
+
+    assert await asks(other) == 403
+    made = json.dumps({"data": {"type": "workspaces", "attributes": {"name": "routing"}}}).encode()
+    created = await server.ask(Role.ADMIN, EVERY_STATE, "POST", f"{TFE_BASE}/organizations/prod/workspaces", made)
+    assert created.status == 201, created.body
+    lock = json.dumps({"ID": "a", "Operation": "OperationTypeApply", "Who": "a@b"}).encode()
+    for method, address in (
+        ("LOCK", f"/state/{OWN}?wait=0"),
+        ("POST", TFE_BASE + cloud_path("/workspaces/{workspace}/actions/lock", OWN)),
+    ):
+        assert (await ask(server.app, method, address, headers=own, body=lock)).status == 403, address
+    assert await asks(run) == 200

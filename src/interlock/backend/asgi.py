@@ -58,7 +58,7 @@ from interlock.ids import Ids
 from interlock.lock import holder_of, waiter_of
 from interlock.lock.ticket import Attempt, attempt_at
 from interlock.rights import Right
-from interlock.rights.callers import Caller, ClosedDoor, Tokens, credentials_in
+from interlock.rights.callers import Caller, ClosedDoor, Tokens, check_run, credentials_in
 from interlock.state import MAX_STATE_BYTES
 
 if TYPE_CHECKING:
@@ -258,6 +258,7 @@ class _Endpoints:
             return await _respond(await self._perform(name, intent, body, caller))
         if intent.info.operation != _PLANNING:
             caller.check(Right.APPLY, name)
+        check_run(caller, "")
         request = LockRequest(wish=intent, who=caller.who, attempt=self._about.new_attempt())
         outcome = await self._locks.take(name, request, connection)
         if outcome is None:

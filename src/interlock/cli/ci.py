@@ -74,8 +74,6 @@ def generate(
     for name, directory in absent(settings):
         view.note(f"state {name}: its directory {directory} is not here, so its jobs would find nothing to run")
     _check_lasting(pipeline, Vendor(platform.value))
-    if pipeline.server is not None:
-        view.note("`server:` is set, which runs of this version refuse: the files are for a later one.")
     files = render(Vendor(platform.value), pipeline)
     plan = {path: action_for(root / path, text) for path, text in files.items()}
     foreign = [path for path, action in plan.items() if action == "foreign"]

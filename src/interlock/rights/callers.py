@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from interlock.errors import AuthenticationFailed
 from interlock.rights.roles import Right
-from interlock.rights.token import parse_token
+from interlock.rights.token import Token, parse_token
 
 if TYPE_CHECKING:
     from interlock.rights.book import TokenBook
@@ -112,6 +112,20 @@ class ClosedDoor:
     async def identify(self, username: str, password: str) -> Caller:  # noqa: ARG002 - nobody may
         """See `Tokens.identify`."""
         raise AuthenticationFailed("this server answers only to supervised runs", fix="interlock serve")
+
+
+def check_run(caller: Caller, run: str) -> None:
+    """Refuse a lock to the token of a CI job that was given to it for another run.
+
+    Args:
+        caller: Who asks.
+        run: For which run; "" where the protocol names none.
+
+    Raises:
+        AuthenticationFailed: It is bound to another run.
+    """
+    if isinstance(caller, Token):
+        caller.check_run(run)
 
 
 def may_do(caller: Caller, right: Right, state: str) -> bool:

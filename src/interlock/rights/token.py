@@ -133,7 +133,7 @@ class Token(Struct, frozen=True, kw_only=True):
         """
         if self.bound is not None and self.bound.run and self.bound.run != run:
             raise Forbidden(
-                f"token {self.id} is not for run {run}",
+                f"token {self.id} is not for {f'run {run}' if run else 'a lock without a run'}",
                 why=f"it was given to {self.bound.job} for run {self.bound.run} alone",
                 fix=f"{command('ci', 'login', '--state', self.states)}    gives the job a token for its own run",
             )

@@ -37,7 +37,7 @@ from interlock.lock import (
 )
 from interlock.lock.events import TEXT_MAX
 from interlock.rights import Right
-from interlock.rights.callers import Caller, may_do
+from interlock.rights.callers import Caller, check_run, may_do
 from interlock.rights.token import Forbidden
 
 _SAID_MAX: Final = 200
@@ -71,6 +71,7 @@ def judge(caller: Caller, state: str, lock: Lock, event: Event) -> Event:
     match event:
         case Requested():
             caller.check(Right.APPLY if event.priority is Priority.APPLY else Right.PLAN, state)
+            check_run(caller, event.run)
             if event.through:  # it passes a pause, which only those may who could end it
                 caller.check(Right.FREEZE, state)
             _check_own(caller, state, _named(lock, event.ticket, event.lock_id))

@@ -21,7 +21,7 @@ from interlock.coordinator import Coordinator
 from interlock.errors import InterlockError, LockHeld, WaitTimeout, command
 from interlock.foreign_text import one_line
 from interlock.lock import Lock, Stage
-from interlock.rights.callers import Tokens
+from interlock.rights.callers import Tokens, check_run
 from interlock.server.tfe.asked import Asked
 from interlock.server.tfe.holds import OPERATION, ending_of, hold_of, ticket_for
 from interlock.server.tfe.names import ticket_prefix
@@ -80,6 +80,7 @@ class WorkspaceLocks:
             WaitTimeout: The time is up.
             InterlockError: It cannot be had.
         """
+        check_run(asked.caller, "")
         reason = _reason(await asked.body())
         lock = (await self._coordinator.view(asked.state)).lock
         ticket = ticket_for(lock, ticket_prefix(asked.caller.key, asked.session))
