@@ -117,3 +117,19 @@ def test_a_state_of_no_organisation_and_an_environment_of_another_region_do_not_
     assert wrong.code == 3, wrong.err
     assert "acme" in wrong.err
     assert len(organisation.simulation.journal) == before
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P11")
+def test_organisations_are_those_of_the_server_that_is_named_and_never_of_this_machine(
+    team: tuple[TeamServer, list[Desk]],
+) -> None:
+    anna = team[1][0]
+    assert [each["name"] for each in anna.run("organisation", "ls", "--json").document["organisations"]] == ["acme"]
+    more = ("--region", "us-east-1", "--client-id", "c", "--states", "x/**", "--no-check")
+    added = anna.run("organisation", "add", "more", *more, environ={"GENESYSCLOUD_OAUTHCLIENT_SECRET": "hush"})
+    assert added.code == 0, added.err
+    assert anna.run("organisation", "remove", "more").code == 0
+    assert anna.run("organisation", "remove", "more").code == 3
+    assert anna.run("encryption", "status").code == 3
+    assert not (anna.home / "interlock.db").exists()

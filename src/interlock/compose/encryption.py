@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from interlock.errors import UsageError
+from interlock.compose.tokens import is_at_server
+from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home, read_settings
 
 if TYPE_CHECKING:
@@ -42,11 +43,26 @@ def new_key() -> str:
     return spell_key(os.urandom(KEY_BYTES))
 
 
+def _check_by_store(store: str | None) -> None:
+    """Refuse to answer about this machine's store where a server is meant: its keys are at its machine alone.
+
+    Raises:
+        UsageError: A server is named, and no store.
+    """
+    if is_at_server(store, os.environ):
+        raise UsageError(
+            "the keys of a server's store are not asked for at the server",
+            why="they never leave its machine",
+            fix=f"env -u INTERLOCK_SERVER {command('encryption', 'status')}    on that machine, with its --store",
+        )
+
+
 @asynccontextmanager
 async def _vault(store: str | None) -> AsyncIterator[tuple[Vault, EmbeddedHome]]:
     from interlock.store.sealing import HOW
     from interlock.store.vault import vault_of
 
+    _check_by_store(store)
     async with open_home(read_settings(), environ=os.environ, store=store) as home:
         vault = vault_of(home.store)
         if vault is None:
@@ -62,6 +78,7 @@ async def status(store: str | None) -> EncryptionStatus:
     """
     from interlock.store.vault import vault_of
 
+    _check_by_store(store)
     async with open_home(read_settings(), environ=os.environ, store=store) as home:
         vault = vault_of(home.store)
         return EncryptionStatus(is_encrypted=False) if vault is None else _status(vault, await vault.tally())

@@ -1,4 +1,4 @@
-"""`interlock organisation`: the organisations of a server, by its store."""
+"""`interlock organisation`: the organisations of a server, by its store or, where settings name one, at the server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from interlock.compose.tokens import at_server, is_at_server
+from interlock.errors import UsageError
 from interlock.home.embedded import open_home, read_settings
 
 if TYPE_CHECKING:
@@ -40,8 +42,18 @@ async def add(
         AuthenticationFailed: The login service refused the client.
         BackendUnavailable: It cannot be reached.
     """
+    from interlock.api.organisations import ToldOrganisation
     from interlock.server.gateway.endpoints import told_organisation
 
+    if is_at_server(store, os.environ):
+        if upstream is not None:
+            why = "who administers a server by its API cannot say where it sends secrets"
+            raise UsageError("the organisation was not added", why=why, fix="give --store, on the server's machine")
+        if check:
+            await _try_login(asked, upstream)
+        async with at_server(os.environ) as line:
+            made: ToldOrganisation = await line.ask_for(ToldOrganisation, "POST", "/organisations", sends=asked)
+            return made
     async with _keeper(store) as (keeper, home):
         if check:
             await _try_login(asked, upstream)
@@ -69,8 +81,16 @@ async def rotate(store: str | None, name: str, asked: NewClient) -> ToldOrganisa
     Raises:
         UsageError: See `OrganisationBook.rotate`.
     """
+    from interlock.api.organisations import ToldOrganisation
     from interlock.server.gateway.endpoints import told_organisation
 
+    if is_at_server(store, os.environ):
+        async with at_server(os.environ) as line:
+            query = {"name": name}
+            done: ToldOrganisation = await line.ask_for(
+                ToldOrganisation, "PUT", "/organisations/client", query, sends=asked
+            )
+            return done
     async with _keeper(store) as (keeper, home):
         return told_organisation(await keeper.rotate(name, asked, by=home.me))
 
@@ -81,11 +101,21 @@ async def remove(store: str | None, name: str) -> None:
     Raises:
         UsageError: There is none of this name.
     """
+    if is_at_server(store, os.environ):
+        async with at_server(os.environ) as line:
+            await line.ask("DELETE", "/organisations", {"name": name})
+            return
     async with _keeper(store) as (keeper, home):
         await keeper.remove(name, by=home.me)
 
 
 async def list_organisations(store: str | None) -> ToldOrganisations:
     """Return all organisations, without secrets."""
+    from interlock.api.organisations import ToldOrganisations
+
+    if is_at_server(store, os.environ):
+        async with at_server(os.environ) as line:
+            found: ToldOrganisations = await line.ask_for(ToldOrganisations, "GET", "/organisations")
+            return found
     async with _keeper(store) as (keeper, _):
         return await keeper.all()
