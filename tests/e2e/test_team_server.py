@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +12,25 @@ import pytest
 from tests.desk import Desk
 from tests.team import TeamServer, a_team
 
+from interlock.testing.postgres import why_not
+
 pytestmark = pytest.mark.e2e
 
 Team = tuple[TeamServer, list[Desk]]
 LONG = {"INTERLOCK_LEASE": "60s", "INTERLOCK_HEARTBEAT": "0.3s"}
 
 
-@pytest.fixture
-def team(tmp_path: Path) -> Iterator[Team]:
-    with a_team(tmp_path, laptops=2) as (server, desks):
+ON_POSTGRES = pytest.param(
+    "postgresql", marks=[pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
+)
+
+
+@pytest.fixture(params=["sqlite", ON_POSTGRES])
+def team(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Team]:
+    store = None
+    if request.param == "postgresql":
+        store = f"{request.getfixturevalue('postgres').url}&schema=s{uuid.uuid4().hex[:12]}"
+    with a_team(tmp_path, laptops=2, store=store) as (server, desks):
         yield server, desks
 
 
