@@ -22,6 +22,11 @@ AWAY_SHARE = 8
 
 _BACKLOG = 2048
 
+SILENT_PEER_S = 25
+"""After so long without a sign from a peer's machine its connection is over. Who waits for a lock sends nothing for a
+minute; a laptop that was closed, or a machine that lost its network, says no more, and would be granted the lock."""
+_PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # together `SILENT_PEER_S`
+
 
 FILES = 8192
 """So many files a process that listens may open, where the machine lets it: some allow 256 until somebody asks."""
@@ -154,6 +159,7 @@ def listen(host: str, port: int, *, what: str) -> socket.socket:
         raise _cannot_listen(what, host, port, error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _probe_silent_peers(listener)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
@@ -161,6 +167,14 @@ def listen(host: str, port: int, *, what: str) -> socket.socket:
         raise _cannot_listen(what, host, port, error) from error
     listener.setblocking(False)
     return listener
+
+
+def _probe_silent_peers(listener: socket.socket) -> None:
+    """Have the kernel ask silent machines whether they are there; what is accepted does as the listener does."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES.items():
+        if hasattr(socket, name):  # not every system lets one choose
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def check_loopback(host: str, port: int, *, what: str, why: str, fix: str) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import resource
+import socket
 
 import pytest
 
-from interlock.listening.guests import CONNECTIONS_MAX, Guests, connections_max
+from interlock.listening.guests import CONNECTIONS_MAX, SILENT_PEER_S, Guests, connections_max, listen
 
 
 def test_the_guest_that_was_idle_longest_makes_room() -> None:
@@ -43,3 +44,17 @@ def test_a_guest_that_left_takes_no_room() -> None:
 def test_a_listener_leaves_half_of_the_files_to_others(monkeypatch: pytest.MonkeyPatch, files: int, most: int) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
     assert connections_max() == most
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system does not let one choose the times")
+def test_a_machine_that_vanished_without_a_word_is_noticed_while_nothing_is_sent() -> None:
+    with listen("127.0.0.1", 0, what="a test") as listener, socket.create_connection(listener.getsockname()):
+        listener.setblocking(True)
+        taken, _ = listener.accept()
+        with taken:
+            assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle_s, between_s, probes = (
+                taken.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+                for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+            )
+            assert idle_s + between_s * probes == SILENT_PEER_S
