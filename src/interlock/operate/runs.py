@@ -44,14 +44,21 @@ async def recent_runs(home: Home, *, limit: int, state: str = "") -> list[Summar
 
     if home.team_runs is None:
         return recent(home.runs, limit=limit, state=state or None)
-    return [_summary_of(told) for told in await home.team_runs.recent(limit=limit, state=state)]
+    told = await home.team_runs.recent(limit=limit, state=state)
+    return [summary for summary in map(_summary_of, told) if summary is not None]
 
 
-def _summary_of(told: ToldRun) -> Summary:
+def _summary_of(told: ToldRun) -> Summary | None:
+    """Return a run at a glance; None for what a client of another version told in a form that we do not know."""
+    import msgspec
+
     from interlock.bounded import decode_json
     from interlock.run.summary import Summary
 
-    return decode_json(bytes(told.summary), type=Summary)
+    try:
+        return decode_json(bytes(told.summary), type=Summary)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 async def bring_run(home: Home, text: str) -> Path:

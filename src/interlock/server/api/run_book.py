@@ -18,9 +18,10 @@ from msgspec.structs import replace
 
 from interlock.bounded import decode_json
 from interlock.clock import Clock
-from interlock.errors import BackendUnavailable, UsageError
+from interlock.errors import BackendUnavailable, UsageError, reason_of
+from interlock.ids import run_id
 from interlock.instants import Instant
-from interlock.store import Mismatch, RecordStore
+from interlock.store import Mismatch, Record, RecordStore
 from interlock.store.records import LIST_LIMIT_MAX
 
 JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -32,6 +33,8 @@ _RUNS: Final = "run/"
 _PIECES: Final = "run-journal/"
 _ID: Final = re.compile(r"[0-9a-z]{8,40}\Z", re.ASCII)
 _ATTEMPTS: Final = 8
+_AHEAD: Final = timedelta(days=1)
+"""How far a machine's clock may be ahead; an id of a later time would be the newest run of all states for good."""
 
 
 class KeptRun(Struct, frozen=True, kw_only=True):
@@ -74,10 +77,12 @@ class RunBook:
         """Keep the newest summary of a run.
 
         Raises:
-            UsageError: The id is none, or it is another's run, or of another state.
+            UsageError: The id is none, or of a time to come, or it is another's run, or of another state.
         """
         now = self._clock.now()
         fresh = KeptRun(run=run, state=state, owner=owner, summary=msgspec.Raw(summary), ended=ended, told_at=now)
+        if run > run_id(now + _AHEAD, chance=0):
+            raise UsageError(f"run {run} would begin in the future", why="ids of runs begin with their time")
         if await self.find(run) is None:
             with suppress(Mismatch):
                 await self._records.swap(_key(run), expected=None, value=msgspec.json.encode(fresh))
@@ -113,14 +118,16 @@ class RunBook:
         if not _ID.match(run):
             raise UsageError(f"{run[:40]!a} is not the id of a run", fix="interlock runs ls")
         record = await self._records.get(_key(run))
-        return None if record is None else decode_json(record.value, type=KeptRun)
+        return None if record is None else _kept(record)
 
     async def all(self) -> list[KeptRun]:
-        """Return every run, the newest first."""
+        """Return every run that can be read, the newest first."""
         found: list[KeptRun] = []
         after = ""
         while page := await self._records.list(_RUNS, after=after, limit=LIST_LIMIT_MAX):
-            found += [decode_json(record.value, type=KeptRun) for record in page]
+            for record in page:
+                with suppress(BackendUnavailable):  # one record of a stranger hides no run of anybody else
+                    found.append(_kept(record))
             after = page[-1].key
         return found[::-1]
 
@@ -149,7 +156,7 @@ class RunBook:
         until_s = self._clock.monotonic() + timeout_s
         while True:
             record = await self._records.get(_key(run))
-            kept = None if record is None else decode_json(record.value, type=KeptRun)
+            kept = None if record is None else _kept(record)
             left_s = until_s - self._clock.monotonic()
             if kept is None or kept.size > size or kept.ended or left_s <= 0:
                 return kept
@@ -178,7 +185,7 @@ class RunBook:
             kept = await self._own(run, state, owner)
             if record is None:
                 continue
-            after = change(decode_json(record.value, type=KeptRun))
+            after = change(_kept(record))
             if after == kept:
                 return kept
             with suppress(Mismatch):
@@ -199,6 +206,19 @@ class RunBook:
         if record is not None:
             with suppress(Mismatch):
                 await self._records.swap(key, expected=record.version, value=None)
+
+
+def _kept(record: Record) -> KeptRun:
+    """Return what a record says.
+
+    Raises:
+        BackendUnavailable: It has another form.
+    """
+    try:
+        return decode_json(record.value, type=KeptRun)
+    except (msgspec.MsgspecError, ValueError) as error:
+        run = record.key.removeprefix(_RUNS)
+        raise BackendUnavailable(f"the record of run {run} cannot be read", why=reason_of(error)) from error
 
 
 def _key(run: str) -> str:

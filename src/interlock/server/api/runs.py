@@ -17,9 +17,12 @@ from interlock.api.runs import (
     ToldRuns,
     ToldSummary,
 )
-from interlock.errors import UsageError
+from interlock.bounded import decode_json
+from interlock.errors import UsageError, reason_of
 from interlock.rights import Right
-from interlock.rights.callers import may_do
+from interlock.rights.callers import Caller, may_do
+from interlock.run.summary import Summary
+from interlock.server.api.judging import signed
 from interlock.server.api.run_book import KeptRun, RunBook
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, reads
 
@@ -82,9 +85,8 @@ class _Runs:
         self._book = book
 
     async def tell(self, call: Call[OfRun, ToldSummary]) -> JournalSize:
-        query, summary = call.query, bytes(call.body.summary)
-        if len(summary) > SUMMARY_BYTES_MAX:
-            raise UsageError(f"the summary of run {query.run} is too long")
+        query = call.query
+        summary = _written_down(bytes(call.body.summary), query, call.caller)
         kept = await self._book.tell(query.run, query.state, call.caller.key, summary, ended=call.body.ended)
         return JournalSize(size=kept.size)
 
@@ -118,6 +120,29 @@ class _Runs:
         body = await self._book.journal(kept, max(query.offset, 0), _READ_MAX)
         is_over = kept.ended and query.offset + len(body) >= kept.size
         return Sent(body=body, headers={ENDED_HEADER: "true" if is_over else "false"})
+
+
+def _written_down(sent: bytes, query: OfRun, caller: Caller) -> bytes:
+    """Return a summary as it is kept: of the run and state that the token was checked for, by that token's name.
+
+    What nobody could read again would end every list of runs, of all who may see it.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if len(sent) > SUMMARY_BYTES_MAX:
+        raise UsageError(f"the summary of run {query.run} is too long")
+    try:
+        told = decode_json(sent, type=dict[str, msgspec.Raw])  # a newer release tells more than we know
+        told |= {"run": _raw(query.run), "state": _raw(query.state)}
+        who = decode_json(msgspec.json.encode(told), type=Summary).who
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UsageError(f"the summary of run {query.run} cannot be read", why=reason_of(error)) from error
+    return msgspec.json.encode(told | {"who": _raw(signed(who, caller))})
+
+
+def _raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(text))
 
 
 def _told(kept: KeptRun) -> ToldRun:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 from starlette.applications import Starlette
 
-from interlock.errors import UsageError
+from interlock.errors import BackendUnavailable, UsageError
 from interlock.ids import RandomIds
 from interlock.rights import Role
 from interlock.rights.book import TokenBook
@@ -24,11 +25,21 @@ from interlock.testing.clock import FakeClock
 
 RUN = "1m8pfjgf9tbp6nb4"
 STATE = "prod/a"
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
+SUMMARY = {
+    "run": RUN,
+    "state": STATE,
+    "operation": "plan",
+    "who": "anna@laptop",
+    "directory": "/infra",
+    "phase": "planning",
+    "started_at": "2026-01-01T00:00:00Z",
+}
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(start=NOW)
 
 
 @pytest.fixture
@@ -85,7 +96,7 @@ async def test_old_runs_beyond_the_newest_are_let_go(
 
 class Desk:
     def __init__(self) -> None:
-        clock = FakeClock()
+        clock = FakeClock(start=NOW)
         records = MemoryRecords(clock=clock)
         self.book = TokenBook(records, clock, RandomIds())
         tokens = BookTokens(self.book, SingleToken("the-own-token-of-this-server"))
@@ -101,9 +112,7 @@ class Desk:
 @pytest.mark.promise("P10")
 async def test_a_run_is_followed_by_whoever_may_read_its_state_and_by_nobody_else() -> None:
     desk = Desk()
-    told = await desk.ask(
-        "PUT", f"/runs?run={RUN}&state={STATE}", Role.PLANNER, "prod/*", sends={"summary": {"run": RUN}}
-    )
+    told = await desk.ask("PUT", f"/runs?run={RUN}&state={STATE}", Role.PLANNER, "prod/*", sends={"summary": SUMMARY})
     assert told.status == 200
     assert (await desk.ask("PUT", f"/runs?run={RUN}x&state={STATE}", Role.READER, "**", sends={})).status == 403
     listed = msgspec.json.decode((await desk.ask("GET", "/runs", Role.READER, "prod/*")).body)
@@ -112,3 +121,40 @@ async def test_a_run_is_followed_by_whoever_may_read_its_state_and_by_nobody_els
     assert (await desk.ask("GET", f"/runs/journal?run={RUN}", Role.READER, "prod/*")).status == 200
     assert (await desk.ask("GET", f"/runs/journal?run={RUN}", Role.ADMIN, "test/*")).status == 403
     assert (await desk.ask("GET", "/runs/journal?run=../x", Role.ADMIN, "**")).status == 400
+
+
+@pytest.mark.promise("P11")
+@pytest.mark.parametrize("summary", [5, "t", None, [], {}, {"run": RUN}, {**SUMMARY, "exit": "no"}])
+async def test_a_summary_that_nobody_could_read_is_not_kept(summary: object) -> None:
+    desk = Desk()
+    path = f"/runs?run={RUN}&state={STATE}"
+    assert (await desk.ask("PUT", path, Role.RUNNER, "prod/*", sends={"summary": summary})).status == 400
+    assert (await desk.ask("GET", "/runs", Role.READER, "prod/*")).json()["runs"] == []
+
+
+@pytest.mark.promise("P11")
+async def test_a_run_is_told_of_by_the_name_of_its_token_and_for_the_state_that_it_may_change() -> None:
+    desk = Desk()
+    lie = {**SUMMARY, "run": "1m8pfjgf9tbp6zzz", "state": "secret/b", "who": "boss", "of_a_newer_release": [1]}
+    path = f"/runs?run={RUN}&state={STATE}"
+    assert (await desk.ask("PUT", path, Role.RUNNER, "prod/*", sends={"summary": lie})).status == 200
+    told = (await desk.ask("GET", "/runs", Role.READER, "prod/*")).json()["runs"][0]["summary"]
+    assert (told["run"], told["state"]) == (RUN, STATE)
+    assert told["who"].startswith("boss as token (")
+    assert told["of_a_newer_release"] == [1]
+
+
+async def test_no_run_is_newest_for_good(book: RunBook) -> None:
+    with pytest.raises(UsageError, match="in the future"):
+        await book.tell("zzzzzzzzzzzzzzzz", STATE, "anna", b"{}", ended=False)
+
+
+async def test_a_record_of_a_stranger_hides_no_other_run(clock: FakeClock) -> None:
+    records = MemoryRecords(clock=clock)
+    book = RunBook(records, clock)
+    await book.tell(RUN, STATE, "anna", b"{}", ended=False)
+    for number, value in enumerate((b"", b"[]", b'{"run": 3}')):
+        await records.swap(f"run/1m8pfjgf9tbp6nb{number}", expected=None, value=value)
+    assert [kept.run for kept in await book.all()] == [RUN]
+    with pytest.raises(BackendUnavailable, match="cannot be read"):
+        await book.find("1m8pfjgf9tbp6nb0")
