@@ -193,13 +193,14 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     from interlock.server.api.policies import policy_endpoints
     from interlock.server.api.run_book import RunBook
     from interlock.server.api.runs import run_endpoints
+    from interlock.server.api.two_persons import agreeing
     from interlock.server.api.versions import version_endpoints
 
     return [
         *about_endpoints(),
         *_identity(home, exchange),
-        *lock_endpoints(home.coordinator, home.beside, hold_of(home)),
-        *version_endpoints(home.coordinator, home.archive),
+        *lock_endpoints(home.coordinator, home.beside, hold_of(home), agreeing(home)),
+        *version_endpoints(home.coordinator, home.archive, agreeing(home)),
         *gateway_endpoints(home, doors),
         *book_endpoints(home.store),
         *audit_endpoints(home.audit, home.store.records),

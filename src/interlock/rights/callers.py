@@ -128,6 +128,12 @@ def check_run(caller: Caller, run: str) -> None:
         caller.check_run(run)
 
 
+def person_of(caller: Caller) -> str:
+    """Return by whom a decision is: what the token is known by, whatever name somebody gives who shows it."""
+    mark = f"({caller.key})"
+    return caller.who if caller.who.endswith(mark) else caller.key
+
+
 def may_do(caller: Caller, right: Right, state: str) -> bool:
     """Say whether somebody has a right on a state, for lists that leave out what one may not see."""
     try:

@@ -18,7 +18,7 @@ from interlock.site.moved import address_moved_to
 from interlock.site.opening import plan_hint
 from interlock.site.own_leftovers import OwnLeftovers
 from interlock.site.ref import StateRef
-from interlock.site.second_person import have_second_person
+from interlock.site.second_person import current_number, have_second_person, restore_of
 from interlock.state import Finding, Version, VersionKind, content_digest, parse_content, refusing, verify_state
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class OwnVersions:
         """See `Versions.restore`."""
         assert isinstance(planned.chosen, Version)
         chosen, serial = planned.chosen, planned.plan.next_serial
-        exact, what = (chosen.number, chosen.digest, serial), f"restore {planned.label} of {self.state} as {serial}"
+        exact = restore_of(chosen, next_serial=serial, over=await current_number(self.home, self.state))
+        what = f"restore {planned.label} of {self.state} as {serial}"
         await have_second_person(self.home, self.state, Kind.RESTORE, exact=exact, what=what)
         async with settling(self.home, self.state, "state restore", is_review) as seat:
             written = await self.archive.restore(self.state, planned.chosen, writer=self._writer(seat))

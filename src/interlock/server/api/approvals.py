@@ -30,7 +30,7 @@ from interlock.policy.policy import join
 from interlock.policy.reading import zone
 from interlock.policy.windows import find_hold
 from interlock.rights import Right
-from interlock.rights.callers import Caller, may_do
+from interlock.rights.callers import Caller, may_do, person_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, OfState, Sent, acts, reads
 from interlock.site.ref import own_address
 from interlock.state import MAX_STATE_BYTES
@@ -64,12 +64,6 @@ class SomeApprovals(Struct, frozen=True, kw_only=True):
     all: bool = False
     after: str = ""
     limit: int = PAGE_MAX
-
-
-def person_of(caller: Caller) -> str:
-    """Return by whom a decision is: what the token is known by, whatever name somebody gives who shows it."""
-    mark = f"({caller.key})"
-    return caller.who if caller.who.endswith(mark) else caller.key
 
 
 class _Approvals:

@@ -121,6 +121,18 @@ def check_writer(
         _check_may_end(caller, state, (holder,))
 
 
+def ended_by_force(caller: Caller, lock: Lock, event: Event) -> Holder | None:
+    """Return the holder whose grant an event ends that somebody else began; None when it ends none."""
+    match event:
+        case Broken() | Withdrawn():
+            named = holder_of(lock, ticket=event.ticket)
+        case Released():
+            named = holder_of(lock, ticket=event.ticket, token=event.token, lock_id=event.lock_id)
+        case _:
+            return None
+    return named if named is not None and not is_of(named.who, caller) else None
+
+
 def _check_own(caller: Caller, state: str, parties: Iterable[Party]) -> None:
     for party in parties:
         if not is_of(party.who, caller):

@@ -28,8 +28,9 @@ from interlock.errors import UsageError
 from interlock.lock import Event, HeldBack, Priority, Requested
 from interlock.rights import Right
 from interlock.rights.callers import may_do
-from interlock.server.api.judging import check_writer, judge
+from interlock.server.api.judging import check_writer, ended_by_force, judge
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, reads
+from interlock.server.api.two_persons import Agree, nobody_asked, unlock_act
 
 _PREFIX_MAX: Final = 200
 
@@ -75,10 +76,11 @@ class SomeQueues(Struct, frozen=True, kw_only=True):
 class _Locks:
     """Does what clients ask of the coordinators."""
 
-    def __init__(self, own: Coordinator, beside: HeadKeeper, hold: Hold) -> None:
+    def __init__(self, own: Coordinator, beside: HeadKeeper, hold: Hold, agree: Agree) -> None:
         self._own = own
         self._beside = beside
         self._hold = hold
+        self._agree = agree
 
     async def look(self, call: Call[WatchedQueue, NoBody]) -> ToldState:
         query, queue = call.query, self._queue(call.query.beside)
@@ -90,7 +92,11 @@ class _Locks:
     async def tell(self, call: Call[OfQueue, ToldEvent]) -> ToldDecision:
         state, queue = call.query.state, self._queue(call.query.beside)
         event = event_of(call.body)
-        judged = judge(call.caller, state, (await queue.view(state)).lock, event)
+        lock = (await queue.view(state)).lock
+        judged = judge(call.caller, state, lock, event)
+        ended = ended_by_force(call.caller, lock, judged)
+        if ended is not None:
+            await self._agree(call.caller, unlock_act(state, ended, event))
         return told_decision(await queue.apply_event(state, await self._held(state, judged)))
 
     async def _held(self, state: str, event: Event) -> Event:
@@ -146,15 +152,18 @@ async def _nothing(_state: str) -> str:
     return ""
 
 
-def lock_endpoints(own: Coordinator, beside: HeadKeeper, hold: Hold = _nothing) -> list[AnyEndpoint]:
+def lock_endpoints(
+    own: Coordinator, beside: HeadKeeper, hold: Hold = _nothing, agree: Agree = nobody_asked
+) -> list[AnyEndpoint]:
     """Return the rows.
 
     Args:
         own: Of the states that are kept here.
         beside: Of states in other backends whose queues are here.
         hold: See `Hold`.
+        agree: See `Agree`.
     """
-    locks = _Locks(own, beside, hold)
+    locks = _Locks(own, beside, hold, agree)
     return [
         reads(
             "/locks",

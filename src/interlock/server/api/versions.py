@@ -24,13 +24,15 @@ from interlock.api.versions import (
     WriteAsked,
     unframed,
 )
-from interlock.coordinator import Coordinator
+from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import QUARANTINE_DROPPED, StateArchive, Writer, Written
 from interlock.coordinator.refusals import HeadMoved
 from interlock.errors import InterlockError, LeaseLost, UsageError, command
+from interlock.lock import holder_of
 from interlock.rights import Right
 from interlock.server.api.judging import check_writer, signed
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, reads
+from interlock.server.api.two_persons import Agree, digest_of, nobody_asked, push_act, restore_act
 from interlock.state import MAX_STATE_BYTES
 from interlock.state.history import Quarantined, Retention, Version
 
@@ -110,9 +112,10 @@ class OfEntry(OfState, frozen=True, kw_only=True):
 class _Archive:
     """Does what clients ask of the archive."""
 
-    def __init__(self, coordinator: Coordinator, archive: StateArchive) -> None:
+    def __init__(self, coordinator: Coordinator, archive: StateArchive, agree: Agree) -> None:
         self._coordinator = coordinator
         self._archive = archive
+        self._agree = agree
 
     async def current(self, call: Call[OfState, NoBody]) -> Sent | None:
         found = await self._archive.current(call.query.state)
@@ -149,6 +152,7 @@ class _Archive:
         if asked.force:
             call.caller.check(Right.RESTORE, state)
         writer = await self._writer(call, asked.grant)
+        await self._agree_to_write(call, asked, body)
         return await self._archive.write(
             state, body, writer=writer, kind=asked.kind, note=asked.note, force=asked.force
         )
@@ -160,6 +164,7 @@ class _Archive:
     async def restore(self, call: Call[OfState, ByGrant]) -> Written:
         version = await self._version(call.query.state, call.body.number)
         writer = await self._writer(call, call.body.grant)
+        await self._agree_to_restore(call, version)
         return await self._archive.restore(call.query.state, version, writer=writer)
 
     async def accept(self, call: Call[OfState, ByGrant]) -> Version | None:
@@ -220,6 +225,26 @@ class _Archive:
         check_writer(call.caller, call.query.state, lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
         return grant.writer(signed(grant.who, call.caller))
 
+    async def _agree_to_write(self, call: Call[OfState, bytes], asked: WriteAsked, body: bytes) -> None:
+        """Have another person agree to a state that no run made, or that is to be stored by force.
+
+        Without a current grant there is nothing to agree to: the archive refuses, and keeps the bytes.
+        """
+        state, grant = call.query.state, asked.grant
+        view = await self._coordinator.view(state)
+        holder = holder_of(view.lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
+        if holder is None or (holder.run and not asked.force):
+            return
+        digest = await digest_of(body)
+        if view.head is None or view.head.digest != digest:  # the same again replaces nothing
+            await self._agree(call.caller, push_act(state, digest, len(body), over=_number(view)))
+
+    async def _agree_to_restore(self, call: Call[OfState, ByGrant], version: Version) -> None:
+        state = call.query.state
+        view, plan = await self._coordinator.view(state), await self._archive.plan_restore(state, version)
+        act = restore_act(state, version, next_serial=plan.next_serial, over=_number(view))
+        await self._agree(call.caller, act)
+
     async def _version(self, state: str, number: int) -> Version:
         found = await self._archive.version(state, number=number)
         if found is None:
@@ -236,9 +261,21 @@ class _Archive:
         return lost
 
 
-def version_endpoints(coordinator: Coordinator, archive: StateArchive) -> list[AnyEndpoint]:
-    """Return the rows."""
-    do = _Archive(coordinator, archive)
+def _number(view: View) -> int:
+    return view.head.number if view.head is not None else 0
+
+
+def version_endpoints(
+    coordinator: Coordinator, archive: StateArchive, agree: Agree = nobody_asked
+) -> list[AnyEndpoint]:
+    """Return the rows.
+
+    Args:
+        coordinator: Keeps heads and grants.
+        archive: Keeps states.
+        agree: See `Agree`.
+    """
+    do = _Archive(coordinator, archive, agree)
     return [*_reading(do), *_writing(do), *_refused_writes(do), *_mending(do)]
 
 
