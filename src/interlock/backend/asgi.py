@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from interlock.backend.gate import RunGates, perform
-from interlock.backend.held_lock import Connection, GrantAnswer, HeldLocks, check_still
+from interlock.backend.held_lock import Connection, GrantAnswer, HeldLocks, Hold, check_still, nothing_holds
 from interlock.backend.lock_request import LockRequest
 from interlock.backend.protocol import (
     MAX_LOCK_BYTES,
@@ -60,6 +60,7 @@ from interlock.lock.ticket import Attempt, attempt_at
 from interlock.rights import Right
 from interlock.rights.callers import Caller, ClosedDoor, Tokens, check_run, credentials_in
 from interlock.state import MAX_STATE_BYTES
+from interlock.terraform.lockinfo import LockInfo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,6 +78,8 @@ _NEEDED: Mapping[str, Right] = {
     "UNLOCK": Right.PLAN,
 }
 """What a request needs at least, by its method; all others change the state."""
+PlainHold = Callable[[LockInfo], Hold]
+"""Returns what may hold a LOCK with this document back."""
 _PLANNING = "OperationTypePlan"  # Terraform's word in the lock document of a plan
 
 
@@ -184,8 +187,17 @@ class _Endpoints:
     """The two addresses and the health check."""
 
     def __init__(
-        self, plain: _Plain, locks: HeldLocks, tokens: Tokens, runs: RunGates, *, about: Service, limit_bytes: int
+        self,
+        plain: _Plain,
+        locks: HeldLocks,
+        tokens: Tokens,
+        runs: RunGates,
+        *,
+        about: Service,
+        hold: PlainHold,
+        limit_bytes: int,
     ) -> None:
+        self._hold = hold
         self._plain = plain
         self._locks = locks
         self._about = about
@@ -260,7 +272,8 @@ class _Endpoints:
             caller.check(Right.APPLY, name)
         check_run(caller, "")
         request = LockRequest(wish=intent, who=caller.who, attempt=self._about.new_attempt())
-        outcome = await self._locks.take(name, request, connection)
+        hold = nothing_holds if intent.info.operation == _PLANNING else self._hold(intent.info)
+        outcome = await self._locks.take(name, request, connection, hold)
         if outcome is None:
             return Response(status_code=400)  # goes to nobody
         response = await _respond(outcome, intent.info.version)
@@ -314,6 +327,7 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
     runs: RunGates | None = None,
     about: Service | None = None,
     locks: HeldLocks | None = None,
+    hold: PlainHold = lambda _info: nothing_holds,
     limit_bytes: int = MAX_STATE_BYTES,
     further: Sequence[BaseRoute] = (),
 ) -> Starlette:
@@ -328,13 +342,14 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
         runs: The supervised runs that may use `/run/<secret>/state`.
         about: What is known of the server around this; None for one of a single process.
         locks: The LOCK requests that are held, when other protocols of this server hold some too.
+        hold: What holds back whoever locks a plain address for more than a plan.
         limit_bytes: Largest state accepted.
         further: What else the server offers.
     """
     about = about or Service(ids)
     locks = locks or HeldLocks(coordinator, clock, ending=about.ending, is_alone=not about.name)
     plain, gates = _Plain(coordinator, archive), runs or RunGates(ids)
-    endpoints = _Endpoints(plain, locks, tokens or ClosedDoor(), gates, about=about, limit_bytes=limit_bytes)
+    endpoints = _Endpoints(plain, locks, tokens or ClosedDoor(), gates, about=about, hold=hold, limit_bytes=limit_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -26,12 +26,25 @@ from interlock.coordinator import Coordinator, Standing, standing_of
 from interlock.coordinator.refusals import PlaceLost
 from interlock.errors import BackendUnavailable, InterlockError, LeaseLost, Superseded, WaitTimeout
 from interlock.lock import Elapsed, Grant, Lock
+from interlock.policy.windows import HOLD_LOOK_S, next_look_s
 from interlock.rights.callers import Tokens
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
+    from interlock.lock.ticket import Ticket
+    from interlock.policy.windows import Held as HeldBackBy
+
+Hold = Callable[[str], Awaitable["HeldBackBy | None"]]
+"""Says what holds changes of a state back now; None when nothing does.
+
+Raises `BackendUnavailable` when nobody can tell.
+"""
 GONE = 410  # on LOCK: not retried by Terraform, unlike 409 and 423
+
+
+async def nothing_holds(_state: str) -> None:
+    """Hold nothing back, as for a request that changes nothing."""
 
 
 class Connection:
@@ -132,10 +145,19 @@ class HeldLocks:
         self.waiting = 0
         self._sweeps: set[asyncio.Task[None]] = set()
 
-    async def take(self, state: str, request: LockRequest, connection: Connection) -> Outcome | None:
-        """Answer LOCK. None: the client is gone, and there is nobody to answer."""
+    async def take(
+        self, state: str, request: LockRequest, connection: Connection, hold: Hold = nothing_holds
+    ) -> Outcome | None:
+        """Answer LOCK. None: the client is gone, and there is nobody to answer.
+
+        Args:
+            state: State name.
+            request: What is asked.
+            connection: Whether its client is there.
+            hold: What holds it back: it keeps its place, and whoever is behind it does not wait for it.
+        """
         try:
-            return await self._carry_out(state, request, connection)
+            return await self._carry_out(state, request, connection, hold)
         except (LeaseLost, Superseded) as error:
             return Refused(error=error, status=GONE)
         except WaitTimeout as error:  # the queue is full
@@ -178,16 +200,17 @@ class HeldLocks:
             sweep.cancel()
         await asyncio.gather(*self._sweeps, return_exceptions=True)
 
-    async def _carry_out(self, state: str, request: LockRequest, connection: Connection) -> Outcome | None:
+    async def _carry_out(self, state: str, request: LockRequest, connection: Connection, hold: Hold) -> Outcome | None:
         """Perform the steps of a LOCK request."""
         request, step = request.begin(await self._lock(state), now=self._clock.now())
         while True:
             match step:
                 case Ask():
-                    standing = await self._coordinator.request(state, step.request)
+                    asked = replace(step.request, held=_said(await hold(state)))
+                    standing = await self._coordinator.request(state, asked)
                     request, step = request.stood(standing, gone=await connection.is_gone())
                 case Listen():
-                    request, step = await self._listen(state, request, step.for_s, connection)
+                    request, step = await self._listen(state, request, step.for_s, connection, hold)
                 case Reply():
                     return step.outcome
                 case Tell():
@@ -195,13 +218,14 @@ class HeldLocks:
                     return None
 
     async def _listen(
-        self, state: str, request: LockRequest, for_s: float, connection: Connection
+        self, state: str, request: LockRequest, for_s: float, connection: Connection, hold: Hold
     ) -> tuple[LockRequest, Step]:
         """Wait for the grant while the client is there."""
         shown: list[Standing] = []
         waiting = self._coordinator.await_grant(
             state, request.wish.info.id, timeout_s=for_s, on_change=shown.append, attempt=request.attempt
         )
+        looking = asyncio.ensure_future(self._look(state, request.wish.info.id, hold))
         try:
             self.waiting += 1
             grant = await connection.unless_gone(waiting, self._ending)
@@ -211,6 +235,22 @@ class HeldLocks:
             return request.waited(await self._lock(state), now=self._clock.now(), moved=moved)
         finally:
             self.waiting -= 1
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+
+    async def _look(self, state: str, ticket: Ticket, hold: Hold) -> None:
+        """Tell the lock when a request that listens is held back no longer, or anew."""
+        if hold is nothing_holds:
+            return
+        wait_s = 0.0  # what it was told when it asked has no end that is known here
+        while True:
+            await self._clock.sleep(wait_s)
+            wait_s = HOLD_LOOK_S
+            with suppress(InterlockError):  # it has its turn already, or the store is away: later
+                held = await hold(state)
+                wait_s = next_look_s(held, self._clock.now())
+                await self._coordinator.hold_back(state, ticket, reason=_said(held))
 
     async def _lock(self, state: str) -> Lock:
         return (await self._coordinator.view(state)).lock
@@ -237,6 +277,10 @@ async def check_still(tokens: Tokens, credentials: tuple[str, str], leave: Calla
             return
         await asyncio.shield(leave())
         raise
+
+
+def _said(held: HeldBackBy | None) -> str:
+    return held.text if held is not None else ""
 
 
 def _come_back(state: str) -> Refused:

@@ -73,7 +73,8 @@ def held(standing: Standing) -> Held:
     Only a holder is shown as one. When nobody holds, the place in front of the queue is in `why`, and the document
     that Terraform wants to see says that nobody holds.
     """
-    why = describe_pause(standing.pause)
+    held_back = standing.waiter.held if standing.waiter is not None else ""
+    why = "; ".join(part for part in (describe_pause(standing.pause), held_back) if part)
     if standing.holders:
         holder = standing.holders[0]
         return Held(

@@ -45,6 +45,7 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
         wait_s: How long a LOCK is held at most.
         watch_s: How long a lock is watched before it is judged.
     """
+    from interlock.server.api.holding import hold_of
     from interlock.server.tfe.answers import Answers
     from interlock.server.tfe.locking import WorkspaceLocks
     from interlock.server.tfe.logins import LoginBook, login_routes
@@ -62,7 +63,9 @@ def cloud_routes(  # noqa: PLR0913 - what it joins
         versions=Versions(
             home.coordinator, home.archive, UploadBook(records, clock, home.ids), clock, agree=_agreeing(home)
         ),
-        locks=WorkspaceLocks(home.coordinator, locks, about, tokens, breaker=breaker, wait_s=wait_s),
+        locks=WorkspaceLocks(
+            home.coordinator, locks, about, tokens, breaker=breaker, hold=hold_of(home), wait_s=wait_s
+        ),
         audit=home.audit,
     )
     logins = login_routes(LoginBook(records, clock, home.ids), tokens)

@@ -144,6 +144,7 @@ def server_app(
     from interlock.backend.held_lock import HeldLocks
     from interlock.compose.cloud import cloud_routes
     from interlock.compose.gateways import gateway_routes
+    from interlock.server.api.holding import plain_hold_of
     from interlock.server.api.serving import api_routes
 
     locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
@@ -155,6 +156,7 @@ def server_app(
         tokens=tokens,
         about=about,
         locks=locks,
+        hold=plain_hold_of(home),
         further=[
             *gateway_routes(doors),
             *api_routes(_endpoints(home, doors, exchange), tokens=tokens, ending=about.ending),
@@ -186,9 +188,10 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     """
     from interlock.compose.gateways import endpoints as gateway_endpoints
     from interlock.server.api.about import about_endpoints
-    from interlock.server.api.approvals import approval_endpoints, hold_of
+    from interlock.server.api.approvals import approval_endpoints
     from interlock.server.api.audit import audit_endpoints
     from interlock.server.api.books import book_endpoints
+    from interlock.server.api.holding import hold_of
     from interlock.server.api.locks import lock_endpoints
     from interlock.server.api.policies import policy_endpoints
     from interlock.server.api.run_book import RunBook

@@ -39,7 +39,8 @@ class Requested(Struct, frozen=True, kw_only=True):
             an event of its own: a grant that nobody hears of would strand the lock.
         attempt: The attempt that will be told of the grant. When it fails, it may be called off by `Withdrawn` or
             `Disconnected`, and nothing that another attempt was told of is touched.
-        held: Why a new ticket does not want its turn yet; see `HeldBack`. It says nothing of one that waits already.
+        held: Why a new ticket does not want its turn yet; see `HeldBack`. Of one that waits already it says something
+            only with a lock id, as a server asks for a plain Terraform: each time anew.
         through: The reason of a pause that does not hold this party back, since it settles what the pause is for: to
             end the pause first would leave the state open if the party died before it was done. Empty for none.
     """

@@ -82,7 +82,11 @@ def join(lock: Lock, event: Requested, ticket: Ticket, now: datetime) -> Decisio
 
 
 def ask_again(lock: Lock, event: Requested | Renewed, ticket: Ticket, now: datetime) -> Decision:
-    """Note a waiter's sign of life; it keeps its place. A request may bring another patience along."""
+    """Note a waiter's sign of life; it keeps its place. A request may bring another patience along.
+
+    One by a lock id says anew what holds it back, in the same step: a plain Terraform that polls has no other way, and
+    if it were let go first it could be granted while nobody hears of it.
+    """
     waiter = _waiter(lock, ticket)
     if isinstance(event, Requested) and event.lock_id not in (None, waiter.lock_id):
         return _refuse(lock, ticket, RefuseReason.OTHER_LOCK_ID)
@@ -91,7 +95,8 @@ def ask_again(lock: Lock, event: Requested | Renewed, ticket: Ticket, now: datet
         # A copy of a request must not cut short the patience with one that still listens.
         patience_s = max(event.patience_s, waiter.patience_s) if waiter.attempts else event.patience_s
         attempts = with_attempt(waiter.attempts, event.attempt)
-        spoken = replace(spoken, patience_s=patience_s, attempts=attempts, doubted_at=None)
+        held = waiter.held if event.lock_id is None else event.held
+        spoken = replace(spoken, patience_s=patience_s, attempts=attempts, doubted_at=None, held=held)
     return Decision(lock=_with_waiter(lock, spoken), effects=())
 
 

@@ -76,6 +76,17 @@ class Held(Struct, frozen=True, kw_only=True):
         return f"policy {self.policy}: {self.reason}{ends}"
 
 
+HOLD_LOOK_S: Final = 30.0
+"""How often whoever is held back, or may be, looks again: policies change, and clocks are set."""
+
+
+def next_look_s(held: Held | None, now: datetime) -> float:
+    """Return in how many seconds to look again: at the end of what holds, and often enough to follow what changes."""
+    if held is None or held.until is None:
+        return HOLD_LOOK_S
+    return min(max((held.until - now).total_seconds(), 0.05), HOLD_LOOK_S)
+
+
 def minutes_of(text: str) -> int:
     """Return the minutes since midnight of `HH:MM`, 0 to 1440.
 

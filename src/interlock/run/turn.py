@@ -18,6 +18,7 @@ from interlock.clock import Clock
 from interlock.coordinator import Coordinator, Standing
 from interlock.errors import InterlockError, LeaseLost, WaitTimeout, command
 from interlock.lock import Priority, Requested, Stage
+from interlock.policy.windows import next_look_s
 from interlock.run import settle
 from interlock.run.endings import Parting, part
 from interlock.run.entries import GrantedEntry, LeaseLostEntry, NoteEntry, RecoveryEntry
@@ -48,8 +49,6 @@ PRIORITY = {
 NEXT_S = 0.4
 """How long the first in line waits before it prepares: it became so when the holder was granted, and the start of a
 Terraform then would take the processor from the holder's own two."""
-HOLD_LOOK_S = 30.0
-"""How often a run that is held back, or may be soon, looks again: policies end at whole minutes."""
 _PACE_LIMIT = 40  # runs that the expected start is computed from
 
 
@@ -189,7 +188,7 @@ class Turn:
         """Tell the queue when the run is held back no longer, or anew: its place stays, and others pass it."""
         self._held = held.text if held is not None else ""
         while True:
-            await self.clock.sleep(self._next_look_s(held))
+            await self.clock.sleep(next_look_s(held, self.clock.now()))
             held = hold(self.clock.now())
             said = held.text if held is not None else ""
             if said == self._held:
@@ -197,13 +196,6 @@ class Turn:
             # It has no place yet, or has the grant; or the store is away: the queue is told again.
             with suppress(*CANNOT):
                 await self.coordinator.hold_back(self.order.state, self.order.run, reason=said)
-
-    def _next_look_s(self, held: Held | None) -> float:
-        """Return when to look again: at the end of what holds, and often enough to follow a clock that was set."""
-        if held is None or held.until is None:
-            return HOLD_LOOK_S
-        left_s = (held.until - self.clock.now()).total_seconds()
-        return min(max(left_s, 0.05), HOLD_LOOK_S)
 
     def _request(self, held: Held | None) -> Requested:
         order = self.order

@@ -9,12 +9,12 @@ import pytest
 from interlock.errors import BackendUnavailable, LeaseLost, WaitTimeout
 from interlock.instants import spelled
 from interlock.lock import Broken, Priority, Requested, Stage, stage_of
-from interlock.policy.windows import Held
+from interlock.policy.windows import HOLD_LOOK_S, Held
 from interlock.recovery.breaker import Noticed
 from interlock.run.order import Operation, Order
 from interlock.run.summary import Summary
 from interlock.run.transcript import read
-from interlock.run.turn import HOLD_LOOK_S, NEXT_S, PRIORITY, Turn
+from interlock.run.turn import NEXT_S, PRIORITY, Turn
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import START, FakeClock, settle
 from interlock.testing.ids import CountingIds

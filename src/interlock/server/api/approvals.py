@@ -6,7 +6,7 @@ server's policies want, and never for less.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,6 @@ from interlock.errors import UsageError
 from interlock.operate import approving
 from interlock.policy.approval import Approval, Kind, Verdict
 from interlock.policy.policy import join
-from interlock.policy.reading import zone
-from interlock.policy.windows import find_hold
 from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do, person_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, OfState, Sent, acts, reads
@@ -306,14 +304,3 @@ def approval_endpoints(home: Home) -> list[AnyEndpoint]:
             summary="Let another request take the place of one",
         ),
     ]
-
-
-def hold_of(home: Home) -> Callable[[str], Awaitable[str]]:
-    """Return what says whether the server's policies hold changes of a state back now, by the store's own time."""
-
-    async def hold(state: str) -> str:
-        joined = join(await home.policies.all(), state)
-        held = find_hold(joined.each, home.clock.now(), zone)
-        return held.text if held is not None else ""
-
-    return hold

@@ -5,7 +5,7 @@ States that stay in other backends have their queues here too, under `beside=tru
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct, structs
@@ -22,10 +22,11 @@ from interlock.api.locks import (
     told_decision,
     told_state,
 )
+from interlock.backend.held_lock import Hold, nothing_holds
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.interface import HeadKeeper
-from interlock.errors import UsageError
-from interlock.lock import Event, HeldBack, Priority, Requested
+from interlock.errors import InterlockError, UsageError
+from interlock.lock import Event, HeldBack, Lock, Priority, Requested
 from interlock.rights import Right
 from interlock.rights.callers import may_do
 from interlock.server.api.judging import check_writer, ended_by_force, judge
@@ -97,17 +98,30 @@ class _Locks:
         ended = ended_by_force(call.caller, lock, judged)
         if ended is not None:
             await self._agree(call.caller, unlock_act(state, ended, event))
+        await self._hold_those_who_wait(queue, state, lock)
         return told_decision(await queue.apply_event(state, await self._held(state, judged)))
+
+    async def _hold_those_who_wait(self, queue: Coordinator, state: str, lock: Lock) -> None:
+        """Hold those back who joined before a freeze began, before an event may grant them.
+
+        Our own clients say it themselves, and also when it is over. Of a plain Terraform its door says it.
+        """
+        waiting = [each for each in lock.waiters if each.priority is Priority.APPLY and not each.held]
+        ours = [each.ticket for each in waiting if each.lock_id is None]
+        held = await self._hold(state) if ours else None
+        for ticket in ours if held is not None else ():
+            with suppress(InterlockError):  # it does not wait any more
+                await queue.hold_back(state, ticket, reason=held.text if held is not None else "")
 
     async def _held(self, state: str, event: Event) -> Event:
         """Return an event with what the server's own policies hold back: a client is not trusted to say it."""
         match event:
             case Requested(priority=Priority.APPLY):
                 held = await self._hold(state)
-                return structs.replace(event, held=held) if held else event
+                return structs.replace(event, held=held.text) if held else event
             case HeldBack():
                 held = await self._hold(state)
-                return structs.replace(event, reason=held) if held else event
+                return structs.replace(event, reason=held.text) if held else event
             case _:
                 return event
 
@@ -144,16 +158,8 @@ def _may_see(call: Call[SomeQueues, NoBody], view: View) -> bool:
     return may_do(call.caller, Right.READ_STATE, view.state)
 
 
-Hold = Callable[[str], Awaitable[str]]
-"""Says what the server's policies hold changes of a state back with; empty when nothing does."""
-
-
-async def _nothing(_state: str) -> str:
-    return ""
-
-
 def lock_endpoints(
-    own: Coordinator, beside: HeadKeeper, hold: Hold = _nothing, agree: Agree = nobody_asked
+    own: Coordinator, beside: HeadKeeper, hold: Hold = nothing_holds, agree: Agree = nobody_asked
 ) -> list[AnyEndpoint]:
     """Return the rows.
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 
 from interlock.backend.asgi import Service
-from interlock.backend.held_lock import Connection, GrantAnswer, HeldLocks, check_still
+from interlock.backend.held_lock import Connection, GrantAnswer, HeldLocks, Hold, check_still
 from interlock.backend.lock_request import LockRequest
 from interlock.backend.protocol import Held, Outcome, Refused, Take, Taken, describe
 from interlock.bounded import read_json
@@ -49,6 +49,7 @@ class WorkspaceLocks:
         about: Names attempts.
         tokens: Is asked again after a long wait.
         breaker: See `Breaker`.
+        hold: What holds changes back. Whether a client plans or applies it does not say, so it holds every client.
         wait_s: How long a request is held at most.
     """
 
@@ -60,8 +61,10 @@ class WorkspaceLocks:
         tokens: Tokens,
         *,
         breaker: Breaker,
+        hold: Hold,
         wait_s: float,
     ) -> None:
+        self._hold = hold
         self._coordinator = coordinator
         self._locks = locks
         self._about = about
@@ -93,7 +96,7 @@ class WorkspaceLocks:
             await self._locks.leave(asked.state, request)
 
         async with Connection(asked.request) as connection:
-            outcome = await self._locks.take(asked.state, request, connection)
+            outcome = await self._locks.take(asked.state, request, connection, self._hold)
             if outcome is None:
                 return Response(status_code=400)  # goes to nobody
             if not isinstance(outcome, Taken):

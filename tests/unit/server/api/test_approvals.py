@@ -21,8 +21,9 @@ from interlock.policy.approval import Approval, KeptPlan, Kind
 from interlock.rights import Role
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
-from interlock.server.api.approvals import approval_endpoints, hold_of
+from interlock.server.api.approvals import approval_endpoints
 from interlock.server.api.audit import audit_endpoints
+from interlock.server.api.holding import hold_of
 from interlock.server.api.locks import lock_endpoints
 from interlock.server.api.policies import policy_endpoints
 from interlock.server.api.serving import api_routes
