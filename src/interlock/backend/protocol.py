@@ -266,6 +266,9 @@ def describe(held: Held) -> str:
     return ", ".join(parts)
 
 
+_NO_TIME = "0001-01-01T00:00:00Z"
+"""Go's word for none. With an empty text Terraform cannot read the document, shows nothing of it, and from 1.15 on does
+not ask again (seen with 1.11.4: "failed to unmarshal body")."""
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -277,10 +280,10 @@ def _found(body: bytes) -> Answer:
 
 def _shown(held: Held, client_version: str) -> LockInfo:
     """Put the holder and the queue where this client shows it."""
-    text = describe(held)
+    text, created = describe(held), held.holder.created or _NO_TIME
     if _version(client_version) < _SHOWS_HOLDER:
-        return replace(held.holder, id=f"{held.holder.id} ({text})", info=text)
-    return replace(held.holder, info=text)
+        return replace(held.holder, id=f"{held.holder.id} ({text})", info=text, created=created)
+    return replace(held.holder, info=text, created=created)
 
 
 def _version(text: str) -> tuple[int, int]:

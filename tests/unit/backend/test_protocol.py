@@ -25,7 +25,7 @@ from interlock.backend import (
 )
 from interlock.backend.protocol import MAX_ID_CHARS, MAX_WAIT_S, check_md5, parse_wait
 from interlock.errors import AuthenticationFailed, LeaseLost, UsageError
-from interlock.terraform.lockinfo import LockInfo, parse_lock_info, render_lock_info
+from interlock.terraform.lockinfo import LockInfo, parse_go_time, parse_lock_info, render_lock_info
 
 MINE = LockInfo(id="my-id", operation="OperationTypeApply", who="ann@laptop", version="1.11.4")
 HOLDER = LockInfo(id="their-id", operation="interlock apply", who="bob@ci", path="prod")
@@ -143,3 +143,14 @@ def test_missing_credentials_are_asked_for() -> None:
 def test_neither_a_state_nor_a_secret_is_in_a_repr() -> None:
     assert "hunter2" not in repr(Found(body=b"hunter2"))
     assert "hunter2" not in repr(answer(Found(body=b"hunter2")))
+
+
+def test_terraform_can_read_who_is_in_the_way_also_when_nobody_holds() -> None:
+    """It reads `Created` as a time of Go, and shows nothing of a document whose time is not one."""
+    nobody = LockInfo(id="nobody-holds-it", operation="paused", path="s")
+    for version in ("1.11.4", "1.15.0"):
+        told = json.loads(
+            answer(Held(holder=nobody, why="paused by op: work", is_free=True), client_version=version).body
+        )
+        assert parse_go_time(told["Created"]) is not None
+        assert "paused by op: work" in told["ID" if version == "1.11.4" else "Info"]
