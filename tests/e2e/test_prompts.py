@@ -210,6 +210,21 @@ def test_the_change_of_a_bucket_is_asked_for(tmp_path: Path, aws: LocalAws, answ
     desk.close()
 
 
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("answer", ["typed", pytest.param("ctrl-c", marks=pytest.mark.slow), "closed"])
+def test_the_secret_of_an_organisation_is_asked_for_and_not_shown(desk: Desk, answer: str) -> None:
+    desk.environ["INTERLOCK_ENCRYPTION_KEY"] = desk.run("encryption", "new-key").out.strip()
+    words = ("organisation", "add", "a", "--region", "eu-central-1", "--client-id", "c", "--states", "**", "--no-check")
+    if answer == "closed":
+        assert _closed(desk, *words, ends="client:") == 143
+        return
+    typed, expected = {"typed": (b"never-shown\n", 0), "ctrl-c": (b"\x03", 130)}[answer]
+    code, shown = at_terminal(desk, *words, answers=[("secret of the OAuth client:", typed)], columns=200)
+    assert code == expected, shown
+    assert "never-shown" not in shown
+    assert ("organisation a is kept" in shown) == (answer == "typed")
+
+
 def test_every_place_that_asks_is_tried_here() -> None:
     """A question that nobody tried at a terminal is how `recover` crashed for every person."""
     asked = {place for path in sorted(CLI.glob("*.py")) for place in _asking(path)}
@@ -217,7 +232,8 @@ def test_every_place_that_asks_is_tried_here() -> None:
         "bootstrap._bring_into_line",
         "run.with_missing_values",
         "run._put_question",
-    }  # the two tests beside this table
+        "organisation._secret",
+    }  # the tests beside this table
     assert asked == {prompt.asked_in for prompt in PROMPTS.values()} | elsewhere
 
 
@@ -248,11 +264,11 @@ def _asks(called: ast.expr) -> bool:
     return isinstance(called, ast.Name) and called.id in {"input", "getpass"}
 
 
-def _closed(desk: Desk, *words: object, first: int = 0) -> int:
+def _closed(desk: Desk, *words: object, first: int = 0, ends: str = "[y/N]") -> int:
     """Close the terminal when the question stands on it; return the exit status."""
     process, ours = desk.start_at_terminal(*words)
     shown, limit_s, said = "", time.monotonic() + STEP_S, 0
-    while shown.count("[y/N]") <= first and time.monotonic() < limit_s:
+    while shown.count(ends) <= first and time.monotonic() < limit_s:
         if select.select([ours], [], [], 0.1)[0]:
             shown += os.read(ours, 65536).decode(errors="replace")
         if said < min(first, shown.count("[y/N]")):

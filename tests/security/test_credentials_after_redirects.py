@@ -13,10 +13,12 @@ import pytest
 
 from interlock.ci.platforms.api import Api
 from interlock.ci.platforms.azure import _is_microsofts
-from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
 from interlock.existing import google_login
 from interlock.existing.http import HttpPlace, Line
 from interlock.existing.rest import Rest, Service
+from interlock.home.line import Line as ServerLine
+from interlock.settings.values import Secret
 from interlock.testing.answers import AnswerServer, Told, answer_server
 from interlock.testing.clock import FakeClock
 from interlock.trust.sending import Elsewhere, SameOrigin, find_origin
@@ -163,6 +165,18 @@ async def test_a_store_of_blobs_leads_nobody_to_another_server(
 
 
 @pytest.mark.promise("P10")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_our_own_server_leads_no_token_to_another(own: AnswerServer, other: AnswerServer, status: int) -> None:
+    own.answer = lambda _: Told(status=status, headers={"Location": f"{other.url}/x"})
+    line = ServerLine(own.url, Secret(value="secret"), FakeClock())
+    with pytest.raises(InterlockError):
+        await line.ask("GET", "/locks", attempts=1)
+    await line.close()
+    assert "secret" in str(own.calls)
+    assert other.calls == []
+
+
+@pytest.mark.promise("P10")
 def test_a_login_service_leads_nobody_to_another_server(own: AnswerServer, other: AnswerServer) -> None:
     own.answer = lambda _: Told(status=307, headers={"Location": f"{other.url}/x"})
     with pytest.raises(AuthenticationFailed):
@@ -180,7 +194,12 @@ def test_every_client_is_one_that_these_tests_know() -> None:
         for path in source.rglob("*.py")
         if clients.search(path.read_text(encoding="utf-8"))
     }
-    assert found - {"simulator/provider/wire.py", "testing/azurite.py"} == {
+    ours = {"azurite.py", "consul_server.py", "kubernetes_server.py"}
+    assert found - {"simulator/provider/wire.py", *(f"testing/{name}" for name in ours)} == {
+        "compose/device_login.py",  # SameOrigin, below
+        "compose/job_login.py",  # SameOrigin, below
+        "home/line.py",  # here
+        "server/identity/issuer_keys.py",  # follows no redirect, and sends no credential
         "ci/platforms/api.py",  # here
         "existing/azure_login.py",  # SameOrigin, below
         "existing/google_login.py",  # here

@@ -69,7 +69,7 @@ WAYS = frozenset({"json.load", "json.loads", "msgspec.json.decode"})
 
 def test_all_json_is_read_where_depth_is_no_defect() -> None:
     """Whoever reads JSON of others by another way must expect `RecursionError`; what is ours or was read before may."""
-    ours = {"genesys/tables.py", "secrecy/table.py", "bounded.py"}
+    ours = {"policy/cel_child.py", "genesys/tables.py", "secrecy/table.py", "bounded.py"}
     read_before = {  # parts of a document that was decoded as a whole
         "recovery/damage.py",
         "run/supervisor.py",

@@ -274,7 +274,7 @@ def test_a_failure_of_a_command_quotes_no_credential(
 ) -> None:
     from interlock.cli import main
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise InterlockError(
             "sent oauth-secret", why="flag-secret env-secret", fix="x oauth-secret", body="oauth-secret"
         )

@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,14 +215,14 @@ async def _streamed(order: Order, folder: Path, ring: Callable[[], None]) -> Asy
     if not order.server:
         yield ring
         return
-    try:
-        settings = settings_of_run(order, os.environ)
-    except UsageError:  # the run meets it too, and tells it
-        yield ring
-        return
     from interlock.run.streaming import Stream
 
-    async with open_home(settings, environ=os.environ) as home:
+    async with AsyncExitStack() as stack:
+        try:
+            home = await stack.enter_async_context(open_home(settings_of_run(order, os.environ), environ=os.environ))
+        except InterlockError:  # such as a server without a token: the run meets it too, and tells it with its status
+            yield ring
+            return
         record = home.team_runs
         assert record is not None, f"{home.place} keeps no record of runs"
         stream = Stream(folder, run=order.run, state=order.state, record=record, clock=SystemClock())
