@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 from interlock.backend.gate import RunGates, perform
 from interlock.backend.held_lock import Connection, GrantAnswer, HeldLocks, Hold, check_still, nothing_holds
 from interlock.backend.lock_request import LockRequest
+from interlock.backend.locking import PLANNING, check_may_change
 from interlock.backend.protocol import (
     MAX_LOCK_BYTES,
     UNAVAILABLE,
@@ -59,7 +60,7 @@ from interlock.lock import holder_of, waiter_of
 from interlock.lock.ticket import Attempt, attempt_at
 from interlock.rights import Right
 from interlock.rights.callers import Caller, ClosedDoor, Tokens, check_run, credentials_in
-from interlock.state import MAX_STATE_BYTES
+from interlock.state import MAX_STATE_BYTES, may_hold_nothing, parse_state
 from interlock.terraform.lockinfo import LockInfo
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ _NEEDED: Mapping[str, Right] = {
 """What a request needs at least, by its method; all others change the state."""
 PlainHold = Callable[[LockInfo], Hold]
 """Returns what may hold a LOCK with this document back."""
-_PLANNING = "OperationTypePlan"  # Terraform's word in the lock document of a plan
 
 
 async def _nothing() -> None:
@@ -149,6 +149,13 @@ class _Plain:
             )
             await self._archive.quarantine(state, body, writer=Writer(who=who), error=error)
             raise error
+        view = await self._coordinator.view(state)
+        try:
+            check_may_change(state, view.lock, ticket=lock_id, token=None, lock_id=lock_id)
+        except LeaseLost as error:
+            if view.head is not None or not _holds_nothing(body):  # else a first plan was interrupted: ADR 217
+                await self._archive.quarantine(state, body, writer=Writer(who=who, ticket=lock_id), error=error)
+                raise
         # Ticket and lock id are one for a plain lock; the id of a supervised run does not open this door.
         await self._archive.write(state, body, writer=Writer(who=who, ticket=lock_id, lock_id=lock_id))
         return Done()
@@ -158,6 +165,8 @@ class _Plain:
             raise LeaseLost(
                 f"state {state!r} was not deleted", why="the request names no lock", fix="LOCK it, then DELETE ?ID="
             )
+        lock = (await self._coordinator.view(state)).lock
+        check_may_change(state, lock, ticket=lock_id, token=None, lock_id=lock_id)
         await self._archive.delete(state, writer=Writer(who=who, ticket=lock_id, lock_id=lock_id))
         return Done()
 
@@ -171,7 +180,7 @@ class _Plain:
         view = await self._coordinator.view(state)
         holder = holder_of(view.lock, lock_id=lock_id)
         ticket = holder or waiter_of(view.lock, lock_id=lock_id)
-        if ticket is not None and ticket.info != _PLANNING:  # the id of another's lock is told to whoever waits for it
+        if ticket is not None and ticket.info != PLANNING:  # the id of another's lock is told to whoever waits for it
             caller.check(Right.APPLY, state)
         if holder is not None and holder.ticket != lock_id:
             raise LockHeld(
@@ -268,11 +277,11 @@ class _Endpoints:
     ) -> Response:
         if not isinstance(intent, Take):
             return await _respond(await self._perform(name, intent, body, caller))
-        if intent.info.operation != _PLANNING:
+        if intent.info.operation != PLANNING:
             caller.check(Right.APPLY, name)
         check_run(caller, "")
         request = LockRequest(wish=intent, who=caller.who, attempt=self._about.new_attempt())
-        hold = nothing_holds if intent.info.operation == _PLANNING else self._hold(intent.info)
+        hold = nothing_holds if intent.info.operation == PLANNING else self._hold(intent.info)
         outcome = await self._locks.take(name, request, connection, hold)
         if outcome is None:
             return Response(status_code=400)  # goes to nobody
@@ -367,6 +376,14 @@ def create_app(  # noqa: PLR0913 - what it serves, to whom, and within which ser
         ],
         lifespan=lifespan,
     )
+
+
+def _holds_nothing(body: bytes) -> bool:
+    """Say whether this is the empty state that Terraform writes when the first plan of a state is interrupted."""
+    try:
+        return may_hold_nothing(parse_state(body))
+    except InterlockError:  # the archive says what is wrong
+        return False
 
 
 def _kind(name: str) -> str:

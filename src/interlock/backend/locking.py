@@ -9,9 +9,12 @@ from datetime import datetime
 
 from interlock.backend.protocol import Held
 from interlock.coordinator.view import Standing
-from interlock.lock import Holder, Lock, Pause, Requested, waiter_of
+from interlock.errors import LeaseLost, command
+from interlock.lock import Holder, Lock, Pause, Priority, Requested, holder_of, waiter_of
 from interlock.terraform.lockinfo import LockInfo
 
+PLANNING = "OperationTypePlan"
+"""Terraform's word in the lock document of a plan."""
 PLAIN_LEASE_S = 86_400.0
 """Lease of a lock that a plain Terraform takes: the longest there is, because no heartbeat will ever renew it.
 
@@ -87,6 +90,25 @@ def held(standing: Standing) -> Held:
         why = f"{standing.ahead[0].who} is next"
     nobody = LockInfo(id="nobody-holds-it", operation="paused" if standing.pause else "", path=standing.state)
     return Held(holder=nobody, position=standing.position, why=why, is_free=True)
+
+
+def check_may_change(state: str, lock: Lock, *, ticket: str | None, token: int | None, lock_id: str | None) -> None:
+    """Refuse to change a state under a grant that was asked for to plan.
+
+    Such a grant is given to who may only plan, inside a freeze too; so it is good for no more than it was asked for.
+
+    Raises:
+        LeaseLost: It is such a grant.
+    """
+    holder = holder_of(lock, ticket=ticket, token=token, lock_id=lock_id)
+    if holder is not None and (holder.priority is not Priority.APPLY or holder.info == PLANNING):
+        raise LeaseLost(
+            f"state {state!r} was not changed",
+            why=f"{holder.run or holder.who} took it to plan, and a plan changes no state",
+            fix=command("apply", state),
+            finding="planned-only",
+            state=state,
+        )
 
 
 def describe_pause(pause: Pause | None) -> str:

@@ -24,6 +24,7 @@ from interlock.api.versions import (
     WriteAsked,
     unframed,
 )
+from interlock.backend.locking import check_may_change
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import QUARANTINE_DROPPED, StateArchive, Writer, Written
 from interlock.coordinator.refusals import HeadMoved
@@ -151,7 +152,12 @@ class _Archive:
         state = call.query.state
         if asked.force:
             call.caller.check(Right.RESTORE, state)
-        writer = await self._writer(call, asked.grant)
+        try:
+            writer = await self._writer(call, asked.grant)
+        except LeaseLost as error:  # its grant is to plan; what it made all the same is kept
+            kept_for = asked.grant.writer(signed(asked.grant.who, call.caller))
+            await self._archive.quarantine(state, body, writer=kept_for, error=error)
+            raise
         await self._agree_to_write(call, asked, body)
         return await self._archive.write(
             state, body, writer=writer, kind=asked.kind, note=asked.note, force=asked.force
@@ -220,9 +226,15 @@ class _Archive:
         return Count(count=int(await self._archive.rebuild(call.query.state, lost)))
 
     async def _writer(self, call: Call[OfState, ByGrant] | Call[OfState, bytes], grant: Grant) -> Writer:
-        """Return who writes, after a look whether it is that one's own grant."""
-        lock = (await self._coordinator.view(call.query.state)).lock
-        check_writer(call.caller, call.query.state, lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
+        """Return who writes, after a look whether it is that one's own grant, and one to change the state.
+
+        Raises:
+            Forbidden: It is another's.
+            LeaseLost: It is one to plan.
+        """
+        state, lock = call.query.state, (await self._coordinator.view(call.query.state)).lock
+        check_writer(call.caller, state, lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
+        check_may_change(state, lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
         return grant.writer(signed(grant.who, call.caller))
 
     async def _agree_to_write(self, call: Call[OfState, bytes], asked: WriteAsked, body: bytes) -> None:

@@ -15,12 +15,13 @@ import pytest
 from tests.cloud_api import Sent, settle
 
 from interlock.api.locks import told_event
+from interlock.api.versions import ByGrant, Grant, WriteAsked, framed
 from interlock.backend.asgi import Service
 from interlock.compose.gateways import open_doors
 from interlock.compose.serving import open_exchange, server_app
 from interlock.existing.terraform_lock import Reference, render_reference
 from interlock.ids import RandomIds
-from interlock.lock import Event, HeldBack, Released, Requested, Waiter
+from interlock.lock import Event, HeldBack, Priority, Released, Requested, Waiter
 from interlock.policy import Freeze, Policy
 from interlock.rights.callers import SingleToken
 from interlock.terraform.lockinfo import LockInfo, render_lock_info
@@ -29,6 +30,14 @@ from interlock.testing.home import memory_home
 
 TOKEN = "the-own-token-of-this-server"
 STATE = "prod/routing"
+
+
+def document(serial: int, *names: str) -> bytes:
+    rows = [
+        {"mode": "managed", "type": "t", "name": name, "provider": "provider.p", "instances": [{"attributes": {}}]}
+        for name in names
+    ]
+    return json.dumps({"version": 4, "serial": serial, "lineage": "l", "resources": rows}).encode()
 
 
 class Desk:
@@ -180,6 +189,36 @@ async def test_a_client_of_the_api_that_joined_before_a_freeze_is_not_granted_in
     desk.clock.pass_time(61)
     await tell(HeldBack(ticket="r2"))
     assert await desk.holders() == ["r2"]
+
+
+@pytest.mark.promise("P6")
+async def test_no_plain_client_changes_a_state_under_a_lock_that_it_took_to_plan(desk: Desk) -> None:
+    await desk.freezes(None)
+    assert (await answered(desk.lock("p", wait="0", operation="OperationTypePlan")))[0] == 200
+    status, body = await answered(desk.send("POST", f"/state/{STATE}?ID=p", document(1, "a")))
+    assert (status, "to plan" in body) == (409, True), body
+    [kept] = await desk.home.archive.quarantined(STATE)
+    assert kept.serial == 1, "its bytes are kept"
+    first = await answered(desk.send("POST", f"/state/{STATE}?ID=p", document(1)))
+    assert first[0] == 200, "the empty state of an interrupted first plan"
+    assert (await answered(desk.send("POST", f"/state/{STATE}?ID=p", document(2))))[0] == 409
+    assert (await answered(desk.send("DELETE", f"/state/{STATE}?ID=p")))[0] == 409
+
+
+@pytest.mark.promise("P6")
+async def test_no_client_of_the_api_changes_a_state_under_a_grant_to_plan(desk: Desk) -> None:
+    async def post(path: str, body: bytes) -> tuple[int, str]:
+        return await answered(desk.send("POST", f"/api/v1{path}?state={STATE}", body))
+
+    await desk.freezes(None)
+    wish = Requested(ticket="r", run="r", who="me", lease_s=60.0, patience_s=60.0, priority=Priority.PLAN)
+    assert (await post("/locks/events", msgspec.json.encode(told_event(wish))))[0] == 200
+    token = (await desk.home.coordinator.view(STATE)).lock.holders[0].token
+    grant = Grant(ticket="r", token=token, run="r")
+    status, body = await post("/versions", framed(WriteAsked(grant=grant), document(1, "a")))
+    assert (status, "to plan" in body) == (409, True), body
+    assert len(await desk.home.archive.quarantined(STATE)) == 1
+    assert (await post("/versions/delete", msgspec.json.encode(ByGrant(grant=grant))))[0] == 409
 
 
 @pytest.mark.promise("P8")
