@@ -91,6 +91,26 @@ def test_a_run_is_followed_from_another_laptop_while_it_goes_on(team: Team) -> N
 
 
 @pytest.mark.promise("P8")
+def test_a_run_whose_supervisor_was_killed_ends_for_everybody(team: Team) -> None:
+    _, (anna, bob) = team
+    anna.module()
+    gate = anna.gate()
+    anna.environ.update({"INTERLOCK_LEASE": "2s", "INTERLOCK_HEARTBEAT": "0.3s"})
+    applying = anna.apply(anna.folder / "module", f"-var=gate={gate}")
+    anna.until_phase("applying")
+    run = anna.summary().run
+    bob.until(lambda: bob.run("runs", "show", run, "--json").document["phase"] == "applying", "its phase is told")
+    waiting = bob.start("wait", run)
+    anna.stop_supervisor(anna.summary())
+    gate.unlink()
+    code = applying.wait().code
+    assert code in (131, 143)
+    assert waiting.wait().code == code
+    assert bob.run("runs", "show", run, "--json").document["exit"] == code
+    assert [each["run"] for each in bob.run("status", "--json").document["runs"]] == [run]
+
+
+@pytest.mark.promise("P8")
 @pytest.mark.parametrize("words", [["queue", "ls"], ["state", "ls"], ["lock", "ls"], ["plan", "module"]])
 def test_a_wrong_token_is_said_with_a_status_of_its_own(team: Team, words: list[str]) -> None:
     anna = team[1][0]

@@ -92,6 +92,7 @@ async def _act(
 ) -> tuple[Explained, Freed | None]:
     import os
 
+    from interlock.compose.burying import send_ends_of
     from interlock.compose.homes import at_home
     from interlock.operate.unlock import open_case
 
@@ -102,7 +103,9 @@ async def _act(
             show_explained(found)
         if dry_run:
             return found, None
-        return found, await break_examined(case, found, override, yes=yes)
+        freed = await break_examined(case, found, override, yes=yes)
+        await send_ends_of(home)
+        return found, freed
 
 
 async def break_examined(case: Case, found: Explained, override: Override | None, *, yes: bool) -> Freed | None:

@@ -194,6 +194,7 @@ async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:
     Returns:
         Whether the state is damaged still; the state and the command that plans it.
     """
+    from interlock.compose.burying import send_ends_of
     from interlock.compose.homes import at_home
     from interlock.site.opening import open_meant, plan_hint
     from interlock.site.which import check_heard_of, resolve
@@ -208,6 +209,8 @@ async def _walk(walk: _Walk) -> tuple[bool, tuple[StateRef, str]]:
             await _name_tainted(walk, site)
             await _name_orphans(walk, site)
             hint = await plan_hint(site.ref, site.home)
+        if not walk.dry_run:
+            await send_ends_of(home)
     return broken, (site.ref, hint)
 
 

@@ -201,7 +201,7 @@ def _print(entry: Entry, *, json: bool) -> None:
 async def _follow_afar(folder: Path, *, json: bool) -> None:
     """Print what a run on another machine tells, until it has ended."""
     from interlock.compose.homes import at_home
-    from interlock.operate.runs import bring_more
+    from interlock.operate.runs import bring_next
     from interlock.run.transcript import Reader
 
     reader, is_over = Reader(folder), False
@@ -211,7 +211,7 @@ async def _follow_afar(folder: Path, *, json: bool) -> None:
                 _print(entry, json=json)
             if is_over:
                 return
-            is_over = await bring_more(home, folder, follow=True)
+            is_over = await bring_next(home, folder)
 
 
 def _entries(folder: str, *, follow: bool) -> Iterator[Entry]:

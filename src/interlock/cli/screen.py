@@ -33,12 +33,13 @@ def status(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     now = SystemClock().now()
     settings = settings_here(os.environ)
     states = [queue_values(found) for found in asyncio.run(queues_here(None))]
-    runs = recent(settings.runs, limit=_RUNS)
+    is_kept = settings.server is not None or settings.database.exists()
+    runs, budgets = asyncio.run(_told()) if is_kept else (recent(settings.runs, limit=_RUNS), [])
     values = {
-        "home": str(settings.home),
+        "home": settings.server or str(settings.home),
         "states": states,
         "runs": [as_plain(run) for run in runs],
-        "budgets": asyncio.run(_budgets()) if settings.database.exists() else [],
+        "budgets": budgets,
     }
     view.emit(values, json=json, human=lambda: _show(values, runs, now))
 
@@ -65,12 +66,14 @@ def _show(values: dict[str, Any], runs: list[Summary], now: datetime) -> None:
     )
 
 
-async def _budgets() -> list[BudgetSeen]:
+async def _told() -> tuple[list[Summary], list[BudgetSeen]]:
+    """Return the latest runs, at a server those of the team, and what was drawn from the limits."""
     from interlock.compose.homes import at_home
     from interlock.operate.budgets import budgets
+    from interlock.operate.runs import recent_runs
 
     async with at_home(os.environ, make=False) as home:
-        return await budgets(home)
+        return await recent_runs(home, limit=_RUNS), await budgets(home)
 
 
 def _limit(budget: BudgetSeen) -> tuple[str, ...]:

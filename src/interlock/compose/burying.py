@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
-from interlock.compose.homes import at_home, settings_of_run
+from interlock.compose.homes import at_home, open_home, settings_of_run
 from interlock.errors import UsageError, WaitTimeout, command
 from interlock.home.embedded import me, read_settings
 from interlock.settings.values import parse_duration
 
 if TYPE_CHECKING:
+    from interlock.home.interface import Home
     from interlock.run.transcript import Entry
 
 
@@ -55,7 +56,7 @@ def await_run(
 
 async def _await_at_server(text: str, environ: Mapping[str, str], limit_s: float | None) -> tuple[Path, Entry]:
     """Wait for a run of the team, by what it tells; one of this machine is waited for where it works."""
-    from interlock.operate.runs import bring_more, bring_run
+    from interlock.operate.runs import bring_next, bring_run
     from interlock.run.transcript import Reader
 
     async with at_home(environ, make=False) as home:
@@ -69,7 +70,7 @@ async def _await_at_server(text: str, environ: Mapping[str, str], limit_s: float
                     return folder, entry
             if until_s is not None and home.clock.monotonic() >= until_s:
                 raise _not_ended(folder.name)
-            await bring_more(home, folder, follow=True)
+            await bring_next(home, folder)
 
 
 def _ask_to_stop(folder: Path) -> None:
@@ -146,7 +147,19 @@ async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
                 view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)
         finally:
             attending.cancel()
-    return _last_entry(folder)
+    entry = _last_entry(folder)
+    if settings.server is not None:
+        async with open_home(settings, environ=os.environ) as home:
+            await send_ends_of(home)
+    return entry
+
+
+async def send_ends_of(home: Home) -> None:
+    """Tell a team's server how runs of this machine ended that could not say so; see `interlock.run.streaming`."""
+    if home.team_runs is not None and home.settings.server is not None:
+        from interlock.run.streaming import send_ends
+
+        await send_ends(home.runs, server=home.settings.server, record=home.team_runs, clock=home.clock)
 
 
 def _last_entry(folder: Path) -> Entry:

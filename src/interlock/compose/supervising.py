@@ -61,6 +61,7 @@ _CURRENT_S = 0.5  # how long a grant in a table is believed by the run's own gat
 SAVED_PLAN = "saved.tfplan"  # a run's private copy of the plan that it was given
 APPROVED_PLAN = "approved.tfplan"  # what persons approved, as the store had it
 _RETRY_LIMIT = "GENESYSCLOUD_CUSTOM_RETRY_TIMEOUT"  # else each missing object is looked for for five minutes
+_ASIDE_S = 2.0  # longest for what only tidies up
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -215,7 +216,7 @@ async def _streamed(order: Order, folder: Path, ring: Callable[[], None]) -> Asy
     if not order.server:
         yield ring
         return
-    from interlock.run.streaming import Stream
+    from interlock.run.streaming import Stream, send_ends
 
     async with AsyncExitStack() as stack:
         try:
@@ -238,7 +239,8 @@ async def _streamed(order: Order, folder: Path, ring: Callable[[], None]) -> Asy
             sending.cancel()
             with suppress(asyncio.CancelledError):
                 await sending
-            await stream.finish()
+            if await stream.finish():
+                await send_ends(folder.parent, server=order.server, record=record, clock=SystemClock())
 
 
 def _clear_old(home: Path) -> None:
@@ -577,11 +579,15 @@ def _take_lock(folder: Path) -> int:
 
 
 async def _forget_creations(desk: Desk) -> None:
-    """Let go of what runs made whose records are gone; what fails, the next run does."""
+    """Let go of what runs made whose records are gone; what fails, the next run does.
+
+    A server that is away is not waited for: the run is over, and its command and `recover` wait for its process.
+    """
     runs = desk.home.runs
-    with suppress(InterlockError, OSError):
-        names = {entry.name for entry in runs.iterdir()}
-        await desk.home.creations.forget(names, now=SystemClock().now())
+    with suppress(InterlockError, OSError, TimeoutError):
+        async with asyncio.timeout(_ASIDE_S):
+            names = {entry.name for entry in runs.iterdir()}
+            await desk.home.creations.forget(names, now=SystemClock().now())
 
 
 async def _with_remedy(running: Awaitable[int], desk: Desk) -> int:

@@ -358,14 +358,17 @@ class StateArchive:
         return await self._chain.highest_serial(state, "" if head is None else head.meta_digest, lineage)
 
     async def restore(self, state: str, version: Version, *, writer: Writer) -> Written:
-        """Make an older version current again, under a serial above every known one.
+        """Make an older version current again, under a serial above every known one. Asked twice, it is done once.
 
         Raises:
             LeaseLost: The grant is not current.
             StateInvalid: The version cannot be restored.
         """
-        plan = await self.plan_restore(state, version)
         note = f"restored version {version.number} (serial {version.serial})"
+        done = await self._done(state, writer, VersionKind.RESTORE)
+        if done is not None and done.note == note:
+            return Written(version=done, repeated=True)
+        plan = await self.plan_restore(state, version)
         force = plan.lineage_changes or version.encrypted  # an encrypted one keeps its serial
         return await self.write(state, plan.body(), writer=writer, kind=VersionKind.RESTORE, note=note, force=force)
 
@@ -376,6 +379,8 @@ class StateArchive:
             LeaseLost: The grant is not current.
             HeadMoved: Somebody wrote a version meanwhile.
         """
+        if (done := await self._done(state, writer, VersionKind.ACCEPT)) is not None:
+            return done
         view = await self._coordinator.view(state)
         head = view.head
         last = await self._describe(head.meta_digest) if head is not None else None
@@ -395,6 +400,15 @@ class StateArchive:
             audit=await self._audit(),
         )
         return (await self._move_head(state, version, head, writer)).version
+
+    async def _done(self, state: str, writer: Writer, kind: VersionKind) -> Version | None:
+        """Return the current version when this very grant made it, as `kind`: the answer was lost then."""
+        view = await self._coordinator.view(state)
+        holder = holder_of(view.lock, ticket=writer.ticket, token=writer.token, lock_id=writer.lock_id)
+        if view.head is None or holder is None:
+            return None
+        last = await self._describe(view.head.meta_digest)
+        return last if (last.kind, last.token) == (kind, holder.token) else None
 
     async def end_review(self, state: str, *, by: str) -> None:
         """Resume a state that was paused for its suspect version; a person's pause stays."""

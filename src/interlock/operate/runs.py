@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import Clock
-from interlock.errors import UsageError, command
+from interlock.errors import BackendUnavailable, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.api.runs import ToldRun
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FOLLOWED = "followed"
 """In a home: copies of what runs on other machines told."""
 _COPIES_MAX = 20
+_SILENT_MAX = 2  # silent answers of a run without its state; one that ends well says so within seconds
 _ANSWER_S = 3.0  # how long `runs cancel` waits for the supervisor's answer; a living one gives it within milliseconds
 _ANSWER_LOOK_S = 0.05
 
@@ -129,6 +130,47 @@ async def bring_more(home: Home, folder: Path, *, follow: bool) -> bool:
     with path.open("ab") as file:
         file.write(text)
     return is_over
+
+
+async def bring_next(home: Home, folder: Path) -> bool:
+    """Wait for more of what a run tells; say whether it has ended and all of it is here.
+
+    Raises:
+        BackendUnavailable: It held its state, holds it no more, and says nothing: it was killed, and its lock broken.
+    """
+    from interlock.run.transcript import JOURNAL
+
+    for _ in range(_SILENT_MAX):
+        before = (folder / JOURNAL).stat().st_size
+        if await bring_more(home, folder, follow=True):
+            return True
+        if (folder / JOURNAL).stat().st_size > before or not await _has_lost_its_state(home, folder):
+            return False
+    raise _never_told(folder)
+
+
+async def _has_lost_its_state(home: Home, folder: Path) -> bool:
+    """Say whether a run was given its state, and nobody with its name holds it or waits for it now."""
+    from interlock.run.entries import GrantedEntry
+    from interlock.run.summary import find_summary
+    from interlock.run.transcript import read
+
+    summary = find_summary(folder)
+    if summary is None or all(entry.kind != GrantedEntry.KIND for entry in read(folder)):
+        return False
+    locks = [(await keeper.view(summary.state)).lock for keeper in (home.coordinator, home.beside)]
+    return all(party.run != folder.name for lock in locks for party in (*lock.holders, *lock.waiters))
+
+
+def _never_told(folder: Path) -> BackendUnavailable:
+    from interlock.run.summary import find_summary
+
+    summary = find_summary(folder)
+    return BackendUnavailable(
+        f"run {folder.name} has not told how it ended",
+        why="it does not hold its state any more, and has said nothing since; its machine or its server was away",
+        fix=command("recover", summary.state if summary is not None else "."),
+    )
 
 
 def find_run(runs: Path, text: str) -> Path:

@@ -148,8 +148,10 @@ def _token_for(role: Role, state: str) -> str:
             return command("token", "create", "--role", "planner", "--states", state)
         case Role.RUNNER:
             return command("token", "create", "--role", "runner", "--states", state)
-        case _:
+        case Role.OPERATOR:
             return command("token", "create", "--role", "operator", "--states", state)
+        case Role.ADMIN:
+            return command("token", "create", "--role", "admin", "--states", state)
 
 
 def digest_of(secret: str) -> str:

@@ -13,8 +13,9 @@ from typing import Final, Protocol
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
-from interlock.run.summary import SUMMARY
-from interlock.run.transcript import JOURNAL
+from interlock.run.order import decode
+from interlock.run.summary import SUMMARY, find_summary
+from interlock.run.transcript import JOURNAL, ORDER
 
 PAUSE_S: Final = 0.25
 """Seconds between two pieces: entries that come together are sent together."""
@@ -22,7 +23,10 @@ RETRY_S: Final = 5.0
 """Seconds after a piece that could not be sent."""
 LAST_S: Final = 5.0
 """Seconds for the last piece, when the run has ended and somebody waits for its command."""
+SENT: Final = "sent"
+"""In a run's folder: an empty file that says that the server has all of it."""
 _PIECE = 128 * 1024
+_LOOKED_AT = 20  # newest runs of a home, of which some may not have said how they ended
 
 
 class RunRecord(Protocol):
@@ -74,11 +78,16 @@ class Stream:
                 await self._clock.sleep(RETRY_S)
             await self._clock.sleep(PAUSE_S)
 
-    async def finish(self) -> None:
-        """Send the rest; what cannot be sent within `LAST_S` stays in the run's folder alone."""
-        with suppress(InterlockError, TimeoutError):
+    async def finish(self) -> bool:
+        """Send the rest; say whether it was sent. What cannot be sent within `LAST_S`, `send_ends` sends later."""
+        try:
             async with asyncio.timeout(LAST_S):
                 await self.send(ended=True)
+        except (InterlockError, TimeoutError):
+            return False
+        with suppress(OSError):
+            (self._folder / SENT).touch(mode=0o600)
+        return True
 
     async def send(self, *, ended: bool = False) -> None:
         """Send the summary when it is another one, and what is new in the journal.
@@ -96,6 +105,40 @@ class Stream:
             self._sent = await self._record.append(self._run, self._state, self._sent, piece)
         if ended:
             await self._record.tell(self._run, self._state, summary, ended=True)
+
+
+async def send_ends(runs: Path, *, server: str, record: RunRecord, clock: Clock) -> None:
+    """Send how runs of this machine ended that could not say so: killed ones, and those whose server was away then.
+
+    Without it everybody else sees them go on for ever. Stops at the first that cannot be sent.
+
+    Args:
+        runs: The folder of all runs of a home.
+        server: Which server's runs.
+        record: Where they are sent.
+        clock: See `Stream`.
+    """
+    for folder in await asyncio.to_thread(_unsent, runs, server):
+        summary = find_summary(folder)
+        if summary is None:
+            continue
+        if not await Stream(folder, run=summary.run, state=summary.state, record=record, clock=clock).finish():
+            return
+
+
+def _unsent(runs: Path, server: str) -> list[Path]:
+    folders = sorted(runs.iterdir(), reverse=True)[:_LOOKED_AT] if runs.is_dir() else []
+    return [folder for folder in folders if not (folder / SENT).exists() and _is_ended(folder, server)]
+
+
+def _is_ended(folder: Path, server: str) -> bool:
+    summary = find_summary(folder)
+    if summary is None or summary.exit is None:
+        return False
+    try:
+        return decode((folder / ORDER).read_bytes()).server == server
+    except (OSError, InterlockError):
+        return False
 
 
 def _read(path: Path) -> bytes:

@@ -294,6 +294,22 @@ async def test_a_restore_is_planned_and_rises_above_every_serial(bench: Bench) -
     assert restored.version.note == "restored version 1 (serial 1)"
 
 
+@pytest.mark.promise("P3")
+async def test_a_restore_whose_answer_was_lost_is_done_once(bench: Bench) -> None:
+    writer = await bench.hold()
+    first = await bench.archive.write(STATE, body(1, "old"), writer=writer)
+    second = await bench.archive.write(STATE, body(2, "new"), writer=writer)
+    done = await bench.archive.restore(STATE, first.version, writer=writer)
+    again = await bench.archive.restore(STATE, first.version, writer=writer)
+    assert (again.version, again.repeated) == (done.version, True)
+    assert [each.serial for each in await bench.archive.history(STATE)] == [3, 2, 1]
+    other = await bench.archive.restore(STATE, second.version, writer=writer)
+    assert other.version.serial == 4, "another version is another restore"
+    await bench.lose(writer)
+    with pytest.raises(LeaseLost):
+        await bench.archive.restore(STATE, second.version, writer=writer)
+
+
 async def test_pruning_keeps_the_chain_and_the_bytes_of_other_states(bench: Bench) -> None:
     writer, other = await bench.hold(), await bench.hold(state="copy")
     for serial in (1, 2, 3):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from interlock.errors import UsageError
+from interlock.errors import BackendUnavailable, UsageError
 from interlock.host import ProcessName, name_process
-from interlock.operate.runs import cancel_run, find_run, is_abandoned, runs_of
+from interlock.lock import Requested
+from interlock.operate.runs import bring_next, cancel_run, find_run, is_abandoned, runs_of
 from interlock.run.summary import Summary, write_summary
 from interlock.testing.clock import START, FakeClock
 from interlock.testing.home import memory_home
+
+if TYPE_CHECKING:
+    from interlock.home.interface import Home
 
 
 def a_run(runs: Path, run: str, state: str = "prod", **more: object) -> Path:
@@ -59,3 +65,34 @@ def test_a_run_that_ended_or_whose_supervisor_is_gone_is_not_asked_to_stop(tmp_p
     a_run(tmp_path, "0aaa", exit=0)
     with pytest.raises(UsageError, match="has ended already"):
         cancel_run(tmp_path, "0aaa", FakeClock())
+
+
+class SilentRecord:
+    """A server's record of one run that says nothing more."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def journal(self, *_: object, **__: object) -> tuple[bytes, bool]:
+        self.asked += 1
+        return b"", False
+
+
+@pytest.mark.promise("P8")
+async def test_nobody_waits_for_ever_for_a_run_whose_state_was_taken_from_it(tmp_path: Path) -> None:
+    home = memory_home(tmp_path)
+    record = SilentRecord()
+    far = SimpleNamespace(coordinator=home.coordinator, beside=home.beside, team_runs=record)
+    folder = a_run(tmp_path / "followed", "0aaa")
+    journal = folder / "journal.jsonl"
+    journal.write_text("")
+    assert not await bring_next(cast("Home", far), folder), "it may be on its way into the queue"
+    journal.write_text('{"at":"2026-01-01T00:00:00Z","kind":"granted","facts":{"token":1}}\n')
+    request = Requested(ticket="t", run="0aaa", who="me", lease_s=60.0, patience_s=60.0)
+    seat = await home.coordinator.acquire("prod", request, timeout_s=1.0)
+    assert not await bring_next(cast("Home", far), folder), "it holds"
+    await home.coordinator.release("prod", ticket=seat.ticket, token=seat.token)
+    record.asked = 0
+    with pytest.raises(BackendUnavailable, match="has not told how it ended"):
+        await bring_next(cast("Home", far), folder)
+    assert record.asked == 2, "one that ended well has the time of two questions to say so"

@@ -6,8 +6,10 @@ import asyncio
 from pathlib import Path
 
 from interlock.errors import BackendUnavailable
-from interlock.run.streaming import RETRY_S, Stream
-from interlock.testing.clock import FakeClock, settle
+from interlock.run.order import Operation, Order, encode
+from interlock.run.streaming import RETRY_S, Stream, send_ends
+from interlock.run.summary import Summary, write_summary
+from interlock.testing.clock import START, FakeClock, settle
 
 
 class Record:
@@ -104,3 +106,42 @@ async def test_a_server_that_is_away_does_not_keep_a_run_that_has_ended(tmp_path
     record.is_away = True
     await begun(tmp_path, record, clock).finish()
     assert not record.ended
+
+
+def ended(runs: Path, *, server: str, exit_: int | None = 131) -> Path:
+    folder = runs / "r"
+    folder.mkdir(parents=True)
+    order = Order(
+        run="r", operation=Operation.APPLY, directory="/d", state="prod", who="me", home=str(runs.parent), server=server
+    )
+    (folder / "order.json").write_bytes(encode(order))
+    (folder / "journal.jsonl").write_bytes(b'{"one":1}\n')
+    summary = Summary(
+        run="r", state="prod", operation="apply", who="me", directory="/d", phase="ended", started_at=START
+    )
+    summary.exit = exit_
+    write_summary(folder, summary)
+    return folder
+
+
+async def test_an_end_that_its_run_could_not_tell_is_told_later_and_once(tmp_path: Path) -> None:
+    record, clock = Record(), FakeClock()
+    ended(tmp_path / "runs", server="https://s")
+    record.is_away = True
+    await send_ends(tmp_path / "runs", server="https://s", record=record, clock=clock)
+    assert not record.ended
+    record.is_away = False
+    await send_ends(tmp_path / "runs", server="https://s", record=record, clock=clock)
+    assert (record.ended, record.journal) == (True, b'{"one":1}\n')
+    record.ended = False
+    await send_ends(tmp_path / "runs", server="https://s", record=record, clock=clock)
+    assert not record.ended, "it was sent already"
+
+
+async def test_no_end_is_told_of_a_run_that_goes_on_or_is_of_another_server(tmp_path: Path) -> None:
+    record, clock = Record(), FakeClock()
+    ended(tmp_path / "runs", server="https://s", exit_=None)
+    ended(tmp_path / "others", server="https://t")
+    for runs in ("runs", "others", "none"):
+        await send_ends(tmp_path / runs, server="https://s", record=record, clock=clock)
+    assert (record.summary, record.journal) == (b"", b"")
