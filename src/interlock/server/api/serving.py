@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
+from math import isnan
 from typing import Any, Final
 
 import msgspec
@@ -178,9 +179,14 @@ def _check(endpoint: AnyEndpoint, caller: Caller, query: object) -> None:
 
 def _query(endpoint: AnyEndpoint, request: Request) -> Any:
     try:
-        return msgspec.convert(dict(request.query_params), endpoint.query, strict=False)
+        query = msgspec.convert(dict(request.query_params), endpoint.query, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError("the address is not one of the API", why=reason_of(error)) from error
+    for name in query.__struct_fields__:
+        value = getattr(query, name)
+        if isinstance(value, float) and isnan(value):  # no comparison holds for it: a wait of that length never ends
+            raise UsageError("the address is not one of the API", why=f"{name} is not a number")
+    return query
 
 
 async def _body(endpoint: AnyEndpoint, request: Request) -> Any:

@@ -158,3 +158,12 @@ async def test_a_record_of_a_stranger_hides_no_other_run(clock: FakeClock) -> No
     assert [kept.run for kept in await book.all()] == [RUN]
     with pytest.raises(BackendUnavailable, match="cannot be read"):
         await book.find("1m8pfjgf9tbp6nb0")
+
+
+async def test_nobody_waits_for_a_time_that_is_no_number() -> None:
+    desk = Desk()
+    path = f"/runs?run={RUN}&state={STATE}"
+    assert (await desk.ask("PUT", path, Role.RUNNER, "prod/*", sends={"summary": SUMMARY})).status == 200
+    async with asyncio.timeout(5.0):
+        waited = await desk.ask("GET", f"/runs/journal?run={RUN}&wait_s=nan", Role.READER, "prod/*")
+    assert waited.status == 400
