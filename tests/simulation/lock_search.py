@@ -650,9 +650,9 @@ SCOPES: Final = (
     Scope(ways=(Way.PLANS, Way.POLLS, Way.WAITS), ids=1, tries=1, faults=1, bumps=1),
     Scope(ways=(Way.WAITS, Way.POLLS, Way.POLLS), ids=1, tries=2, faults=1),
     Scope(ways=(Way.POLLS,) * 2, ids=2, tries=2, faults=1),
+    # nobody has seen the end of these
     Scope(ways=(Way.WAITS,) * 2, ids=2, tries=2, faults=1),
     Scope(ways=(Way.POLLS,) * 2, ids=2, tries=1, faults=2),
-    # nobody has seen the end of these
     Scope(ways=(Way.POLLS,) * 2, ids=2, tries=2, faults=2),
     Scope(ways=(Way.WAITS,) * 2, ids=2, tries=2, faults=2),
     Scope(ways=(Way.POLLS,) * 3, ids=2, tries=1, faults=1),
