@@ -60,7 +60,7 @@ class _Room:
         await self.blobs.close()
 
 
-@pytest.fixture(params=["dynamodb", "s3"])
+@pytest.fixture(params=["dynamodb", pytest.param("s3", marks=pytest.mark.slow)])
 async def room(aws: LocalAws, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Room]:
     monkeypatch.setattr(chain, "PAGE", PAGE)
     place = S3Place(bucket=aws.new_bucket())

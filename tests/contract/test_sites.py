@@ -371,6 +371,7 @@ class TestOnS3WithATable(MovingContract):
             yield site
 
 
+@pytest.mark.slow  # as with a table, but for who keeps the lock; runs with both are tried end to end
 @pytest.mark.on("s3")
 class TestOnS3WithALockFile(MovingContract):
     @pytest.fixture

@@ -180,6 +180,7 @@ def test_a_container_of_the_image_alone_serves_loopback_on_a_home_of_its_own(vol
     assert not healthy(port)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P10")
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 def test_what_compose_runs_works_on_a_postgresql_that_asks_for_a_password(volumes: Path) -> None:

@@ -174,6 +174,7 @@ def test_a_push_whose_base_is_not_known_applies_nothing_and_says_so(many: Runner
     assert job.outputs == {}
 
 
+@pytest.mark.slow
 def test_thirty_roots_make_short_files(many: Runner) -> None:
     states = []
     for number in range(30):
@@ -304,6 +305,7 @@ def test_azure_finds_the_roots_of_a_change_of_a_push_and_by_hand(many: Runner) -
     assert "nobody knows what this push has changed" in first.err
 
 
+@pytest.mark.slow
 def test_azure_applies_a_root_behind_those_that_it_needs_where_the_change_touches_them(many: Runner) -> None:
     many.run("interlock", "ci", "generate", "azure")
     stages = {stage["stage"]: stage for stage in azure_stages(many)}

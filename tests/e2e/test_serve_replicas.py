@@ -110,6 +110,7 @@ def test_a_killed_replica_costs_nobody_a_lock_a_place_or_a_write(start: Start, u
     assert answer(second)[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.promise("P2", "P9")
 def test_a_replica_that_ends_sends_its_waiters_to_the_others_with_their_places(start: Start, url: str) -> None:
     one, two = start(), start()
