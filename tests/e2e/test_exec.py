@@ -125,12 +125,15 @@ def test_a_console_holds_the_state_and_a_stop_gives_it_back(desk: Desk, applied:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    desk.until(lambda: "read" in {s.operation for s in desk.runs() if "terraform" in s.processes} or None, "a console")
+    console = desk.until(
+        lambda: next((s for s in desk.runs() if "terraform" in s.processes and s.operation == "read"), None),
+        "a console",
+    )
     assert desk.run("plan", applied, "--state", "s", "--no-wait").code == 10
     process.send_signal(signal.SIGINT)
-    code = process.wait(60)  # with its stdin open: a console that meets the end of its input ends by itself, with 0
-    _, err = process.communicate()
-    assert code == 130, err
+    desk.until(lambda: desk.journal(console.run, "interrupt") or None, "the stop, before its input ends too")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
     assert desk.run("plan", applied, "--state", "s", "--no-wait").code == 0
 
 
