@@ -234,7 +234,7 @@ def _is_elsewhere(left: Site, other: Site, address: str, *, has_begun: bool = Fa
     if has_begun:
         why = "that move was begun and is not done, so the other place may have it"
     elif address == other.ref.address:
-        why = f"{address} of this store ({other.home.settings.home}) is not the one to which it was moved"
+        why = f"{address} of this store ({other.home.place}) is not the one to which it was moved"
         if not other.ref.is_own:
             why = f"what is at {address} now is not what was moved there"
     else:

@@ -77,7 +77,8 @@ def _is_under_way(pause: Pause, address: str, ref: StateRef) -> UsageError:
     return UsageError(
         f"the state of {place} is being moved to {address}",
         why=f"{pause.by} began at {pause.since:%Y-%m-%d %H:%M:%SZ}; until it is done nobody works here",
-        fix=f"{again}    finishes it if that command was killed; to stay: {command('queue', 'resume', ref.queue)}",
+        fix=f"{again}    finishes it if that command was killed"
+        f"; to stay here, once nobody works at {address}: {command('queue', 'resume', ref.queue)}",
     )
 
 
