@@ -91,7 +91,7 @@ def _device_token(server: str, issuer: str | None, scope: str) -> str:
     from interlock.compose.device_login import device_login
     from interlock.settings.authority import check_address
 
-    check_address(server, said_by="the address")
+    check_address(server, said_by="the address", fix=command("login", "https://interlock.example.com", "--device"))
     given = asyncio.run(device_login(server, _tell_code, clock=SystemClock(), issuer=issuer, scope=scope))
     view.note(f"{given.role} of {given.states} for {given.expires_in // 3600} h")
     return given.token

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interlock.cli import view
+from interlock.errors import command
 
 if TYPE_CHECKING:
     from interlock.policy.policy import Policies, Policy
@@ -84,7 +85,7 @@ async def _replace(file: Path) -> tuple[Policy, ...]:
     from interlock.operate.policies import replace_own
     from interlock.settings.reading import read_document
 
-    document = read_document(file)
+    document = read_document(file, otherwise=command("policies", "set", "--help"))
     async with at_home(os.environ) as home:
         return await replace_own(document, home, file=str(file))
 

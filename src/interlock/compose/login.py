@@ -53,7 +53,7 @@ async def log_in(url: str, token: str, environ: Mapping[str, str]) -> LoggedIn:
         AuthenticationFailed: The server does not take the token.
         BackendUnavailable: The server cannot be reached.
     """
-    url = check_address(url, said_by="the address").rstrip("/")
+    url = check_address(url, said_by="the address", fix=command("login", "https://interlock.example.com")).rstrip("/")
     if not token.strip():
         raise UsageError("no token was given", fix=command("login", url))
     line = Line(url, Secret(value=token.strip()), SystemClock())

@@ -8,7 +8,7 @@ import resource
 import socket
 from collections.abc import Callable
 
-from interlock.errors import UsageError
+from interlock.errors import UsageError, reason_of
 from interlock.listening.strangers import is_loopback
 
 CONNECTIONS_MAX = 2048
@@ -194,6 +194,6 @@ def check_loopback(host: str, port: int, *, what: str, why: str, fix: str) -> No
 def _cannot_listen(what: str, host: str, port: int, error: OSError) -> UsageError:
     return UsageError(
         f"{what} cannot listen on {host}:{port}",
-        why=str(error.strerror or error),
+        why=reason_of(error),
         fix="choose another address, or port 0 for a free one",
     )

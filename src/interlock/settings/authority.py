@@ -222,12 +222,13 @@ def _values(document: Mapping[str, Any], parts: list[str]) -> Iterator[object]:
         yield value
 
 
-def check_address(url: str, *, said_by: str) -> str:
+def check_address(url: str, *, said_by: str, fix: str = "") -> str:
     """Return the address of a service that is sent secrets.
 
     Args:
         url: The address.
         said_by: The variable, flag or key it comes from, for people.
+        fix: What they do about it; empty to correct just that.
 
     Raises:
         UsageError: It is neither https nor on this machine, or is not an address at all.
@@ -240,7 +241,7 @@ def check_address(url: str, *, said_by: str) -> str:
     if host and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)):
         return url
     raise UsageError(
-        f"{said_by} is not an address that secrets may be sent to",
+        f"{said_by} is not one to which secrets may be sent",
         why="it must be https://HOST; http:// only to 127.0.0.1, ::1 or localhost, since others could read along",
-        fix=f"correct {said_by}",
+        fix=fix or f"correct {said_by}",
     )

@@ -259,8 +259,12 @@ def _check_repositorys(document: Mapping[str, Any], file: _File, operators: Path
         raise
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Return interlock.yaml as plain values.
+def read_document(path: Path, *, otherwise: str = "interlock init") -> dict[str, Any]:
+    """Return interlock.yaml, or a file with a part of it, as plain values.
+
+    Args:
+        path: The file.
+        otherwise: What a person types when there is no such file.
 
     Raises:
         UsageError: It cannot be read, is too large, or is not YAML mapping.
@@ -278,7 +282,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except OutOfBounds as error:
         raise UsageError(f"{path} is not read", why=str(error), fix="keep only settings in it") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}", why=reason_of(error), fix="interlock init") from error
+        raise UsageError(f"cannot read {path}", why=reason_of(error), fix=otherwise) from error
     except YAMLError as error:
         # without its cause, whose text quotes the file
         raise UsageError(f"{path} is not valid YAML", why=yaml_fault(error), fix="correct the file") from None

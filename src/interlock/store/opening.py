@@ -269,7 +269,7 @@ async def _table_alone(_parts: SplitResult, _clock: Clock) -> Store:
 
 
 def _unknown(what: str) -> UsageError:
-    return UsageError("the store is not known", why=f"{what!a} names none", fix=_FORMS)
+    return UsageError("the store is not known", why=f"there is no kind of store {what!a}", fix=_FORMS)
 
 
 def _unreadable(scheme: str) -> UsageError:
