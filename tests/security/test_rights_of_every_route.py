@@ -258,6 +258,10 @@ async def test_every_route_of_the_application_is_tried_here_or_said_to_be_open(s
             assert secret not in answer.body.decode()
 
 
+def test_every_row_of_the_api_says_what_it_does(server: Server) -> None:
+    assert [f"{row.method} {row.path}" for row in server.rows if not row.summary or row.summary.endswith(".")] == []
+
+
 async def test_a_list_shows_nobody_the_states_of_others(server: Server) -> None:
     body = json.dumps({"ID": "a", "Operation": "OperationTypeApply", "Who": "a@b"}).encode()
     for state in (OWN, FOREIGN):

@@ -7,7 +7,7 @@ from msgspec import Struct
 from interlock import __version__
 from interlock.rights import Right
 from interlock.rights.callers import may_do
-from interlock.server.api.table import AnyEndpoint, Call, Endpoint, NoBody
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, reads
 
 
 class AskedAboutMe(Struct, frozen=True, kw_only=True):
@@ -35,6 +35,7 @@ class AboutMe(Struct, frozen=True, kw_only=True):
 
 
 async def _me(call: Call[AskedAboutMe, NoBody]) -> AboutMe:
+    """Who asks, and what that one may do."""
     state = call.query.state or "**"
     rights = [right.value for right in Right if may_do(call.caller, right, state)]
     return AboutMe(who=call.caller.who, rights=rights, version=__version__)
@@ -42,15 +43,4 @@ async def _me(call: Call[AskedAboutMe, NoBody]) -> AboutMe:
 
 def about_endpoints() -> list[AnyEndpoint]:
     """Return the rows."""
-    return [
-        Endpoint(
-            method="GET",
-            path="/me",
-            right=None,
-            summary="Who asks, and what that one may do",
-            do=_me,
-            query=AskedAboutMe,
-            body=NoBody,
-            answer=AboutMe,
-        )
-    ]
+    return [reads("/me", _me, right=None, query=AskedAboutMe, answer=AboutMe)]

@@ -71,6 +71,7 @@ class _Approvals:
         self._home = home
 
     async def list(self, call: Call[SomeApprovals, NoBody]) -> ToldApprovals:
+        """Requests for approval of the states that the token may see."""
         query = call.query
         _check_page(query.limit)
         found, unreadable = await approving.requests(self._home, state=query.of_state or None, everything=query.all)
@@ -84,16 +85,21 @@ class _Approvals:
         )
 
     async def show(self, call: Call[Named, NoBody]) -> ToldApproval:
+        """One request: what it would do, who asks, who said what."""
         return ToldApproval(approval=await self._seen(call.caller, call.query.id, Right.READ_STATE))
 
     async def find(self, call: Call[NoQuery, Sought]) -> ToldApproval:
+        """The open request to do exactly this, if there is one."""
         sought = call.body
         call.caller.check(Right.PLAN, sought.state)
         found = await self._home.approvals.find_open(sought.kind, sought.state, sought.digest)
         return ToldApproval(approval=found)
 
     async def ask(self, call: Call[OfState, Approval]) -> ToldApproval:
-        """Write a request down as the token's, with no less than the server's policies want."""
+        """Ask for approval; the server's policies say of how many at least.
+
+        It is written down as the token's.
+        """
         asked, state, who = call.body, call.query.state, person_of(call.caller)
         if asked.state != state or asked.decisions or asked.used_by or asked.replaced_by:
             raise UsageError("this is not a new request for that state")
@@ -118,12 +124,14 @@ class _Approvals:
         return ToldApproval(approval=made)
 
     async def keep(self, call: Call[Named, bytes]) -> None:
+        """Keep the plan that a request names."""
         approval = await self._seen(call.caller, call.query.id, Right.PLAN)
         if approval.asked_by != person_of(call.caller):
             raise UsageError(f"request {approval.id} is another's")
         await self._home.approvals.keep(call.body, approval)
 
     async def plan(self, call: Call[Named, NoBody]) -> Sent:
+        """The plan that was approved, for the run that applies it; it may hold secrets."""
         approval = await self._seen(call.caller, call.query.id, Right.APPLY)
         try:
             return Sent(body=await self._home.approvals.plan(approval))
@@ -131,6 +139,7 @@ class _Approvals:
             return Sent(body=b"", status=204)
 
     async def decide(self, call: Call[Named, Decided]) -> ToldApproval:
+        """Approve or reject exactly this, and why."""
         approval = await self._seen(call.caller, call.query.id, Right.APPROVE)
         said, verdict = call.body, _verdict(call.body.verdict)
         via = f"api {call.address}".strip()
@@ -146,6 +155,7 @@ class _Approvals:
         return ToldApproval(approval=after)
 
     async def use(self, call: Call[Named, Use]) -> ToldApproval:
+        """Use a request up, before anything is changed; once."""
         approval = await self._seen(call.caller, call.query.id, _acting(await self._home.approvals.get(call.query.id)))
         used = await self._home.approvals.use(approval.id, by=call.body.by, digest=call.body.digest)
         if approval.used_by != used.used_by:
@@ -154,6 +164,7 @@ class _Approvals:
         return ToldApproval(approval=used)
 
     async def replace(self, call: Call[Named, ReplacedBy]) -> ToldApproval:
+        """Let another request take the place of one."""
         approval = await self._seen(call.caller, call.query.id, Right.APPLY)
         other = await self._seen(call.caller, call.body.by, Right.APPLY)
         if other.state != approval.state:
@@ -223,84 +234,22 @@ def approval_endpoints(home: Home) -> list[AnyEndpoint]:
     """Return the rows."""
     does = _Approvals(home)
     return [
-        reads(
-            "/approvals",
-            does.list,
-            right=None,
-            query=SomeApprovals,
-            answer=ToldApprovals,
-            summary="Requests for approval of the states that the token may see",
-        ),
-        reads(
-            "/approvals/one",
-            does.show,
-            right=None,
-            query=Named,
-            answer=ToldApproval,
-            summary="One request: what it would do, who asks, who said what",
-        ),
-        acts(
-            "/approvals/find",
-            does.find,
-            right=None,
-            query=NoQuery,
-            body=Sought,
-            answer=ToldApproval,
-            summary="The open request to do exactly this, if there is one",
-        ),
-        acts(
-            "/approvals",
-            does.ask,
-            right=Right.PLAN,
-            query=OfState,
-            body=Approval,
-            answer=ToldApproval,
-            summary="Ask for approval; the server's policies say of how many at least",
-        ),
+        reads("/approvals", does.list, right=None, query=SomeApprovals, answer=ToldApprovals),
+        reads("/approvals/one", does.show, right=None, query=Named, answer=ToldApproval),
+        acts("/approvals/find", does.find, right=None, query=NoQuery, body=Sought, answer=ToldApproval),
+        acts("/approvals", does.ask, right=Right.PLAN, query=OfState, body=Approval, answer=ToldApproval),
         acts(
             "/approvals/plan",
             does.keep,
+            method="PUT",
             right=None,
             query=Named,
             body=bytes,
             answer=None,
-            summary="Keep the plan that a request names",
-            method="PUT",
             limit_bytes=MAX_STATE_BYTES,
         ),
-        reads(
-            "/approvals/plan",
-            does.plan,
-            right=None,
-            query=Named,
-            answer=bytes,
-            summary="The plan that was approved, for the run that applies it; it may hold secrets",
-        ),
-        acts(
-            "/approvals/decide",
-            does.decide,
-            right=None,
-            query=Named,
-            body=Decided,
-            answer=ToldApproval,
-            summary="Approve or reject exactly this, and why",
-        ),
-        acts(
-            "/approvals/use",
-            does.use,
-            right=None,
-            query=Named,
-            body=Use,
-            answer=ToldApproval,
-            summary="Use a request up, before anything is changed; once",
-        ),
-        acts(
-            "/approvals/replace",
-            does.replace,
-            right=None,
-            query=Named,
-            body=ReplacedBy,
-            answer=ToldApproval,
-            summary="Let another request take the place of one",
-        ),
+        reads("/approvals/plan", does.plan, right=None, query=Named, answer=bytes),
+        acts("/approvals/decide", does.decide, right=None, query=Named, body=Decided, answer=ToldApproval),
+        acts("/approvals/use", does.use, right=None, query=Named, body=Use, answer=ToldApproval),
+        acts("/approvals/replace", does.replace, right=None, query=Named, body=ReplacedBy, answer=ToldApproval),
     ]

@@ -61,6 +61,7 @@ class _Audit:
         self._records = records
 
     async def append(self, call: Call[NoQuery, ToldAct]) -> WrittenAct:
+        """Write down a decision, once."""
         act, caller = call.body, call.caller
         caller.check(Right.PLAN, _state_of(act.subject))
         if not 1 <= len(act.once) <= ONCE_MAX:
@@ -76,6 +77,7 @@ class _Audit:
         return WrittenAct(entry=entry, head=await self._log.head())
 
     async def entries(self, call: Call[AboutSubject, NoBody]) -> ToldEntries:
+        """The decisions about states that the token may see, oldest first."""
         subject = call.query.subject or None
         seen = [each for each in await self._log.entries(subject=subject) if _may_see(call.caller, each)]
         broken = [] if subject else await self._log.damaged()
@@ -83,13 +85,16 @@ class _Audit:
         return ToldEntries(entries=seen, damaged=damaged, signed=self._log.has_key)
 
     async def head(self, _call: Call[NoQuery, NoBody]) -> ToldHead:
+        """Number and digest of the newest decision."""
         return ToldHead(head=await self._log.head())
 
     async def verify(self, call: Call[NoQuery, ToldNotes]) -> Verdict:
+        """Whether all entries are there as they were written."""
         count, fault = await self._log.verify(call.body.noted)
         return Verdict(entries=count, fault=fault)
 
     async def export(self, call: Call[NoQuery, ToldFilter]) -> Sent:
+        """The log as JSON lines, closed by its head, which is signed where the server has a key."""
         asked = call.body
         wanted = Filter(
             subjects=frozenset(asked.subjects) if asked.subjects is not None else None,
@@ -126,47 +131,9 @@ def audit_endpoints(log: AuditLog, records: RecordStore) -> list[AnyEndpoint]:
     """Return the rows."""
     audit = _Audit(log, records)
     return [
-        acts(
-            "/audit",
-            audit.append,
-            right=None,
-            query=NoQuery,
-            body=ToldAct,
-            answer=WrittenAct,
-            summary="Write down a decision, once",
-        ),
-        reads(
-            "/audit",
-            audit.entries,
-            right=None,
-            query=AboutSubject,
-            answer=ToldEntries,
-            summary="The decisions about states that the token may see, oldest first",
-        ),
-        reads(
-            "/audit/head",
-            audit.head,
-            right=None,
-            query=NoQuery,
-            answer=ToldHead,
-            summary="Number and digest of the newest decision",
-        ),
-        acts(
-            "/audit/export",
-            audit.export,
-            right=Right.ADMINISTER,
-            query=NoQuery,
-            body=ToldFilter,
-            answer=bytes,
-            summary="The log as JSON lines, closed by its head, which is signed where the server has a key",
-        ),
-        acts(
-            "/audit/verify",
-            audit.verify,
-            right=Right.ADMINISTER,
-            query=NoQuery,
-            body=ToldNotes,
-            answer=Verdict,
-            summary="Whether all entries are there as they were written",
-        ),
+        acts("/audit", audit.append, right=None, query=NoQuery, body=ToldAct, answer=WrittenAct),
+        reads("/audit", audit.entries, right=None, query=AboutSubject, answer=ToldEntries),
+        reads("/audit/head", audit.head, right=None, query=NoQuery, answer=ToldHead),
+        acts("/audit/export", audit.export, right=Right.ADMINISTER, query=NoQuery, body=ToldFilter, answer=bytes),
+        acts("/audit/verify", audit.verify, right=Right.ADMINISTER, query=NoQuery, body=ToldNotes, answer=Verdict),
     ]

@@ -105,6 +105,7 @@ class _Books:
         self._blobs = blobs
 
     async def look(self, call: Call[OfRecord, NoBody]) -> ToldRecord | None:
+        """One record of a book, now or when it has changed."""
         query = call.query
         _book_of(query.key)
         if query.wait_s > 0:
@@ -118,6 +119,7 @@ class _Books:
         return told_record(record)
 
     async def list(self, call: Call[OfRecords, NoBody]) -> ToldRecords:
+        """Records of a book."""
         query = call.query
         _book_of(query.prefix)
         if not 1 <= query.limit <= PAGE_MAX:
@@ -127,6 +129,7 @@ class _Books:
         return ToldRecords(records=seen, next=page[-1].key if len(page) == query.limit else "")
 
     async def swap(self, call: Call[OnBehalf, Swap]) -> Swapped:
+        """Replace a record of a book if its version is the expected one."""
         asked = call.body
         await self._check_writer(call, asked)
         try:
@@ -148,14 +151,17 @@ class _Books:
             _check(call.caller, Right.PLAN, asked.key, value)
 
     async def keep_scan(self, call: Call[NoQuery, bytes]) -> Blob:
+        """Keep a scan for drift."""
         call.caller.check(Right.PLAN, _scanned(call.body))
         return Blob(digest=await self._blobs.put(call.body))
 
     async def scan(self, call: Call[OfBlob, NoBody]) -> Sent:
+        """A scan for drift."""
         body = await self._scan(call, Right.READ_STATE)
         return Sent(body=body)
 
     async def drop_scan(self, call: Call[OfBlob, NoBody]) -> None:
+        """Throw a scan away."""
         await self._scan(call, Right.PLAN)
         await self._blobs.delete(call.query.blob)
 
@@ -204,6 +210,7 @@ class _Whole:
         self._store = store
 
     async def faults(self, _call: Call[NoQuery, NoBody]) -> ToldFaults:
+        """What is wrong in the store."""
         return ToldFaults(faults=[ToldFault(what=each.what, key=each.key) for each in await self._store.faults()])
 
 
@@ -211,52 +218,11 @@ def book_endpoints(store: Store) -> list[AnyEndpoint]:
     """Return the rows."""
     books = _Books(store.records, store.blobs)
     return [
-        reads(
-            "/books",
-            books.look,
-            right=None,
-            query=OfRecord,
-            answer=ToldRecord,
-            summary="One record of a book, now or when it has changed",
-            waits=True,
-        ),
-        reads("/books/all", books.list, right=None, query=OfRecords, answer=ToldRecords, summary="Records of a book"),
-        acts(
-            "/books",
-            books.swap,
-            right=None,
-            query=OnBehalf,
-            body=Swap,
-            answer=Swapped,
-            summary="Replace a record of a book if its version is the expected one",
-        ),
-        acts(
-            "/scans",
-            books.keep_scan,
-            right=None,
-            query=NoQuery,
-            body=bytes,
-            answer=Blob,
-            summary="Keep a scan for drift",
-            limit_bytes=SCAN_BYTES_MAX,
-        ),
-        reads("/scans", books.scan, right=None, query=OfBlob, answer=bytes, summary="A scan for drift"),
-        acts(
-            "/scans",
-            books.drop_scan,
-            right=None,
-            query=OfBlob,
-            body=NoBody,
-            answer=None,
-            summary="Throw a scan away",
-            method="DELETE",
-        ),
-        reads(
-            "/store/faults",
-            _Whole(store).faults,
-            right=Right.ADMINISTER,
-            query=NoQuery,
-            answer=ToldFaults,
-            summary="What is wrong in the store",
-        ),
+        reads("/books", books.look, right=None, query=OfRecord, answer=ToldRecord, waits=True),
+        reads("/books/all", books.list, right=None, query=OfRecords, answer=ToldRecords),
+        acts("/books", books.swap, right=None, query=OnBehalf, body=Swap, answer=Swapped),
+        acts("/scans", books.keep_scan, right=None, query=NoQuery, body=bytes, answer=Blob, limit_bytes=SCAN_BYTES_MAX),
+        reads("/scans", books.scan, right=None, query=OfBlob, answer=bytes),
+        acts("/scans", books.drop_scan, method="DELETE", right=None, query=OfBlob, body=NoBody, answer=None),
+        reads("/store/faults", _Whole(store).faults, right=Right.ADMINISTER, query=NoQuery, answer=ToldFaults),
     ]

@@ -84,6 +84,7 @@ class _Locks:
         self._agree = agree
 
     async def look(self, call: Call[WatchedQueue, NoBody]) -> ToldState:
+        """One state: who holds it, who waits, which version is current; now, or when that has changed."""
         query, queue = call.query, self._queue(call.query.beside)
         if query.wait_s <= 0:
             return told_state(await queue.view(query.state))
@@ -91,6 +92,7 @@ class _Locks:
         return told_state(await queue.watch(query.state, seen=query.seen or None, timeout_s=wait_s))
 
     async def tell(self, call: Call[OfQueue, ToldEvent]) -> ToldDecision:
+        """Tell a lock an event: ask, renew, release, withdraw, break, pause, resume, bump."""
         state, queue = call.query.state, self._queue(call.query.beside)
         event = event_of(call.body)
         lock = (await queue.view(state)).lock
@@ -126,7 +128,10 @@ class _Locks:
                 return event
 
     async def stored(self, call: Call[OfQueue, StoredElsewhere]) -> None:
-        """Note what the holder of a queue stored elsewhere; of a state of ours its archive says what is current."""
+        """Note what the holder of a queue stored in another backend.
+
+        Of a state of ours its archive says what is current.
+        """
         state, note = call.query.state, call.body
         lock = (await self._beside.view(state)).lock
         check_writer(call.caller, state, lock, ticket=note.ticket, token=note.token, lock_id=note.lock_id)
@@ -140,6 +145,7 @@ class _Locks:
         )
 
     async def list(self, call: Call[SomeQueues, NoBody]) -> ToldStates:
+        """The states that the token may see, by name."""
         query = call.query
         if not 1 <= query.limit <= PAGE_MAX or len(query.prefix) > _PREFIX_MAX:
             raise UsageError("the states were not listed", why=f"a page has 1 to {PAGE_MAX} states")
@@ -171,39 +177,8 @@ def lock_endpoints(
     """
     locks = _Locks(own, beside, hold, agree)
     return [
-        reads(
-            "/locks",
-            locks.look,
-            right=Right.READ_STATE,
-            query=WatchedQueue,
-            answer=ToldState,
-            summary="One state: who holds it, who waits, which version is current; now, or when that has changed",
-            waits=True,
-        ),
-        reads(
-            "/locks/all",
-            locks.list,
-            right=None,
-            query=SomeQueues,
-            answer=ToldStates,
-            summary="The states that the token may see, by name",
-        ),
-        acts(
-            "/locks/events",
-            locks.tell,
-            right=Right.PLAN,
-            query=OfQueue,
-            body=ToldEvent,
-            answer=ToldDecision,
-            summary="Tell a lock an event: ask, renew, release, withdraw, break, pause, resume, bump",
-        ),
-        acts(
-            "/locks/stored",
-            locks.stored,
-            right=Right.PLAN,
-            query=OfQueue,
-            body=StoredElsewhere,
-            answer=None,
-            summary="Note what the holder of a queue stored in another backend",
-        ),
+        reads("/locks", locks.look, right=Right.READ_STATE, query=WatchedQueue, answer=ToldState, waits=True),
+        reads("/locks/all", locks.list, right=None, query=SomeQueues, answer=ToldStates),
+        acts("/locks/events", locks.tell, right=Right.PLAN, query=OfQueue, body=ToldEvent, answer=ToldDecision),
+        acts("/locks/stored", locks.stored, right=Right.PLAN, query=OfQueue, body=StoredElsewhere, answer=None),
     ]

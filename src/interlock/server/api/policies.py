@@ -18,9 +18,11 @@ class _Policies:
         self._log = log
 
     async def all(self, _call: Call[NoQuery, NoBody]) -> ToldPolicies:
+        """The policies of all runs."""
         return ToldPolicies(policies=await self._policies.all())
 
     async def replace(self, call: Call[NoQuery, ToldPolicies]) -> ToldPolicies:
+        """Replace the policies; returns those before."""
         before = await self._policies.replace(call.body.policies)
         facts = set_facts(before, call.body.policies, source=f"api {call.address}".strip())
         await self._log.append("policies-set", subject="policies", by=call.caller.who, facts=facts)
@@ -31,15 +33,14 @@ def policy_endpoints(policies: PolicyKeeper, log: Audit) -> list[AnyEndpoint]:
     """Return the rows."""
     do = _Policies(policies, log)
     return [
-        reads("/policies", do.all, right=None, query=NoQuery, answer=ToldPolicies, summary="The policies of all runs"),
+        reads("/policies", do.all, right=None, query=NoQuery, answer=ToldPolicies),
         acts(
             "/policies",
             do.replace,
+            method="PUT",
             right=Right.ADMINISTER,
             query=NoQuery,
             body=ToldPolicies,
             answer=ToldPolicies,
-            summary="Replace the policies; returns those before",
-            method="PUT",
         ),
     ]

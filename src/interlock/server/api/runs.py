@@ -85,17 +85,20 @@ class _Runs:
         self._book = book
 
     async def tell(self, call: Call[OfRun, ToldSummary]) -> JournalSize:
+        """Tell how a run stands."""
         query = call.query
         summary = _written_down(bytes(call.body.summary), query, call.caller)
         kept = await self._book.tell(query.run, query.state, call.caller.key, summary, ended=call.body.ended)
         return JournalSize(size=kept.size)
 
     async def append(self, call: Call[PieceOfJournal, bytes]) -> JournalSize:
+        """Add to a run's journal."""
         query = call.query
         size = await self._book.append(query.run, query.state, call.caller.key, query.offset, call.body)
         return JournalSize(size=size)
 
     async def list(self, call: Call[SomeRuns, NoBody]) -> ToldRuns:
+        """Runs, the newest first."""
         query = call.query
         if not 1 <= query.limit <= PAGE_MAX:
             raise UsageError("the runs were not listed", why=f"a list has 1 to {PAGE_MAX} runs")
@@ -109,6 +112,7 @@ class _Runs:
         return ToldRuns(runs=[_told(kept) for kept in seen[: query.limit]])
 
     async def journal(self, call: Call[FromJournal, NoBody]) -> Sent:
+        """A run's journal from somewhere on, now or when there is more."""
         query = call.query
         kept = await self._book.find(query.run)
         if kept is None:
@@ -155,17 +159,8 @@ def run_endpoints(book: RunBook) -> list[AnyEndpoint]:
     """Return the rows."""
     runs = _Runs(book)
     return [
-        reads("/runs", runs.list, right=None, query=SomeRuns, answer=ToldRuns, summary="Runs, the newest first"),
-        acts(
-            "/runs",
-            runs.tell,
-            right=Right.PLAN,
-            query=OfRun,
-            body=ToldSummary,
-            answer=JournalSize,
-            summary="Tell how a run stands",
-            method="PUT",
-        ),
+        reads("/runs", runs.list, right=None, query=SomeRuns, answer=ToldRuns),
+        acts("/runs", runs.tell, method="PUT", right=Right.PLAN, query=OfRun, body=ToldSummary, answer=JournalSize),
         acts(
             "/runs/journal",
             runs.append,
@@ -173,16 +168,7 @@ def run_endpoints(book: RunBook) -> list[AnyEndpoint]:
             query=PieceOfJournal,
             body=bytes,
             answer=JournalSize,
-            summary="Add to a run's journal",
             limit_bytes=CHUNK_BYTES_MAX,
         ),
-        reads(
-            "/runs/journal",
-            runs.journal,
-            right=None,
-            query=FromJournal,
-            answer=bytes,
-            summary="A run's journal from somewhere on, now or when there is more",
-            waits=True,
-        ),
+        reads("/runs/journal", runs.journal, right=None, query=FromJournal, answer=bytes, waits=True),
     ]

@@ -1,5 +1,7 @@
 """A row of the table of endpoints. Pure.
 
+What a row does is told once: the first line of its function's docstring is what people read in the OpenAPI document.
+
 States are named in the query, `?state=prod/routing`: their names have slashes, and not every proxy passes on a quoted
 slash in a path.
 """
@@ -84,8 +86,8 @@ class Endpoint(Generic[Q, B]):
         path: Below `BASE`; begins with a slash and has no parameters.
         right: What who asks must have on the state that the query names, if it is an `OfState`, else on all states
             (`**`). None: any good token; then `do` looks at `caller` itself.
-        summary: One line for people.
-        do: Does it. Returns a struct, None for nothing, or `Sent`.
+        do: Does it. Returns a struct, None for nothing, or `Sent`. The first line of what it says of itself is told to
+            people: see `summary`.
         query: The parameters of the address, all of them text, numbers or booleans.
         body: What is sent, in JSON; `bytes` for a body that is not JSON.
         answer: What is answered, in JSON; None for nothing, `bytes` for what is not JSON.
@@ -97,7 +99,6 @@ class Endpoint(Generic[Q, B]):
     method: str
     path: str
     right: Right | None
-    summary: str
     do: Callable[[Call[Q, B]], Awaitable[object]]
     query: type[Q]
     body: type[B]
@@ -111,6 +112,11 @@ class Endpoint(Generic[Q, B]):
         """What it is called in the OpenAPI document: `post-locks-renew`."""
         return self.method.lower() + self.path.replace("/", "-").replace(".", "-")
 
+    @property
+    def summary(self) -> str:
+        """What it does, for people who read the OpenAPI document: one line, without a full stop."""
+        return (self.do.__doc__ or "").partition("\n")[0].removesuffix(".")
+
 
 AnyEndpoint = Endpoint[Any, Any]
 
@@ -122,7 +128,7 @@ def reads(
     right: Right | None,
     query: type[Q],
     answer: type,
-    summary: str,
+    is_open: bool = False,
     waits: bool = False,
 ) -> AnyEndpoint:
     """Return the row of something that is only read; see `Endpoint`."""
@@ -130,11 +136,11 @@ def reads(
         method="GET",
         path=path,
         right=right,
-        summary=summary,
         do=do,
         query=query,
         body=NoBody,
         answer=answer,
+        is_open=is_open,
         waits=waits,
     )
 
@@ -147,19 +153,19 @@ def acts(  # noqa: PLR0913 - a row
     query: type[Q],
     body: type[B],
     answer: type | None,
-    summary: str,
     method: str = "POST",
     limit_bytes: int = BODY_BYTES_MAX,
+    is_open: bool = False,
 ) -> AnyEndpoint:
     """Return the row of something that is done; see `Endpoint`."""
     return Endpoint(
         method=method,
         path=path,
         right=right,
-        summary=summary,
         do=do,
         query=query,
         body=body,
         answer=answer,
         limit_bytes=limit_bytes,
+        is_open=is_open,
     )

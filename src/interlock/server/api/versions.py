@@ -119,6 +119,7 @@ class _Archive:
         self._agree = agree
 
     async def current(self, call: Call[OfState, NoBody]) -> Sent | None:
+        """The current state, and its head."""
         found = await self._archive.current(call.query.state)
         if found is None:
             return None
@@ -126,6 +127,7 @@ class _Archive:
         return Sent(body=body, headers={HEAD_HEADER: msgspec.json.encode(head).decode(), "etag": f'"{head.digest}"'})
 
     async def list(self, call: Call[SomeVersions, NoBody]) -> Versions:
+        """The versions of a state, newest first."""
         query = call.query
         if not 1 <= query.limit <= PAGE_MAX:
             raise UsageError("the versions were not listed", why=f"a page has 1 to {PAGE_MAX} versions")
@@ -137,17 +139,21 @@ class _Archive:
         return Versions(versions=tuple(found))
 
     async def one(self, call: Call[OneVersion, NoBody]) -> Version | None:
+        """One version."""
         query = call.query
         return await self._archive.version(query.state, number=query.number, serial=query.serial, digest=query.digest)
 
     async def content(self, call: Call[OfNumber, NoBody]) -> Sent:
+        """The state of a version."""
         version = await self._version(call.query.state, call.query.number)
         return Sent(body=await self._archive.read_version(call.query.state, version))
 
     async def highest_serial(self, call: Call[OfLineage, NoBody]) -> Count:
+        """The highest serial of a lineage."""
         return Count(count=await self._archive.highest_serial(call.query.state, call.query.lineage))
 
     async def write(self, call: Call[OfState, bytes]) -> Written:
+        """Write a state under a grant: a line of JSON, then the state."""
         asked, body = unframed(call.body, WriteAsked)
         state = call.query.state
         if asked.force:
@@ -164,44 +170,55 @@ class _Archive:
         )
 
     async def delete(self, call: Call[OfState, ByGrant]) -> Written | None:
+        """Make a state absent; its history stays."""
         writer = await self._writer(call, call.body.grant)
         return await self._archive.delete(call.query.state, writer=writer, note=call.body.note)
 
     async def restore(self, call: Call[OfState, ByGrant]) -> Written:
+        """Make an older version current again."""
         version = await self._version(call.query.state, call.body.number)
         writer = await self._writer(call, call.body.grant)
         await self._agree_to_restore(call, version)
         return await self._archive.restore(call.query.state, version, writer=writer)
 
     async def accept(self, call: Call[OfState, ByGrant]) -> Version | None:
+        """Let a suspect version stand."""
         return await self._archive.accept(call.query.state, writer=await self._writer(call, call.body.grant))
 
     async def end_review(self, call: Call[OfState, NoBody]) -> None:
+        """Resume a state that was paused for a suspect version."""
         await self._archive.end_review(call.query.state, by=signed("", call.caller))
 
     async def prunable(self, call: Call[OfRetention, NoBody]) -> Versions:
+        """Versions whose bytes would be deleted."""
         return Versions(versions=await self._archive.prunable(call.query.state, call.query.policy))
 
     async def prune(self, call: Call[OfRetention, NoBody]) -> Versions:
+        """Delete the bytes of old versions."""
         return Versions(versions=await self._archive.prune(call.query.state, call.query.policy))
 
     async def sweep(self, call: Call[OfState, NoBody]) -> Count:
+        """Delete what killed writes left."""
         return Count(count=await self._archive.sweep(call.query.state))
 
     async def refused(self, call: Call[OfState, NoBody]) -> Refused:
+        """The refused writes of a state, newest first."""
         state = call.query.state
         return Refused(
             entries=await self._archive.quarantined(state), dropped=await self._archive.quarantine_dropped(state)
         )
 
     async def refused_content(self, call: Call[OfEntry, NoBody]) -> Sent:
+        """The bytes of a refused write."""
         entry, body = await self._archive.read_quarantined(call.query.state, call.query.id)
         return Sent(body=body, headers={VERSION_HEADER: msgspec.json.encode(entry).decode()})
 
     async def discard(self, call: Call[OfEntry, NoBody]) -> Quarantined:
+        """Throw a refused write away."""
         return await self._archive.discard(call.query.state, call.query.id)
 
     async def quarantine(self, call: Call[OfState, bytes]) -> Kept:
+        """Keep bytes that a run's own door refused."""
         asked, body = unframed(call.body, QuarantineAsked)
         error = (LeaseLost if asked.is_fenced else InterlockError)(asked.what, why=asked.why)
         error.facts = {"addresses": asked.addresses, **({"finding": asked.finding} if asked.finding else {})}
@@ -211,17 +228,21 @@ class _Archive:
         return Kept(entry=entry, dropped=dropped if isinstance(dropped, int) else 0)
 
     async def mend_chain(self, call: Call[OfState, NoBody]) -> Count:
+        """Make a damaged record of a chain anew."""
         return Count(count=int(await self._archive.mend_chain(call.query.state)))
 
     async def lost_head(self, call: Call[OfState, NoBody]) -> Version | None:
+        """The version that a damaged record does not name any more."""
         return await self._archive.lost_head(call.query.state)
 
     async def reattach(self, call: Call[OfState, ByGrant]) -> None:
+        """Make the lost version current again."""
         lost = await self._lost(call.query.state, call.body.number)
         writer = await self._writer(call, call.body.grant)
         await self._archive.reattach(call.query.state, lost, writer=writer)
 
     async def rebuild(self, call: Call[OfNumber, NoBody]) -> Count:
+        """Make an unreadable record anew."""
         lost = await self._lost(call.query.state, call.query.number)
         return Count(count=int(await self._archive.rebuild(call.query.state, lost)))
 
@@ -293,137 +314,33 @@ def version_endpoints(
 
 def _reading(do: _Archive) -> list[AnyEndpoint]:
     return [
-        reads(
-            "/versions",
-            do.list,
-            right=Right.READ_STATE,
-            query=SomeVersions,
-            answer=Versions,
-            summary="The versions of a state, newest first",
-        ),
-        reads(
-            "/versions/current",
-            do.current,
-            right=Right.READ_STATE,
-            query=OfState,
-            answer=bytes,
-            summary="The current state, and its head",
-        ),
-        reads("/versions/one", do.one, right=Right.READ_STATE, query=OneVersion, answer=Version, summary="One version"),
-        reads(
-            "/versions/content",
-            do.content,
-            right=Right.READ_STATE,
-            query=OfNumber,
-            answer=bytes,
-            summary="The state of a version",
-        ),
-        reads(
-            "/versions/highest-serial",
-            do.highest_serial,
-            right=Right.READ_STATE,
-            query=OfLineage,
-            answer=Count,
-            summary="The highest serial of a lineage",
-        ),
+        reads("/versions", do.list, right=Right.READ_STATE, query=SomeVersions, answer=Versions),
+        reads("/versions/current", do.current, right=Right.READ_STATE, query=OfState, answer=bytes),
+        reads("/versions/one", do.one, right=Right.READ_STATE, query=OneVersion, answer=Version),
+        reads("/versions/content", do.content, right=Right.READ_STATE, query=OfNumber, answer=bytes),
+        reads("/versions/highest-serial", do.highest_serial, right=Right.READ_STATE, query=OfLineage, answer=Count),
     ]
 
 
 def _writing(do: _Archive) -> list[AnyEndpoint]:
     return [
         acts(
-            "/versions",
-            do.write,
-            right=Right.APPLY,
-            query=OfState,
-            body=bytes,
-            answer=Written,
-            summary="Write a state under a grant: a line of JSON, then the state",
-            limit_bytes=_WHOLE_MAX,
+            "/versions", do.write, right=Right.APPLY, query=OfState, body=bytes, answer=Written, limit_bytes=_WHOLE_MAX
         ),
-        acts(
-            "/versions/delete",
-            do.delete,
-            right=Right.APPLY,
-            query=OfState,
-            body=ByGrant,
-            answer=Written,
-            summary="Make a state absent; its history stays",
-        ),
-        acts(
-            "/versions/restore",
-            do.restore,
-            right=Right.RESTORE,
-            query=OfState,
-            body=ByGrant,
-            answer=Written,
-            summary="Make an older version current again",
-        ),
-        acts(
-            "/versions/accept",
-            do.accept,
-            right=Right.RESTORE,
-            query=OfState,
-            body=ByGrant,
-            answer=Version,
-            summary="Let a suspect version stand",
-        ),
-        acts(
-            "/versions/end-review",
-            do.end_review,
-            right=Right.RESTORE,
-            query=OfState,
-            body=NoBody,
-            answer=None,
-            summary="Resume a state that was paused for a suspect version",
-        ),
-        reads(
-            "/versions/prunable",
-            do.prunable,
-            right=Right.READ_STATE,
-            query=OfRetention,
-            answer=Versions,
-            summary="Versions whose bytes would be deleted",
-        ),
-        acts(
-            "/versions/prune",
-            do.prune,
-            right=Right.RESTORE,
-            query=OfRetention,
-            body=NoBody,
-            answer=Versions,
-            summary="Delete the bytes of old versions",
-        ),
-        acts(
-            "/versions/sweep",
-            do.sweep,
-            right=Right.APPLY,
-            query=OfState,
-            body=NoBody,
-            answer=Count,
-            summary="Delete what killed writes left",
-        ),
+        acts("/versions/delete", do.delete, right=Right.APPLY, query=OfState, body=ByGrant, answer=Written),
+        acts("/versions/restore", do.restore, right=Right.RESTORE, query=OfState, body=ByGrant, answer=Written),
+        acts("/versions/accept", do.accept, right=Right.RESTORE, query=OfState, body=ByGrant, answer=Version),
+        acts("/versions/end-review", do.end_review, right=Right.RESTORE, query=OfState, body=NoBody, answer=None),
+        reads("/versions/prunable", do.prunable, right=Right.READ_STATE, query=OfRetention, answer=Versions),
+        acts("/versions/prune", do.prune, right=Right.RESTORE, query=OfRetention, body=NoBody, answer=Versions),
+        acts("/versions/sweep", do.sweep, right=Right.APPLY, query=OfState, body=NoBody, answer=Count),
     ]
 
 
 def _refused_writes(do: _Archive) -> list[AnyEndpoint]:
     return [
-        reads(
-            "/quarantine",
-            do.refused,
-            right=Right.READ_STATE,
-            query=OfState,
-            answer=Refused,
-            summary="The refused writes of a state, newest first",
-        ),
-        reads(
-            "/quarantine/content",
-            do.refused_content,
-            right=Right.READ_STATE,
-            query=OfEntry,
-            answer=bytes,
-            summary="The bytes of a refused write",
-        ),
+        reads("/quarantine", do.refused, right=Right.READ_STATE, query=OfState, answer=Refused),
+        reads("/quarantine/content", do.refused_content, right=Right.READ_STATE, query=OfEntry, answer=bytes),
         acts(
             "/quarantine",
             do.quarantine,
@@ -431,57 +348,24 @@ def _refused_writes(do: _Archive) -> list[AnyEndpoint]:
             query=OfState,
             body=bytes,
             answer=Kept,
-            summary="Keep bytes that a run's own door refused",
             limit_bytes=_WHOLE_MAX,
         ),
         acts(
             "/quarantine",
             do.discard,
+            method="DELETE",
             right=Right.RESTORE,
             query=OfEntry,
             body=NoBody,
             answer=Quarantined,
-            summary="Throw a refused write away",
-            method="DELETE",
         ),
     ]
 
 
 def _mending(do: _Archive) -> list[AnyEndpoint]:
     return [
-        reads(
-            "/repair",
-            do.lost_head,
-            right=Right.READ_STATE,
-            query=OfState,
-            answer=Version,
-            summary="The version that a damaged record does not name any more",
-        ),
-        acts(
-            "/repair/chain",
-            do.mend_chain,
-            right=Right.RESTORE,
-            query=OfState,
-            body=NoBody,
-            answer=Count,
-            summary="Make a damaged record of a chain anew",
-        ),
-        acts(
-            "/repair/head",
-            do.reattach,
-            right=Right.RESTORE,
-            query=OfState,
-            body=ByGrant,
-            answer=None,
-            summary="Make the lost version current again",
-        ),
-        acts(
-            "/repair/record",
-            do.rebuild,
-            right=Right.RESTORE,
-            query=OfNumber,
-            body=NoBody,
-            answer=Count,
-            summary="Make an unreadable record anew",
-        ),
+        reads("/repair", do.lost_head, right=Right.READ_STATE, query=OfState, answer=Version),
+        acts("/repair/chain", do.mend_chain, right=Right.RESTORE, query=OfState, body=NoBody, answer=Count),
+        acts("/repair/head", do.reattach, right=Right.RESTORE, query=OfState, body=ByGrant, answer=None),
+        acts("/repair/record", do.rebuild, right=Right.RESTORE, query=OfNumber, body=NoBody, answer=Count),
     ]

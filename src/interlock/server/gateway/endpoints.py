@@ -17,7 +17,7 @@ from interlock.api.organisations import (
 )
 from interlock.rights import Right
 from interlock.server.api.locks import OfQueue
-from interlock.server.api.table import AnyEndpoint, Call, Endpoint, NoBody, NoQuery
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
 from interlock.server.gateway.book import OrganisationBook
 from interlock.server.gateway.organisation import Organisation
 
@@ -89,58 +89,36 @@ def organisation_endpoints(keeper: OrganisationKeeper) -> list[AnyEndpoint]:
     """Return the rows: for administrators alone."""
 
     async def add(call: Call[NoQuery, NewOrganisation]) -> ToldOrganisation:
+        """Keep the OAuth client of an organisation, encrypted."""
         return told_organisation(await keeper.add(call.body, by=call.caller.who))
 
     async def all_of_them(_call: Call[NoQuery, NoBody]) -> ToldOrganisations:
+        """The organisations whose OAuth clients the server keeps, without their secrets."""
         return await keeper.all()
 
     async def rotate(call: Call[Named, NewClient]) -> ToldOrganisation:
+        """Replace the OAuth client of an organisation, or its secret."""
         return told_organisation(await keeper.rotate(call.query.name, call.body, by=call.caller.who))
 
     async def remove(call: Call[Named, NoBody]) -> None:
+        """Forget an organisation and its OAuth client."""
         await keeper.remove(call.query.name, by=call.caller.who)
 
     return [
-        Endpoint(
-            method="GET",
-            path="/organisations",
-            right=Right.ADMINISTER,
-            summary="The organisations whose OAuth clients the server keeps, without their secrets",
-            do=all_of_them,
-            query=NoQuery,
-            body=NoBody,
-            answer=ToldOrganisations,
+        reads("/organisations", all_of_them, right=Right.ADMINISTER, query=NoQuery, answer=ToldOrganisations),
+        acts(
+            "/organisations", add, right=Right.ADMINISTER, query=NoQuery, body=NewOrganisation, answer=ToldOrganisation
         ),
-        Endpoint(
-            method="POST",
-            path="/organisations",
-            right=Right.ADMINISTER,
-            summary="Keep the OAuth client of an organisation, encrypted",
-            do=add,
-            query=NoQuery,
-            body=NewOrganisation,
-            answer=ToldOrganisation,
-        ),
-        Endpoint(
+        acts(
+            "/organisations/client",
+            rotate,
             method="PUT",
-            path="/organisations/client",
             right=Right.ADMINISTER,
-            summary="Replace the OAuth client of an organisation, or its secret",
-            do=rotate,
             query=Named,
             body=NewClient,
             answer=ToldOrganisation,
         ),
-        Endpoint(
-            method="DELETE",
-            path="/organisations",
-            right=Right.ADMINISTER,
-            summary="Forget an organisation and its OAuth client",
-            do=remove,
-            query=Named,
-            body=NoBody,
-            answer=None,
-        ),
+        acts("/organisations", remove, method="DELETE", right=Right.ADMINISTER, query=Named, body=NoBody, answer=None),
     ]
 
 
@@ -148,31 +126,15 @@ def gateway_endpoints(doors: GatewayDoors) -> list[AnyEndpoint]:
     """Return the rows: for runs."""
 
     async def tell(call: Call[OfQueue, NoBody]) -> ToldGateway:
+        """The organisation whose gateway runs of a state go through."""
         return await doors.tell(call.query.state)
 
     async def give(call: Call[OfQueue, AskedPlaceholder]) -> Placeholder:
+        """A way to the organisation for the run that holds a state, good while it does."""
         query, asked = call.query, call.body
         return await doors.give(call.caller, query.state, beside=query.beside, ticket=asked.ticket, token=asked.token)
 
     return [
-        Endpoint(
-            method="GET",
-            path="/gateway",
-            right=Right.PLAN,
-            summary="The organisation whose gateway runs of a state go through",
-            do=tell,
-            query=OfQueue,
-            body=NoBody,
-            answer=ToldGateway,
-        ),
-        Endpoint(
-            method="POST",
-            path="/gateway/placeholder",
-            right=Right.PLAN,
-            summary="A way to the organisation for the run that holds a state, good while it does",
-            do=give,
-            query=OfQueue,
-            body=AskedPlaceholder,
-            answer=Placeholder,
-        ),
+        reads("/gateway", tell, right=Right.PLAN, query=OfQueue, answer=ToldGateway),
+        acts("/gateway/placeholder", give, right=Right.PLAN, query=OfQueue, body=AskedPlaceholder, answer=Placeholder),
     ]

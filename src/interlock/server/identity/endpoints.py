@@ -15,7 +15,7 @@ from interlock.rights import Right, Role, Token
 from interlock.rights.book import TokenBook
 from interlock.rights.roles import EVERY_STATE
 from interlock.rights.token import Forbidden
-from interlock.server.api.table import AnyEndpoint, Call, Endpoint, NoBody, NoQuery
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
 from interlock.server.identity.exchange import Exchange
 from interlock.server.identity.platforms import Platform
 from interlock.server.identity.records import TrustBook
@@ -241,7 +241,7 @@ class IdentityApi:
         self._clock = clock
 
     async def exchange(self, call: Call[NoQuery, bytes]) -> Exchanged:
-        """Give a CI job a token for its identity token."""
+        """Exchange the identity token of a CI job for a token of one state (RFC 8693, a form)."""
         issued = await self._exchange.exchange(read_form_body(call.body))
         bound = issued.token.bound
         assert bound is not None
@@ -258,13 +258,13 @@ class IdentityApi:
         )
 
     async def providers(self, _call: Call[NoQuery, NoBody]) -> Providers:
-        """Tell where people log in."""
+        """Where people log in."""
         rules = (await self._trust.all()).rules
         found = {(rule.issuer.url, rule.issuer.audience) for rule in rules if rule.platform is Platform.PERSON}
         return Providers(providers=[Provider(issuer=issuer, client_id=client) for issuer, client in sorted(found)])
 
     async def renew(self, call: Call[NoQuery, NoBody]) -> Renewed:
-        """Let the token that asks last on."""
+        """Let the token of a CI job last on."""
         if not isinstance(call.caller, Token) or call.caller.bound is None:
             raise Forbidden(f"{call.caller.who} is not renewed", why="only tokens of CI jobs are")
         after = await self._exchange.renew(call.caller)
@@ -273,12 +273,12 @@ class IdentityApi:
         return Renewed(expires_at=after.expires_at, renewable_until=after.bound.until)
 
     async def rules(self, _call: Call[NoQuery, NoBody]) -> RulesTold:
-        """List the rules."""
+        """List trust rules."""
         found = await self._trust.all()
         return RulesTold(rules=[self._told(rule) for rule in found.rules], unreadable=list(found.unreadable))
 
     async def add_rule(self, call: Call[NoQuery, RuleWanted]) -> RuleTold:
-        """Add a rule."""
+        """Add a trust rule: which CI jobs get tokens."""
         wanted = call.body
         rule = TrustRule(
             name=wanted.name,
@@ -293,11 +293,11 @@ class IdentityApi:
         return self._told(await added_rule(self._trust, self._audit, rule))
 
     async def remove_rule(self, call: Call[OfRule, NoBody]) -> None:
-        """Take a rule away."""
+        """Take a trust rule away; tokens that it gave are not renewed."""
         await removed_rule(self._trust, self._audit, call.query.name, by=call.caller.who)
 
     async def tokens(self, _call: Call[NoQuery, NoBody]) -> TokensTold:
-        """List the tokens."""
+        """List tokens, without their secrets."""
         found = await self._tokens.all()
         return TokensTold(tokens=[told_token(token) for token in found.tokens], unreadable=list(found.unreadable))
 
@@ -312,7 +312,7 @@ class IdentityApi:
         return TokenMade(token=text.whole(), about=told_token(token))
 
     async def revoke_token(self, call: Call[OfToken, NoBody]) -> TokenTold:
-        """End a token."""
+        """End a token, from the next request on."""
         token = await self._tokens.revoke(call.query.id)
         await self._audit.append(
             "token-revoked", subject=token.id, by=call.caller.who, facts={"role": token.role.value}
@@ -381,103 +381,30 @@ def read_form_body(body: bytes) -> dict[str, str]:
 def identity_endpoints(api: IdentityApi) -> list[AnyEndpoint]:
     """Return the rows."""
     return [
-        Endpoint(
-            method="POST",
-            path="/tokens/exchange",
+        acts(
+            "/tokens/exchange",
+            api.exchange,
             right=None,
             is_open=True,
-            summary="Exchange the identity token of a CI job for a token of one state (RFC 8693, a form)",
-            do=api.exchange,
             query=NoQuery,
             body=bytes,
             answer=Exchanged,
             limit_bytes=FORM_BYTES_MAX,
         ),
-        Endpoint(
-            method="POST",
-            path="/tokens/renew",
-            right=None,
-            summary="Let the token of a CI job last on",
-            do=api.renew,
-            query=NoQuery,
-            body=NoBody,
-            answer=Renewed,
-        ),
-        Endpoint(
-            method="GET",
-            path="/login",
-            right=None,
-            is_open=True,
-            summary="Where people log in",
-            do=api.providers,
-            query=NoQuery,
-            body=NoBody,
-            answer=Providers,
-        ),
+        acts("/tokens/renew", api.renew, right=None, query=NoQuery, body=NoBody, answer=Renewed),
+        reads("/login", api.providers, right=None, is_open=True, query=NoQuery, answer=Providers),
         *_administration(api),
     ]
 
 
 def _administration(api: IdentityApi) -> list[AnyEndpoint]:
     return [
-        Endpoint(
-            method="GET",
-            path="/tokens",
-            right=Right.ADMINISTER,
-            summary="List tokens, without their secrets",
-            do=api.tokens,
-            query=NoQuery,
-            body=NoBody,
-            answer=TokensTold,
-        ),
-        Endpoint(
-            method="POST",
-            path="/tokens",
-            right=Right.ADMINISTER,
-            summary="Make a token",
-            do=api.make_token,
-            query=NoQuery,
-            body=TokenWanted,
-            answer=TokenMade,
-        ),
-        Endpoint(
-            method="POST",
-            path="/tokens/revoke",
-            right=Right.ADMINISTER,
-            summary="End a token, from the next request on",
-            do=api.revoke_token,
-            query=OfToken,
-            body=NoBody,
-            answer=TokenTold,
-        ),
-        Endpoint(
-            method="GET",
-            path="/trust",
-            right=Right.ADMINISTER,
-            summary="List trust rules",
-            do=api.rules,
-            query=NoQuery,
-            body=NoBody,
-            answer=RulesTold,
-        ),
-        Endpoint(
-            method="POST",
-            path="/trust",
-            right=Right.ADMINISTER,
-            summary="Add a trust rule: which CI jobs get tokens",
-            do=api.add_rule,
-            query=NoQuery,
-            body=RuleWanted,
-            answer=RuleTold,
-        ),
-        Endpoint(
-            method="DELETE",
-            path="/trust",
-            right=Right.ADMINISTER,
-            summary="Take a trust rule away; tokens that it gave are not renewed",
-            do=api.remove_rule,
-            query=OfRule,
-            body=NoBody,
-            answer=None,
+        reads("/tokens", api.tokens, right=Right.ADMINISTER, query=NoQuery, answer=TokensTold),
+        acts("/tokens", api.make_token, right=Right.ADMINISTER, query=NoQuery, body=TokenWanted, answer=TokenMade),
+        acts("/tokens/revoke", api.revoke_token, right=Right.ADMINISTER, query=OfToken, body=NoBody, answer=TokenTold),
+        reads("/trust", api.rules, right=Right.ADMINISTER, query=NoQuery, answer=RulesTold),
+        acts("/trust", api.add_rule, right=Right.ADMINISTER, query=NoQuery, body=RuleWanted, answer=RuleTold),
+        acts(
+            "/trust", api.remove_rule, method="DELETE", right=Right.ADMINISTER, query=OfRule, body=NoBody, answer=None
         ),
     ]

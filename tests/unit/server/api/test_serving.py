@@ -30,6 +30,10 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _double(call: Call[OfState, Thing]) -> Thing:
+    """Doubles it.
+
+    How is nobody's concern outside.
+    """
     return Thing(number=call.body.number * 2)
 
 
@@ -45,15 +49,15 @@ def _rows() -> list[AnyEndpoint]:
     return [
         *about_endpoints(),
         Endpoint(
-            method="POST", path="/double", right=Right.APPLY, summary="Doubles", do=_double, query=OfState, body=Thing,
+            method="POST", path="/double", right=Right.APPLY, do=_double, query=OfState, body=Thing,
             answer=Thing, limit_bytes=100,
         ),
         Endpoint(
-            method="POST", path="/fenced", right=Right.PLAN, summary="Refuses", do=_fenced, query=OfState, body=NoBody,
+            method="POST", path="/fenced", right=Right.PLAN, do=_fenced, query=OfState, body=NoBody,
             answer=None,
         ),
         Endpoint(
-            method="GET", path="/broken", right=None, summary="Fails", do=_broken, query=NoQuery, body=NoBody,
+            method="GET", path="/broken", right=None, do=_broken, query=NoQuery, body=NoBody,
             answer=None,
         ),
     ]  # fmt: skip
@@ -147,6 +151,7 @@ async def test_the_document_describes_each_row(desk: Desk) -> None:
     document = (await ask(desk.app, "GET", "/api/v1/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     doubles = document["paths"]["/api/v1/double"]["post"]
+    assert doubles["summary"] == "Doubles it"
     assert doubles["x-interlock-right"] == "apply"
     assert doubles["parameters"] == [{"name": "state", "in": "query", "required": True, "schema": {"type": "string"}}]
     assert doubles["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Thing"}
