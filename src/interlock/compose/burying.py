@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock import host
 from interlock.clock import SystemClock
 from interlock.compose.homes import at_home, open_home, settings_of_run
 from interlock.errors import UsageError, WaitTimeout, command
-from interlock.home.embedded import me, read_settings
+from interlock.home.embedded import read_settings
 from interlock.settings.values import parse_duration
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
     async with open_desk(order, settings, os.environ) as desk:
         coordinator, recovery = desk.coordinator, desk.recovery
         with suppress(UsageError):  # it holds: recovery takes its grant away, on evidence and after saving its state
-            await coordinator.withdraw(order.state, order.run, by=me(), reason="its supervisor is gone")
+            await coordinator.withdraw(order.state, order.run, by=host.who(), reason="its supervisor is gone")
         attending = asyncio.create_task(recovery.attend(order.state, lambda noticed: tell(noticed.text)))
         try:
             view = await coordinator.view(order.state)

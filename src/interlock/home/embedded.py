@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from interlock.clock import Clock, SystemClock
 from interlock.errors import InterlockError, UsageError
 from interlock.home.login import with_login
+from interlock.home.parts import FromParts
 from interlock.settings.reading import load
 from interlock.settings.values import Settings
 from interlock.store.checksums import RecordDamaged
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from interlock.creations.book import CreationBook
     from interlock.drift.ledger import LedgerBook
     from interlock.home.interface import Told
-    from interlock.home.known import KnownState, KnownStates
+    from interlock.home.known import KnownStates
     from interlock.ids import Ids
     from interlock.policy.approval_book import ApprovalBook
     from interlock.policy.policy_book import PolicyBook
@@ -40,7 +41,7 @@ ELSEWHERE = "elsewhere/"
 """Before the records of queues of states elsewhere, so that no state of ours is taken for one of them by its name."""
 
 
-class EmbeddedHome:
+class EmbeddedHome(FromParts):
     """See `interlock.home.interface.Home`. What a command does not ask for is not imported: each part is made late.
 
     Args:
@@ -100,18 +101,6 @@ class EmbeddedHome:
         """See `Home.keep_room`."""
         await self.store.keep_room()
 
-    @property
-    def me(self) -> str:
-        """See `Home.me`."""
-        return me()
-
-    @property
-    def person(self) -> str:
-        """See `Home.person`."""
-        from interlock import host
-
-        return host.person()
-
     @cached_property
     def policies(self) -> PolicyBook:
         """See `Home.policies`."""
@@ -133,11 +122,6 @@ class EmbeddedHome:
         from interlock.home.audit_key import find_key
 
         return AuditLog(self.store.records, self.clock, key=find_key(self._environ), told=self._told)
-
-    @property
-    def runs(self) -> Path:
-        """See `Home.runs`."""
-        return self.settings.runs
 
     @cached_property
     def beside(self) -> HeadKeeper:
@@ -189,46 +173,6 @@ class EmbeddedHome:
         from interlock.home.known import KnownStates
 
         return KnownStates(self.store.records)
-
-    def settings_in(self, directory: Path, environ: Mapping[str, str]) -> Settings:
-        """See `Home.settings_in`."""
-        return load(directory, environ)
-
-    async def keeps(self, state: str) -> bool:
-        """See `Home.keeps`. A record that cannot be read is there: it is told, and repaired, under this name."""
-        try:
-            return (await self.coordinator.view(state)).version is not None
-        except RecordDamaged:
-            return True
-
-    async def has_version(self, state: str) -> bool:
-        """See `Home.has_version`. What a damaged record hides is not a reason to begin anew."""
-        try:
-            return (await self.coordinator.view(state)).head is not None
-        except RecordDamaged:
-            return True
-
-    async def known(self, word: str) -> KnownState | None:
-        """See `Home.known`."""
-        return await self.states.find(word)
-
-    async def known_in(self, directory: Path) -> Sequence[KnownState]:
-        """See `Home.known_in`."""
-        return await self.states.of_folder(str(directory))
-
-    def state_of_run(self, run: str) -> str | None:
-        """See `Home.state_of_run`."""
-        from interlock.run.summary import find_summary
-
-        summary = find_summary(self.runs / run)
-        return None if summary is None else summary.state
-
-    async def state_of_lock(self, lock_id: str) -> str | None:
-        """See `Home.state_of_lock`."""
-        for view in await self.coordinator.states():
-            if any(holder.lock_id == lock_id for holder in view.lock.holders):
-                return view.state
-        return None
 
 
 @asynccontextmanager
@@ -335,10 +279,3 @@ def check_own(settings: Settings, environ: Mapping[str, str]) -> None:
     if environ.get(TRUST) != "1":
         database = settings.database.name
         check_home(settings.home, (database, f"{database}-wal", f"{database}-shm", "server-token", "runs", "trees"))
-
-
-def me() -> str:
-    """Return who acts, as Terraform spells it: `user@host`."""
-    from interlock import host
-
-    return host.who()

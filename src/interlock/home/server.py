@@ -5,19 +5,16 @@ What a command does not ask for is not imported: each part is made late.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.clock import SystemClock
 from interlock.errors import AuthenticationFailed, UsageError, command
-from interlock.home.embedded import me
+from interlock.home.parts import FromParts
 from interlock.ids import RandomIds
-from interlock.settings.reading import load
 from interlock.settings.values import Settings
-from interlock.store.checksums import RecordDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from interlock.creations.book import CreationBook
     from interlock.drift.ledger import LedgerBook
     from interlock.home.interface import Told
-    from interlock.home.known import KnownState, KnownStates
+    from interlock.home.known import KnownStates
     from interlock.home.line import Line
     from interlock.home.server_runs import ServerRuns
     from interlock.ids import Ids
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
     from interlock.store.records import RecordStore
 
 
-class ServerHome:
+class ServerHome(FromParts):
     """See `interlock.home.interface.Home`.
 
     Args:
@@ -63,18 +60,6 @@ class ServerHome:
         """See `Home.place`."""
         return self.line.url
 
-    @property
-    def me(self) -> str:
-        """See `Home.me`. The server writes the token's own name behind it."""
-        return me()
-
-    @property
-    def person(self) -> str:
-        """See `Home.person`. The server writes the token's own name behind it."""
-        from interlock import host
-
-        return host.person()
-
     @cached_property
     def policies(self) -> PolicyKeeper:
         """See `Home.policies`: those of the server, which no repository can leave out."""
@@ -95,11 +80,6 @@ class ServerHome:
         from interlock.home.server_books import ServerAudit
 
         return ServerAudit(self.line, self.ids, told=self._told)
-
-    @property
-    def runs(self) -> Path:
-        """See `Home.runs`: those that were started here."""
-        return self.settings.runs
 
     @cached_property
     def coordinator(self) -> Coordinator:
@@ -176,46 +156,6 @@ class ServerHome:
 
     async def keep_room(self) -> None:
         """See `Home.keep_room`: the server keeps its own."""
-
-    def settings_in(self, directory: Path, environ: Mapping[str, str]) -> Settings:
-        """See `Home.settings_in`."""
-        return load(directory, environ)
-
-    async def keeps(self, state: str) -> bool:
-        """See `Home.keeps`."""
-        try:
-            return (await self.coordinator.view(state)).version is not None
-        except RecordDamaged:
-            return True
-
-    async def has_version(self, state: str) -> bool:
-        """See `Home.has_version`."""
-        try:
-            return (await self.coordinator.view(state)).head is not None
-        except RecordDamaged:
-            return True
-
-    async def known(self, word: str) -> KnownState | None:
-        """See `Home.known`."""
-        return await self.states.find(word)
-
-    async def known_in(self, directory: Path) -> Sequence[KnownState]:
-        """See `Home.known_in`."""
-        return await self.states.of_folder(str(directory))
-
-    def state_of_run(self, run: str) -> str | None:
-        """See `Home.state_of_run`."""
-        from interlock.run.summary import find_summary
-
-        summary = find_summary(self.runs / run)
-        return None if summary is None else summary.state
-
-    async def state_of_lock(self, lock_id: str) -> str | None:
-        """See `Home.state_of_lock`."""
-        for view in await self.coordinator.states():
-            if any(holder.lock_id == lock_id for holder in view.lock.holders):
-                return view.state
-        return None
 
 
 @asynccontextmanager
