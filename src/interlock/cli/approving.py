@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import view
 from interlock.errors import command
 
@@ -144,6 +145,6 @@ def _tell_decided(approval: Approval, now: datetime) -> None:
         case Standing.APPROVED:
             view.say(f"{approval.id} is approved; repeat the command: {approval.what}")
         case Standing.WAITING:
-            view.say(f"{approval.id} has {len(approval.approvers)} of {approval.needed} approvals")
+            view.say(f"{approval.id} has {len(approval.approvers)} of {amount(approval.needed, 'approval')}")
         case other:
             view.say(f"{approval.id} is {other.value}")

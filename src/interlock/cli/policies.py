@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interlock.amounts import amount
 from interlock.cli import view
 from interlock.errors import command
 
@@ -115,11 +116,11 @@ def _tell(state: str, joined: Policies, held: Held | None) -> None:
 
 def _rules(policy: Policy) -> list[str]:
     """Return what a policy says, each rule in a few words."""
-    said = [f"{len(policy.windows)} windows" if policy.windows else ""]
+    said = [amount(len(policy.windows), "window") if policy.windows else ""]
     said += [f"frozen: {freeze.reason}" for freeze in policy.freezes]
-    said.append(f"at most {policy.max_deletes} deletions" if policy.max_deletes is not None else "")
+    said.append(f"at most {amount(policy.max_deletes, 'deletion')}" if policy.max_deletes is not None else "")
     said.append(f"protected: {', '.join((*policy.protected_types, *policy.protected_addresses))}" * _any(policy))
-    said.append(f"{policy.approvals} approvals" if policy.approvals else "")
+    said.append(amount(policy.approvals, "approval") if policy.approvals else "")
     said.append("two persons for force-unlock and restore" if policy.two_persons else "")
     said.append(f"waits at most {view.duration(policy.wait_s)}" if policy.wait_s is not None else "")
     said.append("newer previews supersede older ones" if policy.supersede_previews else "")

@@ -265,7 +265,7 @@ def check_approved(approval: Approval, now: datetime) -> None:
             approval=approval.id,
         )
     raise PolicyGate(
-        f"{approval.id} has no approval that is good",
+        f"{approval.id} has no valid approval",
         why=f"{why_over(approval, current)}; nothing was changed",
         fix=next_of(approval),
         rule="approvals",

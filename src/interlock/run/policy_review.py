@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from interlock.address import parse_address
+from interlock.amounts import amount
 from interlock.errors import PolicyGate, command
 from interlock.foreign_text import one_line
 from interlock.policy.approval import Approval, KeptPlan, Kind
@@ -276,7 +277,7 @@ class PolicyReview:
         return approval
 
     def _waits(self, approval: Approval) -> PolicyGate:
-        persons = "1 person" if approval.needed == 1 else f"{approval.needed} persons"
+        persons = amount(approval.needed, "person")
         return PolicyGate(
             f"the plan for {approval.state} waits for approval",
             why=f"policy {approval.policy} wants {persons}; the plan is kept, the lock given back, nothing was changed",

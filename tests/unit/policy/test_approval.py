@@ -67,7 +67,7 @@ def test_each_person_counts_once() -> None:
 def test_a_rejection_is_the_end_also_after_the_approval() -> None:
     both = decided(decided(request(), says("ben@host")), says("cid@host", Verdict.REJECT))
     assert standing(both, LATER) is Standing.REJECTED
-    with pytest.raises(PolicyGate, match="no approval that is good"):
+    with pytest.raises(PolicyGate, match="no valid approval"):
         used(both, by="r2", digest=both.digest, now=LATER)
     with pytest.raises(UsageError, match="cannot be decided any more"):
         decided(both, says("dan@host"))
@@ -83,7 +83,7 @@ def test_a_request_that_is_too_old_can_neither_be_approved_nor_used() -> None:
     assert standing(approved, late) is Standing.EXPIRED
     with pytest.raises(UsageError, match="cannot be decided"):
         decided(request(), says("ben@host", at=late))
-    with pytest.raises(PolicyGate, match="no approval that is good"):
+    with pytest.raises(PolicyGate, match="no valid approval"):
         used(approved, by="r2", digest=approved.digest, now=late)
 
 
