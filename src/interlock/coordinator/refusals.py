@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.errors import InterlockError, LeaseLost, LockHeld, Superseded, UsageError, WaitTimeout, command
 from interlock.instants import spelled
-from interlock.lock import Departure, Lock, Refuse, RefuseReason, Stage, departure_of
+from interlock.lock import Departure, Lock, Refuse, RefuseReason, Stage, departure_of, waiter_of
 
 _BLOCKERS_NAMED = 3  # more names than this help nobody
 
@@ -86,13 +86,15 @@ def called_off(state: str, ticket: str) -> PlaceLost:
     )
 
 
-def timed_out(state: str, lock: Lock, position: int, timeout_s: float) -> InterlockError:
+def timed_out(state: str, lock: Lock, ticket: str, position: int, timeout_s: float) -> InterlockError:
     """Return the error of a waiter whose time is up."""
     holders = _names(lock, tuple(holder.ticket for holder in lock.holders))
     paused = f'paused by {lock.pause.by}: "{lock.pause.reason}"' if lock.pause else ""
+    waiter = waiter_of(lock, ticket=ticket)
+    held = f"held back: {waiter.held}" if waiter is not None and waiter.held else ""
     return WaitTimeout(
         f'gave up waiting for state "{state}" after {round(timeout_s, 1):g} s at position {position}',
-        why="; ".join(part for part in (holders, paused) if part),
+        why="; ".join(part for part in (held, holders, paused) if part),
         fix=f"{command('queue', 'ls', state)}, or a longer --wait",
         state=state,
     )

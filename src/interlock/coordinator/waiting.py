@@ -90,7 +90,7 @@ class Wait:
         if party is not None and self._attempt not in party.attempts and NOBODY_SAID not in party.attempts:
             raise called_off(self._state, self._ticket)
         if standing.position and self._clock.monotonic() >= self._until_s:
-            raise timed_out(self._state, lock, standing.position, self._timeout_s)
+            raise timed_out(self._state, lock, self._ticket, standing.position, self._timeout_s)
         return standing
 
     async def _stay(self, standing: Standing, watcher: Watcher) -> None:

@@ -69,7 +69,15 @@ def test_a_withdrawn_waiter_is_superseded_and_a_silent_one_lost_its_place(busy: 
 
 
 def test_a_timeout_names_the_holder_and_the_freeze(busy: Lock) -> None:
-    error = timed_out("prod", busy, 2, 600.0)
+    error = timed_out("prod", busy, "t", 2, 600.0)
     assert error.what == 'gave up waiting for state "prod" after 600 s at position 2'
     assert "a@host" in error.why
     assert "maintenance" in error.why
+
+
+def test_who_was_held_back_hears_by_what_and_not_of_a_holder_who_is_not_there() -> None:
+    asked = Requested(
+        ticket="t", who="anna", lease_s=60.0, patience_s=40.0, held="policy nights: outside of its windows"
+    )
+    held = decide(NEW_LOCK, asked, now=NOW).lock
+    assert timed_out("prod", held, "t", 1, 3.0).why == "held back: policy nights: outside of its windows"

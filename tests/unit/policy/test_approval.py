@@ -95,7 +95,7 @@ def test_it_is_used_once_and_only_for_what_was_approved() -> None:
     for digest in (approved.digest, "essence"):
         done = used(approved, by="r2", digest=digest, now=LATER)
         assert used(done, by="r2", digest=digest, now=LATER) is done, "the answer to the first attempt was lost"
-        with pytest.raises(PolicyGate, match="no approval"):
+        with pytest.raises(PolicyGate, match="no valid approval"):
             used(done, by="r3", digest=digest, now=LATER)
 
 
@@ -118,7 +118,7 @@ def test_one_that_waits_is_refused_with_the_command_that_approves_it() -> None:
 def test_one_whose_place_another_took_names_that_one() -> None:
     over = replaced(decided(request(), says("ben@host")), by="r9")
     assert standing(over, LATER) is Standing.REPLACED
-    with pytest.raises(PolicyGate, match="no approval") as refusal:
+    with pytest.raises(PolicyGate, match="no valid approval") as refusal:
         check_approved(over, LATER)
     assert refusal.value.fix == "interlock approvals show r9"
     done = used(decided(request(), says("ben@host")), by="r2", digest="essence", now=LATER)

@@ -87,7 +87,7 @@ async def test_a_request_is_asked_decided_and_used(store: Store) -> None:
     await store.book.decide("r1", store.says("ben"))
     after = await store.book.use("r1", by="r2", digest="d-r1")
     assert (after.used_by, after.approvers) == ("r2", ("ben",))
-    with pytest.raises(PolicyGate, match="no approval"):
+    with pytest.raises(PolicyGate, match="no valid approval"):
         await store.book.use("r1", by="r3", digest="d-r1")
 
 
