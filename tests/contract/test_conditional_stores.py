@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -23,13 +24,12 @@ from interlock.existing.pg import PgRecords, open_pg
 from interlock.ids import RandomIds
 from interlock.store.polling import Polling
 from interlock.store.records import RecordStore
-from interlock.testing.answers import AnswerServer, answer_server
+from interlock.testing.answers import answer_server
 from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.consul_double import ConsulAgent
-from interlock.testing.consul_server import consul_agent
 from interlock.testing.kubernetes_double import KubernetesApi
-from interlock.testing.kubernetes_server import Cluster, kubernetes_api
+from interlock.testing.kubernetes_server import Cluster
 from interlock.testing.kubernetes_server import why_not as why_no_cluster
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.store_contract import RecordStoreContract, Rewrite
@@ -39,189 +39,147 @@ NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 QUICK = Polling(first_s=0.01, growth=1.2, most_s=0.05)
 
 
-@pytest.fixture
-def api() -> Iterator[AnswerServer]:
-    with answer_server(NOW) as made:
-        yield made
+class TwoHandles(RecordStoreContract):
+    """Opens the same place twice. Inherit from this, and give `place` and `opened`."""
+
+    @pytest.fixture
+    async def record_store(self, place: Any) -> RecordStore:
+        return self.opened(place)
+
+    @pytest.fixture
+    def record_store_peer(self, place: Any) -> RecordStore:
+        return self.opened(place)
+
+    def opened(self, place: Any) -> RecordStore:
+        raise NotImplementedError
+
+
+class OnDouble(TwoHandles):
+    """Speaks to the double of a service. Inherit from this, and give `double`, `opened` and `rewrite_record`."""
+
+    @pytest.fixture
+    def place(self, double: Any) -> Iterator[str]:
+        with answer_server(NOW) as api:
+            api.answer = double.answer
+            yield api.url
+
+
+class OnRealService(TwoHandles):
+    """Speaks to the service itself. Inherit from this, and give `place` and `opened`."""
+
+    @pytest.fixture
+    def rewrite_record(self) -> Rewrite:
+        pytest.skip("a record is damaged by hand on the double alone")
 
 
 @pytest.mark.on("gcs")
-class TestOnGoogle(RecordStoreContract):
+class TestOnGoogle(OnDouble):
     @pytest.fixture
-    def storage(self, api: AnswerServer) -> GoogleStorage:
-        made = GoogleStorage("t")
-        api.answer = made.answer
-        return made
+    def double(self) -> GoogleStorage:
+        return GoogleStorage("t")
 
-    @pytest.fixture
-    async def record_store(self, api: AnswerServer, storage: GoogleStorage) -> RecordStore:  # noqa: ARG002 - it answers
-        return self.opened(api)
-
-    @pytest.fixture
-    def record_store_peer(self, api: AnswerServer, storage: GoogleStorage) -> RecordStore:  # noqa: ARG002 - likewise
-        return self.opened(api)
-
-    def opened(self, api: AnswerServer) -> RecordStore:
-        endpoint = {"storage_custom_endpoint": f"{api.url}/storage/v1/", "access_token": "t"}
+    def opened(self, place: str) -> RecordStore:
+        endpoint = {"storage_custom_endpoint": f"{place}/storage/v1/", "access_token": "t"}
         backend = open_gcs(Found(type="gcs", settings={"bucket": "b", **endpoint}), clock=SystemClock())
         return GcsRecords(backend, polling=QUICK, clock=SystemClock(), ids=RandomIds())
 
     @pytest.fixture
-    def rewrite_record(self, storage: GoogleStorage) -> Rewrite:
+    def rewrite_record(self, double: GoogleStorage) -> Rewrite:
         async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
-            storage.put("b", OBJECTS + key, change(storage.current("b", OBJECTS + key) or b""))
+            double.put("b", OBJECTS + key, change(double.current("b", OBJECTS + key) or b""))
 
         return rewrite
 
 
 @pytest.mark.on("azurerm")
-class TestOnAzure(RecordStoreContract):
+class TestOnAzure(OnDouble):
     @pytest.fixture
-    def blobs(self, api: AnswerServer) -> AzureBlobs:
-        made = AzureBlobs()
-        api.answer = made.answer
-        return made
+    def double(self) -> AzureBlobs:
+        return AzureBlobs()
 
-    @pytest.fixture
-    async def record_store(self, api: AnswerServer, blobs: AzureBlobs) -> RecordStore:  # noqa: ARG002 - it answers
-        return self.opened(api)
-
-    @pytest.fixture
-    def record_store_peer(self, api: AnswerServer, blobs: AzureBlobs) -> RecordStore:  # noqa: ARG002 - likewise
-        return self.opened(api)
-
-    def opened(self, api: AnswerServer) -> RecordStore:
+    def opened(self, place: str) -> RecordStore:
         settings = {"storage_account_name": "acct", "container_name": "states", "key": "app.tfstate"}
-        more = {"blob_endpoint": api.url, "sas_token": "sig=azure-sas"}
+        more = {"blob_endpoint": place, "sas_token": "sig=azure-sas"}
         backend = open_azurerm(Found(type="azurerm", settings={**settings, **more}), clock=SystemClock())
         return AzureRecords(backend, polling=QUICK, clock=SystemClock(), ids=RandomIds())
 
     @pytest.fixture
-    def rewrite_record(self, blobs: AzureBlobs) -> Rewrite:
+    def rewrite_record(self, double: AzureBlobs) -> Rewrite:
         async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
-            blob = blobs.blobs[f"/states/{BLOBS}{key}"]
+            blob = double.blobs[f"/states/{BLOBS}{key}"]
             blob.body, blob.etag = change(blob.body), blob.etag + 1
 
         return rewrite
 
 
 @pytest.mark.on("consul")
-class TestInConsul(RecordStoreContract):
+class TestInConsul(OnDouble):
     @pytest.fixture
-    def agent(self, api: AnswerServer) -> ConsulAgent:
-        made = ConsulAgent()
-        api.answer = made.answer
-        return made
+    def double(self) -> ConsulAgent:
+        return ConsulAgent()
 
-    @pytest.fixture
-    async def record_store(self, api: AnswerServer, agent: ConsulAgent) -> RecordStore:  # noqa: ARG002 - it answers
-        return self.opened(api)
-
-    @pytest.fixture
-    def record_store_peer(self, api: AnswerServer, agent: ConsulAgent) -> RecordStore:  # noqa: ARG002 - likewise
-        return self.opened(api)
-
-    def opened(self, api: AnswerServer) -> RecordStore:
-        found = Found(type="consul", settings={"path": "team/app", "address": api.url})
+    def opened(self, place: str) -> RecordStore:
+        found = Found(type="consul", settings={"path": "team/app", "address": place})
         return ConsulRecords(
             open_consul(found, clock=SystemClock()), polling=QUICK, clock=SystemClock(), ids=RandomIds()
         )
 
     @pytest.fixture
-    def rewrite_record(self, agent: ConsulAgent) -> Rewrite:
+    def rewrite_record(self, double: ConsulAgent) -> Rewrite:
         async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
             name = f"team/{KEYS}{quote(key, safe='').replace('.', '%2E')}"
-            agent.put(name, change(agent.value(name) or b""))
+            double.put(name, change(double.value(name) or b""))
 
         return rewrite
-
-
-@pytest.fixture(scope="module")
-def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real agent; only a test that uses it starts it."""
-    with consul_agent(tmp_path_factory.mktemp("consul")) as url:
-        yield url
 
 
 @pytest.mark.on("consul")
 @pytest.mark.skipif(shutil.which("consul") is None, reason="Consul (consul) is not on PATH")
-class TestInRealConsul(RecordStoreContract):
+class TestInRealConsul(OnRealService):
     @pytest.fixture
-    async def record_store(self, consul: str, tmp_path: Path) -> RecordStore:
-        return self.opened(consul, tmp_path)
+    def place(self, consul: str, tmp_path: Path) -> tuple[str, Path]:
+        return consul, tmp_path
 
-    @pytest.fixture
-    def record_store_peer(self, consul: str, tmp_path: Path) -> RecordStore:
-        return self.opened(consul, tmp_path)
-
-    def opened(self, url: str, folder: Path) -> RecordStore:
+    def opened(self, place: tuple[str, Path]) -> RecordStore:
+        url, folder = place
         found = Found(type="consul", settings={"path": f"{folder.name}/app", "address": url})
         clock = SystemClock()
         return ConsulRecords(open_consul(found, clock=clock), polling=QUICK, clock=clock, ids=RandomIds())
 
-    @pytest.fixture
-    def rewrite_record(self) -> Rewrite:
-        pytest.skip("a record is damaged by hand on the double alone")
-
 
 @pytest.mark.on("kubernetes")
-class TestInKubernetes(RecordStoreContract):
+class TestInKubernetes(OnDouble):
     @pytest.fixture
-    def cluster(self, api: AnswerServer) -> KubernetesApi:
-        made = KubernetesApi()
-        api.answer = made.answer
-        return made
+    def double(self) -> KubernetesApi:
+        return KubernetesApi()
 
-    @pytest.fixture
-    async def record_store(self, api: AnswerServer, cluster: KubernetesApi) -> RecordStore:  # noqa: ARG002 - it answers
-        return self.opened(api)
-
-    @pytest.fixture
-    def record_store_peer(self, api: AnswerServer, cluster: KubernetesApi) -> RecordStore:  # noqa: ARG002 - likewise
-        return self.opened(api)
-
-    def opened(self, api: AnswerServer) -> RecordStore:
-        found = Found(type="kubernetes", settings={"secret_suffix": "app", "host": api.url, "token": "kube-token"})
+    def opened(self, place: str) -> RecordStore:
+        found = Found(type="kubernetes", settings={"secret_suffix": "app", "host": place, "token": "kube-token"})
         backend = open_kubernetes(found, clock=SystemClock())
         return KubernetesRecords(backend, polling=QUICK, clock=SystemClock(), ids=RandomIds())
 
     @pytest.fixture
-    def rewrite_record(self, cluster: KubernetesApi) -> Rewrite:
+    def rewrite_record(self, double: KubernetesApi) -> Rewrite:
         async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
             name = record_name(key)
-            there = cluster.data(name) or {}
-            cluster.put(name, {**there, "body": change(there["body"])})
+            there = double.data(name) or {}
+            double.put(name, {**there, "body": change(there["body"])})
 
         return rewrite
 
 
-@pytest.fixture(scope="module")
-def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real API; only a test that uses it starts it."""
-    with kubernetes_api(tmp_path_factory.mktemp("kubernetes")) as cluster:
-        yield cluster
-
-
 @pytest.mark.on("kubernetes")
 @pytest.mark.skipif(bool(why_no_cluster()), reason=why_no_cluster() or "-")
-class TestInRealKubernetes(RecordStoreContract):
+class TestInRealKubernetes(OnRealService):
     @pytest.fixture
-    async def record_store(self, kubernetes: Cluster) -> RecordStore:
-        return self.opened(kubernetes)
+    def place(self, kubernetes: Cluster) -> Cluster:
+        return kubernetes
 
-    @pytest.fixture
-    def record_store_peer(self, kubernetes: Cluster) -> RecordStore:
-        return self.opened(kubernetes)
-
-    def opened(self, cluster: Cluster) -> RecordStore:
-        login = {"token": cluster.token, "cluster_ca_certificate": cluster.authority.read_text()}
-        found = Found(type="kubernetes", settings={"secret_suffix": "app", "host": cluster.url, **login})
+    def opened(self, place: Cluster) -> RecordStore:
+        login = {"token": place.token, "cluster_ca_certificate": place.authority.read_text()}
+        found = Found(type="kubernetes", settings={"secret_suffix": "app", "host": place.url, **login})
         backend = open_kubernetes(found, clock=SystemClock())
         return KubernetesRecords(backend, polling=QUICK, clock=SystemClock(), ids=RandomIds())
-
-    @pytest.fixture
-    def rewrite_record(self) -> Rewrite:
-        pytest.skip("a record is damaged by hand on the double alone")
 
 
 @pytest.fixture(scope="module")
@@ -232,17 +190,16 @@ def azurite() -> Iterator[str]:
 
 @pytest.mark.on("azurerm")
 @pytest.mark.skipif(shutil.which("azurite-blob") is None, reason="Azurite (azurite-blob) is not on PATH")
-class TestOnAzurite(RecordStoreContract):
+class TestOnAzurite(OnRealService):
     @pytest.fixture
-    async def record_store(self, azurite: str) -> RecordStore:
+    def place(self, azurite: str) -> str:
+        return azurite
+
+    def opened(self, place: str) -> RecordStore:
         settings = {"storage_account_name": "devstoreaccount1", "container_name": CONTAINER, "key": "app.tfstate"}
-        more = {"blob_endpoint": azurite, "access_key": AZURITE_KEY}
+        more = {"blob_endpoint": place, "access_key": AZURITE_KEY}
         backend = open_azurerm(Found(type="azurerm", settings={**settings, **more}), clock=SystemClock())
         return AzureRecords(backend, polling=QUICK, clock=SystemClock(), ids=RandomIds())
-
-    @pytest.fixture
-    def rewrite_record(self) -> Rewrite:
-        pytest.skip("a record is damaged by hand on the double alone")
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
-import psycopg
 import pytest
-from psycopg import sql
+from tests.behind_the_back import blob_in_postgres, record_in_postgres
 
 from interlock.clock import SystemClock
 from interlock.coordinator.interface import HeadKeeper
@@ -56,15 +55,7 @@ class TestPostgresRecords(RecordStoreContract):
 
     @pytest.fixture
     def rewrite_record(self, postgres: PostgresServer, store: PostgresStore) -> Rewrite:
-        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
-            table = sql.Identifier(store.place.schema, "records")
-            async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
-                row = await connection.execute(sql.SQL("SELECT value FROM {} WHERE key = %s").format(table), (key,))
-                ((value,),) = await row.fetchall()
-                update = sql.SQL("UPDATE {} SET value = %s WHERE key = %s").format(table)
-                await connection.execute(update, (change(bytes(value)), key))
-
-        return rewrite
+        return record_in_postgres(postgres.url, store.place.schema)
 
 
 class TestPostgresBlobs(BlobStoreContract):
@@ -74,21 +65,7 @@ class TestPostgresBlobs(BlobStoreContract):
 
     @pytest.fixture
     def rewrite_blob(self, postgres: PostgresServer, store: PostgresStore) -> Rewrite:
-        async def rewrite(digest: str, change: Callable[[bytes], bytes]) -> None:
-            blobs, parts = (sql.Identifier(store.place.schema, table) for table in ("blobs", "parts"))
-            async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
-                row = await connection.execute(
-                    sql.SQL("SELECT upload FROM {} WHERE digest = %s").format(blobs), (digest,)
-                )
-                ((upload,),) = await row.fetchall()
-                rows = await connection.execute(
-                    sql.SQL("DELETE FROM {} WHERE upload = %s RETURNING number, data").format(parts), (upload,)
-                )
-                stored = b"".join(data for _, data in sorted(await rows.fetchall()))
-                insert = sql.SQL("INSERT INTO {} VALUES (%s, 0, %s)").format(parts)
-                await connection.execute(insert, (upload, change(stored)))
-
-        return rewrite
+        return blob_in_postgres(postgres.url, store.place.schema)
 
 
 class TestCoordinatorOverPostgres(HeadContract):

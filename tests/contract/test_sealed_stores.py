@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
+from tests.behind_the_back import blob_in_postgres, blob_in_sqlite, record_in_postgres, record_in_sqlite
 
 from interlock.clock import SystemClock
 from interlock.store import BlobStore, RecordStore
@@ -64,13 +61,7 @@ class TestSealedSqliteRecords(SealedRecordsContract):
 
     @pytest.fixture
     def rewrite_record(self, tmp_path: Path) -> Rewrite:
-        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
-            with closing(sqlite3.connect(tmp_path / "interlock.db")) as connection:
-                ((value,),) = connection.execute("SELECT value FROM records WHERE key = ?", (key,))
-                connection.execute("UPDATE records SET value = ? WHERE key = ?", (change(value), key))
-                connection.commit()
-
-        return rewrite
+        return record_in_sqlite(tmp_path / "interlock.db")
 
 
 class TestSealedSqliteBlobs(BlobStoreContract):
@@ -80,16 +71,7 @@ class TestSealedSqliteBlobs(BlobStoreContract):
 
     @pytest.fixture
     def rewrite_blob(self, tmp_path: Path) -> Rewrite:
-        async def rewrite(digest: str, change: Callable[[bytes], bytes]) -> None:
-            with closing(sqlite3.connect(tmp_path / "interlock.db")) as connection:
-                ((upload,),) = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (digest,))
-                rows = connection.execute("SELECT data FROM parts WHERE upload = ? ORDER BY number", (upload,))
-                stored = b"".join(data for (data,) in rows)
-                connection.execute("DELETE FROM parts WHERE upload = ?", (upload,))
-                connection.execute("INSERT INTO parts VALUES (?, 0, ?)", (upload, change(stored)))
-                connection.commit()
-
-        return rewrite
+        return blob_in_sqlite(tmp_path / "interlock.db")
 
 
 @pytest.mark.slow
@@ -107,21 +89,7 @@ class TestSealedPostgresBlobs(BlobStoreContract):
 
     @pytest.fixture
     def rewrite_blob(self, postgres: PostgresServer) -> Rewrite:
-        async def rewrite(digest: str, change: Callable[[bytes], bytes]) -> None:
-            blobs, parts = (sql.Identifier("sealed", table) for table in ("blobs", "parts"))
-            async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
-                row = await connection.execute(
-                    sql.SQL("SELECT upload FROM {} WHERE digest = %s").format(blobs), (digest,)
-                )
-                ((upload,),) = await row.fetchall()
-                rows = await connection.execute(
-                    sql.SQL("DELETE FROM {} WHERE upload = %s RETURNING number, data").format(parts), (upload,)
-                )
-                stored = b"".join(data for _, data in sorted(await rows.fetchall()))
-                insert = sql.SQL("INSERT INTO {} VALUES (%s, 0, %s)").format(parts)
-                await connection.execute(insert, (upload, change(stored)))
-
-        return rewrite
+        return blob_in_postgres(postgres.url, "sealed")
 
 
 @pytest.mark.slow
@@ -135,12 +103,4 @@ class TestSealedPostgresRecords(SealedRecordsContract):
 
     @pytest.fixture
     def rewrite_record(self, postgres: PostgresServer) -> Rewrite:
-        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
-            table = sql.Identifier("sealed", "records")
-            async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
-                row = await connection.execute(sql.SQL("SELECT value FROM {} WHERE key = %s").format(table), (key,))
-                ((value,),) = await row.fetchall()
-                update = sql.SQL("UPDATE {} SET value = %s WHERE key = %s").format(table)
-                await connection.execute(update, (change(bytes(value)), key))
-
-        return rewrite
+        return record_in_postgres(postgres.url, "sealed")

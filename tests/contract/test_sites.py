@@ -38,10 +38,9 @@ from interlock.testing.aws import LocalAws
 from interlock.testing.azurite import AZURITE_KEY, CONTAINER, azurite_blobs
 from interlock.testing.cloud_doubles import AzureBlobs, GoogleStorage
 from interlock.testing.consul_double import ConsulAgent
-from interlock.testing.consul_server import consul_agent
 from interlock.testing.home import memory_home
 from interlock.testing.kubernetes_double import KubernetesApi
-from interlock.testing.kubernetes_server import Cluster, kubernetes_api
+from interlock.testing.kubernetes_server import Cluster
 from interlock.testing.kubernetes_server import why_not as why_no_cluster
 from interlock.testing.postgres import postgres_server, why_not
 from interlock.testing.site_contract import COMMAND, SiteContract, state
@@ -446,13 +445,6 @@ class TestInConsul(MovingContract):
                 yield site
 
 
-@pytest.fixture(scope="module")
-def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real agent; only a test that uses it starts it."""
-    with consul_agent(tmp_path_factory.mktemp("consul")) as url:
-        yield url
-
-
 @pytest.mark.on("consul")
 @pytest.mark.skipif(shutil.which("consul") is None, reason="Consul (consul) is not on PATH")
 class TestInRealConsul(MovingContract):
@@ -472,13 +464,6 @@ class TestInKubernetes(MovingContract):
             settings = {"secret_suffix": "app", "namespace": "default", "host": server.url, "token": "kube-token"}
             async with opened(Found(type="kubernetes", settings=settings), tmp_path) as site:
                 yield site
-
-
-@pytest.fixture(scope="module")
-def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real API; only a test that uses it starts it."""
-    with kubernetes_api(tmp_path_factory.mktemp("kubernetes")) as cluster:
-        yield cluster
 
 
 @pytest.mark.on("kubernetes")

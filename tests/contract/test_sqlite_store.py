@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.behind_the_back import blob_in_sqlite, record_in_sqlite
 
 from interlock.clock import SystemClock
 from interlock.store import BlobStore, RecordStore
@@ -38,13 +37,7 @@ class TestSqliteRecords(RecordStoreContract):
 
     @pytest.fixture
     def rewrite_record(self, tmp_path: Path) -> Rewrite:
-        async def rewrite(key: str, change: Callable[[bytes], bytes]) -> None:
-            with closing(sqlite3.connect(tmp_path / "interlock.db")) as connection:
-                ((value,),) = connection.execute("SELECT value FROM records WHERE key = ?", (key,))
-                connection.execute("UPDATE records SET value = ? WHERE key = ?", (change(value), key))
-                connection.commit()
-
-        return rewrite
+        return record_in_sqlite(tmp_path / "interlock.db")
 
 
 class TestSqliteBlobs(BlobStoreContract):
@@ -54,13 +47,4 @@ class TestSqliteBlobs(BlobStoreContract):
 
     @pytest.fixture
     def rewrite_blob(self, tmp_path: Path) -> Rewrite:
-        async def rewrite(digest: str, change: Callable[[bytes], bytes]) -> None:
-            with closing(sqlite3.connect(tmp_path / "interlock.db")) as connection:
-                ((upload,),) = connection.execute("SELECT upload FROM blobs WHERE digest = ?", (digest,))
-                rows = connection.execute("SELECT data FROM parts WHERE upload = ? ORDER BY number", (upload,))
-                stored = b"".join(data for (data,) in rows)
-                connection.execute("DELETE FROM parts WHERE upload = ?", (upload,))
-                connection.execute("INSERT INTO parts VALUES (?, 0, ?)", (upload, change(stored)))
-                connection.commit()
-
-        return rewrite
+        return blob_in_sqlite(tmp_path / "interlock.db")
