@@ -70,51 +70,57 @@ class _Walk:
         return not self.dry_run and view.confirm(question, yes=self.yes)
 
 
+Window = Annotated[str, typer.Option("--window", metavar="TIME", help="How long to watch a lock without heartbeat.")]
+Verified = Annotated[
+    str | None,
+    typer.Option(
+        "--i-have-verified",
+        metavar="TEXT",
+        help="What you verified of the holder, when it cannot be proven from here.",
+    ),
+]
+Operator = Annotated[
+    str | None,
+    typer.Option("--operator", metavar="NAME", envvar="INTERLOCK_OPERATOR", help="Your name for the audit log."),
+]
+AcceptDeletions = Annotated[
+    bool, typer.Option("--accept-deletions", help="All or most resources are gone from the state: that was meant.")
+]
+OnlyOrphans = Annotated[
+    bool, typer.Option("--orphans", help="Only print `import` blocks for what runs made and no state holds.")
+]
+Forget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forget", help="With --orphans: this id is not an orphan, for instance since you deleted it.", metavar="ID"
+    ),
+]
+LookThere = Annotated[
+    bool, typer.Option("--look/--no-look", help="With --orphans: ask the organisation whether they are there.")
+]
+EndWithPlan = Annotated[bool, typer.Option("--plan/--no-plan", help="End with a plan.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
 @app.command()
 def recover(
     state: State,
     *,
     job: Job = None,
-    window: Annotated[
-        str, typer.Option("--window", metavar="TIME", help="How long to watch a lock without heartbeat.")
-    ] = "30s",
+    window: Window = "30s",
     ephemeral_runners: Ephemeral = False,
-    verified: Annotated[
-        str | None,
-        typer.Option(
-            "--i-have-verified",
-            metavar="TEXT",
-            help="What you verified of the holder, when it cannot be proven from here.",
-        ),
-    ] = None,
-    operator: Annotated[
-        str | None,
-        typer.Option("--operator", metavar="NAME", envvar="INTERLOCK_OPERATOR", help="Your name for the audit log."),
-    ] = None,
-    accept_deletions: Annotated[
-        bool,
-        typer.Option("--accept-deletions", help="All or most resources are gone from the state: that was meant."),
-    ] = False,
-    orphans: Annotated[
-        bool,
-        typer.Option("--orphans", help="Only print `import` blocks for what runs made and no state holds."),
-    ] = False,
-    forget: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--forget",
-            help="With --orphans: this id is not an orphan, for instance since you deleted it.",
-            metavar="ID",
-        ),
-    ] = None,
-    look: Annotated[
-        bool,
-        typer.Option("--look/--no-look", help="With --orphans: ask the organisation whether they are there."),
-    ] = True,
-    plan: Annotated[bool, typer.Option("--plan/--no-plan", help="End with a plan.")] = True,
-    yes: Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    verified: Verified = None,
+    operator: Operator = None,
+    accept_deletions: AcceptDeletions = False,
+    orphans: OnlyOrphans = False,
+    forget: Forget = None,
+    look: LookThere = True,
+    plan: EndWithPlan = True,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Walk through the recovery of a failed pipeline; each step is shown first and done only when you agree.
 
@@ -132,14 +138,19 @@ def recover(
     override = None if verified is None else make_override(verified, operator)
     walk = _Walk(state=state, asked=asked, override=override, yes=yes, dry_run=dry_run, quiet=json)
     walk.accept_deletions = accept_deletions
-    broken, planned = asyncio.run(_walk(walk))
-    clean = None if broken or not plan else _plan(walk, *planned)
-    values = {"state": planned[0].queue, "steps": walk.steps, "damaged": broken, "clean": clean}
-    view.emit(values, json=json, human=lambda: view.note("recovered" if clean else "see the steps above"))
+    if status := _concluded(walk, plan=plan):
+        raise typer.Exit(status)
+
+
+def _concluded(walk: _Walk, *, plan: bool) -> int:
+    """Go through all steps and tell what came of them; return the exit status."""
+    broken, (ref, hint) = asyncio.run(_walk(walk))
+    clean = None if broken or not plan else _plan(walk, ref, hint)
+    values = {"state": ref.queue, "steps": walk.steps, "damaged": broken, "clean": clean}
+    view.emit(values, json=walk.quiet, human=lambda: view.note("recovered" if clean else "see the steps above"))
     if broken:
-        raise typer.Exit(StateInvalid.exit_status)
-    if clean is False and plan and not dry_run and walk.steps[-1]["result"] == "failed":
-        raise typer.Exit(TerraformFailed.exit_status)
+        return StateInvalid.exit_status
+    return TerraformFailed.exit_status if walk.steps[-1]["result"] == "failed" else 0
 
 
 async def _orphans(state: str, forgotten: list[str], *, look: bool, json: bool) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interlock.policy.policy import Policy
     from interlock.run.binary import Binary
     from interlock.run.order import Look, Operation, Order
+    from interlock.site.in_sight import Encryption
 
 _BRANCH_CHARS = 200
 _PATIENCE_S = 15.0  # a waiting supervisor speaks every few seconds, so a silent one is dead
@@ -158,15 +159,9 @@ def _order(
     where = ref.where
     own = settings.states.get(ref.queue.partition("@")[0] if ref.is_own else settings.state_for(directory) or ref.queue)
     pace = _pace(settings, elsewhere=not is_queue_near(ref))
-    limits = [asked.max_deletes, *_deletions(settings, own)]
-    encryption = find_encryption(binary.name, directory, environ)
     space = where.workspace if isinstance(where, Own) else space_behind_door(ref)
-    if encryption is not None and space not in {"", "default"}:
-        raise UsageError(
-            f"the state of workspace {space} cannot be encrypted",
-            why=f"{encryption.where}; a run in this workspace works with the local backend",
-            fix="give it a root module of its own, or a backend with workspaces",
-        )
+    encryption = _encryption(binary.name, directory, environ, space=space)
+    max_deletes = _max_deletes(asked, settings, own)
     return Order(
         run=run,
         operation=asked.operation,
@@ -184,11 +179,11 @@ def _order(
         plan_digest=_digest(asked),
         allow_other_files=asked.allow_other_files,
         out=_check_out(asked.out),
-        max_deletes=next((limit for limit in limits if limit is not None), None),
+        max_deletes=max_deletes,
         protected=own.protected if own else False,
         allow_destroy=asked.allow_destroy,
         agreed=read_agreed(settings.path)
-        if (own and own.protected) or settings.policies or any(one is not None for one in limits)
+        if (own and own.protected) or settings.policies or max_deletes is not None
         else (),
         policies=_policies_for(settings, ref.queue),
         approval=asked.approval,
@@ -216,9 +211,28 @@ def _order(
         first_apply=asked.first_apply,
         in_ci=any(environ.get(mark) for mark in CI_MARKS),
         is_watched=is_watched(environ),
-        drift_gate=(asked.operation is Operation.APPLY or asked.gate)
-        and (asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)),
+        drift_gate=(asked.operation is Operation.APPLY or asked.gate) and _gates_drift(asked, settings),
     )
+
+
+def _gates_drift(asked: Asked, settings: Settings) -> bool:
+    return asked.drift_gate or settings.sections.get("drift", {}).get("gate", False)
+
+
+def _encryption(program: str, directory: Path, environ: Mapping[str, str], *, space: str) -> Encryption | None:
+    """Return what encrypts the state, where anything does.
+
+    Raises:
+        UsageError: It is that of a workspace that a run keeps in a file.
+    """
+    found = find_encryption(program, directory, environ)
+    if found is not None and space not in {"", "default"}:
+        raise UsageError(
+            f"the state of workspace {space} cannot be encrypted",
+            why=f"{found.where}; a run in this workspace works with the local backend",
+            fix="give it a root module of its own, or a backend with workspaces",
+        )
+    return found
 
 
 def _policies_for(settings: Settings, state: str) -> tuple[Policy, ...]:
@@ -230,12 +244,14 @@ def _policies_for(settings: Settings, state: str) -> tuple[Policy, ...]:
     return join(read_policies(settings.policies), state).each
 
 
-def _deletions(settings: Settings, own: StateSettings | None) -> list[int | None]:
-    """Return the limits on deletions, those that count first: the environment's is above that of a file."""
+def _max_deletes(asked: Asked, settings: Settings, own: StateSettings | None) -> int | None:
+    """Return the limit on deletions: what was typed is above all others, the environment's above that of a file."""
     of_state = own.max_deletes if own else None
     if settings.origins.get("max_deletes") == "environment":
-        return [settings.max_deletes, of_state]
-    return [of_state, settings.max_deletes]
+        limits = (asked.max_deletes, settings.max_deletes, of_state)
+    else:
+        limits = (asked.max_deletes, of_state, settings.max_deletes)
+    return next((limit for limit in limits if limit is not None), None)
 
 
 def _module(directory: Path) -> str:
