@@ -257,8 +257,10 @@ async def _to_the_end(
     """Run and write the last entry, whatever happens; an unexpected failure is told like any other."""
     from interlock.run.entries import EndEntry
 
+    lock = None
     try:
-        status = await _heard_early(_with_hands(order, folder, journal, control, environ), journal, control)
+        lock = _take_lock(folder)
+        status = await _heard_early(_with_hands(order, lock, journal, control, environ), journal, control)
         end = EndEntry(exit=status, code="changes" if status else "success")
     except InterlockError as error:
         end = _failed(error, order)
@@ -269,11 +271,14 @@ async def _to_the_end(
     finally:
         for name in (SAVED_PLAN, APPROVED_PLAN):
             (folder / name).unlink(missing_ok=True)  # they hold secrets in clear
+        if lock is not None:
+            os.close(lock)  # what it started and still lives keeps it; we hold nothing of the run any more
     shown = journal.hidden(end)
     journal.change(
         phase="ended",
         ended_at=SystemClock().now(),
         exit=end.exit,
+        told_end=True,
         code=end.code,
         message=shown.get("what", ""),
         in_flight=shown.get("in_flight", []),
@@ -354,10 +359,8 @@ class _Prepared(Struct, frozen=True, kw_only=True):
     need: Need | str
 
 
-async def _with_hands(
-    order: Order, folder: Path, journal: Journal, control: Control, environ: Mapping[str, str]
-) -> int:
-    prepared = await _prepare(order, folder, journal, environ, tuple(control.files))
+async def _with_hands(order: Order, lock: int, journal: Journal, control: Control, environ: Mapping[str, str]) -> int:
+    prepared = await _prepare(order, lock, journal, environ, tuple(control.files))
     order, settings, environ = prepared.order, settings_of_run(prepared.order, environ), prepared.environ
     workspace = await _open_workspace(prepared, settings)
     journal.change(folder=str(workspace.folder))
@@ -431,14 +434,13 @@ def _say(words: Sequence[str], journal: Journal) -> None:
 
 
 async def _prepare(
-    order: Order, folder: Path, journal: Journal, environ: Mapping[str, str], files: tuple[int, ...]
+    order: Order, lock: int, journal: Journal, environ: Mapping[str, str], files: tuple[int, ...]
 ) -> _Prepared:
     from interlock.run.binary import find_binary
     from interlock.run.entries import BinaryEntry
     from interlock.run.order import Operation
 
-    lock = _take_lock(folder)
-    named = order.plan_file or ""
+    folder, named = journal.folder, order.plan_file or ""
     order = await _with_approved_plan(order, folder)
     order = await asyncio.to_thread(_with_own_plan, order, folder)
     binary = find_binary(order.terraform, environ)

@@ -60,6 +60,7 @@ class Summary(msgspec.Struct, kw_only=True):
         released_at: When it began to give the state back; None while it holds, and for a run that was killed.
         ended_at: When it ended; None while it lives.
         exit: Its exit status; None while it lives.
+        told_end: Its supervisor told its end itself, and has let go of everything; False also where others wrote it.
         code: The error code; empty for success.
         message: What happened, for people; empty for success.
         token: Fencing token of its grant; None before.
@@ -93,6 +94,7 @@ class Summary(msgspec.Struct, kw_only=True):
     released_at: datetime | None = None
     ended_at: datetime | None = None
     exit: int | None = None
+    told_end: bool = False
     code: str = ""
     message: str = ""
     token: int | None = None

@@ -98,7 +98,8 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         folder = self.runs / run
         summary = find_summary(folder) if run else None
         supervisor = summary.processes.get("supervisor") if summary else None
-        if supervisor is None or life_of(supervisor)[0] is not Life.GONE:
+        has_left = summary is not None and summary.told_end
+        if supervisor is None or not (has_left or life_of(supervisor)[0] is Life.GONE):
             return ""
         terraform = summary.processes.get("terraform") if summary else None
         if terraform is None or life_of(terraform)[0] is Life.GONE:
@@ -263,6 +264,7 @@ def find_recorded(folder: Path) -> Recorded | None:
         processes=summary.processes,
         source=str(folder / SUMMARY),
         gap=summary.gap,
+        told_end=summary.told_end,
         kernel=alive.look(folder),
     )
 

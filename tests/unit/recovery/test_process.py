@@ -103,3 +103,20 @@ def test_what_a_terraform_that_has_ended_left_running_keeps_the_run_alive(
     (item,) = look(terraform=gone)
     assert item.says is Says.ALIVE
     assert "4711" in item.text
+
+
+@pytest.mark.promise("P5")
+def test_a_supervisor_that_told_its_end_is_no_holders_process_but_what_it_started_is(
+    child: subprocess.Popen[bytes],
+) -> None:
+    tidying, working = name_process(os.getpid()), name_process(child.pid)
+    told = Recorded(processes={"supervisor": tidying}, told_end=True)
+    assert says(told) == [Says.GONE]
+    assert says(replace(told, kernel=FREE)) == [Says.GONE]
+    assert says(replace(told, kernel=HELD)) == [Says.ALIVE]
+    assert says(replace(told, gap="it was starting terraform apply")) == [Says.NOTHING]
+    assert says(replace(told, processes={"supervisor": tidying, "terraform": working})) == [Says.ALIVE]
+    child.kill()
+    child.wait()
+    assert says(replace(told, processes={"supervisor": tidying, "terraform": working})) == [Says.GONE]
+    assert says(replace(told, told_end=False)) == [Says.ALIVE]

@@ -21,6 +21,7 @@ from interlock.recovery.verdict import weigh
 
 _NAMED = "interlock process "  # begins the `Info` of a lock that a command of ours took
 
+_SUPERVISOR = "supervisor"
 _GROUP_LEADER = "terraform"  # started in a session of its own, so its pid names the group of everything it started
 
 
@@ -32,12 +33,15 @@ class Recorded(Struct, frozen=True, kw_only=True):
         source: Where that is written.
         gap: Why there may be a process that is not written down; empty when there can be none.
         kernel: What the run's lock file says, and how; see `interlock.host.alive`.
+        told_end: The supervisor told the run's end and holds nothing since: it only tidies up, and may do so for long
+            when its server is away. Says nothing about what it started.
     """
 
     processes: Mapping[str, ProcessName] = field(default_factory=dict)
     source: str = ""
     gap: str = ""
     kernel: tuple[Life, str] = (Life.UNKNOWN, "")
+    told_end: bool = False
 
 
 def collect(recorded: Recorded, *, now: datetime) -> list[Evidence]:
@@ -55,6 +59,8 @@ def collect(recorded: Recorded, *, now: datetime) -> list[Evidence]:
 
 def _testify(recorded: Recorded) -> list[tuple[Says, str, str]]:
     lives = {role: life_of(process) for role, process in recorded.processes.items()}
+    if recorded.told_end and _SUPERVISOR in lives:
+        lives[_SUPERVISOR] = (Life.GONE, "it has told the run's end, and acts for it no more")
     kernel, why = recorded.kernel
     seen = {role: text for role, (life, text) in lives.items() if life in _LIVING}
     if left := _left_behind(recorded.processes, lives):
