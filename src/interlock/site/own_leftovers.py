@@ -212,8 +212,14 @@ class OwnLeftovers(Struct, frozen=True, kw_only=True):
         folder = self.runs / holder.run
         if not holder.run:
             forget_hold(self.runs.parent, holder.ticket)
-        elif folder.is_dir():
+        elif folder.is_dir() and not has_told_end(folder):  # its own word of its end stands
             close_run(folder, outcome_of(folder), self.clock.now())
+
+
+def has_told_end(folder: Path) -> bool:
+    """Say whether a run's supervisor told the run's end itself."""
+    summary = find_summary(folder)
+    return summary is not None and summary.told_end
 
 
 def is_applied(folder: Path) -> bool:

@@ -14,7 +14,8 @@ from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import InterlockError, StateInvalid, StateNotSaved, Terminated
 from interlock.host import ProcessName, alive, name_process
 from interlock.lock import Holder, Requested
-from interlock.recovery.witnesses.process import Recorded
+from interlock.recovery import Says
+from interlock.recovery.witnesses.process import Recorded, collect
 from interlock.run.leaving import note_before_apply
 from interlock.run.summary import Seen, Summary, find_summary, write_summary
 from interlock.run.transcript import read
@@ -361,3 +362,31 @@ async def test_what_was_stored_on_another_server_with_such_a_bucket_is_no_witnes
     assert known_of_runs(runs, "s", "") == []
     assert [one.serial for one in known_of_runs(runs, "s", "localhost:4566")] == [2]
     assert [one.serial for one in known_of_runs(runs, "s")] == [2]
+
+
+@pytest.mark.promise("P8")
+async def test_a_run_that_told_its_end_keeps_it_when_its_lock_is_broken_later(scene: Scene) -> None:
+    holder = await scene.hold()
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    summary.phase, summary.exit, summary.told_end = "ended", 131, True
+    write_summary(scene.folder, summary)
+    scene.leftovers.close(holder)
+    after = find_summary(scene.folder)
+    assert after is not None
+    assert (after.exit, after.message) == (131, "")
+    assert not (scene.folder / "journal.jsonl").exists()
+
+
+@pytest.mark.promise("P5")
+def test_a_supervisor_that_told_its_end_lets_recovery_begin_and_its_terraform_does_not(
+    scene: Scene, unwritten: subprocess.Popen[str]
+) -> None:
+    summary = find_summary(scene.folder)
+    assert summary is not None
+    summary.processes, summary.told_end, summary.starting = {"supervisor": name_process(os.getpid())}, True, ""
+    write_summary(scene.folder, summary)
+    assert [each.says for each in collect(scene.leftovers.recorded("r1"), now=START)] == [Says.ALIVE]
+    unwritten.kill()
+    unwritten.wait()
+    assert [each.says for each in collect(scene.leftovers.recorded("r1"), now=START)] == [Says.GONE]
