@@ -193,17 +193,19 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
     from interlock.server.api.books import book_endpoints
     from interlock.server.api.holding import hold_of
     from interlock.server.api.locks import lock_endpoints
+    from interlock.server.api.own_entries import OwnEntries
     from interlock.server.api.policies import policy_endpoints
     from interlock.server.api.run_book import RunBook
     from interlock.server.api.runs import run_endpoints
     from interlock.server.api.two_persons import agreeing
     from interlock.server.api.versions import version_endpoints
 
+    entries = OwnEntries(home.audit, home.store.records)
     return [
         *about_endpoints(),
         *_identity(home, exchange),
-        *lock_endpoints(home.coordinator, home.beside, hold_of(home), agreeing(home)),
-        *version_endpoints(home.coordinator, home.archive, agreeing(home)),
+        *lock_endpoints(home.coordinator, home.beside, hold_of(home), agreeing(home), entries),
+        *version_endpoints(home.coordinator, home.archive, agreeing(home), entries),
         *gateway_endpoints(home, doors),
         *book_endpoints(home.store),
         *audit_endpoints(home.audit, home.store.records),

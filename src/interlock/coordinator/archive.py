@@ -484,7 +484,11 @@ class StateArchive:
         """
         key = _quarantine_key(state, entry_id)
         record, entry = await self._quarantined(state, entry_id)
-        await self._records.swap(key, expected=record.version, value=None)
+        try:
+            await self._records.swap(key, expected=record.version, value=None)
+        except Mismatch as mismatch:
+            if mismatch.current is not None:  # the same write was refused again meanwhile, and needs its bytes
+                raise
         await self._blobs.delete(entry.blob)
         return entry
 

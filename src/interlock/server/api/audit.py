@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from interlock.api.books import (
@@ -23,18 +19,16 @@ from interlock.api.books import (
 from interlock.audit.entry import Entry
 from interlock.audit.export import Filter
 from interlock.audit.log import AuditLog
-from interlock.bounded import decode_json
 from interlock.errors import UsageError
 from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.rights.roles import EVERY_STATE
 from interlock.server.api.judging import signed
+from interlock.server.api.own_entries import OWN, Once, act_of, told_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, reads
-from interlock.store import Mismatch, RecordStore
+from interlock.store import RecordStore
 
 ONCE_MAX: Final = 100
-_ONCE: Final = "api-once/"
-_OWN: Final = "interlock:"  # before the names of our own states, as `interlock.site.ref.OWN`
 
 
 class AboutSubject(Struct, frozen=True, kw_only=True):
@@ -47,18 +41,12 @@ class AboutSubject(Struct, frozen=True, kw_only=True):
     subject: str = ""
 
 
-class _Once(Struct, frozen=True, kw_only=True):
-    """Remembers that an act was written down, so that a repetition does not do it again."""
-
-    number: int
-
-
 class _Audit:
     """Does what clients ask of the log."""
 
     def __init__(self, log: AuditLog, records: RecordStore) -> None:
         self._log = log
-        self._records = records
+        self._once = Once(log, records)
 
     async def append(self, call: Call[NoQuery, ToldAct]) -> WrittenAct:
         """Write down a decision, once."""
@@ -66,14 +54,12 @@ class _Audit:
         caller.check(Right.PLAN, _state_of(act.subject))
         if not 1 <= len(act.once) <= ONCE_MAX:
             raise UsageError("the act was not written down", why=f"`once` has 1 to {ONCE_MAX} characters")
-        key = _ONCE + hashlib.sha256(f"{caller.key}\n{act.once}".encode()).hexdigest()[:40]
-        entry = await self._written_before(key)
+        entry = await self._written_before(caller, act)
         if entry is None:
             facts = {**act.facts, "told_by_client": True}
             entry = await self._log.append(act.action, subject=act.subject, by=signed(act.by, caller), facts=facts)
-            with suppress(Mismatch):  # the same act, told twice at once: there are two entries then, and both are true
-                value = msgspec.json.encode(_Once(number=entry.number))
-                await self._records.swap(key, expected=None, value=value)
+            await self._once.remember_told(caller, act.once, entry)
+            await self._once.remember(caller, told_of(act.action, act.subject, act.facts), entry)
         return WrittenAct(entry=entry, head=await self._log.head())
 
     async def entries(self, call: Call[AboutSubject, NoBody]) -> ToldEntries:
@@ -106,21 +92,15 @@ class _Audit:
         lines = await self._log.export(wanted, by=call.caller.who)
         return Sent(body=b"".join(line + b"\n" for line in lines), media_type="application/jsonl")
 
-    async def _written_before(self, key: str) -> Entry | None:
-        record = await self._records.get(key)
-        if record is None:
-            return None
-        number = decode_json(record.value, type=_Once).number
-        return _find(await self._log.entries(), number)
-
-
-def _find(entries: Sequence[Entry], number: int) -> Entry | None:
-    return next((each for each in entries if each.number == number), None)
+    async def _written_before(self, caller: Caller, act: ToldAct) -> Entry | None:
+        """Return the entry that there is of an act: told before, or the server's own."""
+        told = await self._once.told(caller, act.once)
+        return told or await self._once.find(caller, act_of(act.action, act.subject, act.facts))
 
 
 def _state_of(subject: str) -> str:
     """Return the state that an entry is about; every state, for what is about none of ours."""
-    return subject.removeprefix(_OWN) if subject.startswith(_OWN) else EVERY_STATE
+    return subject.removeprefix(OWN) if subject.startswith(OWN) else EVERY_STATE
 
 
 def _may_see(caller: Caller, entry: Entry) -> bool:

@@ -5,6 +5,7 @@ States that stay in other backends have their queues here too, under `beside=tru
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -22,14 +23,24 @@ from interlock.api.locks import (
     told_decision,
     told_state,
 )
+from interlock.audit.entry import Fact
 from interlock.backend.held_lock import Hold, nothing_holds
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import InterlockError, UsageError
-from interlock.lock import Event, HeldBack, Lock, Priority, Requested
+from interlock.lock import Event, HeldBack, Lock, Priority, Requested, holder_of
 from interlock.rights import Right
 from interlock.rights.callers import may_do
-from interlock.server.api.judging import check_writer, ended_by_force, judge
+from interlock.server.api.judging import check_writer, ended_by_force, judge, signed
+from interlock.server.api.own_entries import (
+    BREAK_DECIDED,
+    BREAK_DONE,
+    NO_ENTRIES,
+    OWN,
+    OwnEntries,
+    broken_facts,
+    pause_entry,
+)
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, reads
 from interlock.server.api.two_persons import Agree, nobody_asked, unlock_act
 
@@ -77,11 +88,12 @@ class SomeQueues(Struct, frozen=True, kw_only=True):
 class _Locks:
     """Does what clients ask of the coordinators."""
 
-    def __init__(self, own: Coordinator, beside: HeadKeeper, hold: Hold, agree: Agree) -> None:
+    def __init__(self, own: Coordinator, beside: HeadKeeper, hold: Hold, agree: Agree, entries: OwnEntries) -> None:
         self._own = own
         self._beside = beside
         self._hold = hold
         self._agree = agree
+        self._entries = entries
 
     async def look(self, call: Call[WatchedQueue, NoBody]) -> ToldState:
         """One state: who holds it, who waits, which version is current; now, or when that has changed."""
@@ -100,8 +112,20 @@ class _Locks:
         ended = ended_by_force(call.caller, lock, judged)
         if ended is not None:
             await self._agree(call.caller, unlock_act(state, ended, event))
+            await self._write(BREAK_DECIDED, call, broken_facts(ended, event))
         await self._hold_those_who_wait(queue, state, lock)
-        return told_decision(await queue.apply_event(state, await self._held(state, judged)))
+        decision = await queue.apply_event(state, await self._held(state, judged))
+        if ended is not None and decision.refused is None and holder_of(decision.lock, ticket=ended.ticket) is None:
+            await self._write(BREAK_DONE, call, broken_facts(ended, event))
+        if (paused := pause_entry(lock, decision.lock, judged)) is not None:
+            await self._write(paused[0], call, paused[1])
+        return told_decision(decision)
+
+    async def _write(self, action: str, call: Call[OfQueue, ToldEvent], facts: Mapping[str, Fact]) -> None:
+        """Write down what is done to a queue; of a state elsewhere the server knows the queue's name alone."""
+        query = call.query
+        subject = query.state if query.beside else f"{OWN}{query.state}"
+        await self._entries.write(action, call, facts, subject=subject, by=signed(_said_by(call.body), call.caller))
 
     async def _hold_those_who_wait(self, queue: Coordinator, state: str, lock: Lock) -> None:
         """Hold those back who joined before a freeze began, before an event may grant them.
@@ -164,8 +188,16 @@ def _may_see(call: Call[SomeQueues, NoBody], view: View) -> bool:
     return may_do(call.caller, Right.READ_STATE, view.state)
 
 
+def _said_by(told: ToldEvent) -> str:
+    return str(told.facts.get("by", ""))
+
+
 def lock_endpoints(
-    own: Coordinator, beside: HeadKeeper, hold: Hold = nothing_holds, agree: Agree = nobody_asked
+    own: Coordinator,
+    beside: HeadKeeper,
+    hold: Hold = nothing_holds,
+    agree: Agree = nobody_asked,
+    entries: OwnEntries = NO_ENTRIES,
 ) -> list[AnyEndpoint]:
     """Return the rows.
 
@@ -174,8 +206,9 @@ def lock_endpoints(
         beside: Of states in other backends whose queues are here.
         hold: See `Hold`.
         agree: See `Agree`.
+        entries: Writes down what is done.
     """
-    locks = _Locks(own, beside, hold, agree)
+    locks = _Locks(own, beside, hold, agree, entries)
     return [
         reads("/locks", locks.look, right=Right.READ_STATE, query=WatchedQueue, answer=ToldState, waits=True),
         reads("/locks/all", locks.list, right=None, query=SomeQueues, answer=ToldStates),

@@ -5,7 +5,9 @@ The archive judges every write here, with the grant that it names, as if it came
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
 
 import msgspec
 
@@ -24,20 +26,25 @@ from interlock.api.versions import (
     WriteAsked,
     unframed,
 )
+from interlock.audit.entry import Fact
 from interlock.backend.locking import check_may_change
 from interlock.coordinator import Coordinator, View
 from interlock.coordinator.archive import QUARANTINE_DROPPED, StateArchive, Writer, Written
 from interlock.coordinator.refusals import HeadMoved
 from interlock.errors import InterlockError, LeaseLost, UsageError, command
-from interlock.lock import holder_of
+from interlock.lock import Holder, holder_of
 from interlock.rights import Right
 from interlock.server.api.judging import check_writer, signed
+from interlock.server.api.own_entries import NO_ENTRIES, OWN, REPAIRED, OwnEntries, version_facts
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, reads
 from interlock.server.api.two_persons import Agree, digest_of, nobody_asked, push_act, restore_act
 from interlock.state import MAX_STATE_BYTES
 from interlock.state.history import Quarantined, Retention, Version
+from interlock.store import RecordDamaged
 
 _WHOLE_MAX: Final = MAX_STATE_BYTES + ASKED_BYTES_MAX
+_NAMED: Final = 200  # versions in one entry of the audit log
+_PUSHED: Final = "state-pushed"
 
 
 class SomeVersions(OfState, frozen=True, kw_only=True):
@@ -113,10 +120,11 @@ class OfEntry(OfState, frozen=True, kw_only=True):
 class _Archive:
     """Does what clients ask of the archive."""
 
-    def __init__(self, coordinator: Coordinator, archive: StateArchive, agree: Agree) -> None:
+    def __init__(self, coordinator: Coordinator, archive: StateArchive, agree: Agree, entries: OwnEntries) -> None:
         self._coordinator = coordinator
         self._archive = archive
         self._agree = agree
+        self._entries = entries
 
     async def current(self, call: Call[OfState, NoBody]) -> Sent | None:
         """The current state, and its head."""
@@ -164,30 +172,49 @@ class _Archive:
             kept_for = asked.grant.writer(signed(asked.grant.who, call.caller))
             await self._archive.quarantine(state, body, writer=kept_for, error=error)
             raise
-        await self._agree_to_write(call, asked, body)
-        return await self._archive.write(
+        before = await self._agree_to_write(call, asked, body)
+        written = await self._archive.write(
             state, body, writer=writer, kind=asked.kind, note=asked.note, force=asked.force
         )
+        holder = _holder(before, writer)
+        if asked.force or (holder is not None and not holder.run):
+            await self._write(_PUSHED, call, before, written.version, writer, {"forced": asked.force})
+        return written
 
     async def delete(self, call: Call[OfState, ByGrant]) -> Written | None:
         """Make a state absent; its history stays."""
         writer = await self._writer(call, call.body.grant)
-        return await self._archive.delete(call.query.state, writer=writer, note=call.body.note)
+        before = await self._coordinator.view(call.query.state)
+        gone = await self._archive.delete(call.query.state, writer=writer, note=call.body.note)
+        if gone is not None:
+            await self._write("state-deleted", call, before, gone.version, writer, {})
+        return gone
 
     async def restore(self, call: Call[OfState, ByGrant]) -> Written:
         """Make an older version current again."""
         version = await self._version(call.query.state, call.body.number)
         writer = await self._writer(call, call.body.grant)
         await self._agree_to_restore(call, version)
-        return await self._archive.restore(call.query.state, version, writer=writer)
+        before = await self._coordinator.view(call.query.state)
+        written = await self._archive.restore(call.query.state, version, writer=writer)
+        await self._write("state-restored", call, before, written.version, writer, {"restored": version.number})
+        return written
 
     async def accept(self, call: Call[OfState, ByGrant]) -> Version | None:
         """Let a suspect version stand."""
-        return await self._archive.accept(call.query.state, writer=await self._writer(call, call.body.grant))
+        writer, before = await self._writer(call, call.body.grant), await self._coordinator.view(call.query.state)
+        accepted = await self._archive.accept(call.query.state, writer=writer)
+        if accepted is not None:
+            await self._write("state-accepted", call, before, accepted, writer, {})
+        return accepted
 
     async def end_review(self, call: Call[OfState, NoBody]) -> None:
         """Resume a state that was paused for a suspect version."""
-        await self._archive.end_review(call.query.state, by=signed("", call.caller))
+        state = call.query.state
+        before = (await self._coordinator.view(state)).lock.pause
+        await self._archive.end_review(state, by=signed("", call.caller))
+        if before is not None and (await self._coordinator.view(state)).lock.pause is None:
+            await self._note("queue-resumed", call, {"reason": before.reason})
 
     async def prunable(self, call: Call[OfRetention, NoBody]) -> Versions:
         """Versions whose bytes would be deleted."""
@@ -195,7 +222,10 @@ class _Archive:
 
     async def prune(self, call: Call[OfRetention, NoBody]) -> Versions:
         """Delete the bytes of old versions."""
-        return Versions(versions=await self._archive.prune(call.query.state, call.query.policy))
+        pruned = await self._archive.prune(call.query.state, call.query.policy)
+        if pruned:
+            await self._note("versions-pruned", call, {"versions": [str(each.number) for each in pruned][:_NAMED]})
+        return Versions(versions=pruned)
 
     async def sweep(self, call: Call[OfState, NoBody]) -> Count:
         """Delete what killed writes left."""
@@ -215,7 +245,16 @@ class _Archive:
 
     async def discard(self, call: Call[OfEntry, NoBody]) -> Quarantined:
         """Throw a refused write away."""
-        return await self._archive.discard(call.query.state, call.query.id)
+        state, id_ = call.query.state, call.query.id
+        gone = next((each for each in await self._archive.quarantined(state) if each.id == id_), None)
+        if gone is None:  # the answer may have been lost
+            gone = await self._entries.recall(call.caller, f"discarded\n{state}\n{id_}", Quarantined)
+            return gone if gone is not None else await self._archive.discard(state, id_)
+        await self._entries.keep(call.caller, f"discarded\n{state}\n{id_}", gone)
+        gone = await self._archive.discard(state, id_)
+        facts: dict[str, Fact] = {"id": gone.id, "why": gone.why, "who": gone.who, "run": gone.run, "token": gone.token}
+        await self._note("quarantine-discarded", call, {**facts, "serial": gone.serial, "sha256": gone.digest})
+        return gone
 
     async def quarantine(self, call: Call[OfState, bytes]) -> Kept:
         """Keep bytes that a run's own door refused."""
@@ -229,7 +268,10 @@ class _Archive:
 
     async def mend_chain(self, call: Call[OfState, NoBody]) -> Count:
         """Make a damaged record of a chain anew."""
-        return Count(count=int(await self._archive.mend_chain(call.query.state)))
+        is_mended = await self._archive.mend_chain(call.query.state)
+        if is_mended:
+            await self._note(REPAIRED, call, {"record": "chain"})
+        return Count(count=int(is_mended))
 
     async def lost_head(self, call: Call[OfState, NoBody]) -> Version | None:
         """The version that a damaged record does not name any more."""
@@ -237,14 +279,50 @@ class _Archive:
 
     async def reattach(self, call: Call[OfState, ByGrant]) -> None:
         """Make the lost version current again."""
-        lost = await self._lost(call.query.state, call.body.number)
+        state, number = call.query.state, call.body.number
         writer = await self._writer(call, call.body.grant)
+        view = await self._coordinator.view(state)
+        holder, head = _holder(view, writer), view.head
+        token = holder.token if holder is not None else None
+        is_done = head is not None and (head.number, head.token) == (number, token)  # the answer was lost
+        lost = await (self._version if is_done else self._lost)(state, number)
         await self._archive.reattach(call.query.state, lost, writer=writer)
+        facts: dict[str, Fact] = {"record": "head", "version": lost.number, "serial": lost.serial, "token": token}
+        await self._note(REPAIRED, call, facts)
 
     async def rebuild(self, call: Call[OfNumber, NoBody]) -> Count:
         """Make an unreadable record anew."""
-        lost = await self._lost(call.query.state, call.query.number)
-        return Count(count=int(await self._archive.rebuild(call.query.state, lost)))
+        state, number = call.query.state, call.query.number
+        if await self._entries.recall(call.caller, f"rebuilt\n{state}\n{number}", Version) is not None:
+            with suppress(RecordDamaged):
+                if _number(await self._coordinator.view(state)) == number:
+                    return Count(count=1)  # it is as it was asked for: the answer was lost
+        lost = await self._lost(state, number)
+        await self._entries.keep(call.caller, f"rebuilt\n{state}\n{number}", lost)
+        is_made = await self._archive.rebuild(call.query.state, lost)
+        if is_made:
+            await self._note(REPAIRED, call, {"record": "state", "version": lost.number, "serial": lost.serial})
+        return Count(count=int(is_made))
+
+    async def _write(
+        self,
+        action: str,
+        call: Call[Any, Any],
+        before: View,
+        made: Version,
+        writer: Writer,
+        facts: Mapping[str, Fact],
+    ) -> None:
+        """Write down which version a person made current, unless it was current before: a repetition makes none."""
+        was_there = before.head is not None and before.head.number >= made.number
+        serial = before.head.serial if before.head is not None else None
+        said = {**facts, **version_facts(made, serial_before=None if was_there else serial)}
+        if not (was_there and (made.token, made.run) != (writer.token, writer.run)):
+            await self._entries.write(action, call, said, subject=f"{OWN}{call.query.state}", by=writer.who)
+
+    async def _note(self, action: str, call: Call[Any, Any], facts: Mapping[str, Fact]) -> None:
+        by = signed("", call.caller)
+        await self._entries.write(action, call, facts, subject=f"{OWN}{call.query.state}", by=by)
 
     async def _writer(self, call: Call[OfState, ByGrant] | Call[OfState, bytes], grant: Grant) -> Writer:
         """Return who writes, after a look whether it is that one's own grant, and one to change the state.
@@ -258,19 +336,20 @@ class _Archive:
         check_may_change(state, lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
         return grant.writer(signed(grant.who, call.caller))
 
-    async def _agree_to_write(self, call: Call[OfState, bytes], asked: WriteAsked, body: bytes) -> None:
-        """Have another person agree to a state that no run made, or that is to be stored by force.
+    async def _agree_to_write(self, call: Call[OfState, bytes], asked: WriteAsked, body: bytes) -> View:
+        """Have another person agree to a state that no run made, or that is stored by force; return what is there.
 
         Without a current grant there is nothing to agree to: the archive refuses, and keeps the bytes.
         """
         state, grant = call.query.state, asked.grant
         view = await self._coordinator.view(state)
-        holder = holder_of(view.lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
+        holder = _holder(view, grant)
         if holder is None or (holder.run and not asked.force):
-            return
+            return view
         digest = await digest_of(body)
         if view.head is None or view.head.digest != digest:  # the same again replaces nothing
             await self._agree(call.caller, push_act(state, digest, len(body), over=_number(view)))
+        return view
 
     async def _agree_to_restore(self, call: Call[OfState, ByGrant], version: Version) -> None:
         state = call.query.state
@@ -294,12 +373,16 @@ class _Archive:
         return lost
 
 
+def _holder(view: View, grant: Grant | Writer) -> Holder | None:
+    return holder_of(view.lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
+
+
 def _number(view: View) -> int:
     return view.head.number if view.head is not None else 0
 
 
 def version_endpoints(
-    coordinator: Coordinator, archive: StateArchive, agree: Agree = nobody_asked
+    coordinator: Coordinator, archive: StateArchive, agree: Agree = nobody_asked, entries: OwnEntries = NO_ENTRIES
 ) -> list[AnyEndpoint]:
     """Return the rows.
 
@@ -307,8 +390,9 @@ def version_endpoints(
         coordinator: Keeps heads and grants.
         archive: Keeps states.
         agree: See `Agree`.
+        entries: Writes down what is done.
     """
-    do = _Archive(coordinator, archive, agree)
+    do = _Archive(coordinator, archive, agree, entries)
     return [*_reading(do), *_writing(do), *_refused_writes(do), *_mending(do)]
 
 

@@ -1,0 +1,193 @@
+"""What the server itself writes into the audit log about acts that its API does.
+
+Our own commands tell the log what they do; a client of somebody else's need not. So each endpoint by which a person
+changes more than a run does writes its entry here. What our commands tell of the same act is then not written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from interlock.audit.entry import Entry, Fact
+from interlock.audit.log import AuditLog
+from interlock.bounded import decode_json
+from interlock.lock import Broken, Event, Holder, Lock, Paused, Resumed
+from interlock.rights.callers import Caller
+from interlock.server.api.table import Call
+from interlock.state.history import Version
+from interlock.store import Mismatch, RecordStore
+
+BREAK_DECIDED: Final = "force-unlock-decided"
+BREAK_DONE: Final = "force-unlock"
+OWN: Final = "interlock:"  # before the names of our own states, as `interlock.site.ref.OWN`
+
+_ONCE: Final = "api-once/"
+_ACTS: Final = f"{_ONCE}act/"  # apart from what clients name themselves: none may make the server think that it wrote
+_ANSWERS: Final = f"{_ONCE}answer/"
+_OF_GRANTS = frozenset({BREAK_DECIDED, BREAK_DONE})
+_OF_VERSIONS = frozenset({"state-restored", "state-pushed", "state-accepted", "state-deleted"})
+REPAIRED: Final = "state-repaired"
+
+
+_A = TypeVar("_A", bound=Struct)
+
+
+class _Once(Struct, frozen=True, kw_only=True):
+    """Remembers that an act was written down, so that a repetition does not do it again."""
+
+    number: int
+
+
+class Once:
+    """Remembers which act has which entry.
+
+    Args:
+        log: The audit log.
+        records: Where that is remembered.
+    """
+
+    def __init__(self, log: AuditLog, records: RecordStore) -> None:
+        self._log = log
+        self._records = records
+
+    async def told(self, caller: Caller, once: str) -> Entry | None:
+        """Return the entry that a caller told under a name of its own; None when it told none."""
+        return await self._find(_key(_ONCE, caller, once))
+
+    async def remember_told(self, caller: Caller, once: str, entry: Entry) -> None:
+        """Remember the entry that a caller told under a name of its own."""
+        await self._remember(_key(_ONCE, caller, once), entry)
+
+    async def find(self, caller: Caller, act: str) -> Entry | None:
+        """Return the entry of an act (`act_of`, `told_of`) of a caller; None when it was not written down."""
+        return await self._find(_key(_ACTS, caller, act)) if act else None
+
+    async def remember(self, caller: Caller, act: str, entry: Entry) -> None:
+        """Remember the entry of an act (`act_of`, `told_of`)."""
+        if act:
+            await self._remember(_key(_ACTS, caller, act), entry)
+
+    async def _find(self, key: str) -> Entry | None:
+        record = await self._records.get(key)
+        if record is None:
+            return None
+        number = decode_json(record.value, type=_Once).number
+        return next((each for each in await self._log.entries() if each.number == number), None)
+
+    async def _remember(self, key: str, entry: Entry) -> None:
+        with suppress(Mismatch):  # the same act, told twice at once: there are two entries then, and both are true
+            await self._records.swap(key, expected=None, value=msgspec.json.encode(_Once(number=entry.number)))
+
+
+def _key(kind: str, caller: Caller, what: str) -> str:
+    return kind + hashlib.sha256(f"{caller.key}\n{what}".encode()).hexdigest()[:40]
+
+
+def act_of(action: str, subject: str, facts: Mapping[str, object]) -> str:
+    """Return what tells an act from every other, whoever tells of it; empty where nothing does."""
+    if action in _OF_GRANTS and facts.get("lock_id"):
+        return f"{action}\n{facts['lock_id']}\n{facts.get('token')}"
+    if action in _OF_VERSIONS and facts.get("version"):
+        return f"{action}\n{subject}\n{facts['version']}"
+    if action == REPAIRED and facts.get(
+        "token"
+    ):  # the same version may be lost again, and repaired under another grant
+        return f"{action}\n{subject}\n{facts.get('version')}\n{facts['token']}"
+    return ""
+
+
+def told_of(action: str, subject: str, facts: Mapping[str, object]) -> str:
+    """Return by what it is remembered that a client itself told why it breaks a lock; empty for other acts."""
+    return f"told\n{act_of(action, subject, facts)}" if action == BREAK_DECIDED else ""
+
+
+class OwnEntries:
+    """Writes the server's own entries.
+
+    Args:
+        log: The audit log; None writes nothing, as in tests of the endpoints alone.
+        records: Where it is remembered what was written; None only without a log.
+    """
+
+    def __init__(self, log: AuditLog | None = None, records: RecordStore | None = None) -> None:
+        self._log = log
+        self._records = records
+        self._once = Once(log, records) if log is not None and records is not None else None
+
+    async def write(
+        self, action: str, call: Call[Any, Any], facts: Mapping[str, Fact], *, subject: str, by: str
+    ) -> None:
+        """Write down what a call does, or did, unless that stands there already.
+
+        Args:
+            action: What.
+            call: Whose, and from where.
+            facts: To what, from what to what.
+            subject: The state's address.
+            by: Who, as `signed` spells it.
+        """
+        if self._log is None or self._once is None:
+            return
+        what = act_of(action, subject, facts)
+        for known in (what, told_of(action, subject, facts)):
+            if await self._once.find(call.caller, known) is not None:
+                return
+        said = {**facts, "from": call.address}
+        entry = await self._log.append(action, subject=subject, by=by, facts=said)
+        await self._once.remember(call.caller, what, entry)
+
+    async def keep(self, caller: Caller, what: str, answer: Struct) -> None:
+        """Keep the answer to an act that cannot be done twice, before it is done."""
+        if self._records is not None:
+            with suppress(Mismatch):  # it is kept
+                value = msgspec.json.encode(answer)
+                await self._records.swap(_key(_ANSWERS, caller, what), expected=None, value=value)
+
+    async def recall(self, caller: Caller, what: str, kind: type[_A]) -> _A | None:
+        """Return the answer that was kept for this caller; None when there is none."""
+        record = None if self._records is None else await self._records.get(_key(_ANSWERS, caller, what))
+        return None if record is None else decode_json(record.value, type=kind)
+
+
+NO_ENTRIES: Final = OwnEntries()
+
+
+def version_facts(made: Version, *, serial_before: int | None) -> dict[str, Fact]:
+    """Return what is said of a version that a person made current."""
+    return {
+        "version": made.number,
+        "serial": made.serial,
+        "serial_before": serial_before,
+        "sha256": made.digest,
+        "token": made.token,
+    }
+
+
+def broken_facts(holder: Holder, event: Event) -> dict[str, Fact]:
+    """Return what is said of a grant that somebody else's event ends."""
+    return {
+        "lock_id": holder.lock_id or holder.ticket,
+        "who": holder.who,
+        "run": holder.run,
+        "token": holder.token,
+        "reasons": [event.reason] if isinstance(event, Broken) and event.reason else [],
+    }
+
+
+def pause_entry(before: Lock, after: Lock, event: Event) -> tuple[str, dict[str, Fact]] | None:
+    """Return the action and the facts of an event that paused or resumed a queue; None where it changed nothing."""
+    if before.pause == after.pause:
+        return None
+    match event:
+        case Paused():
+            return "queue-paused", {"reason": event.reason}
+        case Resumed():
+            return "queue-resumed", {"reason": before.pause.reason if before.pause else ""}
+        case _:
+            return None
