@@ -216,6 +216,19 @@ def test_a_run_that_waits_for_a_state_that_is_moved_ends_and_says_where_it_is(de
     assert "was moved to s3://states/app" in ended.err
 
 
+def test_the_edit_is_made_by_the_command_that_is_printed_after_a_file_was_put_aside(desk: Desk, tmp_path: Path) -> None:
+    with PLACES["local"](tmp_path) as place:
+        module = root(desk, place, text=ONE)
+        assert desk.run("apply", module, "--auto-approve").code == 0
+        first = desk.run("adopt", module, "--yes")
+        assert first.code == 0, first.err
+        again = desk.run("adopt", module, "--yes", "--edit")
+        assert again.code == 0, again.err
+        assert "moved already" in again.err
+        clean = desk.run("plan", module, "--detailed-exitcode")
+        assert clean.code == 0, clean.err
+
+
 @pytest.mark.promise("P5")
 @pytest.mark.parametrize("name", ["http", "local"])
 def test_a_move_that_was_killed_is_repeated_by_the_same_command(desk: Desk, name: str, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def plan_adoption(directory: Path, home: Home, environ: Mapping[str, str],
         raise _nothing_elsewhere(directory, declared)
     name = named or _usual_name(directory, home, environ)
     states = []
-    for space in await _spaces_of(declared, home):
+    for space in await _spaces_to_adopt(declared, name, home):
         source = _in_workspace(declared, space, directory, home, environ)
         target = own_ref(in_workspace(name, space), directory=directory)
         async with open_both(source, target, home) as (one, other):
@@ -139,7 +139,7 @@ async def carry_out(plan: Plan, home: Home, *, told: Callable[[Relocation, Conte
     aside: list[Path] = []
     for each in plan.states:
         settle = _settle(each.source, aside)
-        if each.move.done and settle is None:
+        if each.move.done and (settle is None or each.move.gone):
             continue
         async with open_both(each.source, each.target, home) as (source, target):
             told(each, await move(source, target, settle=settle))
@@ -168,6 +168,16 @@ async def _spaces_of(declared: StateRef, home: Home) -> Sequence[str]:
     async with open_site(declared, home) as site:
         assert site.backend is not None, "it is elsewhere"
         return await site.backend.workspaces()
+
+
+async def _spaces_to_adopt(declared: StateRef, name: str, home: Home) -> Sequence[str]:
+    """Return the workspaces that have a state there, and of files also those whose file was put aside by a move."""
+    there = await _spaces_of(declared, home)
+    if declared.found.type != _LOCAL:
+        return there
+    kept = [one.state.partition("@") for one in await home.coordinator.states() if one.head]
+    before = {space or DEFAULT_WORKSPACE for state, _, space in kept if state == name}
+    return sorted({*there, *before})
 
 
 def _in_workspace(declared: StateRef, space: str, directory: Path, home: Home, environ: Mapping[str, str]) -> StateRef:

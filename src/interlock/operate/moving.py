@@ -52,18 +52,20 @@ class Move:
         content: What is moved.
         stored: The target has this content already.
         done: The source has its mark already, too.
+        gone: Nothing is left at the source, as of a file that was put aside.
     """
 
     content: Content
     stored: bool = False
     done: bool = False
+    gone: bool = False
 
 
 async def plan_move(source: Site, target: Site) -> Move | None:
     """Look at what would be moved; nothing is changed.
 
     Returns:
-        The move; None when the source has no state.
+        The move; None when the source has no state, and none was moved from there to the target.
 
     Raises:
         StateInvalid: The source is damaged, or its backend's digest or history speaks against it.
@@ -71,11 +73,19 @@ async def plan_move(source: Site, target: Site) -> Move | None:
     """
     body = await source.versions.current()
     if body is None:
-        return None
+        return await _made_before(source, target)
     found = refusing(await source.versions.findings(None))
     if found:
         raise _damaged(source, "; ".join(finding.message for finding in found[:3]))
     return await _judge(source, target, body)
+
+
+async def _made_before(source: Site, target: Site) -> Move | None:
+    """Return the move that emptied the source; else the command that would finish the rest of it finds nothing."""
+    if await _moved(source) != target.ref.address or await _moved(target) or await _moving(target):
+        return None
+    there = await target.versions.current()
+    return None if there is None else Move(content=content_of(there), stored=True, done=True, gone=True)
 
 
 async def _judge(source: Site, target: Site, body: bytes) -> Move:
