@@ -223,13 +223,18 @@ def _secret(environment: Mapping[str, str], secret_file: str | None, command: st
 
 def _ask_command(command: str) -> str:
     import shlex
-    import subprocess
+
+    from interlock.errors import reason_of
+    from interlock.trust.asked_program import ask_program
 
     try:
-        done = subprocess.run(shlex.split(command), capture_output=True, timeout=_COMMAND_S, check=True, text=True)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise _usage("the secret command failed", type(error).__name__, "run it by hand") from error
-    return done.stdout[:4096].strip()
+        done = ask_program(shlex.split(command), timeout_s=_COMMAND_S)
+        said = done.out.decode().strip()
+    except (OSError, ValueError, IndexError) as error:
+        raise _usage("the secret command failed", reason_of(error), "run it by hand") from error
+    if done.code:
+        raise _usage("the secret command failed", f"it ended with status {done.code}", "run it by hand")
+    return said
 
 
 def _usage(what: str, why: str, fix: str = "see interlock gateway --help") -> Exception:

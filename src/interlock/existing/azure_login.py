@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import hmac
 import shutil
-import subprocess
 import urllib.parse
 import urllib.request
 from email.utils import format_datetime
@@ -20,6 +19,7 @@ from interlock.bounded import read_json
 from interlock.clock import Clock
 from interlock.errors import AuthenticationFailed, UsageError
 from interlock.existing.interface import Found
+from interlock.trust.asked_program import ask_program
 from interlock.trust.sending import SameOrigin
 
 VERSION = "2021-12-02"
@@ -122,11 +122,11 @@ class AzureLogin:
             )
         words = [program, "account", "get-access-token", "--resource", _RESOURCE, "--output", "json"]
         try:
-            done = subprocess.run(words, capture_output=True, check=False, timeout=_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
+            done = ask_program(words, timeout_s=_TIMEOUT_S, bytes_max=_BYTES_MAX)
+        except (OSError, ValueError) as error:
             why = type(error).__name__
             raise AuthenticationFailed("az gave us no access token", why=why, fix="az login") from error
-        return _granted(done.stdout[:_BYTES_MAX], "accessToken")
+        return _granted(done.out, "accessToken")
 
 
 def _granted(answer: bytes, name: str) -> tuple[str, float]:

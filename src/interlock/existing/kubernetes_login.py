@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import ssl
-import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Mapping
@@ -21,9 +20,10 @@ from typing import Any
 
 from interlock.bounded import read_json, read_yaml
 from interlock.clock import Clock
-from interlock.errors import AuthenticationFailed, UsageError
+from interlock.errors import AuthenticationFailed, UsageError, reason_of
 from interlock.existing.interface import Found
 from interlock.existing.kubeconfig import EXEC_VERSION, Cluster, Pem, Plugin, Wanted, chosen
+from interlock.trust.asked_program import ask_program
 from interlock.trust.own_secrets import without_own_secrets
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -179,22 +179,15 @@ class KubernetesLogin:
         environ = {**without_own_secrets(os.environ), **plugin.environ, "KUBERNETES_EXEC_INFO": json.dumps(said)}
         name = plugin.command[0]
         try:
-            ended = subprocess.run(
-                plugin.command,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PLUGIN_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            why = os.strerror(error.errno or 0) if isinstance(error, OSError) else f"no answer in {_PLUGIN_S:.0f} s"
+            ended = ask_program(plugin.command, environ=environ, timeout_s=_PLUGIN_S)
+        except (OSError, ValueError) as error:
+            why = f"no answer in {_PLUGIN_S:.0f} s" if isinstance(error, TimeoutError) else reason_of(error)
             raise UsageError(f"{name}, which logs in to the cluster, cannot be run", why=why, fix=_FIX) from None
-        if ended.returncode:
+        if ended.code:
             raise AuthenticationFailed(
-                f"{name} did not log in to the cluster", why=f"it ended with status {ended.returncode}", fix=name
+                f"{name} did not log in to the cluster", why=f"it ended with status {ended.code}", fix=name
             )
-        status = _status(ended.stdout)
+        status = _status(ended.out)
         token = status.get("token")
         if not isinstance(token, str) or not token:
             raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.errors import BackendUnavailable, UsageError, reason_of
 from interlock.settings.values import Settings
 from interlock.trust.own_secrets import without_own_secrets
-from interlock.trust.secret_file import BYTES_MAX, read_secret_file
+from interlock.trust.secret_file import read_secret_file
 
 if TYPE_CHECKING:
     from interlock.store.sealing import MasterKey
@@ -62,25 +61,19 @@ def _read(name: str, value: str, environ: Mapping[str, str]) -> tuple[MasterKey,
 
 def _printed_by(line: str, environ: Mapping[str, str]) -> str:
     """Return what a command prints. What it printed is in no message: it may be the key."""
+    from interlock.trust.asked_program import ask_program
+
     try:
-        words = shlex.split(line)
-        ended = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_S_MAX,
-            check=False,
-            env=without_own_secrets(environ),
-        )
-    except (OSError, ValueError, IndexError) as error:
-        raise UsageError(f"{KEY_COMMAND} cannot be run", why=reason_of(error), fix=f"correct {KEY_COMMAND}") from None
-    except subprocess.TimeoutExpired:
+        ended = ask_program(shlex.split(line), environ=without_own_secrets(environ), timeout_s=COMMAND_S_MAX)
+    except TimeoutError:
         raise BackendUnavailable(
             f"{KEY_COMMAND} gave no key", why=f"it ran for longer than {COMMAND_S_MAX:.0f} seconds", fix=line
         ) from None
-    if ended.returncode:
-        raise BackendUnavailable(f"{KEY_COMMAND} gave no key", why=f"it ended with status {ended.returncode}", fix=line)
-    return ended.stdout[:BYTES_MAX].decode(errors="replace")
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(f"{KEY_COMMAND} cannot be run", why=reason_of(error), fix=f"correct {KEY_COMMAND}") from None
+    if ended.code:
+        raise BackendUnavailable(f"{KEY_COMMAND} gave no key", why=f"it ended with status {ended.code}", fix=line)
+    return ended.out.decode(errors="replace")
 
 
 def keys_here(settings: Settings, environ: Mapping[str, str] | None) -> tuple[MasterKey, ...]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -82,3 +84,19 @@ def test_the_command_does_not_get_secrets_of_ours(tmp_path: Path) -> None:
     telling = f"{sys.executable} -c \"import os; print('{KEY}' if 'INTERLOCK_TOKEN' not in os.environ else 'no')\""
     environ = {"INTERLOCK_ENCRYPTION_KEY_COMMAND": telling, "INTERLOCK_TOKEN": "hush-hush"}
     assert len(find_encryption_keys(settings(tmp_path), environ)) == 1
+
+
+@pytest.mark.promise("P10")
+def test_a_command_that_prints_without_end_is_stopped_and_not_read(tmp_path: Path) -> None:
+    endless = f"{sys.executable} -c \"while True: print('{KEY}')\""
+    with pytest.raises(UsageError, match="cannot be run") as caught:
+        find_encryption_keys(settings(tmp_path), {"INTERLOCK_ENCRYPTION_KEY_COMMAND": endless})
+    assert "printed more than" in caught.value.why
+    assert KEY not in str(caught.value)
+
+
+def test_a_command_that_leaves_a_child_behind_has_answered_when_it_ends(tmp_path: Path) -> None:
+    leaving = f"sh -c 'sleep 60 & echo {KEY}; echo $! > {tmp_path / 'child'}'"
+    assert len(find_encryption_keys(settings(tmp_path), {"INTERLOCK_ENCRYPTION_KEY_COMMAND": leaving})) == 1
+    child = int((tmp_path / "child").read_text())
+    os.kill(child, signal.SIGKILL)  # it still ran: nobody waited for it
