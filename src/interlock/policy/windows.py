@@ -127,11 +127,18 @@ def find_hold(policies: Sequence[Policy], now: datetime, zones: Zones) -> Held |
         return None
     until = found.until
     for _ in range(_STEPS_MAX):  # when one ends, another may have begun
-        following = _first_hold(policies, until, zones) if until is not None else None
+        following = _following(policies, until, zones)
         if following is None:
             return Held(policy=found.policy, reason=found.reason, until=until)
         until = following.until
     return Held(policy=found.policy, reason=found.reason)
+
+
+def _following(policies: Iterable[Policy], until: datetime | None, zones: Zones) -> Held | None:
+    try:
+        return _first_hold(policies, until, zones) if until is not None else None
+    except OverflowError:  # the end of the calendar, in a freeze that was kept before its years were checked
+        return None
 
 
 def _first_hold(policies: Iterable[Policy], at: datetime, zones: Zones) -> Held | None:

@@ -94,6 +94,10 @@ class WindowSection(_Section):
         return {"days": list(dict.fromkeys(self.days)), "begin": self.begin, "end": self.end, "zone": self.zone}
 
 
+_YEARS = range(1970, 9001)
+"""Of a freeze; at the end of the calendar no time zone can be added, and no next window be looked for."""
+
+
 class FreezeSection(_Section):
     """A time in which no change begins."""
 
@@ -119,6 +123,10 @@ class FreezeSection(_Section):
         if told is None:
             return None
         at = told if isinstance(told, datetime) else datetime.combine(told, time())
+        if at.year not in _YEARS:
+            raise ValueError(
+                "`from` and `to` are in the years 1970 to 9000; without `to` it lasts until it is taken out"
+            )
         return (at if at.tzinfo is not None else at.replace(tzinfo=ZoneInfo(self.zone))).astimezone(UTC)
 
     def plain(self) -> dict[str, object]:
@@ -210,7 +218,8 @@ class PolicySection(_Section):
 class PoliciesDocument(_Section):
     """A home's own policies, as `interlock policies set FILE` reads them."""
 
-    policies: list[PolicySection] = Field(default=[], max_length=MAX_POLICIES, description="See interlock.yaml.")
+    # needed: an empty file, as of a redirection that failed, must not take every policy away
+    policies: list[PolicySection] = Field(max_length=MAX_POLICIES, description="See interlock.yaml.")
 
 
 _PARTS: Mapping[str, type[BaseModel]] = {

@@ -290,7 +290,9 @@ def read_document(path: Path, *, otherwise: str = "interlock init") -> dict[str,
         return {}
     if not isinstance(document, dict):
         raise UsageError(
-            f"{path} must be a mapping", why=f"it is a {type(document).__name__}", fix="interlock init --print"
+            f"{path} must be a mapping",
+            why="it is a list or a single value",
+            fix="interlock init --print" if otherwise == "interlock init" else otherwise,
         )
     return document
 

@@ -39,6 +39,21 @@ def test_policies_of_the_operator_and_the_repository_are_both_there(tmp_path: Pa
     assert next(one for one in found if one.name == "theirs").wait_s == 1800.0
 
 
+@pytest.mark.parametrize("document", [{}, {"policies": None}])
+def test_a_file_without_the_word_policies_takes_no_policy_away(document: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="policies"):
+        parse_policies(document, file="/etc/p.yaml", layer=Layer.SERVER)
+    assert parse_policies({"policies": []}, file="/etc/p.yaml", layer=Layer.SERVER) == ()
+
+
+@pytest.mark.parametrize("at", ["0001-01-01", "9999-12-31", "9999-12-31 23:59"])
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Auckland", "America/Los_Angeles"])
+def test_a_freeze_at_the_ends_of_the_calendar_is_refused_in_words(at: str, zone: str) -> None:
+    for name in ("from", "to"):
+        with pytest.raises(UsageError, match="1970 to 9000"):
+            parsed(freezes=[{"reason": "r", name: at, "zone": zone}])
+
+
 def test_times_are_read_in_their_zone(tmp_path: Path) -> None:
     (policy,) = said(
         tmp_path,

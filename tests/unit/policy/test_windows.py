@@ -108,3 +108,11 @@ def test_the_end_of_the_day_is_a_time() -> None:
     assert minutes_of("24:00") == 1440
     assert minutes_of("00:00") == 0
     assert timedelta(minutes=minutes_of("08:30")) == timedelta(hours=8.5)
+
+
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("zone", ["UTC", BERLIN, "Pacific/Auckland", "America/Los_Angeles"])
+def test_a_freeze_until_the_end_of_the_calendar_holds_and_has_no_end(zone: str) -> None:
+    frozen = policy(freezes=(Freeze(reason="for ever", end=datetime.max.replace(tzinfo=UTC)),))
+    office = policy(Window(days=("mon",), begin="08:00", end="16:00", zone=zone), name="office")
+    assert find_hold([frozen, office], at("2026-12-03T17:00+01:00"), ZoneInfo) is not None
