@@ -45,3 +45,12 @@ def endpoints(home: EmbeddedHome, doors: GatewayDoors) -> list[AnyEndpoint]:
 
     keeper = OrganisationKeeper(OrganisationBook(home.store, home.clock), home.audit)
     return [*organisation_endpoints(keeper), *gateway_endpoints(doors)]
+
+
+async def own_clients(home: EmbeddedHome) -> frozenset[str]:
+    """Return the keys of the records that say where the OAuth clients belong which the server keeps itself."""
+    from interlock.gateway.identity import known_key
+    from interlock.server.gateway.book import OrganisationBook
+
+    kept = await OrganisationBook(home.store, home.clock).all()
+    return frozenset(known_key(each.terms.api_url, each.client_id) for each in kept)

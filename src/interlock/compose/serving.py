@@ -187,6 +187,7 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
         exchange: Gives CI jobs and people tokens.
     """
     from interlock.compose.gateways import endpoints as gateway_endpoints
+    from interlock.compose.gateways import own_clients
     from interlock.server.api.about import about_endpoints
     from interlock.server.api.approvals import approval_endpoints
     from interlock.server.api.audit import audit_endpoints
@@ -207,7 +208,7 @@ def _endpoints(home: EmbeddedHome, doors: GatewayDoors, exchange: Exchange) -> l
         *lock_endpoints(home.coordinator, home.beside, hold_of(home), agreeing(home), entries),
         *version_endpoints(home.coordinator, home.archive, agreeing(home), entries),
         *gateway_endpoints(home, doors),
-        *book_endpoints(home.store),
+        *book_endpoints(home.store, lambda: own_clients(home)),
         *audit_endpoints(home.audit, home.store.records),
         *policy_endpoints(home.policies, home.audit),
         *approval_endpoints(home),

@@ -59,7 +59,7 @@ def read_known(value: bytes) -> str:
 async def find_known(store: RecordStore, api_url: str, client_id: str) -> str:
     """Return the id of a client's organisation as it was kept; empty when it was not, or cannot be read."""
     try:
-        record = await store.get(_key(api_url, client_id))
+        record = await store.get(known_key(api_url, client_id))
     except InterlockError:
         return ""
     return "" if record is None else read_known(record.value)
@@ -69,7 +69,7 @@ async def keep_known(store: RecordStore, api_url: str, client_id: str, organisat
     """Keep the id of a client's organisation; what cannot be kept is asked for again."""
     value = msgspec.json.encode(_Known(organisation=organisation))
     try:
-        await store.swap(_key(api_url, client_id), expected=None, value=value)
+        await store.swap(known_key(api_url, client_id), expected=None, value=value)
     except Mismatch:
         return
     except InterlockError:
@@ -86,7 +86,8 @@ def read_id(body: bytes) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _key(api_url: str, client_id: str) -> str:
+def known_key(api_url: str, client_id: str) -> str:
+    """Return where it is kept which organisation a client belongs to."""
     return f"{ORGANISATIONS}{_digest(api_url, client_id)}"
 
 

@@ -422,11 +422,16 @@ def to_bytes(ledger: Ledger) -> bytes:
 
 def from_bytes(raw: bytes, *, now_s: float) -> Ledger:
     """Read a stored ledger. One that cannot be read, or of another schema, is begun anew: budgets are not state."""
+    return read_ledger(raw) or Ledger(lost_at_s=now_s)
+
+
+def read_ledger(raw: bytes) -> Ledger | None:
+    """Read a stored ledger; None for one that cannot be read, or of another schema."""
     try:
         ledger = decode_json(raw, type=Ledger)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Ledger(lost_at_s=now_s)
-    return ledger if ledger.schema == SCHEMA else Ledger(lost_at_s=now_s)
+        return None
+    return ledger if ledger.schema == SCHEMA else None
 
 
 def lost_until_s(ledger: Ledger, now_s: float) -> float:

@@ -85,6 +85,7 @@ class Terms:
             `runs_only` for a fresh one.
         proxy: The forward proxy between the gateway and both.
         relays: It sends to a gateway of ours on a server, which keeps all budgets: it has none, and gives a 429 on.
+        named: Begins the name under which it draws from shared budgets; see `takings.SERVERS`.
         reread: Reads the credentials once more where they came from, when they are refused; None for no such place.
     """
 
@@ -102,6 +103,7 @@ class Terms:
     placeholder_key: bytes | None = None
     proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
     relays: bool = False
+    named: str = ""
     reread: Reread | None = field(default=None, compare=False)
 
 
@@ -453,7 +455,9 @@ class Gateway:
             unnamed=self._identify,
         )
         places = [place for place in (near, common) if place is not None]
-        return [Sharing(place, key="", process=self._ids.fresh(), around=around) for place in places]
+        return [
+            Sharing(place, key="", process=f"{self.terms.named}{self._ids.fresh()}", around=around) for place in places
+        ]
 
     def _forget_organisation(self) -> None:
         """Another client was learned: it may be of another organisation."""

@@ -6,7 +6,7 @@ no book. Which state a record is about is told by its key, or by what it says; t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -18,12 +18,16 @@ from interlock.bounded import decode_json
 from interlock.creations.creation import Creation
 from interlock.drift.finding import decode_scan
 from interlock.errors import InterlockError, UsageError
+from interlock.gateway.identity import ORGANISATIONS, read_known
+from interlock.gateway.ledger import Ledger, from_bytes, read_ledger
+from interlock.gateway.takings import LATE_S, taken_back
 from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.rights.roles import EVERY_STATE
+from interlock.rights.token import Forbidden
 from interlock.server.api.serving import NotFound
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, reads
-from interlock.store import BlobStore, Mismatch, Record, RecordStore
+from interlock.store import Mismatch, Record
 from interlock.store.opening import Store
 
 SCAN_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -97,12 +101,19 @@ _STATE_OF: Final[Mapping[str, Callable[[str, bytes | None], str]]] = {
 """The books, and which state each of their records is about."""
 
 
+async def no_clients() -> frozenset[str]:
+    """Return nothing, as where the server keeps no OAuth client."""
+    return frozenset()
+
+
 class _Books:
     """Does what clients ask of the books."""
 
-    def __init__(self, records: RecordStore, blobs: BlobStore) -> None:
-        self._records = records
-        self._blobs = blobs
+    def __init__(self, store: Store, clients: Callable[[], Awaitable[frozenset[str]]]) -> None:
+        self._records = store.records
+        self._blobs = store.blobs
+        self._clock = store.clock
+        self._clients = clients
 
     async def look(self, call: Call[OfRecord, NoBody]) -> ToldRecord | None:
         """One record of a book, now or when it has changed."""
@@ -142,13 +153,51 @@ class _Books:
     async def _check_writer(self, call: Call[OnBehalf, Swap], asked: Swap) -> None:
         """Refuse who may not write what is there, or what is to be there."""
         if _book_of(asked.key) == _BUDGETS:
-            call.caller.check(Right.PLAN, call.query.state or EVERY_STATE)
+            await self._check_may_draw(call, asked)
             return
         values = [asked.value] if asked.value is not None else []
         if not asked.is_damaged and (before := await self._records.get(asked.key)) is not None:
             values.append(before.value)
         for value in values:
             _check(call.caller, Right.PLAN, asked.key, value)
+
+    async def _check_may_draw(self, call: Call[OnBehalf, Swap], asked: Swap) -> None:
+        """Refuse what takes back what others drew from a budget, and a client that would move.
+
+        All runs of an organisation draw from one record, and each client writes the whole of it: also for the gateway
+        through which the server's own runs apply.
+        """
+        call.caller.check(Right.PLAN, call.query.state or EVERY_STATE)
+        if asked.key.startswith(ORGANISATIONS):
+            await self._check_belongs(asked)
+            return
+        after, now_s = read_ledger(asked.value or b""), self._clock.now().timestamp()
+        if after is None:
+            raise UsageError("the budget was not changed", why="what was sent is no record of a budget")
+        before = await self._ledger(asked, now_s)
+        taken = "" if before is None else taken_back(before, after, now_s=now_s)
+        if taken:
+            why = f"the change takes back {taken}; a clock that is more than {LATE_S:.0f} s wrong does that too"
+            raise Forbidden("the budget was not changed", why=why)
+
+    async def _ledger(self, asked: Swap, now_s: float) -> Ledger | None:
+        """Return what a change replaces; None where it was made from another record, and so will not land."""
+        if asked.is_damaged:
+            return Ledger(lost_at_s=now_s)
+        record = await self._records.get(asked.key)
+        if (None if record is None else record.version) != asked.expected:
+            return None
+        return Ledger() if record is None else from_bytes(record.value, now_s=now_s)
+
+    async def _check_belongs(self, asked: Swap) -> None:
+        """Refuse another word on where an OAuth client belongs, and any on one that the server keeps."""
+        if not read_known(asked.value or b""):
+            raise UsageError("the record was not changed", why="what was sent names no organisation")
+        if asked.expected is not None or asked.key in await self._clients():
+            raise Forbidden(
+                "the record was not changed",
+                why="an OAuth client never moves to another organisation, and the server knows its own",
+            )
 
     async def keep_scan(self, call: Call[NoQuery, bytes]) -> Blob:
         """Keep a scan for drift."""
@@ -214,9 +263,14 @@ class _Whole:
         return ToldFaults(faults=[ToldFault(what=each.what, key=each.key) for each in await self._store.faults()])
 
 
-def book_endpoints(store: Store) -> list[AnyEndpoint]:
-    """Return the rows."""
-    books = _Books(store.records, store.blobs)
+def book_endpoints(store: Store, clients: Callable[[], Awaitable[frozenset[str]]] = no_clients) -> list[AnyEndpoint]:
+    """Return the rows.
+
+    Args:
+        store: Where the books are.
+        clients: Which records say where OAuth clients belong that the server keeps.
+    """
+    books = _Books(store, clients)
     return [
         reads("/books", books.look, right=None, query=OfRecord, answer=ToldRecord, waits=True),
         reads("/books/all", books.list, right=None, query=OfRecords, answer=ToldRecords),

@@ -15,6 +15,7 @@ from msgspec import Struct
 from interlock.errors import UsageError, command
 from interlock.gateway import Credentials, Secret, parse_override
 from interlock.gateway.service import Terms
+from interlock.gateway.takings import SERVERS
 from interlock.genesys import parse_region
 from interlock.rights.roles import check_glob, matches
 from interlock.settings.authority import check_address
@@ -79,6 +80,7 @@ class Organisation(Struct, frozen=True, kw_only=True):
             budgets=tuple(parse_override(each) for each in self.budgets),
             runs_only=True,
             placeholder_key=bytes.fromhex(self.key),
+            named=SERVERS,
         )
 
 

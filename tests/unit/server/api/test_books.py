@@ -15,6 +15,9 @@ from interlock.audit.log import AuditLog
 from interlock.coordinator.names import key_of
 from interlock.creations import Creation, Place
 from interlock.drift.finding import Scan, encode_scan
+from interlock.gateway.identity import known_key
+from interlock.gateway.ledger import Account, Ledger, Slice, to_bytes
+from interlock.gateway.takings import SERVERS
 from interlock.home.known import KnownState
 from interlock.ids import RandomIds
 from interlock.rights import Role
@@ -40,8 +43,12 @@ class Desk:
         self.log = AuditLog(self.records, self.clock)
         self.book = TokenBook(self.records, self.clock, RandomIds())
         tokens = BookTokens(self.book, SingleToken("the-own-token-of-this-server"))
-        rows = [*book_endpoints(store), *audit_endpoints(self.log, self.records)]
+        self.own_clients: frozenset[str] = frozenset()
+        rows = [*book_endpoints(store, self._clients), *audit_endpoints(self.log, self.records)]
         self.app = Starlette(routes=list(api_routes(rows, tokens=tokens, ending=asyncio.Event())))
+
+    async def _clients(self) -> frozenset[str]:
+        return self.own_clients
 
     async def ask(self, method: str, path: str, role: Role, states: str, **more: Any) -> Answered:
         _, text = await self.book.create(role, states=states, by="test")
@@ -114,11 +121,53 @@ async def test_a_lost_swap_tells_what_is_there(desk: Desk) -> None:
     assert answer.json()["current"]["version"] == 1
 
 
+ORGANISATION = "gateway/0123456789abcdef"
+
+
+def ledger(*slices: Slice) -> bytes:
+    accounts = {"org": Account(allowed=300, window_s=60.0, slices=slices)} if slices else {}
+    return to_bytes(Ledger(accounts=accounts))
+
+
+def drawn_by(owner: str) -> Slice:
+    return Slice(owner=owner, amount=15, free_at_s=NOW.timestamp() + 120.0)
+
+
 async def test_budgets_are_drawn_from_on_behalf_of_a_state(desk: Desk) -> None:
-    sent = swap("gateway/x", b"{}")
+    sent = swap(ORGANISATION, ledger())
     assert (await desk.ask("POST", "/books", Role.RUNNER, "prod/**", sends=sent)).status == 403
     assert (await desk.ask("POST", "/books?state=test", Role.RUNNER, "prod/**", sends=sent)).status == 403
-    assert (await desk.ask("POST", "/books?state=prod/a", Role.RUNNER, "prod/**", sends=sent)).status == 200
+    assert (await desk.ask("POST", "/books?state=prod/a", Role.READER, "prod/**", sends=sent)).status == 403
+    assert (await desk.ask("POST", "/books?state=prod/a", Role.PLANNER, "prod/**", sends=sent)).status == 200
+
+
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("role", [Role.PLANNER, Role.RUNNER, Role.ADMIN])
+async def test_whoever_draws_from_a_budget_leaves_what_the_servers_gateway_drew(desk: Desk, role: Role) -> None:
+    servers, runs = drawn_by(f"{SERVERS}a/1"), drawn_by("run/1")
+    await desk.records.swap(ORGANISATION, expected=None, value=ledger(servers))
+    path = "/books?state=prod/a"
+    for value in (ledger(), ledger(runs), b"{}", b"nonsense", None):
+        refused = await desk.ask("POST", path, role, "**", sends=swap(ORGANISATION, value, 1))
+        assert refused.status in {400, 403}, (value, refused.body)
+    kept = await desk.records.get(ORGANISATION)
+    assert kept is not None
+    assert kept.value == ledger(servers)
+    stale = await desk.ask("POST", path, role, "**", sends=swap(ORGANISATION, ledger(runs), 9))
+    assert stale.json()["current"]["version"] == 1, "it was made from another record: it is made anew, not refused"
+    shared = await desk.ask("POST", path, role, "**", sends=swap(ORGANISATION, ledger(servers, runs), 1))
+    assert shared.json()["version"] is not None
+
+
+@pytest.mark.promise("P7")
+async def test_an_oauth_client_never_moves_and_the_servers_own_are_the_servers_word(desk: Desk) -> None:
+    own, other = (known_key("https://api.mypurecloud.de", client) for client in ("the-servers", "a-runs"))
+    desk.own_clients = frozenset({own})
+    path, here, there = "/books?state=prod/a", b'{"organisation":"here"}', b'{"organisation":"there"}'
+    assert (await desk.ask("POST", path, Role.ADMIN, "**", sends=swap(own, here))).status == 403
+    assert (await desk.ask("POST", path, Role.PLANNER, "**", sends=swap(other, b"{}"))).status == 400
+    assert (await desk.ask("POST", path, Role.PLANNER, "**", sends=swap(other, here))).json()["version"]
+    assert (await desk.ask("POST", path, Role.PLANNER, "**", sends=swap(other, there, 1))).status == 403
 
 
 @pytest.mark.promise("P10")
