@@ -336,6 +336,21 @@ def cursor_page(call: Call, entities: Sequence[Any]) -> Reply:
     return Reply(content=content)
 
 
+def page_after(call: Call, entities: Sequence[Json]) -> Reply:
+    """Return the part of a list after the object whose id is the query's `after`: the client goes on until it is empty.
+
+    Raises:
+        ApiRefusal: 400, the size is out of bounds or no object has the id.
+    """
+    size = query_number(call, "pageSize", 25, most=MAX_PAGE_SIZE)
+    last = call.request.query.get("after")
+    places = [at for at, entity in enumerate(entities) if entity["id"] == last]
+    if last and not places:
+        raise bad_request("The parameter 'after' names no object of the list", "invalid.value")
+    start = places[0] + 1 if last else 0
+    return Reply(content={"entities": list(entities[start : start + size])})
+
+
 def query_number(call: Call, name: str, default: int, *, least: int = 1, most: int) -> int:
     """Return an integer of the query within bounds, `default` when absent or empty.
 

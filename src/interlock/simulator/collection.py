@@ -144,13 +144,16 @@ class Declared:
 
     def list(self, call: Call) -> Reply:
         """GET of the collection, by page and name."""
+        return paged(call, named(call, self.all_shown(call)), self.row.paging)
+
+    def all_shown(self, call: Call) -> Sequence[Json]:
+        """Return every object that lists show now."""
         parent = self._parent(call)
-        found = [
+        return [
             self.shown(call, record, body)
             for record, body in call.listed(self.row.kind)
             if not self.row.parent or body[PARENT] == parent
         ]
-        return paged(call, named(call, found), self.row.paging)
 
     def search(self, call: Call) -> Reply:
         """POST of clauses; see `search.py`."""

@@ -182,6 +182,14 @@ def bearer(request: Request) -> str:
     return value if scheme.lower() == "bearer" else ""
 
 
+def with_scheme(request: Request) -> Request:
+    """Return a request whose token may have stood without the word `Bearer`, as if it had stood with it."""
+    given = request.headers.get("authorization", "")
+    if not given or " " in given:
+        return request
+    return replace(request, headers={**request.headers, "authorization": f"Bearer {given}"})
+
+
 def asked_client(request: Request) -> str:
     """Return the id of the OAuth client that asks for a token, empty for none or one that cannot be read."""
     if request.path != TOKEN_PATH:

@@ -58,10 +58,15 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delays:
-    """Seconds until a write is seen by reads of one object, and by lists and searches."""
+    """Seconds until a write is seen by reads of one object, and by lists and searches.
+
+    Attributes:
+        media_s: Until an uploaded sound file is ready.
+    """
 
     read_s: float = 0.0
     list_s: float = 0.0
+    media_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,10 @@ a correlation id, a status to poll) is from memory of the public API and is mark
 
 from __future__ import annotations
 
-import re
-from email.parser import BytesParser
-from email.policy import HTTP
-
-from .answer import ApiRefusal, Json, Moment, Reply, Request, bad_request, not_found
+from .answer import Json, Moment, Reply, Request, bad_request, not_found
 from .call import Call, home_division, named, page, shown
 from .chance import Chance
+from .form import read_form
 from .org import Kind, Organisation
 from .routes import Route
 
@@ -20,9 +17,6 @@ KINDS = (Kind(name="script", entity="Script", service="Scripter"),)
 
 UPLOAD_PATH = "/uploads/v2/scripter"
 MAX_UPLOADS = 10_000
-MAX_PARTS = 10
-
-_BOUNDARY = re.compile(r"multipart/form-data;.*boundary=", re.IGNORECASE)
 
 
 class Scripts:
@@ -54,7 +48,7 @@ class Scripts:
         Raises:
             ApiRefusal: 400, the form is not readable or lacks a part.
         """
-        form = _form(request)
+        form = read_form(request)
         name, file = form.get("scriptName", b"").decode("utf-8", "replace").strip(), form.get("file")
         if not name or file is None:
             raise bad_request("The form needs scriptName and file", "invalid.form")
@@ -74,25 +68,6 @@ class Scripts:
         if script is None:
             raise not_found("upload", call.params[0])
         return Reply(content={"url": f"/api/v2/scripts/{script}", "succeeded": True, "message": "succeeded"})
-
-
-def _form(request: Request) -> dict[str, bytes]:
-    kind = request.headers.get("content-type", "")
-    if _BOUNDARY.match(kind) is None:
-        raise bad_request("The upload must be multipart/form-data", "invalid.form")
-    message = BytesParser(policy=HTTP).parsebytes(
-        b"Content-Type: " + kind.encode("latin-1") + b"\r\n\r\n" + request.body
-    )
-    parts = list(message.iter_parts()) if message.is_multipart() else []
-    if not 1 <= len(parts) <= MAX_PARTS:
-        raise ApiRefusal(400, "invalid.form", f"The form must have 1 to {MAX_PARTS} parts")
-    form: dict[str, bytes] = {}
-    for part in parts:
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(payload, bytes):
-            form[name] = payload
-    return form
 
 
 def _view(call: Call) -> list[Json]:

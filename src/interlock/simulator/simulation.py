@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 
-from . import architect, authorization, directory, flows, routing, scripts, table
+from . import architect, authorization, directory, flows, media, routing, scripts, table
 from .answer import ApiRefusal, Json, Moment, Reply, Request
 from .audits import AuditLog, AuditTerms
 from .call import Call, Caller, page, permitted
@@ -21,14 +21,15 @@ from .control import CONTROL_PREFIX, control
 from .faults import FaultKind, FaultPlan, FaultRule
 from .flows import UPLOAD_PREFIX, FlowTerms, Publisher
 from .limits import DEFAULT_LIMITS, Limit, Meter, Scope, Standing, limits_reply, too_many_requests
-from .oauth import TOKEN_PATH, LoginLimit, LoginService, OAuthClient, login_limit_error
+from .media import MEDIA_PREFIX, Media
+from .oauth import TOKEN_PATH, LoginLimit, LoginService, OAuthClient, login_limit_error, with_scheme
 from .org import Change, Delays, Kind, Organisation
 from .routes import Route, Router
 from .scripts import UPLOAD_PATH, Scripts
 
 API_PREFIX = "/api/v2"
 MAX_BODY_BYTES = 512_000  # request.bytes.max in src/interlock/genesys/data/limits.json
-MAX_UPLOAD_BYTES = 8_000_000  # ours: flow files and scripts go past the platform API
+MAX_UPLOAD_BYTES = 8_000_000  # ours: flow files, scripts and sound files go past the platform API
 MAX_JOURNAL = 20_000  # requests remembered
 
 DEFAULT_CLIENT = OAuthClient(id="11111111-1111-4111-a111-111111111111", secret="simulated-secret")  # noqa: S106 - it opens nothing real
@@ -91,7 +92,8 @@ class Simulation:
         speed = self.terms.speed
         kinds = {kind.name: kind for kind in _kinds()}
         given = self.terms
-        delays = Delays(read_s=given.delays.read_s / speed, list_s=given.delays.list_s / speed)
+        late = given.delays
+        delays = Delays(read_s=late.read_s / speed, list_s=late.list_s / speed, media_s=late.media_s / speed)
         login = replace(given.login_limit, window_s=given.login_limit.window_s / speed)
         self.org = Organisation(kinds, chance=chance, delays=delays)
         self.org.on_change = self._audit
@@ -100,6 +102,7 @@ class Simulation:
         self.faults = FaultPlan(given.faults, chance=Chance(chance.bits()))
         publishing = replace(given.flows, job_s=given.flows.job_s / speed)
         self._publisher = Publisher(publishing, chance=Chance(chance.bits()))
+        self._media = Media()
         self._scripts = Scripts(chance=Chance(chance.bits()))
         self._audits = AuditLog(AuditTerms(lag_s=given.audits.lag_s / speed), chance=Chance(chance.bits()))
         self._acting: Caller | None = None
@@ -139,8 +142,8 @@ class Simulation:
             return Outcome(reply=refusal.reply("control"))
 
     def gave_away(self, path: str) -> bool:
-        """Return whether `path` is that of an upload that this organisation awaits."""
-        return self._publisher.awaits(path)
+        """Return whether `path` is that of an upload that this organisation awaits, or of a file that it gave away."""
+        return self._publisher.awaits(path) or self._media.awaits(path, self.org)
 
     def snapshot(self) -> dict[str, list[Json]]:
         """Return the organisation as plain data; see `Organisation.snapshot`."""
@@ -235,6 +238,14 @@ class Simulation:
         if path == UPLOAD_PATH and request.method == "POST":
             self.login.caller(request, moment.elapsed_s)
             return self._scripts.upload(request, self.org, moment)
+        return self._serve_media(request, moment)
+
+    def _serve_media(self, request: Request, moment: Moment) -> Reply | None:
+        if request.path.startswith(MEDIA_PREFIX):
+            return self._media.fetch(request)
+        if request.path.startswith(media.UPLOAD_PREFIX):
+            caller = self.login.caller(with_scheme(request), moment.elapsed_s)
+            return self._media.upload(request, self.org, caller, moment)
         return None
 
     def _operate(self, request: Request, path: str, caller: Caller, moment: Moment) -> Reply:
@@ -293,7 +304,8 @@ def _kinds() -> tuple[Kind, ...]:
 
 
 def _check_size(request: Request) -> None:
-    limit = MAX_UPLOAD_BYTES if request.path.startswith((UPLOAD_PREFIX, UPLOAD_PATH)) else MAX_BODY_BYTES
+    aside = (UPLOAD_PREFIX, UPLOAD_PATH, media.UPLOAD_PREFIX)
+    limit = MAX_UPLOAD_BYTES if request.path.startswith(aside) else MAX_BODY_BYTES
     if len(request.body) > limit:
         raise ApiRefusal(413, "request.too.large", f"The request body exceeds {limit} bytes")
 

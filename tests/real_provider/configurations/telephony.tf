@@ -59,6 +59,8 @@ resource "genesyscloud_telephony_providers_edges_edge_group" "g" {
   managed              = false
   hybrid               = false
   phone_trunk_base_ids = [genesyscloud_telephony_providers_edges_trunkbasesettings.p.id]
+  # The provider never takes back what a trunk assigned: the group must go before those settings.
+  depends_on = [genesyscloud_telephony_providers_edges_trunkbasesettings.t]
 }
 resource "genesyscloud_telephony_providers_edges_site_outbound_route" "r" {
   site_id                 = genesyscloud_telephony_providers_edges_site.s.id
@@ -109,4 +111,31 @@ resource "genesyscloud_telephony_providers_edges_phone" "p" {
   site_id                = genesyscloud_telephony_providers_edges_site.s.id
   phone_base_settings_id = genesyscloud_telephony_providers_edges_phonebasesettings.b.id
   web_rtc_user_id        = genesyscloud_user.phone.id
+}
+resource "genesyscloud_telephony_providers_edges_trunk" "t" {
+  trunk_base_settings_id = genesyscloud_telephony_providers_edges_trunkbasesettings.t.id
+  edge_group_id          = genesyscloud_telephony_providers_edges_edge_group.g.id
+}
+resource "genesyscloud_telephony_providers_edges_phonebasesettings" "sip" {
+  name               = "V1 sip base"
+  phone_meta_base_id = "generic_sip.json"
+}
+resource "genesyscloud_telephony_providers_edges_phone" "desk" {
+  name                   = "V1 desk phone"
+  state                  = "active"
+  site_id                = genesyscloud_telephony_providers_edges_site.s.id
+  phone_base_settings_id = genesyscloud_telephony_providers_edges_phonebasesettings.sip.id
+  line_properties {
+    line_address = ["+13175550001", "+13175550002"]
+  }
+  depends_on = [genesyscloud_telephony_providers_edges_did_pool.d]
+}
+resource "genesyscloud_telephony_providers_edges_phone" "home" {
+  name                   = "V1 home phone"
+  state                  = "active"
+  site_id                = genesyscloud_telephony_providers_edges_site.s.id
+  phone_base_settings_id = genesyscloud_telephony_providers_edges_phonebasesettings.sip.id
+  line_properties {
+    remote_address = ["+13175550102"]
+  }
 }

@@ -14,9 +14,9 @@ from interlock.simulator.org import Kind, Organisation
 from interlock.simulator.routes import Route
 from interlock.simulator.row import Row
 
-from . import digital, integrations, knowledge, menus, outbound, people, quality, queues, telephony, work
+from . import digital, edges, integrations, knowledge, menus, outbound, people, quality, queues, telephony, work
 
-_ROOMS = (people, queues, menus, integrations, outbound, knowledge, telephony, work, quality, digital)
+_ROOMS = (people, queues, menus, integrations, outbound, knowledge, telephony, edges, work, quality, digital)
 
 ROWS: tuple[Row, ...] = tuple(row for room in _ROOMS for row in room.ROWS)
 """Every row, in no order that matters."""

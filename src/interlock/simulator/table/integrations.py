@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from interlock.simulator.answer import ApiRefusal, Json, Moment, Reply, bad_request, conflict
-from interlock.simulator.call import Call
+from interlock.simulator.call import Call, page_after
 from interlock.simulator.collection import Declared
 from interlock.simulator.field import (
     FLAG,
@@ -146,7 +146,7 @@ def routes(engines: Mapping[str, Declared]) -> list[Route]:
         Route(
             method="GET",
             path="/integrations/credentials/listing",
-            handler=credentials.list,
+            handler=lambda call: page_after(call, credentials.all_shown(call)),
             permissions=("integrations:credential:view",),
         ),
         Route(

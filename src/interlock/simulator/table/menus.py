@@ -7,29 +7,23 @@ from collections.abc import Mapping
 from interlock.simulator.answer import Json, Moment, Reply
 from interlock.simulator.call import Call
 from interlock.simulator.collection import Declared
-from interlock.simulator.field import DIVISION, FLAG, LIST, NAME, TEXT, fields, given, once, usual
+from interlock.simulator.field import DIVISION, FLAG, LIST, NAME, OBJECT, TEXT, fields, given, once, secret, usual
+from interlock.simulator.media import shown_resource
 from interlock.simulator.org import Kind, Organisation, Record
 from interlock.simulator.routes import Route
 from interlock.simulator.row import Row, Versioning, children
 
 
 def _prompt_view(call: Call, record: Record, view: Json) -> Json:
-    resources = [_resource(child) for child in children(call.org, "promptresource", record.id)]
-    return {**view, "resources": resources}
+    if call.request.query.get("includeResources", "").lower() == "false":
+        return view
+    found_resources = children(call.org, "promptresource", record.id)
+    return {**view, "resources": [shown_resource(call, each, _visible(each)) for each in found_resources]}
 
 
-def _resource(child: Record) -> Json:
-    visible = {name: value for name, value in child.body.items() if not name.startswith("_")}
-    return {"id": child.body["language"], "promptId": child.body["_parent"], **visible}
-
-
-def _resource_shape(_call: Call, body: Json, _current: Json | None) -> Json:
-    return {**body, "uploadStatus": "created", "languageDefault": False}
-
-
-def _resource_view(_call: Call, record: Record, view: Json) -> Json:
-    upload = f"/api/v2/_none/prompts/{record.body['_parent']}/{record.body['language']}"
-    return {**view, "id": record.body["language"], "promptId": record.body["_parent"], "uploadUri": upload}
+def _visible(resource: Record) -> Json:
+    hidden = PROMPT_RESOURCES.hidden()
+    return {name: value for name, value in resource.body.items() if name not in hidden}
 
 
 PROMPTS = Row(
@@ -50,12 +44,16 @@ PROMPT_RESOURCES = Row(
     permission="architect:userPrompt",
     verbs=("edit", "view", "edit", "edit"),
     operations="CL",
-    fields={"language": once(NAME), **fields(TEXT, "ttsString text mediaUri")},
+    fields={
+        "language": once(NAME),
+        **fields(TEXT, "ttsString text"),
+        "tags": OBJECT,
+        "media": secret(given(None)),
+    },
     parent="prompt",
     unique="language",
     stamps=("", ""),
-    shape=_resource_shape,
-    view=_resource_view,
+    view=shown_resource,
 )
 EMERGENCY_GROUPS = Row(
     kind="emergencygroup",

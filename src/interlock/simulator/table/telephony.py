@@ -1,4 +1,4 @@
-"""Sites with number plans and routes, edge groups, trunk and phone settings, phones, number pools. Pure.
+"""Sites with number plans and routes, phone settings, phones, number pools. Pure. Trunks and edges: `edges.py`.
 
 Meta bases (`inin_webrtc_softphone.json` and so on) are the vendor's own: any id is taken, properties are not checked.
 """
@@ -40,10 +40,10 @@ SATELLITE_REGIONS = ("ap-south-1", "me-central-1", "af-south-1")
 MAX_PLANS = 100
 
 _PLANS = ("Emergency", "Extension", "National", "International", "Network", "Suicide Prevention")
-_PROVIDERS = "/telephony/providers/edges/"
+PROVIDERS = "/telephony/providers/edges"
 
 
-def _row(kind: str, entity: str, path: str, declared: Mapping[str, Field], **more: object) -> Row:
+def telephony_row(kind: str, entity: str, path: str, declared: Mapping[str, Field], **more: object) -> Row:
     """Return a row of this room: they share a version, a state and one permission."""
     shared = {"name": NAME, "description": TEXT, "state": usual(TEXT, "active")}
     usual_things: dict[str, object] = {
@@ -58,7 +58,7 @@ def _row(kind: str, entity: str, path: str, declared: Mapping[str, Field], **mor
         kind=kind,
         entity=entity,
         service="Telephony",
-        path=_PROVIDERS + path,
+        path=f"{PROVIDERS}/{path}".rstrip("/"),
         **usual_things,  # type: ignore[arg-type]  # the keywords of Row, checked by the test of the table
     )
 
@@ -152,7 +152,7 @@ def _number(body: Json, name: str) -> int:
     return int(digits)
 
 
-SITES = _row(
+SITES = telephony_row(
     "site",
     "Site",
     "sites",
@@ -173,7 +173,7 @@ SITES = _row(
     shape=_site_shape,
     guard=_guard_default,
 )
-OUTBOUND_ROUTES = _row(
+OUTBOUND_ROUTES = telephony_row(
     "outboundroute",
     "OutboundRoute",
     "sites/{site}/outboundroutes",
@@ -185,31 +185,7 @@ OUTBOUND_ROUTES = _row(
     },
     parent="site",
 )
-EDGE_GROUPS = _row(
-    "edgegroup",
-    "EdgeGroup",
-    "edgegroups",
-    {
-        "managed": usual(FLAG, False),
-        "hybrid": usual(FLAG, False),
-        "edgeTrunkBaseAssignment": OBJECT,
-        "phoneTrunkBases": held_all("trunkbase"),
-    },
-)
-TRUNK_BASES = _row(
-    "trunkbase",
-    "TrunkBase",
-    "trunkbasesettings",
-    {
-        "trunkMetabase": needed(refers()),
-        "trunkType": choice("EXTERNAL", "PHONE", "EDGE"),
-        "managed": usual(FLAG, False),
-        "properties": usual(ANY, {}),
-        "site": refers("site"),
-        "inboundSite": held("site"),
-    },
-)
-PHONE_BASES = _row(
+PHONE_BASES = telephony_row(
     "phonebase",
     "PhoneBase",
     "phonebasesettings",
@@ -222,7 +198,7 @@ PHONE_BASES = _row(
     shape=_lines_shape,
     guard=_guard_phone_base,
 )
-PHONES = _row(
+PHONES = telephony_row(
     "phone",
     "Phone",
     "phones",
@@ -240,7 +216,7 @@ PHONES = _row(
     },
     shape=_phone_shape,
 )
-DID_POOLS = _row(
+DID_POOLS = telephony_row(
     "didpool",
     "DIDPool",
     "didpools",
@@ -252,7 +228,7 @@ DID_POOLS = _row(
     },
     shape=_did_shape,
 )
-EXTENSION_POOLS = _row(
+EXTENSION_POOLS = telephony_row(
     "extensionpool",
     "ExtensionPool",
     "extensionpools",
@@ -260,18 +236,18 @@ EXTENSION_POOLS = _row(
     shape=_extension_shape,
 )
 KINDS = (Kind(name="defaultsite", entity="Organization", service="Directory"),)
-ROWS = (SITES, OUTBOUND_ROUTES, EDGE_GROUPS, TRUNK_BASES, PHONE_BASES, PHONES, DID_POOLS, EXTENSION_POOLS)
+ROWS = (SITES, OUTBOUND_ROUTES, PHONE_BASES, PHONES, DID_POOLS, EXTENSION_POOLS)
 
 
 def routes(_engines: Mapping[str, Declared]) -> list[Route]:
     """Return the routes of number plans, templates, stations, media regions and the default site."""
-    plans, every = _PROVIDERS + "sites/{id}/numberplans", ("telephony:plugin:all",)
+    plans, every = PROVIDERS + "/sites/{id}/numberplans", ("telephony:plugin:all",)
     station = "/users/{id}/station/"
     return [
         Route(method="GET", path=plans, handler=_read_plans, permissions=every),
         Route(method="PUT", path=plans, handler=_put_plans, permissions=every),
-        Route(method="GET", path=_PROVIDERS + "phonebasesettings/template", handler=_template, permissions=every),
-        Route(method="GET", path=_PROVIDERS + "linebasesettings", handler=_list_line_bases, permissions=every),
+        Route(method="GET", path=PROVIDERS + "/phonebasesettings/template", handler=_template, permissions=every),
+        Route(method="GET", path=PROVIDERS + "/linebasesettings", handler=_list_line_bases, permissions=every),
         Route(method="GET", path="/telephony/mediaregions", handler=_regions),
         Route(method="GET", path="/stations", handler=_list_stations),
         Route(method="DELETE", path="/stations/{id}/associateduser", handler=_done),

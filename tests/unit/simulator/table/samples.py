@@ -26,6 +26,8 @@ _OWN: dict[str, dict[str, Any]] = {
     "oauthclient": {"roleDivisions": [], "authorizedGrantType": "CODE"},
     "emaildomain": {"id": "example"},
     "site": {"location": {"id": "<location>"}, "mediaRegions": ["eu-central-1"]},
+    "edge": {"edgeGroup": {"id": "<edgegroup>"}},
+    "edgegroup": {"edgeTrunkBaseAssignment": {"trunkBase": {"id": "<trunkbase>"}}},
     "phone": {"phoneBaseSettings": {"id": "<phonebase>"}},
     "didpool": {"startPhoneNumber": "+13175550100", "endPhoneNumber": "+13175550199"},
     "extensionpool": {"startNumber": "2000", "endNumber": "2099"},

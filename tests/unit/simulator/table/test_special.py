@@ -1,8 +1,15 @@
 """The few ways in which a kind behaves like no other."""
 
+import wave
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+
+from interlock.simulator import Delays, OAuthClient, Terms
+from interlock.simulator.answer import Reply, Request
 
 PLANS = "/telephony/providers/edges/sites/{}/numberplans"
 CONTENTS = {"type": "object", "properties": {}}
@@ -58,6 +65,55 @@ def test_a_phone_of_a_user_is_a_station_and_its_lines_keep_their_ids(api: Any) -
     assert again["lines"][0]["id"] == phone["lines"][0]["id"]
     assert api.send("DELETE", f"/telephony/providers/edges/phonebasesettings/{settings['id']}").status == 409
     assert api.send("DELETE", f"/users/{user}/station/associatedstation/{station}").status == 405
+
+
+TELEPHONY = "/telephony/providers/edges"
+
+
+def trunk_settings(api: Any, name: str = "SIP") -> str:
+    body = {"name": name, "trunkMetabase": {"id": "external_sip.json"}, "trunkType": "EXTERNAL"}
+    return str(api.post(f"{TELEPHONY}/trunkbasesettings", body)["id"])
+
+
+@pytest.mark.parametrize("owner", ["edgegroups", "edge"])
+def test_settings_make_a_trunk_where_they_are_assigned_and_stay_while_it_is_there(api: Any, owner: str) -> None:
+    settings, path = trunk_settings(api), TELEPHONY if owner == "edge" else f"{TELEPHONY}/{owner}"
+    made = api.post(path, {"name": "E", "edgeGroup": {}})
+    assignment = {"edgeTrunkBaseAssignment": {"trunkBase": {"id": settings, "name": "SIP"}}}
+    assigned = {**made, "edgeGroup": assignment} if owner == "edge" else {**made, **assignment}
+    changed = api.done(api.send("PUT", f"{path}/{made['id']}", assigned))
+    (trunk,) = api.get(f"{TELEPHONY}/trunks")["entities"]
+    assert (trunk["trunkBase"]["id"], trunk["name"]) == (settings, "SIP")
+    assert trunk["edge" if owner == "edge" else "edgeGroup"] == {"id": made["id"]}
+    assert api.get(f"{TELEPHONY}/trunks/{trunk['id']}") == trunk
+    assert api.send("DELETE", f"{TELEPHONY}/trunkbasesettings/{settings}").status == 409
+    plain = {"name": "F", "edgeGroup": {}, "version": changed["version"]}
+    api.done(api.send("PUT", f"{path}/{made['id']}", plain))
+    assert api.get(f"{TELEPHONY}/trunks/{trunk['id']}") == trunk
+    api.done(api.send("DELETE", f"{path}/{made['id']}"))
+    assert api.send("GET", f"{TELEPHONY}/trunks/{trunk['id']}").status == 404
+    api.done(api.send("DELETE", f"{TELEPHONY}/trunkbasesettings/{settings}"))
+
+
+def test_a_trunk_is_seen_as_late_as_the_assignment_that_makes_it(api_with: Callable[[Terms], Any]) -> None:
+    api = api_with(Terms(delays=Delays(read_s=2, list_s=5)))
+    group = {"name": "G", "phoneTrunkBases": [{"id": trunk_settings(api)}]}
+    api.post(f"{TELEPHONY}/edgegroups", group)
+    assert api.get(f"{TELEPHONY}/trunks")["entities"] == []
+    api.elapsed_s += 6
+    (trunk,) = api.get(f"{TELEPHONY}/trunks")["entities"]
+    assert api.get(f"{TELEPHONY}/trunks/{trunk['id']}") == trunk
+
+
+def test_a_group_with_edges_stays_and_an_edge_names_only_what_there_is(api: Any) -> None:
+    group = api.post(f"{TELEPHONY}/edgegroups", {"name": "G"})["id"]
+    edge = api.post(TELEPHONY, {"name": "E", "edgeGroup": {"id": group}})
+    assert api.get(f"{TELEPHONY}/trunks")["entities"] == []
+    assert api.send("DELETE", f"{TELEPHONY}/edgegroups/{group}").status == 409
+    for wrong in ({"id": "nobody"}, {"edgeTrunkBaseAssignment": 5}, {"edgeTrunkBaseAssignment": {"trunkBase": "x"}}):
+        assert api.send("PUT", f"{TELEPHONY}/{edge['id']}", {"name": "E", "edgeGroup": wrong}).status == 400
+    api.done(api.send("DELETE", f"{TELEPHONY}/{edge['id']}"))
+    api.done(api.send("DELETE", f"{TELEPHONY}/edgegroups/{group}"))
 
 
 def test_two_pools_of_numbers_never_overlap(api: Any) -> None:
@@ -119,6 +175,16 @@ def test_the_configuration_of_an_integration_has_a_version_of_its_own(api: Any) 
     assert api.send("PUT", path, wrong).status == 400
 
 
+def test_the_listing_of_credentials_goes_on_after_the_last_one_until_it_is_empty(api: Any) -> None:
+    made = [api.post("/integrations/credentials", {"name": n, "type": {"name": "basicAuth"}})["id"] for n in "abc"]
+    path, after, listed = "/integrations/credentials/listing", "", []
+    while part := api.get(path, pageSize="2", after=after)["entities"]:
+        listed += [each["id"] for each in part]
+        after = listed[-1]
+    assert listed == made
+    assert api.send("GET", path, after="nobody").status == 400
+
+
 def test_an_action_keeps_its_integration_and_answers_its_templates(api: Any) -> None:
     integration = api.post("/integrations", {"integrationType": {"id": "custom-rest-actions"}})["id"]
     contract = {"input": {"inputSchema": CONTENTS}, "output": {"successSchema": CONTENTS}}
@@ -143,6 +209,76 @@ def test_resources_of_a_prompt_are_named_by_their_language(api: Any) -> None:
     assert api.get(f"/architect/prompts/{prompt}")["resources"][0]["ttsString"] == "hello"
     assert api.send("DELETE", one).status == 204
     assert api.get(f"/architect/prompts/{prompt}")["resources"] == []
+
+
+def sound() -> bytes:
+    """Return one second of WAVE with every byte in it, and what a careless reader of forms takes for a boundary."""
+    file = BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setparams((1, 2, 8000, 0, "NONE", ""))
+        written.writeframes((bytes(range(256)) * 63)[:15_993] + b"\r\n--x\n\r")
+    return file.getvalue()
+
+
+def form(file: bytes, name: str = "file") -> tuple[bytes, dict[str, str]]:
+    head = f'--BOUND\r\nContent-Disposition: form-data; name="{name}"; filename="a.wav"\r\n'
+    body = f"{head}Content-Type: application/octet-stream\r\n\r\n".encode() + file + b"\r\n--BOUND--\r\n"
+    return body, {"content-type": "multipart/form-data; boundary=BOUND"}
+
+
+def uploaded(api: Any, address: str, file: bytes, token: str, name: str = "file") -> int:
+    body, headers = form(file, name)
+    return int(aside(api, "POST", address, {**headers, "authorization": token}, body).status)
+
+
+def aside(api: Any, method: str, address: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+    """Ask an address that is no part of the platform API."""
+    request = Request(method=method, path=urlsplit(address).path, headers=headers, body=body)
+    reply: Reply = api.simulation.handle(request, api.moment).reply
+    return reply
+
+
+def test_a_sound_file_is_sent_to_the_address_of_its_resource_and_fetched_from_another(
+    api_with: Callable[[Terms], Any],
+) -> None:
+    api = api_with(Terms(delays=Delays(media_s=3)))
+    prompt = api.post("/architect/prompts", {"name": "Hello"})["id"]
+    made = api.post(f"/architect/prompts/{prompt}/resources", {"language": "en-us", "tags": {"filename": ["a.wav"]}})
+    one = f"/architect/prompts/{prompt}/resources/en-us"
+    assert (made["uploadStatus"], made["tags"], "mediaUri" in made) == ("created", {"filename": ["a.wav"]}, False)
+    file = sound()
+    for scheme in ("Bearer ", "bearer ", ""):  # the provider sends the token alone
+        assert uploaded(api, made["uploadUri"], file, scheme + api.token) == 200
+    assert api.get(one)["uploadStatus"] == "uploaded"
+    api.elapsed_s += 4
+    ready = api.get(one)
+    assert (ready["uploadStatus"], ready["durationSeconds"]) == ("transcoded", 1.0)
+    (in_prompt,) = api.get(f"/architect/prompts/{prompt}")["resources"]
+    assert {name: ready[name] for name in in_prompt} == in_prompt
+    assert "mediaUri" not in api.get(f"/architect/prompts/{prompt}", includeMediaUris="false")["resources"][0]
+    assert "resources" not in api.get(f"/architect/prompts/{prompt}", includeResources="false")
+    fetched = aside(api, "GET", ready["mediaUri"], {})
+    assert (fetched.status, fetched.content) == (200, file)
+    again = api.done(api.send("PUT", one, {"language": "en-us", "text": "hi", "media": {}, "uploadStatus": "x"}))
+    assert (again["uploadStatus"], again["mediaUri"]) == ("transcoded", ready["mediaUri"])
+    assert uploaded(api, made["uploadUri"], b"no sound", api.token) == 200
+    api.elapsed_s += 4
+    assert api.get(one)["uploadStatus"] == "transcodeFailed"
+
+
+def test_a_sound_file_takes_a_token_a_right_a_form_and_a_resource(api: Any) -> None:
+    prompt = api.post("/architect/prompts", {"name": "Hello"})["id"]
+    made = api.post(f"/architect/prompts/{prompt}/resources", {"language": "en-us"})
+    address = made["uploadUri"]
+    assert uploaded(api, address, sound(), "Bearer of nothing") == 401
+    assert uploaded(api, address, sound(), "") == 401
+    assert uploaded(api, address.replace("en-us", "de-de"), sound(), api.token) == 404
+    assert uploaded(api, address, sound(), api.token, "other") == 400
+    assert aside(api, "GET", address, {"authorization": api.token}).status == 405
+    assert aside(api, "GET", "/_media/0123", {}).status == 403
+    api.simulation.login.add(OAuthClient(id="none", secret="none-secret", permissions=frozenset()))
+    api.login("none", "none-secret")
+    assert uploaded(api, address, sound(), api.token) == 403
 
 
 def test_a_running_campaign_is_not_deleted(api: Any) -> None:
