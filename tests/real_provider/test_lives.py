@@ -12,10 +12,8 @@ from interlock.simulator import Terms
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.real_provider]
 
-# What the provider writes on every import because the API never tells it: secrets, entries, which version is published.
-WRITTEN_ON_IMPORT = {"integrations": 1, "outbound": 1, "people": 2, "quality": 1}
 NO_DELETION = {"flowoutcome"}  # the API has none
-EXPORTED = ("base", "digital", "menus", "outbound", "people", "queues", "work")
+EXPORTED = ROOMS
 KEPT_VERSIONS = {"evaluationform"}  # a published version stays when its draft is deleted
 
 

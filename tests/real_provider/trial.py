@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import wave
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ _TYPE = re.compile(r'^resource "(\w+)"', re.MULTILINE)
 
 # Where an import is not by id alone.
 _IMPORT_IDS = {"genesyscloud_routing_email_route": "{domain_id}/{id}"}
+
+
+def write_sound(path: Path, version: int) -> None:
+    """Write a WAVE file of half a second, another for each version."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(version.to_bytes(2, "little") * 4000)
 
 
 def types_of(room: str) -> set[str]:
@@ -77,7 +85,9 @@ class Trial:
         text = (CONFIGURATIONS / f"{room}.tf").read_text()
         if version != 1:
             text = text.replace('"V1', f'"V{version}').replace("v1 ", f"v{version} ")
-        return self.write(text + more, name)
+        module = self.write(text + more, name)
+        write_sound(module / "hello.wav", version)
+        return module
 
     def run(self, command: str, module: Path, *words: object, state: str = "s") -> Answer:
         """Run a command of a state to its end."""

@@ -15,6 +15,7 @@ from typing import assert_never
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
+from yarl import URL
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError
@@ -24,6 +25,7 @@ from interlock.gateway.answers import Answer
 from interlock.gateway.bodies import CALL_BODY_MAX, LOGIN_BODY_MAX, Bodies
 from interlock.gateway.callers import Callers, Run
 from interlock.gateway.encodings import plain_body
+from interlock.gateway.files import FILE_BODY_MAX, Files
 from interlock.gateway.flights import Ending, Flight, Flights, flight_key, was_done
 from interlock.gateway.headers import Pair, forwarded_request, forwarded_response, read_rate, read_retry_after
 from interlock.gateway.oauth import (
@@ -54,6 +56,7 @@ from interlock.gateway.route import (
     ANONYMOUS,
     LOGIN_PATH,
     NOWHERE,
+    PATHS,
     Door,
     NamedCaller,
     Refused,
@@ -140,6 +143,7 @@ class _Call:
     body: bytes
     key: bytes
     arrived_s: float
+    base: str = ""
 
     @property
     def target(self) -> str:
@@ -154,6 +158,7 @@ class Means:
         turnstile: Who may go when.
         tokens: The pool.
         upstream: The API.
+        files: Where files go; None when clients get the API's own addresses for them.
         callers: Who may call at all.
         placeholders: What clients get instead of tokens.
         is_open: Named clients need not show the OAuth client at `/oauth/token` (loopback only).
@@ -170,6 +175,7 @@ class Means:
     turnstile: Turnstile
     tokens: TokenKeeper
     upstream: Upstream
+    files: Files | None
     callers: Callers
     placeholders: Placeholders
     is_open: bool
@@ -217,6 +223,7 @@ class Proxy:
         self._turnstile = means.turnstile
         self._tokens = means.tokens
         self._upstream = means.upstream
+        self._files = means.files
         self._callers = means.callers
         self._placeholders = means.placeholders
         self._is_open = means.is_open
@@ -243,10 +250,10 @@ class Proxy:
         match route:
             case Refused():
                 await self._refuse(send, answers.refused(route, correlation=self._ids.fresh()))
-            case Route(door=Door.API):
+            case Route(door=Door.API | Door.FILES as door):
                 if scope["method"] not in _READING:
                     self.tally.writes += 1  # before anything comes of it: nobody may say later that there was none
-                await self._api(route, scope, receive, send)
+                await (self._api if door is Door.API else self._file)(route, scope, receive, send)
             case Route(door=Door.LOGIN):
                 await self._login(route, scope, receive, send)
             case Route(door=Door.HEALTH):
@@ -263,7 +270,7 @@ class Proxy:
 
         A call under a prefix that no run has is told so further on, as that of a run that ended is.
         """
-        if isinstance(route, Route) and route.door is Door.API:
+        if isinstance(route, Route) and route.door in {Door.API, Door.FILES}:
             return isinstance(route.caller, RunCaller)
         if isinstance(route, Route) and route.door is not Door.LOGIN:
             return False
@@ -393,6 +400,37 @@ class Proxy:
             call = self._call(route, scope, (flow, priority, run), body)
             await self._serve(call, receive, send)
 
+    async def _file(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a file for an address that the API gave, and send it there while the run holds its lock."""
+        address = None if self._files is None or scope["method"] != "POST" else self._files.find(route.path)
+        admitted = self._admit(route, _bearer_of(scope["headers"]), scope["method"])
+        if isinstance(admitted, Answer):
+            await self._refuse(send, admitted)
+            return
+        run = admitted[0]
+        if address is None or run is None:
+            await self._refuse(send, answers.refused(NOWHERE, correlation=self._ids.fresh()))
+            return
+        with self.bodies.holding() as holding:
+            body = await holding.read(receive, scope["headers"], FILE_BODY_MAX)
+            if isinstance(body, Refused):
+                await self._refuse(send, answers.refused(body, correlation=self._ids.fresh()))
+            elif (fence := await self._fence(run, scope["method"], PATHS[Door.FILES])) is not None:
+                await self._refuse(send, fence)
+            else:
+                await self._send_file(address, scope, body, send)
+
+    async def _send_file(self, address: URL, scope: Scope, body: bytes, send: Send) -> None:
+        assert self._files is not None, "an address was found without them"
+        reply = await self._files.send(address, forwarded_request(scope["headers"]), body)
+        if isinstance(reply, Reply):
+            await _pass_on(send, reply, with_body=True)
+        elif reply.failure is Failure.UNSENT:
+            await _answer(send, self._unreachable(reply))
+        else:
+            self.tally.unknown_outcomes += 1
+            await _answer(send, answers.outcome_unknown(scope["method"], correlation=self._ids.fresh()))
+
     def _call(self, route: Route, scope: Scope, who: tuple[str, Priority, Run | None], body: bytes) -> _Call:
         flow, priority, run = who
         headers = forwarded_request(scope["headers"])
@@ -407,6 +445,7 @@ class Proxy:
             body=body,
             key=flight_key(flow, scope["method"], target, headers, body),
             arrived_s=self._clock.monotonic(),
+            base=_base_of(route, scope),
         )
 
     def _admit(self, route: Route, authorization: str | None, method: str) -> tuple[Run | None, str, Priority] | Answer:
@@ -536,7 +575,12 @@ class Proxy:
             case Answer():
                 await _answer(send, ending)
             case Reply():
-                await _pass_on(send, ending, with_body=call.method != "HEAD")
+                await _pass_on(send, self._readdressed(call, ending), with_body=call.method != "HEAD")
+
+    def _readdressed(self, call: _Call, reply: Reply) -> Reply:
+        if self._files is None or not call.base:
+            return reply
+        return self._files.readdressed(call.method, call.route.path, reply, base=call.base)
 
     def _count_served(self, flow: str) -> None:
         """Count by flow; of very many the one that began first is forgotten."""
@@ -772,10 +816,11 @@ class Proxy:
 
     def _last(self, reply: Reply | Broken) -> Ending:
         """What the client is told when there is no further attempt."""
-        if isinstance(reply, Reply):
-            return reply
+        return reply if isinstance(reply, Reply) else self._unreachable(reply)
+
+    def _unreachable(self, broken: Broken) -> Answer:
         self.tally.unreachable += 1
-        return answers.unreachable(reply.why, correlation=self._ids.fresh())
+        return answers.unreachable(broken.why, correlation=self._ids.fresh())
 
     def _come_back(self, call: _Call, leave: int | Full) -> Answer:
         """The request waited long enough, or may not wait at all."""
@@ -829,6 +874,20 @@ def _header(headers: list[Pair], name: bytes) -> str | None:
     """Return a header; None when it is missing or there is more than one, which would be two meanings."""
     found = [value for key, value in headers if key == name]
     return found[0].decode("latin-1") if len(found) == 1 else None
+
+
+def _bearer_of(headers: list[Pair]) -> str | None:
+    """Return the header that names a token; the provider sends files with the token alone, without `Bearer`."""
+    shown = _header(headers, b"authorization")
+    return f"Bearer {shown}" if shown and " " not in shown else shown
+
+
+def _base_of(route: Route, scope: Scope) -> str:
+    """Return what a run puts before its paths here; empty for other clients, who may come through who knows what."""
+    host = _header(scope["headers"], b"host")
+    if host is None or not isinstance(route.caller, RunCaller):
+        return ""
+    return f"{scope.get('scheme', 'http')}://{host}/r/{route.caller.run}/{route.caller.token}"
 
 
 def _form(body: bytes) -> dict[str, str]:

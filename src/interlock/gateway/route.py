@@ -5,9 +5,10 @@
 | `/r/<run>/<token>/api/v2/...`, `/r/<run>/<token>/oauth/token` | a supervised run |
 | `/c/<name>/api/v2/...`, `/c/<name>/oauth/token` | a named client; the name is the unit of fairness |
 | `/api/v2/...`, `/oauth/token` | a client without a name |
+| `/r/<run>/<token>/files/...` | a supervised run, with a file for an address that the API gave it; see `files.py` |
 | `/healthz`, `/readyz` | probes |
 
-Only what is under `/api/v2/` is ever sent on, always to the one configured host, and never with a path that somebody on
+What is under `/api/v2/` is sent on, always to the one configured host, and never with a path that somebody on
 the way could read in another way: dot segments (also encoded), backslashes, empty segments and control characters are
 refused.
 """
@@ -66,6 +67,7 @@ class Door(Enum):
 
     API = "api"
     LOGIN = "login"
+    FILES = "files"
     HEALTH = "healthz"
     READY = "readyz"
 
@@ -73,10 +75,12 @@ class Door(Enum):
 PATHS: Mapping[Door, str] = {
     Door.API: "/api/v2/",
     Door.LOGIN: LOGIN_PATH,
+    Door.FILES: "/files/",
     Door.HEALTH: "/healthz",
     Door.READY: "/readyz",
 }
-"""Where each door is, after the prefix of its client; that of the API is the beginning of its paths."""
+"""Where each door is, after the prefix of its client; that of the API or of files is the beginning of a path."""
+_WIDE = (Door.API, Door.FILES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ class Route:
     Attributes:
         door: What it leads to.
         caller: Who says so; to be proved.
-        path: From `/api/v2/` on, exactly as sent; empty for the other doors.
+        path: From `/api/v2/` or `/files/` on, exactly as sent; empty for the other doors.
         query: Without the question mark, exactly as sent.
     """
 
@@ -122,7 +126,7 @@ def find_route(method: str, raw_path: bytes, query: bytes) -> Route | Refused:
     door = None if caller is None else _door(rest)
     if caller is None or door is None:
         return NOWHERE
-    if door is Door.API:
+    if door in _WIDE:
         return Route(door=door, caller=caller, path=rest, query=query.decode())
     return Route(door=door, caller=caller)
 
@@ -142,8 +146,9 @@ NOWHERE = Refused(
 
 
 def _door(rest: str) -> Door | None:
-    if rest.startswith(PATHS[Door.API]):
-        return Door.API
+    for door in _WIDE:
+        if rest.startswith(PATHS[door]):
+            return door
     return next((door for door, path in PATHS.items() if path == rest), None)
 
 

@@ -28,6 +28,7 @@ from interlock.gateway import identity, limits_page
 from interlock.gateway.admission import Admission, plain_budget
 from interlock.gateway.callers import RUNS_MAX, Callers, IsCurrent, Run, digest_of
 from interlock.gateway.concurrency import Concurrency
+from interlock.gateway.files import Files
 from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.ledger import Turn
 from interlock.gateway.listener import QuietServer, listen, new_server
@@ -80,6 +81,8 @@ class Terms:
         client_priority: Class of clients that are not runs.
         open_login: Give placeholders to any client whatever it shows; for loopback only.
         runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
+        takes_files: Runs send files here that the API wants elsewhere, see `files.py`. Only where they know the gateway
+            by its own address.
         names: Names by which clients may address it, besides those of loopback.
         placeholder_key: At least 32 bytes, the same in all replicas; None for one made from the credentials, or with
             `runs_only` for a fresh one.
@@ -99,6 +102,7 @@ class Terms:
     client_priority: Priority = Priority.PLAN
     open_login: bool = False
     runs_only: bool = False
+    takes_files: bool = False
     names: tuple[str, ...] = ()
     placeholder_key: bytes | None = None
     proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
@@ -425,6 +429,7 @@ class Gateway:
                 turnstile=self._turnstile,
                 tokens=self._tokens,
                 upstream=self._upstream,
+                files=self._new_files(),
                 callers=self._callers,
                 placeholders=Placeholders(key),
                 is_open=self.terms.open_login,
@@ -438,6 +443,12 @@ class Gateway:
                 relays=self.terms.relays,
             )
         )
+
+    def _new_files(self) -> Files | None:
+        if not self.terms.takes_files:
+            return None
+        api = parse_base(self.terms.api_url, "the API's address")
+        return Files(api=api, upstream=self._upstream, tokens=self._tokens, ids=self._ids)
 
     def _own_key(self) -> bytes:
         """Return a key for placeholders: of this run's gateway a fresh one, else one that a restart finds again."""

@@ -132,6 +132,14 @@ class TokenKeeper:
         self._become(rejected(self.pool, slot, generation))
         self._nudge.set()
 
+    def reject_bearer(self, value: str) -> None:
+        """Somebody answered 401 to this token."""
+        now_s = self._clock.monotonic()
+        for slot in usable_slots(self.pool, now_s):
+            token = usable(self.pool, slot, now_s)
+            if token is not None and token.value.value == value:
+                self.reject(slot, token.generation)
+
     def want_more(self) -> None:
         """One more token would let somebody go."""
         wider = want(self.pool, self._clock.monotonic())

@@ -169,6 +169,7 @@ class Upstream:
     def __init__(self, *, api: URL, login: URL, proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT) -> None:
         self._api = str(api).rstrip("/")
         self._login = str(login).rstrip("/")
+        self._chosen = proxy
         self._proxies = {self._api: _proxy_to(api, proxy), self._login: _proxy_to(login, proxy)}
         self._session: aiohttp.ClientSession | None = None
 
@@ -216,6 +217,16 @@ class Upstream:
         fields = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
         fields["Authorization"] = f"Bearer {bearer}"
         return await self._request(method, self._api, target, fields, body or None, limit_s)
+
+    async def send_file(
+        self, address: URL, *, headers: Iterable[Pair], body: bytes, bearer: str, limit_s: float
+    ) -> Reply | Broken:
+        """Send a form with a file to an address that the API gave; whether that may be is decided in `files.py`."""
+        base = str(address.origin())
+        self._proxies.setdefault(base, _proxy_to(address, self._chosen))
+        fields = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+        fields["Authorization"] = f"Bearer {bearer}"
+        return await self._request("POST", base, str(address.relative()), fields, body, limit_s)
 
     async def mint(self, credentials: Credentials) -> Reply | Broken:
         """Ask the login service for a token."""

@@ -152,7 +152,7 @@ class Declared:
         return [
             self.shown(call, record, body)
             for record, body in call.listed(self.row.kind)
-            if not self.row.parent or body[PARENT] == parent
+            if (not self.row.parent or body[PARENT] == parent) and self.row.is_listed(body, call.request.query)
         ]
 
     def search(self, call: Call) -> Reply:

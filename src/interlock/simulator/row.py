@@ -77,6 +77,7 @@ class Row:
         own_id: The field with the id that the client chooses; empty when the API chooses it.
         created, deleted: Status of the answers.
         paging: How lists are spelled.
+        narrowed: Query parameters of lists that name an id, each with the field that must refer to it.
         search: Path of a search by clauses; empty for none.
         stamps: Names of the dates of creation and of the latest change; empty names are not kept.
         shape: What makes this kind's body different from its fields.
@@ -102,6 +103,7 @@ class Row:
     created: int = 200
     deleted: int = 204
     paging: Paging = Paging.PAGES
+    narrowed: Mapping[str, str] = field(default_factory=dict)
     search: str = ""
     stamps: tuple[str, str] = ("dateCreated", "dateModified")
     shape: Shape = field(default=_as_it_is)
@@ -132,6 +134,11 @@ class Row:
                 continue
             named = [body[name]] if what.form is Form.REFERENCE else body[name]
             yield from ((what.kind, item["id"]) for item in named)
+
+    def is_listed(self, body: Json, query: Mapping[str, str]) -> bool:
+        """Return whether an object is in the list that a query asks for, as far as it names other objects."""
+        wanted = ((query[name], body.get(of) or []) for name, of in self.narrowed.items() if query.get(name))
+        return all(identifier in (each["id"] for each in named) for identifier, named in wanted)
 
 
 KEY = "_key"

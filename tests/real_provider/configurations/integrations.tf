@@ -37,3 +37,21 @@ resource "genesyscloud_integration_action" "a" {
     success_template = "$${rawResult}"
   }
 }
+# Of credentials the provider exports only those that are named after an integration.
+resource "genesyscloud_integration" "named" {
+  intended_state   = "DISABLED"
+  integration_type = "custom-rest-actions"
+  config {
+    name       = "V1 named"
+    properties = jsonencode({})
+    advanced   = jsonencode({})
+  }
+}
+resource "genesyscloud_integration_credential" "named" {
+  name                 = "Integration-${genesyscloud_integration.named.id}"
+  credential_type_name = "basicAuth"
+  fields = {
+    userName = "robot"
+    password = "not-a-real-secret"
+  }
+}

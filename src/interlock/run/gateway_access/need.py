@@ -295,6 +295,7 @@ def _terms(group: list[ProviderLogin], key: tuple[object, ...], section: Mapping
         tokens=int(str(section.get("tokens", 10))),
         hold_s=float(str(section.get("hold", 8.0))),
         runs_only=True,
+        takes_files=True,
     )
 
 

@@ -141,6 +141,19 @@ DOCUMENTS = Row(
     shape=_document_shape,
     view=_document_view,
 )
+
+
+def _response_view(call: Call, _record: Record, view: Json) -> Json:
+    """A response shows its libraries by name; what was deleted since keeps its id alone."""
+    shown_libraries = [{**each, **_named_library(call, each["id"])} for each in view["libraries"]]
+    return {**view, "libraries": shown_libraries}
+
+
+def _named_library(call: Call, identifier: str) -> Json:
+    library = call.org.find("library", identifier)
+    return {} if library is None else {"name": library.body["name"]}
+
+
 LIBRARIES = Row(
     kind="library",
     entity="Library",
@@ -170,6 +183,8 @@ RESPONSES = Row(
     versioning=Versioning.NEEDED,
     unique="",
     stamps=("dateCreated", ""),
+    narrowed={"libraryId": "libraries"},
+    view=_response_view,
 )
 KINDS: tuple[Kind, ...] = ()
 ROWS = (BASES, CATEGORIES, LABELS, DOCUMENTS, LIBRARIES, RESPONSES)

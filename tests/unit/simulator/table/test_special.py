@@ -363,6 +363,18 @@ def test_a_document_names_its_category_and_labels(api: Any) -> None:
     assert api.send("GET", f"{other}/categories/{category}").status == 404
 
 
+def test_responses_show_their_libraries_by_name_and_are_listed_by_library(api: Any) -> None:
+    path, (one, two) = (
+        "/responsemanagement/responses",
+        [api.post("/responsemanagement/libraries", {"name": name})["id"] for name in ("One", "Two")],
+    )
+    texts = [{"content": "hello", "contentType": "text/plain"}]
+    made = api.post(path, {"name": "R", "libraries": [{"id": one}], "texts": texts})
+    assert made["libraries"] == [{"id": one, "name": "One"}]
+    assert [each["id"] for each in api.get(path, libraryId=one)["entities"]] == [made["id"]]
+    assert api.get(path, libraryId=two)["entities"] == []
+
+
 def test_member_divisions_of_a_skill_group_come_and_go(api: Any) -> None:
     group = api.post("/routing/skillgroups", {"name": "G"})["id"]
     home = api.get("/authorization/divisions/home")["id"]
