@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import signal
 import sys
+import wave
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -78,6 +80,7 @@ async def opened(
     tokens: int = 2,
     hold_s: float = 8.0,
     credentials: Credentials = CREDENTIALS,
+    is_runs_own: bool = False,
 ) -> AsyncIterator[Site]:
     events: list[Event] = []
     simulation = Simulation(organisation or Organisation())
@@ -89,6 +92,8 @@ async def opened(
             budgets=budgets,
             tokens=tokens,
             hold_s=hold_s,
+            runs_only=is_runs_own,
+            takes_files=is_runs_own,
         )
         gateway = Gateway(terms, report=events.append)
         address = await gateway.start("127.0.0.1")
@@ -139,6 +144,49 @@ async def test_a_run_calls_through_its_prefix_and_never_sees_a_real_token() -> N
         assert (await site.call("GET", f"{url}/api/v2/organizations/me"))[0] == 200
         assert all(entry.path != "/oauth/token" or entry.status == 200 for entry in site.simulation.journal)
         assert site.simulation.login.granted == 1
+
+
+async def prompt_resource(site: Site, url: str) -> tuple[str, str]:
+    """Make a prompt with one language; return the path of that and where its file goes."""
+    prompt = (await site.call("POST", f"{url}/api/v2/architect/prompts", {"name": "Hello"}))[1]["id"]
+    path = f"/api/v2/architect/prompts/{prompt}/resources"
+    return f"{path}/en-us", (await site.call("POST", url + path, {"language": "en-us"}))[1]["uploadUri"]
+
+
+async def send_sound(site: Site, address: str, method: str = "POST") -> int:
+    """Send a file as the provider does: the token stands alone in its header."""
+    with io.BytesIO() as file:
+        with wave.open(file, "wb") as written:
+            written.setparams((1, 2, 8000, 0, "NONE", ""))
+            written.writeframes(b"12" * 400_000)
+        form = aiohttp.FormData({"file": io.BytesIO(file.getvalue())})
+    async with site.client.request(method, address, data=form, headers={"Authorization": "placeholder"}) as answer:
+        return answer.status
+
+
+@pytest.mark.promise("P10")
+async def test_a_runs_file_goes_to_the_address_that_the_api_gave_under_a_token_that_the_run_never_sees() -> None:
+    async with opened(is_runs_own=True) as site:
+        url = site.run()
+        path, address = await prompt_resource(site, url)
+        assert address.startswith(f"{url}/files/")
+        assert await send_sound(site, address) == 200
+        assert (await site.call("GET", url + path))[1]["uploadStatus"] == "transcoded"
+        site.simulation.login.revoke_all()
+        assert await send_sound(site, address) == 200
+        assert [entry.status for entry in site.simulation.journal if "/uploads/" in entry.path] == [200, 401, 200]
+        assert {await send_sound(site, address, "PUT"), await send_sound(site, f"{url}/files/other")} == {404}
+        assert "/files/" not in (await site.call("GET", url + path))[1]["uploadUri"]  # only who makes one sends a file
+
+
+@pytest.mark.promise("P4")
+async def test_a_fenced_run_sends_no_file() -> None:
+    current = {"run1": True}
+    async with opened(is_runs_own=True) as site:
+        _, address = await prompt_resource(site, site.run(is_current=lambda run: current[run]))
+        current["run1"] = False
+        assert await send_sound(site, address) == 409
+        assert not [entry for entry in site.simulation.journal if "/uploads/" in entry.path]
 
 
 async def test_a_named_client_proves_that_it_knows_the_oauth_client() -> None:

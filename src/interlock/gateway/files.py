@@ -35,6 +35,7 @@ TOKEN_S = 10.0
 _ADDRESSES_MAX = 4096
 _FIELD = "uploadUri"
 _OK, _UNAUTHORISED = 200, 401
+_PRINTABLE = re.compile(r"[!-~]{1,4096}")
 _GIVING = re.compile(r"/api/v2/architect/(?:system)?prompts/[^/]+/resources(?:/[^/]+)?")
 
 
@@ -64,16 +65,9 @@ class Files:
             reply: The API's answer.
             base: What the client puts before a path here, with its prefix.
         """
-        if (
-            method not in {"POST", "PUT"}
-            or reply.status != _OK
-            or reply.rest is not None
-            or not _GIVING.fullmatch(path)
-        ):
-            return reply
-        body = read_json(plain_body(reply.body, reply.headers) or b"null")
-        given = body.get(_FIELD) if isinstance(body, dict) else None
-        address = read_address(given, self._api)
+        is_giving = method in {"POST", "PUT"} and reply.status == _OK and _GIVING.fullmatch(path) is not None
+        body = _object(reply) if is_giving and reply.rest is None else {}
+        address = read_address(body.get(_FIELD), self._api)
         if address is None:
             return reply
         name = self._ids.fresh()
@@ -123,10 +117,13 @@ def read_address(given: object, api: URL) -> URL | None:
     It may: the API's own host, and the `apps` host of the API's region.
     """
     try:
-        address = URL(given) if isinstance(given, str) else None
+        # As it was spelled: it may be signed.
+        address = URL(given, encoded=True) if isinstance(given, str) and _PRINTABLE.fullmatch(given) else None
+        if address is None or address.user is not None or address.port is None:
+            return None
     except ValueError:
         return None
-    if address is None or address.user is not None or (address.scheme, address.port) != (api.scheme, api.port):
+    if (address.scheme, address.port) != (api.scheme, api.port):
         return None
     host = api.host or ""
     apps = f"apps.{host.removeprefix('api.')}" if host.startswith("api.") else host
