@@ -11,7 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 TOKEN = "e2e-server-token-of-the-replicas"
 STEP_S = 120.0  # far more than any step here takes; only a hang reaches it
@@ -21,12 +21,13 @@ AUTH = "Basic " + base64.b64encode(f"e2e:{TOKEN}".encode()).decode()
 class Replica:
     """One server."""
 
-    def __init__(self, url: str, home: Path, *words: str) -> None:
+    def __init__(self, url: str, home: Path, *words: str, stderr: IO[str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "interlock", "serve", "--listen", "127.0.0.1:0", "--store", url, "--json", *words],
             env={**os.environ, "INTERLOCK_HOME": str(home), "INTERLOCK_TOKEN": TOKEN},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=stderr,
         )
         assert self.process.stdout is not None
         with self.process.stdout as said:

@@ -6,8 +6,8 @@ Pure: it reads no clock. JSON has RFC 3339 in UTC and is not spelled here.
 from __future__ import annotations
 
 import re
-from datetime import datetime, tzinfo
-from typing import Annotated, TypeAlias
+from datetime import datetime, timedelta, tzinfo
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta
 
@@ -16,7 +16,18 @@ from interlock.late_pattern import late
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 """An instant of a stored record. One without a zone, which could be compared with no other, is malformed."""
 
+LONGEST_S: Final = 36_500 * 86_400.0
+"""Seconds that are counted of any span: a hundred years."""
+
 _IN_TEXT = late(r"(?<![\w:.-])(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)Z(?!\w)", re.ASCII)
+
+
+def span(seconds: float) -> timedelta:
+    """Return a span, of either sign, that can be added to any instant of our time: at most `LONGEST_S`.
+
+    A number that a client sends may be any; no calendar can add 1e300 seconds, and trying ends as a defect.
+    """
+    return timedelta(seconds=min(max(seconds, -LONGEST_S), LONGEST_S))
 
 
 def spelled(at: datetime, *, milliseconds: bool = False) -> str:

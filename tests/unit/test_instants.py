@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.cli import view
-from interlock.instants import moved, spelled
+from interlock.instants import moved, span, spelled
 
 AT = datetime(2026, 11, 24, 14, 2, 11, 123456, tzinfo=UTC)
 
@@ -84,3 +84,9 @@ def test_failures_name_the_readers_time(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.usefixtures("in_berlin")
 def test_json_stays_in_utc() -> None:
     assert "2026-11-24T14:02:11.123456Z" in view.as_json({"at": AT})
+
+
+def test_a_span_of_any_number_can_be_added_to_an_instant() -> None:
+    assert AT + span(90.0) == AT + timedelta(seconds=90)
+    assert AT + span(1e300) == AT + timedelta(days=36_500)
+    assert AT + span(-(10.0**40)) == AT - timedelta(days=36_500)

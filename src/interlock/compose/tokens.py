@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from interlock.compose.homes import at_home, settings_here
 from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home
+from interlock.instants import span
 from interlock.rights import Role
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def create(
             )
             return made.about, made.token
     async with _book(store, os.environ) as (book, home):
-        lifetime = None if lifetime_s is None else timedelta(seconds=lifetime_s)
+        lifetime = None if lifetime_s is None else span(lifetime_s)
         token, text = await book.create(role, states=states, note=note, by=home.me, lifetime=lifetime)
         await told_created(home.audit, token, by=home.me)
         return told_token(token), text.whole()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from msgspec import Meta
 
 from interlock.errors import UsageError
 from interlock.late_pattern import late
@@ -11,8 +14,13 @@ STATE_NAME_MAX = 200
 """Characters in a state name. It is also part of URLs, file names and S3 keys."""
 
 _PREFIX = "state/"
-_SEGMENT = late(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
+_PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
+_SEGMENT = late(rf"{_PART}\Z", re.ASCII)
 _AT = "@"
+StateName = Annotated[
+    str, Meta(extra_json_schema={"pattern": f"^{_PART}(/{_PART})*(@{_PART})?$", "maxLength": STATE_NAME_MAX})
+]
+"""The name of a state, as documents describe it; what is one `check_state_name` decides."""
 DEFAULT_WORKSPACE = "default"
 """Terraform's workspace of whoever chose none; its state has the root module's own name."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -35,6 +35,43 @@ def zone(name: str) -> tzinfo:
             why="a policy's window or freeze is in it, so it cannot be said whether changes may begin",
             fix="pip install 'interlock[policy]'",
         ) from error
+
+
+def checked_policies(policies: Iterable[Policy], *, source: str) -> tuple[Policy, ...]:
+    """Return policies that a client sent, once they are such as a file could say.
+
+    A time zone, a time of the day or a pattern that nobody can read would end each request for their states.
+
+    Args:
+        policies: As they were sent.
+        source: Who sent them, for people.
+
+    Raises:
+        UsageError: A value is wrong; see `parse_policies`.
+    """
+    told = tuple(policies)
+    if any(not program.policies.startswith("/") for one in told for program in one.programs):
+        raise UsageError(f"{source}: the path of a program's rules is not absolute", why="it is read where a run works")
+    document = {"policies": [_as_told(one) for one in told]}
+    return parse_policies(document, file=source, layer=Layer.SERVER)
+
+
+def _as_told(policy: Policy) -> dict[str, Any]:
+    """Return a policy as a file says it."""
+    plain: dict[str, Any] = msgspec.to_builtins(policy, builtin_types=(datetime,))
+    begins_and_ends = {"begin": "from", "end": "to"}
+    told = {
+        **{name: value for name, value in plain.items() if name not in _SPELLED_OTHERWISE},
+        "protected": {"types": plain["protected_types"], "addresses": plain["protected_addresses"]},
+        "approval_expires": plain["approval_s"],
+        "wait": plain["wait_s"],
+    }
+    for kind in ("windows", "freezes"):
+        told[kind] = [{begins_and_ends.get(name, name): value for name, value in one.items()} for one in plain[kind]]
+    return {name: value for name, value in told.items() if value is not None}
+
+
+_SPELLED_OTHERWISE = frozenset({"layer", "protected_types", "protected_addresses", "approval_s", "wait_s"})
 
 
 def parse_policies(document: Mapping[str, Any], *, file: str, layer: Layer) -> tuple[Policy, ...]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
+from interlock.instants import span
 from interlock.policy.approval import Approval, Kind
 from interlock.policy.policy import Policies
 
@@ -54,7 +55,7 @@ def request_for(  # noqa: PLR0913 - what a request is made of
         what=what,
         asked_by=by,
         asked_at=now,
-        expires_at=now + timedelta(seconds=min(VALID_S, policies.approval_s)),
+        expires_at=now + span(min(VALID_S, policies.approval_s)),
         needed=1,
         own_approval=False,
         policy=said,

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from interlock.instants import spelled
 
@@ -54,6 +55,13 @@ class Freeze(Struct, frozen=True, kw_only=True):
     reason: str
     begin: datetime | None = None
     end: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Read an instant without a zone as UTC: servers kept such ones, and none can be compared with others."""
+        for name in ("begin", "end"):
+            at: datetime | None = getattr(self, name)
+            if at is not None and at.tzinfo is None:
+                force_setattr(self, name, at.replace(tzinfo=UTC))
 
 
 class Held(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +19,7 @@ from interlock.address import parse_address
 from interlock.amounts import amount
 from interlock.errors import PolicyGate, command
 from interlock.foreign_text import one_line
+from interlock.instants import span
 from interlock.policy.approval import Approval, KeptPlan, Kind
 from interlock.policy.judging import Result, judge, refusal
 from interlock.policy.policy import Policies
@@ -252,7 +253,7 @@ class PolicyReview:
             what=what,
             asked_by=self.person,
             asked_at=now,
-            expires_at=now + timedelta(seconds=self.policies.approval_s),
+            expires_at=now + span(self.policies.approval_s),
             needed=self.policies.approvals,
             own_approval=self.policies.own_approval,
             policy=self.policies.asks_for,

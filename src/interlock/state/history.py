@@ -9,7 +9,7 @@ Knows: the values. How they are stored is the business of `coordinator.archive`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import TypeVar
 
@@ -234,7 +234,7 @@ def plan_pruning(versions: Sequence[Version], policy: Retention, *, now: datetim
 
 def _last_of_each(ordered: Sequence[Version], period: str, horizon_s: float, now: datetime) -> set[int]:
     """Return the numbers of the last version of every period within the horizon."""
-    young = [version for version in ordered if now - version.written_at <= timedelta(seconds=horizon_s)]
+    young = [version for version in ordered if _age_s(version, now) <= horizon_s]
     return set({version.written_at.strftime(period): version.number for version in young}.values())
 
 

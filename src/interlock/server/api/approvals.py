@@ -7,8 +7,7 @@ server's policies want, and never for less.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,12 +23,13 @@ from interlock.api.approvals import (
 )
 from interlock.audit.entry import Fact
 from interlock.errors import UsageError
+from interlock.instants import span
 from interlock.operate import approving
 from interlock.policy.approval import Approval, Kind, Verdict
 from interlock.policy.policy import join
 from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do, person_of
-from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, OfState, Sent, acts, reads
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, OfState, Sent, acts, from_to, reads
 from interlock.site.ref import own_address
 from interlock.state import MAX_STATE_BYTES
 from interlock.store.blobs import BlobMissing
@@ -61,7 +61,7 @@ class SomeApprovals(Struct, frozen=True, kw_only=True):
     of_state: str = ""
     all: bool = False
     after: str = ""
-    limit: int = PAGE_MAX
+    limit: Annotated[int, from_to(1, PAGE_MAX)] = PAGE_MAX
 
 
 class _Approvals:
@@ -103,10 +103,12 @@ class _Approvals:
         asked, state, who = call.body, call.query.state, person_of(call.caller)
         if asked.state != state or asked.decisions or asked.used_by or asked.replaced_by:
             raise UsageError("this is not a new request for that state")
+        if asked.expires_at <= asked.asked_at:
+            raise UsageError("nothing was asked", why="the request would be over before it begins")
         joined, now = join(await self._home.policies.all(), state), self._home.approvals.now()
         wants = joined.two_persons if asked.kind in {Kind.FORCE_UNLOCK, Kind.RESTORE} else bool(joined.approvals)
         needed = 1 if asked.kind in {Kind.FORCE_UNLOCK, Kind.RESTORE} else joined.approvals
-        lasts = min(asked.expires_at - asked.asked_at, _span(joined.approval_s))
+        lasts = min(asked.expires_at - asked.asked_at, span(joined.approval_s))
         request = replace(
             asked,
             asked_by=who,
@@ -226,10 +228,6 @@ def _check_page(limit: int) -> None:
         raise UsageError("nothing was listed", why=f"a page has 1 to {PAGE_MAX} rows")
 
 
-def _span(seconds: float) -> timedelta:
-    return timedelta(seconds=seconds)
-
-
 def approval_endpoints(home: Home) -> list[AnyEndpoint]:
     """Return the rows."""
     does = _Approvals(home)
@@ -248,7 +246,7 @@ def approval_endpoints(home: Home) -> list[AnyEndpoint]:
             answer=None,
             limit_bytes=MAX_STATE_BYTES,
         ),
-        reads("/approvals/plan", does.plan, right=None, query=Named, answer=bytes),
+        reads("/approvals/plan", does.plan, right=None, query=Named, answer=bytes | None),
         acts("/approvals/decide", does.decide, right=None, query=Named, body=Decided, answer=ToldApproval),
         acts("/approvals/use", does.use, right=None, query=Named, body=Use, answer=ToldApproval),
         acts("/approvals/replace", does.replace, right=None, query=Named, body=ReplacedBy, answer=ToldApproval),

@@ -29,6 +29,7 @@ from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent,
 from interlock.store import RecordStore
 
 ONCE_MAX: Final = 100
+_LINES: Final = "application/jsonl"
 
 
 class AboutSubject(Struct, frozen=True, kw_only=True):
@@ -90,7 +91,7 @@ class _Audit:
             until=asked.until,
         )
         lines = await self._log.export(wanted, by=call.caller.who)
-        return Sent(body=b"".join(line + b"\n" for line in lines), media_type="application/jsonl")
+        return Sent(body=b"".join(line + b"\n" for line in lines), media_type=_LINES)
 
     async def _written_before(self, caller: Caller, act: ToldAct) -> Entry | None:
         """Return the entry that there is of an act: told before, or the server's own."""
@@ -114,6 +115,14 @@ def audit_endpoints(log: AuditLog, records: RecordStore) -> list[AnyEndpoint]:
         acts("/audit", audit.append, right=None, query=NoQuery, body=ToldAct, answer=WrittenAct),
         reads("/audit", audit.entries, right=None, query=AboutSubject, answer=ToldEntries),
         reads("/audit/head", audit.head, right=None, query=NoQuery, answer=ToldHead),
-        acts("/audit/export", audit.export, right=Right.ADMINISTER, query=NoQuery, body=ToldFilter, answer=bytes),
+        acts(
+            "/audit/export",
+            audit.export,
+            right=Right.ADMINISTER,
+            query=NoQuery,
+            body=ToldFilter,
+            answer=bytes,
+            media_type=_LINES,
+        ),
         acts("/audit/verify", audit.verify, right=Right.ADMINISTER, query=NoQuery, body=ToldNotes, answer=Verdict),
     ]

@@ -7,7 +7,7 @@ no book. Which state a record is about is told by its key, or by what it says; t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Struct
@@ -26,7 +26,7 @@ from interlock.rights.callers import Caller, may_do
 from interlock.rights.roles import EVERY_STATE
 from interlock.rights.token import Forbidden
 from interlock.server.api.serving import NotFound
-from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, reads
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, from_to, reads
 from interlock.store import Mismatch, Record
 from interlock.store.opening import Store
 
@@ -62,7 +62,7 @@ class OfRecords(Struct, frozen=True, kw_only=True):
 
     prefix: str
     after: str = ""
-    limit: int = PAGE_MAX
+    limit: Annotated[int, from_to(1, PAGE_MAX)] = PAGE_MAX
 
 
 class OnBehalf(Struct, frozen=True, kw_only=True):
@@ -272,7 +272,7 @@ def book_endpoints(store: Store, clients: Callable[[], Awaitable[frozenset[str]]
     """
     books = _Books(store, clients)
     return [
-        reads("/books", books.look, right=None, query=OfRecord, answer=ToldRecord, waits=True),
+        reads("/books", books.look, right=None, query=OfRecord, answer=ToldRecord | None, waits=True),
         reads("/books/all", books.list, right=None, query=OfRecords, answer=ToldRecords),
         acts("/books", books.swap, right=None, query=OnBehalf, body=Swap, answer=Swapped),
         acts("/scans", books.keep_scan, right=None, query=NoQuery, body=bytes, answer=Blob, limit_bytes=SCAN_BYTES_MAX),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Annotated, Final
 
 from msgspec import Struct, structs
 
@@ -41,7 +41,7 @@ from interlock.server.api.own_entries import (
     broken_facts,
     pause_entry,
 )
-from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, reads
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, nobody_asked, unlock_act
 
 _PREFIX_MAX: Final = 200
@@ -81,7 +81,7 @@ class SomeQueues(Struct, frozen=True, kw_only=True):
 
     prefix: str = ""
     after: str = ""
-    limit: int = PAGE_MAX
+    limit: Annotated[int, from_to(1, PAGE_MAX)] = PAGE_MAX
     beside: bool = False
 
 

@@ -6,6 +6,7 @@ from interlock.api.books import ToldPolicies
 from interlock.audit.interface import Audit
 from interlock.operate.policies import set_facts
 from interlock.policy.policy_book import PolicyKeeper
+from interlock.policy.reading import checked_policies
 from interlock.rights import Right
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, acts, reads
 
@@ -23,8 +24,10 @@ class _Policies:
 
     async def replace(self, call: Call[NoQuery, ToldPolicies]) -> ToldPolicies:
         """Replace the policies; returns those before."""
-        before = await self._policies.replace(call.body.policies)
-        facts = set_facts(before, call.body.policies, source=f"api {call.address}".strip())
+        source = f"api {call.address}".strip()
+        wanted = checked_policies(call.body.policies, source="the policies that were sent")
+        before = await self._policies.replace(wanted)
+        facts = set_facts(before, wanted, source=source)
         await self._log.append("policies-set", subject="policies", by=call.caller.who, facts=facts)
         return ToldPolicies(policies=before)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,7 @@ from interlock.rights.callers import Caller, may_do
 from interlock.run.summary import Summary
 from interlock.server.api.judging import signed
 from interlock.server.api.run_book import KeptRun, RunBook
-from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, reads
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
 
 PAGE_MAX: Final = 1000
 _READ_MAX: Final = 4 * 1024 * 1024
@@ -61,7 +61,7 @@ class SomeRuns(Struct, frozen=True, kw_only=True):
 
     of: str = ""
     begins: str = ""
-    limit: int = 20
+    limit: Annotated[int, from_to(1, PAGE_MAX)] = 20
 
 
 class FromJournal(Struct, frozen=True, kw_only=True):

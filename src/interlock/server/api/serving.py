@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from math import isnan
@@ -36,6 +36,7 @@ BODY_TIMEOUT_S: Final = 300.0
 RETRY_AFTER_S: Final = 1
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
+_METHOD_SHOWN = 20
 
 
 class TooLarge(UsageError):
@@ -45,9 +46,20 @@ class TooLarge(UsageError):
 
 
 class WrongMethod(UsageError):
-    """This address does other things."""
+    """This address does other things.
+
+    Args:
+        asked: The method that was asked for.
+        served: Those that do something.
+    """
 
     http_status = 405
+
+    def __init__(self, asked: str, served: Iterable[str]) -> None:
+        methods = [*dict.fromkeys(each for one in served for each in ([one, "HEAD"] if one == "GET" else [one]))]
+        super().__init__(f"{asked[:_METHOD_SHOWN]!a} does nothing here", why=f"the address takes {', '.join(methods)}")
+        self.headers = {"allow": ", ".join(methods)}
+        """RFC 9110 wants it with every 405."""
 
 
 class NotFound(UsageError):
@@ -128,8 +140,7 @@ class _Door:
     async def _answer(self, request: Request) -> Response:
         endpoint = self._rows.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None:
-            allowed = ", ".join(self._rows)
-            raise WrongMethod(f"{request.method} does nothing here", why=f"the address takes {allowed}")
+            raise WrongMethod(request.method, self._rows)
         caller = await self._caller(endpoint, request)
         query = _query(endpoint, request)
         _check(endpoint, caller, query)
@@ -239,7 +250,7 @@ def _response(answer: object) -> Response:
 
 
 def _refused(error: InterlockError) -> Response:
-    headers: dict[str, str] = {}
+    headers = dict(error.headers) if isinstance(error, WrongMethod) else {}
     if isinstance(error, BackendUnavailable):
         headers["retry-after"] = str(RETRY_AFTER_S)
     if error.http_status == AuthenticationFailed.http_status:

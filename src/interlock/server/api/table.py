@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Final, Generic, TypeVar, get_args
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from interlock.coordinator.names import StateName
 from interlock.rights import Right
 from interlock.rights.callers import Caller
 
@@ -21,8 +23,16 @@ BASE: Final = "/api/v1"
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Of a body in JSON."""
 
+OCTETS: Final = "application/octet-stream"
+FORM: Final = "application/x-www-form-urlencoded"
+
 Q = TypeVar("Q")
 B = TypeVar("B")
+
+
+def from_to(low: int, high: int) -> Meta:
+    """Return what documents say of a number that the endpoint itself refuses beyond these."""
+    return Meta(extra_json_schema={"minimum": low, "maximum": high})
 
 
 class NoQuery(Struct, frozen=True, kw_only=True):
@@ -36,7 +46,7 @@ class OfState(Struct, frozen=True, kw_only=True):
         state: Its name.
     """
 
-    state: str
+    state: StateName
 
 
 class NoBody(Struct, frozen=True, kw_only=True):
@@ -54,7 +64,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     """
 
     body: bytes
-    media_type: str = "application/octet-stream"
+    media_type: str = OCTETS
     headers: Mapping[str, str] = {}
     status: int = 200
 
@@ -90,7 +100,10 @@ class Endpoint(Generic[Q, B]):
             people: see `summary`.
         query: The parameters of the address, all of them text, numbers or booleans.
         body: What is sent, in JSON; `bytes` for a body that is not JSON.
-        answer: What is answered, in JSON; None for nothing, `bytes` for what is not JSON.
+        answer: What is answered, in JSON; None for nothing, `bytes` for what is not JSON, `Version | None` for what may
+            be absent.
+        media_type: Of an answer that is `bytes`; JSON lines, for example.
+        form: The fields of a body that is `bytes` and a form.
         limit_bytes: Largest body.
         is_open: Needs no token: the endpoint itself finds out who asks.
         waits: It waits for others. Then it ends when its client is gone or the server ends; what acts is let finish.
@@ -102,10 +115,28 @@ class Endpoint(Generic[Q, B]):
     do: Callable[[Call[Q, B]], Awaitable[object]]
     query: type[Q]
     body: type[B]
-    answer: type | None
+    answer: type | UnionType | None
+    media_type: str = OCTETS
+    form: type | None = None
     limit_bytes: int = BODY_BYTES_MAX
     is_open: bool = False
     waits: bool = False
+
+    @property
+    def answered(self) -> type | None:
+        """What is answered when there is something; None when there never is."""
+        return next((kind for kind in self._answers if kind is not NoneType), None)
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether the answer may be nothing: 204."""
+        return NoneType in self._answers
+
+    @property
+    def _answers(self) -> tuple[type, ...]:
+        if isinstance(self.answer, UnionType):
+            return get_args(self.answer)
+        return (NoneType if self.answer is None else self.answer,)
 
     @property
     def name(self) -> str:
@@ -127,7 +158,7 @@ def reads(
     *,
     right: Right | None,
     query: type[Q],
-    answer: type,
+    answer: type | UnionType,
     is_open: bool = False,
     waits: bool = False,
 ) -> AnyEndpoint:
@@ -152,8 +183,10 @@ def acts(  # noqa: PLR0913 - a row
     right: Right | None,
     query: type[Q],
     body: type[B],
-    answer: type | None,
+    answer: type | UnionType | None,
     method: str = "POST",
+    media_type: str = OCTETS,
+    form: type | None = None,
     limit_bytes: int = BODY_BYTES_MAX,
     is_open: bool = False,
 ) -> AnyEndpoint:
@@ -166,6 +199,8 @@ def acts(  # noqa: PLR0913 - a row
         query=query,
         body=body,
         answer=answer,
+        media_type=media_type,
+        form=form,
         limit_bytes=limit_bytes,
         is_open=is_open,
     )

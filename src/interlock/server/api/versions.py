@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -36,7 +36,7 @@ from interlock.lock import Holder, holder_of
 from interlock.rights import Right
 from interlock.server.api.judging import check_writer, signed
 from interlock.server.api.own_entries import NO_ENTRIES, OWN, REPAIRED, OwnEntries, version_facts
-from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, reads
+from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, digest_of, nobody_asked, push_act, restore_act
 from interlock.state import MAX_STATE_BYTES
 from interlock.state.history import Quarantined, Retention, Version
@@ -56,7 +56,7 @@ class SomeVersions(OfState, frozen=True, kw_only=True):
     """
 
     below: int = 0
-    limit: int = PAGE_MAX
+    limit: Annotated[int, from_to(1, PAGE_MAX)] = PAGE_MAX
 
 
 class OneVersion(OfState, frozen=True, kw_only=True):
@@ -399,8 +399,8 @@ def version_endpoints(
 def _reading(do: _Archive) -> list[AnyEndpoint]:
     return [
         reads("/versions", do.list, right=Right.READ_STATE, query=SomeVersions, answer=Versions),
-        reads("/versions/current", do.current, right=Right.READ_STATE, query=OfState, answer=bytes),
-        reads("/versions/one", do.one, right=Right.READ_STATE, query=OneVersion, answer=Version),
+        reads("/versions/current", do.current, right=Right.READ_STATE, query=OfState, answer=bytes | None),
+        reads("/versions/one", do.one, right=Right.READ_STATE, query=OneVersion, answer=Version | None),
         reads("/versions/content", do.content, right=Right.READ_STATE, query=OfNumber, answer=bytes),
         reads("/versions/highest-serial", do.highest_serial, right=Right.READ_STATE, query=OfLineage, answer=Count),
     ]
@@ -411,9 +411,9 @@ def _writing(do: _Archive) -> list[AnyEndpoint]:
         acts(
             "/versions", do.write, right=Right.APPLY, query=OfState, body=bytes, answer=Written, limit_bytes=_WHOLE_MAX
         ),
-        acts("/versions/delete", do.delete, right=Right.APPLY, query=OfState, body=ByGrant, answer=Written),
+        acts("/versions/delete", do.delete, right=Right.APPLY, query=OfState, body=ByGrant, answer=Written | None),
         acts("/versions/restore", do.restore, right=Right.RESTORE, query=OfState, body=ByGrant, answer=Written),
-        acts("/versions/accept", do.accept, right=Right.RESTORE, query=OfState, body=ByGrant, answer=Version),
+        acts("/versions/accept", do.accept, right=Right.RESTORE, query=OfState, body=ByGrant, answer=Version | None),
         acts("/versions/end-review", do.end_review, right=Right.RESTORE, query=OfState, body=NoBody, answer=None),
         reads("/versions/prunable", do.prunable, right=Right.READ_STATE, query=OfRetention, answer=Versions),
         acts("/versions/prune", do.prune, right=Right.RESTORE, query=OfRetention, body=NoBody, answer=Versions),
@@ -448,7 +448,7 @@ def _refused_writes(do: _Archive) -> list[AnyEndpoint]:
 
 def _mending(do: _Archive) -> list[AnyEndpoint]:
     return [
-        reads("/repair", do.lost_head, right=Right.READ_STATE, query=OfState, answer=Version),
+        reads("/repair", do.lost_head, right=Right.READ_STATE, query=OfState, answer=Version | None),
         acts("/repair/chain", do.mend_chain, right=Right.RESTORE, query=OfState, body=NoBody, answer=Count),
         acts("/repair/head", do.reattach, right=Right.RESTORE, query=OfState, body=ByGrant, answer=None),
         acts("/repair/record", do.rebuild, right=Right.RESTORE, query=OfNumber, body=NoBody, answer=Count),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -10,7 +9,7 @@ from msgspec import Struct
 from interlock.audit.log import AuditLog
 from interlock.clock import Clock
 from interlock.errors import UsageError
-from interlock.instants import Instant
+from interlock.instants import Instant, span
 from interlock.rights import Right, Role, Token
 from interlock.rights.book import TokenBook
 from interlock.rights.roles import EVERY_STATE
@@ -24,6 +23,26 @@ from interlock.server.identity.rules import Issuer, TrustRule, warnings_of
 FORM_BYTES_MAX = 32 * 1024
 _FIELDS_MAX = 20
 _ISSUED_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+
+
+class ExchangeForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What RFC 8693 sends, in a form.
+
+    Attributes:
+        grant_type: Always the URN of a token exchange.
+        subject_token_type: The URN of an identity token or of a JWT.
+        subject_token: The identity token.
+        state: The state that the job works on; empty for all that a person may reach.
+        run: The one run that the token is for; empty for any of the state.
+        scope: The role that is wanted; empty for what the trust rules give.
+    """
+
+    grant_type: str
+    subject_token_type: str
+    subject_token: str
+    state: str = ""
+    run: str = ""
+    scope: str = ""
 
 
 class Exchanged(Struct, frozen=True, kw_only=True):
@@ -304,7 +323,7 @@ class IdentityApi:
     async def make_token(self, call: Call[NoQuery, TokenWanted]) -> TokenMade:
         """Make a token."""
         wanted = call.body
-        lifetime = None if wanted.lasts_s is None else timedelta(seconds=wanted.lasts_s)
+        lifetime = None if wanted.lasts_s is None else span(wanted.lasts_s)
         token, text = await self._tokens.create(
             wanted.role, states=wanted.states, note=wanted.note, by=call.caller.who, lifetime=lifetime
         )
@@ -388,6 +407,7 @@ def identity_endpoints(api: IdentityApi) -> list[AnyEndpoint]:
             is_open=True,
             query=NoQuery,
             body=bytes,
+            form=ExchangeForm,
             answer=Exchanged,
             limit_bytes=FORM_BYTES_MAX,
         ),

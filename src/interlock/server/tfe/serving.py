@@ -94,8 +94,7 @@ class _Address:
     async def _answer(self, request: Request) -> Response:
         row = self._rows.get("GET" if request.method == "HEAD" else request.method)
         if row is None:
-            allowed = ", ".join(self._rows)
-            raise WrongMethod(f"{request.method} does nothing here", why=f"the address takes {allowed}")
+            raise WrongMethod(request.method, self._rows)
         asked = await self._asked(row, request)
         told = await getattr(self._answers, row.answer)(asked)
         return told if isinstance(told, Response) else respond(told)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from interlock.backend.protocol import UNAVAILABLE
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError
-from interlock.server.api.serving import RETRY_AFTER_S
+from interlock.server.api.serving import RETRY_AFTER_S, WrongMethod
 from interlock.server.tfe.asked import Told
 from interlock.server.tfe.documents import MEDIA_TYPE, errors_document
 
@@ -50,6 +50,8 @@ def refusal(path: str, error: InterlockError) -> Response:
     if status == _CONFLICT and path.endswith(_LOCK):
         status = _GONE
     headers = dict(HEADERS)
+    if isinstance(error, WrongMethod):
+        headers |= error.headers
     if isinstance(error, BackendUnavailable) or status == UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == AuthenticationFailed.http_status:

@@ -169,6 +169,58 @@ async def test_policies_are_set_by_administrators_and_who_did_is_written_down(de
     assert [(entry.action, entry.by[:5]) for entry in await desk.home.audit.entries()] == [("policies-set", "admin")]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"windows": [{"begin": "25:00"}]},
+        {"windows": [{"zone": "Nowhere/At-All"}]},
+        {"freezes": [{"reason": "r", "begin": "2026-12-24T00:00:00Z", "end": "2026-12-23T00:00:00Z"}]},
+        {"approval_s": 1e300},
+        {"approval_s": -1.0},
+        {"approvals": -3},
+        {"states": "prod/[", "approvals": 1},
+        {"programs": [{"name": "p", "tool": "opa", "policies": "rules"}]},
+        {"programs": [{"name": "p", "tool": "bash", "policies": "/rules"}]},
+    ],
+)
+async def test_policies_that_no_file_could_say_are_refused_and_the_older_ones_stay(
+    desk: Desk, said: dict[str, Any]
+) -> None:
+    admin = await desk.token(Role.ADMIN, "**")
+    assert (await desk.call("PUT", "/policies", admin, {"policies": [{"name": "old"}]})).status == 200
+    answer = await desk.call("PUT", "/policies", admin, {"policies": [{"name": "new", **said}]})
+    assert answer.status == 400, answer.body
+    assert [one.name for one in await desk.home.policies.all()] == ["old"]
+
+
+@pytest.mark.promise("P2")
+async def test_a_freeze_without_a_zone_is_one_in_utc_and_ends_no_request(desk: Desk) -> None:
+    admin = await desk.token(Role.ADMIN, "**")
+    frozen = {"name": "frozen", "windows": [{"days": ["mon"], "begin": "08:00", "end": "09:00"}],
+              "freezes": [{"reason": "audit", "begin": "2000-01-01T00:00:00"}], "approval_s": 3600.0, "wait_s": 60.0,
+              "protected_types": ["a_*"], "checks": [{"name": "c", "expression": "true"}]}  # fmt: skip
+    assert (await desk.call("PUT", "/policies", admin, {"policies": [frozen]})).status == 200
+    told = (await desk.call("GET", "/policies", admin)).json()["policies"][0]
+    assert told["freezes"] == [{"reason": "audit", "begin": "2000-01-01T00:00:00Z", "end": None}]
+    assert {name: told[name] for name in ("windows", "approval_s", "wait_s", "protected_types")} == {
+        "windows": [{"days": ["mon"], "begin": "08:00", "end": "09:00", "zone": "UTC"}],
+        **{name: frozen[name] for name in ("approval_s", "wait_s", "protected_types")},
+    }
+    kept = msgspec.convert({"reason": "kept by an older server", "begin": "2000-01-01T00:00:00"}, Freeze)
+    await desk.says(freezes=(kept,))
+    assert await hold_of(desk.home)("prod/routing") is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "ends", "status"), [("9998-01-01", "9999-12-31", 200), ("9998-01-01", "2026-11-30", 400)]
+)
+async def test_a_request_of_whatever_time_is_taken_or_refused(desk: Desk, asked: str, ends: str, status: int) -> None:
+    await desk.home.policies.replace((Policy(name="long", approval_s=1e300),))
+    told = {**msgspec.to_builtins(desk.request()), "asked_at": f"{asked}T00:00:00Z", "expires_at": f"{ends}T00:00:00Z"}
+    answer = await desk.call("POST", "/approvals?state=prod/routing", await desk.token(Role.RUNNER), told)
+    assert answer.status == status, answer.body
+
+
 @pytest.mark.promise("P2")
 async def test_the_server_holds_a_run_back_whatever_its_client_says(desk: Desk) -> None:
     from interlock.api.locks import told_event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -135,6 +136,16 @@ async def test_a_refusal_tells_what_why_and_the_next_command(desk: Desk) -> None
     }
 
 
+async def test_a_refused_method_tells_which_ones_do_something(desk: Desk) -> None:
+    for method, path, allowed in (
+        ("TRACE", "/me", "GET, HEAD"),
+        ("GET", "/double", "POST"),
+        ("BREW", "/me", "GET, HEAD"),
+    ):
+        answer = await ask(desk.app, method, f"/api/v1{path}", headers=OWN)
+        assert (answer.status, answer.headers["allow"]) == (405, allowed)
+
+
 @pytest.mark.promise("P10")
 async def test_a_defect_tells_nothing_of_itself(desk: Desk) -> None:
     answer = await ask(desk.app, "GET", "/api/v1/broken", headers=OWN)
@@ -153,6 +164,9 @@ async def test_the_document_describes_each_row(desk: Desk) -> None:
     doubles = document["paths"]["/api/v1/double"]["post"]
     assert doubles["summary"] == "Doubles it"
     assert doubles["x-interlock-right"] == "apply"
-    assert doubles["parameters"] == [{"name": "state", "in": "query", "required": True, "schema": {"type": "string"}}]
+    (state,) = doubles["parameters"]
+    assert (state["name"], state["in"], state["required"]) == ("state", "query", True)
+    assert re.search(state["schema"]["pattern"], "prod/routing@blue")
+    assert not re.search(state["schema"]["pattern"], "prod/../routing")
     assert doubles["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Thing"}
     assert {"Thing", "Problem", "AboutMe"} <= set(document["components"]["schemas"])
