@@ -12,6 +12,7 @@ import msgspec
 
 from interlock.bounded import decode_json
 from interlock.errors import UsageError
+from interlock.policy.ending import end_program
 from interlock.policy.judging import Result
 from interlock.policy.policy import Check, Policy
 from interlock.policy.summary import PlanSummary, as_plain
@@ -57,10 +58,7 @@ async def _answers(document: bytes) -> Mapping[str, Mapping[str, Any]]:
     except TimeoutError:
         pass  # what it has said so far is lost with it: no check is answered
     finally:
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        await end_program(child)
     if child.returncode == _MISSING:
         raise UsageError(
             "the checks of a policy cannot be asked",

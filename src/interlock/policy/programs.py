@@ -18,6 +18,7 @@ import msgspec
 from interlock.bounded import decode_json
 from interlock.errors import UsageError
 from interlock.foreign_text import one_line
+from interlock.policy.ending import end_program
 from interlock.policy.judging import Result
 from interlock.policy.policy import Policy, Program
 
@@ -129,10 +130,7 @@ async def _run(words: Sequence[str], shown: bytes, environ: Mapping[str, str]) -
             said = await _talk(child, shown)
             return await child.wait(), said
     finally:
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, 9)
-            await child.wait()
+        await end_program(child)
 
 
 async def _talk(child: asyncio.subprocess.Process, shown: bytes) -> bytes:
