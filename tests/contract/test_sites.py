@@ -318,11 +318,11 @@ class MovingContract(SiteContract):
         await _check_marked(site, "interlock:adopted")
 
 
-async def _breaks(*_: object) -> None:
+async def _breaks(*_: object, **__: object) -> None:
     raise ConnectionError
 
 
-async def _nothing(*_: object) -> None:
+async def _nothing(*_: object, **__: object) -> None:
     pass
 
 

@@ -147,12 +147,12 @@ PROMPTS = {
         "follow.Follower._ask", _new, ("apply", "module", "--state", "n", "--auto-approve"), 41
     ),
     "destroy": Prompt("follow.Follower._ask", _applied, ("destroy", "module", "--state", "s"), 41),
-    "adopt": Prompt("adopt._ask", _local, ("adopt", "module", "--state", "n"), 41),
+    "adopt": Prompt("adopt.ask", _local, ("adopt", "module", "--state", "n"), 41),
     "adopt, edit": Prompt("adopt._carry_out", _declared, ("adopt", "module", "--state", "n", "--yes")),
     "adopt, edit after the states": Prompt(
         "adopt._carry_out", _declared, ("adopt", "module", "--state", "n"), first=1, question="as shown?"
     ),
-    "leave": Prompt("adopt._ask", _applied, ("leave", "module", "--state", "s"), 41),
+    "leave": Prompt("adopt.ask", _applied, ("leave", "module", "--state", "s"), 41),
     "force-unlock": Prompt("force_unlock.break_examined", _held, ("force-unlock", "s", "--window", "2s", *_VERIFIED)),
     "recover": Prompt("recover._Walk.agrees", _applied, ("recover", "module")),
     "recover, what is gone": Prompt("recover._undecided", _emptied, ("recover", "s", "--no-plan"), declined=20),

@@ -94,6 +94,8 @@ RUNS_AS: dict[str, list[list[str]]] = {
     "state pull": [["state", "pull", POISON]],
     "state push": [["state", "push", "state.json", "--state", STATE],
                    ["state", "push", "broken.json", "--state", STATE]],
+    "state import": [["state", "import", POISON], ["state", "import", "--all", "--dry-run"]],
+    "state export": [["state", "export", POISON, "--as", POISON], ["state", "export", "--all"]],
     "state prune": [["state", "prune", STATE, "--dry-run"], ["state", "prune", STATE, "--all-for", POISON]],
     "state quarantine ls": [["state", "quarantine", "ls", STATE]],
     "state quarantine show": [["state", "quarantine", "show", STATE, "<id>"]],

@@ -12,7 +12,7 @@ import typer
 
 from interlock.amounts import amount
 from interlock.cli import completing, view
-from interlock.errors import PolicyGate, command
+from interlock.errors import PolicyGate, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
@@ -49,10 +49,8 @@ def take_over(
     They come from the backend that the configuration declares, or from local files. Each is checked, stored, read back
     and compared under its lock; nothing is deleted. The edit of the configuration is shown. `leave` is the way back.
     """
-    from interlock.operate.adopting import plan_adoption
-
     where = directory.resolve()
-    plan = _at_home(lambda home: plan_adoption(where, home, os.environ, named=state), make=not dry_run)
+    plan = _at_home(lambda home: _planned(home, where, state), make=not dry_run)
     question = f"Take {_count(plan)} over?"
     kept = _carry_out(plan, where, question=question, yes=yes, edit=edit, dry_run=dry_run, json=json)
     name = plan.states[0].target.queue if state else None
@@ -85,6 +83,19 @@ def give_back(
     view.emit(values, json=json, human=lambda: _say_left(plan, kept, dry_run=dry_run))
 
 
+async def _planned(home: Home, where: Path, named: str | None) -> Plan:
+    """Return what would be taken over; where that is in the store of this machine, and a server in use, say so."""
+    from interlock.compose.homes import check_not_left_here
+    from interlock.operate.adopting import plan_adoption, usual_name
+
+    try:
+        return await plan_adoption(where, home, os.environ, named=named)
+    except UsageError:
+        name = named or usual_name(where, home, os.environ)
+        await check_not_left_here(name, where, home.settings, os.environ)
+        raise
+
+
 class _Done:
     """What a command did: files that were put aside, and whether the configuration was edited."""
 
@@ -105,7 +116,7 @@ def _carry_out(plan: Plan, where: Path, *, question: str, yes: bool, edit: bool,
         for old, new in plan.renamed:
             view.note(f'terraform.workspace is "{old}" there and "{new}" here, and the configuration asks for it')
     if not dry_run:
-        _ask(question, yes=yes)
+        ask(question, yes=yes)
         done.files = _at_home(lambda home: carry_out(plan, home, told=_tell(json=json)), make=True)
     if not plan.edit.is_empty and not json:
         _show_edit(plan, where)
@@ -196,7 +207,12 @@ def _say_left(plan: Plan, kept: _Done, *, dry_run: bool) -> None:
     view.note(f"next: {first}terraform init && terraform plan")
 
 
-def _ask(question: str, *, yes: bool) -> None:
+def ask(question: str, *, yes: bool) -> None:
+    """Ask about states that are to be moved.
+
+    Raises:
+        PolicyGate: The answer was no.
+    """
     if not view.confirm(question, yes=yes):
         raise PolicyGate("nothing was changed", why="the answer was no", fix="repeat with --yes")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from interlock.amounts import amount
-from interlock.cli import completing, view
+from interlock.cli import completing, state_moves, view
 from interlock.errors import StateInvalid, UsageError, command
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Versions of a state: verify, diff, restore, quarantine.", no_args_is_help=True)
 quarantine = typer.Typer(help="Writes that were refused, kept for review.", no_args_is_help=True)
 app.add_typer(quarantine, name="quarantine")
+state_moves.add_to(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Answer every prompt with yes.")]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.home.embedded import check_own, read_settings
 from interlock.home.embedded import open_home as open_embedded
 from interlock.home.login import with_login
 from interlock.settings.values import Secret, Settings
+from interlock.site.moved import address_moved_to
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home, Told
@@ -68,6 +70,50 @@ async def open_home(
         return
     async with open_embedded(settings, make=make, environ=environ, told=told) as near:
         yield near
+
+
+@asynccontextmanager
+async def at_both_stores(
+    environ: Mapping[str, str], *, make: bool = True, told: Told | None = None
+) -> AsyncIterator[tuple[Home, Home]]:
+    """Open the store of this machine and the home at the server in use, for a move from one to the other.
+
+    Raises:
+        UsageError: No server is in use; see also `read_settings`.
+    """
+    settings = read_settings(environ)
+    if settings.server is None:
+        raise UsageError(
+            "no server is in use, so there is only the store of this machine",
+            why="`state import` and `state export` move states between that store and a server's",
+            fix="interlock login https://interlock.example.com    or, for a state on another backend: interlock adopt",
+        )
+    alone = replace(settings, server=None, token=None)
+    async with (
+        open_embedded(alone, make=make, environ=environ, told=told) as machine,
+        open_home(settings, make=make, environ=environ, told=told) as server,
+    ):
+        yield machine, server
+
+
+async def check_not_left_here(state: str, place: Path, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Refuse to begin an empty state at a server where this machine's own store has the state.
+
+    Raises:
+        UsageError: It has it.
+    """
+    if settings.server is None or not settings.database.exists():
+        return
+    alone = replace(settings, server=None, token=None)
+    with suppress(BackendUnavailable):  # a store that cannot be read keeps nobody from the server
+        async with open_embedded(alone, make=False, environ=environ) as machine:
+            view = await machine.coordinator.view(state)
+            if view.head is not None and view.head.digest and not address_moved_to(view.lock.pause):
+                raise UsageError(
+                    f"the state of {place} is in the store of this machine, and not at {settings.server}",
+                    why=f"{settings.database} has it as {state}; begun anew, everything would be created a second time",
+                    fix=command("state", "import", state),
+                )
 
 
 def settings_of_run(order: Order, environ: Mapping[str, str]) -> Settings:

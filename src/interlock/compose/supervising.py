@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from interlock.clock import SystemClock
-from interlock.compose.homes import open_home, settings_of_run
+from interlock.compose.homes import check_not_left_here, open_home, settings_of_run
 from interlock.compose.servers_way import asker, find_organisation
 from interlock.errors import FULL, BackendUnavailable, InterlockError, UsageError, command, disk_full, reason_of
 from interlock.home.embedded import read_settings
@@ -380,6 +380,8 @@ async def _with_hands(order: Order, lock: int, journal: Journal, control: Contro
             if desk.ref.is_own:
                 await check_not_renamed(desk.home, order)
             check_not_moved(desk.seen, desk.ref)
+            if desk.ref.is_own and desk.seen.head is None:
+                await check_not_left_here(order.state, Path(order.directory), settings, environ)
             await desk.site.check_not_lost()
             control.attach(supervisor)
             remembering = asyncio.create_task(_remember(desk))  # it asks git, several times

@@ -83,7 +83,7 @@ async def plan_adoption(directory: Path, home: Home, environ: Mapping[str, str],
     declared = await declared_in(directory, home, environ)
     if declared.is_own:
         raise _nothing_elsewhere(directory, declared)
-    name = named or _usual_name(directory, home, environ)
+    name = named or usual_name(directory, home, environ)
     states = []
     for space in await _spaces_to_adopt(declared, name, home):
         source = _in_workspace(declared, space, directory, home, environ)
@@ -107,7 +107,7 @@ async def plan_leaving(directory: Path, home: Home, environ: Mapping[str, str], 
     Raises:
         UsageError: Nothing is stored under its name, or something else is in the way.
     """
-    name = named or _usual_name(directory, home, environ)
+    name = named or usual_name(directory, home, environ)
     kept = [one.state for one in await home.coordinator.states() if one.head and one.state.partition("@")[0] == name]
     if not kept:
         raise UsageError(f"nothing is stored as {name}", why="there is nothing to give back", fix="interlock state ls")
@@ -218,7 +218,8 @@ def _beside(directory: Path, space: str) -> StateRef:
     return StateRef(queue=name_of_address(_LOCAL, address), address=address, where=where, directory=directory)
 
 
-def _usual_name(directory: Path, home: Home, environ: Mapping[str, str]) -> str:
+def usual_name(directory: Path, home: Home, environ: Mapping[str, str]) -> str:
+    """Return the name that the state of a root module has where nobody gives another."""
     return home.settings_in(directory, environ).state_for(directory) or default_state_name(directory)
 
 

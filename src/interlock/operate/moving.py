@@ -11,17 +11,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, LeaseLost, PolicyGate, StateInvalid, UsageError, command
 from interlock.lock import holder_of
-from interlock.site.moved import address_moved_to, address_moving_to, moved_to, moving_to
+from interlock.site.holding import is_review
+from interlock.site.moved import (
+    address_arriving_from,
+    address_moved_to,
+    address_moving_to,
+    moved_to,
+    moving_to,
+    name_of,
+)
 from interlock.state import Document, content_digest, parse_state, refusing, verify_state
 
 if TYPE_CHECKING:
     from interlock.audit.entry import Fact
     from interlock.run.surroundings import Seat
+    from interlock.site.arriving import Brought
     from interlock.site.interface import Site
 
 STATE_MOVED = "state-moved"
@@ -36,12 +45,14 @@ class Content:
         lineage: Its lineage.
         resources: How many instances it has; None when it is encrypted.
         sha256: Of its bytes.
+        brought: What became of its earlier versions; None where not both places keep ours.
     """
 
     serial: int
     lineage: str
     resources: int | None
     sha256: str
+    brought: Brought | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +87,29 @@ async def plan_move(source: Site, target: Site) -> Move | None:
         return await _made_before(source, target)
     found = refusing(await source.versions.findings(None))
     if found:
-        raise _damaged(source, "; ".join(finding.message for finding in found[:3]))
+        raise _damaged(source, target, "; ".join(finding.message for finding in found[:3]))
+    await _check_no_review(source, target)
     return await _judge(source, target, body)
+
+
+async def _check_no_review(source: Site, target: Site) -> None:
+    """Refuse to wait for a review that only the place where the state is can end.
+
+    Raises:
+        StateInvalid: There is one.
+    """
+    pause = (await source.coordinator.view(source.ref.queue)).lock.pause if source.coordinator is not None else None
+    if pause is not None and is_review(pause):
+        raise StateInvalid(
+            f"the state at {name_of(source, target)} is under review",
+            why=pause.reason,
+            fix=f"{_near(source, target)}{command('state', 'accept', source.subject)}",
+        )
 
 
 async def _made_before(source: Site, target: Site) -> Move | None:
     """Return the move that emptied the source; else the command that would finish the rest of it finds nothing."""
-    if await _moved(source) != target.ref.address or await _moved(target) or await _moving(target):
+    if await _moved(source) != name_of(target, source) or await _moved(target) or await _moving(target):
         return None
     there = await target.versions.current()
     return None if there is None else Move(content=content_of(there), stored=True, done=True, gone=True)
@@ -96,12 +123,14 @@ async def _judge(source: Site, target: Site, body: bytes) -> Move:
     """
     there = await target.versions.current()
     marked, back = await _moved(source), await _moved(target)
-    if marked and (marked != target.ref.address or there is None or back):
+    if marked and (marked != name_of(target, source) or there is None or back):
         raise _is_elsewhere(source, target, marked)
     for left, other in ((source, target), (target, source)):
-        if (going := await _moving(left)) and (going != other.ref.address or left is target):
+        if (going := await _moving(left)) and (going != name_of(other, left) or left is target):
             raise _is_elsewhere(left, other, going, has_begun=True)
-    if back and back != source.ref.address:
+        if (coming := await _arriving(left)) and (coming != name_of(other, left) or left is source):
+            raise _is_on_its_way(left, other, coming)
+    if back and back != name_of(source, target):
         raise _is_elsewhere(target, source, back)
     is_stored = there is not None and is_same(body, there)
     if marked:
@@ -112,13 +141,16 @@ async def _judge(source: Site, target: Site, body: bytes) -> Move:
     return Move(content=content_of(body), stored=is_stored)
 
 
-async def move(source: Site, target: Site, *, settle: Callable[[], Awaitable[None]] | None = None) -> Content:
+async def move(
+    source: Site, target: Site, *, settle: Callable[[], Awaitable[None]] | None = None, history: bool = True
+) -> Content:
     """Move a state, under the lock of the source; return what was moved.
 
     Args:
         source: Where it is.
         target: Where it is to be.
         settle: Done at the end, while the source is still locked.
+        history: Take earlier versions along, where both places keep them.
 
     Raises:
         StateInvalid: The source is damaged, or what was read back is not what was written; the source has no mark then.
@@ -126,23 +158,24 @@ async def move(source: Site, target: Site, *, settle: Callable[[], Awaitable[Non
         LeaseLost: The source was somebody else's meanwhile; it has no mark then.
         UsageError: The state is somewhere else already, or the target has content that is not the source's.
     """
-    address = target.ref.address
+    address = name_of(target, source)
     async with source.held(f"moving it to {address}", through=moving_to(address)) as seat:
         body = await source.versions.current()
         if body is None or (found := refusing(verify_state(body))):
-            raise _damaged(source, "; ".join(each.message for each in found) if body else "it was deleted meanwhile")
+            why = "; ".join(each.message for each in found) if body else "it was deleted meanwhile"
+            raise _damaged(source, target, why)
         if (await _judge(source, target, body)).done:  # another command was quicker
             await _settled(settle)
             return content_of(body)
         await _close(source, target, body, seat)
         try:
-            await _store(source, target, body)
+            brought = await _store(source, target, body, history=history)
         except BaseException:
             await _reopen(source, target, body, seat)
             raise
         await _mark(source, target, body, seat)
         await _settled(settle)
-    return content_of(body)
+    return replace(content_of(body), brought=brought)
 
 
 async def _settled(settle: Callable[[], Awaitable[None]] | None) -> None:
@@ -159,7 +192,7 @@ async def _close(source: Site, target: Site, body: bytes, seat: Seat | None) -> 
     """
     if source.coordinator is None or seat is None:
         return
-    mark = moving_to(target.ref.address)
+    mark = moving_to(name_of(target, source))
     queue, name, me = source.coordinator, source.ref.queue, source.home.me
     await queue.pause(name, by=me, reason=mark, while_held=seat.ticket)
     try:
@@ -169,16 +202,28 @@ async def _close(source: Site, target: Site, body: bytes, seat: Seat | None) -> 
         raise
 
 
-async def _store(source: Site, target: Site, body: bytes) -> None:
-    note = f"moved from {source.ref.address}"
-    await target.versions.push(body, force=False, note=note, back_from=source.ref.address)
+def keeps_history(source: Site, target: Site) -> bool:
+    """Say whether earlier versions can be brought along: both places keep ours, and not in one chain."""
+    return source.ref.is_own and target.ref.is_own and source.home is not target.home
+
+
+async def _store(source: Site, target: Site, body: bytes, *, history: bool) -> Brought | None:
+    from interlock.site.arriving import receive
+
+    came_from = name_of(source, target)
+    brought = None
+    if history and keeps_history(source, target):
+        brought = await receive(target.own, source.own, body, came_from=came_from)
+    else:
+        await target.versions.push(body, force=False, note=f"moved from {came_from}", back_from=came_from)
     read = await target.versions.current()
     if read is None or not is_same(read, body):
         raise StateInvalid(
-            f"{target.ref.address} does not hold what {source.ref.address} has",
+            f"{name_of(target, source)} does not hold what {name_of(source, target)} has",
             why="it was read back and compared; the source was not touched",
             fix=f"repeat the command; compare: {command('state', 'verify', target.ref.queue)}",
         )
+    return brought
 
 
 async def _reopen(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
@@ -188,12 +233,12 @@ async def _reopen(source: Site, target: Site, body: bytes, seat: Seat | None) ->
     with suppress(InterlockError):
         there = await target.versions.current()
         if there is None or not is_same(there, body):
-            mark = moving_to(target.ref.address)
+            mark = moving_to(name_of(target, source))
             await source.coordinator.resume(source.ref.queue, by=source.home.me, reason=mark, while_held=seat.ticket)
 
 
 async def _mark(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:
-    address = target.ref.address
+    address = name_of(target, source)
     if source.coordinator is not None and seat is not None:
         queue, name, me = source.coordinator, source.ref.queue, source.home.me
         mark, before = moved_to(address), moving_to(address)
@@ -219,16 +264,16 @@ async def _check_is_ours(source: Site, target: Site, body: bytes, seat: Seat, ma
     now = await source.versions.current()
     if not is_held or now is None or not is_same(now, body):
         raise LeaseLost(
-            f"{source.ref.address} was not left: it was somebody else's meanwhile",
+            f"{name_of(source, target)} was not left: it was somebody else's meanwhile",
             why="this command was stopped for longer than its lease; what it stored at the target may be old",
             fix=f"repeat the command; compare first: {command('state', 'show', target.ref.queue)}",
         )
     if lock.pause is None or lock.pause.reason != mark:
         by = f"{lock.pause.by} paused it: {lock.pause.reason}" if lock.pause is not None else "somebody resumed it"
         raise PolicyGate(
-            f"{source.ref.address} was not left: its queue was changed meanwhile",
+            f"{name_of(source, target)} was not left: its queue was changed meanwhile",
             why=f"{by}; a state has one pause, and that one stands",
-            fix=f"{command('queue', 'resume', source.ref.queue)}    then repeat the command",
+            fix=f"{_near(source, target)}{command('queue', 'resume', source.ref.queue)}    then repeat the command",
         )
 
 
@@ -243,18 +288,34 @@ def _is_elsewhere(left: Site, other: Site, address: str, *, has_begun: bool = Fa
     """
     if has_begun:
         why = "that move was begun and is not done, so the other place may have it"
-    elif address == other.ref.address:
-        why = f"{address} of this store ({other.home.place}) is not the one to which it was moved"
+    elif address == name_of(other, left):
+        why = f"{other.ref.address} of this store ({other.home.place}) is not the one to which it was moved"
         if not other.ref.is_own:
             why = f"what is at {address} now is not what was moved there"
     else:
-        why = f"a copy at {other.ref.address} would be a second state of the same objects"
+        why = f"a copy at {name_of(other, left)} would be a second state of the same objects"
     resume = command("queue", "resume", left.ref.queue)
     return UsageError(
-        f"the state at {left.ref.address} {'is being moved' if has_begun else 'was moved'} to {address} already",
+        f"the state at {name_of(left, other)} {'is being moved' if has_begun else 'was moved'} to {address} already",
         why=f"{why}; the queue of {left.ref.queue} says who moved it",
-        fix=f"{command('queue', 'ls', left.ref.queue)}    if that place is lost for good: {resume}",
+        fix=f"{_near(left, other)}{command('queue', 'ls', left.ref.queue)}    if that place is lost for good: {resume}",
     )
+
+
+def _is_on_its_way(left: Site, other: Site, address: str) -> UsageError:
+    """Return the refusal to take along, or to mix, what is not all there yet."""
+    return UsageError(
+        f"the state at {name_of(left, other)} is being moved there from {address}, and not all of it is there",
+        why="that move was begun and is not done",
+        fix=f"repeat that move; the queue says who began it: {_near(left, other)}"
+        f"{command('queue', 'ls', left.ref.queue)}",
+    )
+
+
+def _near(site: Site, other: Site) -> str:
+    """Return what leads a person's next command to the store of this machine, where a server's is in use."""
+    is_past = site.ref.is_own and site.home.team_runs is None and other.home.team_runs is not None
+    return f"{command('logout')}    then: " if is_past else ""
 
 
 async def _check_may_replace(source: Site, target: Site, body: bytes, there: bytes | None) -> None:
@@ -266,13 +327,15 @@ async def _check_may_replace(source: Site, target: Site, body: bytes, there: byt
     if there is None or is_same(body, there):
         return
     # What was moved away from us nobody writes; of a backend only our queue is stopped, and plain Terraform goes on.
-    if target.backend is None and await _moved(target) == source.ref.address:
+    came_from = name_of(source, target)
+    if target.backend is None and came_from in {await _moved(target), await _arriving(target)}:
         return
     if not await _has_version(source, there):
         raise UsageError(
-            f"{target.ref.address} has content already, and it is not an earlier version of {source.ref.address}",
+            f"{name_of(target, source)} has content already, and it is not an earlier version of "
+            f"{name_of(source, target)}",
             why="one would replace the other",
-            fix=f"{command('state', 'show', target.ref.queue)}    {_keep(source, target)}",
+            fix=_decide(source, target),
         )
 
 
@@ -289,6 +352,17 @@ async def _check_is_old(source: Site, target: Site, body: bytes) -> None:
             why="a Terraform that does not know of the move worked there; both have changes now",
             fix=f"{command('state', 'show', target.ref.queue)}    {_keep(source, target)}",
         )
+
+
+def _decide(source: Site, target: Site) -> str:
+    """Return what a person looks at, and does, where two states have one name."""
+    if source.home is target.home:
+        return f"{command('state', 'show', target.ref.queue)}    {_keep(source, target)}"
+    name = source.ref.queue
+    if target.home.team_runs is None:
+        return f"{command('state', 'export', name, '--as', f'{name}-2')}    keeps both"
+    both = command("state", "import", name, "--as", f"{name}-2")
+    return f"{command('state', 'show', target.ref.queue)}    to keep both: {both}"
 
 
 def _keep(source: Site, target: Site) -> str:
@@ -319,6 +393,13 @@ async def _moving(site: Site) -> str:
     return address_moving_to((await site.coordinator.view(site.ref.queue)).lock.pause)
 
 
+async def _arriving(site: Site) -> str:
+    """Return from where a state is still being moved here, as its queue says; empty when it is not, or has no queue."""
+    if site.coordinator is None:
+        return ""
+    return address_arriving_from((await site.coordinator.view(site.ref.queue)).lock.pause)
+
+
 def content_of(body: bytes) -> Content:
     """Return what tells a state apart, for people and for the audit log."""
     document = parse_state(body)
@@ -336,7 +417,9 @@ def is_same(one: bytes, other: bytes) -> bool:
     return len(plain) == len(documents) and content_digest(plain[0]) == content_digest(plain[1])
 
 
-def _damaged(site: Site, why: str) -> StateInvalid:
+def _damaged(site: Site, other: Site, why: str) -> StateInvalid:
     return StateInvalid(
-        f"the state at {site.ref.address} cannot be moved", why=why, fix=command("state", "verify", site.subject)
+        f"the state at {name_of(site, other)} cannot be moved",
+        why=why,
+        fix=f"{_near(site, other)}{command('state', 'verify', site.subject)}",
     )

@@ -168,8 +168,8 @@ class OwnVersions:
         what = f"restore {planned.label} of {self.state} as {serial}"
         await have_second_person(self.home, self.state, Kind.RESTORE, exact=exact, what=what)
         async with settling(self.home, self.state, "state restore", is_review) as seat:
-            written = await self.archive.restore(self.state, planned.chosen, writer=self._writer(seat))
-        await self._note(STATE_RESTORED, written.version, {"restored": planned.chosen.number})
+            written = await self.archive.restore(self.state, planned.chosen, writer=self.writer(seat))
+        await self.note(STATE_RESTORED, written.version, {"restored": planned.chosen.number})
         return written.version.serial
 
     async def suspect(self) -> Version | None:
@@ -182,7 +182,7 @@ class OwnVersions:
         suspect = await self.suspect()
         # Also without one: a run that was killed in between left only the pause.
         async with settling(self.home, self.state, "state accept", is_review) as seat:
-            await self.archive.accept(self.state, writer=self._writer(seat))
+            await self.archive.accept(self.state, writer=self.writer(seat))
         return suspect.suspect if suspect is not None else ()
 
     async def accept_deletions(self) -> None:
@@ -205,10 +205,10 @@ class OwnVersions:
 
         async with settling(self.home, self.state, "state push", ends) as seat:
             written = await self.archive.write(
-                self.state, body, writer=self._writer(seat), kind=VersionKind.PUSH, force=force, note=note
+                self.state, body, writer=self.writer(seat), kind=VersionKind.PUSH, force=force, note=note
             )
         if not written.repeated:
-            await self._note("state-pushed", written.version, {"forced": force})
+            await self.note("state-pushed", written.version, {"forced": force})
         return {
             "version": written.version,
             "repeated": written.repeated,
@@ -245,7 +245,7 @@ class OwnVersions:
         if await self.archive.rebuild(self.state, version):
             return
         async with holding(self.home, self.state, "state repair") as seat:
-            await self.archive.reattach(self.state, version, writer=self._writer(seat))
+            await self.archive.reattach(self.state, version, writer=self.writer(seat))
 
     async def quarantined(self, text: str) -> tuple[Quarantined, bytes]:
         """Return a refused write by its id or the beginning of it."""
@@ -262,7 +262,7 @@ class OwnVersions:
         refused = parse_content((await self.quarantined(text))[1], f"quarantine entry {text}")
         return await self.document(None), refused
 
-    async def _note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
+    async def note(self, action: str, made: Version, facts: Mapping[str, Fact]) -> None:
         """Write down what a person made current; the version itself says the same."""
         said: dict[str, Fact] = {**facts, "version": made.number, "serial": made.serial, "sha256": made.digest}
         await self.log.append(action, subject=self.ref.address, by=self.home.me, facts=said)
@@ -300,7 +300,8 @@ class OwnVersions:
         found = await asyncio.to_thread(judge_chain, steps, intent)
         return tuple(finding for finding in found.findings if finding.code in UNDECIDED)
 
-    def _writer(self, seat: Seat) -> Writer:
+    def writer(self, seat: Seat) -> Writer:
+        """Return who writes under a grant."""
         from interlock.coordinator.archive import Writer
 
         return Writer(who=self.home.me, ticket=seat.ticket, token=seat.token)

@@ -1,0 +1,192 @@
+"""`interlock state import` and `interlock state export`: states between this machine's own store and a server's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from interlock.amounts import amount
+from interlock.cli import completing, view
+from interlock.cli.adopt import ask
+from interlock.errors import UsageError, command
+
+if TYPE_CHECKING:
+    from interlock.home.interface import Home
+    from interlock.operate.adopting import Plan, Relocation
+    from interlock.operate.moving import Content
+
+_T = TypeVar("_T")
+
+States = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[STATE]...", help="States, or folders of root modules.", autocompletion=completing.states),
+]
+Everything = Annotated[bool, typer.Option("--all", help="Every state that is stored there.")]
+As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Another name for the one state.")]
+Bare = Annotated[bool, typer.Option("--without-history", help="Leave the earlier versions where they are.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Answer the question about the states with yes.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add both commands to the group of those about states."""
+    app.command("import")(bring)
+    app.command("export")(give)
+
+
+def bring(
+    states: States = None,
+    *,
+    everything: Everything = False,
+    renamed: As = None,
+    without_history: Bare = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Move states from this machine's own store to the server in use.
+
+    Each is closed here first, brought with its earlier versions, read back and compared; nothing is deleted. Killed at
+    any step, it is finished by the same command. `state export` is the way back; a state on another backend is moved
+    by `adopt` and `leave`.
+    """
+    words = _words(states, everything=everything)
+    plan = _at_both(lambda here, there: _planned(words, here, there, renamed), make=not dry_run)
+    done = _carry_out(plan, "import", history=not without_history, yes=yes, dry_run=dry_run, json=json)
+    view.emit(
+        {"imported": not dry_run, "states": _rows(plan, done)},
+        json=json,
+        human=lambda: _say_next(plan, dry_run=dry_run),
+    )
+
+
+def give(
+    states: States = None,
+    *,
+    everything: Everything = False,
+    renamed: As = None,
+    without_history: Bare = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Move states from the server in use to this machine's own store.
+
+    As `state import`, in the other direction. At the server each stays closed, with its versions, and says where it is.
+    """
+    words = _words(states, everything=everything)
+    plan = _at_both(lambda here, there: _planned(words, there, here, renamed), make=not dry_run)
+    done = _carry_out(plan, "export", history=not without_history, yes=yes, dry_run=dry_run, json=json)
+    view.emit(
+        {"exported": not dry_run, "states": _rows(plan, done)}, json=json, human=lambda: _say_home(dry_run=dry_run)
+    )
+
+
+def _words(states: list[str] | None, *, everything: bool) -> list[str]:
+    if bool(states) == everything:
+        raise UsageError(
+            "name the states to move, or --all",
+            why="both were given" if states else "none was named",
+            fix="interlock state import --all --dry-run",
+        )
+    return states or []
+
+
+async def _planned(words: list[str], source: Home, target: Home, renamed: str | None) -> Plan:
+    from interlock.operate.importing import plan_transfers
+
+    return await plan_transfers(words, source, target, os.environ, renamed=renamed)
+
+
+def _carry_out(plan: Plan, which: str, *, history: bool, yes: bool, dry_run: bool, json: bool) -> dict[str, Content]:
+    """Show the plan, ask, and move the states; return what was moved, by its name at the source."""
+    from interlock.operate.importing import transfer
+
+    if not json or not yes:
+        for each in plan.states:
+            view.note(_say(each))
+    done: dict[str, Content] = {}
+    if dry_run:
+        return done
+    ask(f"{which.capitalize()} {amount(len(plan.states), 'state')}?", yes=yes)
+
+    def told(each: Relocation, content: Content) -> None:
+        done[each.source.queue] = content
+        if not json:
+            view.note(_say_moved(each, content))
+
+    async def act(here: Home, there: Home) -> None:
+        source, target = (here, there) if which == "import" else (there, here)
+        await transfer(plan, source, target, told=told, history=history)
+
+    _at_both(act, make=True)
+    return done
+
+
+def _say(each: Relocation) -> str:
+    content = each.move.content
+    count = "" if content.resources is None else f", {amount(content.resources, 'resource')}"
+    noted = ", moved already" if each.move.done else ", stored there already" if each.move.stored else ""
+    name = "" if each.target.queue == each.source.queue else f" -> {each.target.queue}"
+    return f"{each.source.queue}{name}  serial {content.serial}{count}{noted}"
+
+
+def _say_moved(each: Relocation, content: Content) -> str:
+    text = f"moved and read back  {each.target.queue}  serial {content.serial}, sha256 {content.sha256[:12]}"
+    if content.brought is None:
+        return f"{text}; its earlier versions stay where they were"
+    brought, left = content.brought.versions, content.brought.left
+    more = f", {left} not: pruned, damaged or too old" if left else ""
+    return f"{text}; {amount(brought, 'earlier version')} brought along{more}" if brought or left else text
+
+
+def _rows(plan: Plan, done: dict[str, Content]) -> list[dict[str, Any]]:
+    return [_row(each, done.get(each.source.queue)) for each in plan.states]
+
+
+def _row(each: Relocation, moved: Content | None) -> dict[str, Any]:
+    content = moved or each.move.content
+    brought = content.brought
+    return {
+        "state": each.source.queue,
+        "to": each.target.queue,
+        "workspace": each.workspace,
+        "serial": content.serial,
+        "lineage": content.lineage,
+        "resources": content.resources,
+        "sha256": content.sha256,
+        "moved_before": each.move.done,
+        "earlier_versions": None if brought is None else brought.versions,
+        "earlier_versions_left": None if brought is None else brought.left,
+    }
+
+
+def _say_next(plan: Plan, *, dry_run: bool) -> None:
+    if dry_run:
+        return
+    first = plan.states[0]
+    named = ("--state", first.target.queue) if first.target.queue != first.source.queue else ()
+    folder = () if first.target.directory is None else (first.target.directory,)
+    where = "" if folder else "in the folder of its root module; "
+    view.note(f"next: {command('plan', *folder, *named)}    {where}it should find no changes")
+    view.note(f"to bring one back: {command('state', 'export', first.target.queue)}")
+
+
+def _say_home(*, dry_run: bool) -> None:
+    if not dry_run:
+        view.note(f"next, to work on this machine: {command('logout')}    and unset INTERLOCK_SERVER where it is set")
+
+
+def _at_both(act: Callable[[Home, Home], Awaitable[_T]], *, make: bool) -> _T:
+    from interlock.compose.homes import at_both_stores
+
+    async def run() -> _T:
+        async with at_both_stores(os.environ, make=make, told=view.audited) as (here, there):
+            return await act(here, there)
+
+    return asyncio.run(run())

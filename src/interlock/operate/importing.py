@@ -1,0 +1,107 @@
+"""States moved between two stores of Interlock's own: that of this machine, and a server's. A hand.
+
+Each keeps its name, unless a person gives another, and its earlier versions come along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from interlock.coordinator.names import DEFAULT_WORKSPACE, in_workspace, root_and_workspace
+from interlock.errors import UsageError, command
+from interlock.operate.adopting import Plan, Relocation
+from interlock.operate.backend_edit import BackendEdit
+from interlock.operate.moving import Content, move, plan_move
+from interlock.site.opening import open_site
+from interlock.site.which import own_ref, resolve
+
+if TYPE_CHECKING:
+    from interlock.home.interface import Home
+    from interlock.site.ref import StateRef
+
+_LISTED = 5  # names of what is there, where something else was asked for
+
+
+async def plan_transfers(
+    words: Sequence[str], source: Home, target: Home, environ: Mapping[str, str], *, renamed: str | None = None
+) -> Plan:
+    """Look at what would be moved; nothing is changed.
+
+    Args:
+        words: States, or root modules, each with its workspaces; none for all that is stored.
+        source: Where they are.
+        target: Where they are to be.
+        environ: The user's.
+        renamed: The name at the target, for one state.
+
+    Raises:
+        UsageError: Nothing is stored there under a name, or other content is stored under it at the target.
+        StateInvalid: A state is damaged, or under review.
+    """
+    kept = [one.state for one in await source.coordinator.states() if one.head]
+    if renamed is not None and len(words) != 1:
+        raise UsageError("--as gives one state another name", fix="name one state")
+    meant = [await _meant(word, kept, source, environ) for word in words] if words else [own_ref(name) for name in kept]
+    states: list[Relocation] = []
+    for ref in dict.fromkeys(each for one in meant for each in _with_workspaces(one, kept)):
+        space = root_and_workspace(ref.queue)[1]
+        name = ref.queue if renamed is None else in_workspace(root_and_workspace(renamed)[0], space)
+        at = own_ref(name, directory=ref.directory)
+        async with open_site(ref, source) as one, open_site(at, target) as other:
+            planned = await plan_move(one, other)
+        if planned is not None:
+            states.append(Relocation(source=ref, target=at, workspace=space, move=planned))
+    if not states:
+        raise UsageError(f"no state is stored in {source.place}", fix="interlock state ls")
+    return Plan(states=tuple(states), edit=BackendEdit())
+
+
+async def transfer(
+    plan: Plan, source: Home, target: Home, *, told: Callable[[Relocation, Content], None], history: bool = True
+) -> None:
+    """Move every state.
+
+    Args:
+        plan: What was looked at.
+        source: The same homes.
+        target: Likewise.
+        told: Told of each state that was moved, also when a later one fails.
+        history: Bring earlier versions along.
+    """
+    for each in plan.states:
+        if not each.move.done:
+            async with open_site(each.source, source) as one, open_site(each.target, target) as other:
+                told(each, await move(one, other, history=history))
+
+
+async def _meant(word: str, kept: Sequence[str], source: Home, environ: Mapping[str, str]) -> StateRef:
+    """Return the state of our own that a person means.
+
+    Raises:
+        UsageError: It is on another backend, or nothing is stored under its name.
+    """
+    ref = await resolve(word, source, environ)
+    if not ref.is_own:
+        raise UsageError(
+            f"the state of {word} is at {ref.address}, in no store of Interlock's own",
+            why="between backends a state is moved by its root module",
+            fix=f"{command('adopt', ref.root_module)}    or, to bring one there: {command('leave', ref.root_module)}",
+        )
+    if not _with_workspaces(ref, kept):
+        there = f"it has {', '.join(kept[:_LISTED])}" if kept else "nothing is stored there"
+        raise UsageError(
+            f"nothing is stored as {ref.queue} in {source.place}", why=there, fix="name one of those, or --all"
+        )
+    return ref
+
+
+def _with_workspaces(ref: StateRef, kept: Sequence[str]) -> list[StateRef]:
+    """Return a state and those of its other workspaces, as far as they are stored; one workspace when that is named."""
+    root, space = root_and_workspace(ref.queue)
+    names = [name for name in kept if name == ref.queue or (space == DEFAULT_WORKSPACE and _is_of(name, root))]
+    return [own_ref(name, directory=ref.directory) for name in names]
+
+
+def _is_of(name: str, root: str) -> bool:
+    return root_and_workspace(name)[0] == root
