@@ -5,6 +5,8 @@ What a test wants to go wrong is set on it: a key that changes, an answer that i
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 from uuid import uuid4
 
 import jwt
@@ -88,7 +90,7 @@ PERSON = {"sub": "u-1017", "preferred_username": "ann", "email": "ann@example.co
 
 
 class People:
-    """The provider's login by a code (RFC 8628). It keeps to the protocol, and notes what a client does against it."""
+    """The provider's logins: by a code (RFC 8628), and in a browser. What a client does wrong is noted."""
 
     def __init__(self, issuer: Issuer) -> None:
         self.issuer = issuer
@@ -98,6 +100,9 @@ class People:
         self.now_s: Callable[[], float] = lambda: datetime.now(UTC).timestamp()
         self.wrong: list[str] = []
         self.codes: dict[str, str] = {}
+        self.asked_for: dict[str, dict[str, str]] = {}  # what came to the page of logins, by the code that was given
+        self.back: dict[str, str] = {}  # what is told to the browser otherwise than the protocol has it
+        self.forged: dict[str, Any] = {}  # what the identity token says otherwise
         self._asked_s: dict[str, float] = {}
 
     def answer(self, path: str, form: Mapping[str, str], kind: str) -> tuple[int, dict[str, Any]]:
@@ -109,7 +114,36 @@ class People:
             return self._begin(form)
         if path == "/token" and form.get("grant_type") == "urn:ietf:params:oauth:grant-type:device_code":
             return self._ask(form.get("device_code", ""))
+        if path == "/token" and form.get("grant_type") == "authorization_code":
+            return self._redeem(form)
         return 400, {"error": "unsupported_grant_type"}
+
+    def visit(self, query: str) -> str:
+        """Let the person say yes on the page of logins; return where the browser goes."""
+        asked = dict(parse_qsl(query, strict_parsing=True))
+        if (asked.get("client_id"), asked.get("response_type"), asked.get("code_challenge_method")) != (
+            CLIENT,
+            "code",
+            "S256",
+        ) or "openid" not in asked.get("scope", "").split():
+            self.wrong.append(f"asked for {sorted(asked)}")
+        code = str(uuid4())
+        self.asked_for[code] = asked
+        told = {"code": code, "state": asked["state"], "iss": self.issuer.url, **self.back}
+        return f"{asked['redirect_uri']}?{urlencode(told)}"
+
+    def _redeem(self, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        asked = self.asked_for.pop(form.get("code", ""), None)
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        if asked is None or (asked["redirect_uri"], asked["code_challenge"]) != (form.get("redirect_uri"), challenge):
+            return 400, {"error": "invalid_grant", "error_description": "code, verifier or address is another"}
+        said = {**self.person, "nonce": asked["nonce"], **self.forged}
+        return 200, {
+            "access_token": "opaque",
+            "token_type": "Bearer",
+            "id_token": self.issuer.token(said, now_s=self.now_s(), audience=CLIENT),
+        }
 
     def _begin(self, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         if "openid" not in form.get("scope", "").split():
@@ -155,6 +189,8 @@ class Issuer:
         self.discovery: dict[str, Any] = {
             "issuer": self.url,
             "jwks_uri": f"{self.url}/keys",
+            "authorization_endpoint": f"{self.url}/authorize?tenant=ours",
+            "code_challenge_methods_supported": ["plain", "S256"],
             "device_authorization_endpoint": f"{self.url}/device",
             "token_endpoint": f"{self.url}/token",
         }
@@ -205,9 +241,10 @@ def identity_issuer() -> Iterator[Issuer]:
         def do_GET(self) -> None:
             path, _, query = self.path.partition("?")
             issuer.asked.append(path)
-            if issuer.is_away or issuer.redirect:
-                self.send_response(302 if issuer.redirect else 503)
-                self.send_header("Location", issuer.redirect)
+            to = issuer.people.visit(query) if path == "/authorize" else issuer.redirect
+            if issuer.is_away or to:
+                self.send_response(302 if to else 503)
+                self.send_header("Location", to)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return

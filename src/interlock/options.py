@@ -115,6 +115,7 @@ _OF_OTHERS: Final = frozenset(
         "accept-deletions",
         "all",
         "behind-proxy",
+        "browser",
         "check",
         "device",
         "dry-run",

@@ -99,6 +99,12 @@ def test_a_person_logs_in_at_their_provider_and_works_at_the_server_from_then_on
         assert login.returncode == 0, login.stderr
         assert "WDJB-MJHT" in login.stderr
         assert provider.people.wrong == []
+        assert interlock(tmp_path, "logout").returncode == 0
+        browser = f"{sys.executable} -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1])' %s"
+        again = interlock(tmp_path, "login", server.said["address"], "--browser", "--json", BROWSER=browser)
+        assert again.returncode == 0, again.stderr
+        assert "ann" in json.loads(again.stdout)["who"]
+        assert provider.people.wrong == []
     assert "ann" in json.loads(login.stdout)["who"]
     assert "ilk_" not in login.stdout + login.stderr
     assert interlock(tmp_path, "queue", "ls", "--json").returncode == 0, "without any variable"

@@ -196,7 +196,7 @@ def test_every_client_is_one_that_these_tests_know() -> None:
     }
     ours = {"azurite.py", "consul_server.py", "kubernetes_server.py"}
     assert found - {"simulator/provider/wire.py", *(f"testing/{name}" for name in ours)} == {
-        "compose/device_login.py",  # SameOrigin, below
+        "compose/provider.py",  # SameOrigin, below
         "compose/job_login.py",  # SameOrigin, below
         "home/line.py",  # here
         "server/identity/issuer_keys.py",  # follows no redirect, and sends no credential

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from interlock.errors import UsageError
 from interlock.listening.guests import listen
 from interlock.listening.http import new_server
-from interlock.listening.strangers import names_of
+from interlock.listening.strangers import NOTHING, ForBrowsers, names_of
 
 
 @asynccontextmanager
@@ -24,7 +24,7 @@ async def serving(
     host: str,
     port: int,
     names: Iterable[str] = (),
-    pages: frozenset[bytes] = frozenset(),
+    browsers: ForBrowsers = NOTHING,
     tls: tuple[Path, Path] | None = None,
     linger_s: int = 2,
 ) -> AsyncIterator[tuple[str, int]]:
@@ -35,7 +35,7 @@ async def serving(
         host: Where to listen.
         port: Likewise; 0 takes a free one.
         names: By which clients may address it, besides that of loopback.
-        pages: Paths that are made for browsers.
+        browsers: What is made for browsers.
         tls: Files of the certificate and of its key; None to serve in clear.
         linger_s: Seconds for requests under way when it ends.
 
@@ -46,7 +46,7 @@ async def serving(
     listener = listen(host, port, what="the server")
     bound = listener.getsockname()[0]
     options: dict[str, Any] = {"log_config": None, "lifespan": "on", "timeout_graceful_shutdown": linger_s, **files}
-    server = new_server(app, names=replace(names_of(bound, names), pages=pages), **options)
+    server = new_server(app, names=replace(names_of(bound, names), browsers=browsers), **options)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield listener.getsockname()[:2]

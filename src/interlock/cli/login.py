@@ -15,6 +15,7 @@ from interlock.errors import UsageError, command
 if TYPE_CHECKING:
     from interlock.compose.device_login import Code
     from interlock.compose.login import LoggedIn
+    from interlock.compose.provider import Given
 
 login_app = typer.Typer()
 logout_app = typer.Typer()
@@ -32,6 +33,13 @@ def login(
     device: Annotated[
         bool, typer.Option("--device", help="Log in at your identity provider, with a code in any browser.")
     ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Log in at your identity provider, in the browser of this machine.")
+    ] = False,
+    redirect: Annotated[
+        str | None,
+        typer.Option("--redirect", metavar="URL", help="With --browser: what is registered there to lead back here."),
+    ] = None,
     issuer: Annotated[
         str | None, typer.Option("--issuer", metavar="URL", help="Which provider, where the server knows several.")
     ] = None,
@@ -48,7 +56,11 @@ def login(
     from interlock.compose.login import log_in
 
     server = url or _known()
-    token = _device_token(server, issuer, scope) if device else _read_token()
+    check_ways(device=device, browser=browser, redirect=redirect)
+    if browser:
+        token = _browser_token(server, issuer, scope, redirect)
+    else:
+        token = _device_token(server, issuer, scope) if device else _read_token()
     found = asyncio.run(log_in(server, token, os.environ))
     values = {"server": found.server, "who": found.who, "version": found.version, "file": str(found.file)}
     view.emit(values, json=json, human=lambda: _say(found))
@@ -65,6 +77,18 @@ def logout(*, json: Json = False) -> None:
     server = log_out(os.environ)
     text = "nobody was logged in" if server is None else f"logged out of {server or 'a server'}"
     view.emit({"server": server or None, "was_logged_in": server is not None}, json=json, human=lambda: view.say(text))
+
+
+def check_ways(*, device: bool, browser: bool, redirect: str | None) -> None:
+    """Refuse options that ask for two ways to log in.
+
+    Raises:
+        UsageError: They do.
+    """
+    if device and browser:
+        raise UsageError("--device and --browser are two ways to log in", fix=command("login", "--browser"))
+    if redirect is not None and not browser:
+        raise UsageError("--redirect is for --browser", fix=command("login", "--browser", "--redirect", redirect))
 
 
 def _known() -> str:
@@ -86,15 +110,45 @@ def _read_token() -> str:
 
 
 def _device_token(server: str, issuer: str | None, scope: str) -> str:
-    """Return the token that the server gives whoever logs in at the provider."""
+    """Return the token that the server gives whoever logs in at the provider, anywhere."""
     from interlock.clock import SystemClock
     from interlock.compose.device_login import device_login
+
+    _check(server, command("login", "https://interlock.example.com", "--device"))
+    given = asyncio.run(device_login(server, _tell_code, clock=SystemClock(), issuer=issuer, scope=scope))
+    return _told(given)
+
+
+def _browser_token(server: str, issuer: str | None, scope: str, redirect: str | None) -> str:
+    """Return the token that the server gives whoever logs in at the provider, in a browser of this machine."""
+    from interlock.compose.browser_login import REDIRECT, browser_login
+    from interlock.ids import RandomIds
+
+    _check(server, command("login", "https://interlock.example.com", "--browser"))
+    login = browser_login(server, _open, ids=RandomIds(), issuer=issuer, scope=scope, redirect=redirect or REDIRECT)
+    return _told(asyncio.run(login))
+
+
+def _check(server: str, again: str) -> None:
     from interlock.settings.authority import check_address
 
-    check_address(server, said_by="the address", fix=command("login", "https://interlock.example.com", "--device"))
-    given = asyncio.run(device_login(server, _tell_code, clock=SystemClock(), issuer=issuer, scope=scope))
+    check_address(server, said_by="the address", fix=again)
+
+
+def _told(given: Given) -> str:
     view.note(f"{given.role} of {given.states} for {given.expires_in // 3600} h")
     return given.token
+
+
+def _open(page: str) -> None:
+    """Show the page in a browser. Its address has nothing in it that helps whoever reads it."""
+    import subprocess
+
+    view.note("log in at your provider; where no browser opens, open this page yourself:")
+    view.note(page)
+    words = [sys.executable, "-m", "webbrowser", "-t", page]
+    quiet = subprocess.DEVNULL  # a browser that writes to our output would spoil it
+    subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 def _tell_code(code: Code) -> None:

@@ -15,7 +15,7 @@ from interlock.errors import UsageError, command
 from interlock.home.embedded import open_home, read_settings
 from interlock.ids import RandomIds
 from interlock.listening.loop import run_server
-from interlock.listening.strangers import is_loopback
+from interlock.listening.strangers import ForBrowsers, is_loopback
 from interlock.settings.values import Settings
 from interlock.trust.ownership import make_folder
 from interlock.trust.secret_file import check_strength, making_command, read_secret_file, write_secret_file
@@ -103,7 +103,15 @@ async def _serve(asked: ServeAsked, ready: Callable[[Ready], None]) -> None:
         exchange = open_exchange(home, own)
         tokens = RenewedTokens(known, exchange, home.coordinator, home.clock)
         app = server_app(home, about, tokens, doors, exchange, is_https=_is_https(asked))
-        taking = serving(app, host=host, port=port, names=asked.names, pages=PAGES, tls=asked.tls, linger_s=LINGER_S)
+        taking = serving(
+            app,
+            host=host,
+            port=port,
+            names=asked.names,
+            browsers=ForBrowsers(pages=PAGES),
+            tls=asked.tls,
+            linger_s=LINGER_S,
+        )
         async with taking as (_, bound):
             scheme = "http" if asked.tls is None else "https"
             address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}"

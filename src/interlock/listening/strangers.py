@@ -5,7 +5,8 @@ own at 127.0.0.1 (DNS rebinding): then the browser takes our answers for the pag
 loopback is refused, unless the operator named it, such as that of a proxy which passes the public name on. Little of
 ours is made for browsers, so what a browser says of a request (Origin, Referer, Sec-Fetch-Site) is refused too: a page
 needs no name to *send* a request, and some requests act without their answer being read. Where a listener has pages of
-its own (`Names.pages`), a request to one of them is refused only when another site made it.
+its own (`ForBrowsers`), a request to one of them is refused only when another site made it. The end of a login is a
+request that another site makes: that of the provider.
 Source: RFC 9110 section 7.4, Fetch standard ("Sec-Fetch-Site"); `none` there is an address that a person typed.
 """
 
@@ -26,6 +27,21 @@ _LOOPBACK = "localhost"
 _ADVICE = "; if it is one, the option --host adds it"
 
 
+class ForBrowsers(Struct, frozen=True, kw_only=True):
+    """What a listener has for browsers.
+
+    Attributes:
+        pages: Paths of pages of its own.
+        callbacks: Paths to which another site sends a browser; what they are sent shows itself that it is meant.
+    """
+
+    pages: frozenset[bytes] = frozenset()
+    callbacks: frozenset[bytes] = frozenset()
+
+
+NOTHING = ForBrowsers()
+
+
 class Names(Struct, frozen=True, kw_only=True):
     """The names under which a listener may be addressed.
 
@@ -33,13 +49,13 @@ class Names(Struct, frozen=True, kw_only=True):
         others: Names besides those of loopback, in lower case, without a port.
         any_host: Every Host, also none: for a listener beyond loopback of which no name is known.
         advice: What a refusal adds for the operator, such as an option.
-        pages: Paths that are made for browsers.
+        browsers: What is made for browsers.
     """
 
     others: frozenset[str] = frozenset()
     any_host: bool = False
     advice: str = ""
-    pages: frozenset[bytes] = frozenset()
+    browsers: ForBrowsers = NOTHING
 
 
 ONLY_LOOPBACK = Names()
@@ -79,9 +95,12 @@ def find_fault(headers: Iterable[tuple[bytes, bytes]], names: Names, path: bytes
     """
     pairs = list(headers)
     hosts = [value for name, value in pairs if name == b"host"]
-    if any(_is_of_page(name, value) for name, value in pairs) and not (
-        path in names.pages and len(hosts) == 1 and all(_is_own(name, value, hosts[0]) for name, value in pairs)
-    ):
+    is_meant = path in names.browsers.callbacks or (
+        path in names.browsers.pages
+        and len(hosts) == 1
+        and all(_is_own(name, value, hosts[0]) for name, value in pairs)
+    )
+    if not is_meant and any(_is_of_page(name, value) for name, value in pairs):
         return "requests of web pages are refused here"
     if names.any_host or (len(hosts) == 1 and _is_ours(hosts[0], names)):
         return ""

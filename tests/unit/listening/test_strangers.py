@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interlock.errors import UsageError
-from interlock.listening.strangers import ONLY_LOOPBACK, Names, find_fault, is_loopback, names_of
+from interlock.listening.strangers import ONLY_LOOPBACK, ForBrowsers, Names, find_fault, is_loopback, names_of
 
 
 def fault(*pairs: tuple[str, str], names: Names = ONLY_LOOPBACK) -> str:
@@ -90,7 +90,7 @@ def test_only_loopback_is_loopback() -> None:
     assert [each for each in given if is_loopback(each)] == ["127.0.0.1", "127.8.8.8", "::1", "localhost"]
 
 
-PAGES = Names(pages=frozenset({b"/login"}))
+PAGES = Names(browsers=ForBrowsers(pages=frozenset({b"/login"})))
 OWN = [("Host", "localhost:8650"), ("Origin", "http://localhost:8650"), ("Sec-Fetch-Site", "same-origin")]
 
 
@@ -117,3 +117,22 @@ def test_a_page_of_ours_may_be_used_by_itself_and_by_no_other_page(
 ) -> None:
     found = find_fault([(name.lower().encode(), value.encode()) for name, value in pairs], PAGES, path)
     assert bool(found) is is_refused
+
+
+CALLBACK = Names(browsers=ForBrowsers(callbacks=frozenset({b"/callback"})))
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    ("host", "path", "is_refused"),
+    [
+        ("127.0.0.1:8400", b"/callback", False),
+        ("127.0.0.1:8400", b"/", True),
+        ("evil.example", b"/callback", True),
+    ],
+)
+def test_a_provider_sends_a_browser_back_to_the_callback_and_to_nothing_else(
+    host: str, path: bytes, is_refused: bool
+) -> None:
+    sent = [(b"host", host.encode()), (b"sec-fetch-site", b"cross-site"), (b"referer", b"https://provider.example/")]
+    assert bool(find_fault(sent, CALLBACK, path)) is is_refused

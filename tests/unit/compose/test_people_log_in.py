@@ -1,22 +1,29 @@
-"""A person at a command line, a provider on loopback that keeps to the protocol, and a real server."""
+"""A person with a command line and a browser, a provider on loopback that keeps to the protocol, and a real server."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from tests.identity_issuer import CLIENT, PERSON, Issuer, identity_issuer, rsa_key
 
 from interlock.backend.asgi import Service
 from interlock.backend.serving import serving
-from interlock.compose.device_login import Code, LoggedIn, device_login
+from interlock.compose.browser_login import browser_login
+from interlock.compose.device_login import Code, device_login
 from interlock.compose.gateways import open_doors
+from interlock.compose.provider import Given
 from interlock.compose.serving import open_exchange, server_app
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError
 from interlock.home.embedded import EmbeddedHome, open_home
+from interlock.ids import RandomIds
 from interlock.rights import Right, Role, parse_token
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
@@ -55,8 +62,37 @@ class Site:
         )
         await TrustBook(self.home.store.records).add(rule)
 
-    async def login(self, **more: Any) -> LoggedIn:
+    async def login(self, **more: Any) -> Given:
         return await device_login(self.url, self.told.append, clock=self.clock, **more)
+
+    async def in_browser(
+        self, browser: Callable[[str], Coroutine[Any, Any, object]] | None = None, **more: Any
+    ) -> Given:
+        """Log in with a browser that opens the page that is told; by default one that only follows redirects."""
+        opened: list[asyncio.Task[object]] = []
+
+        def tell(page: str) -> None:
+            opened.append(asyncio.create_task((browser or visit)(page)))
+
+        try:
+            return await browser_login(self.url, tell, ids=RandomIds(), **more)
+        finally:
+            await asyncio.gather(*opened)
+
+
+async def visit(page: str) -> tuple[int, str]:
+    """Open a page as a browser does that a provider sends on."""
+    request = urllib.request.Request(page, headers={"Sec-Fetch-Site": "cross-site", "Referer": page})
+
+    def open_it() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return await asyncio.to_thread(open_it)
 
 
 @pytest.fixture
@@ -203,3 +239,108 @@ def _read(answer: bytes) -> Any:
         return json.loads(answer)
     except ValueError:
         return {}
+
+
+@pytest.mark.promise("P10")
+async def test_a_person_logs_in_with_the_browser_of_their_machine(site: Site) -> None:
+    await site.trusting()
+    seen: list[tuple[str, tuple[int, str]]] = []
+
+    async def browser(page: str) -> None:
+        seen.append((page, await visit(page)))
+
+    given = await site.in_browser(browser)
+    assert (given.role, given.states) == ("operator", "prod/*")
+    assert site.provider.people.wrong == []
+    ((page, (status, text)),) = seen
+    assert (status, text) == (200, "Go back to the terminal. You may close this page.\n")
+    asked = parse_qs(urlsplit(page).query)
+    assert asked["tenant"] == ["ours"], "what the provider's address has itself stays"
+    assert "code_verifier" not in asked
+    back = urlsplit(asked["redirect_uri"][0])
+    assert (back.hostname, back.path) == ("127.0.0.1", "/callback")
+    with pytest.raises(urllib.error.URLError):
+        await visit(back.geturl())
+
+
+@pytest.mark.promise("P10")
+async def test_an_answer_that_is_not_to_this_login_is_refused_and_the_login_goes_on(site: Site) -> None:
+    await site.trusting()
+    told: list[int] = []
+
+    async def browser(page: str) -> None:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(page).query).items()}
+        back, state = asked["redirect_uri"], asked["state"]
+        answers = (
+            {"code": "x"},
+            {"code": "x", "state": "guessed"},
+            {"code": "x", "state": state, "iss": "https://evil.example"},
+            {"code": "x", "state": state + "\u00e9"},
+        )
+        pages = [*(f"{back}?{urlencode(answer)}" for answer in answers), f"{back}/other", page]
+        told.extend([(await visit(each))[0] for each in pages])
+
+    assert (await site.in_browser(browser)).role == "operator"
+    assert told == [400, 400, 400, 400, 404, 200]
+
+
+@pytest.mark.parametrize(
+    ("back", "forged", "word"),
+    [
+        ({"code": "", "error": "access_denied", "error_description": "no"}, {}, "access_denied: no"),
+        ({"code": "another"}, {}, "invalid_grant"),
+        ({}, {"nonce": "another"}, "not that of this login"),
+        ({}, {"nonce": 7}, "not that of this login"),
+    ],
+)
+async def test_a_login_in_the_browser_that_does_not_come_about_says_why(
+    site: Site, back: dict[str, str], forged: dict[str, Any], word: str
+) -> None:
+    await site.trusting()
+    site.provider.people.back = back
+    site.provider.people.forged = forged
+    with pytest.raises(AuthenticationFailed) as refused:
+        await site.in_browser()
+    assert word in str(refused.value)
+
+
+async def test_nobody_is_waited_for_longer_than_the_login_lasts(site: Site) -> None:
+    async def nobody(_page: str) -> None:
+        return
+
+    await site.trusting()
+    with pytest.raises(AuthenticationFailed) as refused:
+        await site.in_browser(nobody, wait_s=0.05)
+    assert "in time" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "redirect",
+    [
+        "https://127.0.0.1/callback",
+        "http://evil.example/callback",
+        "http://127.0.0.1/c?x=1",
+        "http://u:p@127.0.0.1/c",
+        "x",
+    ],
+)
+async def test_a_browser_is_sent_to_this_machine_alone(site: Site, redirect: str) -> None:
+    await site.trusting()
+    with pytest.raises(UsageError) as refused:
+        await site.in_browser(redirect=redirect)
+    assert "--redirect" in str(refused.value)
+    assert (await site.in_browser(redirect="http://localhost")).role == "operator"
+
+
+async def test_a_provider_without_a_safe_login_in_the_browser_is_not_used(site: Site) -> None:
+    await site.trusting()
+    good = dict(site.provider.discovery)
+    for change, error in (
+        ({"authorization_endpoint": None}, UsageError),
+        ({"code_challenge_methods_supported": ["plain"]}, UsageError),
+        ({"code_challenge_methods_supported": "S256"}, UsageError),
+        ({"authorization_endpoint": "http://evil.example/authorize"}, BackendUnavailable),
+    ):
+        site.provider.discovery = {**good, **change}
+        with pytest.raises(error):
+            await site.in_browser()

@@ -1,0 +1,219 @@
+"""`interlock login --browser`: a person logs in at a provider in the browser of this machine. A hand.
+
+OAuth 2.0 with a code and PKCE, as programs of a person's own machine do it (RFC 8252): the provider sends the browser
+to a port that listens on loopback for as long as the login lasts.
+
+- Only S256, and only one answer with our `state` is taken; others are refused, and the login goes on.
+- The identity token must have our `nonce`, and an answer that names its issuer (RFC 9207) must name ours: so nobody
+  can slip the login of somebody else, or of another provider, in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import urllib.parse
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from interlock.backend.serving import serving
+from interlock.bounded import read_json
+from interlock.compose.provider import (
+    OTHERWISE,
+    Given,
+    Provider,
+    exchanged,
+    find_provider,
+    identity_of,
+    place_of,
+    post,
+    refused,
+)
+from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError, command
+from interlock.ids import Ids
+from interlock.listening.strangers import ForBrowsers, is_loopback
+from interlock.trust.sending import find_origin
+
+REDIRECT: Final = "http://127.0.0.1/callback"
+WAIT_S: Final = 600.0
+"""So long the person has at the provider."""
+_OK = 200
+_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",  # the address of this page has the code
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What is asked for, and what its answer is known by.
+
+    Attributes:
+        state: Comes back beside the code.
+        nonce: Comes back in the identity token.
+        verifier: Goes with the code only; whoever sees the code alone cannot use it.
+    """
+
+    state: str
+    nonce: str
+    verifier: str
+
+    def __repr__(self) -> str:
+        """Show nothing: all of it is secret."""
+        return "Wish()"
+
+
+async def browser_login(
+    server: str,
+    tell: Callable[[str], None],
+    *,
+    ids: Ids,
+    issuer: str | None = None,
+    scope: str = "openid profile",
+    redirect: str = REDIRECT,
+    wait_s: float = WAIT_S,
+) -> Given:
+    """Let a person log in; return what the server gives.
+
+    Args:
+        server: Its address.
+        tell: Is given the address to open.
+        ids: For what nobody may guess.
+        issuer: Which provider, where the server trusts several.
+        scope: What the provider is asked to tell of the person.
+        redirect: What is registered at the provider; without a port, any that is free.
+        wait_s: Seconds that the person has.
+
+    Raises:
+        UsageError: The server has no login for people, the provider none of this kind, or `redirect` leads elsewhere.
+        AuthenticationFailed: The person said no, was too late, or the server has no rule for them.
+        BackendUnavailable: The server or the provider gives no usable answer.
+    """
+    asked = _checked(redirect)
+    provider = await find_provider(server, issuer, again=command("login", server, "--browser"))
+    page = _page(provider)
+    place_of(provider, "token_endpoint")  # before the person is bothered
+    answer: asyncio.Future[str | AuthenticationFailed] = asyncio.get_running_loop().create_future()
+    wish = Wish(state=ids.secret(), nonce=ids.secret(), verifier=ids.secret())
+    app = Starlette(routes=[Route(asked.path, partial(_take, answer, wish, provider))])
+    browsers = ForBrowsers(callbacks=frozenset({asked.path.encode()}))
+    async with serving(app, host="127.0.0.1", port=asked.port or 0, browsers=browsers) as (_, port):
+        back = f"http://{asked.hostname}:{port}{asked.path}"
+        tell(_address(page, {"client_id": provider.client_id, "redirect_uri": back, "scope": scope}, wish))
+        code = await _waited(provider, answer, wait_s)
+    form = {"client_id": provider.client_id, "redirect_uri": back, "code": code}
+    return await exchanged(server, await _identity(provider, form, wish))
+
+
+def _checked(redirect: str) -> urllib.parse.SplitResult:
+    origin = find_origin(redirect)
+    if origin is None or origin.scheme != "http" or not is_loopback(origin.host) or origin.host.startswith("::"):
+        raise UsageError(
+            "--redirect does not lead to this machine", why=f"it is {redirect!r}", fix=f"--redirect {REDIRECT}"
+        )
+    parts = urllib.parse.urlsplit(redirect)
+    if parts.query or parts.fragment:
+        raise UsageError("--redirect is an address and a path", why="it has more", fix=f"--redirect {REDIRECT}")
+    return parts._replace(path=parts.path or "/")
+
+
+def _page(provider: Provider) -> str:
+    """Return the provider's page of logins.
+
+    Raises:
+        UsageError: It has none for a code with PKCE.
+    """
+    if provider.document.get("authorization_endpoint") is None:
+        raise UsageError("the provider has no login by a browser", why=provider.issuer, fix=OTHERWISE)
+    methods = provider.document.get("code_challenge_methods_supported", ["S256"])
+    if not isinstance(methods, list) or "S256" not in methods:
+        raise UsageError(
+            "the provider has no safe login by a browser",
+            why=f"{provider.issuer} does not offer PKCE with S256",
+            fix=provider.again.replace("--browser", "--device"),
+        )
+    return place_of(provider, "authorization_endpoint")
+
+
+def _address(page: str, asked: Mapping[str, str], wish: Wish) -> str:
+    digest = hashlib.sha256(wish.verifier.encode()).digest()
+    query = {
+        **asked,
+        "response_type": "code",
+        "state": wish.state,
+        "nonce": wish.nonce,
+        "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+        "code_challenge_method": "S256",
+    }
+    return f"{page}{'&' if urllib.parse.urlsplit(page).query else '?'}{urllib.parse.urlencode(query)}"
+
+
+async def _take(
+    answer: asyncio.Future[str | AuthenticationFailed], wish: Wish, provider: Provider, request: Request
+) -> Response:
+    """Take the answer that the browser brings; what does not belong to this login ends nothing."""
+    said = request.query_params
+    if not hmac.compare_digest(said.get("state", "").encode(), wish.state.encode()):
+        return _told("This is not the answer to a login that is under way.", 400)
+    if said.get("iss", provider.issuer) != provider.issuer:
+        return _told("This answer is that of another provider.", 400)
+    if answer.done():
+        return _told("This login has ended. Go back to the terminal.", 400)
+    code = said.get("code", "")
+    answer.set_result(code or refused(provider, said, "the login was refused at the provider"))
+    return _told("Go back to the terminal. You may close this page.")
+
+
+def _told(text: str, status: int = _OK) -> Response:
+    return Response(f"{text}\n", status, media_type="text/plain", headers=dict(_HEADERS))
+
+
+async def _waited(provider: Provider, answer: asyncio.Future[str | AuthenticationFailed], wait_s: float) -> str:
+    try:
+        async with asyncio.timeout(wait_s):
+            found = await answer
+    except TimeoutError:
+        raise AuthenticationFailed(
+            "nobody logged in in time", why=f"it was waited for {wait_s:.0f} s", fix=provider.again
+        ) from None
+    if isinstance(found, AuthenticationFailed):
+        raise found
+    return found
+
+
+async def _identity(provider: Provider, form: Mapping[str, str], wish: Wish) -> str:
+    """Return the identity token for a code.
+
+    Raises:
+        AuthenticationFailed: The provider does not take the code, or the token is not of this login.
+    """
+    form = {**form, "grant_type": "authorization_code", "code_verifier": wish.verifier}
+    status, answer, _ = await post(place_of(provider, "token_endpoint"), form)
+    if status != _OK:
+        raise refused(provider, answer, "the provider ended the login")
+    token = identity_of(provider, answer)
+    if not hmac.compare_digest(_nonce(token).encode(), wish.nonce.encode()):
+        raise AuthenticationFailed(
+            "the provider's token is not that of this login", why="its nonce is another", fix=provider.again
+        )
+    return token
+
+
+def _nonce(token: str) -> str:
+    """Return a token's nonce. Who signed the token is for the server to say."""
+    body = [*token.split("."), "", ""][1]
+    try:
+        claims: Any = read_json(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except ValueError as error:
+        raise BackendUnavailable("the provider's identity token cannot be read") from error
+    nonce = claims.get("nonce") if isinstance(claims, dict) else None
+    return nonce if isinstance(nonce, str) else ""
