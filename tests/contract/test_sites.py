@@ -24,6 +24,7 @@ from interlock.ids import RandomIds
 from interlock.lock import Broken
 from interlock.operate import hold
 from interlock.operate.moving import move, plan_move
+from interlock.rights.token import Forbidden
 from interlock.settings.values import Settings
 from interlock.site.interface import Site
 from interlock.site.kinds import Can
@@ -120,6 +121,21 @@ class MovingContract(SiteContract):
         with pytest.raises(LockHeld, match="only a lock that was acquired by hand"):
             await hold.give_terraforms(site, "app")
         await site.backend.give_lock(foreign)
+
+    async def test_who_may_not_at_the_server_gets_neither_place_nor_lock_where_the_server_keeps_no_queue(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if site.backend is None:
+            return
+        await site.versions.push(state(1, "a"), force=False)
+        monkeypatch.setattr(site.home, "check_may", _forbids)
+        async with open_site(site.ref, site.home) as again:
+            for attempt in (_moved_here, _held_for, lambda one: hold.take_terraforms(one, "an upgrade", 0.0), _pushed):
+                with pytest.raises(Forbidden):
+                    await attempt(again)
+            assert not await again.read_locks()
+            assert again.coordinator is None or not (await again.coordinator.view(site.ref.queue)).lock.holders
+            assert await again.versions.current() == state(1, "a")
 
     @pytest.mark.promise("P3", "P6")
     async def test_a_state_is_moved_to_our_store_and_back_and_each_place_says_where_it_is(self, site: Site) -> None:
@@ -316,6 +332,24 @@ class MovingContract(SiteContract):
             await queue.resume(name, by="ann")
             await move(site, own)
         await _check_marked(site, "interlock:adopted")
+
+
+async def _forbids(*_: object) -> None:
+    raise Forbidden("a reader may not")
+
+
+async def _held_for(site: Site) -> None:
+    async with site.held("a test"):
+        pass
+
+
+async def _moved_here(site: Site) -> None:
+    async with open_site(own_ref("adopted"), site.home) as own:
+        await move(site, own)
+
+
+async def _pushed(site: Site) -> None:
+    await site.versions.push(state(2, "a"), force=False)
 
 
 async def _breaks(*_: object, **__: object) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from interlock.ids import Ids
     from interlock.policy.approval_book import ApprovalBook
     from interlock.policy.policy_book import PolicyBook
+    from interlock.rights import Right
     from interlock.store.fault import Fault
     from interlock.store.opening import Store
     from interlock.store.records import RecordStore
@@ -96,6 +97,9 @@ class EmbeddedHome(FromParts):
         from interlock.store.vault import vault_of
 
         return vault_of(self.store)
+
+    async def check_may(self, right: Right, state: str) -> None:
+        """See `Home.check_may`."""
 
     async def keep_room(self) -> None:
         """See `Home.keep_room`."""

@@ -24,6 +24,7 @@ from interlock.store.records import RecordStore
 
 if TYPE_CHECKING:
     from interlock.home.server_runs import ServerRuns
+    from interlock.rights import Right
     from interlock.store.vault import Vault
 
 Told = Callable[[Head], None]
@@ -137,6 +138,14 @@ class Home(Protocol):
     @property
     def vault(self) -> Vault | None:
         """What encrypts the store of this home; None when nothing does, or when that is a server's own business."""
+        ...
+
+    async def check_may(self, right: Right, state: str) -> None:
+        """Refuse what the server in use would refuse for its own states, of one whose queue it does not keep.
+
+        Raises:
+            AuthenticationFailed: Our token has not that right there. On this machine everybody has every right.
+        """
         ...
 
     async def keep_room(self) -> None:

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from interlock.clock import SystemClock
 from interlock.errors import AuthenticationFailed, UsageError, command
 from interlock.home.parts import FromParts
@@ -33,8 +35,21 @@ if TYPE_CHECKING:
     from interlock.ids import Ids
     from interlock.policy.books import Approvals
     from interlock.policy.policy_book import PolicyKeeper
+    from interlock.rights import Right
     from interlock.store.fault import Fault
     from interlock.store.records import RecordStore
+
+
+class MyRights(Struct, frozen=True, kw_only=True):
+    """What a server says that our token may do to a state.
+
+    Attributes:
+        who: As the server writes us down.
+        rights: Their names.
+    """
+
+    who: str
+    rights: list[str]
 
 
 class ServerHome(FromParts):
@@ -54,6 +69,7 @@ class ServerHome(FromParts):
         self.clock = clock
         self.ids = ids
         self._told = told
+        self._mine: dict[str, MyRights] = {}
 
     @property
     def place(self) -> str:
@@ -153,6 +169,22 @@ class ServerHome(FromParts):
     @property
     def vault(self) -> None:
         """See `Home.vault`."""
+
+    async def check_may(self, right: Right, state: str) -> None:
+        """See `Home.check_may`. Asked once a state: a run goes on with what its token could do when it began."""
+        if state not in self._mine:
+            told: MyRights = await self.line.ask_for(MyRights, "GET", "/me", {"state": state})
+            self._mine[state] = told
+        mine = self._mine[state]
+        if right.value not in mine.rights:
+            from interlock.rights.roles import least_role
+            from interlock.rights.token import Forbidden, token_for
+
+            raise Forbidden(
+                f"{mine.who} may not {right.value} {state}",
+                why=f"the token for {self.place} has not that right on this state",
+                fix=token_for(least_role(right), state),
+            )
 
     async def keep_room(self) -> None:
         """See `Home.keep_room`: the server keeps its own."""

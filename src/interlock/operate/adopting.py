@@ -228,11 +228,14 @@ def _tool(directory: Path, home: Home, environ: Mapping[str, str]) -> Tool:
 
 
 def _outside(declared: StateRef) -> tuple[tuple[str, str], ...]:
-    """Return the settings that no edit of the configuration takes away."""
+    """Return the settings that no edit of the configuration takes away.
+
+    Of the environment only Terraform's own variables lead anywhere without a block; credentials have other uses.
+    """
     return tuple(
         (origin.name, origin.source)
         for origin in declared.found.origins
-        if origin.source.startswith("-backend-config") or origin.source.isupper()
+        if origin.source.startswith("-backend-config") or (origin.source.isupper() and origin.source.startswith("TF_"))
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from interlock import __version__
 from interlock.errors import LockHeld, UsageError, command
 from interlock.recovery.terraform_lock import BY_HAND, HAND_ID, is_by_hand
+from interlock.rights import Right
 from interlock.settings.values import parse_duration
 from interlock.site.kinds import Can, check_can
 from interlock.site.opening import open_site
@@ -76,6 +77,7 @@ async def take_terraforms(site: Site, reason: str, wait_s: float) -> Held:
         LockHeld: Somebody holds it for longer than `wait_s`.
     """
     home, backend = site.home, _terraforms(site)
+    await home.check_may(Right.LOCK, site.ref.queue)
     clock = home.clock
     until_s = clock.monotonic() + wait_s
     info = build_lock_info(
@@ -125,6 +127,7 @@ async def give_terraforms(site: Site, text: str) -> Held:
         UsageError: Nobody holds it.
         LockHeld: It was not taken by hand.
     """
+    await site.home.check_may(Right.LOCK, site.ref.queue)
     locks = await site.read_locks()
     if not locks:
         raise UsageError(f"{text} is not locked", fix=command("lock", "show", text))

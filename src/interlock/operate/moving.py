@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, LeaseLost, PolicyGate, StateInvalid, UsageError, command
 from interlock.lock import holder_of
+from interlock.rights import Right
 from interlock.site.holding import is_review
 from interlock.site.moved import (
     address_arriving_from,
@@ -157,8 +158,11 @@ async def move(
         LockHeld: Somebody works on one of the two.
         LeaseLost: The source was somebody else's meanwhile; it has no mark then.
         UsageError: The state is somewhere else already, or the target has content that is not the source's.
+        AuthenticationFailed: Our token may not close it.
     """
     address = name_of(target, source)
+    if source.backend is not None:
+        await source.home.check_may(Right.FREEZE, source.ref.queue)
     async with source.held(f"moving it to {address}", through=moving_to(address)) as seat:
         body = await source.versions.current()
         if body is None or (found := refusing(verify_state(body))):

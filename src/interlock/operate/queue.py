@@ -94,5 +94,9 @@ async def change_lock(
     """Let `change` act on one state's lock; return which state that was."""
     ref = await resolve(subject, home, environ)
     async with open_queue(ref, home) as coordinator:
+        if not ref.is_own:
+            from interlock.rights import Right
+
+            await home.check_may(Right.FREEZE, ref.queue)
         await change(coordinator, ref.queue)
     return ref

@@ -31,6 +31,7 @@ from interlock.recovery.witnesses import ci, heartbeat, terraform
 from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.heartbeat import Watch
 from interlock.recovery.witnesses.terraform import Suspect
+from interlock.rights import Right
 from interlock.run.summary import find_summary
 from interlock.site.existing_versions import keep_of
 from interlock.site.interface import Site
@@ -519,6 +520,7 @@ class TerraformLockCase:
                 f"{self._question.subject} is not locked", fix=command("lock", "explain", self._question.subject)
             )
         check_may_break(judged, override)
+        await self._question.home.check_may(Right.FORCE_UNLOCK, self._question.ref.queue)
         await self._question.have_second_person((judged.lock.id,), f"lock {judged.lock.id}", override)
         broken = await break_lock(
             self._backend,

@@ -122,7 +122,7 @@ class Token(Struct, frozen=True, kw_only=True):
             raise Forbidden(
                 f"token {self.id} may not {right.value} {state}",
                 why=f"it has the role {self.role.value} for the states {self.states}",
-                fix=_token_for(least_role(right), state),
+                fix=token_for(least_role(right), state),
             )
 
     def check_run(self, run: str) -> None:
@@ -139,7 +139,7 @@ class Token(Struct, frozen=True, kw_only=True):
             )
 
 
-def _token_for(role: Role, state: str) -> str:
+def token_for(role: Role, state: str) -> str:
     """Return the command that makes a token of a role for a state."""
     match role:
         case Role.READER:

@@ -48,7 +48,12 @@ class BesideQueue:
         self._where = where
         self._clock = shared = SharedClock(server_time_s, home.clock)
         self.coordinator = AttentiveCoordinator(
-            records, shared, home.ids, polling=polling, first_token=lambda: int(shared.now().timestamp() * 1000)
+            records,
+            shared,
+            home.ids,
+            polling=polling,
+            first_token=lambda: int(shared.now().timestamp() * 1000),
+            check_may=home.check_may,
         )
 
     def budgets(self) -> LedgerPlace | None:

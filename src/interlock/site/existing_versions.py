@@ -26,6 +26,7 @@ from interlock.policy.approval import Kind
 from interlock.recovery.damage import read_whole
 from interlock.recovery.keep import Keep
 from interlock.recovery.witnesses.process import render_name
+from interlock.rights import Right
 from interlock.settings.values import Settings
 from interlock.site.existing_history import ExistingHistory, StoredVersion, readable
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_ACCEPTED, STATE_RESTORED
@@ -261,6 +262,7 @@ class ExistingVersions(ExistingHistory):
     @asynccontextmanager
     async def holding(self, what: str) -> AsyncIterator[None]:
         """Hold Terraform's lock."""
+        await self.home.check_may(Right.APPLY, self.ref.queue)
         info = build_lock_info(
             id=self.home.ids.fresh(),
             operation=what,

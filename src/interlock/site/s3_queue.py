@@ -7,6 +7,7 @@ queue of this state had.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from interlock.clock import Clock
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.existing.inspection import Inspected
     from interlock.gateway.sharing import LedgerPlace
     from interlock.home.interface import Home
+    from interlock.rights import Right
 
 EXPIRES_S = 86_400.0
 """How long the table keeps an item of ours after its last change, beyond its longest lease. Renewed while in use."""
@@ -32,7 +34,7 @@ EXPIRES_S = 86_400.0
 
 def open_s3_queue(backend: ExistingBackend, found: Found, home: Home) -> S3Queue:
     """See `interlock.site.kinds.OpenQueue`."""
-    return S3Queue(backend, found, clock=home.clock, ids=home.ids)
+    return S3Queue(backend, found, clock=home.clock, ids=home.ids, check_may=home.check_may)
 
 
 class S3Queue:
@@ -43,12 +45,21 @@ class S3Queue:
         found: The same as found.
         clock: For back-off, and until AWS has told its own.
         ids: For jitter and tickets.
+        check_may: See `interlock.home.interface.Home.check_may`.
     """
 
     is_near = False
     words: tuple[str, ...] = ()
 
-    def __init__(self, backend: ExistingBackend, found: Found, *, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        backend: ExistingBackend,
+        found: Found,
+        *,
+        clock: Clock,
+        ids: Ids,
+        check_may: Callable[[Right, str], Awaitable[None]],
+    ) -> None:
         assert isinstance(backend, S3Backend), f"{found.type} is opened as s3"
         polling = NearPolling()
         self._backend, self._found, self._clock, self._ids = backend, found, clock, ids
@@ -56,7 +67,12 @@ class S3Queue:
         self._budgets: DynamoRecords | S3Records | None = None
         shared = SharedClock(self.records.server_time_s, clock)
         self.coordinator = AttentiveCoordinator(
-            self.records, shared, ids, polling=polling, first_token=lambda: int(shared.now().timestamp() * 1000)
+            self.records,
+            shared,
+            ids,
+            polling=polling,
+            first_token=lambda: int(shared.now().timestamp() * 1000),
+            check_may=check_may,
         )
 
     async def inspect(self) -> list[Inspected]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from interlock.clock import Clock
@@ -10,8 +10,9 @@ from interlock.coordinator import Standing
 from interlock.coordinator.interface import OnChange
 from interlock.coordinator.local import LocalCoordinator
 from interlock.ids import Ids
-from interlock.lock import Grant, Requested
+from interlock.lock import Decision, Event, Grant, Priority, Requested
 from interlock.lock.belief import latest
+from interlock.rights import Right
 from interlock.store import RecordStore
 from interlock.store.polling import NearPolling
 
@@ -25,13 +26,28 @@ class AttentiveCoordinator(LocalCoordinator):
         ids: See `LocalCoordinator`.
         polling: The store's pace.
         first_token: See `LocalCoordinator`.
+        check_may: See `interlock.home.interface.Home.check_may`.
     """
 
     def __init__(
-        self, store: RecordStore, clock: Clock, ids: Ids, *, polling: NearPolling, first_token: Callable[[], int]
+        self,
+        store: RecordStore,
+        clock: Clock,
+        ids: Ids,
+        *,
+        polling: NearPolling,
+        first_token: Callable[[], int],
+        check_may: Callable[[Right, str], Awaitable[None]],
     ) -> None:
         super().__init__(store, clock, ids, first_token=first_token)
         self._polling = polling
+        self._check_may = check_may
+
+    async def apply_event(self, state: str, event: Event) -> Decision:
+        """See `Coordinator.apply_event`. Who may not run on a state does not even queue for it."""
+        if isinstance(event, Requested):
+            await self._check_may(Right.APPLY if event.priority is Priority.APPLY else Right.PLAN, state)
+        return await super().apply_event(state, event)
 
     async def acquire(
         self, state: str, request: Requested, *, timeout_s: float | None, on_change: OnChange | None = None

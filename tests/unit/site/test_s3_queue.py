@@ -26,10 +26,14 @@ def found(aws: LocalAws, **settings: object) -> Found:
     return Found(type="s3", settings={**base, **endpoints, **settings})
 
 
+async def everybody_may(*_: object) -> None:
+    pass
+
+
 @asynccontextmanager
 async def opened(found: Found) -> AsyncIterator[S3Queue]:
     backend = await open_backend(found, Path(), clock=SystemClock(), ids=RandomIds())
-    queue = S3Queue(backend, found, clock=SystemClock(), ids=RandomIds())
+    queue = S3Queue(backend, found, clock=SystemClock(), ids=RandomIds(), check_may=everybody_may)
     yield queue
     await queue.close()
     await backend.close()
