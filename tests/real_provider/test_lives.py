@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from tests.real_provider.trial import ROOMS, Trial, types_of
 
-from interlock.simulator import Terms
+from interlock.simulator import Delays, Terms
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.real_provider]
 
@@ -88,10 +88,9 @@ def test_more_than_forty_types_are_exported() -> None:
     assert len(set().union(*(types_of(room) for room in EXPORTED))) > 40
 
 
-def test_a_reader_that_lags_behind_does_not_break_a_life(trial_with: Callable[[Terms], Trial]) -> None:
-    from interlock.simulator import Delays
-
-    trial = trial_with(Terms(limits=(), delays=Delays(read_s=1.0, list_s=2.0)))
-    module = trial.room("menus")
+@pytest.mark.parametrize("room", ["menus", "telephony"])
+def test_a_reader_that_lags_behind_does_not_break_a_life(trial_with: Callable[[Terms], Trial], room: str) -> None:
+    trial = trial_with(Terms(limits=(), delays=Delays(read_s=1.0, list_s=2.0, media_s=2.0)))
+    module = trial.room(room)
     trial.applied(module)
     trial.unchanged(module)
