@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "INTERLOCK_HOME": "where embedded mode keeps its database, runs and caches",
     "INTERLOCK_TRUST_HOME": "1: you vouch for everybody who may write to the home and the folders above it, as in a "
     "container or on a runner of one job; without it they must be yours alone",
+    "INTERLOCK_LEND_TOKEN": "0: no run gets an access token for what its provider asks Genesys Cloud past the gateway, "
+    "so that is refused there; for runs of configurations whose authors you do not trust",
     "INTERLOCK_AZURE_BLOB_ENDPOINT": 'address of the blob service of `backend "azurerm"` where it is not Azure\'s own, '
     "such as Azurite's",
     "TZ": "zone of the times that are shown; without it the machine's. JSON is in UTC",

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable
-from interlock.gateway.oauth import Credentials, Secret
+from interlock.gateway.oauth import Credentials, Secret, basic_header
 from interlock.gateway.proxy import Event
 from interlock.gateway.rules import Override
 from interlock.gateway.service import Address, Gateway, Terms
@@ -81,6 +81,7 @@ async def opened(
     hold_s: float = 8.0,
     credentials: Credentials = CREDENTIALS,
     is_runs_own: bool = False,
+    lent: list[str] | None = None,
 ) -> AsyncIterator[Site]:
     events: list[Event] = []
     simulation = Simulation(organisation or Organisation())
@@ -94,8 +95,10 @@ async def opened(
             hold_s=hold_s,
             runs_only=is_runs_own,
             takes_files=is_runs_own,
+            lends_token=lent is not None,
         )
-        gateway = Gateway(terms, report=events.append)
+        told: list[str] = [] if lent is None else lent
+        gateway = Gateway(terms, report=events.append, lent=told.append)
         address = await gateway.start("127.0.0.1")
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0)) as client:
@@ -144,6 +147,31 @@ async def test_a_run_calls_through_its_prefix_and_never_sees_a_real_token() -> N
         assert (await site.call("GET", f"{url}/api/v2/organizations/me"))[0] == 200
         assert all(entry.path != "/oauth/token" or entry.status == 200 for entry in site.simulation.journal)
         assert site.simulation.login.granted == 1
+
+
+@pytest.mark.promise("P10")
+async def test_a_run_that_asks_past_the_gateway_is_lent_a_token_that_is_told_first_and_taken_for_its_own() -> None:
+    lent: list[str] = []
+    async with opened(lent=lent) as site:
+        logins = (CREDENTIALS,)
+        one, two = (
+            site.address.url + site.gateway.add_run(name, Priority.APPLY, name, lambda _: True, logins=logins)
+            for name in ("run1", "run2")
+        )
+        shown = {"Authorization": basic_header(CREDENTIALS)}
+        async with site.client.post(
+            f"{one}/oauth/token", data={"grant_type": "client_credentials"}, headers=shown
+        ) as answer:
+            token = (await answer.json())["access_token"]
+        assert lent == [token]
+        assert site.simulation.login.knows(token)
+
+        async def status(url: str, path: str = "/api/v2/organizations/me") -> int:
+            async with site.client.get(url + path, headers={"Authorization": f"Bearer {token}"}) as answer:
+                return answer.status
+
+        site.simulation.login.revoke_all()  # the gateway has others by then; what the run shows stays its own
+        assert [await status(one), await status(two), await status(f"{site.address.url}/c/other")] == [200, 401, 401]
 
 
 async def prompt_resource(site: Site, url: str) -> tuple[str, str]:

@@ -57,6 +57,7 @@ class Trial:
 
     def __init__(self, folder: Path, served: Served, provider: Path) -> None:
         self.simulation = served.simulation
+        self.port = served.port
         config = folder / "terraform.rc"
         config.write_text(
             "provider_installation {\n"

@@ -498,7 +498,7 @@ async def _supervisor(
 
     order = prepared.order
     creations = _creations(prepared, desk)
-    gateway = _gateway(prepared.need, desk, order, creations)
+    gateway = _gateway(prepared, desk, creations)
     policies = await _policies(prepared, desk)
     hands = Hands(
         coordinator=desk.coordinator,
@@ -789,7 +789,8 @@ def _creations(prepared: _Prepared, desk: Desk) -> RunCreations:
     )
 
 
-def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations) -> RunGateway | None:
+def _gateway(prepared: _Prepared, desk: Desk, creations: RunCreations) -> RunGateway | None:
+    need, order = prepared.need, prepared.order
     if isinstance(need, str):
         return None
     from interlock.lock import may_write
@@ -810,6 +811,7 @@ def _gateway(need: Need | str, desk: Desk, order: Order, creations: RunCreations
         override=base,
         witness_of=creations.witness,
         ask_server=asker(order, desk.home),
+        learn=prepared.journal.learn,
     )
 
 

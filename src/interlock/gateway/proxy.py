@@ -28,6 +28,7 @@ from interlock.gateway.encodings import plain_body
 from interlock.gateway.files import FILE_BODY_MAX, Files
 from interlock.gateway.flights import Ending, Flight, Flights, flight_key, was_done
 from interlock.gateway.headers import Pair, forwarded_request, forwarded_response, read_rate, read_retry_after
+from interlock.gateway.lending import Lending
 from interlock.gateway.oauth import (
     PLACEHOLDER_LIFE_S,
     Credentials,
@@ -57,6 +58,7 @@ from interlock.gateway.route import (
     LOGIN_PATH,
     NOWHERE,
     PATHS,
+    Caller,
     Door,
     NamedCaller,
     Refused,
@@ -161,6 +163,7 @@ class Means:
         files: Where files go; None when clients get the API's own addresses for them.
         callers: Who may call at all.
         placeholders: What clients get instead of tokens.
+        lending: Runs get a token itself all the same; None where they do not.
         is_open: Named clients need not show the OAuth client at `/oauth/token` (loopback only).
         runs_only: Nobody but runs under their prefixes is served, and nobody else is told that there is a gateway.
         client_priority: Class of clients that are not runs.
@@ -178,6 +181,7 @@ class Means:
     files: Files | None
     callers: Callers
     placeholders: Placeholders
+    lending: Lending | None
     is_open: bool
     runs_only: bool
     client_priority: Priority
@@ -226,6 +230,7 @@ class Proxy:
         self._files = means.files
         self._callers = means.callers
         self._placeholders = means.placeholders
+        self._lending = means.lending
         self._is_open = means.is_open
         self._runs_only = means.runs_only
         self._client_priority = means.client_priority
@@ -345,8 +350,14 @@ class Proxy:
             )
         if isinstance(route.caller, RunCaller) and (refusal := await self._log_in(route.caller, shown)) is not None:
             return refusal
-        token = self._placeholders.issue(subject, now_unix_s=int(self._clock.now().timestamp()))
-        return answers.login_answer(token, PLACEHOLDER_LIFE_S)
+        return answers.login_answer(self._token_for(route.caller, subject), PLACEHOLDER_LIFE_S)
+
+    def _token_for(self, caller: Caller, subject: str) -> str:
+        """Return what a client gets for a token; a run without a token of the pool at hand gets a placeholder too."""
+        bearer = self._tokens.any_bearer() if self._lending is not None and isinstance(caller, RunCaller) else None
+        if self._lending is None or bearer is None:
+            return self._placeholders.issue(subject, now_unix_s=int(self._clock.now().timestamp()))
+        return self._lending.lend(bearer, subject)
 
     async def _log_in(self, caller: RunCaller, shown: Credentials | None) -> Answer | None:
         """Wait for the login service, with the client that was shown where it is learned; None when all is well.
@@ -475,8 +486,10 @@ class Proxy:
         """
         if authorization is None or (run.logins is None and not run.is_learned):
             return True
+        token = read_bearer(authorization) or ""
+        lent = None if self._lending is None else self._lending.read(token)
         now_unix_s = int(self._clock.now().timestamp())
-        return self._placeholders.read(read_bearer(authorization) or "", now_unix_s=now_unix_s) == f"r/{run.run}"
+        return f"r/{run.run}" in {lent, self._placeholders.read(token, now_unix_s=now_unix_s)}
 
     def _bad_token(self) -> Answer:
         return answers.api_error(

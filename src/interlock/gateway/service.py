@@ -31,6 +31,7 @@ from interlock.gateway.concurrency import Concurrency
 from interlock.gateway.files import Files
 from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.ledger import Turn
+from interlock.gateway.lending import Lending
 from interlock.gateway.listener import QuietServer, listen, new_server
 from interlock.gateway.oauth import POOL_MAX, Credentials, MintFailure, Placeholders, new_pool
 from interlock.gateway.proxy import Event, Means, Proxy
@@ -83,6 +84,7 @@ class Terms:
         runs_only: Serve runs under their prefixes and nobody else: no named client, no probe.
         takes_files: Runs send files here that the API wants elsewhere, see `files.py`. Only where they know the gateway
             by its own address.
+        lends_token: Runs get an access token when they log in, and not a placeholder, see `lending.py`.
         names: Names by which clients may address it, besides those of loopback.
         placeholder_key: At least 32 bytes, the same in all replicas; None for one made from the credentials, or with
             `runs_only` for a fresh one.
@@ -103,6 +105,7 @@ class Terms:
     open_login: bool = False
     runs_only: bool = False
     takes_files: bool = False
+    lends_token: bool = False
     names: tuple[str, ...] = ()
     placeholder_key: bytes | None = None
     proxy: ForwardProxy | Proxying = Proxying.ENVIRONMENT
@@ -136,12 +139,13 @@ class Gateway:
         common: Where they are shared with other machines too; None for nowhere.
         report: Told of events for the audit log; must not block.
         witness: Told of what the calls of runs do; None for nobody.
+        lent: Told of each access token that a run gets.
 
     Raises:
         UsageError: A term is out of bounds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that the gateway asks or tells
         self,
         terms: Terms,
         *,
@@ -151,6 +155,7 @@ class Gateway:
         common: LedgerPlace | None = None,
         report: Callable[[Event], None] = lambda _: None,
         witness: Witness | None = None,
+        lent: Callable[[str], None] = lambda _: None,
     ) -> None:
         _check(terms)
         open_more_files()
@@ -185,7 +190,7 @@ class Gateway:
         )
         self._tokens.reread = terms.reread
         self._turnstile = Turnstile(self._admission, self._clock, self._want_token)
-        self._proxy = self._new_proxy(report, witness)
+        self._proxy = self._new_proxy(report, witness, lent)
         self._server: QuietServer | None = None
         self._limits_task: asyncio.Task[None] | None = None
         self._expected = ""
@@ -422,7 +427,9 @@ class Gateway:
             await each.aclose()
         await self._upstream.__aexit__(None, None, None)
 
-    def _new_proxy(self, report: Callable[[Event], None], witness: Witness | None) -> Proxy:
+    def _new_proxy(
+        self, report: Callable[[Event], None], witness: Witness | None, lent: Callable[[str], None]
+    ) -> Proxy:
         key = self.terms.placeholder_key or self._own_key()
         return Proxy(
             Means(
@@ -432,6 +439,7 @@ class Gateway:
                 files=self._new_files(),
                 callers=self._callers,
                 placeholders=Placeholders(key),
+                lending=Lending(lent) if self.terms.lends_token else None,
                 is_open=self.terms.open_login,
                 runs_only=self.terms.runs_only,
                 client_priority=self.terms.client_priority,

@@ -118,14 +118,19 @@ class TokenKeeper:
         token = usable(self.pool, slot, self._clock.monotonic())
         return (token.value.value, token.generation) if token is not None else None
 
+    def any_bearer(self) -> str | None:
+        """Return a token that can be used now; None when there is none."""
+        now_s = self._clock.monotonic()
+        slots = usable_slots(self.pool, now_s)
+        token = usable(self.pool, min(slots), now_s) if slots else None
+        return None if token is None else token.value.value
+
     async def wait_bearer(self) -> str:
         """Wait for any token, for as long as it takes."""
-        while not (slots := usable_slots(self.pool, self._clock.monotonic())):
+        while (bearer := self.any_bearer()) is None:
             self._answered.clear()
             await self._answered.wait()
-        token = usable(self.pool, min(slots), self._clock.monotonic())
-        assert token is not None, "it was usable in this instant"
-        return token.value.value
+        return bearer
 
     def reject(self, slot: int, generation: int) -> None:
         """The API answered 401 to that token."""

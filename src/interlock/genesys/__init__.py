@@ -8,7 +8,15 @@ from __future__ import annotations
 from interlock.genesys.limits import RateLimit, Scope, login_limit, rate_limits
 from interlock.genesys.references import Origin, Reference, references_of, referrers_of, resource_types
 from interlock.genesys.regions import Region, find_region, list_regions, parse_region
-from interlock.genesys.resources import Calls, Conflict, calls_of, conflicts, find_conflict, gateway_bypasses
+from interlock.genesys.resources import (
+    Calls,
+    Conflict,
+    calls_of,
+    conflicts,
+    find_conflict,
+    gateway_bypasses,
+    token_uses,
+)
 
 __all__ = [
     "Calls",
@@ -30,4 +38,5 @@ __all__ = [
     "references_of",
     "referrers_of",
     "resource_types",
+    "token_uses",
 ]

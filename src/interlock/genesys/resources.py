@@ -53,11 +53,17 @@ class ForceDelete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypass:
-    """A call that no gateway block catches."""
+    """A call that no gateway block catches.
+
+    Attributes:
+        uses: What makes the call with the token of the login: a type, `data.` and a type, or a type and an argument or
+            block of it. Empty for a call that takes no token, or whose address the gateway gives.
+    """
 
     resource: str
     call: str
     retries: str
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +177,11 @@ def find_quirks(resource_type: str) -> tuple[str, ...]:
 def gateway_bypasses() -> tuple[Bypass, ...]:
     """Calls that reach Genesys Cloud past any gateway."""
     return _quirks().bypasses_gateway
+
+
+def token_uses() -> tuple[str, ...]:
+    """What a configuration uses that asks Genesys Cloud past any gateway with the token of the login."""
+    return tuple(use for each in gateway_bypasses() for use in each.uses)
 
 
 @cache

@@ -361,7 +361,7 @@ async def _api(settings: Settings, directory: Path, environ: Mapping[str, str], 
         return [Checked(name="gateway", result="note", text=f"runs go without one: {need}")]
     known = tuple(each for each in need.left_alone if not each.lacks_login)
     past = ", ".join(sorted({bypass.resource for bypass in gateway_bypasses()}))
-    uploads = f"uploads of {past} go straight to their hosts"
+    uploads = f"some calls and uploads of {past} go straight to their hosts"
     return [
         *(_way(way, of_several=len(need.ways) > 1) for way in need.ways),
         *(Checked(name="gateway", result="note", text=words) for words in replace(need, left_alone=known).words),

@@ -1,7 +1,7 @@
 """Agent scripts, uploaded past every gateway to the apps host. Pure. Source: docs/facts/genesys.md#genesys-15.
 
-The upload's own protocol was not found; what is here (multipart form with `scriptName` and `file`, an answer with
-a correlation id, a status to poll) is from memory of the public API and is marked so in the docs.
+The form (`file`, `scriptName`, `scriptIdToReplace`), the correlation id in its answer and the status to poll are what
+the provider sends and reads.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Scripts:
         view, edit = ("scripter:script:view",), ("scripter:script:edit",)
         return [
             Route(method="GET", path="/scripts", handler=_list, permissions=view),
-            Route(method="GET", path="/scripts/published", handler=_list, permissions=view),
+            Route(method="GET", path="/scripts/published", handler=_list_published, permissions=view),
             Route(method="POST", path="/scripts/published", handler=_publish, permissions=edit),
             Route(method="GET", path="/scripts/uploads/{id}/status", handler=self._status, permissions=view),
             Route(method="GET", path="/scripts/{id}", handler=_read, permissions=view),
@@ -43,17 +43,17 @@ class Scripts:
         ]
 
     def upload(self, request: Request, org: Organisation, moment: Moment) -> Reply:
-        """Take a multipart upload; a name that exists is replaced.
+        """Take a multipart upload; it replaces the script that it names by id, else the one of the name.
 
         Raises:
-            ApiRefusal: 400, the form is not readable or lacks a part.
+            ApiRefusal: 400, the form is not readable or lacks a part; 404, there is no script of the id.
         """
         form = read_form(request)
         name, file = form.get("scriptName", b"").decode("utf-8", "replace").strip(), form.get("file")
         if not name or file is None:
             raise bad_request("The form needs scriptName and file", "invalid.form")
         body: Json = {"name": name, "division": {"id": home_division(org)}, "size": len(file), "published": False}
-        owner = org.owner_of("script", name)
+        owner = form.get("scriptIdToReplace", b"").decode("latin-1") or org.owner_of("script", name)
         record = (
             org.add("script", body, moment) if owner is None else org.change(org.get("script", owner), body, moment)
         )
@@ -78,6 +78,10 @@ def _list(call: Call) -> Reply:
     return page(call, named(call, _view(call)))
 
 
+def _list_published(call: Call) -> Reply:
+    return page(call, named(call, (view for view in _view(call) if view["published"])))
+
+
 def _read(call: Call) -> Reply:
     return Reply(content=shown(*call.read("script", call.params[0])))
 
@@ -89,5 +93,6 @@ def _publish(call: Call) -> Reply:
 
 
 def _delete(call: Call) -> Reply:
+    """DELETE: 200, the provider takes any other status for a failure."""
     call.org.remove(call.get("script", call.params[0]), call.moment)
-    return Reply(status=204)
+    return Reply(status=200)

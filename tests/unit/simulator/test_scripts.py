@@ -26,8 +26,12 @@ def test_a_script_is_uploaded_past_the_api_and_found_by_name(api: Any) -> None:
     script = api.get("/scripts", name="Greeting")["entities"][0]
     assert api.post("/scripts/published", {"scriptId": script["id"]})["published"] is True
     upload(api)
-    assert api.get("/scripts")["total"] == 1
-    assert api.send("DELETE", f"/scripts/{script['id']}").status == 204
+    assert (api.get("/scripts")["total"], api.get("/scripts/published")["total"]) == (1, 0)
+    named = b'--b\r\nContent-Disposition: form-data; name="scriptIdToReplace"\r\n\r\n'
+    upload(api, named + script["id"].encode() + b"\r\n" + FORM.replace(b"Greeting", b"Welcome"))
+    assert [each["name"] for each in api.get("/scripts")["entities"]] == ["Welcome"]
+    assert upload(api, named + b"nobody\r\n" + FORM).status == 404
+    assert api.send("DELETE", f"/scripts/{script['id']}").status == 200  # the provider takes 204 for a failure
     assert api.send("GET", f"/scripts/{script['id']}").status == 404
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interlock.errors import UsageError
@@ -32,6 +32,7 @@ from interlock.source.tree import Tool, Tree
 GATEWAY_HOST = "GENESYSCLOUD_GATEWAY_HOST"
 _UPSTREAM_API = "INTERLOCK_UPSTREAM_API"
 _UPSTREAM_LOGIN = "INTERLOCK_UPSTREAM_LOGIN"
+_LEND_TOKEN = "INTERLOCK_LEND_TOKEN"  # noqa: S105 - a variable's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +84,14 @@ class Need:
         left_alone: Provider configurations that keep their own way, with the reason.
         unread: Modules that nobody could look into yet; a provider block in one keeps its own way too.
         requirements: Local names, with sources, that the override must declare for its provider blocks.
+        past: What asks Genesys Cloud past every gateway.
     """
 
     ways: tuple[Way, ...]
     left_alone: tuple[LeftAlone, ...] = ()
     unread: tuple[str, ...] = ()
     requirements: Mapping[str, str] = field(default_factory=dict)
+    past: tuple[str, ...] = ()
 
     @property
     def main(self) -> Way | None:
@@ -109,6 +112,20 @@ class Need:
         """What a person should know of configurations that keep their own way."""
         for each in self.left_alone:
             yield f"{each.label} bypasses the gateway, unfenced and outside the budget: {each.why}"
+        for use in self.past:
+            yield f"{use} asks Genesys Cloud past the gateway too, unfenced and outside the budget: {self._token_words}"
+
+    @property
+    def _token_words(self) -> str:
+        """What the provider has for calls past the gateway."""
+        if any(way.terms.lends_token for way in self.ways):
+            return "the provider gets an access token for that"
+        return "the provider has no access token for that, so it is refused there"
+
+    @property
+    def may_write_past(self) -> bool:
+        """Whether something may change Genesys Cloud without the gateway."""
+        return bool(self.left_alone or self.unread or any(not use.startswith("data.") for use in self.past))
 
 
 def with_placeholder(environ: Mapping[str, str], far: ServerOrganisation) -> dict[str, str]:
@@ -210,12 +227,19 @@ def _need(
     if section.get("enabled") is False:
         return "gateway.enabled is false in interlock.yaml"
     servers, others = _split(found.logins, far)
-    ways, left = _ways(others, section, environ)
+    lends_token = bool(found.past or found.unread) and environ.get(_LEND_TOKEN) != "0"
+    ways, left = _ways(others, section, environ, lends_token=lends_token)
     if far is not None:
         own, apart = _servers_way(servers, far)
         ways, left = [*own, *ways], [*apart, *left]
     left_alone = (*found.left_alone, *left)
-    return Need(ways=tuple(ways), left_alone=left_alone, unread=found.unread, requirements=found.requirements)
+    return Need(
+        ways=tuple(ways),
+        left_alone=left_alone,
+        unread=found.unread,
+        requirements=found.requirements,
+        past=found.past if ways else (),
+    )
 
 
 def _split(
@@ -263,7 +287,7 @@ def _of_unread(found: ProviderSettings, environ: Mapping[str, str]) -> LeftAlone
 
 
 def _ways(
-    logins: tuple[ProviderLogin, ...], section: Mapping[str, object], environ: Mapping[str, str]
+    logins: tuple[ProviderLogin, ...], section: Mapping[str, object], environ: Mapping[str, str], *, lends_token: bool
 ) -> tuple[list[Way], list[LeftAlone]]:
     """Put configurations of one client and region together; what has no known region is left alone."""
     stated = _stated_region(section, environ)
@@ -279,7 +303,8 @@ def _ways(
         else:
             client = login.label if login.is_learned else (login.client_id, login.secret.value)
             grouped.setdefault((*upstream, login.proxy, client), []).append(login)
-    return [Way(terms=_terms(group, key, section), logins=tuple(group)) for key, group in grouped.items()], left
+    terms = {key: replace(_terms(group, key, section), lends_token=lends_token) for key, group in grouped.items()}
+    return [Way(terms=terms[key], logins=tuple(group)) for key, group in grouped.items()], left
 
 
 def _terms(group: list[ProviderLogin], key: tuple[object, ...], section: Mapping[str, object]) -> Terms:

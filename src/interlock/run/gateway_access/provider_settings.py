@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from interlock.gateway.forward_proxy import ForwardProxy, Proxying
 from interlock.gateway.oauth import Secret
+from interlock.genesys import token_uses
 from interlock.hcl.body import Block, Body
 from interlock.hcl.constant import Scope, constant, constant_text
 from interlock.hcl.module import Module, Provider, is_override
@@ -101,12 +102,14 @@ class ProviderSettings:
         left_alone: The others.
         unread: Modules that could not be looked into before `terraform init`; one may have a provider block.
         requirements: Local names that the root module must declare before it can have a configuration, with sources.
+        past: What the modules use that asks Genesys Cloud past every gateway, such as `data.genesyscloud_flow`.
     """
 
     logins: tuple[ProviderLogin, ...] = ()
     left_alone: tuple[LeftAlone, ...] = ()
     unread: tuple[str, ...] = ()
     requirements: Mapping[str, str] = field(default_factory=dict)
+    past: tuple[str, ...] = ()
 
     @property
     def is_used(self) -> bool:
@@ -142,7 +145,19 @@ def read_providers(root: Module, scope: Scope, environ: Mapping[str, str], *, af
         left_alone=tuple(each for each in found if isinstance(each, LeftAlone)),
         unread=unread,
         requirements=requirements,
+        past=tuple(sorted({name for part in parts for name in _past(part)})),
     )
+
+
+def _past(module: Module) -> Iterator[str]:
+    """Yield what a module uses that asks Genesys Cloud past every gateway, under a token."""
+    for use in token_uses():
+        kind, _, part = use.removeprefix("data.").partition(".")
+        mode = "data" if use.startswith("data.") else "managed"
+        for resource in module.resources:
+            has_part = not part or resource.body.get(part) is not None or bool(resource.body.blocks(part))
+            if (resource.mode, resource.type) == (mode, kind) and has_part:
+                yield use
 
 
 # -- which providers are the Genesys Cloud provider -------------------------------------------------------------------

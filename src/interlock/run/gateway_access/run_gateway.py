@@ -62,6 +62,7 @@ class RunGateway:
         override: What the override of the run's tree says of the backend.
         witness_of: Returns who is told of the calls to an organisation by the provider configurations with these
             aliases; None when nobody is.
+        learn: Told of access tokens that a provider gets, to hide them.
         ask_server: Asks the server of this run for a way to its organisation, for a grant; None without one.
     """
 
@@ -76,11 +77,13 @@ class RunGateway:
         override: str = OVERRIDE,
         witness_of: Callable[[Place, tuple[str, ...]], Witness] | None = None,
         ask_server: Callable[[Seat], Awaitable[ServersWay]] | None = None,
+        learn: Callable[[tuple[str, ...]], None] = lambda _: None,
     ) -> None:
         self._need = need
         self._ids = ids
         self._is_current = is_current
         self._ask_server = ask_server
+        self._learn = learn
         self._store, self._common, self._witness_of = store, common, witness_of
         self._gateways = [(way, self._new_gateway(way, way.terms)) for way in need.ways]
         self._base = override
@@ -94,7 +97,14 @@ class RunGateway:
         """Return a gateway; one that relays to a server shares no budgets here: they are kept there."""
         store, common = (None, None) if way.is_servers else (self._store, self._common)
         witness = _witness(way, self._witness_of)
-        return Gateway(terms, ids=self._ids, store=store, common=common, witness=witness)
+        return Gateway(
+            terms,
+            ids=self._ids,
+            store=store,
+            common=common,
+            witness=witness,
+            lent=lambda token: self._learn((token,)),
+        )
 
     @property
     def url(self) -> str:
@@ -194,7 +204,7 @@ class RunGateway:
     @property
     def writes(self) -> int | None:
         """See `Gateway.writes`."""
-        if self._need.left_alone or self._need.unread:
+        if self._need.may_write_past:
             return None
         return sum(gateway.writes for _, gateway in self._gateways)
 

@@ -140,3 +140,39 @@ def test_a_client_that_is_not_known_yet_is_learned_and_terraform_keeps_the_real_
     need = find_need(tmp_path, Settings(home=tmp_path), {**CLIENT, "GENESYSCLOUD_REGION": "eu-west-2"})
     assert isinstance(need, Need)
     assert (need.is_whole, list(need.words)) == (False, [])
+
+
+CONTACTS = 'resource "genesyscloud_outbound_contact_list" "c" {\n  %s = "contacts.csv"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "past", "may_write"),
+    [
+        ('resource "genesyscloud_flow" "f" {}\n', (), False),
+        ('data "genesyscloud_flow" "f" {}\n', ("data.genesyscloud_flow",), False),
+        ('resource "genesyscloud_script" "s" {}\n', ("genesyscloud_script",), True),
+        (CONTACTS % "name", (), False),
+        (CONTACTS % "contacts_filepath", ("genesyscloud_outbound_contact_list.contacts_filepath",), True),
+        (
+            'resource "genesyscloud_integration_action" "a" {\n  function_config {}\n}\n',
+            ("genesyscloud_integration_action.function_config",),
+            True,
+        ),
+    ],
+)
+def test_what_asks_past_every_gateway_is_said_and_gets_a_token(
+    tmp_path: Path, text: str, past: tuple[str, ...], may_write: bool
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "main.tf").write_text(REQUIRED + text)
+    (tmp_path / "main.tf").write_text(REQUIRED + provider("eu-west-2") + 'module "m" {\n  source = "./inside"\n}\n')
+    need = find_need(tmp_path, Settings(home=tmp_path), CLIENT)
+    assert isinstance(need, Need)
+    assert (need.past, need.may_write_past) == (past, may_write)
+    assert [way.terms.lends_token for way in need.ways] == [bool(past)]
+    assert [words.partition(" ")[0] for words in need.words] == list(past)
+    none = find_need(tmp_path, Settings(home=tmp_path), {**CLIENT, "INTERLOCK_LEND_TOKEN": "0"})
+    assert isinstance(none, Need)
+    assert not any(way.terms.lends_token for way in none.ways)
+    assert all("refused there" in words for words in none.words)

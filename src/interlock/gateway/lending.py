@@ -1,0 +1,42 @@
+"""Access tokens that runs were lent, because their provider also asks Genesys Cloud past every gateway; pure.
+
+Such a call bears whatever the provider got when it logged in, and a placeholder is refused there: see
+docs/adr/0106-lent-tokens.md. At the gateway a lent token means what a placeholder means, also when the pool has long
+had others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+_LENT_MAX = 4096
+
+
+class Lending:
+    """The tokens that were lent; digests are kept, so that none can be read here.
+
+    Args:
+        told: Told of each token before a run gets it, so that it can be hidden in what is shown.
+    """
+
+    def __init__(self, told: Callable[[str], None]) -> None:
+        self._told = told
+        self._subjects: OrderedDict[bytes, str] = OrderedDict()
+
+    def lend(self, token: str, subject: str) -> str:
+        """Note for whom a token is, and return it."""
+        self._told(token)
+        self._subjects[_digest(token)] = subject
+        if len(self._subjects) > _LENT_MAX:
+            self._subjects.popitem(last=False)
+        return token
+
+    def read(self, token: str) -> str | None:
+        """Return for whom a token was; None for any other."""
+        return self._subjects.get(_digest(token))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
