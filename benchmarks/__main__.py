@@ -20,6 +20,7 @@ MODULES = (
     "history",
     "aws_store",
     "postgres",
+    "server",
     "existing",
     "state",
     "lint",

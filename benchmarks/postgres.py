@@ -58,7 +58,7 @@ async def _opened(server: PostgresServer, schema: str) -> AsyncIterator[Store]:
 
 
 async def _cycles(server: PostgresServer) -> list[Row]:
-    commits, alone = [await asyncio.to_thread(_commits_per_s, server, clients) for clients in (TASKS, 1)]
+    commits, alone = [await asyncio.to_thread(commits_per_s, server, clients) for clients in (TASKS, 1)]
     async with _opened(server, "cycles") as store:
         coordinator = LocalCoordinator(store.records, store.clock, RandomIds())
         until_s, done = time.perf_counter() + SECONDS, 0
@@ -108,7 +108,7 @@ async def _lock_once(coordinator: LocalCoordinator, state: str) -> None:
     await coordinator.release(state, ticket=grant.ticket, token=grant.token)
 
 
-def _commits_per_s(server: PostgresServer, clients: int) -> float:
+def commits_per_s(server: PostgresServer, clients: int) -> float:
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS own")
         connection.execute("CREATE TABLE own (n int PRIMARY KEY, v int) WITH (fillfactor = 50)")

@@ -26,6 +26,7 @@ from interlock.state import (
 )
 
 QUEUES = 3000
+QUEUES_IN_A_MB = 30
 INSTANCES = 14  # of each; a real state has few large and many small resources
 REPEATS = 3  # the best of them counts: other processes of the machine only ever make it slower
 _MARK = b'"acw_timeout_ms": 300000'
@@ -119,7 +120,7 @@ _OPERATIONS: dict[str, Callable[[list[bytes]], object]] = {
 
 def _write(paths: list[Path]) -> int:
     """Write a state, and two that each change one instance of it; return the size of one."""
-    body = (json.dumps(_state(Random(1)), indent=2) + "\n").encode()
+    body = state_of_size(QUEUES // QUEUES_IN_A_MB)
     first, last = body.index(_MARK), body.rindex(_MARK)
     changed = _MARK.replace(b"300000", b"300001")
     paths[0].write_bytes(body)
@@ -128,7 +129,12 @@ def _write(paths: list[Path]) -> int:
     return len(body)
 
 
-def _state(chance: Random) -> dict[str, Any]:
+def state_of_size(megabytes: int) -> bytes:
+    """Return a state of about so many megabytes, as Terraform spells it."""
+    return (json.dumps(_state(Random(1), megabytes * QUEUES_IN_A_MB), indent=2) + "\n").encode()
+
+
+def _state(chance: Random, queues: int) -> dict[str, Any]:
     resources = [
         {
             "mode": "managed",
@@ -137,7 +143,7 @@ def _state(chance: Random) -> dict[str, Any]:
             "provider": 'provider["example.test/mypurecloud/genesyscloud"]',
             "instances": [_instance(chance, place) for place in range(INSTANCES)],
         }
-        for number in range(QUEUES)
+        for number in range(queues)
     ]
     head = {"version": 4, "terraform_version": "1.11.4", "serial": 7, "lineage": "3f0c", "outputs": {}}
     return {**head, "resources": resources, "check_results": None}

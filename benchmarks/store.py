@@ -57,7 +57,7 @@ async def _cycles(folder: Path) -> list[Row]:
 async def _round(raw: Path, store: SqliteStore, number: int) -> tuple[float, float, float]:
     """Return commits, lock cycles and cycles of two swaps per second."""
     times = CYCLES // ROUNDS
-    commits = _raw_commits(raw, 2 * times)
+    commits = raw_commits(raw, 2 * times)
     locked = times / await _timed(_lock_often(store, f"s{number}", times))
     alone = times / await _timed(_cycle_often(store, f"alone{number}", times))
     return commits, locked, alone
@@ -78,7 +78,7 @@ async def _lock_often(store: SqliteStore, state: str, times: int) -> None:
         await coordinator.release(state, grant.ticket, grant.token)
 
 
-def _raw_commits(path: Path, times: int) -> float:
+def raw_commits(path: Path, times: int) -> float:
     """Return commits per second of a plain loop with the same settings as the store."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
