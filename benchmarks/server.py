@@ -347,4 +347,4 @@ def _median(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    asyncio.run(_be_the_client(*sys.argv[1:4], Path(sys.argv[4])))
+    asyncio.run(_be_the_client(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4])))

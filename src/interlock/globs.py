@@ -27,6 +27,11 @@ def matches(glob: str, state: str) -> bool:
     return len(words) in _beyond(words, reached)
 
 
+def beginning_of(glob: str) -> str:
+    """Return what the name of every state that a glob names begins with; "" for no common beginning."""
+    return glob.partition(_PART)[0]
+
+
 def check_glob(glob: str) -> str:
     """Return a glob over names of states.
 

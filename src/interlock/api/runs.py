@@ -9,6 +9,8 @@ from msgspec import Struct
 
 CHUNK_BYTES_MAX: Final = 200 * 1024
 """Most that is sent of a journal at once."""
+PAGE_MAX: Final = 1000
+"""Most runs in one answer."""
 SUMMARY_BYTES_MAX: Final = 64 * 1024
 ENDED_HEADER: Final = "x-interlock-ended"
 
@@ -44,9 +46,15 @@ class ToldRun(Struct, frozen=True, kw_only=True):
 
 
 class ToldRuns(Struct, frozen=True, kw_only=True):
-    """Runs, the newest first."""
+    """A page of runs, the newest first.
+
+    Attributes:
+        runs: Those that are asked for and that the token may see. Fewer than asked for do not mean the end.
+        next: What to pass as `before` for the next page; empty at the end.
+    """
 
     runs: list[ToldRun]
+    next: str = ""
 
 
 class JournalSize(Struct, frozen=True, kw_only=True):

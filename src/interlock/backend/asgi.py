@@ -110,9 +110,17 @@ class Service:
     ) -> None:
         self.name = name
         self.check = check
-        self.numbers = numbers
+        self._numbers = [numbers]
         self.ending = asyncio.Event()
         self._ids = ids
+
+    def tell_also(self, numbers: Callable[[], Mapping[str, float]]) -> None:
+        """Tell the numbers of one more part of the server."""
+        self._numbers.append(numbers)
+
+    def numbers(self) -> Mapping[str, float]:
+        """Return all numbers for Prometheus, by their names."""
+        return {name: value for each in self._numbers for name, value in each().items()}
 
     def new_attempt(self) -> Attempt:
         """Return the name of one more LOCK request."""

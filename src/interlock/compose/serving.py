@@ -156,6 +156,7 @@ def server_app(
     from interlock.server.api.serving import api_routes
 
     locks = HeldLocks(home.coordinator, home.clock, ending=about.ending, is_alone=not about.name)
+    about.tell_also(doors.numbers)
     return create_app(
         home.coordinator,
         home.archive,
@@ -263,8 +264,8 @@ async def _among_others(home: EmbeddedHome) -> AsyncIterator[Service]:
     """Give what the protocol needs to know of the server; on a store that several may use, be known to the others."""
     from interlock.backend.asgi import Service
 
-    hearing = getattr(home.store, "hearing", None)
-    if hearing is None:  # the file of one machine
+    hearing, counts = getattr(home.store, "hearing", None), getattr(home.store, "counts", None)
+    if hearing is None or counts is None:  # the file of one machine
         yield Service(home.ids)
         return
     from interlock.coordinator.replicas import Replica
@@ -277,6 +278,8 @@ async def _among_others(home: EmbeddedHome) -> AsyncIterator[Service]:
             "interlock_listen_gaps_total": float(hearing.gaps),
             "interlock_listen_gap_seconds_total": hearing.gap_s,
             "interlock_changes_found_by_looking_total": float(hearing.found_by_looking),
+            "interlock_store_reads_total": float(counts.reads),
+            "interlock_store_writes_total": float(counts.writes),
         }
 
     await replica.start()

@@ -161,8 +161,14 @@ class Coordinator(Protocol):
         """Return the state as soon as its record differs from version `seen`, or after `timeout_s` seconds."""
         ...
 
-    async def states(self, prefix: str = "") -> list[View]:
-        """Return all states whose name begins with `prefix`, in order of their names."""
+    async def states(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> list[View]:
+        """Return the states whose name begins with `prefix`, in order of their names.
+
+        Args:
+            prefix: The beginning of their names.
+            after: The name behind which to begin.
+            limit: Most of them, at least 1; None for all.
+        """
         ...
 
 

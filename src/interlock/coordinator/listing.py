@@ -1,4 +1,4 @@
-"""All states of a record store, page by page."""
+"""The states of a record store, page by page."""
 
 from __future__ import annotations
 
@@ -20,19 +20,29 @@ def view_of(record: Record) -> View:
     return View(state=state_of(record.key), version=record.version, lock=found.lock, head=found.head)
 
 
-async def list_views(records: RecordStore, prefix: str = "", *, read: Callable[[Record], View] = view_of) -> list[View]:
-    """Return all states whose names begin with `prefix`, by name.
+async def list_views(
+    records: RecordStore,
+    prefix: str = "",
+    *,
+    after: str = "",
+    limit: int | None = None,
+    read: Callable[[Record], View] = view_of,
+) -> list[View]:
+    """Return the states whose names begin with `prefix`, by name.
 
     Args:
         records: Where they are kept.
         prefix: The beginning of their names.
+        after: The name behind which to begin.
+        limit: Most of them; None for all. No more are read.
         read: Reads one.
     """
     views: list[View] = []
-    after = ""
+    last = key_prefix(after) if after else ""
     while True:
-        page = await records.list(key_prefix(prefix), after=after, limit=LIST_LIMIT_MAX)
+        room = LIST_LIMIT_MAX if limit is None else min(LIST_LIMIT_MAX, limit - len(views))
+        page = await records.list(key_prefix(prefix), after=last, limit=room)
         views += map(read, page)
-        if len(page) < LIST_LIMIT_MAX:
+        if len(page) < room or len(views) == limit:
             return views
-        after = page[-1].key
+        last = page[-1].key

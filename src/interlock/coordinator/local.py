@@ -117,9 +117,9 @@ class LocalCoordinator(TellingCoordinator):
 
         return await self._change(state, step)
 
-    async def states(self, prefix: str = "") -> list[View]:
+    async def states(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> list[View]:
         """See `Coordinator.states`."""
-        return await list_views(self._store, prefix, read=self._view_of)
+        return await list_views(self._store, prefix, after=after, limit=limit, read=self._view_of)
 
     async def update_head(
         self,

@@ -61,7 +61,7 @@ class TellingCoordinator(ABC):
         """See `Coordinator.apply_event`."""
 
     @abstractmethod
-    async def states(self, prefix: str = "") -> list[View]:
+    async def states(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> list[View]:
         """See `Coordinator.states`."""
 
     def new_ticket(self) -> Ticket:

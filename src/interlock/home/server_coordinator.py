@@ -62,15 +62,15 @@ class ServerCoordinator(TellingCoordinator):
             self._lookout.forget(state)  # it is another one now, and its version was not told
         return decision_of(told)
 
-    async def states(self, prefix: str = "") -> list[View]:
+    async def states(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> list[View]:
         """See `Coordinator.states`."""
         found: list[View] = []
-        after = ""
         while True:
-            query = {"prefix": prefix, "after": after, "limit": PAGE_MAX, "beside": self._is_beside or None}
+            room = PAGE_MAX if limit is None else min(PAGE_MAX, limit - len(found))
+            query = {"prefix": prefix, "after": after, "limit": room, "beside": self._is_beside or None}
             page: ToldStates = await self._line.ask_for(ToldStates, "GET", "/locks/all", query)
             found += map(view_of, page.states)
-            if not page.next:
+            if not page.next or len(found) == limit:
                 return found
             after = page.next
 

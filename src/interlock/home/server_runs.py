@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from interlock.api.runs import CHUNK_BYTES_MAX, ENDED_HEADER, JournalSize, ToldRun, ToldRuns, ToldSummary
+from interlock.api.runs import CHUNK_BYTES_MAX, ENDED_HEADER, PAGE_MAX, JournalSize, ToldRun, ToldRuns, ToldSummary
 from interlock.home.line import ANSWER_S, Line
 
 FOLLOW_S: Final = 20.0
@@ -45,9 +45,17 @@ class ServerRuns:
 
     async def recent(self, *, limit: int, state: str = "", begins: str = "") -> Sequence[ToldRun]:
         """Return runs, the newest first."""
-        query = {"limit": limit, "of": state, "begins": begins}
-        told: ToldRuns = await self._line.ask_for(ToldRuns, "GET", "/runs", query)
-        return told.runs
+        found: list[ToldRun] = []
+        before = ""
+        while len(found) < limit:
+            room = min(limit - len(found), PAGE_MAX)
+            query = {"limit": room, "of": state, "begins": begins, "before": before or None}
+            told: ToldRuns = await self._line.ask_for(ToldRuns, "GET", "/runs", query)
+            found += told.runs
+            before = told.next
+            if not before:
+                break
+        return found
 
     async def journal(self, run: str, offset: int, *, follow: bool) -> tuple[bytes, bool]:
         """Return what a journal says from `offset` on, and whether that is the end of it.

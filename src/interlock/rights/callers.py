@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from interlock.errors import AuthenticationFailed
+from interlock.globs import beginning_of
 from interlock.rights.roles import Right
 from interlock.rights.token import Token, parse_token
 
@@ -141,6 +142,11 @@ def may_do(caller: Caller, right: Right, state: str) -> bool:
     except AuthenticationFailed:
         return False
     return True
+
+
+def visible_beginning(caller: Caller) -> str:
+    """Return what the names of all states begin with that somebody may see; "" when that is not known."""
+    return beginning_of(caller.states) if isinstance(caller, Token) else ""
 
 
 def credentials_in(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -102,6 +102,11 @@ class PostgresStore:
         """How well changes of other servers are heard."""
         return self.records.hearing
 
+    @property
+    def counts(self) -> Counts:
+        """What records have cost so far."""
+        return self.records.counts
+
     async def keep_room(self) -> bool:
         """See `Store.keep_room`. The disk is the database's."""
         return True
@@ -117,6 +122,18 @@ class PostgresStore:
         await self.blobs.close()
 
 
+class Counts(Struct, kw_only=True):
+    """What a process has asked of its database: whatever waits together is one question.
+
+    Attributes:
+        reads: Statements that read records.
+        writes: Statements that change records; each is a commit.
+    """
+
+    reads: int = 0
+    writes: int = 0
+
+
 class _Swap(Struct, frozen=True, kw_only=True):
     """A swap that waits for its turn; `version` is that of the value, if it has one."""
 
@@ -130,6 +147,7 @@ class PostgresRecords:
     """A `RecordStore` in the table `records`."""
 
     def __init__(self, place: PostgresPlace, *, clock: DatabaseClock, ids: Ids) -> None:
+        self.counts = Counts()
         self._place = place
         self._clock = clock
         self._versions = itertools.count(draw_from(ids)(_VERSION_BITS))
@@ -291,6 +309,7 @@ class PostgresRecords:
         async def count(connection: Connection) -> Rows:
             nonlocal sent
             sent += 1
+            self.counts.writes += 1
             return await question(connection)
 
         rows = await self._writer.ask(count)
@@ -304,6 +323,7 @@ class PostgresRecords:
         return {str(row[0]): row[:4] for row in rows if row[0] is not None}
 
     async def _rows(self, text: LiteralString, words: Any) -> Rows:
+        self.counts.reads += 1
         return await self._reader.ask(self._question(text, words))
 
     def _question(self, text: LiteralString, words: Any) -> Callable[[Connection], Coroutine[Any, Any, Rows]]:

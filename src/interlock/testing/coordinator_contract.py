@@ -386,6 +386,8 @@ class CoordinatorContract:
         views = await coordinator.states(f"{prefix}/")
         assert [view.state for view in views] == [f"{prefix}/a", f"{prefix}/b", f"{prefix}/c/d"]
         assert views[0].lock.holders[0].ticket == "x"
+        page = await coordinator.states(f"{prefix}/", after=f"{prefix}/a", limit=1)
+        assert [view.state for view in page] == [f"{prefix}/b"]
 
     @pytest.mark.parametrize("name", ["", "..", "a/../b", "/a", "a/", "a//b", "a b", "é", "a" * 201, "a\n", ".hidden"])
     async def test_what_is_no_state_name_is_refused(self, coordinator: Coordinator, name: str) -> None:

@@ -30,7 +30,7 @@ from interlock.coordinator.interface import HeadKeeper
 from interlock.errors import InterlockError, UsageError
 from interlock.lock import Event, HeldBack, Lock, Priority, Requested, holder_of
 from interlock.rights import Right
-from interlock.rights.callers import may_do
+from interlock.rights.callers import may_do, visible_beginning
 from interlock.server.api.judging import check_writer, ended_by_force, judge, signed
 from interlock.server.api.own_entries import (
     BREAK_DECIDED,
@@ -43,6 +43,7 @@ from interlock.server.api.own_entries import (
 )
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, nobody_asked, unlock_act
+from interlock.store.records import LIST_LIMIT_MAX
 
 _PREFIX_MAX: Final = 200
 
@@ -171,14 +172,23 @@ class _Locks:
     async def list(self, call: Call[SomeQueues, NoBody]) -> ToldStates:
         """The states that the token may see, by name."""
         query = call.query
-        if not 1 <= query.limit <= PAGE_MAX or len(query.prefix) > _PREFIX_MAX:
-            raise UsageError("the states were not listed", why=f"a page has 1 to {PAGE_MAX} states")
-        views = await self._queue(query.beside).states(query.prefix)
-        seen = [view for view in views if view.state > query.after and _may_see(call, view)]
-        page = seen[: query.limit]
-        return ToldStates(
-            states=[told_state(view) for view in page], next=page[-1].state if len(seen) > len(page) else ""
-        )
+        if max(len(query.prefix), len(query.after)) > _PREFIX_MAX:
+            raise UsageError("the states were not listed", why=f"no name has more than {_PREFIX_MAX} characters")
+        own = visible_beginning(call.caller)
+        if not (own.startswith(query.prefix) or query.prefix.startswith(own)):
+            return ToldStates(states=[])
+        prefix, after, page, size = max(own, query.prefix, key=len), query.after, list[View](), query.limit + 1
+        while True:
+            views = await self._queue(query.beside).states(prefix, after=after, limit=size)
+            page += [view for view in views if _may_see(call, view)]
+            # A page tells no name that its token may not see, also not as the place where the next one begins.
+            if len(page) > query.limit or len(views) < size:
+                break
+            after = views[-1].state
+            size = min(2 * size, LIST_LIMIT_MAX)  # beside many of others, a few are found in steps that grow
+        shown = page[: query.limit]
+        states = [told_state(view) for view in shown]
+        return ToldStates(states=states, next=shown[-1].state if len(page) > query.limit else "")
 
     def _queue(self, beside: bool) -> Coordinator:
         return self._beside if beside else self._own

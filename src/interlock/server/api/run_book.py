@@ -21,6 +21,7 @@ from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, UsageError, reason_of
 from interlock.ids import run_id
 from interlock.instants import Instant
+from interlock.server.api.newest import newest_pages
 from interlock.store import Mismatch, Record, RecordStore
 from interlock.store.records import LIST_LIMIT_MAX
 
@@ -29,9 +30,13 @@ JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
 KEPT: Final = 1000
 """Newest runs that are kept, however old."""
 KEPT_FOR: Final = timedelta(days=30)
+SWEEP_EVERY_S: Final = 600.0
+"""How often old runs are looked for, at most."""
+_SWEEP: Final = 200
 _RUNS: Final = "run/"
 _PIECES: Final = "run-journal/"
 _ID: Final = re.compile(r"[0-9a-z]{8,40}\Z", re.ASCII)
+_BEGINNING: Final = re.compile(r"[0-9a-z]{0,40}\Z", re.ASCII)
 _ATTEMPTS: Final = 8
 _AHEAD: Final = timedelta(days=1)
 """How far a machine's clock may be ahead; an id of a later time would be the newest run of all states for good."""
@@ -72,6 +77,7 @@ class RunBook:
     def __init__(self, records: RecordStore, clock: Clock) -> None:
         self._records = records
         self._clock = clock
+        self._sweep_due_s = float("-inf")
 
     async def tell(self, run: str, state: str, owner: str, summary: bytes, *, ended: bool) -> KeptRun:
         """Keep the newest summary of a run.
@@ -120,16 +126,19 @@ class RunBook:
         record = await self._records.get(_key(run))
         return None if record is None else _kept(record)
 
-    async def all(self) -> list[KeptRun]:
-        """Return every run that can be read, the newest first."""
-        found: list[KeptRun] = []
-        after = ""
-        while page := await self._records.list(_RUNS, after=after, limit=LIST_LIMIT_MAX):
+    async def newest(self, *, before: str = "", begins: str = "") -> AsyncIterator[KeptRun]:
+        """Yield every run that can be read, the newest first. What is not asked for is not read, but for a page.
+
+        Args:
+            before: The run behind which to begin; "" begins with the newest.
+            begins: Only those whose ids begin so.
+        """
+        latest = run_id(self._clock.now() + _AHEAD, chance=0)  # hardly one is of a later time
+        async for page in newest_pages(self._records, _RUNS, before=before, begins=begins, latest=latest):
             for record in page:
-                with suppress(BackendUnavailable):  # one record of a stranger hides no run of anybody else
-                    found.append(_kept(record))
-            after = page[-1].key
-        return found[::-1]
+                kept = _kept_or_none(record)
+                if kept is not None:
+                    yield kept
 
     async def journal(self, kept: KeptRun, offset: int, limit: int) -> bytes:
         """Return a part of a run's journal.
@@ -194,18 +203,45 @@ class RunBook:
         raise BackendUnavailable(f"run {run} was not written down", why="others wrote all the time", fix="try again")
 
     async def _forget_old(self, now: datetime) -> None:
-        """Let go of runs that ended long ago; what fails, the next run does."""
-        for kept in (await self.all())[KEPT:]:
-            if now - kept.told_at > KEPT_FOR:
-                async for start, _ in self._pieces(kept.run):
-                    await self._drop(_piece(kept.run, start))
-                await self._drop(_key(kept.run))
+        """Let go of runs that ended long ago, now and then; what fails or is too much, the next time does."""
+        if self._clock.monotonic() < self._sweep_due_s:
+            return
+        self._sweep_due_s = self._clock.monotonic() + SWEEP_EVERY_S
+        records = await self._records.list(_RUNS, limit=_SWEEP)
+        known = [kept for kept in map(_kept_or_none, records) if kept is not None]
+        old = [kept for kept in known if now - kept.told_at > KEPT_FOR]
+        if not old:
+            return
+        spare = len(records) + await self._count_after(records[-1].key, most=KEPT) - KEPT
+        for kept in old[: max(spare, 0)]:
+            await self._forget(kept)
+
+    async def _count_after(self, key: str, *, most: int) -> int:
+        count = 0
+        while count < most and (page := await self._records.list(_RUNS, after=key, limit=LIST_LIMIT_MAX)):
+            count, key = count + len(page), page[-1].key
+        return min(count, most)
+
+    async def _forget(self, kept: KeptRun) -> None:
+        async for start, _ in self._pieces(kept.run):
+            await self._drop(_piece(kept.run, start))
+        await self._drop(_key(kept.run))
 
     async def _drop(self, key: str) -> None:
         record = await self._records.get(key)
         if record is not None:
             with suppress(Mismatch):
                 await self._records.swap(key, expected=record.version, value=None)
+
+
+def check_beginning(text: str) -> None:
+    """Refuse what no id of a run begins with; empty is fine.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not _BEGINNING.match(text):
+        raise UsageError(f"no run's id begins with {text[:40]!a}", fix="interlock runs ls")
 
 
 def _kept(record: Record) -> KeptRun:
@@ -219,6 +255,13 @@ def _kept(record: Record) -> KeptRun:
     except (msgspec.MsgspecError, ValueError) as error:
         run = record.key.removeprefix(_RUNS)
         raise BackendUnavailable(f"the record of run {run} cannot be read", why=reason_of(error)) from error
+
+
+def _kept_or_none(record: Record) -> KeptRun | None:
+    """Return what a record says; None when it has another form: that of a stranger hides no run of anybody else."""
+    with suppress(BackendUnavailable):
+        return _kept(record)
+    return None
 
 
 def _key(run: str) -> str:

@@ -11,6 +11,7 @@ from interlock.api.locks import WAIT_S_MAX
 from interlock.api.runs import (
     CHUNK_BYTES_MAX,
     ENDED_HEADER,
+    PAGE_MAX,
     SUMMARY_BYTES_MAX,
     JournalSize,
     ToldRun,
@@ -23,10 +24,11 @@ from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.run.summary import Summary
 from interlock.server.api.judging import signed
-from interlock.server.api.run_book import KeptRun, RunBook
+from interlock.server.api.run_book import KeptRun, RunBook, check_beginning
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
 
-PAGE_MAX: Final = 1000
+_LOOKED_MAX: Final = 1000
+"""Runs that one question looks at, however few of them are shown."""
 _READ_MAX: Final = 4 * 1024 * 1024
 
 
@@ -56,11 +58,13 @@ class SomeRuns(Struct, frozen=True, kw_only=True):
     Attributes:
         of: Only of this state; empty for all.
         begins: Only those whose ids begin so.
+        before: The run behind which the page begins; empty for the newest.
         limit: Most of them.
     """
 
     of: str = ""
     begins: str = ""
+    before: str = ""
     limit: Annotated[int, from_to(1, PAGE_MAX)] = 20
 
 
@@ -100,16 +104,17 @@ class _Runs:
     async def list(self, call: Call[SomeRuns, NoBody]) -> ToldRuns:
         """Runs, the newest first."""
         query = call.query
-        if not 1 <= query.limit <= PAGE_MAX:
-            raise UsageError("the runs were not listed", why=f"a list has 1 to {PAGE_MAX} runs")
-        seen = [
-            kept
-            for kept in await self._book.all()
-            if query.of in ("", kept.state)
-            and kept.run.startswith(query.begins)
-            and may_do(call.caller, Right.READ_STATE, kept.state)
-        ]
-        return ToldRuns(runs=[_told(kept) for kept in seen[: query.limit]])
+        check_beginning(query.before)
+        check_beginning(query.begins)
+        shown: list[KeptRun] = []
+        looked, last = 0, ""
+        async for kept in self._book.newest(before=query.before, begins=query.begins):
+            if len(shown) == query.limit or looked == _LOOKED_MAX:
+                return ToldRuns(runs=[_told(each) for each in shown], next=last)
+            looked, last = looked + 1, kept.run
+            if query.of in ("", kept.state) and may_do(call.caller, Right.READ_STATE, kept.state):
+                shown.append(kept)
+        return ToldRuns(runs=[_told(each) for each in shown])
 
     async def journal(self, call: Call[FromJournal, NoBody]) -> Sent:
         """A run's journal from somewhere on, now or when there is more."""

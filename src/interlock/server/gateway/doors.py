@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -38,6 +39,7 @@ from interlock.store.records import LIST_LIMIT_MAX, Mismatch
 _LOG = logging.getLogger(__name__)
 _WATCH_S = 30.0
 _RETRY_S = 1.0
+_COUNTED = ("calls", "sent", "refused_by_api", "fenced")
 _SWEEP_S = 600.0
 """How often ways of grants that ended are cleared away."""
 
@@ -84,6 +86,7 @@ class GatewayDoors:
         self._closing: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._swept_s = clock.monotonic()
+        self._before: Counter[str] = Counter()  # of gateways that ended: a total never falls
 
     async def begin(self) -> None:
         """Follow what administrators change."""
@@ -286,6 +289,7 @@ class GatewayDoors:
 
     def _shut(self, name: str) -> None:
         opened = self._gateways.pop(name)
+        self._before.update(_counts(opened.gateway))
         task = asyncio.create_task(opened.gateway.aclose(), name=f"gateway of {name} ends")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -293,13 +297,12 @@ class GatewayDoors:
     # -- telling -------------------------------------------------------------------------------------------------------
 
     def numbers(self) -> Mapping[str, float]:
-        """Return counts for metrics."""
-        all_stats = [opened.gateway.stats() for opened in self._gateways.values()]
+        """Return numbers for Prometheus, of all organisations together."""
+        totals = sum((_counts(each.gateway) for each in self._gateways.values()), self._before)
+        waiting = sum(sum(each.gateway.stats().waiting.values()) for each in self._gateways.values())
         return {
-            "interlock_gateway_calls_total": float(sum(each.calls for each in all_stats)),
-            "interlock_gateway_sent_total": float(sum(each.sent for each in all_stats)),
-            "interlock_gateway_refused_by_api_total": float(sum(each.refused_by_api for each in all_stats)),
-            "interlock_gateway_fenced_total": float(sum(each.fenced for each in all_stats)),
+            "interlock_gateway_calls_waiting": float(waiting),
+            **{f"interlock_gateway_{name}_total": float(totals[name]) for name in _COUNTED},
         }
 
     def _unknown(self) -> Answer:
@@ -309,6 +312,11 @@ class GatewayDoors:
     def _reads_only(self, way: Way) -> Answer:
         message = f"Interlock refused this call: the run holds {way.state} to {way.priority.name.lower()}, not to apply"
         return api_error(403, "interlock.reads.only", message, correlation=self._ids.fresh())
+
+
+def _counts(gateway: Gateway) -> Counter[str]:
+    stats = gateway.stats()
+    return Counter({name: getattr(stats, name) for name in _COUNTED})
 
 
 def _is_elsewhere(before: Organisation, now: Organisation) -> bool:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from interlock.errors import BackendUnavailable, UsageError
-from interlock.ids import RandomIds
+from interlock.ids import RandomIds, run_id
 from interlock.rights import Role
 from interlock.rights.book import TokenBook
 from interlock.rights.callers import BookTokens, SingleToken
 from interlock.server.api import run_book
-from interlock.server.api.run_book import RunBook
+from interlock.server.api.run_book import KeptRun, RunBook
 from interlock.server.api.runs import run_endpoints
 from interlock.server.api.serving import api_routes
+from interlock.store import Record
 from interlock.store.memory import MemoryRecords
 from interlock.testing.asking import Answered, ask
 from interlock.testing.clock import FakeClock
@@ -91,13 +96,97 @@ async def test_old_runs_beyond_the_newest_are_let_go(
         await book.append(f"1m8pfjgf9tbp6nb{number}", STATE, "anna", 0, b"line\n")
     clock.pass_time(31 * 86_400.0)
     await book.tell("1m8pfjgf9tbp6nb9", STATE, "anna", b"{}", ended=False)
-    assert [kept.run[-1] for kept in await book.all()] == ["9", "2"]
+    assert [kept.run[-1] async for kept in book.newest()] == ["9", "2"]
+
+
+class Counted(MemoryRecords):
+    """Counts what is read by lists."""
+
+    looked = 0
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[Record]:
+        found = await super().list(prefix, after=after, limit=limit)
+        self.looked += len(found) + 1
+        return found
+
+
+async def written(records: MemoryRecords, runs: Iterable[str]) -> None:
+    for run in runs:
+        kept = KeptRun(run=run, state=STATE, owner="anna", summary=msgspec.Raw(b"{}"), told_at=NOW)
+        await records.swap(f"run/{run}", expected=None, value=msgspec.json.encode(kept))
+
+
+def month(count: int) -> list[str]:
+    """Return the ids of so many runs of a month: most of them in working hours, some at one instant."""
+    chance, ids = Random(7), []
+    for number in range(count):
+        day, hour = number * 30 // count, chance.gauss(11, 2)
+        at = NOW - timedelta(days=30 - day, hours=24 - min(max(hour, 0), 23))
+        ids.append(run_id(at if number % 10 else NOW - timedelta(days=15), chance.getrandbits(35)))
+    return sorted(ids)
+
+
+@pytest.mark.parametrize("count", [5, 3000])
+async def test_lists_of_runs_read_as_much_as_they_show_however_many_there_are(count: int, clock: FakeClock) -> None:
+    records = Counted(clock=clock)
+    runs, book = month(count), RunBook(records, clock)
+    await written(records, runs)
+    newest = [kept.run async for kept in until(book.newest(), 20)]
+    assert newest == runs[::-1][:20]
+    older = [kept.run async for kept in until(book.newest(before=runs[count // 2]), 20)]
+    assert older == runs[: count // 2][::-1][:20]
+    begun = [kept.run async for kept in book.newest(begins=runs[0])]
+    assert begun == runs[:1]
+    await book.tell(run_id(NOW, chance=1), STATE, "anna", b"{}", ended=False)
+    assert records.looked <= 1500  # of four questions
+    assert [kept.run async for kept in book.newest()] == [run_id(NOW, chance=1), *runs[::-1]]
+
+
+async def until(found: AsyncIterator[KeptRun], count: int) -> AsyncIterator[KeptRun]:
+    async for kept in found:
+        yield kept
+        count -= 1
+        if not count:
+            return
+
+
+@given(st.lists(st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=12), unique=True, max_size=200))
+@example([f"1m8pfjgf9{number:03d}" for number in range(180)])
+@example(["1m8pfjgf9", "1m8pfjgf", "1m8pfjgf90", "1m8pfjgf8zzz", "00000000", "zzzzzzzz"])
+def test_whatever_ids_there_are_each_run_is_listed_once_and_in_order(runs: list[str]) -> None:
+    async def play() -> None:
+        clock = FakeClock(start=NOW)
+        records = MemoryRecords(clock=clock)
+        await written(records, runs)
+        assert [kept.run async for kept in RunBook(records, clock).newest()] == sorted(runs, reverse=True)
+
+    asyncio.run(play())
+
+
+async def test_runs_are_listed_page_by_page_and_a_token_that_may_see_few_finds_them_all() -> None:
+    desk = Desk()
+    runs = month(2500)
+    await written(desk.records, runs)
+    kept = KeptRun(run=runs[7][:-1] + "0", state="test/b", owner="bob", summary=msgspec.Raw(b"{}"), told_at=NOW)
+    await desk.records.swap(f"run/{kept.run}", expected=None, value=msgspec.json.encode(kept))
+    first = (await desk.ask("GET", "/runs?limit=2", Role.READER, "**")).json()
+    assert [run["run"] for run in first["runs"]] == runs[::-1][:2]
+    second = (await desk.ask("GET", f"/runs?limit=2&before={first['next']}", Role.READER, "**")).json()
+    assert [run["run"] for run in second["runs"]] == runs[::-1][2:4]
+    found, before = [], ""
+    for _ in range(10):
+        page = (await desk.ask("GET", f"/runs?before={before}", Role.READER, "test/*")).json()
+        found += [run["run"] for run in page["runs"]]
+        before = page["next"]
+        if not before:
+            break
+    assert (found, before) == ([kept.run], "")
 
 
 class Desk:
     def __init__(self) -> None:
         clock = FakeClock(start=NOW)
-        records = MemoryRecords(clock=clock)
+        self.records = records = MemoryRecords(clock=clock)
         self.book = TokenBook(records, clock, RandomIds())
         tokens = BookTokens(self.book, SingleToken("the-own-token-of-this-server"))
         rows = run_endpoints(RunBook(records, clock))
@@ -155,7 +244,9 @@ async def test_a_record_of_a_stranger_hides_no_other_run(clock: FakeClock) -> No
     await book.tell(RUN, STATE, "anna", b"{}", ended=False)
     for number, value in enumerate((b"", b"[]", b'{"run": 3}')):
         await records.swap(f"run/1m8pfjgf9tbp6nb{number}", expected=None, value=value)
-    assert [kept.run for kept in await book.all()] == [RUN]
+    for key in ("-", "Z", "~", "1m8P-x", "1m8p_x"):
+        await records.swap(f"run/{key}", expected=None, value=b"{}")
+    assert [kept.run async for kept in book.newest()] == [RUN]
     with pytest.raises(BackendUnavailable, match="cannot be read"):
         await book.find("1m8pfjgf9tbp6nb0")
 

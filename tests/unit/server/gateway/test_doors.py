@@ -175,6 +175,10 @@ async def test_a_fenced_run_is_refused_at_its_next_call(server: Server, simulati
     await server.coordinator.apply_event(STATE, broken)
     for method in ("POST", "GET", "DELETE"):
         assert await server.call(way, method, f"{SKILLS}/x", token=bearer) == 409
+    told = server.doors.numbers()
+    assert (told["interlock_gateway_fenced_total"], told["interlock_gateway_sent_total"]) == (3, 1)
+    server.doors._shut("acme")
+    assert server.doors.numbers() == told  # a total never falls
     assert (await server.log_in(way))[0] in {401, 409}
     assert calls_of(simulation[0]) == before
 
