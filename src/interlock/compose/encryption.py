@@ -105,6 +105,9 @@ async def rotate(store: str | None) -> EncryptionStatus:
         return done
 
 
+_RETIRED = "encryption-key-retired"
+
+
 async def retire(store: str | None, master_id: str) -> EncryptionStatus:
     """Let a key open the store no longer.
 
@@ -113,7 +116,9 @@ async def retire(store: str | None, master_id: str) -> EncryptionStatus:
     """
     async with _vault(store) as (vault, home):
         await vault.retire(master_id)
-        await home.audit.append("encryption-key-retired", subject="store", by=home.me, facts={"key": master_id})
+        noted = await home.audit.entries(subject="store")
+        if not any(each.action == _RETIRED and each.facts.get("key") == master_id for each in noted):
+            await home.audit.append(_RETIRED, subject="store", by=home.me, facts={"key": master_id})
         return _status(vault)
 
 

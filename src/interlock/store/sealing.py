@@ -331,12 +331,22 @@ def without_master(ring: Ring, master_id: str) -> Ring:
     """
     keys = tuple(replace(key, wraps=tuple(each for each in key.wraps if each.key != master_id)) for key in ring.keys)
     if not all(key.wraps for key in keys):
-        raise UsageError(
-            f"key {master_id} is not retired",
-            why="it alone opens what the store holds",
-            fix=f"{command('encryption', 'rotate')}    with the new key before the old one",
-        )
+        raise not_retired(master_id, "it alone opens what the store holds")
     return ring if keys == ring.keys else replace(ring, number=ring.number + 1, keys=keys)
+
+
+def not_retired(master_id: str, why: str) -> UsageError:
+    """Return the refusal to retire a key that is still needed."""
+    return UsageError(
+        f"key {master_id} is not retired",
+        why=why,
+        fix=f"{command('encryption', 'rotate')}    with the new key before the old one",
+    )
+
+
+def is_key_id(text: str) -> bool:
+    """Say whether a text is spelled like the id of a key."""
+    return len(text) == 2 * ID_BYTES and all(each in "0123456789abcdef" for each in text)
 
 
 def opened_keys(ring: Ring, masters: Sequence[MasterKey]) -> dict[bytes, bytes]:

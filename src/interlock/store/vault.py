@@ -35,9 +35,11 @@ from interlock.store.sealing import (
     RingLost,
     Sealer,
     Unsealable,
+    is_key_id,
     is_sealed_value,
     key_id_of,
     key_of_value,
+    not_retired,
     open_text,
     open_value,
     opened_keys,
@@ -179,14 +181,31 @@ class Vault:
     async def retire(self, master_id: str) -> Ring:
         """Take away what one master key wrapped. It opens nothing here any more, also not an older copy of the ring.
 
+        Doing it again after it was killed at any line does no harm: of a key that opens nothing here there is nothing
+        to take away.
+
         Raises:
-            UsageError: It is the key that is in use, or it alone opens a data key.
+            UsageError: It is no id of a key, it is the key that is in use, or without it the other given keys do not
+                open everything.
         """
+        if not is_key_id(master_id):
+            raise UsageError(f"{master_id[:40]!r} is not the id of a key", fix=_STATUS)
         if master_id == self._masters[0].id:
             raise UsageError(f"key {master_id} is not retired", why="it is the first of those given", fix=_STATUS)
-        if master_id not in self.ring.mentioned:
-            raise UsageError(f"key {master_id!r} is not one of this store", fix=_STATUS)
-        return await self._change(lambda ring: without_master(ring or self.ring, master_id))
+        return await self._change(lambda ring: self._without(ring or self.ring, master_id))
+
+    def _without(self, ring: Ring, master_id: str) -> Ring:
+        """Return the ring without a master key; see `retire`.
+
+        Two rotations at once, with two new keys, leave data keys that only the old one and one of them open: whoever
+        has the other would lock themselves out.
+        """
+        after = without_master(ring, master_id)
+        try:
+            opened_keys(after, [each for each in self._masters if each.id != master_id])
+        except KeyMissing as error:
+            raise not_retired(master_id, "the other given keys do not open all that it opens") from error
+        return after
 
     def _rotated(self, ring: Ring | None) -> Ring:
         return self._with_new_key(self._wrapped(ring or self.ring))
