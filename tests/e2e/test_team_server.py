@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import slow_provider
 from tests.desk import Desk
 from tests.team import TeamServer, a_team
 
@@ -88,6 +89,37 @@ def test_a_run_is_followed_from_another_laptop_while_it_goes_on(team: Team) -> N
     assert followed[-1] == "end"
     assert followed == [entry.kind for entry in anna.journal()]
     assert bob.run("runs", "show", "latest", "--json").document["exit"] == 0
+
+
+@pytest.mark.promise("P9")
+def test_a_run_is_cancelled_from_another_laptop_stops_safely_and_says_by_whom(team: Team) -> None:
+    _, (anna, bob) = team
+    slow = anna.folder / "slow"
+    slow.mkdir()
+    anna.environ.update(slow_provider.install(slow))
+    (slow / "gate").touch()
+    applying = anna.start("apply", anna.module(text=slow_provider.MODULE), "--state", "s", "--auto-approve")
+    anna.until(lambda: slow_provider.begun(slow), "Terraform works")
+    run = anna.until_working().run
+    bob.until(lambda: bob.run("runs", "show", run, "--json").document["phase"] == "applying", "its phase is told")
+    waiting = bob.start("wait", run)
+    cancelled = bob.run("runs", "cancel", run, "--json")
+    assert cancelled.code == 0, cancelled.err
+    assert cancelled.document["done"] == "stop"
+    anna.until(lambda: slow_provider.is_stopping(slow) or None, "Terraform has heard it")
+    (slow / "gate").unlink()
+    assert applying.wait().code == 143, "as after `runs cancel` on its own machine"
+    assert waiting.wait().code == 143
+    (end,) = anna.journal(kind="end")
+    assert " cancelled it; Terraform stopped and saved its state" in str(end.facts["why"])
+    (interrupt,) = anna.journal(kind="interrupt")
+    assert (interrupt.facts["cause"], interrupt.facts["action"]) == ("cancelled", "stop")
+    assert str(interrupt.facts["by"]) in str(end.facts["why"])
+    told = [each for each in bob.run("audit", "ls", "--json").document["entries"] if each["action"] == "run-cancelled"]
+    assert [(each["by"], each["facts"]["run"]) for each in told] == [(interrupt.facts["by"], run)]
+    assert not bob.run("queue", "ls", "--json").document["states"][0]["holders"]
+    assert bob.run("state", "pull", "s").code == 0, "what was made is stored"
+    assert bob.run("runs", "cancel", run).code == 3, "it has ended"
 
 
 @pytest.mark.promise("P8")

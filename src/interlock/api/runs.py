@@ -57,6 +57,30 @@ class ToldRuns(Struct, frozen=True, kw_only=True):
     next: str = ""
 
 
+class StopAsked(Struct, frozen=True, kw_only=True):
+    """Asks a run to stop, as Ctrl-C where it works would.
+
+    Attributes:
+        once: A name of this request: one whose answer was lost is not made twice. A further one may kill Terraform.
+        by: Who asks, as that one calls itself.
+    """
+
+    once: str
+    by: str = ""
+
+
+class StopRequests(Struct, frozen=True, kw_only=True):
+    """Who asked a run to stop.
+
+    Attributes:
+        by: Those that were not seen yet, in order.
+        count: All so far.
+    """
+
+    by: list[str]
+    count: int
+
+
 class JournalSize(Struct, frozen=True, kw_only=True):
     """How much of a journal is there; what follows is sent next."""
 

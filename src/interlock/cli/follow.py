@@ -141,7 +141,8 @@ class Follower:
             case InitEntry():
                 self._line("initialising")
             case InterruptEntry():
-                self._line(INTERRUPTS.get(told.action, told.action), "33")
+                by = f"{told.by} cancelled the run: " if told.by else ""
+                self._line(by + INTERRUPTS.get(told.action, told.action), "33")
             case RecoveryEntry():
                 self._line(f"recovery: {told.text}")
             case NoteEntry():

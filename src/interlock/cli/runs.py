@@ -278,9 +278,25 @@ def cancel(run: RunId, *, json: Json = False) -> None:
     from interlock.clock import SystemClock
     from interlock.operate.runs import cancel_run
 
-    name, action = cancel_run(_runs(), run, SystemClock())
-    told = INTERRUPTS.get(action, "")
+    folder = _folder(run)
+    is_here = folder.parent == _runs()
+    if is_here:
+        name, action = cancel_run(_runs(), folder.name, SystemClock())
+    else:
+        name, action = folder.name, asyncio.run(_cancel_afar(folder))
+    told = INTERRUPTS.get(action, "") or ("" if is_here else _UNHEARD)
     view.emit({"run": name, "done": action, "text": told or None}, json=json, human=lambda: _say_cancelled(name, told))
+
+
+_UNHEARD = "it has not answered yet: its machine may be away, and stops it as soon as it reaches the server again"
+
+
+async def _cancel_afar(folder: Path) -> str:
+    from interlock.compose.homes import at_home
+    from interlock.operate.runs import cancel_afar
+
+    async with at_home(os.environ, make=False) as home:
+        return await cancel_afar(home, folder)
 
 
 def _say_cancelled(run: str, told: str) -> None:

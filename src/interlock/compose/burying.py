@@ -45,8 +45,8 @@ def await_run(
     """
     settings = read_settings(environ)
     limit_s = parse_duration(timeout) if timeout is not None else None
-    if text is not None and settings.server is not None and not stop and not (settings.runs / text).is_dir():
-        return asyncio.run(_await_at_server(text, environ, limit_s))
+    if text is not None and settings.server is not None and not (settings.runs / text).is_dir():
+        return asyncio.run(_await_at_server(text, environ, limit_s, stop=stop))
     folder = find_run(settings.runs, text) if text is not None else _own_run(environ)
     if folder is None:
         return None
@@ -55,15 +55,22 @@ def await_run(
     return folder, asyncio.run(_await_end(folder, limit_s))
 
 
-async def _await_at_server(text: str, environ: Mapping[str, str], limit_s: float | None) -> tuple[Path, Entry]:
+async def _await_at_server(
+    text: str, environ: Mapping[str, str], limit_s: float | None, *, stop: bool
+) -> tuple[Path, Entry]:
     """Wait for a run of the team, by what it tells; one of this machine is waited for where it works."""
-    from interlock.operate.runs import bring_next, bring_run
+    from interlock.operate.runs import bring_next, bring_run, cancel_afar
     from interlock.run.transcript import Reader
 
     async with at_home(environ, make=False) as home:
         folder = await bring_run(home, text)
         if folder.parent == home.runs:
+            if stop:
+                await asyncio.to_thread(_ask_to_stop, folder)
             return folder, await _await_end(folder, limit_s)
+        if stop and not _was_asked_to_stop(folder):
+            with suppress(UsageError):  # it has ended meanwhile, which is what is waited for
+                await cancel_afar(home, folder)
         reader, until_s = Reader(folder), None if limit_s is None else home.clock.monotonic() + limit_s
         while True:
             for entry in reader.new():
@@ -77,13 +84,17 @@ async def _await_at_server(text: str, environ: Mapping[str, str], limit_s: float
 def _ask_to_stop(folder: Path) -> None:
     """Ask a run to stop that nobody has asked yet: Terraform would take a second word as an order to give up."""
     from interlock.operate.runs import cancel_run
+
+    if not _was_asked_to_stop(folder) and not is_abandoned(folder):
+        with suppress(UsageError):  # it has ended meanwhile, which is what is waited for
+            cancel_run(folder.parent, folder.name, SystemClock())
+
+
+def _was_asked_to_stop(folder: Path) -> bool:
     from interlock.run.entries import InterruptEntry
     from interlock.run.transcript import read
 
-    asked = any(isinstance(entry.told, InterruptEntry) and entry.told.action != "ignore" for entry in read(folder))
-    if not asked and not is_abandoned(folder):
-        with suppress(UsageError):  # it has ended meanwhile, which is what is waited for
-            cancel_run(folder.parent, folder.name, SystemClock())
+    return any(isinstance(entry.told, InterruptEntry) and entry.told.action != "ignore" for entry in read(folder))
 
 
 def _own_run(environ: Mapping[str, str]) -> Path | None:

@@ -200,7 +200,7 @@ async def _supervise(order: Order, folder: Path, control: Control) -> int:
         starting="",
         job=order.job,
     )
-    async with _streamed(order, folder, control.ring) as ring:
+    async with _streamed(order, folder, control) as ring:
         journal = Journal(folder, summary, clock, ring, find_known_secrets(order, os.environ))
         journal.change()
         status = await _to_the_end(order, folder, journal, control, dict(os.environ))
@@ -211,11 +211,16 @@ async def _supervise(order: Order, folder: Path, control: Control) -> int:
 
 
 @asynccontextmanager
-async def _streamed(order: Order, folder: Path, ring: Callable[[], None]) -> AsyncIterator[Callable[[], None]]:
-    """Send the run's journal to its server while the context lasts; yield what is to be rung for each entry."""
+async def _streamed(order: Order, folder: Path, control: Control) -> AsyncIterator[Callable[[], None]]:
+    """Send the run's journal to its server while the context lasts; yield what is to be rung for each entry.
+
+    By the same way it hears that somebody at another machine wants the run to stop.
+    """
+    ring = control.ring
     if not order.server:
         yield ring
         return
+    from interlock.run.stop_requests import hear_stop_requests
     from interlock.run.streaming import Stream, send_ends
 
     async with AsyncExitStack() as stack:
@@ -232,13 +237,15 @@ async def _streamed(order: Order, folder: Path, ring: Callable[[], None]) -> Asy
             ring()
             stream.ring()
 
-        sending = asyncio.create_task(stream.keep_sending())
+        hearing = hear_stop_requests(record, run=order.run, state=order.state, wish=control.cancel, clock=SystemClock())
+        tasks = [asyncio.create_task(stream.keep_sending()), asyncio.create_task(hearing)]
         try:
             yield ring_both
         finally:
-            sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await sending
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             if await stream.finish():
                 await send_ends(folder.parent, server=order.server, record=record, clock=SystemClock())
 
@@ -293,12 +300,12 @@ async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, cont
     from interlock.run.entries import InterruptEntry
     from interlock.run.supervisor import stopped
 
-    wished: list[Cause] = []
+    wished: list[tuple[Cause, str]] = []
     task = asyncio.create_task(running)
 
-    def wish(cause: Cause) -> None:
-        journal.tell(InterruptEntry(cause=cause.value, action="leave", phase=journal.summary.phase))
-        wished.append(cause)
+    def wish(cause: Cause, by: str) -> None:
+        journal.tell(InterruptEntry(cause=cause.value, action="leave", phase=journal.summary.phase, by=by))
+        wished.append((cause, by))
         task.cancel()
 
     control.listen(wish)
@@ -307,7 +314,9 @@ async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, cont
     except asyncio.CancelledError:
         if not wished:
             raise
-        raise stopped(wished[0], "it was still preparing; nothing was started", run=journal.summary.run) from None
+        cause, by = wished[0]
+        detail = "it was still preparing; nothing was started"
+        raise stopped(cause, detail, run=journal.summary.run, by=by) from None
 
 
 def _defect(error: Exception, order: Order, journal: Journal) -> EndEntry:

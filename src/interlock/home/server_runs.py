@@ -7,7 +7,17 @@ from typing import Final
 
 import msgspec
 
-from interlock.api.runs import CHUNK_BYTES_MAX, ENDED_HEADER, PAGE_MAX, JournalSize, ToldRun, ToldRuns, ToldSummary
+from interlock.api.runs import (
+    CHUNK_BYTES_MAX,
+    ENDED_HEADER,
+    PAGE_MAX,
+    JournalSize,
+    StopAsked,
+    StopRequests,
+    ToldRun,
+    ToldRuns,
+    ToldSummary,
+)
 from interlock.home.line import ANSWER_S, Line
 
 FOLLOW_S: Final = 20.0
@@ -42,6 +52,25 @@ class ServerRuns:
             body=text[:CHUNK_BYTES_MAX],
         )
         return told.size
+
+    async def ask_to_stop(self, run: str, state: str, *, once: str, by: str) -> None:
+        """Ask a run to stop, wherever it works; see `StopAsked`.
+
+        Raises:
+            UsageError: It has ended, or is not known.
+            Forbidden: It is another's, and the token may not unlock by force.
+        """
+        await self._line.ask(
+            "POST", "/runs/stop", {"run": run, "state": state}, body=msgspec.json.encode(StopAsked(once=once, by=by))
+        )
+
+    async def stop_requests(self, run: str, state: str, *, seen: int) -> StopRequests:
+        """Return who asked this run to stop beyond the first `seen`; waits `FOLLOW_S` at most while nobody did."""
+        query = {"run": run, "state": state, "seen": seen, "wait_s": FOLLOW_S}
+        told: StopRequests = await self._line.ask_for(
+            StopRequests, "GET", "/runs/stop", query, wait_s=ANSWER_S + FOLLOW_S
+        )
+        return told
 
     async def recent(self, *, limit: int, state: str = "", begins: str = "") -> Sequence[ToldRun]:
         """Return runs, the newest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ _COPIES_MAX = 20
 _SILENT_MAX = 2  # silent answers of a run without its state; one that ends well says so within seconds
 _ANSWER_S = 3.0  # how long `runs cancel` waits for the supervisor's answer; a living one gives it within milliseconds
 _ANSWER_LOOK_S = 0.05
+ANSWER_AFAR_S = 10.0
+"""How long `runs cancel` waits for the answer of a run on another machine, whose server passes both on."""
 
 
 async def runs_of(state: str, home: Home, environ: Mapping[str, str], *, limit: int) -> list[Summary]:
@@ -226,19 +229,60 @@ def cancel_run(runs: Path, text: str, clock: Clock) -> tuple[str, str]:
 
 
 async def _await_answer(reader: Reader, clock: Clock) -> str:
-    from interlock.run.entries import EndEntry, InterruptEntry
-
     until_s = clock.monotonic() + _ANSWER_S
     while clock.monotonic() < until_s:
-        for entry in reader.new():
-            match entry.told:
-                case InterruptEntry(cause="cancelled", action=action):
-                    return action
-                case EndEntry():
-                    return ""
-                case _:
-                    pass
+        answer = _answer_in(reader)
+        if answer is not None:
+            return answer
         await clock.sleep(_ANSWER_LOOK_S)
+    return ""
+
+
+def _answer_in(reader: Reader) -> str | None:
+    """Return what the supervisor made of a request to stop; empty when the run has ended, None when it says neither."""
+    from interlock.run.entries import EndEntry, InterruptEntry
+
+    for entry in reader.new():
+        match entry.told:
+            case InterruptEntry(cause="cancelled", action=action):
+                return action
+            case EndEntry():
+                return ""
+            case _:
+                pass
+    return None
+
+
+async def cancel_afar(home: Home, folder: Path) -> str:
+    """Ask a run on another machine to stop, by the server.
+
+    Args:
+        home: Where runs are told of.
+        folder: What `bring_run` returned: a copy of what the run told.
+
+    Returns:
+        What the run's supervisor made of it; empty when it has not said so in time, as when its machine is away. It
+        hears of it then as soon as it reaches the server.
+
+    Raises:
+        UsageError: It has ended.
+        Forbidden: It is another's, and the token may not unlock by force.
+    """
+    from interlock.run.summary import find_summary
+    from interlock.run.transcript import Reader
+
+    summary = find_summary(folder)
+    assert home.team_runs is not None
+    assert summary is not None, f"no summary of {folder.name} was brought"
+    reader = Reader(folder)
+    list(reader.new())  # what was said before is not an answer
+    await home.team_runs.ask_to_stop(folder.name, summary.state, once=home.ids.fresh(), by=home.me)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_AFAR_S):
+            while (answer := _answer_in(reader)) is None:
+                if await bring_more(home, folder, follow=True):
+                    return _answer_in(reader) or ""
+            return answer
     return ""
 
 

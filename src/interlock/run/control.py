@@ -42,7 +42,7 @@ class Control:
         self.files: list[int] = []
         """Open files of the person that came with the order: where a command that only reads reads and prints."""
         self._supervisor: Supervisor | None = None
-        self._early: Callable[[Cause], None] = _nobody
+        self._early: Callable[[Cause, str], None] = _nobody
 
     def await_order(self) -> Order | None:
         """Wait for the run to drive; None when the front end went away without ordering one."""
@@ -71,8 +71,8 @@ class Control:
         with suppress(OSError):
             self._socket.send(END + msgspec.json.encode(facts, enc_hook=str) + b"\n")
 
-    def listen(self, early: Callable[[Cause], None]) -> None:
-        """From now on hear words and signals; until a supervisor is attached, wishes go to `early`."""
+    def listen(self, early: Callable[[Cause, str], None]) -> None:
+        """From now on hear words and signals; until a supervisor is attached, `early` is told of wishes, and whose."""
         self._early = early
         loop = asyncio.get_running_loop()
         for number, cause in (
@@ -89,11 +89,15 @@ class Control:
         """From now on all wishes go to this supervisor."""
         self._supervisor = supervisor
 
-    def _wish(self, cause: Cause) -> None:
+    def cancel(self, by: str) -> None:
+        """Somebody at another machine wants the run to stop, who is named so."""
+        self._wish(Cause.CANCELLED, by)
+
+    def _wish(self, cause: Cause, by: str = "") -> None:
         if self._supervisor is not None:
-            self._supervisor.wish(cause)
+            self._supervisor.wish(cause, by=by)
         else:
-            self._early(cause)
+            self._early(cause, by)
 
     def _heard(self) -> None:
         try:
@@ -125,5 +129,5 @@ class Control:
         self._socket.close()
 
 
-def _nobody(_cause: Cause) -> None:
+def _nobody(_cause: Cause, _by: str) -> None:
     """Before anybody listens nothing is heard."""

@@ -164,6 +164,7 @@ class Supervisor:
         self._run_folder = run_folder
         self._phase = Phase.PREPARING
         self._stopping: Cause | None = None
+        self._stopped_by = ""
         self._wishes = Wishes()
         self._parallelism: int | None = None
         self._approval: asyncio.Future[bool] | None = None
@@ -214,46 +215,48 @@ class Supervisor:
 
     # -- wishes to stop ---------------------------------------------------------------------------------------------
 
-    def wish(self, cause: Cause) -> None:
-        """Somebody wants the run to stop. May come at any time, also more than once."""
+    def wish(self, cause: Cause, *, by: str = "") -> None:
+        """Somebody, whose name may be known, wants the run to stop. May come at any time, also more than once."""
         action, self._wishes = respond(self._phase, cause, self._wishes, self._hands.clock.monotonic())
-        self._journal.tell(InterruptEntry(cause=cause.value, action=action.value, phase=self._phase.value))
+        self._journal.tell(InterruptEntry(cause=cause.value, action=action.value, phase=self._phase.value, by=by))
         match action:
             case Action.LEAVE:
-                self._leave(cause)
+                self._leave(cause, by)
             case Action.STOP:
-                self._stop_for(cause)
+                self._stop_for(cause, by)
                 self._commands.stop()
             case Action.KILL:
                 self._commands.kill()
             case Action.DECLINE:
-                self._stop_for(cause)
+                self._stop_for(cause, by)
                 self.answer(approved=False)
             case Action.WARN | Action.IGNORE:
                 pass
 
-    def _stop_for(self, cause: Cause) -> None:
-        self._stopping = self._stopping or cause  # who wanted it first is the outcome
+    def _stop_for(self, cause: Cause, by: str) -> None:
+        if self._stopping is None:  # who wanted it first is the outcome
+            self._stopping, self._stopped_by = cause, by
 
     def answer(self, *, approved: bool) -> None:
         """The person answered the approval."""
         if self._approval is not None and not self._approval.done():
             self._approval.set_result(approved)
 
-    def _leave(self, cause: Cause) -> None:
+    def _leave(self, cause: Cause, by: str) -> None:
         if self._stopping is None and self._body is not None:
-            self._stopping = cause
+            self._stopping, self._stopped_by = cause, by
             self._body.cancel()
 
     def _left(self) -> InterlockError:
         if self._stopping is Cause.CANCELLED:
-            return Superseded("the run was cancelled while it waited", fix="start a new run")
+            by = self._stopped_by or "somebody"
+            return Superseded("the run was cancelled while it waited", why=f"{by} cancelled it", fix="start a new run")
         return self._stopped("it left the queue; nothing was started")
 
     def _stopped(self, detail: str) -> InterlockError:
         if self._turn.lost is not None:
             return self._turn.lost
-        return stopped(self._stopping, detail, run=self._order.run)
+        return stopped(self._stopping, detail, run=self._order.run, by=self._stopped_by)
 
     def _check_going_on(self) -> None:
         """Between two commands: honour a wish that came while none was running."""
@@ -1099,16 +1102,19 @@ class Supervisor:
         shutil.rmtree(self._workspace.data_dir, ignore_errors=True)
 
 
-def stopped(cause: Cause | None, detail: str, *, run: str) -> InterlockError:
+def stopped(cause: Cause | None, detail: str, *, run: str, by: str = "") -> InterlockError:
     """Return the end of a run that was stopped and lost nothing.
 
     Args:
         cause: Who wanted it; None for somebody who signalled Terraform itself.
         detail: What that means for the state.
         run: Run id.
+        by: Who wanted it, where that one is known by name.
     """
     kind = _STOPPED_AS.get(cause, Terminated)
     who = _CAUSES[cause] if cause is not None else "a signal that was sent to Terraform itself"
+    if by:
+        who = f"{by} cancelled it"
     return kind("the run was stopped", why=f"{who}; {detail}", fix=command("runs", "show", run))
 
 

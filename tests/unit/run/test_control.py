@@ -24,8 +24,8 @@ class FakeSupervisor:
     def __init__(self) -> None:
         self.heard: list[object] = []
 
-    def wish(self, cause: Cause) -> None:
-        self.heard.append(cause)
+    def wish(self, cause: Cause, *, by: str = "") -> None:
+        self.heard += [cause, by] if by else [cause]
 
     def answer(self, *, approved: bool) -> None:
         self.heard.append(approved)
@@ -38,6 +38,11 @@ class Wire:
         self.front, theirs = socket.socketpair()
         self.control = Control(theirs.detach())
         self.early: list[Cause] = []
+        self.by: list[str] = []
+
+    def hear(self, cause: Cause, by: str) -> None:
+        self.early.append(cause)
+        self.by.append(by)
 
     async def say(self, words: bytes) -> None:
         self.front.sendall(words)
@@ -89,7 +94,7 @@ def test_terraform_does_not_inherit_the_socket(wire: Wire) -> None:
 )
 async def test_each_word_is_what_the_person_meant(wire: Wire, word: bytes, heard: list[object]) -> None:
     supervisor = FakeSupervisor()
-    wire.control.listen(wire.early.append)
+    wire.control.listen(wire.hear)
     wire.control.attach(supervisor)  # type: ignore[arg-type]
     await wire.say(word)
     wire.control.detach()
@@ -99,7 +104,7 @@ async def test_each_word_is_what_the_person_meant(wire: Wire, word: bytes, heard
 
 @pytest.mark.promise("P9")
 async def test_a_wish_before_there_is_a_supervisor_is_heard_and_an_answer_is_nobodys(wire: Wire) -> None:
-    wire.control.listen(wire.early.append)
+    wire.control.listen(wire.hear)
     await wire.say(b"approve\nsigterm\n")
     wire.control.detach()
     assert wire.early == [Cause.SIGTERM]
@@ -108,7 +113,7 @@ async def test_a_wish_before_there_is_a_supervisor_is_heard_and_an_answer_is_nob
 @pytest.mark.promise("P9")
 async def test_a_front_end_that_is_gone_stops_the_run_once(wire: Wire) -> None:
     supervisor = FakeSupervisor()
-    wire.control.listen(wire.early.append)
+    wire.control.listen(wire.hear)
     wire.control.attach(supervisor)  # type: ignore[arg-type]
     wire.front.close()
     await asyncio.sleep(0)
@@ -127,12 +132,24 @@ async def test_a_front_end_that_is_gone_stops_the_run_once(wire: Wire) -> None:
     ],
 )
 async def test_our_own_signals_are_wishes_too(wire: Wire, number: signal.Signals, cause: Cause) -> None:
-    wire.control.listen(wire.early.append)
+    wire.control.listen(wire.hear)
     os.kill(os.getpid(), number)
     await asyncio.sleep(0)
     await settle()
     wire.control.detach()
     assert wire.early == [cause]
+
+
+@pytest.mark.promise("P9")
+async def test_who_cancels_from_another_machine_is_named(wire: Wire) -> None:
+    supervisor = FakeSupervisor()
+    wire.control.listen(wire.hear)
+    wire.control.cancel("bob as bob (k1)")
+    assert (wire.early, wire.by) == ([Cause.CANCELLED], ["bob as bob (k1)"])
+    wire.control.attach(supervisor)  # type: ignore[arg-type]
+    wire.control.cancel("bob as bob (k1)")
+    wire.control.detach()
+    assert supervisor.heard == [Cause.CANCELLED, "bob as bob (k1)"]
 
 
 @pytest.mark.promise("P8")

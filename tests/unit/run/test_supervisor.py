@@ -25,6 +25,7 @@ from interlock.errors import (
 )
 from interlock.lock import Stage, stage_of
 from interlock.run.binary import Binary
+from interlock.run.entries import InterruptEntry
 from interlock.run.interrupts import BURST_S, STANDS_S, Cause
 from interlock.run.order import Operation, Order
 from interlock.run.stage import Outcome, Running
@@ -294,6 +295,18 @@ async def check_laws(scene: Scene, *, kept: bool = False) -> None:
 
 def stopped_by(cause: Cause) -> type[InterlockError]:
     return Interrupted if cause is Cause.SIGINT else Terminated
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("step", ["during:init", "during:plan", "during:apply"])
+async def test_a_run_that_is_cancelled_from_another_machine_says_by_whom(tmp_path: Path, step: str) -> None:
+    scene = Scene(tmp_path)
+    scene.diary.meets[step] = lambda: scene.supervisor.wish(Cause.CANCELLED, by="bob as bob (k1)")
+    outcome = await scene.run()
+    assert isinstance(outcome, InterlockError)
+    assert "bob as bob (k1) cancelled it" in outcome.why
+    (told,) = [each.told for each in read(scene.folder) if isinstance(each.told, InterruptEntry)]
+    assert told.by == "bob as bob (k1)"
 
 
 @pytest.mark.promise("P8", "P9")

@@ -18,13 +18,15 @@ from msgspec.structs import replace
 
 from interlock.bounded import decode_json
 from interlock.clock import Clock
-from interlock.errors import BackendUnavailable, UsageError, reason_of
+from interlock.errors import BackendUnavailable, UsageError, command, reason_of
 from interlock.ids import run_id
 from interlock.instants import Instant
 from interlock.server.api.newest import newest_pages
 from interlock.store import Mismatch, Record, RecordStore
 from interlock.store.records import LIST_LIMIT_MAX
 
+STOPS_MAX: Final = 20
+"""Most requests to stop one run."""
 JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one run; what goes beyond stays where the run works."""
 KEPT: Final = 1000
@@ -42,6 +44,20 @@ _AHEAD: Final = timedelta(days=1)
 """How far a machine's clock may be ahead; an id of a later time would be the newest run of all states for good."""
 
 
+class Stop(Struct, frozen=True, kw_only=True):
+    """Somebody wants a run to stop.
+
+    Attributes:
+        by: Who.
+        once: Names the request.
+        at: When.
+    """
+
+    by: str
+    once: str
+    at: Instant
+
+
 class KeptRun(Struct, frozen=True, kw_only=True):
     """What is kept of a run.
 
@@ -53,6 +69,7 @@ class KeptRun(Struct, frozen=True, kw_only=True):
         size: Bytes of its journal.
         ended: Whether it has ended.
         told_at: When it was told of last.
+        stops: Who wants it to stop, in order.
         schema: Version of this form.
     """
 
@@ -63,6 +80,7 @@ class KeptRun(Struct, frozen=True, kw_only=True):
     size: int = 0
     ended: bool = False
     told_at: Instant
+    stops: tuple[Stop, ...] = ()
     schema: int = 1
 
 
@@ -94,7 +112,7 @@ class RunBook:
                 await self._records.swap(_key(run), expected=None, value=msgspec.json.encode(fresh))
                 await self._forget_old(now)
                 return fresh
-        return await self._change(
+        return await self._change_own(
             run, state, owner, lambda kept: replace(kept, summary=fresh.summary, ended=ended, told_at=now)
         )
 
@@ -116,8 +134,27 @@ class RunBook:
         except Mismatch as error:  # the answer was lost, or a server died before the size was noted
             piece = error.current.value if error.current is not None else b""
         end = offset + len(piece)
-        changed = await self._change(run, state, owner, lambda kept: replace(kept, size=max(kept.size, end)))
+        changed = await self._change_own(run, state, owner, lambda kept: replace(kept, size=max(kept.size, end)))
         return changed.size
+
+    async def ask_to_stop(self, run: str, *, by: str, once: str) -> None:
+        """Keep a request to stop a run, once.
+
+        Raises:
+            UsageError: There is no such run, it has ended, or it was asked too often.
+        """
+        stop = Stop(by=by, once=once, at=self._clock.now())
+
+        def change(kept: KeptRun) -> KeptRun:
+            if any((each.by, each.once) == (by, once) for each in kept.stops):
+                return kept
+            if kept.ended:
+                raise UsageError(f"run {run} has ended already", fix=command("runs", "show", run))
+            if len(kept.stops) >= STOPS_MAX:
+                raise UsageError(f"run {run} was asked to stop {STOPS_MAX} times", fix=command("runs", "show", run))
+            return replace(kept, stops=(*kept.stops, stop))
+
+        await self._change(run, change)
 
     async def find(self, run: str) -> KeptRun | None:
         """Return a run; None when it is not known."""
@@ -162,15 +199,27 @@ class RunBook:
 
     async def watch(self, run: str, *, size: int, timeout_s: float) -> KeptRun | None:
         """Return a run as soon as its journal is longer than `size` or it has ended, or after `timeout_s` seconds."""
+        return await self._watch(run, lambda kept: kept is None or kept.size > size or kept.ended, timeout_s)
+
+    async def watch_stops(self, run: str, *, seen: int, timeout_s: float) -> KeptRun | None:
+        """Return a run as soon as more than `seen` asked it to stop or it has ended, or after `timeout_s` seconds.
+
+        One that is not known yet is waited for too: it asks before it has told of itself.
+        """
+        return await self._watch(
+            run, lambda kept: kept is not None and (len(kept.stops) > seen or kept.ended), timeout_s
+        )
+
+    async def _watch(self, run: str, is_it: Callable[[KeptRun | None], bool], timeout_s: float) -> KeptRun | None:
         until_s = self._clock.monotonic() + timeout_s
         while True:
             record = await self._records.get(_key(run))
             kept = None if record is None else _kept(record)
             left_s = until_s - self._clock.monotonic()
-            if kept is None or kept.size > size or kept.ended or left_s <= 0:
+            if is_it(kept) or left_s <= 0:
                 return kept
-            assert record is not None
-            await self._records.watch(_key(run), seen=record.version, timeout_s=left_s)
+            seen = None if record is None else record.version
+            await self._records.watch(_key(run), seen=seen, timeout_s=left_s)
 
     async def _pieces(self, run: str) -> AsyncIterator[tuple[int, bytes]]:
         after = ""
@@ -183,18 +232,22 @@ class RunBook:
     async def _own(self, run: str, state: str, owner: str) -> KeptRun:
         kept = await self.find(run)
         if kept is None:
-            raise UsageError(f"run {run} is not known", fix="interlock runs ls")
+            raise _unknown(run)
         if (kept.owner, kept.state) != (owner, state):
             raise UsageError(f"run {run} is not changed", why="it was begun with another token, or on another state")
         return kept
 
-    async def _change(self, run: str, state: str, owner: str, change: Callable[[KeptRun], KeptRun]) -> KeptRun:
+    async def _change_own(self, run: str, state: str, owner: str, change: Callable[[KeptRun], KeptRun]) -> KeptRun:
+        await self._own(run, state, owner)  # neither ever changes
+        return await self._change(run, change)
+
+    async def _change(self, run: str, change: Callable[[KeptRun], KeptRun]) -> KeptRun:
         for _ in range(_ATTEMPTS):
             record = await self._records.get(_key(run))
-            kept = await self._own(run, state, owner)
             if record is None:
-                continue
-            after = change(_kept(record))
+                raise _unknown(run)
+            kept = _kept(record)
+            after = change(kept)
             if after == kept:
                 return kept
             with suppress(Mismatch):
@@ -242,6 +295,10 @@ def check_beginning(text: str) -> None:
     """
     if not _BEGINNING.match(text):
         raise UsageError(f"no run's id begins with {text[:40]!a}", fix="interlock runs ls")
+
+
+def _unknown(run: str) -> UsageError:
+    return UsageError(f"run {run} is not known", fix="interlock runs ls")
 
 
 def _kept(record: Record) -> KeptRun:

@@ -14,22 +14,29 @@ from interlock.api.runs import (
     PAGE_MAX,
     SUMMARY_BYTES_MAX,
     JournalSize,
+    StopAsked,
+    StopRequests,
     ToldRun,
     ToldRuns,
     ToldSummary,
 )
+from interlock.audit.entry import Fact
+from interlock.audit.log import AuditLog
 from interlock.bounded import decode_json
+from interlock.coordinator import Coordinator
 from interlock.errors import UsageError, reason_of
 from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.run.summary import Summary
 from interlock.server.api.judging import signed
+from interlock.server.api.own_entries import OWN
 from interlock.server.api.run_book import KeptRun, RunBook, check_beginning
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
 
 _LOOKED_MAX: Final = 1000
 """Runs that one question looks at, however few of them are shown."""
 _READ_MAX: Final = 4 * 1024 * 1024
+_ONCE_MAX: Final = 100
 
 
 class OfRun(OfState, frozen=True, kw_only=True):
@@ -50,6 +57,18 @@ class PieceOfJournal(OfRun, frozen=True, kw_only=True):
     """
 
     offset: int
+
+
+class StopsOfRun(OfRun, frozen=True, kw_only=True):
+    """Asks who wants a run to stop.
+
+    Attributes:
+        seen: How many requests are known.
+        wait_s: Seconds to wait while there are no more.
+    """
+
+    seen: int = 0
+    wait_s: float = 0.0
 
 
 class SomeRuns(Struct, frozen=True, kw_only=True):
@@ -85,8 +104,10 @@ class FromJournal(Struct, frozen=True, kw_only=True):
 class _Runs:
     """Does what clients ask of the record of runs."""
 
-    def __init__(self, book: RunBook) -> None:
+    def __init__(self, book: RunBook, log: AuditLog | None, beside: Coordinator | None) -> None:
         self._book = book
+        self._log = log
+        self._beside = beside
 
     async def tell(self, call: Call[OfRun, ToldSummary]) -> JournalSize:
         """Tell how a run stands."""
@@ -100,6 +121,46 @@ class _Runs:
         query = call.query
         size = await self._book.append(query.run, query.state, call.caller.key, query.offset, call.body)
         return JournalSize(size=size)
+
+    async def stop(self, call: Call[OfRun, StopAsked]) -> None:
+        """Ask a run to stop safely, wherever it works; another request, some seconds later, may kill its Terraform."""
+        kept = await self._of_state(call.query)
+        if kept.owner != call.caller.key:
+            call.caller.check(Right.FORCE_UNLOCK, kept.state)
+        if not 1 <= len(call.body.once) <= _ONCE_MAX:
+            raise UsageError(f"run {kept.run} was not asked to stop", why=f"`once` has 1 to {_ONCE_MAX} characters")
+        by = signed(call.body.by, call.caller)
+        if any((each.by, each.once) == (by, call.body.once) for each in kept.stops):
+            return  # the answer was lost
+        if self._log is not None and not kept.ended:
+            facts: dict[str, Fact] = {"run": kept.run, "from": call.address}
+            await self._log.append("run-cancelled", subject=await self._subject(kept), by=by, facts=facts)
+        await self._book.ask_to_stop(kept.run, by=by, once=call.body.once)
+
+    async def stops(self, call: Call[StopsOfRun, NoBody]) -> StopRequests:
+        """Who wants the token's own run to stop, now or when somebody does."""
+        query, wait_s = call.query, min(call.query.wait_s, WAIT_S_MAX)
+        kept = await self._book.watch_stops(query.run, seen=query.seen, timeout_s=wait_s)
+        if kept is not None and (kept.owner, kept.state) != (call.caller.key, query.state):
+            raise UsageError(
+                f"run {query.run} is another's", why="it was begun with another token, or on another state"
+            )
+        stops = kept.stops if kept is not None else ()
+        return StopRequests(by=[each.by for each in stops[max(query.seen, 0) :]], count=len(stops))
+
+    async def _subject(self, kept: KeptRun) -> str:
+        """Return what names a run's state in the audit log; of one elsewhere the server knows the queue alone."""
+        if self._beside is not None:
+            lock = (await self._beside.view(kept.state)).lock
+            if any(party.run == kept.run for party in (*lock.holders, *lock.waiters)):
+                return kept.state
+        return f"{OWN}{kept.state}"
+
+    async def _of_state(self, query: OfRun) -> KeptRun:
+        kept = await self._book.find(query.run)
+        if kept is None or kept.state != query.state:
+            raise UsageError(f"state {query.state!r} has no run {query.run}", fix="interlock runs ls")
+        return kept
 
     async def list(self, call: Call[SomeRuns, NoBody]) -> ToldRuns:
         """Runs, the newest first."""
@@ -160,9 +221,15 @@ def _told(kept: KeptRun) -> ToldRun:
     )
 
 
-def run_endpoints(book: RunBook) -> list[AnyEndpoint]:
-    """Return the rows."""
-    runs = _Runs(book)
+def run_endpoints(book: RunBook, log: AuditLog | None = None, beside: Coordinator | None = None) -> list[AnyEndpoint]:
+    """Return the rows.
+
+    Args:
+        book: The record of runs.
+        log: Where it is written down who stopped whose run; None for nowhere, as in tests of the endpoints alone.
+        beside: The queues of states that are elsewhere.
+    """
+    runs = _Runs(book, log, beside)
     return [
         reads("/runs", runs.list, right=None, query=SomeRuns, answer=ToldRuns),
         acts("/runs", runs.tell, method="PUT", right=Right.PLAN, query=OfRun, body=ToldSummary, answer=JournalSize),
@@ -175,5 +242,7 @@ def run_endpoints(book: RunBook) -> list[AnyEndpoint]:
             answer=JournalSize,
             limit_bytes=CHUNK_BYTES_MAX,
         ),
+        acts("/runs/stop", runs.stop, right=Right.PLAN, query=OfRun, body=StopAsked, answer=None),
+        reads("/runs/stop", runs.stops, right=Right.PLAN, query=StopsOfRun, answer=StopRequests, waits=True),
         reads("/runs/journal", runs.journal, right=None, query=FromJournal, answer=bytes, waits=True),
     ]

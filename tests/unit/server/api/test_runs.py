@@ -14,6 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
+from interlock.audit.log import AuditLog
+from interlock.coordinator.local import LocalCoordinator
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.ids import RandomIds, run_id
 from interlock.rights import Role
@@ -26,7 +28,7 @@ from interlock.server.api.serving import api_routes
 from interlock.store import Record
 from interlock.store.memory import MemoryRecords
 from interlock.testing.asking import Answered, ask
-from interlock.testing.clock import FakeClock
+from interlock.testing.clock import FakeClock, settle
 
 RUN = "1m8pfjgf9tbp6nb4"
 STATE = "prod/a"
@@ -189,7 +191,8 @@ class Desk:
         self.records = records = MemoryRecords(clock=clock)
         self.book = TokenBook(records, clock, RandomIds())
         tokens = BookTokens(self.book, SingleToken("the-own-token-of-this-server"))
-        rows = run_endpoints(RunBook(records, clock))
+        self.clock, self.runs, self.log = clock, RunBook(records, clock), AuditLog(records, clock)
+        rows = run_endpoints(self.runs, self.log, LocalCoordinator(records, clock, RandomIds()))
         self.app = Starlette(routes=list(api_routes(rows, tokens=tokens, ending=asyncio.Event())))
 
     async def ask(self, method: str, path: str, role: Role, states: str, **more: Any) -> Answered:
@@ -258,3 +261,63 @@ async def test_nobody_waits_for_a_time_that_is_no_number() -> None:
     async with asyncio.timeout(5.0):
         waited = await desk.ask("GET", f"/runs/journal?run={RUN}&wait_s=nan", Role.READER, "prod/*")
     assert waited.status == 400
+
+
+STOP = f"/runs/stop?run={RUN}&state={STATE}"
+
+
+async def own_run(desk: Desk) -> dict[str, str]:
+    """Tell of a run with a token of its own; return what that token is shown by."""
+    _, text = await desk.book.create(Role.RUNNER, states="prod/**", by="test")
+    headers = {"authorization": f"Bearer {text.whole()}"}
+    path = f"/api/v1/runs?run={RUN}&state={STATE}"
+    told = await ask(desk.app, "PUT", path, headers=headers, sends={"summary": SUMMARY})
+    assert told.status == 200
+    return headers
+
+
+@pytest.mark.promise("P9")
+async def test_whoever_may_unlock_by_force_stops_a_run_wherever_it_works_once_for_each_request() -> None:
+    desk = Desk()
+    own = await own_run(desk)
+    for role, states in ((Role.READER, "**"), (Role.PLANNER, "**"), (Role.RUNNER, "**"), (Role.ADMIN, "test/*")):
+        assert (await desk.ask("POST", STOP, role, states, sends={"once": "a"})).status == 403
+    assert (await desk.runs.find(RUN)).stops == ()  # type: ignore[union-attr]
+    _, text = await desk.book.create(Role.OPERATOR, states="prod/**", note="bob", by="test")
+    bob = {"authorization": f"Bearer {text.whole()}"}
+    for _ in range(2):  # the answer to the first one was lost
+        asked = await ask(desk.app, "POST", f"/api/v1{STOP}", headers=bob, sends={"once": "a", "by": "bob@laptop"})
+        assert asked.status == 204, asked.body
+    assert (await ask(desk.app, "POST", f"/api/v1{STOP}", headers=own, sends={"once": "a"})).status == 204
+    heard = (await ask(desk.app, "GET", f"/api/v1{STOP}", headers=own)).json()
+    assert [by.partition(" (")[0] for by in heard["by"]] == ["bob@laptop as bob", "token"]
+    assert heard["count"] == 2
+    further = (await ask(desk.app, "GET", f"/api/v1{STOP}&seen=1", headers=own)).json()
+    assert further == {"by": heard["by"][1:], "count": 2}
+    assert [(each.action, each.by, each.subject) for each in await desk.log.entries()] == [
+        ("run-cancelled", by, f"interlock:{STATE}") for by in heard["by"]
+    ]
+    assert (await ask(desk.app, "GET", f"/api/v1{STOP}", headers=bob)).status == 400, "it is told to the run alone"
+
+
+@pytest.mark.promise("P9")
+async def test_a_run_hears_of_a_request_while_it_waits_for_one_and_what_it_tells_of_itself_keeps_it() -> None:
+    desk = Desk()
+    own = await own_run(desk)
+    waiting = asyncio.create_task(desk.runs.watch_stops(RUN, seen=0, timeout_s=20.0))
+    early = asyncio.create_task(desk.runs.watch_stops("1m8pfjgf9tbp6nb5", seen=0, timeout_s=0.0))
+    await settle()
+    assert not waiting.done()
+    assert await early is None, "it has not told of itself"
+    assert (await desk.ask("POST", STOP, Role.OPERATOR, "**", sends={"once": "a"})).status == 204
+    async with asyncio.timeout(5.0):
+        heard = await waiting
+        assert heard is not None
+        assert len(heard.stops) == 1
+    path = f"/api/v1/runs?run={RUN}&state={STATE}"
+    assert (await ask(desk.app, "PUT", path, headers=own, sends={"summary": SUMMARY, "ended": True})).status == 200
+    kept = await desk.runs.find(RUN)
+    assert kept is not None
+    assert len(kept.stops) == 1
+    assert (await desk.ask("POST", STOP, Role.OPERATOR, "**", sends={"once": "b"})).status == 400, "it has ended"
+    assert len(await desk.log.entries()) == 1
