@@ -41,18 +41,26 @@ def test_the_lives_are_of_more_than_forty_types() -> None:
     assert len(set().union(*(types_of(room) for room in ROOMS))) > 60
 
 
-def test_what_somebody_changed_in_the_organisation_is_planned_back(trial: Trial) -> None:
-    module = trial.room("menus")
+# Kinds whose description the configuration of a room says.
+DESCRIBED = {
+    "menus": ("emergencygroup", "prompt"),
+    "telephony": ("site", "edgegroup", "trunkbase", "outboundroute", "phonebase", "didpool", "extensionpool"),
+}
+
+
+@pytest.mark.parametrize("room", DESCRIBED)
+def test_what_somebody_changed_in_the_organisation_is_planned_back(trial: Trial, room: str) -> None:
+    module = trial.room(room)
     trial.applied(module)
-    org = trial.simulation.org
-    group = next(org.living("emergencygroup"))
-    moment = trial.moment()
-    org.change(group, {**group.body, "description": "changed by hand"}, moment)
+    org, moment = trial.simulation.org, trial.moment()
+    for kind in DESCRIBED[room]:
+        described = next(each for each in org.living(kind) if each.body.get("description") == "v1 d")
+        org.change(described, {**described.body, "description": "changed by hand"}, moment)
     answer = trial.run("plan", module, "--detailed-exitcode")
     assert answer.code == 2
-    assert "genesyscloud_architect_emergencygroup.e" in answer.out + answer.err
+    assert f"{len(DESCRIBED[room])} to change" in answer.out + answer.err
     trial.applied(module)
-    assert org.get("emergencygroup", group.id).body["description"] == "v1 d"
+    assert not [each.id for kind in DESCRIBED[room] for each in org.living(kind) if "hand" in str(each.body)]
 
 
 def test_what_somebody_deleted_is_made_again(trial: Trial) -> None:

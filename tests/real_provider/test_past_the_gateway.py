@@ -79,7 +79,9 @@ def test_scripts_and_the_list_of_flows_work_past_the_gateway(trial: Trial, proxy
     trial.applied(export, state="export")
     written = "".join(path.read_text() for path in (trial.desk.folder / "exported").glob("*.tf"))
     assert 'resource "genesyscloud_flow"' in written
-    assert 'resource "genesyscloud_script"' in written
+    (script,) = (trial.desk.folder / "exported").rglob("script-*.json")
+    assert script.name in written
+    assert json.loads(script.read_text()) == {"pages": [], "version": 2}
     destroyed = trial.run("destroy", module, "--auto-approve")
     assert destroyed.code == 0, destroyed.err[-6000:]
     assert trial.names("script") == trial.names("flow") == []

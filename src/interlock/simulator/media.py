@@ -1,8 +1,8 @@
-"""Sound files of prompts: sent to the address that a resource of a prompt names, fetched from a signed one. Pure.
+"""Files that are fetched from signed addresses, and the sounds of prompts, which are sent to addresses too. Pure.
 
-Both addresses lie outside the platform API: no limit counts them. The upload takes an access token, as the vendor's
-examples send it, with or without the word `Bearer` (the provider leaves it out); the fetch takes none. A file that is
-not WAVE ends as `transcodeFailed`.
+A resource of a prompt names where its sound goes, and later where it is. Both addresses lie outside the platform API:
+no limit counts them. The upload takes an access token, as the vendor's examples send it, with or without the word
+`Bearer` (the provider leaves it out); the fetch takes none. A sound that is not WAVE ends as `transcodeFailed`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KIND = "promptresource"
 
 
 class Media:
-    """The sound files of one organisation."""
+    """The files of one organisation."""
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
@@ -48,22 +48,24 @@ class Media:
         file = read_form(request).get("file")
         if file is None:
             raise bad_request("The form needs file", "invalid.form")
-        name = sha256(record.id.encode() + file).hexdigest()
+        name = self.keep(file, record.id)
         org.change(record, {**record.body, "media": _heard(file, name, moment)}, moment)
-        self._keep(name, file)
         return Reply(content={"id": record.id})
+
+    def keep(self, file: bytes, owner: str) -> str:
+        """Keep a file, and return the name under which it is fetched; nobody guesses it who has not the file."""
+        name = sha256(owner.encode() + file).hexdigest()
+        self._files[name] = file
+        while sum(map(len, self._files.values())) > MAX_KEPT_BYTES:
+            self._files.pop(next(iter(self._files)))
+        return name
 
     def fetch(self, request: Request) -> Reply:
         """Return a file: 403 as an object store answers for an address that is not signed, or no more."""
         file = self._files.get(request.path.removeprefix(MEDIA_PREFIX))
         if file is None or request.method != "GET":
             return Reply(status=403, content={"message": "AccessDenied"})
-        return Reply(content=file, headers=(("Content-Type", "audio/wav"),))
-
-    def _keep(self, name: str, file: bytes) -> None:
-        self._files[name] = file
-        while sum(map(len, self._files.values())) > MAX_KEPT_BYTES:
-            self._files.pop(next(iter(self._files)))
+        return Reply(content=file, headers=(("Content-Type", "application/octet-stream"),))
 
 
 def shown_resource(call: Call, record: Record, view: Json) -> Json:

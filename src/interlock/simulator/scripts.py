@@ -10,7 +10,8 @@ from .answer import Json, Moment, Reply, Request, bad_request, not_found
 from .call import Call, home_division, named, page, shown
 from .chance import Chance
 from .form import read_form
-from .org import Kind, Organisation
+from .media import MEDIA_PREFIX, Media
+from .org import Kind, Organisation, Record
 from .routes import Route
 
 KINDS = (Kind(name="script", entity="Script", service="Scripter"),)
@@ -24,10 +25,12 @@ class Scripts:
 
     Args:
         chance: For ids of uploads.
+        media: Keeps the files.
     """
 
-    def __init__(self, *, chance: Chance) -> None:
+    def __init__(self, *, chance: Chance, media: Media) -> None:
         self._chance = chance
+        self._media = media
         self._uploads: dict[str, str] = {}
 
     def routes(self) -> list[Route]:
@@ -38,6 +41,7 @@ class Scripts:
             Route(method="GET", path="/scripts/published", handler=_list_published, permissions=view),
             Route(method="POST", path="/scripts/published", handler=_publish, permissions=edit),
             Route(method="GET", path="/scripts/uploads/{id}/status", handler=self._status, permissions=view),
+            Route(method="POST", path="/scripts/{id}/export", handler=_export, permissions=view),
             Route(method="GET", path="/scripts/{id}", handler=_read, permissions=view),
             Route(method="DELETE", path="/scripts/{id}", handler=_delete, permissions=("scripter:script:delete",)),
         ]
@@ -53,6 +57,7 @@ class Scripts:
         if not name or file is None:
             raise bad_request("The form needs scriptName and file", "invalid.form")
         body: Json = {"name": name, "division": {"id": home_division(org)}, "size": len(file), "published": False}
+        body["media"] = self._media.keep(file, name)
         owner = form.get("scriptIdToReplace", b"").decode("latin-1") or org.owner_of("script", name)
         record = (
             org.add("script", body, moment) if owner is None else org.change(org.get("script", owner), body, moment)
@@ -71,7 +76,12 @@ class Scripts:
 
 
 def _view(call: Call) -> list[Json]:
-    return [shown(record, body) for record, body in call.listed("script")]
+    return [_shown(record, body) for record, body in call.listed("script")]
+
+
+def _shown(record: Record, body: Json) -> Json:
+    view = shown(record, {name: value for name, value in body.items() if name != "media"})
+    return {**view, "versionId": f"{record.id}/{record.version}"}
 
 
 def _list(call: Call) -> Reply:
@@ -83,13 +93,19 @@ def _list_published(call: Call) -> Reply:
 
 
 def _read(call: Call) -> Reply:
-    return Reply(content=shown(*call.read("script", call.params[0])))
+    return Reply(content=_shown(*call.read("script", call.params[0])))
+
+
+def _export(call: Call) -> Reply:
+    """Give the address of the file that was uploaded."""
+    record = call.get("script", call.params[0])
+    return Reply(content={"url": f"{call.base_url}{MEDIA_PREFIX}{record.body['media']}"})
 
 
 def _publish(call: Call) -> Reply:
     record = call.get("script", str(call.fields().get("scriptId", "")))
     changed = call.org.change(record, {**record.body, "published": True}, call.moment)
-    return Reply(content=shown(changed, changed.body))
+    return Reply(content=_shown(changed, changed.body))
 
 
 def _delete(call: Call) -> Reply:

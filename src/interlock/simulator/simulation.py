@@ -103,7 +103,7 @@ class Simulation:
         publishing = replace(given.flows, job_s=given.flows.job_s / speed)
         self._publisher = Publisher(publishing, chance=Chance(chance.bits()))
         self._media = Media()
-        self._scripts = Scripts(chance=Chance(chance.bits()))
+        self._scripts = Scripts(chance=Chance(chance.bits()), media=self._media)
         self._audits = AuditLog(AuditTerms(lag_s=given.audits.lag_s / speed), chance=Chance(chance.bits()))
         self._acting: Caller | None = None
         self.journal: deque[Entry] = deque(maxlen=MAX_JOURNAL)

@@ -24,6 +24,9 @@ def test_a_script_is_uploaded_past_the_api_and_found_by_name(api: Any) -> None:
     identifier = upload(api).content["correlationId"]
     assert api.get(f"/scripts/uploads/{identifier}/status")["succeeded"] is True
     script = api.get("/scripts", name="Greeting")["entities"][0]
+    address = api.post(f"/scripts/{script['id']}/export", {})["url"]
+    fetched = api.simulation.handle(Request(method="GET", path=address.partition(":1")[2]), api.moment).reply
+    assert fetched.content == b'{"pages": []}'
     assert api.post("/scripts/published", {"scriptId": script["id"]})["published"] is True
     upload(api)
     assert (api.get("/scripts")["total"], api.get("/scripts/published")["total"]) == (1, 0)

@@ -58,6 +58,7 @@ class Scene:
     current: bool = True
     gateway: RunGateway = field(init=False)
     given: dict[str, str] = field(default_factory=dict)
+    learned: list[str] = field(default_factory=list)
 
     async def log_in(self, way: str, client_id: str, secret: str) -> tuple[int, str]:
         basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
@@ -101,7 +102,9 @@ async def opened(tmp_path: Path, text: str = TWO, *, unreachable: str = "") -> A
             async def is_current(_token: int) -> bool:
                 return scene.current
 
-            gateway = RunGateway(need, ids=RandomIds(), store=MemoryRecords(clock=SystemClock()), is_current=is_current)
+            store = MemoryRecords(clock=SystemClock())
+            learn = scene.learned.extend
+            gateway = RunGateway(need, ids=RandomIds(), store=store, is_current=is_current, learn=learn)
             try:
                 scene.given = dict(await gateway.open("run1", Priority.APPLY, Seat(ticket="t", token=7), tree))
                 override = (tree / OVERRIDE_NAME).read_text()
@@ -129,6 +132,17 @@ async def test_every_client_has_a_way_of_its_own_and_a_token_of_one_is_worth_not
         assert await scene.call(other, token) == 401
         assert [len(each.journal) > 0 for each in scene.simulations] == [True, True]
         assert [sum(e.path == PATH for e in each.journal) for each in scene.simulations] == [1, 0]
+
+
+@pytest.mark.promise("P10")
+async def test_a_token_that_a_run_is_lent_is_learned_to_be_hidden_and_only_its_own_way_takes_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, TWO + 'data "genesyscloud_flow" "f" {}\n') as scene:
+        home, other = scene.ways[DEFAULT_CLIENT.id], scene.ways[OTHER.id]
+        _, token = await scene.log_in(home, DEFAULT_CLIENT.id, DEFAULT_CLIENT.secret)
+        assert scene.learned == [token]
+        assert [each.login.knows(token) for each in scene.simulations] == [True, False]
+        assert (await scene.call(home, token), await scene.call(other, token)) == (200, 401)
+        assert scene.gateway.writes == 0
 
 
 @pytest.mark.promise("P11")
