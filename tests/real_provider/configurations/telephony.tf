@@ -139,3 +139,55 @@ resource "genesyscloud_telephony_providers_edges_phone" "home" {
     remote_address = ["+13175550102"]
   }
 }
+# What others look up by name or number.
+data "genesyscloud_telephony_providers_edges_site" "x" {
+  name = genesyscloud_telephony_providers_edges_site.s.name
+}
+data "genesyscloud_telephony_providers_edges_edge_group" "x" {
+  name = genesyscloud_telephony_providers_edges_edge_group.g.name
+}
+data "genesyscloud_telephony_providers_edges_trunk" "x" {
+  name = genesyscloud_telephony_providers_edges_trunk.t.name
+}
+data "genesyscloud_telephony_providers_edges_trunkbasesettings" "x" {
+  name = genesyscloud_telephony_providers_edges_trunkbasesettings.t.name
+}
+data "genesyscloud_telephony_providers_edges_phonebasesettings" "x" {
+  name = genesyscloud_telephony_providers_edges_phonebasesettings.b.name
+}
+data "genesyscloud_telephony_providers_edges_phone" "x" {
+  name = genesyscloud_telephony_providers_edges_phone.p.name
+}
+data "genesyscloud_telephony_providers_edges_did_pool" "x" {
+  start_phone_number = genesyscloud_telephony_providers_edges_did_pool.d.start_phone_number
+  end_phone_number   = genesyscloud_telephony_providers_edges_did_pool.d.end_phone_number
+}
+data "genesyscloud_telephony_providers_edges_extension_pool" "x" {
+  start_number = genesyscloud_telephony_providers_edges_extension_pool.e.start_number
+  end_number   = genesyscloud_telephony_providers_edges_extension_pool.e.end_number
+}
+data "genesyscloud_telephony_providers_edges_did" "x" {
+  phone_number = "+13175550001"
+  depends_on   = [genesyscloud_telephony_providers_edges_phone.desk]
+}
+data "genesyscloud_telephony_providers_edges_site_outbound_route" "x" {
+  name    = genesyscloud_telephony_providers_edges_site_outbound_route.r.name
+  site_id = genesyscloud_telephony_providers_edges_site.s.id
+}
+data "genesyscloud_station" "x" {
+  name = genesyscloud_telephony_providers_edges_phone.p.name
+}
+output "found" {
+  value = {
+    site              = data.genesyscloud_telephony_providers_edges_site.x.id == genesyscloud_telephony_providers_edges_site.s.id
+    edge_group        = data.genesyscloud_telephony_providers_edges_edge_group.x.id == genesyscloud_telephony_providers_edges_edge_group.g.id
+    trunk             = data.genesyscloud_telephony_providers_edges_trunk.x.id == genesyscloud_telephony_providers_edges_trunk.t.id
+    trunkbasesettings = data.genesyscloud_telephony_providers_edges_trunkbasesettings.x.id == genesyscloud_telephony_providers_edges_trunkbasesettings.t.id
+    phonebasesettings = data.genesyscloud_telephony_providers_edges_phonebasesettings.x.id == genesyscloud_telephony_providers_edges_phonebasesettings.b.id
+    phone             = data.genesyscloud_telephony_providers_edges_phone.x.id == genesyscloud_telephony_providers_edges_phone.p.id
+    did_pool          = data.genesyscloud_telephony_providers_edges_did_pool.x.id == genesyscloud_telephony_providers_edges_did_pool.d.id
+    extension_pool    = data.genesyscloud_telephony_providers_edges_extension_pool.x.id == genesyscloud_telephony_providers_edges_extension_pool.e.id
+    station           = data.genesyscloud_station.x.id
+    did               = data.genesyscloud_telephony_providers_edges_did.x.id
+  }
+}

@@ -5,7 +5,9 @@ Meta bases (`inin_webrtc_softphone.json` and so on) are the vendor's own: any id
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID, uuid5
 
 from interlock.simulator.answer import Json, Moment, Reply, bad_request, conflict, not_found
 from interlock.simulator.call import Call, page
@@ -38,6 +40,7 @@ HOME_REGION = "us-east-1"
 CORE_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2")
 SATELLITE_REGIONS = ("ap-south-1", "me-central-1", "af-south-1")
 MAX_PLANS = 100
+MAX_NUMBER_DIGITS = 15  # E.164
 
 _PLANS = ("Emergency", "Extension", "National", "International", "Network", "Suicide Prevention")
 PROVIDERS = "/telephony/providers/edges"
@@ -248,6 +251,7 @@ def routes(_engines: Mapping[str, Declared]) -> list[Route]:
         Route(method="PUT", path=plans, handler=_put_plans, permissions=every),
         Route(method="GET", path=PROVIDERS + "/phonebasesettings/template", handler=_template, permissions=every),
         Route(method="GET", path=PROVIDERS + "/linebasesettings", handler=_list_line_bases, permissions=every),
+        Route(method="GET", path=PROVIDERS + "/dids", handler=_list_numbers, permissions=every),
         Route(method="GET", path="/telephony/mediaregions", handler=_regions),
         Route(method="GET", path="/stations", handler=_list_stations),
         Route(method="DELETE", path="/stations/{id}/associateduser", handler=_done),
@@ -309,7 +313,54 @@ def _template(call: Call) -> Reply:
 
 def _list_line_bases(call: Call) -> Reply:
     lines = [line for record, body in call.listed("phonebase") for line in body["lines"]]
-    return page(call, [{"id": line["id"], "name": line.get("name", "")} for line in lines])
+    return page(call, [{"id": line["id"], "name": line.get("name", ""), "state": line["state"]} for line in lines])
+
+
+def _list_numbers(call: Call) -> Reply:
+    """Numbers of pools that a phone or an IVR has; one that nobody has is only within its pool."""
+    wanted = (call.request.query.get("phoneNumber") or "").removeprefix("+")
+    return page(
+        call, [each for each in _owned_numbers(call) if each["phoneNumber"].removeprefix("+").find(wanted) >= 0]
+    )
+
+
+def _owned_numbers(call: Call) -> Iterator[Json]:
+    pools = list(call.listed("didpool"))
+    for number, kind, owner in _owners(call):
+        for pool, body in pools:
+            if _number(body, "startPhoneNumber") <= int(number) <= _number(body, "endPhoneNumber"):
+                yield {
+                    "id": str(uuid5(UUID(pool.id), number)),
+                    "phoneNumber": f"+{number}",
+                    "state": "active",
+                    "didPool": {"id": pool.id},
+                    "owner": {"id": owner},
+                    "ownerType": kind,
+                }
+
+
+def _owners(call: Call) -> Iterator[tuple[str, str, str]]:
+    """Yield the digits of each number that somebody has, the vendor's word for what has it, and its id."""
+    for phone, body in call.listed("phone"):
+        for line in body["lines"]:
+            yield from ((digits, "PHONE", phone.id) for digits in _digits(_address(line)))
+    for ivr, body in call.listed("ivr"):
+        yield from ((digits, "IVR_CONFIG", ivr.id) for number in body["dnis"] for digits in _digits(number))
+
+
+def _address(line: Json) -> object:
+    """Return the number that a line of a phone without a user is reached at."""
+    value: Any = line.get("properties")
+    for name in ("station_identity_address", "value", "instance"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _digits(number: object) -> Iterator[str]:
+    """Yield the digits of a phone number; nothing for what is none."""
+    digits = number.removeprefix("+") if isinstance(number, str) else ""
+    if digits.isascii() and digits.isdigit() and len(digits) <= MAX_NUMBER_DIGITS:
+        yield digits
 
 
 def _regions(_call: Call) -> Reply:

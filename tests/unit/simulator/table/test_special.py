@@ -125,6 +125,25 @@ def test_two_pools_of_numbers_never_overlap(api: Any) -> None:
     assert api.send("POST", path, backwards).status == 400
 
 
+def test_numbers_of_a_pool_are_listed_when_a_phone_or_an_ivr_has_them(api: Any) -> None:
+    api.post(f"{TELEPHONY}/didpools", {"startPhoneNumber": "+13175550100", "endPhoneNumber": "+13175550199"})
+    assert api.get(f"{TELEPHONY}/dids")["entities"] == []
+    base = api.post(f"{TELEPHONY}/phonebasesettings", {"name": "B", "phoneMetaBase": {"id": "sip.json"}})["id"]
+    lines = [
+        {"properties": {"station_identity_address": {"value": {"instance": number}}}}
+        for number in ("+13175550100", "+14165550100", "no number")
+    ]
+    body = {"name": "P", "site": {"id": site(api)}, "phoneBaseSettings": {"id": base}, "lines": [*lines, {}]}
+    phone = api.post(f"{TELEPHONY}/phones", body)["id"]
+    ivr = api.post("/architect/ivrs", {"name": "I", "dnis": ["+13175550101"]})["id"]
+    listed = api.get(f"{TELEPHONY}/dids")["entities"]
+    assert [(each["phoneNumber"], each["owner"]["id"]) for each in listed] == [
+        ("+13175550100", phone),
+        ("+13175550101", ivr),
+    ]
+    assert api.get(f"{TELEPHONY}/dids", phoneNumber="+13175550101")["entities"] == listed[1:]
+
+
 @pytest.mark.parametrize("path", ["evaluations", "surveys"])
 def test_a_published_form_stays_as_it_is_and_a_draft_follows_it(api: Any, path: str) -> None:
     form = api.post(f"/quality/forms/{path}", {"name": "F", "questionGroups": [{"name": "G", "questions": [{}]}]})
