@@ -132,7 +132,10 @@ def test_who_has_no_key_or_another_is_told_so_and_nobody_is_told_to_restore(desk
 @pytest.mark.promise("P3", "P11")
 def test_an_encrypted_saved_plan_is_bound_to_state_files_and_values(desk: Desk) -> None:
     module = desk.module()
-    assert apply(desk, module, BOTH).code == 0
+    plan = desk.folder / "one.tfplan"
+    assert desk.run("plan", module, "--state", "s", "--out", plan, environ=BOTH).code == 0
+    begun = desk.run("apply", module, "--state", "s", "--auto-approve", "--plan", plan, environ=BOTH)
+    assert begun.code == 0, begun.err
     plan = desk.folder / "two.tfplan"
     made = desk.run("plan", module, "--state", "s", "--out", plan, "--", "-var=round=2", environ=BOTH)
     assert made.code == 0, made.err

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.opentofu_documents import PLAN
 
 from interlock.errors import (
     BackendUnavailable,
@@ -24,16 +25,21 @@ from interlock.errors import (
     UsageError,
 )
 from interlock.lock import Stage, stage_of
+from interlock.run import plan_comparison, reviewed_plan
 from interlock.run.binary import Binary
+from interlock.run.encrypted_plan import bind, with_bound_label
 from interlock.run.entries import InterruptEntry
 from interlock.run.interrupts import BURST_S, STANDS_S, Cause
 from interlock.run.order import Operation, Order
+from interlock.run.planned_for import Label
 from interlock.run.stage import Outcome, Running
 from interlock.run.summary import Summary
 from interlock.run.supervisor import Hands, Supervisor, _first
+from interlock.run.surroundings import Current
 from interlock.run.terraform_commands import Commands, TerraformCommands
 from interlock.run.transcript import read
 from interlock.run.workspace import open_workspace
+from interlock.source.tree import Tool
 from interlock.store.memory import MemoryRecords
 from interlock.terraform.events import AnyEvent
 from interlock.testing.clock import START, FakeClock
@@ -44,6 +50,7 @@ from interlock.testing.run import (
     CUT,
     KILLED,
     PLANNED,
+    SHOWN,
     STOPPING,
     Diary,
     DiaryCoordinator,
@@ -998,3 +1005,24 @@ async def test_nothing_is_begun_where_a_state_is_or_where_nothing_is_applied(
         scene.access.write()
     assert await scene.run() == 0
     assert "begin" not in scene.diary.steps
+
+
+@pytest.mark.promise("P11")
+async def test_a_saved_plan_of_a_new_encrypted_state_is_applied_to_the_nothing_that_it_was_made_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty state that is stored before, as for a plan of the run's own, would make every such plan stale."""
+
+    def shows(scene: Scene) -> FakeCommands:
+        return FakeCommands(diary=scene.diary, access=scene.access, shown=SHOWN)
+
+    plan = tmp_path / "prod.tfplan"
+    scene = Scene(tmp_path, commands=shows, encrypted="main.tf:3", plan_file=str(plan))
+    files = plan_comparison.read_checkout(scene.workspace, Tool.TOFU)
+    held = scene.workspace
+    bound = bind(Label(state="prod"), files, Current(), backend=held.backend, place=held.place, workspace="default")
+    plan.write_bytes(with_bound_label(PLAN, bound))
+    monkeypatch.setattr(reviewed_plan, "was_kept_here", lambda *_asked: True)
+    assert await scene.run() == 0
+    assert "begin" not in scene.diary.steps
+    assert "apply" in scene.diary.steps
