@@ -23,6 +23,8 @@ from interlock.terraform.interruption import Interruption, read_interruption
 _STOPS = {130, 143}
 _NOT_SAVED = 131
 _OWN_FAILURE = 34
+_KILLS = {"supervisor SIGKILL", "record SIGKILL"}
+"""Of a supervisor: its front end saves what is left, and says that it was killed; or 131, when it has to go before."""
 
 
 def judge(story: Story) -> list[str]:
@@ -162,7 +164,7 @@ def _exits(story: Story, runs: list[Summary]) -> Iterator[str]:
             after = ", ".join(sorted(troubles)) or "nothing at all"
             yield f"P8 run {summary.run} ended with {summary.exit}, not with one of {sorted(allowed)}, after {after}"
         answer = attempt.started.answer if attempt is not None else None
-        left = answer is not None and answer.code == _NOT_SAVED and "supervisor SIGKILL" in troubles
+        left = answer is not None and answer.code == _NOT_SAVED and bool(_KILLS & troubles)
         if answer is not None and answer.code >= 0 and answer.code != summary.exit and not left:
             yield f"P8 run {summary.run}: its front end said {answer.code}, the run says {summary.exit}"
 
@@ -179,8 +181,7 @@ def _troubles(story: Story, summary: Summary, attempt: Attempt | None) -> set[st
 def _allowed(troubles: set[str]) -> set[int]:
     """Return the exit statuses that tell the truth after these troubles; whoever was only stopped must succeed."""
     allowed = {0}
-    killed = {"supervisor SIGKILL", "record SIGKILL"}  # the front end saves what is left, and says that it was killed
-    if troubles & {"front end SIGKILL", "front end SIGTERM", "front end SIGINT", *killed}:
+    if troubles & {"front end SIGKILL", "front end SIGTERM", "front end SIGINT", *_KILLS}:
         allowed |= _STOPS
     if troubles & {"tree SIGTERM", "burst SIGINT"}:
         allowed |= _STOPS
