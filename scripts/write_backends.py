@@ -16,8 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "backends.md"
-COLUMNS = ("P1", "P2", "P3", "P4", "P5", "P6", "P8", "P9")
+PROMISES = ("P1", "P2", "P3", "P4", "P5", "P6", "P8", "P9")
 """The promises that depend on where the state is."""
+ENCRYPTED = "encrypted"
+COLUMNS = (*PROMISES, ENCRYPTED)
+_ENCRYPTED_TESTS = "tests/e2e/test_encrypted_states.py"
 
 ROWS: Mapping[str, str] = {
     "own": "Interlock's own",
@@ -112,6 +115,12 @@ LESS: Mapping[tuple[str, str], Less] = {
         why="A server that does not say who holds leaves the verdict undecided, so nothing is broken; the protocol compares "
         "nothing, so milliseconds remain between comparing and breaking",
     ),
+    ("kubernetes", ENCRYPTED): Less(
+        level=NOTICED,
+        why="No packing makes an encrypted state smaller. One of more than 1 MiB is in several Secrets, of which OpenTofu reads "
+        "the first alone: runs go on, plain tofu cannot read it, and each run says so",
+    ),
+    ("cloud", ENCRYPTED): Less(level=NOT, why="HCP Terraform takes no state that it cannot read; it was not tried"),
     ("cloud", "P5"): Less(
         level=NOTICED, why="Nothing in the API is conditional: what is read just before is what is acted on"
     ),
@@ -133,7 +142,7 @@ class Shown:
 
 def collect() -> list[Shown]:
     """Return what tests show, in order, from their marks."""
-    found = [*_of_contract(), *_of_places(), *_marked()]
+    found = [*_of_contract(), *_of_places(), *_marked(), *_encrypted()]
     return sorted(set(found))
 
 
@@ -150,20 +159,32 @@ def _of_contract() -> Iterator[Shown]:
 def _of_places() -> Iterator[Shown]:
     """Yield what the whole runs show on each of their places, but on those that a test leaves out."""
     file = "tests/e2e/test_runs_elsewhere.py"
-    tree = ast.parse((ROOT / file).read_text("utf-8"))
-    places = next(_keys(node) for node in tree.body if _is_named(node, "PLACES"))
+    places = _places()
     for name, promise, marks in _promises_of(ROOT / file):
         left_out = _words(marks, "not_on")
         yield from (Shown(row=row, promise=promise, file=file, name=name) for row in places if row not in left_out)
+
+
+def _places() -> list[str]:
+    tree = ast.parse((ROOT / "tests/e2e/test_runs_elsewhere.py").read_text("utf-8"))
+    return next(_keys(node) for node in tree.body if _is_named(node, "PLACES"))
+
+
+def _encrypted() -> Iterator[Shown]:
+    """Yield what is shown of states that OpenTofu encrypts: on the backends of a mark, or on all places but the cloud."""
+    everywhere = [place for place in _places() if place != "cloud"]
+    for name, _, marks in _promises_of(ROOT / _ENCRYPTED_TESTS):
+        rows = everywhere if any("ELSEWHERE" in ast.unparse(mark) for mark in marks) else _words(marks, "on")
+        yield from (Shown(row=row, promise=ENCRYPTED, file=_ENCRYPTED_TESTS, name=name) for row in rows)
 
 
 def _marked() -> Iterator[Shown]:
     """Yield what tests show that are marked with promise and backend themselves, or by their module."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         text = path.read_text("utf-8")
-        if "mark.on(" not in text:
-            continue
         file = path.relative_to(ROOT).as_posix()
+        if "mark.on(" not in text or file == _ENCRYPTED_TESTS:
+            continue
         above = _of_module(ast.parse(text))
         for name, promise, marks in _promises_of(path):
             rows = _words([*above, *marks], "on")
@@ -232,7 +253,9 @@ def _head() -> Iterator[str]:
     yield "[proofs.md](proofs.md) has them. How a run reaches each backend is in"
     yield "[where the state is](../explanation/where-the-state-is.md), what each adapter was tried on in [adapters.md](adapters.md)."
     yield ""
-    yield from (f"- **{name}** {promises[name]}" for name in COLUMNS)
+    yield from (f"- **{name}** {promises[name]}" for name in PROMISES)
+    yield "- **encrypted** States that OpenTofu encrypts live there, in order and fenced, and are rescued without their key;"
+    yield "  [what is off](../howto/encrypt-with-opentofu.md) for them. The tests need `tofu` on PATH."
     yield ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -12,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.desk import SLEEPER, STEP_S, Answer, Desk
-from tests.e2e.test_runs_elsewhere import PLACES, root
+from tests.desk import CUT, SLEEPER, STEP_S, Answer, Desk
+from tests.e2e.test_runs_elsewhere import PLACES, Place, plain, root
 from tests.e2e.test_serve_lock import AUTH, Served
 from tests.s3_desk import KEY, S3Desk
 
@@ -76,6 +77,7 @@ def is_secret_anywhere(folder: Path) -> list[str]:
     return [str(path) for path in files if any(word in path.read_bytes() for word in words)]
 
 
+@pytest.mark.on("own")
 @pytest.mark.promise("P3", "P6", "P10")
 def test_an_encrypted_state_lives_in_our_own_backend(desk: Desk) -> None:
     module = desk.module()
@@ -95,6 +97,7 @@ def test_an_encrypted_state_lives_in_our_own_backend(desk: Desk) -> None:
     assert not is_secret_anywhere(desk.home)
 
 
+@pytest.mark.on("own")
 @pytest.mark.promise("P3", "P8")
 def test_encryption_begins_its_key_is_changed_and_it_ends_without_a_change_of_resources(desk: Desk) -> None:
     module = desk.module()
@@ -115,6 +118,7 @@ def test_encryption_begins_its_key_is_changed_and_it_ends_without_a_change_of_re
     assert desk.run("state", "verify", "s").code == 0
 
 
+@pytest.mark.on("own")
 @pytest.mark.promise("P3", "P8")
 def test_who_has_no_key_or_another_is_told_so_and_nobody_is_told_to_restore(desk: Desk) -> None:
     module = desk.module()
@@ -129,6 +133,7 @@ def test_who_has_no_key_or_another_is_told_so_and_nobody_is_told_to_restore(desk
     assert apply(desk, module, ENCRYPTED, 2).code == 0
 
 
+@pytest.mark.on("own")
 @pytest.mark.promise("P3", "P11")
 def test_an_encrypted_saved_plan_is_bound_to_state_files_and_values(desk: Desk) -> None:
     module = desk.module()
@@ -170,6 +175,7 @@ def test_a_plan_that_plain_tofu_encrypted_is_refused_since_it_does_not_say_what_
     assert (refused.code, "does not say what it was made for" in refused.err) == (3, True)
 
 
+@pytest.mark.on("own")
 @pytest.mark.promise("P3")
 def test_a_version_is_restored_as_it_was_and_the_next_apply_goes_on_from_it(desk: Desk) -> None:
     module = desk.module()
@@ -187,6 +193,7 @@ def test_a_version_is_restored_as_it_was_and_the_next_apply_goes_on_from_it(desk
     assert desk.run("state", "push", file, "--state", "s").code == 0, "the same again"
 
 
+@pytest.mark.on("own")
 @pytest.mark.promise("P3", "P5", "P9")
 def test_a_killed_supervisor_of_an_encrypted_apply_costs_nothing(desk: Desk) -> None:
     module = desk.module()
@@ -203,6 +210,7 @@ def test_a_killed_supervisor_of_an_encrypted_apply_costs_nothing(desk: Desk) -> 
     assert again.code == 0, again.err
 
 
+@pytest.mark.on("s3")
 @pytest.mark.promise("P3", "P6", "P8")
 def test_an_encrypted_state_lives_on_s3(s3: S3Desk) -> None:
     module = s3.root()
@@ -231,16 +239,25 @@ def test_an_encrypted_state_lives_on_s3(s3: S3Desk) -> None:
     assert ended.code == 0, ended.err
 
 
+ELSEWHERE = sorted(PLACES.keys() - {"cloud"})  # HCP Terraform takes no state that it cannot read
+
+
+def begun(desk: Desk, place: Place) -> Path:
+    """Return a root module on this place; where only tofu can begin its state, it has."""
+    module = root(desk, place)
+    if place.kind == "gcs":  # whose `init` stores the empty state of a new workspace
+        refused = desk.run("apply", module, "--auto-approve", environ=ENCRYPTED)
+        assert refused.code == 3, refused.err
+        begin = shlex.split(refused.err.partition("next ")[2].splitlines()[0])
+        subprocess.run(begin, env={**desk.environ, **ENCRYPTED}, check=True, capture_output=True, timeout=STEP_S)
+    return module
+
+
 @pytest.mark.promise("P1", "P3", "P6", "P8")
-@pytest.mark.parametrize("where", sorted(PLACES.keys() - {"cloud"}))  # HCP Terraform takes no state that it cannot read
+@pytest.mark.parametrize("where", ELSEWHERE)
 def test_an_encrypted_state_lives_on_every_other_backend(desk: Desk, tmp_path: Path, where: str) -> None:
     with PLACES[where](tmp_path) as place:
-        module = root(desk, place)
-        if where == "gcs":  # whose `init` stores the empty state of a new workspace, so only tofu can begin it
-            refused = desk.run("apply", module, "--auto-approve", environ=ENCRYPTED)
-            assert refused.code == 3, refused.err
-            begin = shlex.split(refused.err.partition("next ")[2].splitlines()[0])
-            subprocess.run(begin, env={**desk.environ, **ENCRYPTED}, check=True, capture_output=True, timeout=STEP_S)
+        module = begun(desk, place)
         for round_ in (1, 2):
             done = desk.run("apply", module, "--auto-approve", "--", f"-var=round={round_}", environ=ENCRYPTED)
             assert done.code == 0, done.err
@@ -255,8 +272,58 @@ def test_an_encrypted_state_lives_on_every_other_backend(desk: Desk, tmp_path: P
         assert (place.stored(), place.is_locked()) == (before, False)
         same = desk.run("plan", module, "--detailed-exitcode", "--", "-var=round=2", environ=ENCRYPTED)
         assert same.code == 0, same.err
+        for step, code in ((by("aes_gcm.two", "aes_gcm.one"), 0), (by("aes_gcm.one"), 32), (by("aes_gcm.two"), 0)):
+            changed = desk.run("apply", module, "--auto-approve", "--", "-var=round=2", environ=keys(state=step))
+            assert changed.code == code, changed.err
+        assert ("encrypted_data" in place.document, place.is_locked()) == (True, False)
 
 
+@pytest.mark.promise("P1", "P2", "P3", "P5", "P9")
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_killed_run_on_an_encrypted_state_is_rescued_without_a_key_and_the_next_in_line_goes_on(
+    desk: Desk, tmp_path: Path, where: str
+) -> None:
+    with PLACES[where](tmp_path) as place:
+        module = begun(desk, place)
+        dead = desk.start("apply", module, "--auto-approve", "--", f"-var=hold={CUT}", environ=ENCRYPTED)
+        summary = desk.until_working()
+        keyless = desk.start("apply", module, "--auto-approve", "--", "-var=round=2")
+        desk.until_waiting()
+        dead.process.kill()
+        dead.wait()
+        desk.stop_supervisor(summary)
+        failed = keyless.wait()
+        assert failed.code == 32, failed.err
+        assert "encrypted_data" in place.document
+        assert not place.is_locked()
+        after = desk.run("apply", module, "--auto-approve", "--", "-var=round=3", environ=ENCRYPTED)
+        assert after.code == 0, after.err
+        assert "terraform_data.kept" not in after.err, "the dead run had made it"
+
+
+@pytest.mark.on("consul", "kubernetes")
+@pytest.mark.promise("P3", "P11")
+@pytest.mark.parametrize("where", ["consul", "consul-real", "kubernetes", "kubernetes-real"])
+def test_an_encrypted_state_that_no_packing_makes_small_is_kept_and_a_run_says_what_cannot_read_it(
+    desk: Desk, tmp_path: Path, where: str
+) -> None:
+    """OpenTofu puts the pieces of Consul together, and reads one Secret alone on Kubernetes."""
+    noise = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(10_000))
+    text = 'variable "round" {\n  default = "1"\n}\n'
+    text += f'resource "terraform_data" "large" {{\n  input = "${{var.round}}{noise}"\n}}\n'
+    with PLACES[where](tmp_path) as place:
+        module = root(desk, place, text=text)
+        told = place.kind == "kubernetes"
+        first = desk.run("apply", module, "--auto-approve", environ=ENCRYPTED)
+        assert (first.code, "plain OpenTofu 1." in first.err) == (0, told), first.err
+        again = desk.run("apply", module, "--auto-approve", "--", "-var=round=2", environ=ENCRYPTED)
+        assert (again.code, "plain OpenTofu 1." in again.err) == (0, told), again.err
+        desk.environ |= ENCRYPTED
+        by_hand = plain(desk, module, "plan", "-detailed-exitcode", "-input=false", "-var=round=2")
+        assert by_hand.code == (1 if told else 0), by_hand.err
+
+
+@pytest.mark.on("local")
 @pytest.mark.promise("P3", "P8")
 def test_the_key_of_a_local_state_is_changed_under_the_serial_that_it_has(desk: Desk) -> None:
     module = desk.module("local", 'terraform {\n  backend "local" { path = "x.tfstate" }\n}\n' + SLEEPER)
@@ -267,6 +334,7 @@ def test_the_key_of_a_local_state_is_changed_under_the_serial_that_it_has(desk: 
     assert desk.run("state", "verify", module).code == 0
 
 
+@pytest.mark.on("own")
 @pytest.mark.promise("P3", "P6")
 def test_plain_tofu_that_encrypts_works_on_the_served_backend(tmp_path: Path) -> None:
     import base64

@@ -389,13 +389,14 @@ def applied(desk: Desk, module: Path, *words: object, round_: int = 1) -> Answer
 
 
 def plain(desk: Desk, module: Path, *words: object) -> Answer:
-    """Run plain Terraform with a data folder of its own."""
+    """Run plain Terraform, or what the desk has in its place, with a data folder of its own."""
+    program = desk.environ.get("INTERLOCK_TERRAFORM", "terraform")
     own = {**desk.environ, "TF_DATA_DIR": str(desk.folder / f"plain-{module.name}")}
-    ready = ["terraform", f"-chdir={module}", "init", "-input=false", "-no-color"]
+    ready = [program, f"-chdir={module}", "init", "-input=false", "-no-color"]
     if not Path(own["TF_DATA_DIR"]).is_dir():
         subprocess.run(ready, env=own, check=True, capture_output=True, timeout=STEP_S)
     done = subprocess.run(
-        ["terraform", f"-chdir={module}", *map(str, words), "-no-color"],
+        [program, f"-chdir={module}", *map(str, words), "-no-color"],
         env=own,
         capture_output=True,
         text=True,

@@ -652,7 +652,7 @@ def _access(
         return desk.site.access_at(order, early.door)
     from interlock.run.binary import version_of
 
-    return desk.site.access(order, version=lambda: str(version_of(binary, environ, cwd=Path(order.directory))))
+    return desk.site.access(order, version=lambda: version_of(binary, environ, cwd=Path(order.directory)))
 
 
 async def _with_approved_plan(order: Order, folder: Path) -> Order:

@@ -125,6 +125,7 @@ class StoredState:
         digest_computed: The same digest of `body`.
         condition: What a conditional write needs: an ETag; empty when there is nothing.
         is_absent: There is no state, only a digest that was left; `body` is empty.
+        parts: In how many Secrets it is on Kubernetes, where not every tool reads more than the first.
     """
 
     body: bytes
@@ -134,6 +135,7 @@ class StoredState:
     digest_computed: str = ""
     condition: str = ""
     is_absent: bool = False
+    parts: int = 1
 
     @property
     def digest_agrees(self) -> bool:

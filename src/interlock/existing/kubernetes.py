@@ -1,9 +1,10 @@
 """Terraform's `backend "kubernetes"`: a Secret a workspace, locked by the holder identity of a Lease. A hand.
 
 Both are written on condition of their `resourceVersion`. A lock stays until somebody takes the identity off the Lease,
-which itself stays. A packed state of more than 1 MiB goes on in further Secrets with Terraform 1.12 and later; those
-are not written at once, so a writer that is killed between two of them leaves a state that cannot be read. The first
-one is written first: whoever loses a race has then changed nothing.
+which itself stays. A packed state of more than 1 MiB goes on in further Secrets, as with Terraform 1.6 and later;
+OpenTofu and older Terraforms read the first one alone. They are not written at once, so a writer that is killed between
+two of them leaves a state that cannot be read. The first one is written first: whoever loses a race has then changed
+nothing.
 Source: docs/facts/terraform-backends.md#backend-6; internal/backend/remote-state/kubernetes of Terraform 1.11.4 and
 1.15.9; the Kubernetes API, version 1.35.
 """
@@ -265,7 +266,7 @@ class KubernetesBackend(OnlyCurrent):
             body = unpack(packed)
         except ValueError:  # a write broke off between two Secrets; as it is, so that it can be found and replaced
             body = packed
-        return StoredState(body=body, condition=_versions(parts))
+        return StoredState(body=body, condition=_versions(parts), parts=len(parts))
 
     async def write_state(self, body: bytes, *, expected: StoredState | None) -> StoredState:
         """See `ExistingBackend.write_state`. On condition of each Secret's version, the first one first."""

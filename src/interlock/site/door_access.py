@@ -183,13 +183,14 @@ class DoorAccess(ExistingAccess):
         """See `StateAccess.rest`."""
         await self.visits.until_alone(REST_S)
 
-    async def settle(self, tell: Tell) -> None:  # noqa: ARG002 - nothing is mended here
+    async def settle(self, tell: Tell) -> None:
         """See `StateAccess.settle`. Every write was judged when it came; here it is seen that it still stands.
 
         Raises:
             LeaseLost: The grant was taken away while we could not notice.
         """
         await self._check_granted()
+        self._tell_size(tell)
         after = await self.backend_hand.read_state()
         there, ours = (after.body if after else b""), (self._now.body if self._now else b"")
         if there == ours:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.run.workspace import OwnBackend
     from interlock.site.existing_leftovers import ExistingLeftovers
     from interlock.site.own_versions import OwnVersions
+    from interlock.terraform.versions import ToolVersion
 
 
 class ExistingSite:
@@ -122,7 +123,7 @@ class ExistingSite:
         )
 
     @asynccontextmanager
-    async def access(self, order: Order, *, version: Callable[[], str]) -> AsyncIterator[StateAccess]:
+    async def access(self, order: Order, *, version: Callable[[], ToolVersion]) -> AsyncIterator[StateAccess]:
         """See `Site.access`: Terraform's own backend, under Terraform's own lock; or our address before it."""
         from interlock.run.order import is_in_space
         from interlock.site.door_access import DoorAccess

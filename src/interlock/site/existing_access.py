@@ -65,6 +65,7 @@ from interlock.store.blobs import blob_digest
 from interlock.store.polling import Polling
 from interlock.terraform.command import HttpBackend
 from interlock.terraform.lockinfo import LockInfo
+from interlock.terraform.versions import ToolVersion
 
 _VERSIONS_READ = 30  # newest versions among which the owner of a digest is looked for
 
@@ -94,7 +95,7 @@ class ExistingAccess:
         store: Which of several stores that may each have a state at this address; see `StateRef.store`.
         own_workspace: Terraform's workspace.
         begins_empty: A state that is not there yet is begun by storing an empty one, as this backend's `init` would.
-        version: Terraform's version, for the lock.
+        version: Of the run's Terraform, for the lock and for what it could not read by itself.
         clock: For waiting, and for the lock's `Created`.
         ids: For the lock id.
     """
@@ -106,7 +107,7 @@ class ExistingAccess:
     store: str
     own_workspace: str
     begins_empty: bool = False
-    version: str
+    version: ToolVersion
     clock: Clock
     ids: Ids
     _seat: Seat | None = None
@@ -119,6 +120,7 @@ class ExistingAccess:
     _refused: InterlockError | None = None
     _suspect: tuple[str, ...] = ()
     _looked: View | None = None
+    _is_size_told: bool = False
 
     # -- what Terraform is told ---------------------------------------------------------------------------------------
 
@@ -172,6 +174,7 @@ class ExistingAccess:
             await self._make_workspace()
         self._check_sound()
         await self._check_not_lost()
+        self._tell_size(tell)
         await asyncio.to_thread(note_last, self.run_folder, self._before)
 
     async def leave(self) -> None:
@@ -223,7 +226,7 @@ class ExistingAccess:
             operation=_OPERATIONS[self.order.operation],
             info=render_reference(Reference(run=self.order.run, job=self.order.job or "")),
             who=self.order.who,
-            version=self.version,
+            version=str(self.version),
             created=self.clock.now().isoformat().replace("+00:00", "Z"),
             path=self.backend_hand.describe().lock_path,
         )
@@ -268,7 +271,7 @@ class ExistingAccess:
 
     async def _make_workspace(self) -> None:
         """Store the empty state of a new workspace, as `terraform init` would, but under the lock that we hold."""
-        body = render_document(empty_document(lineage=terraform_id(self.ids), terraform_version=self.version))
+        body = render_document(empty_document(lineage=terraform_id(self.ids), terraform_version=str(self.version)))
         self._before = self._now = await self.backend_hand.write_state(body, expected=self._before)
 
     def _check_sound(self) -> None:
@@ -331,6 +334,17 @@ class ExistingAccess:
                 fix=command("state", "verify", self.order.directory),
                 state=self.order.state,
             )
+
+    def _tell_size(self, tell: Tell) -> None:
+        """Say once that plain Terraform of the run's own version could not read the state, since it is so large.
+
+        It is stored all the same: a state that is not stored in mid-apply is lost.
+        """
+        if self._now is None or self._now.parts == 1 or self.version.reads_kubernetes_parts or self._is_size_told:
+            return
+        self._is_size_told = True
+        readers = f"runs read it, and Terraform from 1.6 on; plain {self.version.title} cannot"
+        tell(NoteEntry(text=f"the state is in {self._now.parts} Secrets, since one takes 1 MiB: {readers}"))
 
     # -- what was written ---------------------------------------------------------------------------------------------
 

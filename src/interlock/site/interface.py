@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.site.own_versions import OwnVersions
     from interlock.site.ref import StateRef
     from interlock.state import Document, Finding, RestorePlan, Version
+    from interlock.terraform.versions import ToolVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +225,7 @@ class Site(Protocol):
         """What dead runs of this machine left of it; only with `Can.QUEUE`."""
         ...
 
-    def access(self, order: Order, *, version: Callable[[], str]) -> AbstractAsyncContextManager[StateAccess]:
+    def access(self, order: Order, *, version: Callable[[], ToolVersion]) -> AbstractAsyncContextManager[StateAccess]:
         """Open a run's way to it; only with `Can.QUEUE`.
 
         Args:

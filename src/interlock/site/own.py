@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interlock.site.own_door import OwnDoor
     from interlock.site.own_leftovers import OwnLeftovers
     from interlock.site.own_versions import OwnVersions
+    from interlock.terraform.versions import ToolVersion
 
 
 class OwnSite:
@@ -88,7 +89,7 @@ class OwnSite:
         self,
         order: Order,
         *,
-        version: Callable[[], str],  # noqa: ARG002 - Terraform names its version to us itself, in its lock
+        version: Callable[[], ToolVersion],  # noqa: ARG002 - Terraform names its version to us itself, in its lock
     ) -> AbstractAsyncContextManager[StateAccess]:
         """See `Site.access`: the HTTP backend on a loopback port."""
         from interlock.run.order import is_in_space

@@ -92,6 +92,16 @@ class ToolVersion:
         return self.product is Product.TERRAFORM and self.is_at_least(1, 11)
 
     @property
+    def reads_kubernetes_parts(self) -> bool:
+        """The kubernetes backend goes on in further Secrets where one is full (Terraform 1.6; OpenTofu does not)."""
+        return self.product is Product.TERRAFORM and self.is_at_least(1, 6)
+
+    @property
+    def title(self) -> str:
+        """As people name it: `OpenTofu 1.12.6`."""
+        return f"{'Terraform' if self.product is Product.TERRAFORM else 'OpenTofu'} {self}"
+
+    @property
     def writes_identity(self) -> bool:
         """States carry `identity` per instance (Terraform 1.12)."""
         return self.product is Product.TERRAFORM and self.is_at_least(1, 12)

@@ -18,6 +18,7 @@ from typing import Any
 from interlock.clock import SystemClock
 from interlock.ids import RandomIds
 from interlock.testing.answers import Call, Told
+from interlock.testing.kubernetes_wire import is_packed, read_lease
 
 SECRET_BYTES = 1024 * 1024
 """The most that the values of a Secret may have together."""
@@ -95,7 +96,7 @@ class KubernetesApi:
         return _told(200, {"kind": f"{one}List", "apiVersion": version, "metadata": said, "items": page})
 
     def _create(self, space: str, kind: str, call: Call) -> Told:
-        made = json.loads(call.body)
+        made = _object(call)
         name = made["metadata"]["name"]
         if (fault := _fault(kind, name, made)) is not None:
             return _failed(422, "Invalid", fault)
@@ -118,7 +119,7 @@ class KubernetesApi:
         if call.method == "GET":
             return _told(200, found)
         if call.method == "PUT":
-            return self._replace(key, found, json.loads(call.body))
+            return self._replace(key, found, _object(call))
         if call.method != "DELETE":
             return _failed(405, "MethodNotAllowed")
         wanted = (json.loads(call.body or b"{}").get("preconditions") or {}).get("resourceVersion")
@@ -144,6 +145,11 @@ class KubernetesApi:
     def _mark(self, each: dict[str, Any]) -> None:
         self._version += 1
         each["metadata"]["resourceVersion"] = str(self._version)
+
+
+def _object(call: Call) -> dict[str, Any]:
+    found: dict[str, Any] = read_lease(call.body) if is_packed(call.body) else json.loads(call.body)
+    return found
 
 
 def _fault(kind: str, name: str, each: dict[str, Any]) -> str | None:

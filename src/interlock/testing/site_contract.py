@@ -29,9 +29,11 @@ from interlock.site.interface import Site
 from interlock.site.kinds import Can
 from interlock.site.opening import breaker_of, open_queue, queue_of
 from interlock.state import refusing
+from interlock.terraform.versions import Product, ToolVersion
 
 COMMAND = re.compile(r"\binterlock [a-z]+(-[a-z]+)*\b")
 """What the next step of an error has in it."""
+TOOL = ToolVersion(product=Product.TERRAFORM, release=(1, 11, 4))
 
 
 def state(serial: int, *names: str, lineage: str = "one") -> bytes:
@@ -258,7 +260,7 @@ class SiteContract:
         name, queue = site.ref.queue, queue_of(site)
         request = Requested(ticket="run7", run="run7", who="me@here", lease_s=30.0, patience_s=15.0)
         grant = await queue.acquire(name, request, timeout_s=5.0)
-        async with site.access(_order(site, "run7"), version=lambda: "1.11.4") as access:
+        async with site.access(_order(site, "run7"), version=lambda: TOOL) as access:
             access.admit(Seat(ticket="run7", token=grant.token))
             await access.enter(lambda _entry: None, timeout_s=5.0)
             await queue.break_(name, Broken(ticket="run7", token=grant.token, by="me", reason="a test"))
@@ -277,7 +279,7 @@ class SiteContract:
         name, queue = site.ref.queue, queue_of(site)
         request = Requested(ticket="run1", run="run1", who="me@here", lease_s=30.0, patience_s=15.0)
         grant = await queue.acquire(name, request, timeout_s=5.0)
-        async with site.access(_order(site, "run1"), version=lambda: "1.11.4") as access:
+        async with site.access(_order(site, "run1"), version=lambda: TOOL) as access:
             access.admit(Seat(ticket="run1", token=grant.token))
             await access.enter(lambda _entry: None, timeout_s=5.0)
             assert (await access.current()).serial == 1

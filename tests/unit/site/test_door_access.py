@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from interlock.backend.protocol import Answer
 from interlock.errors import BackendUnavailable, InterlockError, StateInvalid
 from interlock.existing import StoredState, find_reference
 from interlock.lock import Broken, Requested
+from interlock.run.entries import AnyEntry, NoteEntry
 from interlock.run.order import Operation, Order
 from interlock.run.surroundings import Seat
 from interlock.site.door_access import DoorAccess
 from interlock.terraform.lockinfo import LockInfo, build_lock_info, render_lock_info
+from interlock.terraform.versions import Product, ToolVersion
 from interlock.testing.existing import MemoryBackend
 from interlock.testing.home import memory_home
 from interlock.testing.site_contract import state
@@ -22,6 +25,8 @@ from interlock.testing.site_contract import state
 pytestmark = pytest.mark.on("http", "gitlab", "pg", "azurerm")
 
 QUEUE = "http/app"
+TERRAFORM = ToolVersion(product=Product.TERRAFORM, release=(1, 11, 4))
+TOFU = ToolVersion(product=Product.TOFU, release=(1, 12, 6))
 
 
 class Flaky(MemoryBackend):
@@ -30,6 +35,12 @@ class Flaky(MemoryBackend):
     def __init__(self) -> None:
         super().__init__(mechanisms=("http",), address="https://h/app")
         self.fates: list[str] = []
+        self.parts = 1
+
+    async def read_state(self) -> StoredState | None:
+        """See `MemoryBackend`."""
+        stored = await super().read_state()
+        return replace(stored, parts=self.parts) if stored else None
 
     async def write_state(self, body: bytes, *, expected: StoredState | None) -> StoredState:
         """See `MemoryBackend`."""
@@ -45,8 +56,9 @@ class Flaky(MemoryBackend):
 class Scene:
     """A run that holds a state at version 2, and its Terraform's requests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, version: ToolVersion = TERRAFORM) -> None:
         self.home, self.backend = memory_home(folder), Flaky()
+        self.said: list[str] = []
         self.backend.bodies = [state(1, "a"), state(2, "a", "b")]
         order = Order(run="r1", operation=Operation.APPLY, directory="/d", state=QUEUE, who="me@here", home=str(folder))
         (folder / "runs" / "r1").mkdir(parents=True)
@@ -57,7 +69,7 @@ class Scene:
             run_folder=folder / "runs" / "r1",
             store="",
             own_workspace="default",
-            version="1.11.4",
+            version=version,
             clock=self.home.clock,
             ids=self.home.ids,
         )
@@ -69,7 +81,11 @@ class Scene:
         request = Requested(ticket="r1", run="r1", who="me@here", lease_s=30.0, patience_s=15.0)
         grant = await self.home.coordinator.acquire(QUEUE, request, timeout_s=1.0)
         self.access.admit(Seat(ticket="r1", token=grant.token))
-        await self.access.enter(lambda _: None, timeout_s=1.0)
+        await self.access.enter(self.tell, timeout_s=1.0)
+
+    def tell(self, entry: AnyEntry) -> None:
+        if isinstance(entry, NoteEntry):
+            self.said.append(entry.text)
 
     async def lose_grant(self) -> None:
         (holder,) = (await self.home.coordinator.view(QUEUE)).lock.holders
@@ -219,3 +235,32 @@ async def test_terraform_is_told_an_address_on_loopback_that_ends_with_the_run(t
         assert scene.access.backend.address.startswith("http://127.0.0.1:")
         assert scene.access.backend.address not in repr(scene.access)
     assert (scene.access.workspace, scene.access.lock, scene.access.files) == ("", None, ())
+
+
+@pytest.mark.parametrize(
+    ("tool", "named"),
+    [
+        (TERRAFORM, ""),
+        (ToolVersion(product=Product.TERRAFORM, release=(1, 5, 7)), "Terraform 1.5.7"),
+        (TOFU, "OpenTofu 1.12.6"),
+    ],
+)
+async def test_a_run_says_once_that_its_own_tool_could_not_read_a_state_of_several_parts(
+    tmp_path: Path, tool: ToolVersion, named: str
+) -> None:
+    """As when an encrypted state, which no packing makes smaller, grows past the one Secret that OpenTofu reads."""
+    scene = Scene(tmp_path, tool)
+    await scene.enter()
+    assert await scene.lock() == 200
+    scene.access.allow_deletions(frozenset())
+    assert scene.said == []
+    scene.backend.parts = 3
+    assert await scene.write(state(3, "a", "b", "c")) == 200
+    for _ in range(2):
+        await scene.access.settle(scene.tell)
+    assert [(named in text, "3 Secrets" in text) for text in scene.said] == ([(True, True)] if named else [])
+    await scene.access.leave()
+    again = Scene(tmp_path / "again", tool)
+    again.backend.parts = 2
+    await again.enter()
+    assert ["2 Secrets" in text for text in again.said] == ([True] if named else [])

@@ -35,6 +35,7 @@ from interlock.site.existing_leftovers import ExistingLeftovers
 from interlock.state import REVIEWER
 from interlock.store.dynamodb import DynamoRecords
 from interlock.store.polling import Polling
+from interlock.terraform.versions import Product, ToolVersion
 from interlock.testing.aws import LocalAws
 
 STATE = "s3/x"
@@ -135,7 +136,7 @@ class World:
             store="",
             own_workspace=self.workspace,
             begins_empty=self.workspace != "default",
-            version="1.11.4",
+            version=ToolVersion(product=Product.TERRAFORM, release=(1, 11, 4)),
             clock=Hurried(),
             ids=RandomIds(),
         )
