@@ -294,11 +294,13 @@ def test_a_killed_run_on_an_encrypted_state_is_rescued_without_a_key_and_the_nex
         desk.stop_supervisor(summary)
         failed = keyless.wait()
         assert failed.code == 32, failed.err
-        assert "encrypted_data" in place.document
-        assert not place.is_locked()
+        if place.kind not in {"gcs", "local"}:  # whose `init` reads the state, so that run ends before its turn
+            assert "encrypted_data" in place.document
+            assert not place.is_locked()
         after = desk.run("apply", module, "--auto-approve", "--", "-var=round=3", environ=ENCRYPTED)
         assert after.code == 0, after.err
         assert "terraform_data.kept" not in after.err, "the dead run had made it"
+        assert ("encrypted_data" in place.document, place.is_locked()) == (True, False)
 
 
 @pytest.mark.on("consul", "kubernetes")
@@ -319,8 +321,13 @@ def test_an_encrypted_state_that_no_packing_makes_small_is_kept_and_a_run_says_w
         again = desk.run("apply", module, "--auto-approve", "--", "-var=round=2", environ=ENCRYPTED)
         assert (again.code, "plain OpenTofu 1." in again.err) == (0, told), again.err
         desk.environ |= ENCRYPTED
+        if told:
+            with pytest.raises(subprocess.CalledProcessError) as refused:
+                plain(desk, module, "plan")
+            assert b"unexpected EOF" in refused.value.stderr
+            return
         by_hand = plain(desk, module, "plan", "-detailed-exitcode", "-input=false", "-var=round=2")
-        assert by_hand.code == (1 if told else 0), by_hand.err
+        assert by_hand.code == 0, by_hand.err
 
 
 @pytest.mark.on("local")

@@ -505,8 +505,8 @@ def test_a_state_that_somebody_replaces_in_spite_of_the_lock_is_not_overwritten_
 @pytest.mark.promise("P3", "P11")
 @pytest.mark.parametrize("kind", ["consul", "kubernetes"])
 def test_a_large_state_goes_from_plain_terraform_to_runs_and_back(desk: Desk, tmp_path: Path, kind: str) -> None:
-    """Consul keeps it in pieces, Kubernetes packs it; each side must read what the other one wrote."""
-    noise = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(10_000))
+    """Consul keeps it in pieces, Kubernetes packed in two Secrets; each side must read what the other one wrote."""
+    noise = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(20_000))
     text = 'variable "round" {\n  default = "1"\n}\n'
     text += f'resource "terraform_data" "large" {{\n  input = "${{var.round}}{noise}"\n}}\n'
     with PLACES[kind](tmp_path) as place:

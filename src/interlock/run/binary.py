@@ -104,7 +104,7 @@ def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> Tool
     Raises:
         TerraformFailed: It does not start or does not answer like a Terraform.
     """
-    from interlock.terraform.versions import parse_version_output
+    from interlock.terraform.versions import Product, parse_version_output
 
     try:
         result = subprocess.run(
@@ -120,8 +120,9 @@ def version_of(binary: Binary, environ: Mapping[str, str], *, cwd: Path) -> Tool
             f"{binary.name} does not start", why=reason_of(error), fix="try: terraform version"
         ) from error
     text = result.stdout.decode(errors="replace")
+    product = Product.TOFU if tool_of(binary.name) is Tool.TOFU else Product.TERRAFORM  # the JSON does not say it
     try:
-        return parse_version_output(text[max(text.find("{"), 0) :])
+        return parse_version_output(text[max(text.find("{"), 0) :], product=product)
     except (ValueError, json.JSONDecodeError) as error:
         raise TerraformFailed(
             f"{binary.name} does not say its version", why=reason_of(error), fix="choose another with --terraform"

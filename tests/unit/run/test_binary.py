@@ -46,7 +46,9 @@ def test_a_program_is_asked_for_its_version(programs: Path) -> None:
     program(
         programs, "terraform", """echo 'a warning'; echo '{"terraform_version":"1.11.4","platform":"linux_amd64"}'"""
     )
-    assert "1.11.4" in str(version_of(find_binary(None, environ), environ, cwd=programs))
+    assert version_of(find_binary(None, environ), environ, cwd=programs).title == "Terraform 1.11.4"
+    program(programs, "tofu", """echo '{"terraform_version":"1.12.6"}'""")  # it calls its version that, too
+    assert version_of(find_binary("tofu", environ), environ, cwd=programs).title == "OpenTofu 1.12.6"
     program(programs, "terraform", "echo hello")
     with pytest.raises((TerraformFailed, UsageError), match="version"):
         version_of(find_binary(None, environ), environ, cwd=programs)
