@@ -6,6 +6,7 @@ from interlock.run.initialising import is_only_override
 
 OVERRIDE = 'provider_installation {\n  dev_overrides { "mypurecloud/genesyscloud" = "/plugins" }\n}\n'
 QUERY = "Error: Failed to query available provider packages\n\nCould not retrieve the list"
+RESOLVE = "Error: Failed to resolve provider packages\n\nCould not resolve provider"  # OpenTofu's words
 
 
 @pytest.mark.parametrize(
@@ -13,6 +14,8 @@ QUERY = "Error: Failed to query available provider packages\n\nCould not retriev
     [
         (QUERY, OVERRIDE, True),
         (f"{QUERY}\n{QUERY}", OVERRIDE, True),
+        (RESOLVE, OVERRIDE, True),
+        (RESOLVE, "", False),
         (QUERY, "", False),
         (f"{QUERY}\nError: Module not found", OVERRIDE, False),
         ("Error: Module not found", OVERRIDE, False),
