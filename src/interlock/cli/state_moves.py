@@ -12,7 +12,7 @@ import typer
 from interlock.amounts import amount
 from interlock.cli import completing, view
 from interlock.cli.adopt import ask
-from interlock.errors import UsageError, command
+from interlock.errors import InterlockError, UsageError, command
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
@@ -124,7 +124,14 @@ def _carry_out(plan: Plan, which: str, *, history: bool, yes: bool, dry_run: boo
         source, target = (here, there) if which == "import" else (there, here)
         await transfer(plan, source, target, told=told, history=history)
 
-    _at_both(act, make=True)
+    try:
+        _at_both(act, make=True)
+    except InterlockError:
+        left = [each.source.queue for each in plan.states if each.source.queue not in done and not each.move.done]
+        for name in left[:1]:
+            again = command("state", "import", name) if which == "import" else command("state", "export", name)
+            view.note(f"what was begun is finished by the same command: {again}")
+        raise
     return done
 
 

@@ -72,6 +72,9 @@ async def open_home(
         yield near
 
 
+_PATIENCE_S = 30.0  # of a move whose server is started again meanwhile; it may be in the middle of a history
+
+
 @asynccontextmanager
 async def at_both_stores(
     environ: Mapping[str, str], *, make: bool = True, told: Told | None = None
@@ -91,7 +94,7 @@ async def at_both_stores(
     alone = replace(settings, server=None, token=None)
     async with (
         open_embedded(alone, make=make, environ=environ, told=told) as machine,
-        open_home(settings, make=make, environ=environ, told=told) as server,
+        open_home(settings, make=make, environ=environ, told=told, patience_s=_PATIENCE_S) as server,
     ):
         yield machine, server
 

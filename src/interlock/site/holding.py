@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.errors import InterlockError, LeaseLost
+from interlock.errors import BackendUnavailable, InterlockError, LeaseLost
 from interlock.site.moved import address_moved_to, address_moving_to
 
 if TYPE_CHECKING:
@@ -71,7 +72,23 @@ async def holding(
             attending.cancel()
         async with _renewed(home, queue, state, grant) as seat:
             yield seat
-    finally:
+    except BaseException:
+        await _forget_unless_there(queue, state, request.ticket, named)
+        raise
+    named.unlink(missing_ok=True)
+
+
+async def _forget_unless_there(queue: Coordinator, state: str, ticket: str, named: Path) -> None:
+    """Remove what names this process as the holder, once the queue is seen not to have its ticket any more.
+
+    A server that is away hears of no release. By what stays, the next command here sees that this process is gone, and
+    goes on; else the state would be held until somebody breaks the lock by force.
+    """
+    try:
+        lock = (await queue.view(state)).lock
+    except InterlockError:
+        return
+    if ticket not in {each.ticket for each in (*lock.holders, *lock.waiters)}:
         named.unlink(missing_ok=True)
 
 
@@ -106,7 +123,7 @@ async def _renewed(home: Home, queue: Coordinator, state: str, grant: Grant) -> 
         yield Seat(ticket=grant.ticket, token=grant.token)
     except BaseException:
         renewing.cancel()
-        with suppress(LeaseLost):  # what ended the command says more
+        with suppress(LeaseLost, BackendUnavailable):  # what ended the command says more
             await queue.release(state, ticket=grant.ticket, token=grant.token)
         raise
     renewing.cancel()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from interlock.errors import WaitTimeout
+from interlock.errors import BackendUnavailable, WaitTimeout
 from interlock.lock import Requested
 from interlock.settings.values import Settings
+from interlock.site.hold_record import find_hold
 from interlock.site.holding import holding, is_review, settling
 from interlock.state import REVIEWER
 from interlock.testing.home import memory_home
@@ -38,6 +39,32 @@ async def test_it_waits_its_turn_and_no_longer_than_the_settings_say(tmp_path: P
         async with holding(home, "prod", "state push"):
             pass
     assert (await home.coordinator.view("prod")).lock.waiters == ()
+
+
+@pytest.mark.promise("P5")
+async def test_a_command_whose_server_is_away_at_its_end_leaves_what_shows_that_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = memory_home(tmp_path)
+    seats = []
+
+    async def work(state: str, error: Exception, *, goes: bool) -> None:
+        with monkeypatch.context() as away:
+            async with holding(home, state, "state push") as seat:
+                seats.append(seat)
+                for name in ("release", "view") if goes else ():
+                    away.setattr(home.coordinator, name, _is_away)
+                raise error
+
+    with pytest.raises(BackendUnavailable, match="in the middle"):
+        await work("prod", BackendUnavailable("in the middle"), goes=True)
+    with pytest.raises(ValueError, match="its own"):
+        await work("other", ValueError("its own"), goes=False)
+    assert [find_hold(tmp_path, seat.ticket) is not None for seat in seats] == [True, False]
+
+
+async def _is_away(*_: object, **__: object) -> None:
+    raise BackendUnavailable("the server is away")
 
 
 @pytest.mark.promise("P6")
