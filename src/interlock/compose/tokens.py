@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from interlock.compose.homes import at_home, settings_here
-from interlock.errors import UsageError, command
+from interlock.errors import BackendUnavailable, UsageError, command
 from interlock.home.embedded import open_home
 from interlock.instants import span
 from interlock.rights import Role
@@ -57,15 +57,27 @@ async def create(
         wanted = TokenWanted(role=role, states=states, note=note, lasts_s=lifetime_s)
         async with at_server(os.environ) as line:
             # Once: a token whose answer was lost is one that nobody knows; a second one would hide it.
-            made: TokenMade = await line.ask_for(
-                TokenMade, "POST", "/tokens", body=msgspec.json.encode(wanted), attempts=1
-            )
+            try:
+                made: TokenMade = await line.ask_for(
+                    TokenMade, "POST", "/tokens", body=msgspec.json.encode(wanted), attempts=1
+                )
+            except BackendUnavailable as error:
+                raise _perhaps_made(error) from error
             return made.about, made.token
     async with _book(store, os.environ) as (book, home):
         lifetime = None if lifetime_s is None else span(lifetime_s)
         token, text = await book.create(role, states=states, note=note, by=home.me, lifetime=lifetime)
         await told_created(home.audit, token, by=home.me)
         return told_token(token), text.whole()
+
+
+def _perhaps_made(error: BackendUnavailable) -> BackendUnavailable:
+    """Return what to say when the answer was lost: the token may be good, and nobody has it."""
+    return BackendUnavailable(
+        "whether the token was made is not known",
+        why=f"{error.what}: {error.why}" if error.why else error.what,
+        fix=f"{command('token', 'ls')}    shows it, new and never used, if it was made; `token revoke` ends it",
+    )
 
 
 def _store_words(store: str | None, home: EmbeddedHome) -> tuple[str, ...]:

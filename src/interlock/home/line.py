@@ -21,7 +21,7 @@ from interlock import __version__
 from interlock.api.problem import error_of
 from interlock.bounded import decode_json
 from interlock.clock import Clock
-from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, command, reason_of
+from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, command, reason_of
 from interlock.settings.values import Secret
 from interlock.state import MAX_STATE_BYTES
 
@@ -89,9 +89,13 @@ class Line:
         clock: For the pauses between attempts.
         patience_s: Seconds for which a server that is away is asked again, beyond the usual second and a half. A run
             that holds a state has as long as its lease.
+
+    Raises:
+        UsageError: The token is none; see `check_token`.
     """
 
     def __init__(self, url: str, token: Secret, clock: Clock, *, patience_s: float = 0.0) -> None:
+        check_token(token, url)
         self.url = url.rstrip("/")
         self._place: SplitResult = urlsplit(self.url)
         self._token = token
@@ -247,6 +251,18 @@ class Line:
 
     def _away(self, why: str) -> BackendUnavailable:
         return BackendUnavailable(f"{self.url} cannot be reached", why=why, fix="interlock doctor", server=self.url)
+
+
+def check_token(token: Secret, url: str) -> None:
+    """Refuse what would be more than one line of a request's head: a proxy answers that with its own 400.
+
+    Raises:
+        UsageError: It has several lines, or a sign that cannot be printed.
+    """
+    lines = len(token.value.splitlines())
+    if not token.value.isprintable():
+        why = f"it has {lines} lines" if lines > 1 else "it has a sign that cannot be printed"
+        raise UsageError("this is not a token", why=why, fix=command("login", url.rstrip("/")))
 
 
 def _target(path: str, query: Mapping[str, object] | None) -> str:

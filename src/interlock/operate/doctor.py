@@ -30,6 +30,8 @@ from interlock.trust.checkout import ask_git
 if TYPE_CHECKING:
     from interlock.gateway.service import Terms
     from interlock.home.interface import Home
+    from interlock.rights import Right
+    from interlock.rights.token import Forbidden
     from interlock.run.gateway_access import Way
     from interlock.site.interface import Site
 
@@ -273,12 +275,39 @@ async def _server(open_home: OpenHome, ref: StateRef | InterlockError) -> list[C
         async with open_home(make=True) as home:
             states = await home.coordinator.states()
             rows.append(Checked(name="server", result="ok", text=f"{home.place}: {amount(len(states), 'state')}"))
+            rows += await _rights(home, ref)
             rows += [Checked(name="store", result="problem", text=fault.what) for fault in await home.faults()]
             if isinstance(ref, StateRef) and ref.is_own:
                 rows += await _queue(home.coordinator, ref.queue)
     except InterlockError as error:
         rows.append(failed("server", error))
     return rows
+
+
+async def _rights(home: Home, ref: StateRef | InterlockError) -> list[Checked]:
+    """Say what the token may not do, where a run would meet it; and that the store is looked at for an admin alone."""
+    from interlock.rights import Right
+    from interlock.rights.roles import EVERY_STATE
+
+    rows: list[Checked] = []
+    if isinstance(ref, StateRef):
+        refused = await _refusal(home, Right.PLAN, ref.queue) or await _refusal(home, Right.APPLY, ref.queue)
+        if refused is not None:
+            rows.append(Checked(name="token", result="note", text=refused.what, fix=refused.fix))
+    if await _refusal(home, Right.ADMINISTER, EVERY_STATE):
+        text = "whether it is whole is told to a token with the role admin for all states"
+        rows.append(Checked(name="store", result="note", text=text))
+    return rows
+
+
+async def _refusal(home: Home, right: Right, state: str) -> Forbidden | None:
+    from interlock.rights.token import Forbidden
+
+    try:
+        await home.check_may(right, state)
+    except Forbidden as error:
+        return error
+    return None
 
 
 async def _whole(home: Home) -> list[Checked]:

@@ -199,7 +199,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     readers: dict[str, tuple[str, Any]] = {
         "INTERLOCK_HOME": ("home", lambda text: Path(text).expanduser().absolute()),
         "INTERLOCK_SERVER": ("server", lambda text: check_address(text, said_by="INTERLOCK_SERVER")),
-        "INTERLOCK_TOKEN": ("token", lambda text: Secret(value=text)),
+        "INTERLOCK_TOKEN": ("token", lambda text: Secret(value=text.strip())),  # from a file it ends with a newline
         "INTERLOCK_TERRAFORM": ("terraform", str),
         "INTERLOCK_WAIT": ("wait_s", parse_duration),
         "INTERLOCK_LEASE": ("lease_s", parse_duration),

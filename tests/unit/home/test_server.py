@@ -7,13 +7,14 @@ import pytest
 from tests.served import line_to, served
 
 from interlock.clock import SystemClock
-from interlock.errors import AuthenticationFailed
+from interlock.errors import AuthenticationFailed, UsageError
+from interlock.home.line import Line
 from interlock.home.server import ServerHome
 from interlock.ids import RandomIds
 from interlock.rights import Right, Role, may
 from interlock.rights.token import Forbidden
 from interlock.server.api.about import about_endpoints
-from interlock.settings.values import Settings
+from interlock.settings.values import Secret, Settings
 
 
 class Somebody(NamedTuple):
@@ -38,3 +39,11 @@ async def test_what_a_token_may_not_at_the_server_it_may_not_on_states_that_stay
             with pytest.raises(AuthenticationFailed, match=f"may not {right.value} {state}") as refused:
                 await home.check_may(right, state)
             assert f"--states {state}" in refused.value.fix
+
+
+@pytest.mark.parametrize("text", ["one\ntwo", "one\r\nX-Other: two", "one\x00"])
+def test_a_token_of_several_lines_is_refused_before_it_is_sent(text: str) -> None:
+    with pytest.raises(UsageError, match="this is not a token") as refused:
+        Line("https://interlock.example.com/", Secret(value=text), SystemClock())
+    assert "interlock login https://interlock.example.com" in refused.value.fix
+    assert text not in str(refused.value)

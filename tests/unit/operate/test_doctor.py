@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.errors import BackendUnavailable, UsageError
 from interlock.home.embedded import EmbeddedHome
 from interlock.home.interface import Home
 from interlock.operate.doctor import check_folder, examine_surroundings
 from interlock.operate.mending import mend
+from interlock.rights import Right, Role
+from interlock.rights.token import Forbidden, token_for
 from interlock.settings.values import Settings
 from interlock.testing.home import memory_home
 
@@ -110,3 +113,41 @@ async def test_what_needs_no_decision_is_done_and_then_no_longer_found(checkout:
     again = await examine_surroundings(tmp_path, settings, opened, {"PATH": ""})
     assert not [row for row in again if row.mend]
     assert await mend(again, tmp_path, settings, opened) == []
+
+
+class AtServer(EmbeddedHome):
+    """A home whose server lets its token do only some things."""
+
+    rights: frozenset[Right] = frozenset()
+
+    async def check_may(self, right: Right, state: str) -> None:
+        if right not in self.rights:
+            raise Forbidden(f"ann may not {right.value} {state}", fix=token_for(Role.PLANNER, state))
+
+
+@pytest.mark.parametrize(
+    ("rights", "notes"),
+    [
+        ({Right.READ_STATE}, ["ann may not plan", "role admin"]),
+        ({Right.PLAN}, ["ann may not apply", "role admin"]),
+        ({Right.PLAN, Right.APPLY}, ["role admin"]),
+        (set(Right), []),
+    ],
+)
+async def test_at_a_server_it_is_said_what_the_token_may_not_do(
+    tmp_path: Path, rights: set[Right], notes: list[str]
+) -> None:
+    (tmp_path / "main.tf").write_text("")
+    near = memory_home(tmp_path / "home")
+    settings = replace(near.settings, server="https://interlock.example.com")
+    home = AtServer(near.settings, near.store, near.coordinator, clock=near.clock, ids=near.ids)
+    home.rights = frozenset(rights)
+
+    @asynccontextmanager
+    async def opened(*, make: bool) -> AsyncIterator[EmbeddedHome]:
+        yield home
+
+    rows = await examine_surroundings(tmp_path, settings, opened, {"PATH": ""})
+    said = [row.text for row in rows if row.result == "note" and row.name in {"token", "store"}]
+    assert len(said) == len(notes)
+    assert all(note in text for note, text in zip(notes, said, strict=True))

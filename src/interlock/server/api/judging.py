@@ -68,6 +68,8 @@ def judge(caller: Caller, state: str, lock: Lock, event: Event) -> Event:
         Forbidden: Who tells it has not the right to.
         UsageError: No client tells this.
     """
+    if not isinstance(event, Requested | Paused | Resumed | Bumped | Withdrawn | Broken | Released):
+        caller.check(Right.PLAN, state)
     match event:
         case Requested():
             caller.check(Right.APPLY if event.priority is Priority.APPLY else Right.PLAN, state)
@@ -81,8 +83,10 @@ def judge(caller: Caller, state: str, lock: Lock, event: Event) -> Event:
             _check_own(caller, state, (each for each in lock.waiters if each.ticket in event.tickets))
         case Released():
             _check_may_end(caller, state, _named(lock, event.ticket, event.lock_id))
+            caller.check(Right.PLAN, state)
         case Withdrawn() | Broken():
             _check_may_end(caller, state, _named(lock, event.ticket, None))
+            caller.check(Right.PLAN, state)
         case Paused() | Resumed() | Bumped():
             caller.check(Right.FREEZE, state)
         case Elapsed():

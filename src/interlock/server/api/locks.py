@@ -222,6 +222,6 @@ def lock_endpoints(
     return [
         reads("/locks", locks.look, right=Right.READ_STATE, query=WatchedQueue, answer=ToldState, waits=True),
         reads("/locks/all", locks.list, right=None, query=SomeQueues, answer=ToldStates),
-        acts("/locks/events", locks.tell, right=Right.PLAN, query=OfQueue, body=ToldEvent, answer=ToldDecision),
+        acts("/locks/events", locks.tell, right=None, query=OfQueue, body=ToldEvent, answer=ToldDecision),
         acts("/locks/stored", locks.stored, right=Right.PLAN, query=OfQueue, body=StoredElsewhere, answer=None),
     ]

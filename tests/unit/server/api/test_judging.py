@@ -153,3 +153,25 @@ def test_nobody_writes_under_the_grant_of_another(lock: Lock, name: dict[str, st
     check_writer(ANNA, STATE, lock, **by)  # type: ignore[arg-type]
     with pytest.raises(Forbidden):
         check_writer(BOB, STATE, lock, **by)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("event", "right"),
+    [
+        (Paused(by="x", reason="y"), Right.FREEZE),
+        (Resumed(by="x"), Right.FREEZE),
+        (Bumped(ticket="waiting", by="x"), Right.FREEZE),
+        (Broken(ticket="held", token=1, by="x", reason="y"), Right.FORCE_UNLOCK),
+        (Withdrawn(ticket="waiting", by="x"), Right.FORCE_UNLOCK),
+        (asks("mine"), Right.APPLY),
+        (asks("mine", priority=Priority.PLAN), Right.PLAN),
+        (Elapsed(), Right.PLAN),
+    ],
+)
+def test_a_reader_is_told_of_the_right_that_the_act_needs_and_not_of_a_lower_one(
+    lock: Lock, event: Event, right: Right
+) -> None:
+    told_of = "unlock by force" if right is Right.FORCE_UNLOCK else f"may not {right.value}"
+    with pytest.raises(Forbidden) as refused:
+        judge(Somebody("r", Role.READER), STATE, lock, event)
+    assert told_of in f"{refused.value.what} {refused.value.why}"
