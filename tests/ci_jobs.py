@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ruamel.yaml import YAML
 from tests.platform_api import FakeApi
@@ -81,6 +81,25 @@ class Outcome:
     err: str
 
 
+class Identity(Protocol):
+    """What a platform does for jobs that may say who they are."""
+
+    server: str
+    """Where the server is that the pipeline names: generated files name https alone."""
+
+    def github(self) -> dict[str, str]:
+        """Return what a job with `id-token: write` finds in its environment."""
+        ...
+
+    def gitlab(self, audience: str) -> str:
+        """Return the token of a job with `id_tokens`."""
+        ...
+
+    def azure(self) -> dict[str, str]:
+        """Return what each job finds in its environment."""
+        ...
+
+
 @dataclass(kw_only=True)
 class Runner:
     """What a CI machine has: a checkout, a home, an environment."""
@@ -91,6 +110,7 @@ class Runner:
     environ: dict[str, str] = field(default_factory=dict)
     artifacts: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    identity: Identity | None = None  # the platform signs identity tokens for jobs that may have one
 
     def __post_init__(self) -> None:
         self.checkout = self.folder / "checkout"
@@ -127,13 +147,18 @@ class Runner:
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
+    def there(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment in which the server that the files name is where it is in this test."""
+        at = self.identity.server if self.identity is not None else NAMED_SERVER
+        return {name: at if value == NAMED_SERVER else value for name, value in environ.items()}
+
     def shell(self, name: str, script: str, environ: Mapping[str, str], *, options: str = "-e") -> Outcome:
         file = Path(tempfile.mkdtemp(dir=self.temp)) / "step.sh"  # two jobs may run at once
         file.write_text(script)
         result = subprocess.run(
             ["bash", options, str(file)],
             cwd=self.checkout,
-            env={**self.environ, **environ},
+            env={**self.environ, **self.there(environ)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -163,6 +188,10 @@ SECRETS = {
 }
 
 
+NAMED_SERVER = "https://interlock.example.com"
+"""What generated files name; see `Runner.there`."""
+
+
 class GitHubJob:
     """Executes a job's steps as GitHub's runner does, one after the other, `always()` steps in any case."""
 
@@ -184,6 +213,7 @@ class GitHubJob:
         self._values = values or {}
         self.outputs: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
+        self._later: dict[str, str] = {}  # what steps wrote to GITHUB_ENV for those behind them
 
     def execute(self) -> list[Outcome]:
         failed = False
@@ -215,8 +245,15 @@ class GitHubJob:
             "GITHUB_OUTPUT": str(runner.temp / "output"),
             "GITHUB_STEP_SUMMARY": str(runner.temp / "summary.md"),
             "RUNNER_TEMP": str(runner.temp),
+            "GITHUB_ENV": str(runner.temp / "env"),
+            **self._identity(),
+            **self._later,
             **{name: self.fill(str(value)) for name, value in values.items()},
         }
+
+    def _identity(self) -> dict[str, str]:
+        may = self.job.get("permissions", {}).get("id-token") == "write"
+        return self._runner.identity.github() if may and self._runner.identity is not None else {}
 
     def fill(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:
@@ -233,12 +270,14 @@ class GitHubJob:
         return re.sub(r"\$\{\{(.*?)\}\}", value, text)
 
     def _run(self, step: Mapping[str, Any]) -> Outcome:
-        output = self._runner.temp / "output"
+        output, later = self._runner.temp / "output", self._runner.temp / "env"
         output.write_text("")
+        later.write_text("")
         outcome = self._runner.shell(step["name"], step["run"], self.environ(step))
         for line in output.read_text().splitlines():
             name, _, value = line.partition("=")
             self.outputs[name] = value
+        self._later |= dict(line.split("=", 1) for line in later.read_text().splitlines())
         return outcome
 
     def _upload(self, step: Mapping[str, Any]) -> None:
@@ -287,7 +326,7 @@ def apply_on_github(runner: Runner) -> tuple[list[Outcome], list[Outcome]]:
 
 
 def read_gitlab_job(runner: Runner, name: str) -> tuple[dict[str, str], str, str]:
-    """Return a job's variables, script and after_script with `extends` followed."""
+    """Return a job's variables and identity tokens, script and after_script with `extends` followed."""
     reader = YAML(typ="safe", pure=True)
     document = reader.load((runner.checkout / ".gitlab/interlock.gitlab-ci.yml").read_text())
     job: dict[str, Any] = {}
@@ -299,7 +338,9 @@ def read_gitlab_job(runner: Runner, name: str) -> tuple[dict[str, str], str, str
         job = {**job, **document[part], "variables": variables}
     before = [line for line in flattened(job["before_script"]) if not installs(line) and "/opt/interlock" not in line]
     after = [line for line in job.get("after_script", []) if "/opt/interlock" not in line]
-    return job["variables"], "\n".join([*before, *job["script"]]), "\n".join(after)
+    tokens = {name: runner.identity.gitlab(one["aud"]) for name, one in job.get("id_tokens", {}).items()
+              if runner.identity is not None}  # fmt: skip
+    return {**job["variables"], **tokens}, "\n".join([*before, *job["script"]]), "\n".join(after)
 
 
 def flattened(lines: list[Any]) -> list[str]:
@@ -389,9 +430,13 @@ def _azure_runs(condition: str, *, failed: bool) -> bool:
     }[condition]
 
 
-def _azure_filling(runner: Runner, more: Mapping[str, str]) -> Callable[[object], str]:
+def _azure_filling(
+    runner: Runner, more: Mapping[str, str], set_before: Mapping[str, str] | None = None
+) -> Callable[[object], str]:
+    """Return what puts variables in; `set_before` is what earlier steps of the job set, and may grow."""
+    set_before = {} if set_before is None else set_before
     values = {**SECRETS, "System.AccessToken": "azure-token", "Agent.TempDirectory": str(runner.temp)}
-    values |= {"System.JobAttempt": "1", "SEALED": more.get("SEALED", "")}
+    values |= {"System.JobAttempt": "1", "SEALED": more.get("SEALED", ""), **set_before}
     return lambda text: re.sub(r"\$\(([\w.]+)\)", lambda match: values[match[1]], str(text))
 
 
@@ -407,6 +452,7 @@ def _azure_environ(runner: Runner) -> dict[str, str]:
         "BUILD_REPOSITORY_ID": "r",
         "AGENT_TEMPDIRECTORY": str(runner.temp),
         "PIPELINE_WORKSPACE": str(runner.folder / "workspace"),
+        **(runner.identity.azure() if runner.identity is not None else {}),
     }
 
 
@@ -427,17 +473,22 @@ def azure_apply_steps(
 
 def run_azure_stage(runner: Runner, stage: str, **more: str) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    fill, environ = _azure_filling(runner, more), _azure_environ(runner)
+    environ, later = _azure_environ(runner), dict[str, str]()
     for step in read_azure_steps(runner, stage):
+        fill = _azure_filling(runner, more, later)
         failed = any(outcome.code for outcome in outcomes)
         if not _azure_runs(str(step.get("condition", "succeeded()")), failed=failed):
             continue
         if "bash" in step and not installs(step["bash"]):
             own = {name: fill(value) for name, value in step["env"].items()}
             outcomes.append(runner.shell(step["displayName"], step["bash"], {**environ, **own, **more}))
+            later |= dict(_SECRET_SET.findall(outcomes[-1].out))  # secret: only where `env:` names it
         elif "publish" in step:
             keep_azure_artifact(runner, Path(fill(step["publish"])), fill(step["artifact"]))
     return outcomes
+
+
+_SECRET_SET = re.compile(r"##vso\[task\.setvariable variable=(\w+);issecret=true\](\S+)")
 
 
 def handed_on(outcomes: list[Outcome]) -> dict[str, str]:

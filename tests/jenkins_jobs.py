@@ -21,6 +21,8 @@ CREDENTIALS = {
     "interlock-seal-key": (KEYS.seal,),
     "interlock-plan-key": (KEYS.plan,),
 }
+TOKENS = ("interlock-plan-token", "interlock-apply-token")
+"""Credentials of a pipeline at a server; whoever builds gives them."""
 
 
 @dataclass(kw_only=True)
@@ -86,6 +88,7 @@ class Build:
         number: Of the build.
         variables: What Jenkins says of the build: `BRANCH_NAME`, `CHANGE_TARGET`, `CHANGE_FORK`.
         approved: What the people answer who are asked.
+        tokens: By the name of the credential, tokens of a server.
     """
 
     runner: Runner
@@ -93,6 +96,7 @@ class Build:
     number: int = 1
     variables: dict[str, str] = field(default_factory=dict)
     approved: bool = True
+    tokens: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.pipeline = read((self.runner.checkout / self.file).read_text())
@@ -146,8 +150,11 @@ class Build:
         for call in re.findall(r"\w+\(([^()]*)\)", head.removeprefix("withCredentials(")):
             named = dict(re.findall(r"(\w+): '([^']*)'", call))
             names = [named[key] for key in ("variable", "usernameVariable", "passwordVariable") if key in named]
-            found |= dict(zip(names, CREDENTIALS[named["credentialsId"]], strict=True))
+            found |= dict(zip(names, self._secret(named["credentialsId"]), strict=True))
         return found
+
+    def _secret(self, name: str) -> tuple[str, ...]:
+        return (self.tokens[name],) if name in TOKENS else CREDENTIALS[name]
 
     def script(self, statement: str) -> str:
         """Return an `sh` step's script, with Interlock where the tests have it."""

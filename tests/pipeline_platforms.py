@@ -322,12 +322,17 @@ class OnJenkins:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        self.tokens: dict[str, str] = {}
         self._number = 0
 
     def _build(self, name: str, **variables: str) -> Seen:
         self._number += 1
         build = Build(
-            runner=self.runner, file=f"Jenkinsfile.interlock-{name}", number=self._number, variables=variables
+            runner=self.runner,
+            file=f"Jenkinsfile.interlock-{name}",
+            number=self._number,
+            variables=variables,
+            tokens=self.tokens,
         )
         return summary(build.run())
 

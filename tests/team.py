@@ -28,6 +28,7 @@ class TeamServer:
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
         self._home = folder
+        self.store = store
         self._words = ["--store", store] if store else []
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -231,10 +231,14 @@ def used(approval: Approval, *, by: str, digest: str, now: datetime) -> Approval
     if by and approval.used_by == by:  # a second attempt of the run, with what it planned after the first had begun
         raise _other_plan(approval)
     check_approved(approval, now)
-    fits = {approval.digest, *([approval.plan.essence] if approval.plan is not None else [])}
-    if digest not in fits:
+    if not is_for(approval, digest):
         raise _other_plan(approval)
     return replace(approval, used_by=by, used_digest=digest, used_at=now)
+
+
+def is_for(approval: Approval, digest: str) -> bool:
+    """Say whether a request is for what has this digest, or for a plan of this essence."""
+    return digest == approval.digest or (approval.plan is not None and digest == approval.plan.essence)
 
 
 def _other_plan(approval: Approval) -> PlanStale:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError, command
-from interlock.policy.approval import OPEN, Approval, Decision, Kind, Standing, decode, encode, standing
+from interlock.policy.approval import OPEN, Approval, Decision, Kind, Standing, decode, encode, is_for, standing
 from interlock.policy.approval import decided as with_decision
 from interlock.policy.approval import replaced as with_replaced
 from interlock.policy.approval import used as with_use
@@ -124,11 +124,12 @@ class ApprovalBook:
         return tuple(sorted(found, key=lambda one: one.asked_at)), tuple(unreadable)
 
     async def find_open(self, kind: Kind, state: str, digest: str) -> Approval | None:
-        """Return the newest open request to do exactly this; None when there is none."""
+        """See `Approvals.find_open`."""
         now = self.now()
         found, _ = await self.all()
-        fits = [one for one in found if (one.kind, one.state, one.digest) == (kind, state, digest)]
-        return next((one for one in reversed(fits) if standing(one, now) in OPEN), None)
+        fits = [one for one in found if (one.kind, one.state) == (kind, state) and is_for(one, digest)]
+        open_ones = [one for one in fits if standing(one, now) in OPEN]
+        return max(open_ones, key=lambda one: (standing(one, now) is Standing.APPROVED, one.asked_at), default=None)
 
     async def decide(self, name: str, decision: Decision, *, digest: str = "") -> Approval:
         """Add what a person said; see `approval.decided` for what it raises."""

@@ -41,7 +41,16 @@ class Approvals(Protocol):
         ...
 
     async def find_open(self, kind: Kind, state: str, digest: str) -> Approval | None:
-        """Return the newest open request to do exactly this; None when there is none."""
+        """Return the open request to do exactly this, or to apply a plan that is equal; None when there is none.
+
+        Args:
+            kind: What is asked for.
+            state: The state's name.
+            digest: Of what is to be done, or the essence of its plan.
+
+        Returns:
+            An approved one before any other, then the newest.
+        """
         ...
 
     async def decide(self, name: str, decision: Decision, *, digest: str = "") -> Approval:

@@ -149,19 +149,32 @@ class PolicyReview:
         """Whether a plan without approval may be kept for one: where no policy wants any, nobody would be asked."""
         return bool(self.policies.approvals)
 
-    async def use(self, digest: str) -> None:
-        """Use up the approval that the run was ordered with, before it changes anything.
+    async def find_request(self, essence: str) -> str:
+        """Return the open request to apply an equal plan, "" for none: a job that is started again asks no second time.
 
         Args:
-            digest: Of the kept plan; of one that was made since, its essence.
+            essence: See `plan_essence`.
+        """
+        found = await self.book.find_open(Kind.APPLY, self.order.state, essence)
+        if found is None:
+            return ""
+        self.journal.change(approval=found.id)
+        return found.id
+
+    async def use(self, request: str, digest: str) -> None:
+        """Use up an approval, before anything is changed.
+
+        Args:
+            request: The one that the run was ordered with, or that was found for its plan.
+            digest: Of the kept plan; of any other, its essence.
 
         Raises:
             PlanStale: It is for another plan.
             PolicyGate: It is not approved, or is over.
         """
         by = self.order.run
-        await self._check_enough(await self.book.get(self.order.approval))
-        approval = await self.book.use(self.order.approval, by=by, digest=digest)
+        await self._check_enough(await self.book.get(request))
+        approval = await self.book.use(request, by=by, digest=digest)
         await self._write_down_act(
             "approval-used", {"request": approval.id, "digest": approval.digest, "by": list(approval.approvers)}
         )
@@ -279,11 +292,12 @@ class PolicyReview:
 
     def _waits(self, approval: Approval) -> PolicyGate:
         persons = amount(approval.needed, "person")
+        again = "" if self.order.plan_file is None else f"the same {'job' if self.order.job else 'command'} again, or "
         return PolicyGate(
             f"the plan for {approval.state} waits for approval",
             why=f"policy {approval.policy} wants {persons}; the plan is kept, the lock given back, nothing was changed",
             fix=f"{command('approve', approval.id, '--reason', 'TEXT')}    "
-            f"then {command('apply', '--run', approval.id)}",
+            f"then {again}{command('apply', '--run', approval.id)}",
             rule="approvals",
             policy=approval.policy,
             approval=approval.id,

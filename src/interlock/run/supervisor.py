@@ -673,9 +673,11 @@ class Supervisor:
         targets = dict(await self._hands.gateway.targets()) if self._hands.gateway is not None else {}
         shown = await self._commands.show(path)
         essence = await asyncio.to_thread(essence_of, shown, content, to_builtins(targets))
-        if self._order.approval:
+        kept_digest = self._order.plan_digest if self._order.approval else None
+        request = self._order.approval or (await policies.find_request(essence) if self._saved else "")
+        if request:
             try:
-                await policies.use(self._order.plan_digest or essence)
+                await policies.use(request, kept_digest or essence)
             except PlanStale as error:
                 if not policies.may_ask:
                     raise

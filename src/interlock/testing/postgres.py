@@ -174,12 +174,13 @@ def find_pooler() -> str | None:
 
 
 @contextmanager
-def pooler(server: PostgresServer, *, mode: str) -> Iterator[int]:
+def pooler(server: PostgresServer, *, mode: str, size: int = 3) -> Iterator[int]:
     """Run a PgBouncer before a server for as long as the context lasts; yield its port.
 
     Args:
         server: The server.
         mode: `session`, `transaction` or `statement`.
+        size: Connections to the server.
     """
     user = _user() if os.geteuid() == 0 else None
     folder, port = _folder(user), _free_port()
@@ -192,7 +193,7 @@ def pooler(server: PostgresServer, *, mode: str) -> Iterator[int]:
         "unix_socket_dir =",
         "auth_type = any",
         f"pool_mode = {mode}",
-        "default_pool_size = 3",
+        f"default_pool_size = {size}",
     ]
     lines[1] += " user=interlock"
     config = folder / "pgbouncer.ini"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -221,3 +222,12 @@ def test_actionlint_finds_nothing_but_the_new_queue_key(name: str, tmp_path: Pat
         [*command, *_written(tmp_path, name)], capture_output=True, text=True, timeout=120, check=False
     )
     assert (result.returncode, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_head_of_each_jenkinsfile_names_every_credential_that_it_takes(name: str) -> None:
+    for path, text in render(Vendor.JENKINS, PIPELINES[name]).items():
+        head, _, body = text.partition("\npipeline {")
+        taken = set(re.findall(r"credentialsId: '([^']+)'", body))
+        told = set(re.findall(r"^//   (interlock-\S+)   ", head.replace("    ", "   "), re.MULTILINE))
+        assert path == REQUIREMENTS_FILE or taken == told, path

@@ -209,6 +209,21 @@ async def test_only_an_open_request_for_the_very_same_is_found(store: Store) -> 
     assert (await store.book.find_open(Kind.APPLY, "prod", "d-r1")) is None
 
 
+@pytest.mark.promise("P8")
+async def test_an_equal_plan_finds_the_request_that_was_approved_before_one_that_waits(store: Store) -> None:
+    for name in ("r1", "r2", "r3"):
+        await store.asked(name)
+        store.clock.pass_time(1.0)
+    await store.book.decide("r1", store.says("ben"))
+    found = await store.book.find_open(Kind.APPLY, "prod", "e")
+    assert found is not None
+    assert found.id == "r1"
+    await store.book.use("r1", by="r4", digest="e")
+    found = await store.book.find_open(Kind.APPLY, "prod", "e")
+    assert found is not None
+    assert found.id == "r3", "the newest that waits"
+
+
 async def test_a_store_that_never_takes_the_change_is_told_as_unavailable(store: Store) -> None:
     from interlock.store.records import Mismatch
 

@@ -112,10 +112,10 @@ async def test_an_approval_must_be_enough_for_the_policies_that_hold_when_it_is_
     await bench.approved(*by)
     review = bench.review(ordered={"approval": "r1"}, **said)
     if not missing:
-        await review.use("d")
+        await review.use("r1", "d")
         return
     with pytest.raises(PolicyGate, match="not approved by as many") as refusal:
-        await review.use("d")
+        await review.use("r1", "d")
     assert refusal.value.fix.startswith("interlock approve r1 --reason")
     assert (await bench.home.approvals.get("r1")).used_by == ""
 
@@ -126,8 +126,8 @@ async def test_what_was_approved_is_applied_also_when_no_policy_asks_any_more_an
     review = bench.review(ordered={"approval": "r1"})
     assert review.asks_for_approval
     with pytest.raises(PlanStale):
-        await review.use("another plan")
-    await review.use("d")
+        await review.use("r1", "another plan")
+    await review.use("r1", "d")
 
 
 @pytest.mark.promise("P8")

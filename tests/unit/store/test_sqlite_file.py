@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from interlock.clock import SystemClock
 from interlock.errors import BackendUnavailable, InterlockError, UsageError
+from interlock.store import sqlite_file
 from interlock.store.sqlite import SqliteStore
-from interlock.store.sqlite_file import SCHEMA_VERSION, open_file, translate
+from interlock.store.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, open_file, translate
 
 
 def _complete(error: InterlockError) -> bool:
@@ -152,6 +155,60 @@ def test_a_half_written_creation_is_completed(path: Path) -> None:
     _made(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM records").fetchone() == (0,)
+
+
+@pytest.mark.promise("P3")
+@pytest.mark.parametrize("begins", range(SCHEMA_VERSION))
+def test_a_migration_killed_at_any_statement_is_finished_by_the_next_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: int
+) -> None:
+    """At each statement the files are copied as a kill would leave them."""
+    path = _begun(tmp_path / "whole" / "interlock.db", begins)
+    copies: list[Path] = []
+
+    def copying(place: Path) -> sqlite3.Connection:
+        connection = connect(place)
+
+        def copy(_statement: str) -> None:
+            copies.append(tmp_path / f"killed{len(copies)}")
+            shutil.copytree(path.parent, copies[-1])
+
+        connection.set_trace_callback(copy)
+        return connection
+
+    connect = sqlite_file._connect
+    monkeypatch.setattr(sqlite_file, "_connect", copying)
+    _made(path)
+    monkeypatch.setattr(sqlite_file, "_connect", connect)
+    whole = _tables(path)
+    assert len(copies) > 10
+    for folder in copies:
+        assert _tables(_made(folder / "interlock.db")) == whole, folder
+
+
+def _begun(path: Path, version: int) -> Path:
+    """Make a file as a release of that schema left it, with a record; 0 makes an empty one."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for number in range(1, version + 1):
+            text = files("interlock.store.migrations").joinpath(f"sqlite_{number:04}.sql").read_text()
+            connection.executescript(text)
+            connection.execute(
+                "INSERT INTO records (key, version, value) VALUES ('k', 1, x'01') ON CONFLICT DO NOTHING"
+            )
+        if version:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={version}")
+    return path
+
+
+def _tables(path: Path) -> tuple[list[tuple[str]], list[tuple[bytes]], int]:
+    with closing(sqlite3.connect(path)) as connection:
+        schema = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+        records = connection.execute("SELECT value FROM records").fetchall()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return schema, records, version
 
 
 async def test_a_damaged_database_is_reported_and_nothing_is_made_up(path: Path) -> None:

@@ -75,6 +75,25 @@ usernameVariable: 'GENESYSCLOUD_OAUTHCLIENT_ID', passwordVariable: 'GENESYSCLOUD
             ]) {
 """
 
+
+def _tokens_of(client: str, role: str) -> str:
+    """Return what the head of a file says of further credentials of its jobs: each that `_WITH` takes is named."""
+    return f"""\
+<% if p.aws %>
+//   {client}-aws-token   secret file: the identity token of the OpenID Connect Provider plugin
+<% endif %>
+<% if p.server %>
+//   {client}-token   secret text: a token of the server with the role {role}, for these states
+<% endif %>
+"""
+
+
+_NOTIFIED = """\
+<% if p.notify %>
+//   interlock-notify-url   secret text: where a failed run is told
+<% endif %>
+"""
+
 _ROOTS = """\
   stages {
     stage('roots') {
@@ -160,6 +179,9 @@ _PLAN = (
     + """\
 // A multibranch pipeline, in a folder with these credentials and no others:
 //   interlock-plan   user name and password: id and secret of an OAuth client that only reads
+"""
+    + _tokens_of("interlock-plan", "planner")
+    + """\
 // A change's own copy of this file decides what runs here, so nothing that may write belongs into that folder.
 pipeline {
   agent none
@@ -199,6 +221,11 @@ _APPLY = (
 //   interlock-apply      the same of a client that may write
 //   interlock-seal-key   secret text: INTERLOCK_SEAL_KEY
 //   interlock-plan-key   secret text: INTERLOCK_PLAN_KEY
+"""
+    + _tokens_of("interlock-plan", "planner")
+    + _tokens_of("interlock-apply", "runner")
+    + _NOTIFIED
+    + """\
 // Users or groups named interlock-<environment> may approve.
 pipeline {
   agent none
@@ -279,7 +306,12 @@ sh(returnStdout: true, script: 'sed -n "s/^PLAN_RUN=//p" interlock.env').trim()
 _DRIFT = (
     _HEAD
     + """\
-// A pipeline job of << p.branch | bare >> alone, in a folder with the credential interlock-plan.
+// A pipeline job of << p.branch | bare >> alone, in a folder with these credentials:
+//   interlock-plan   user name and password: id and secret of an OAuth client that only reads
+"""
+    + _tokens_of("interlock-plan", "planner")
+    + _NOTIFIED
+    + """\
 pipeline {
   agent none
   triggers { cron(<< p.drift_cron | groovy >>) }

@@ -1,0 +1,174 @@
+"""Whole generated pipelines at a server: log in as the job, plan, seal, ask, approve, apply. Each in a real shell.
+
+The server is a real one, the CI system's identity provider a double that signs tokens (`tests/identity_issuer.py`).
+A policy of the server wants a person's approval, and what is typed then is what the job printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.ci_jobs import NAMED_SERVER, Runner
+from tests.identity_issuer import AZURE, GITHUB, GITLAB, Issuer, identity_issuer
+from tests.pipeline_platforms import PLATFORMS, OnJenkins, Platform
+from tests.replicas import STEP_S, TOKEN, Replica
+
+from interlock.testing.postgres import why_not
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+STATES = ("--states", "prod/*")
+RULES = {
+    "github": (("repository_id=74",), ("repository_id=74", "ref=refs/heads/main")),
+    "gitlab": (("project_id=20",), ("project_id=20", "ref_protected=true")),
+    "azure": tuple(
+        (f"prj_id={AZURE['prj_id']}", "def_id=42", f"rpo_ref={ref}") for ref in ("refs/pull/8/merge", AZURE["rpo_ref"])
+    ),
+}
+"""Claims for planners and for runners, as docs/howto/keyless-ci.md has them."""
+OF_A_CHANGE = {
+    "github": {"event_name": "pull_request", "ref": "refs/pull/7/merge"},
+    "gitlab": {"pipeline_source": "merge_request_event", "ref_protected": "false", "ref": "feature"},
+    "azure": {"rpo_ref": "refs/pull/8/merge"},
+}
+
+
+class Signing:
+    """What a CI system signs for its jobs; see `tests.ci_jobs.Identity`."""
+
+    def __init__(self, issuer: Issuer, server: str) -> None:
+        self.issuer = issuer
+        self.server = server
+        self.of_event: dict[str, str] = {}
+
+    def github(self) -> dict[str, str]:
+        self.issuer.job = {**GITHUB, **self.of_event}
+        return {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.issuer.url}/job?api-version=2",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "request",
+        }
+
+    def gitlab(self, audience: str) -> str:
+        at = self.server if audience == NAMED_SERVER else audience
+        return self.issuer.token({**GITLAB, **self.of_event}, now_s=datetime.now(UTC).timestamp(), audience=at)
+
+    def azure(self) -> dict[str, str]:
+        self.issuer.job = {**AZURE, **self.of_event}
+        return {"SYSTEM_OIDCREQUESTURI": f"{self.issuer.url}/job"}
+
+
+class Person:
+    """Somebody at a laptop, with a token of their own."""
+
+    def __init__(self, folder: Path, server: str, token: str) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.environ = {"INTERLOCK_HOME": str(folder / "home"), "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        self.environ |= {"INTERLOCK_SERVER": server, "INTERLOCK_TOKEN": token}
+
+    def types(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "interlock", *words], env={**os.environ, **self.environ}, cwd=self.folder,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=STEP_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Replica]:
+    address = f"sqlite:{tmp_path / 'server.db'}"
+    if request.param == "postgresql":
+        address = f"{request.getfixturevalue('postgres').url}&schema=s{uuid.uuid4().hex[:12]}"
+    running = Replica(address, tmp_path / "server")
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with identity_issuer() as running:
+        yield running
+
+
+def at_server(runner: Runner, server: Replica, issuer: Issuer, platform: str, admin: Person) -> Platform:
+    """Generate the pipeline of a server, and have the server trust it."""
+    for role, claims in zip(("planner", "runner"), RULES.get(platform, ()), strict=False):
+        words = [word for claim in claims for word in ("--claim", claim)]
+        named = ("trust", "add", f"{platform}-{role}", "--platform", platform, "--issuer", issuer.url)
+        admin.types(*named, "--role", role, *STATES, *words)
+    runner.identity = Signing(issuer, server.said["address"])
+    runner.environ["INTERLOCK_SERVER"] = NAMED_SERVER
+    runner.generate(platform)
+    del runner.environ["INTERLOCK_SERVER"]  # a job has what its file says
+    return PLATFORMS[platform](runner)
+
+
+def typed(text: str) -> list[list[str]]:
+    """Return the commands after `next`, as they are printed."""
+    lines = [line for line in text.splitlines() if line.strip().startswith("next")]
+    return [shlex.split(re.split(r"\s{4,}", line.strip().removeprefix("next").strip())[0]) for line in lines]
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize(
+    ("server", "platform"),
+    [
+        *(("sqlite", platform) for platform in PLATFORMS),
+        pytest.param("postgresql", "github", marks=pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")),
+    ],
+    indirect=["server"],
+)
+def test_a_whole_pipeline_at_a_server_applies_what_a_person_approved(
+    server: Replica, runner: Runner, issuer: Issuer, platform: str, tmp_path: Path
+) -> None:
+    address = server.said["address"]
+    admin = Person(tmp_path / "admin", address, TOKEN)
+    made = json.loads(admin.types("token", "create", "--role", "operator", "--note", "bob", "--json"))
+    bob = Person(tmp_path / "bob", address, made["token"])
+    pipeline = at_server(runner, server, issuer, platform, admin)
+    if isinstance(pipeline, OnJenkins):
+        for stage, role in (("plan", "planner"), ("apply", "runner")):
+            token = json.loads(admin.types("token", "create", "--role", role, *STATES, "--json"))["token"]
+            pipeline.tokens[f"interlock-{stage}-token"] = token
+    (admin.folder / "policies.yaml").write_text(
+        '{"policies": [{"name": "production", "states": "prod/**", "approvals": 1}]}'
+    )
+    admin.types("policies", "set", "policies.yaml")
+
+    signing = runner.identity
+    assert isinstance(signing, Signing)
+    signing.of_event = OF_A_CHANGE.get(platform, {})
+    planned = pipeline.change()
+    assert [step for step in planned if step[1]] == [], runner.failures
+    signing.of_event = {}
+    refused = pipeline.merge()
+    assert [code for name, code in refused if name == "apply"] == [41], (refused, runner.failures)
+    assert runner.skills() == []
+
+    early = pipeline.merge()  # whoever starts the job again before anybody has looked asks no second time
+    assert [code for name, code in early if name == "apply"] == [41], (early, runner.failures)
+    (approve,) = {tuple(words) for failure in runner.failures for words in typed(failure) if "approve" in words}
+    assert approve[0] == "interlock"
+    bob.types(*(word.replace("TEXT", "seen") for word in approve[1:]))
+    runner.failures.clear()
+    applied = pipeline.merge()
+    assert [step for step in applied if step[1]] == [], (applied, runner.failures)
+    assert runner.skills() == ["Billing"]
+    (request,) = json.loads(bob.types("approvals", "ls", "--all", "--json"))["approvals"]
+    assert (request["standing"], request["id"]) == ("used", approve[2])
+    done = [entry["action"] for entry in json.loads(admin.types("audit", "ls", "--json"))["entries"]]
+    assert [each for each in done if each.startswith("approv")] == ["approval-asked", "approved", "approval-used"]
+    versions = json.loads(bob.types("state", "history", "prod/routing", "--json"))["versions"]
+    assert len(versions) == 1
