@@ -33,6 +33,7 @@ def next_words(refused: Answer) -> list[str]:
     return shlex.split(line.removeprefix("  next").strip().partition("    ")[0])[1:]
 
 
+@pytest.mark.slow  # a server, five runs; each write of a move is tried in tests/contract
 def test_the_state_of_a_laptop_is_moved_to_the_server_and_back_by_the_commands_that_are_printed(tmp_path: Path) -> None:
     with a_team(tmp_path, laptops=0) as (server, _):
         laptop = Laptop(tmp_path / "anna", server)

@@ -55,7 +55,7 @@ def bring(
     any step, it is finished by the same command. `state export` is the way back; a state on another backend is moved
     by `adopt` and `leave`.
     """
-    words = _words(states, everything=everything)
+    words = _words(states, everything=everything, fix=command("state", "import", "--all", "--dry-run"))
     plan = _at_both(lambda here, there: _planned(words, here, there, renamed), make=not dry_run)
     done = _carry_out(plan, "import", history=not without_history, yes=yes, dry_run=dry_run, json=json)
     view.emit(
@@ -79,7 +79,7 @@ def give(
 
     As `state import`, in the other direction. At the server each stays closed, with its versions, and says where it is.
     """
-    words = _words(states, everything=everything)
+    words = _words(states, everything=everything, fix=command("state", "export", "--all", "--dry-run"))
     plan = _at_both(lambda here, there: _planned(words, there, here, renamed), make=not dry_run)
     done = _carry_out(plan, "export", history=not without_history, yes=yes, dry_run=dry_run, json=json)
     view.emit(
@@ -87,12 +87,12 @@ def give(
     )
 
 
-def _words(states: list[str] | None, *, everything: bool) -> list[str]:
+def _words(states: list[str] | None, *, everything: bool, fix: str) -> list[str]:
     if bool(states) == everything:
         raise UsageError(
             "name the states to move, or --all",
             why="both were given" if states else "none was named",
-            fix="interlock state import --all --dry-run",
+            fix=fix,
         )
     return states or []
 

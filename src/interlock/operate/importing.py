@@ -13,11 +13,13 @@ from interlock.errors import UsageError, command
 from interlock.operate.adopting import Plan, Relocation
 from interlock.operate.backend_edit import BackendEdit
 from interlock.operate.moving import Content, move, plan_move
-from interlock.site.opening import open_site
+from interlock.site.moved import address_moved_to, name_of
+from interlock.site.opening import open_site, queue_of
 from interlock.site.which import own_ref, resolve
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
+    from interlock.site.interface import Site
     from interlock.site.ref import StateRef
 
 _LISTED = 5  # names of what is there, where something else was asked for
@@ -41,7 +43,7 @@ async def plan_transfers(
     """
     kept = [one.state for one in await source.coordinator.states() if one.head]
     if renamed is not None and len(words) != 1:
-        raise UsageError("--as gives one state another name", fix="name one state")
+        raise UsageError("--as gives one state another name", why=f"{len(words)} were named", fix="name one state")
     meant = [await _meant(word, kept, source, environ) for word in words] if words else [own_ref(name) for name in kept]
     states: list[Relocation] = []
     for ref in dict.fromkeys(each for one in meant for each in _with_workspaces(one, kept)):
@@ -49,11 +51,12 @@ async def plan_transfers(
         name = ref.queue if renamed is None else in_workspace(root_and_workspace(renamed)[0], space)
         at = own_ref(name, directory=ref.directory)
         async with open_site(ref, source) as one, open_site(at, target) as other:
-            planned = await plan_move(one, other)
+            planned = None if not words and await _has_left(one, other) else await plan_move(one, other)
         if planned is not None:
             states.append(Relocation(source=ref, target=at, workspace=space, move=planned))
     if not states:
-        raise UsageError(f"no state is stored in {source.place}", fix="interlock state ls")
+        left = "those that were there were moved elsewhere" if kept else "nothing was stored there"
+        raise UsageError(f"no state is in {source.place}", why=left, fix="interlock queue ls    says which was moved")
     return Plan(states=tuple(states), edit=BackendEdit())
 
 
@@ -75,6 +78,12 @@ async def transfer(
                 told(each, await move(one, other, history=history))
 
 
+async def _has_left(site: Site, target: Site) -> bool:
+    """Say whether a state was moved to another place than this target; of all states only those here are meant."""
+    address = address_moved_to((await queue_of(site).view(site.ref.queue)).lock.pause)
+    return address not in {"", name_of(target, site)}
+
+
 async def _meant(word: str, kept: Sequence[str], source: Home, environ: Mapping[str, str]) -> StateRef:
     """Return the state of our own that a person means.
 
@@ -90,9 +99,10 @@ async def _meant(word: str, kept: Sequence[str], source: Home, environ: Mapping[
         )
     if not _with_workspaces(ref, kept):
         there = f"it has {', '.join(kept[:_LISTED])}" if kept else "nothing is stored there"
-        raise UsageError(
-            f"nothing is stored as {ref.queue} in {source.place}", why=there, fix="name one of those, or --all"
-        )
+        which = command("state", "import", "--all", "--dry-run")
+        if source.team_runs is not None:
+            which = command("state", "export", "--all", "--dry-run")
+        raise UsageError(f"nothing is stored as {ref.queue} in {source.place}", why=there, fix=f"{which}    lists all")
     return ref
 
 

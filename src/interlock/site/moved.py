@@ -101,7 +101,7 @@ def check_pause(pause: Pause | None, ref: StateRef) -> None:
         raise UsageError(
             f"the state of {place} is being moved here from {address}",
             why=f"{_began(pause)}; until all of it is here nobody works on it",
-            fix=f"{_bring(address, place)}    finishes it if that command was killed",
+            fix=f"{_bring(ref, address, place)}    finishes it if that command was killed",
         )
     if address := address_moved_to(pause):
         raise UsageError(
@@ -124,20 +124,20 @@ def _again(ref: StateRef, address: str, place: str) -> str:
         case None:
             return command("leave", place)
         case "at", server:
-            return f"{command('login', server)}    then: {command('state', 'import', ref.queue)}"
+            return f"{command('login', server)}    then: {_import(ref.queue, _state_of(address))}"
         case _, machine:
-            return f"{command('state', 'export', ref.queue)}    on {_host(machine)}"
+            return f"{_export(ref.queue, _state_of(address))}    on {_host(machine)}"
 
 
-def _bring(address: str, place: str) -> str:
+def _bring(ref: StateRef, address: str, place: str) -> str:
     """Return the command that moves a state from an address to here, once more; it is a state of our own backend."""
     match _store_of(address):
         case None:
             return command("adopt", place)
         case "at", server:
-            return f"{command('login', server)}    then: {command('state', 'export', _state_of(address))}"
+            return f"{command('login', server)}    then: {_export(_state_of(address), ref.queue)}"
         case _, machine:
-            return f"{command('state', 'import', _state_of(address))}    on {_host(machine)}"
+            return f"{_import(_state_of(address), ref.queue)}    on {_host(machine)}"
 
 
 def _ways(ref: StateRef, address: str, place: str) -> str:
@@ -147,12 +147,24 @@ def _ways(ref: StateRef, address: str, place: str) -> str:
         return f"{_at_server(address, command('adopt', place, '--edit'))}    {back}"
     match _store_of(address):
         case "at", server:
-            back = command("state", "export", _state_of(address))
+            back = _export(_state_of(address), ref.queue)
             return f"{command('login', server)}    to work there; to bring it back, then: {back}"
         case "in", _:
-            return f"{_bring(address, place)}, brings it back; or work there"
+            return f"{_bring(ref, address, place)}, brings it back; or work there"
         case _:
-            return f"declare the backend where it is now    or bring the state back: {_bring(address, place)}"
+            return f"declare the backend where it is now    or bring the state back: {_bring(ref, address, place)}"
+
+
+def _import(state: str, name: str) -> str:
+    return command("state", "import", state, *_renamed(state, name))
+
+
+def _export(state: str, name: str) -> str:
+    return command("state", "export", state, *_renamed(state, name))
+
+
+def _renamed(state: str, name: str) -> tuple[str, ...]:
+    return ("--as", name) if name != state else ()
 
 
 def _at_server(address: str, words: str) -> str:
