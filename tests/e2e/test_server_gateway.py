@@ -31,7 +31,7 @@ from interlock.testing.postgres import PostgresServer, why_not
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.promise("P7")]
 
 TOKEN = "e2e-server-token-of-the-gateway"
-ALLOWED, WINDOW_S, FOR_S, WORKERS = 600, 20.0, 60.0, 20
+ALLOWED, WINDOW_S, FOR_S, WORKERS = 200, 20.0, 60.0, 10
 LIMIT = Limit(key="org", scope=Scope.ORGANIZATION, allowed=ALLOWED, window_s=WINDOW_S, window=WindowKind.SLIDING)
 
 
@@ -131,9 +131,9 @@ async def press(made: Servers, name: str, address: str, for_s: float) -> None:
 
 def check(made: Servers, used: float) -> None:
     assert made.simulation.statuses[429] == 0
-    # On an idle machine it is 1.0 (docs/adr/0104-one-gateway-in-the-server.md). A busy one, where clients, servers and
-    # the organisation wait for the processor, uses less; a budget that were divided by homes would use a half.
-    assert used >= 0.6
+    # Seen: 1.0, also on a busy machine (load 14), which carries this rate. That it is 0.98 in each window, wherever the
+    # two are, is shown in virtual time (tests/simulation/test_shared_budget.py); divided by homes it would be a half.
+    assert used >= 0.9
     assert min(made.done.values()) >= 0.45 * sum(made.done.values())
 
 

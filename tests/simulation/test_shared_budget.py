@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from itertools import pairwise
+from random import Random
+from typing import cast
 
 import pytest
 
+from interlock.gateway.budget import Place
 from interlock.gateway.ledger import Turn
 from interlock.gateway.sharing import Around, LedgerPlace, SharedBudget, Sharing, shared_in
+from interlock.store import Record, RecordStore
 from interlock.store.memory import MemoryRecords
 from interlock.testing.clock import FakeClock
 
@@ -152,3 +157,90 @@ async def test_an_idle_machine_asks_nothing_of_a_common_ledger() -> None:
     before = machine.sharing.swaps
     await play([machine], clock, 120.0)
     assert machine.sharing.swaps == before
+
+
+class Distant:
+    """The store of one process: each request to it takes a while."""
+
+    def __init__(self, records: MemoryRecords, clock: FakeClock, latency_s: float) -> None:
+        self._records, self._clock, self._latency_s = records, clock, latency_s
+
+    async def get(self, key: str) -> Record | None:
+        await self._clock.sleep(self._latency_s)
+        return await self._records.get(key)
+
+    async def swap(self, key: str, *, expected: int | None, value: bytes | None) -> int:
+        await self._clock.sleep(self._latency_s)
+        return await self._records.swap(key, expected=expected, value=value)
+
+
+class Replica:
+    """A gateway of one server among several on one database: `calls` runs call again as soon as they are answered."""
+
+    def __init__(
+        self, records: MemoryRecords, clock: FakeClock, name: str, turn: str, *, latency_s: float, calls: int, s: float
+    ) -> None:
+        self.sent_s: list[float] = []
+        self._flying: list[tuple[float, Place]] = []
+        self._calls, self._answer_s, self._clock = calls, s, clock
+        place = LedgerPlace(records=cast("RecordStore", Distant(records, clock, latency_s)), clock=clock)
+        waiting = Around(
+            waiting=lambda: self._calls - len(self._flying), turn=lambda: Turn(name=turn, weight=WEIGHTS[turn])
+        )
+        self.sharing = Sharing(place, key="gateway/org", process=name, around=waiting)
+        self.budget = shared_in([self.sharing])("organisation", 200, 20.0, None, clock.monotonic())
+        self._round: asyncio.Task[None] | None = None
+
+    def step(self) -> None:
+        now_s = self._clock.monotonic()
+        while self._flying and self._flying[0][0] <= now_s:
+            self.budget.settle(self._flying.pop(0)[1], now_s)
+        while len(self._flying) < self._calls and self.budget.fits(1, now_s):
+            self.sent_s.append(now_s)
+            self._flying.append((now_s + self._answer_s, self.budget.take(1, now_s)))
+        if self._round is None or self._round.done():
+            self._round = asyncio.ensure_future(self.sharing._round())
+
+
+async def play_replicas(*more: tuple[str, float, int, float]) -> tuple[list[float], list[int]]:
+    """Return the share of the limit that was used in each window, and what each replica got, in a minute."""
+    clock = FakeClock()
+    records, chance = MemoryRecords(clock=clock), Random(5)
+    replicas = [
+        Replica(records, clock, f"r{number}", turn, latency_s=latency_s, calls=calls, s=answer_s)
+        for number, (turn, latency_s, calls, answer_s) in enumerate(more)
+    ]
+    for _ in range(int(60 / 0.02)):
+        for each in chance.sample(replicas, len(replicas)):
+            each.step()
+        await clock.advance(0.02)
+    sent = sorted(at_s for each in replicas for at_s in each.sent_s)
+    assert most_in_a_window(sent, 20.0) <= 200
+    windows = [sum(sent[0] + 20 * number <= at_s < sent[0] + 20 * (number + 1) for at_s in sent) for number in (0, 1)]
+    return [count / 200 for count in windows], [len(each.sent_s) for each in replicas]
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("latency_s", [0.005, 0.03])
+async def test_two_replicas_use_all_of_a_limit_and_the_nearer_one_takes_no_more_than_its_half(latency_s: float) -> None:
+    used, got = await play_replicas(("APPLY", 0.005, 20, 0.05), ("APPLY", latency_s, 20, 0.05))
+    assert min(used) >= 0.98, used
+    assert min(got) >= 0.45 * sum(got), got
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P7")
+@pytest.mark.parametrize("turns", [("DRIFT", "APPLY"), ("APPLY", "APPLY")])
+async def test_a_run_of_few_calls_at_another_replica_leaves_the_rest_to_who_can_use_it(turns: tuple[str, str]) -> None:
+    used, got = await play_replicas((turns[0], 0.003, 20, 0.05), (turns[1], 0.003, 1, 0.4))
+    assert min(used) >= 0.98, used
+    assert got[1] >= 80, got  # it calls twice a second
+
+
+@pytest.mark.slow
+@pytest.mark.promise("P7")
+async def test_an_apply_and_a_drift_scan_at_two_replicas_share_by_their_weights_and_lose_nothing() -> None:
+    used, got = await play_replicas(("DRIFT", 0.003, 20, 0.05), ("APPLY", 0.02, 20, 0.05))
+    assert min(used) >= 0.98, used
+    assert 6.5 <= got[1] / got[0] <= 9, got

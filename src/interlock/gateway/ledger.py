@@ -6,8 +6,9 @@ allowance: the rule of `budget.py`, one level up. A process that dies leaves its
 after the longest time that its requests could have taken.
 
 Pace and turns are shared too. An account gives out its rate evenly, with the burst of one budget, so that nobody
-empties a window at its beginning and leaves a gap. And it remembers what each class got for its weight: while a class
-that got less asks, the others wait, so an apply and a drift scan in two processes share as they do in one.
+empties a window at its beginning and leaves a gap. And it remembers what each class got for its weight, and each
+process of a class: while one that got less asks, the others wait, so an apply and a drift scan in two processes share
+as they do in one, and who is near the store takes no more than who is far. Who got all it wanted asks no more.
 
 Times are wall-clock seconds of one clock: that of the machine whose file the store is, or that of the service which
 keeps a *far* account for several machines. A far account gives longer slices, since each costs a paid request, and
@@ -85,7 +86,7 @@ class Slice:
         free_at_s: When it counts no more.
         turn: The class that it was drawn for; empty when it did not matter.
         weight: Of that class.
-        process: Which process of the class drew it; empty when they need no turns among themselves.
+        process: Which process of the class drew it; empty in slices of releases without turns of processes.
     """
 
     owner: str
@@ -103,7 +104,7 @@ class Turn:
     Attributes:
         name: Of the class.
         weight: Its share against the other classes.
-        process: Which process asks; empty when processes of a class need no turns among themselves.
+        process: Which process asks; empty when it does not matter.
     """
 
     name: str
@@ -128,7 +129,8 @@ class Account:
         level: What the pace gave at `level_at_s`; None for a full burst.
         level_at_s: When that was true.
         served: What each class got, divided by its weight.
-        asked: When each class last asked.
+        asked: When each class, and each process of one, last asked for what it did not get; of one that got all it
+            wanted, so long before that nobody waits for it.
         weights: What each class weighs, of a far account.
         is_far: It is shared between machines.
     """
@@ -262,6 +264,18 @@ def draw(
         piece = replace(piece, turn=turn.name, weight=turn.weight, process=turn.process)
         account = _serve(account, piece, amount, now_s)
     return _with(ledger, name, replace(account, slices=(*account.slices, piece))), piece
+
+
+def satisfied(ledger: Ledger, name: str, turn: Turn, *, now_s: float) -> Ledger:
+    """Note that who drew has all it wants: nobody waits for it until it asks again, but it is not idle yet.
+
+    Else a run of few calls, which is always owed something, would keep the others waiting for most of the time, and
+    what it leaves would be lost.
+    """
+    account = ledger.accounts[name]
+    names = [turn.name, turn.within.name] if turn.process else [turn.name]
+    past_s = now_s - account.tempo.asks_s - _ROUNDING
+    return _with(ledger, name, replace(account, asked={**account.asked, **dict.fromkeys(names, past_s)}))
 
 
 def piece_of(account: Account, turn: Turn | None, want: int, now_s: float) -> int:

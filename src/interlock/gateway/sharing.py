@@ -35,6 +35,7 @@ from interlock.gateway.ledger import (
     next_free_s,
     pace_wait_s,
     piece_of,
+    satisfied,
     settle_account,
     to_bytes,
     usable_s,
@@ -468,10 +469,11 @@ class Sharing:
             return ledger
         self._number += 1
         most = max(budget.allowed // (_FAR_DRAW_SHARE if self.is_far else _DRAW_SHARE), 1)
-        want = max(share.wants, min(share.wants * max(self._around.waiting(), 1), most))
+        all_of_it = share.wants * max(self._around.waiting(), 1)
+        want = max(share.wants, min(all_of_it, most))
         owner = f"{self._process}/{self._number}"
         turn = self._around.turn()
-        if turn is not None and self.is_far:
+        if turn is not None:
             turn = replace(turn, process=self._process)
         ledger, piece = draw(ledger, budget.name, owner=owner, want=want, now_s=wall_s, turn=turn, least=share.wants)
         if piece is None:
@@ -480,6 +482,8 @@ class Sharing:
             dry_until_s = now_s + self._dry_s(account, least, wall_s)
             later.append(lambda: share.refuse(dry_until_s))
         else:
+            if turn is not None and piece.amount >= all_of_it:
+                ledger = satisfied(ledger, budget.name, turn, now_s=wall_s)
             until_s = now_s + usable_s(budget.window_s, self._tempo)
             lease = _Lease(owner=owner, left=piece.amount, until_s=until_s, answered_s=now_s)
             later.append(lambda: share.adopt(lease))

@@ -22,6 +22,7 @@ from interlock.gateway.ledger import (
     next_free_s,
     occupied,
     piece_of,
+    satisfied,
     settle_account,
     to_bytes,
     usable_s,
@@ -161,6 +162,22 @@ def test_a_class_that_asked_and_went_away_holds_nobody_up() -> None:
     book, piece = draw(book, "org", owner="c", want=1, now_s=1001.0, turn=DRIFT)
     assert held is None
     assert piece is not None
+
+
+@pytest.mark.promise("P7")
+def test_nobody_waits_for_a_class_that_got_all_it_wanted() -> None:
+    book = ledger(allowed=600)
+    book, _ = draw(book, "org", owner="first", want=5, now_s=1000.0, turn=DRIFT)
+    book, got = draw(book, "org", owner="a", want=1, now_s=1000.1, turn=APPLY)
+    assert got is not None
+    book = satisfied(book, "org", APPLY, now_s=1000.1)
+    book, piece = draw(book, "org", owner="b", want=1, now_s=1000.2, turn=DRIFT)
+    assert piece is not None
+    wanting = replace(book.accounts["org"], level=0.0, level_at_s=1000.2)
+    book, none = draw(Ledger(accounts={"org": wanting}), "org", owner="c", want=1, now_s=1000.2, turn=APPLY)
+    assert none is None
+    _, waits = draw(book, "org", owner="d", want=1, now_s=1000.4, turn=DRIFT)
+    assert waits is None  # now the apply wants what it did not get
 
 
 def test_a_ledger_of_an_older_version_is_read() -> None:
