@@ -5,7 +5,8 @@ A write sends one line of JSON, `WriteAsked`, and behind it the state as it is: 
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from io import SEEK_END, BytesIO
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +14,7 @@ from msgspec import Struct
 from interlock.bounded import decode_json
 from interlock.coordinator.archive import Writer
 from interlock.errors import UsageError, reason_of
+from interlock.secrecy import PartlyShown
 from interlock.state.history import Quarantined, Version, VersionKind
 
 ASKED_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -148,22 +150,47 @@ class Count(Struct, frozen=True, kw_only=True):
 _A = TypeVar("_A", WriteAsked, QuarantineAsked)
 
 
-def framed(asked: WriteAsked | QuarantineAsked, body: bytes) -> bytes:
-    """Return a line and a state as they are sent."""
-    return msgspec.json.encode(asked) + b"\n" + body
+class Framed(PartlyShown, frozen=True, kw_only=True):
+    """What is sent with a state: the line before it, and the state."""
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"state"})
+
+    line: bytes
+    state: bytes
 
 
-def unframed(sent: bytes, kind: type[_A]) -> tuple[_A, bytes]:
-    """Return the line and the state that were sent.
+def line_of(asked: WriteAsked | QuarantineAsked) -> bytes:
+    """Return the line that is sent before a state."""
+    return msgspec.json.encode(asked) + b"\n"
+
+
+def take_apart(sent: BytesIO) -> Framed:
+    """Return the line and the state that were sent; `sent` is used up.
+
+    The state is moved to the beginning of the buffer, which is then given away: a copy of it would take as much memory.
 
     Raises:
         UsageError: They are not there.
     """
-    end = sent.find(b"\n", 0, ASKED_BYTES_MAX)
-    if end < 0:
+    size = sent.seek(0, SEEK_END)
+    sent.seek(0)
+    line = sent.readline(ASKED_BYTES_MAX)
+    if not line.endswith(b"\n"):
         raise UsageError("no state was sent", why="one line of JSON comes first, and behind it the state")
+    rest = size - len(line)
+    with sent.getbuffer() as whole:
+        whole[:rest] = whole[len(line) :]
+    sent.truncate(rest)
+    return Framed(line=line, state=sent.getvalue())
+
+
+def asked_in(line: bytes, kind: type[_A]) -> _A:
+    """Return what the line before a state says.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
     try:
-        asked = decode_json(sent[:end], type=kind)
+        return decode_json(line, type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
         raise UsageError("no state was sent", why=f"the line before it: {reason_of(error)}") from error
-    return asked, sent[end + 1 :]

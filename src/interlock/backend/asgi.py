@@ -31,7 +31,6 @@ from interlock.backend.protocol import (
     Done,
     Found,
     Give,
-    Intent,
     Outcome,
     Read,
     Refused,
@@ -254,8 +253,10 @@ class _Endpoints:
             caller.check(_NEEDED.get(request.method, Right.APPLY), name)
             body = await self._read_body(request)
             intent = read_intent(request.method, request.query_params, body)
+            if not isinstance(intent, Take):
+                return await _respond(await self._perform(name, intent, body, caller))
             async with Connection(request) as connection:
-                return await self._answer_plain(name, intent, body, caller, credentials, connection)
+                return await self._take(name, intent, caller, credentials, connection)
         except InterlockError as error:
             return await _refusal(request, error)
         except ClientDisconnect:
@@ -274,17 +275,9 @@ class _Endpoints:
             return Response(status_code=400)
         return await _respond(outcome)
 
-    async def _answer_plain(
-        self,
-        name: str,
-        intent: Intent,
-        body: bytes,
-        caller: Caller,
-        credentials: tuple[str, str],
-        connection: Connection,
+    async def _take(
+        self, name: str, intent: Take, caller: Caller, credentials: tuple[str, str], connection: Connection
     ) -> Response:
-        if not isinstance(intent, Take):
-            return await _respond(await self._perform(name, intent, body, caller))
         if intent.info.operation != PLANNING:
             caller.check(Right.APPLY, name)
         check_run(caller, "")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -56,8 +57,7 @@ class _Reading:
         self.reply = Reply()
         self.is_whole = False
         self.began = False
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._body = BytesIO()  # gives its buffer away without a copy, which of a large state would be as large
 
     def on_message_begin(self) -> None:
         self.began = True
@@ -66,13 +66,12 @@ class _Reading:
         self.reply.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
-        self._size += len(body)
-        if self._size > _ANSWER_BYTES_MAX:
+        if self._body.tell() + len(body) > _ANSWER_BYTES_MAX:
             raise BackendUnavailable("the server's answer is larger than any state", fix="interlock doctor")
-        self._chunks.append(body)
+        self._body.write(body)
 
     def on_message_complete(self) -> None:
-        self.reply.body = b"".join(self._chunks)
+        self.reply.body = self._body.getvalue()
         self.is_whole = True
 
 
@@ -110,7 +109,7 @@ class Line:
         path: str,
         query: Mapping[str, object] | None = None,
         *,
-        body: bytes | None = None,
+        body: bytes | Sequence[bytes] | None = None,
         wait_s: float = ANSWER_S,
         attempts: int | None = None,
         absent_ok: bool = False,
@@ -121,7 +120,7 @@ class Line:
             method: The HTTP method.
             path: Below `/api/v1`.
             query: Parameters; None values are left out.
-            body: What is sent.
+            body: What is sent; of several parts, one after the other, so that nobody needs to join them.
             wait_s: Seconds to wait for the whole answer.
             attempts: How often to try at most; None for as often as this line is patient.
             absent_ok: "There is no such thing" is an answer too.
@@ -131,11 +130,12 @@ class Line:
             BackendUnavailable: It cannot be reached; whether it did what was asked is not known.
         """
         target = _target(self._place.path + BASE + path, query)
+        parts = (body,) if isinstance(body, bytes) else body
         further = (self._attempts if attempts is None else attempts) - 1
         pauses = [*PAUSES_S, *[PAUSES_S[-1]] * further][:further]
         for pause_s in (*pauses, None):
             try:
-                reply = await self._once(method, target, body, wait_s)
+                reply = await self._once(method, target, parts, wait_s)
                 if reply.status in _OK or (absent_ok and reply.status == _ABSENT):
                     return reply
                 raise self._refused(reply)
@@ -181,19 +181,19 @@ class Line:
         while self._idle:
             await _closed(self._idle.pop()[1])
 
-    async def _once(self, method: str, target: str, body: bytes | None, wait_s: float) -> Reply:
+    async def _once(self, method: str, target: str, parts: Sequence[bytes] | None, wait_s: float) -> Reply:
         while True:
             kept = bool(self._idle)
             try:
-                return await self._told(method, target, body, wait_s)
+                return await self._told(method, target, parts, wait_s)
             except _Stale:
                 if not kept:
                     raise self._away("it closed the connection") from None
 
-    async def _told(self, method: str, target: str, body: bytes | None, wait_s: float) -> Reply:
+    async def _told(self, method: str, target: str, parts: Sequence[bytes] | None, wait_s: float) -> Reply:
         try:
             async with asyncio.timeout(CONNECT_S + wait_s), self._connection() as (reader, writer):
-                await _send(writer, self._head(method, target, body), body)
+                await _send(writer, self._head(method, target, parts), parts or ())
                 return await _receive(reader, writer)
         except TimeoutError as error:
             raise self._away(f"no answer came within {wait_s:g} s") from error
@@ -235,7 +235,7 @@ class Line:
             error.fix = command("login", self.url)
         return error
 
-    def _head(self, method: str, target: str, body: bytes | None) -> bytes:
+    def _head(self, method: str, target: str, parts: Sequence[bytes] | None) -> bytes:
         lines = [
             f"{method} {target} HTTP/1.1",
             f"Host: {self._place.netloc.rpartition('@')[2]}",
@@ -243,8 +243,8 @@ class Line:
             f"User-Agent: interlock/{__version__}",
             "Accept: application/json",
         ]
-        if body is not None:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        if parts is not None:
+            lines += ["Content-Type: application/json", f"Content-Length: {sum(map(len, parts))}"]
         elif method != "GET":
             lines.append("Content-Length: 0")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
@@ -274,12 +274,13 @@ def _spelled(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-async def _send(writer: asyncio.StreamWriter, head: bytes, body: bytes | None) -> None:
+async def _send(writer: asyncio.StreamWriter, head: bytes, parts: Sequence[bytes]) -> None:
     try:
         writer.write(head)
-        for start in range(0, len(body or b""), _CHUNK):
-            writer.write(memoryview(body or b"")[start : start + _CHUNK])
-            await writer.drain()
+        for part in parts:
+            for start in range(0, len(part), _CHUNK):
+                writer.write(memoryview(part)[start : start + _CHUNK])
+                await writer.drain()
         await writer.drain()
     except (ConnectionResetError, BrokenPipeError):
         return  # the server may have answered before it closed: what it says tells more

@@ -22,7 +22,7 @@ from interlock.api.versions import (
     Refused,
     Versions,
     WriteAsked,
-    framed,
+    line_of,
 )
 from interlock.coordinator.archive import THREAD_BYTES_MIN, Writer, Written, say_dropped
 from interlock.coordinator.chain import MAX_HISTORY
@@ -106,7 +106,7 @@ class ServerArchive:
         """See `Archive.write`. Sent again when its answer is lost: one state under one grant is one write."""
         asked = WriteAsked(grant=Grant.of(writer), kind=kind, note=note, force=force)
         written: Written = await self._line.ask_for(
-            Written, "POST", _VERSIONS, _of(state), body=framed(asked, body), wait_s=BULK_S
+            Written, "POST", _VERSIONS, _of(state), body=(line_of(asked), body), wait_s=BULK_S
         )
         return written
 
@@ -204,7 +204,7 @@ class ServerArchive:
             is_fenced=isinstance(error, LeaseLost),
         )
         kept: Kept = await self._line.ask_for(
-            Kept, "POST", _QUARANTINE, _of(state), body=framed(asked, body), wait_s=BULK_S
+            Kept, "POST", _QUARANTINE, _of(state), body=(line_of(asked), body), wait_s=BULK_S
         )
         say_dropped(error, kept.dropped)
         return kept.entry

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from interlock.api.problem import PROBLEM_TYPE, Problem
+from interlock.api.versions import Framed
 from interlock.server.api.table import BASE, FORM, OCTETS, AnyEndpoint, NoBody
 
 _REF: Final = "#/components/schemas/{name}"
@@ -134,7 +135,7 @@ def _body(endpoint: AnyEndpoint, schemas: _Schemas) -> dict[str, Any]:
 
 
 def _content(kind: type, schemas: _Schemas, media_type: str) -> dict[str, Any]:
-    if kind is bytes:
+    if kind in (bytes, Framed):
         return {media_type: {"schema": {"type": "string", "format": "binary"}}}
     return {_JSON: {"schema": schemas[kind]}}
 

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from interlock import __version__
 from interlock.api.problem import PROBLEM_TYPE, problem_of
+from interlock.api.versions import Framed, take_apart
 from interlock.bounded import decode_json
 from interlock.coordinator import check_state_name
 from interlock.errors import AuthenticationFailed, BackendUnavailable, InterlockError, UsageError, reason_of
@@ -203,6 +204,8 @@ def _query(endpoint: AnyEndpoint, request: Request) -> Any:
 async def _body(endpoint: AnyEndpoint, request: Request) -> Any:
     if endpoint.body is NoBody:
         return NoBody()
+    if endpoint.body is Framed:
+        return take_apart(await _received(request, endpoint.limit_bytes))
     sent = await read_body(request, endpoint.limit_bytes)
     if endpoint.body is bytes:
         return sent
@@ -219,6 +222,10 @@ async def read_body(request: Request, limit: int) -> bytes:
         TooLarge: It has more than `limit` bytes.
         UsageError: It did not arrive in time.
     """
+    return (await _received(request, limit)).getvalue()  # no copy: BytesIO gives its buffer away
+
+
+async def _received(request: Request, limit: int) -> BytesIO:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
@@ -231,7 +238,7 @@ async def read_body(request: Request, limit: int) -> bytes:
                     raise _too_large(limit)
     except TimeoutError as error:
         raise UsageError("the request was not received", why=f"it took over {BODY_TIMEOUT_S:g} s") from error
-    return body.getvalue()  # no copy: BytesIO gives its buffer away
+    return body
 
 
 def _too_large(limit: int) -> TooLarge:

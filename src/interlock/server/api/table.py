@@ -99,7 +99,7 @@ class Endpoint(Generic[Q, B]):
         do: Does it. Returns a struct, None for nothing, or `Sent`. The first line of what it says of itself is told to
             people: see `summary`.
         query: The parameters of the address, all of them text, numbers or booleans.
-        body: What is sent, in JSON; `bytes` for a body that is not JSON.
+        body: What is sent, in JSON; `bytes` for a body that is not JSON, `Framed` for a state behind a line of JSON.
         answer: What is answered, in JSON; None for nothing, `bytes` for what is not JSON, `Version | None` for what may
             be absent.
         media_type: Of an answer that is `bytes`; JSON lines, for example.

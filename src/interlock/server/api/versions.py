@@ -18,13 +18,14 @@ from interlock.api.versions import (
     VERSION_HEADER,
     ByGrant,
     Count,
+    Framed,
     Grant,
     Kept,
     QuarantineAsked,
     Refused,
     Versions,
     WriteAsked,
-    unframed,
+    asked_in,
 )
 from interlock.audit.entry import Fact
 from interlock.backend.locking import check_may_change
@@ -160,9 +161,9 @@ class _Archive:
         """The highest serial of a lineage."""
         return Count(count=await self._archive.highest_serial(call.query.state, call.query.lineage))
 
-    async def write(self, call: Call[OfState, bytes]) -> Written:
+    async def write(self, call: Call[OfState, Framed]) -> Written:
         """Write a state under a grant: a line of JSON, then the state."""
-        asked, body = unframed(call.body, WriteAsked)
+        asked, body = asked_in(call.body.line, WriteAsked), call.body.state
         state = call.query.state
         if asked.force:
             call.caller.check(Right.RESTORE, state)
@@ -256,9 +257,9 @@ class _Archive:
         await self._note("quarantine-discarded", call, {**facts, "serial": gone.serial, "sha256": gone.digest})
         return gone
 
-    async def quarantine(self, call: Call[OfState, bytes]) -> Kept:
+    async def quarantine(self, call: Call[OfState, Framed]) -> Kept:
         """Keep bytes that a run's own door refused."""
-        asked, body = unframed(call.body, QuarantineAsked)
+        asked, body = asked_in(call.body.line, QuarantineAsked), call.body.state
         error = (LeaseLost if asked.is_fenced else InterlockError)(asked.what, why=asked.why)
         error.facts = {"addresses": asked.addresses, **({"finding": asked.finding} if asked.finding else {})}
         writer = asked.grant.writer(signed(asked.grant.who, call.caller))
@@ -324,7 +325,7 @@ class _Archive:
         by = signed("", call.caller)
         await self._entries.write(action, call, facts, subject=f"{OWN}{call.query.state}", by=by)
 
-    async def _writer(self, call: Call[OfState, ByGrant] | Call[OfState, bytes], grant: Grant) -> Writer:
+    async def _writer(self, call: Call[OfState, ByGrant] | Call[OfState, Framed], grant: Grant) -> Writer:
         """Return who writes, after a look whether it is that one's own grant, and one to change the state.
 
         Raises:
@@ -336,7 +337,7 @@ class _Archive:
         check_may_change(state, lock, ticket=grant.ticket, token=grant.token, lock_id=grant.lock_id)
         return grant.writer(signed(grant.who, call.caller))
 
-    async def _agree_to_write(self, call: Call[OfState, bytes], asked: WriteAsked, body: bytes) -> View:
+    async def _agree_to_write(self, call: Call[OfState, Framed], asked: WriteAsked, body: bytes) -> View:
         """Have another person agree to a state that no run made, or that is stored by force; return what is there.
 
         Without a current grant there is nothing to agree to: the archive refuses, and keeps the bytes.
@@ -409,7 +410,7 @@ def _reading(do: _Archive) -> list[AnyEndpoint]:
 def _writing(do: _Archive) -> list[AnyEndpoint]:
     return [
         acts(
-            "/versions", do.write, right=Right.APPLY, query=OfState, body=bytes, answer=Written, limit_bytes=_WHOLE_MAX
+            "/versions", do.write, right=Right.APPLY, query=OfState, body=Framed, answer=Written, limit_bytes=_WHOLE_MAX
         ),
         acts("/versions/delete", do.delete, right=Right.APPLY, query=OfState, body=ByGrant, answer=Written | None),
         acts("/versions/restore", do.restore, right=Right.RESTORE, query=OfState, body=ByGrant, answer=Written),
@@ -430,7 +431,7 @@ def _refused_writes(do: _Archive) -> list[AnyEndpoint]:
             do.quarantine,
             right=Right.APPLY,
             query=OfState,
-            body=bytes,
+            body=Framed,
             answer=Kept,
             limit_bytes=_WHOLE_MAX,
         ),

@@ -15,7 +15,7 @@ import pytest
 from tests.cloud_api import Sent, settle
 
 from interlock.api.locks import told_event
-from interlock.api.versions import ByGrant, Grant, WriteAsked, framed
+from interlock.api.versions import ByGrant, Grant, WriteAsked, line_of
 from interlock.backend.asgi import Service
 from interlock.compose.gateways import open_doors
 from interlock.compose.serving import open_exchange, server_app
@@ -215,7 +215,7 @@ async def test_no_client_of_the_api_changes_a_state_under_a_grant_to_plan(desk: 
     assert (await post("/locks/events", msgspec.json.encode(told_event(wish))))[0] == 200
     token = (await desk.home.coordinator.view(STATE)).lock.holders[0].token
     grant = Grant(ticket="r", token=token, run="r")
-    status, body = await post("/versions", framed(WriteAsked(grant=grant), document(1, "a")))
+    status, body = await post("/versions", line_of(WriteAsked(grant=grant)) + document(1, "a"))
     assert (status, "to plan" in body) == (409, True), body
     assert len(await desk.home.archive.quarantined(STATE)) == 1
     assert (await post("/versions/delete", msgspec.json.encode(ByGrant(grant=grant))))[0] == 409

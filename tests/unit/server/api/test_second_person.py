@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from interlock.api.locks import told_event
-from interlock.api.versions import ByGrant, Grant, WriteAsked, framed
+from interlock.api.versions import ByGrant, Grant, WriteAsked, line_of
 from interlock.backend.asgi import Service
 from interlock.compose.gateways import open_doors
 from interlock.compose.serving import open_exchange, server_app
@@ -68,7 +68,7 @@ class Desk:
         return Grant(ticket=ticket, token=holder.token, run=run)
 
     async def write(self, who: Client, grant: Grant, body: bytes, **more: Any) -> Answered:
-        return await self.post(who, f"/versions{_WAY}", framed(WriteAsked(grant=grant, **more), body))
+        return await self.post(who, f"/versions{_WAY}", line_of(WriteAsked(grant=grant, **more)) + body)
 
     async def approve(self, who: Client, refused: Answered) -> None:
         """Approve what a refusal names, as its next command says."""
