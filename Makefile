@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # More than the cores of a small machine: end-to-end tests wait for processes much of their time.
 WORKERS ?= 5
 CHAOS_SECONDS ?= 240
-# Names of benchmarks, such as `make bench BENCH="store state"`; all when empty.
+# Names of benchmarks, such as `make bench BENCH="store state"`; all when empty. BENCH_SCALE=10 makes `server` ten times as large.
 BENCH ?=
 
 # What is done of the matrix is kept here, so that a second `make matrix` goes on where the first ended.
