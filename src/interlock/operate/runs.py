@@ -16,6 +16,7 @@ from interlock.errors import BackendUnavailable, UsageError, command
 if TYPE_CHECKING:
     from interlock.api.runs import ToldRun
     from interlock.home.interface import Home
+    from interlock.recovery.witnesses.process import Recorded
     from interlock.run.retention import Removed, Retention
     from interlock.run.summary import Summary
     from interlock.run.transcript import Reader
@@ -63,6 +64,25 @@ def _summary_of(told: ToldRun) -> Summary | None:
         return decode_json(bytes(told.summary), type=Summary)
     except (msgspec.MsgspecError, ValueError):
         return None
+
+
+async def recorded_at_server(home: Home, run: str) -> Recorded | None:
+    """Return what a run told the server of its processes, where this home knows nothing of it itself.
+
+    Another home of this very machine can see whether they live. That they are gone proves nothing: what the run told
+    last may be from before it started its Terraform, and its lock file is in the home where it works.
+    """
+    from interlock.recovery.witnesses.process import Recorded
+    from interlock.run.summary import SUMMARY
+
+    if home.team_runs is None or (home.runs / run / SUMMARY).exists():
+        return None
+    told = next((each for each in await home.team_runs.recent(limit=1, begins=run) if each.run == run), None)
+    summary = None if told is None else _summary_of(told)
+    if summary is None:
+        return None
+    gap = "what the run told the server last may be older than what it did since"
+    return Recorded(processes=summary.processes, source=f"run {run} at {home.place}", gap=gap)
 
 
 async def bring_run(home: Home, text: str) -> Path:

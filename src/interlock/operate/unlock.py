@@ -24,12 +24,14 @@ from interlock.existing import ExistingBackend, TerraformLock, find_reference
 from interlock.home.interface import Home
 from interlock.lock import Holder
 from interlock.operate.places import places_beside
+from interlock.operate.runs import recorded_at_server
 from interlock.policy.approval import Kind
 from interlock.recovery import Evidence, Says, Verdict, judge
 from interlock.recovery.terraform_lock import Inquiry, Judged, Override, break_lock, check_may_break, examine
-from interlock.recovery.witnesses import ci, heartbeat, terraform
+from interlock.recovery.witnesses import ci, heartbeat, process, terraform
 from interlock.recovery.witnesses.ci import Trust
 from interlock.recovery.witnesses.heartbeat import Watch
+from interlock.recovery.witnesses.process import Recorded
 from interlock.recovery.witnesses.terraform import Suspect
 from interlock.rights import Right
 from interlock.run.summary import find_summary
@@ -316,6 +318,7 @@ class GrantCase:
         self._state = question.site.ref.queue
         self._holder: Holder | None = None
         self._explained: Explained | None = None
+        self._told: tuple[str, Recorded | None] | None = None
 
     async def examine(self) -> Explained:
         """See `Case.examine`."""
@@ -376,7 +379,14 @@ class GrantCase:
 
     async def _gather(self, holder: Holder, still_s: float, window_s: float) -> list[Evidence]:
         if holder.run:
-            return await asyncio.to_thread(self._recovery.gather, self._state, holder, still_s)
+            evidence = await asyncio.to_thread(self._recovery.gather, self._state, holder, still_s)
+            if self._told is None or self._told[0] != holder.run:  # once: it is looked at often while we watch
+                self._told = holder.run, await recorded_at_server(self._question.home, holder.run)
+            told = self._told[1]
+            if told is None:
+                return evidence
+            seen = await asyncio.to_thread(process.collect, told, now=self._question.home.clock.now())
+            return [*(each for each in evidence if each.witness != "process"), *seen]
         now = self._question.home.clock.now()
         silent = still_s >= window_s
         text = f"the lock stood still while we watched for {still_s:.1f}s" if silent else f"watched for {still_s:.1f}s"
