@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import InterlockError, LeaseLost, PolicyGate, StateInvalid, UsageError, command
 from interlock.lock import holder_of
+from interlock.operate.policies import policies_of
 from interlock.rights import Right
 from interlock.site.holding import is_review
 from interlock.site.moved import (
@@ -90,6 +91,8 @@ async def plan_move(source: Site, target: Site) -> Move | None:
     if found:
         raise _damaged(source, target, "; ".join(finding.message for finding in found[:3]))
     await _check_no_review(source, target)
+    for each in (source, target):
+        await _check_not_held_back(each)
     return await _judge(source, target, body)
 
 
@@ -105,6 +108,23 @@ async def _check_no_review(source: Site, target: Site) -> None:
             f"the state at {name_of(source, target)} is under review",
             why=pause.reason,
             fix=f"{_near(source, target)}{command('state', 'accept', source.subject)}",
+        )
+
+
+async def _check_not_held_back(site: Site) -> None:
+    """Refuse to wait at a server for the end of a freeze, or for a window, with one place closed meanwhile.
+
+    Raises:
+        PolicyGate: The server would let nobody change the state now.
+    """
+    if not site.ref.is_own or site.home.team_runs is None:
+        return
+    held = (await policies_of(site.ref.queue, site.home))[1]
+    if held is not None:
+        raise PolicyGate(
+            f"{site.ref.queue} is not moved now",
+            why=f"{held.text}; {site.home.place} lets no change of it begin",
+            fix=command("policies", "show", site.ref.queue),
         )
 
 

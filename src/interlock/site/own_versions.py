@@ -14,7 +14,7 @@ from interlock.recovery.damage import UNDECIDED, Snapshot, judge_chain
 from interlock.site.holding import holding, is_review, settling
 from interlock.site.intent import DELETIONS_ACCEPTED, STATE_RESTORED, find_intent
 from interlock.site.interface import PlannedRepair, PlannedRestore
-from interlock.site.moved import address_moved_to
+from interlock.site.moved import address_arriving_from, address_moved_to
 from interlock.site.opening import plan_hint
 from interlock.site.own_leftovers import OwnLeftovers
 from interlock.site.ref import StateRef
@@ -201,7 +201,8 @@ class OwnVersions:
         """See `Versions.push`."""
 
         def ends(pause: Pause) -> bool:
-            return is_review(pause) or bool(back_from and address_moved_to(pause) == back_from)
+            comes_from = {address_moved_to(pause), address_arriving_from(pause)}
+            return is_review(pause) or bool(back_from and back_from in comes_from)
 
         async with settling(self.home, self.state, "state push", ends) as seat:
             written = await self.archive.write(

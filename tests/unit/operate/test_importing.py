@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from interlock.errors import UsageError
+from interlock.errors import PolicyGate, UsageError
 from interlock.home.embedded import EmbeddedHome
 from interlock.operate.importing import plan_transfers, transfer
 from interlock.operate.moving import Content
-from interlock.site.moved import check_not_moved
+from interlock.policy import Freeze, Policy
+from interlock.site.moved import arriving_from, check_not_moved, name_of
 from interlock.site.own import OwnSite
 from interlock.site.which import own_ref
 from interlock.testing.home import memory_home
@@ -43,6 +44,41 @@ async def test_a_state_is_meant_with_its_workspaces_a_workspace_alone_and_all_wh
     assert await names(homes, "prod@eu") == [("prod@eu", "prod@eu")]
     assert await names(homes, "prod", renamed="live") == [("prod", "live"), ("prod@eu", "live@eu")]
     assert [each for each, _ in await names(homes)] == ["dev", "prod", "prod@eu"]
+
+
+async def test_a_state_is_not_closed_to_wait_for_the_end_of_a_freeze_at_a_server(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmbeddedHome, "team_runs", property(lambda home: home is homes[1] or None))
+    await homes[1].policies.replace((Policy(name="two", states="dev", freezes=(Freeze(reason="holidays"),)),))
+    with pytest.raises(PolicyGate, match="dev is not moved now") as refused:
+        await names(homes, "dev")
+    assert "holidays" in refused.value.why
+    assert await names(homes, "prod@eu")
+
+
+async def test_a_move_with_its_history_that_broke_off_is_finished_without_it(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = homes
+    await OwnSite(own_ref("dev"), here).versions.push(state(2, "a", "b", lineage="dev"), force=False)
+    with monkeypatch.context() as broken:
+        broken.setattr("interlock.site.arriving._must_force", _breaks)
+        with pytest.raises(ConnectionError):
+            await moved(homes, "dev")
+    await there.coordinator.pause("dev", by="r", reason=arriving_from(_named(homes, "dev")))
+    plan = await plan_transfers(["dev"], *homes, {})
+    await transfer(plan, *homes, told=lambda *_: None, history=False)
+    assert [each.number for each in await there.archive.history("dev")] == [1]
+    assert (await there.coordinator.view("dev")).lock.pause is None
+
+
+def _named(homes: Homes, name: str) -> str:
+    return name_of(*(OwnSite(own_ref(name), home) for home in homes))
+
+
+def _breaks(*_: object) -> bool:
+    raise ConnectionError
 
 
 async def test_what_is_not_there_and_a_name_for_several_are_refused(homes: Homes) -> None:
