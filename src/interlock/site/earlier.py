@@ -17,6 +17,7 @@ from interlock.coordinator.names import root_and_workspace
 from interlock.errors import InterlockError, UsageError, command
 from interlock.foreign_text import one_line
 from interlock.late_pattern import late_bytes
+from interlock.rights.token import Forbidden
 from interlock.site.identity import Identity, default_state_names, identities_of
 from interlock.site.which import holds_configuration
 from interlock.source.tree import MAX_FILE_BYTES, is_configuration
@@ -134,7 +135,10 @@ def _is_there(folder: str) -> bool:
 
 async def _has_resources(home: Home, state: str) -> bool:
     """Say whether a state has anything that would be created a second time; a damaged one may have."""
-    if not await home.has_version(state):
+    try:
+        if not await home.has_version(state):
+            return False
+    except Forbidden:  # a token for other states alone; who works with it neither made that one nor can be shown it
         return False
     try:
         return bool(await _held(home, state))

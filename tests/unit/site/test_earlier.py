@@ -17,6 +17,7 @@ from interlock.coordinator.archive import Writer
 from interlock.home.embedded import EmbeddedHome, open_home
 from interlock.home.known import KnownState
 from interlock.lock import Requested
+from interlock.rights.token import Forbidden
 from interlock.settings.reading import load
 from interlock.site.earlier import Earlier, find_earlier
 from interlock.site.identity import default_state_names
@@ -143,6 +144,22 @@ def test_a_damaged_state_is_asked_about_as_one_with_content(tmp_path: Path) -> N
     found = earlier(tmp_path, folder, used("before", folder), damage)
     assert found is not None
     assert found.state == "before"
+
+
+def test_a_name_that_a_token_of_a_server_may_not_read_keeps_nobody_from_the_state_that_it_is_for(
+    tmp_path: Path,
+) -> None:
+    """With interlock.yaml a module had another name before; a token for `prod/**` is for none that a folder gives."""
+    folder = module(tmp_path / "cc")
+
+    async def forbid(home: EmbeddedHome) -> None:
+        home.has_version = forbidden  # type: ignore[method-assign]
+
+    async def forbidden(state: str) -> bool:
+        raise Forbidden(f"token t may not read-state {state}", why="it has the role runner for the states prod/**")
+
+    assert default_state_names(folder), "there is a name to look for"
+    assert earlier(tmp_path, folder, forbid, state="prod/routing") is None
 
 
 @pytest.mark.parametrize("folders", [(), ("",), ("\0",), ("/" + "x" * 5000,), ("\n\x1b[31m/gone",)])
