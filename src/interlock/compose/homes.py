@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from interlock.errors import BackendUnavailable, UsageError, command
+from interlock.errors import InterlockError, UsageError, command
 from interlock.home.embedded import check_own, read_settings
 from interlock.home.embedded import open_home as open_embedded
 from interlock.home.login import with_login
@@ -107,16 +107,17 @@ async def check_not_left_here(state: str, place: Path, settings: Settings, envir
     """
     if settings.server is None or not settings.database.exists():
         return
-    alone = replace(settings, server=None, token=None)
-    with suppress(BackendUnavailable):  # a store that cannot be read keeps nobody from the server
+    view = None
+    with suppress(InterlockError):  # a store that cannot be read, as without its key, keeps nobody from the server
+        alone = replace(settings, server=None, token=None)
         async with open_embedded(alone, make=False, environ=environ) as machine:
             view = await machine.coordinator.view(state)
-            if view.head is not None and view.head.digest and not address_moved_to(view.lock.pause):
-                raise UsageError(
-                    f"the state of {place} is in the store of this machine, and not at {settings.server}",
-                    why=f"{settings.database} has it as {state}; begun anew, everything would be created a second time",
-                    fix=command("state", "import", state),
-                )
+    if view is not None and view.head is not None and view.head.digest and not address_moved_to(view.lock.pause):
+        raise UsageError(
+            f"the state of {place} is in the store of this machine, and not at {settings.server}",
+            why=f"{settings.database} has it as {state}; begun anew, everything would be created a second time",
+            fix=command("state", "import", state),
+        )
 
 
 def settings_of_run(order: Order, environ: Mapping[str, str]) -> Settings:
