@@ -172,6 +172,8 @@ class _Locks:
     async def list(self, call: Call[SomeQueues, NoBody]) -> ToldStates:
         """The states that the token may see, by name."""
         query = call.query
+        if not 1 <= query.limit <= PAGE_MAX:
+            raise UsageError("the states were not listed", why=f"a page has 1 to {PAGE_MAX} states")
         if max(len(query.prefix), len(query.after)) > _PREFIX_MAX:
             raise UsageError("the states were not listed", why=f"no name has more than {_PREFIX_MAX} characters")
         own = visible_beginning(call.caller)

@@ -165,6 +165,8 @@ class _Runs:
     async def list(self, call: Call[SomeRuns, NoBody]) -> ToldRuns:
         """Runs, the newest first."""
         query = call.query
+        if not 1 <= query.limit <= PAGE_MAX:
+            raise UsageError("the runs were not listed", why=f"a list has 1 to {PAGE_MAX} runs")
         check_beginning(query.before)
         check_beginning(query.begins)
         shown: list[KeptRun] = []

@@ -72,6 +72,12 @@ async def test_a_page_of_states_reads_as_much_as_it_shows_however_many_there_are
     assert desk.records.looked <= 25
 
 
+async def test_a_page_has_its_limits() -> None:
+    desk = Desk()
+    for query in ("limit=0", "limit=201", "limit=-1", f"after={'a' * 201}", f"prefix={'a' * 201}"):
+        assert (await desk.ask(query, "**")).status == 400, query
+
+
 def page_of(after: str) -> list[str]:
     names = (f"{'rare' if number % 500 == 250 else 'prod'}/{number:04d}" for number in range(STATES))
     return [name for name in names if name > after]

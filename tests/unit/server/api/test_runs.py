@@ -171,6 +171,8 @@ async def test_runs_are_listed_page_by_page_and_a_token_that_may_see_few_finds_t
     await written(desk.records, runs)
     kept = KeptRun(run=runs[7][:-1] + "0", state="test/b", owner="bob", summary=msgspec.Raw(b"{}"), told_at=NOW)
     await desk.records.swap(f"run/{kept.run}", expected=None, value=msgspec.json.encode(kept))
+    for query in ("limit=0", "limit=1001", "before=-", "begins=~"):
+        assert (await desk.ask("GET", f"/runs?{query}", Role.READER, "**")).status == 400, query
     first = (await desk.ask("GET", "/runs?limit=2", Role.READER, "**")).json()
     assert [run["run"] for run in first["runs"]] == runs[::-1][:2]
     second = (await desk.ask("GET", f"/runs?limit=2&before={first['next']}", Role.READER, "**")).json()
