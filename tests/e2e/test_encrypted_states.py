@@ -304,6 +304,33 @@ def test_a_killed_run_on_an_encrypted_state_is_rescued_without_a_key_and_the_nex
 
 
 @pytest.mark.on("consul", "kubernetes")
+@pytest.mark.promise("P4", "P8")
+@pytest.mark.parametrize("where", ["consul", "consul-real", "kubernetes", "kubernetes-real"])
+def test_a_run_that_was_broken_while_it_was_stopped_writes_nothing_over_an_encrypted_state(
+    desk: Desk, tmp_path: Path, where: str
+) -> None:
+    with PLACES[where](tmp_path) as place:
+        module = root(desk, place)
+        assert desk.run("apply", module, "--auto-approve", environ=ENCRYPTED).code == 0
+        gate = desk.gate()
+        late = desk.start(
+            "apply", module, "--auto-approve", "--", "-var=round=2", f"-var=gate={gate}", environ=ENCRYPTED
+        )
+        supervisor = desk.until_working().processes["supervisor"].pid
+        os.kill(supervisor, signal.SIGSTOP)
+        before = place.stored()
+        elsewhere = {"INTERLOCK_HOME": str(desk.folder / "other")}  # where nobody can see that the supervisor still is
+        words = ("--yes", "--window", "2s", "--i-have-verified", "that machine is off", "--operator", "Ann")
+        broken = desk.run("force-unlock", module, *words, environ=elsewhere)
+        assert broken.code == 0, broken.err
+        os.kill(supervisor, signal.SIGCONT)
+        gate.unlink()
+        ended = late.wait()
+        assert ended.code == 12, ended.err
+        assert (place.stored(), place.is_locked()) == (before, False)
+
+
+@pytest.mark.on("consul", "kubernetes")
 @pytest.mark.promise("P3", "P11")
 @pytest.mark.parametrize("where", ["consul", "consul-real", "kubernetes", "kubernetes-real"])
 def test_an_encrypted_state_that_no_packing_makes_small_is_kept_and_a_run_says_what_cannot_read_it(

@@ -116,7 +116,7 @@ def test_a_provider_that_crashes_while_it_is_configured_is_tried_once_more(
 @pytest.mark.promise("P8", "P10")
 def test_the_advice_of_a_crash_names_the_file_that_has_its_stack_trace(desk: Desk, centre: Path) -> None:
     words = ("apply", centre, "--state", "s", "--auto-approve", "--retries", "0")
-    answer = desk.run(*words, environ=crash(desk, after=0))
+    answer = desk.run(*words, environ={**crash(desk, after=0), "TF_LOG": "error"})  # else OpenTofu prints none
     assert answer.code == 34, answer.err
     named = re.search(r"less (\S+)    has the stack trace", answer.err)
     assert named is not None, answer.err

@@ -21,7 +21,7 @@ from interlock.terraform.events import Unparsed
 from interlock.terraform.interruption import MAX_NAMED
 
 _JOURNAL = "journal.jsonl"  # quotes what Terraform said; the trace itself is in Terraform's own output
-_TRACE = late(r"Stack trace from the \S+ plugin|^(?:panic|fatal error): ")
+_TRACE = late(r"Stack trace from the \S+ plugin|(?:^|\[ERROR\] provider\.\S+: )(?:panic|fatal error): ")
 _STACK_TRACE = late(r"Stack trace from the \S+ plugin|plugin crashed!|^panic: ", re.MULTILINE)
 
 

@@ -38,7 +38,7 @@ from interlock.errors import (
 )
 from interlock.foreign_text import shell_word
 from interlock.run import settle
-from interlock.run.binary import Binary
+from interlock.run.binary import Binary, tool_of
 from interlock.run.cut_off import also_cut, drop_saved, find_cut, find_trace, name_signal
 from interlock.run.endings import CRASH, ApplyEnd, PlanEnd, judge_apply, judge_plan, may_repeat
 from interlock.run.entries import (
@@ -77,6 +77,7 @@ from interlock.run.transcript import Journal
 from interlock.run.turn import CANNOT, PRIORITY, Turn
 from interlock.run.workspace import Workspace
 from interlock.source.disk import write_file
+from interlock.source.tree import Tool
 from interlock.state.encrypted import WITHOUT_CONTENT, is_encrypted
 from interlock.state.lineage import find_gone
 from interlock.terraform.events import Action as PlannedAction
@@ -514,8 +515,12 @@ class Supervisor:
     def _diagnosed(self, outcome: Outcome) -> InterlockError:
         """Name the cause of a failed command; of a crash also the file that has its stack trace."""
         error = self._hands.diagnose(outcome.events, outcome.text)
-        if error.facts.get("category") == CRASH and (trace := find_trace(self._run_folder)) is not None:
+        if error.facts.get("category") != CRASH:
+            return error
+        if (trace := find_trace(self._run_folder)) is not None:
             error.fix = f"less {shell_word(str(trace))}    has the stack trace, for the provider's makers; {error.fix}"
+        elif tool_of(self._binary.name) is Tool.TOFU:
+            error.fix += "; OpenTofu prints a provider's stack trace only with TF_LOG=error"
         return error
 
     def _marked(self) -> tuple[object, ...]:

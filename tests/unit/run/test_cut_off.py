@@ -116,6 +116,9 @@ def test_the_file_that_has_the_trace_of_a_crash_is_found_and_the_runs_own_journa
     assert find_trace(tmp_path) is None
     (tmp_path / "apply.err").write_text("warning\nfatal error: concurrent map writes\n")
     assert find_trace(tmp_path) == tmp_path / "apply.err"
+    logged = "2026-11-30T19:22:49.458Z [ERROR] provider.terraform-provider-x: fatal error: concurrent map writes\n"
+    (tmp_path / "apply.err").write_text(logged)  # OpenTofu with TF_LOG
+    assert find_trace(tmp_path) == tmp_path / "apply.err"
     (tmp_path / "apply.err").write_text("")
     (tmp_path / "apply.jsonl").write_text('{"@message":"Stack trace from the terraform-provider-x plugin:"}\n')
     assert find_trace(tmp_path) == tmp_path / "apply.jsonl"

@@ -1026,3 +1026,17 @@ async def test_a_saved_plan_of_a_new_encrypted_state_is_applied_to_the_nothing_t
     assert await scene.run() == 0
     assert "begin" not in scene.diary.steps
     assert "apply" in scene.diary.steps
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize(("name", "said"), [("tofu", True), ("fake", False)])
+async def test_a_crash_under_opentofu_says_how_to_see_the_stack_trace_that_it_keeps_to_itself(
+    tmp_path: Path, name: str, said: bool
+) -> None:
+    crashed = TerraformFailed("a provider crashed", fix="again", category="provider-crash")
+    scene = Scene(tmp_path, diagnosed=crashed)
+    scene.supervisor._binary = Binary(argv=(name,), name=name, mark=name)
+    scene.terraform.ends["plan"] = Ending(code=1)
+    outcome = await scene.run()
+    assert isinstance(outcome, TerraformFailed)
+    assert ("TF_LOG=error" in outcome.fix) is said
