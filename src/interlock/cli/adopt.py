@@ -191,6 +191,7 @@ def _say_adopted(plan: Plan, where: Path, kept: _Done, name: str | None, *, dry_
         return
     for setting, source in plan.outside:
         view.note(f"also remove {setting} from {source}: it still names the old place")
+    view.note("earlier versions, where that backend keeps any, stay there")
     named = ("--state", name) if name else ()
     if plan.edit.is_empty or kept.edited:
         view.note(f"next: {command('plan', where, *named)}    it should find no changes")
@@ -202,6 +203,7 @@ def _say_adopted(plan: Plan, where: Path, kept: _Done, name: str | None, *, dry_
 def _say_left(plan: Plan, kept: _Done, *, dry_run: bool) -> None:
     if dry_run:
         return
+    view.note(f"earlier versions stay here: {command('state', 'history', plan.states[0].source.queue)}")
     view.note(f"to work on it here again: {command('adopt', plan.states[0].source.directory or Path())}")
     first = "" if plan.edit.is_empty or kept.edited else "make that edit, then: "
     view.note(f"next: {first}terraform init && terraform plan")
