@@ -49,8 +49,10 @@ async def newest_pages(
             span = max((end - low) // 2, 1)
             continue
         yield page[::-1]
-        end, low = begin, first if begin == low else low
-        span, is_ahead = _SPAN if is_ahead else span * _wider(len(page)), False
+        is_found, end = begin == low, begin  # all behind what was read of a dense stretch
+        wider = span * _wider(len(page)) if low == first else max((end - low) // 2, 1)
+        span, is_ahead = _SPAN if is_ahead else wider, False
+        low = first if is_found else low
 
 
 async def _between(records: RecordStore, prefix: str, begin: int, end: int, last: str) -> tuple[list[Record], bool]:

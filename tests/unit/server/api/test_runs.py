@@ -152,6 +152,15 @@ async def until(found: AsyncIterator[KeptRun], count: int) -> AsyncIterator[Kept
             return
 
 
+async def test_runs_of_long_ago_are_found_behind_the_newest_without_reading_them_all(clock: FakeClock) -> None:
+    records = Counted(clock=clock)
+    runs = [run_id(NOW - timedelta(days=90, seconds=number), chance=number) for number in range(4000, 0, -1)]
+    runs += [run_id(NOW - timedelta(seconds=number), chance=number) for number in (30, 20, 10)]
+    await written(records, runs)
+    assert [kept.run async for kept in until(RunBook(records, clock).newest(), 20)] == runs[::-1][:20]
+    assert records.looked <= 3000
+
+
 @given(st.lists(st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=12), unique=True, max_size=200))
 @example([f"1m8pfjgf9{number:03d}" for number in range(180)])
 @example(["1m8pfjgf9", "1m8pfjgf", "1m8pfjgf90", "1m8pfjgf8zzz", "00000000", "zzzzzzzz"])
