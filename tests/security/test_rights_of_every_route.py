@@ -50,6 +50,7 @@ WITHOUT_RIGHT = {
     "GET /audit/head": "tells a number and a digest",
     "GET /policies": "tells what holds for all runs",
     "POST /locks/events": "tests/unit/server/api/test_judging.py",
+    "POST /runs/stop": "tests/unit/server/api/test_runs.py",
     "GET /runs": "tests/unit/server/api/test_runs.py",
     "GET /runs/journal": "tests/unit/server/api/test_runs.py",
     # Rows without a right of their own: what each looks at itself. Anybody with a good token may ask.

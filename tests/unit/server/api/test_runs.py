@@ -292,7 +292,9 @@ async def test_whoever_may_unlock_by_force_stops_a_run_wherever_it_works_once_fo
     desk = Desk()
     own = await own_run(desk)
     for role, states in ((Role.READER, "**"), (Role.PLANNER, "**"), (Role.RUNNER, "**"), (Role.ADMIN, "test/*")):
-        assert (await desk.ask("POST", STOP, role, states, sends={"once": "a"})).status == 403
+        refused = await desk.ask("POST", STOP, role, states, sends={"once": "a"})
+        assert refused.status == 403
+        assert b"--role operator" in refused.body, "and not a role that may not either"
     assert (await desk.runs.find(RUN)).stops == ()  # type: ignore[union-attr]
     _, text = await desk.book.create(Role.OPERATOR, states="prod/**", note="bob", by="test")
     bob = {"authorization": f"Bearer {text.whole()}"}
