@@ -26,7 +26,9 @@ PROOFS_TURN ?= 0
 demo: $(READY)
 	$(BIN)/interlock demo
 
+# Compiled once, and not by each of the workers at the same time.
 test: $(READY)
+	@$(BIN)/python -m compileall -q -j 2 src
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
 # What `make test` leaves out: the proofs marked slow, and most examples of property tests. PROOFS_SECONDS=60 PROOFS_TURN=7 begins with the seventh and ends early.
