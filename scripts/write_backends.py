@@ -92,8 +92,7 @@ LESS: Mapping[tuple[str, str], Less] = {
         level=NOTICED,
         why="The lock ends with the session that took it. After a kill -9 of the supervisor plain Terraform may come in "
         "while the dead run's Terraform is being stopped; that one can write nothing, and what it leaves is not stored "
-        "over what somebody else stored. While a run makes the first version of a state, plain OpenTofu from 1.10 on is not kept "
-        "out: it locks a state that is not there yet under a number of its own",
+        "over what somebody else stored.",
     ),
     ("consul", "P1"): Less(
         level=NOTICED,

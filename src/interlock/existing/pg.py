@@ -51,6 +51,7 @@ _CONNECTING: Mapping[str, Any] = {
 }
 CREATION = -1
 """Terraform's lock, one for the whole database, while a state has no row yet that could be locked."""
+_FNV_START, _FNV_PRIME, _FNV_MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _END_LOOKS, _END_LOOK_S = 100, 0.05  # how often, and how far apart, it is seen whether a session has ended: 5 s in all
 
@@ -62,6 +63,14 @@ _HOLDERS: LiteralString = """
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
 """
+
+
+def creation_of_tofu(schema: str) -> int:
+    """Return the lock under which OpenTofu from 1.10 on makes states in a schema: FNV-1 of its names, negative."""
+    number = _FNV_START
+    for byte in f"{schema}\0{_TABLE}".encode():
+        number = (number * _FNV_PRIME & _FNV_MASK) ^ byte
+    return -number
 
 
 def shown_address(found: Found) -> str:
@@ -118,7 +127,7 @@ class PgBackend:
         self._schema = found.text("schema_name") or "terraform_remote_state"
         self._name = found.workspace
         self._turn = asyncio.Lock()
-        self._taken: int | None = None
+        self._taken: tuple[int, ...] = ()
 
     def describe(self) -> Description:
         """See `ExistingBackend.describe`."""
@@ -232,29 +241,38 @@ class PgBackend:
         number = await self._locked_number()
         await self._try_lock(number)
         if number == CREATION and await self._id() is not None:  # made between our two steps, by somebody who has ended
-            await self._rows("SELECT pg_advisory_unlock(%s)", CREATION)
+            await self._unlock(self._taken)
             number = await self._locked_number()
             await self._try_lock(number)
-        self._taken = number
         own = TerraformLock(id=info.id, mechanism="pg", place=self._place(number), raw=render_lock_info(info))
         return HeldTerraformLock(info=info, locks=(own,))
 
     async def _try_lock(self, number: int) -> None:
-        """Take one lock; refuse as Terraform does while somebody has the lock under which rows are made.
+        """Take one lock; refuse as Terraform does while somebody has a lock under which rows are made.
+
+        Those are Terraform's and OpenTofu's, so that whoever makes the state keeps the other one out.
 
         Raises:
-            LockHeld: Somebody has either.
+            LockHeld: Somebody has any of them.
         """
-        for wanted in (number, *((CREATION,) if number != CREATION else ())):
+        making = (CREATION, creation_of_tofu(self._schema))
+        self._taken = ()
+        for wanted in dict.fromkeys((number, *making)):
             if (await self._rows("SELECT pg_try_advisory_lock(%s)", wanted))[0][0]:
+                self._taken += (wanted,)
                 continue
-            if wanted != number:
-                await self._rows("SELECT pg_advisory_unlock(%s)", number)
+            await self._unlock(self._taken)
             rows = await self._rows(_HOLDERS, wanted)
             unknown = TerraformLock(id="", mechanism="pg", place=self._place(wanted))
             raise held_by(self._lock(rows[0], wanted) if rows else unknown, self.describe().address)
         if number != CREATION:
-            await self._rows("SELECT pg_advisory_unlock(%s)", CREATION)
+            await self._unlock(making)
+            self._taken = (number,)
+
+    async def _unlock(self, numbers: tuple[int, ...]) -> None:
+        for number in numbers:
+            await self._rows("SELECT pg_advisory_unlock(%s)", number)
+        self._taken = ()
 
     async def _make_table(self) -> None:
         """Make schema and table where there is none, as `terraform init` does unless it is told not to."""
@@ -289,9 +307,8 @@ class PgBackend:
 
     async def give_lock(self, held: HeldTerraformLock) -> None:
         """See `ExistingBackend.give_lock`. What was taken is given back, whether the state has a row by now or not."""
-        if held.locks and self._taken is not None:
-            await self._rows("SELECT pg_advisory_unlock(%s)", self._taken)
-            self._taken = None
+        if held.locks:
+            await self._unlock(self._taken)
 
     def write_under(self, lock: TerraformLock) -> None:
         """See `ExistingBackend.write_under`. A write names no lock."""

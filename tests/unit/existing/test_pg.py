@@ -10,7 +10,7 @@ psycopg = pytest.importorskip("psycopg")
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable, LockHeld, UsageError  # noqa: E402
 from interlock.existing import Found, TerraformLockMoved  # noqa: E402
-from interlock.existing.pg import PgBackend, _translated, open_pg, shown_address  # noqa: E402
+from interlock.existing.pg import PgBackend, _translated, creation_of_tofu, open_pg, shown_address  # noqa: E402
 from interlock.terraform.lockinfo import LockInfo, build_lock_info  # noqa: E402
 from interlock.testing.postgres import postgres_server, why_not  # noqa: E402
 
@@ -112,19 +112,20 @@ async def test_a_killed_client_leaves_no_lock(backend: PgBackend, table: str) ->
 
 
 @needs_postgres
-async def test_a_state_without_a_row_is_locked_as_terraform_locks_it_and_given_back_with_one(
-    backend: PgBackend, table: str
+@pytest.mark.parametrize("number", [-1, creation_of_tofu("terraform_remote_state")])
+async def test_a_state_without_a_row_is_locked_as_terraform_and_opentofu_lock_it_and_given_back_with_one(
+    backend: PgBackend, table: str, number: int
 ) -> None:
     held = await backend.take_lock(info())
     with psycopg.connect(table, autocommit=True) as other:
-        query = "SELECT pg_try_advisory_lock(-1)"
+        query = f"SELECT pg_try_advisory_lock({number})"
         assert other.execute(query).fetchone() == (False,)
         await backend.write_state(STATE, expected=None)
         await backend.give_lock(held)
         assert other.execute(query).fetchone() == (True,)
         with pytest.raises(LockHeld):  # as Terraform refuses, while somebody makes a row
             await backend.take_lock(info())
-        assert other.execute("SELECT pg_advisory_unlock(-1)").fetchone() == (True,)
+        assert other.execute(f"SELECT pg_advisory_unlock({number})").fetchone() == (True,)
     await backend.give_lock(await backend.take_lock(info()))
     assert await backend.read_locks() == ()
 
