@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from time import monotonic  # noqa: TID251 - a plugin process of its own; nothing is composed here
 from typing import Any, ClassVar, TypeAlias
 
 from tf.iface import DataSource, Resource
 from tf.schema import Attribute, Schema
 from tf.types import Unknown
 
-from .sdk import ApiError, Sdk, Stopped
+from .sdk import ApiError, Patience, Sdk, Stopped
 from .session import Session
 from .shapes import Blocks, Defaulted, optional, required, settled
 
@@ -159,15 +158,15 @@ class Managed(Resource):  # type: ignore[misc]  # the tf package ships no types
             return True
 
     def _read_back(self, sdk: Sdk, identifier: str, wanted: State) -> State:
-        waits, deadline = _poll_waits(), monotonic() + self.session.retry_limit_s / self.session.pace.speed
+        waits, patience = _poll_waits(), Patience(self.session.pace, self.session.retry_limit_s)
         while True:
             fresh = self._patiently(lambda: self.fetch(sdk, identifier))
             mismatch = "the object is gone" if fresh is None else self._mismatch(wanted, fresh)
             if fresh is not None and not mismatch:
                 return self._complete(wanted, fresh, identifier)
-            if monotonic() > deadline:
+            if patience.is_over:
                 raise ApiError(f"mismatch on attribute {mismatch}", method="GET", path="")
-            self.session.pace.wait(next(waits))
+            patience.wait(next(waits))
 
     def _mismatch(self, wanted: State, fresh: State) -> str:
         for attribute in self.fields:
@@ -180,23 +179,23 @@ class Managed(Resource):  # type: ignore[misc]  # the tf package ships no types
 
     def _patiently(self, read: Callable[[], State | None]) -> State | None:
         """Read, retrying a 404 until the retry limit; then the object counts as gone."""
-        waits, deadline = _poll_waits(), monotonic() + self.session.retry_limit_s / self.session.pace.speed
+        waits, patience = _poll_waits(), Patience(self.session.pace, self.session.retry_limit_s)
         while True:
             try:
                 return read()
             except ApiError as error:
                 if error.status != _NOT_FOUND:
                     raise
-                if monotonic() >= deadline:
+                if patience.is_over:
                     return None
-            self.session.pace.wait(next(waits))
+            patience.wait(next(waits))
 
     def _wait_until_gone(self, sdk: Sdk, identifier: str) -> None:
-        waits, deadline = _poll_waits(), monotonic() + self.delete_limit_s / self.session.pace.speed
+        waits, patience = _poll_waits(), Patience(self.session.pace, self.delete_limit_s)
         while not self.is_gone(sdk, identifier):
-            if monotonic() > deadline:
+            if patience.is_over:
                 raise ApiError(f"{self.label} {identifier} still exists", method="GET", path="")
-            self.session.pace.wait(next(waits))
+            patience.wait(next(waits))
 
     def _complete(self, known: State, fresh: State, identifier: str) -> State:
         """Return all attributes: the API's where it has them, else what was known."""

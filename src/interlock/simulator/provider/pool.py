@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic  # noqa: TID251 - a plugin process of its own; nothing is composed here
 
-from .sdk import ATTEMPT_LIMIT_S, ATTEMPTS, FIRST_BACKOFF_S, LONGEST_BACKOFF_S, ApiError, Pace, Sdk, Upstream
+from .sdk import ATTEMPT_LIMIT_S, ATTEMPTS, FIRST_BACKOFF_S, LONGEST_BACKOFF_S, ApiError, Pace, Patience, Sdk, Upstream
 from .wire import Response, WireError, exchange
 
 MINT_RETRY_S = 60.0
@@ -56,15 +56,15 @@ class Login:
         Raises:
             AuthError: Any other refusal, or the minute is over.
         """
-        deadline = monotonic() + MINT_RETRY_S / self._pace.speed
+        patience = Patience(self._pace, MINT_RETRY_S)
         wait_s = FIRST_MINT_WAIT_S
         while True:
             try:
                 return self.mint_once()
             except AuthError as error:
-                if "invalid_request (rate limit exceeded;" not in str(error) or monotonic() > deadline:
+                if "invalid_request (rate limit exceeded;" not in str(error) or patience.is_over:
                     raise
-            self._pace.wait(wait_s)
+            patience.wait(wait_s)
             wait_s = min(wait_s * 2, LONGEST_MINT_WAIT_S)
 
     def mint_once(self) -> tuple[str, float]:

@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic  # noqa: TID251 - a plugin process of its own; nothing is composed here
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -92,6 +93,34 @@ class Pace:
             threading.Event().wait(wait_s / self.speed if scaled else wait_s)
         else:
             self.wait(wait_s, scaled=scaled)
+
+
+class Patience:
+    """How long something is tried.
+
+    At a speed, the waits count and not the clock: a busy machine needs as long for a request as ever, and would end a
+    minute that takes half a second before its second attempt.
+
+    Args:
+        pace: Waits.
+        limit_s: For so long, as the real provider counts.
+    """
+
+    def __init__(self, pace: Pace, limit_s: float) -> None:
+        self._pace = pace
+        self._limit_s = limit_s
+        self._began_s = monotonic()
+        self._waited_s = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time to give up."""
+        return max(self._waited_s, monotonic() - self._began_s) >= self._limit_s
+
+    def wait(self, wait_s: float) -> None:
+        """Wait between two attempts. Raises as `Pace.wait`."""
+        self._pace.wait(wait_s)
+        self._waited_s += wait_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 from interlock.simulator import DEFAULT_CLIENT, FaultKind, FaultRule, Simulation
 from interlock.simulator.asgi import Served, serve_in_thread
 from interlock.simulator.provider.pool import AuthError, Login, Pool
-from interlock.simulator.provider.sdk import Pace, Upstream
+from interlock.simulator.provider.sdk import Pace, Patience, Upstream
 from interlock.simulator.provider.wire import Endpoint
 
 PACE = Pace(speed=1000.0, stopping=threading.Event())
@@ -39,9 +39,16 @@ def test_each_client_of_the_pool_has_a_token_of_its_own(served: Served) -> None:
 
 def test_the_login_limit_is_waited_out(served: Served) -> None:
     served.simulation.faults.replace([FaultRule(kind=FaultKind.LOGIN_LIMIT, times=4)])
-    minute_of_s = 10.0  # a busy machine's four threads, each refused again and again, end well within it
-    pool(served, pace=Pace(speed=60.0 / minute_of_s, stopping=threading.Event())).fill()
+    pool(served).fill()
     assert served.simulation.login.granted == 5
+
+
+def test_at_a_speed_patience_ends_by_the_waits_that_were_made_and_not_by_a_busy_machines_clock() -> None:
+    patience = Patience(Pace(speed=1e9, stopping=threading.Event()), 60.0)
+    for _ in range(6):
+        assert not patience.is_over
+        patience.wait(10.0)
+    assert patience.is_over
 
 
 def test_any_other_refusal_is_fatal_and_names_no_secret(served: Served) -> None:
