@@ -145,6 +145,7 @@ _OF_OTHERS: Final = frozenset(
         "schema",
         "terraform",
         "to-summary",
+        "without-history",
         "write-baseline",
         "yes",
     }

@@ -100,7 +100,11 @@ class Scene:
 
 
 def _sockets(pid: int) -> Iterator[str]:
-    for link in Path(f"/proc/{pid}/fd").iterdir():
+    try:
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # a short-lived child, such as a git, that has ended and listens on nothing
+        return
+    for link in links:
         try:
             target = str(link.readlink())
         except OSError:  # closed meanwhile

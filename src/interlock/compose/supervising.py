@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from interlock.clock import SystemClock
 from interlock.compose.homes import check_not_left_here, open_home, settings_of_run
@@ -304,7 +304,7 @@ async def _heard_early(running: Coroutine[Any, Any, int], journal: Journal, cont
     task = asyncio.create_task(running)
 
     def wish(cause: Cause, by: str) -> None:
-        journal.tell(InterruptEntry(cause=cause.value, action="leave", phase=journal.summary.phase, by=by))
+        journal.tell(InterruptEntry(cause=cause.value, action="leave", phase=journal.summary.phase, by=by or UNSET))
         wished.append((cause, by))
         task.cancel()
 

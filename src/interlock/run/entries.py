@@ -373,14 +373,14 @@ class InterruptEntry(ToldEntry, frozen=True, kw_only=True):
         cause: `sigint`, `sigterm`, `sighup`, `front-end-gone`, `cancelled`, `lease-lost` or `server-away`.
         action: What it meant: `leave`, `stop`, `warn`, `kill`, `decline` or `ignore`.
         phase: The phase in which it came.
-        by: Who cancelled it from another machine, as the server names that one; else empty.
+        by: Who cancelled it from another machine, as the server names that one; else absent.
     """
 
     KIND: ClassVar[str] = "interrupt"
     cause: str
     action: str
     phase: str
-    by: str = ""
+    by: str | UnsetType = UNSET
 
 
 class AskedEntry(ToldEntry, frozen=True, kw_only=True):

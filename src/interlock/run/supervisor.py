@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct, field, to_builtins
+from msgspec import UNSET, Struct, field, to_builtins
 from msgspec.structs import replace
 
 from interlock.clock import Clock
@@ -219,7 +219,9 @@ class Supervisor:
     def wish(self, cause: Cause, *, by: str = "") -> None:
         """Somebody, whose name may be known, wants the run to stop. May come at any time, also more than once."""
         action, self._wishes = respond(self._phase, cause, self._wishes, self._hands.clock.monotonic())
-        self._journal.tell(InterruptEntry(cause=cause.value, action=action.value, phase=self._phase.value, by=by))
+        self._journal.tell(
+            InterruptEntry(cause=cause.value, action=action.value, phase=self._phase.value, by=by or UNSET)
+        )
         match action:
             case Action.LEAVE:
                 self._leave(cause, by)
