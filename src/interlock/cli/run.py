@@ -365,9 +365,9 @@ def after_a_kill(folder: Path) -> Entry:
     from interlock.run.front_end import leaving_at_a_signal
 
     try:
-        with leaving_at_a_signal():
+        with leaving_at_a_signal() as is_leaving:
             view.note("the run's supervisor was killed; waiting for its Terraform to stop, to save its state")
-            return bury(folder, lambda text: view.note(f"recovery: {text}"))
+            return bury(folder, lambda text: view.note(f"recovery: {text}"), is_leaving=is_leaving)
     except KeyboardInterrupt:
         raise StateNotSaved(
             "this command was ended before it was known whether the run's state is saved",

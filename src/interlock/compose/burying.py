@@ -120,7 +120,7 @@ async def _await_end(folder: Path, limit_s: float | None) -> Entry:
             if entry.kind == "end":
                 return entry
         if gone:
-            return await _bury(folder, lambda _text: None)
+            return await _bury(folder, lambda _text: None, lambda: False)
         if until_s is not None and clock.monotonic() >= until_s:
             raise _not_ended(folder.name)
         await clock.sleep(0.1)
@@ -130,16 +130,24 @@ def _not_ended(run: str) -> WaitTimeout:
     return WaitTimeout(f"run {run} has not ended", why="--timeout has passed", fix=command("wait", run))
 
 
-def bury(folder: Path, tell: Callable[[str], None]) -> Entry:
+def bury(folder: Path, tell: Callable[[str], None], *, is_leaving: Callable[[], bool] = lambda: False) -> Entry:
     """End a run whose supervisor was killed: wait for its Terraform, save what it left, release its lock.
+
+    Args:
+        folder: Of the run.
+        tell: Told what is done.
+        is_leaving: Whether nobody waits any more.
 
     Returns:
         The run's last entry, which says whether its state was saved.
+
+    Raises:
+        KeyboardInterrupt: Nobody waits any more.
     """
-    return asyncio.run(_bury(folder, tell))
+    return asyncio.run(_bury(folder, tell, is_leaving))
 
 
-async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
+async def _bury(folder: Path, tell: Callable[[str], None], is_leaving: Callable[[], bool]) -> Entry:
     from interlock.compose.supervising import open_desk
     from interlock.run.order import decode
     from interlock.run.transcript import ORDER
@@ -154,6 +162,8 @@ async def _bury(folder: Path, tell: Callable[[str], None]) -> Entry:
         try:
             view = await coordinator.view(order.state)
             while any(holder.run == order.run for holder in view.lock.holders):
+                if is_leaving():
+                    raise KeyboardInterrupt
                 if done := await recovery.leftovers.ask_to_stop(order.run):
                     tell(done)
                 view = await coordinator.watch(order.state, seen=view.version, timeout_s=_BURIAL_LOOK_S)

@@ -230,19 +230,25 @@ class _Leave(KeyboardInterrupt):
 
 
 @contextmanager
-def leaving_at_a_signal() -> Iterator[None]:
+def leaving_at_a_signal() -> Iterator[Callable[[], bool]]:
     """While entered, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt.
 
     Else the last two would end the process as 143 and 129 in a shell, of which the first says that the state is saved.
-    """
 
-    def leave(_number: int, _frame: FrameType | None) -> None:
+    Yields:
+        What says whether one of them came. Whoever waits for long asks it too: Python drops what is raised while it
+        does away with an object, such as the lock of a module that it has just imported, and the signal would be lost.
+    """
+    came: list[int] = []
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
         raise _Leave
 
     numbers = [each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if not _is_nohup(each)]
     before = {number: signal.signal(number, leave) for number in numbers}
     try:
-        yield
+        yield lambda: bool(came)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

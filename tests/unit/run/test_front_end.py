@@ -184,6 +184,26 @@ def test_a_signal_while_a_dead_run_is_waited_for_ends_us_with_a_word(number: sig
     assert signal.getsignal(number) == before
 
 
+class _Removed:
+    """Meets a signal while it is done away with; Python drops what is raised then."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(10))
+
+
+@pytest.mark.promise("P8")
+def test_a_signal_that_python_drops_is_known_to_whoever_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: dropped.append(told.exc_value))
+    with leaving_at_a_signal() as is_leaving:
+        assert not is_leaving()
+        removed = _Removed()
+        del removed
+        assert is_leaving()
+    assert [type(each).__mro__[1] for each in dropped] == [KeyboardInterrupt]
+
+
 @pytest.mark.promise("P8")
 def test_who_leaves_at_a_signal_ends_with_its_own_status_wherever_the_signal_finds_it(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(INTERRUPTED)
