@@ -56,7 +56,7 @@ def login(
     from interlock.compose.login import log_in
 
     server = url or _known()
-    check_ways(device=device, browser=browser, redirect=redirect)
+    _check_ways(server, device=device, browser=browser, redirect=redirect)
     if browser:
         token = _browser_token(server, issuer, scope, redirect)
     else:
@@ -79,16 +79,18 @@ def logout(*, json: Json = False) -> None:
     view.emit({"server": server or None, "was_logged_in": server is not None}, json=json, human=lambda: view.say(text))
 
 
-def check_ways(*, device: bool, browser: bool, redirect: str | None) -> None:
+def _check_ways(server: str, *, device: bool, browser: bool, redirect: str | None) -> None:
     """Refuse options that ask for two ways to log in.
 
     Raises:
         UsageError: They do.
     """
     if device and browser:
-        raise UsageError("--device and --browser are two ways to log in", fix=command("login", "--browser"))
+        raise UsageError("--device and --browser are two ways to log in", fix=command("login", server, "--browser"))
     if redirect is not None and not browser:
-        raise UsageError("--redirect is for --browser", fix=command("login", "--browser", "--redirect", redirect))
+        raise UsageError(
+            "--redirect is for --browser", fix=command("login", server, "--browser", "--redirect", redirect)
+        )
 
 
 def _known() -> str:

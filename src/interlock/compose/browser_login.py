@@ -14,8 +14,10 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import shlex
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -28,7 +30,6 @@ from starlette.routing import Route
 from interlock.backend.serving import serving
 from interlock.bounded import read_json
 from interlock.compose.provider import (
-    OTHERWISE,
     Given,
     Provider,
     exchanged,
@@ -40,12 +41,13 @@ from interlock.compose.provider import (
 )
 from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError, command
 from interlock.ids import Ids
-from interlock.listening.strangers import ForBrowsers, is_loopback
+from interlock.listening.strangers import ForBrowsers
 from interlock.trust.sending import find_origin
 
 REDIRECT: Final = "http://127.0.0.1/callback"
 WAIT_S: Final = 600.0
 """So long the person has at the provider."""
+_HOSTS: Final = frozenset({"127.0.0.1", "localhost"})
 _OK = 200
 _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -98,15 +100,16 @@ async def browser_login(
         AuthenticationFailed: The person said no, was too late, or the server has no rule for them.
         BackendUnavailable: The server or the provider gives no usable answer.
     """
-    asked = _checked(redirect)
-    provider = await find_provider(server, issuer, again=command("login", server, "--browser"))
+    again = command("login", server, "--browser")
+    asked = _checked(redirect, again)
+    provider = await find_provider(server, issuer, again=again)
     page = _page(provider)
     place_of(provider, "token_endpoint")  # before the person is bothered
     answer: asyncio.Future[str | AuthenticationFailed] = asyncio.get_running_loop().create_future()
     wish = Wish(state=ids.secret(), nonce=ids.secret(), verifier=ids.secret())
     app = Starlette(routes=[Route(asked.path, partial(_take, answer, wish, provider))])
     browsers = ForBrowsers(callbacks=frozenset({asked.path.encode()}))
-    async with serving(app, host="127.0.0.1", port=asked.port or 0, browsers=browsers) as (_, port):
+    async with _listening(app, asked.port, browsers, f"{again} --redirect {shlex.quote(redirect)}") as port:
         back = f"http://{asked.hostname}:{port}{asked.path}"
         tell(_address(page, {"client_id": provider.client_id, "redirect_uri": back, "scope": scope}, wish))
         code = await _waited(provider, answer, wait_s)
@@ -114,15 +117,32 @@ async def browser_login(
     return await exchanged(server, await _identity(provider, form, wish))
 
 
-def _checked(redirect: str) -> urllib.parse.SplitResult:
+@asynccontextmanager
+async def _listening(app: Starlette, port: int | None, browsers: ForBrowsers, again: str) -> AsyncIterator[int]:
+    """Serve on the port that is registered, or a free one; yield it.
+
+    Raises:
+        UsageError: Somebody else listens there.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            _, bound = await stack.enter_async_context(
+                serving(app, host="127.0.0.1", port=port or 0, browsers=browsers)
+            )
+        except UsageError as error:
+            raise UsageError(
+                f"the port of --redirect, {port}, is not free", why=error.why, fix=f"{again}    once it is"
+            ) from error
+        yield bound
+
+
+def _checked(redirect: str, again: str) -> urllib.parse.SplitResult:
     origin = find_origin(redirect)
-    if origin is None or origin.scheme != "http" or not is_loopback(origin.host) or origin.host.startswith("::"):
-        raise UsageError(
-            "--redirect does not lead to this machine", why=f"it is {redirect!r}", fix=f"--redirect {REDIRECT}"
-        )
+    if origin is None or origin.scheme != "http" or origin.host not in _HOSTS:
+        raise UsageError("--redirect does not lead to this machine", why=f"it is {redirect!r}", fix=again)
     parts = urllib.parse.urlsplit(redirect)
     if parts.query or parts.fragment:
-        raise UsageError("--redirect is an address and a path", why="it has more", fix=f"--redirect {REDIRECT}")
+        raise UsageError("--redirect has more than an address and a path", why=f"it is {redirect!r}", fix=again)
     return parts._replace(path=parts.path or "/")
 
 
@@ -133,7 +153,7 @@ def _page(provider: Provider) -> str:
         UsageError: It has none for a code with PKCE.
     """
     if provider.document.get("authorization_endpoint") is None:
-        raise UsageError("the provider has no login by a browser", why=provider.issuer, fix=OTHERWISE)
+        raise UsageError("the provider has no login by a browser", why=provider.issuer, fix=provider.otherwise)
     methods = provider.document.get("code_challenge_methods_supported", ["S256"])
     if not isinstance(methods, list) or "S256" not in methods:
         raise UsageError(

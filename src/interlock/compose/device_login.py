@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from interlock.clock import Clock
 from interlock.compose.provider import (
-    OTHERWISE,
     Given,
     Provider,
     exchanged,
@@ -71,7 +70,7 @@ async def device_login(
     """
     provider = await find_provider(server, issuer, again=command("login", server, "--device"))
     if provider.document.get("device_authorization_endpoint") is None:
-        raise UsageError("the provider has no login by a code", why=provider.issuer, fix=OTHERWISE)
+        raise UsageError("the provider has no login by a code", why=provider.issuer, fix=provider.otherwise)
     token_place = place_of(provider, "token_endpoint")
     begun = await _begin(provider, {"client_id": provider.client_id, "scope": scope})
     tell(_code(begun))

@@ -7,6 +7,7 @@ comes by here.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from interlock.api.problem import error_of
 from interlock.bounded import read_json
-from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError
+from interlock.errors import AuthenticationFailed, BackendUnavailable, UsageError, command
 from interlock.rights.token import parse_token
 from interlock.server.identity.exchange import GRANT_TYPE
 from interlock.trust.sending import SameOrigin, find_origin
@@ -25,7 +26,6 @@ from interlock.trust.sending import SameOrigin, find_origin
 TIMEOUT_S = 30.0
 _ANSWER_BYTES_MAX = 1 << 20
 _OK = 200
-OTHERWISE = "interlock login    with a token that an administrator made"
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -36,12 +36,14 @@ class Provider(Struct, frozen=True, kw_only=True):
         client_id: Of the command line, as it is registered there.
         document: What it tells of itself.
         again: The command that logs in there.
+        otherwise: The command that needs no provider.
     """
 
     issuer: str
     client_id: str
     document: Mapping[str, Any]
     again: str
+    otherwise: str
 
 
 class Given(Struct, frozen=True, kw_only=True):
@@ -76,12 +78,16 @@ async def find_provider(server: str, issuer: str | None, *, again: str) -> Provi
         UsageError: The server has no login for people, or several and none was chosen.
         BackendUnavailable: One of both gives no usable answer.
     """
-    chosen = _chosen(await _get(f"{server.rstrip('/')}/api/v1/login", "the server"), issuer, again)
+    otherwise = f"{command('login', server)}    with a token that an administrator made"
+    listed = _listed(await _get(f"{server.rstrip('/')}/api/v1/login", "the server"), otherwise)
+    chosen = _chosen(listed, issuer, again)
     document = await _get(f"{chosen['issuer'].rstrip('/')}/.well-known/openid-configuration", "the provider")
     if document.get("issuer") != chosen["issuer"]:
         raise BackendUnavailable("the provider's discovery document is that of another", why=chosen["issuer"])
-    again += f" --issuer {issuer}" if issuer else ""
-    return Provider(issuer=chosen["issuer"], client_id=chosen["client_id"], document=document, again=again)
+    again += f" --issuer {shlex.quote(issuer)}" if issuer else ""
+    return Provider(
+        issuer=chosen["issuer"], client_id=chosen["client_id"], document=document, again=again, otherwise=otherwise
+    )
 
 
 def place_of(provider: Provider, name: str) -> str:
@@ -152,23 +158,36 @@ def number_of(value: object, otherwise: float, *, most: float) -> float:
     return min(float(value), most) if is_number and isinstance(value, int | float) else otherwise
 
 
-def _chosen(answer: Mapping[str, Any], issuer: str | None, again: str) -> Mapping[str, str]:
+def _listed(answer: Mapping[str, Any], otherwise: str) -> list[Mapping[str, str]]:
+    """Return the providers that a server names.
+
+    Raises:
+        UsageError: It names none.
+    """
     listed = answer.get("providers")
-    found = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    chosen = [each for each in found if issuer in (None, each.get("issuer"))]
-    if len(chosen) == 1 and all(isinstance(chosen[0].get(name), str) for name in ("issuer", "client_id")):
-        return chosen[0]
+    found = [each for each in listed if _is_usable(each)] if isinstance(listed, list) else []
     if not found:
         raise UsageError(
             "the server has no login for people",
             why="no trust rule of the platform person names a provider",
-            fix=OTHERWISE,
+            fix=otherwise,
         )
-    names = ", ".join(sorted(str(each.get("issuer")) for each in found))
+    return found
+
+
+def _is_usable(each: object) -> bool:
+    return isinstance(each, dict) and all(isinstance(each.get(name), str) for name in ("issuer", "client_id"))
+
+
+def _chosen(listed: list[Mapping[str, str]], issuer: str | None, again: str) -> Mapping[str, str]:
+    chosen = [each for each in listed if issuer in (None, each["issuer"])]  # one client each: see `TrustBook.add`
+    if len(chosen) == 1:
+        return chosen[0]
+    names = sorted(each["issuer"] for each in listed)
     raise UsageError(
         "it is not clear where to log in",
-        why=f"the server trusts {names}",
-        fix=f"{again} --issuer {next(iter(sorted(str(each.get('issuer')) for each in found)))}",
+        why=f"the server trusts {', '.join(names)}",
+        fix=f"{again} --issuer {shlex.quote(names[0])}",
     )
 
 

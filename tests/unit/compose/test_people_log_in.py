@@ -183,6 +183,7 @@ async def test_a_server_without_a_provider_or_with_several_says_so(site: Site) -
     with pytest.raises(UsageError) as refused:
         await site.login()
     assert "no login for people" in str(refused.value)
+    assert refused.value.fix.startswith(f"interlock login {site.url} ")
     await site.trusting()
     with identity_issuer() as other:
         rule = TrustRule(
@@ -197,6 +198,7 @@ async def test_a_server_without_a_provider_or_with_several_says_so(site: Site) -
         with pytest.raises(UsageError) as refused:
             await site.login()
         assert other.url in str(refused.value)
+        assert refused.value.fix.startswith(f"interlock login {site.url} --device --issuer http")
         assert (await site.login(issuer=site.provider.url)).role == "operator"
 
 
@@ -321,6 +323,7 @@ async def test_nobody_is_waited_for_longer_than_the_login_lasts(site: Site) -> N
         "http://evil.example/callback",
         "http://127.0.0.1/c?x=1",
         "http://u:p@127.0.0.1/c",
+        "http://127.8.8.8/c",
         "x",
     ],
 )
@@ -329,6 +332,7 @@ async def test_a_browser_is_sent_to_this_machine_alone(site: Site, redirect: str
     with pytest.raises(UsageError) as refused:
         await site.in_browser(redirect=redirect)
     assert "--redirect" in str(refused.value)
+    assert refused.value.fix == f"interlock login {site.url} --browser"
     assert (await site.in_browser(redirect="http://localhost")).role == "operator"
 
 
@@ -344,3 +348,12 @@ async def test_a_provider_without_a_safe_login_in_the_browser_is_not_used(site: 
         site.provider.discovery = {**good, **change}
         with pytest.raises(error):
             await site.in_browser()
+
+
+async def test_a_port_that_somebody_has_is_named_with_the_command_to_repeat(site: Site) -> None:
+    await site.trusting()
+    taken = f"http://127.0.0.1:{urlsplit(site.url).port}/callback"
+    with pytest.raises(UsageError) as refused:
+        await site.in_browser(redirect=taken)
+    assert "is not free" in str(refused.value)
+    assert refused.value.fix == f"interlock login {site.url} --browser --redirect {taken}    once it is"
