@@ -114,11 +114,20 @@ class Need:
             yield f"{each.label} bypasses the gateway, unfenced and outside the budget: {each.why}"
         for use in self.past:
             yield f"{use} asks Genesys Cloud past the gateway too, unfenced and outside the budget: {self._token_words}"
+        if self.unread and self._lends_token:
+            yield (
+                f"what {', '.join(self.unread)} uses cannot be read before terraform init: in case it asks Genesys "
+                "Cloud past the gateway, unfenced and outside the budget, the provider gets an access token"
+            )
+
+    @property
+    def _lends_token(self) -> bool:
+        return any(way.terms.lends_token for way in self.ways)
 
     @property
     def _token_words(self) -> str:
         """What the provider has for calls past the gateway."""
-        if any(way.terms.lends_token for way in self.ways):
+        if self._lends_token:
             return "the provider gets an access token for that"
         return "the provider has no access token for that, so it is refused there"
 
@@ -227,7 +236,7 @@ def _need(
     if section.get("enabled") is False:
         return "gateway.enabled is false in interlock.yaml"
     servers, others = _split(found.logins, far)
-    lends_token = bool(found.past or found.unread) and environ.get(_LEND_TOKEN) != "0"
+    lends_token = _may_lend(environ) and bool(found.past or found.unread)
     ways, left = _ways(others, section, environ, lends_token=lends_token)
     if far is not None:
         own, apart = _servers_way(servers, far)
@@ -240,6 +249,22 @@ def _need(
         requirements=found.requirements,
         past=found.past if ways else (),
     )
+
+
+def _may_lend(environ: Mapping[str, str]) -> bool:
+    """Say whether runs may be lent access tokens.
+
+    Raises:
+        UsageError: The variable says something else than yes or no: who writes `false` must not be lent one.
+    """
+    said = environ.get(_LEND_TOKEN, "").strip()
+    if said not in {"", "0", "1"}:
+        raise UsageError(
+            f"{_LEND_TOKEN} is {said[:40]!r}",
+            why="it is 0 where no run may get an access token for calls past the gateway, else 1 or not set",
+            fix=f"export {_LEND_TOKEN}=0",
+        )
+    return said != "0"
 
 
 def _split(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.errors import UsageError
 from interlock.gateway.service import Terms
 from interlock.run.gateway_access import Need, find_need
 from interlock.settings.values import Settings
@@ -176,3 +177,22 @@ def test_what_asks_past_every_gateway_is_said_and_gets_a_token(
     assert isinstance(none, Need)
     assert not any(way.terms.lends_token for way in none.ways)
     assert all("refused there" in words for words in none.words)
+
+
+@pytest.mark.promise("P10")
+@pytest.mark.parametrize("said", ["false", "no", "off", "00", "O"])
+def test_a_refusal_to_lend_that_cannot_be_read_ends_the_run_and_lends_nothing(tmp_path: Path, said: str) -> None:
+    (tmp_path / "main.tf").write_text(REQUIRED + provider("eu-west-2") + 'data "genesyscloud_flow" "f" {}\n')
+    with pytest.raises(UsageError, match="INTERLOCK_LEND_TOKEN"):
+        find_need(tmp_path, Settings(home=tmp_path), {**CLIENT, "INTERLOCK_LEND_TOKEN": said})
+    need = find_need(tmp_path, Settings(home=tmp_path), {**CLIENT, "INTERLOCK_LEND_TOKEN": " 0\n"})
+    assert isinstance(need, Need)
+    assert not any(way.terms.lends_token for way in need.ways)
+
+
+def test_a_token_for_modules_that_cannot_be_read_yet_is_said(tmp_path: Path) -> None:
+    far = 'module "far" {\n  source = "git::https://git.example/far.git"\n}\n'
+    _, words = ways(tmp_path, {"main.tf": provider("eu-west-2") + far}, {})
+    assert [("far" in each, each.endswith("the provider gets an access token")) for each in words] == [(True, True)]
+    _, words = ways(tmp_path, {"main.tf": provider("eu-west-2") + far}, {"INTERLOCK_LEND_TOKEN": "0"})
+    assert words == []
