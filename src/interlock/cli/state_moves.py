@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from interlock.amounts import amount
 from interlock.cli import completing, view
 from interlock.cli.adopt import ask
-from interlock.errors import InterlockError, UsageError, command
+from interlock.errors import UsageError, command
 
 if TYPE_CHECKING:
     from interlock.home.interface import Home
     from interlock.operate.adopting import Plan, Relocation
     from interlock.operate.moving import Content
 
+Which = Literal["import", "export"]
 _T = TypeVar("_T")
 
 States = Annotated[
@@ -55,14 +57,11 @@ def bring(
     any step, it is finished by the same command. `state export` is the way back; a state on another backend is moved
     by `adopt` and `leave`.
     """
-    words = _words(states, everything=everything, fix=command("state", "import", "--all", "--dry-run"))
-    plan = _at_both(lambda here, there: _planned(words, here, there, renamed), make=not dry_run)
-    done = _carry_out(plan, "import", history=not without_history, yes=yes, dry_run=dry_run, json=json)
-    view.emit(
-        {"imported": not dry_run, "states": _rows(plan, done)},
-        json=json,
-        human=lambda: _say_next(plan, dry_run=dry_run),
-    )
+    words = _words(states, "import", everything=everything)
+    asked = _Asked("import", words, renamed, not without_history, yes=yes, dry_run=dry_run, json=json)
+    plan, done = _moved(asked)
+    values = {"imported": not dry_run, "states": _rows(plan, done)}
+    view.emit(values, json=json, human=lambda: _say_next(plan, dry_run=dry_run))
 
 
 def give(
@@ -79,60 +78,78 @@ def give(
 
     As `state import`, in the other direction. At the server each stays closed, with its versions, and says where it is.
     """
-    words = _words(states, everything=everything, fix=command("state", "export", "--all", "--dry-run"))
-    plan = _at_both(lambda here, there: _planned(words, there, here, renamed), make=not dry_run)
-    done = _carry_out(plan, "export", history=not without_history, yes=yes, dry_run=dry_run, json=json)
-    view.emit(
-        {"exported": not dry_run, "states": _rows(plan, done)}, json=json, human=lambda: _say_home(dry_run=dry_run)
-    )
+    words = _words(states, "export", everything=everything)
+    asked = _Asked("export", words, renamed, not without_history, yes=yes, dry_run=dry_run, json=json)
+    plan, done = _moved(asked)
+    values = {"exported": not dry_run, "states": _rows(plan, done)}
+    view.emit(values, json=json, human=lambda: _say_home(dry_run=dry_run))
 
 
-def _words(states: list[str] | None, *, everything: bool, fix: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One of the two commands as it was typed."""
+
+    which: Which
+    words: list[str]
+    renamed: str | None
+    history: bool
+    yes: bool = field(kw_only=True)
+    dry_run: bool = field(kw_only=True)
+    json: bool = field(kw_only=True)
+
+    def ends(self, here: Home, there: Home) -> tuple[Home, Home]:
+        """Return from where and to where states are moved."""
+        return (here, there) if self.which == "import" else (there, here)
+
+    def again(self, each: Relocation) -> str:
+        """Return the command that finishes the move of one state."""
+        renamed = () if self.renamed is None else ("--as", each.target.queue)
+        history = () if self.history else ("--without-history",)
+        return _command(self.which, each.source.queue, *renamed, *history)
+
+
+def _command(which: Which, *words: str) -> str:
+    return command("state", "import", *words) if which == "import" else command("state", "export", *words)
+
+
+def _words(states: list[str] | None, which: Which, *, everything: bool) -> list[str]:
     if bool(states) == everything:
         raise UsageError(
             "name the states to move, or --all",
             why="both were given" if states else "none was named",
-            fix=fix,
+            fix=_command(which, "--all", "--dry-run"),
         )
     return states or []
 
 
-async def _planned(words: list[str], source: Home, target: Home, renamed: str | None) -> Plan:
-    from interlock.operate.importing import plan_transfers
-
-    return await plan_transfers(words, source, target, os.environ, renamed=renamed)
-
-
-def _carry_out(plan: Plan, which: str, *, history: bool, yes: bool, dry_run: bool, json: bool) -> dict[str, Content]:
+def _moved(asked: _Asked) -> tuple[Plan, dict[str, Content]]:
     """Show the plan, ask, and move the states; return what was moved, by its name at the source."""
-    from interlock.operate.importing import transfer
+    from interlock.operate.importing import plan_transfers, transfer
 
-    if not json or not yes:
+    async def look(here: Home, there: Home) -> Plan:
+        return await plan_transfers(asked.words, *asked.ends(here, there), os.environ, renamed=asked.renamed)
+
+    plan, done = _at_both(look, make=not asked.dry_run), dict[str, "Content"]()
+    if not asked.json or not asked.yes:
         for each in plan.states:
             view.note(_say(each))
-    done: dict[str, Content] = {}
-    if dry_run:
-        return done
-    ask(f"{which.capitalize()} {amount(len(plan.states), 'state')}?", yes=yes)
+    if asked.dry_run:
+        return plan, done
+    ask(f"{asked.which.capitalize()} {amount(len(plan.states), 'state')}?", yes=asked.yes)
 
     def told(each: Relocation, content: Content) -> None:
         done[each.source.queue] = content
-        if not json:
+        if not asked.json:
             view.note(_say_moved(each, content))
 
-    async def act(here: Home, there: Home) -> None:
-        source, target = (here, there) if which == "import" else (there, here)
-        await transfer(plan, source, target, told=told, history=history)
+    def broke_off(each: Relocation) -> None:
+        view.note(f"what was begun is finished by the same command: {asked.again(each)}")
 
-    try:
-        _at_both(act, make=True)
-    except InterlockError:
-        left = [each.source.queue for each in plan.states if each.source.queue not in done and not each.move.done]
-        for name in left[:1]:
-            again = command("state", "import", name) if which == "import" else command("state", "export", name)
-            view.note(f"what was begun is finished by the same command: {again}")
-        raise
-    return done
+    async def act(here: Home, there: Home) -> None:
+        await transfer(plan, *asked.ends(here, there), told=told, broke_off=broke_off, history=asked.history)
+
+    _at_both(act, make=True)
+    return plan, done
 
 
 def _say(each: Relocation) -> str:

@@ -182,7 +182,7 @@ class ServerHome(FromParts):
 
             raise Forbidden(
                 f"{mine.who} may not {right.value} {state}",
-                why=f"the token for {self.place} has not that right on this state",
+                why=f"the token for {self.place} does not have that right on this state",
                 fix=token_for(least_role(right), state),
             )
 

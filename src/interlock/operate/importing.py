@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from interlock.coordinator.names import DEFAULT_WORKSPACE, in_workspace, root_and_workspace
-from interlock.errors import UsageError, command
+from interlock.errors import InterlockError, UsageError, command
 from interlock.operate.adopting import Plan, Relocation
 from interlock.operate.backend_edit import BackendEdit
-from interlock.operate.moving import Content, move, plan_move
+from interlock.operate.moving import Content, is_begun, move, plan_move
 from interlock.site.moved import address_moved_to, name_of
 from interlock.site.opening import open_site, queue_of
 from interlock.site.which import own_ref, resolve
@@ -61,7 +61,13 @@ async def plan_transfers(
 
 
 async def transfer(
-    plan: Plan, source: Home, target: Home, *, told: Callable[[Relocation, Content], None], history: bool = True
+    plan: Plan,
+    source: Home,
+    target: Home,
+    *,
+    told: Callable[[Relocation, Content], None],
+    broke_off: Callable[[Relocation], None],
+    history: bool = True,
 ) -> None:
     """Move every state.
 
@@ -70,12 +76,19 @@ async def transfer(
         source: The same homes.
         target: Likewise.
         told: Told of each state that was moved, also when a later one fails.
+        broke_off: Told of the one that failed, where its move was begun: it stays closed until that is finished.
         history: Bring earlier versions along.
     """
     for each in plan.states:
         if not each.move.done:
             async with open_site(each.source, source) as one, open_site(each.target, target) as other:
-                told(each, await move(one, other, history=history))
+                try:
+                    content = await move(one, other, history=history)
+                except InterlockError:
+                    if await is_begun(one):
+                        broke_off(each)
+                    raise
+                told(each, content)
 
 
 async def _has_left(site: Site, target: Site) -> bool:

@@ -31,6 +31,7 @@ from interlock.state import Document, content_digest, parse_state, refusing, ver
 
 if TYPE_CHECKING:
     from interlock.audit.entry import Fact
+    from interlock.lock import Pause
     from interlock.run.surroundings import Seat
     from interlock.site.arriving import Brought
     from interlock.site.interface import Site
@@ -102,7 +103,7 @@ async def _check_no_review(source: Site, target: Site) -> None:
     Raises:
         StateInvalid: There is one.
     """
-    pause = (await source.coordinator.view(source.ref.queue)).lock.pause if source.coordinator is not None else None
+    pause = await _pause(source)
     if pause is not None and is_review(pause):
         raise StateInvalid(
             f"the state at {name_of(source, target)} is under review",
@@ -178,11 +179,10 @@ async def move(
         LockHeld: Somebody works on one of the two.
         LeaseLost: The source was somebody else's meanwhile; it has no mark then.
         UsageError: The state is somewhere else already, or the target has content that is not the source's.
-        AuthenticationFailed: Our token may not close it.
+        AuthenticationFailed: Our token may not close it, or not close or open the target; nothing was changed then.
     """
     address = name_of(target, source)
-    if source.backend is not None:
-        await source.home.check_may(Right.FREEZE, source.ref.queue)
+    await _check_may_close(source, target, history=history)
     async with source.held(f"moving it to {address}", through=moving_to(address)) as seat:
         body = await source.versions.current()
         if body is None or (found := refusing(verify_state(body))):
@@ -200,6 +200,25 @@ async def move(
         await _mark(source, target, body, seat)
         await _settled(settle)
     return replace(content_of(body), brought=brought)
+
+
+async def _check_may_close(source: Site, target: Site, *, history: bool) -> None:
+    """Refuse what a server would refuse only when the source is closed already, and might not be opened again.
+
+    Raises:
+        AuthenticationFailed: Our token may not do it.
+    """
+    await source.home.check_may(Right.FREEZE, source.ref.queue)
+    marked = await _moved(target) or await _arriving(target)
+    if marked or (history and keeps_history(source, target)):
+        await target.home.check_may(Right.FREEZE, target.ref.queue)
+
+
+async def is_begun(source: Site) -> bool:
+    """Say whether a state is closed since it is being moved; also where its place cannot be asked."""
+    with suppress(InterlockError):
+        return bool(await _moving(source))
+    return True
 
 
 async def _settled(settle: Callable[[], Awaitable[None]] | None) -> None:
@@ -403,25 +422,24 @@ async def _has_version(site: Site, body: bytes) -> bool:
     return False
 
 
+async def _pause(site: Site) -> Pause | None:
+    """Return what pauses a state's queue; None for one that has no queue."""
+    return None if site.coordinator is None else (await site.coordinator.view(site.ref.queue)).lock.pause
+
+
 async def _moved(site: Site) -> str:
-    """Return where a state was moved, as its queue says; empty when it was not, or has no queue."""
-    if site.coordinator is None:
-        return ""
-    return address_moved_to((await site.coordinator.view(site.ref.queue)).lock.pause)
+    """Return where a state was moved; empty when it was not."""
+    return address_moved_to(await _pause(site))
 
 
 async def _moving(site: Site) -> str:
-    """Return where a state is being moved, as its queue says; empty when it is not, or has no queue."""
-    if site.coordinator is None:
-        return ""
-    return address_moving_to((await site.coordinator.view(site.ref.queue)).lock.pause)
+    """Return where a state is being moved; empty when it is not."""
+    return address_moving_to(await _pause(site))
 
 
 async def _arriving(site: Site) -> str:
-    """Return from where a state is still being moved here, as its queue says; empty when it is not, or has no queue."""
-    if site.coordinator is None:
-        return ""
-    return address_arriving_from((await site.coordinator.view(site.ref.queue)).lock.pause)
+    """Return from where a state is still being moved here; empty when it is not."""
+    return address_arriving_from(await _pause(site))
 
 
 def content_of(body: bytes) -> Content:

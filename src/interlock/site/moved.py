@@ -56,20 +56,22 @@ def arriving_from(address: str) -> str:
 
 def address_arriving_from(pause: Pause | None) -> str:
     """Return from where the paused state is being moved here; empty when it is paused for another reason, or not."""
-    reason = pause.reason if pause is not None else ""
-    return reason.removeprefix(_ARRIVING) if reason.startswith(_ARRIVING) else ""
+    return _address(pause, _ARRIVING)
 
 
 def address_moving_to(pause: Pause | None) -> str:
     """Return where the paused state is being moved; empty when it is paused for another reason, or not at all."""
-    reason = pause.reason if pause is not None else ""
-    return reason.removeprefix(_MOVING) if reason.startswith(_MOVING) else ""
+    return _address(pause, _MOVING)
 
 
 def address_moved_to(pause: Pause | None) -> str:
     """Return where the paused state was moved; empty when it is paused for another reason, or not at all."""
+    return _address(pause, _MOVED)
+
+
+def _address(pause: Pause | None, mark: str) -> str:
     reason = pause.reason if pause is not None else ""
-    return reason.removeprefix(_MOVED) if reason.startswith(_MOVED) else ""
+    return reason.removeprefix(mark) if reason.startswith(mark) else ""
 
 
 def check_not_moved(view: View, ref: StateRef) -> None:

@@ -6,9 +6,12 @@ import pytest
 
 from interlock.errors import PolicyGate, UsageError
 from interlock.home.embedded import EmbeddedHome
+from interlock.operate.adopting import Relocation
 from interlock.operate.importing import plan_transfers, transfer
 from interlock.operate.moving import Content
 from interlock.policy import Freeze, Policy
+from interlock.rights import Right
+from interlock.rights.token import Forbidden
 from interlock.site.moved import arriving_from, check_not_moved, name_of
 from interlock.site.own import OwnSite
 from interlock.site.which import own_ref
@@ -35,7 +38,9 @@ async def names(homes: Homes, *words: str, renamed: str | None = None) -> list[t
 async def moved(homes: Homes, *words: str, renamed: str | None = None) -> dict[str, Content]:
     done: dict[str, Content] = {}
     plan = await plan_transfers(words, *homes, {}, renamed=renamed)
-    await transfer(plan, *homes, told=lambda each, content: done.update({each.target.queue: content}))
+    await transfer(
+        plan, *homes, told=lambda each, content: done.update({each.target.queue: content}), broke_off=lambda _: None
+    )
     return done
 
 
@@ -57,6 +62,29 @@ async def test_a_state_is_not_closed_to_wait_for_the_end_of_a_freeze_at_a_server
     assert await names(homes, "prod@eu")
 
 
+async def test_nothing_is_closed_where_a_token_may_not_close_or_open_the_other_place(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = homes
+    await moved(homes, "dev")
+    await moved((there, here), "dev")  # from then on the server has it, with a mark that a runner may not take off
+
+    async def check_may(home: EmbeddedHome, right: Right, state: str) -> None:
+        if home is there and right is Right.FREEZE:
+            raise Forbidden(f"a runner may not freeze {state}", fix="")
+
+    monkeypatch.setattr(EmbeddedHome, "check_may", check_may)
+    began: list[Relocation] = []
+    for history, name in ((False, "dev"), (True, "prod")):
+        plan = await plan_transfers([name], *homes, {})
+        with pytest.raises(Forbidden):
+            await transfer(plan, *homes, told=lambda *_: None, broke_off=began.append, history=history)
+        check_not_moved(await here.coordinator.view(name), own_ref(name))
+    assert not began
+    plan = await plan_transfers(["prod@eu"], *homes, {})
+    await transfer(plan, *homes, told=lambda *_: None, broke_off=began.append, history=False)
+
+
 async def test_a_move_with_its_history_that_broke_off_is_finished_without_it(
     homes: Homes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +96,7 @@ async def test_a_move_with_its_history_that_broke_off_is_finished_without_it(
             await moved(homes, "dev")
     await there.coordinator.pause("dev", by="r", reason=arriving_from(_named(homes, "dev")))
     plan = await plan_transfers(["dev"], *homes, {})
-    await transfer(plan, *homes, told=lambda *_: None, history=False)
+    await transfer(plan, *homes, told=lambda *_: None, broke_off=lambda _: None, history=False)
     assert [each.number for each in await there.archive.history("dev")] == [1]
     assert (await there.coordinator.view("dev")).lock.pause is None
 
