@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 
 from interlock.errors import AuthenticationFailed, BackendUnavailable
+from interlock.gateway import bodies
 from interlock.gateway.oauth import Credentials, Secret, basic_header
 from interlock.gateway.proxy import Event
 from interlock.gateway.rules import Override
@@ -215,6 +216,17 @@ async def test_a_fenced_run_sends_no_file() -> None:
         current["run1"] = False
         assert await send_sound(site, address) == 409
         assert not [entry for entry in site.simulation.journal if "/uploads/" in entry.path]
+
+
+@pytest.mark.promise("P8")
+async def test_more_files_at_once_than_the_gateway_may_hold_are_sent_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bodies, "BODIES_MAX", 4 * 1024 * 1024)  # two of them
+    async with opened(is_runs_own=True) as site:
+        _, address = await prompt_resource(site, site.run())
+        assert await asyncio.gather(*(send_sound(site, address) for _ in range(6))) == [200] * 6
+        assert site.gateway._proxy.bodies.held_bytes == 0
 
 
 async def test_a_named_client_proves_that_it_knows_the_oauth_client() -> None:

@@ -328,9 +328,9 @@ class Proxy:
             answer = answers.login_error(409, "access_denied", answers.fenced_text(route.caller.run))
         await (_answer(send, answer) if answer.status < 400 else self._refuse(send, answer))  # noqa: PLR2004 - HTTP
 
-    async def _is_lost(self, caller: RunCaller) -> bool:
+    async def _is_lost(self, caller: Caller) -> bool:
         """Say whether a run certainly holds its lock no more; what cannot be told now is asked again at each call."""
-        run = self._callers.find(caller)
+        run = self._callers.find(caller) if isinstance(caller, RunCaller) else None
         try:
             return run is None or not await _is_current(run)
         except InterlockError:
@@ -419,22 +419,35 @@ class Proxy:
             await self._refuse(send, admitted)
             return
         run = admitted[0]
-        if address is None or run is None:
+        if self._files is None or address is None or run is None:
             await self._refuse(send, answers.refused(NOWHERE, correlation=self._ids.fresh()))
             return
-        with self.bodies.holding() as holding:
-            body = await holding.read(receive, scope["headers"], FILE_BODY_MAX)
-            if isinstance(body, Refused):
-                await self._refuse(send, answers.refused(body, correlation=self._ids.fresh()))
-            elif (fence := await self._fence(run, scope["method"], PATHS[Door.FILES])) is not None:
-                await self._refuse(send, fence)
-            else:
-                await self._send_file(address, scope, body, send)
+        async with self._files.turn() as is_there:
+            if not is_there:
+                why = "the gateway holds too many files already; nothing was sent"
+                await self._refuse(send, answers.unreachable(why, correlation=self._ids.fresh()))
+                return
+            with self.bodies.holding() as holding:
+                body = await holding.read(receive, scope["headers"], FILE_BODY_MAX)
+                if isinstance(body, Refused):
+                    await self._refuse(send, answers.refused(body, correlation=self._ids.fresh()))
+                else:
+                    await self._send_file(self._files, (address, run, route.caller), scope, body, send)
 
-    async def _send_file(self, address: URL, scope: Scope, body: bytes, send: Send) -> None:
-        assert self._files is not None, "an address was found without them"
-        reply = await self._files.send(address, forwarded_request(scope["headers"]), body)
-        if isinstance(reply, Reply):
+    async def _send_file(
+        self, files: Files, where: tuple[URL, Run, Caller], scope: Scope, body: bytes, send: Send
+    ) -> None:
+        address, run, caller = where
+        reply = await files.send(
+            address,
+            forwarded_request(scope["headers"]),
+            body,
+            fence=lambda: self._fence(run, scope["method"], PATHS[Door.FILES]),
+            is_lost=lambda: self._is_lost(caller),
+        )
+        if isinstance(reply, Answer):
+            await self._refuse(send, reply)
+        elif isinstance(reply, Reply):
             await _pass_on(send, reply, with_body=True)
         elif reply.failure is Failure.UNSENT:
             await _answer(send, self._unreachable(reply))

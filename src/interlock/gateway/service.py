@@ -456,7 +456,7 @@ class Gateway:
         if not self.terms.takes_files:
             return None
         api = parse_base(self.terms.api_url, "the API's address")
-        return Files(api=api, upstream=self._upstream, tokens=self._tokens, ids=self._ids)
+        return Files(api=api, upstream=self._upstream, tokens=self._tokens, ids=self._ids, clock=self._clock)
 
     def _own_key(self) -> bytes:
         """Return a key for placeholders: of this run's gateway a fresh one, else one that a restart finds again."""
