@@ -121,6 +121,13 @@ class AuditLog:
         found = [decode(stored.value) async for stored in self._walk() if stored.value is not None and not stored.why]
         return tuple(entry for entry in found if subject in (None, entry.subject))
 
+    async def entry(self, number: int) -> Entry | None:
+        """Return one entry; None when it is not there, or cannot be read."""
+        with suppress(RecordDamaged, StateInvalid):
+            record = await self._records.get(_key(number))
+            return None if record is None else decode(record.value)
+        return None
+
     async def stored(self) -> tuple[bytes, ...]:
         """Return all entries that can be read as they are stored, oldest first; the chain is made of these bytes."""
         return tuple([each.value async for each in self._walk() if each.value is not None and not each.why])

@@ -35,6 +35,7 @@ async def test_entries_are_numbered_without_gaps_and_name_their_predecessor(log:
     await _three(log)
     entries = await log.entries()
     assert [entry.number for entry in entries] == [1, 2, 3]
+    assert [await log.entry(number) for number in (2, 4)] == [entries[1], None]
     assert entries[0].previous == ""
     assert len({entry.previous for entry in entries}) == 3
     assert await log.verify() == (3, "")

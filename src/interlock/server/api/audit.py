@@ -24,8 +24,9 @@ from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.rights.roles import EVERY_STATE
 from interlock.server.api.judging import signed
-from interlock.server.api.own_entries import OWN, Once, act_of, told_of
+from interlock.server.api.own_entries import Once, act_of, told_of
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, NoQuery, Sent, acts, reads
+from interlock.site.ref import OWN
 from interlock.store import RecordStore
 
 ONCE_MAX: Final = 100

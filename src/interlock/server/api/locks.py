@@ -36,13 +36,13 @@ from interlock.server.api.own_entries import (
     BREAK_DECIDED,
     BREAK_DONE,
     NO_ENTRIES,
-    OWN,
     OwnEntries,
     broken_facts,
     pause_entry,
 )
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, nobody_asked, unlock_act
+from interlock.site.ref import own_address
 from interlock.store.records import LIST_LIMIT_MAX
 
 _PREFIX_MAX: Final = 200
@@ -125,7 +125,7 @@ class _Locks:
     async def _write(self, action: str, call: Call[OfQueue, ToldEvent], facts: Mapping[str, Fact]) -> None:
         """Write down what is done to a queue; of a state elsewhere the server knows the queue's name alone."""
         query = call.query
-        subject = query.state if query.beside else f"{OWN}{query.state}"
+        subject = query.state if query.beside else own_address(query.state)
         await self._entries.write(action, call, facts, subject=subject, by=signed(_said_by(call.body), call.caller))
 
     async def _hold_those_who_wait(self, queue: Coordinator, state: str, lock: Lock) -> None:

@@ -25,7 +25,6 @@ from interlock.store import Mismatch, RecordStore
 
 BREAK_DECIDED: Final = "force-unlock-decided"
 BREAK_DONE: Final = "force-unlock"
-OWN: Final = "interlock:"  # before the names of our own states, as `interlock.site.ref.OWN`
 
 _ONCE: Final = "api-once/"
 _ACTS: Final = f"{_ONCE}act/"  # apart from what clients name themselves: none may make the server think that it wrote
@@ -33,7 +32,6 @@ _ANSWERS: Final = f"{_ONCE}answer/"
 _OF_GRANTS = frozenset({BREAK_DECIDED, BREAK_DONE})
 _OF_VERSIONS = frozenset({"state-restored", "state-pushed", "state-accepted", "state-deleted"})
 REPAIRED: Final = "state-repaired"
-
 
 _A = TypeVar("_A", bound=Struct)
 
@@ -77,8 +75,7 @@ class Once:
         record = await self._records.get(key)
         if record is None:
             return None
-        number = decode_json(record.value, type=_Once).number
-        return next((each for each in await self._log.entries() if each.number == number), None)
+        return await self._log.entry(decode_json(record.value, type=_Once).number)
 
     async def _remember(self, key: str, entry: Entry) -> None:
         with suppress(Mismatch):  # the same act, told twice at once: there are two entries then, and both are true
@@ -95,9 +92,8 @@ def act_of(action: str, subject: str, facts: Mapping[str, object]) -> str:
         return f"{action}\n{facts['lock_id']}\n{facts.get('token')}"
     if action in _OF_VERSIONS and facts.get("version"):
         return f"{action}\n{subject}\n{facts['version']}"
-    if action == REPAIRED and facts.get(
-        "token"
-    ):  # the same version may be lost again, and repaired under another grant
+    # The same version may be lost again, and repaired under another grant.
+    if action == REPAIRED and facts.get("token"):
         return f"{action}\n{subject}\n{facts.get('version')}\n{facts['token']}"
     return ""
 

@@ -29,9 +29,9 @@ from interlock.rights import Right
 from interlock.rights.callers import Caller, may_do
 from interlock.run.summary import Summary
 from interlock.server.api.judging import signed
-from interlock.server.api.own_entries import OWN
 from interlock.server.api.run_book import KeptRun, RunBook, check_beginning
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
+from interlock.site.ref import own_address
 
 _LOOKED_MAX: Final = 1000
 """Runs that one question looks at, however few of them are shown."""
@@ -157,7 +157,7 @@ class _Runs:
             lock = (await self._beside.view(kept.state)).lock
             if any(party.run == kept.run for party in (*lock.holders, *lock.waiters)):
                 return kept.state
-        return f"{OWN}{kept.state}"
+        return own_address(kept.state)
 
     async def list(self, call: Call[SomeRuns, NoBody]) -> ToldRuns:
         """Runs, the newest first."""

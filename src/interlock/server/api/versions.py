@@ -36,9 +36,10 @@ from interlock.errors import InterlockError, LeaseLost, UsageError, command
 from interlock.lock import Holder, holder_of
 from interlock.rights import Right
 from interlock.server.api.judging import check_writer, signed
-from interlock.server.api.own_entries import NO_ENTRIES, OWN, REPAIRED, OwnEntries, version_facts
+from interlock.server.api.own_entries import NO_ENTRIES, REPAIRED, OwnEntries, version_facts
 from interlock.server.api.table import AnyEndpoint, Call, NoBody, OfState, Sent, acts, from_to, reads
 from interlock.server.api.two_persons import Agree, digest_of, nobody_asked, push_act, restore_act
+from interlock.site.ref import own_address
 from interlock.state import MAX_STATE_BYTES
 from interlock.state.history import Quarantined, Retention, Version
 from interlock.store import RecordDamaged
@@ -319,11 +320,11 @@ class _Archive:
         serial = before.head.serial if before.head is not None else None
         said = {**facts, **version_facts(made, serial_before=None if was_there else serial)}
         if not (was_there and (made.token, made.run) != (writer.token, writer.run)):
-            await self._entries.write(action, call, said, subject=f"{OWN}{call.query.state}", by=writer.who)
+            await self._entries.write(action, call, said, subject=own_address(call.query.state), by=writer.who)
 
     async def _note(self, action: str, call: Call[Any, Any], facts: Mapping[str, Fact]) -> None:
         by = signed("", call.caller)
-        await self._entries.write(action, call, facts, subject=f"{OWN}{call.query.state}", by=by)
+        await self._entries.write(action, call, facts, subject=own_address(call.query.state), by=by)
 
     async def _writer(self, call: Call[OfState, ByGrant] | Call[OfState, Framed], grant: Grant) -> Writer:
         """Return who writes, after a look whether it is that one's own grant, and one to change the state.
