@@ -139,7 +139,8 @@ def _tell(*, json: bool) -> Callable[[Relocation, Content], None]:
     def tell(each: Relocation, content: Content) -> None:
         if not json:
             digest = content.sha256[:12]
-            view.note(f"moved and read back  {each.target.address}  serial {content.serial}, sha256 {digest}")
+            what = "was moved by another command" if content.before else "moved and read back"
+            view.note(f"{what}  {each.target.address}  serial {content.serial}, sha256 {digest}")
 
     return tell
 

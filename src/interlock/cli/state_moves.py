@@ -161,6 +161,8 @@ def _say(each: Relocation) -> str:
 
 
 def _say_moved(each: Relocation, content: Content) -> str:
+    if content.before:
+        return f"{each.target.queue}  serial {content.serial}, was moved by another command meanwhile"
     text = f"moved and read back  {each.target.queue}  serial {content.serial}, sha256 {content.sha256[:12]}"
     if content.brought is None:
         return f"{text}; its earlier versions stay where they were"
@@ -184,7 +186,7 @@ def _row(each: Relocation, moved: Content | None) -> dict[str, Any]:
         "lineage": content.lineage,
         "resources": content.resources,
         "sha256": content.sha256,
-        "moved_before": each.move.done,
+        "moved_before": each.move.done or content.before,
         "earlier_versions": None if brought is None else brought.versions,
         "earlier_versions_left": None if brought is None else brought.left,
     }

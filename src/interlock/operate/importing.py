@@ -44,6 +44,8 @@ async def plan_transfers(
     kept = [one.state for one in await source.coordinator.states() if one.head]
     if renamed is not None and len(words) != 1:
         raise UsageError("--as gives one state another name", why=f"{len(words)} were named", fix="name one state")
+    if renamed is not None:
+        _check_workspace(renamed, words[0])
     meant = [await _meant(word, kept, source, environ) for word in words] if words else [own_ref(name) for name in kept]
     states: list[Relocation] = []
     for ref in dict.fromkeys(each for one in meant for each in _with_workspaces(one, kept)):
@@ -117,6 +119,21 @@ async def _meant(word: str, kept: Sequence[str], source: Home, environ: Mapping[
             which = command("state", "export", "--all", "--dry-run")
         raise UsageError(f"nothing is stored as {ref.queue} in {source.place}", why=there, fix=f"{which}    lists all")
     return ref
+
+
+def _check_workspace(renamed: str, word: str) -> None:
+    """Refuse another name that names another workspace, since a workspace keeps its own.
+
+    Raises:
+        UsageError: It does.
+    """
+    name, space = root_and_workspace(renamed)
+    if space not in {DEFAULT_WORKSPACE, root_and_workspace(word)[1]}:
+        raise UsageError(
+            f"--as {renamed} names the workspace {space}",
+            why=f"{word} is not of that workspace, and each workspace keeps its name",
+            fix=f"--as {name}    names it without a workspace",
+        )
 
 
 def _with_workspaces(ref: StateRef, kept: Sequence[str]) -> list[StateRef]:

@@ -49,6 +49,7 @@ class Content:
         resources: How many instances it has; None when it is encrypted.
         sha256: Of its bytes.
         brought: What became of its earlier versions; None where not both places keep ours.
+        before: Another command had moved it when this one's turn came.
     """
 
     serial: int
@@ -56,6 +57,7 @@ class Content:
     resources: int | None
     sha256: str
     brought: Brought | None = None
+    before: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +192,8 @@ async def move(
             raise _damaged(source, target, why)
         if (await _judge(source, target, body)).done:  # another command was quicker
             await _settled(settle)
-            return content_of(body)
+            return replace(content_of(body), before=True)
+        await _check_two_stores(source, target, seat)
         await _close(source, target, body, seat)
         try:
             brought = await _store(source, target, body, history=history)
@@ -224,6 +227,25 @@ async def is_begun(source: Site) -> bool:
 async def _settled(settle: Callable[[], Awaitable[None]] | None) -> None:
     if settle is not None:
         await settle()
+
+
+async def _check_two_stores(source: Site, target: Site, seat: Seat | None) -> None:
+    """Refuse to move a state to where it is: a server may keep its states in the very store of this machine.
+
+    Both places have one queue then, which the move would close for good.
+
+    Raises:
+        UsageError: They are one.
+    """
+    if seat is None or not keeps_history(source, target):
+        return
+    there = (await target.own.home.coordinator.view(target.ref.queue)).lock
+    if holder_of(there, ticket=seat.ticket, token=seat.token) is not None:
+        raise UsageError(
+            f"{source.ref.queue} is not moved: {source.home.place} and {target.home.place} are one store",
+            why="the server keeps its states in the store of this machine, so the state is at the server already",
+            fix=command("state", "show", source.ref.queue),
+        )
 
 
 async def _close(source: Site, target: Site, body: bytes, seat: Seat | None) -> None:

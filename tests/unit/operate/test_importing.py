@@ -12,6 +12,7 @@ from interlock.operate.moving import Content
 from interlock.policy import Freeze, Policy
 from interlock.rights import Right
 from interlock.rights.token import Forbidden
+from interlock.settings.values import Settings
 from interlock.site.moved import arriving_from, check_not_moved, name_of
 from interlock.site.own import OwnSite
 from interlock.site.which import own_ref
@@ -134,3 +135,28 @@ async def test_what_has_left_under_another_name_is_brought_back_by_the_printed_c
     check_not_moved(await here.coordinator.view("dev"), own_ref("dev"))
     with pytest.raises(UsageError, match="no state is in"):
         await names((memory_home(Path("/nowhere")), there))
+
+
+async def test_another_name_of_another_workspace_is_refused_and_that_of_its_own_is_taken(homes: Homes) -> None:
+    for word, name in (("prod", "live@eu"), ("prod@eu", "live@us")):
+        with pytest.raises(UsageError, match="names the workspace"):
+            await names(homes, word, renamed=name)
+    assert await names(homes, "prod@eu", renamed="live@eu") == [("prod@eu", "live@eu")]
+
+
+async def test_a_state_is_not_moved_to_the_store_where_it_is(homes: Homes, tmp_path: Path) -> None:
+    here = homes[0]
+    same = EmbeddedHome(
+        Settings(home=tmp_path / "server"), here.store, here.coordinator, clock=here.clock, ids=here.ids
+    )
+    with pytest.raises(UsageError, match="are one store"):
+        await moved((here, same), "dev")
+    assert (await here.coordinator.view("dev")).lock.pause is None
+
+
+async def test_who_comes_second_with_the_same_move_says_that_another_command_made_it(homes: Homes) -> None:
+    plan = await plan_transfers(["dev"], *homes, {})
+    said: list[Content] = []
+    for _ in range(2):
+        await transfer(plan, *homes, told=lambda _each, content: said.append(content), broke_off=lambda _: None)
+    assert [(each.before, each.brought is None) for each in said] == [(False, False), (True, True)]
