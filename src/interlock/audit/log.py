@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
@@ -115,6 +116,24 @@ class AuditLog:
             if await self._write(entry):
                 return entry
         raise BackendUnavailable("the audit log was not written", why="others wrote at the same time", fix="try again")
+
+    async def append_missing(
+        self, action: str, *, subject: str, by: str, facts: Mapping[str, Fact], since: datetime | None
+    ) -> None:
+        """Write an entry about an act that was found done, unless it stands there.
+
+        Whoever did it may have been killed before it was written down.
+
+        Args:
+            action: See `append`.
+            subject: See `append`.
+            by: See `append`.
+            facts: See `append`.
+            since: When it was done, as what it left says; None when it does not say.
+        """
+        known = await self.entries(subject=subject)
+        if not any(each.action == action and (since is None or each.at >= since) for each in known):
+            await self.append(action, subject=subject, by=by, facts=facts)
 
     async def entries(self, *, subject: str | None = None) -> tuple[Entry, ...]:
         """Return all entries that can be read, oldest first, or those about one subject; see `damaged`."""

@@ -12,7 +12,7 @@ from interlock.api.organisations import NewOrganisation
 from interlock.bounded import decode_json
 from interlock.clock import Clock
 from interlock.errors import BackendUnavailable, UsageError, command, reason_of
-from interlock.server.gateway.organisation import SCHEMA, Organisation, check_organisation, check_secret
+from interlock.server.gateway.organisation import SCHEMA, Organisation, check_organisation, check_secret, is_same
 from interlock.store.opening import Store
 from interlock.store.records import LIST_LIMIT_MAX, Mismatch, Record
 from interlock.store.vault import vault_of
@@ -34,11 +34,16 @@ class OrganisationBook:
         self._records = store.records
         self._clock = clock
 
-    async def add(self, asked: NewOrganisation, *, by: str, upstream: tuple[str, str] | None = None) -> Organisation:
-        """Keep a new one.
+    async def add(
+        self, asked: NewOrganisation, *, by: str, upstream: tuple[str, str] | None = None
+    ) -> tuple[Organisation, bool]:
+        """Keep a new one. Asked twice, as by a client that had no answer, it is kept once.
+
+        Returns:
+            The organisation as it is kept, and whether it is new.
 
         Raises:
-            UsageError: It is there already, a part of it is not usable, or the store is not encrypted.
+            UsageError: Another one of this name is there, a part of it is not usable, or the store is not encrypted.
         """
         self._check_encrypted()
         made = check_organisation(
@@ -58,10 +63,13 @@ class OrganisationBook:
         try:
             await self._records.swap(PREFIX + made.name, expected=None, value=msgspec.json.encode(made))
         except Mismatch:
-            raise UsageError(
-                f"organisation {made.name} is there already", fix=command("organisation", "rotate", made.name)
-            ) from None
-        return made
+            there = _decoded(await self._record(made.name))
+            if not is_same(made, there):
+                raise UsageError(
+                    f"organisation {made.name} is there already", fix=command("organisation", "rotate", made.name)
+                ) from None
+            return there, False
+        return made, True
 
     async def all(self) -> tuple[Organisation, ...]:
         """Return every organisation, by name.

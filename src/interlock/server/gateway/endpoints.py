@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -63,9 +63,13 @@ class OrganisationKeeper:
 
     async def add(self, asked: NewOrganisation, *, by: str, upstream: tuple[str, str] | None = None) -> Organisation:
         """See `OrganisationBook.add`."""
-        made = await self._book.add(asked, by=by, upstream=upstream)
+        made, is_new = await self._book.add(asked, by=by, upstream=upstream)
         facts = {"region": made.region, "client": made.client_id, "states": ", ".join(made.states)}
-        await self._audit.append("organisation-added", subject=made.name, by=by, facts=facts)
+        said: dict[str, Any] = {"subject": made.name, "by": made.made_by, "facts": facts}
+        if is_new:
+            await self._audit.append("organisation-added", **said)
+        else:
+            await self._audit.append_missing("organisation-added", since=made.made_at, **said)
         return made
 
     async def rotate(self, name: str, asked: NewClient, *, by: str) -> Organisation:

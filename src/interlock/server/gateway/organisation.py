@@ -26,6 +26,7 @@ STATES_MAX = 100
 SECRET_MAX = 512
 PLACEHOLDER_CLIENT = "interlock-run"
 """The OAuth client as which a run logs in at the server's gateway, with its placeholder as the secret."""
+_ASKED = ("name", "region", "client_id", "secret", "states", "budgets", "upstream")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z", re.ASCII)
 _CLIENT = re.compile(r"[\x21-\x7e]{1,128}\Z", re.ASCII)
 
@@ -92,6 +93,11 @@ def addresses(region: str) -> tuple[str, str]:
     """
     found = parse_region(region)
     return f"https://{found.api_host}", f"https://{found.login_host}"
+
+
+def is_same(one: Organisation, other: Organisation) -> bool:
+    """Say whether both were asked for with the same words; not who asked, and when."""
+    return all(getattr(one, name) == getattr(other, name) for name in _ASKED)
 
 
 def check_organisation(found: Organisation) -> Organisation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -344,11 +345,15 @@ class IdentityApi:
 
 async def added_rule(trust: TrustBook, audit: AuditLog, rule: TrustRule) -> TrustRule:
     """Add a rule and say so in the audit log. Raises as `TrustBook.add`."""
-    await trust.add(rule)
-    claims = {f"claim {name}": ",".join(values) for name, values in rule.claims.items()}
-    facts = {"role": rule.role.value, "states": rule.states, "issuer": rule.issuer.url, **claims}
-    await audit.append("trust-rule-added", subject=rule.name, by=rule.made_by, facts=facts)
-    return rule
+    kept, is_new = await trust.add(rule)
+    claims = {f"claim {name}": ",".join(values) for name, values in kept.claims.items()}
+    facts = {"role": kept.role.value, "states": kept.states, "issuer": kept.issuer.url, **claims}
+    said: dict[str, Any] = {"subject": kept.name, "by": kept.made_by, "facts": facts}
+    if is_new:
+        await audit.append("trust-rule-added", **said)
+    else:
+        await audit.append_missing("trust-rule-added", since=kept.made_at, **said)
+    return kept
 
 
 async def removed_rule(trust: TrustBook, audit: AuditLog, name: str, *, by: str) -> None:

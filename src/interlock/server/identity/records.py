@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.bounded import decode_json
 from interlock.errors import BackendUnavailable, UsageError, command
@@ -46,8 +47,11 @@ class TrustBook:
     def __init__(self, records: RecordStore) -> None:
         self._records = records
 
-    async def add(self, rule: TrustRule) -> TrustRule:
-        """Keep a rule that is new.
+    async def add(self, rule: TrustRule) -> tuple[TrustRule, bool]:
+        """Keep a rule that is new. Asked twice, as by a client that had no answer, it is kept once.
+
+        Returns:
+            The rule as it is kept, and whether it is new.
 
         Raises:
             UsageError: It does not say enough (`check_rule`), its name is taken, or another rule has other keys for
@@ -67,10 +71,13 @@ class TrustBook:
         try:
             await self._records.swap(_RULES + rule.name, expected=None, value=msgspec.json.encode(rule))
         except Mismatch as error:
-            raise UsageError(
-                f"there is a trust rule {rule.name!r} already", fix=command("trust", "remove", rule.name)
-            ) from error
-        return rule
+            there = next((each for each in known if each.name == rule.name), None)
+            if there is None or replace(rule, made_by=there.made_by, made_at=there.made_at) != there:
+                raise UsageError(
+                    f"there is a trust rule {rule.name!r} already", fix=command("trust", "remove", rule.name)
+                ) from error
+            return there, False
+        return rule, True
 
     async def all(self) -> RuleList:
         """Return every rule, by name; one that cannot be read hides no other."""

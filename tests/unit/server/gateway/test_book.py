@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from interlock.api.organisations import NewClient, NewOrganisation
 from interlock.audit.log import AuditLog
@@ -56,6 +57,21 @@ async def test_an_organisation_is_kept_encrypted_and_told_without_its_secret(
 
 
 @pytest.mark.promise("P10")
+async def test_one_that_was_added_but_not_written_down_is_written_down_when_it_is_asked_for_again(
+    book: OrganisationBook, store: Store
+) -> None:
+    audit = AuditLog(store.records, SystemClock())
+    keeper = OrganisationKeeper(book, audit)
+    made, _ = await book.add(ACME, by="ada")  # the server was killed behind this line
+    assert await keeper.add(ACME, by="ben") == made
+    assert await keeper.add(ACME, by="ada") == made
+    assert [(entry.action, entry.by) for entry in await audit.entries()] == [("organisation-added", "ada")]
+    await keeper.remove("acme", by="ada")
+    await keeper.add(ACME, by="ada")
+    assert len(await audit.entries(subject="acme")) == 3
+
+
+@pytest.mark.promise("P10")
 async def test_without_an_encryption_key_no_secret_is_taken(clear: Store) -> None:
     with pytest.raises(UsageError, match="not added") as caught:
         await OrganisationBook(clear, SystemClock()).add(ACME, by="ada")
@@ -65,8 +81,9 @@ async def test_without_an_encryption_key_no_secret_is_taken(clear: Store) -> Non
 
 async def test_a_new_secret_takes_the_place_of_the_old_and_a_removed_one_is_gone(book: OrganisationBook) -> None:
     await book.add(ACME, by="ada")
-    with pytest.raises(UsageError, match="there already"):
-        await book.add(ACME, by="ada")
+    for name, value in (("secret", "hush-2"), ("states", ["dev/*"]), ("region", "eu-west-1")):
+        with pytest.raises(UsageError, match="there already"):
+            await book.add(replace(ACME, **{name: value}), by="ada")
     before = await book.find("acme")
     after = await book.rotate("acme", secret="other", client_id="client-2")
     assert (after.client_id, after.secret, after.key) == ("client-2", "other", before.key)
@@ -110,7 +127,7 @@ async def test_what_cannot_be_an_organisation_is_refused_without_its_secret(
 ) -> None:
     said = {"name": "acme", "region": "eu-central-1", "client_id": "c", "secret": "hush-hush", "states": ["a"]}
     with pytest.raises(InterlockError) as caught:
-        await book.add(NewOrganisation(**{**said, **wrong}), by="ada")  # type: ignore[arg-type]
+        await book.add(NewOrganisation(**{**said, **wrong}), by="ada")
     assert "hush" not in str(caught.value)
     assert await book.all() == ()
 
