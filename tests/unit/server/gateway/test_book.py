@@ -127,7 +127,7 @@ async def test_what_cannot_be_an_organisation_is_refused_without_its_secret(
 ) -> None:
     said = {"name": "acme", "region": "eu-central-1", "client_id": "c", "secret": "hush-hush", "states": ["a"]}
     with pytest.raises(InterlockError) as caught:
-        await book.add(NewOrganisation(**{**said, **wrong}), by="ada")
+        await book.add(NewOrganisation(**{**said, **wrong}), by="ada")  # type: ignore[arg-type]
     assert "hush" not in str(caught.value)
     assert await book.all() == ()
 
