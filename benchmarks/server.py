@@ -29,7 +29,7 @@ from benchmarks import Row, compared
 from benchmarks.postgres import TASKS, commits_per_s
 from benchmarks.serving import Connection, Server, lock_body, own_peak_bytes, running
 from benchmarks.state import state_of_size
-from benchmarks.store import raw_commits
+from benchmarks.store import plain_file, raw_commits
 from interlock.clock import SystemClock
 from interlock.coordinator.archive import Writer
 from interlock.home.line import Line
@@ -258,7 +258,7 @@ async def _bulk(server: Server, kind: str, folder: Path) -> list[Row]:
 async def _bulk_of(server: Server, kind: str, folder: Path, size: int) -> list[Row]:
     """POST and GET as plain Terraform does it, and as our own clients do, with the memory of both ends."""
     body = state_of_size(size)
-    write_s, read_s = _plain_file(folder / "plain", body)
+    write_s, read_s = plain_file(folder / "plain", body)
     connection, state = await Connection.open(server.port), f"bulk/{size}"
     await connection.ok("LOCK", f"/state/{state}?wait=0", lock_body("bulk"))
     rows, scale = [], len(body)
@@ -319,17 +319,6 @@ def _run(number: int, now: datetime) -> KeptRun:
 def _summary(run: str) -> dict[str, object]:
     fields = {"operation": "apply", "who": "ann@host", "directory": "/work", "phase": "applied", "message": "x" * 300}
     return {"run": run, "state": "prod/routing", "started_at": BEGAN_AT, **fields}
-
-
-def _plain_file(path: Path, data: bytes) -> tuple[float, float]:
-    began_s = time.perf_counter()
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    written_s = time.perf_counter()
-    path.read_bytes()
-    return written_s - began_s, time.perf_counter() - written_s
 
 
 async def _median_of(work: Callable[[], Awaitable[object]], rounds: int = ROUNDS) -> float:

@@ -179,7 +179,7 @@ async def _measure_blobs(folder: Path) -> list[Row]:
     rows = []
     like = None
     for name, data in (("state", state), ("successor of it", successor), ("noise", noise)):
-        write_s, read_s = _plain_file(folder / "plain", data)
+        write_s, read_s = plain_file(folder / "plain", data)
         start = time.perf_counter()
         digest = await store.blobs.put(data, like=like)
         put_s = time.perf_counter() - start
@@ -196,7 +196,7 @@ async def _measure_blobs(folder: Path) -> list[Row]:
     return [*rows, Row(name="most memory for a put or get, beside the blob", value=peak, unit="x its size")]
 
 
-def _plain_file(path: Path, data: bytes) -> tuple[float, float]:
+def plain_file(path: Path, data: bytes) -> tuple[float, float]:
     start = time.perf_counter()
     with path.open("wb") as stream:
         stream.write(data)
